@@ -20,11 +20,11 @@ from batchlab.version import __version__
 from batchlab.words.document import SCHEMA, document_text, plain, schema_text
 
 Objective = Literal["time", "samples", "quality"]
-Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
+Verdict = Literal["recommend", "cannot_tell"]
 TargetOrigin = Literal["given", "pilot", "easier"]
 EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
-Purpose = Literal["pilot", "tune", "value", "verify", "cool_down"]
+Purpose = Literal["pilot", "search", "whole"]
 MORE_ERRORS = 0.05
 """So many more errors count as trained as well, where a metric's remaining error is known."""
 ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
@@ -170,8 +170,8 @@ class RateTried:
         batch_size: examples per step.
         learning_rate: the rate tried.
         seed: its seed.
-        purpose: "tune" (chooses the rate), "value" (fresh seeds of the chosen rate), "verify",
-            "cool_down" (the same with a rate that falls to zero at the end).
+        purpose: "pilot" (sets the level), "search" (followed as long as it may be sooner than what
+            leads), "whole" (trained to its end, or to the level that was given).
         status: how the run ended.
         steps: optimizer steps it ran.
         steps_to_target: middle of the interval in which it met the target; None: it did not.
@@ -246,8 +246,6 @@ class Laws:
         s_min: steps to target in the limit of large batches.
         e_min: examples to target in the limit of small ones; None where the law does not hold.
         b_crit: critical batch size: there the steps are 2 s_min, whatever the exponent.
-        exponent: of the generalized law S = s_min (1 + (b_crit / B)^exponent).
-        lack_of_fit: p value of the test of the law against the scatter of the seeds.
         learning_rate_exponent: p of the tuned rate ~ B^p.
         fixed_bytes: memory at batch size 0.
         bytes_per_example: memory that each further example of a batch takes.
@@ -264,8 +262,6 @@ class Laws:
     s_min: Estimate
     e_min: Estimate
     b_crit: Estimate
-    exponent: Estimate
-    lack_of_fit: Estimate
     learning_rate_exponent: Estimate
     fixed_bytes: Estimate
     bytes_per_example: Estimate
@@ -275,25 +271,6 @@ class Laws:
     curve: tuple[tuple[int, Estimate], ...] = ()
     step_curve: tuple[tuple[int, Estimate], ...] = ()
     law_holds: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HeadToHead:
-    """The verification on fresh seeds: each configuration's figure, seed by seed.
-
-    Attributes:
-        seeds: the seeds, fresh for all three.
-        recommended: the objective's figure of the recommended configuration, by seed.
-        reference: of the reference configuration; None: it missed the target.
-        reference_tuned: of the reference batch size at its tuned rate.
-        reference_bounds: where the reference missed: the figure it had not reached the target by.
-    """
-
-    seeds: tuple[int, ...]
-    recommended: tuple[float | None, ...]
-    reference: tuple[float | None, ...]
-    reference_tuned: tuple[float | None, ...]
-    reference_bounds: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -444,9 +421,8 @@ class Advice(Reported):
     """The answer to "which batch size should I use?".
 
     Attributes:
-        verdict: "recommend", "indifferent" (it does not matter within the flat set; the
-            recommendation takes the least memory), "better" (for sure better than the reference,
-            but others may be better still) or "cannot_tell".
+        verdict: "recommend" (another configuration is likely to be no slower than the reference
+            and to end no worse) or "cannot_tell".
         reason: why.
         objective: what was asked to be best.
         at_most_worse: by what fraction what is named may be worse than the best; None: not known.
@@ -457,29 +433,22 @@ class Advice(Reported):
         target_origin: "given", "pilot" (what the reference ends with), "easier" (on the way there).
         delta: the tolerance of the flat set, a fraction.
         recommendation: what to set; None where it cannot be told.
-        provisional: where it cannot be told: the best so far; others may be better. Of those that
-            were trained to their end, where what looks fastest was not or seems to end worse.
-        chance: how likely what is named is neither slower than the reference nor ends worse; None:
-            it is the reference, or nothing tells. Below 0.8 nothing else is named for now.
+        provisional: where it cannot be told: the reference, which stays; None: nothing ran.
+        chance: how likely what is named is neither slower than the reference nor ends worse, over
+            five more trainings of both; None: it is the reference.
         flat_set: the batch sizes within it, ascending; empty where it cannot be told.
         expected: what the recommendation takes.
-        gain: the reference configuration's figure over the recommendation's, measured on fresh
-            seeds: 2.0 is twice as good. Where the reference missed the target: a lower bound. Of
-            what a race of single runs names for now: by these, with an interval from how far such
-            figures were off on recorded trainings.
+        gain: the reference configuration's figure over the recommendation's, as five more trainings
+            of both would show it: 2.0 is twice as good.
         gain_from_batch_size: the same over the reference batch size at its tuned rate.
         reference: the workload's own configuration.
         is_usual: whether nobody chose `reference`: a built-in workload's, or with the default size.
         reference_tuned: the reference batch size at its tuned rate; None: not tuned.
         candidates: all batch sizes in question, ascending.
         laws: fitted laws; None where nothing could be fitted.
-        head_to_head: the verification; None where there was none.
         endings: how whole trainings of the recommendation (or of what came nearest to one), of the
             reference and of the tuned reference end; None: the level was given, or no end was seen.
         hardly_learns: that the reference stays near the untrained model; None: it learns.
-        missing: where it cannot be told: what was missing; None otherwise.
-        more_budget_s: about how much more budget may settle it; None: not known or not needed.
-        proposed_target: a target that the runs did reach, where the one given was not.
         caveats: what limits the answer.
         steps: what was done and why, in order.
         tried: every training run, in the order they were asked.
@@ -514,12 +483,8 @@ class Advice(Reported):
     is_usual: bool = False
     candidates: tuple[Candidate, ...]
     laws: Laws | None
-    head_to_head: HeadToHead | None
     endings: Endings | None = None
     hardly_learns: Reason | None = None
-    missing: Reason | None = None
-    more_budget_s: float | None = None
-    proposed_target: Target | None = None
     caveats: tuple[Reason, ...] = ()
     steps: tuple[Step, ...] = ()
     tried: tuple[RateTried, ...]

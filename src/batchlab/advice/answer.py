@@ -1,519 +1,445 @@
-"""Answer: the advice that the state supports, put together as a record."""
+"""Answer: the advice that a study supports, put together as a record."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
 
 from batchlab.advice.advice import (
-    ENDS_WORSE,
     Advice,
+    Candidate,
     Configuration,
+    Ending,
     Endings,
+    EndingVerdict,
     Expected,
-    TargetOrigin,
-    Verdict,
+    RateTried,
 )
-from batchlab.advice.allocation import runs_may_tell
-from batchlab.advice.chance import LIKELY, at_the_edge, chance_of
-from batchlab.advice.decision import (
-    Decision,
-    candidate,
-    costs_of,
-    horizon,
-    laws_of,
-    learning_cost,
-    product,
-)
-from batchlab.advice.endings import seeds_to_tell, with_end
-from batchlab.advice.level import easier
-from batchlab.advice.run_log import CellKey
-from batchlab.advice.scaled_step import ScaledStep
-from batchlab.advice.study_state import Size, StudyState
-from batchlab.advice.verification import Conclusion
-from batchlab.advice.whole_trainings import N_SEEDS, compared_with, more_s_for_seeds
+from batchlab.advice.decider import Decided
+from batchlab.advice.fitted_laws import laws_of
+from batchlab.advice.run_log import CellKey, RunLog
+from batchlab.advice.study import Study
+from batchlab.belief.outlook import Outlook
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.trial import Target
 
-_LEAST_MORE = 0.5
-_MOST_MORE = 4.0  # budgets: beyond it is no more than a guess
-# With so many whole trainings, one after the other, most recorded studies tell more than a race.
-_TO_TELL = 16.0
-# A study with more than this of its budget left did not end for want of it.
-_EARLY = 0.25
+Array = NDArray[np.float64]
 
-
-def _next_run_s(sizes: Iterable[Size]) -> float:
-    """Seconds of the cheapest further run of those that are tuned; 0.0: none is."""
-    return min((s.run_s(s.value_limit) for s in sizes if s.cell is not None), default=0.0)
-
-
-def _seeds_are_used_up(state: StudyState, sizes: Iterable[Size]) -> bool:
-    """Whether those of them that are tuned have no further seed to value."""
-    tuned = [size for size in sizes if size.cell is not None]
-    return bool(tuned) and all(len(s.valuations) >= len(state.seeds.value) for s in tuned)
-
-
-def _is_early(state: StudyState) -> bool:
-    budget_s = state.question.budget_s
-    return budget_s - state.engine.spent_s() > _EARLY * budget_s
-
-
+_INTERVAL = (0.025, 0.975)
+_SURE = 0.95
+_CONFIDENCE = 0.95
+# A found rate may lie a little off the octave that it stands for.
+_UP_TO = 2.1
 # With so many evaluations on the way a target is known well enough.
 _MARKS = 10
 
 
-def _marks_too_wide(state: StudyState, *cells: CellKey | None) -> list[Reason]:
-    """That a script evaluates so seldom that the time to the target is hardly known."""
-    until = state.until
-    if until is None or state.engine.capabilities.keeps_cadence:
-        return []
-    for (size, rate, _), record in state.records.items():
-        crossing = record.crossing(until) if (size, rate) in cells else None
-        if crossing is not None and 2 * crossing.after_step <= crossing.step:
-            n = math.ceil(_MARKS / record.trial.plan.epoch_at(crossing.step))
-            return [Reason.of("marks_too_wide", metric=until.metric, n=n)]
-    return []
+def answered(decided: Decided, log: RunLog) -> Advice:
+    """Put the answer together; the caller adds what it knows of the machine and the workload."""
+    if decided.study is None or decided.procedure is None:
+        return _unanswered(decided, log)
+    return _Answer(decided, decided.study, decided.procedure.outlook).advice()
 
 
-_OPEN = ("better", "cannot_tell")
-
-
-def answered(
-    state: StudyState,
-    outcome: Conclusion,
-    *,
-    origin: TargetOrigin,
-    scaled: ScaledStep | None = None,
-) -> Advice:
-    """Return the advice; `scaled` is named where yours would stay."""
-    return _Answer(state, outcome, origin).advice(scaled)
+def _unanswered(decided: Decided, log: RunLog) -> Advice:
+    """Nothing could be compared."""
+    question, why = log.question, decided.stopped or Reason.of("nothing_to_compare")
+    none = Estimate.cannot_tell(why)
+    return Advice(
+        verdict="cannot_tell",
+        reason=why,
+        objective=question.objective,
+        metric=question.metric,
+        better=question.better,
+        n_train=question.n_train,
+        target=log.until,
+        target_origin=decided.origin,
+        delta=question.delta,
+        recommendation=None,
+        flat_set=(),
+        expected=None,
+        gain=none,
+        gain_from_batch_size=none,
+        reference=question.reference,
+        reference_tuned=None,
+        candidates=tuple(
+            Candidate(
+                batch_size=option.batch_size,
+                micro_batch_size=option.micro_batch_size,
+                fits=option.runs,
+                learning_rate=None,
+                n_runs=0,
+                step_s=option.step_s,
+                steps_to_target=none,
+                time_to_target_s=none,
+                samples_to_target=none,
+                cost=none,
+                relative=none,
+                in_flat_set=False,
+                peak_bytes=option.peak_bytes,
+                note=option.note,
+            )
+            for option in question.options
+        ),
+        laws=None,
+        hardly_learns=decided.hardly_learns,
+        tried=log.tried(),
+        steps=tuple(log.steps),
+        n_trials=len(log.records),
+        spent_s=log.engine.spent_s(),
+        budget_s=question.budget_s,
+    )
 
 
 class _Answer:
-    def __init__(self, state: StudyState, outcome: Conclusion, origin: TargetOrigin) -> None:
-        self._state, self._question = state, state.question
-        self._outcome, self._origin = outcome, origin
-        self._decision, self._verification = outcome.decision, outcome.verification
-        self._endings = outcome.endings
-        self._costs = costs_of(state) if outcome.decision is not None else None
+    def __init__(self, decided: Decided, study: Study, outlook: Outlook) -> None:
+        self._decided, self._study, self._outlook = decided, study, outlook
+        self._log, self._question = study.log, study.question
+        self._named = study.at(decided.cell)
+        self._shown = {size: self._shown_at(size) for size in study.options}
+        shown = [i for i in self._shown.values() if i is not None]
+        self._met = [i for i in shown if self._is_known(i)]
+        means = outlook.cost.mean(axis=0)
+        self._best = min(self._met, key=lambda i: means[i], default=study.own)
 
-    def advice(self, scaled: ScaledStep | None) -> Advice:
-        """With the chance of what is named; yours or `scaled`, where that is a first guess."""
-        found, own = self.found(), self._question.reference
-        if self._question.objective == "samples" and found.provisional is not None:
-            # The fewest examples are not what is asked for, and no chance is known of the largest.
-            return replace(found, provisional=own)
-        if found.provisional == own:
-            return self._scaled(found, scaled)
-        chance, why = chance_of(found) or (None, None)
-        if chance is None or why is None:
-            return replace(found, chance=chance)
-        if found.recommendation is not None or chance >= LIKELY:
-            return replace(found, chance=chance, caveats=(why, *found.caveats))
-        caveats = (why, *self._caveats(own), *self._why_ended_early(found.missing))
-        return self._scaled(replace(found, provisional=own, caveats=caveats), scaled)
-
-    def _scaled(self, staying: Advice, step: ScaledStep | None) -> Advice:
-        """What stays with the reference, or takes a scaled step if there is one."""
-        if step is None:
-            return staying
-        return replace(
-            staying,
-            provisional=self._at_rate(step.cell),
-            chance=step.chance,
-            gain=step.gain,
-            endings=step.endings or staying.endings,
-            caveats=(step.why, *staying.caveats),
-        )
-
-    def found(self) -> Advice:
-        """What the runs say, before it is asked how likely that is."""
-        verdict, reason, missing = self._verdict()
-        decision, question = self._decision, self._question
-        size = self._recommended(verdict)
-        recommendation = None if size is None else self._recommendation(size)
-        provisional = self._provisional() if size is None else None
-        named = recommendation or provisional
-        none = Estimate.cannot_tell(self._outcome.reason or Reason.of("nothing_to_compare"))
-        gain = gain_from_batch_size = none
-        if self._verification is not None and size is not None:
-            gain = self._verification.gain
-            gain_from_batch_size = self._verification.gain_from_batch_size
-        elif self._outcome.gain is not None:
-            gain = self._outcome.gain
-        reference_cell, sizes = self._state.reference.cell, self._state.sizes.values()
+    def advice(self) -> Advice:
+        """What the belief says in the end."""
+        question, log, study, named = self._question, self._log, self._study, self._named
+        is_own = named == study.own
+        tuned = self._tuned()
+        configuration = self._configuration(named)
+        gain = Estimate.of(1.0, interval=(1.0, 1.0), n=1)
+        if not is_own and self._decided.gain is not None:
+            gain = self._decided.gain
+        why = Reason.of("nothing_likely_better")
+        if not is_own:
+            why = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
+        flat = [size for size, i in self._shown.items() if i is not None and self._is_flat(i)]
         return Advice(
-            verdict=verdict,
-            reason=reason,
+            verdict="cannot_tell" if is_own else "recommend",
+            reason=why,
             objective=question.objective,
             metric=question.metric,
             better=question.better,
             n_train=question.n_train,
-            target=self._state.until,
-            target_origin=self._origin,
+            target=log.until,
+            target_origin=self._decided.origin,
             delta=question.delta,
-            recommendation=recommendation,
-            provisional=provisional,
-            flat_set=() if decision is None or verdict in _OPEN else decision.flat_set,
-            expected=None if size is None else self._expected(size),
+            recommendation=None if is_own else configuration,
+            provisional=configuration if is_own else None,
+            chance=self._decided.chance,
+            flat_set=tuple(flat),
+            expected=self._expected(named),
             gain=gain,
-            gain_from_batch_size=gain_from_batch_size,
+            gain_from_batch_size=self._gain_over(tuned),
             reference=question.reference,
-            reference_tuned=None if reference_cell is None else self._at_rate(reference_cell),
-            candidates=tuple(candidate(self._state, self._costs, decision, s) for s in sizes),
-            laws=None if self._costs is None else laws_of(self._state, self._costs),
-            tried=tuple(with_end(self._state, run) for run in self._state.tried()),
-            head_to_head=None
-            if self._verification is None or size is None
-            else self._verification.head_to_head,
-            endings=self._endings,
-            hardly_learns=self._state.hardly_learns,
-            missing=missing,
-            more_budget_s=None if missing is None else self._more_budget_s,
-            proposed_target=self._proposed_target(),
-            caveats=(*self._caveats(named), *self._why_ended_early(missing)),
-            steps=tuple(self._state.steps),
-            n_trials=len(self._state.records) + len(self._state.cooled),
-            spent_s=self._state.engine.spent_s(),
+            reference_tuned=None if tuned is None else self._configuration(tuned),
+            candidates=tuple(self._candidate(option.batch_size) for option in question.options),
+            laws=laws_of(study, self._outlook, self._met),
+            endings=self._endings(tuned),
+            hardly_learns=self._decided.hardly_learns,
+            caveats=tuple(self._caveats()),
+            tried=tuple(map(self._with_end, log.tried())),
+            steps=tuple(log.steps),
+            n_trials=len(log.records),
+            spent_s=log.engine.spent_s(),
             budget_s=question.budget_s,
-            pay_back_runs=None if size is None else self._pay_back_runs(),
+            pay_back_runs=self._pay_back_runs(gain),
         )
 
-    # ---- verdict
+    # ---- configurations
 
-    def _verdict(self) -> tuple[Verdict, Reason, Reason | None]:
-        decision = self._decision
-        if decision is None:
-            stopped = self._outcome.reason
-            assert stopped is not None
-            return "cannot_tell", stopped, stopped
-        verification = self._verification
-        against = None if verification is None else verification.against
-        if against is not None:
-            return "cannot_tell", against, against
-        if self._origin == "easier":
-            return "cannot_tell", *self._end_not_seen(decision)
-        # "samples" does not ask for the fewest: there better is not what is wanted.
-        is_wanted = self._question.objective != "samples"
-        low = None if verification is None else verification.gain.low
-        is_sooner = is_wanted and low is not None and low > 1
-        worse_yet = self._may_end_worse()
-        if worse_yet is not None:
-            if is_sooner and self._endings is not None and self._endings.is_no_worse_than_own:
-                return "better", Reason.of("better_than_own", missing=worse_yet), worse_yet
-            return "cannot_tell", worse_yet, worse_yet
-        if decision.verdict != "cannot_tell" and decision.flat_set:
-            return decision.verdict, self._why_chosen(decision), None
-        missing = self._what_is_missing(decision)
-        if is_sooner:
-            assert verification is not None
-            if missing.code == "may_be_worse":
-                missing = self._beside_the_best(decision, verification.batch_size) or missing
-            return "better", Reason.of("whether_best_is_open", missing=missing), missing
-        return "cannot_tell", Reason.of("runs_leave_open", missing=missing), missing
+    def _shown_at(self, size: int) -> int | None:
+        """The configuration that stands for a batch size: what is named, else its best one."""
+        study, utility = self._study, self._outlook.utility
+        if size == int(study.sizes[self._named]) and self._named != study.own:
+            return self._named
+        at = [i for i, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
+        for group in (
+            [i for i in at if self._is_known(i)],
+            [i for i in at if study.cells[i].records],
+        ):
+            if group:
+                return max(group, key=lambda i: (utility[i], -i))
+        return None
 
-    def _end_not_seen(self, decision: Decision) -> tuple[Reason, Reason]:
-        """Why a level on the way gives no recommendation, and what is missing for one.
+    def _is_known(self, i: int) -> bool:
+        """Whether a run of it met the level, or where there is none came to its end."""
+        one = self._study.cells[i]
+        return bool(one.met_on if self._log.until is not None else one.ends) and not one.failed
 
-        What is fast there often ends worse: its rate is too high for the end.
-        """
-        best, missing = self._state.best, Reason.of("end_of_training")
-        if best is None:
-            return Reason.of("end_not_seen", missing=missing), missing
-        size = decision.batch_size or best.batch_size
-        return Reason.of("fastest_on_the_way", size=size, missing=missing), missing
+    def _tuned(self) -> int | None:
+        """The reference batch size at its best rate; None: no run of it met the level."""
+        at = [i for i in self._study.same_size if self._is_known(i)]
+        return max(at, key=lambda i: (self._outlook.utility[i], -i), default=None)
 
-    def _may_end_worse(self) -> Reason | None:
-        """Why it is not shown that what was verified ends no worse; None: it is, or not asked.
+    def _configuration(self, i: int) -> Configuration:
+        size, rate = self._study.cells[i].cell
+        if i == self._study.own:
+            return self._question.reference
+        micro = self._study.options[size].micro_batch_size
+        return Configuration(batch_size=size, micro_batch_size=micro, learning_rate=rate)
 
-        Where nothing was to be named, there is another reason for that.
-        """
-        names = self._decision is not None and self._decision.batch_size is not None
-        if self._state.end is None or not (names or self._verification is not None):
-            return None
-        if self._endings is None:
-            return Reason.of("whole_trainings_not_seen")
-        return None if self._endings.verdict == "no_worse" else self._endings.reason
+    # ---- figures
 
-    def _recommended(self, verdict: Verdict) -> Size | None:
-        """The batch size to set: the decision's, or what was verified to be better."""
-        found = self._verification if verdict == "better" else self._decision
-        if verdict == "cannot_tell" or found is None or found.batch_size is None:
-            return None
-        return self._state.sizes[found.batch_size]
+    def _steps(self, i: int) -> Estimate:
+        """Steps to the level; of a run that was stopped or missed it a lower bound."""
+        study, one = self._study, self._study.cells[i]
+        if self._log.until is None:
+            steps = study.whole_steps(i)
+            return Estimate.of(steps, interval=(steps, steps), n=max(1, len(one.ends)))
+        if not one.met_on:
+            code = "missed_the_level" if 0 in one.ends else "stopped_when_slower"
+            last = max((record.steps for record in one.records.values()), default=0)
+            why = Reason.of(code, steps=last)
+            return Estimate.cannot_tell(why, n=len(one.records), low=float(last))
+        weight = math.log2(study.weight[one.cell[0]])
+        return _estimate(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
 
-    def _why_chosen(self, decision: Decision) -> Reason:
-        objective, delta, size = self._question.objective, self._question.delta, decision.batch_size
-        if decision.verdict == "indifferent":
-            return Reason.of(
-                "all_within_delta",
-                smallest=decision.flat_set[0],
-                largest=decision.flat_set[-1],
-                delta=delta,
-                objective=objective,
-            )
-        if objective == "samples":
-            return Reason.of("largest_within_delta", size=size, objective=objective, delta=delta)
-        out = self._state.ruled_out.items()
-        worse = sorted(other for other, why in out if why.code in ENDS_WORSE)
-        if sum(option.runs for option in self._question.options) == 1:
-            return Reason.of("the_only_one", size=size)
-        if worse:
-            return Reason.of(
-                "least_that_ends_no_worse", size=size, objective=objective, others=worse
-            )
-        return Reason.of("least_of_those_tried", size=size, objective=objective)
+    def _end(self, i: int) -> Estimate:
+        """What its whole trainings end with, in the metric's unit."""
+        study, one = self._study, self._study.cells[i]
+        if not one.ends or study.end is None:
+            return Estimate.cannot_tell(Reason.of("no_whole_training"))
+        worse = self._outlook.end[:, i] * study.end.margin
+        return _estimate(study.end.value - self._question.sign * worse, n=len(one.ends))
 
-    def _what_is_missing(self, decision: Decision) -> Reason:
-        if self._outcome.passed_over is not None:
-            return _why_passed_over(self._outcome.passed_over)
-        if self._outcome.not_followed is not None:
-            return Reason.of("faster_not_followed", size=self._outcome.not_followed)
-        if self._outcome.is_cooled:
-            return Reason.of("others_not_cooled", size=decision.contender)
-        high = decision.high_of(decision.contender)
-        if high <= 1 + self._question.delta or math.isinf(high):
-            return Reason.of("too_little_was_run")
-        other = Reason.of("a_size", size=decision.blocking)
-        if decision.blocking == decision.contender:
-            other = Reason.of("a_size_not_tried")
-        return Reason.of(
-            "may_be_worse",
-            size=decision.contender,
-            worse=high - 1,
-            other=other,
-            delta=self._question.delta,
-            what=self._what_would_tell(decision),
+    def _candidate(self, size: int) -> Candidate:
+        study, question = self._study, self._question
+        option = next(each for each in question.options if each.batch_size == size)
+        option = study.options.get(size, option)
+        i = self._shown.get(size)
+        why = option.note or self._log.ruled_out.get(size) or Reason.of("not_trained")
+        steps = Estimate.cannot_tell(why) if i is None else self._steps(i)
+        plan = self._log.plan(size)
+        per_step = plan.samples_at(plan.steps_in(1)) / plan.steps_in(1)
+        time_s, samples = _product(steps, option.step_s), steps.times(per_step)
+        cost = {"time": time_s, "samples": samples, "quality": self._distance(i)}
+        relative = Estimate.cannot_tell(why)
+        if i is not None and i in self._met:
+            apart = 2.0 ** (self._outlook.cost[:, i] - self._outlook.cost[:, self._best])
+            relative = _estimate(apart, n=len(study.cells[i].records))
+        tuned = self._tuned()
+        factors = dict(question.rules).get(size, ())
+        return Candidate(
+            batch_size=size,
+            micro_batch_size=option.micro_batch_size,
+            fits=option.runs,
+            learning_rate=None if i is None else study.cells[i].cell[1],
+            n_runs=0 if i is None else len(study.cells[i].records),
+            step_s=option.step_s,
+            steps_to_target=steps,
+            time_to_target_s=time_s,
+            samples_to_target=samples,
+            cost=cost[question.objective],
+            relative=relative,
+            in_flat_set=i is not None and self._is_flat(i),
+            peak_bytes=option.peak_bytes,
+            rule_learning_rates=()
+            if tuned is None
+            else tuple((rule, f * study.cells[tuned].cell[1]) for rule, f in factors),
+            note=option.note or self._log.ruled_out.get(size),
         )
 
-    def _beside_the_best(self, decision: Decision, batch_size: int) -> Reason | None:
-        """How far from the best what is named may be; None: nothing bounds it."""
-        high = decision.high_of(batch_size)
-        if self._question.objective != "time" or math.isinf(high) or high <= 1:
-            return None
-        what = self._what_would_tell(decision)
-        return Reason.of("may_take_longer_than_best", size=batch_size, times=high, what=what)
+    def _distance(self, i: int | None) -> Estimate:
+        """How far from perfect it ends: of a metric that goes up 1 less it, else the metric."""
+        end = Estimate.cannot_tell(Reason.of("not_trained")) if i is None else self._end(i)
+        if self._question.better == "lower" or end.estimate is None:
+            return end
+        low, high = (None if b is None else 1 - b for b in (end.high, end.low))
+        return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
-    def _what_would_tell(self, decision: Decision) -> Reason:
-        rivals = (self._state.sizes[size] for size in (decision.contender, decision.blocking))
-        if _marks_too_wide(self._state, self._state.reference_cell, *(s.cell for s in rivals)):
-            return Reason.of("nearer_marks_would_tell")
-        if self._step_times_keep_it_open:
-            return Reason.of("better_step_times_would_tell")
-        return Reason.of("more_runs_would_tell")
-
-    @cached_property
-    def _step_times_keep_it_open(self) -> bool:
-        if self._decision is None or self._costs is None:
+    def _is_flat(self, i: int) -> bool:
+        """Whether it is surely within the tolerance of the best that was trained."""
+        if i not in self._met or self._log.until is None:
             return False
-        return not runs_may_tell(self._state, self._costs, self._decision)
+        cost = self._outlook.cost[:, self._met]
+        behind = self._outlook.cost[:, i] - cost.min(axis=1)
+        ends_worse = float(np.mean(self._outlook.is_worse[:, i])) > 1 - _SURE
+        near = np.mean(behind <= math.log2(1 + self._question.delta)) >= _SURE
+        return bool(near) and not ends_worse
 
-    @property
-    def _more_budget_s(self) -> float | None:
-        """About how much more may settle it (`benchmarks/asked_again.py`); None: not known."""
-        if self._outcome.raced is not None:
-            beyond_s = _for_more_than_a_race_s(self._state) - self._question.budget_s
-            return beyond_s if beyond_s > 0 else None
-        more_s, budget_s = self._would_settle_s(), self._question.budget_s
-        # What costs less than was left was not missing.
-        left_s = budget_s - self._state.engine.spent_s()
-        return more_s if more_s and left_s < more_s <= _MOST_MORE * budget_s else None
+    def _gain_over(self, other: int | None) -> Estimate:
+        """The cost of another configuration over that of what is named."""
+        if other is None:
+            return Estimate.cannot_tell(Reason.of("nothing_to_compare"))
+        if other == self._named:
+            return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
+        apart = self._outlook.cost[:, other] - self._outlook.cost[:, self._named]
+        return _estimate(2.0**apart, n=len(self._study.cells[other].records))
 
-    def _would_settle_s(self) -> float | None:
-        """What runs would cost that may settle it, whether or not there was so much left."""
-        state, question = self._state, self._question
-        endings = self._outcome.passed_over or self._endings
-        if self._origin == "easier":
-            return 2 * question.budget_s  # to see the end of a training
-        if endings is not None and endings.verdict == "open":
-            return _for_endings_s(state, endings)
-        if self._outcome.not_followed is not None:
-            cells = compared_with(state, state.sizes[self._outcome.not_followed])
-            return more_s_for_seeds(state, cells, done=0, n=N_SEEDS)
-        decision = self._decision
-        if decision is None or self._what_would_tell(decision).code != "more_runs_would_tell":
+    def _expected(self, i: int) -> Expected | None:
+        if not self._is_known(i):
             return None
-        spent_s = state.engine.spent_s()
-        rivals = [state.sizes[size] for size in (decision.contender, decision.blocking)]
-        run_s = _next_run_s(rivals)
-        is_early = _is_early(state) and run_s <= question.budget_s - spent_s
-        if is_early or _seeds_are_used_up(state, rivals):
-            return None  # another run could be paid for, or had, and would not have told
-        if decision.blocking == decision.contender:
-            return question.budget_s  # what a batch size that was not tried takes is not known
-        # Intervals shrink with the root of the runs.
-        over = math.log(decision.high_of(decision.contender)) / math.log1p(question.delta)
-        return max(run_s, max(_LEAST_MORE, over**2 - 1) * spent_s)
-
-    def _why_ended_early(self, missing: Reason | None) -> list[Reason]:
-        """Why an open question was left with much of the budget unspent."""
-        state, question, decision = self._state, self._question, self._decision
-        is_open = missing is not None and self._origin != "easier"
-        if decision is None or not is_open or not _is_early(state):
-            return []
-        left_s = question.budget_s - state.engine.spent_s()
-        rivals = [state.sizes[size] for size in (decision.contender, decision.blocking)]
-        why = Reason.of("no_run_would_tell_more")
-        if self._step_times_keep_it_open:
-            why = Reason.of("trainings_tell_no_step_times")
-        elif _seeds_are_used_up(state, rivals):
-            why = Reason.of("seeds_used_up", n=len(state.seeds.value))
-        elif (run_s := _next_run_s(rivals)) > left_s:
-            why = Reason.of("next_run_too_dear", run_s=run_s)
-        budget_s = question.budget_s
-        return [Reason.of("ended_before_budget", left_s=left_s, budget_s=budget_s, why=why)]
-
-    # ---- caveats
-
-    def _caveats(self, named: Configuration | None) -> list[Reason]:
-        """What limits the answer."""
-        state, outcome, until = self._state, self._outcome, self._state.until
-        verified, caveats = self._verification, []
-        if state.end is not None and state.end.ended_by == "overfitting":
-            caveats.append(Reason.of("reference_overfits"))
-        if self._origin == "easier" and until is not None:
-            metric, level, asked = until.metric, until.value, self._question.target
-            why = Reason.of("easier_than_plateau", metric=metric, value=level)
-            if asked is not None:
-                why = Reason.of("easier_than_asked", metric=metric, value=level, asked=asked.value)
-            caveats.append(why)
-        if verified is not None and verified.head_to_head is None and state.end is None:
-            caveats.append(Reason.of("not_verified"))
-        if verified is not None and verified.missed:
-            n = verified.n + verified.missed
-            caveats.append(Reason.of("some_seeds_missed", missed=verified.missed, n=n))
-        if outcome.raced and outcome.soonest and outcome.soonest != outcome.raced:
-            (size, rate), (_, soonest) = outcome.raced, outcome.soonest
-            caveats.append(Reason.of("below_the_soonest", size=size, rate=rate, soonest=soonest))
-        # Of a configuration that stays as it is its user knows whether it holds.
-        cell = None if named is None else (named.batch_size, named.learning_rate)
-        if cell is not None and cell != state.reference_cell:
-            caveats += filter(None, [at_the_edge(state, cell)])
-        caveats += _marks_too_wide(state, cell, state.reference_cell)
-        unfinished = [s.batch_size for s in state.tuned if s.search and not s.search.finished]
-        if unfinished:
-            caveats.append(Reason.of("rate_search_cut", sizes=unfinished))
-        if self._question.objective != "quality":
-            caveats += state.carried_over().caveats()
-        return caveats
-
-    def _proposed_target(self) -> Target | None:
-        until, raced = self._state.until, self._outcome.raced
-        if until is None or raced or self._costs is not None or self._endings is not None:
-            return None  # there is none, or it was met
-        records = list(self._state.records.values())
-        level = easier(self._question, records, why=Reason.of("runs_met_it"))
-        # One that is no easier than the one that was missed is none.
-        return None if level is None or until.met_by(level.target.value) else level.target
-
-    # ---- parts
-
-    def _recommendation(self, size: Size) -> Configuration:
-        """What was shown to end no worse, with the cool-down that it takes."""
-        found = None if self._endings is None else self._endings.recommended
-        at = self._at_rate(size.cell if found is None else found.cell)
-        return replace(at, cool_down=0.0 if found is None else found.cool_down)
-
-    def _at_rate(self, cell: CellKey | None) -> Configuration:
-        assert cell is not None
-        return Configuration(
-            batch_size=cell[0],
-            micro_batch_size=self._state.sizes[cell[0]].option.micro_batch_size,
-            learning_rate=cell[1],
-        )
-
-    def _provisional(self) -> Configuration | None:
-        if self._outcome.raced is not None:
-            return self._at_rate(self._outcome.raced)
-        if self._verification is not None and self._verification.instead is not None:
-            return self._at_rate(self._verification.instead)
-        if self._endings is not None and self._endings.gives_way:
-            # Of this one it was seen how it ends.
-            instead = self._endings.compared_with
-            return replace(self._at_rate(instead.cell), cool_down=instead.cool_down)
-        best = self._state.best
-        if self._outcome.not_followed is not None and self._verification is not None:
-            best = self._state.sizes[self._verification.batch_size]
-        if best is None:
-            # Nothing faster ends as well as what the user has.
-            return None if self._endings is None else self._question.reference
-        return self._at_rate(best.cell)
-
-    def _expected(self, size: Size) -> Expected:
-        option = size.option
+        size = int(self._study.sizes[i])
+        option, steps, plan = self._study.options[size], self._steps(i), self._log.plan(size)
         peak = Estimate.cannot_tell(Reason.of("peak_not_reported"))
         if (exact := option.peak_bytes) is not None:
             peak = Estimate.of(exact, interval=(exact, exact), n=1)
-        is_fixed = self._question.objective == "quality"
-        steps = horizon(size) if is_fixed else self._verified_steps(size)
+        per_epoch = plan.steps_in(1)
         return Expected(
-            time_to_target_s=product(steps, option.step_s),
+            time_to_target_s=_product(steps, option.step_s),
             steps_to_target=steps,
-            samples_to_target=steps.times(size.examples_per_step),
-            epochs_to_target=steps.times(1 / size.steps_per_epoch),
+            samples_to_target=steps.times(plan.samples_at(per_epoch) / per_epoch),
+            epochs_to_target=steps.times(1 / per_epoch),
             peak_bytes=peak,
         )
 
-    def _verified_steps(self, size: Size) -> Estimate:
-        verified = self._verification
-        if verified is not None and verified.log_learning_cost is not None:
-            return Estimate.of_log(verified.log_learning_cost, verified.half_width, n=verified.n)
-        return learning_cost(self._state, self._costs, size)
-
-    # ---- pay-back
-
-    def _pay_back_runs(self) -> float | None:
-        """After how many runs the study has saved what it cost, for objective time."""
-        verified = self._verification
-        cost = None if verified is None else verified.log_learning_cost
-        if self._question.objective != "time" or verified is None or cost is None:
+    def _pay_back_runs(self, gain: Estimate) -> float | None:
+        """After how many trainings the study has saved what it cost, for objective time."""
+        expected = self._expected(self._named)
+        saves = gain.estimate is not None and gain.estimate > 1
+        if self._question.objective != "time" or expected is None or not saves:
             return None
-        gain = verified.gain.estimate or verified.gain.low
-        if gain is None or gain <= 1:
+        one_s = expected.time_to_target_s.estimate
+        assert one_s is not None
+        assert gain.estimate is not None
+        return self._log.engine.spent_s() / ((gain.estimate - 1) * one_s)
+
+    # ---- how trainings end
+
+    def _endings(self, tuned: int | None) -> Endings | None:
+        """How whole trainings of what is named and of the references end."""
+        study = self._study
+        if study.end is None or not study.cells[self._named].ends:
             return None
-        weight = self._state.sizes[verified.batch_size].log_weight
-        saved_s = (gain - 1) * math.exp(cost + weight)
-        return self._state.engine.spent_s() / saved_s
+        places = [self._named, study.own, *([] if tuned is None else [tuned])]
+        seeds = sorted({seed for i in places for seed in study.cells[i].ends})
+        found = {i: self._ending(i, seeds) for i in places}
+        others = [i for i in dict.fromkeys(places[1:]) if found[i].found and i != self._named]
+        best = min(others, key=lambda i: self._outlook.end[:, i].mean(), default=self._named)
+        margin, end = study.end.margin, self._outlook.end
+        better = (end[:, best] - end[:, self._named]) * margin
+        n = min(len(found[best].found), len(found[self._named].found))
+        difference = _estimate(better, n=n)
+        verdict: EndingVerdict = "open"
+        if best == self._named or np.mean(better >= -margin) >= _SURE:
+            verdict = "no_worse"
+        elif np.mean(better < -margin) >= _SURE:
+            verdict = "worse"
+        mine, other = found[self._named], found[best]
+        return Endings(
+            metric=self._question.metric,
+            better=self._question.better,
+            seeds=tuple(seeds),
+            recommended=mine,
+            reference=found[study.own],
+            reference_tuned=None if tuned is None else found[tuned],
+            compared_with=other,
+            difference=difference,
+            standard_error=float(np.std(better)),
+            margin=margin,
+            verdict=verdict,
+            reason=_why_ending(verdict, mine, other, difference, margin),
+            than_own=_estimate((end[:, study.own] - end[:, self._named]) * margin, n=n),
+        )
+
+    def _ending(self, i: int, seeds: Sequence[int]) -> Ending:
+        one, plan = self._study.cells[i], self._log.plan(self._study.cells[i].cell[0])
+        values, tests = [], []
+        for seed in seeds:
+            is_whole = seed in one.ends and not one.records[seed].has_failed
+            record = one.records[seed] if is_whole else None
+            values.append(None if record is None else self._study.final_value(i, record))
+            tests.append(None if record is None else record.final("test", self._question.metric))
+        return Ending(
+            batch_size=one.cell[0],
+            learning_rate=one.cell[1],
+            epochs=plan.epoch_at(self._study.whole_steps(i)),
+            values=tuple(values),
+            test=tuple(tests),
+        )
+
+    def _with_end(self, run: RateTried) -> RateTried:
+        """The run with what it ended with, where it was a whole training."""
+        i = self._study.at((run.batch_size, run.learning_rate))
+        one = self._study.cells[i]
+        if run.seed not in one.ends or run.seed not in one.records:
+            return run
+        record = one.records[run.seed]
+        if record.has_failed:
+            return run
+        of_test = record.final("test", self._question.metric)
+        return replace(run, end=self._study.final_value(i, record), end_test=of_test)
+
+    # ---- caveats
+
+    def _caveats(self) -> Iterator[Reason]:
+        study, until = self._study, self._log.until
+        if study.end is not None and study.end.ended_by == "overfitting":
+            yield Reason.of("reference_overfits")
+        if self._decided.origin == "easier" and until is not None:
+            yield Reason.of("easier_than_plateau", metric=until.metric, value=until.value)
+        if self._named != study.own:
+            yield from filter(None, [self._at_the_edge(study.cells[self._named].cell)])
+        yield from self._marks_too_wide()
+
+    def _at_the_edge(self, cell: CellKey) -> Reason | None:
+        """That a rate lies beside one that diverges, if anything says so.
+
+        The share of trainings that diverge is at most the bound of Clopper and Pearson 1934,
+        Biometrika 26(4), by its seeds.
+        """
+        batch_size, rate = cell
+        records = self._log.records.items()
+        diverged = {key for key, r in records if r.has_diverged and key[0] == batch_size}
+        above = [other for _, other, _ in diverged if rate <= other <= _UP_TO * rate]
+        n = len({key for key, _ in records if key[:2] == cell})
+        held = n - len({key for key in diverged if key[:2] == cell})
+        if not above or not held:
+            return None
+        top, share = max(above), float(betaincinv(n - held + 1, held, _CONFIDENCE))
+        return Reason.of(
+            "at_the_edge", size=batch_size, rate=rate, above=top, held=held, n=n, share=share
+        )
+
+    def _marks_too_wide(self) -> list[Reason]:
+        """That a script evaluates so seldom that the time to the target is hardly known."""
+        until = self._log.until
+        if until is None or self._log.engine.capabilities.keeps_cadence:
+            return []
+        for i in (self._named, self._study.own):
+            for record in self._study.cells[i].records.values():
+                crossing = record.crossing(until)
+                if crossing is not None and 2 * crossing.after_step <= crossing.step:
+                    n = math.ceil(_MARKS / record.trial.plan.epoch_at(crossing.step))
+                    return [Reason.of("marks_too_wide", metric=until.metric, n=n)]
+        return []
 
 
-def _for_more_than_a_race_s(state: StudyState) -> float:
-    """The budget with which more than a race is likely to tell.
-
-    A training of unknown length takes twice what was seen of it.
-    """
-    size, longest = state.reference, state.question.longest_epochs
-    if state.end is not None:
-        steps = size.whole_steps
-    elif longest is not None:
-        steps = size.longest_steps
-    else:
-        steps = 2 * state.records[*state.reference_cell, state.seeds.tune[0]].steps
-    began_s = state.steps[0].spent_s
-    return began_s + _TO_TELL * size.run_s(steps) / min(state.engine.n_workers, 2)
+def _estimate(draws: Array, *, n: int) -> Estimate:
+    """The median of draws with their middle 95 %."""
+    low, high = np.quantile(draws, _INTERVAL)
+    return Estimate.of(float(np.median(draws)), interval=(float(low), float(high)), n=n)
 
 
-def _for_endings_s(state: StudyState, endings: Endings) -> float | None:
-    """What the whole trainings cost that would tell whether it ends no worse."""
-    n = min(len(each.found) for each in endings.trainings)
-    # The scatter of two is hardly known: one seed more than the fewest is likely to tell.
-    needed = (seeds_to_tell(endings) or 2 * n) if n >= N_SEEDS else N_SEEDS + 1
-    if needed > len(state.seeds.verify):
-        return None
-    return more_s_for_seeds(state, [each.cell for each in endings.trainings], done=n, n=needed)
+def _product(first: Estimate, second: Estimate) -> Estimate:
+    """The product of two independent positive estimates; errors add as squares on a log scale."""
+    if first.estimate is None or second.estimate is None:
+        bound = None
+        if first.low is not None and second.estimate is not None:
+            bound = first.low * second.estimate
+        return replace(first if first.estimate is None else second, low=bound, high=None)
+    one, other = first.log_half_width, second.log_half_width
+    half = None if one is None or other is None else math.hypot(one, other)
+    return Estimate.of_log(math.log(first.estimate * second.estimate), half, n=first.n)
 
 
-def _why_passed_over(endings: Endings) -> Reason:
-    mine, other = endings.recommended, endings.compared_with
-    if not endings.recommended.found:
-        return Reason.of("faster_not_seen_to_end", size=mine.batch_size)
-    return Reason.of(
-        "faster_seems_to_end_worse",
-        size=mine.batch_size,
-        ends=mine.mean,
-        other=other.as_reason,
-        other_ends=other.mean,
-        n=endings.difference.n,
-    )
+def _why_ending(
+    verdict: EndingVerdict, mine: Ending, other: Ending, difference: Estimate, margin: float
+) -> Reason:
+    if not (mine.found and other.found) or difference.low is None:
+        return Reason.of("ending_seen_once", size=mine.batch_size)
+    by, size, ends, at = other.as_reason, mine.batch_size, mine.mean, other.mean
+    if verdict == "no_worse":
+        return Reason.of("ends_no_worse", size=size, ends=ends, other=by, other_ends=at)
+    if verdict == "worse":
+        rate = mine.learning_rate
+        return Reason.of("ends_worse", size=size, rate=rate, ends=ends, other=by, other_ends=at)
+    worse, n = -difference.low, difference.n
+    both = {"size": size, "ends": ends, "other": by, "other_ends": at}
+    return Reason.of("ending_open", **both, n=n, worse=worse, margin=margin)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from batchlab.advice.advice import EndLevel, Question
+from batchlab.advice.advice import EndLevel, Question, TargetOrigin
 from batchlab.advice.early_race import EarlyRace
 from batchlab.advice.level import with_final_value
 from batchlab.advice.pilot import Piloted, pilot
@@ -16,6 +16,7 @@ from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study
 from batchlab.belief.surface import SurfacePrior
+from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import TrialRecord
 
@@ -23,6 +24,7 @@ from batchlab.records.trial import TrialRecord
 _RACES_BELOW = 3.0
 # A first run to a level that was given may take so much of the budget.
 _FIRST_SHARE = 0.25
+_Z = 1.959964
 # More places than that hardly shorten what has to wait for the run before.
 _MOST_AT_ONCE = 2
 
@@ -34,6 +36,8 @@ class Decided:
     Attributes:
         cell: the configuration to name.
         stopped: why nothing could be compared; None where something was.
+        origin: where the level comes from.
+        hardly_learns: that the reference stays near the untrained model; None: it learns.
         chance: that five more trainings of it are neither slower nor end worse than the reference.
         gain: the reference's cost to the level over that of `cell`.
         worse: by how many margins `cell` ends worse than the reference.
@@ -44,6 +48,8 @@ class Decided:
 
     cell: CellKey
     stopped: Reason | None = None
+    origin: TargetOrigin = "pilot"
+    hardly_learns: Reason | None = None
     chance: float | None = None
     gain: Estimate | None = None
     worse: Estimate | None = None
@@ -58,6 +64,7 @@ def decide(
     *,
     is_usual: bool = False,
     asked_whole: Callable[[], None] | None = None,
+    in_turn: Callable[[int, int], Estimate | None] | None = None,
 ) -> Decided:
     """Run a study within its budget, and name a configuration.
 
@@ -66,6 +73,7 @@ def decide(
         prior: of the surfaces.
         is_usual: as for `Study`.
         asked_whole: as for `pilot`.
+        in_turn: times two batch sizes in turn, and gives the ratio of their step times.
     """
     question = log.question
     reference = question.reference
@@ -74,21 +82,27 @@ def decide(
     if question.target is None and question.objective != "quality":
         piloted = pilot(log, asked_whole=asked_whole)
         if piloted.stopped is not None or piloted.end is None:
-            return Decided(cell=own, stopped=piloted.stopped)
+            return Decided(cell=own, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns)
         log.whole_epochs = piloted.end.epochs
     study = Study(log, prior, is_usual=is_usual)
     study.end = piloted.end
     stopped = _take_in_first_runs(study, own)
     if stopped is not None:
-        return Decided(cell=own, stopped=stopped)
+        return Decided(cell=own, stopped=stopped, origin=question.target_origin)
     n_whole = _n_whole(study)
     procedure = Procedure(study, n_whole=n_whole)
-    named = study.own
     if piloted.end is not None and n_whole < _RACES_BELOW:
         named = _raced(procedure)
     else:
         named = procedure.explore()
-    return _decided(procedure, named)
+        while in_turn is not None and _timed_in_turn(study, named, in_turn):
+            named = procedure.explore()
+    level = piloted.level
+    return replace(
+        _decided(procedure, named),
+        origin=question.target_origin if level is None else level.origin,
+        hardly_learns=piloted.hardly_learns,
+    )
 
 
 def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
@@ -137,6 +151,30 @@ def _n_whole(study: Study) -> float:
     return study.question.budget_s * at_once / whole_s
 
 
+def _timed_in_turn(
+    study: Study, named: int, in_turn: Callable[[int, int], Estimate | None]
+) -> bool:
+    """Time what is to be named and the reference in turn; whether that was done.
+
+    What else ran while they were profiled may have fallen on one of the two alone.
+    """
+    own, size = study.question.reference.batch_size, int(study.sizes[named])
+    is_open = size != own and size not in study.timed and study.question.objective == "time"
+    times = in_turn(own, size) if is_open else None
+    if times is None:
+        return False
+    before = study.options[own].step_s
+    own_s, size_s, ratio_sd = timed_in_turn(before, study.options[size].step_s, times)
+    moved = (own_s.estimate or 1.0) / (before.estimate or 1.0)
+    # The ratios of those that were timed so before are to the reference.
+    again = {other: study.options[other].step_s.times(moved) for other in study.timed}
+    study.timed[size] = ratio_sd
+    study.time_again(again | {own: own_s, size: size_s})
+    did = Reason.of("time_in_turn", size=size, other=own)
+    study.log.note(did, Reason.of("load_falls_on_both"))
+    return True
+
+
 def _raced(procedure: Procedure) -> int:
     """Name what a race of single runs found."""
     named = EarlyRace(procedure).run()[0]
@@ -148,7 +186,8 @@ def _decided(procedure: Procedure, named: int) -> Decided:
     study, outlook = procedure.study, procedure.outlook
     one, own = study.cells[named], study.cells[study.own]
     sds = [study.options[c.cell[0]].step_s.log_half_width or 0.0 for c in (one, own)]
-    apart_sd = 0.0 if named == study.own else math.hypot(*sds) / 1.96 / math.log(2)
+    log_sd = study.timed.get(one.cell[0], math.hypot(*sds) / _Z)
+    apart_sd = 0.0 if one.cell[0] == own.cell[0] else log_sd / math.log(2)
     gains = outlook.gain_draws(named, step_error=apart_sd)
     low, middle, high = np.quantile(gains, (0.025, 0.5, 0.975))
     worse = outlook.end[:, named] - outlook.beside_end[:, 0]

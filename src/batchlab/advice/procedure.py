@@ -338,7 +338,7 @@ class Procedure:
 
     def _submit(self, flight: Flight) -> None:
         self._flights.append(flight)
-        self.log.submit(flight.request, "value" if flight.chase is None else "tune")
+        self.log.submit(flight.request, "whole" if flight.chase is None else "search")
 
     def _take(self, request: RunRequest, record: TrialRecord) -> None:
         """Take in a run that has ended, or let it go on."""

@@ -95,6 +95,8 @@ class Study:
         )
         self.own = at.index((own_size, 0.0))
         self.same_size = [i for i, (size, _) in enumerate(at) if size == own_size]
+        # Log standard deviation of a step time over the reference's, of those timed in turn.
+        self.timed: dict[int, float] = {}
         self.end: EndLevel | None = None  # of the reference; None where the level was given
         self._noise = Noise.of(len(at))
         self._whole_s: dict[int, float] = {}

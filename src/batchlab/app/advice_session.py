@@ -36,21 +36,16 @@ from batchlab.workload.given_data import FEW_EXAMPLES
 BEGINNING = "training the first steps"
 TARGET = "setting the target"
 SEARCH = "comparing batch sizes"
-VERIFY = "verifying on fresh seeds"
 _OF_PURPOSE: dict[Purpose, str] = {
     "pilot": TARGET,
-    "tune": SEARCH,
-    "value": SEARCH,
-    "verify": VERIFY,
-    "cool_down": VERIFY,
+    "search": SEARCH,
+    "whole": SEARCH,
 }
-# After the decision is verified, batch sizes that were not trained yet are looked at.
-_AFTER_VERIFICATION = ("follow_to_the_end_why", "look_at_the_rest_why")
 
 
 def stages_of(subject: Subject) -> Sequence[str]:
     """The stages of an advice, in order; a pilot is needed where no target is given."""
-    stages = (PROFILING, *((TARGET,) if _needs_pilot(subject) else ()), SEARCH, VERIFY)
+    stages = (PROFILING, *((TARGET,) if _needs_pilot(subject) else ()), SEARCH)
     return [text(stage) for stage in stages]
 
 
@@ -70,8 +65,7 @@ class AdviceProgress:
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
         """Tell of a new stage, and of the runs."""
-        stage = VERIFY if runs.why.code in _AFTER_VERIFICATION else _OF_PURPOSE[purpose]
-        self.stage(BEGINNING if self.is_beginning else stage)
+        self.stage(BEGINNING if self.is_beginning else _OF_PURPOSE[purpose])
         self._listener.asked(runs)
 
     def stage(self, stage: str) -> None:

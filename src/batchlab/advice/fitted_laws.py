@@ -1,0 +1,72 @@
+"""The laws that an advice shows: of steps, step time, memory and learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from batchlab.advice.advice import Laws, Option
+from batchlab.advice.study import Study
+from batchlab.belief.outlook import Outlook
+from batchlab.belief.steps_law import StepsLaw
+from batchlab.laws.lines import fit_memory, fit_power_law
+from batchlab.laws.step_time import StepTimeFit, fit_step_time
+from batchlab.records.estimate import Estimate, Reason
+
+_FEWEST = 3  # batch sizes that a law is fitted to
+
+
+def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
+    """Fit the laws; None if fewer than three batch sizes met the level.
+
+    Args:
+        study: what is known.
+        outlook: the belief.
+        met: the configuration that stands for each batch size that met the level.
+    """
+    if len(met) < _FEWEST or study.log.until is None:
+        return None
+    cells = [study.cells[i].cell for i in met]
+    weight = np.log2([study.weight[size] for size, _ in cells])
+    sizes = np.array([size for size, _ in cells], dtype=float)
+    steps = StepsLaw.of(sizes, outlook.cost[:, met] - weight)
+    whole = [o for o in study.options.values() if o.micro_batch_size == o.batch_size]
+    memory = [(o.batch_size, o.peak_bytes) for o in whole if o.peak_bytes is not None]
+    memory_fit = fit_memory(memory) if len(memory) >= _FEWEST else None
+    none = Estimate.cannot_tell(Reason.of("memory_at_fewer_than_three"))
+    time_fit = _step_time(study, whole)
+    untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
+    return Laws(
+        s_min=steps.s_min,
+        e_min=steps.e_min,
+        b_crit=steps.b_crit,
+        learning_rate_exponent=fit_power_law(list(sizes), [rate for _, rate in cells]).exponent,
+        fixed_bytes=none if memory_fit is None else memory_fit.fixed_bytes,
+        bytes_per_example=none if memory_fit is None else memory_fit.bytes_per_example,
+        step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
+        step_s_per_example=untimed if time_fit is None else time_fit.s_per_example,
+        knee_batch_size=untimed if time_fit is None else time_fit.knee_batch_size,
+        step_curve=()
+        if time_fit is None
+        else tuple((size, time_fit.step_s(size)) for size in _places(time_fit.batch_sizes)),
+        curve=steps.curve(_places([int(size) for size in sizes])) if steps.holds else (),
+        law_holds=steps.holds,
+    )
+
+
+def _step_time(study: Study, whole: Sequence[Option]) -> StepTimeFit | None:
+    """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
+    timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
+    times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
+    # The full batch gathers nothing and so takes less: it is used where others tell too little.
+    partial = [(size, time) for size, time in times if size < study.question.n_train]
+    used = partial if len(partial) >= _FEWEST else times
+    return fit_step_time(used) if len(used) >= _FEWEST else None
+
+
+def _places(batch_sizes: Sequence[int]) -> list[int]:
+    """Batch sizes for a smooth curve: steps of a half octave."""
+    n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
+    return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})

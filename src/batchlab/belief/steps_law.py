@@ -1,0 +1,98 @@
+"""StepsLaw: S(B) = S_min (1 + B_crit / B), read off joint draws of the steps to a level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchlab.records.estimate import Estimate, Reason
+
+Array = NDArray[np.float64]
+
+# The law is not used if the mean steps lie further from it than the draws from their mean, in root
+# mean square, by so many times.
+_LACKS_FIT = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepsLaw:
+    """The law fitted to every draw, by least squares of relative steps.
+
+    Source: McCandlish, Kaplan, Amodei 2018, "An Empirical Model of Large-Batch Training",
+    arXiv:1812.06162, equation 2.11 in the form of steps.
+    """
+
+    fewest: Array  # S_min of each draw, shape (n_draws,)
+    slope: Array  # S_min B_crit of each draw
+    holds: bool
+    n: int  # batch sizes
+
+    @classmethod
+    def of(cls, batch_sizes: Array, log2_steps: Array) -> StepsLaw:
+        """Fit the law.
+
+        Args:
+            batch_sizes: shape (k,), at least two different ones.
+            log2_steps: draws of log2 of the steps, shape (n_draws, k).
+        """
+        fewest, slope = _fitted(batch_sizes, log2_steps)
+        mean = log2_steps.mean(axis=0)
+        one, other = _fitted(batch_sizes, mean[None, :])
+        law = one[0] + other[0] / batch_sizes
+        holds = bool(np.all(law > 0))
+        if holds and len(batch_sizes) > 2:
+            off = float(np.mean((mean - np.log2(law)) ** 2))
+            spread = float(np.mean((log2_steps - mean) ** 2))
+            holds = off <= _LACKS_FIT**2 * spread
+        return cls(fewest=fewest, slope=slope, holds=holds, n=len(batch_sizes))
+
+    @property
+    def s_min(self) -> Estimate:
+        """Steps in the limit of large batches."""
+        return self._estimate(self.fewest, np.ones_like(self.fewest))
+
+    @property
+    def e_min(self) -> Estimate:
+        """Examples in the limit of small batches."""
+        return self._estimate(self.slope, np.ones_like(self.slope))
+
+    @property
+    def b_crit(self) -> Estimate:
+        """The batch size at which twice the fewest steps are needed."""
+        return self._estimate(self.slope, self.fewest)
+
+    def curve(self, batch_sizes: Sequence[int]) -> tuple[tuple[int, Estimate], ...]:
+        """Steps along the law, each with its 95 % interval."""
+        found = []
+        for size in batch_sizes:
+            low, middle, high = np.quantile(self.fewest + self.slope / size, (0.025, 0.5, 0.975))
+            interval = (float(low), float(high))
+            found.append((size, Estimate.of(float(middle), interval=interval, n=self.n)))
+        return tuple(found)
+
+    def _estimate(self, above: Array, below: Array) -> Estimate:
+        """The ratio, with bounds as far as the draws give any: below may be 0 or less."""
+        if not self.holds:
+            return Estimate.cannot_tell(Reason.of("steps_off_the_law"), n=self.n)
+        ratio = np.where(below > 0, np.maximum(above, 0.0) / np.where(below > 0, below, 1), np.inf)
+        low, middle, high = np.quantile(ratio, (0.025, 0.5, 0.975), method="lower")
+        if not np.isfinite(middle):
+            why = Reason.of("steps_still_fall")
+            return Estimate.cannot_tell(why, n=self.n, low=float(low) if low > 0 else None)
+        bound = float(high) if np.isfinite(high) else None
+        return Estimate.of(
+            float(middle), interval=(float(low) if low > 0 else None, bound), n=self.n
+        )
+
+
+def _fitted(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
+    """Least squares of (S - a - c / B) / S, in closed form for every draw."""
+    steps = 2.0**log2_steps
+    x, z = 1 / steps, 1 / (batch_sizes * steps)
+    xx, xz, zz = (x * x).sum(1), (x * z).sum(1), (z * z).sum(1)
+    sx, sz = x.sum(1), z.sum(1)
+    det = xx * zz - xz * xz
+    return (sx * zz - sz * xz) / det, (sz * xx - sx * xz) / det
