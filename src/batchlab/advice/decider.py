@@ -97,6 +97,8 @@ def decide(
         named = procedure.explore()
         while in_turn is not None and _timed_in_turn(study, named, in_turn):
             named = procedure.explore()
+    if question.objective == "samples":
+        named = _largest_with_few_samples(procedure)
     level = piloted.level
     return replace(
         _decided(procedure, named),
@@ -173,6 +175,17 @@ def _timed_in_turn(
     did = Reason.of("time_in_turn", size=size, other=own)
     study.log.note(did, Reason.of("load_falls_on_both"))
     return True
+
+
+def _largest_with_few_samples(procedure: Procedure) -> int:
+    """The largest batch size that likely needs hardly more samples than the best."""
+    study, outlook, least = procedure.study, procedure.outlook, procedure.least_chance
+    met = [i for i, one in enumerate(study.cells) if one.met]
+    behind = outlook.cost - outlook.cost[:, met].min(axis=1, keepdims=True) if met else outlook.cost
+    near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
+    ends = np.mean(~outlook.is_worse, axis=0)
+    fine = [i for i in met if near[i] >= least and ends[i] >= least]
+    return max(fine, key=lambda i: (study.sizes[i], outlook.utility[i]), default=study.own)
 
 
 def _raced(procedure: Procedure) -> int:

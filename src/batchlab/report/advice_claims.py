@@ -7,12 +7,10 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from batchlab.advice.advice import MORE_ERRORS, Advice, Candidate, Configuration, Ending, Endings
-from batchlab.advice.chance import SURE
-from batchlab.advice.scaled_step import SCALED_STEPS
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
-from batchlab.report.advice_commands import follow_up, weights_command
-from batchlab.report.advice_rows import answer_rows, is_raced, is_run_of
+from batchlab.report.advice_commands import weights_command
+from batchlab.report.advice_rows import answer_rows
 from batchlab.report.advice_words import (
     best_text,
     end_text,
@@ -34,8 +32,9 @@ from batchlab.report.text import (
     whole_sentence,
 )
 from batchlab.words.catalogue import Shown, capitalized, listing, plural, text
-from batchlab.words.numbers import english_number
 
+# From here on a chance is called sure.
+SURE = 0.95
 _Told = Iterator[Sentence]  # what is told of a topic, still without its name
 
 
@@ -130,150 +129,70 @@ _OPEN = {
     "quality": "Still open: which batch size gives the best validation {metric}.",
 }
 _RECOMMENDED = {
-    "time": "{set_this}: {least} to {target}{faster}{ends}.",
+    "time": "{set_this}: {faster} to {target}, {ends}: {how:term} ({odds}).",
     "samples": (
         "{set_this}: the largest that gets to {target} with at most {delta:percent} more samples "
-        "than the fewest."
+        "than the fewest, {ends}: {how:term} ({odds})."
     ),
-    "quality": "{set_this} for the best validation {metric} in a run of fixed length.",
+    "quality": (
+        "{set_this} for the best validation {metric} in a run of fixed length: {how:term} ({odds}) "
+        "to end no worse than {own}."
+    ),
 }
 
 
 def _answer(about: _About) -> _Told:
-    """The verdict; where it is open, what is best so far."""
+    """What to set, how much is gained, and how sure that is; or that yours stays."""
     advice, found = about.advice, about.advice.recommendation
     if advice.hardly_learns is not None:
         yield Sentence(topic="", text=whole_sentence(advice.hardly_learns))
-    if advice.verdict == "cannot_tell" or found is None:
-        if advice.provisional is None:
-            yield about.open()
-        else:
-            yield about.tell(_best_so_far(advice, advice.provisional), verdict="cannot_tell")
-    elif advice.verdict == "indifferent":
-        flat, which = advice.flat_set, about.say("all are {near}")
-        if flat:
-            which = about.say("{low} to {high} are all {near}", low=flat[0], high=flat[-1])
-        yield about.tell("The batch size hardly matters here: {which}.", which=which)
-        least = " It takes the least memory of them." if _takes_least_memory(advice, found) else ""
-        yield about.tell("{set_this}." + least)
-    elif found.cool_down:
-        yield _cooled(about, found)
-    elif advice.verdict == "better":
-        if advice.objective == "time":
-            message = "{set_this}: {faster} to {target}{ends}."
-            yield about.tell(message, faster=_faster(about), ends=_no_worse(about))
-        else:
-            assert advice.gain.low is not None
-            takes = about.takes(about.say("at least {times}", times=least_text(advice.gain.low)))
-            yield about.tell("{set_this}: {own} {takes}.", takes=takes)
-    else:
-        faster = _faster(about)
+    if found is not None:
+        ends = "and it ends no worse" if advice.endings is not None else "if what counts is that"
         yield about.tell(
             _RECOMMENDED[advice.objective],
-            faster=f", {faster}" if faster else "",
-            ends=_no_worse(about),
+            faster=_faster(about),
+            ends=about.say(ends),
+            odds=odds_text(advice.chance or 0.0),
         )
-    if advice.verdict == "better":
-        yield about.tell("Another batch size may be better still.")
+    elif advice.provisional is None:
+        yield about.open()
+    else:
+        yield about.tell(_STAY[advice.objective], verdict="cannot_tell")
 
 
-def _takes_least_memory(advice: Advice, found: Configuration) -> bool:
-    """Whether the memory of all that are near the best is known, and least for what is named."""
-    peaks = {c.batch_size: c.peak_bytes for c in advice.candidates if c.in_flat_set}
-    known = [peak for peak in peaks.values() if peak is not None]
-    mine = peaks.get(found.batch_size)
-    return mine is not None and len(known) == len(peaks) and mine == min(known)
+_STAY = {
+    "time": (
+        "Stay with batch size {size} and learning rate {rate:rate}: nothing else that was trained "
+        "is likely to be as fast and to end no worse."
+    ),
+    "samples": (
+        "Stay with batch size {size} and learning rate {rate:rate}: no larger batch that was "
+        "trained is likely to need few extra samples and to end no worse."
+    ),
+    "quality": (
+        "Stay with batch size {size} and learning rate {rate:rate}: nothing else that was trained "
+        "is likely to end better."
+    ),
+}
+
+
+def odds_text(chance: float) -> str:
+    """A chance with one digit, "about 9 in 10"."""
+    if chance >= SURE:
+        return text("more than 9 in 10")
+    return text("about {n} in 10", n=min(9, round(10 * chance)))
 
 
 def _faster(about: _About) -> str:
-    """How much sooner than yours it is at the target; empty: that is not known."""
-    gain, named = about.advice.gain, about.advice.named
-    is_own = named is None or named.is_same(about.advice.reference)
-    if is_own or gain.low is None or gain.low <= 1:
-        return ""
-    least = least_text(gain.low)
-    if gain.estimate is None:
-        return about.say("at least {least} times as fast as {own}", least=least)
+    """How much sooner than yours it is at the target."""
+    gain = about.advice.gain
+    if gain.estimate is None or gain.low is None or gain.high is None:
+        return about.say("no slower than {own}")
     return about.say(
-        "{times} times as fast as {own} (at least {least} times)",
+        "{times} times as fast as {own} (95 %: {interval})",
         times=ratio_text(gain.estimate),
-        least=least,
+        interval=_interval(about, gain),
     )
-
-
-def _no_worse(about: _About) -> str:
-    """That it ends no worse, where that was shown."""
-    endings, found = about.advice.endings, about.advice.recommendation
-    if endings is None or found is None or found.is_same(about.advice.reference):
-        return ""
-    if endings.verdict == "no_worse":
-        return about.say(", and it ends no worse")
-    return about.say(", and it ends no worse than that") if endings.is_no_worse_than_own else ""
-
-
-def _best_so_far(advice: Advice, found: Configuration) -> str:
-    """What to set for now."""
-    endings = advice.endings
-    if found.is_same(advice.reference):
-        stay = "Stay with batch size {size} and learning rate {rate:rate} for now: the runs do not "
-        if advice.objective == "time":
-            return stay + "show that anything else is faster and ends no worse."
-        return stay + "show that anything else is better."
-    if any(why.code in SCALED_STEPS for why in advice.caveats):
-        best = "For now {set_this}, both raised together from {yours}"
-        if advice.gain.estimate is None:
-            best += " and not tried here"
-        return best + ": {how:term} ({chance:whole_percent}) to be no worse."
-    best = "For now {set_this}: the best so far"
-    if any(why.code == "below_the_soonest" for why in advice.caveats):
-        best = "For now {set_this}: below the rate that was soonest in a few single runs"
-    elif not any(is_run_of(run, found.batch_size, found.learning_rate) for run in advice.tried):
-        best = "For now {set_this}: it was not run itself, but lies between those that were"
-    elif is_raced(advice):
-        best += " in a few single runs"
-    if advice.chance is None:
-        best += ", not yet certain"
-    else:
-        best += ", {how:term} ({chance:whole_percent}) to be no worse than {own}"
-    if endings is not None and endings.is_likely_worse():
-        return best + ". What is faster seems to end worse."
-    if endings is not None and not endings.recommended.found:
-        return best + ". Others may be faster, but were not trained to the end."
-    return best + "."
-
-
-def _cooled(about: _About, found: Configuration) -> Sentence:
-    """What to set where the rate falls to zero: how long such trainings take, and their end.
-
-    They don't stop at the target, so the time to it is not what is saved.
-    """
-    endings = about.advice.endings
-    assert endings is not None
-    epochs, low = endings.recommended.epochs, endings.difference.low
-    ends = about.say("it ends no worse")
-    if low is not None and low < 0:  # how much worse it ends at most than the better of both
-        ends = about.say("it ends at most {worst:.2g} worse (95 %)", worst=-low)
-    own_s, reference_s = (
-        _training_s(about, each.batch_size, epochs) for each in (found, about.advice.reference)
-    )
-    if own_s is None or reference_s is None:
-        return about.tell("{set_this}. With that {ends}.", ends=ends)
-    return about.tell(
-        "{set_this}. {epochs:.3g} epochs then take {own:train_s} instead of {reference:train_s} "
-        "with {own_batch}, and {ends}.",
-        ends=ends,
-        epochs=epochs,
-        own=own_s,
-        reference=reference_s,
-    )
-
-
-def _training_s(about: _About, batch_size: int, epochs: float) -> float | None:
-    """Seconds of so many passes at this batch size."""
-    step_s, study = _step_s(about.advice, batch_size), about.study
-    if step_s is None or study is None:
-        return None
-    return epochs * study.workload.n_train / batch_size * step_s
 
 
 def _step_s(advice: Advice, batch_size: int) -> float | None:
@@ -282,47 +201,9 @@ def _step_s(advice: Advice, batch_size: int) -> float | None:
 
 
 def _how_sure(about: _About) -> _Told:
-    """Why the verdict is what it is; of an open one first that it is open."""
-    if about.advice.verdict == "cannot_tell" and about.advice.provisional:
-        yield Sentence(topic="", text=about.open().text)
+    """Why this is named."""
     if reason := whole_sentence(about.advice.reason):
         yield Sentence(topic="", text=reason)
-
-
-def _missing(about: _About) -> _Told:
-    """What was missing for an answer, and about how much more would settle it."""
-    advice, proposed = about.advice, about.advice.proposed_target
-    if advice.verdict not in ("better", "cannot_tell"):
-        return
-    options: dict[str, str] = {}
-    # The reason is in the answer: what it says is not said again.
-    if advice.missing is not None and not advice.reason.quotes(advice.missing):
-        yield about.tell("Missing: {missing}.", missing=clause(advice.missing))
-    if advice.more_budget_s is not None:
-        options |= _with_more(advice, advice.more_budget_s)
-        message = "About {more_s:about_seconds} more may settle it."
-        yield about.tell(message, more_s=advice.more_budget_s)
-    if proposed is not None and proposed != advice.target:
-        options["--target"] = f"{proposed.metric}={proposed.value:.6g}"
-        yield about.tell("The runs did get as far as {reached}.", reached=target_text(proposed))
-    if options:
-        command = "" if about.study is None else about.study.command
-        yield Sentence(topic="", text="", command=follow_up(command, options))
-
-
-def _with_more(advice: Advice, more_s: float) -> dict[str, str]:
-    """The budget that may settle it, as the one that was given was written."""
-    if advice.trainings is None:
-        return {"--budget": _flag(advice.budget_s + more_s)}
-    times = 1 + more_s / advice.budget_s
-    return {"--trainings": str(math.ceil(advice.trainings * times))}
-
-
-def _flag(value_s: float) -> str:
-    """A time as --budget takes it: whole seconds, minutes or hours."""
-    number, unit = english_number(value_s, "train_s").split()
-    letter = {"s": "s", "min": "m", "h": "h"}.get(unit)
-    return f"{-(-float(number) // 1):.0f}{letter}" if letter else "1s"
 
 
 def _flat_set(about: _About) -> _Told:
@@ -363,7 +244,7 @@ def _why(about: _About) -> _Told:
     advice, found = about.advice, about.advice.recommendation
     own, gain = advice.reference, advice.gain
     is_faster = gain.low is not None and gain.low > 1
-    if found is None or found.cool_down or advice.objective != "time" or not is_faster:
+    if found is None or advice.objective != "time" or not is_faster:
         return
     found_s, own_s = (_step_s(advice, each.batch_size) for each in (found, own))
     if found_s is None or own_s is None or gain.estimate is None:
@@ -398,14 +279,7 @@ def _when_to_stop(about: _About) -> _Told:
     advice, epochs = about.advice, _expected_epochs(about)
     if advice.recommendation is None:
         return
-    if advice.recommendation.cool_down:
-        # Such a training counts by its end, so its length is fixed.
-        assert advice.endings is not None
-        message = "After {length:.3g} epochs, when the rate has fallen to zero."
-        yield about.tell(message, length=advice.endings.recommended.epochs)
-        if epochs:
-            yield about.tell("{target} is expected after {epochs}.", epochs=epochs)
-    elif advice.target is None:
+    if advice.target is None:
         if epochs:
             yield about.tell("After {epochs}: the length of the run is fixed.", epochs=epochs)
     else:
@@ -441,29 +315,10 @@ def _expected_epochs(about: _About) -> str:
 
 def _gain(about: _About) -> _Told:
     """The recommendation against the configuration as it is: batch size and rate together."""
-    advice, gain, head = about.advice, about.advice.gain, about.advice.head_to_head
-    if advice.recommendation is None:
-        # What a race saw, and how far such figures may be off.
-        named = advice.provisional
-        if named is not None and gain.estimate is not None and not named.is_same(advice.reference):
-            yield about.tell(
-                "In single runs {yours} {takes} (95 %: {interval}). The interval comes from how "
-                "far such runs were off on recorded trainings.",
-                takes=about.takes(ratio_text(gain.estimate)),
-                interval=_interval(about, gain),
-            )
-    elif advice.recommendation.is_same(advice.reference):
-        yield Sentence(topic="", text=reference_text(advice, "nothing_to_gain"))
-    else:
-        missed = ""
-        if head is not None and None in head.reference:
-            message = "; it missed the target on {missed} of {n} seeds"
-            n = len(head.reference)
-            missed = about.say(message, missed=head.reference.count(None), n=n)
+    if about.advice.recommendation is not None:
         yield about.tell(
-            "{yours} (batch size {own_size}, learning rate {own_rate:rate}) {compared}{missed}.",
-            compared=_compared(about, gain),
-            missed=missed,
+            "{yours} (batch size {own_size}, learning rate {own_rate:rate}) {compared}.",
+            compared=_compared(about, about.advice.gain),
         )
 
 
@@ -534,8 +389,8 @@ def _interval(about: _About, ratio: Estimate) -> str:
 def _break_even(about: _About) -> _Told:
     """What the study cost against what it saves in each run."""
     advice, runs = about.advice, about.advice.pay_back_runs
-    if advice.recommendation is None or advice.recommendation.cool_down:
-        return  # the answer itself compares whole trainings
+    if advice.recommendation is None:
+        return
     if runs is not None:
         trainings = about.say("{runs:two_digits} trainings", runs=runs)
         if runs <= 1:
@@ -774,23 +629,16 @@ def _critical_batch_size(about: _About) -> _Told:
     laws = about.advice.laws
     if laws is None:
         return
-    b_crit, exponent = laws.b_crit, estimate_text("ratio", laws.exponent)
-    knows_exponent = laws.exponent.estimate is not None
+    b_crit = laws.b_crit
     if b_crit.estimate is None and b_crit.low is None and b_crit.high is None:
         why = clause(b_crit.reason) or about.say("no fit")
         message = "The critical batch size can't be told: {why}."
         yield about.tell(message, why=why, verdict="cannot_tell")
-        message = "In the more general law the exponent is {exponent}; in this law it is 1."
-        if knows_exponent:
-            yield about.tell(message, exponent=exponent)
         return
     found = estimate_text("critical_batch_size", b_crit)
     if b_crit.estimate is None and b_crit.reason is not None:
         found = about.say("{bound}: {why}", bound=found, why=clause(b_crit.reason))
     yield about.tell("The critical batch size for this target is {found}.", found=found)
-    message = "The steps follow the more general law, with an exponent of {exponent} instead of 1."
-    if not laws.law_holds and knows_exponent:
-        yield about.tell(message, exponent=exponent)
 
 
 def _law_of_steps(about: _About) -> _Told:
@@ -805,9 +653,6 @@ def _law_of_steps(about: _About) -> _Told:
         yield about.tell("S_min: {s_min}. E_min in examples: {e_min}.", s_min=s_min, e_min=e_min)
     else:
         yield about.tell("The law S = S_min (1 + B_crit / B) was not used.")
-    if laws.lack_of_fit.estimate is not None:
-        message = "Its test against the scatter of the seeds gives p = {p:.2g}."
-        yield about.tell(message, p=laws.lack_of_fit.estimate)
 
 
 def _rules(about: _About) -> _Told:
@@ -835,7 +680,6 @@ _TOPICS: dict[str, Callable[[_About], _Told]] = {
     "answer": _answer,
     "why": _why,
     "how sure": _how_sure,
-    "what would settle it": _missing,
     "also fine": _flat_set,
     "ends best": _ends_best,
     "where it ends": _ending,

@@ -14,7 +14,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.advice_commands import StoredCommand
-from batchlab.report.advice_rows import is_raced, is_same_rate, runs_of
+from batchlab.report.advice_rows import is_same_rate, runs_of
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import Cell, deciding_split, held_out_split
 from batchlab.report.effects import (
@@ -115,7 +115,7 @@ def _estimated(
         expected = advice.expected.epochs_to_target
         if expected.estimate is not None:
             return found.learning_rate, expected, advice.expected
-    if candidate is None or candidate.learning_rate is None or is_raced(advice):
+    if candidate is None or candidate.learning_rate is None:
         return None
     steps = candidate.steps_to_target
     if steps.estimate is None:
@@ -128,7 +128,7 @@ def _standing_in(advice: Advice, size: int) -> list[RateTried]:
     runs = [
         run
         for run in advice.tried
-        if run.batch_size == size and run.purpose != "cool_down" and run.steps
+        if run.batch_size == size and run.steps
         if run.status not in _BAD_ENDS
     ]
     met = [run.learning_rate for run in runs if run.steps_to_target is not None]
@@ -141,9 +141,8 @@ def _standing_in(advice: Advice, size: int) -> list[RateTried]:
 
 
 def _at(runs: Sequence[RateTried], rate: float) -> list[RateTried]:
-    """The runs at one rate; where some were on fresh seeds, these."""
-    same = [run for run in runs if is_same_rate(run.learning_rate, rate)]
-    return [run for run in same if run.purpose in ("value", "verify")] or same
+    """Return the runs at one rate."""
+    return [run for run in runs if is_same_rate(run.learning_rate, rate)]
 
 
 def _order(runs: Sequence[RateTried]) -> tuple[float, float]:

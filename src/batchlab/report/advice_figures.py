@@ -16,7 +16,6 @@ from batchlab.report.advice_rows import (
     RunFigure,
     ShownCost,
     answer_rows,
-    is_raced,
     named_cost,
     own_cost,
     reference_runs,
@@ -107,20 +106,14 @@ def _place_rows(found: Estimate, sizes: Sequence[int], words: str) -> Iterator[R
 # How the rows of a kind are read.
 _READ = {
     "point": (
-        "Large marks with a bar: each batch size at its best learning rate, measured on seeds that "
-        "had no part in choosing that rate. Bars: the 95 % interval."
+        "Large marks with a bar: each batch size at its best learning rate, by all runs together. "
+        "Bars: the 95 % interval."
     ),
-    "lone": (
-        "Large marks without a bar are of single runs. Where these chose the learning rate too, "
-        "they look a little better than they are."
-    ),
+    "lone": "Large marks without a bar are of single runs.",
     "open": "Hollow: not tuned itself, read off the fitted curve.",
     "as_is": "×: {yours}, at its own learning rate, one mark a seed.",
-    "ring": "A ring marks what is chosen, or best so far.",
-    "verified": (
-        "The ring with a bar is what was found on fresh seeds, after all choices were made, "
-        "with its 95 % interval. The point beside it is the estimate before."
-    ),
+    "ring": "A ring marks what is named.",
+    "verified": "The ring with a bar is what is named, with its 95 % interval.",
     "bound": "↑: a run that had not reached the target by then; its figure is larger than this.",
     "lost": "× at the top: a run that diverged or failed (at most six are drawn at one rate).",
 }
@@ -133,9 +126,7 @@ def kind_notes(advice: Advice, rows: Iterable[Row]) -> Iterator[str]:
     kinds = kinds - {"point"} | {"point" if each else "lone" for each in has_bar}
     yours = reference_text(advice, "configuration")
     yield from (text(note, yours=yours) for kind, note in _READ.items() if kind in kinds)
-    if "run" in kinds and is_raced(advice):
-        yield text("Small circles: single runs, at the rates that raced.")
-    elif "run" in kinds:
+    if "run" in kinds:
         yield text("Small circles: single runs.")
 
 
@@ -213,8 +204,7 @@ def _named_rows(advice: Advice) -> Iterator[Row]:
         return
     size, name = found.batch_size, _with_value(advice, named_text(advice), cost)
     if cost is not None and not cost.runs:
-        kind = "verified" if cost.is_verified else "ring"
-        yield from interval_mark(kind, cost.estimate, batch_size=size)
+        yield from interval_mark("verified", cost.estimate, batch_size=size)
     for run in () if cost is None else cost.runs:
         yield mark("ring", run.shown, batch_size=size)
     if found.is_same(advice.reference):
@@ -446,8 +436,6 @@ def learning_rates_figure(advice: Advice) -> Figure:
 def _basin_rows(advice: Advice) -> Iterator[Row]:
     by_cell: dict[tuple[int, float], list[float]] = {}
     for tried in advice.tried:
-        if tried.purpose == "cool_down":
-            continue
         size, rate, steps = tried.batch_size, tried.learning_rate, tried.steps_to_target
         # A run that missed counts as a long one, or its rate would look better than it is.
         by_cell.setdefault((size, rate), []).append(math.inf if steps is None else steps)

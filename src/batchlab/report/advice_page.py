@@ -97,7 +97,6 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         lead=lead,
         first=first,
         compared=answer_table(advice),
-        follow_up=said.pop("what would settle it", None),
         summary=_summary(advice),
         findings=[
             *((topic, [sentence]) for topic, sentence in said.items()),

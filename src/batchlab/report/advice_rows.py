@@ -14,8 +14,6 @@ from batchlab.report.advice_words import objective_words
 from batchlab.report.text import quantity_text
 from batchlab.words.catalogue import text
 
-_FRESH = ("value", "verify")
-
 
 def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
     """Whether a batch size's estimate is of the learning rate that is named with it."""
@@ -23,34 +21,16 @@ def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
     return rate is not None and is_same_rate(rate, named.learning_rate)
 
 
-def is_raced(advice: Advice) -> bool:
-    """Whether single runs were all that the budget had for."""
-    return advice.reason.code == "single_runs"
-
-
 def single_runs(advice: Advice, candidate: Candidate) -> Iterator[RateTried]:
-    """The runs that stand for a batch size, one by one.
-
-    On seeds that had no part in choosing its rate; after a race those that met the target, at
-    whatever rate, but for the reference as it is.
-    """
-    size = candidate.batch_size
-    if not is_raced(advice):
-        if candidate.learning_rate is not None:
-            yield from runs_of(advice, size, candidate.learning_rate)
-        return
-    reference = advice.reference
-    for tried in advice.tried:
-        is_own = (size, tried.learning_rate) == (reference.batch_size, reference.learning_rate)
-        if tried.batch_size == size and tried.steps_to_target is not None and not is_own:
-            yield tried
+    """Yield the runs that stand for a batch size, one by one."""
+    if candidate.learning_rate is not None:
+        yield from runs_of(advice, candidate.batch_size, candidate.learning_rate)
 
 
 def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
-    """The runs of a configuration: on seeds that did not choose its rate; after a race all."""
+    """Yield the runs of a configuration."""
     for tried in advice.tried:
-        is_fresh = tried.purpose in _FRESH or is_raced(advice)
-        if is_fresh and is_run_of(tried, batch_size, learning_rate):
+        if is_run_of(tried, batch_size, learning_rate):
             yield tried
 
 
@@ -69,8 +49,7 @@ _WIDE = 0.2
 
 # ---- the one figure each of yours and of what is named, wherever it is shown
 
-# Table, picture and bars show the same number: after a verification what was found there on fresh
-# seeds, before it what the runs so far say.
+# Table, picture and bars show the same number.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +67,6 @@ class ShownCost:
 
     estimate: Estimate  # as it is shown
     is_bound: bool = False  # it is larger than this: some run did not reach the target
-    is_verified: bool = False  # it is from the verification on fresh seeds
     runs: tuple[RunFigure, ...] = ()  # whose mean it is; empty: it is an estimate
 
     @property
@@ -109,7 +87,7 @@ def named_cost(advice: Advice) -> ShownCost | None:
     if named is None:
         return None
     if verified is not None:
-        return ShownCost(estimate=verified, is_verified=advice.head_to_head is not None)
+        return ShownCost(estimate=verified)
     return _without_verification(advice, named)
 
 
@@ -124,11 +102,11 @@ def own_cost(advice: Advice) -> ShownCost | None:
 
 
 def tuned_cost(advice: Advice) -> ShownCost | None:
-    """Of the user's batch size at its tuned rate, on the same seeds; None: it did not run there."""
-    verified, tuned = _expected(advice), advice.reference_tuned
-    if verified is None or advice.head_to_head is None:
+    """Of the user's batch size at its best rate; None: no run of it met the target."""
+    expected, tuned = _expected(advice), advice.reference_tuned
+    if expected is None:
         return None if tuned is None else _on_shared_seeds(advice, tuned)
-    return _times(advice, advice.gain_from_batch_size, verified)
+    return _times(advice, advice.gain_from_batch_size, expected)
 
 
 def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
@@ -144,23 +122,13 @@ def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
 
 
 def reference_runs(advice: Advice) -> list[RunFigure]:
-    """The reference as it is, seed by seed, of the verification where there was one."""
-    head, reference = advice.head_to_head, advice.reference
-    if head is None:
-        own = advice.candidate(reference.batch_size)
-        if own is None or own.learning_rate == reference.learning_rate:
-            return []  # its runs are those of its batch size
-        runs = runs_of(advice, reference.batch_size, reference.learning_rate)
-        return run_figures(advice, own, runs)
-    words = objective_words(advice)
-    bounds = head.reference_bounds or (None,) * len(head.reference)
-    found = []
-    for figure, bound in zip(head.reference, bounds, strict=False):
-        if figure is not None:
-            found.append(RunFigure(shown=words.shown(figure), is_bound=False))
-        elif bound is not None:
-            found.append(RunFigure(shown=bound, is_bound=True))
-    return found
+    """Return the runs of the reference as it is, where its batch size stands at another rate."""
+    reference = advice.reference
+    own = advice.candidate(reference.batch_size)
+    if own is None or own.learning_rate == reference.learning_rate:
+        return []  # its runs are those of its batch size
+    runs = runs_of(advice, reference.batch_size, reference.learning_rate)
+    return run_figures(advice, own, runs)
 
 
 def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[RunFigure]:
@@ -232,7 +200,6 @@ def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | No
     return ShownCost(
         estimate=Estimate.of(times * verified.estimate, n=gain.n),
         is_bound=gain.estimate is None,
-        is_verified=advice.head_to_head is not None,
     )
 
 
@@ -327,7 +294,7 @@ def _ends(advice: Advice) -> Mapping[_Cell | None, tuple[Estimate, Estimate]]:
     """
     found: dict[_Cell, tuple[list[float], list[float]]] = {}
     for run in advice.tried:
-        if run.end is not None and run.purpose != "cool_down":
+        if run.end is not None:
             cell = _cell(run.batch_size, run.learning_rate, 0.0)
             validation, test = found.setdefault(cell, ([], []))
             validation.append(run.end)

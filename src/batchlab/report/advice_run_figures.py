@@ -16,6 +16,7 @@ from batchlab.report.advice_figures import (
     machine_figure,
     objective_figure,
 )
+from batchlab.report.advice_rows import run_figures, runs_of
 from batchlab.report.advice_words import objective_words, overfits, reference_text
 from batchlab.report.cells import held_out_split, mean_of
 from batchlab.report.effects import effect_notes, finals_panel, jumps_panel, plateau_panel
@@ -48,22 +49,15 @@ def _settings(name: str, found: Configuration | Ending, n: int = 0) -> dict[str,
 
 
 def seeds_figure(advice: Advice) -> Figure:
-    """Each configuration on each fresh seed: how soon it gets to the target, where it ends."""
-    words, head, endings = objective_words(advice), advice.head_to_head, advice.endings
-    rows, notes = tuple(_head_rows(advice)), list[str]()
+    """Draw each configuration seed by seed: how soon it gets to the target, where it ends."""
+    words, endings = objective_words(advice), advice.endings
+    rows, notes = tuple(_soon_rows(advice)), list[str]()
     soon = Panel("b-soon", text(words.figure), words.quantity, rows, axis="configuration")
     panels = [soon] if len({row["configuration"] for row in rows}) > 1 else []
-    absent = [] if panels else [_why_no_head(advice)]
-    if panels and head is not None:
-        seeds = ", ".join(map(str, head.seeds))
+    absent = [] if panels else [text("No two configurations were run to the target.")]
+    if panels:
         notes += kind_notes(advice, rows)
-        notes.append(
-            text(
-                "Seeds {seeds} are fresh: they chose neither the batch size nor a learning rate. "
-                "A thin line joins the runs of one seed.",
-                seeds=seeds,
-            )
-        )
+        notes.append(text("A thin line joins the runs of one seed."))
     if endings is not None and endings.recommended.found:
         metric, ends = endings.metric, tuple(_ending_rows(advice, endings))
         title = "validation {metric} at the end (no worse below the line)"
@@ -75,30 +69,22 @@ def seeds_figure(advice: Advice) -> Figure:
     elif advice.target_origin == "given":
         absent.append(text("The level was given, so no training was followed to its end."))
     elif advice.objective != "quality":
-        absent.append(text("Nothing that is named was trained to the end on a fresh seed."))
+        absent.append(text("Nothing that is named was trained to its end."))
     return Figure(
         "b",
         "seeds",
-        text("Training by training, on fresh seeds"),
+        text("Training by training"),
         panels,
         notes=(*notes, *absent),
         nothing=" ".join(absent),
     )
 
 
-def _why_no_head(advice: Advice) -> str:
-    if advice.recommendation is not None and advice.head_to_head is not None:
-        if advice.recommendation == advice.reference:
-            return reference_text(advice, "nothing_to_gain")
-        return text("In the verification no two configurations reached the target.")
-    return text("No run on fresh seeds compares how soon the target is met.")
-
-
 def _configurations(advice: Advice) -> Iterator[tuple[str, Configuration]]:
     """What is named, and what it is compared with, each training once."""
     seen: list[Configuration] = []
     for name, found in (
-        ("recommended" if advice.recommendation else "best so far", advice.named),
+        ("recommended" if advice.recommendation else "reference", advice.named),
         ("reference, tuned", advice.reference_tuned),
         ("reference", advice.reference),
     ):
@@ -107,24 +93,20 @@ def _configurations(advice: Advice) -> Iterator[tuple[str, Configuration]]:
             yield name, found
 
 
-def _head_rows(advice: Advice) -> Iterator[Row]:
-    head, words = advice.head_to_head, objective_words(advice)
-    if head is None or advice.recommendation is None:
-        return
-    told = {
-        "recommended": (text("recommended"), head.recommended),
-        "reference, tuned": (text("tuned rate only"), head.reference_tuned),
-        "reference": (reference_text(advice, "as_is"), head.reference),
+def _soon_rows(advice: Advice) -> Iterator[Row]:
+    names = {
+        "recommended": text("recommended"),
+        "reference, tuned": text("tuned rate only"),
+        "reference": reference_text(advice, "as_is"),
     }
-    bounds = head.reference_bounds or (None,) * len(head.seeds)
     for name, configuration in _configurations(advice):
-        label, figures = told[name]
-        at = _settings(label, configuration)
-        for seed, figure, bound in zip(head.seeds, figures or (), bounds, strict=False):
-            if figure is not None:
-                yield mark("run", words.shown(figure), **at, seed=seed)
-            elif name == "reference" and bound is not None:
-                yield mark("bound", bound, **at, seed=seed)
+        candidate = advice.candidate(configuration.batch_size)
+        if candidate is None:
+            continue
+        at = _settings(names[name], configuration)
+        runs = list(runs_of(advice, configuration.batch_size, configuration.learning_rate))
+        for run, figure in zip(runs, run_figures(advice, candidate, runs), strict=False):
+            yield mark("bound" if figure.is_bound else "run", figure.shown, **at, seed=run.seed)
 
 
 _PROGRESS_POINTS = 100  # of a line on the page
@@ -191,8 +173,8 @@ def _progress_rows(advice: Advice, study: Study, metric: str) -> Iterator[Row]:
 
 
 def _records(advice: Advice, study: Study, found: Configuration) -> list[TrialRecord]:
-    """Its runs; where some had the seeds of the verification, these."""
-    compared = advice.head_to_head or advice.endings
+    """Return its runs; where some were trained to their end, these."""
+    compared = advice.endings
     same = [record for record in study.records if found.is_same(record.trial)]
     return [r for r in same if compared and r.trial.seed in compared.seeds] or same
 

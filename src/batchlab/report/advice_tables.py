@@ -28,8 +28,6 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         caption += text("; an end is the mean of the {which} evaluations", which=which)
     if target:
         caption += text("; the target is {target}", target=target)
-    if advice.head_to_head is not None and advice.objective != "quality":
-        caption += text("; rows with a name are measured on seeds that chose nothing")
     columns = [
         Column("batch_size", label=text("batch size"), of=lambda row: row.candidate.batch_size),
         Column("which", label=" ", of=lambda row: row_name(advice, row.at)),
@@ -111,13 +109,11 @@ def _epochs(advice: Advice, row: AnswerRow) -> float | None:
 
 _PURPOSES: dict[str, str] = {
     "pilot": "set the target",
-    "tune": "choose a learning rate",
-    "value": "measure the chosen rate on fresh seeds",
-    "verify": "verify against the reference",
-    "cool_down": "try a rate that falls to zero at the end",
+    "search": "compare with what is fastest",
+    "whole": "train as long as the reference",
 }
-# Batch size, learning rate, seed, and whether it had a cool-down.
-_Key = tuple[int, float, int, bool]
+# Batch size, learning rate and seed.
+_Key = tuple[int, float, int]
 
 
 def cost_table(advice: Advice, study: Study) -> Table:
@@ -126,15 +122,14 @@ def cost_table(advice: Advice, study: Study) -> Table:
     A run asked for twice (a trial that went on) counts under its first purpose.
     """
     seconds = {
-        (t.batch_size, t.learning_rate, t.seed, t.cool_down > 0): r.train_s + r.eval_s
+        (t.batch_size, t.learning_rate, t.seed): r.train_s + r.eval_s
         for r in study.records
         for t in (r.trial,)
     }
     first: dict[_Key, str] = {}
     runs: dict[str, dict[_Key, RateTried]] = {}
     for tried in advice.tried:
-        is_cooled = tried.purpose == "cool_down"
-        key = (tried.batch_size, tried.learning_rate, tried.seed, is_cooled)
+        key = (tried.batch_size, tried.learning_rate, tried.seed)
         if first.setdefault(key, tried.purpose) == tried.purpose:
             runs.setdefault(tried.purpose, {})[key] = tried
 

@@ -43,7 +43,6 @@ _LEAST_CAVEATS = 2  # lines: how many there are, and a blank one
 # the page has all of them.
 _TOPICS = {
     "how sure": "how sure",
-    "what would settle it": "to settle it",
     "also fine": "also fine",
     "ends best": "ends best",
     "where it ends": "where it ends",
@@ -75,8 +74,6 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     Else all is told, 100 wide where words can be wrapped.
     """
     said = _said(advice, study)
-    if advice.missing is None:
-        said.pop("how sure", None)  # the bounds below say it
     answer = [*_wrapped(str(said["answer"])), *_wrapped(str(said.get("why", "")))]
     rows = list(answer_rows(advice))
     table = answer_table(advice, [row for row in rows if row.is_tried])
@@ -106,13 +103,8 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
 
 
 def advice_headline(advice: Advice, *, study: Study) -> str:
-    """The answer again and the command that comes next, for where a long text ends."""
-    said = _said(advice, study)
-    lines = _wrapped(str(said["answer"]))
-    follow_up = said.get("what would settle it")
-    if follow_up is not None and follow_up.command:
-        lines.append(text("to settle it: {command}", command=follow_up.command))
-    return "\n".join(lines) + "\n"
+    """The answer again, for where a long text ends."""
+    return "\n".join(_wrapped(str(_said(advice, study)["answer"]))) + "\n"
 
 
 def explain_text(advice: Advice) -> str:

@@ -137,8 +137,8 @@ def overfits(advice: Advice) -> bool:
 
 
 def named_text(advice: Advice) -> str:
-    """What is named, in a table or at a mark: whether it is certain."""
-    return text("recommended") if advice.recommendation else text("best so far")
+    """Return what is named, in a table or at a mark."""
+    return text("recommended") if advice.recommendation else reference_text(advice, "short")
 
 
 # How the reference is called: the user's own, and what nobody chose.

@@ -142,7 +142,7 @@ class Side:
         counted = {
             (run.batch_size, run.learning_rate, run.seed)
             for run in self.advice.tried
-            if run.purpose not in ("tune", "cool_down")
+            if run.purpose != "search"
         }
         constant = (record for record in records if not record.trial.cool_down)
         return [run for run in constant if (*self._key(run), run.trial.seed) in counted]
