@@ -24,10 +24,10 @@ Verdict = Literal["recommend", "better", "indifferent", "cannot_tell"]
 TargetOrigin = Literal["given", "pilot", "easier"]
 EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
-Purpose = Literal["pilot", "tune", "value", "verify", "cool_down"]
+Purpose = Literal["pilot", "tune", "value", "verify"]
 MORE_ERRORS = 0.05
 """So many more errors count as trained as well, where a metric's remaining error is known."""
-ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
+ENDS_WORSE = ("ends_worse", "whole_trainings_failed")
 """Reasons why a batch size is out that gets to the target: its whole trainings end worse."""
 
 
@@ -40,14 +40,12 @@ class Configuration:
         micro_batch_size: examples per forward and backward pass.
         accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
-        cool_down: the last part of the training over which it falls linearly to zero; 0.0: none.
     """
 
     batch_size: int
     micro_batch_size: int
     accumulation_steps: int = field(init=False)
     learning_rate: float
-    cool_down: float = 0.0
 
     def __post_init__(self) -> None:
         """What follows from the two sizes."""
@@ -55,9 +53,9 @@ class Configuration:
         object.__setattr__(self, "accumulation_steps", passes)
 
     def is_same(self, other: Configuration | Ending | Trial) -> bool:
-        """Whether both have one batch size, rate and cool-down; how it is split does not count."""
-        mine = (self.batch_size, self.learning_rate, self.cool_down)
-        return mine == (other.batch_size, other.learning_rate, other.cool_down)
+        """Whether both have the same batch size and rate; how the batch is split does not count."""
+        mine = (self.batch_size, self.learning_rate)
+        return mine == (other.batch_size, other.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,8 +168,7 @@ class RateTried:
         batch_size: examples per step.
         learning_rate: the rate tried.
         seed: its seed.
-        purpose: "tune" (chooses the rate), "value" (fresh seeds of the chosen rate), "verify",
-            "cool_down" (the same with a rate that falls to zero at the end).
+        purpose: "tune" (chooses the rate), "value" (fresh seeds of the chosen rate), "verify".
         status: how the run ended.
         steps: optimizer steps it ran.
         steps_to_target: middle of the interval in which it met the target; None: it did not.
@@ -323,7 +320,6 @@ class Ending:
             evaluations in a row. None: it failed, or was not followed so far.
         test: the metric on test data after the last step; nothing was decided by it. None: not
             known, or the training went on, beside one that needed more epochs.
-        cool_down: the last part of the training over which the rate fell to zero; 0.0: it did not.
     """
 
     batch_size: int
@@ -331,7 +327,6 @@ class Ending:
     epochs: float
     values: tuple[float | None, ...]
     test: tuple[float | None, ...]
-    cool_down: float = 0.0
 
     @property
     def found(self) -> tuple[float, ...]:
@@ -383,7 +378,6 @@ class Endings:
     # or "open".
     verdict: EndingVerdict
     reason: Reason  # why
-    at_constant_rate: Endings | None = None  # without a cool-down, where these trainings had one
     than_own: Estimate | None = None  # as `difference`, to the reference as it is; None: no end
 
     @property
@@ -552,7 +546,7 @@ class Advice(Reported):
     def apply(self, optimizer: Any) -> None:
         """Set the learning rate of what is named in every group of an optimizer.
 
-        The batch size is your loader's, and a rate that falls (`cool_down`) your scheduler's.
+        The batch size is set in your loader.
 
         Raises:
             UsageError: nothing is named.
@@ -581,8 +575,7 @@ class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
     """Where whole trainings end; `trainings` holds every one of them, the recommendation's first.
 
     The estimates are means over the seeds of the validation metric, `difference` is how much
-    better the recommendation ends than the better of the references. Where all had a cool-down,
-    `at_constant_rate` is the same without it.
+    better the recommendation ends than the better of the references.
     """
 
     metric: str
@@ -595,7 +588,6 @@ class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     seeds: tuple[int, ...]
     trainings: tuple[Ending, ...]
-    at_constant_rate: EndQuality | None
 
     @classmethod
     def of(cls, endings: Endings | None) -> EndQuality | None:
@@ -614,7 +606,6 @@ class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
             reason=endings.reason,
             seeds=endings.seeds,
             trainings=endings.trainings,
-            at_constant_rate=cls.of(endings.at_constant_rate),
         )
 
 

@@ -176,7 +176,7 @@ class _Answer:
             proposed_target=self._proposed_target(),
             caveats=(*self._caveats(named), *self._why_ended_early(missing)),
             steps=tuple(self._state.steps),
-            n_trials=len(self._state.records) + len(self._state.cooled),
+            n_trials=len(self._state.records),
             spent_s=self._state.engine.spent_s(),
             budget_s=question.budget_s,
             pay_back_runs=None if size is None else self._pay_back_runs(),
@@ -272,8 +272,6 @@ class _Answer:
             return _why_passed_over(self._outcome.passed_over)
         if self._outcome.not_followed is not None:
             return Reason.of("faster_not_followed", size=self._outcome.not_followed)
-        if self._outcome.is_cooled:
-            return Reason.of("others_not_cooled", size=decision.contender)
         high = decision.high_of(decision.contender)
         if high <= 1 + self._question.delta or math.isinf(high):
             return Reason.of("too_little_was_run")
@@ -412,10 +410,9 @@ class _Answer:
     # ---- parts
 
     def _recommendation(self, size: Size) -> Configuration:
-        """What was shown to end no worse, with the cool-down that it takes."""
+        """What was shown to end no worse."""
         found = None if self._endings is None else self._endings.recommended
-        at = self._at_rate(size.cell if found is None else found.cell)
-        return replace(at, cool_down=0.0 if found is None else found.cool_down)
+        return self._at_rate(size.cell if found is None else found.cell)
 
     def _at_rate(self, cell: CellKey | None) -> Configuration:
         assert cell is not None
@@ -432,8 +429,7 @@ class _Answer:
             return self._at_rate(self._verification.instead)
         if self._endings is not None and self._endings.gives_way:
             # Of this one it was seen how it ends.
-            instead = self._endings.compared_with
-            return replace(self._at_rate(instead.cell), cool_down=instead.cool_down)
+            return self._at_rate(self._endings.compared_with.cell)
         best = self._state.best
         if self._outcome.not_followed is not None and self._verification is not None:
             best = self._state.sizes[self._verification.batch_size]

@@ -98,11 +98,11 @@ def at_the_edge(run_log: RunLog, cell: CellKey) -> Reason | None:
     26(4), by its seeds.
     """
     batch_size, learning_rate = cell
-    records = [*run_log.records.items(), *run_log.cooled.items()]
-    diverged = {key for key, record in records if record.has_diverged and key[0] == batch_size}
+    records = {key: record for key, record in run_log.records.items() if key[0] == batch_size}
+    diverged = {key for key, record in records.items() if record.has_diverged}
     above = [rate for _, rate, _ in diverged if learning_rate <= rate <= _UP_TO * learning_rate]
-    n = len({key for key, _ in records if key[:2] == cell})
-    held = n - len({key for key in diverged if key[:2] == cell})
+    n = sum(key[:2] == cell for key in records)
+    held = n - sum(key[:2] == cell for key in diverged)
     if not above or not held:
         return None
     top, share = max(above), float(betaincinv(n - held + 1, held, _CONFIDENCE))

@@ -24,7 +24,7 @@ def concluded(state: StudyState, decision: Decision) -> Conclusion:
     """
     in_turn = _InTurn(state)
     found = in_turn.looked_at_again(in_turn.followed(decision))
-    if found.decision is None or (found.is_fastest and not found.is_cooled):
+    if found.decision is None or found.is_fastest:
         return found
     return replace(found, decision=found.decision.left_open())
 

@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 from batchlab.advice.advice import Ending, Endings, EndingVerdict, EndLevel, Question, RateTried
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.level import last_values, margin_beside
-from batchlab.advice.run_log import COOL_DOWN, CellKey, Key, is_whole, why_it_failed
+from batchlab.advice.run_log import CellKey, is_whole, why_it_failed
 from batchlab.advice.study_state import StudyState
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import TrialRecord
@@ -24,8 +24,6 @@ _MAKES_IT_LIKELY = 2.0
 # Of the margin: what lies nearer to it is not told apart from it.
 _LEAST_FAR = 0.1
 
-Records = Mapping[Key, TrialRecord]
-
 
 def endings_of(
     state: StudyState,
@@ -34,7 +32,6 @@ def endings_of(
     recommended: CellKey,
     tuned: CellKey | None = None,
     n_looks: int = 1,
-    constant: Endings | None = None,
 ) -> Endings | None:
     """Return how these and the user's own configuration end on these seeds.
 
@@ -45,16 +42,13 @@ def endings_of(
         return None
     reference = state.reference_cell
     cells = [cell for cell in (recommended, reference, tuned) if cell is not None]
-    records = state.records if constant is None else state.cooled
-    known = {cell: _ending(state, end, cell, seeds, records) for cell in cells}
+    known = {cell: _ending(state, end, cell, seeds) for cell in cells}
     mine = known[recommended]
     others = [ending for cell, ending in known.items() if cell != recommended and ending.found]
-    if not others and mine.found and not _is_missing(state, records, known, seeds):
+    if not others and mine.found and not _is_missing(state, known, seeds):
         others = [mine]  # nothing else is in question, or nothing else lasts for a training
     if not others:
         return None
-    if constant is not None:
-        others += [ending for ending in constant.references if ending.found]
     metric, better, sign = state.question.metric, state.question.better, state.question.sign
     compared_with = max(others, key=lambda ending: sign * ending.mean)
     margin = margin_beside(compared_with.mean, metric=metric, better=better, otherwise=end.margin)
@@ -66,12 +60,12 @@ def endings_of(
     own, than_own = known[reference], None
     if own.found:
         than_own, _ = _beside(state.question, mine, own, known.values(), upper=upper)
-    failed = _failed(state, records, recommended, seeds)
+    failed = _failed(state, recommended, seeds)
     if failed:
         verdict = "worse"
         why = why_it_failed(failed[0])
         reason = Reason.of("whole_trainings_failed", size=mine.batch_size, n=len(failed), why=why)
-    elif verdict == "no_worse" and _is_missing(state, records, known, seeds):
+    elif verdict == "no_worse" and _is_missing(state, known, seeds):
         verdict, reason = "open", Reason.of("whole_trainings_not_seen")
     return Endings(
         metric=metric,
@@ -86,7 +80,6 @@ def endings_of(
         margin=margin,
         verdict=verdict,
         reason=reason,
-        at_constant_rate=constant,
         than_own=than_own,
     )
 
@@ -104,19 +97,16 @@ def seeds_to_tell(endings: Endings) -> int | None:
     return math.ceil(_MAKES_IT_LIKELY * endings.difference.n * ((value - low) / far) ** 2)
 
 
-def _ending(
-    state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int], records: Records
-) -> Ending:
+def _ending(state: StudyState, end: EndLevel, cell: CellKey, seeds: Sequence[int]) -> Ending:
     size, rate = cell
     trained = state.sizes[size]
-    ends = [_end(state, end, records.get((*cell, seed))) for seed in seeds]
+    ends = [_end(state, end, state.records.get((*cell, seed))) for seed in seeds]
     return Ending(
         batch_size=size,
         learning_rate=rate,
         epochs=trained.plan.epoch_at(trained.whole_steps),
         values=tuple(value for value, _ in ends),
         test=tuple(of_test for _, of_test in ends),
-        cool_down=COOL_DOWN if records is state.cooled else 0.0,
     )
 
 
@@ -139,10 +129,10 @@ def with_end(state: StudyState, run: RateTried) -> RateTried:
 
     Of runs to the target those that miss it go on the longest: their ends say too little good.
     """
-    key, is_cooled = (run.batch_size, run.learning_rate, run.seed), run.purpose == "cool_down"
-    if state.end is None or not (is_cooled or key in state.asked_whole):
+    key = (run.batch_size, run.learning_rate, run.seed)
+    if state.end is None or key not in state.asked_whole:
         return run
-    record = (state.cooled if is_cooled else state.records)[key]
+    record = state.records[key]
     end, of_test = (None, None) if record.has_failed else _end(state, state.end, record)
     return replace(run, end=end, end_test=of_test)
 
@@ -150,27 +140,20 @@ def with_end(state: StudyState, run: RateTried) -> RateTried:
 def is_trained_whole(state: StudyState, record: TrialRecord) -> bool:
     """Whether a training came to its end; a recorded one ends at its last evaluation before it."""
     steps = state.sizes[record.trial.batch_size].whole_steps
-    if record.trial.cool_down and record.trial.horizon_steps != steps:
-        return False  # its rate fell elsewhere
     return record.steps > steps or (record.ended_well and is_whole(record, steps))
 
 
-def _failed(
-    state: StudyState, records: Records, cell: CellKey, seeds: Sequence[int]
-) -> list[TrialRecord]:
+def _failed(state: StudyState, cell: CellKey, seeds: Sequence[int]) -> list[TrialRecord]:
     """Those that failed before the end; what one does that goes on is not compared."""
-    found = (records.get((*cell, seed)) for seed in seeds)
+    found = (state.records.get((*cell, seed)) for seed in seeds)
     last = state.sizes[cell[0]].whole_steps
     return [each for each in found if each is not None and each.has_failed and each.steps <= last]
 
 
-def _is_missing(
-    state: StudyState, records: Records, known: Mapping[CellKey, Ending], seeds: Sequence[int]
-) -> bool:
+def _is_missing(state: StudyState, known: Mapping[CellKey, Ending], seeds: Sequence[int]) -> bool:
     """Whether one of the references has no end, and not because its trainings fail."""
     return any(
-        not ending.found and not _failed(state, records, cell, seeds)
-        for cell, ending in known.items()
+        not ending.found and not _failed(state, cell, seeds) for cell, ending in known.items()
     )
 
 

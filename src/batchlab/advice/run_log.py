@@ -35,7 +35,6 @@ _OF_PURPOSE: dict[Purpose, Reason] = {
     "tune": Reason.of("asked_for_rate"),
     "value": Reason.of("asked_on_fresh_seeds"),
     "verify": Reason.of("asked_to_verify"),
-    "cool_down": Reason.of("asked_for_cool_down"),
 }
 
 
@@ -76,9 +75,6 @@ _TRAINED_BETWEEN = 2.0
 # is planned, of 20 epochs.
 _MOST_OF_A_TRAINING = 0.05
 _EPOCHS_UNPLANNED = 20
-# The last part of a training over which its rate falls to zero, where that is tried: a fifth does
-# what a whole cosine does (Hägele et al. 2024, arXiv:2405.18392).
-COOL_DOWN = 0.2
 
 Key = tuple[int, float, int]
 """Batch size, learning rate and seed, as they were asked for."""
@@ -148,8 +144,6 @@ class RunLog:
     until: Target | None
     # What came back, by batch size, rate and seed.
     records: dict[Key, TrialRecord] = field(default_factory=dict)
-    # Whole trainings whose rate fell to zero at the end, by batch size, rate and seed.
-    cooled: dict[Key, TrialRecord] = field(default_factory=dict)
     # What each of `records` was first run for.
     purposes: dict[Key, Purpose] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)  # what was done, and why
@@ -187,15 +181,12 @@ class RunLog:
         *,
         steps: int,
         whole: bool = False,
-        cool_down: float = 0.0,
         watched_from_samples: int | None = None,
     ) -> RunRequest:
         """A run of at most `steps` steps until the study's target, or to its end if `whole`."""
         batch_size, learning_rate = cell
         trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
         steps = max(1, min(steps, self.longest_steps(batch_size)))
-        if cool_down:
-            trial = replace(trial, horizon_steps=steps, cool_down=cool_down)
         if whole:
             self.asked_whole.add((*cell, seed))
         # An engine with certain rates has its own way to write one down.
@@ -269,9 +260,9 @@ class RunLog:
 
     def _new_steps(self, request: RunRequest) -> int:
         """Steps that are not in the records yet; none where the run has met its target."""
-        known = self._kept_in(request).get(self.key_of(request))
-        if known is None or known.trial.horizon_steps != request.trial.horizon_steps:
-            return request.last_step  # a cool-down over another length is another training
+        known = self.records.get(self.key_of(request))
+        if known is None:
+            return request.last_step
         until = request.length.until
         crossing = None if until is None else known.crossing(until)
         is_met = crossing is not None and crossing.held
@@ -306,9 +297,8 @@ class RunLog:
             if not record.evaluations and not record.has_failed:
                 continue  # its turn never came: nothing is known of it
             key = self.key_of(request)
-            self._kept_in(request)[key] = record
-            if purpose != "cool_down":
-                self.purposes.setdefault(key, purpose)
+            self.records[key] = record
+            self.purposes.setdefault(key, purpose)
         if self.watcher is not None:
             self.watcher.answered(self)
         return records
@@ -322,10 +312,6 @@ class RunLog:
         runs = RunsAsked(batch_sizes=sizes, learning_rates=rates, seeds=seeds, why=why)
         self.watcher.asked(runs, purpose)
 
-    def _kept_in(self, request: RunRequest) -> dict[Key, TrialRecord]:
-        """A training with a cool-down is another than the one without."""
-        return self.cooled if request.trial.cool_down else self.records
-
     def of_cell(self, cell: CellKey, *purposes: Purpose) -> dict[int, TrialRecord]:
         """The records of a batch size and rate with one of the purposes, by seed."""
         return {
@@ -335,19 +321,16 @@ class RunLog:
         }
 
     def tried(self) -> tuple[RateTried, ...]:
-        """Return every run in the order asked, those with a cool-down last."""
-        return (
-            *(self._tried(k, r, self.purposes[k]) for k, r in self.records.items()),
-            *(self._tried(k, r, "cool_down") for k, r in self.cooled.items()),
-        )
+        """Return every run in the order asked."""
+        return tuple(self._tried(key, record) for key, record in self.records.items())
 
-    def _tried(self, key: Key, record: TrialRecord, purpose: Purpose) -> RateTried:
+    def _tried(self, key: Key, record: TrialRecord) -> RateTried:
         crossing = None if self.until is None else record.crossing(self.until)
         return RateTried(
             batch_size=key[0],
             learning_rate=key[1],
             seed=key[2],
-            purpose=purpose,
+            purpose=self.purposes[key],
             status=str(record.status),
             steps=record.steps,
             steps_to_target=None if crossing is None else crossing.middle,

@@ -12,7 +12,7 @@ from batchlab.advice.advice import Endings, HeadToHead
 from batchlab.advice.carried_over import pooled_sd
 from batchlab.advice.decision import Decision
 from batchlab.advice.endings import endings_of, seeds_to_tell
-from batchlab.advice.run_log import COOL_DOWN, CellKey
+from batchlab.advice.run_log import CellKey
 from batchlab.advice.study_state import Size, StudyState
 from batchlab.advice.whole_trainings import (
     FOLLOW,
@@ -88,7 +88,7 @@ def _times_slower(size: Size, log_costs: Sequence[float]) -> float | None:
 
 # ---- what fresh seeds say
 
-# So many standard errors worse it ends where its other seeds are kept, or a cool-down is tried.
+# So many standard errors worse it ends where its other seeds are kept.
 _CLEARLY = 1.0
 
 
@@ -171,11 +171,6 @@ class Conclusion:
         return self.not_followed is None and self.passed_over is None
 
     @property
-    def is_cooled(self) -> bool:
-        """Whether it takes a cool-down: how long that is was compared with the references alone."""
-        return self.endings is not None and self.endings.recommended.cool_down > 0
-
-    @property
     def endings(self) -> Endings | None:
         """How whole trainings end; None: none were compared."""
         return None if self.verification is None else self.verification.endings
@@ -204,8 +199,7 @@ def read(
     quantile = float(stdtrit(degrees, 0.975))
     beside = figures | {chosen: counted}
     gains = {
-        other: _gain(state, chosen, other, beside, sd=(sd, sd), quantile=quantile)
-        for other in figures
+        other: _gain(state, chosen, other, beside, sd=sd, quantile=quantile) for other in figures
     }
     against, instead = disagreement(
         state,
@@ -240,32 +234,6 @@ def read(
     )
 
 
-def cooled(state: StudyState, found: Verification, endings: Endings) -> Verification:
-    """The same with a cool-down: it takes a whole training, against the references to the level."""
-    chosen, seeds = endings.recommended.cell, endings.seeds
-    size = state.sizes[chosen[0]]
-    cost = math.log(size.whole_steps)
-    sd, degrees = state.scatter_of_fresh_seeds()
-    quantile = float(stdtrit(degrees, 0.975))
-    own: dict[int, float | None] = {seed: cost + size.log_weight for seed in seeds}
-
-    def gain(other: CellKey) -> Estimate:
-        figures = {chosen: own, other: log_figures(state, other, seeds)}
-        # How long it takes is known: the scatter is the other's alone.
-        return _gain(state, chosen, other, figures, sd=(None, sd), quantile=quantile)
-
-    tuned = state.reference.cell
-    return replace(
-        found,
-        endings=endings,
-        log_learning_cost=cost,
-        half_width=0.0,
-        n=len(seeds),
-        gain=gain(state.reference_cell),
-        gain_from_batch_size=found.gain_from_batch_size if tuned in (None, chosen) else gain(tuned),
-    )
-
-
 def _lost(mine: Mapping[int, float | None], theirs: Mapping[int, float | None]) -> bool:
     """Whether another configuration was better on every seed that both have a figure of."""
     pairs = ((own, theirs[seed]) for seed, own in mine.items())
@@ -279,7 +247,7 @@ def _gain(
     other: CellKey,
     figures: Mapping[CellKey, Mapping[int, float | None]],
     *,
-    sd: tuple[float | None, float],
+    sd: float,
     quantile: float,
 ) -> Estimate:
     """How many times the other's figure is the chosen one's, over the seeds that both ran."""
@@ -300,10 +268,7 @@ def _gain(
         return Estimate.cannot_tell(Reason.of("no_seed_with_both"), n=0)
     mean = sum(ratios) / len(ratios)
     seeds = tuple(figures[chosen])
-    errors = [
-        _error_of_mean(state, cell, seeds, of_one, len(ratios))
-        for cell, of_one in zip((chosen, other), sd, strict=True)
-    ]
+    errors = [_error_of_mean(state, cell, seeds, sd, len(ratios)) for cell in (chosen, other)]
     half = quantile * math.hypot(*errors)
     if chosen[0] != other[0]:  # else both have the same step time, which cancels
         ratio_sd = state.sizes[chosen[0]].option.ratio_sd
@@ -317,11 +282,9 @@ def _gain(
 
 
 def _error_of_mean(
-    state: StudyState, cell: CellKey, seeds: tuple[int, ...], sd: float | None, n: int
+    state: StudyState, cell: CellKey, seeds: tuple[int, ...], sd: float, n: int
 ) -> float:
-    """The standard error of the mean log figure of n seeds that scatter by `sd`; None: known."""
-    if sd is None:
-        return 0.0
+    """The standard error of the mean log figure of n seeds that scatter by `sd`."""
     return max(sd / math.sqrt(n), state.rounding_sd(cell, seeds))
 
 
@@ -359,61 +322,6 @@ def _missed(state: StudyState, cell: CellKey, seed: int) -> bool:
 
 def _plain(figures: Mapping[int, float | None]) -> tuple[float | None, ...]:
     return tuple(None if value is None else math.exp(value) for value in figures.values())
-
-
-# Of what is left, where it ends worse for sure: the next fastest wants its part, if that fails.
-_AT_MOST = 1 / 2
-
-
-def with_cool_down(state: StudyState, constant: Endings) -> Endings:
-    """How the same configurations end with a cool-down, where that mends what ends worse without.
-
-    The ends with a cool-down, no worse than the best of the references with and without one.
-    Else `constant`: with the reason, where it was tried; as it is where it was not: a training
-    failed, such a training takes longer than a reference does to the level, the workload has a
-    schedule of its own, the engine cannot, or the budget does not reach for it.
-    """
-    recommended = constant.recommended.cell
-    has_failed = len(constant.recommended.found) < len(constant.seeds)
-    if has_failed or not _may_cool(state, recommended) or not _is_sooner(state, constant):
-        return constant
-    cells = [ending.cell for ending in constant.trainings]
-    share = _AT_MOST if constant.verdict == "worse" else 1.0
-    seeds = seeds_that_fit(state, cells, constant.seeds, cool_down=COOL_DOWN, share=share)
-    if len(seeds) < min(N_SEEDS, len(constant.seeds)):
-        return constant
-    epochs = state.whole_epochs
-    did = Reason.of("try_cool_down", size=recommended[0], n=len(seeds), epochs=epochs)
-    state.note(did, constant.reason)
-    state.run(requests_of(state, cells, seeds, cool_down=COOL_DOWN), "cool_down")
-    tuned = state.reference.cell
-    found = endings_of(state, seeds, recommended=recommended, tuned=tuned, constant=constant)
-    if found is not None and found.verdict == "no_worse":
-        return found
-    if constant.verdict == "open":
-        return constant
-    return replace(constant, reason=Reason.of("cool_down_mends_nothing", why=constant.reason))
-
-
-def _is_sooner(state: StudyState, constant: Endings) -> bool:
-    """Whether a whole training costs less than the faster of the references to the level.
-
-    With a cool-down the level is met at the end of the training, not on the way.
-    """
-    size = state.sizes[constant.recommended.batch_size]
-    whole = math.log(size.whole_steps) + size.log_weight
-    for each in constant.references:
-        found = list(log_figures(state, each.cell, constant.seeds).values())
-        known = [figure for figure in found if figure is not None]
-        if known and len(known) == len(found) and whole >= sum(known) / len(known):
-            return False
-    return True
-
-
-def _may_cool(state: StudyState, cell: CellKey) -> bool:
-    engine = state.engine
-    trial = engine.trial(batch_size=cell[0], learning_rate=cell[1], seed=state.seeds.verify[0])
-    return engine.capabilities.cools_down and trial.horizon_steps is None
 
 
 # ---- the runs
@@ -459,17 +367,14 @@ def verify(state: StudyState, size: Size, *, may_stop: bool = True) -> Verificat
     if not first:
         return Verification(batch_size=size.batch_size)
     found = read(state, first, chosen, n_looks=n_looks)
-    seems_worse = found.is_clearly_worse
-    if seems_worse and len(first) < len(fitting):
+    if found.is_clearly_worse and len(first) < len(fitting):
         return found.stopped_early()
-    found = _cooled(state, found)
     if found.is_settled or n_looks == 1:
         return found
     fresh = [seed for seed in state.seeds.verify if seed not in first]
     fitting = seeds_that_fit(state, cells, tuple(fresh[: _n_further(found)]))
     further = _run(state, cells, fitting, why=_why_further(found))
-    found = read(state, (*first, *further), chosen, n_looks=n_looks)
-    return found if seems_worse else _cooled(state, found)
+    return read(state, (*first, *further), chosen, n_looks=n_looks)
 
 
 def _may_give_way(state: StudyState, cells: Sequence[CellKey]) -> bool:
@@ -510,16 +415,6 @@ def _run_in_turn(
             break
         why = Reason.of("not_seen_to_end_worse", size=cells[0][0], n=len(done))
     return done
-
-
-def _cooled(state: StudyState, found: Verification) -> Verification:
-    """With the ends under a cool-down, where the trainings end worse and it mends that."""
-    if found.endings is None or not found.is_clearly_worse:
-        return found
-    endings = with_cool_down(state, found.endings)
-    if endings.at_constant_rate is None:
-        return replace(found, endings=endings)
-    return cooled(state, found, endings)
 
 
 def _beside(state: StudyState, chosen: CellKey) -> CellKey:

@@ -70,12 +70,7 @@ def has_fewer_left(state: StudyState, n: float, *, at_once: int) -> bool:
 
 
 def requests_of(
-    state: StudyState,
-    cells: Collection[CellKey],
-    seeds: Sequence[int],
-    follow: float = FOLLOW,
-    *,
-    cool_down: float = 0.0,
+    state: StudyState, cells: Collection[CellKey], seeds: Sequence[int], follow: float = FOLLOW
 ) -> list[RunRequest]:
     """The runs of all cells on all seeds, seed by seed.
 
@@ -83,11 +78,7 @@ def requests_of(
     """
     return [
         state.request(
-            cell,
-            seed,
-            steps=limit_steps(state, cell, follow),
-            whole=state.end is not None,
-            cool_down=cool_down,
+            cell, seed, steps=limit_steps(state, cell, follow), whole=state.end is not None
         )
         for seed in seeds
         for cell in cells
@@ -114,15 +105,14 @@ def seeds_that_fit(
     seeds: tuple[int, ...],
     follow: float = FOLLOW,
     *,
-    cool_down: float = 0.0,
     share: float = 1.0,
 ) -> tuple[int, ...]:
     """As many of the seeds, the first ones, as this share of what is left pays for in all cells."""
     left_s = max(0.0, share * state.left_s())  # what was run already costs nothing
     for n in range(len(seeds), 0, -1):
         # Of three seeds the last training may be cut: two that are whole still tell something.
-        may_be_cut = state.end is not None and n == N_SEEDS and not cool_down
-        requests = requests_of(state, cells, seeds[:n], follow, cool_down=cool_down)
+        may_be_cut = state.end is not None and n == N_SEEDS
+        requests = requests_of(state, cells, seeds[:n], follow)
         if state.usual_s(requests) <= (_MAY_BE_CUT if may_be_cut else 1.0) * left_s:
             return seeds[:n]
     return ()

@@ -42,7 +42,6 @@ _OF_PURPOSE: dict[Purpose, str] = {
     "tune": SEARCH,
     "value": SEARCH,
     "verify": VERIFY,
-    "cool_down": VERIFY,
 }
 # After the decision is verified, batch sizes that were not trained yet are looked at.
 _AFTER_VERIFICATION = ("follow_to_the_end_why", "look_at_the_rest_why")

@@ -66,7 +66,6 @@ class _About:
             "own_rate": own.learning_rate,
             "yours": reference_text(advice, "configuration"),
             "own": reference_text(advice, "configuration"),  # where it is spoken of first
-            "own_batch": reference_text(advice, "batch_size"),
             "target": text("the target") if advice.target is None else target_text(advice.target),
             "metric": advice.metric if study is None else study.workload.metrics[0].name,
             "near": near_text(advice),
@@ -82,7 +81,6 @@ class _About:
             self._known |= {
                 "size": named.batch_size,
                 "rate": named.learning_rate,
-                "part": named.cool_down,
             }
             self._known["set_this"] = self._set_this(named)
 
@@ -117,8 +115,6 @@ class _About:
             setting = "keep batch size {size} and learning rate {rate:rate}"
         elif named.batch_size == self.advice.reference.batch_size:
             setting = "keep batch size {size} and set learning rate {rate:rate}"
-        if named.cool_down:
-            setting += " that falls to zero over the last {part:percent} of the training"
         return self.say(setting)
 
 
@@ -156,8 +152,6 @@ def _answer(about: _About) -> _Told:
         yield about.tell("The batch size hardly matters here: {which}.", which=which)
         least = " It takes the least memory of them." if _takes_least_memory(advice, found) else ""
         yield about.tell("{set_this}." + least)
-    elif found.cool_down:
-        yield _cooled(about, found)
     elif advice.verdict == "better":
         if advice.objective == "time":
             message = "{set_this}: {faster} to {target}{ends}."
@@ -240,40 +234,6 @@ def _best_so_far(advice: Advice, found: Configuration) -> str:
     if endings is not None and not endings.recommended.found:
         return best + ". Others may be faster, but were not trained to the end."
     return best + "."
-
-
-def _cooled(about: _About, found: Configuration) -> Sentence:
-    """What to set where the rate falls to zero: how long such trainings take, and their end.
-
-    They don't stop at the target, so the time to it is not what is saved.
-    """
-    endings = about.advice.endings
-    assert endings is not None
-    epochs, low = endings.recommended.epochs, endings.difference.low
-    ends = about.say("it ends no worse")
-    if low is not None and low < 0:  # how much worse it ends at most than the better of both
-        ends = about.say("it ends at most {worst:.2g} worse (95 %)", worst=-low)
-    own_s, reference_s = (
-        _training_s(about, each.batch_size, epochs) for each in (found, about.advice.reference)
-    )
-    if own_s is None or reference_s is None:
-        return about.tell("{set_this}. With that {ends}.", ends=ends)
-    return about.tell(
-        "{set_this}. {epochs:.3g} epochs then take {own:train_s} instead of {reference:train_s} "
-        "with {own_batch}, and {ends}.",
-        ends=ends,
-        epochs=epochs,
-        own=own_s,
-        reference=reference_s,
-    )
-
-
-def _training_s(about: _About, batch_size: int, epochs: float) -> float | None:
-    """Seconds of so many passes at this batch size."""
-    step_s, study = _step_s(about.advice, batch_size), about.study
-    if step_s is None or study is None:
-        return None
-    return epochs * study.workload.n_train / batch_size * step_s
 
 
 def _step_s(advice: Advice, batch_size: int) -> float | None:
@@ -363,7 +323,7 @@ def _why(about: _About) -> _Told:
     advice, found = about.advice, about.advice.recommendation
     own, gain = advice.reference, advice.gain
     is_faster = gain.low is not None and gain.low > 1
-    if found is None or found.cool_down or advice.objective != "time" or not is_faster:
+    if found is None or advice.objective != "time" or not is_faster:
         return
     found_s, own_s = (_step_s(advice, each.batch_size) for each in (found, own))
     if found_s is None or own_s is None or gain.estimate is None:
@@ -398,14 +358,7 @@ def _when_to_stop(about: _About) -> _Told:
     advice, epochs = about.advice, _expected_epochs(about)
     if advice.recommendation is None:
         return
-    if advice.recommendation.cool_down:
-        # Such a training counts by its end, so its length is fixed.
-        assert advice.endings is not None
-        message = "After {length:.3g} epochs, when the rate has fallen to zero."
-        yield about.tell(message, length=advice.endings.recommended.epochs)
-        if epochs:
-            yield about.tell("{target} is expected after {epochs}.", epochs=epochs)
-    elif advice.target is None:
+    if advice.target is None:
         if epochs:
             yield about.tell("After {epochs}: the length of the run is fixed.", epochs=epochs)
     else:
@@ -534,8 +487,8 @@ def _interval(about: _About, ratio: Estimate) -> str:
 def _break_even(about: _About) -> _Told:
     """What the study cost against what it saves in each run."""
     advice, runs = about.advice, about.advice.pay_back_runs
-    if advice.recommendation is None or advice.recommendation.cool_down:
-        return  # the answer itself compares whole trainings
+    if advice.recommendation is None:
+        return
     if runs is not None:
         trainings = about.say("{runs:two_digits} trainings", runs=runs)
         if runs <= 1:
@@ -581,29 +534,10 @@ def _ending(about: _About) -> _Told:
     endings = about.advice.endings
     if endings is None or not endings.recommended.found:
         return
-    mine, constant = endings.recommended, endings.at_constant_rate
-    ends = _ends(about, endings)
-    if constant is None:
-        message = "After {epochs:.3g} epochs {ends}."
-        if overfits(about.advice):
-            message = "By the best evaluations of {epochs:.3g} epochs {ends}."
-        yield about.tell(message, epochs=mine.epochs, ends=ends)
-    else:
-        worse = "it ends worse" if constant.verdict == "worse" else "it may end worse"
-        yield about.tell(
-            "At a constant rate {worse}: with {of} {end}, and {named} with {other}. So a rate that "
-            "falls to zero over the last {part:percent} of {epochs:.3g} epochs was tried "
-            "({trained}). With it {ends}.",
-            named=_name(about, constant, constant.compared_with),
-            worse=text(worse),
-            of=constant.metric,
-            end=end_text(constant, constant.recommended),
-            other=end_text(constant, constant.compared_with),
-            part=mine.cool_down,
-            epochs=mine.epochs,
-            trained=plural("{n} training each", "{n} trainings each", len(endings.seeds)),
-            ends=ends,
-        )
+    message = "After {epochs:.3g} epochs {ends}."
+    if overfits(about.advice):
+        message = "By the best evaluations of {epochs:.3g} epochs {ends}."
+    yield about.tell(message, epochs=endings.recommended.epochs, ends=_ends(about, endings))
     yield _judged(about, endings)
 
 

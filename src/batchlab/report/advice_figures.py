@@ -446,8 +446,6 @@ def learning_rates_figure(advice: Advice) -> Figure:
 def _basin_rows(advice: Advice) -> Iterator[Row]:
     by_cell: dict[tuple[int, float], list[float]] = {}
     for tried in advice.tried:
-        if tried.purpose == "cool_down":
-            continue
         size, rate, steps = tried.batch_size, tried.learning_rate, tried.steps_to_target
         # A run that missed counts as a long one, or its rate would look better than it is.
         by_cell.setdefault((size, rate), []).append(math.inf if steps is None else steps)

@@ -10,7 +10,7 @@ from batchlab.advice.advice import Advice, Configuration, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice_rows import AnswerRow, answer_rows
 from batchlab.report.advice_words import objective_words, overfits, reference_text, target_text
-from batchlab.report.table import Cell, Column, Table, Value, table_of
+from batchlab.report.table import Cell, Column, Table, table_of
 from batchlab.report.text import split_label
 from batchlab.words.catalogue import term_text, text
 from batchlab.words.reasons import reason_text
@@ -33,7 +33,7 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     columns = [
         Column("batch_size", label=text("batch size"), of=lambda row: row.candidate.batch_size),
         Column("which", label=" ", of=lambda row: row_name(advice, row.at)),
-        Column("learning_rate", of=lambda row: None if row.at is None else _rate(row.at)),
+        Column("learning_rate", of=lambda row: None if row.at is None else row.at.learning_rate),
         Column("end", advice.metric, end_label(advice), of=lambda row: row.end),
         Column("end_n", "n", text("n"), of=lambda row: row.end.n or None),
         Column("end_test", advice.metric, test, of=lambda row: row.end_test.estimate),
@@ -76,12 +76,6 @@ def row_name(advice: Advice, at: Configuration | None) -> str:
     return text("use") if is_named else text("tuned") if is_tuned else ""
 
 
-def _rate(found: Configuration) -> Value:
-    if not found.cool_down:
-        return found.learning_rate
-    return text("{rate:rate} → 0", rate=found.learning_rate)  # the answer says how
-
-
 def _cost(row: AnswerRow) -> Cell:
     """The figure with its interval or bound, or why there is none."""
     if row.cost is None:
@@ -114,10 +108,9 @@ _PURPOSES: dict[str, str] = {
     "tune": "choose a learning rate",
     "value": "measure the chosen rate on fresh seeds",
     "verify": "verify against the reference",
-    "cool_down": "try a rate that falls to zero at the end",
 }
-# Batch size, learning rate, seed, and whether it had a cool-down.
-_Key = tuple[int, float, int, bool]
+# Batch size, learning rate and seed.
+_Key = tuple[int, float, int]
 
 
 def cost_table(advice: Advice, study: Study) -> Table:
@@ -126,15 +119,14 @@ def cost_table(advice: Advice, study: Study) -> Table:
     A run asked for twice (a trial that went on) counts under its first purpose.
     """
     seconds = {
-        (t.batch_size, t.learning_rate, t.seed, t.cool_down > 0): r.train_s + r.eval_s
+        (t.batch_size, t.learning_rate, t.seed): r.train_s + r.eval_s
         for r in study.records
         for t in (r.trial,)
     }
     first: dict[_Key, str] = {}
     runs: dict[str, dict[_Key, RateTried]] = {}
     for tried in advice.tried:
-        is_cooled = tried.purpose == "cool_down"
-        key = (tried.batch_size, tried.learning_rate, tried.seed, is_cooled)
+        key = (tried.batch_size, tried.learning_rate, tried.seed)
         if first.setdefault(key, tried.purpose) == tried.purpose:
             runs.setdefault(tried.purpose, {})[key] = tried
 

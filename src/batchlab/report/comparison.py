@@ -142,10 +142,9 @@ class Side:
         counted = {
             (run.batch_size, run.learning_rate, run.seed)
             for run in self.advice.tried
-            if run.purpose not in ("tune", "cool_down")
+            if run.purpose != "tune"
         }
-        constant = (record for record in records if not record.trial.cool_down)
-        return [run for run in constant if (*self._key(run), run.trial.seed) in counted]
+        return [run for run in records if (*self._key(run), run.trial.seed) in counted]
 
     def settings(self, target: Target | None) -> dict[str, str]:
         """Workload, target, machine and versions by name; and the runs that tell nothing."""
@@ -214,9 +213,8 @@ class Side:
         """The epochs of whole trainings and what they ended with, a seed each."""
         if self.advice is not None:
             endings = self.advice.endings
-            endings = endings and (endings.at_constant_rate or endings)
-            each = (endings.recommended, *endings.references) if endings else ()
-            return {end.cell: (end.epochs, [*end.found]) for end in each if end.found}
+            trainings = endings.trainings if endings else ()
+            return {end.cell: (end.epochs, [*end.found]) for end in trainings if end.found}
         if self.study is None:
             return {}
         split, metric = deciding_split(self.study), self.study.workload.metrics[0].name

@@ -31,10 +31,6 @@ ADVICE: dict[str, str] = {
         "batch size {size} gets to the level sooner, but none of its trainings on a fresh seed "
         "came to the end"
     ),
-    "others_not_cooled": (
-        "batch size {size} with a cool-down takes a whole training, and no other batch size was "
-        "tried with one"
-    ),
     "seems_to_end_worse": (
         "batch size {size} seems to end worse: at {ends:.4g}, {other} at {other_ends:.4g} after "
         "{n:one training|# trainings} of each"
@@ -43,9 +39,6 @@ ADVICE: dict[str, str] = {
         "batch size {size} gets to the level sooner, but seems to end worse: at {ends:.4g}, "
         "{other} at {other_ends:.4g}. {n:One training of each leaves|# trainings of each leave} "
         "that open"
-    ),
-    "cool_down_mends_nothing": (
-        "{why}. A rate that falls to zero over the last fifth does not change that"
     ),
     "ending_open": (
         "it is not yet known whether batch size {size} ends as well as {other}. Their {n} "
@@ -400,7 +393,6 @@ ADVICE: dict[str, str] = {
     "asked_for_rate": "which learning rate is best here?",
     "asked_on_fresh_seeds": "does the rate hold on fresh seeds?",
     "asked_to_verify": "is it as good on fresh seeds?",
-    "asked_for_cool_down": "does a falling rate end better?",
     # Valuations.
     "value_size": (
         "measure batch size {size} at rate {rate:rate} on {n:one fresh seed|# fresh seeds}"
@@ -433,10 +425,6 @@ ADVICE: dict[str, str] = {
     ),
     "not_seen_to_end_worse": (
         "after {n:one training|# trainings} of each, batch size {size} does not seem to end worse"
-    ),
-    "try_cool_down": (
-        "train batch size {size} and the reference on {n} of these seeds for about {epochs:.3g} "
-        "epochs, with a rate that falls to zero over the last fifth"
     ),
     "missed_on_a_fresh_seed": "batch size {size} missed the target on a fresh seed",
     "time_in_turn": "time steps of batch sizes {size} and {other} once more, in turn",
