@@ -108,9 +108,6 @@ def trained(workload: Workload, cell: dict[str, Any], *, seed: int, case: str) -
     for _ in range(epochs):
         for places in torch.randperm(n).split(size):
             started_s = time.perf_counter()
-            if cell["cool_down"]:  # the rate falls in a line to 0 over the last part
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * min(1.0, (1 - done / whole) / cell["cool_down"])
             optimizer.zero_grad()
             workload.loss(model, rows(data, places)).backward()
             optimizer.step()

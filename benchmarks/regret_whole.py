@@ -1,7 +1,7 @@
 """The second record of regret: what the advice is worth where no target is given.
 
-    python benchmarks/regret_whole.py [--workloads mlp-narrow ...] [--draws 10] [--processes 1]
-        [--octaves -3 -1 0]
+    python benchmarks/regret_whole.py [--workloads mlp-narrow ...] [--draws 0 1 ...]
+        [--octaves -3 -1 0] [--workers 1 2] [--processes 1]
 
 For each workload x step times x budget x draw the advice trains the reference to its end, takes the
 level from it, and names a batch size that gets there fastest and ends no worse, or cannot tell. It
@@ -24,8 +24,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from unittest import mock
 
 # Run as a script: what lies beside it goes by the name that it has from the root.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -41,13 +41,12 @@ from benchmarks.regret.whole_situation import (
     scatter_of_ends,
     whole_situation,
 )
-from benchmarks.regret.whole_table import ADVISE, HOWEVER_UNSURE, WholeAnswer, tables
+from benchmarks.regret.whole_table import ADVISE, WholeAnswer, tables
+from benchmarks.surface_prior import prior_without
 
-from batchlab.advice.advice import Advice, Configuration, Question
-from batchlab.advice.advisor import advise
-from batchlab.advice.answer import answered
-from batchlab.advice.chance import Seen, seen_in, seen_of
-from batchlab.advice.scaled_step import SCALED_STEPS
+from batchlab.advice.advice import Question
+from batchlab.advice.decider import decide
+from batchlab.advice.run_log import RunLog
 from batchlab.errors import BatchlabError, TrialError
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
@@ -56,6 +55,7 @@ LATER_GRIDS = Path(__file__).parent / "regret" / "later"
 RESULTS = Path(__file__).parent / "results" / "regret_whole.json.gz"
 # In trainings of the tuned reference to the level. The end of a whole training is ten times as far
 # off, so that the advice sees it with the last of them, if at all.
+DRAWS = tuple(range(10))  # splits of the seeds
 BUDGETS = (4.0, 9.0, 18.0, 36.0, 75.0, 150.0, 300.0)
 
 
@@ -65,14 +65,12 @@ class Reply:
 
     cell: CellKey | None
     spent_s: float
-    named_as: str = "recommendation"
-    verdict: str = ""
+    named_as: str = "named"
     origin: str = ""
     problem: str = ""
-    seen: Seen | None = None
-    gain: float | None = None
-    scaled: int | None = None
-    after_worse: bool = False
+    chance: float | None = None
+    gain: tuple[float | None, float | None, float | None] = (None, None, None)
+    n_sizes: int | None = None
 
 
 def asked(situation: WholeSituation, budget_s: float) -> Question:
@@ -87,102 +85,57 @@ def asked(situation: WholeSituation, budget_s: float) -> Question:
     )
 
 
-def advised(situation: WholeSituation, budget_s: float) -> tuple[Reply, Reply]:
-    """Ask the advice: what it names, and what it would if a first guess were named too."""
-    engine, answers = situation.engine(), []
-
-    def noted(*arguments: object, **named: object) -> Advice:
-        answers.append(answered(*arguments, **named))
-        return answers[-1]
-
+def advised(situation: WholeSituation, budget_s: float, n_workers: int = 1) -> Reply:
+    """Ask the advice, with a prior that never saw the workload."""
+    engine = situation.engine(n_workers)
+    log = RunLog(question=asked(situation, budget_s), engine=engine, until=None)
     try:
-        with mock.patch("batchlab.advice.advisor.answered", noted):
-            advice = advise(asked(situation, budget_s), engine)
+        found = decide(log, prior_without(situation.header.workload))
     except BatchlabError as error:
-        reply = Reply(
+        return Reply(
             cell=situation.reference,
             spent_s=engine.spent_s(),
             named_as="reference",
-            verdict="error",
             problem=str(error),
         )
-        return reply, reply
-    named_as = "provisional" if advice.recommendation is None else "recommendation"
-    if any(each.code in SCALED_STEPS for each in advice.caveats):
-        named_as = "scaled"
-    named = _reply(situation, advice, advice.named, named_as=named_as, spent_s=engine.spent_s())
-    guess = first_guess(advice)
-    if guess is None:
-        return named, named
-    # What was seen of it stands in the answer before a scaled step took its place.
-    first = answers[0]
-    guessed = _reply(situation, first, guess, named_as="provisional", spent_s=engine.spent_s())
-    return named, guessed
-
-
-def _reply(
-    situation: WholeSituation,
-    advice: Advice,
-    chosen: Configuration | None,
-    *,
-    named_as: str,
-    spent_s: float,
-) -> Reply:
-    cell: CellKey | None = situation.reference
-    if chosen is not None:
-        cell = situation.grid.cell(chosen.batch_size, chosen.learning_rate)
-    is_same = chosen is None or cell == situation.reference
-    seen = None if chosen is None or is_same else seen_of(advice, chosen)
-    scaled, after_worse = None, False
-    if named_as == "scaled" and chosen is not None:
-        after_worse = sum(step.did.code == "trained_scaled" for step in advice.steps) > 1
-        scaled = chosen.batch_size // advice.reference.batch_size
-        seen = None
-        if advice.endings is not None and chosen.is_same(advice.endings.recommended):
-            seen = seen_in(advice.endings, advice.endings.recommended)
+    cell = situation.grid.cell(*found.cell)
+    gain = found.gain
     return Reply(
         cell=cell,
-        spent_s=spent_s,
-        named_as="reference" if is_same else named_as,
-        verdict=advice.verdict,
-        origin=advice.target_origin,
-        seen=seen,
-        gain=advice.gain.estimate,
-        scaled=scaled,
-        after_worse=after_worse,
+        spent_s=engine.spent_s(),
+        named_as="reference" if cell == situation.reference else "named",
+        origin=found.origin,
+        chance=found.chance,
+        gain=(None, None, None) if gain is None else (gain.low, gain.estimate, gain.high),
+        n_sizes=found.n_sizes,
     )
 
 
-def first_guess(advice: Advice) -> Configuration | None:
-    """What was too unsure to be named."""
-    for caveat in advice.caveats:
-        if caveat.code == "first_guess":
-            size, rate = caveat.named["size"], caveat.named["rate"]
-            return Configuration(batch_size=size, micro_batch_size=size, learning_rate=rate)
-    return None
-
-
-def replies(situation: WholeSituation, budget_s: float, draw: int) -> Iterator[tuple[str, Reply]]:
-    """What the advice names, and every habit."""
-    yield from zip((ADVISE, HOWEVER_UNSURE), advised(situation, budget_s), strict=True)
+def replies(
+    situation: WholeSituation, budget_s: float, draw: int, n_workers: int
+) -> Iterator[tuple[str, Reply]]:
+    """What the advice names, and every habit; habits train one run at a time."""
+    yield ADVISE, advised(situation, budget_s, n_workers)
+    if n_workers > 1:
+        return
     for who, habit in WHOLE_HABITS.items():
         named = habit(situation, budget_s, draw)
         is_same = named.cell == situation.reference
-        yield (
-            who,
-            Reply(
-                cell=named.cell,
-                spent_s=named.spent_s,
-                named_as="reference" if is_same else "recommendation",
-            ),
-        )
+        named_as = "reference" if is_same else "named"
+        yield who, Reply(cell=named.cell, spent_s=named.spent_s, named_as=named_as)
 
 
 def answer_to(
-    drawn: WholeSituation, reply: Reply, *, who: str, draw: int, budget_s: float
+    drawn: WholeSituation,
+    reply: Reply,
+    *,
+    who: str,
+    draw: int,
+    budget_s: float,
+    n_workers: int = 1,
 ) -> WholeAnswer:
     """What a reply was worth, on the seeds that judge."""
-    cell, seen = reply.cell, reply.seen
+    cell = reply.cell
     time_s = math.inf if cell is None else drawn.time_s(cell, drawn.judging)
     reference_s = drawn.time_s(drawn.reference, drawn.judging)
     return WholeAnswer(
@@ -196,8 +149,8 @@ def answer_to(
         batch_size=None if cell is None else cell[0],
         learning_rate=None if cell is None else cell[1],
         named_as=reply.named_as,
-        verdict=reply.verdict,
         origin=reply.origin,
+        n_workers=n_workers,
         regret=drawn.regret(cell),
         of_reference=1.0 if time_s == reference_s else time_s / reference_s,
         of_reference_error=0.0 if cell is None else drawn.time_error(cell, drawn.judging),
@@ -207,17 +160,21 @@ def answer_to(
         is_optimum=cell == drawn.optimum,
         spent=reply.spent_s / budget_s,
         problem=reply.problem,
-        ends_seen=None if seen is None else seen.n,
-        seen_worse=None if seen is None else seen.worse,
-        seen_scatter=None if seen is None else seen.scatter,
-        gain=reply.gain,
-        scaled=reply.scaled,
-        after_worse=reply.after_worse,
+        chance=reply.chance,
+        gain_low=reply.gain[0],
+        gain=reply.gain[1],
+        gain_high=reply.gain[2],
+        n_sizes=reply.n_sizes,
     )
 
 
 def answers_of(
-    path: Path, profile: str, budgets: Sequence[float], draws: int, octaves: int | None = None
+    path: Path,
+    profile: str,
+    budgets: Sequence[float],
+    draws: Sequence[int],
+    octaves: int | None = None,
+    n_workers: int = 1,
 ) -> list[WholeAnswer]:
     """All answers for one grid and its step times.
 
@@ -228,10 +185,11 @@ def answers_of(
         draws: splits of the seeds.
         octaves: how far the user's rate is from the best one of its batch size; None: the recorded
             rate. No answers if that rate was not recorded.
+        n_workers: how many runs the advice has side by side.
     """
     grid = RecordedGrid.read(path)
     answers = []
-    for draw in range(draws):
+    for draw in draws:
         drawn = whole_situation(grid, profile, draw=draw)
         if octaves is not None:
             try:
@@ -241,8 +199,10 @@ def answers_of(
         for budget in budgets:
             budget_s = budget * drawn.tuned_reference_s
             answers += [
-                answer_to(drawn, reply, who=who, draw=draw, budget_s=budget_s)
-                for who, reply in replies(drawn, budget_s, draw)
+                answer_to(
+                    drawn, reply, who=who, draw=draw, budget_s=budget_s, n_workers=n_workers
+                )
+                for who, reply in replies(drawn, budget_s, draw, n_workers)
             ]
     return answers
 
@@ -259,7 +219,7 @@ def main() -> None:
         grids=GRIDS,
         later_grids=LATER_GRIDS,
         budgets=BUDGETS,
-        draws=10,
+        draws=DRAWS,
         processes=1,
         out=RESULTS,
     )
@@ -271,8 +231,8 @@ def main() -> None:
             for profile in profiles_of(RecordedGrid.read(path)):
                 if profile in arguments.profiles:
                     asked_with = arguments.budgets, arguments.draws
-                    for octaves in arguments.octaves or [None]:
-                        jobs.append(pool.submit(answers_of, path, profile, *asked_with, octaves))
+                    for octaves, n in product(arguments.octaves or [None], arguments.workers):
+                        jobs.append(pool.submit(answers_of, path, profile, *asked_with, octaves, n))
         answers = [answer for job in jobs for answer in job.result()]
     print(tables(answers))
     print(

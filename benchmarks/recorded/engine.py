@@ -118,7 +118,6 @@ class RecordedEngine(AnswersAtOnce):
             resumes=True,
             side_by_side=False,
             keeps_cadence=False,
-            cools_down=False,
         )
 
     @property

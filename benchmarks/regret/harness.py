@@ -78,7 +78,7 @@ def arguments_of(
     grids: Path,
     later_grids: Path | None = None,
     budgets: Sequence[float],
-    draws: int,
+    draws: int | Sequence[int],
     processes: int,
     out: Path,
 ) -> argparse.Namespace:
@@ -87,9 +87,10 @@ def arguments_of(
     Args:
         about: one line on the command.
         grids: the folder of the recorded workloads; all of these are asked about by default.
-        later_grids: of further ones, asked about where they are named; then `--octaves` is there.
+        later_grids: of further ones, asked about where they are named; then `--octaves` and
+            `--workers` are there.
         budgets: in the record's unit.
-        draws: splits of the seeds.
+        draws: how many splits of the seeds, or which.
         processes: side by side.
         out: the file of answers.
     """
@@ -99,9 +100,11 @@ def arguments_of(
     parser.add_argument("--workloads", nargs="+", choices=recorded + later, default=recorded)
     parser.add_argument("--profiles", nargs="+", choices=PROFILES, default=PROFILES)
     parser.add_argument("--budgets", nargs="+", type=float, default=budgets)
-    parser.add_argument("--draws", type=int, default=draws)
+    several = None if isinstance(draws, int) else "+"
+    parser.add_argument("--draws", type=int, nargs=several, default=draws)
     if later_grids is not None:
         parser.add_argument("--octaves", nargs="+", type=int)
+        parser.add_argument("--workers", nargs="+", type=int, default=[1])
     parser.add_argument("--processes", type=int, default=processes)
     parser.add_argument("--out", type=Path, default=out)
     return parser.parse_args()

@@ -174,7 +174,7 @@ class WholeSituation:
         own, beside = (
             len(set(self._seeds(one)).intersection(seeds)) for one in (cell, self.reference)
         )
-        return self._scatter * math.sqrt(1 / own + 1 / beside) if own else math.inf
+        return self.scatter * math.sqrt(1 / own + 1 / beside) if own else math.inf
 
     @cached_property
     def optimum(self) -> CellKey:
@@ -233,7 +233,8 @@ class WholeSituation:
         return replace(self, reference=cell)
 
     @cached_property
-    def _scatter(self) -> float:
+    def scatter(self) -> float:
+        """How far the ends of the reference scatter from seed to seed, in margins."""
         return scatter_of_ends(self.grid, self.reference)
 
     def _seeds(self, cell: CellKey) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from tests.reference.by_day import by_day
 from tests.reference.reason_codes import codes
 from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
-from tests.reference.simulated_question import N_TRAIN, knee, question
+from tests.reference.simulated_question import knee, question
 
 from batchlab.advice import conclusion
 from batchlab.advice.advisor import advise
@@ -239,62 +239,6 @@ def test_what_seems_to_end_worse_gives_way_to_the_next_after_one_training(n_stud
             assert advice.missing.named["size"] == 1024
     assert len(followed) >= n_studies // 3
     assert followed.count(1) >= n_studies // 6
-
-
-def others_end_worse(by: float, cooling, **truth):
-    """The reference's usual rates end better by so much, unless a cool-down mends the others."""
-
-    def end(size: int, rate: float) -> float:
-        return USUAL_END + (by if size == 64 and rate not in (0.01, 0.04) else 0.0)
-
-    return advised(end=end, cooling=cooling, best_rate=0.02, right=0.3, left=0.3, **truth)
-
-
-def test_what_ends_worse_at_a_constant_rate_is_named_with_the_cool_down_that_mends_it():
-    advice, engine = others_end_worse(0.012, lambda size, rate: 0.014 if size > 64 else 0.0005)
-
-    assert advice.recommendation.batch_size == 1024
-    assert advice.recommendation.cool_down == 0.2
-    assert advice.endings.verdict == "no_worse"
-    assert advice.endings.at_constant_rate.verdict == "worse"
-    assert advice.endings.compared_with.cool_down == 0.2
-    assert {ending.cool_down for ending in advice.endings.references} == {0.2}
-    cooled = [request.trial for request in engine.asked if request.trial.cool_down]
-    assert {(t.batch_size, t.learning_rate) for t in cooled} == set(cells(advice.endings))
-    assert {trial.seed for trial in cooled} <= set(advice.endings.at_constant_rate.seeds)
-    # It takes a whole training, which was compared with the reference's time to the level alone.
-    whole_s = math.ceil(N_TRAIN / 1024) * advice.endings.recommended.epochs * STEP_S(1024)
-    assert advice.verdict == "better"
-    assert advice.expected.time_to_target_s.estimate == pytest.approx(whole_s, rel=0.02)
-    reference_s = [math.log(value) for value in advice.head_to_head.reference]
-    assert math.log(advice.gain.estimate * whole_s) == pytest.approx(
-        math.fsum(reference_s) / len(reference_s), abs=0.02
-    )
-    assert "others_not_cooled" in codes(advice.reason)
-
-
-@pytest.mark.slow
-def test_a_cool_down_that_helps_the_reference_as_much_mends_nothing():
-    """Both sides get it: against a reference without one, nearly every high rate would pass."""
-    advice, _ = others_end_worse(0.012, lambda size, rate: 0.014)
-
-    assert advice.recommendation.batch_size == 64
-    assert advice.recommendation.cool_down == 0.0
-    notes = [c.note for c in advice.candidates if c.batch_size == 1024]
-    assert notes[0].code == "cool_down_mends_nothing"
-
-
-@pytest.mark.slow
-def test_what_seems_to_end_worse_gets_a_cool_down_before_more_seeds_are_asked():
-    advice, _ = others_end_worse(
-        0.0025, lambda size, rate: 0.008 if size > 64 else 0.0, end_noise=0.0009
-    )
-
-    did = [step.did.code for step in advice.steps]
-    assert did.index("verify_to_the_end") + 1 == did.index("try_cool_down")
-    assert advice.recommendation.cool_down == 0.2
-    assert advice.endings.at_constant_rate.verdict == "open"
-    assert len(advice.endings.at_constant_rate.seeds) == 3
 
 
 def test_what_takes_too_many_epochs_to_be_followed_leaves_the_next_fastest_to_be_named():

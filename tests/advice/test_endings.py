@@ -195,18 +195,15 @@ def test_all_that_are_compared_train_for_as_many_epochs_as_the_slowest_needs():
     assert state.sizes[256].whole_steps == 25 * per_epoch
 
 
-def test_the_last_of_three_whole_trainings_may_be_cut_but_none_with_a_cool_down():
-    """Of those two that are whole still tell something; a cool-down that was cut is none."""
+def test_the_last_of_three_whole_trainings_may_be_cut():
+    """The two that are whole still tell something."""
     state = state_with({})
     requests = requests_of(state, [CHOSEN], state.seeds.verify[:3])
     state.question = replace(
         state.question, budget_s=state.engine.spent_s() + state.usual_s(requests) / 1.05
     )
 
-    fitting = seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3])
-    with_cool_down = seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3], cool_down=0.2)
-
-    assert (len(fitting), len(with_cool_down)) == (3, 2)
+    assert len(seeds_that_fit(state, [CHOSEN], state.seeds.verify[:3])) == 3
 
 
 def test_of_a_reference_that_overfits_the_best_in_a_row_counts():

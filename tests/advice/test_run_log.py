@@ -62,15 +62,3 @@ def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
     assert seldom < often
     recorder.run_s(64, 100)
     assert recorder.engine.expected[-1].interval_samples == 2 * 20 * 64
-
-
-def test_a_training_with_a_cool_down_is_another_than_the_one_without():
-    recorder = run_log()
-    cooled = recorder.request((64, 0.04), 80, steps=1000, whole=True, cool_down=0.2)
-    recorder.run([cooled], "cool_down")
-    recorder.run([request(recorder, seed=80)], "verify")
-
-    assert recorder.purposes == {(64, 0.04, 80): "verify"}
-    tried = [(run.purpose, run.seed, run.steps) for run in recorder.tried()]
-    assert tried == [("verify", 80, 1000), ("cool_down", 80, 1000)]
-    assert recorder.cooled[64, 0.04, 80].trial.cool_down == 0.2

@@ -70,10 +70,6 @@ def _worse_above_64(size: int, rate: float) -> float:
     return SOON if size <= 64 else SOON - 0.006
 
 
-def _worse_at_high_rates(size: int, rate: float) -> float:
-    return SOON - 0.004 * max(0.0, math.log2(rate / (0.02 * (size / 64) ** 0.7)))
-
-
 def _falls_apart(size: int, rate: float) -> float:
     return 1.2 if size > 256 else math.inf
 
@@ -131,12 +127,6 @@ ADVICES = {
     ),
     "pilot-large-ends-worse": _advice(
         knee(1024), _with_end(_worse_above_64), target=None, target_origin="pilot", trainings=150
-    ),
-    "pilot-cools-down": _advice(
-        knee(1024),
-        _with_end(_worse_at_high_rates, cooling=lambda size, rate: 0.006),
-        trainings=40,
-        epochs=25.0,
     ),
     "pilot-falls-apart-later": _advice(
         knee(1024), _with_end(lasts=_falls_apart), trainings=40, epochs=20.0

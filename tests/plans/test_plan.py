@@ -3,7 +3,6 @@
 import json
 import math
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,16 +141,6 @@ def test_a_plan_after_a_plan_goes_on_with_its_rate() -> None:
     ]
 
 
-def test_a_cool_down_is_that_of_the_plan_that_comes_last() -> None:
-    last = replace(plans.constant(40, epochs=2), cool_down=0.5)
-
-    plan = plans.constant(10, epochs=6).then(last)
-
-    assert plan.cool_down * plan.epochs == pytest.approx(1.0)
-    with pytest.raises(UsageError, match="nothing follows it"):
-        last.then(plans.constant(10, epochs=1))
-
-
 def test_an_advice_gives_the_plan_of_what_it_names(tmp_path: Path) -> None:
     advice = made_up_advice()
     (tmp_path / "advice.json").write_text(json.dumps(advice.to_dict()))
@@ -164,7 +153,6 @@ def test_an_advice_gives_the_plan_of_what_it_names(tmp_path: Path) -> None:
         epochs=10,
         batch_size=named.batch_size,
         learning_rate=named.learning_rate,
-        cool_down=named.cool_down,
     )
 
 

@@ -79,14 +79,6 @@ def test_a_warm_up_alone_climbs_after_a_change_and_stays() -> None:
     assert [g["lr"] for g in seen] == pytest.approx([1, 1, 1, 1, 7 / 3, 11 / 3, 5, 5])
 
 
-def test_a_cool_down_falls_in_a_line_over_the_last_part() -> None:
-    plan = Plan(epochs=1, batch_size=10, cool_down=0.5)
-
-    seen = [g["lr"] for g in rates_of(plan, torch.optim.SGD([weight()], lr=0.8), n=80)]
-
-    assert seen == pytest.approx([0.8] * 5 + [0.6, 0.4, 0.2])
-
-
 def test_a_plans_own_rate_is_the_first_groups_and_the_others_keep_their_ratio() -> None:
     optimizer = torch.optim.SGD(
         [{"params": [weight()]}, {"params": [weight()], "lr": 0.01}], lr=0.1

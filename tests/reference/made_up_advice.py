@@ -290,36 +290,6 @@ def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "n
     return replace(advice, endings=endings)
 
 
-def cooled_advice() -> Advice:
-    """What it names ends worse at a constant rate, and no worse with a cool-down for all."""
-    advice = with_endings(made_up_advice(), better_by=-0.006, verdict="worse")
-    found, constant = advice.recommendation, advice.endings
-    assert found is not None
-
-    def cooled(ending: Ending, value: float) -> Ending:
-        return replace(ending_at(*ending.cell, value), cool_down=0.2)
-
-    reference = cooled(constant.reference, 0.981)
-    tuned = constant.reference_tuned
-    return replace(
-        advice,
-        recommendation=replace(found, cool_down=0.2),
-        pay_back_runs=None,
-        endings=replace(
-            constant,
-            recommended=cooled(constant.recommended, 0.9822),
-            reference=reference,
-            reference_tuned=None if tuned is None else cooled(tuned, 0.9806),
-            compared_with=reference,
-            difference=Estimate.of(0.0012, interval=(-0.0003, 0.0027), n=3),
-            margin=0.05 * (1 - 0.981),
-            verdict="no_worse",
-            reason=written("it ends no worse"),
-            at_constant_rate=constant,
-        ),
-    )
-
-
 KINDS: dict[str, Callable[[], Advice]] = {
     "recommend": made_up_advice,
     "indifferent": lambda: made_up_advice(step_s=same_time_machine, spread=0.03),
@@ -331,11 +301,10 @@ KINDS: dict[str, Callable[[], Advice]] = {
     "one_sided": one_sided_advice,
     "nothing_reached": nothing_reached_advice,
     "ends_no_worse": lambda: with_endings(made_up_advice()),
-    "cool_down": cooled_advice,
     "ending_open": lambda: with_endings(cannot_tell_advice(), better_by=-0.0006, verdict="open"),
 }
 # Those whose figures and sentences differ most; scripts/nightly takes all.
-KINDS_BY_DAY = ("recommend", "cannot_tell", "one_sided", "cool_down")
+KINDS_BY_DAY = ("recommend", "cannot_tell", "one_sided", "ends_no_worse")
 
 
 def tried(
@@ -386,12 +355,12 @@ def made_up_jump(batch_size: int) -> float:
 
 def _whole_trainings(advice: Advice) -> Iterator[TrialRecord]:
     """A record for every whole training, on its level long before its end."""
-    compared = (advice.endings, None if advice.endings is None else advice.endings.at_constant_rate)
-    for endings in (each for each in compared if each is not None):
-        for ending in (endings.recommended, *endings.references):
-            for seed, value, test in zip(endings.seeds, ending.values, ending.test, strict=True):
-                if value is not None and test is not None:
-                    yield _whole(ending, seed, value, test)
+    if (endings := advice.endings) is None:
+        return
+    for ending in endings.trainings:
+        for seed, value, test in zip(endings.seeds, ending.values, ending.test, strict=True):
+            if value is not None and test is not None:
+                yield _whole(ending, seed, value, test)
 
 
 def _whole(ending: Ending, seed: int, value: float, test: float) -> TrialRecord:
@@ -400,9 +369,6 @@ def _whole(ending: Ending, seed: int, value: float, test: float) -> TrialRecord:
     trial = made_up_trial(
         batch_size=size, learning_rate=ending.learning_rate, seed=seed, n_train=N_TRAIN
     )
-    if ending.cool_down:
-        steps = trial.plan.steps_in(round(ending.epochs))
-        trial = replace(trial, cool_down=ending.cool_down, horizon_steps=steps)
     return made_up_record(
         trial=trial,
         curves={

@@ -41,9 +41,7 @@ class Truth:
     slow: Callable[[int, int], float] = lambda batch_size, seed: 1.0
     end: Callable[[int, float], float] | None = None  # of a whole training; None: it goes on rising
     end_noise: float = 0.0005  # standard deviation of a seed's end
-    # By batch size and rate, how much better a training ends whose rate falls to zero, and after
-    # how many times the way to the target it diverges.
-    cooling: Callable[[int, float], float] = lambda batch_size, rate: 0.0
+    # By batch size and rate, after how many times the way to the target it diverges.
     lasts: Callable[[int, float], float] = lambda batch_size, rate: math.inf
 
     def best_steps(self, batch_size: int) -> float:
@@ -100,7 +98,7 @@ class SimulatedEngine(AnswersAtOnce):
 
     name: ClassVar[str] = "simulated"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        resumes=True, side_by_side=True, keeps_cadence=True, cools_down=True
+        resumes=True, side_by_side=True, keeps_cadence=True
     )
 
     def __post_init__(self) -> None:
@@ -149,7 +147,7 @@ class SimulatedEngine(AnswersAtOnce):
                     curve.append((step, 0.05))
                     status, reason = Status.DIVERGED, Reason.as_written("the loss grew")
                     break
-                value = self._accuracy(trial, step / steps) + self._cooled(trial, step)
+                value = self._accuracy(trial, step / steps)
                 curve.append((step, value))
                 if request.length.until is None or not request.length.until.met_by(value):
                     met_at = None
@@ -177,13 +175,6 @@ class SimulatedEngine(AnswersAtOnce):
         end = self.truth.end(trial.batch_size, trial.learning_rate)
         end += self.truth.end_noise * self._drawn(trial, "end")
         return end - (end - _UNTRAINED) * math.exp(-self.truth._approach * way)
-
-    def _cooled(self, trial: Trial, step: int) -> float:
-        """What the cool-down has brought by then."""
-        if not trial.cool_down:
-            return 0.0
-        part = (step / trial.horizon_steps - (1 - trial.cool_down)) / trial.cool_down
-        return max(0.0, part) * self.truth.cooling(trial.batch_size, trial.learning_rate)
 
     def _seeds_noise(self, trial: Trial) -> float:
         return self.truth.noise * self._drawn(trial, "")

@@ -94,9 +94,6 @@ TUNED = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
 QUALITY = replace(made_up_advice(objective="quality"), metric="loss", better="lower")
 ENDED = with_endings(ADVICE)
 USUAL = {"is_usual": True}
-COOLED = KINDS["cool_down"]()
-AT_CONSTANT_RATE = COOLED.endings.at_constant_rate
-BETTER_TUNED = replace(AT_CONSTANT_RATE, compared_with=AT_CONSTANT_RATE.reference_tuned)
 WORSE_ENDS = with_candidates(ADVICE, b4096={"note": Reason.of("ends_worse")})
 FLAT = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
@@ -210,11 +207,6 @@ CASES: dict[str, tuple[str, Advice]] = {
         ),
     ),
     "yours was not": ("where it ends", with_ends(OPEN, of="reference", **NEVER_ENDED)),
-    "the tuned one was better": (
-        "where it ends",
-        replace(COOLED, endings=replace(COOLED.endings, at_constant_rate=BETTER_TUNED)),
-    ),
-    "cooled, beside the usual": ("answer", replace(COOLED, is_usual=True)),
     "of what overfits": (
         "where it ends",
         replace(ENDED, caveats=(Reason.of("reference_overfits"),)),

@@ -228,11 +228,8 @@ def study_of(*records: TrialRecord) -> Study:
     return replace(advice_study(WITHOUT_RUNS), records=records)
 
 
-def found(
-    advice: Advice, study: Study, *, cool_down: float = 0.0
-) -> dict[int, tuple[TrialRecord, ...]]:
-    whole = whole_trainings(advice, study, cool_down=cool_down)
-    return {cell.batch_size: cell.records for cell in whole}
+def found(advice: Advice, study: Study) -> dict[int, tuple[TrialRecord, ...]]:
+    return {cell.batch_size: cell.records for cell in whole_trainings(advice, study)}
 
 
 def test_whole_is_what_ended_well_and_was_evaluated_on_train_data_there():

@@ -135,8 +135,7 @@ MISSED = (
     tried(rate=1.0, steps=5, status="diverged"),
 )
 SHOWN = (
-    *("recommend", "cannot_tell", "quality", "one_sided", "ends_no_worse", "cool_down"),
-    "reference_missed",
+    *("recommend", "cannot_tell", "quality", "one_sided", "ends_no_worse", "reference_missed"),
 )
 ADVICES: dict[str, Callable[[], Advice]] = {
     **{kind: KINDS[kind] for kind in SHOWN},

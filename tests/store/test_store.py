@@ -75,7 +75,6 @@ trials = st.builds(
     horizon_steps=st.none() | counts,
     device=st.sampled_from(["cpu", "cuda"]),
     seed=counts,
-    cool_down=st.sampled_from([0.0, 0.2]),
 )
 
 measured = st.dictionaries(texts, st.none() | floats, max_size=3).map(lambda d: tuple(d.items()))

@@ -246,12 +246,9 @@ def restarts(optimizer: Any, n_steps: int) -> Any:
     return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, n_steps // 2)
 
 
-# The textbook's scheduler, how often it goes on, and what of trial or workload asks for the same.
+# The textbook's scheduler, how often it goes on, and what of the workload asks for the same.
 SCHEDULES: dict[str, tuple[Callable[..., Any], str, dict[str, Any]]] = {
     "a shape": (by_factor(cosine), "step", {"schedule": cosine}),
-    "a cool-down": (
-        by_factor(lambda done: min(1.0, (1.0 - done) / 0.4)), "step", {"cool_down": 0.4}
-    ),
     **{
         name: (made, every, {"scheduler": made, "scheduler_every": every})
         for name, made, every in (
@@ -268,9 +265,8 @@ SCHEDULES: dict[str, tuple[Callable[..., Any], str, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_rate_of_each_step_is_its_schedules(kind: Kind, name: str) -> None:
     scheduler, every, asked = SCHEDULES[name]
-    cool_down = {"cool_down": asked["cool_down"]} if "cool_down" in asked else {}
-    workload = workload_with("groups", **({} if cool_down else asked))
-    trial = small_trial(workload, batch_size=10, horizon_steps=N_STEPS, **cool_down)
+    workload = workload_with("groups", **asked)
+    trial = small_trial(workload, batch_size=10, horizon_steps=N_STEPS)
 
     stepper, losses = taken(kind, workload, trial, N_STEPS, cuts=(3, 11))
 

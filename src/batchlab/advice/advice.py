@@ -27,8 +27,6 @@ EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 MORE_ERRORS = 0.05
 """So many more errors count as trained as well, where a metric's remaining error is known."""
-ENDS_WORSE = ("ends_worse", "cool_down_mends_nothing", "whole_trainings_failed")
-"""Reasons why a batch size is out that gets to the target: its whole trainings end worse."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,14 +38,12 @@ class Configuration:
         micro_batch_size: examples per forward and backward pass.
         accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
-        cool_down: the last part of the training over which it falls linearly to zero; 0.0: none.
     """
 
     batch_size: int
     micro_batch_size: int
     accumulation_steps: int = field(init=False)
     learning_rate: float
-    cool_down: float = 0.0
 
     def __post_init__(self) -> None:
         """What follows from the two sizes."""
@@ -55,9 +51,8 @@ class Configuration:
         object.__setattr__(self, "accumulation_steps", passes)
 
     def is_same(self, other: Configuration | Ending | Trial) -> bool:
-        """Whether both have one batch size, rate and cool-down; how it is split does not count."""
-        mine = (self.batch_size, self.learning_rate, self.cool_down)
-        return mine == (other.batch_size, other.learning_rate, other.cool_down)
+        """Whether both have one batch size and rate; how it is split does not count."""
+        return (self.batch_size, self.learning_rate) == (other.batch_size, other.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,7 +295,6 @@ class Ending:
             evaluations in a row. None: it failed, or was not followed so far.
         test: the metric on test data after the last step; nothing was decided by it. None: not
             known, or the training went on, beside one that needed more epochs.
-        cool_down: the last part of the training over which the rate fell to zero; 0.0: it did not.
     """
 
     batch_size: int
@@ -308,7 +302,6 @@ class Ending:
     epochs: float
     values: tuple[float | None, ...]
     test: tuple[float | None, ...]
-    cool_down: float = 0.0
 
     @property
     def found(self) -> tuple[float, ...]:
@@ -344,53 +337,18 @@ class Endings:
 
     metric: str  # the validation metric
     better: Better  # its direction
-    seeds: tuple[int, ...]  # fresh for all three
+    seeds: tuple[int, ...]  # of all trainings
     recommended: Ending  # how the recommendation ends, or what was to be one
     reference: Ending  # how the reference ends as it is
     reference_tuned: Ending | None  # the reference batch size at its tuned rate; None: it has none
     compared_with: Ending  # the one of the references that ends better
     # How much better than that the recommendation ends, in the metric's unit; negative: it ends
-    # worse. Each end of its interval holds in 95 of 100 studies, also of those that look at their
-    # seeds twice.
+    # worse. By the joint belief over all runs.
     difference: Estimate
-    # Of the difference; of a single seed, how far apart two trainings of the reference ended.
-    standard_error: float | None  # None: not known
     margin: float  # so much worse still counts as no worse, by a rule that was fixed beforehand
-    # "no_worse" (the whole interval lies above -margin), "worse" (below it, or a training failed),
-    # or "open".
+    # "no_worse" or "worse" with a probability of 95 %, else "open".
     verdict: EndingVerdict
     reason: Reason  # why
-    at_constant_rate: Endings | None = None  # without a cool-down, where these trainings had one
-    than_own: Estimate | None = None  # as `difference`, to the reference as it is; None: no end
-
-    @property
-    def is_no_worse_than_own(self) -> bool:
-        """Whether it is shown to end no worse than the reference as it is.
-
-        It may yet end worse than the reference at its tuned rate; not where that is likely.
-        """
-        low = None if self.than_own is None else self.than_own.low
-        return not self.is_likely_worse() and low is not None and low >= -self.margin
-
-    def is_likely_worse(self, *, beyond_errors: float = 0.0) -> bool:
-        """Whether more speaks for than against it that it ends worse by more than the margin.
-
-        With `beyond_errors` not by the mean alone, for seeds scatter, but by so many standard
-        errors more than the margin; where nothing is known of the scatter, by so many margins.
-        """
-        value, error = self.difference.estimate, self.standard_error
-        if self.verdict == "worse" or value is None:
-            return self.verdict == "worse"
-        further = self.margin if error is None else error
-        return value + beyond_errors * further < -self.margin
-
-    @property
-    def gives_way(self) -> bool:
-        """Whether the next fastest is looked at, and the better reference is named for now.
-
-        It is likely to end worse, or no training of it came to its end, though the references' did.
-        """
-        return self.is_likely_worse() or not self.recommended.found
 
     @property
     def trainings(self) -> tuple[Ending, ...]:
@@ -517,7 +475,7 @@ class Advice(Reported):
     def apply(self, optimizer: Any) -> None:
         """Set the learning rate of what is named in every group of an optimizer.
 
-        The batch size is your loader's, and a rate that falls (`cool_down`) your scheduler's.
+        The batch size is your loader's.
 
         Raises:
             UsageError: nothing is named.
@@ -546,8 +504,7 @@ class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
     """Where whole trainings end; `trainings` holds every one of them, the recommendation's first.
 
     The estimates are means over the seeds of the validation metric, `difference` is how much
-    better the recommendation ends than the better of the references. Where all had a cool-down,
-    `at_constant_rate` is the same without it.
+    better the recommendation ends than the better of the references.
     """
 
     metric: str
@@ -560,7 +517,6 @@ class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     seeds: tuple[int, ...]
     trainings: tuple[Ending, ...]
-    at_constant_rate: EndQuality | None
 
     @classmethod
     def of(cls, endings: Endings | None) -> EndQuality | None:
@@ -579,7 +535,6 @@ class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
             reason=endings.reason,
             seeds=endings.seeds,
             trainings=endings.trainings,
-            at_constant_rate=cls.of(endings.at_constant_rate),
         )
 
 

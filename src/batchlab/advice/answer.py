@@ -331,11 +331,9 @@ class _Answer:
             reference_tuned=None if tuned is None else found[tuned],
             compared_with=other,
             difference=difference,
-            standard_error=float(np.std(better)),
             margin=margin,
             verdict=verdict,
             reason=_why_ending(verdict, mine, other, difference, margin),
-            than_own=_estimate((end[:, study.own] - end[:, self._named]) * margin, n=n),
         )
 
     def _ending(self, i: int, seeds: Sequence[int]) -> Ending:

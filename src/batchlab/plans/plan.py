@@ -52,7 +52,6 @@ class Plan:
         scaling_rule: how the learning rate (and Adam's settings) follow the batch size: a name of
             a rule, or the exponent of the size as a number.
         learning_rate: the rate at the beginning; None: the optimizer's own.
-        cool_down: the last part of the run, over which the rate falls in a line to zero; 0.0: none.
         tokens_per_example: examples are so many tokens on average, where `unit` is tokens.
     """
 
@@ -62,7 +61,6 @@ class Plan:
     unit: Unit = "epochs"
     scaling_rule: str | float = "none"
     learning_rate: float | None = None
-    cool_down: float = 0.0
     tokens_per_example: float | None = None
 
     def __post_init__(self) -> None:
@@ -87,8 +85,6 @@ class Plan:
             )
         if self.learning_rate is not None:
             _check("learning rate", self.learning_rate)
-        if not 0 <= self.cool_down <= 1:
-            raise UsageError(f"cool_down={self.cool_down:g}: expected a part of the run, 0 to 1")
         before = 0.0
         for milestone in self.milestones:
             _check("milestone", milestone.at, is_whole=self.unit == "steps")
@@ -212,8 +208,6 @@ class Plan:
             raise UsageError(
                 "a plan that follows has the rule of the one before it, and no learning rate"
             )
-        if self.cool_down:
-            raise UsageError("a plan that cools down has come to its end; nothing follows it")
         factor = self.milestones[-1].rate_factor if self.milestones else 1.0
         begins = Milestone(at=0, batch_size=after.batch_size)
         coming = [
@@ -224,7 +218,6 @@ class Plan:
             self,
             epochs=self.epochs + after.epochs,
             milestones=(*self.milestones, *coming),
-            cool_down=after.cool_down * after.epochs / (self.epochs + after.epochs),
         )
         return made._without_repeats()
 
@@ -263,7 +256,6 @@ def from_advice(advice: Any, *, epochs: float) -> Plan:
             epochs=epochs,
             batch_size=named["batch_size"],
             learning_rate=named["learning_rate"],
-            cool_down=named["cool_down"],
         )
     except OSError as error:
         raise UsageError(f"{where}{error.strerror}") from error

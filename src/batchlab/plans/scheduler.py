@@ -121,7 +121,7 @@ class PlanScheduler(LRScheduler):
         Raises:
             UsageError: the rule moves settings that the optimizer does not have, or too far.
         """
-        self._rule, self._cool_down = planned.scaling_rule, planned.cool_down
+        self._rule = planned.scaling_rule
         self._plan, self._n_steps = plan, n_steps
         self._schedule, self._warm_up_steps = schedule, warm_up_steps
         first, ratio = float(optimizer.param_groups[0]["lr"]), 1.0
@@ -160,11 +160,9 @@ class PlanScheduler(LRScheduler):
         """The rate of each group for the step to come; its other settings are put there."""
         step = min(self.last_epoch, self._n_steps - 1)
         size = self._plan.stage_at(step).batch_size
-        factor, done = self._factor(step), self.last_epoch / self._n_steps
-        if self._cool_down:
-            factor *= min(1.0, max(0.0, 1.0 - done) / self._cool_down)
+        factor = self._factor(step)
         if self._schedule is not None:
-            factor *= float(self._schedule(done))
+            factor *= float(self._schedule(self.last_epoch / self._n_steps))
         rates: list[float | Tensor] = []
         for number, group in enumerate(self.optimizer.param_groups):
             if _BEGAN_WITH not in group:
@@ -174,8 +172,7 @@ class PlanScheduler(LRScheduler):
                 )
             _put(group, self._adam(group, size, whose=type(self.optimizer).__name__))
             rates.append(group[_BEGAN_WITH]["lr"] * factor)
-        is_constant = self._schedule is None and not self._cool_down
-        self._same_until = self._next_change(step) if is_constant else 0
+        self._same_until = self._next_change(step) if self._schedule is None else 0
         return rates
 
     def _next_change(self, step: int) -> int:

@@ -243,8 +243,6 @@ class Trial:
         learning_rate: peak learning rate, after scaling.
         scaling_rule: how the rate was made from the reference rate ("none": given as it is).
         horizon_steps: the run that a learning-rate shape spans; None for a constant rate.
-        cool_down: the last part of `horizon_steps`, over which a rate that is constant until then
-            falls linearly to zero; 0.0: it does not, or the workload has a shape of its own.
         stages: other batch sizes and rates, by where in the run they begin; none: it has one.
         device: "cpu" or "cuda".
         seed: seeds initial weights and order of examples.
@@ -264,7 +262,6 @@ class Trial:
     horizon_steps: int | None = None
     device: str = "cpu"
     seed: int
-    cool_down: float = 0.0
     stages: tuple[Stage, ...] = ()
     world_size: int = 1
 

@@ -81,7 +81,6 @@ class _About:
             self._known |= {
                 "size": named.batch_size,
                 "rate": named.learning_rate,
-                "part": named.cool_down,
             }
             self._known["set_this"] = self._set_this(named)
 
@@ -116,8 +115,6 @@ class _About:
             setting = "keep batch size {size} and learning rate {rate:rate}"
         elif named.batch_size == self.advice.reference.batch_size:
             setting = "keep batch size {size} and set learning rate {rate:rate}"
-        if named.cool_down:
-            setting += " that falls to zero over the last {part:percent} of the training"
         return self.say(setting)
 
 
@@ -436,29 +433,11 @@ def _ending(about: _About) -> _Told:
     endings = about.advice.endings
     if endings is None or not endings.recommended.found:
         return
-    mine, constant = endings.recommended, endings.at_constant_rate
+    message = "After {epochs:.3g} epochs {ends}."
+    if overfits(about.advice):
+        message = "By the best evaluations of {epochs:.3g} epochs {ends}."
     ends = _ends(about, endings)
-    if constant is None:
-        message = "After {epochs:.3g} epochs {ends}."
-        if overfits(about.advice):
-            message = "By the best evaluations of {epochs:.3g} epochs {ends}."
-        yield about.tell(message, epochs=mine.epochs, ends=ends)
-    else:
-        worse = "it ends worse" if constant.verdict == "worse" else "it may end worse"
-        yield about.tell(
-            "At a constant rate {worse}: with {of} {end}, and {named} with {other}. So a rate that "
-            "falls to zero over the last {part:percent} of {epochs:.3g} epochs was tried "
-            "({trained}). With it {ends}.",
-            named=_name(about, constant, constant.compared_with),
-            worse=text(worse),
-            of=constant.metric,
-            end=end_text(constant, constant.recommended),
-            other=end_text(constant, constant.compared_with),
-            part=mine.cool_down,
-            epochs=mine.epochs,
-            trained=plural("{n} training each", "{n} trainings each", len(endings.seeds)),
-            ends=ends,
-        )
+    yield about.tell(message, epochs=endings.recommended.epochs, ends=ends)
     yield _judged(about, endings)
 
 

@@ -175,14 +175,14 @@ def _answered_rate(advice: Advice, size: int, rates: Sequence[float]) -> float |
 _NEARLY_ALL = 0.99
 
 
-def whole_trainings(advice: Advice, study: Study, *, cool_down: float) -> list[Cell]:
+def whole_trainings(advice: Advice, study: Study) -> list[Cell]:
     """The whole trainings of every batch size that has some, ascending, at one rate each.
 
     That is the rate which the answer has for the batch size, or else the one whose trainings end
     best on validation data. Where trainings were compared on certain seeds, only these count.
-    Those of one batch size are equally long. The rate fell to zero over the last `cool_down`.
+    Those of one batch size are equally long.
     """
-    whole = [r for r in _ended(advice, study) if r.trial.cool_down == cool_down]
+    whole = _ended(advice, study)
     seeds = () if advice.endings is None else advice.endings.seeds
     found = []
     for size in sorted({record.trial.batch_size for record in whole}):
@@ -256,18 +256,16 @@ def compared(found: tuple[T, ...]) -> tuple[T, ...]:
 
 def effects_of(advice: Advice, study: Study) -> Effects:
     """What the runs of an advice show."""
-    cool_down = 0.0 if advice.named is None else advice.named.cool_down
-    constant = whole_trainings(advice, study, cool_down=0.0)
-    ended = whole_trainings(advice, study, cool_down=cool_down) if cool_down else constant
+    ended = whole_trainings(advice, study)
     # A rate that falls leaves less and less noise, which is not the batch size's doing.
-    flat = [cell for cell in constant if cell.records[0].trial.horizon_steps is None]
+    flat = [cell for cell in ended if cell.records[0].trial.horizon_steps is None]
     split, metric = held_out_split(study), study.workload.metrics[0].name
     ends = [cell for cell in ended if split and cell.final_gap(split, metric)]
     return Effects(
         to_target=epochs_to_target(advice, study),
         ends=tuple(effect_of(study, cell.records) for cell in ends),
         flat=tuple(effect_of(study, cell.records) for cell in flat),
-        has_schedule=bool(constant) and not flat,
+        has_schedule=bool(ended) and not flat,
     )
 
 

@@ -264,7 +264,7 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
         found: dict[_Cell, Configuration] = {}
         for place in places:
             if place.batch_size == size:
-                found.setdefault(_cell(size, place.learning_rate, place.cool_down), place)
+                found.setdefault(_cell(size, place.learning_rate), place)
         for cell, at in found.items() or [(None, None)]:
             cost = None if at is None else cost_at(advice, at)
             end, end_test = ends.get(cell, (_NO_END, _NO_END))
@@ -288,22 +288,17 @@ def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int
 
 
 def _ends(advice: Advice) -> Mapping[_Cell | None, tuple[Estimate, Estimate]]:
-    """What whole trainings end with on validation and on test data, by configuration.
+    """Return what whole trainings end with on validation and test data, by configuration.
 
-    Those of the verification where it followed one, else all. Each interval has all seeds' scatter.
+    Each interval has the scatter of all seeds.
     """
     found: dict[_Cell, tuple[list[float], list[float]]] = {}
     for run in advice.tried:
         if run.end is not None:
-            cell = _cell(run.batch_size, run.learning_rate, 0.0)
+            cell = _cell(run.batch_size, run.learning_rate)
             validation, test = found.setdefault(cell, ([], []))
             validation.append(run.end)
             test.extend(_finite([run.end_test]))
-    endings = advice.endings
-    for followed in () if endings is None else (endings.at_constant_rate, endings):
-        for each in () if followed is None else (followed.recommended, *followed.references):
-            if each.found:
-                found[_cell(*each.cell, each.cool_down)] = (list(each.found), _finite(each.test))
     of_validation, of_test = (
         CellMeans.of(
             [ends[split] for ends in found.values()], metric=advice.metric, better=advice.better
@@ -313,13 +308,13 @@ def _ends(advice: Advice) -> Mapping[_Cell | None, tuple[Estimate, Estimate]]:
     return {cell: (of_validation.mean(i), of_test.mean(i)) for i, cell in enumerate(found)}
 
 
-# Batch size, rate as it is told apart, and the part over which it falls.
-_Cell = tuple[int, str, float]
+# Batch size, and rate as it is told apart.
+_Cell = tuple[int, str]
 _NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
 
 
-def _cell(batch_size: int, learning_rate: float, cool_down: float) -> _Cell:
-    return batch_size, f"{learning_rate:.9g}", cool_down
+def _cell(batch_size: int, learning_rate: float) -> _Cell:
+    return batch_size, f"{learning_rate:.9g}"
 
 
 def _finite(values: Iterable[float | None]) -> list[float]:

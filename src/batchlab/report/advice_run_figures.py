@@ -195,13 +195,11 @@ def _ending_rows(advice: Advice, endings: Endings) -> Iterator[Row]:
             if value is not None:
                 yield mark("run", value, **at, seed=seed)
         if ending.found:
-            part = text("last {part:percent}", part=ending.cool_down) if ending.cool_down else None
             yield from interval_mark(
                 "point",
                 ending.estimate,
                 **at,
                 epoch=ending.epochs,
-                cool_down=part,
                 lowest=min(ending.found),
                 highest=max(ending.found),
                 test=mean_of([value for value in ending.test if value is not None]),

@@ -10,7 +10,7 @@ from batchlab.advice.advice import Advice, Configuration, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice_rows import AnswerRow, answer_rows
 from batchlab.report.advice_words import objective_words, overfits, reference_text, target_text
-from batchlab.report.table import Cell, Column, Table, Value, table_of
+from batchlab.report.table import Cell, Column, Table, table_of
 from batchlab.report.text import split_label
 from batchlab.words.catalogue import term_text, text
 from batchlab.words.reasons import reason_text
@@ -31,7 +31,7 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     columns = [
         Column("batch_size", label=text("batch size"), of=lambda row: row.candidate.batch_size),
         Column("which", label=" ", of=lambda row: row_name(advice, row.at)),
-        Column("learning_rate", of=lambda row: None if row.at is None else _rate(row.at)),
+        Column("learning_rate", of=lambda row: row.at and row.at.learning_rate),
         Column("end", advice.metric, end_label(advice), of=lambda row: row.end),
         Column("end_n", "n", text("n"), of=lambda row: row.end.n or None),
         Column("end_test", advice.metric, test, of=lambda row: row.end_test.estimate),
@@ -72,12 +72,6 @@ def row_name(advice: Advice, at: Configuration | None) -> str:
         return text("keep") if is_named else reference_text(advice, "short")
     is_tuned = at.batch_size == advice.reference.batch_size
     return text("use") if is_named else text("tuned") if is_tuned else ""
-
-
-def _rate(found: Configuration) -> Value:
-    if not found.cool_down:
-        return found.learning_rate
-    return text("{rate:rate} → 0", rate=found.learning_rate)  # the answer says how
 
 
 def _cost(row: AnswerRow) -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from batchlab.advice.advice import ENDS_WORSE, Advice, Ending, Endings, Objective
+from batchlab.advice.advice import Advice, Ending, Endings, Objective
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target
@@ -99,11 +99,8 @@ def least_text(ratio: float) -> str:
 
 
 def best_text(advice: Advice, best: str | None = None) -> str:
-    """What the flat set is near to: the best of those that were not seen to end worse."""
-    best = best or objective_words(advice).within
-    if any(candidate.note and candidate.note.code in ENDS_WORSE for candidate in advice.candidates):
-        return text("{best} without a worse end", best=best)
-    return best
+    """Return what the flat set is near to."""
+    return best or objective_words(advice).within
 
 
 def near_text(advice: Advice) -> str:

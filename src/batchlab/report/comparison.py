@@ -144,8 +144,7 @@ class Side:
             for run in self.advice.tried
             if run.purpose != "search"
         }
-        constant = (record for record in records if not record.trial.cool_down)
-        return [run for run in constant if (*self._key(run), run.trial.seed) in counted]
+        return [run for run in records if (*self._key(run), run.trial.seed) in counted]
 
     def settings(self, target: Target | None) -> dict[str, str]:
         """Workload, target, machine and versions by name; and the runs that tell nothing."""
@@ -214,7 +213,6 @@ class Side:
         """The epochs of whole trainings and what they ended with, a seed each."""
         if self.advice is not None:
             endings = self.advice.endings
-            endings = endings and (endings.at_constant_rate or endings)
             each = (endings.recommended, *endings.references) if endings else ()
             return {end.cell: (end.epochs, [*end.found]) for end in each if end.found}
         if self.study is None:

@@ -205,7 +205,6 @@ _PLACES: dict[str, str | None] = {
     "plan": "plan",
     "batch_size": None,
     "learning_rate": None,
-    "cool_down": "cool-down",
     "seed": "seed",
     "epoch": None,
     "step": None,

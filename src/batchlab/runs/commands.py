@@ -354,7 +354,6 @@ class CommandEngine(StoredEngine):
             resumes=command.takes("resume_from"),
             side_by_side=False,
             keeps_cadence=False,
-            cools_down=False,
         )
         self._command = command
         self._takes_rate = command.takes("learning_rate")

@@ -121,7 +121,6 @@ class Capabilities:
     resumes: bool  # a longer run of a trial goes on from where it ended: only what is new costs
     side_by_side: bool  # it does several runs at a time where the machine lets it
     keeps_cadence: bool  # runs are evaluated at the marks of `batchlab.plans.cadence`
-    cools_down: bool  # the rate of a run may fall to zero over its last part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

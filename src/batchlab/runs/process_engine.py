@@ -50,9 +50,7 @@ class ProcessEngine(StoredEngine):
     """
 
     name = PLAIN
-    capabilities = Capabilities(
-        resumes=True, side_by_side=True, keeps_cadence=True, cools_down=True
-    )
+    capabilities = Capabilities(resumes=True, side_by_side=True, keeps_cadence=True)
 
     def __init__(
         self,

@@ -212,7 +212,7 @@ def _copy(parts: dict[str, Tensor], into: dict[str, Tensor]) -> None:
 
 
 class RateSchedule:
-    """Sets the rates before a step: the workload's `schedule` or `scheduler`, or a cool-down.
+    """Sets the rates before a step: the workload's `schedule` or `scheduler`.
 
     Attributes:
         changes: whether the rate changes at all.
@@ -246,7 +246,7 @@ class RateSchedule:
                 f"change too; give it `schedule`, a function of the part of the run that is done, "
                 f"or leave it out"
             )
-        self.changes = workload.has_schedule or trial.cool_down > 0 or self._is_staged
+        self.changes = workload.has_schedule or self._is_staged
         self.kept: Mapping[str, Stateful] = {
             f"scheduler {index}": each for index, each in enumerate(self._schedulers)
         }
@@ -285,15 +285,11 @@ class RateSchedule:
 
     def _factor(self, step: int) -> float:
         """The part of the peak rate that the shape of the run leaves at a step."""
-        if not (self._workload.has_schedule or self._trial.cool_down):
+        if self._workload.schedule is None:
             return 1.0
         assert self._trial.horizon_steps is not None
-        done = step / self._trial.horizon_steps
-        if self._trial.cool_down:
-            return min(1.0, (1.0 - done) / self._trial.cool_down)
-        assert self._workload.schedule is not None
         # A plain number: a NumPy scalar in the optimizer's groups could not be kept as JSON.
-        return float(self._workload.schedule(done))
+        return float(self._workload.schedule(step / self._trial.horizon_steps))
 
 
 def _made(workload: Workload, trial: Trial, optimizer: Any) -> tuple[LRScheduler, ...]:

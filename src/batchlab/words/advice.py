@@ -28,10 +28,6 @@ ADVICE: dict[str, str] = {
         "batch size {size} at rate {rate:rate} ends worse: at {ends:.4g}, {other} at "
         "{other_ends:.4g}"
     ),
-    "single_runs": ("the budget holds few whole trainings, so single runs were compared"),
-    "cool_down_mends_nothing": (
-        "{why}. A rate that falls to zero over the last fifth does not change that"
-    ),
     "ending_open": (
         "it is not yet known whether batch size {size} ends as well as {other}. Their {n} "
         "trainings each end at {ends:.4g} and {other_ends:.4g} on average. So {size} may be up to "
@@ -40,10 +36,6 @@ ADVICE: dict[str, str] = {
     "ending_seen_once": (
         "it is not yet known whether batch size {size} ends as well: too few whole trainings "
         "were run"
-    ),
-    "whole_trainings_failed": (
-        "batch size {size} looked best, but {n:a whole training|# whole trainings} of it failed: "
-        "{why}"
     ),
     "no_whole_training": "no whole training of it was run",
     "a_configuration": "{size} at rate {rate:rate}",
@@ -98,10 +90,6 @@ ADVICE: dict[str, str] = {
         "at batch size {size} training diverged with learning rate {above:rate}. {n:Only one seed "
         "was run with {rate:rate}: should it diverge,|With {rate:rate}, {held} of # seeds held, so "
         "up to {share:whole_percent} of trainings may diverge (95 %): then} halve the rate"
-    ),
-    "below_the_soonest": (
-        "at batch size {size} rate {soonest:rate} was soonest, but only to an early level. What "
-        "is fast early is often too high for the end. So {rate:rate} is named"
     ),
     "marks_too_wide": (
         "{metric} is seen so seldom that the time to the target is hardly known: tell it about "
