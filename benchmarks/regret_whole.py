@@ -199,9 +199,7 @@ def answers_of(
         for budget in budgets:
             budget_s = budget * drawn.tuned_reference_s
             answers += [
-                answer_to(
-                    drawn, reply, who=who, draw=draw, budget_s=budget_s, n_workers=n_workers
-                )
+                answer_to(drawn, reply, who=who, draw=draw, budget_s=budget_s, n_workers=n_workers)
                 for who, reply in replies(drawn, budget_s, draw, n_workers)
             ]
     return answers

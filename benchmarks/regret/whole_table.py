@@ -13,8 +13,6 @@ from itertools import pairwise
 from benchmarks.regret.harness import both, head, percent, quantile, row
 
 ADVISE = "advise"
-# What it would name, if what is no more than a first guess were named too.
-HOWEVER_UNSURE = "advise, however unsure"
 # The workloads that the advisor's constants were chosen on, or whose answers were looked at before
 # a last change. On the others nothing was changed for what they showed.
 CHOSEN_ON = (
@@ -50,9 +48,7 @@ _OF_ADVICE = (
     "named ends worse",
     "for sure",
     "of these, level from the end",
-    "provisional no slower than the reference",
     "spent",
-    "verdicts",
 )
 _LOW, _HIGH = 0.025, 0.975
 # So many standard errors above are 5 %, one-sided.
@@ -73,9 +69,8 @@ class WholeAnswer:
         whole_trainings: the budget, in whole trainings of the reference.
         batch_size: what was named; None: nothing that was recorded.
         learning_rate: its rate.
-        named_as: "recommendation", "provisional", "scaled" (nothing that was found was likely to be
-            no worse) or "reference": nothing was named, so it stays.
-        verdict: of the advice; empty for a habit.
+        named_as: "named", or "reference": nothing was named, so it stays.
+        n_workers: how many runs went side by side.
         origin: where its level came from; empty for a habit.
         regret: how much longer it takes to the level than the optimum, a fraction; infinite: it
             does not get there.
@@ -87,13 +82,11 @@ class WholeAnswer:
         is_optimum: whether it is the optimum itself.
         spent: of the budget, a fraction.
         problem: the error that the advice ended with, if any.
-        ends_seen: on how many seeds the advice saw it end beside the reference as it is. None: its
-            level is one on the way, or no chance is stated.
-        seen_worse: how many margins worse it ended there, in the mean.
-        seen_scatter: how these ends scatter, in margins.
-        gain: how many times as long the reference takes, by what the advice saw; None: not told.
-        scaled: how many times the reference's batch size and rate, where it is named for that.
-        after_worse: whether a larger such step was trained before, and not named.
+        chance: how likely it is neither slower nor ends worse, as stated; None: it stays.
+        gain_low: the lower end of the interval of the gain, as stated.
+        gain: how many times as long the reference takes, as stated.
+        gain_high: the upper end of the interval.
+        n_sizes: how many batch sizes were trained.
     """
 
     workload: str
@@ -106,8 +99,8 @@ class WholeAnswer:
     batch_size: int | None
     learning_rate: float | None
     named_as: str
-    verdict: str
     origin: str
+    n_workers: int
     regret: float
     of_reference: float
     of_reference_error: float
@@ -117,12 +110,11 @@ class WholeAnswer:
     is_optimum: bool
     spent: float
     problem: str = ""
-    ends_seen: int | None = None
-    seen_worse: float | None = None
-    seen_scatter: float | None = None
+    chance: float | None = None
+    gain_low: float | None = None
     gain: float | None = None
-    scaled: int | None = None
-    after_worse: bool = False
+    gain_high: float | None = None
+    n_sizes: int | None = None
 
     @property
     def has_good_rate(self) -> bool:
@@ -163,6 +155,7 @@ def tables(answers: Sequence[WholeAnswer]) -> str:
         if some:
             lines += [f"## {title}, by the budget in whole trainings of the reference", ""]
             lines += [*by_whole_trainings(some), ""]
+            lines += ["What is stated beside what was seen.", "", *stated(some), ""]
     lines += ["## All, beside the habits", "", *beside_habits(answers)]
     return "\n".join(lines).rstrip()
 
@@ -191,8 +184,6 @@ def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
         "answers",
         "workloads",
         "an end was seen",
-        "recommended",
-        "of these, end worse",
         "median / 90th percentile",
         "of all, end worse",
         "of all, slower than the reference",
@@ -200,23 +191,69 @@ def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
         "of these, slower or worse than the reference for sure",
     )
     for name, some in _whole_bins(own):
-        found, named = _that_recommend(some), [e for e in some if e.named_as != "reference"]
+        named = [each for each in some if each.named_as != "reference"]
         lines.append(
             row(
                 name,
                 str(len(some)),
                 str(len({each.workload for each in some})),
                 percent(statistics.fmean(each.origin == "pilot" for each in some)),
-                str(len(found)),
-                str(sum(each.ends_worse for each in found)),
                 both([each.regret for each in some]),
                 percent(statistics.fmean(each.ends_worse for each in some)),
                 percent(statistics.fmean(each.of_reference > 1 for each in some)),
                 str(len(named)),
-                f"{statistics.fmean(each.is_worse_than_own_for_sure for each in named):.1%}",
+                _share_worse_for_sure(named),
             )
         )
     return lines
+
+
+def _share_worse_for_sure(named: Sequence[WholeAnswer]) -> str:
+    if not named:
+        return "-"
+    return f"{statistics.fmean(each.is_worse_than_own_for_sure for each in named):.1%}"
+
+
+def stated(own: Sequence[WholeAnswer]) -> list[str]:
+    """Chances and gains as stated, beside what was seen; 95 % intervals over workloads.
+
+    As Markdown. A gain that was seen is a ratio of mean times on the seeds that judge.
+    """
+    lines = head("whole trainings", "named", "chance stated", "seen", "gain in its interval")
+    for name, some in _whole_bins(own):
+        named = [each for each in some if each.chance is not None]
+        if not named:
+            continue
+        said = statistics.fmean(each.chance or 0.0 for each in named)
+        timed = [each for each in named if each.gain_low and math.isfinite(each.of_reference)]
+        lines.append(
+            row(
+                name,
+                str(len(named)),
+                percent(said),
+                _with_interval(named, _no_worse),
+                _with_interval(timed, _gain_held),
+            )
+        )
+    lines += ["", *head("chance stated", "named", "seen")]
+    for low, high in ((0.0, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 1.01)):
+        named = [each for each in own if each.chance is not None and low <= each.chance < high]
+        if named:
+            said = statistics.fmean(each.chance or 0.0 for each in named)
+            lines.append(row(percent(said), str(len(named)), _with_interval(named, _no_worse)))
+    return lines
+
+
+def _no_worse(some: Sequence[WholeAnswer]) -> float:
+    """The share that was neither slower than the reference nor ended worse."""
+    return statistics.fmean(e.of_reference <= 1 and e.shortfall_of_own <= 1 for e in some)
+
+
+def _gain_held(some: Sequence[WholeAnswer]) -> float:
+    """The share whose gain lay in its interval."""
+    return statistics.fmean(
+        (e.gain_low or 0.0) <= 1 / e.of_reference <= (e.gain_high or math.inf) for e in some
+    )
 
 
 def table(answers: Sequence[WholeAnswer]) -> str:
@@ -240,25 +277,9 @@ def table(answers: Sequence[WholeAnswer]) -> str:
     lines += ["", "The advice, with 95 % intervals over workloads.", "", *head(*_OF_ADVICE)]
     lines += [row(name, *_of_advice(some)) for name, some in _binned(own)]
     lines += ["", "The advice by workload, from 12 trainings on.", "", *_by_workload(own)]
-    lines += ["", _recommended(own)]
     problems = Counter(each.problem for each in own if each.problem)
     lines += ["", *(f"- problem, {n} times: {text}" for text, n in problems.items())]
     return "\n".join(lines).rstrip()
-
-
-def _recommended(own: Sequence[WholeAnswer]) -> str:
-    found = _that_recommend(own)
-    worse = sum(each.ends_worse for each in found)
-    for_sure = sum(each.ends_worse_for_sure for each in found)
-    than_own = sum(each.shortfall_of_own > 1 for each in found)
-    return (
-        f"Recommended: {len(found)} answers; {worse} end worse, {for_sure} of them for sure, "
-        f"{than_own} worse than the reference as it is."
-    )
-
-
-def _that_recommend(own: Sequence[WholeAnswer]) -> list[WholeAnswer]:
-    return [each for each in own if each.named_as == "recommendation"]
 
 
 def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:
@@ -268,7 +289,6 @@ def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:
         "median / 90th percentile",
         "named ends worse",
         "for sure",
-        "verdicts",
     )
     for workload in sorted({each.workload for each in own}):
         some = [e for e in own if e.workload == workload and e.tuned_trainings >= _ENOUGH]
@@ -276,15 +296,13 @@ def _by_workload(own: Sequence[WholeAnswer]) -> list[str]:
             regrets = both([each.regret for each in some])
             named = [each for each in some if each.named_as != "reference"]
             worse = _worse(named), _for_sure(named)
-            lines.append(row(workload, str(len(some)), regrets, *worse, _verdicts(some)))
+            lines.append(row(workload, str(len(some)), regrets, *worse))
     return lines
 
 
 def _of_advice(own: Sequence[WholeAnswer]) -> list[str]:
     named = [each for each in own if each.named_as != "reference"]
-    provisional = [each for each in own if each.named_as == "provisional"]
     at_the_end = [each for each in named if each.origin == "pilot"]
-    no_slower = sum(each.of_reference <= 1 for each in provisional)
     return [
         str(len(own)),
         _with_interval(own, lambda some: quantile((each.regret for each in some), 0.5)),
@@ -294,9 +312,7 @@ def _of_advice(own: Sequence[WholeAnswer]) -> list[str]:
         _with_interval(named, lambda some: statistics.fmean(each.ends_worse for each in some)),
         _for_sure(named),
         _worse(at_the_end),
-        f"{no_slower} of {len(provisional)}",
         percent(statistics.median(each.spent for each in own)),
-        _verdicts(own),
     ]
 
 
@@ -372,10 +388,3 @@ def _for_sure(answers: Sequence[WholeAnswer]) -> str:
     if not answers:
         return "-"
     return percent(statistics.fmean(each.ends_worse_for_sure for each in answers))
-
-
-def _verdicts(own: Sequence[WholeAnswer]) -> str:
-    counts = Counter(
-        each.verdict + (" (easier level)" if each.origin == "easier" else "") for each in own
-    )
-    return ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common())
