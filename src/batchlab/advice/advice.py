@@ -87,6 +87,8 @@ class Question:
     target: Target | None
     target_origin: TargetOrigin  # "given" where the user gave it
     reference: Configuration  # the workload's own configuration
+    # Whether nobody chose it: then others are compared with its batch size at the best rate.
+    is_usual: bool = False
     # Every batch size in question, ascending; the reference's is among them.
     options: tuple[Option, ...]
     n_train: int  # examples in the training set

@@ -65,6 +65,7 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
         gain=none,
         gain_from_batch_size=none,
         reference=question.reference,
+        is_usual=question.is_usual,
         reference_tuned=None,
         candidates=tuple(
             Candidate(
@@ -137,6 +138,7 @@ class _Answer:
             gain=gain,
             gain_from_batch_size=self._gain_over(tuned),
             reference=question.reference,
+            is_usual=question.is_usual,
             reference_tuned=None if tuned is None else self._configuration(tuned),
             candidates=tuple(self._candidate(option.batch_size) for option in question.options),
             laws=laws_of(study, self._outlook, self._met),

@@ -62,7 +62,6 @@ def decide(
     log: RunLog,
     prior: SurfacePrior,
     *,
-    is_usual: bool = False,
     asked_whole: Callable[[], None] | None = None,
     in_turn: Callable[[int, int], Estimate | None] | None = None,
 ) -> Decided:
@@ -71,7 +70,6 @@ def decide(
     Args:
         log: asked for the runs; nothing ran yet.
         prior: of the surfaces.
-        is_usual: as for `Study`.
         asked_whole: as for `pilot`.
         in_turn: times two batch sizes in turn, and gives the ratio of their step times.
     """
@@ -84,7 +82,7 @@ def decide(
         if piloted.stopped is not None or piloted.end is None:
             return Decided(cell=own, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns)
         log.whole_epochs = piloted.end.epochs
-    study = Study(log, prior, is_usual=is_usual)
+    study = Study(log, prior, is_usual=question.is_usual)
     study.end = piloted.end
     stopped = _take_in_first_runs(study, own)
     if stopped is not None:
@@ -113,6 +111,7 @@ def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
     if study.end is not None:
         for (size, rate, seed), record in log.records.items():
             study.take_in(study.at((size, rate)), seed, record)
+        study.set_level()
         return None
     whole = study.whole_steps(study.own)
     if question.objective == "quality":

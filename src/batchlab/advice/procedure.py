@@ -348,7 +348,7 @@ class Procedure:
             self._take_stretch(flight, flight.chase, record)
             return
         self.study.take_in(flight.at, flight.seed, record)
-        if flight.at == self.study.own:
+        if flight.at in self.study.same_size:
             self.study.set_level()
 
     def _take_stretch(self, flight: Flight, chase: Chase, record: TrialRecord) -> None:

@@ -254,20 +254,28 @@ class Study:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Read the level from all whole trainings of the reference, and all runs by that."""
-        own = self.cells[self.own]
-        if self.end is None or self.log.until is None or len(own.ends) < 2:
+        """Read the level from all whole trainings of the reference, and all runs by that.
+
+        Where nobody chose the rate, from those of the same batch size at the rate that ends best.
+        """
+        if self.end is None or self.log.until is None:
             return
-        found = [self.final_value(self.own, own.records[seed]) for seed in own.ends]
+        at = self.own
+        if self.is_usual:
+            ended = [i for i in self.same_size if self.cells[i].ends and not self.cells[i].failed]
+            worse = {i: statistics.fmean(self.cells[i].ends.values()) for i in ended}
+            at = min(worse, key=lambda i: (worse[i], i), default=self.own)
+        one = self.cells[at]
+        found = [self.final_value(at, one.records[seed]) for seed in one.ends]
         ends = [end for end in found if end is not None]
-        level = level_of_ends(self.question, self.end, ends)
+        level = level_of_ends(self.question, self.end, ends) if ends else self.log.until
         if level == self.log.until:
             return
         self.log.until = level
-        for i, one in enumerate(self.cells):
-            for seed, record in one.records.items():
-                if not record.has_failed and seed in one.ends:
-                    one.met_on.discard(seed)
+        for i, other in enumerate(self.cells):
+            for seed, record in other.records.items():
+                if not record.has_failed and seed in other.ends:
+                    other.met_on.discard(seed)
                     self._read(i, seed, None)
 
     def _rule_out(self, i: int, record: TrialRecord) -> None:

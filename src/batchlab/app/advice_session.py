@@ -225,7 +225,6 @@ class AdviceSession:
             advice,
             budget_s=self._allowed_s,
             trainings=self._asked.trainings,
-            is_usual=self._subject.is_usual,
             caveats=(
                 *self._origin_of_times(),
                 *self._not_told(advice),
@@ -253,6 +252,7 @@ class AdviceSession:
             target=self._target,
             target_origin="pilot" if self._target is None else "given",
             reference=reference,
+            is_usual=self._subject.is_usual,
             options=options,
             n_train=self._summary.n_train,
             n_validation=self._summary.n_validation,
