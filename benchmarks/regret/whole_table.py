@@ -321,11 +321,11 @@ def _with_interval(
 ) -> str:
     if not answers:
         return "-"
-    low, high = interval_over_workloads(answers, value_of)
+    low, high = _interval_over_workloads(answers, value_of)
     return f"{percent(value_of(answers))} ({percent(low)} to {percent(high)})"
 
 
-def interval_over_workloads(
+def _interval_over_workloads(
     answers: Sequence[WholeAnswer], value_of: Callable[[Sequence[WholeAnswer]], float]
 ) -> tuple[float, float]:
     """The 95 % interval of a figure if other workloads had been recorded.
@@ -344,8 +344,7 @@ def interval_over_workloads(
     return quantile(values, _LOW), quantile(values, _HIGH)
 
 
-def bin_of(tuned_trainings: float) -> str:
-    """The bin of a budget, as the table names it."""
+def _bin_of(tuned_trainings: float) -> str:
     number = sum(tuned_trainings >= start for start in BINS) - 1
     if number == 0:
         return f"< {BINS[1]:g}"
@@ -357,7 +356,7 @@ def bin_of(tuned_trainings: float) -> str:
 def _binned(answers: Sequence[WholeAnswer]) -> list[tuple[str, list[WholeAnswer]]]:
     groups: dict[str, list[WholeAnswer]] = {}
     for each in sorted(answers, key=lambda each: each.tuned_trainings):
-        groups.setdefault(bin_of(each.tuned_trainings), []).append(each)
+        groups.setdefault(_bin_of(each.tuned_trainings), []).append(each)
     return list(groups.items())
 
 
@@ -366,11 +365,10 @@ def _whole_bins(answers: Sequence[WholeAnswer]) -> Iterator[tuple[str, list[Whol
     for low, high in pairwise(WHOLE_BINS):
         some = [each for each in answers if low <= each.whole_trainings < high]
         if some:
-            yield name_of_bin(low, high), some
+            yield _name_of_bin(low, high), some
 
 
-def name_of_bin(low: float, high: float) -> str:
-    """How tables name a bin of budgets in whole trainings."""
+def _name_of_bin(low: float, high: float) -> str:
     return f"> {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
