@@ -333,11 +333,7 @@ class Study:
         most = np.full(n, np.inf)
         if has_level and self.fraction == 1 and self.log.whole_epochs is not None:
             most = np.log2([self.whole_steps(i) for i in range(n)]) + self._log_weight
-        level = None
-        if self.end is not None and self.log.until is not None:
-            level = self._margins_worse(self.log.until.value)
         return Aim(
-            level=level,
             own=self.own,
             same_size=self.same_size,
             is_tuned=self.is_usual,

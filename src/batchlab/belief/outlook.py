@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from batchlab.belief.surface import Surface, margins_of, scatter_at
 
@@ -42,7 +41,6 @@ class Noise:
     surface: Array  # shape (N_DRAWS, 2 n)
     run: Array  # shape (N_DRAWS, 2)
     judging: Array  # shape (2, N_DRAWS, n)
-    missing: Array  # between 0 and 1, shape (N_DRAWS, n)
 
     @classmethod
     def of(cls, n: int) -> Noise:
@@ -54,7 +52,6 @@ class Noise:
             surface=np.concatenate([half, -half]),
             run=run,
             judging=stream.standard_normal((2, N_DRAWS, n)),
-            missing=stream.random((N_DRAWS, n)),
         )
 
 
@@ -69,8 +66,6 @@ class Aim:
         ends_count: whether final values count; not where the user gave the level.
         costs_count: whether costs count; not where the best final value is asked for.
         most_cost: log2 of the cost of a whole training, shape (n,); infinite if it is not known.
-        level: by how many margins a training may end worse than the reference did and meet the
-            level; None: there is no level that final values can miss.
     """
 
     own: int
@@ -79,7 +74,6 @@ class Aim:
     ends_count: bool
     costs_count: bool
     most_cost: Array
-    level: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,43 +120,23 @@ class Outlook:
         self.beside_end = self.end[draws, beside][:, None]
         cost_luck, end_luck = math.sqrt(2 / _N_JUDGING) * noise.judging
         self.is_worse = self.end + scatter.end * end_luck > self.beside_end + 1
-        judged, misses_most = self._with_misses()
-        self.is_slower = judged + scatter.cost * cost_luck > judged[draws, beside][:, None]
-        self.is_slower |= misses_most
+        self.is_slower = self.cost + scatter.cost * cost_luck > self.beside_cost
         self.is_worse[draws, beside] = self.is_slower[draws, beside] = False
         if not aim.ends_count:
             self.is_worse[:] = False
         if not aim.costs_count:
             self.is_slower[:] = False
-        utility = self._utility(judged, self.end[draws, tuned][:, None])
+        utility = self._utility(self.end[draws, tuned][:, None])
         utility[:, list(failed)] = _NEVER
         self._told = np.concatenate([utility, ~(self.is_worse | self.is_slower) * holds], axis=1)
         self._mean = self._told.mean(axis=0)
 
-    def _with_misses(self) -> tuple[Array, Flags]:
-        """Costs over five further trainings, of which some may miss the level; where most do.
-
-        A training that ends below the level has the cost of a whole one, as when what is named is
-        judged by recorded trainings.
-        """
-        aim = self._aim
-        if aim.level is None:
-            return self.cost, np.zeros(self.cost.shape, dtype=bool)
-        share = ndtr((self.end - aim.level) / self._scatter.end)
-        whole = np.maximum(
-            self.cost, np.where(np.isfinite(aim.most_cost), aim.most_cost, self.cost)
-        )
-        judged = np.log2((1 - share) * 2.0**self.cost + share * 2.0**whole)
-        # Of five at least three, by the binomial distribution.
-        most = share**3 * (10 - 15 * share + 6 * share**2)
-        return judged, self._noise.missing < most
-
-    def _utility(self, judged: Array, tuned_end: Array) -> Array:
+    def _utility(self, tuned_end: Array) -> Array:
         """What each configuration is worth in each draw, in octaves of cost."""
         aim = self._aim
         if not aim.costs_count:
             return np.asarray(-self.end)
-        utility = -judged - _MISSES * (self.cost > aim.most_cost + 0.1)
+        utility = -self.cost - _MISSES * (self.cost > aim.most_cost + 0.1)
         if aim.ends_count:
             utility -= _ENDS_WORSE * self.is_worse
             better = np.minimum(self.beside_end, tuned_end)
