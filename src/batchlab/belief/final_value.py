@@ -68,7 +68,8 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> Fi
     variance = float(residual @ residual) / (n - 2)
     # A slope that is no larger than its own error tells nothing: the mean is the better guess then.
     kept = max(0.0, 1 - variance / square / slope**2) if slope else 0.0
-    error = math.sqrt(variance * (1 / n + (kept * ahead) ** 2 / square))
+    # What is left of the slope may be too small, so it is no surer than the whole line's end.
+    error = math.sqrt(variance * (1 / n + ahead**2 / square))
     return FinalValue(value=mean + kept * slope * ahead, error=error, n=n)
 
 
