@@ -1,0 +1,271 @@
+"""The outlook: closed forms of its chances, and the exact value of a run by brute force."""
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from tests.reference.joint_belief import value_of_seeing
+
+from batchlab.belief.outlook import N_DRAWS, Aim, Noise, Outlook, Run, Scatter
+from batchlab.belief.surface import Surface
+
+N_MANY = 20_000
+FIRST, SECOND = 0, 1
+NOTHING = {"shows_cost": False, "shows_end": False}
+NO_SCATTER = Scatter(cost=0.0, end=0.0)
+FIVE_OF_BOTH = math.sqrt(2 / 5)  # the difference of means of five seeds each, in single seeds
+
+
+@cache
+def many_draws(n):
+    """Return noise of far more draws than are used, so that closed forms are checked closely."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("batchlab.belief.outlook.N_DRAWS", N_MANY)
+        return Noise.of(n)
+
+
+def lowest(mean, covariance):
+    return int(np.argmin(mean))
+
+
+def surface_of(cost, end=None, *, cost_sd=0.0, end_sd=0.0):
+    """Independent beliefs; `end` and `end_sd` are on the scale of the surface."""
+    n = len(cost)
+    sds = [np.broadcast_to(cost_sd, n), np.broadcast_to(end_sd, n)]
+    mean = np.concatenate([cost, np.zeros(n) if end is None else end])
+    return Surface(mean=mean, covariance=np.diag(np.concatenate(sds) ** 2))
+
+
+def outlook_of(surface, *, scatter=NO_SCATTER, noise=None, failed=(), holds=1.0, **changes):
+    n = len(surface.mean) // 2
+    aim = Aim(
+        own=FIRST,
+        same_size=[FIRST],
+        is_tuned=False,
+        ends_count=True,
+        costs_count=True,
+        most_cost=np.full(n, np.inf),
+    )
+    aim, noise = replace(aim, **changes), noise or many_draws(n)
+    return Outlook(surface, scatter, noise, aim, failed=failed, holds=np.broadcast_to(holds, n))
+
+
+def random_outlook(seed, n=6):
+    stream = np.random.default_rng(seed)
+    root = stream.standard_normal((2 * n, 2 * n)) / 2
+    surface = Surface(mean=stream.standard_normal(2 * n), covariance=root @ root.T)
+    scatter, holds = Scatter(cost=0.2, end=0.7), stream.uniform(0.4, 1.0, n)
+    return outlook_of(surface, scatter=scatter, noise=Noise.of(n), holds=holds, same_size=[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("cost", "cost_sd", "cost_scatter"),
+    [((0, 0.3), (0.4, 0.2), 0.0), ((0, -0.5), (0.1, 0.6), 0.5), ((7, 6.9), (0.0, 0.0), 0.4)],
+)
+@pytest.mark.parametrize(
+    ("end", "end_sd", "end_scatter"),
+    [((0, 0.2), 0.0, 2.0), ((-0.5, 1.0), 0.0, 0.7), ((0.3, 0.5), (0.0, 0.8), 0.0)],
+)
+def test_the_chance_is_the_closed_form(cost, cost_sd, cost_scatter, end, end_sd, end_scatter):
+    surface = surface_of(cost, end, cost_sd=cost_sd, end_sd=end_sd)
+    scatter, holds = Scatter(cost=cost_scatter, end=end_scatter), 0.9
+    sd = math.hypot(*cost_sd, FIVE_OF_BOTH * cost_scatter)
+    no_slower = norm.cdf((cost[FIRST] - cost[SECOND]) / sd)
+    most = math.sinh(end[FIRST]) + 1  # a margin worse still counts as no worse
+    if end_scatter:
+        no_worse = norm.cdf((most - math.sinh(end[SECOND])) / (FIVE_OF_BOTH * end_scatter))
+    else:
+        no_worse = norm.cdf((math.asinh(most) - end[SECOND]) / end_sd[SECOND])
+
+    def chance(**changes):
+        outlook = outlook_of(surface, scatter=scatter, holds=[1.0, holds], **changes)
+        assert outlook.chance[FIRST] == 1.0
+        return outlook.chance[SECOND]
+
+    # Four standard errors of a share of 20,000 draws, where it is largest.
+    within = 4 * 0.5 / math.sqrt(N_MANY)
+    assert chance() == pytest.approx(holds * no_slower * no_worse, abs=within)
+    assert chance(ends_count=False) == pytest.approx(holds * no_slower, abs=within)
+    assert chance(costs_count=False) == pytest.approx(holds * no_worse, abs=within)
+
+
+# Own configuration, same batch size at its best rate, then: as good, worse than that rate, worse
+# than both, misses the level, failed. Everything is known but for a thousandth.
+KNOWN = surface_of([3, 2, 2.5, 2.5, 2.5, 5.5, 1.0], np.arcsinh([3, 0, 0.5, 3.5, 5, 0, 0]))
+ASKED = {"same_size": [0, 1], "most_cost": np.full(7, 5.0), "failed": [6]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "utility"),
+    [
+        ({}, [-3.5, -2, -2.5, -3, -7, -7.5, -1000]),
+        ({"is_tuned": True}, [-7.5, -2, -2.5, -7, -7, -7.5, -1000]),
+        ({"ends_count": False}, [-3, -2, -2.5, -2.5, -2.5, -7.5, -1000]),
+        ({"costs_count": False}, [-3, 0, -0.5, -3.5, -5, 0, -1000]),
+    ],
+)
+def test_what_ends_worse_or_misses_loses_octaves(changes, utility):
+    """4 worse than what it is compared with, 0.5 worse than the tuned rate, 2 a missed level."""
+    outlook = outlook_of(KNOWN, **ASKED, **changes)
+
+    assert outlook.utility == pytest.approx(utility, abs=0.01)
+
+
+def test_the_better_of_both_ends_is_the_one_to_meet():
+    outlook = outlook_of(surface_of([3, 2, 2.5], np.arcsinh([0, 3, 1.5])), same_size=[0, 1])
+
+    assert outlook.utility == pytest.approx([-3, -2 - 4.5, -2.5 - 4.5], abs=0.01)
+
+
+def test_a_tuned_reference_is_the_best_rate_of_its_batch_size():
+    own, tuned = (outlook_of(KNOWN, **ASKED, is_tuned=is_tuned) for is_tuned in (False, True))
+
+    assert own.chance == pytest.approx([1, 1, 1, 1, 0, 0, 1])
+    assert tuned.chance == pytest.approx([0, 1, 0, 0, 0, 0, 1])
+    assert own.gain_draws(2, step_error=0.0).mean() == pytest.approx(0.5, abs=0.01)
+    assert tuned.gain_draws(2, step_error=0.0).mean() == pytest.approx(-0.5, abs=0.01)
+
+
+def test_no_unlikely_configuration_is_the_best():
+    for seed in range(60):
+        outlook, stream = random_outlook(seed), np.random.default_rng(seed)
+        nameable = [0, *np.flatnonzero(stream.random(6) < 0.6)]
+        least = float(stream.choice([0.3, 0.6, 0.9]))
+
+        best = outlook.best(nameable, least)
+
+        likely = [i for i in nameable if outlook.chance[i] >= least or i == 0]
+        assert best in likely
+        assert outlook.utility[best] == max(outlook.utility[likely])
+    assert outlook.best([], 0.0) == 0
+
+
+def test_the_users_own_need_not_be_likely():
+    outlook = outlook_of(surface_of([0, 0.5], cost_sd=(0.0, 1.0)), holds=[0.1, 1.0])
+
+    assert outlook.chance[FIRST] < 0.2 < outlook.chance[SECOND]
+    assert outlook.best([FIRST, SECOND], 0.2) == FIRST
+
+
+def test_no_run_lowers_the_best_utility():
+    for seed in range(60):
+        outlook, run = random_outlook(seed), Run(at=seed % 6, n_seeds=3, end_error=0.2, **NOTHING)
+
+        assert outlook.gains(run, [0, 2, 3], 0, 0.8) == (0.0, 0.0)
+        for shows in ({"shows_cost": True}, {"shows_end": True}):
+            assert outlook.gains(replace(run, **shows), [0, 2, 3], 0, 0.8)[1] >= -1e-6
+
+
+def cost_gains(surface, *, n_seeds=1, scatter=0.22, noise=None, least=0.0, nameable=(0, 1)):
+    """Gains where only costs count, and a run shows one."""
+    seeds = Scatter(cost=scatter, end=0.7)
+    outlook = outlook_of(surface, scatter=seeds, ends_count=False, noise=noise)
+    run = Run(at=SECOND, n_seeds=n_seeds, shows_cost=True, shows_end=False)
+    return outlook.gains(run, nameable, outlook.best(nameable, least), least)
+
+
+def test_gains_grow_with_what_a_run_can_show():
+    beliefs = [surface_of([0, 0.3], cost_sd=(0.3, sd)) for sd in (0.1, 0.3, 0.6, 1.2)]
+
+    for gains in (
+        [cost_gains(belief)[1] for belief in beliefs],
+        [cost_gains(beliefs[2], n_seeds=n, scatter=0.7)[1] for n in (1, 3, 8)],
+        [cost_gains(beliefs[2], scatter=sd)[1] for sd in (1.0, 0.5, 0.2)],
+    ):
+        assert (np.diff(gains) > 0).all()
+
+
+def test_what_is_known_already_gains_nothing():
+    """By chance 256 draws correlate with others; shrunken slopes leave nothing of that."""
+    run = Run(at=FIRST, n_seeds=1, shows_cost=True, shows_end=False)
+    for n in (2, 6, 11):
+        surface = surface_of(np.zeros(n), cost_sd=[0.0, *np.ones(n - 1)])
+        outlook = outlook_of(surface, scatter=Scatter(cost=0.2, end=0.7), noise=Noise.of(n))
+
+        assert outlook.gains(run, range(n), FIRST, 0.8) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("mean", "sds", "correlation", "n_seeds"),
+    [
+        ((0, 0), (0.5, 0.6), 0.0, 1),
+        ((0, 0.5), (0.5, 1.2), 0.7, 1),
+        ((0, -0.5), (0.1, 0.6), 0.0, 4),
+        ((5, 6), (0.5, 1.2), 0.0, 1),
+    ],
+)
+def test_a_run_is_worth_its_exact_value(mean, sds, correlation, n_seeds):
+    surface = surface_of(mean, cost_sd=sds)
+    covariance, sd = surface.covariance[:2, :2], 0.5 / math.sqrt(n_seeds)
+    covariance[0, 1] = covariance[1, 0] = correlation * sds[0] * sds[1]
+    exact, per_draw = value_of_seeing(surface.mean[:2], covariance, SECOND, sd, N_MANY, lowest)
+
+    many = cost_gains(surface, n_seeds=n_seeds, scatter=0.5)[1]
+    usual = cost_gains(surface, n_seeds=n_seeds, scatter=0.5, noise=Noise.of(2))[1]
+
+    # The utility is linear in the cost, so only draws separate the two. Slopes are shrunk by
+    # 4 / n_draws, and both sides have the standard error of their draws.
+    assert many == pytest.approx(exact, abs=3 * per_draw * math.sqrt(2 / N_MANY))
+    assert usual == pytest.approx(exact, abs=3 * per_draw / math.sqrt(N_DRAWS))
+
+
+def test_a_run_that_shows_an_end_is_worth_its_exact_value():
+    """Small margins are nearly linear on the surface's scale: to 2 % at a deviation of 0.3."""
+    surface = surface_of([0, 0], [0.0, 0.1], end_sd=(0.3, 0.3))
+    outlook = outlook_of(surface, scatter=Scatter(cost=0.2, end=0.2), costs_count=False)
+    run = Run(at=SECOND, n_seeds=1, shows_cost=False, shows_end=True, end_error=0.2)
+    sd = math.hypot(math.asinh(0.2), run.end_error)
+    mean, covariance = surface.mean[2:], surface.covariance[2:, 2:]
+    exact, _ = value_of_seeing(mean, covariance, SECOND, sd, N_MANY, lowest)
+
+    assert outlook.gains(run, [FIRST, SECOND], FIRST, 0.0)[1] == pytest.approx(exact, rel=0.1)
+
+
+def test_making_a_fast_configuration_likely_is_worth_a_run():
+    """The second is 0.5 octaves faster by what is expected, and too unlikely to be named.
+
+    The outlook takes the chance as linear in what the run shows, and so misses a sixth here.
+    """
+    surface, scatter, least = surface_of([4.0, 3.5], cost_sd=(0.3, 0.6)), 0.22, 0.8
+    sds = norm.ppf(least)
+
+    def likely(expected, covariance):
+        variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1] + 2 / 5 * scatter**2
+        is_likely = expected[FIRST] - expected[SECOND] >= sds * math.sqrt(variance)
+        return SECOND if is_likely else FIRST
+
+    mean, covariance = surface.mean[:2], surface.covariance[:2, :2]
+    exact, _ = value_of_seeing(mean, covariance, SECOND, scatter, N_MANY, likely)
+
+    named, best = cost_gains(surface, least=least)
+    assert named == pytest.approx(exact, rel=0.2)
+    assert cost_gains(surface, least=least, nameable=[FIRST])[0] == named  # so far nobody ran it
+    assert cost_gains(surface, least=0.0)[1] == best
+    assert cost_gains(surface, least=5.0)[0] == 0.0  # nothing can become so likely
+
+
+def test_gain_draws_have_the_closed_median_and_spread():
+    surface = surface_of([5.0, 4.2], cost_sd=(0.3, 0.4))
+    outlook = outlook_of(surface, scatter=Scatter(cost=0.6, end=0.0))
+
+    draws = outlook.gain_draws(SECOND, step_error=0.25)
+
+    sd = math.hypot(0.3, 0.4, FIVE_OF_BOTH * 0.6, 0.25)
+    # The median of n normal draws has standard error 1.25 sd / √n, their deviation sd / √(2 n).
+    assert np.median(draws) == pytest.approx(0.8, abs=4 * 1.25 * sd / math.sqrt(N_MANY))
+    assert draws.std() == pytest.approx(sd, abs=4 * sd / math.sqrt(2 * N_MANY))
+    assert (outlook.gain_draws(FIRST, step_error=0.25) == 0).all()
+
+
+def test_the_same_belief_gives_the_same_numbers():
+    run = Run(at=3, n_seeds=1, shows_cost=True, shows_end=True)
+
+    def numbers(outlook):
+        gains = outlook.gains(run, [0, 1, 4], 0, 0.8)
+        return *outlook.utility, *outlook.chance, *gains, *outlook.gain_draws(3, step_error=0.1)
+
+    assert numbers(random_outlook(4)) == numbers(random_outlook(4))
+    assert Noise.of(3).surface.sum(axis=0) == pytest.approx(0, abs=1e-12)  # in opposite pairs

@@ -1,0 +1,145 @@
+"""The surface: against its slow twin, and the closed form of what conditioning does."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.reference import joint_belief as twin
+
+from batchlab.belief.surface import (
+    Places,
+    Surface,
+    SurfacePrior,
+    TrendPrior,
+    margins_of,
+    scatter_at,
+)
+
+# Fitted to fifteen recorded workloads, rounded.
+NUMBERS = [
+    *(-0.46, -0.98, 0.53, 0.15, 0.14),  # cost: means and log standard deviations
+    *(-0.91, -2.75, -1.63, -2.67, -2.89),
+    *(-0.53, 0.01, 0.79, 0.28, 0.28),  # final value
+    *(-0.67, -2.39, -1.63, -2.17, -2.62),
+    *(1.92, 0.51, 1.46, 0.64, 0.75),  # correlations of coefficients
+    *(1.51, 0.89, -0.13, 0.64, 0.85),  # scales, residuals and their correlation
+    *(-3.57, -1.52, 0.64),  # roughness, ridge
+]
+PRIOR = SurfacePrior.of(NUMBERS)
+PLACES = Places(
+    size=np.array([0.0, 0.0, 1.0, 2.0, 3.0, -1.0, 4.5]),
+    rate=np.array([0.0, 1.0, 1.0, -1.0, 3.0, 0.0, 2.0]),
+)
+N = len(PLACES.size)
+LOG_WEIGHT = np.linspace(-3.0, -1.0, N)
+BEFORE = Surface.before_any_run(PRIOR, PLACES, LOG_WEIGHT)
+# Costs of four configurations, the first twice, and three final values.
+SEEN = ([0, 3, 5, 0, 6, N, N + 3, N + 6], [5.0, 7.0, 4.5, 5.3, 9.0, 0.0, 1.5, -0.5])
+VARIANCES = [0.05, 0.01, 0.3, 0.05, 1.0, 0.4, 0.02, 0.2]
+
+
+def test_the_prior_is_that_of_the_slow_twin():
+    mean, covariance = twin.before_any_run(PRIOR, PLACES, LOG_WEIGHT)
+
+    np.testing.assert_allclose(BEFORE.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(BEFORE.covariance, covariance, rtol=1e-12)
+
+
+def test_the_prior_is_read_back_from_its_numbers():
+    sds, correlation = np.array([0.5, 0.1, 1.5, 2.0, 0.3]), np.array([0.9, -0.5, 0.0, 0.3, 0.7])
+    scales, roughness = (4.0, 2.5, 0.8, 1.9), (0.03, 0.2)
+    trends = [*NUMBERS[:5], *np.log(sds), *NUMBERS[10:15], *np.log(2 * sds)]
+    numbers = [*trends, *np.arctanh(correlation), *np.log(scales), 0.5, *np.log(roughness), 0.7]
+
+    prior = SurfacePrior.of(numbers)
+
+    assert len(numbers) == len(NUMBERS) == 33
+    assert [*prior.cost.mean, *prior.end.mean] == [*NUMBERS[:5], *NUMBERS[10:15]]
+    assert [*prior.cost.sd, *prior.end.sd] == pytest.approx([*sds, *(2 * sds)])
+    assert prior.correlation == pytest.approx(correlation)
+    assert (prior.size_scale, prior.rate_scale) == pytest.approx(scales[:2])
+    assert (prior.cost_residual, prior.end_residual) == pytest.approx(scales[2:])
+    assert (prior.cost_roughness, prior.end_roughness) == pytest.approx(roughness)
+    assert (prior.residual_correlation, prior.ridge) == (pytest.approx(math.tanh(0.5)), 0.7)
+
+
+def test_conditioning_is_the_textbook_formula_one_by_one():
+    mean, covariance = BEFORE.mean, BEFORE.covariance
+    for at, value, variance in zip(*SEEN, VARIANCES, strict=True):
+        mean, covariance = twin.observe(mean, covariance, at, value, variance)
+
+    after = BEFORE.given(*SEEN, VARIANCES)
+
+    np.testing.assert_allclose(after.mean, mean, atol=1e-8)
+    np.testing.assert_allclose(after.covariance, covariance, atol=1e-8)
+
+
+def test_several_steps_lead_to_the_same_belief():
+    once = BEFORE.given(*SEEN, VARIANCES)
+
+    late, early = ([part[some] for part in (*SEEN, VARIANCES)] for some in (slice(3, 8), slice(3)))
+    twice = BEFORE.given(*late).given(*early)
+
+    np.testing.assert_allclose(twice.mean, once.mean, atol=1e-8)
+    np.testing.assert_allclose(twice.covariance, once.covariance, atol=1e-8)
+
+
+def test_what_was_seen_exactly_is_drawn_as_it_was_seen():
+    after = BEFORE.given([2, N + 4], [3.5, 1.25], [1e-10, 1e-10])
+
+    cost, end = after.draws(np.random.default_rng(0).standard_normal((500, 2 * N)))
+
+    # What keeps the covariance positive adds a standard deviation of 0.001.
+    assert np.abs(cost[:, 2] - 3.5).max() < 0.005
+    assert np.abs(end[:, 4] - 1.25).max() < 0.005
+    assert cost[:, 4].std() > 0.1
+
+
+def test_seeing_more_keeps_covariances_symmetric_and_lowers_variances():
+    after = BEFORE.given(*SEEN, VARIANCES)
+
+    np.testing.assert_allclose(after.covariance, after.covariance.T, atol=1e-10)
+    assert np.linalg.eigvalsh(after.covariance).min() > 0
+    assert (np.diag(after.covariance) < np.diag(BEFORE.covariance)).all()
+
+
+def test_far_from_what_was_seen_the_shape_is_the_priors():
+    """Without trends only the level that all configurations have in common reaches far places."""
+    level, size = TrendPrior(mean=np.zeros(5), sd=np.zeros(5)), np.array([0.0, 1, 2, 80, 82])
+    prior = replace(PRIOR, cost=level, end=level)
+    before = Surface.before_any_run(prior, Places(size=size, rate=PRIOR.ridge * size), np.zeros(5))
+    after = before.given([0, 1, 5, 6], [3.0, 2.0, 0.0, 1.0], [0.01] * 4)
+
+    def difference(surface, i, j):
+        c = surface.covariance
+        return surface.mean[i] - surface.mean[j], c[i, i] + c[j, j] - 2 * c[i, j]
+
+    for near, far in [((1, 2), (3, 4)), ((6, 7), (8, 9))]:
+        assert difference(after, *far) == pytest.approx(difference(before, *far), abs=1e-6)
+        assert abs(difference(after, *near)[0]) > 0.05
+        assert difference(after, *near)[1] < 0.9 * difference(before, *near)[1]
+
+
+def test_draws_have_the_mean_and_the_covariance_of_the_belief():
+    after, n_draws = BEFORE.given(*SEEN, VARIANCES), 40_000
+
+    cost, end = after.draws(np.random.default_rng(0).standard_normal((n_draws, 2 * N)))
+
+    both, variance = np.concatenate([cost, end], axis=1), np.diag(after.covariance)
+    mean_error = np.sqrt((variance + 1e-6) / n_draws)
+    assert (np.abs(both.mean(axis=0) - after.mean) < 4 * mean_error).all()
+    # The covariance of n normal draws has variance (v_i v_j + c_ij²) / n.
+    error = np.sqrt((np.outer(variance, variance) + after.covariance**2) / n_draws)
+    assert (np.abs(np.cov(both.T) - after.covariance) < 4.5 * error + 2e-6).all()
+
+
+def test_margins_and_their_scatter_follow_one_scale():
+    """A small scatter of margins is divided by the slope of margins over the surface's scale."""
+    end, step = np.linspace(-3.9, 3.9, 27), 1e-5
+    slope = (margins_of(end + step) - margins_of(end - step)) / (2 * step)
+
+    np.testing.assert_allclose(np.arcsinh(margins_of(end)), end, atol=1e-12)
+    np.testing.assert_allclose(scatter_at(margins_of(end), 1e-4), 1e-4 / slope, rtol=1e-6)
+    assert margins_of(np.array([9.0, -9.0])) == pytest.approx([math.sinh(4), -math.sinh(4)])
+    assert scatter_at(np.array(2.0), 3.0) == pytest.approx((math.asinh(5) - math.asinh(-1)) / 2)
