@@ -15,14 +15,14 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 N_DRAWS = 256
-# Of so many further trainings of both configurations a chance is: the mean of these may come out
-# worse by bad luck alone.
+# A chance is about the means of this many further trainings of both configurations. By bad luck
+# alone one of them may come out worse.
 _N_JUDGING = 5
 # Octaves of cost that a user would give not to end worse than now, than the same batch size at its
 # best rate, and not to miss the level.
 _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED, _MISSES = 4.0, 0.5, 2.0
 _NEVER = -1e3  # the utility of what failed
-# Slopes from few draws are shrunk: what these show by chance is nothing.
+# Slopes fitted to few draws are shrunk: they are never quite 0, even where a run shows nothing.
 _SHRINK = 4.0
 
 
@@ -128,8 +128,9 @@ class Outlook:
             self.is_slower[:] = False
         utility = self._utility(self.end[draws, tuned][:, None])
         utility[:, list(failed)] = _NEVER
-        self._told = np.concatenate([utility, ~(self.is_worse | self.is_slower) * holds], axis=1)
-        self._mean = self._told.mean(axis=0)
+        is_no_worse = ~(self.is_worse | self.is_slower)
+        self._outcomes = np.concatenate([utility, is_no_worse * holds], axis=1)
+        self._expected = self._outcomes.mean(axis=0)
 
     def _utility(self, tuned_end: Array) -> Array:
         """What each configuration is worth in each draw, in octaves of cost."""
@@ -146,12 +147,12 @@ class Outlook:
     @property
     def utility(self) -> Array:
         """Expected utility of each configuration, in octaves, shape (n,)."""
-        return np.asarray(self._mean[: self.cost.shape[1]])
+        return np.asarray(self._expected[: self.cost.shape[1]])
 
     @property
     def chance(self) -> Array:
         """Probability that five more trainings are neither slower nor end worse, shape (n,)."""
-        return np.asarray(self._mean[self.cost.shape[1] :])
+        return np.asarray(self._expected[self.cost.shape[1] :])
 
     def gain_draws(self, at: int, *, step_error: float) -> Array:
         """Return draws of log2 of the cost compared with over that of a configuration.
@@ -192,17 +193,17 @@ class Outlook:
             return 0.0, 0.0
         z = np.stack(shown, axis=1)
         z -= z.mean(axis=0)
-        over = list(nameable) if at in nameable else [*nameable, at]
-        both = [*over, *(n + j for j in over)]
-        expected = self._mean[both]
-        off = self._told[:, both] - expected
+        candidates = list(nameable) if at in nameable else [*nameable, at]
+        both = [*candidates, *(n + j for j in candidates)]
+        expected = self._expected[both]
+        off = self._outcomes[:, both] - expected
         with_z = z.T @ off
         slope = np.linalg.solve(z.T @ z + 1e-9 * np.eye(len(shown)), with_z)
         explained = np.clip((slope * with_z).sum(0) / ((off**2).sum(0) + 1e-9), 1e-12, 1)
         slope *= np.maximum(0.0, 1 - _SHRINK * len(shown) / len(z) / explained)
         utility, chance = np.split(expected + z @ slope, 2, axis=1)
         best = utility.max(axis=1).mean() - max(self.utility[list(nameable)], default=-np.inf)
-        unlikely = (chance < least_chance) & (np.array(over) != self._aim.own)
+        unlikely = (chance < least_chance) & (np.array(candidates) != self._aim.own)
         utility[unlikely] = -np.inf
         likely = utility.max(axis=1).mean() - self.utility[named]
         return round(float(likely), 6), round(float(best), 6)
