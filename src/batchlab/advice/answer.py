@@ -110,18 +110,18 @@ class _Answer:
     def advice(self) -> Advice:
         """What the belief says in the end."""
         question, log, study, named = self._question, self._log, self._study, self._named
-        is_own = named == study.own
+        stays = self._decided.stays
         tuned = self._tuned()
         configuration = self._configuration(named)
         gain = Estimate.of(1.0, interval=(1.0, 1.0), n=1)
-        if not is_own and self._decided.gain is not None:
+        if not stays and self._decided.gain is not None:
             gain = self._decided.gain
         why = Reason.of("nothing_likely_better")
-        if not is_own:
+        if not stays:
             why = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
         flat = [size for size, i in self._shown.items() if i is not None and self._is_flat(i)]
         return Advice(
-            verdict="cannot_tell" if is_own else "recommend",
+            verdict="cannot_tell" if stays else "recommend",
             reason=why,
             objective=question.objective,
             metric=question.metric,
@@ -130,8 +130,8 @@ class _Answer:
             target=log.until,
             target_origin=self._decided.origin,
             delta=question.delta,
-            recommendation=None if is_own else configuration,
-            provisional=configuration if is_own else None,
+            recommendation=None if stays else configuration,
+            provisional=configuration if stays else None,
             chance=self._decided.chance,
             flat_set=tuple(flat),
             expected=self._expected(named),

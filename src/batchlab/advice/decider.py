@@ -38,6 +38,8 @@ class Decided:
         stopped: why nothing could be compared; None where something was.
         origin: where the level comes from.
         hardly_learns: that the reference stays near the untrained model; None: it learns.
+        stays: whether `cell` is what the user has, or for want of that the same batch size at its
+            best rate.
         chance: that five more trainings of it are neither slower nor end worse than the reference.
         gain: the reference's cost to the level over that of `cell`.
         worse: by how many margins `cell` ends worse than the reference.
@@ -50,6 +52,7 @@ class Decided:
     stopped: Reason | None = None
     origin: TargetOrigin = "pilot"
     hardly_learns: Reason | None = None
+    stays: bool = True
     chance: float | None = None
     gain: Estimate | None = None
     worse: Estimate | None = None
@@ -191,12 +194,14 @@ def _raced(procedure: Procedure) -> int:
     """Name what a race of single runs found."""
     named = EarlyRace(procedure).run()[0]
     procedure.confirm(named)
-    return named
+    study = procedure.study
+    return procedure.outlook.stays(study.nameable) if named == study.own else named
 
 
 def _decided(procedure: Procedure, named: int) -> Decided:
     study, outlook = procedure.study, procedure.outlook
     one, own = study.cells[named], study.cells[study.own]
+    stays = named == outlook.stays(study.nameable)
     sds = [study.options[c.cell[0]].step_s.log_half_width or 0.0 for c in (one, own)]
     log_sd = study.timed.get(one.cell[0], math.hypot(*sds) / _Z)
     apart_sd = 0.0 if one.cell[0] == own.cell[0] else log_sd / math.log(2)
@@ -207,7 +212,8 @@ def _decided(procedure: Procedure, named: int) -> Decided:
     n = len(one.records)
     return Decided(
         cell=one.cell,
-        chance=None if named == study.own else float(outlook.chance[named]),
+        chance=None if stays else float(outlook.chance[named]),
+        stays=stays,
         gain=Estimate.of(2.0**middle, interval=(2.0**low, 2.0**high), n=n),
         worse=Estimate.of(float(ends[1]), interval=(float(ends[0]), float(ends[2])), n=n),
         n_sizes=sum(not study.is_new_size(size) for size in study.options),

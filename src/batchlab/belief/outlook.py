@@ -168,10 +168,18 @@ class Outlook:
         return np.asarray(apart + luck * self._noise.run[:, 0] * (apart != 0))
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
-        """Return the best that is likely to be no worse, or else the user's own."""
-        own = self._aim.own
-        likely = [i for i in nameable if self.chance[i] >= least_chance or i == own]
-        return max(likely or [own], key=lambda i: (self.utility[i], -i))
+        """Return the best that is likely to be no worse, or else what stays."""
+        stays = self.stays(nameable)
+        likely = [i for i in nameable if self.chance[i] >= least_chance or i == stays]
+        return max(likely or [stays], key=lambda i: (self.utility[i], -i))
+
+    def stays(self, nameable: Sequence[int]) -> int:
+        """Return what is named where nothing is likely better: the user's own configuration.
+
+        Where nobody chose the rate, the same batch size at its best rate.
+        """
+        same = set(nameable) & set(self._aim.same_size) if self._aim.is_tuned else set()
+        return max(same or {self._aim.own}, key=lambda i: (self.utility[i], -i))
 
     def gains(
         self, run: Run, nameable: Sequence[int], named: int, least_chance: float
@@ -203,7 +211,7 @@ class Outlook:
         slope *= np.maximum(0.0, 1 - _SHRINK * len(shown) / len(z) / explained)
         utility, chance = np.split(expected + z @ slope, 2, axis=1)
         best = utility.max(axis=1).mean() - max(self.utility[list(nameable)], default=-np.inf)
-        unlikely = (chance < least_chance) & (np.array(candidates) != self._aim.own)
+        unlikely = (chance < least_chance) & (np.array(candidates) != self.stays(nameable))
         utility[unlikely] = -np.inf
         likely = utility.max(axis=1).mean() - self.utility[named]
         return round(float(likely), 6), round(float(best), 6)

@@ -76,7 +76,7 @@ class _About:
             "spent_s": advice.spent_s,
         }
         if advice.is_usual:
-            self._known["own"] = self.say("the usual {own_size} at rate {own_rate:rate}")
+            self._known["own"] = self.say("batch size {own_size} at its best rate")
         if named is not None:
             self._known |= {
                 "size": named.batch_size,
