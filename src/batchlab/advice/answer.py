@@ -26,6 +26,7 @@ from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.study import Study
 from batchlab.belief.outlook import Outlook
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
 
@@ -114,9 +115,13 @@ class _Answer:
         tuned = self._tuned()
         configuration = self._configuration(named)
         gain = Estimate.of(1.0, interval=(1.0, 1.0), n=1)
-        if not stays and self._decided.gain is not None:
+        if not stays and question.objective == "quality":
+            gain = self._times_as_far(study.own, named)
+        elif not stays and self._decided.gain is not None:
             gain = self._decided.gain
         why = Reason.of("nothing_likely_better")
+        if log.until is not None and not self._met:
+            why = self._none_met(log.until)
         if not stays:
             why = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
         flat = [size for size, i in self._shown.items() if i is not None and self._is_flat(i)]
@@ -131,7 +136,7 @@ class _Answer:
             target_origin=self._decided.origin,
             delta=question.delta,
             recommendation=None if stays else configuration,
-            provisional=configuration if stays else None,
+            provisional=configuration if stays and (self._met or log.until is None) else None,
             chance=self._decided.chance,
             flat_set=tuple(flat),
             expected=self._expected(named),
@@ -152,6 +157,16 @@ class _Answer:
             budget_s=question.budget_s,
             pay_back_runs=self._pay_back_runs(gain),
         )
+
+    def _none_met(self, target: Target) -> Reason:
+        """That no run met the target, and how far the best one came."""
+        records = [record for one in self._study.cells for record in one.records.values()]
+        found = [self._question.best_value(record) for record in records]
+        known = [value for value in found if value is not None]
+        if not known:
+            return Reason.of("every_run_failed")
+        best = max(known, key=lambda value: self._question.sign * value)
+        return Reason.of("none_met", metric=target.metric, value=target.value, best=best)
 
     # ---- configurations
 
@@ -255,6 +270,18 @@ class _Answer:
         low, high = (None if b is None else 1 - b for b in (end.high, end.low))
         return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
+    def _times_as_far(self, one: int, other: int) -> Estimate:
+        """How many times as far from perfect one configuration ends as another."""
+        study, sign = self._study, self._question.sign
+        assert study.end is not None
+        ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
+        far = 1 - ends if self._question.better == "higher" else ends
+        if np.any(far <= 0):
+            return Estimate.cannot_tell(
+                Reason.of("no_distance_from_perfect", metric=self._question.metric)
+            )
+        return _estimate(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
+
     def _is_flat(self, i: int) -> bool:
         """Whether it is surely within the tolerance of the best that was trained."""
         if i not in self._met or self._log.until is None:
@@ -267,6 +294,8 @@ class _Answer:
 
     def _gain_over(self, other: int | None) -> Estimate:
         """The cost of another configuration over that of what is named."""
+        if other is not None and self._question.objective == "quality":
+            return self._times_as_far(other, self._named)
         if other is None:
             return Estimate.cannot_tell(Reason.of("nothing_to_compare"))
         if other == self._named:

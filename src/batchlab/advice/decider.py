@@ -25,6 +25,9 @@ _RACES_BELOW = 3.0
 # A first run to a level that was given may take so much of the budget.
 _FIRST_SHARE = 0.25
 _Z = 1.959964
+# What a race names was no slower and no worse in so many recorded answers: where its rate lies two
+# octaves or more above the ridge through the user's, and else.
+_FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More places than that hardly shorten what has to wait for the run before.
 _MOST_AT_ONCE = 2
 
@@ -92,7 +95,8 @@ def decide(
         return Decided(cell=own, stopped=stopped, origin=question.target_origin)
     n_whole = _n_whole(study)
     procedure = Procedure(study, n_whole=n_whole)
-    if piloted.end is not None and n_whole < _RACES_BELOW:
+    races = piloted.end is not None and n_whole < _RACES_BELOW
+    if races:
         named = _raced(procedure)
     else:
         named = procedure.explore()
@@ -102,7 +106,7 @@ def decide(
         named = _largest_with_few_samples(procedure)
     level = piloted.level
     return replace(
-        _decided(procedure, named),
+        _decided(procedure, named, raced=races),
         origin=question.target_origin if level is None else level.origin,
         hardly_learns=piloted.hardly_learns,
     )
@@ -198,10 +202,14 @@ def _raced(procedure: Procedure) -> int:
     return procedure.outlook.stays(study.nameable) if named == study.own else named
 
 
-def _decided(procedure: Procedure, named: int) -> Decided:
+def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
     study, outlook = procedure.study, procedure.outlook
     one, own = study.cells[named], study.cells[study.own]
     stays = named == outlook.stays(study.nameable)
+    chance = float(outlook.chance[named])
+    if raced:
+        off = float(study.off_ridge([study.own])[named, 0])
+        chance = _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
     sds = [study.options[c.cell[0]].step_s.log_half_width or 0.0 for c in (one, own)]
     log_sd = study.timed.get(one.cell[0], math.hypot(*sds) / _Z)
     apart_sd = 0.0 if one.cell[0] == own.cell[0] else log_sd / math.log(2)
@@ -212,7 +220,7 @@ def _decided(procedure: Procedure, named: int) -> Decided:
     n = len(one.records)
     return Decided(
         cell=one.cell,
-        chance=None if stays else float(outlook.chance[named]),
+        chance=None if stays else chance,
         stays=stays,
         gain=Estimate.of(2.0**middle, interval=(2.0**low, 2.0**high), n=n),
         worse=Estimate.of(float(ends[1]), interval=(float(ends[0]), float(ends[2])), n=n),

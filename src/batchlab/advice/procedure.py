@@ -24,6 +24,8 @@ _COVERS_FROM = 10.0
 _CONFIRMED = 5
 # The worth of so many further seeds at once is weighed, and how many run before that is done anew.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
+# So many configurations are in question at a time; what is far behind would cost thought alone.
+_IN_QUESTION = 16
 # Where no run promises so many octaves it ends.
 _LEAST_GAIN = 0.002
 # A run goes at most so many octaves of batch size away from what met the level, and so many of
@@ -166,7 +168,7 @@ class Procedure:
 
     def _begin_most_promising(self) -> bool:
         """Begin what promises most for its seconds; False: nothing promises enough."""
-        named, nameable = self.named, self.study.nameable
+        named, nameable = self.named, self._in_question()
         possible = list(self._possible(named))
         gains = np.array(
             [self.outlook.gains(p.run, nameable, named, self.least_chance) for p in possible]
@@ -194,6 +196,13 @@ class Procedure:
     def _shown(self, one: Configured) -> dict[int, float] | dict[int, tuple[float, float]]:
         """What its trainings showed by seed: ends, or steps where the level is given."""
         return one.ends if self.study.end is not None else one.steps
+
+    def _in_question(self) -> list[int]:
+        """Return what may be named in the end: what stays, and the best of the others."""
+        nameable, utility = self.study.nameable, self.outlook.utility
+        best = sorted(nameable, key=lambda i: (-utility[i], i))[:_IN_QUESTION]
+        keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}
+        return [i for i in nameable if i in keeps]
 
     def _possible(self, named: int) -> Iterator[Possible]:
         """Every run that the budget has room for and that the belief reaches."""

@@ -13,6 +13,12 @@ ADVICE: dict[str, str] = {
         "nothing else that was trained is likely to be no slower than the reference and to end no "
         "worse"
     ),
+    "none_met": (
+        "no run met the target {metric} {value:.6g}; the best one came to {best:.6g}. Give an "
+        "easier --target, or a larger --budget"
+    ),
+    "every_run_failed": "every run diverged or failed",
+    "no_distance_from_perfect": "the distance of {metric} from perfect is not known",
     "missed_the_level": "it was trained to its end of {steps} steps, and did not meet the target",
     "stopped_when_slower": (
         "it was stopped after {steps} steps, when it was slower than the fastest"
