@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from batchlab.advice.course import Course, slower_by
 from batchlab.advice.study import Configured, Study
 from batchlab.belief.outlook import Outlook, Run
+from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, TrialRecord
 
@@ -163,6 +164,7 @@ class Procedure:
             at = [i for i, one in enumerate(study.cells) if one.cell[0] == size]
             best = max(at, key=lambda i: (self.outlook.utility[i], -i))
             if not study.cells[best].is_over and self._begin_chase(best, self._leader()):
+                self._note(best, Reason.of("size_not_seen"))
                 return True
         return False
 
@@ -179,8 +181,13 @@ class Procedure:
         if gain is None:
             return False
         worth = gain / np.sqrt([each.cost_s for each in possible])
-        order = sorted(range(len(possible)), key=lambda k: (-worth[k], k))
-        return any(worth[k] > 0 and self._begin(possible[k]) for k in order)
+        for k in sorted(range(len(possible)), key=lambda k: (-worth[k], k)):
+            if worth[k] > 0 and self._begin(possible[k]):
+                sooner = 1 - 2.0 ** -float(gain[k])
+                why = Reason.of("promises", sooner=sooner, cost_s=possible[k].cost_s)
+                self._note(possible[k].run.at, why)
+                return True
+        return False
 
     def _begin_confirming(self, named: int) -> bool:
         """Train what would be named, or the reference, once more; False: both have enough."""
@@ -190,6 +197,7 @@ class Procedure:
         for i in sorted(pair, key=lambda i: (counts[i], pair.index(i))):
             if counts[i] < _CONFIRMED and study.whole_s(i) <= self.log.left_s():
                 if self._begin_training(i, self._fresh_seed(i)):
+                    self._note(i, Reason.of("to_confirm"))
                     return True
         return False
 
@@ -344,6 +352,13 @@ class Procedure:
             watched_from_samples=watched,
         )
         return Flight(at=at, seed=0, request=request, chase=chase)
+
+    def _note(self, at: int, why: Reason) -> None:
+        """Write down what was begun, and why."""
+        size, rate = self.study.cells[at].cell
+        begun = self._flights[-1]
+        code = "follow_configuration" if begun.chase is not None else "train_configuration"
+        self.log.note(Reason.of(code, size=size, rate=rate, seed=begun.seed), why)
 
     def _submit(self, flight: Flight) -> None:
         self._flights.append(flight)

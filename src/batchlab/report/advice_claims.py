@@ -209,7 +209,7 @@ def _flat_set(about: _About) -> _Told:
     if len(flat) == 1:
         yield about.tell("No other batch size is proven to be {near} (95 %).")
     elif flat:
-        message = "Batch sizes {sizes} are {near} (95 %, for all of them together)."
+        message = "Batch sizes {sizes} are {near} (95 % each)."
         yield about.tell(message, sizes=listing([str(batch_size) for batch_size in flat]))
 
 
@@ -312,7 +312,7 @@ def _expected_epochs(about: _About) -> str:
 
 def _gain(about: _About) -> _Told:
     """The recommendation against the configuration as it is: batch size and rate together."""
-    if about.advice.recommendation is not None:
+    if about.advice.recommendation is not None and not about.advice.is_usual:
         yield about.tell(
             "{yours} (batch size {own_size}, learning rate {own_rate:rate}) {compared}.",
             compared=_compared(about, about.advice.gain),

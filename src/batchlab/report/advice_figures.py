@@ -227,7 +227,7 @@ def _objective_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
     yield from kind_notes(advice, rows)
     if advice.flat_set:
         yield text(
-            "Shaded: the flat set, {near} (95 %, for all of them together).",
+            "Shaded: the flat set, {near} (95 % each).",
             near=near_text(advice),
         )
 

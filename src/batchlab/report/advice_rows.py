@@ -95,9 +95,9 @@ def own_cost(advice: Advice) -> ShownCost | None:
     """Of the user's configuration as it is: so many times that of what is named."""
     if advice.objective == "quality":
         return _own_quality(advice)
-    verified = _expected(advice)
-    if verified is not None:
-        return _times(advice, advice.gain, verified)
+    expected = _expected(advice)
+    if expected is not None and not advice.is_usual:  # else the gain is over the best rate
+        return _times(advice, advice.gain, expected)
     return _without_verification(advice, advice.reference)
 
 

@@ -24,8 +24,10 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     target = "" if advice.target is None else target_text(advice.target)
     caption = text("What each batch size gives, with 95 % intervals; n is how many runs")
     if advice.endings is not None:
-        which = text("best" if overfits(advice) else "last")
-        caption += text("; an end is the mean of the {which} evaluations", which=which)
+        if overfits(advice):
+            caption += text("; an end is the mean of the best three evaluations in a row")
+        else:
+            caption += text("; an end is read off a line through the last quarter")
     if target:
         caption += text("; the target is {target}", target=target)
     columns = [

@@ -13,6 +13,14 @@ ADVICE: dict[str, str] = {
         "nothing else that was trained is likely to be no slower than the reference and to end no "
         "worse"
     ),
+    "follow_configuration": "follow batch size {size} at rate {rate:rate}",
+    "train_configuration": "train batch size {size} at rate {rate:rate}, seed {seed}",
+    "size_not_seen": "no run of this batch size was seen yet",
+    "promises": (
+        "the answer is expected to be {sooner:percent} sooner for it, and it takes about "
+        "{cost_s:train_s}"
+    ),
+    "to_confirm": "nothing promises more, so what is to be named is confirmed",
     "none_met": (
         "no run met the target {metric} {value:.6g}; the best one came to {best:.6g}. Give an "
         "easier --target, or a larger --budget"
