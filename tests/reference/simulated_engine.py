@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from benchmarks.recorded.engine import AnswersAtOnce
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.run import OUT_OF_TIME, RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities
 
@@ -43,6 +44,8 @@ class Truth:
     end_noise: float = 0.0005  # standard deviation of a seed's end
     # By batch size and rate, after how many times the way to the target it diverges.
     lasts: Callable[[int, float], float] = lambda batch_size, rate: math.inf
+    # By batch size, rate and seed, how a run ends before its first step; None: it does not.
+    fails: Callable[[int, float, int], Status | None] = lambda batch_size, rate, seed: None
 
     def best_steps(self, batch_size: int) -> float:
         """Steps to target at the best rate, without noise."""
@@ -93,6 +96,7 @@ class SimulatedEngine(AnswersAtOnce):
     n_seeds: int | None = None
     salt: int = 0
     elapsed_s: float = 0.0
+    budget_s: float = math.inf  # where every run is cut
     asked: list[RunRequest] = field(default_factory=list)
     _done: dict[str, int] = field(default_factory=dict)
 
@@ -129,7 +133,10 @@ class SimulatedEngine(AnswersAtOnce):
     def answer(self, request: RunRequest) -> TrialRecord:
         self.asked.append(request)
         trial = request.trial
-        limit = request.length.last_step(trial)
+        limit, status, reason = self._limit(request)
+        failed = self.truth.fails(trial.batch_size, trial.learning_rate, trial.seed)
+        if failed is not None:
+            return record_of(trial, failed, Reason.of("ended_as", status=str(failed)), ())
         mean = self.truth.steps(trial.batch_size, trial.learning_rate)
         if math.isinf(mean):
             record = record_of(
@@ -140,9 +147,8 @@ class SimulatedEngine(AnswersAtOnce):
             steps = mean * slow * math.exp(self._seeds_noise(trial))
             curve = [(0, 0.1)]
             met_at: int | None = None
-            status, reason = Status.OK, None
             lasts = steps * self.truth.lasts(trial.batch_size, trial.learning_rate)
-            for step in _marks(trial, limit, request.length):
+            for step in self._marks(trial, limit, request.length):
                 if step > lasts:
                     curve.append((step, 0.05))
                     status, reason = Status.DIVERGED, Reason.as_written("the loss grew")
@@ -154,18 +160,37 @@ class SimulatedEngine(AnswersAtOnce):
                 elif met_at is None:
                     met_at = step
                 elif step - met_at >= 0.1 * met_at:
-                    status = Status.TARGET_REACHED
+                    status, reason = Status.TARGET_REACHED, None
                     break
             record = record_of(trial, status, reason, tuple(curve))
+        # It was trained as far as asked, if it did not end before, wherever it was evaluated last.
+        went = limit if record.status in (Status.OK, Status.TIMEOUT) else record.steps
         before = self._done.get(trial.trial_id, 0)
-        self._done[trial.trial_id] = max(before, record.steps)
-        new_steps = max(0, record.steps - before)
-        self.elapsed_s += self._clock_s(new_steps * self.step_s(trial.batch_size))
+        self._done[trial.trial_id] = max(before, went)
+        self.elapsed_s += self._clock_s(max(0, went - before) * self.step_s(trial.batch_size))
         return record
+
+    def _limit(self, request: RunRequest) -> tuple[int, Status, Reason | None]:
+        """The last step of a run, and how it ends there: as asked for, or with the budget."""
+        trial, asked = request.trial, request.last_step
+        left = (self.budget_s - self.elapsed_s) / self._clock_s(self.step_s(trial.batch_size))
+        affordable = self._done.get(trial.trial_id, 0) + max(0.0, left)
+        if asked <= affordable:
+            return asked, Status.OK, None
+        return math.ceil(affordable), Status.TIMEOUT, OUT_OF_TIME
 
     def _clock_s(self, run_s: float) -> float:
         """As if a run could be shared out among the workers: no core is ever idle."""
         return run_s / self.n_workers
+
+    def _marks(self, trial: Trial, limit: int, length: RunLength) -> Iterator[int]:
+        for pause in pauses(
+            trial.plan,
+            last_step=limit,
+            watched_from_samples=length.watched_from_samples,
+            interval_samples=length.interval_samples,
+        ):
+            yield pause.step
 
     def _accuracy(self, trial: Trial, way: float) -> float:
         """After so much of the way to the target."""
@@ -181,19 +206,14 @@ class SimulatedEngine(AnswersAtOnce):
 
     def _drawn(self, trial: Trial, what: str) -> float:
         """A standard normal number of this trial's own."""
-        text = f"{self.salt} {trial.batch_size} {trial.learning_rate:.6g} {trial.seed}{what}"
-        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-        return float(np.random.default_rng(number).normal())
+        rate = f"{trial.learning_rate:.6g}"
+        return _normal(f"{self.salt} {trial.batch_size} {rate} {trial.seed}{what}")
 
 
-def _marks(trial: Trial, limit: int, length: RunLength) -> Iterator[int]:
-    for pause in pauses(
-        trial.plan,
-        last_step=limit,
-        watched_from_samples=length.watched_from_samples,
-        interval_samples=length.interval_samples,
-    ):
-        yield pause.step
+@lru_cache
+def _normal(text: str) -> float:
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return float(np.random.default_rng(number).normal())
 
 
 def record_of(

@@ -1,0 +1,188 @@
+"""Whole studies on simulated engines; every one of them is held to what always has to be true."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, ClassVar
+
+from tests.reference.side_by_side_engine import SideBySideEngine
+from tests.reference.simulated_engine import N_TRAIN, Truth
+from tests.reference.simulated_question import REFERENCE, knee, question
+
+from batchlab.advice.advice import Advice
+from batchlab.advice.advisor import advise
+from batchlab.records.run import RunEnd, RunLength, RunRequest
+from batchlab.records.trial import Status, Trial
+from batchlab.runs.contract import Capabilities
+
+EPOCHS = 12.0  # of a whole training
+END = 1 - 0.03 / 1.05  # the target of the truth has 5 % more errors
+MARGIN = 0.05 * (1 - END)
+SIZES = (64, 256, 1024)
+OWN = (REFERENCE.batch_size, REFERENCE.learning_rate)
+STEP_S = knee(1024)
+# To the level the reference takes 4.4 epochs, a batch of 1024 at its best rate 10.7 of the 12.
+ALIKE: Mapping[str, Any] = {
+    "s_min": 150.0,
+    "b_crit": 400.0,
+    "end": lambda size, rate: END,
+    "end_noise": 0.0002,
+}
+
+
+def worse_where(is_worse: Callable[[int, float], bool], *, margins: float) -> dict[str, Any]:
+    """A truth in which some end worse by so many margins."""
+    return {"end": lambda size, rate: END - (margins * MARGIN if is_worse(size, rate) else 0.0)}
+
+
+TRUTHS: Mapping[str, Mapping[str, Any]] = {
+    "alike": {},
+    "large_ends_worse": worse_where(lambda size, rate: size > 64, margins=7),
+    "largest_ends_a_little_worse": worse_where(lambda size, rate: size > 256, margins=2),
+    "high_rates_end_worse": worse_where(lambda size, rate: rate > 0.05, margins=4),
+    "large_out_of_memory": {"fails": lambda size, rate, seed: Status.OOM if size > 64 else None},
+    "large_diverges_late": {"lasts": lambda size, rate: 1.3 if size > 64 else math.inf},
+    "middle_breaks": {"fails": lambda size, rate, seed: Status.ERROR if size == 256 else None},
+    "second_seed_diverges": {
+        "fails": lambda size, rate, seed: Status.DIVERGED if (size, seed) == (1024, 1) else None
+    },
+    "cliff_beside_the_best_rate": {"cliff_octaves": 0.6},
+    "noisy": {"noise": 0.25, "end_noise": 0.0015},
+    "own_rate_far_too_low": {"best_rate": 0.64, "cliff_octaves": 1.2},
+    "own_diverges": {"best_rate": 0.0006, "cliff_octaves": 1.5},
+}
+
+
+@dataclass
+class WatchedEngine(SideBySideEngine):
+    """It refuses what no advice may ask for: a run that is under way, or the same once more."""
+
+    n_workers: int = 1
+    under_way: list[Trial] = field(default_factory=list)
+
+    def submit(self, request: RunRequest) -> None:
+        trial, until = request.trial, request.length.until
+        assert trial not in self.under_way, f"{trial} is under way"
+        assert len(self.under_way) < self.n_workers
+        for asked in self.asked_of(trial):
+            # To its end, or to another level, it goes further.
+            goes_on = request.last_step > asked.last_step or until != asked.length.until
+            assert goes_on, f"{trial} was asked for so far"
+        self.under_way.append(trial)
+        super().submit(request)
+
+    def next_finished(self) -> RunEnd:
+        end = super().next_finished()
+        self.under_way.remove(end.request.trial)
+        return end
+
+    def asked_of(self, trial: Trial) -> list[RunRequest]:
+        return [asked for asked in self.asked if asked.trial == trial]
+
+    @property
+    def cells(self) -> set[tuple[int, float]]:
+        """The batch sizes and rates that were trained."""
+        return {(asked.trial.batch_size, asked.trial.learning_rate) for asked in self.asked}
+
+
+@dataclass
+class ScriptEngine(WatchedEngine):
+    """Somebody's script: evaluated after every epoch, and begun anew if it is asked for again."""
+
+    capabilities: ClassVar[Capabilities] = replace(
+        WatchedEngine.capabilities, resumes=False, keeps_cadence=False
+    )
+
+    def submit(self, request: RunRequest) -> None:
+        """What was followed is followed no further; it may be trained to its end."""
+        followed = [a for a in self.asked_of(request.trial) if a.length.until is not None]
+        assert not (followed and request.length.until is not None)
+        super().submit(request)
+
+    def _marks(self, trial: Trial, limit: int, length: RunLength) -> Sequence[int]:
+        epochs = range(1, math.floor(trial.plan.epoch_at(limit)) + 1)
+        return [trial.plan.steps_in(epoch) for epoch in epochs]
+
+    def _begin(self, request: RunRequest) -> None:
+        self._done.clear()
+        super()._begin(request)
+
+
+def advised(
+    *,
+    trainings: float = 8.0,
+    n_workers: int = 1,
+    kind: type[WatchedEngine] = WatchedEngine,
+    salt: int = 0,
+    step_s: Callable[[int], float] = STEP_S,
+    asked: Mapping[str, Any] | None = None,
+    in_turn: Any = None,
+    **truth: Any,
+) -> tuple[Advice, WatchedEngine]:
+    """The advice on a budget of so many whole trainings; `asked` are fields of the question."""
+    budget_s = trainings * EPOCHS * math.ceil(N_TRAIN / OWN[0]) * step_s(OWN[0])
+    known = Truth(**{**ALIKE, **truth})
+    engine = kind(truth=known, step_s=step_s, n_workers=n_workers, salt=salt, budget_s=budget_s)
+    usual = {"target": None, "target_origin": "pilot", "longest_epochs": EPOCHS, "sizes": SIZES}
+    asks = question(step_s, budget_s=budget_s, **{**usual, **(asked or {})})
+    advice = advise(asks, engine, in_turn=in_turn)
+    check(advice, engine)
+    return advice, engine
+
+
+@cache
+def study(
+    name: str,
+    *,
+    trainings: float = 8.0,
+    n_workers: int = 1,
+    kind: type[WatchedEngine] = WatchedEngine,
+) -> tuple[Advice, WatchedEngine]:
+    """The study of a truth by its name, made once."""
+    return advised(trainings=trainings, n_workers=n_workers, kind=kind, **TRUTHS[name])
+
+
+def check(advice: Advice, engine: WatchedEngine) -> None:
+    """What is true of every advice.
+
+    The budget is a ceiling; what is named did not fail, met the level in a run of its own, and was
+    trained to its end where ends are compared.
+    """
+    a_step_s = max(map(engine.step_s, SIZES))
+    assert engine.spent_s() <= advice.budget_s + a_step_s
+    assert not engine.under_way
+    if advice.recommendation is None:
+        assert advice.named in (None, advice.reference)
+        return
+    runs = runs_of_named(advice)
+    assert {run.status for run in runs} <= {"ok", "target_reached", "timeout"}
+    assert advice.target is None or any(run.steps_to_target is not None for run in runs)
+    assert advice.target_origin == "given" or any(run.end is not None for run in runs)
+
+
+def runs_of_named(advice: Advice) -> list[Any]:
+    """The runs of what is named."""
+    assert advice.named is not None
+    cell = advice.named.batch_size, advice.named.learning_rate
+    return [run for run in advice.tried if (run.batch_size, run.learning_rate) == cell]
+
+
+def true_gain(advice: Advice, engine: WatchedEngine, other: tuple[int, float] = OWN) -> float:
+    """The true time of another configuration to the level over that of what is named."""
+    assert advice.named is not None
+    named = advice.named.batch_size, advice.named.learning_rate
+    level = advice.target.value if advice.target else math.nan
+    times = (
+        engine.truth.steps_to(level, *cell) * engine.step_s(cell[0]) for cell in (other, named)
+    )
+    theirs, mine = times
+    return theirs / mine
+
+
+def true_worse(advice: Advice, engine: WatchedEngine) -> float:
+    """By how many margins what is named truly ends worse than the reference."""
+    assert advice.named is not None
+    assert engine.truth.end is not None
+    named = engine.truth.end(advice.named.batch_size, advice.named.learning_rate)
+    return (engine.truth.end(*OWN) - named) / MARGIN
