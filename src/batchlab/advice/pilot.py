@@ -38,6 +38,7 @@ class Piloted:
     level: TargetLevel | None = None
     end: EndLevel | None = None  # what the reference ended with, or was at when it was cut
     hardly_learns: Reason | None = None  # that the reference does; None: it learns
+    octave: int = 0  # of the rate that learns, above the reference's
 
 
 def pilot(log: RunLog, *, asked_whole: Callable[[], None] | None = None) -> Piloted:
@@ -85,7 +86,7 @@ class _Pilot:
             level = pilots.level
             has_higher = any(octaves[0] > 0 for octaves in todo)
             if level is not None and not (pilots.is_open and has_higher):
-                return self._piloted(level, records, pilots.hardly_learns)
+                return self._piloted(level, records, pilots)
             if todo:
                 log.note(
                     Reason.of("pilot_at_other_rates"),
@@ -100,23 +101,31 @@ class _Pilot:
         return Piloted(stopped=why)
 
     def _piloted(
-        self, level: TargetLevel, records: Sequence[TrialRecord], hardly: Reason | None
+        self, level: TargetLevel, records: Sequence[TrialRecord], pilots: Pilots
     ) -> Piloted:
-        log, question = self._log, self._question
-        end = level.end or end_so_far(question, records[0])
+        log, question, hardly = self._log, self._question, pilots.hardly_learns
+        learns = records[0].trial if hardly is None else pilots.best
+        by_rate = {record.trial.learning_rate: record for record in records}
+        end = level.end or end_so_far(question, by_rate[learns.learning_rate])
         if end is not None:
-            own = next(r for r in records if r.trial.learning_rate == end.learning_rate)
-            end = with_final_value(question, end, own)
+            end = with_final_value(question, end, by_rate[end.learning_rate])
             level = replace(level, target=level_of_ends(question, end, [end.value]))
         target = level.target
         log.until = target
         log.note(Reason.of("target_set", metric=target.metric, value=target.value), level.why)
-        return Piloted(level=level, end=end, hardly_learns=hardly)
+        octave = round(math.log2(learns.learning_rate / question.reference.learning_rate))
+        return Piloted(level=level, end=end, hardly_learns=hardly, octave=octave)
 
     def _limit(self) -> int:
         """At how many steps a pilot is cut, if it is not at its end before."""
         share_s = _SHARE * self._question.budget_s
         return min(self._log.longest_steps(self._size), self._affordable_steps(share_s))
+
+    @property
+    def _is_one_piece(self) -> bool:
+        """Whether to ask for a whole training at once: its end is planned, and it can't go on."""
+        resumes = self._log.engine.capabilities.resumes
+        return self._question.longest_epochs is not None and not resumes
 
     def _affordable_steps(self, seconds: float) -> int:
         """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""
@@ -153,6 +162,8 @@ class _Pilot:
             if steps >= limit:
                 return records
             steps = max(looked_from, 2 * steps)
+            if self._is_one_piece:
+                steps = limit
 
     def _trained(self, rates: Sequence[float], steps: int, *, whole: bool) -> list[TrialRecord]:
         """So many steps at each rate; whole trainings are shown with their test data."""

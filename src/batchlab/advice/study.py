@@ -254,19 +254,20 @@ class Study:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Read the level from all whole trainings of the reference, and all runs by that.
+        """Read the level from all trainings of what set it, and all runs by that.
 
         Where nobody chose the rate, from those of the same batch size at the rate that ends best.
         """
         if self.end is None or self.log.until is None:
             return
-        at = self.own
+        at = self.at((self.question.reference.batch_size, self.end.learning_rate))
         if self.is_usual:
             ended = [i for i in self.same_size if self.cells[i].ends and not self.cells[i].failed]
             worse = {i: statistics.fmean(self.cells[i].ends.values()) for i in ended}
             at = min(worse, key=lambda i: (worse[i], i), default=self.own)
         one = self.cells[at]
-        found = [self.final_value(at, one.records[seed]) for seed in one.ends]
+        fine = [one.records[seed] for seed in one.ends if not one.records[seed].has_failed]
+        found = [self.final_value(at, record) for record in fine]
         ends = [end for end in found if end is not None]
         level = level_of_ends(self.question, self.end, ends) if ends else self.log.until
         if level == self.log.until:
