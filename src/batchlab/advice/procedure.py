@@ -109,9 +109,11 @@ class Procedure:
     # ---- what callers ask for
 
     def explore(self) -> int:
-        """Run until nothing promises more; the configuration to name."""
+        """Run until nothing promises more; the configuration to name, with its end seen."""
         self._run(self._begin_next)
-        return self.named
+        study = self.study
+        seen = [i for i in study.nameable if study.end is None or study.cells[i].ends]
+        return self.outlook.best(seen, self.least_chance)
 
     def confirm(self, at: int) -> None:
         """Train a configuration and the reference on further seeds, as far as the budget goes."""
@@ -119,7 +121,7 @@ class Procedure:
 
     def follow(self, challengers: Sequence[int], leader: int) -> None:
         """Follow challengers of a leader, as many side by side as there are workers."""
-        todo = deque(challengers)
+        todo = deque(i for i in challengers if not self.study.cells[i].is_over)
         self._run(lambda: bool(todo) and (self._begin_chase(todo.popleft(), leader) or bool(todo)))
 
     def train(self, at: int) -> bool:
@@ -386,10 +388,13 @@ class Procedure:
             study.take_in(at, 0, record)
             return
         is_seen = len(record.evaluations) > 1
-        if is_seen and (was_cut or self._has_lost(chase, record)):
-            self._stop(flight, chase, record, was_cut=was_cut)
+        has_lost = is_seen and not was_cut and self._has_lost(chase, record)
+        # What cannot go on would begin anew.
+        is_last = was_cut or not self.log.engine.capabilities.resumes
+        if has_lost or (is_last and is_seen):
+            self._stop(flight, chase, record, was_cut=not has_lost)
             return
-        if was_cut:
+        if is_last:
             study.take_in(at, 0, record)
             return
         further = self._stretch(at, chase := chase.longer())
