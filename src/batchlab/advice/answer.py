@@ -24,13 +24,12 @@ from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
 from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.advice.study import Study
-from batchlab.belief.outlook import Outlook
+from batchlab.belief.outlook import Outlook, estimate_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
 
-_INTERVAL = (0.025, 0.975)
 _SURE = 0.95
 _CONFIDENCE = 0.95
 # A found rate may lie a little off the octave that it stands for.
@@ -215,7 +214,7 @@ class _Answer:
             why = Reason.of(code, steps=last)
             return Estimate.cannot_tell(why, n=len(one.records), low=float(last))
         weight = math.log2(study.weight[one.cell[0]])
-        return _estimate(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
+        return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
 
     def _end(self, i: int) -> Estimate:
         """What its whole trainings end with, in the metric's unit."""
@@ -223,7 +222,7 @@ class _Answer:
         if not one.ends or study.end is None:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         worse = self._outlook.end[:, i] * study.end.margin
-        return _estimate(study.end.value - self._question.sign * worse, n=len(one.ends))
+        return estimate_of(study.end.value - self._question.sign * worse, n=len(one.ends))
 
     def _candidate(self, size: int) -> Candidate:
         study, question = self._study, self._question
@@ -239,7 +238,7 @@ class _Answer:
         relative = Estimate.cannot_tell(why)
         if i is not None and i in self._met:
             apart = 2.0 ** (self._outlook.cost[:, i] - self._outlook.cost[:, self._best])
-            relative = _estimate(apart, n=len(study.cells[i].records))
+            relative = estimate_of(apart, n=len(study.cells[i].records))
         tuned = self._tuned()
         factors = dict(question.rules).get(size, ())
         return Candidate(
@@ -280,7 +279,7 @@ class _Answer:
             return Estimate.cannot_tell(
                 Reason.of("no_distance_from_perfect", metric=self._question.metric)
             )
-        return _estimate(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
+        return estimate_of(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
 
     def _is_flat(self, i: int) -> bool:
         """Whether it is surely within the tolerance of the best that was trained."""
@@ -301,7 +300,7 @@ class _Answer:
         if other == self._named:
             return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
         apart = self._outlook.cost[:, other] - self._outlook.cost[:, self._named]
-        return _estimate(2.0**apart, n=len(self._study.cells[other].records))
+        return estimate_of(2.0**apart, n=len(self._study.cells[other].records))
 
     def _expected(self, i: int) -> Expected | None:
         if not self._is_known(i):
@@ -346,7 +345,7 @@ class _Answer:
         margin, end = study.end.margin, self._outlook.end
         better = (end[:, best] - end[:, self._named]) * margin
         n = min(len(found[best].found), len(found[self._named].found))
-        difference = _estimate(better, n=n)
+        difference = estimate_of(better, n=n)
         verdict: EndingVerdict = "open"
         if best == self._named or np.mean(better >= -margin) >= _SURE:
             verdict = "no_worse"
@@ -438,12 +437,6 @@ class _Answer:
                     n = math.ceil(_MARKS / record.trial.plan.epoch_at(crossing.step))
                     return [Reason.of("marks_too_wide", metric=until.metric, n=n)]
         return []
-
-
-def _estimate(draws: Array, *, n: int) -> Estimate:
-    """The median of draws with their middle 95 %."""
-    low, high = np.quantile(draws, _INTERVAL)
-    return Estimate.of(float(np.median(draws)), interval=(float(low), float(high)), n=n)
 
 
 def _product(first: Estimate, second: Estimate) -> Estimate:

@@ -15,6 +15,7 @@ from batchlab.advice.pilot import Piloted, pilot
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study
+from batchlab.belief.outlook import estimate_of
 from batchlab.belief.surface import SurfacePrior
 from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.estimate import Estimate, Reason
@@ -30,6 +31,8 @@ _Z = 1.959964
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More places than that hardly shorten what has to wait for the run before.
 _MOST_AT_ONCE = 2
+InTurn = Callable[[int, int], Estimate | None]
+"""Times two batch sizes in turn: the second one's step time over the first's; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +48,6 @@ class Decided:
             best rate.
         chance: that five more trainings of it are neither slower nor end worse than the reference.
         gain: the reference's cost to the level over that of `cell`.
-        worse: by how many margins `cell` ends worse than the reference.
-        n_sizes: how many batch sizes were trained.
         study: what is known; None where nothing could be compared.
         procedure: with the belief at the end.
     """
@@ -58,8 +59,6 @@ class Decided:
     stays: bool = True
     chance: float | None = None
     gain: Estimate | None = None
-    worse: Estimate | None = None
-    n_sizes: int = 0
     study: Study | None = None
     procedure: Procedure | None = None
 
@@ -69,7 +68,7 @@ def decide(
     prior: SurfacePrior,
     *,
     asked_whole: Callable[[], None] | None = None,
-    in_turn: Callable[[int, int], Estimate | None] | None = None,
+    in_turn: InTurn | None = None,
 ) -> Decided:
     """Run a study within its budget, and name a configuration.
 
@@ -77,7 +76,7 @@ def decide(
         log: asked for the runs; nothing ran yet.
         prior: of the surfaces.
         asked_whole: as for `pilot`.
-        in_turn: times two batch sizes in turn, and gives the ratio of their step times.
+        in_turn: times what is to be named and the reference.
     """
     question = log.question
     reference = question.reference
@@ -97,7 +96,8 @@ def decide(
     procedure = Procedure(study, n_whole=n_whole)
     races = piloted.end is not None and n_whole < _RACES_BELOW
     if races:
-        named = _raced(procedure)
+        race = EarlyRace(procedure, first_octave=piloted.octave)
+        named = _raced(race, procedure, in_turn)
     else:
         named = procedure.explore()
         while in_turn is not None and _timed_in_turn(study, named, in_turn):
@@ -159,9 +159,7 @@ def _n_whole(study: Study) -> float:
     return study.question.budget_s * at_once / whole_s
 
 
-def _timed_in_turn(
-    study: Study, named: int, in_turn: Callable[[int, int], Estimate | None]
-) -> bool:
+def _timed_in_turn(study: Study, named: int, in_turn: InTurn) -> bool:
     """Time what is to be named and the reference in turn; whether that was done.
 
     What else ran while they were profiled may have fallen on one of the two alone.
@@ -194,12 +192,17 @@ def _largest_with_few_samples(procedure: Procedure) -> int:
     return max(fine, key=lambda i: (study.sizes[i], outlook.utility[i]), default=study.own)
 
 
-def _raced(procedure: Procedure) -> int:
-    """Name what a race of single runs found."""
-    named = EarlyRace(procedure).run()[0]
-    procedure.confirm(named)
+def _raced(race: EarlyRace, procedure: Procedure, in_turn: InTurn | None) -> int:
+    """Name what a race of single runs found, once it is timed in turn and its seeds hold."""
     study = procedure.study
-    return procedure.outlook.stays(study.nameable) if named == study.own else named
+    race.run()
+    while True:
+        named = race.soonest
+        if in_turn is not None and _timed_in_turn(study, named, in_turn):
+            continue
+        procedure.confirm(named)
+        if race.soonest == named:
+            return procedure.outlook.stays(study.nameable) if named == study.own else named
 
 
 def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
@@ -214,17 +217,11 @@ def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
     log_sd = study.timed.get(one.cell[0], math.hypot(*sds) / _Z)
     apart_sd = 0.0 if one.cell[0] == own.cell[0] else log_sd / math.log(2)
     gains = outlook.gain_draws(named, step_error=apart_sd)
-    low, middle, high = np.quantile(gains, (0.025, 0.5, 0.975))
-    worse = outlook.end[:, named] - outlook.beside_end[:, 0]
-    ends = np.quantile(worse, (0.025, 0.5, 0.975))
-    n = len(one.records)
     return Decided(
         cell=one.cell,
         chance=None if stays else chance,
         stays=stays,
-        gain=Estimate.of(2.0**middle, interval=(2.0**low, 2.0**high), n=n),
-        worse=Estimate.of(float(ends[1]), interval=(float(ends[0]), float(ends[2])), n=n),
-        n_sizes=sum(not study.is_new_size(size) for size in study.options),
+        gain=estimate_of(2.0**gains, n=len(one.records)),
         study=study,
         procedure=procedure,
     )

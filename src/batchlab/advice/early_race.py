@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.study import FAILED
@@ -26,7 +27,7 @@ class EarlyRace:
     reference's takes its turn.
     """
 
-    def __init__(self, procedure: Procedure, *, first_octave: float = 0.0) -> None:
+    def __init__(self, procedure: Procedure, *, first_octave: int = 0) -> None:
         """Nothing ran beside the pilot.
 
         Args:
@@ -41,18 +42,14 @@ class EarlyRace:
         self._sizes, self._first_size = race_sizes(self._own_size, study.weight)
         self._lead = self._soonest()
         self._turned_back = False
+        self._last: int | None = None  # the last one to take its turn
 
-    def run(self) -> list[int]:
-        """Race until nothing is likely to be sooner, or the budget ends.
-
-        Those that were trained as long as the pilot and ended no worse, the soonest first, down to
-        the reference.
-        """
+    def run(self) -> None:
+        """Race until nothing is likely to be sooner, or the budget ends."""
         first = self._first()
         place: int | None = self._climb(first, stride=1 if self._is_own_size(first) else 2)
-        last = place
         while place is not None:
-            last = place
+            self._last = place
             if self._has_lost(place):
                 place = self._nearer_than(place, is_far=True)
                 continue
@@ -67,7 +64,18 @@ class EarlyRace:
                 self._lead = self._soonest()
                 place = self._sooner_than(place)
         self._study.log.reserved_s = 0.0
-        return self._ranking(last)
+
+    @property
+    def soonest(self) -> int:
+        """Of those that were trained as long as the pilot and end no worse; else the reference.
+
+        Where the pilot was cut and the budget has no room for that, the last one that was raced.
+        """
+        soonest, last = self._soonest(), self._last
+        if soonest == self._own and last is not None and self._study.fraction < 1:
+            if last not in self._ends() and self._order(last) < self._order(self._own):
+                return last
+        return soonest
 
     # ---- moves
 
@@ -75,7 +83,7 @@ class EarlyRace:
         return int(self._study.sizes[i]) == self._own_size
 
     def _first(self) -> int:
-        size, octave = self._first_size, round(self._first_octave)
+        size, octave = self._first_size, self._first_octave
         if size == self._own_size:
             return self._lead
         if size < self._own_size:
@@ -181,16 +189,14 @@ class EarlyRace:
     # ---- what the runs say
 
     def _ends(self) -> dict[int, float]:
-        """Margins worse by configuration, of those that were trained to their end."""
-        cells = enumerate(self._study.cells)
-        return {i: FAILED if one.failed else one.ends[0] for i, one in cells if 0 in one.ends}
-
-    def _ranking(self, last: int | None) -> list[int]:
-        fine = sorted((i for i, end in self._ends().items() if end <= 1), key=self._order)
-        found = [i for i in fine if self._order(i) < self._order(self._own)]
-        if last is not None and not found and self._study.fraction < 1 and last not in self._ends():
-            found = [last] if self._order(last) < self._order(self._own) else []
-        return [*found, self._own]
+        """Margins worse than yours by configuration, of those that were trained to their end."""
+        ended = {i: one for i, one in enumerate(self._study.cells) if 0 in one.ends}
+        own = ended.get(self._own)
+        yours = 0.0 if own is None or own.failed else fmean(own.ends.values())
+        return {
+            i: FAILED if one.failed else fmean(one.ends.values()) - yours
+            for i, one in ended.items()
+        }
 
     def _has_lost(self, i: int) -> bool:
         """Whether something that ends no worse is sooner: then its own end is of no interest."""
@@ -199,7 +205,7 @@ class EarlyRace:
         if self._study.fraction == 1:
             return True
         one = self._study.cells[i]
-        return not one.failed and 0 in one.records and 0 not in one.met_on
+        return one.failed or (0 in one.records and 0 not in one.met_on)
 
     def _soonest(self) -> int:
         """Of those that were seen to end no worse."""

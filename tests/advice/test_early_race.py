@@ -1,0 +1,130 @@
+"""Below three whole trainings single runs race."""
+
+import math
+import statistics
+
+import pytest
+from tests.reference.simulated_advice import (
+    EPOCHS,
+    OWN,
+    STEP_S,
+    advised,
+    runs_of_named,
+    study,
+    true_gain,
+    worse_where,
+)
+from tests.reference.simulated_question import knee
+
+from batchlab.records.estimate import Estimate
+
+SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+def raced(*, trainings=2.5, sizes=SIZES, asked=None, **truth):
+    return advised(trainings=trainings, asked={"sizes": sizes, **(asked or {})}, **truth)
+
+
+def sizes_to_their_end(advice):
+    """The batch sizes that were trained to their end, in their order, beside the reference's."""
+    sizes = [run.batch_size for run in advice.tried if run.end is not None]
+    return [size for size in dict.fromkeys(sizes) if size != OWN[0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("trainings", "times"), [(1.5, 1.6), (2.8, 1.4)])
+def test_what_it_names_is_near_the_best(trainings, times):
+    """The reference takes 6.6 times as long as the best."""
+    behind = []
+    for salt in range(4):
+        advice, engine = raced(trainings=trainings, salt=salt)
+        best_s, best = min((engine.truth.best_steps(s) * STEP_S(s), s) for s in SIZES)
+        behind.append(1 / true_gain(advice, engine, (best, engine.truth.best_rate_at(best))))
+
+    assert best_s > 0
+    assert statistics.median(behind) <= times
+    assert max(behind) <= 2
+
+
+@pytest.mark.parametrize("trainings", [1.5, 2.5])
+def test_what_never_gets_to_the_level_gives_way_without_being_trained_to_its_end(trainings):
+    truth = worse_where(lambda size, rate: size > 128, margins=5)
+
+    advice, engine = raced(trainings=trainings, **truth)
+
+    assert max(size for size, _ in engine.cells) == 512  # where it begins: eight times the own
+    assert advice.named.batch_size == 128
+    to_its_end = {asked.trial.batch_size for asked in engine.asked if asked.length.until is None}
+    assert to_its_end == {64, 128}
+
+
+def test_what_ends_a_little_worse_gives_way_to_half_of_it():
+    """It still gets to the level, which is rounded to the easier side."""
+    truth = worse_where(lambda size, rate: size > 128, margins=1.15)
+
+    advice, _ = raced(trainings=2.9, end_noise=0.0, **truth)
+
+    assert sizes_to_their_end(advice)[:2] == [512, 256]
+    assert advice.named.batch_size <= 128
+
+
+def test_where_a_step_takes_as_long_as_its_examples_smaller_batch_sizes_are_raced():
+    advice, engine = raced(step_s=knee(8), b_crit=20.0, s_min=900.0)
+
+    assert max(size for size, _ in engine.cells) == OWN[0]
+    assert advice.named.batch_size < OWN[0]
+    assert true_gain(advice, engine) > 1.5
+
+
+def test_a_batch_size_out_of_memory_is_asked_for_once():
+    advice, engine = study("large_out_of_memory", trainings=2.5)
+
+    assert [asked.trial.batch_size for asked in engine.asked].count(256) == 1
+    assert advice.named == advice.reference
+
+
+def test_what_diverges_on_a_further_seed_gives_way():
+    advice, _ = study("second_seed_diverges", trainings=2.5)
+
+    failed = {run.batch_size for run in advice.tried if run.status == "diverged"}
+    assert failed == {1024}
+    assert advice.named.batch_size == 256
+
+
+def test_it_is_on_one_seed_and_what_it_names_gets_further_ones():
+    advice, _ = study("alike", trainings=2.5)
+
+    named = runs_of_named(advice)
+    assert {run.seed for run in advice.tried if run not in named} - {0} <= {1, 2, 3, 4}
+    assert {run.seed for run in named} > {0}
+    assert all(run.end is not None for run in named)
+
+
+@pytest.mark.parametrize(("times", "stays"), [(1.0, False), (40.0, True)])
+def test_what_it_names_is_timed_in_turn_with_the_reference(times, stays):
+    """Beside the reference a step takes so many times as long as by the profile."""
+    asked_for = []
+
+    def in_turn(own, size):
+        asked_for.append((own, size))
+        return Estimate.of_log(math.log(times), 0.05, n=3)
+
+    advice, _ = advised(trainings=2.5, in_turn=in_turn)
+
+    assert asked_for[0] == (64, 1024)
+    assert (advice.named.batch_size == OWN[0]) == stays
+
+
+def test_where_the_pilot_was_cut_what_was_dropped_is_not_trained_on():
+    advice, _ = raced(
+        trainings=1.5,
+        step_s=knee(100),
+        sizes=(64, 512, 1024),
+        best_rate=0.01,
+        b_crit=20.0,
+        asked={"longest_epochs": 3 * EPOCHS},
+    )
+
+    assert advice.target_origin == "easier"
+    assert 512 in {run.batch_size for run in advice.tried}
+    assert sizes_to_their_end(advice) == []
