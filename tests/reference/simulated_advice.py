@@ -168,16 +168,20 @@ def runs_of_named(advice: Advice) -> list[Any]:
     return [run for run in advice.tried if (run.batch_size, run.learning_rate) == cell]
 
 
+def true_time_s(advice: Advice, engine: WatchedEngine, cell: tuple[int, float]) -> float:
+    """The true time of a configuration to the level."""
+    steps = engine.truth.steps(*cell)
+    if engine.truth.end is not None:
+        assert advice.target is not None
+        steps = engine.truth.steps_to(advice.target.value, *cell)
+    return steps * engine.step_s(cell[0])
+
+
 def true_gain(advice: Advice, engine: WatchedEngine, other: tuple[int, float] = OWN) -> float:
     """The true time of another configuration to the level over that of what is named."""
     assert advice.named is not None
     named = advice.named.batch_size, advice.named.learning_rate
-    level = advice.target.value if advice.target else math.nan
-    times = (
-        engine.truth.steps_to(level, *cell) * engine.step_s(cell[0]) for cell in (other, named)
-    )
-    theirs, mine = times
-    return theirs / mine
+    return true_time_s(advice, engine, other) / true_time_s(advice, engine, named)
 
 
 def true_worse(advice: Advice, engine: WatchedEngine) -> float:

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.answer import answered
 from batchlab.advice.decider import Decided, decide
-from batchlab.advice.level import untrained_value
 from batchlab.advice.run_log import CellKey, RunLog, RunWatcher
 from batchlab.belief.recorded_prior import PRIOR
 from batchlab.belief.surface import SurfacePrior
-from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import BestSoFar
 from batchlab.records.trial import TrialRecord
@@ -61,21 +59,7 @@ def advise(
             log.question = with_all_options()
 
     decided = decide(log, prior, asked_whole=ask_all, in_turn=in_turn)
-    _refuse_target_met_untrained(log)
     return answered(decided, log)
-
-
-def _refuse_target_met_untrained(log: RunLog) -> None:
-    target = log.question.target
-    first: TrialRecord | None = next(iter(log.records.values()), None)
-    if target is None or first is None:
-        return
-    value = untrained_value(first, target.metric)
-    if target.met_by(value):
-        raise UsageError(
-            f"target {target.metric}={target.value:g}: it is met before the first step (the "
-            f"untrained model has {value:g}); give a level that takes training"
-        )
 
 
 def best_so_far(run_log: RunLog) -> BestSoFar | None:

@@ -22,7 +22,7 @@ from batchlab.advice.advice import (
 )
 from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
-from batchlab.advice.run_log import CellKey, RunLog
+from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study
 from batchlab.belief.outlook import Outlook, estimate_of
 from batchlab.records.estimate import Estimate, Reason
@@ -113,11 +113,7 @@ class _Answer:
         stays = self._decided.stays
         tuned = self._tuned()
         configuration = self._configuration(named)
-        gain = Estimate.of(1.0, interval=(1.0, 1.0), n=1)
-        if not stays and question.objective == "quality":
-            gain = self._times_as_far(study.own, named)
-        elif not stays and self._decided.gain is not None:
-            gain = self._decided.gain
+        gain = self._gain()
         why = Reason.of("nothing_likely_better")
         if log.until is not None and not self._met:
             why = self._none_met(log.until)
@@ -290,6 +286,28 @@ class _Answer:
         ends_worse = float(np.mean(self._outlook.is_worse[:, i])) > 1 - _SURE
         near = np.mean(behind <= math.log2(1 + self._question.delta)) >= _SURE
         return bool(near) and not ends_worse
+
+    def _gain(self) -> Estimate:
+        """The reference's figure over that of what is named, as further trainings would show it."""
+        study, decided, own = self._study, self._decided, self._study.cells[self._study.own]
+        if decided.stays or decided.gain is None:
+            return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
+        if self._question.objective == "quality":
+            return self._times_as_far(study.own, self._named)
+        if own.met_on or self._question.is_usual:
+            return decided.gain
+        # It was followed for so long, and one that fails never gets there.
+        last = max(own.records.values(), key=lambda record: record.steps)
+        steps, why = last.steps, Reason.of("missed_the_level", steps=last.steps)
+        if own.failed:
+            steps, why = (
+                study.whole_steps(study.own),
+                Reason.of("own_fails", why=why_it_failed(last)),
+            )
+        least = math.log2(steps * study.weight[own.cell[0]]) - self._outlook.cost[:, self._named]
+        return Estimate.cannot_tell(
+            why, n=len(own.records), low=2.0 ** float(np.quantile(least, 0.025))
+        )
 
     def _gain_over(self, other: int | None) -> Estimate:
         """The cost of another configuration over that of what is named."""

@@ -10,13 +10,14 @@ import numpy as np
 
 from batchlab.advice.advice import EndLevel, Question, TargetOrigin
 from batchlab.advice.early_race import EarlyRace
-from batchlab.advice.level import with_final_value
+from batchlab.advice.level import untrained_value, with_final_value
 from batchlab.advice.pilot import Piloted, pilot
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
-from batchlab.advice.study import Study
+from batchlab.advice.study import Study, missed
 from batchlab.belief.outlook import estimate_of
 from batchlab.belief.surface import SurfacePrior
+from batchlab.errors import UsageError
 from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import TrialRecord
@@ -124,12 +125,10 @@ def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
     if question.objective == "quality":
         request = log.request(own, 0, steps=whole, whole=True)
     else:
-        share_s = _FIRST_SHARE * question.budget_s
-        steps = whole
-        while steps > 1 and log.run_s(own[0], steps) > share_s:
-            steps //= 2
-        request = log.request(own, 0, steps=steps)
+        affordable = log.affordable_steps(own[0], _FIRST_SHARE * question.budget_s)
+        request = log.request(own, 0, steps=min(whole, affordable))
     (record,) = log.run([request], "pilot")
+    _refuse_target_met_untrained(question, record)
     if record.has_failed and not record.has_diverged:
         return Reason.of("pilot_stopped", why=why_it_failed(record))
     if len(record.evaluations) <= 1 and not record.has_failed:
@@ -137,9 +136,21 @@ def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
     if question.objective == "quality":
         study.end = _end_of_run(question, record.trial.learning_rate, record)
     if study.log.until is not None:
-        log.whole_epochs = log.plan(own[0]).epoch_at(request.last_step)
-    study.take_in(study.own, 0, record)
+        study.most_cost = request.last_step * study.weight[own[0]]
+    # A script's last evaluation may lie well before the end of its run.
+    study.take_in(study.own, 0, record, guess=missed(request.last_step))
     return None
+
+
+def _refuse_target_met_untrained(question: Question, record: TrialRecord) -> None:
+    if (target := question.target) is None:
+        return
+    value = untrained_value(record, target.metric)
+    if target.met_by(value):
+        raise UsageError(
+            f"target {target.metric}={target.value:g}: it is met before the first step (the "
+            f"untrained model has {value:g}); give a level that takes training"
+        )
 
 
 def _end_of_run(question: Question, rate: float, record: TrialRecord) -> EndLevel:

@@ -15,7 +15,7 @@ from batchlab.advice.level import (
     level_of_ends,
     with_final_value,
 )
-from batchlab.advice.run_log import MOST_STEPS, RunLog, why_it_failed
+from batchlab.advice.run_log import RunLog, why_it_failed
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.trial import TrialRecord
@@ -119,27 +119,15 @@ class _Pilot:
     def _limit(self) -> int:
         """At how many steps a pilot is cut, if it is not at its end before."""
         share_s = _SHARE * self._question.budget_s
-        return min(self._log.longest_steps(self._size), self._affordable_steps(share_s))
+        return min(
+            self._log.longest_steps(self._size), self._log.affordable_steps(self._size, share_s)
+        )
 
     @property
     def _is_one_piece(self) -> bool:
         """Whether to ask for a whole training at once: its end is planned, and it can't go on."""
         resumes = self._log.engine.capabilities.resumes
         return self._question.longest_epochs is not None and not resumes
-
-    def _affordable_steps(self, seconds: float) -> int:
-        """How many steps of one run so many seconds pay for, to a hundredth, at least 1."""
-        # Not in proportion: evaluations lie dense at first. Doubling and halving find it.
-        low, high = 1, 2
-        while high < MOST_STEPS and self._log.run_s(self._size, high) <= seconds:
-            low, high = high, 2 * high
-        while high - low > max(1, low // 100):
-            middle = (low + high) // 2
-            if self._log.run_s(self._size, middle) <= seconds:
-                low = middle
-            else:
-                high = middle
-        return low
 
     def _until_its_end(self, rates: Sequence[float], limit: int) -> list[TrialRecord]:
         """Runs of the reference batch size, doubled in length until the first is at its end."""

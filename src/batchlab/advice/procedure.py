@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.course import Course, slower_by
+from batchlab.advice.run_log import is_whole
 from batchlab.advice.study import Configured, Study
 from batchlab.belief.outlook import Outlook, Run
 from batchlab.records.estimate import Reason
@@ -165,7 +166,7 @@ class Procedure:
         for size in sorted(new, key=lambda size: study.weight[size] / size):
             at = [i for i, one in enumerate(study.cells) if one.cell[0] == size]
             best = max(at, key=lambda i: (self.outlook.utility[i], -i))
-            if not study.cells[best].is_over and self._begin_chase(best, self._leader()):
+            if not study.cells[best].is_over and self._begin_first(best):
                 self._note(best, Reason.of("size_not_seen"))
                 return True
         return False
@@ -236,7 +237,7 @@ class Procedure:
                 cost_s = max(whole_s - paid_s, _LEAST_SHARE * whole_s)
                 if cost_s <= _SLACK_OF_BUDGET * left_s:
                     yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=False)
-            else:
+            elif study.end is not None or one.met:
                 for n in _AHEAD:
                     if n * whole_s <= _SLACK_OF_BUDGET * left_s:
                         run = self._shows(i, n_seeds=n)
@@ -277,8 +278,9 @@ class Procedure:
 
     def _within_reach(self) -> NDArray[np.bool_]:
         study = self.study
-        ran = [i for i, one in enumerate(study.cells) if one.records and not one.failed]
-        start = [i for i in ran if study.cells[i].met] or ran or [study.own]
+        seen = [i for i, one in enumerate(study.cells) if one.records]
+        ran = [i for i in seen if not study.cells[i].failed]
+        start = [i for i in ran if study.cells[i].met] or ran or seen or [study.own]
         apart = np.abs(study.places.size[:, None] - study.places.size[start])
         across = np.abs(study.off_ridge(start))
         return np.asarray(np.any((apart <= _REACH) & (across <= _REACH_ACROSS), axis=1))
@@ -305,6 +307,12 @@ class Procedure:
             return False
         self._seeds_to_come.extend([at] * (n - 1))
         return True
+
+    def _begin_first(self, at: int) -> bool:
+        """Begin the first run of a configuration: to its end where there is no level."""
+        if self.log.until is None:
+            return self._begin_training(at, 0)
+        return self._begin_chase(at, self._leader())
 
     def _fresh_seed(self, at: int) -> int:
         """The first seed that was not trained to its end and is not under way."""
@@ -384,10 +392,16 @@ class Procedure:
         was_cut = record.status is Status.TIMEOUT and record.steps < asked
         crossing = None if record.has_failed or level is None else record.crossing(level)
         is_over = record.has_failed or record.has_ended_itself or asked >= study.whole_steps(at)
+        is_seen = len(record.evaluations) > 1
+        if is_over and crossing is None and is_seen and not record.has_failed:
+            came_to_end = is_whole(record, study.whole_steps(at))
+            if not (came_to_end and study.cells[chase.leader].met):
+                # Where neither met the level it still tells which one is nearer to it.
+                self._stop(flight, chase, record, was_cut=True)
+                return
         if is_over or (crossing is not None and crossing.held):
             study.take_in(at, 0, record)
             return
-        is_seen = len(record.evaluations) > 1
         has_lost = is_seen and not was_cut and self._has_lost(chase, record)
         # What cannot go on would begin anew.
         is_last = was_cut or not self.log.engine.capabilities.resumes

@@ -159,6 +159,20 @@ class RunLog:
         )
         return self.engine.expected_s(batch_size, length)
 
+    def affordable_steps(self, batch_size: int, seconds: float) -> int:
+        """Return the steps of one run that so many seconds pay for, to a hundredth; at least 1."""
+        # Not in proportion: evaluations lie dense at first. Doubling and halving find it.
+        low, high = 1, 2
+        while high < MOST_STEPS and self.run_s(batch_size, high) <= seconds:
+            low, high = high, 2 * high
+        while high - low > max(1, low // 100):
+            middle = (low + high) // 2
+            if self.run_s(batch_size, middle) <= seconds:
+                low = middle
+            else:
+                high = middle
+        return low
+
     @property
     def interval_samples(self) -> int:
         """Evaluations are no nearer, but for a run's last; the same from the first one timed on."""

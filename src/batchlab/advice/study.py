@@ -29,8 +29,7 @@ FAILED = 20.0
 _USUAL_SCATTER, _USUAL_DEGREES = Scatter(cost=0.22, end=0.7), 3.0
 # Final values of configurations that end worse by so many margins scatter in their own way.
 _NEAR = 4.0
-# A training that missed the level would have met it half an octave later, give or take as much.
-_MISSED_BY = 0.5
+_MISSED_BY = 0.5  # octaves after the end of a training that missed the level
 # A failure is taken for twice the steps of a whole training, give or take as much.
 _FAILED_BY = 1.0
 # Beside a rate at which a training failed one in six does, before any was seen.
@@ -98,6 +97,8 @@ class Study:
         # Log standard deviation of a step time over the reference's, of those timed in turn.
         self.timed: dict[int, float] = {}
         self.end: EndLevel | None = None  # of the reference; None where the level was given
+        # What a run to a level that was given may cost, as much at every batch size.
+        self.most_cost: float | None = None
         self._noise = Noise.of(len(at))
         self._whole_s: dict[int, float] = {}
         self.weigh()
@@ -183,6 +184,8 @@ class Study:
             seconds = self.options[size].step_s.estimate
             assert seconds is not None
             return max(1, int(self.question.longest_s / seconds))
+        if self.most_cost is not None:
+            return max(1, min(int(self.most_cost / self.weight[size]), longest))
         if epochs is None:
             return longest
         return max(1, min(self.log.plan(size).steps_in(epochs), longest))
@@ -205,7 +208,8 @@ class Study:
             i: the configuration.
             seed: of the run.
             record: the run, as far as it went.
-            guess: log2 of the steps to the level of a run that was stopped, and the error of that.
+            guess: log2 of the steps to the level of a run that did not get there, by comparison
+                with another, and the error of that.
         """
         one = self.cells[i]
         if record.status is Status.OOM:
@@ -233,10 +237,10 @@ class Study:
             width = math.log2(crossing.step / crossing.least) if crossing.step else 0.0
             one.steps[seed] = math.log2(max(crossing.middle, 0.5)), width / math.sqrt(12)
             one.met_on.add(seed)
-        elif level is not None and came_to_end:
-            one.steps[seed] = math.log2(whole) + _MISSED_BY, _MISSED_BY
         elif guess is not None:
             one.steps[seed] = guess
+        elif level is not None and came_to_end:
+            one.steps[seed] = missed(whole)
         if came_to_end and self.end is not None:
             end = self.final_value(i, record)
             worse = FAILED if end is None else self._margins_worse(end)
@@ -350,6 +354,14 @@ class Study:
         beside = same & (above >= 0) & (above <= 1)
         held = np.array([len(one.ends) for one in self.cells]) + _HELD
         return np.where(np.any(beside, axis=1), held / (held + 1), 1.0)
+
+
+def missed(steps: int) -> tuple[float, float]:
+    """Return log2 of the steps to the level of a run that has not met it after so many, and error.
+
+    It would have met it half an octave later, give or take as much.
+    """
+    return math.log2(steps) + _MISSED_BY, _MISSED_BY
 
 
 def _pooled(groups: Iterable[Sequence[float]], usual: float) -> float:

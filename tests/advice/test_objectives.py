@@ -1,0 +1,116 @@
+"""A level that is given, the fewest examples, and the best end of equally long trainings."""
+
+import pytest
+from tests.reference.simulated_advice import (
+    END,
+    MARGIN,
+    OWN,
+    ScriptEngine,
+    WatchedEngine,
+    advised,
+    true_gain,
+)
+
+from batchlab.errors import UsageError
+
+
+def given(*, target=0.97, trainings=3.0, n_workers=1, kind=WatchedEngine, asked=None, **truth):
+    """The advice for a level; trainings go on rising, and no length is planned."""
+    asks = {"target": target, "target_origin": "given", "longest_epochs": None} | (asked or {})
+    truth = {"end": None} | truth
+    return advised(trainings=trainings, n_workers=n_workers, kind=kind, asked=asks, **truth)
+
+
+@pytest.mark.parametrize(
+    ("trainings", "n_workers", "kind"),
+    [(1.0, 2, WatchedEngine), (3.0, 1, WatchedEngine), (3.0, 1, ScriptEngine)],
+)
+def test_to_a_given_level_what_is_truly_sooner_is_named(trainings, n_workers, kind):
+    advice, engine = given(trainings=trainings, n_workers=n_workers, kind=kind)
+
+    assert {asked.length.until for asked in engine.asked} == {advice.target}
+    assert (advice.target.value, advice.target_origin, advice.endings) == (0.97, "given", None)
+    assert advice.recommendation is not None
+    assert true_gain(advice, engine) > 5
+
+
+@pytest.mark.parametrize("kind", [WatchedEngine, ScriptEngine])
+def test_where_the_reference_misses_the_level_others_are_found_and_the_gain_is_a_bound(kind):
+    """Its rate is six octaves too low."""
+    advice, engine = given(best_rate=0.64, kind=kind)
+
+    own = [run for run in advice.tried if (run.batch_size, run.learning_rate) == OWN]
+    assert [run.steps_to_target for run in own] == [None]
+    assert advice.gain.estimate is None
+    assert 5 < advice.gain.low <= true_gain(advice, engine)
+    assert true_gain(advice, engine) > 20
+
+
+def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
+    advice, engine = given(target=0.999, asked={"longest_epochs": 12.0})
+
+    assert (advice.verdict, advice.named, advice.reason.code) == ("cannot_tell", None, "none_met")
+    assert {asked.trial.seed for asked in engine.asked} == {0}
+    assert advice.reason.named["best"] == max(run.best_value for run in advice.tried)
+
+
+def test_a_level_that_the_untrained_model_meets_is_refused_after_the_first_run():
+    asked = []
+
+    class Counting(WatchedEngine):
+        def submit(self, request):
+            asked.append(request)
+            super().submit(request)
+
+    with pytest.raises(UsageError, match="before the first step"):
+        given(target=0.05, kind=Counting)
+
+    assert len(asked) == 1
+
+
+def test_for_the_fewest_examples_the_largest_batch_size_with_hardly_more_is_named():
+    """To the level 256 needs 2 % more than the reference at its best rate, 1024 19 % more."""
+    truth = {"override": lambda size: {64: 1088, 256: 278, 1024: 81}[size], "noise": 0.02}
+
+    advice, _ = given(asked={"objective": "samples"}, trainings=6.0, **truth)
+
+    assert advice.named.batch_size == 256
+    mine, tuned = advice.candidate(256), advice.candidate(64)
+    assert mine.cost == mine.samples_to_target
+    assert advice.pay_back_runs is None
+    assert tuned.learning_rate > OWN[1]
+
+
+@pytest.mark.parametrize(
+    "length", [{"longest_epochs": 12.0}, {"longest_epochs": None, "longest_s": 3.0}]
+)
+def test_of_equally_long_trainings_what_ends_best_is_named(length):
+    """A batch of 256 ends four margins better, one of 1024 as the reference does."""
+    ends = {64: END, 256: END + 4 * MARGIN, 1024: END}
+    asked = {"objective": "quality"} | length
+
+    advice, engine = advised(end=lambda size, rate: ends[size], asked=asked, trainings=10.0)
+
+    assert advice.target is None
+    assert advice.named.batch_size == 256
+    for request in engine.asked:
+        steps = 3.0 / engine.step_s(request.trial.batch_size)
+        if "longest_s" not in length:
+            steps = request.trial.plan.steps_in(12)
+        assert request.last_step == int(steps)
+    truth = (1 - END) / (1 - END - 4 * MARGIN)
+    assert advice.gain.low <= truth <= advice.gain.high
+    assert (
+        advice.expected.steps_to_target.estimate == advice.candidate(256).steps_to_target.estimate
+    )
+    assert advice.chance > 0.9
+
+
+def test_of_equally_long_trainings_one_that_diverges_is_never_named():
+    asked = {"objective": "quality", "longest_epochs": 12.0}
+
+    advice, _ = advised(asked=asked, best_rate=0.0006, cliff_octaves=1.5)
+
+    assert advice.tried[0].status == "diverged"  # the reference
+    assert advice.recommendation is not None
+    assert advice.named.learning_rate < OWN[1]
