@@ -1,6 +1,7 @@
 """What leads while a study is under way, and that telling of it decides nothing."""
 
 import pytest
+from tests.reference.simulated_advice import ALIKE, EPOCHS, SIZES, WatchedEngine
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
@@ -20,7 +21,7 @@ def run_log(**changes):
 
 
 def run(log, *runs, steps=20_000):
-    log.run([log.request((size, rate), seed, steps=steps) for size, rate, seed in runs], "tune")
+    log.run([log.request((size, rate), seed, steps=steps) for size, rate, seed in runs], "search")
 
 
 def test_the_least_mean_time_leads_with_its_seconds():
@@ -52,37 +53,26 @@ class Watcher:
         self.leads.append(best_so_far(log))
 
 
-def test_who_looks_on_sees_every_run_and_changes_nothing():
+def test_who_looks_on_sees_every_run_with_its_reason_and_changes_nothing():
     def advised(watcher=None):
-        engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
-        budget_s = 60 * Truth().best_steps(64) * 1e-3
-        return advise(question(knee(1024), budget_s=budget_s), engine, watcher=watcher)
+        engine = WatchedEngine(truth=Truth(**ALIKE), step_s=knee(1024))
+        asked = question(knee(1024), budget_s=15.0, target=None, sizes=SIZES, longest_epochs=EPOCHS)
+        return advise(asked, engine, watcher=watcher)
 
     watcher = Watcher()
 
     advice = advised(watcher)
 
     assert advice == advised()
-    assert watcher.purposes[0] == "tune"
-    assert "verify" in watcher.purposes
     seen = {
         (size, seed) for runs in watcher.runs for size in runs.batch_sizes for seed in runs.seeds
     }
-    assert seen >= {(run.batch_size, run.seed) for run in advice.tried}
-    assert watcher.leads[0] is None
-    assert watcher.leads[-1].batch_size in advice.flat_set
-
-
-def test_every_round_of_runs_says_why():
-    watcher = Watcher()
-    engine = SimulatedEngine(truth=Truth(), step_s=knee(1024))
-    asked = question(knee(1024), budget_s=60 * Truth().best_steps(64) * 1e-3, target=None)
-
-    advise(asked, engine, watcher=watcher)
-
-    codes = {
-        (each, runs.why.code) for each, runs in zip(watcher.purposes, watcher.runs, strict=True)
+    assert seen == {(run.batch_size, run.seed) for run in advice.tried}
+    why = {(one, runs.why.code) for one, runs in zip(watcher.purposes, watcher.runs, strict=True)}
+    assert why == {
+        ("pilot", "asked_for_end"),
+        ("search", "asked_to_compare"),
+        ("whole", "asked_to_train_whole"),
     }
-    assert {("pilot", "asked_for_end"), ("verify", "asked_to_verify")} < codes
-    assert {("tune", "asked_for_rate"), ("tune", "larger_may_be_better")} < codes
-    assert ("value", "asked_on_fresh_seeds") in codes
+    assert watcher.leads[0] is None
+    assert watcher.leads[-1].batch_size == advice.named.batch_size

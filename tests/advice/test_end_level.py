@@ -15,13 +15,13 @@ from batchlab.advice.advice import Question
 from batchlab.advice.level import (
     Pilots,
     as_well_as,
-    end_as,
     end_level,
     end_so_far,
     ends_early,
     last_values,
+    level_of_ends,
     margin_beside,
-    of_the_worst,
+    with_final_value,
 )
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
@@ -187,33 +187,31 @@ def test_a_pilot_with_a_plateau_sets_a_level_with_five_per_cent_more_errors():
     assert 0.894 <= level.target.value <= 0.895  # a round figure at most a fifth of that easier
 
 
-def test_of_runs_that_came_to_their_end_the_clearly_better_sets_the_level():
-    both = level_by([curve_to(0.8), curve_to(0.9)])
-    other_way_round = level_by([curve_to(0.9), curve_to(0.8)])
-
-    assert both == other_way_round == level_by([curve_to(0.9)])
+@pytest.mark.parametrize("beside", [0.8, 0.91, 0.95])
+def test_what_the_reference_ends_with_sets_the_level_whatever_ran_beside_it(beside):
+    assert level_by([curve_to(0.9), curve_to(beside)]) == level_by([curve_to(0.9)])
 
 
-def test_what_is_better_by_what_chance_brings_leaves_the_level_to_the_reference():
-    """One seed each: the better of two alike is not what the reference ends with."""
-    luckier = 0.9 + 1.9 * 0.05 * 0.1
-
-    level = level_by([curve_to(0.9), curve_to(luckier)])
-
-    assert level == level_by([curve_to(0.9)])
-
-
-@pytest.mark.parametrize("order", [(0.88, 0.9, 0.92), (0.92, 0.88, 0.9)])
-def test_the_worst_of_the_seeds_sets_the_level(order):
+def test_several_seeds_set_the_level_by_their_mean():
     """What one seed ends with, half of the others miss."""
-    alone = level_by([curve_to(0.88)])
-    first = level_by([curve_to(order[0])]).end
+    end = level_by([curve_to(0.9)]).end
 
-    level = of_the_worst(ASKED, [end_as(ASKED, first, curve_to(final)) for final in order])
+    level = level_of_ends(ASKED, end, [0.88, 0.9, 0.92, 0.94])
 
-    assert (level.target, level.end) == (alone.target, alone.end)
-    assert codes(level.why) == {"worst_of_seeds", "ends_at_plateau"}
-    assert level.why.named["best"] == pytest.approx(0.92)
+    assert level == as_well_as(0.91, end.margin, metric="accuracy", better="higher")
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1])
+def test_the_final_value_of_what_still_improves_is_that_at_its_end(rate):
+    """A mean over the last quarter would lag behind."""
+    record = record_of(approach(0.9, rate=rate))
+    at_the_end = record.evaluations[-1].score("validation", "accuracy")
+
+    end = with_final_value(ASKED, end_so_far(ASKED, record), record)
+
+    lag = at_the_end - end_so_far(ASKED, record).value
+    assert abs(end.value - at_the_end) < 0.2 * lag
+    assert end.margin == pytest.approx(0.05 * min(1 - end.value, end.value - 0.1), rel=1e-6)
 
 
 def hardly_learned(**changes):

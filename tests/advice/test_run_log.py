@@ -1,7 +1,6 @@
 """The run_log: what was run is kept once, what it cost is known, what is left is what is left."""
 
-import math
-
+import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
@@ -16,21 +15,6 @@ def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
 
 def request(of, seed=0, steps=1000, rate=0.04, size=64):
     return of.request((size, rate), seed, steps=steps)
-
-
-def test_runs_are_watched_from_where_a_tuned_batch_size_says_that_the_target_may_be_met():
-    recorder = run_log()
-    assert recorder.watched_from_samples(64) == 0
-
-    recorder.tuned_steps |= {64: 1000.0, 256: 500.0}
-
-    # 128,000 examples at 256 are the fewest for larger ones, 1000 steps for smaller ones.
-    assert recorder.watched_from_samples(1024) == math.floor(0.55 * 128_000)
-    assert recorder.watched_from_samples(256) == math.floor(0.55 * 128_000)
-    assert recorder.watched_from_samples(64) == math.floor(0.55 * 64_000)
-    assert recorder.watched_from_samples(8) == math.floor(0.55 * 8_000)
-    recorder.run([request(recorder, size=256)], "value")
-    assert recorder.engine.asked[-1].length.watched_from_samples == math.floor(0.55 * 128_000)
 
 
 class DearToEvaluate(SimulatedEngine):
@@ -52,9 +36,9 @@ class DearToEvaluate(SimulatedEngine):
 
 def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
     recorder = run_log(kind=DearToEvaluate)
-    recorder.run([request(recorder, seed=0)], "tune")
-    recorder.run([request(recorder, seed=1)], "tune")
-    recorder.run([request(recorder, seed=2, size=256)], "tune")
+    recorder.run([request(recorder, seed=0)], "search")
+    recorder.run([request(recorder, seed=1)], "search")
+    recorder.run([request(recorder, seed=2, size=256)], "search")
 
     intervals = [asked.length.interval_samples for asked in recorder.engine.asked]
     assert intervals == [0, 2 * 20 * 64, 2 * 20 * 64]  # in samples, the same from there on
@@ -62,3 +46,38 @@ def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
     assert seldom < often
     recorder.run_s(64, 100)
     assert recorder.engine.expected[-1].interval_samples == 2 * 20 * 64
+
+
+def test_a_run_cut_before_its_first_evaluation_is_not_kept():
+    recorder = run_log(budget_s=1.0)
+    recorder.engine.budget_s = 0.0
+
+    (record,) = recorder.run([request(recorder)], "search")
+
+    assert record.steps == 0
+    assert recorder.records == {}
+
+
+@pytest.mark.parametrize(("n_workers", "expected_s"), [(1, 4.0), (2, 2.0)])
+def test_expected_seconds_are_those_of_runs_side_by_side(n_workers, expected_s):
+    recorder = run_log(n_workers=n_workers)
+
+    requests = [request(recorder, seed=seed) for seed in range(4)]
+
+    assert recorder.expected_s(requests) == pytest.approx(expected_s)
+
+
+def test_what_is_in_the_records_costs_nothing_again():
+    recorder = run_log()
+    recorder.run([request(recorder, steps=400)], "search")
+
+    assert recorder.expected_s([request(recorder, steps=400)]) == 0
+    assert recorder.expected_s([request(recorder, steps=1000)]) == pytest.approx(0.6)
+    assert recorder.left_s() == pytest.approx(10.0 - 0.4)
+
+
+@pytest.mark.parametrize("seconds", [0.0015, 0.5, 3.0])
+def test_affordable_steps_are_those_that_the_seconds_pay_for(seconds):
+    steps = run_log().affordable_steps(64, seconds)
+
+    assert steps <= max(1, seconds / 1e-3) <= 1.02 * steps + 1

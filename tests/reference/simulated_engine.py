@@ -134,6 +134,8 @@ class SimulatedEngine(AnswersAtOnce):
         self.asked.append(request)
         trial = request.trial
         limit, status, reason = self._limit(request)
+        if not limit:
+            return request.never_begun("simulated")
         failed = self.truth.fails(trial.batch_size, trial.learning_rate, trial.seed)
         if failed is not None:
             return record_of(trial, failed, Reason.of("ended_as", status=str(failed)), ())

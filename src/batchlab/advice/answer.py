@@ -205,9 +205,10 @@ class _Answer:
             steps = study.whole_steps(i)
             return Estimate.of(steps, interval=(steps, steps), n=max(1, len(one.ends)))
         if not one.met_on:
-            code = "missed_the_level" if 0 in one.ends else "stopped_when_slower"
             last = max((record.steps for record in one.records.values()), default=0)
-            why = Reason.of(code, steps=last)
+            why = Reason.of("stopped_when_slower", steps=last)
+            if 0 in one.ends or last >= study.whole_steps(i):
+                why = Reason.of("missed_the_level", steps=last)
             return Estimate.cannot_tell(why, n=len(one.records), low=float(last))
         weight = math.log2(study.weight[one.cell[0]])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))

@@ -80,17 +80,6 @@ def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
     return _ended(question, record, values, "planned_end") if values else None
 
 
-def end_as(question: Question, end: EndLevel, again: TrialRecord) -> EndLevel | None:
-    """What another seed of a configuration ends with, read as the first one was.
-
-    None where the other failed, or was not evaluated there.
-    """
-    values = last_values(question, again, overfits=end.ended_by == "overfitting")
-    if not again.ended_well or not values:
-        return None
-    return replace(_ended(question, again, values, end.ended_by), epochs=end.epochs)
-
-
 def _ended(
     question: Question, record: TrialRecord, values: Sequence[float], ended_by: EndedBy
 ) -> EndLevel:
@@ -176,8 +165,6 @@ def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:
 # Where a target is out of reach: the level that the best curve had after this part of its run, so
 # that slower batch sizes and rates can meet it too in the time that there is.
 _EASIER_PLACE = 0.6
-# So many margins better is an end that is not better by chance alone.
-_CLEARLY = 2.0
 # What gained less than this share of what another rate did hardly learns.
 _SHARE = 0.5
 # What is met in this first part of a whole training, or in the first epoch where it has so many.
@@ -272,9 +259,8 @@ class Pilots:
     def level(self) -> TargetLevel | None:
         """The level that they set; None: they learned nothing, or hardly, the highest rate most.
 
-        Where the reference has come to its end: as well as it ends, or as another of the runs
-        where that one ends clearly better; single seeds differ by the margin by chance. Else a
-        level on the way there, called easier. Where it hardly learns: as the best of the others.
+        Where the reference has come to its end: as well as it ends. Else what it was at when it was
+        cut, called easier. Where it hardly learns: as the best of the others.
         """
         question, own, best = self._question, self._records[0], self._ends[0]
         if 0 not in self._learned:
@@ -295,14 +281,6 @@ class Pilots:
                 return replace(cut, origin="easier", end=None)
             return easier(question, self._records, why=why)
         return _at_the_end(question, best, _why(best))
-
-
-def of_the_worst(question: Question, ends: Sequence[EndLevel]) -> TargetLevel:
-    """The level that the worst of several seeds sets: half of all seeds miss what one ends with."""
-    ranked = sorted(ends, key=lambda end: question.sign * end.value)
-    best, n = ranked[-1].value, len(ends)
-    why = Reason.of("worst_of_seeds", why=_why(ranked[0]), n=n, best=best)
-    return _at_the_end(question, ranked[0], why)
 
 
 def final_value_of(

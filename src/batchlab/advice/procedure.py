@@ -367,8 +367,10 @@ class Procedure:
         """Write down what was begun, and why."""
         size, rate = self.study.cells[at].cell
         begun = self._flights[-1]
-        code = "follow_configuration" if begun.chase is not None else "train_configuration"
-        self.log.note(Reason.of(code, size=size, rate=rate, seed=begun.seed), why)
+        did = Reason.of("train_configuration", size=size, rate=rate, seed=begun.seed)
+        if begun.chase is not None:
+            did = Reason.of("follow_configuration", size=size, rate=rate, seed=begun.seed)
+        self.log.note(did, why)
 
     def _submit(self, flight: Flight) -> None:
         self._flights.append(flight)

@@ -27,7 +27,7 @@ ADVICE: dict[str, str] = {
     ),
     "every_run_failed": "every run diverged or failed",
     "no_distance_from_perfect": "the distance of {metric} from perfect is not known",
-    "missed_the_level": "it was trained to its end of {steps} steps, and did not meet the target",
+    "missed_the_level": "it was trained for {steps} steps, and did not meet the target",
     "stopped_when_slower": (
         "it was stopped after {steps} steps, when it was slower than the fastest"
     ),
@@ -206,7 +206,6 @@ ADVICE: dict[str, str] = {
         "as well as the reference batch size ends, within {margin:.2g}: it ends at {level:.4g} "
         "(mean of {n} evaluations)"
     ),
-    "worst_of_seeds": "{why}. That is the worst of {n} seeds; the best is at {best:.4g}",
     # The search for rates.
     # What a round of runs is to tell, while it is under way.
     "asked_for_end": "where does the reference end?",
