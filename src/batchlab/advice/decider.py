@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from batchlab.advice.advice import EndLevel, Question, TargetOrigin
+from batchlab.advice.advice import Question, TargetOrigin
 from batchlab.advice.early_race import EarlyRace
-from batchlab.advice.level import untrained_value, with_final_value
+from batchlab.advice.level import end_so_far, untrained_value
 from batchlab.advice.pilot import Piloted, pilot
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
@@ -134,7 +134,7 @@ def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
     if len(record.evaluations) <= 1 and not record.has_failed:
         return Reason.of("budget_ended_before_reference")
     if question.objective == "quality":
-        study.end = _end_of_run(question, record.trial.learning_rate, record)
+        study.end = end_so_far(question, record)
     if study.log.until is not None:
         study.most_cost = request.last_step * study.weight[own[0]]
     # A script's last evaluation may lie well before the end of its run.
@@ -151,13 +151,6 @@ def _refuse_target_met_untrained(question: Question, record: TrialRecord) -> Non
             f"target {target.metric}={target.value:g}: it is met before the first step (the "
             f"untrained model has {value:g}); give a level that takes training"
         )
-
-
-def _end_of_run(question: Question, rate: float, record: TrialRecord) -> EndLevel:
-    end = EndLevel(
-        value=0.0, n=1, ended_by="planned_end", margin=1.0, epochs=record.epochs, learning_rate=rate
-    )
-    return with_final_value(question, end, record)
 
 
 def _n_whole(study: Study) -> float:

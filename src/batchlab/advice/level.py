@@ -6,13 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from batchlab.advice.advice import MORE_ERRORS, EndedBy, EndLevel, Question, TargetOrigin
+from batchlab.advice.advice import EndedBy, EndLevel, Question, TargetOrigin
 from batchlab.advice.run_log import why_it_failed
 from batchlab.belief.final_value import FinalValue, final_value
-from batchlab.belief.margin import margin_of as end_margin
+from batchlab.belief.margin import margin_of
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
-    FRACTION_METRICS,
     STARTED_DELTAS,
     Plateau,
     default_delta,
@@ -22,10 +21,6 @@ from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target, TrialRecord
 
-# The last part of a curve that its level is taken from; of one under a rate that falls, where it is
-# still rising at three quarters.
-TAIL = 0.25
-TAIL_OF_A_SHAPE = 0.05
 # Of a run that gets worse again: the best mean over so many evaluations in a row.
 _IN_A_ROW = 3
 # A curve may rest on its way: with fewer steps and epochs than these a plateau may be such a rest.
@@ -45,8 +40,7 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     ended_by: EndedBy = "overfitting" if gets_worse else "plateau"
     if plateau.verdict != "reached":
         ended_by = "planned_end"
-    values = last_values(question, record, overfits=ended_by == "overfitting")
-    return _ended(question, record, values, ended_by) if values else None
+    return _ended(question, record, ended_by)
 
 
 def ends_early(question: Question, record: TrialRecord) -> bool:
@@ -75,65 +69,42 @@ def has_settled(record: TrialRecord, plateau: Plateau) -> bool:
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """What a run was at when the budget cut it; None: it failed, or its last quarter is unseen."""
-    values = [] if record.has_failed else last_values(question, record, overfits=False)
-    return _ended(question, record, values, "planned_end") if values else None
+    """Return what a run was at when the budget cut it; None if it failed or was not evaluated."""
+    return None if record.has_failed else _ended(question, record, "planned_end")
 
 
-def _ended(
-    question: Question, record: TrialRecord, values: Sequence[float], ended_by: EndedBy
-) -> EndLevel:
-    value = math.fsum(values) / len(values)
-    curve = [v for e, v in record.curve("validation", question.metric) if e.step > 0]
-    margin = margin_of(value, curve, metric=question.metric, better=question.better)
+def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLevel | None:
+    keeps_best = ended_by == "overfitting"
+    found = final_value_of(question, record, keeps_best=keeps_best, steps=record.steps)
+    if found is None:
+        return None
+    margin = margin_of(
+        found.value,
+        metric=question.metric,
+        better=question.better,
+        untrained=untrained_value(record, question.metric),
+        n_examples=question.n_validation,
+    )
     return EndLevel(
-        value=value,
-        n=len(values),
+        value=found.value,
+        n=found.n,
         ended_by=ended_by,
-        margin=max(margin, question.one_example),
+        margin=margin,
         epochs=record.epochs,
         learning_rate=record.trial.learning_rate,
     )
 
 
-def last_values(
-    question: Question, record: TrialRecord, *, overfits: bool, steps: int | None = None
-) -> list[float]:
-    """The validation values that a run's end is the mean of; none: one is missing or no number."""
-    ended = [e.samples for e in record.evaluations if steps is None or e.step <= steps]
-    last = max(ended, default=0)
-    scored = record.curve("validation", question.metric)
-    curve = [(e.samples, value) for e, value in scored if 0 < e.step and e.samples <= last]
-    if overfits:
-        return _best_in_a_row([value for _, value in curve], question)
-    tail = TAIL if record.trial.horizon_steps is None else TAIL_OF_A_SHAPE
-    first = (1 - tail) * last
-    seen = [e for e in record.evaluations if first <= e.samples <= last]
-    if any(e.is_not_finite("validation", question.metric) for e in seen):
-        return []
-    return [value for samples, value in curve if samples >= first]
-
-
-def margin_beside(value: float, *, metric: str, better: Better, otherwise: float) -> float:
-    """How much worse than `value` counts as ending no worse: 5 % more errors.
-
-    The remaining error is known of a metric between 0 and 1 alone, and of an error itself.
-    """
-    if better == "higher" and 0 < value < 1:
-        return MORE_ERRORS * (1 - value)
-    if metric in FRACTION_METRICS and 0 < value < 1:
-        return MORE_ERRORS * value
-    return otherwise
-
-
-def margin_of(value: float, curve: Sequence[float], *, metric: str, better: Better) -> float:
-    """5 % more errors, or half of what the plateau's rule calls an improvement, whichever is more.
-
-    The remaining error is known of a metric between 0 and 1 alone; a loss has a floor that is not,
-    and 5 % of what lies above 0 could be most of what there is to learn.
-    """
-    unseen = _delta(curve, metric=metric, better=better) / 2
-    return max(margin_beside(value, metric=metric, better=better, otherwise=unseen), unseen)
+def final_value_of(
+    question: Question, record: TrialRecord, *, keeps_best: bool, steps: int
+) -> FinalValue | None:
+    """Return what a training ends with after so many steps."""
+    curve = [
+        (evaluation.samples, evaluation.score("validation", question.metric))
+        for evaluation in record.evaluations
+        if 0 < evaluation.step <= steps
+    ]
+    return final_value(curve, better=question.better, keeps_best=keeps_best)
 
 
 def _delta(curve: Sequence[float], *, metric: str, better: Better) -> float:
@@ -281,34 +252,6 @@ class Pilots:
                 return replace(cut, origin="easier", end=None)
             return easier(question, self._records, why=why)
         return _at_the_end(question, best, _why(best))
-
-
-def final_value_of(
-    question: Question, record: TrialRecord, *, keeps_best: bool, steps: int
-) -> FinalValue | None:
-    """Return what a training ends with after so many steps."""
-    curve = [
-        (evaluation.samples, evaluation.score("validation", question.metric))
-        for evaluation in record.evaluations
-        if 0 < evaluation.step <= steps
-    ]
-    return final_value(curve, better=question.better, keeps_best=keeps_best)
-
-
-def with_final_value(question: Question, end: EndLevel, record: TrialRecord) -> EndLevel:
-    """Return the end of the reference with its final value and the margin beside that."""
-    keeps_best = end.ended_by == "overfitting"
-    found = final_value_of(question, record, keeps_best=keeps_best, steps=record.steps)
-    if found is None:
-        return end
-    margin = end_margin(
-        found.value,
-        metric=question.metric,
-        better=question.better,
-        untrained=untrained_value(record, question.metric),
-        n_examples=question.n_validation,
-    )
-    return replace(end, value=found.value, n=found.n, margin=margin)
 
 
 def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> Target:

@@ -13,7 +13,6 @@ from batchlab.advice.level import (
     end_so_far,
     ends_early,
     level_of_ends,
-    with_final_value,
 )
 from batchlab.advice.run_log import RunLog, why_it_failed
 from batchlab.records.estimate import Reason
@@ -108,7 +107,6 @@ class _Pilot:
         by_rate = {record.trial.learning_rate: record for record in records}
         end = level.end or end_so_far(question, by_rate[learns.learning_rate])
         if end is not None:
-            end = with_final_value(question, end, by_rate[end.learning_rate])
             level = replace(level, target=level_of_ends(question, end, [end.value]))
         target = level.target
         log.until = target
