@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from batchlab.advice.course import Course, slower_by
 from batchlab.advice.run_log import is_whole
-from batchlab.advice.study import Configured, Study
+from batchlab.advice.study import Configured, Study, missed
 from batchlab.belief.outlook import Outlook, Run
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
@@ -383,9 +383,24 @@ class Procedure:
         if flight.chase is not None:
             self._take_stretch(flight, flight.chase, record)
             return
-        self.study.take_in(flight.at, flight.seed, record)
+        one = self.study.cells[flight.at]
+        self.study.take_in(flight.at, flight.seed, record, guess=self._if_missed(flight, record))
+        if flight.seed not in self._shown(one):
+            one.is_over = True  # it was cut, and would be again
         if flight.at in self.study.same_size:
             self.study.set_level()
+
+    def _if_missed(self, flight: Flight, record: TrialRecord) -> tuple[float, float] | None:
+        """Return what a run would have taken to a level that was given, if it was cut before that.
+
+        None if it was cut sooner than it was believed to meet the level: that tells nothing.
+        """
+        if self.study.end is not None or not record.steps:
+            return None
+        weight = math.log2(self.study.weight[record.trial.batch_size])
+        believed = float(self.outlook.cost[:, flight.at].mean()) - weight
+        guess = missed(record.steps)
+        return guess if guess[0] > believed else None
 
     def _take_stretch(self, flight: Flight, chase: Chase, record: TrialRecord) -> None:
         """Go on with a challenger, or take in what it showed."""
