@@ -99,7 +99,7 @@ def advised(situation: WholeSituation, budget_s: float, n_workers: int = 1) -> R
             problem=str(error),
         )
     cell = situation.grid.cell(*found.cell)
-    gain = found.gain
+    gain, study = found.gain, found.study
     return Reply(
         cell=cell,
         spent_s=engine.spent_s(),
@@ -107,7 +107,7 @@ def advised(situation: WholeSituation, budget_s: float, n_workers: int = 1) -> R
         origin=found.origin,
         chance=found.chance,
         gain=(None, None, None) if gain is None else (gain.low, gain.estimate, gain.high),
-        n_sizes=found.n_sizes,
+        n_sizes=None if study is None else sum(not study.is_new_size(s) for s in study.options),
     )
 
 

@@ -87,8 +87,7 @@ def arguments_of(
     Args:
         about: one line on the command.
         grids: the folder of the recorded workloads; all of these are asked about by default.
-        later_grids: of further ones, asked about where they are named; then `--octaves` and
-            `--workers` are there.
+        later_grids: of further ones, asked about where they are named; then `--octaves` is there.
         budgets: in the record's unit.
         draws: how many splits of the seeds, or which.
         processes: side by side.
@@ -104,7 +103,7 @@ def arguments_of(
     parser.add_argument("--draws", type=int, nargs=several, default=draws)
     if later_grids is not None:
         parser.add_argument("--octaves", nargs="+", type=int)
-        parser.add_argument("--workers", nargs="+", type=int, default=[1])
+    parser.add_argument("--workers", nargs="+", type=int, default=[1])
     parser.add_argument("--processes", type=int, default=processes)
     parser.add_argument("--out", type=Path, default=out)
     return parser.parse_args()

@@ -71,9 +71,9 @@ class Situation:
     seen: tuple[int, ...]
     held_back: tuple[int, ...]
 
-    def engine(self) -> RecordedEngine:
+    def engine(self, n_workers: int = 1) -> RecordedEngine:
         """A fresh engine that answers from the seeds that may be seen."""
-        return RecordedEngine(self.grid, seeds=self.seen, step_s=self.step_s)
+        return RecordedEngine(self.grid, seeds=self.seen, step_s=self.step_s, n_workers=n_workers)
 
     @property
     def search_cost_s(self) -> float:

@@ -131,19 +131,54 @@ def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path: Path) -> None:
     assert drawn.regret((16, 0.1)) == pytest.approx(9.5 / 19.5 - 1)
 
 
-# ---- habits
+# ---- the advice
 
 
+@pytest.mark.parametrize("n_workers", [1, 2])
 def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(
-    harness: ModuleType, drawn: Situation
+    harness: ModuleType, drawn: Situation, n_workers: int
 ) -> None:
     budget_s = 0.5 * drawn.search_cost_s
 
-    advised = harness.advised(drawn, budget_s)
+    reply = harness.advised(drawn, budget_s, n_workers)
 
-    assert advised.problem == ""
-    assert advised.verdict in ("recommend", "indifferent", "cannot_tell")
-    assert 0 < advised.spent <= 1
-    assert advised.cell in drawn.grid.cells
-    told = advised.verdict != "cannot_tell"
-    assert advised.only_recommended == (advised.cell if told else drawn.reference)
+    assert reply.problem == ""
+    assert drawn.regret(reply.cell) < 0.5
+    assert 0 < reply.spent_s <= budget_s
+    assert reply.chance > 0.9
+    low, high = reply.gain
+    times = [drawn.seconds_to_target(cell, drawn.seen) for cell in (drawn.reference, reply.cell)]
+    assert low < times[0] / times[1] < high
+
+
+def test_a_recording_that_ends_before_the_level_is_asked_for_once(
+    harness: ModuleType, tmp_path: Path
+) -> None:
+    """One rate is three times as fast on every other seed, whose recordings end late."""
+    rows = [
+        (16, rate, seed, "ok", line_to(steps, last=end))
+        for rate, steps, end in ((0.1, 200, 240), (0.2, 60, 80), (0.2, 600, 300))
+        for seed in range(20)
+        if rate == 0.1 or (seed % 2 == 0) == (steps == 60)
+    ]
+    drawn = situation(RecordedGrid.read(write_grid(tmp_path, rows)), "cpu", split=0)
+
+    reply = harness.advised(drawn, 4 * drawn.search_cost_s)
+
+    assert reply.problem == ""
+    assert reply.spent_s < 4 * drawn.search_cost_s
+
+
+def test_answers_of_runs_side_by_side_have_a_table_of_their_own(
+    harness: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_grid(tmp_path, made_up_rows(20))
+    monkeypatch.setattr(harness, "GRIDS", tmp_path)
+
+    answers = harness.answers_of("made-up", "cpu", (0.1, 0.5), 2, n_workers=2)
+    text = harness.tables(answers)
+
+    assert [each.who for each in answers] == 4 * [harness.ADVISE]
+    assert text.startswith("## 2 runs side by side")
+    assert "| made-up, cpu | " in text
+    assert all(each.of_reference <= 1 for each in answers)

@@ -56,7 +56,7 @@ def made_up_rows(n_seeds: int = 10, *, more_a_seed: int = 2) -> list[Row]:
             best = steps + more_a_seed * seed
             rows.append((batch_size, rate, seed, "target_reached", line_to(best)))
             if seed < 5:
-                rows.append((batch_size, rate / 2, seed, "ok", line_to(2 * best, last=2 * best)))
+                rows.append((batch_size, rate / 2, seed, "target_reached", line_to(2 * best)))
                 curve = [(step, 1.0 + step) for step in range(11)]
                 rows.append((batch_size, 4 * rate, seed, "diverged", curve))
     return rows
