@@ -97,9 +97,9 @@ ADVICES = {
         knee(1024), Truth(slow=lambda size, seed: 3.5 if (size, seed) == (256, 10) else 1.0)
     ),
     "reference-misses": _advice(knee(1024), Truth(best_rate=0.6, left=0.2), trainings=150),
-    "indifferent": _advice(_same_time(ALIKE), ALIKE, trainings=250),
-    "better-small-budget": _advice(knee(48), Truth(best_rate=0.16), trainings=20),
-    "better-times-unknown": _advice(
+    "alike": _advice(_same_time(ALIKE), ALIKE, trainings=250),
+    "small-budget": _advice(knee(48), Truth(best_rate=0.16), trainings=20),
+    "times-unknown": _advice(
         knee(1024), trainings=200, options=adapter.roughly_timed(knee(1024), 0.3)
     ),
     "open-small-budget": _advice(knee(48), Truth(noise=0.12), trainings=12),
@@ -359,7 +359,7 @@ REPORTS = {
         )
     ),
     "csv-advice": Study(
-        document=lambda folder: adapter.csv_tables(adapter.stored_advice(folder, KINDS["better"]()))
+        document=lambda folder: adapter.csv_tables(adapter.stored_advice(folder, KINDS["likely"]()))
     ),
     "json-advice": Study(
         document=lambda folder: adapter.command_line(

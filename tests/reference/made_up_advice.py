@@ -21,8 +21,8 @@ from batchlab.advice.advice import (
     Endings,
     EndingVerdict,
     Expected,
-    HeadToHead,
     Laws,
+    Purpose,
     RateTried,
     Step,
 )
@@ -43,11 +43,6 @@ REFERENCE_FACTOR = 2.5  # the reference's steps as a multiple of those at its tu
 def around(value: float, share: float = 0.05, n: int = 6) -> Estimate:
     """An estimate whose interval reaches `share` of the value to both sides."""
     return Estimate.of(value, interval=(value * (1 - share), value * (1 + share)), n=n)
-
-
-def above(low: float, n: int, why: str) -> Estimate:
-    """An estimate of which a lower bound is known."""
-    return Estimate(estimate=None, low=low, high=None, n=n, reason=written(why))
 
 
 def law(batch_size: float) -> float:
@@ -112,12 +107,8 @@ def made_up_advice(
     gain = REFERENCE_FACTOR * figures[tuned.batch_size] / figures[best.batch_size]
     flat_set = tuple(c.batch_size for c in flat)
     return Advice(
-        verdict="indifferent" if alike else "recommend",
-        reason=written(
-            "every batch size that fits is within 10 % of the best"
-            if alike
-            else "the simultaneous upper bounds hold only these within 10 % of the best"
-        ),
+        verdict="recommend",
+        reason=Reason.of("best_of_likely_no_worse", size=best.batch_size),
         objective=objective,
         metric="accuracy",
         better="higher",
@@ -126,13 +117,12 @@ def made_up_advice(
         target_origin="pilot",
         delta=0.1,
         recommendation=recommendation,
+        chance=0.97,
         flat_set=flat_set,
         expected=_expected(best, spread),
-        gain=(
-            above(1.8, 4, "the reference missed it")
-            if reference_misses
-            else around(gain, spread, 4)
-        ),
+        gain=Estimate.of(1.6 * gain, interval=(1.8, 3.0 * gain), n=4)
+        if reference_misses
+        else around(gain, spread, 4),
         gain_from_batch_size=around(
             figures[tuned.batch_size] / figures[best.batch_size], spread, 4
         ),
@@ -142,10 +132,7 @@ def made_up_advice(
         laws=_laws(sizes, steps),
         tried=(
             *_tried(sizes, steps, scatter),
-            *_verified(recommendation, tuned, reference, steps, reference_misses),
-        ),
-        head_to_head=_head_to_head(
-            figures[best.batch_size], figures[tuned.batch_size], misses=reference_misses
+            *_further_seeds(recommendation, tuned, reference, steps, reference_misses),
         ),
         caveats=(
             written("The answer holds for a constant learning rate; a schedule may move it."),
@@ -167,42 +154,38 @@ def made_up_advice(
 
 
 def cannot_tell_advice() -> Advice:
-    """The budget was too small: wide bounds, no recommendation."""
+    """The budget was too small: wide bounds, and nothing is likely better than the reference."""
     advice = made_up_advice(spread=0.4, scatter=0.3)
+    own = advice.candidate(advice.reference.batch_size)
+    assert own is not None
+    missing = written("the steps lie further from the law than their scatter explains")
     return replace(
         advice,
         verdict="cannot_tell",
-        reason=written("the 95 % bounds of 16 to 1024 overlap by more than 10 %"),
+        reason=Reason.of("nothing_likely_better"),
         recommendation=None,
+        provisional=advice.reference,
+        chance=None,
         flat_set=(),
-        expected=None,
-        gain=Estimate.cannot_tell(written("no verification was run")),
-        gain_from_batch_size=Estimate.cannot_tell(written("no verification was run")),
+        expected=_expected(own, 0.4),
+        gain=Estimate.of(1.0, interval=(1.0, 1.0), n=1),
+        gain_from_batch_size=around(1 / REFERENCE_FACTOR, 0.4, 4),
         candidates=tuple(replace(c, in_flat_set=False) for c in advice.candidates),
-        laws=replace(
-            advice.laws,
-            b_crit=Estimate.cannot_tell(
-                written("the law does not fit: p = 0.003, exponent 0.7 to 0.85")
-            ),
-            law_holds=False,
-            lack_of_fit=around(0.003, 0.0, 24),
-            exponent=around(0.78, 0.08, 24),
-        ),
-        head_to_head=None,
-        missing=written("runs of 3 more seeds at batch sizes 128, 256 and 512"),
-        more_budget_s=420.0,
+        laws=replace(advice.laws, b_crit=Estimate.cannot_tell(missing), law_holds=False),
         pay_back_runs=None,
     )
 
 
 def nothing_reached_advice() -> Advice:
-    """No trial reached the target; one that was reached is proposed."""
+    """No run reached the target that was given."""
     advice = cannot_tell_advice()
     return replace(
         advice,
-        reason=written("no trial reached validation accuracy 0.999; the best reached 0.951"),
+        reason=Reason.of("none_met", metric="accuracy", value=0.999, best=0.951),
         target=replace(TARGET, value=0.999),
         target_origin="given",
+        provisional=None,
+        expected=None,
         candidates=tuple(
             replace(
                 c,
@@ -219,30 +202,20 @@ def nothing_reached_advice() -> Advice:
         ),
         laws=None,
         tried=tuple(replace(run, steps_to_target=None, status="ok") for run in advice.tried),
-        missing=written("a target that can be reached"),
-        more_budget_s=None,
-        proposed_target=replace(TARGET, value=0.94),
     )
 
 
 def one_sided_advice() -> Advice:
     """B_crit lies above the measured range: a lower bound."""
     advice = made_up_advice(steps=lambda b: 200_000 / b + 2)
-    bound = above(9000.0, 24, "beyond the largest batch size, 4096")
+    why = Reason.of("steps_still_fall")
+    bound = Estimate(estimate=None, low=9000.0, high=None, n=24, reason=why)
     return replace(advice, laws=replace(advice.laws, b_crit=bound, s_min=UNTOLD))
 
 
-def better_advice() -> Advice:
-    """For sure better than the reference; whether it is the best is open."""
-    missing = "batch size 1024 may be up to 31 % worse than batch size 512"
-    return replace(
-        made_up_advice(spread=0.2, scatter=0.15),
-        verdict="better",
-        reason=written(f"whether it is the best is open: {missing}"),
-        flat_set=(),
-        missing=written(missing),
-        more_budget_s=420.0,
-    )
+def likely_advice() -> Advice:
+    """Likely better than the reference; which one is the best is open."""
+    return replace(made_up_advice(spread=0.2, scatter=0.15), chance=0.87, flat_set=())
 
 
 def ending_at(batch_size: int, learning_rate: float, value: float) -> Ending:
@@ -270,7 +243,6 @@ def ends_beside(
         reference_tuned=None,
         compared_with=yours,
         difference=Estimate.of(better_by, interval=(better_by - half, better_by + half), n=3),
-        standard_error=half / 2,
         margin=0.05 * (1 - 0.978),
         verdict=verdict,
         reason=written("the interval lies above the margin"),
@@ -278,22 +250,36 @@ def ends_beside(
 
 
 def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "no_worse") -> Advice:
-    """The same advice with whole trainings: what it names (or looked best) beside the reference."""
-    found = advice.recommendation or advice.provisional or _configuration(advice.candidates[4])
-    reference, tuned = advice.reference, advice.reference_tuned
+    """The same advice with whole trainings of what it names and of the reference."""
+    found, reference, tuned = advice.named, advice.reference, advice.reference_tuned
+    assert found is not None
     yours = ending_at(reference.batch_size, reference.learning_rate, 0.978)
     mine = ending_at(found.batch_size, found.learning_rate, 0.978 + better_by)
     endings = ends_beside(yours, mine, better_by=better_by, half=0.0012, verdict=verdict)
     if tuned is not None:
         beside = ending_at(tuned.batch_size, tuned.learning_rate, 0.9772)
         endings = replace(endings, reference_tuned=beside)
-    return replace(advice, endings=endings)
+    return replace(advice, endings=endings, tried=(*advice.tried, *_whole_runs(endings)))
+
+
+def _whole_runs(endings: Endings) -> Iterator[RateTried]:
+    for ending in endings.trainings:
+        for seed, value, test in zip(endings.seeds, ending.values, ending.test, strict=True):
+            run = tried(
+                ending.batch_size,
+                rate=ending.learning_rate,
+                seed=seed,
+                purpose="whole",
+                steps=round(ending.epochs * math.ceil(N_TRAIN / ending.batch_size)),
+                met=REFERENCE_FACTOR * law(ending.batch_size),
+            )
+            yield replace(run, end=value, end_test=test)
 
 
 KINDS: dict[str, Callable[[], Advice]] = {
     "recommend": made_up_advice,
-    "indifferent": lambda: made_up_advice(step_s=same_time_machine, spread=0.03),
-    "better": better_advice,
+    "alike": lambda: made_up_advice(step_s=same_time_machine, spread=0.03),
+    "likely": likely_advice,
     "cannot_tell": cannot_tell_advice,
     "quality": lambda: made_up_advice(objective="quality"),
     "samples": lambda: made_up_advice(objective="samples"),
@@ -301,7 +287,7 @@ KINDS: dict[str, Callable[[], Advice]] = {
     "one_sided": one_sided_advice,
     "nothing_reached": nothing_reached_advice,
     "ends_no_worse": lambda: with_endings(made_up_advice()),
-    "ending_open": lambda: with_endings(cannot_tell_advice(), better_by=-0.0006, verdict="open"),
+    "ending_open": lambda: with_endings(likely_advice(), better_by=-0.0006, verdict="open"),
 }
 # Those whose figures and sentences differ most; scripts/nightly takes all.
 KINDS_BY_DAY = ("recommend", "cannot_tell", "one_sided", "ends_no_worse")
@@ -312,7 +298,7 @@ def tried(
     *,
     rate: float = 0.1,
     seed: int = 0,
-    purpose: str = "tune",
+    purpose: Purpose = "search",
     steps: int = 100,
     met: float | None = None,
     status: str = "ok",
@@ -338,7 +324,10 @@ def advice_study(advice: Advice) -> Study:
     return replace(
         base,
         command="batchlab advise made-up --budget 5m",
-        records=(*(_record(run) for run in advice.tried), *_whole_trainings(advice)),
+        records=(
+            *(_record(run) for run in advice.tried if run.purpose != "whole"),
+            *_whole_trainings(advice),
+        ),
         target=advice.target,
     )
 
@@ -473,8 +462,6 @@ def _laws(sizes: Sequence[int], steps: Callable[[float], float]) -> Laws:
         s_min=around(S_MIN, 0.06, 24),
         e_min=around(S_MIN * B_CRIT, 0.08, 24),
         b_crit=around(B_CRIT, 0.12, 24),
-        exponent=around(1.0, 0.05, 24),
-        lack_of_fit=Estimate.of(0.41, interval=(None, None), n=24),
         learning_rate_exponent=around(0.6, 0.1, 8),
         fixed_bytes=around(30_000_000, 0.02, 8),
         bytes_per_example=around(40_000, 0.02, 8),
@@ -513,21 +500,20 @@ def _tried(
                 size,
                 rate=tuned_rate(size),
                 seed=seed,
-                purpose="value",
                 status="target_reached",
                 steps=round(taken),
                 met=taken,
             )
 
 
-def _verified(
+def _further_seeds(
     best: Configuration,
     tuned: Candidate,
     reference: Configuration,
     steps: Callable[[float], float],
     misses: bool,
 ) -> Iterator[RateTried]:
-    """The runs of the head-to-head: three configurations on four fresh seeds."""
+    """Three configurations on four further seeds."""
     for found, times in ((best, 1.0), (_configuration(tuned), 1.0), (reference, REFERENCE_FACTOR)):
         missed = misses and found == reference
         taken = times * steps(found.batch_size)
@@ -536,19 +522,7 @@ def _verified(
                 found.batch_size,
                 rate=found.learning_rate,
                 seed=seed,
-                purpose="verify",
                 status="ok" if missed else "target_reached",
                 steps=round(0.6 * taken if missed else taken),
                 met=None if missed else taken,
             )
-
-
-def _head_to_head(best: float, tuned: float, *, misses: bool) -> HeadToHead:
-    own = (0.97, 1.02, 1.0, 1.01)
-    return HeadToHead(
-        seeds=(100, 101, 102, 103),
-        recommended=tuple(best * share for share in own),
-        reference=tuple(None if misses else REFERENCE_FACTOR * tuned * share for share in own),
-        reference_tuned=tuple(tuned * share for share in reversed(own)),
-        reference_bounds=tuple(2 * tuned for _ in own) if misses else (),
-    )
