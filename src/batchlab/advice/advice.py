@@ -484,8 +484,7 @@ class Advice(Reported):
         """
         if self.named is None:
             raise UsageError(
-                "this advice names no configuration: it can't be told; its `missing` says what "
-                "would settle it"
+                "this advice names no configuration: it can't be told; its `reason` says why"
             )
         for group in optimizer.param_groups:
             group["lr"] = self.named.learning_rate

@@ -57,8 +57,8 @@ def advise(
 ) -> Advice:
     """Which batch size to train `workload` with, and what to set with it.
 
-    Profiles the batch sizes, tunes the learning rate of those that may win, fits, decides, and
-    verifies the answer on fresh seeds. What the store already holds is not trained again; after an
+    Profiles the batch sizes, then trains what promises most for its time until the budget is spent
+    or nothing promises enough. What the store already holds is not trained again; after an
     interruption the same call goes on, and once it has answered it gives the same answer at once.
 
     Args:

@@ -14,7 +14,6 @@ from batchlab.report.advice_rows import answer_rows
 from batchlab.report.advice_words import (
     best_text,
     end_text,
-    least_text,
     near_text,
     objective_words,
     overfits,
@@ -126,10 +125,10 @@ _OPEN = {
     "quality": "Still open: which batch size gives the best validation {metric}.",
 }
 _RECOMMENDED = {
-    "time": "{set_this}: {faster} to {target}, {ends}: {how:term} ({odds}).",
+    "time": "{set_this}: {faster} to {target}{ends}: {how:term} ({odds}).",
     "samples": (
         "{set_this}: the largest that gets to {target} with at most {delta:percent} more samples "
-        "than the fewest, {ends}: {how:term} ({odds})."
+        "than the fewest{ends}: {how:term} ({odds})."
     ),
     "quality": (
         "{set_this} for the best validation {metric} in a run of fixed length: {how:term} ({odds}) "
@@ -144,17 +143,30 @@ def _answer(about: _About) -> _Told:
     if advice.hardly_learns is not None:
         yield Sentence(topic="", text=whole_sentence(advice.hardly_learns))
     if found is not None:
-        ends = "and it ends no worse" if advice.endings is not None else "if what counts is that"
         yield about.tell(
             _RECOMMENDED[advice.objective],
             faster=_faster(about),
-            ends=about.say(ends),
+            ends=about.say(_END_OF_NAMED[_what_of_its_end(advice)]),
             odds=odds_text(advice.chance or 0.0),
         )
     elif advice.provisional is None:
         yield about.open()
     else:
         yield about.tell(_STAY[advice.objective], verdict="cannot_tell")
+
+
+_END_OF_NAMED = {
+    "no worse": ", and it ends no worse",
+    "unknown": ", though how it ends was not seen",
+    "not asked": "",
+}
+
+
+def _what_of_its_end(advice: Advice) -> str:
+    """Return what is said of the end of what is named; a level that was given asks for none."""
+    if advice.target_origin == "given":
+        return "not asked"
+    return "unknown" if advice.endings is None else "no worse"
 
 
 _STAY = {
@@ -183,7 +195,7 @@ def odds_text(chance: float) -> str:
 def _faster(about: _About) -> str:
     """How much sooner than yours it is at the target."""
     gain = about.advice.gain
-    if gain.estimate is None or gain.low is None or gain.high is None:
+    if gain.estimate is None:
         return about.say("no slower than {own}")
     return about.say(
         "{times} times as fast as {own} (95 %: {interval})",
@@ -205,12 +217,18 @@ def _how_sure(about: _About) -> _Told:
 
 def _flat_set(about: _About) -> _Told:
     """Which batch sizes do about as well."""
-    flat = about.advice.flat_set
-    if len(flat) == 1:
+    flat, named = about.advice.flat_set, about.advice.named
+    if named is not None and flat == (named.batch_size,):
         yield about.tell("No other batch size is proven to be {near} (95 %).")
     elif flat:
-        message = "Batch sizes {sizes} are {near} (95 % each)."
-        yield about.tell(message, sizes=listing([str(batch_size) for batch_size in flat]))
+        said = plural(
+            "Batch size {sizes} is {near} (95 %).",
+            "Batch sizes {sizes} are {near} (95 % each).",
+            len(flat),
+            sizes=listing([str(batch_size) for batch_size in flat]),
+            near=near_text(about.advice),
+        )
+        yield Sentence(topic="", text=said)
 
 
 # ---- why
@@ -339,7 +357,7 @@ def _gain_from_batch_size(about: _About) -> _Told:
         return
     if whole.estimate is not None and part.estimate > whole.estimate:
         yield about.tell(
-            "On these seeds the rate of {yours} was the better of the two at that batch size."
+            "At that batch size the rate of {yours} is expected to be the better of the two."
         )
     elif part.low is None or part.low <= 1:
         yield about.tell("It is not certain that the batch size alone gains any of it.")
@@ -350,15 +368,11 @@ def _gain_from_batch_size(about: _About) -> _Told:
 
 
 def _compared(about: _About, ratio: Estimate) -> str:
-    """The other configuration's figure over the recommendation's, as far as it is known."""
-    if ratio.estimate is None and ratio.low is not None and ratio.low >= 0.01:  # else it says none
-        return about.takes(about.say("at least {times}", times=least_text(ratio.low)))
+    """Return the other configuration's figure over the recommendation's, as far as it is known."""
     if ratio.estimate is None:
         why = clause(ratio.reason) or about.say("it was not measured")
         return about.say("can't be compared: {why}", why=why)
     times = ratio_text(ratio.estimate)
-    if ratio.low is None and ratio.high is None:
-        return about.say("{takes} (no interval, so it may be chance)", takes=about.takes(times))
     is_more = ratio.low is not None and ratio.low > 1
     is_less = not is_more and ratio.high is not None and ratio.high < 1
     takes = plural(
@@ -375,10 +389,6 @@ def _compared(about: _About, ratio: Estimate) -> str:
 
 
 def _interval(about: _About, ratio: Estimate) -> str:
-    if ratio.low is None and ratio.high is not None:
-        return about.say("at most {times}", times=ratio_text(ratio.high))
-    if ratio.high is None and ratio.low is not None:
-        return about.say("at least {times}", times=least_text(ratio.low))
     low, high = ratio_text(ratio.low or 0.0), ratio_text(ratio.high or 0.0)
     return low if low == high else about.say("{low} to {high}", low=low, high=high)
 
@@ -485,6 +495,8 @@ def _judged(about: _About, endings: Endings) -> Sentence:
         if endings.recommended == endings.reference:
             return about.tell("It is {yours} itself.")
         return about.tell("No training of {yours} came to its end.")
+    if endings.verdict == "worse" and endings.compared_with != endings.reference:
+        return about.tell("Batch size {own_size} at its tuned rate ends better.")
     if endings.verdict == "worse":
         return about.tell("That is worse: {why}.", why=clause(endings.reason))
     if low is None:
@@ -521,19 +533,11 @@ def _trained_model(about: _About) -> _Told:
 
 # ---- the usual sizes
 
-# What is said of one and of several that are near the best, worse, open, not tuned, never met it.
+# What is said of one and of several that are near the best, worse, open.
 _OF_USUAL_SIZES = (
     ("{sizes} is {near}", "{sizes} are {near}"),
     ("beside the best one, {takes}", "beside the best one, {takes}"),
     ("{sizes} had too few runs to tell", "{sizes} had too few runs to tell"),
-    (
-        "{sizes} was not tuned: this follows from the other batch sizes",
-        "{sizes} were not tuned: this follows from the other batch sizes",
-    ),
-    (
-        "no run of {sizes} met the target, so only this bound is known",
-        "no run of {sizes} met the target, so only these bounds are known",
-    ),
 )
 
 
@@ -541,7 +545,7 @@ def _usual_sizes(about: _About) -> _Told:
     """How good the sizes that people take without measuring are here, each tuned."""
     advice = about.advice
     valued = [c for c in advice.candidates if c.batch_size in USUAL_SIZES and c.fits]
-    at_least = {c.batch_size: _at_least(advice, c) for c in valued}
+    at_least = {c.batch_size: c.relative.low or 0.0 for c in valued}
     good = [c for c in valued if c.in_flat_set]
     worse = [c for c in valued if c not in good and at_least[c.batch_size] > 1 + advice.delta]
     open_ones = [c for c in valued if c not in good and c not in worse]
@@ -551,9 +555,6 @@ def _usual_sizes(about: _About) -> _Told:
         message = "It is not yet known whether any of the usual {sizes} is near the best."
         yield about.tell(message, sizes=_sizes(open_ones), verdict="cannot_tell")
         return
-    untuned = [c for c in (*good, *worse) if c.learning_rate is None]
-    missed = [c for c in untuned if _missed_in_every_run(advice, c)]
-    derived = [c for c in untuned if c not in missed]
     each = [
         about.say(
             "{usual} {takes}",
@@ -567,33 +568,13 @@ def _usual_sizes(about: _About) -> _Told:
     takes = listing(each) if each else ""
     found = [
         plural(one, several, len(those), sizes=_sizes(those), takes=takes, near=near_text(advice))
-        for those, (one, several) in zip(
-            (good, worse, open_ones, derived, missed), _OF_USUAL_SIZES, strict=True
-        )
+        for those, (one, several) in zip((good, worse, open_ones), _OF_USUAL_SIZES, strict=True)
         if those
     ]
     verdict: ClaimVerdict = "held" if good else "cannot_tell" if open_ones else "did_not_hold"
     message = "Each usual size at its tuned rate: {found}."
     yield about.tell(message, found=found[0], verdict=verdict)
     yield from (about.tell("{found}.", found=more) for more in found[1:])
-
-
-def _missed_in_every_run(advice: Advice, candidate: Candidate) -> bool:
-    """Whether it was run, and no run of it met the target."""
-    runs = [run for run in advice.tried if run.batch_size == candidate.batch_size]
-    return bool(runs) and all(run.steps_to_target is None for run in runs)
-
-
-def _at_least(advice: Advice, candidate: Candidate) -> float:
-    """How many times the best's figure it is at least; 0.0: that is not known.
-
-    Of the reference batch size fresh seeds say more: what is worse than the recommendation is
-    worse than the best by no less.
-    """
-    low = candidate.relative.low or 0.0
-    if candidate.batch_size == advice.reference.batch_size:
-        low = max(low, advice.gain_from_batch_size.low or 0.0)
-    return low
 
 
 def _sizes(candidates: Sequence[Candidate]) -> str:

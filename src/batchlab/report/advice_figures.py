@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
-from batchlab.advice.advice import Advice, Candidate
+from batchlab.advice.advice import Advice
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
@@ -77,12 +77,6 @@ def named_looks(
 # ---- rows of batch sizes
 
 
-def _estimate_rows(candidate: Candidate, estimate: Estimate) -> Iterator[Row]:
-    """The estimate of a batch size, hollow where it was not tuned itself."""
-    kind = "open" if candidate.learning_rate is None else "point"
-    yield from interval_mark(kind, estimate, batch_size=candidate.batch_size)
-
-
 def _run_rows(batch_size: int, runs: Iterable[RunFigure], kind: str) -> Iterator[Row]:
     for run in runs:
         yield mark("bound" if run.is_bound else kind, run.shown, batch_size=batch_size)
@@ -110,7 +104,6 @@ _READ = {
         "Bars: the 95 % interval."
     ),
     "lone": "Large marks without a bar are of single runs.",
-    "open": "Hollow: not tuned itself, read off the fitted curve.",
     "as_is": "×: {yours}, at its own learning rate, one mark a seed.",
     "ring": "A ring marks what is named.",
     "verified": "The ring with a bar is what is named, with its 95 % interval.",
@@ -171,7 +164,7 @@ def _objective_rows(advice: Advice) -> Iterator[Row]:
     known = [(c, words.shown_estimate(c.cost)) for c in advice.candidates]
     yield from _band_rows(((c.batch_size, cost) for c, cost in known), "measured")
     for candidate, cost in known:
-        yield from _estimate_rows(candidate, cost)
+        yield from interval_mark("point", cost, batch_size=candidate.batch_size)
         if cost.estimate is None:  # an estimate stands for its runs
             runs = run_figures(advice, candidate, single_runs(advice, candidate))
             yield from _run_rows(candidate.batch_size, runs, "run")
@@ -269,30 +262,22 @@ def level_figure(advice: Advice, to_target: Sequence[EpochsToTarget]) -> Figure:
 def _level_rows(
     advice: Advice, to_target: Sequence[EpochsToTarget], quantity: str
 ) -> Iterator[Row]:
-    """The points, single runs and bounds of every batch size, and what no run stands for."""
+    """Yield the points, single runs and bounds of every batch size."""
     laws = advice.laws
     if laws is not None and quantity == "steps_to_target":
         yield from _band_rows(laws.curve, "law")
         sizes = [size for size, _ in laws.curve]
         yield from _place_rows(laws.b_crit, sizes, label_text("critical_batch_size"))
-    hollow = {c.batch_size: c for c in advice.candidates if c.learning_rate is None}
     for each in to_target:
         size, per_epoch = each.batch_size, _per_epoch(advice, each, quantity)
         if per_epoch is None:
             continue
         estimate, at = each.estimate_of(quantity, per_epoch), each.learning_rate
-        read_off = hollow.pop(size).steps_to_target if size in hollow else None
-        if read_off is not None and read_off.estimate is not None:
-            per_step = per_epoch / each.steps_per_epoch
-            yield from interval_mark("open", read_off.times(per_step), batch_size=size)
-        elif each.enough is not None and estimate is not None:
+        if each.enough is not None and estimate is not None:
             yield from interval_mark("point", estimate, batch_size=size, learning_rate=at)
         if each.enough is None or each.answered or len(each.met) > 1:
             yield from (mark("run", per_epoch * n, batch_size=size) for n in each.met)
         yield from (mark("bound", per_epoch * n, batch_size=size) for n in each.missed)
-    for candidate in hollow.values():
-        if quantity != "epochs_to_target":
-            yield from _estimate_rows(candidate, getattr(candidate, quantity))
 
 
 def _per_epoch(advice: Advice, each: EpochsToTarget, quantity: str) -> float | None:

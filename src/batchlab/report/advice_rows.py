@@ -82,13 +82,11 @@ class ShownCost:
 
 
 def named_cost(advice: Advice) -> ShownCost | None:
-    """Of what is named; None: nothing is named, or nothing is known of it."""
-    named, verified = advice.named, _expected(advice)
+    """Return the figure of what is named; None: nothing is named, or nothing is known of it."""
+    named, expected = advice.named, _expected(advice)
     if named is None:
         return None
-    if verified is not None:
-        return ShownCost(estimate=verified)
-    return _without_verification(advice, named)
+    return _known(advice, named) if expected is None else ShownCost(estimate=expected)
 
 
 def own_cost(advice: Advice) -> ShownCost | None:
@@ -97,16 +95,16 @@ def own_cost(advice: Advice) -> ShownCost | None:
         return _own_quality(advice)
     expected = _expected(advice)
     if expected is not None and not advice.is_usual:  # else the gain is over the best rate
-        return _times(advice, advice.gain, expected)
-    return _without_verification(advice, advice.reference)
+        return _times(advice.gain, expected)
+    return _known(advice, advice.reference)
 
 
 def tuned_cost(advice: Advice) -> ShownCost | None:
     """Of the user's batch size at its best rate; None: no run of it met the target."""
     expected, tuned = _expected(advice), advice.reference_tuned
     if expected is None:
-        return None if tuned is None else _on_shared_seeds(advice, tuned)
-    return _times(advice, advice.gain_from_batch_size, expected)
+        return None if tuned is None else _known(advice, tuned)
+    return _times(advice.gain_from_batch_size, expected)
 
 
 def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
@@ -116,9 +114,7 @@ def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
     if at.is_same(advice.reference):
         return own_cost(advice)
     is_tuned = advice.reference_tuned is not None and at.is_same(advice.reference_tuned)
-    runs = runs_of(advice, at.batch_size, at.learning_rate)
-    known = (tuned_cost(advice) if is_tuned else None) or _estimated(advice, at)
-    return known or _of_runs(advice, at, runs)
+    return (tuned_cost(advice) if is_tuned else None) or _known(advice, at)
 
 
 def reference_runs(advice: Advice) -> list[RunFigure]:
@@ -147,28 +143,10 @@ def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried])
     ]
 
 
-def _without_verification(advice: Advice, at: Configuration) -> ShownCost | None:
-    """By the seeds that both ran, else what is estimated, else the mean of its runs."""
+def _known(advice: Advice, at: Configuration) -> ShownCost | None:
+    """Return what is estimated, else the mean of its runs."""
     runs = runs_of(advice, at.batch_size, at.learning_rate)
-    return _on_shared_seeds(advice, at) or _estimated(advice, at) or _of_runs(advice, at, runs)
-
-
-def _on_shared_seeds(advice: Advice, at: Configuration) -> ShownCost | None:
-    """By the fresh seeds that yours and what is named both ran, unless both are estimated alike.
-
-    None where they are, or `at` did not run on all of those seeds.
-    """
-    both = [advice.reference, advice.named or advice.reference]
-    if both[0].is_same(both[1]) or all(_estimated(advice, each) for each in both):
-        return None
-    mine, *runs = (
-        {run.seed: run for run in runs_of(advice, each.batch_size, each.learning_rate)}
-        for each in (at, *both)
-    )
-    seeds = runs[0].keys() & runs[1].keys()
-    if not seeds <= mine.keys():
-        return None
-    return _of_runs(advice, at, [mine[seed] for seed in sorted(seeds)])
+    return _estimated(advice, at) or _of_runs(advice, at, runs)
 
 
 def _estimated(advice: Advice, at: Configuration) -> ShownCost | None:
@@ -182,31 +160,30 @@ def _estimated(advice: Advice, at: Configuration) -> ShownCost | None:
 
 
 def _expected(advice: Advice) -> Estimate | None:
-    """What is named is expected to take; None: not known, or no target is asked for."""
+    """Return what is named is expected to take; None: not known, or no target is asked for."""
     expected = advice.expected
-    if advice.recommendation is None or expected is None or advice.target is None:
+    if expected is None or advice.target is None:
         return None
     of_objective = {"time": expected.time_to_target_s, "samples": expected.samples_to_target}
     found = of_objective.get(advice.objective)
     return None if found is None or found.estimate is None else found
 
 
-def _times(advice: Advice, gain: Estimate, verified: Estimate) -> ShownCost | None:
-    """So many times what was found of the one that is named."""
-    assert verified.estimate is not None
-    times = gain.low if gain.estimate is None else gain.estimate
-    if times is None:
+def _times(gain: Estimate, expected: Estimate) -> ShownCost | None:
+    """Return this many times what is expected of the configuration that is named."""
+    assert expected.estimate is not None
+    if gain.estimate is None:
         return None
-    return ShownCost(
-        estimate=Estimate.of(times * verified.estimate, n=gain.n),
-        is_bound=gain.estimate is None,
-    )
+    return ShownCost(estimate=Estimate.of(gain.estimate * expected.estimate, n=gain.n))
 
 
 def _own_quality(advice: Advice) -> ShownCost | None:
-    """The metric itself: its distance from perfect is so many times as large."""
-    candidate = None if advice.named is None else advice.candidate(advice.named.batch_size)
-    if candidate is None or candidate.cost.estimate is None or advice.gain.estimate is None:
+    """Return the metric itself: its distance from perfect is this many times as large."""
+    named = advice.named
+    candidate = None if named is None else advice.candidate(named.batch_size)
+    if named is None or candidate is None or not has_rate_of(candidate, named):
+        return None  # the estimate of the batch size is of another rate
+    if candidate.cost.estimate is None or advice.gain.estimate is None:
         return None
     distance = advice.gain.estimate * candidate.cost.estimate
     shown = objective_words(advice).shown(distance)

@@ -216,16 +216,12 @@ def bars(advice: Advice) -> list[str]:
 
 
 def _bars(advice: Advice) -> Iterator[tuple[int, str, ShownCost]]:
-    """Size, note and cost; yours twice where it was tuned; what was verified as it was then."""
+    """Yield size, note and cost; of your batch size twice where it was tuned."""
     reference, named = advice.reference, advice.named
     yours, own = reference_text(advice, "short"), own_cost(advice)
     for candidate in advice.candidates:
         size = candidate.batch_size
         note, cost = "", None
-        if candidate.learning_rate is None:
-            note = text("by the fit")
-        if candidate.note is not None and candidate.note.code == "seen_in_single_run":
-            note = text("one run")
         if size == reference.batch_size and has_rate_of(candidate, reference):
             note, cost = yours, own
         elif size == reference.batch_size:

@@ -2,7 +2,7 @@
 
 The kinds of rows:
 
-    point, open, mean   an estimate, one read off a curve (hollow), the mean of what was observed
+    point, mean         an estimate, the mean of what was observed
     run, bound, as_is   one run; one that had not got there yet; one of the user's own settings
     lost                a run without a value, at the top
     curve, lone, line   along training the mean over seeds, one trial alone; a line without points
@@ -178,8 +178,6 @@ class _Marks:
         yield from self._of("bound", "text", self.color, **arrow)
         yield from self._of("point mean", "rule", bar, strokeWidth=2)
         yield from self._of("point mean", "point", self.shaped, filled=True, size=90, opacity=1)
-        yield from self._of("open", "rule", bar, strokeWidth=1.2, strokeDash=[3, 2])
-        yield from self._of("open", "point", self.shaped, size=80, strokeWidth=1.5)
         yield from self._of("as_is", _CROSS, self.color, clip=True)
 
     def words(self) -> Iterator[Spec]:

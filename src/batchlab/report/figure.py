@@ -26,7 +26,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Fields that place words in a chart and say nothing of what was measured.
 LAYOUT = ("text", "marked", "chosen", "to_size", "lane")
 # Rows that stand for several runs, and those that a chart has room for beside what it shows.
-_WHOLE = ("point", "open", "mean")
+_WHOLE = ("point", "mean")
 _ASIDE = ("level", "place", "span", "rule")
 
 

@@ -37,7 +37,7 @@ def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
         "run": text("one run"),
         "bound": text("one run"),
         "as_is": text("one run as it is"),
-        "verified": text("what was found on fresh seeds"),
+        "verified": text("what is named"),
     }
     of = f"({_literal(kinds)})[datum.kind]"
     yield _said_if(f"isValid({of})", text("of"), of)
@@ -52,7 +52,7 @@ def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
         text("{low} to {high}", low="@low", high="@high"), {"@low": low, "@high": high}
     )
     has_range = "isValid(datum.low) && datum.low != datum.high"
-    is_estimate = "indexof(['point', 'open', 'verified'], datum.kind) >= 0"
+    is_estimate = "indexof(['point', 'verified'], datum.kind) >= 0"
     yield _said_if(f"{has_range} && {is_estimate}", text("95 % interval"), between)
     yield _said_if(f"{has_range} && !({is_estimate})", text("range"), between)
     yield _said_if("isValid(datum.n)", text("observations"), "format(datum.n, 'd')")

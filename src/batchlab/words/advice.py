@@ -6,8 +6,8 @@ ADVICE: dict[str, str] = {
     # ---- Advice: why the answer is what it is, and what limits it.
     # The verdict.
     "best_of_likely_no_worse": (
-        "of all that was trained, batch size {size} is expected to be the fastest of those that "
-        "are likely to be no slower than the reference and to end no worse"
+        "batch size {size} is expected to do best of everything that is likely to be no slower "
+        "than the reference and to end no worse"
     ),
     "nothing_likely_better": (
         "nothing else that was trained is likely to be no slower than the reference and to end no "
@@ -81,7 +81,6 @@ ADVICE: dict[str, str] = {
     "nothing_to_compare": "there is no recommendation to compare",
     # Candidates.
     "not_trained": "it was not trained",
-    "seen_in_single_run": "its figures are those of one run, at learning rate {rate:rate}",
     "peak_not_reported": "this device does not report it",
     "does_not_fit": "it does not fit in memory",
     "does_not_fit_whole": (
