@@ -120,7 +120,7 @@ def made_up_advice(
         chance=0.97,
         flat_set=flat_set,
         expected=_expected(best, spread),
-        gain=Estimate.of(1.6 * gain, interval=(1.8, 3.0 * gain), n=4)
+        gain=Estimate.cannot_tell(Reason.of("not_trained"), n=4, low=1.8)
         if reference_misses
         else around(gain, spread, 4),
         gain_from_batch_size=around(
@@ -167,12 +167,21 @@ def cannot_tell_advice() -> Advice:
         provisional=advice.reference,
         chance=None,
         flat_set=(),
-        expected=_expected(own, 0.4),
+        expected=_expected(_times(own, REFERENCE_FACTOR), 0.4),
         gain=Estimate.of(1.0, interval=(1.0, 1.0), n=1),
         gain_from_batch_size=around(1 / REFERENCE_FACTOR, 0.4, 4),
         candidates=tuple(replace(c, in_flat_set=False) for c in advice.candidates),
         laws=replace(advice.laws, b_crit=Estimate.cannot_tell(missing), law_holds=False),
         pay_back_runs=None,
+    )
+
+
+def _times(candidate: Candidate, times: float) -> Candidate:
+    return replace(
+        candidate,
+        steps_to_target=candidate.steps_to_target.times(times),
+        time_to_target_s=candidate.time_to_target_s.times(times),
+        samples_to_target=candidate.samples_to_target.times(times),
     )
 
 
@@ -265,13 +274,14 @@ def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "n
 def _whole_runs(endings: Endings) -> Iterator[RateTried]:
     for ending in endings.trainings:
         for seed, value, test in zip(endings.seeds, ending.values, ending.test, strict=True):
+            times = REFERENCE_FACTOR if ending == endings.reference else 1.0
             run = tried(
                 ending.batch_size,
                 rate=ending.learning_rate,
                 seed=seed,
                 purpose="whole",
                 steps=round(ending.epochs * math.ceil(N_TRAIN / ending.batch_size)),
-                met=REFERENCE_FACTOR * law(ending.batch_size),
+                met=times * law(ending.batch_size),
             )
             yield replace(run, end=value, end_test=test)
 

@@ -13,20 +13,16 @@ from tests.reference.made_up_advice import (
     around,
     cannot_tell_advice,
     made_up_advice,
-    tried,
-    tuned_rate,
     with_endings,
 )
 
-from batchlab.advice.advice import Advice, Candidate, Configuration
+from batchlab.advice.advice import Advice, Candidate
 from batchlab.records.estimate import Estimate, Reason
 
 written = Reason.as_written
 ADVICE = made_up_advice()
 OPEN = cannot_tell_advice()
 WIDE = Estimate.of(1.05, interval=(1.0, 1.4), n=3)
-BOUND = Estimate(estimate=None, low=1.8, high=None, n=3, reason=written("x"))
-MISSED = Estimate(estimate=None, low=1.7, high=None, n=0, reason=written("no rate tried met it"))
 
 
 def with_candidates(advice: Advice, **fields: dict[str, object]) -> Advice:
@@ -65,9 +61,8 @@ def faster(rate: float, size: int, reference_s: float, ratio: float) -> Advice:
 
 NEVER_ENDED = {"values": (None, None, None)}
 ALL_WIDE = with_candidates(ADVICE, **{f"b{n}": {"relative": WIDE} for n in (16, 32, 64, 128)})
-KEPT = replace(ADVICE, reference=ADVICE.recommendation)
 OTHER_RATE = replace(ADVICE, reference=replace(ADVICE.recommendation, learning_rate=0.01))
-NOT_TRAINED = {"learning_rate": None, "n_runs": 0}
+NOT_TRAINED = {"learning_rate": None, "n_runs": 0, "relative": UNTOLD, "cost": UNTOLD}
 QUALITY = KINDS["quality"]()
 OF_GIVEN_LENGTH = replace(
     QUALITY,
@@ -76,50 +71,26 @@ OF_GIVEN_LENGTH = replace(
         QUALITY.expected, epochs_to_target=Estimate.of(10.0, interval=(10.0, 10.0), n=1)
     ),
 )
-BOUNDED = with_candidates(
-    ADVICE,
-    b16={"relative": MISSED, **NOT_TRAINED},
-    b32={"relative": Estimate.cannot_tell(written("it was not tried")), **NOT_TRAINED},
-)
-RACED = replace(
-    OPEN,
-    reason=Reason.of("single_runs"),
-    endings=None,
-    provisional=Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.113),
-)
-RUN = replace(RACED, provisional=replace(RACED.provisional, learning_rate=tuned_rate(256)))
-SCALED = Reason.of("scaled_step", chance=0.87, n=1)
-DOUBLED = Reason.of("doubled_unseen", chance=0.83)
-TUNED = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.04)
 QUALITY = replace(made_up_advice(objective="quality"), metric="loss", better="lower")
 ENDED = with_endings(ADVICE)
 USUAL = {"is_usual": True}
-WORSE_ENDS = with_candidates(ADVICE, b4096={"note": Reason.of("ends_worse")})
 FLAT = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
 CASES: dict[str, tuple[str, Advice]] = {
-    "was run": ("answer", RUN),
-    "likely": ("answer", replace(RUN, chance=0.87)),
-    "both raised": ("answer", replace(RUN, chance=0.87, gain=around(2.0, 0.3), caveats=(SCALED,))),
-    "both raised, unseen": ("answer", replace(RUN, chance=0.83, gain=UNTOLD, caveats=(DOUBLED,))),
-    "sure": ("answer", replace(RUN, chance=0.98)),
-    "likely, beside the usual": ("answer", replace(RUN, chance=0.87, **USUAL)),
-    "a bound, beside the usual": ("answer", replace(ADVICE, gain=BOUND, **USUAL)),
-    "yours ends better": ("ends best", with_endings(ADVICE, better_by=-0.006, verdict="worse")),
+    "likely": ("answer", replace(ADVICE, chance=0.83)),
+    "given": ("answer", replace(ADVICE, target_origin="given")),
+    "its end was seen": ("answer", ENDED),
+    "likely, beside the usual": ("answer", replace(ADVICE, chance=0.87, **USUAL)),
     "yours seems to": ("ends best", with_endings(ADVICE, better_by=-0.0006, verdict="open")),
     "nothing better": ("ends best", with_endings(ADVICE)),
-    "keeps all": ("answer", KEPT),
-    "keeps all, gain": ("gain", KEPT),
-    "keeps all, batch size": ("from the batch size alone", KEPT),
     "keeps the batch size": ("answer", OTHER_RATE),
     "nothing from the batch size": ("from the batch size alone", OTHER_RATE),
     # The two gains.
     "smaller": ("gain", replace(ADVICE, gain=around(0.5, 0.1))),
     "perhaps a loss": ("gain", replace(ADVICE, gain=around(0.9, 0.2))),
-    "one seed": ("gain", replace(ADVICE, gain=Estimate.of(2.0, interval=(None, None), n=1))),
-    "unknown": ("gain", replace(ADVICE, gain=UNTOLD)),
-    "a bound": ("gain", replace(ADVICE, gain=BOUND)),
-    "a bound that says nothing": ("gain", replace(ADVICE, gain=replace(BOUND, low=0.001))),
+    "unknown": ("gain", replace(QUALITY, gain=UNTOLD)),
+    "a bound": ("answer", KINDS["reference_missed"]()),
+    "a bound, the gain": ("gain", KINDS["reference_missed"]()),
     "the own rate was better": (
         "from the batch size alone",
         replace(ADVICE, gain=around(1.6, 0.2), gain_from_batch_size=around(2.2, 0.2)),
@@ -128,65 +99,27 @@ CASES: dict[str, tuple[str, Advice]] = {
         "from the batch size alone",
         replace(ADVICE, gain=around(1.6, 0.2), gain_from_batch_size=around(1.3, 0.3)),
     ),
-    "of an older answer": ("gain", replace(QUALITY, metric="")),
-    "of a race": ("gain", replace(RACED, gain=Estimate.of(3.0, interval=(1.2, 4.65), n=1))),
-    "of a race that names nothing": (
-        "gain",
-        replace(RACED, provisional=None, gain=Estimate.of(3.0, interval=(1.2, 4.65), n=1)),
-    ),
     # The usual sizes.
     "in the flat set": ("usual sizes", FLAT),
-    "all open": ("usual sizes", replace(ALL_WIDE, gain_from_batch_size=WIDE)),
-    "yours by its fresh seeds": (
-        "usual sizes",
-        replace(ALL_WIDE, gain_from_batch_size=Estimate.of(2.0, interval=(1.6, 2.6), n=3)),
-    ),
-    "off the curve": ("usual sizes", with_candidates(ADVICE, b16=NOT_TRAINED)),
-    "out of memory": ("usual sizes", with_candidates(BOUNDED, b32={"fits": False})),
-    "missed the target": ("usual sizes", replace(BOUNDED, tried=(tried(16),))),
-    "bounded without a run": ("usual sizes", replace(BOUNDED, tried=())),
+    "all open": ("usual sizes", ALL_WIDE),
+    "not trained": ("usual sizes", with_candidates(ADVICE, b16=NOT_TRAINED)),
     # Laws and the target.
     "without the law": ("critical batch size", with_laws(law_holds=False)),
     "without a curve": ("law of the steps", with_laws(curve=())),
-    "given": ("when to stop", replace(ADVICE, target_origin="given")),
+    "of a level that was given": ("when to stop", replace(ADVICE, target_origin="given")),
     # What it cost.
     "pays at once": ("break-even", replace(ADVICE, pay_back_runs=0.4)),
     "may never pay": ("break-even", replace(ADVICE, pay_back_runs=None, gain=around(1.0, 0.2))),
-    # The best so far.
-    "raced": ("answer", RACED),
-    "seems to end worse": (
-        "answer",
-        replace(with_endings(OPEN, better_by=-0.004, verdict="open"), provisional=TUNED),
-    ),
-    "not trained to its end": (
-        "answer",
-        replace(with_ends(OPEN, **NEVER_ENDED), provisional=TUNED),
-    ),
-    "of unknown memory": (
-        "answer",
-        with_candidates(KINDS["indifferent"](), b16={"peak_bytes": None, "in_flat_set": True}),
-    ),
     "of a given length": ("when to stop", OF_GIVEN_LENGTH),
-    "below the soonest": (
+    # What stays.
+    "stays": ("answer", OPEN),
+    "stays, samples": ("answer", replace(OPEN, objective="samples")),
+    "stays, quality": ("answer", replace(OPEN, objective="quality", target=None)),
+    "stays, beside the usual": (
         "answer",
-        replace(
-            RUN,
-            caveats=(Reason.of("below_the_soonest", size=256, rate=0.08, soonest=0.16),),
-        ),
+        replace(OPEN, provisional=ADVICE.reference_tuned, **USUAL),
     ),
-    "kept for now": (
-        "answer",
-        replace(ADVICE, verdict="cannot_tell", recommendation=None, provisional=ADVICE.reference),
-    ),
-    # What would settle it.
-    "not said twice": (
-        "what would settle it",
-        replace(
-            OPEN,
-            reason=Reason.of("runs_leave_open", missing=written("A and B")),
-            missing=written("A and B"),
-        ),
-    ),
+    "nothing ran": ("answer", replace(OPEN, provisional=None)),
     # The model.
     "only the time": ("trained model", ADVICE),
     # Why, in steps and step times.
@@ -197,21 +130,21 @@ CASES: dict[str, tuple[str, Advice]] = {
     "at another rate": ("where it ends", with_ends(batch_size=64, learning_rate=0.04)),
     "of a loss": ("where it ends", replace(ENDED, endings=replace(ENDED.endings, margin=0.004))),
     "better for sure": ("where it ends", with_endings(ADVICE, better_by=0.003)),
-    "too few": (
-        "where it ends",
-        replace(
-            ENDED,
-            endings=replace(
-                ENDED.endings, difference=Estimate.of(0.0004, interval=(None, None), n=1)
-            ),
-        ),
-    ),
-    "yours was not": ("where it ends", with_ends(OPEN, of="reference", **NEVER_ENDED)),
     "of what overfits": (
         "where it ends",
         replace(ENDED, caveats=(Reason.of("reference_overfits"),)),
     ),
-    "sooner, but out": ("answer", WORSE_ENDS),
-    "sooner, but out, also fine": ("also fine", WORSE_ENDS),
-    "ends worse": ("where it ends", with_endings(OPEN, verdict="worse", better_by=-0.004)),
+    "tuned was not": ("where it ends", with_ends(of="reference_tuned", **NEVER_ENDED)),
+    "another also fine": ("also fine", replace(ADVICE, flat_set=(512,))),
+    "ends worse": ("where it ends", with_endings(ADVICE, verdict="worse", better_by=-0.004)),
+    "tuned ends better": (
+        "where it ends",
+        replace(
+            ENDED,
+            endings=replace(
+                ENDED.endings, verdict="worse", compared_with=ENDED.endings.reference_tuned
+            ),
+        ),
+    ),
+    "it stays": ("where it ends", with_endings(OPEN)),
 }

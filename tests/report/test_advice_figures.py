@@ -62,7 +62,7 @@ def test_every_plot_of_every_kind_is_valid_vega_lite_of_finite_numbers_and_has_w
 
 
 def test_picture_table_and_bars_show_the_same_numbers():
-    """The verification's: what was estimated before it is marked apart."""
+    """What is expected of what is named, whatever is estimated of its batch size."""
     slower = ADVICE.expected.time_to_target_s.times(1.3)
     advice = replace(ADVICE, expected=replace(ADVICE.expected, time_to_target_s=slower))
     figure = figures(advice)["a"]
@@ -81,10 +81,9 @@ def test_picture_table_and_bars_show_the_same_numbers():
     assert [row["text"] for row in rows(figure, "words")] == [f"yours: {yours}"]
     assert any(line.endswith(f"{recommended}  recommended") for line in drawn)
     assert any(line.endswith(f"{yours}  yours") for line in drawn)
-    assert any("fresh seeds" in note for note in figure.notes)
 
 
-def test_marks_of_single_runs_are_not_read_as_measured_on_fresh_seeds() -> None:
+def test_marks_of_single_runs_are_read_in_other_words_than_estimates() -> None:
     alone, known = Estimate.of(2.0, n=1), Estimate.of(2.0, interval=(1.0, 3.0), n=3)
     lone, barred = (tuple(interval_mark("point", each, batch_size=64)) for each in (alone, known))
 

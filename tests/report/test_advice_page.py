@@ -134,7 +134,7 @@ def not_profiled():
     """The profile's part of a short budget ended before the others, and the pilot took the rest."""
     advice = cannot_tell_advice()
     own = tuple(run for run in advice.tried if run.batch_size == advice.reference.batch_size)
-    none = Estimate.cannot_tell(Reason.of("single_runs"))
+    none = Estimate.cannot_tell(Reason.of("not_trained"))
     unknown = dict.fromkeys(("step_s", "steps_to_target", "time_to_target_s", "cost"), none)
     candidates = tuple(
         replace(c, learning_rate=None, peak_bytes=None, **unknown) for c in advice.candidates

@@ -21,7 +21,6 @@ from tests.report.test_golden_sentences import SWEEPS
 
 from batchlab.advice.advice import Advice
 from batchlab.measure.noise import LayerNoise, Noise
-from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.advice_run_figures import advice_figures
@@ -86,38 +85,6 @@ def of_advice(advice: Advice) -> Iterator[str]:
     yield from of_figures(advice_figures(advice, study, None))
 
 
-def single_runs() -> Advice:
-    """Nothing was settled, and no batch size but the reference was trained on a fresh seed."""
-    advice = KINDS["cannot_tell"]()
-    unknown = Estimate.cannot_tell(Reason.as_written("one run"))
-    candidates = tuple(
-        replace(
-            each,
-            cost=unknown,
-            steps_to_target=unknown,
-            learning_rate=each.learning_rate if each.batch_size == 64 else None,
-        )
-        for each in advice.candidates
-    )
-    return replace(advice, head_to_head=None, flat_set=(), laws=None, candidates=candidates)
-
-
-def raced() -> Advice:
-    """No batch size was valued on fresh seeds: the runs of a race are all there is."""
-    advice = single_runs()
-    tuning = tuple(run for run in advice.tried if run.purpose == "tune")
-    own = tried(rate=advice.reference.learning_rate, purpose="pilot", met=8000.0)
-    return replace(advice, tried=(own, *tuning), reason=Reason.of("single_runs"))
-
-
-def named_for_now(times: float) -> Advice:
-    """After a race, what is named was run at its rate or, unless `times` is 1, was not."""
-    advice = raced()
-    run = next(t for t in advice.tried if t.steps_to_target is not None and t.batch_size == 256)
-    named = {"batch_size": 256, "learning_rate": times * run.learning_rate}
-    return replace(advice, provisional=replace(made_up_advice().recommendation, **named))
-
-
 def untrained() -> Advice:
     first, *others = made_up_advice().candidates
     return made_up_with(candidates=(replace(first, learning_rate=None), *others))
@@ -139,16 +106,8 @@ SHOWN = (
 )
 ADVICES: dict[str, Callable[[], Advice]] = {
     **{kind: KINDS[kind] for kind in SHOWN},
-    "single runs": single_runs,
-    "raced": raced,
-    "named for now": lambda: named_for_now(1.0),
-    "named for now, unseen": lambda: named_for_now(1.5),
     "untrained": untrained,
-    "yours stays": lambda: made_up_with(recommendation=made_up_advice().reference),
     "most missed": lambda: made_up_with(tried=MISSED),
-    "settled later": lambda: made_up_with(
-        recommendation=None, provisional=made_up_advice().recommendation
-    ),
 }
 
 

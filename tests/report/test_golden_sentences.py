@@ -122,8 +122,6 @@ ADVICES: dict[str, Callable[[], Advice]] = {
     "usual": _changed("ends_no_worse", is_usual=True),
     "trainings": _changed("cannot_tell", trainings=2.0),
     "of a loss": _changed("quality", metric="loss", better="lower"),
-    "not verified": _changed("recommend", head_to_head=None),
-    "single runs": _changed("cannot_tell", reason=Reason.of("single_runs")),
     "easier target": _changed("recommend", target_origin="easier"),
     "pilot": _changed("samples", target_origin="pilot", pay_back_runs=None),
 }

@@ -14,6 +14,7 @@ from batchlab.report.advice_rows import answer_rows
 from batchlab.report.advice_words import (
     best_text,
     end_text,
+    least_text,
     near_text,
     objective_words,
     overfits,
@@ -111,7 +112,7 @@ class _About:
         """What to set, and what of it stays."""
         setting = "use batch size {size} with learning rate {rate:rate}"
         if named.is_same(self.advice.reference):
-            setting = "keep batch size {size} and learning rate {rate:rate}"
+            setting = "stay with batch size {size} and learning rate {rate:rate}"
         elif named.batch_size == self.advice.reference.batch_size:
             setting = "keep batch size {size} and set learning rate {rate:rate}"
         return self.say(setting)
@@ -171,17 +172,13 @@ def _what_of_its_end(advice: Advice) -> str:
 
 _STAY = {
     "time": (
-        "Stay with batch size {size} and learning rate {rate:rate}: nothing else that was trained "
-        "is likely to be as fast and to end no worse."
+        "{set_this}: nothing else that was trained is likely to be as fast and to end no worse."
     ),
     "samples": (
-        "Stay with batch size {size} and learning rate {rate:rate}: no larger batch that was "
+        "{set_this}: no larger batch that was "
         "trained is likely to need few extra samples and to end no worse."
     ),
-    "quality": (
-        "Stay with batch size {size} and learning rate {rate:rate}: nothing else that was trained "
-        "is likely to end better."
-    ),
+    "quality": ("{set_this}: nothing else that was trained is likely to end better."),
 }
 
 
@@ -195,6 +192,8 @@ def odds_text(chance: float) -> str:
 def _faster(about: _About) -> str:
     """How much sooner than yours it is at the target."""
     gain = about.advice.gain
+    if gain.estimate is None and gain.low is not None:
+        return about.say("at least {times} times as fast as {own}", times=least_text(gain.low))
     if gain.estimate is None:
         return about.say("no slower than {own}")
     return about.say(
@@ -340,7 +339,7 @@ def _gain(about: _About) -> _Told:
 def _gain_from_batch_size(about: _About) -> _Told:
     """How much of the gain is the batch size's: the reference batch size is tuned as well."""
     advice, found = about.advice, about.advice.recommendation
-    if found is None or found.is_same(advice.reference):
+    if found is None:
         return
     if found.batch_size == advice.reference.batch_size:
         yield about.tell("None: the batch size stays, only other settings change.")
@@ -369,6 +368,8 @@ def _gain_from_batch_size(about: _About) -> _Told:
 
 def _compared(about: _About, ratio: Estimate) -> str:
     """Return the other configuration's figure over the recommendation's, as far as it is known."""
+    if ratio.estimate is None and ratio.low is not None:
+        return about.takes(about.say("at least {times}", times=least_text(ratio.low)))
     if ratio.estimate is None:
         why = clause(ratio.reason) or about.say("it was not measured")
         return about.say("can't be compared: {why}", why=why)
@@ -499,8 +500,7 @@ def _judged(about: _About, endings: Endings) -> Sentence:
         return about.tell("Batch size {own_size} at its tuned rate ends better.")
     if endings.verdict == "worse":
         return about.tell("That is worse: {why}.", why=clause(endings.reason))
-    if low is None:
-        return about.tell("These are too few trainings to tell whether it ends as well.")
+    assert low is not None
     if low >= 0 and endings.verdict == "no_worse":
         return about.tell("It certainly ends at least as well (95 %).")
     worst, mean = max(0.0, -low), endings.compared_with.mean

@@ -172,9 +172,11 @@ def _expected(advice: Advice) -> Estimate | None:
 def _times(gain: Estimate, expected: Estimate) -> ShownCost | None:
     """Return this many times what is expected of the configuration that is named."""
     assert expected.estimate is not None
-    if gain.estimate is None:
+    times = gain.low if gain.estimate is None else gain.estimate
+    if times is None:
         return None
-    return ShownCost(estimate=Estimate.of(gain.estimate * expected.estimate, n=gain.n))
+    estimate = Estimate.of(times * expected.estimate, n=gain.n)
+    return ShownCost(estimate=estimate, is_bound=gain.estimate is None)
 
 
 def _own_quality(advice: Advice) -> ShownCost | None:

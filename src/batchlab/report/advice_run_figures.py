@@ -55,6 +55,8 @@ def seeds_figure(advice: Advice) -> Figure:
     soon = Panel("b-soon", text(words.figure), words.quantity, rows, axis="configuration")
     panels = [soon] if len({row["configuration"] for row in rows}) > 1 else []
     absent = [] if panels else [text("No two configurations were run to the target.")]
+    if advice.target is None:
+        absent = [text("There is no target, so nothing was compared by when it is met.")]
     if panels:
         notes += kind_notes(advice, rows)
         notes.append(text("A thin line joins the runs of one seed."))

@@ -92,6 +92,12 @@ def ratio_text(ratio: float) -> str:
     return number_text(ratio, "times")
 
 
+def least_text(ratio: float) -> str:
+    """Return a ratio that is a lower bound, as finely as `ratio_text` and never above it."""
+    digits = 2 if ratio < 1.2 else 1 - math.floor(math.log10(ratio))
+    return ratio_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits)
+
+
 def best_text(advice: Advice, best: str | None = None) -> str:
     """Return what the flat set is near to."""
     return best or objective_words(advice).within
