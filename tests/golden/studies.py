@@ -102,14 +102,14 @@ ADVICES = {
     "times-unknown": _advice(
         knee(1024), trainings=200, options=adapter.roughly_timed(knee(1024), 0.3)
     ),
-    "open-small-budget": _advice(knee(48), Truth(noise=0.12), trainings=12),
-    "open-times-unknown": _advice(
+    "noisy-small-budget": _advice(knee(48), Truth(noise=0.12), trainings=12),
+    "alike-times-unknown": _advice(
         _same_time(ALIKE),
         ALIKE,
         trainings=300,
         options=adapter.roughly_timed(_same_time(ALIKE), 0.09, THREE),
     ),
-    "easier-target": _advice(knee(1024), trainings=3),
+    "given-target-small-budget": _advice(knee(1024), trainings=3),
     "target-never-met": _advice(knee(1024), _with_end(lambda size, rate: 0.96), target=0.97),
     "target-met-untrained": _advice(knee(1024), target=0.05, trainings=10),
     "every-rate-diverges": _advice(knee(1024), Truth(best_rate=1e-9)),
