@@ -1,53 +1,74 @@
-"""Caveats: that a rate lies beside one that diverges is said, with how often it may diverge."""
+"""Caveats: that a rate lies beside one that diverges, that the end was not seen, and others."""
 
 import pytest
-from tests.reference.made_up_outcome import decision, verification
-from tests.reference.made_up_state import cut, diverged, learning_rate, made_up_state, met
+from tests.reference.simulated_advice import (
+    OWN,
+    ScriptEngine,
+    WatchedEngine,
+    advised,
+    runs_of_named,
+    study,
+)
 
-from batchlab.advice.answer import answered
-from batchlab.advice.verification import Conclusion
+from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
-SIZE = 128
-RATE = learning_rate(SIZE)
 
-
-def state_with(at_rate, beside=(), *, times=2.0):
-    """A study whose runs at the tuned rate went so, and those at so many times of it."""
-    state = made_up_state({64: [met(120)] * 3, SIZE: at_rate})
-    for seed, run in enumerate(beside):
-        trial = state.engine.trial(batch_size=SIZE, learning_rate=times * RATE, seed=100 + seed)
-        state.records[SIZE, times * RATE, 100 + seed] = run.record_of(trial)
-        state.purposes[SIZE, times * RATE, 100 + seed] = "tune"
-    return state
-
-
-def caveats(state, **outcome):
-    found = outcome or {"decision": decision(), "verification": verification()}
-    return answered(state, Conclusion(**found), origin="given").caveats
+def caveats(advice):
+    return {caveat.code: caveat for caveat in advice.caveats}
 
 
 def test_a_rate_that_held_beside_one_that_diverged_says_how_many_may_diverge():
-    (caveat,) = caveats(state_with([met(90), met(95), cut(80)], [diverged(40)]))
+    def fails(size, rate, seed):
+        return Status.DIVERGED if rate > 0.3 else None
 
-    assert caveat.code == "at_the_edge"
-    values = dict(caveat.values)
-    assert (values["held"], values["n"]) == (3, 3)
-    # Three that held, of which each diverges with probability p: (1 - p)^3 = 5 %.
-    assert (1 - values["share"]) ** 3 == pytest.approx(0.05)
-    assert "3 of 3 seeds held, so up to 63 % of trainings may diverge" in reason_text(caveat)
+    advice, _ = advised(trainings=2.5, fails=fails)
 
-
-def test_a_rate_that_diverged_once_itself_is_told_though_nothing_above_it_was_run():
-    (caveat,) = caveats(state_with([met(90), diverged(40), met(95)]))
-
-    values = dict(caveat.values)
-    assert (values["held"], values["n"], values["above"]) == (2, 3, RATE)
-    # At this share one or none of three diverges in one of twenty studies.
-    share = values["share"]
-    assert (1 - share) ** 3 + 3 * share * (1 - share) ** 2 == pytest.approx(0.05)
+    values = caveats(advice)["at_the_edge"].named
+    n = len(runs_of_named(advice))
+    assert (values["size"], values["rate"]) == (advice.named.batch_size, advice.named.learning_rate)
+    assert values["above"] == pytest.approx(2 * advice.named.learning_rate)
+    assert (values["held"], values["n"]) == (n, n)
+    # Of those that held each diverges with probability p: (1 - p)^n = 5 %.
+    assert (1 - values["share"]) ** n == pytest.approx(0.05)
+    assert f"{n} of {n} seeds held" in reason_text(caveats(advice)["at_the_edge"])
 
 
-@pytest.mark.parametrize("times", [0.5, 4.0])
-def test_what_diverged_far_above_or_below_says_nothing(times):
-    assert caveats(state_with([met(90), met(95)], [diverged(40)], times=times)) == ()
+def test_where_nothing_diverged_nothing_is_said():
+    advice, _ = study("alike", trainings=2.5)
+
+    assert caveats(advice) == {}
+
+
+def test_a_level_that_is_not_the_end_is_a_caveat():
+    cut, _ = study("alike", trainings=1.2)
+    ended, _ = study("alike")
+
+    assert (cut.target_origin, ended.target_origin) == ("easier", "pilot")
+    assert caveats(cut)["easier_than_plateau"].named["value"] == cut.target.value
+    assert "easier_than_plateau" not in caveats(ended)
+
+
+class Overfits(WatchedEngine):
+    """From the level on it gets worse again, by a tenth in as long."""
+
+    def _accuracy(self, trial, way):
+        return super()._accuracy(trial, min(way, 1.0)) - 0.1 * max(0.0, way - 1.1)
+
+
+def test_a_reference_that_overfits_is_taken_at_its_best_and_that_is_said():
+    advice, _ = advised(kind=Overfits, asked={"longest_epochs": 24.0})
+
+    assert "reference_overfits" in caveats(advice)
+    assert 0.96 < advice.target.value < 0.971
+    own = [run for run in advice.tried if (run.batch_size, run.learning_rate) == OWN]
+    assert advice.endings.reference.mean == pytest.approx(own[0].best_value, abs=0.002)
+    assert advice.recommendation is not None
+
+
+@pytest.mark.parametrize(("kind", "is_said"), [(ScriptEngine, True), (WatchedEngine, False)])
+def test_a_script_that_evaluates_seldom_hardly_knows_when_the_target_was_met(kind, is_said):
+    """The reference meets it in its second epoch."""
+    advice, _ = advised(kind=kind, s_min=50.0, trainings=4.0)
+
+    assert ("marks_too_wide" in caveats(advice)) == is_said

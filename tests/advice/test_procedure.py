@@ -1,10 +1,14 @@
 """The runs of a study: what it may ask for, and what it may name."""
 
+from collections import Counter
+
 import pytest
 from tests.reference.simulated_advice import (
+    OWN,
     TRUTHS,
     ScriptEngine,
     WatchedEngine,
+    advised,
     study,
     true_gain,
     true_worse,
@@ -27,3 +31,57 @@ def test_what_is_named_is_truly_sooner_and_ends_no_worse(name, trainings, n_work
     if advice.recommendation is not None:
         assert true_gain(advice, engine) > 1
         assert true_worse(advice, engine) <= 1
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_with_ten_whole_trainings_every_batch_size_is_trained_once_before_any_twice(n_workers):
+    """The cheapest for its examples first, at the rate that the belief holds best."""
+    sizes = (16, 64, 128, 256, 1024)
+    _, engine = advised(trainings=10.5 / n_workers, n_workers=n_workers, asked={"sizes": sizes})
+
+    cells = list(dict.fromkeys((a.trial.batch_size, a.trial.learning_rate) for a in engine.asked))
+    beside_the_pilot = [size for size, _ in cells if size != OWN[0]]
+    assert beside_the_pilot[:4] == [1024, 256, 128, 16]
+
+
+def test_with_fewer_no_batch_size_is_trained_for_the_picture_alone():
+    _, engine = study("large_ends_worse")
+
+    assert {size for size, _ in engine.cells} == {64, 256}
+
+
+def test_what_cannot_win_is_followed_in_stretches_and_stopped():
+    """A quarter of what led first, by its cost, and little beyond that."""
+    advice, engine = study("alike", trainings=14.0)
+
+    lead_s = 1.47  # of the reference, whose step takes a millisecond
+    for trial in {asked.trial for asked in engine.asked if asked.trial.batch_size == 256}:
+        stretches = [a.last_step * 1e-3 for a in engine.asked_of(trial) if a.length.until]
+        assert stretches[0] <= 0.26 * lead_s
+        assert stretches == sorted(stretches)
+        assert stretches[-1] <= 1.4 * lead_s
+    stopped = [run for run in advice.tried if run.purpose == "search" and run.end is None]
+    assert any(run.steps_to_target is None for run in stopped)
+
+
+def test_a_batch_size_out_of_memory_is_out_and_others_are_not_touched():
+    for trainings, n_workers in ((14.0, 1), (14.0, 2)):
+        advice, engine = study("large_out_of_memory", trainings=trainings, n_workers=n_workers)
+
+        asked = [asked.trial.batch_size for asked in engine.asked]
+        assert 0 < asked.count(256) <= n_workers
+        assert 0 < asked.count(1024) <= n_workers
+        assert asked.count(64) > 5
+        notes = {row.batch_size: row.note and row.note.code for row in advice.candidates}
+        assert notes == {64: None, 256: "ended_as", 1024: "ended_as"}
+        assert advice.named.batch_size == 64
+
+
+def test_of_what_diverged_no_further_seed_is_trained():
+    advice, _ = study("large_diverges_late")
+
+    runs = Counter((run.batch_size, run.learning_rate) for run in advice.tried)
+    diverged = [run for run in advice.tried if run.status == "diverged"]
+    assert len(diverged) > 1
+    assert {runs[run.batch_size, run.learning_rate] for run in diverged} == {1}
+    assert (advice.named.batch_size, advice.named.learning_rate) not in diverged

@@ -66,9 +66,12 @@ class WatchedEngine(SideBySideEngine):
         assert trial not in self.under_way, f"{trial} is under way"
         assert len(self.under_way) < self.n_workers
         for asked in self.asked_of(trial):
-            # To its end, or to another level, it goes further.
-            goes_on = request.last_step > asked.last_step or until != asked.length.until
-            assert goes_on, f"{trial} was asked for so far"
+            # To its end, or to another level, it goes further; at its end test data are evaluated.
+            is_new = (until, request.length.all_splits) != (
+                asked.length.until,
+                asked.length.all_splits,
+            )
+            assert is_new or request.last_step > asked.last_step, f"{trial} was asked for so far"
         self.under_way.append(trial)
         super().submit(request)
 
@@ -153,7 +156,7 @@ def check(advice: Advice, engine: WatchedEngine) -> None:
     assert engine.spent_s() <= advice.budget_s + a_step_s
     assert not engine.under_way
     if advice.recommendation is None:
-        assert advice.named in (None, advice.reference)
+        assert advice.is_usual or advice.named in (None, advice.reference)
         return
     runs = runs_of_named(advice)
     assert {run.status for run in runs} <= {"ok", "target_reached", "timeout"}

@@ -136,7 +136,7 @@ class _Pilot:
         while True:
             limit = min(limit, self._limit())
             steps = min(steps, limit)
-            is_planned_end = steps >= longest
+            is_planned_end = steps >= longest or (self._is_one_piece and steps >= limit)
             records = self._trained(rates, steps, whole=is_planned_end)
             if self._asked_whole is not None:
                 self._asked_whole()
