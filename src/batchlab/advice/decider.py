@@ -158,7 +158,7 @@ def _n_whole(study: Study) -> float:
     at_once = min(_MOST_AT_ONCE, max(1, study.log.engine.n_workers))
     one = study.cells[study.own]
     whole_s = study.whole_s(study.own) / study.fraction
-    if study.end is None and 0 in one.records:
+    if not study.compares_ends and 0 in one.records:
         whole_s = study.log.run_s(one.cell[0], one.records[0].steps)
     return study.question.budget_s * at_once / whole_s
 

@@ -136,6 +136,8 @@ def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:
 # Where a target is out of reach: the level that the best curve had after this part of its run, so
 # that slower batch sizes and rates can meet it too in the time that there is.
 _EASIER_PLACE = 0.6
+# What gained no more than this part of the errors that remain has learned nothing.
+_HARDLY = 0.05
 # What gained less than this share of what another rate did hardly learns.
 _SHARE = 0.5
 # What is met in this first part of a whole training, or in the first epoch where it has so many.
@@ -269,12 +271,18 @@ def _why_no_end(question: Question, record: TrialRecord) -> Reason:
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
-    """Whether the untrained model meets the level of this end, or is about as good all the way."""
+    """Whether a run ends hardly better than untrained, or is about as good all the way."""
     if end is None:
         plateau = plateau_of(record, metric=question.metric, better=question.better)
         return plateau.reason.code == "flat_as_untrained"
     start = untrained_value(record, question.metric)
-    return start is not None and _at_the_end(question, end, _why(end)).target.met_by(start)
+    if start is None:
+        return False
+    curve = [value for _, value in record.curve("validation", question.metric)]
+    least = _delta(curve, metric=question.metric, better=question.better) / 2
+    if question.better == "higher" and 0 < end.value < 1:
+        least = max(least, _HARDLY * (1 - end.value))
+    return question.sign * (end.value - start) <= least
 
 
 def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:

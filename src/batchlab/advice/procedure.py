@@ -113,7 +113,7 @@ class Procedure:
         """Run until nothing promises more; the configuration to name, with its end seen."""
         self._run(self._begin_next)
         study = self.study
-        seen = [i for i in study.nameable if study.end is None or study.cells[i].ends]
+        seen = [i for i in study.nameable if not study.compares_ends or study.cells[i].ends]
         return self.outlook.best(seen, self.least_chance)
 
     def confirm(self, at: int) -> None:
@@ -206,7 +206,7 @@ class Procedure:
 
     def _shown(self, one: Configured) -> dict[int, float] | dict[int, tuple[float, float]]:
         """What its trainings showed by seed: ends, or steps where the level is given."""
-        return one.ends if self.study.end is not None else one.steps
+        return one.ends if self.study.compares_ends else one.steps
 
     def _in_question(self) -> list[int]:
         """Return what may be named in the end: what stays, and the best of the others."""
@@ -230,14 +230,14 @@ class Procedure:
                 if self.log.until is not None or cost_s <= _SLACK_OF_BUDGET * left_s:
                     is_chase = self.log.until is not None
                     yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=is_chase)
-            elif 0 not in self._shown(one) or (study.end is not None and 0 not in one.ends):
+            elif 0 not in self._shown(one):
                 paid_s = self.log.run_s(one.cell[0], one.records[0].steps)
                 if not self.log.engine.capabilities.resumes:
                     paid_s = 0.0
                 cost_s = max(whole_s - paid_s, _LEAST_SHARE * whole_s)
                 if cost_s <= _SLACK_OF_BUDGET * left_s:
                     yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=False)
-            elif study.end is not None or one.met:
+            elif study.compares_ends or one.met:
                 for n in _AHEAD:
                     if n * whole_s <= _SLACK_OF_BUDGET * left_s:
                         run = self._shows(i, n_seeds=n)
@@ -258,7 +258,7 @@ class Procedure:
     def _training_s(self, i: int) -> float:
         """About what one training costs: to its end, or where the level is given to that."""
         study, whole_s = self.study, self.study.whole_s(i)
-        if study.end is not None or self.log.until is None:
+        if study.compares_ends:
             return whole_s
         whole_cost = study.whole_steps(i) * study.weight[study.cells[i].cell[0]]
         share = float(np.minimum(2.0 ** self.outlook.cost[:, i] / whole_cost, 1.0).mean())
@@ -272,7 +272,7 @@ class Procedure:
             at=i,
             n_seeds=n_seeds,
             shows_cost=self.log.until is not None and not is_continued,
-            shows_end=study.end is not None,
+            shows_end=study.compares_ends,
             end_error=1 - study.fraction,
         )
 
@@ -327,10 +327,10 @@ class Procedure:
         if one.is_over or (engine.n_seeds is not None and seed >= engine.n_seeds):
             one.is_over = True
             return False
-        is_whole = study.end is not None or self.log.until is None
+        to_its_end = study.compares_ends
         steps = study.whole_steps(at)
-        request = self.log.request(one.cell, seed, steps=steps, whole=is_whole)
-        cost_s = self.log.expected_s([request]) if is_whole else self._training_s(at)
+        request = self.log.request(one.cell, seed, steps=steps, whole=to_its_end)
+        cost_s = self.log.expected_s([request]) if to_its_end else self._training_s(at)
         if cost_s > _SLACK_OF_BUDGET * self.log.left_s():
             return False
         self._submit(Flight(at=at, seed=seed, request=request))
@@ -395,7 +395,7 @@ class Procedure:
 
         None if it was cut sooner than it was believed to meet the level: that tells nothing.
         """
-        if self.study.end is not None or not record.steps:
+        if self.study.compares_ends or not record.steps:
             return None
         weight = math.log2(self.study.weight[record.trial.batch_size])
         believed = float(self.outlook.cost[:, flight.at].mean()) - weight

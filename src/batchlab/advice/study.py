@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import EndLevel, Option
-from batchlab.advice.level import final_value_of, level_of_ends
+from batchlab.advice.level import end_so_far, final_value_of, level_of_ends
 from batchlab.advice.run_log import CellKey, RunLog, is_whole
 from batchlab.belief.outlook import Aim, Noise, Outlook, Scatter
 from batchlab.belief.surface import Places, Surface, SurfacePrior, scatter_at
@@ -96,7 +96,9 @@ class Study:
         self.same_size = [i for i, (size, _) in enumerate(at) if size == own_size]
         # Log standard deviation of a step time over the reference's, of those timed in turn.
         self.timed: dict[int, float] = {}
-        self.end: EndLevel | None = None  # of the reference; None where the level was given
+        # Of the reference, or for want of that of what was trained first; None where the level was
+        # given.
+        self.end: EndLevel | None = None
         # What a run to a level that was given may cost, as much at every batch size.
         self.most_cost: float | None = None
         self._noise = Noise.of(len(at))
@@ -168,6 +170,11 @@ class Study:
         found = [i for i, seen in enumerate(is_seen) if seen and i != self.own]
         return [self.own, *(i for i in found if not self.cells[i].failed)]
 
+    @property
+    def compares_ends(self) -> bool:
+        """Whether it counts how trainings end: not where the level was given."""
+        return self.end is not None or self.log.until is None
+
     # ---- lengths
 
     @property
@@ -232,6 +239,8 @@ class Study:
         record = one.records[seed]
         came_to_end = is_whole(record, whole)
         crossing = None if level is None else record.crossing(level)
+        if level is None and self.end is None and came_to_end:
+            self.end = end_so_far(self.question, record)  # the reference failed
         if crossing is not None and (crossing.held or came_to_end):
             # The level was met anywhere between two evaluations.
             width = math.log2(crossing.step / crossing.least) if crossing.step else 0.0
@@ -342,7 +351,7 @@ class Study:
             own=self.own,
             same_size=self.same_size,
             is_tuned=self.is_usual,
-            ends_count=self.end is not None,
+            ends_count=self.compares_ends,
             costs_count=has_level,
             most_cost=most,
         )
