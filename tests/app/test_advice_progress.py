@@ -13,18 +13,16 @@ from tests.reference.told import Told
 
 from batchlab.advice.advice import Question
 from batchlab.advice.advisor import advise
-from batchlab.app.advice_session import BEGINNING, SEARCH, TARGET, VERIFY, AdviceProgress, stages_of
+from batchlab.app.advice_session import BEGINNING, SEARCH, TARGET, AdviceProgress, stages_of
 from batchlab.app.profile import PROFILING
-from batchlab.records.estimate import Reason
-from batchlab.records.run import RunsAsked
 
 
 @pytest.mark.parametrize(
     ("objective", "target", "stages"),
     [
-        ("time", None, [PROFILING, TARGET, SEARCH, VERIFY]),
-        ("time", "given", [PROFILING, SEARCH, VERIFY]),
-        ("quality", None, [PROFILING, SEARCH, VERIFY]),
+        ("time", None, [PROFILING, TARGET, SEARCH]),
+        ("time", "given", [PROFILING, SEARCH]),
+        ("quality", None, [PROFILING, SEARCH]),
     ],
 )
 def test_a_target_is_a_stage_where_none_is_given(
@@ -48,7 +46,7 @@ def test_a_stage_is_told_once_when_it_begins_and_each_lead_as_it_comes() -> None
 
     advice = advise(asked, engine(), watcher=AdviceProgress(told))
 
-    assert told.phases[:3] == [TARGET, SEARCH, VERIFY]
+    assert told.phases[:2] == [TARGET, SEARCH]
     assert all(a != b for a, b in zip(told.phases, told.phases[1:], strict=False))
     assert len(told.runs) > len(told.phases)
     assert told.leads[0] is None
@@ -76,14 +74,3 @@ def test_other_batch_sizes_are_asked_about_after_the_first_part_of_the_pilot() -
 
     assert told.phases[:3] == [BEGINNING, PROFILING, TARGET]
     assert advice == advise(whole, engine())
-
-
-def test_what_is_shown_after_the_answer_is_no_step_back() -> None:
-    told = Told()
-    progress = AdviceProgress(told)
-    one = {"batch_sizes": (64,), "learning_rates": (0.1,), "seeds": (0,)}
-
-    progress.asked(RunsAsked(**one, why=Reason.of("asked_to_verify")), "verify")
-    progress.asked(RunsAsked(**one, why=Reason.of("look_at_the_rest_why")), "tune")
-
-    assert told.phases == [VERIFY]

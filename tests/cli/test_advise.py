@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.made_up_advice import advice_study, made_up_advice
+from tests.reference.made_up_advice import advice_study, cannot_tell_advice, made_up_advice
 from tests.reference.made_up_profile import made_up_profile
 
 from batchlab.app import advise as advising
@@ -98,19 +98,18 @@ def test_advise_prints_one_json_document_and_nothing_else(do: Any, advised: dict
 
 
 @pytest.mark.parametrize(
-    ("verdict", "better", "recommend"),
-    [("recommend", 0, 0), ("indifferent", 0, 0), ("better", 0, 3), ("cannot_tell", 3, 3)],
+    ("chance", "likely", "sure"), [(0.98, 0, 0), (0.87, 0, 3), (0.7, 3, 3), (None, 3, 3)]
 )
 def test_an_answer_that_is_less_sure_than_required_is_told_by_the_exit_code(
-    verdict: Any, better: int, recommend: int, do: Any, monkeypatch: pytest.MonkeyPatch
+    chance: float | None, likely: int, sure: int, do: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    advice = replace(made_up_advice(), verdict=verdict)
+    advice = cannot_tell_advice() if chance is None else replace(made_up_advice(), chance=chance)
     made = Advised(advice=advice, study=advice_study(advice), profile=made_up_profile())
     monkeypatch.setattr(advising, "advised", lambda question: made)
 
-    for required, code in (("better", better), ("recommend", recommend)):
+    for required, code in (("likely", likely), ("sure", sure)):
         done = do("advise", "--json", "--quiet", "--require", required)
         assert done.code == code
-        assert json.loads(done.out)["verdict"] == verdict
-        assert done.err == (f"not met: --require {required}, and it is {verdict}\n" if code else "")
+        assert json.loads(done.out)["chance"] == chance
+        assert done.err == (f"not met: --require {required}\n" if code else "")
     assert do("advise", "--json", "--quiet").code == 0
