@@ -672,16 +672,16 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
     )
 
     assert advice.verdict == "cannot_tell"
-    why = reason_text(advice.missing)
+    why = reason_text(advice.reason)
     assert "every batch size trains on another loss" in why
     assert "Give the workload a metric over a fixed set of examples" in why
     assert why in told.warnings
-    assert (advice.n_trials, advice.provisional, advice.more_budget_s) == (0, None, None)
+    assert (advice.n_trials, advice.provisional) == (0, None)
     (made,) = profiled
     assert [point.batch_size for point in made.points] == [20]  # the workload's own alone
     notes = {each.batch_size: each.note for each in advice.candidates}
     assert notes[20] is None
-    assert notes[10] == notes[50] == advice.missing
+    assert notes[10] == notes[50] == advice.reason
 
 
 @pytest.mark.slow

@@ -150,7 +150,7 @@ def test_what_a_store_holds_once_is_said_to_be_in_both(tmp_path: Path) -> None:
     assert differing(found) == set()
 
 
-def test_an_advice_compares_by_the_runs_that_chose_nothing(tmp_path: Path) -> None:
+def test_an_advice_compares_by_all_of_its_runs(tmp_path: Path) -> None:
     for name in ("a", "b"):
         with Store(tmp_path / f"{name}.db") as store:
             put_advised(store, made_up_advice(scatter=0.03 if name == "a" else 0.04))

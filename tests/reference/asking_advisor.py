@@ -99,14 +99,13 @@ class AskingAdvisor:
                     batch_size=record.trial.batch_size,
                     learning_rate=record.trial.learning_rate,
                     seed=record.trial.seed,
-                    purpose="tune",
+                    purpose="search",
                     status=str(record.status),
                     steps=record.steps,
                     steps_to_target=None,
                 )
                 for record in records
             ),
-            head_to_head=None,
             caveats=(written("the advisor's own"),),
             steps=steps,
             n_trials=len(records),

@@ -9,10 +9,11 @@ import pytest
 
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.words.document import coded, document_text, plain, reason_of, schema_text
+from batchlab.words.reasons import reason_text
 
 INNER = Reason.of("no_trial_ended_well")
 OUTER = Reason.of("size_did_not_run", size=8, why=INNER)
-SEARCH = Reason.of("rate_search_cut", sizes=(8, 16))
+SIZES = Reason.of("compared_by_examples", sizes=(8, 16), why=INNER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
 
 WHOLE = Whole(
     why=OUTER,
-    caveats=(SEARCH,),
+    caveats=(SIZES,),
     parts=(Part(gain=Estimate.cannot_tell(INNER, n=2)),),
     sizes={"tried": (8, 16)},
 )
@@ -42,11 +43,9 @@ def test_a_reason_is_its_text_with_its_code_and_values_beside_it() -> None:
     assert made["why"] == "batch size 8 did not run: no trial ended well; run one that does"
     assert made["why_code"] == "size_did_not_run"
     assert made["why_values"] == {"size": 8, "why": {"code": INNER.code, "values": {}}}
-    assert made["caveats"] == [
-        "the search for the learning rate was cut short at batch size 8, 16: a better rate may "
-        "lie beside the one found"
-    ]
-    assert made["caveats_coded"] == [{"code": "rate_search_cut", "values": {"sizes": [8, 16]}}]
+    assert made["caveats"] == [reason_text(SIZES)]
+    values = {"sizes": [8, 16], "why": {"code": INNER.code, "values": {}}}
+    assert made["caveats_coded"] == [{"code": "compared_by_examples", "values": values}]
     assert made["sizes"] == {"tried": [8, 16]}
 
 
@@ -74,7 +73,7 @@ def test_a_document_fits_the_schema_of_its_kind() -> None:
     assert set(described) == set(plain(WHOLE))
 
 
-@pytest.mark.parametrize("reason", [INNER, OUTER, SEARCH])
+@pytest.mark.parametrize("reason", [INNER, OUTER, SIZES])
 def test_a_reason_is_read_back_from_its_code_and_values(reason: Reason) -> None:
     known = json.loads(json.dumps(coded(reason)))
 
@@ -87,7 +86,7 @@ def test_a_reason_is_read_back_from_its_code_and_values(reason: Reason) -> None:
         ("a_code_of_another_version", {}),
         ("size_did_not_run", {"size": 8}),
         ("size_did_not_run", None),
-        ("rate_search_cut", {"sizes": [[1]]}),
+        ("compared_by_examples", {"sizes": [[1]]}),
         ("size_did_not_run", {"size": 8, "why": {"no": "reason"}}),
         ("exponent_needs_four", {"n": [{}]}),
         (None, None),

@@ -482,5 +482,13 @@ def _why_ending(
         rate = mine.learning_rate
         return Reason.of("ends_worse", size=size, rate=rate, ends=ends, other=by, other_ends=at)
     worse, n = -difference.low, difference.n
-    both = {"size": size, "ends": ends, "other": by, "other_ends": at}
-    return Reason.of("ending_open", **both, n=n, worse=worse, margin=margin)
+    return Reason.of(
+        "ending_open",
+        size=size,
+        ends=ends,
+        other=by,
+        other_ends=at,
+        n=n,
+        worse=worse,
+        margin=margin,
+    )

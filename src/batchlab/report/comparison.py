@@ -135,16 +135,8 @@ class Side:
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """The runs that count: of an advice not those that chose a rate."""
-        records = [r for r in self.study.records if not r.trial.stages] if self.study else []
-        if self.advice is None:
-            return records
-        counted = {
-            (run.batch_size, run.learning_rate, run.seed)
-            for run in self.advice.tried
-            if run.purpose != "search"
-        }
-        return [run for run in records if (*self._key(run), run.trial.seed) in counted]
+        """The runs that count."""
+        return [r for r in self.study.records if not r.trial.stages] if self.study else []
 
     def settings(self, target: Target | None) -> dict[str, str]:
         """Workload, target, machine and versions by name; and the runs that tell nothing."""

@@ -13,7 +13,7 @@ ADVICE: dict[str, str] = {
         "nothing else that was trained is likely to be no slower than the reference and to end no "
         "worse"
     ),
-    "follow_configuration": "follow batch size {size} at rate {rate:rate}",
+    "follow_configuration": "follow batch size {size} at rate {rate:rate}, seed {seed}",
     "train_configuration": "train batch size {size} at rate {rate:rate}, seed {seed}",
     "size_not_seen": "no run of this batch size was seen yet",
     "promises": (
