@@ -111,4 +111,5 @@ class AskingAdvisor:
             n_trials=len(records),
             spent_s=spent_s,
             budget_s=question.budget_s,
+            is_usual=question.is_usual,
         )
