@@ -156,7 +156,7 @@ class _Answer:
     def _none_met(self, target: Target) -> Reason:
         """That no run met the target, and how far the best one came."""
         records = [record for one in self._study.cells for record in one.records.values()]
-        found = [self._question.best_value(record) for record in records]
+        found = [self._question.best_value(r) for r in records if not r.has_failed]
         known = [value for value in found if value is not None]
         if not known:
             return Reason.of("every_run_failed")
@@ -359,18 +359,19 @@ class _Answer:
         places = [self._named, study.own, *([] if tuned is None else [tuned])]
         seeds = sorted({seed for i in places for seed in study.cells[i].ends})
         found = {i: self._ending(i, seeds) for i in places}
-        others = [i for i in dict.fromkeys(places[1:]) if found[i].found and i != self._named]
-        best = min(others, key=lambda i: self._outlook.end[:, i].mean(), default=self._named)
+        # With what the chance compares.
+        beside = tuned if self._question.is_usual and tuned is not None else study.own
+        beside = beside if found[beside].found else self._named
         margin, end = study.end.margin, self._outlook.end
-        better = (end[:, best] - end[:, self._named]) * margin
-        n = min(len(found[best].found), len(found[self._named].found))
+        better = (end[:, beside] - end[:, self._named]) * margin
+        n = min(len(found[beside].found), len(found[self._named].found))
         difference = estimate_of(better, n=n)
         verdict: EndingVerdict = "open"
-        if best == self._named or np.mean(better >= -margin) >= _SURE:
+        if beside == self._named or np.mean(better >= -margin) >= _SURE:
             verdict = "no_worse"
         elif np.mean(better < -margin) >= _SURE:
             verdict = "worse"
-        mine, other = found[self._named], found[best]
+        mine, other = found[self._named], found[beside]
         return Endings(
             metric=self._question.metric,
             better=self._question.better,

@@ -26,6 +26,8 @@ _COVERS_FROM = 10.0
 _CONFIRMED = 5
 # The worth of so many further seeds at once is weighed, and how many run before that is done anew.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
+# More seeds of a configuration tell hardly more of it, and other things are not settled by seeds.
+_MOST_SEEDS = 12
 # So many configurations are in question at a time; what is far behind would cost thought alone.
 _IN_QUESTION = 16
 # Where no run promises so many octaves it ends.
@@ -238,8 +240,9 @@ class Procedure:
                 if cost_s <= _SLACK_OF_BUDGET * left_s:
                     yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=False)
             elif study.compares_ends or one.met:
+                most = _MOST_SEEDS - len(self._shown(one))
                 for n in _AHEAD:
-                    if n * whole_s <= _SLACK_OF_BUDGET * left_s:
+                    if n <= most and n * whole_s <= _SLACK_OF_BUDGET * left_s:
                         run = self._shows(i, n_seeds=n)
                         yield Possible(run=run, cost_s=n * whole_s, is_chase=False)
 

@@ -46,6 +46,7 @@ class Configured:
         steps: log2 of the steps to the level by seed, and the error of that beside the scatter of
             seeds, a standard deviation.
         met_on: the seeds on which the level was met.
+        missed_on: the seeds whose trainings came to their end without meeting it.
         ends: by how many margins whole trainings ended worse than the reference, by seed.
         is_over: whether nothing more of it can be run.
         failed: whether a training of it failed.
@@ -55,14 +56,33 @@ class Configured:
     records: dict[int, TrialRecord] = field(default_factory=dict)
     steps: dict[int, tuple[float, float]] = field(default_factory=dict)
     met_on: set[int] = field(default_factory=set)
+    missed_on: set[int] = field(default_factory=set)
     ends: dict[int, float] = field(default_factory=dict)
     is_over: bool = False
     failed: bool = False
 
     @property
     def met(self) -> bool:
-        """Whether a run of it met the level and none failed."""
-        return bool(self.met_on) and not self.failed
+        """Whether runs of it met the level, no fewer than missed it, and none failed."""
+        return bool(self.met_on) and len(self.missed_on) <= len(self.met_on) and not self.failed
+
+    def log2_steps(self, scatter: float) -> tuple[float, float]:
+        """Return log2 of the expected steps to the level, and the variance of that.
+
+        A training that missed the level counts among those that met it, as if it had met it
+        later: it is as much a part of what the next one takes.
+
+        Args:
+            scatter: of seeds, a standard deviation.
+        """
+        if self.met_on and self.missed_on:
+            told = [self.steps[seed][0] for seed in sorted(self.met_on | self.missed_on)]
+            share = len(self.missed_on) / len(told)
+            mean = statistics.fmean(2.0**steps for steps in told)
+            return math.log2(mean), scatter**2 / len(told) + (share * _MISSED_BY) ** 2
+        weights = [1 / (scatter**2 + error**2) for _, error in self.steps.values()]
+        seen = zip(weights, self.steps.values(), strict=True)
+        return sum(w * steps for w, (steps, _) in seen) / sum(weights), 1 / sum(weights)
 
 
 class Study:
@@ -227,6 +247,7 @@ class Study:
             return
         one.records[seed] = record
         one.met_on.discard(seed)
+        one.missed_on.discard(seed)
         if record.has_failed:
             one.failed = one.is_over = True
             one.steps[seed] = math.log2(self.whole_steps(i)) + _FAILED_BY, _FAILED_BY
@@ -250,6 +271,7 @@ class Study:
             one.steps[seed] = guess
         elif level is not None and came_to_end:
             one.steps[seed] = missed(whole)
+            one.missed_on.add(seed)
         if came_to_end and self.end is not None:
             end = self.final_value(i, record)
             worse = FAILED if end is None else self._margins_worse(end)
@@ -290,6 +312,7 @@ class Study:
             for seed, record in other.records.items():
                 if not record.has_failed and seed in other.ends:
                     other.met_on.discard(seed)
+                    other.missed_on.discard(seed)
                     self._read(i, seed, None)
 
     def _rule_out(self, i: int, record: TrialRecord) -> None:
@@ -320,13 +343,10 @@ class Study:
         index, values, variances = [], [], []
         for i, one in enumerate(self.cells):
             if one.steps:
-                weights = [1 / (scatter.cost**2 + error**2) for _, error in one.steps.values()]
-                seen = zip(weights, one.steps.values(), strict=True)
+                steps, variance = one.log2_steps(scatter.cost)
                 index.append(i)
-                values.append(
-                    sum(w * steps for w, (steps, _) in seen) / sum(weights) + self._log_weight[i]
-                )
-                variances.append(1 / sum(weights))
+                values.append(steps + self._log_weight[i])
+                variances.append(variance)
         for i, one in enumerate(self.cells):
             if one.ends:
                 end = statistics.fmean(one.ends.values())
