@@ -507,12 +507,12 @@ def _judged(about: _About, endings: Endings) -> Sentence:
     errors = 1 - mean if endings.better == "higher" else mean
     if not math.isclose(margin, MORE_ERRORS * errors):
         message = (
-            "It may be up to {worst:.2g} worse than {yours} at its better rate (95 %); up to "
+            "It may be up to {worst:.2g} worse than {own} (95 %); up to "
             "{margin:.2g} still counts as no worse."
         )
         return about.tell(message, worst=worst, margin=margin)
     message = (
-        "It may make up to {worst:percent} more errors than {yours} at its better rate (95 %); up "
+        "It may make up to {worst:percent} more errors than {own} (95 %); up "
         "to {margin:percent} more still counts as no worse."
     )
     return about.tell(message, worst=worst / errors, margin=margin / errors)
