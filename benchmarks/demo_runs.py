@@ -3,10 +3,10 @@
     python -m benchmarks.demo_runs [--runs 10]
 
 Each run is the command of scripts/demo into an empty store, with all its seeds moved. Then what
-any of them named, and the reference, are trained on seeds that none of them saw; an answer holds if
-what it named is no slower to the level of that run than the reference, on the mean of these seeds,
-and ends no worse by more than that run's margin. Writes benchmarks/results/demo_runs.json and
-prints a table in Markdown. Takes a quarter of an hour.
+any of them named, and the reference batch size at its best rate, which nobody chose, are trained on
+seeds that none of them saw; an answer holds if what it named is no slower to the level of that run
+than that, on the mean of these seeds, and ends no worse by more than that run's margin. Writes
+benchmarks/results/demo_runs.json and prints a table in Markdown. Takes a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -17,43 +17,48 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
 import batchlab
-from batchlab.advice.run_log import SeedPlan
-from batchlab.records.trial import TrialRecord
+from batchlab.records.trial import Trial, TrialRecord
+from batchlab.runs.engine import StoredEngine
 
 RESULTS = Path(__file__).parent / "results" / "demo_runs.json"
 BUDGET, EPOCHS = "75s", 5
 N_FRESH = 5
-OF = SeedPlan.of
 
 
-def moved(by: int) -> type[SeedPlan]:
-    """The seeds of an advice, all moved."""
+@contextmanager
+def seeds_moved(by: int) -> Iterator[None]:
+    """Have an advice train with other seeds than it counts."""
+    trial_of = StoredEngine.trial
 
-    def of(n_seeds: int | None) -> SeedPlan:
-        plan = OF(n_seeds)
-        parts = ([seed + by for seed in part] for part in (plan.tune, plan.value, plan.verify))
-        return SeedPlan(**dict(zip(("tune", "value", "verify"), map(tuple, parts), strict=True)))
+    def moved(engine: StoredEngine, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
+        return trial_of(engine, batch_size=batch_size, learning_rate=learning_rate, seed=seed + by)
 
-    return of  # type: ignore[return-value]
+    with patch.object(StoredEngine, "trial", moved):
+        yield
 
 
 def answered(run: int, folder: Path) -> dict[str, object]:
     """The answer of one run."""
     started_s = time.perf_counter()
-    with patch.object(SeedPlan, "of", staticmethod(moved(1000 * (run + 1)))):
+    with seeds_moved(1000 * (run + 1)):
         advice = batchlab.advise(
             "mnist-mlp", budget=BUDGET, epochs=EPOCHS, reserved_s=4.0, store=folder / f"{run}.db"
         )
     named, endings = advice.named, advice.endings
+    beside = advice.reference_tuned or advice.reference
     return {
         "run": run,
         "verdict": advice.verdict,
         "named": None if named is None else [named.batch_size, named.learning_rate],
+        "beside": [beside.batch_size, beside.learning_rate],
         "level": None if advice.target is None else advice.target.value,
+        "chance": advice.chance,
         "ends": None if endings is None else endings.verdict,
         "margin": None if endings is None else endings.margin,
         "sizes": sorted({tried.batch_size for tried in advice.tried}),
@@ -78,7 +83,7 @@ def trained(cell: tuple[int, float], folder: Path) -> list[TrialRecord]:
 
 
 def holds(answer: dict, named: list[TrialRecord], own: list[TrialRecord]) -> dict[str, float]:
-    """How many times as long the reference takes, and how much better it ends; negative: worse."""
+    """How many times as long the reference takes, and how much better what is named ends."""
 
     def end(records: list[TrialRecord]) -> float:
         values = [r.evaluations[-1].score("validation", "accuracy") for r in records]
@@ -108,19 +113,20 @@ def main() -> None:
         for run in range(n_runs):
             answers.append(answered(run, folder))
             print({k: v for k, v in answers[-1].items() if k != "step_s"}, flush=True)
-        own = (64, 0.01)
-        cells = {tuple(a["named"]) for a in answers if a["named"]} | {own}
+        named = [answer for answer in answers if answer["named"] and answer["level"] is not None]
+        cells = {tuple(answer[which]) for answer in named for which in ("named", "beside")}
         fresh = {cell: trained(cell, folder) for cell in sorted(cells)}
-        for answer in answers:
-            if answer["named"]:
-                answer |= holds(answer, fresh[tuple(answer["named"])], fresh[own])
+        for answer in named:
+            answer |= holds(answer, *(fresh[tuple(answer[w])] for w in ("named", "beside")))
     RESULTS.write_text(json.dumps({"load": os.getloadavg(), "runs": answers}, indent=1) + "\n")
-    print("| run | verdict | named | level | reference takes | ends better by | sizes |")
-    print("|--:|---|---|--:|--:|--:|---|")
+    print("| run | verdict | named | chance | level | reference takes | ends better by | sizes |")
+    print("|--:|---|---|--:|--:|--:|--:|---|")
     for a in answers:
         size, rate = a["named"] or ("–", 0)
+        chance = "" if a["chance"] is None else f"{a['chance']:.0%}"
+        level = "" if a["level"] is None else f"{a['level']:.4f}"
         print(
-            f"| {a['run']} | {a['verdict']} | {size} at {rate:.3g} | {a['level']:.4f} "
+            f"| {a['run']} | {a['verdict']} | {size} at {rate:.3g} | {chance} | {level} "
             f"| {a.get('times_as_long', 0):.2f}× | {a.get('ends_better', 0):+.4f} "
             f"| {', '.join(map(str, a['sizes']))} |"
         )

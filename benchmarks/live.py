@@ -4,9 +4,10 @@
 
 Each run is the real command into an empty store, with all seeds of its study moved; every other one
 runs beside a process that takes a core. Then a plain loop, which shares nothing with batchlab's
-trainers, judges what was named against yours, on seeds of its own, with nothing beside it. Both are
-trained for equally many epochs in turns, some examples each, so that whatever else the machine does
-hits both; only steps are timed.
+trainers, judges what was named against yours, on seeds of its own, with nothing beside it. Where
+nobody chose yours, it is the same batch size at its best rate. Both are trained for equally many
+epochs in turns, some examples each, so that whatever else the machine does hits both; only steps
+are timed.
 
 - No slower: to the level of the answer it takes at most 1.05 times as long as yours (in the mean of
   logarithms), or the excess is less than 1.645 standard errors. The level is met where two
@@ -58,11 +59,9 @@ CASES: dict[str, tuple[str, int, int, list[str]]] = {
 # The command line, with all seeds of its study moved.
 ASKED = """
 import sys
-from unittest.mock import patch
-from batchlab.advice.run_log import SeedPlan
 from batchlab.cli.main import main
-from benchmarks.demo_runs import moved
-with patch.object(SeedPlan, "of", staticmethod(moved(int(sys.argv.pop(1))))):
+from benchmarks.demo_runs import seeds_moved
+with seeds_moved(int(sys.argv.pop(1))):
     main(sys.argv[1:])
 """
 Point = tuple[float, float]  # seconds of steps, and the metric, up is better
@@ -153,15 +152,16 @@ def error_of(values: list[float]) -> float:
     return statistics.stdev(values) / math.sqrt(len(values))
 
 
-def judged(name: str, answer: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+def judged(
+    name: str, answer: dict[str, Any], named: dict[str, Any], yours: dict[str, Any]
+) -> dict[str, Any]:
     """How many times as long as yours it takes to the level, and by how much it ends worse."""
     workload = load_workload(CASES[name][0], {}).workload
     sign = 1 if answer["better"] == "higher" else -1
     overfits = any(each["code"] == "reference_overfits" for each in answer["caveats_coded"])
     logs, worse = [], []
     for seed in MANY_SEEDS.get(name, SEEDS):
-        cells = (named, answer["reference"])
-        runs = [trained(workload, cell, seed=seed, case=name) for cell in cells]
+        runs = [trained(workload, cell, seed=seed, case=name) for cell in (named, yours)]
         curves: tuple[list[Point], list[Point]] = [], []
         for turn in range(CASES[name][2]):
             for which in (turn % 2, 1 - turn % 2):
@@ -193,9 +193,10 @@ def one_run(name: str, run: int) -> dict[str, Any]:
     answer = answered(name, run, beside=beside)
     found = {"workload": name, "run": run, "beside": beside, "no_answer": not answer}
     found |= {key: answer.get(key) for key in ("verdict", "target", "chance", "reference")}
-    named = answer.get("recommendation") or answer.get("provisional")
-    if named not in (None, found["reference"]):
-        found |= {"named": named} | judged(name, answer, named)
+    named = answer.get("recommendation")
+    if named is not None:
+        yours = (answer["is_usual"] and answer["reference_tuned"]) or answer["reference"]
+        found |= {"named": named, "yours": yours} | judged(name, answer, named, yours)
     return found | {"took_s": time.monotonic() - started_s}
 
 
