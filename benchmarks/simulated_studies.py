@@ -1,12 +1,14 @@
-"""Do the advice's intervals and verdicts keep their word? Studies whose truth is known.
+"""Do the advice's intervals and chances keep their word? Studies whose truth is known.
 
-    python benchmarks/simulated_studies.py --studies 500
+    python -m benchmarks.simulated_studies [--kinds law valley ...] [--studies 40] [--workers 1 2]
 
 Each study draws a workload and a device of its kind (`simulated_kinds`), lets the real advisor run
-on it with its real tuner, and compares what it says with the truth: B_crit with the law at the
-minimum over rates, expected time and gain with the true means of the configurations it names, the
-verdict with the true flat set, and, where whole trainings end, how much worse what it names truly
-ends than the better of the reference as it is and tuned.
+on it, and compares what it says with the truth: B_crit with the law at the minimum over rates, the
+expected time with the true mean of what it names, and the gain and the chance with five further
+trainings of that and of the reference. What is named may not be slower than the reference, nor,
+where whole trainings end, end with over 5 % more errors. Where nothing is named, the reference
+stays. Budgets are in trainings of the reference batch size at its best rate. Prints a table in
+Markdown.
 """
 
 from __future__ import annotations
@@ -14,24 +16,28 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import statistics
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
+from benchmarks.regret.harness import both, head, percent, row
+from benchmarks.regret.situation import MOST_MISSES
 from benchmarks.simulated_kinds import BATCH_SIZES, KINDS, Device
-from tests.reference.simulated_engine import METRIC, N_TRAIN, SimulatedEngine, Truth
+from tests.reference.side_by_side_engine import SideBySideEngine
+from tests.reference.simulated_engine import METRIC, N_TRAIN, Truth
 
-from batchlab.advice.advice import MORE_ERRORS, Advice, Configuration, Option, Question, Verdict
+from batchlab.advice.advice import MORE_ERRORS, Advice, Configuration, Option, Question
 from batchlab.advice.advisor import advise
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Target
-from batchlab.words.reasons import reason_text
 
 REFERENCE = Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)
-DELTA = 0.1
 RESULTS = Path(__file__).parent / "results" / "simulated_studies.json"
+N_FURTHER = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,62 +47,113 @@ class Study:
     truth: Truth
     device: Device
     advice: Advice
+    seed: int
 
-    def cost_s(self, batch_size: int) -> float:
-        """The true time to target at the best rate; infinite where that truly ends worse."""
-        if self.truth.end is not None:
-            return self._late_cost_s(batch_size, self.truth.best_rate_at(batch_size))
-        return self.truth.best_steps(batch_size) * self.device[batch_size]
+    @property
+    def named(self) -> Configuration:
+        """What to train with after the study."""
+        return self.advice.recommendation or REFERENCE
 
-    def _late_cost_s(self, batch_size: int, learning_rate: float) -> float:
-        """The true time to the level asked for; infinite where it ends worse or is never met."""
-        target = self.advice.target
-        if target is None or self._ends_worse(batch_size, learning_rate) > MORE_ERRORS:
+    def time_s(self, batch_size: int, learning_rate: float) -> float:
+        """The true mean time to the level; infinite: it is never met."""
+        truth, target = self.truth, self.advice.target
+        if truth.end is None:
+            steps = truth.steps(batch_size, learning_rate)
+        elif target is None or math.isinf(truth.steps(batch_size, learning_rate)):
             return math.inf
-        steps = self.truth.steps_to(target.value, batch_size, learning_rate)
+        else:
+            steps = truth.steps_to(target.value, batch_size, learning_rate)
         return steps * self.device[batch_size]
 
-    def flat_set(self) -> list[int]:
-        """The batch sizes truly within delta of the best."""
-        costs = {size: self.cost_s(size) for size in BATCH_SIZES}
-        best = min(costs.values())
-        return [size for size in BATCH_SIZES if costs[size] <= (1 + DELTA) * best]
+    def ends_worse(self, batch_size: int, learning_rate: float) -> bool:
+        """Whether its trainings truly end worse than the reference's by more than the margin."""
+        if self.truth.end is None:
+            return False
+        own = self.truth.end(REFERENCE.batch_size, REFERENCE.learning_rate)
+        return own - self.truth.end(batch_size, learning_rate) > MORE_ERRORS * (1 - own)
 
-    def truly_steps(self, configuration: Configuration) -> float:
-        """True mean steps of a configuration."""
-        return self.truth.steps(configuration.batch_size, configuration.learning_rate)
+    def regret(self) -> float:
+        """How much longer what is named truly takes than the best that ends no worse."""
+        best = [(size, self.truth.best_rate_at(size)) for size in BATCH_SIZES]
+        least_s = min(
+            (self.time_s(*cell) for cell in best if not self.ends_worse(*cell)), default=math.inf
+        )
+        cell = self.named.batch_size, self.named.learning_rate
+        if self.ends_worse(*cell) or math.isinf(least_s):
+            return math.inf
+        return self.time_s(*cell) / least_s - 1
 
-    def truly_s(self, configuration: Configuration) -> float:
-        """True mean time of a configuration."""
-        size, rate = configuration.batch_size, configuration.learning_rate
-        if self.truth.end is not None:
-            return self._late_cost_s(size, rate)
-        return self.truly_steps(configuration) * self.device[size]
+    def further(self, configuration: Configuration) -> tuple[float, float]:
+        """Mean time to the level and mean end of five further trainings; without an end that is 1.
 
-    def ends_worse(self) -> float | None:
-        """Of what is named: how many more errors it ends with than the better reference, a share.
-
-        None where nothing is named.
+        A training that misses the level counts as if it had met it at its end, as in the record of
+        regret. With more than half of them missed the time is infinite.
         """
-        chosen = self.advice.recommendation
-        if chosen is None or self.truth.end is None:
-            return None
-        return self._ends_worse(chosen.batch_size, chosen.learning_rate)
+        truth, target = self.truth, self.advice.target
+        size, rate = configuration.batch_size, configuration.learning_rate
+        stream = np.random.default_rng([self.seed, size, round(1e9 * rate)])
+        factors = np.exp(truth.noise * stream.standard_normal(N_FURTHER))
+        if truth.end is None:
+            return truth.steps(size, rate) * float(factors.mean()) * self.device[size], 1.0
+        assert target is not None
+        ends = truth.end(size, rate) + truth.end_noise * stream.standard_normal(N_FURTHER)
+        steps = factors * [
+            replace(truth, end=lambda *_, end=end: end).steps_to(target.value, size, rate)
+            for end in ends
+        ]
+        missed = np.isinf(steps)
+        if missed.mean() <= MOST_MISSES:
+            steps[missed] = self.whole_steps(size)
+        return float(steps.mean()) * self.device[size], float(ends.mean())
 
-    def _ends_worse(self, batch_size: int, learning_rate: float) -> float:
-        end = self.truth.end
-        assert end is not None
-        references = [REFERENCE, self.advice.reference_tuned or REFERENCE]
-        best = max(end(each.batch_size, each.learning_rate) for each in references)
-        return (best - end(batch_size, learning_rate)) / (1 - best)
+    def whole_steps(self, batch_size: int) -> float:
+        """Steps of a whole training; infinite where none was seen."""
+        endings = self.advice.endings
+        epochs = math.inf if endings is None else endings.reference.epochs
+        return epochs * N_TRAIN / batch_size
 
-    def regret(self) -> float | None:
-        """How much longer the recommendation truly takes than the best there is."""
-        chosen = self.advice.recommendation
-        if chosen is None:
-            return None
-        least_s = min(self.cost_s(size) for size in BATCH_SIZES)
-        return math.inf if math.isinf(least_s) else self.truly_s(chosen) / least_s - 1
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What one study said, and what was so.
+
+    Attributes:
+        kind: of the workload and the device.
+        budget: in trainings of the reference batch size at its best rate.
+        n_workers: how many runs went side by side.
+        seed: of the study.
+        is_named: whether another configuration than the reference was named.
+        batch_size: what was named, or the reference's.
+        learning_rate: its rate.
+        regret: of what was named; infinite: it ends worse, or misses the level.
+        is_slower: whether it is truly slower than the reference.
+        ends_worse: whether it truly ends worse by more than the margin.
+        chance: as stated; None: the reference stays.
+        was_so: whether five further trainings of it were neither slower nor ended worse.
+        b_crit: whether the interval of the critical batch size holds it; None: there is none.
+        time: whether the interval of the expected time holds it.
+        gain: whether the interval of the gain holds that of five further trainings.
+        spent: trainings of the reference batch size at its best rate.
+        n_trials: training runs.
+    """
+
+    kind: str
+    budget: float
+    n_workers: int
+    seed: int
+    is_named: bool
+    batch_size: int
+    learning_rate: float
+    regret: float
+    is_slower: bool
+    ends_worse: bool
+    chance: float | None
+    was_so: bool
+    b_crit: bool | None
+    time: bool | None
+    gain: bool | None
+    spent: float
+    n_trials: int
 
 
 def question(device: Device, budget_s: float, target: float | None) -> Question:
@@ -120,133 +177,141 @@ def question(device: Device, budget_s: float, target: float | None) -> Question:
             for size in BATCH_SIZES
         ),
         n_train=N_TRAIN,
-        delta=DELTA,
         budget_s=budget_s,
     )
 
 
-def run_study(kind: str, seed: int, reference_trainings: float) -> Study:
+def run_study(kind: str, seed: int, budget: float, n_workers: int = 1) -> Study:
     """Let the advisor loose on one drawn workload and device."""
-    row = KINDS[kind]
-    truth = row.truth(seed)
-    device = row.device(truth, seed)
-    budget_s = reference_trainings * truth.best_steps(64) * device[64]
-    engine = SimulatedEngine(truth=truth, step_s=device.__getitem__, salt=seed)
+    truth = KINDS[kind].truth(seed)
+    device = KINDS[kind].device(truth, seed)
+    budget_s = budget * truth.best_steps(64) * device[64]
+    engine = SideBySideEngine(
+        truth=truth, step_s=device.__getitem__, salt=seed, n_workers=n_workers
+    )
     target = None if truth.end is not None else truth.target
     advice = advise(question(device, budget_s, target), engine)
-    return Study(truth=truth, device=device, advice=advice)
+    return Study(truth=truth, device=device, advice=advice, seed=seed)
 
 
-def judged(kind: str, seed: int, reference_trainings: float) -> dict[str, object]:
-    """One study, as plain values: what was said, what was true."""
-    study = run_study(kind, seed, reference_trainings)
-    truth, advice, chosen = study.truth, study.advice, study.advice.recommendation
-    row: dict[str, object] = {
-        "kind": kind,
-        "seed": seed,
-        "budget": reference_trainings,
-        "verdict": advice.verdict,
-        "reason": reason_text(advice.reason),
-        "n_trials": advice.n_trials,
-        "spent": advice.spent_s / (truth.best_steps(64) * study.device[64]),
-        "regret": study.regret(),
-        "in_flat_set": None if chosen is None else chosen.batch_size in study.flat_set(),
-        "batch_size": None if chosen is None else chosen.batch_size,
-        "target_origin": advice.target_origin,
-    }
-    if truth.end is not None:
-        row["ends_worse"] = study.ends_worse()
-        named = chosen or advice.provisional
-        row["slower_than_reference"] = named is not None and study.truly_s(named) > study.truly_s(
-            REFERENCE
-        )
-    if advice.target_origin == "given":
-        if advice.laws is not None:
-            row["b_crit"] = covered(advice.laws.b_crit, truth.b_crit)
-            row["b_crit_one_sided"] = advice.laws.b_crit.estimate is None
-        if chosen is not None and advice.expected is not None:
-            row["time"] = covered(advice.expected.time_to_target_s, study.truly_s(chosen))
-            gain = "gain_of_better" if advice.verdict == "better" else "gain"
-            row[gain] = covered(advice.gain, study.truly_s(REFERENCE) / study.truly_s(chosen))
-            if advice.reference_tuned is not None:
-                row["gain_from_batch_size"] = covered(
-                    advice.gain_from_batch_size,
-                    study.truly_s(advice.reference_tuned) / study.truly_s(chosen),
-                )
-    return row
+def judged(kind: str, seed: int, budget: float, n_workers: int = 1) -> Judged:
+    """Run one study, and compare what it says with what is so."""
+    study = run_study(kind, seed, budget, n_workers)
+    truth, advice, named = study.truth, study.advice, study.named
+    cell = named.batch_size, named.learning_rate
+    is_named = advice.recommendation is not None
+    own_s = study.time_s(REFERENCE.batch_size, REFERENCE.learning_rate)
+    was_so, b_crit, time, gain = True, None, None, None
+    if is_named:
+        (mine_s, end), (reference_s, own_end) = study.further(named), study.further(REFERENCE)
+        ends_worse = own_end - end > MORE_ERRORS * (1 - own_end)
+        was_so = mine_s <= reference_s and not ends_worse
+        if math.isfinite(reference_s) and math.isfinite(mine_s):
+            gain = covered(advice.gain, reference_s / mine_s)
+    if advice.expected is not None and is_named:
+        time = covered(advice.expected.time_to_target_s, study.time_s(*cell))
+    if advice.laws is not None and truth.end is None:
+        b_crit = covered(advice.laws.b_crit, truth.b_crit)
+    return Judged(
+        kind=kind,
+        budget=budget,
+        n_workers=n_workers,
+        seed=seed,
+        is_named=is_named,
+        batch_size=cell[0],
+        learning_rate=cell[1],
+        regret=study.regret(),
+        is_slower=study.time_s(*cell) > own_s,
+        ends_worse=study.ends_worse(*cell),
+        chance=advice.chance,
+        was_so=was_so,
+        b_crit=b_crit,
+        time=time,
+        gain=gain,
+        spent=advice.spent_s / (truth.best_steps(64) * study.device[64]),
+        n_trials=advice.n_trials,
+    )
 
 
 def covered(estimate: Estimate, truth: float) -> bool | None:
-    """Whether the interval holds the truth; None where there is none (or none is needed)."""
+    """Whether the interval holds the truth; None where there is none."""
     if estimate.low is None and estimate.high is None:
         return None
-    if estimate.low == estimate.high:
-        return None  # the same configuration against itself
-    return estimate.holds(truth)
+    return bool(estimate.holds(truth))
 
 
-def summary(rows: list[dict[str, object]]) -> dict[str, object]:
-    """Shares over the studies of one kind and budget."""
-    n = len(rows)
-    result: dict[str, object] = {"studies": n}
-    for verdict in get_args(Verdict):
-        result[verdict] = sum(row["verdict"] == verdict for row in rows) / n
-    wrong = sum(row["verdict"] == "recommend" and row["in_flat_set"] is False for row in rows)
-    right = sum(row["verdict"] == "recommend" and row["in_flat_set"] is True for row in rows)
-    result["recommend_right"], result["recommend_wrong"] = right / n, wrong / n
-    regrets = [float(str(row["regret"])) for row in rows if row["regret"] is not None]
-    if regrets:
-        result["regret_median"] = float(np.median(regrets))
-        result["regret_p90"] = float(np.quantile(regrets, 0.9))
-    worse = [float(str(row["ends_worse"])) for row in rows if row.get("ends_worse") is not None]
-    if worse:
-        result["named"] = len(worse) / n
-        result["named_ends_worse"] = sum(each > MORE_ERRORS for each in worse) / n
-        result["ends_worse_p90"] = float(np.quantile(worse, 0.9))
-    if any("slower_than_reference" in row for row in rows):
-        slower = sum(bool(row["slower_than_reference"]) for row in rows)
-        result["named_or_provisional_slower_than_reference"] = slower / n
-    for name in ("b_crit", "time", "gain", "gain_of_better", "gain_from_batch_size"):
-        known = [row[name] for row in rows if row.get(name) is not None]
-        if known:
-            result[f"{name}_coverage"] = sum(map(bool, known)) / len(known)
-            result[f"{name}_n"] = len(known)
-    one_sided = [row for row in rows if row.get("b_crit_one_sided")]
-    known = [row["b_crit"] for row in one_sided if row.get("b_crit") is not None]
-    if known:
-        result["b_crit_one_sided_coverage"] = sum(map(bool, known)) / len(known)
-        result["b_crit_one_sided_n"] = len(known)
-    result["spent_median"] = float(np.median([float(str(row["spent"])) for row in rows]))
-    result["n_trials_median"] = float(np.median([float(str(row["n_trials"])) for row in rows]))
-    return result
+def table(studies: Sequence[Judged]) -> str:
+    """A row for each kind, budget and number of workers, as Markdown."""
+    lines = head(
+        "kind, budget, workers",
+        "studies",
+        "regret",
+        "named",
+        "truly slower",
+        "end worse",
+        "chance stated",
+        "was so",
+        "B_crit held",
+        "time held",
+        "gain held",
+        "spent",
+        "runs",
+    )
+    groups: dict[str, list[Judged]] = {}
+    for each in studies:
+        name = f"{each.kind}, {each.budget:g}, {each.n_workers}"
+        groups.setdefault(name, []).append(each)
+    lines += [row(name, *_cells(some)) for name, some in groups.items()]
+    lines.append(row("all", *_cells(studies)))
+    return "\n".join(lines)
+
+
+def _cells(some: Sequence[Judged]) -> list[str]:
+    named = [each for each in some if each.is_named]
+    return [
+        str(len(some)),
+        both([each.regret for each in some]),
+        str(len(named)),
+        str(sum(each.is_slower for each in named)),
+        str(sum(each.ends_worse for each in named)),
+        _share([each.chance for each in named]),
+        _share([each.was_so for each in named]),
+        _share([each.b_crit for each in some]),
+        _share([each.time for each in named]),
+        _share([each.gain for each in named]),
+        f"{statistics.median(each.spent for each in some):.0f}",
+        f"{statistics.median(each.n_trials for each in some):.0f}",
+    ]
+
+
+def _share(values: Sequence[float | None]) -> str:
+    """The mean of those that there are, and of how many it is."""
+    known = [value for value in values if value is not None]
+    return f"{percent(statistics.fmean(known))} of {len(known)}" if known else "–"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--studies", type=int, default=500, help="of each kind and budget")
-    parser.add_argument("--budgets", default="30,60,120", help="in reference trainings, tuned")
-    parser.add_argument("--kinds", default="law,valley,equal")
+    parser.add_argument("--studies", type=int, default=40, help="of each kind and budget")
+    parser.add_argument("--budgets", nargs="+", type=float, default=[60.0])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, default=None, help=f"such as {RESULTS.name}")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--out", type=Path, help=f"such as {RESULTS.name}: every study")
     given = parser.parse_args()
-    table = {}
-    with ProcessPoolExecutor(given.workers) as pool:
-        for kind in given.kinds.split(","):
-            for budget in map(float, given.budgets.split(",")):
-                seeds = range(given.first_seed, given.first_seed + given.studies)
-                n = len(seeds)
-                rows = list(pool.map(judged, [kind] * n, seeds, [budget] * n, chunksize=5))
-                table[f"{kind} {budget:g}"] = found = summary(rows)
-                print(f"{kind}, {budget:g} reference trainings")
-                for name, value in found.items():
-                    print(
-                        f"  {name:28s} {value:.3f}"
-                        if isinstance(value, float)
-                        else f"  {name:28s} {value}"
-                    )
-    if given.json:
-        given.json.write_text(json.dumps(table, indent=1) + "\n")
+    seeds = range(given.first_seed, given.first_seed + given.studies)
+    jobs = [
+        (kind, seed, budget, n_workers)
+        for kind, budget, n_workers, seed in product(
+            given.kinds, given.budgets, given.workers, seeds
+        )
+    ]
+    with ProcessPoolExecutor(given.processes) as pool:
+        studies = list(pool.map(judged, *zip(*jobs, strict=True), chunksize=5))
+    print(table(studies))
+    if given.out:
+        given.out.write_text(json.dumps(list(map(asdict, studies))) + "\n")
 
 
 if __name__ == "__main__":
