@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -141,6 +141,12 @@ def prior_without(workload: str) -> SurfacePrior:
     return SurfacePrior.of(numbers.get(workload, numbers["all"]))
 
 
+def without_twins(known: Mapping[str, Sequence[Seen]], name: str) -> list[Sequence[Seen]]:
+    """Return all workloads but one and the same under a schedule, or without it."""
+    twins = {name, f"{name}-cosine", name.removesuffix("-cosine")}
+    return [seen for other, seen in known.items() if other not in twins]
+
+
 def main() -> None:
     started_s = time.monotonic()
     known = {path.name.removesuffix(".csv.gz"): seen_of(path) for path in GRIDS.glob("*.csv.gz")}
@@ -148,9 +154,7 @@ def main() -> None:
     whole = fitted(list(known.values()), np.array(_FROM), 60)
     found = {"all": [float(f"{number:.4g}") for number in whole]}
     for name in known:
-        twins = {name, f"{name}-cosine", name.removesuffix("-cosine")}
-        others = [seen for other, seen in known.items() if other not in twins]
-        numbers = fitted(others, whole, 15)
+        numbers = fitted(without_twins(known, name), whole, 15)
         found[name] = [float(f"{number:.4g}") for number in numbers]
     about = {"command": "python -m benchmarks.surface_prior", "numbers": found}
     RESULTS.write_text(json.dumps(about, indent=1) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from benchmarks.recorded.engine import RecordedEngine
@@ -30,7 +31,7 @@ def an_engine(grid: RecordedGrid, seeds: tuple[int, ...] = (3, 1, 7)) -> Recorde
     return RecordedEngine(grid, seeds=seeds, step_s=STEP_S)
 
 
-def answer(
+def request(
     engine: RecordedEngine,
     *,
     steps: int = 1000,
@@ -38,10 +39,13 @@ def answer(
     batch_size: int = 16,
     learning_rate: float = 0.2,
     seed: int = 0,
-) -> TrialRecord:
+) -> RunRequest:
     trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    length = RunLength(steps=steps, until=until)
-    (record,) = run_all(engine, [RunRequest(trial=trial, length=length)])
+    return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))
+
+
+def answer(engine: RecordedEngine, **asked: Any) -> TrialRecord:
+    (record,) = run_all(engine, [request(engine, **asked)])
     return record
 
 
@@ -132,3 +136,44 @@ def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(
     assert first_s == pytest.approx(20 * 0.002 + 0.5 * n_evaluations[20])
     assert first_s == engine.expected_s(64, RunLength(steps=20))
     assert engine.spent_s() == pytest.approx(40 * 0.002 + 0.5 * n_evaluations[40])
+
+
+# ---- side by side
+
+
+def test_two_runs_side_by_side_end_when_the_longer_ends(grid: RecordedGrid) -> None:
+    engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, n_workers=2)
+    longer, shorter, last = (
+        request(engine, until=None, **asked)
+        for asked in (
+            {"batch_size": 64, "learning_rate": 0.4, "steps": 40},  # 80 ms
+            {"batch_size": 16, "steps": 30},
+            {"batch_size": 32, "steps": 20},
+        )
+    )
+    for asked in (longer, shorter, last):
+        engine.submit(asked)
+
+    ends = []
+    for _ in range(3):
+        end = engine.next_finished()
+        ends.append((end.request, pytest.approx(engine.spent_s())))
+
+    # The third begins in the place of the second, and ends before the first.
+    assert ends == [(shorter, 0.03), (last, 0.05), (longer, 0.08)]
+
+
+def test_side_by_side_nothing_is_charged_twice(grid: RecordedGrid) -> None:
+    engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.001, n_workers=2)
+    alone = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.001)
+    cell = {"batch_size": 64, "learning_rate": 0.4, "until": None}
+    run_all(engine, [request(engine, steps=20, **cell), request(engine, steps=5, until=None)])
+    first_s = engine.spent_s()
+
+    run_all(engine, [request(engine, steps=20, **cell), request(engine, steps=5, until=None)])
+    again_s = engine.spent_s()
+    run_all(engine, [request(engine, steps=40, **cell), request(engine, steps=5, until=None)])
+
+    answer(alone, steps=40, **cell)
+    assert again_s == first_s
+    assert engine.spent_s() == pytest.approx(alone.spent_s())

@@ -1,0 +1,52 @@
+"""The fit of the prior: what is maximized, and what a workload has no part in."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks.recorded.grid import RecordedGrid
+from benchmarks.regret.whole_situation import whole_situation
+from benchmarks.surface_prior import Seen, prior_without, without_twins
+from scipy.stats import multivariate_normal
+from tests.reference import joint_belief as twin
+from tests.reference.whole_grid import CELLS, write_whole_grid
+
+
+def test_the_likelihood_is_a_normal_density(tmp_path: Path) -> None:
+    grid = RecordedGrid.read(write_whole_grid(tmp_path))
+    seen, prior = Seen(whole_situation(grid, "cpu", draw=0)), prior_without("made-up")
+    n = len(CELLS)
+
+    mean, covariance = twin.before_any_run(prior, seen.places, np.zeros(n))
+    density = multivariate_normal(mean, covariance + np.diag(seen.variances))
+
+    expected = density.logpdf(seen.values) + n * math.log(2 * math.pi)  # of 2 n values
+    assert seen.log_likelihood(prior) == pytest.approx(expected, abs=1e-6)
+    # Of (64, 0.1) itself: it takes as long as the reference, and ends no worse.
+    own = [(size, octave) for size, octave, _, _ in CELLS].index((64, 0))
+    assert (seen.places.size[own], seen.places.rate[own]) == (0, 0)
+    assert seen.values[[own, n + own]] == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_a_workload_and_its_twin_have_no_part_in_its_prior() -> None:
+    known = {name: [] for name in ("cnn", "mlp-adam", "mlp-adam-cosine", "softmax")}
+    for name in known:
+        known[name].append(name)
+
+    left = {name: [seen for (seen,) in without_twins(known, name)] for name in known}
+
+    assert left == {
+        "cnn": ["mlp-adam", "mlp-adam-cosine", "softmax"],
+        "mlp-adam": ["cnn", "softmax"],
+        "mlp-adam-cosine": ["cnn", "softmax"],
+        "softmax": ["cnn", "mlp-adam", "mlp-adam-cosine"],
+    }
+
+
+def test_the_prior_of_a_workload_is_one_of_its_own() -> None:
+    everything = prior_without("made-up")
+
+    assert prior_without("cnn").ridge != everything.ridge != prior_without("softmax").ridge
