@@ -21,9 +21,10 @@ def test_its_repr_names_the_verdict_and_the_configuration_alone() -> None:
 
     assert said.startswith("Advice(verdict='recommend', recommendation=Configuration(batch_size=")
     assert len(said) < 200
-    assert repr(cannot_tell_advice()) == "Advice(verdict='cannot_tell')"
+    assert repr(NOTHING_NAMED) == "Advice(verdict='cannot_tell')"
 
 
+NOTHING_NAMED = replace(cannot_tell_advice(), provisional=None)
 BEST_SO_FAR = replace(cannot_tell_advice(), provisional=made_up_advice().recommendation)
 
 
@@ -40,6 +41,6 @@ def test_without_a_configuration_nothing_is_applied() -> None:
     optimizer = two_groups()
 
     with pytest.raises(UsageError, match="names no configuration"):
-        cannot_tell_advice().apply(optimizer)
+        NOTHING_NAMED.apply(optimizer)
 
     assert optimizer.param_groups[0]["lr"] == 0.01
