@@ -112,10 +112,13 @@ def test_the_law_of_the_steps_holds_the_truth(told):
 
 
 def test_steps_off_the_law_have_no_critical_batch_size():
-    """In the middle they are twice what the law says."""
-    steps = {64: 1000.0, 256: 900.0, 1024: 100.0}
+    """A batch of 256 needs three times the steps of one of 64, on a device that likes it."""
+    steps = {64: 300.0, 256: 900.0, 1024: 150.0}
+    step_s = {64: 4e-3, 256: 1e-3, 1024: 4e-3}
 
-    advice, _ = advised(override=steps.__getitem__, trainings=10.0, noise=0.02)
+    advice, _ = advised(
+        override=steps.__getitem__, step_s=step_s.__getitem__, trainings=6.0, noise=0.02
+    )
 
     assert not advice.laws.law_holds
     assert advice.laws.b_crit.reason.code == "steps_off_the_law"
@@ -159,8 +162,7 @@ def test_the_headline_does_not_credit_the_batch_size_with_what_the_rate_gained()
 
     assert advice.named.batch_size == 64
     assert advice.gain.low > 1.5
-    low, high = advice.gain_from_batch_size.low, advice.gain_from_batch_size.high
-    assert low <= 1 <= high < 1.5
+    assert advice.gain_from_batch_size.estimate == 1
 
 
 @pytest.mark.parametrize("is_usual", [False, True])

@@ -400,7 +400,7 @@ class Advice(Reported):
         expected: what the recommendation takes.
         gain: the reference configuration's figure over the recommendation's, as five more trainings
             of both would show it: 2.0 is twice as good.
-        gain_from_batch_size: the same over the reference batch size at its tuned rate.
+        gain_from_batch_size: the same over the reference batch size at its best rate, by all runs.
         reference: the workload's own configuration.
         is_usual: whether nobody chose `reference`: a built-in workload's, or with the default size.
         reference_tuned: the reference batch size at its tuned rate; None: not tuned.

@@ -136,7 +136,7 @@ class _Answer:
             flat_set=tuple(flat),
             expected=self._expected(named),
             gain=gain,
-            gain_from_batch_size=self._gain_over(tuned),
+            gain_from_batch_size=self._gain_from_batch_size(tuned),
             reference=question.reference,
             is_usual=question.is_usual,
             reference_tuned=None if tuned is None else self._configuration(tuned),
@@ -310,16 +310,16 @@ class _Answer:
             why, n=len(own.records), low=2.0 ** float(np.quantile(least, 0.025))
         )
 
-    def _gain_over(self, other: int | None) -> Estimate:
-        """The cost of another configuration over that of what is named."""
-        if other is not None and self._question.objective == "quality":
-            return self._times_as_far(other, self._named)
-        if other is None:
-            return Estimate.cannot_tell(Reason.of("nothing_to_compare"))
-        if other == self._named:
+    def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
+        """The same over the reference batch size at its best rate, trained or not."""
+        study, gain = self._study, self._decided.gain_from_batch_size
+        if study.sizes[self._named] == study.sizes[study.own]:
             return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
-        apart = self._outlook.cost[:, other] - self._outlook.cost[:, self._named]
-        return estimate_of(2.0**apart, n=len(self._study.cells[other].records))
+        if self._question.objective == "quality" and tuned is not None:
+            return self._times_as_far(tuned, self._named)
+        if self._log.until is None or gain is None:
+            return Estimate.cannot_tell(Reason.of("nothing_to_compare"))
+        return gain
 
     def _expected(self, i: int) -> Expected | None:
         if not self._is_known(i):

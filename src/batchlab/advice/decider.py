@@ -49,6 +49,7 @@ class Decided:
             best rate.
         chance: that five more trainings of it are neither slower nor end worse than the reference.
         gain: the reference's cost to the level over that of `cell`.
+        gain_from_batch_size: the same of the reference batch size at its best rate.
         study: what is known; None where nothing could be compared.
         procedure: with the belief at the end.
     """
@@ -60,6 +61,7 @@ class Decided:
     stays: bool = True
     chance: float | None = None
     gain: Estimate | None = None
+    gain_from_batch_size: Estimate | None = None
     study: Study | None = None
     procedure: Procedure | None = None
 
@@ -220,12 +222,15 @@ def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
     sds = [study.options[c.cell[0]].step_s.log_half_width or 0.0 for c in (one, own)]
     log_sd = study.timed.get(one.cell[0], math.hypot(*sds) / _Z)
     apart_sd = 0.0 if one.cell[0] == own.cell[0] else log_sd / math.log(2)
+    n = len(one.records)
     gains = outlook.gain_draws(named, step_error=apart_sd)
+    over_tuned = outlook.gain_over_tuned_draws(named, step_error=apart_sd)
     return Decided(
         cell=one.cell,
         chance=None if stays else chance,
         stays=stays,
-        gain=estimate_of(2.0**gains, n=len(one.records)),
+        gain=estimate_of(2.0**gains, n=n),
+        gain_from_batch_size=estimate_of(2.0**over_tuned, n=n),
         study=study,
         procedure=procedure,
     )

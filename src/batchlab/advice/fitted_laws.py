@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchlab.advice.advice import Laws, Option
 from batchlab.advice.study import Study
@@ -14,6 +15,8 @@ from batchlab.belief.steps_law import StepsLaw
 from batchlab.laws.lines import fit_memory, fit_power_law
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
+
+Array = NDArray[np.float64]
 
 _FEWEST = 3  # batch sizes that a law is fitted to
 
@@ -29,9 +32,8 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
     if len(met) < _FEWEST or study.log.until is None:
         return None
     cells = [study.cells[i].cell for i in met]
-    weight = np.log2([study.weight[size] for size, _ in cells])
     sizes = np.array([size for size, _ in cells], dtype=float)
-    steps = StepsLaw.of(sizes, outlook.cost[:, met] - weight)
+    steps = StepsLaw.of(sizes, np.stack([_at_best_rate(study, outlook, i) for i in met], axis=1))
     whole = [o for o in study.options.values() if o.micro_batch_size == o.batch_size]
     memory = [(o.batch_size, o.peak_bytes) for o in whole if o.peak_bytes is not None]
     memory_fit = fit_memory(memory) if len(memory) >= _FEWEST else None
@@ -54,6 +56,16 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
         curve=steps.curve(_places([int(size) for size in sizes])) if steps.holds else (),
         law_holds=steps.holds,
     )
+
+
+def _at_best_rate(study: Study, outlook: Outlook, i: int) -> Array:
+    """Draws of log2 of the steps of a batch size at its best rate, whether or not that was trained.
+
+    The law is about tuned rates: where only the reference's was trained, it is too slow.
+    """
+    size = study.cells[i].cell[0]
+    at = [j for j, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
+    return np.asarray(outlook.cost[:, at].min(axis=1) - math.log2(study.weight[size]))
 
 
 def _step_time(study: Study, whole: Sequence[Option]) -> StepTimeFit | None:

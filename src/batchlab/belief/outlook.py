@@ -121,7 +121,9 @@ class Outlook:
         self.end = margins_of(end)
         self._scatter, self._noise, self._aim = scatter, noise, aim
         draws = np.arange(len(self.cost))
-        tuned = np.asarray(aim.same_size)[np.argmin(self.cost[:, aim.same_size], axis=1)]
+        same = [i for i in aim.same_size if i not in failed] or list(aim.same_size)
+        tuned = np.asarray(same)[np.argmin(self.cost[:, same], axis=1)]
+        self.tuned_cost = self.cost[draws, tuned]
         beside = tuned if aim.is_tuned else np.full(len(draws), aim.own)
         self.beside_cost = self.cost[draws, beside][:, None]
         self.beside_end = self.end[draws, beside][:, None]
@@ -170,8 +172,15 @@ class Outlook:
             at: the configuration.
             step_error: standard deviation of the ratio of the step times, in octaves.
         """
-        luck = math.hypot(math.sqrt(2 / _N_JUDGING) * self._scatter.cost, step_error)
         apart = self.beside_cost[:, 0] - self.cost[:, at]
+        return self._with_luck(apart, step_error)
+
+    def gain_over_tuned_draws(self, at: int, *, step_error: float) -> Array:
+        """Return the same draws over the user's batch size at its best rate, trained or not."""
+        return self._with_luck(self.tuned_cost - self.cost[:, at], step_error)
+
+    def _with_luck(self, apart: Array, step_error: float) -> Array:
+        luck = math.hypot(math.sqrt(2 / _N_JUDGING) * self._scatter.cost, step_error)
         return np.asarray(apart + luck * self._noise.run[:, 0] * (apart != 0))
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:

@@ -1,0 +1,110 @@
+"""The law of the steps, read off joint draws: exact without noise, and honest with it."""
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from batchlab.belief.steps_law import StepsLaw
+
+SIZES = np.array([16.0, 64.0, 256.0, 1024.0])
+N_DRAWS = 256
+
+
+def law(s_min, b_crit, sizes=SIZES):
+    return s_min * (1 + b_crit / sizes)
+
+
+def draws_around(steps, error, *, seed=0):
+    """Draws of log2 of the steps around what is believed, each so far off it."""
+    standard = np.random.default_rng(seed).standard_normal((N_DRAWS, len(steps)))
+    return np.log2(steps) + error * standard
+
+
+@pytest.mark.parametrize(("s_min", "b_crit"), [(500.0, 200.0), (30.0, 4000.0), (2000.0, 20.0)])
+@pytest.mark.parametrize("n", [2, 4])
+def test_draws_on_the_law_give_it_back(s_min, b_crit, n):
+    sizes = SIZES[:n]
+
+    found = StepsLaw.of(sizes, np.tile(np.log2(law(s_min, b_crit, sizes)), (N_DRAWS, 1)))
+
+    assert found.holds
+    for estimate, truth in (
+        (found.s_min, s_min),
+        (found.b_crit, b_crit),
+        (found.e_min, s_min * b_crit),
+    ):
+        assert estimate.estimate == pytest.approx(truth, rel=1e-8)
+        assert (estimate.low, estimate.high) == pytest.approx((truth, truth), rel=1e-8)
+    for size, steps in found.curve([8, 100, 5000]):
+        assert steps.estimate == pytest.approx(law(s_min, b_crit, size), rel=1e-8)
+
+
+def test_it_is_weighted_by_relative_steps_as_a_direct_search_finds_it():
+    """A slow twin: the least sum of squares of (S - a - c / B) / S over a fine grid."""
+    steps = law(500.0, 200.0) * np.array([1.1, 0.95, 1.03, 0.98])
+
+    found = StepsLaw.of(SIZES, np.log2(steps)[None, :])
+
+    a, c = np.meshgrid(np.linspace(400, 600, 401), np.linspace(80_000, 130_000, 501))
+    off = sum((1 - (a + c / size) / step) ** 2 for size, step in zip(SIZES, steps, strict=True))
+    best = np.unravel_index(np.argmin(off), off.shape)
+    assert found.fewest[0] == pytest.approx(a[best], abs=0.5)
+    assert found.slope[0] == pytest.approx(c[best], abs=100)
+
+
+@pytest.mark.parametrize("error", [0.05, 0.2])
+def test_intervals_hold_the_truth_95_times_in_100(error):
+    """What is believed is off by as much as it says."""
+    truth, n_studies, held = law(500.0, 200.0), 400, np.zeros(3)
+    rng = np.random.default_rng(1)
+    for seed in range(n_studies):
+        believed = truth * 2 ** (error * rng.standard_normal(len(SIZES)))
+        found = StepsLaw.of(SIZES, draws_around(believed, error, seed=seed))
+        for k, (estimate, value) in enumerate(
+            ((found.s_min, 500.0), (found.b_crit, 200.0), (found.e_min, 100_000.0))
+        ):
+            low, high = estimate.low or 0.0, estimate.high or np.inf
+            # Where the steps lie off the law it says nothing.
+            held[k] += estimate.reason is not None or low <= value <= high
+
+    few, many = binom.ppf((1e-4, 1 - 1e-4), n_studies, 0.95)
+    assert np.all((held >= few) & (held <= many))
+
+
+def test_steps_that_still_fall_leave_a_lower_bound_of_the_critical_batch_size():
+    perfect, beyond = (1e6 / SIZES**power for power in (1.0, 1.05))
+
+    on_the_verge = StepsLaw.of(SIZES, draws_around(perfect, 0.1))
+    found = StepsLaw.of(SIZES, draws_around(beyond, 0.1))
+
+    for each in (on_the_verge, found):
+        assert each.holds
+        assert 1024 < each.b_crit.low < 1e6
+        assert each.b_crit.high is None
+    assert on_the_verge.e_min.low <= 1e6 <= on_the_verge.e_min.high
+    assert found.b_crit.estimate is None
+    assert found.b_crit.reason.code == "steps_still_fall"
+
+
+def test_steps_that_hardly_fall_leave_no_lower_bound():
+    """The critical batch size may be as small as one likes."""
+    found = StepsLaw.of(SIZES, draws_around(law(500.0, 0.2), 0.1))
+
+    assert found.holds
+    assert found.b_crit.low is None
+    assert found.b_crit.high < 16
+    assert found.s_min.low <= 500 <= found.s_min.high
+
+
+@pytest.mark.parametrize("steps", [(1000, 900, 200, 100), (100, 200, 400, 800)])
+def test_steps_further_off_than_they_scatter_are_not_the_law(steps):
+    sharp, blurred = (draws_around(np.array(steps, float), error) for error in (0.02, 2.0))
+
+    found = StepsLaw.of(SIZES, sharp)
+
+    assert not found.holds
+    for estimate in (found.s_min, found.b_crit, found.e_min):
+        assert (estimate.estimate, estimate.low, estimate.high) == (None, None, None)
+        assert estimate.reason.code == "steps_off_the_law"
+    if steps[0] > steps[-1]:
+        assert StepsLaw.of(SIZES, blurred).holds
