@@ -145,6 +145,7 @@ def test_a_load_while_the_reference_was_profiled_makes_nothing_else_faster(slow)
         best_rate=0.01,
         rate_exponent=0.0,
         noise=0.02,
+        trainings=8.0,
         asked={"options": tuple(options)},
     )
 

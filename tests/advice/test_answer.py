@@ -117,7 +117,7 @@ def test_steps_off_the_law_have_no_critical_batch_size():
     step_s = {64: 4e-3, 256: 1e-3, 1024: 4e-3}
 
     advice, _ = advised(
-        override=steps.__getitem__, step_s=step_s.__getitem__, trainings=6.0, noise=0.02
+        override=steps.__getitem__, step_s=step_s.__getitem__, trainings=14.0, noise=0.02
     )
 
     assert not advice.laws.law_holds

@@ -114,7 +114,7 @@ class ScriptEngine(WatchedEngine):
 
 def advised(
     *,
-    trainings: float = 8.0,
+    trainings: float = 5.0,
     n_workers: int = 1,
     kind: type[WatchedEngine] = WatchedEngine,
     salt: int = 0,
@@ -138,7 +138,7 @@ def advised(
 def study(
     name: str,
     *,
-    trainings: float = 8.0,
+    trainings: float = 5.0,
     n_workers: int = 1,
     kind: type[WatchedEngine] = WatchedEngine,
 ) -> tuple[Advice, WatchedEngine]:
