@@ -10,7 +10,6 @@ from typing import Any, Literal, get_type_hints
 import msgspec
 
 from batchlab.errors import UsageError
-from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported
@@ -113,12 +112,6 @@ class Question:
         """1 where higher values are better, else -1: times it, higher is."""
         return 1 if self.better == "higher" else -1
 
-    @property
-    def one_example(self) -> float:
-        """What a validation example is of the metric; 0: it is no share of them, or not known."""
-        is_share = self.metric in FRACTION_METRICS
-        return 1 / self.n_validation if is_share and self.n_validation else 0.0
-
     def best_value(self, record: TrialRecord, *, within_samples: float = math.inf) -> float | None:
         """The best validation value of the metric after the first step; None: there is none."""
         values = [
@@ -132,20 +125,6 @@ class Question:
         """An order of runs by their best value, the best one first; infinite: never evaluated."""
         value = self.best_value(record)
         return math.inf if value is None else -self.sign * value
-
-    def shortfall(self, record: TrialRecord) -> float | None:
-        """How far the best validation value is from perfect: 1 minus it, or for a loss itself.
-
-        None where that is no positive number (a metric outside 0 to 1): ratios of it mean nothing.
-        A perfect value is short of perfect by half an example: so much is not seen of it.
-        """
-        value = self.best_value(record)
-        if value is None:
-            return None
-        distance = 1 - value if self.better == "higher" else value
-        if distance == 0 and self.n_validation:
-            return 0.5 / self.n_validation
-        return distance if distance > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

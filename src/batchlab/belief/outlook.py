@@ -13,7 +13,6 @@ from batchlab.belief.surface import Surface, margins_of, scatter_at
 from batchlab.records.estimate import Estimate
 
 Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 N_DRAWS = 256
 # A chance is about the means of this many further trainings of both configurations. By bad luck
