@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -18,6 +19,8 @@ from tests.reference.simulated_advice import (
     true_time_s,
 )
 from tests.reference.simulated_question import knee, option
+
+from batchlab.records.estimate import Estimate
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
 NAMED = (1024, 0.32)
@@ -154,6 +157,19 @@ def test_the_end_is_compared_with_what_the_chance_compares_with():
     assert endings.difference.low <= 0 <= endings.difference.high
     assert (endings.verdict, endings.reason.code) == ("no_worse", "ends_no_worse")
     assert endings.reference_tuned.mean > endings.recommended.mean + 2 * MARGIN
+
+
+def test_the_gain_has_the_error_of_the_step_times(told):
+    """The reference's is known to a factor of two only."""
+    step_s = Estimate.of(1e-3, interval=(0.5e-3, 2e-3), n=2)
+    options = [option(size, STEP_S(size)) for size in SIZES]
+    options[0] = replace(options[0], step_s=step_s)
+
+    advice, _ = advised(trainings=14.0, asked={"options": tuple(options)})
+
+    half = math.log(advice.gain.high / advice.gain.low) / 2
+    exact = math.log(told[0].gain.high / told[0].gain.low) / 2
+    assert half == pytest.approx(math.hypot(exact, math.log(2)), rel=0.2)
 
 
 def test_the_headline_does_not_credit_the_batch_size_with_what_the_rate_gained():

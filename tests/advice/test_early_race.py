@@ -6,8 +6,10 @@ import statistics
 import pytest
 from tests.reference.simulated_advice import (
     EPOCHS,
+    MARGIN,
     OWN,
     STEP_S,
+    WatchedEngine,
     advised,
     runs_of_named,
     study,
@@ -65,6 +67,23 @@ def test_what_ends_a_little_worse_gives_way_to_half_of_it():
     advice, _ = raced(trainings=2.9, end_noise=0.0, **truth)
 
     assert sizes_to_their_end(advice)[:2] == [512, 256]
+    assert advice.named.batch_size <= 128
+
+
+class FallsLater(WatchedEngine):
+    """Above 128 it loses three margins from the ninth epoch on."""
+
+    def _accuracy(self, trial, way):
+        steps = way * self.truth.steps(trial.batch_size, trial.learning_rate)
+        falls = trial.batch_size > 128 and trial.plan.epoch_at(round(steps)) > 9
+        return super()._accuracy(trial, way) - 3 * MARGIN * falls
+
+
+def test_what_meets_the_level_and_ends_worse_is_not_named():
+    advice, _ = raced(kind=FallsLater, trainings=2.9, sizes=(32, 64, 128, 256))
+
+    met = {run.batch_size for run in advice.tried if run.steps_to_target is not None}
+    assert 256 in met
     assert advice.named.batch_size <= 128
 
 

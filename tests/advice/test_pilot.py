@@ -2,7 +2,7 @@
 
 import pytest
 from tests.reference.reason_codes import codes
-from tests.reference.simulated_advice import END, MARGIN, OWN, advised, study
+from tests.reference.simulated_advice import END, OWN, advised, study
 
 from batchlab.advice.advice import Advice
 
@@ -17,15 +17,17 @@ def pilots(advice: Advice) -> list[float]:
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_the_end_of_the_reference_less_a_margin_is_the_level(n_workers):
-    """Also where a higher rate is trained beside it."""
-    advice, _ = study("alike", trainings=4.0, n_workers=n_workers)
+@pytest.mark.parametrize(("trainings", "origin"), [(0.3, "easier"), (4.0, "pilot")])
+def test_the_end_of_the_reference_less_a_margin_is_the_level(n_workers, trainings, origin):
+    """Also where a higher rate is trained beside it, and where it was cut."""
+    advice, _ = study("alike", trainings=trainings, n_workers=n_workers)
 
     assert pilots(advice) == [OWN[1], 4 * OWN[1]][:n_workers]
-    assert advice.target_origin == "pilot"
+    assert advice.target_origin == origin
     ends = [run.end for run in advice.tried if (run.batch_size, run.learning_rate) == OWN]
-    level = sum(ends) / len(ends) - MARGIN
-    assert level - 0.25 * MARGIN <= advice.target.value <= level  # a round figure
+    end = sum(ends) / len(ends)
+    margin = 0.05 * (1 - end)
+    assert end - 1.25 * margin <= advice.target.value <= end - 0.99 * margin  # a round figure
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
