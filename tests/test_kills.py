@@ -140,13 +140,13 @@ def test_ended_at_any_moment_the_same_command_goes_on_with_its_decisions_within_
     took_s = time.monotonic() - began_s
 
     assert (process.returncode, out) == (code, ""), err
-    assert "stage 1 of 3: measuring each batch size" in err
+    assert "stage 1 of 2: measuring each batch size" in err
     assert code != 130 or err.splitlines()[-1].startswith("interrupted; everything so far is")
     assert again.returncode == 0, err_again
     assert runs_in(store)[: len(before)] == before
     assert decisions_in(store)[0].profile == profile
     answer = json.loads(out_again)
-    assert answer["verdict"] in ("recommend", "better", "indifferent", "cannot_tell")
+    assert answer["verdict"] in ("recommend", "cannot_tell")
     assert answer["spent_s"] <= budget_s
     assert took_s <= LATE * budget_s
     assert (tmp_path / "page.html").stat().st_size > 0

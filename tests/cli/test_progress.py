@@ -26,7 +26,7 @@ with ProgressDisplay() as progress:
     progress.best(BestSoFar(
         batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82))
     progress.asked(RunsAsked(batch_sizes=(512,), learning_rates=(0.16,), seeds=(2,),
-        why=Reason.of("larger_may_be_better")))
+        why=Reason.of("asked_to_compare")))
     progress.warning("[bold] " + "long " * 40 + "end")
     time.sleep(SECONDS)
 """
@@ -91,7 +91,7 @@ def test_every_width_shows_bar_and_time_in_lines_that_fit(tmp_path: Path, column
         "advise mnist-mlp   stage 1 of 2: setting the target",
         "best so far: batch size 256 at learning rate 0.08",
         "now: batch size 512, learning rate 0.16",
-        "why: a larger batch may be better",
+        "why: to see whether it may be faster",
     )
     for line in whole:
         assert any(each.startswith(line[: columns - 1]) for each in written.lines), line

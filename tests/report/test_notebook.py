@@ -80,7 +80,6 @@ def test_whatever_is_in_a_name_is_escaped() -> None:
         made_up_advice(),
         reason=written(SCRIPT),
         caveats=(written(SCRIPT),),
-        missing=written(SCRIPT + "2"),
         verdict="recommend",
     )
     broken = made_up_point(1, status=Status.ERROR, reason=SCRIPT)

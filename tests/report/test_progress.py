@@ -35,7 +35,7 @@ def an_advice() -> ProgressState:
         batch_sizes=(512,),
         learning_rates=(0.16,),
         seeds=(2,),
-        why=Reason.of("larger_may_be_better"),
+        why=Reason.of("asked_to_compare"),
     )
     return state
 
@@ -46,7 +46,7 @@ def test_a_terminal_has_all_of_it() -> None:
         f"[{'█' * 16}{'░' * 14}]   54 %  1m38s of 3m",
         "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)",
         "now: batch size 512, learning rate 0.16, seed 2",
-        "why: a larger batch may be better",
+        "why: to see whether it may be faster",
     ]
 
 
