@@ -2,10 +2,11 @@
 
     python -m benchmarks.demo_runs [--runs 10]
 
-Each run is the command of scripts/demo into an empty store, with all its seeds moved. Then what
-any of them named, and the reference batch size at its best rate, which nobody chose, are trained on
-seeds that none of them saw; an answer holds if what it named is no slower to the level of that run
-than that, on the mean of these seeds, and ends no worse by more than that run's margin. Writes
+Each run is the command of scripts/demo into an empty store, with all its seeds moved; every second
+one beside a process that takes a core. Then what any of them named, and the reference batch size at
+its best rate, which nobody chose, are trained on seeds that none of them saw. An answer holds if
+what it named is no slower to the level of that run, on the mean of these seeds, and ends no worse
+by more than that run's margin. Writes
 benchmarks/results/demo_runs.json and prints a table in Markdown. Takes a quarter of an hour.
 """
 
@@ -13,12 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -43,10 +45,27 @@ def seeds_moved(by: int) -> Iterator[None]:
         yield
 
 
+def _take_a_core() -> None:
+    while True:
+        pass
+
+
+@contextmanager
+def one_core_taken() -> Iterator[None]:
+    """Keep a core busy meanwhile."""
+    taker = multiprocessing.Process(target=_take_a_core, daemon=True)
+    taker.start()
+    try:
+        yield
+    finally:
+        taker.kill()
+
+
 def answered(run: int, folder: Path) -> dict[str, object]:
     """The answer of one run."""
     started_s = time.perf_counter()
-    with seeds_moved(1000 * (run + 1)):
+    is_busy = run % 2 == 1
+    with seeds_moved(1000 * (run + 1)), one_core_taken() if is_busy else nullcontext():
         advice = batchlab.advise(
             "mnist-mlp", budget=BUDGET, epochs=EPOCHS, reserved_s=4.0, store=folder / f"{run}.db"
         )
@@ -54,6 +73,7 @@ def answered(run: int, folder: Path) -> dict[str, object]:
     beside = advice.reference_tuned or advice.reference
     return {
         "run": run,
+        "beside_a_busy_process": is_busy,
         "verdict": advice.verdict,
         "named": None if named is None else [named.batch_size, named.learning_rate],
         "beside": [beside.batch_size, beside.learning_rate],
@@ -119,14 +139,17 @@ def main() -> None:
         for answer in named:
             answer |= holds(answer, *(fresh[tuple(answer[w])] for w in ("named", "beside")))
     RESULTS.write_text(json.dumps({"load": os.getloadavg(), "runs": answers}, indent=1) + "\n")
-    print("| run | verdict | named | chance | level | reference takes | ends better by | sizes |")
-    print("|--:|---|---|--:|--:|--:|--:|---|")
+    print(
+        "| run | busy | verdict | named | chance | level | yours takes | ends better by | sizes |"
+    )
+    print("|--:|---|---|---|--:|--:|--:|--:|---|")
     for a in answers:
         size, rate = a["named"] or ("–", 0)
         chance = "" if a["chance"] is None else f"{a['chance']:.0%}"
         level = "" if a["level"] is None else f"{a['level']:.4f}"
+        busy = "yes" if a["beside_a_busy_process"] else ""
         print(
-            f"| {a['run']} | {a['verdict']} | {size} at {rate:.3g} | {chance} | {level} "
+            f"| {a['run']} | {busy} | {a['verdict']} | {size} at {rate:.3g} | {chance} | {level} "
             f"| {a.get('times_as_long', 0):.2f}× | {a.get('ends_better', 0):+.4f} "
             f"| {', '.join(map(str, a['sizes']))} |"
         )
