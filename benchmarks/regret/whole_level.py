@@ -52,8 +52,7 @@ def end_of(curve: Curve, *, better: Better, keeps_best: bool = False) -> float |
         None where a value that counts is not finite, or none was seen.
     """
     trained = [(step, value) for step, value in curve if step > 0]
-    found = final_value(trained, better=better, keeps_best=keeps_best)
-    return None if found is None else found.value
+    return final_value(trained, better=better, keeps_best=keeps_best)
 
 
 def level_of(curves: Sequence[Curve], *, metric: str, better: Better) -> WholeLevel:

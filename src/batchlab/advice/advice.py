@@ -253,10 +253,7 @@ class Laws:
 class EndLevel:
     """What a run ends with."""
 
-    # Of the validation metric, a mean over the last quarter of the run, under a rate's shape its
-    # last twentieth; of one that overfits, its best evaluations in a row. Of the worst seed.
-    value: float
-    n: int  # how many evaluations that is the mean of
+    value: float  # of the validation metric (belief/final_value)
     ended_by: EndedBy  # what makes it the end
     margin: float  # how much worse than it counts as ending as well, > 0, in the metric's unit
     epochs: float  # passes over the training set of the run: a whole training
@@ -271,9 +268,8 @@ class Ending:
         batch_size: examples per optimizer step.
         learning_rate: its rate.
         epochs: passes over the training set of each training.
-        values: the validation metric at the end, a mean over the last quarter of the training, or
-            its last twentieth under a rate that falls; where the reference overfits, over the best
-            evaluations in a row. None: it failed, or was not followed so far.
+        values: the validation metric at the end (belief/final_value). None: it failed, or was not
+            followed so far.
         test: the metric on test data after the last step; nothing was decided by it. None: not
             known, or the training went on, beside one that needed more epochs.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import EndedBy, EndLevel, Question, TargetOrigin
 from batchlab.advice.run_log import why_it_failed
-from batchlab.belief.final_value import FinalValue, final_value
+from batchlab.belief.final_value import final_value
 from batchlab.belief.margin import margin_of
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
@@ -79,15 +79,14 @@ def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLev
     if found is None:
         return None
     margin = margin_of(
-        found.value,
+        found,
         metric=question.metric,
         better=question.better,
         untrained=untrained_value(record, question.metric),
         n_examples=question.n_validation,
     )
     return EndLevel(
-        value=found.value,
-        n=found.n,
+        value=found,
         ended_by=ended_by,
         margin=margin,
         epochs=record.epochs,
@@ -97,7 +96,7 @@ def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLev
 
 def final_value_of(
     question: Question, record: TrialRecord, *, keeps_best: bool, steps: int
-) -> FinalValue | None:
+) -> float | None:
     """Return what a training ends with after so many steps."""
     curve = [
         (evaluation.samples, evaluation.score("validation", question.metric))
@@ -291,12 +290,12 @@ def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:
 
 
 def _why(end: EndLevel) -> Reason:
-    value, n, margin = end.value, end.n, end.margin
+    value, margin = end.value, end.margin
     if end.ended_by == "overfitting":
-        return Reason.of("ends_before_overfitting", level=value, n=n, margin=margin)
+        return Reason.of("ends_before_overfitting", level=value, margin=margin)
     if end.ended_by == "planned_end":
-        return Reason.of("ends_as_planned", level=value, n=n, margin=margin)
-    return Reason.of("ends_at_plateau", level=value, n=n, margin=margin)
+        return Reason.of("ends_as_planned", level=value, margin=margin)
+    return Reason.of("ends_at_plateau", level=value, margin=margin)
 
 
 def easier(

@@ -281,8 +281,7 @@ class Study:
         """What a whole training ends with; None: a value that counts was not finite."""
         overfits = self.end is not None and self.end.ended_by == "overfitting"
         steps = self.whole_steps(i)
-        found = final_value_of(self.question, record, keeps_best=overfits, steps=steps)
-        return None if found is None else found.value
+        return final_value_of(self.question, record, keeps_best=overfits, steps=steps)
 
     def _margins_worse(self, end: float) -> float:
         assert self.end is not None

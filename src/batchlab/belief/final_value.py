@@ -1,10 +1,9 @@
-"""FinalValue: the level of a validation metric at the end of a run, with its error."""
+"""The final value of a run: the level of its validation metric at the end."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,16 +20,7 @@ _FEWEST = 4
 _IN_A_ROW = 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FinalValue:
-    """What a run ends with, in the metric's unit."""
-
-    value: float
-    error: float | None  # standard error by the scatter of evaluations; None: too few to tell
-    n: int  # evaluations behind it
-
-
-def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> FinalValue | None:
+def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> float | None:
     """Return the level at the end, from a least-squares line through the last quarter of a run.
 
     A mean over that quarter would lag behind whatever still improves. Where there are fewer than
@@ -57,8 +47,7 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> Fi
     n = len(values)
     mean = math.fsum(values) / n
     if n < _FEWEST:
-        spread = float(np.std(values, ddof=1)) if n > 1 else None
-        return FinalValue(value=mean, error=spread and spread / math.sqrt(n), n=n)
+        return mean
     x = np.array([place for place, _ in seen])
     y, apart = np.array(values), x - x.mean()
     square = float(apart @ apart)
@@ -68,18 +57,13 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> Fi
     variance = float(residual @ residual) / (n - 2)
     # A slope that is no larger than its own error tells nothing: the mean is the better guess then.
     kept = max(0.0, 1 - variance / square / slope**2) if slope else 0.0
-    # What is left of the slope may be too small, so it is no surer than the whole line's end.
-    error = math.sqrt(variance * (1 / n + ahead**2 / square))
-    return FinalValue(value=mean + kept * slope * ahead, error=error, n=n)
+    return mean + kept * slope * ahead
 
 
-def _best(curve: Curve, better: Better) -> FinalValue | None:
-    sign = 1 if better == "higher" else -1
+def _best(curve: Curve, better: Better) -> float | None:
     values = [value for _, value in curve if value is not None]
-    if not values:
-        return None
     n = min(_IN_A_ROW, len(values))
-    rows = [values[i : i + n] for i in range(len(values) - n + 1)]
-    best = max(rows, key=lambda row: sign * math.fsum(row))
-    spread = float(np.std(best, ddof=1)) / math.sqrt(n) if n > 1 else None
-    return FinalValue(value=math.fsum(best) / n, error=spread, n=n)
+    if n == 0:
+        return None
+    means = [math.fsum(values[i : i + n]) / n for i in range(len(values) - n + 1)]
+    return max(means) if better == "higher" else min(means)

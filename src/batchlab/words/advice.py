@@ -194,16 +194,14 @@ ADVICE: dict[str, str] = {
     ),
     "pilot_without_plateau": "the first run was not seen to reach a plateau: {why}",
     "ends_at_plateau": (
-        "as well as the reference batch size ends, within {margin:.2g}: its plateau is {level:.4g} "
-        "(mean of {n} evaluations)"
+        "as well as the reference batch size ends, within {margin:.2g}: its plateau is {level:.4g}"
     ),
     "ends_before_overfitting": (
         "as well as the reference batch size at its best, within {margin:.2g}: it gets worse after "
-        "{level:.4g} (mean of {n} evaluations)"
+        "{level:.4g}, the mean of its best evaluations in a row"
     ),
     "ends_as_planned": (
-        "as well as the reference batch size ends, within {margin:.2g}: it ends at {level:.4g} "
-        "(mean of {n} evaluations)"
+        "as well as the reference batch size ends, within {margin:.2g}: it ends at {level:.4g}"
     ),
     # The search for rates.
     # What a round of runs is to tell, while it is under way.
