@@ -49,8 +49,8 @@ def ends_early(question: Question, record: TrialRecord) -> bool:
     If no end is planned, it is known at the plateau; while the run is expected to get worse it is
     trained on, until it has turned: its end is its best then. If one is planned, it is known only
     of a run that gets worse again: from what the rule calls a plateau to a planned end recorded
-    losses fell by up to two margins (benchmarks/results/regret.md). Under a learning-rate shape it
-    never is: the curve is flat where the rate is not yet low.
+    losses fell by up to two margins. Under a learning-rate shape it never is: the curve is flat
+    where the rate is not yet low.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     return _is_over(question, record, plateau) and not plateau.worsens
