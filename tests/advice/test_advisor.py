@@ -48,6 +48,12 @@ def test_a_metric_that_compares_nothing_is_told_without_a_run():
     assert [row.learning_rate for row in advice.candidates] == [None] * len(SIZES)
 
 
+def test_an_advice_knows_how_many_examples_its_ends_are_of():
+    advice, _ = advised(trainings=1.0, asked={"n_validation": 500})
+
+    assert advice.n_validation == 500
+
+
 def test_a_reference_that_cannot_run_is_told_without_a_run():
     options = [option(64, 1e-3, note="out of memory"), option(256, 1e-3)]
 

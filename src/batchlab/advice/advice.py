@@ -67,7 +67,6 @@ class Option:
     note: Reason | None = None  # why it cannot be had (out of memory, an error); None: it ran
     # The step time by its own times alone, for the law; None: `step_s` is that.
     timed_s: Estimate | None = None
-    ratio_sd: float | None = None  # of its log ratio to the reference's; None: not timed in turn
 
     @property
     def runs(self) -> bool:
@@ -140,7 +139,7 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateTried:
-    """One run of the search for a batch size's learning rate, or of its valuation.
+    """One training run.
 
     Attributes:
         batch_size: examples per step.
@@ -179,18 +178,20 @@ class Candidate:
         batch_size: examples per step.
         micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
         fits: whether it ran within the memory limit.
-        learning_rate: its tuned rate; without valuations that of the single run that its figures
-            are of. None: no run of it met the target.
-        n_runs: valuation runs behind its figures (runs that chose the rate are not among them).
+        learning_rate: the rate that its figures are of. It is the rate that is named with it, else
+            the best one by all runs, of those that met the target if any did. None: it was not
+            trained, or it failed at every rate.
+        n_runs: runs at that rate.
         step_s: seconds per step, measured alone: by its own times and by what all batch sizes show.
-        steps_to_target: at its tuned rate.
+        steps_to_target: at that rate, by all runs together; a lower bound if no run at that rate
+            met the target.
         time_to_target_s: steps times step time.
         samples_to_target: steps times batch size.
         cost: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
             the metric's distance from perfect.
-        relative: that figure over the best candidate's; `high` is the simultaneous upper bound by
-            which a batch size is inside the flat set.
-        in_flat_set: whether it is.
+        relative: that figure over the best candidate's, by all runs together.
+        in_flat_set: whether it is within the tolerance of the best candidate and ends no worse,
+            each with a probability of 95 % or more.
         peak_bytes: peak memory of a step above an idle process; None: not reported.
         rule_learning_rates: what each scaling rule would have set from the reference
             configuration's tuned rate, by the name of the rule; a rule that refuses is left out.
@@ -220,8 +221,8 @@ class Laws:
 
     Attributes:
         s_min: steps to target in the limit of large batches.
-        e_min: examples to target in the limit of small ones; None where the law does not hold.
-        b_crit: critical batch size: there the steps are 2 s_min, whatever the exponent.
+        e_min: examples to target in the limit of small ones.
+        b_crit: critical batch size: there the steps are twice s_min.
         learning_rate_exponent: p of the tuned rate ~ B^p.
         fixed_bytes: memory at batch size 0.
         bytes_per_example: memory that each further example of a batch takes.
@@ -229,10 +230,11 @@ class Laws:
         step_s_per_example: time that each further example takes once the machine is full.
         knee_batch_size: step_overhead_s / step_s_per_example, where the two are equal: far above
             it larger batches no longer save time.
-        curve: (batch size, steps to target) along the fitted law or the interpolation used, each
-            with its interval.
+        curve: (batch size, steps to target) along the fitted law of the steps, each with its
+            interval; empty if it does not hold.
         step_curve: (batch size, seconds per step) along the law of the step time.
-        law_holds: whether the law of steps to target was used; False: interpolation.
+        law_holds: whether the steps follow the law S = s_min (1 + b_crit / B); if they don't,
+            s_min, e_min and b_crit are not known.
     """
 
     s_min: Estimate
@@ -318,7 +320,9 @@ class Endings:
     recommended: Ending  # how the recommendation ends, or what was to be one
     reference: Ending  # how the reference ends as it is
     reference_tuned: Ending | None  # the reference batch size at its tuned rate; None: it has none
-    compared_with: Ending  # the one of the references that ends better
+    # The reference as it is, or tuned if nobody chose its rate; `recommended` itself if no training
+    # of that came to its end.
+    compared_with: Ending
     # How much better than that the recommendation ends, in the metric's unit; negative: it ends
     # worse. By the joint belief over all runs.
     difference: Estimate
@@ -356,26 +360,30 @@ class Advice(Reported):
     """The answer to "which batch size should I use?".
 
     Attributes:
-        verdict: "recommend" (another configuration is likely to be no slower than the reference
-            and to end no worse) or "cannot_tell".
+        verdict: "recommend" (another configuration is likely to do as well as the reference, and
+            is the best choice by all runs together) or "cannot_tell".
         reason: why.
         objective: what was asked to be best.
         at_most_worse: by what fraction what is named may be worse than the best; None: not known.
         metric: the validation metric that says what is trained.
         better: its direction.
         n_train: examples in the training set.
+        n_validation: examples in the validation set; None: not known.
         target: the level that counts as trained; None: objective quality, or none could be set.
         target_origin: "given", "pilot" (what the reference ends with), "easier" (on the way there).
         delta: the tolerance of the flat set, a fraction.
         recommendation: what to set; None where it cannot be told.
         provisional: where it cannot be told: the reference, which stays; None: nothing ran.
         chance: how likely what is named is neither slower than the reference nor ends worse, over
-            five more trainings of both; None: it is the reference.
+            five more trainings of both. None: it is the reference, or if nobody chose the rate of
+            that, its batch size at the best rate.
         flat_set: the batch sizes within it, ascending; empty where it cannot be told.
         expected: what the recommendation takes.
         gain: the reference configuration's figure over the recommendation's, as five more trainings
-            of both would show it: 2.0 is twice as good.
-        gain_from_batch_size: the same over the reference batch size at its best rate, by all runs.
+            of both would show it: 2.0 is twice as good. If nobody chose the reference, the figure
+            of its batch size at the best rate expected.
+        gain_from_batch_size: the same over the reference batch size at the best rate expected,
+            trained or not; for objective quality at its tuned rate.
         reference: the workload's own configuration.
         is_usual: whether nobody chose `reference`: a built-in workload's, or with the default size.
         reference_tuned: the reference batch size at its tuned rate; None: not tuned.
@@ -403,6 +411,7 @@ class Advice(Reported):
     metric: str
     better: Better
     n_train: int
+    n_validation: int | None = None
     target: Target | None
     target_origin: TargetOrigin
     delta: float
@@ -479,8 +488,8 @@ class Advice(Reported):
 class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
     """Where whole trainings end; `trainings` holds every one of them, the recommendation's first.
 
-    The estimates are means over the seeds of the validation metric, `difference` is how much
-    better the recommendation ends than the better of the references.
+    The estimates are means over the seeds of the validation metric. `difference` is how much better
+    the recommendation ends than the reference, tuned if nobody chose the rate of that.
     """
 
     metric: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.answer import answered
@@ -52,14 +53,18 @@ def advise(
     if stopped is None and note is not None:
         stopped = Reason.of("reference_cannot_run", size=own[0], why=note)
     if stopped is not None:
-        return answered(Decided(cell=own, stopped=stopped, origin=question.target_origin), log)
+        return _answered(Decided(cell=own, stopped=stopped, origin=question.target_origin), log)
 
     def ask_all() -> None:
         if with_all_options is not None:
             log.question = with_all_options()
 
     decided = decide(log, prior, asked_whole=ask_all, in_turn=in_turn)
-    return answered(decided, log)
+    return _answered(decided, log)
+
+
+def _answered(decided: Decided, log: RunLog) -> Advice:
+    return replace(answered(decided, log), n_validation=log.question.n_validation)
 
 
 def best_so_far(run_log: RunLog) -> BestSoFar | None:
