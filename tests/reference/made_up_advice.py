@@ -171,7 +171,14 @@ def cannot_tell_advice() -> Advice:
         gain=Estimate.of(1.0, interval=(1.0, 1.0), n=1),
         gain_from_batch_size=around(1 / REFERENCE_FACTOR, 0.4, 4),
         candidates=tuple(replace(c, in_flat_set=False) for c in advice.candidates),
-        laws=replace(advice.laws, b_crit=Estimate.cannot_tell(missing), law_holds=False),
+        laws=replace(
+            advice.laws,
+            s_min=Estimate.cannot_tell(missing),
+            e_min=Estimate.cannot_tell(missing),
+            b_crit=Estimate.cannot_tell(missing),
+            curve=(),
+            law_holds=False,
+        ),
         pay_back_runs=None,
     )
 

@@ -47,6 +47,12 @@ def with_ends(advice: Advice = ADVICE, *, of: str = "recommended", **changes: ob
     return replace(advice, endings=replace(advice.endings, **{of: ending}))
 
 
+def beside_itself(advice: Advice) -> Advice:
+    """The advice whose named configuration is what others are compared with."""
+    endings = advice.endings
+    return replace(advice, endings=replace(endings, compared_with=endings.recommended))
+
+
 def faster(rate: float, size: int, reference_s: float, ratio: float) -> Advice:
     """The advice of a configuration whose steps take their time, and that gains so much."""
     times_ms = {16: 2.0, 64: reference_s, 1024: 2.86}
@@ -74,6 +80,9 @@ OF_GIVEN_LENGTH = replace(
 QUALITY = replace(made_up_advice(objective="quality"), metric="loss", better="lower")
 ENDED = with_endings(ADVICE)
 USUAL = {"is_usual": True}
+TUNED_STAYS = beside_itself(
+    with_endings(replace(OPEN, provisional=ADVICE.reference_tuned, **USUAL))
+)
 FLAT = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=lambda b: 1e-3)
 
 CASES: dict[str, tuple[str, Advice]] = {
@@ -102,10 +111,16 @@ CASES: dict[str, tuple[str, Advice]] = {
     # The usual sizes.
     "in the flat set": ("usual sizes", FLAT),
     "all open": ("usual sizes", ALL_WIDE),
-    "not trained": ("usual sizes", with_candidates(ADVICE, b16=NOT_TRAINED)),
+    "one failed": ("usual sizes", with_candidates(ADVICE, b16=NOT_TRAINED)),
+    "not trained": (
+        "usual sizes",
+        replace(
+            with_candidates(ADVICE, b16=NOT_TRAINED, b32=NOT_TRAINED),
+            tried=tuple(run for run in ADVICE.tried if run.batch_size > 32),
+        ),
+    ),
     # Laws and the target.
-    "without the law": ("critical batch size", with_laws(law_holds=False)),
-    "without a curve": ("law of the steps", with_laws(curve=())),
+    "off the law": ("law of the steps", with_laws(law_holds=False, curve=())),
     "of a level that was given": ("when to stop", replace(ADVICE, target_origin="given")),
     # What it cost.
     "pays at once": ("break-even", replace(ADVICE, pay_back_runs=0.4)),
@@ -124,6 +139,7 @@ CASES: dict[str, tuple[str, Advice]] = {
     "only the time": ("trained model", ADVICE),
     # Why, in steps and step times.
     "smaller and faster": ("why", faster(0.01, 16, 8.0, 2.0)),
+    "larger, beside the usual": ("why", replace(faster(0.26, 1024, 2.0, 5.0), **USUAL)),
     "the same size": ("why", faster(0.0025, 64, 2.0, 3.0)),
     "other objective": ("why", replace(ADVICE, objective="samples")),
     # Where whole trainings end.
@@ -147,4 +163,5 @@ CASES: dict[str, tuple[str, Advice]] = {
         ),
     ),
     "it stays": ("where it ends", with_endings(OPEN)),
+    "the tuned one stays": ("where it ends", TUNED_STAYS),
 }

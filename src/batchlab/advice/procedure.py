@@ -188,8 +188,7 @@ class Procedure:
         worth = gain / np.sqrt([each.cost_s for each in possible])
         for k in sorted(range(len(possible)), key=lambda k: (-worth[k], k)):
             if worth[k] > 0 and self._begin(possible[k]):
-                sooner = 1 - 2.0 ** -float(gain[k])
-                why = Reason.of("promises", sooner=sooner, cost_s=possible[k].cost_s)
+                why = Reason.of("promises", cost_s=possible[k].cost_s)
                 self._note(possible[k].run.at, why)
                 return True
         return False

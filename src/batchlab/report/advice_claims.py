@@ -10,9 +10,8 @@ from batchlab.advice.advice import MORE_ERRORS, Advice, Candidate, Configuration
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import weights_command
-from batchlab.report.advice_rows import answer_rows
+from batchlab.report.advice_rows import Ends, answer_rows
 from batchlab.report.advice_words import (
-    best_text,
     end_text,
     least_text,
     near_text,
@@ -65,11 +64,9 @@ class _About:
             "own_rate": own.learning_rate,
             "yours": reference_text(advice, "configuration"),
             "own": reference_text(advice, "configuration"),  # where it is spoken of first
-            "own_batch": reference_text(advice, "batch_size"),
             "target": text("the target") if advice.target is None else target_text(advice.target),
             "metric": advice.metric if study is None else study.workload.metrics[0].name,
             "near": near_text(advice),
-            "least": best_text(advice, text("the least time")),
             "delta": advice.delta,
             "chance": advice.chance,
             "how": "sure" if (advice.chance or 0.0) >= SURE else "likely",
@@ -172,7 +169,7 @@ def _what_of_its_end(advice: Advice) -> str:
 
 _STAY = {
     "time": (
-        "{set_this}: nothing else that was trained is likely to be as fast and to end no worse."
+        "{set_this}: nothing else that was trained is likely to be faster and to end no worse."
     ),
     "samples": (
         "{set_this}: no larger batch that was "
@@ -253,7 +250,8 @@ def _why(about: _About) -> _Told:
     """Steps and step time beside the configuration as it is; where the time is surely less.
 
     The time to the target is steps times step time, so the ratio of the steps is that of the times
-    times that of the step times.
+    times that of the step times. Beside the usual configuration no rate is told: what is named is
+    compared with the best rate of its batch size, whichever that is.
     """
     advice, found = about.advice, about.advice.recommendation
     own, gain = advice.reference, advice.gain
@@ -269,7 +267,7 @@ def _why(about: _About) -> _Told:
     yield about.tell(
         "{batch}{rates} needs {steps}{each}.",
         batch=_than(_BATCH, larger, near=1.0),
-        rates=_than(_RATE, found.learning_rate / own.learning_rate),
+        rates="" if advice.is_usual else _than(_RATE, found.learning_rate / own.learning_rate),
         steps=_than(_STEPS, fewer),
         each="" if larger == 1 else _than(_EACH, longer, but=but),
     )
@@ -344,12 +342,12 @@ def _gain_from_batch_size(about: _About) -> _Told:
     if found.batch_size == advice.reference.batch_size:
         yield about.tell("None: the batch size stays, only other settings change.")
         return
-    at = ""
-    if advice.reference_tuned is not None:
-        at = about.say(" ({tuned:rate})", tuned=advice.reference_tuned.learning_rate)
+    message, tuned = "Batch size {own_size} at the best rate expected {compared}.", None
+    if advice.objective == "quality" and advice.reference_tuned is not None:
+        tuned = advice.reference_tuned.learning_rate
+        message = "Batch size {own_size} at its tuned rate ({tuned:rate}) {compared}."
     compared = _compared(about, advice.gain_from_batch_size)
-    message = "Batch size {own_size} at its tuned rate{at} {compared}."
-    yield about.tell(message, at=at, compared=compared)
+    yield about.tell(message, tuned=tuned, compared=compared)
     # Who the whole gain belongs to, as far as both intervals say so.
     whole, part = advice.gain, advice.gain_from_batch_size
     if whole.low is None or whole.low <= 1 or part.estimate is None:
@@ -429,12 +427,11 @@ def _ends_best(about: _About) -> _Told:
     at = max(known, key=lambda each: sign * (known[each].estimate or 0.0))
     if at == named:
         return
-    best, mine = known[at], known[named]
-    low, high = (best.low, mine.high) if sign > 0 else (mine.low, best.high)
     message = "Batch size {best} with learning rate {best_rate:rate}: {end}, what is named {mine}."
-    if low is None or high is None or low <= high:
+    apart = Ends(advice).difference(at, named)
+    if apart.low is None or apart.high is None or apart.low <= 0 <= apart.high:
         message += " These runs do not tell the two apart."
-    end, of_named = (spread_text(advice.metric, each) for each in (best, mine))
+    end, of_named = (spread_text(advice.metric, each) for each in (known[at], known[named]))
     size, rate = at.batch_size, at.learning_rate
     yield about.tell(message, best=size, best_rate=rate, end=end, mine=of_named)
 
@@ -449,7 +446,10 @@ def _ending(about: _About) -> _Told:
         message = "By the best evaluations of {epochs:.3g} epochs {ends}."
     ends = _ends(about, endings)
     yield about.tell(message, epochs=endings.recommended.epochs, ends=ends)
-    yield _judged(about, endings)
+    if endings.compared_with != endings.recommended:
+        yield _judged(about, endings)
+    elif endings.recommended == endings.reference:
+        yield about.tell("It is {yours} itself.")
 
 
 def _ends(about: _About, endings: Endings) -> str:
@@ -492,10 +492,6 @@ def _mean_end(endings: Endings, found: Ending) -> str:
 def _judged(about: _About, endings: Endings) -> Sentence:
     """How much worse it may be, against how much is allowed."""
     low, margin = endings.difference.low, endings.margin
-    if endings.compared_with == endings.recommended:
-        if endings.recommended == endings.reference:
-            return about.tell("It is {yours} itself.")
-        return about.tell("No training of {yours} came to its end.")
     if endings.verdict == "worse" and endings.compared_with != endings.reference:
         return about.tell("Batch size {own_size} at its tuned rate ends better.")
     if endings.verdict == "worse":
@@ -533,11 +529,13 @@ def _trained_model(about: _About) -> _Told:
 
 # ---- the usual sizes
 
-# What is said of one and of several that are near the best, worse, open.
+# What is said of one and of several that are near the best, worse, open, failed, not trained.
 _OF_USUAL_SIZES = (
     ("{sizes} is {near}", "{sizes} are {near}"),
     ("beside the best one, {takes}", "beside the best one, {takes}"),
     ("{sizes} had too few runs to tell", "{sizes} had too few runs to tell"),
+    ("{sizes} failed at every rate that was tried", "{sizes} failed at every rate that was tried"),
+    ("{sizes} was not trained", "{sizes} were not trained"),
 )
 
 
@@ -566,9 +564,14 @@ def _usual_sizes(about: _About) -> _Told:
         for candidate in worse
     ]
     takes = listing(each) if each else ""
+    trained = {run.batch_size for run in advice.tried}
+    untrained = [c for c in open_ones if c.batch_size not in trained]
+    failed = [c for c in open_ones if c.learning_rate is None and c not in untrained]
+    too_few = [c for c in open_ones if c not in untrained and c not in failed]
+    kinds = (good, worse, too_few, failed, untrained)
     found = [
         plural(one, several, len(those), sizes=_sizes(those), takes=takes, near=near_text(advice))
-        for those, (one, several) in zip((good, worse, open_ones), _OF_USUAL_SIZES, strict=True)
+        for those, (one, several) in zip(kinds, _OF_USUAL_SIZES, strict=True)
         if those
     ]
     verdict: ClaimVerdict = "held" if good else "cannot_tell" if open_ones else "did_not_hold"
@@ -602,17 +605,16 @@ def _critical_batch_size(about: _About) -> _Told:
 
 
 def _law_of_steps(about: _About) -> _Told:
-    """The law that the steps were fitted with, or that it was not used; nothing without a fit."""
+    """The law that the steps were fitted with; nothing where it does not hold."""
     laws = about.advice.laws
-    if laws is None or not laws.curve:
+    if laws is None or not laws.law_holds:
         return
-    if laws.law_holds:
-        s_min = estimate_text("steps_to_target", laws.s_min)
-        e_min = estimate_text("samples_to_target", laws.e_min)
-        yield about.tell("The steps were fitted with S = S_min (1 + B_crit / B), on log steps.")
-        yield about.tell("S_min: {s_min}. E_min in examples: {e_min}.", s_min=s_min, e_min=e_min)
-    else:
-        yield about.tell("The law S = S_min (1 + B_crit / B) was not used.")
+    s_min = estimate_text("steps_to_target", laws.s_min)
+    e_min = estimate_text("samples_to_target", laws.e_min)
+    yield about.tell(
+        "The steps were fitted with S = S_min (1 + B_crit / B), by least squares of relative steps."
+    )
+    yield about.tell("S_min: {s_min}. E_min in examples: {e_min}.", s_min=s_min, e_min=e_min)
 
 
 def _rules(about: _About) -> _Told:

@@ -293,17 +293,9 @@ def _per_epoch(advice: Advice, each: EpochsToTarget, quantity: str) -> float | N
 
 def _level_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
     yield from kind_notes(advice, [row for panel in panels for row in panel.rows])
-    laws = advice.laws
-    if laws is None or not laws.curve:
-        return
-    if laws.law_holds:
+    if advice.laws is not None and advice.laws.law_holds:
         yield text(
             "Line and band, at steps: a law fitted to the points. It is told under For researchers."
-        )
-    else:
-        yield text(
-            "Line and band, at steps: the measured points, joined. The line rises only where the "
-            "points rise by more than their scatter."
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
@@ -99,22 +99,13 @@ def own_cost(advice: Advice) -> ShownCost | None:
     return _known(advice, advice.reference)
 
 
-def tuned_cost(advice: Advice) -> ShownCost | None:
-    """Of the user's batch size at its best rate; None: no run of it met the target."""
-    expected, tuned = _expected(advice), advice.reference_tuned
-    if expected is None:
-        return None if tuned is None else _known(advice, tuned)
-    return _times(advice.gain_from_batch_size, expected)
-
-
 def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
     """Of any configuration in the table."""
     if advice.named is not None and at.is_same(advice.named):
         return named_cost(advice)
     if at.is_same(advice.reference):
         return own_cost(advice)
-    is_tuned = advice.reference_tuned is not None and at.is_same(advice.reference_tuned)
-    return (tuned_cost(advice) if is_tuned else None) or _known(advice, at)
+    return _known(advice, at)
 
 
 def reference_runs(advice: Advice) -> list[RunFigure]:
@@ -220,7 +211,7 @@ class AnswerRow:
     at: Configuration | None  # None: the batch size has no rate, for nothing was trained with it
     candidate: Candidate
     end: Estimate  # the validation metric at the end of whole trainings
-    end_test: Estimate  # the same of test data, which decides nothing
+    end_test: float | None  # their mean on test data, which decides nothing; None: not known
     cost: ShownCost | None  # the objective's figure; None: not known
     met: tuple[int, int]  # how many of its runs met the target, and of how many
 
@@ -232,7 +223,7 @@ class AnswerRow:
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """A row a batch size at its rate; yours as it is, and what is named, have rows of their own."""
-    ends = _ends(advice)
+    ends = Ends(advice)
     for candidate in advice.candidates:
         size, rate = candidate.batch_size, candidate.learning_rate
         places = [advice.reference, advice.named or advice.reference]
@@ -244,16 +235,16 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
         for place in places:
             if place.batch_size == size:
                 found.setdefault(_cell(size, place.learning_rate), place)
-        for cell, at in found.items() or [(None, None)]:
+        for at in found.values() or [None]:
             cost = None if at is None else cost_at(advice, at)
-            end, end_test = ends.get(cell, (_NO_END, _NO_END))
+            end = ends.mean(at)
             if advice.objective == "quality" and cost is not None:
                 end = cost.estimate
             yield AnswerRow(
                 at=at,
                 candidate=candidate,
                 end=end,
-                end_test=end_test,
+                end_test=ends.mean_of_test(at),
                 cost=cost,
                 met=_met(advice, size, at),
             )
@@ -266,25 +257,39 @@ def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int
     return sum(run.steps_to_target is not None for run in runs), len(runs)
 
 
-def _ends(advice: Advice) -> Mapping[_Cell | None, tuple[Estimate, Estimate]]:
-    """Return what whole trainings end with on validation and test data, by configuration.
+class Ends:
+    """What whole trainings of each configuration end with; all of them are judged together."""
 
-    Each interval has the scatter of all seeds.
-    """
-    found: dict[_Cell, tuple[list[float], list[float]]] = {}
-    for run in advice.tried:
-        if run.end is not None:
-            cell = _cell(run.batch_size, run.learning_rate)
-            validation, test = found.setdefault(cell, ([], []))
-            validation.append(run.end)
-            test.extend(_finite([run.end_test]))
-    of_validation, of_test = (
-        CellMeans.of(
-            [ends[split] for ends in found.values()], metric=advice.metric, better=advice.better
+    def __init__(self, advice: Advice) -> None:
+        """Take the ends of all runs."""
+        self._validation: dict[_Cell, list[float]] = {}
+        self._test: dict[_Cell, list[float]] = {}
+        for run in advice.tried:
+            if run.end is not None:
+                cell = _cell(run.batch_size, run.learning_rate)
+                self._validation.setdefault(cell, []).append(run.end)
+                self._test.setdefault(cell, []).extend(_finite([run.end_test]))
+        self._places = {cell: i for i, cell in enumerate(self._validation)}
+        self._means = CellMeans.of(
+            list(self._validation.values()),
+            metric=advice.metric,
+            better=advice.better,
+            n_examples=advice.n_validation,
         )
-        for split in (0, 1)
-    )
-    return {cell: (of_validation.mean(i), of_test.mean(i)) for i, cell in enumerate(found)}
+
+    def mean(self, at: Configuration | None) -> Estimate:
+        """Return the mean on validation data; its interval has the scatter of all seeds."""
+        i = None if at is None else self._places.get(_cell_of(at))
+        return _NO_END if i is None else self._means.mean(i)
+
+    def mean_of_test(self, at: Configuration | None) -> float | None:
+        """Return the mean on test data; None if it is not known."""
+        values = [] if at is None else self._test.get(_cell_of(at), [])
+        return statistics.fmean(values) if values else None
+
+    def difference(self, one: Configuration, other: Configuration) -> Estimate:
+        """Return the mean of one less that of another; both have ends."""
+        return self._means.difference(self._places[_cell_of(one)], self._places[_cell_of(other)])
 
 
 # Batch size, and rate as it is told apart.
@@ -294,6 +299,10 @@ _NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
 
 def _cell(batch_size: int, learning_rate: float) -> _Cell:
     return batch_size, f"{learning_rate:.9g}"
+
+
+def _cell_of(at: Configuration) -> _Cell:
+    return _cell(at.batch_size, at.learning_rate)
 
 
 def _finite(values: Iterable[float | None]) -> list[float]:

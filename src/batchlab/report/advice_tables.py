@@ -36,7 +36,7 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         Column("learning_rate", of=lambda row: row.at and row.at.learning_rate),
         Column("end", advice.metric, end_label(advice), of=lambda row: row.end),
         Column("end_n", "n", text("n"), of=lambda row: row.end.n or None),
-        Column("end_test", advice.metric, test, of=lambda row: row.end_test.estimate),
+        Column("end_test", advice.metric, test, of=lambda row: row.end_test),
     ]
     if target and advice.objective != "quality":
         columns += [

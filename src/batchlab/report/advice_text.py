@@ -17,7 +17,6 @@ from batchlab.report.advice_rows import (
     has_rate_of,
     named_cost,
     own_cost,
-    tuned_cost,
 )
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
@@ -227,7 +226,7 @@ def _bars(advice: Advice) -> Iterator[tuple[int, str, ShownCost]]:
         elif size == reference.batch_size:
             if own is not None:
                 yield size, yours, own
-            note, cost = text("tuned rate"), tuned_cost(advice)
+            note = text("tuned rate")
         if named is not None and size == named.batch_size and note != yours:
             is_named = has_rate_of(candidate, named)
             note = named_text(advice) if is_named else ""

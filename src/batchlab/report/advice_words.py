@@ -98,15 +98,10 @@ def least_text(ratio: float) -> str:
     return ratio_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits)
 
 
-def best_text(advice: Advice, best: str | None = None) -> str:
-    """Return what the flat set is near to."""
-    return best or objective_words(advice).within
-
-
 def near_text(advice: Advice) -> str:
     """How near to the best the flat set is, "within 10 % of the best time"."""
     share = number_text(advice.delta, "percent")
-    return text("within {share} of {best}", share=share, best=best_text(advice))
+    return text("within {share} of {best}", share=share, best=objective_words(advice).within)
 
 
 def target_text(target: Target) -> str:

@@ -6,19 +6,18 @@ ADVICE: dict[str, str] = {
     # ---- Advice: why the answer is what it is, and what limits it.
     # The verdict.
     "best_of_likely_no_worse": (
-        "batch size {size} is expected to do best of everything that is likely to be no slower "
-        "than the reference and to end no worse"
+        "of all that is likely to do as well as the reference, batch size {size} is the best "
+        "choice by all runs together"
     ),
     "nothing_likely_better": (
-        "nothing else that was trained is likely to be no slower than the reference and to end no "
-        "worse"
+        "nothing that was trained and is likely to do as well as the reference is a better choice"
     ),
     "follow_configuration": "follow batch size {size} at rate {rate:rate}, seed {seed}",
     "train_configuration": "train batch size {size} at rate {rate:rate}, seed {seed}",
     "size_not_seen": "no run of this batch size was seen yet",
     "promises": (
-        "the answer is expected to be {sooner:percent} sooner for it, and it takes about "
-        "{cost_s:train_s}"
+        "of all runs this one is expected to improve the answer most for its seconds; it takes "
+        "about {cost_s:train_s}"
     ),
     "to_confirm": "nothing promises more, so what is to be named is confirmed",
     "none_met": (
@@ -203,11 +202,9 @@ ADVICE: dict[str, str] = {
     "ends_as_planned": (
         "as well as the reference batch size ends, within {margin:.2g}: it ends at {level:.4g}"
     ),
-    # The search for rates.
     # What a round of runs is to tell, while it is under way.
     "asked_for_end": "where does the reference end?",
-    # Valuations.
-    # The end.
+    # Before the answer.
     "time_in_turn": "time steps of batch sizes {size} and {other} once more, in turn",
     "load_falls_on_both": "what else the machine does falls on both alike",
 }
