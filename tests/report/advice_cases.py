@@ -87,6 +87,7 @@ FLAT = made_up_advice(steps=lambda b: 500.0 * (1 + (b / 64 - 1) ** 2), step_s=la
 
 CASES: dict[str, tuple[str, Advice]] = {
     "likely": ("answer", replace(ADVICE, chance=0.83)),
+    "not sure": ("answer", replace(ADVICE, chance=0.55)),
     "given": ("answer", replace(ADVICE, target_origin="given")),
     "its end was seen": ("answer", ENDED),
     "likely, beside the usual": ("answer", replace(ADVICE, chance=0.87, **USUAL)),

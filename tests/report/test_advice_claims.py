@@ -37,6 +37,11 @@ def test_of_what_was_trained_to_its_end_nothing_is_said_to_be_missing() -> None:
     assert "itself" not in text
 
 
+def test_what_has_a_small_chance_is_not_called_likely() -> None:
+    assert "not sure (about 5 in 10)" in said(replace(ADVICE, chance=0.5))["answer"]
+    assert "likely (about 8 in 10)" in said(replace(ADVICE, chance=0.8))["answer"]
+
+
 def test_the_gain_over_the_best_rate_is_not_explained_by_another_rate() -> None:
     own = said(ADVICE)["why"]
     usual = said(replace(ADVICE, is_usual=True))["why"]

@@ -32,8 +32,8 @@ from batchlab.report.text import (
 )
 from batchlab.words.catalogue import Shown, capitalized, listing, plural, text
 
-# From here on a chance is called sure.
-SURE = 0.95
+# From where on a chance is called sure, and likely.
+SURE, LIKELY = 0.95, 0.8
 _Told = Iterator[Sentence]  # what is told of a topic, still without its name
 
 
@@ -69,7 +69,7 @@ class _About:
             "near": near_text(advice),
             "delta": advice.delta,
             "chance": advice.chance,
-            "how": "sure" if (advice.chance or 0.0) >= SURE else "likely",
+            "how": how_sure(advice.chance or 0.0),
             "spent_s": advice.spent_s,
         }
         if advice.is_usual:
@@ -177,6 +177,13 @@ _STAY = {
     ),
     "quality": ("{set_this}: nothing else that was trained is likely to end better."),
 }
+
+
+def how_sure(chance: float) -> str:
+    """Return what a chance is called."""
+    if chance >= LIKELY:
+        return "sure" if chance >= SURE else "likely"
+    return "not sure"
 
 
 def odds_text(chance: float) -> str:
