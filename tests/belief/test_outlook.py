@@ -48,6 +48,7 @@ def outlook_of(surface, *, scatter=NO_SCATTER, noise=None, failed=(), holds=1.0,
         ends_count=True,
         costs_count=True,
         most_cost=np.full(n, np.inf),
+        step_error=np.zeros(n),
     )
     aim, noise = replace(aim, **changes), noise or many_draws(n)
     return Outlook(surface, scatter, noise, aim, failed=failed, holds=np.broadcast_to(holds, n))
@@ -125,8 +126,8 @@ def test_a_tuned_reference_is_the_best_rate_of_its_batch_size():
 
     assert own.chance == pytest.approx([1, 1, 1, 1, 0, 0, 1])
     assert tuned.chance == pytest.approx([0, 1, 0, 0, 0, 0, 1])
-    assert own.gain_draws(2, step_error=0.0).mean() == pytest.approx(0.5, abs=0.01)
-    assert tuned.gain_draws(2, step_error=0.0).mean() == pytest.approx(-0.5, abs=0.01)
+    assert own.gain_draws(2).mean() == pytest.approx(0.5, abs=0.01)
+    assert tuned.gain_draws(2).mean() == pytest.approx(-0.5, abs=0.01)
 
 
 def test_no_unlikely_configuration_is_the_best():
@@ -249,15 +250,17 @@ def test_making_a_fast_configuration_likely_is_worth_a_run():
 
 def test_gain_draws_have_the_closed_median_and_spread():
     surface = surface_of([5.0, 4.2], cost_sd=(0.3, 0.4))
-    outlook = outlook_of(surface, scatter=Scatter(cost=0.6, end=0.0))
+    scatter = Scatter(cost=0.6, end=0.0)
+    outlook = outlook_of(surface, scatter=scatter, step_error=np.array([0.0, 0.25]))
 
-    draws = outlook.gain_draws(SECOND, step_error=0.25)
+    draws = outlook.gain_draws(SECOND)
 
     sd = math.hypot(0.3, 0.4, FIVE_OF_BOTH * 0.6, 0.25)
     # The median of n normal draws has standard error 1.25 sd / √n, their deviation sd / √(2 n).
     assert np.median(draws) == pytest.approx(0.8, abs=4 * 1.25 * sd / math.sqrt(N_MANY))
     assert draws.std() == pytest.approx(sd, abs=4 * sd / math.sqrt(2 * N_MANY))
-    assert (outlook.gain_draws(FIRST, step_error=0.25) == 0).all()
+    assert (outlook.gain_draws(FIRST) == 0).all()
+    assert outlook.chance[SECOND] == np.mean(draws >= 0)  # of the same trainings
 
 
 def test_the_same_belief_gives_the_same_numbers():
@@ -265,7 +268,7 @@ def test_the_same_belief_gives_the_same_numbers():
 
     def numbers(outlook):
         gains = outlook.gains(run, [0, 1, 4], 0, 0.8)
-        return *outlook.utility, *outlook.chance, *gains, *outlook.gain_draws(3, step_error=0.1)
+        return *outlook.utility, *outlook.chance, *gains, *outlook.gain_draws(3)
 
     assert numbers(random_outlook(4)) == numbers(random_outlook(4))
     assert Noise.of(3).surface.sum(axis=0) == pytest.approx(0, abs=1e-12)  # in opposite pairs

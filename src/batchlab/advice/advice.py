@@ -364,7 +364,6 @@ class Advice(Reported):
             is the best choice by all runs together) or "cannot_tell".
         reason: why.
         objective: what was asked to be best.
-        at_most_worse: by what fraction what is named may be worse than the best; None: not known.
         metric: the validation metric that says what is trained.
         better: its direction.
         n_train: examples in the training set.
@@ -407,7 +406,6 @@ class Advice(Reported):
     verdict: Verdict
     reason: Reason
     objective: Objective
-    at_most_worse: float | None = field(init=False)
     metric: str
     better: Better
     n_train: int
@@ -438,12 +436,6 @@ class Advice(Reported):
     trainings: float | None = None
     pay_back_runs: float | None = None
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        """What follows from what is named."""
-        named = None if self.named is None else self.candidate(self.named.batch_size)
-        high = None if named is None else named.relative.high
-        object.__setattr__(self, "at_most_worse", None if high is None else high - 1)
 
     def __repr__(self) -> str:
         """The verdict and what is named; the fields and `to_dict` have the rest."""

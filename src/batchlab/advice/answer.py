@@ -104,7 +104,8 @@ class _Answer:
         self._shown = {size: self._shown_at(size) for size in study.options}
         shown = [i for i in self._shown.values() if i is not None]
         self._met = [i for i in shown if self._is_known(i)]
-        means = outlook.cost.mean(axis=0)
+        merit = outlook.end if self._question.objective == "quality" else outlook.cost
+        means = merit.mean(axis=0)
         self._best = min(self._met, key=lambda i: means[i], default=study.own)
 
     def advice(self) -> Advice:
@@ -206,9 +207,9 @@ class _Answer:
             return Estimate.of(steps, interval=(steps, steps), n=max(1, len(one.ends)))
         if not one.met_on:
             last = max((record.steps for record in one.records.values()), default=0)
-            why = Reason.of("stopped_when_slower", steps=last)
-            if 0 in one.ends or last >= study.whole_steps(i):
-                why = Reason.of("missed_the_level", steps=last)
+            was_stopped = one.was_slower and last < study.whole_steps(i)
+            code = "stopped_when_slower" if was_stopped else "missed_the_level"
+            why = Reason.of(code, steps=last)
             return Estimate.cannot_tell(why, n=len(one.records), low=float(last))
         weight = math.log2(study.weight[one.cell[0]])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
@@ -234,8 +235,7 @@ class _Answer:
         cost = {"time": time_s, "samples": samples, "quality": self._distance(i)}
         relative = Estimate.cannot_tell(why)
         if i is not None and i in self._met:
-            apart = 2.0 ** (self._outlook.cost[:, i] - self._outlook.cost[:, self._best])
-            relative = estimate_of(apart, n=len(study.cells[i].records))
+            relative = self._relative(i)
         tuned = self._tuned()
         factors = dict(question.rules).get(size, ())
         return Candidate(
@@ -257,6 +257,13 @@ class _Answer:
             else tuple((rule, f * study.cells[tuned].cell[1]) for rule, f in factors),
             note=option.note or self._log.ruled_out.get(size),
         )
+
+    def _relative(self, i: int) -> Estimate:
+        """Its cost over that of the best."""
+        if self._question.objective == "quality":
+            return self._times_as_far(i, self._best)
+        apart = 2.0 ** (self._outlook.cost[:, i] - self._outlook.cost[:, self._best])
+        return estimate_of(apart, n=len(self._study.cells[i].records))
 
     def _distance(self, i: int | None) -> Estimate:
         """How far from perfect it ends: of a metric that goes up 1 less it, else the metric."""

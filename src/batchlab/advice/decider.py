@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from batchlab.advice.advice import Question, TargetOrigin
 from batchlab.advice.early_race import EarlyRace
@@ -26,7 +23,6 @@ from batchlab.records.trial import TrialRecord
 _RACES_BELOW = 3.0
 # A first run to a level that was given may take so much of the budget.
 _FIRST_SHARE = 0.25
-_Z = 1.959964
 # What a race names was no slower and no worse in so many recorded answers: where its rate lies two
 # octaves or more above the ridge through the user's, and else.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
@@ -90,7 +86,7 @@ def decide(
         if piloted.stopped is not None or piloted.end is None:
             return Decided(cell=own, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns)
         log.whole_epochs = piloted.end.epochs
-    study = Study(log, prior, is_usual=question.is_usual)
+    study = Study(log, prior)
     study.end = piloted.end
     stopped = _take_in_first_runs(study, own)
     if stopped is not None:
@@ -105,8 +101,6 @@ def decide(
         named = procedure.explore()
         while in_turn is not None and _timed_in_turn(study, named, in_turn):
             named = procedure.explore()
-    if question.objective == "samples":
-        named = _largest_with_few_samples(procedure)
     level = piloted.level
     return replace(
         _decided(procedure, named, raced=races),
@@ -187,17 +181,6 @@ def _timed_in_turn(study: Study, named: int, in_turn: InTurn) -> bool:
     return True
 
 
-def _largest_with_few_samples(procedure: Procedure) -> int:
-    """The largest batch size that likely needs hardly more samples than the best."""
-    study, outlook, least = procedure.study, procedure.outlook, procedure.least_chance
-    met = [i for i, one in enumerate(study.cells) if one.met]
-    behind = outlook.cost - outlook.cost[:, met].min(axis=1, keepdims=True) if met else outlook.cost
-    near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
-    ends = np.mean(~outlook.is_worse, axis=0)
-    fine = [i for i in met if near[i] >= least and ends[i] >= least]
-    return max(fine, key=lambda i: (study.sizes[i], outlook.utility[i]), default=study.own)
-
-
 def _raced(race: EarlyRace, procedure: Procedure, in_turn: InTurn | None) -> int:
     """Name what a race of single runs found, once it is timed in turn and its seeds hold."""
     study = procedure.study
@@ -213,18 +196,16 @@ def _raced(race: EarlyRace, procedure: Procedure, in_turn: InTurn | None) -> int
 
 def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
     study, outlook = procedure.study, procedure.outlook
-    one, own = study.cells[named], study.cells[study.own]
-    stays = named == outlook.stays(study.nameable)
+    one = study.cells[named]
+    is_own_size = study.sizes[named] == study.sizes[study.own]
+    # Where nobody chose the rate, another one of the same batch size is no other answer.
+    stays = named == study.own or (study.question.is_usual and bool(is_own_size))
     chance = float(outlook.chance[named])
     if raced:
         off = float(study.off_ridge([study.own])[named, 0])
         chance = _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
-    sds = [study.options[c.cell[0]].step_s.log_half_width or 0.0 for c in (one, own)]
-    log_sd = study.timed.get(one.cell[0], math.hypot(*sds) / _Z)
-    apart_sd = 0.0 if one.cell[0] == own.cell[0] else log_sd / math.log(2)
     n = len(one.records)
-    gains = outlook.gain_draws(named, step_error=apart_sd)
-    over_tuned = outlook.gain_over_tuned_draws(named, step_error=apart_sd)
+    gains, over_tuned = outlook.gain_draws(named), outlook.gain_over_tuned_draws(named)
     return Decided(
         cell=one.cell,
         chance=None if stays else chance,

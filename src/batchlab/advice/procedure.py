@@ -103,7 +103,21 @@ class Procedure:
     @property
     def named(self) -> int:
         """What would be named now."""
-        return self.outlook.best(self.study.nameable, self.least_chance)
+        return self._best_of(self.study.nameable)
+
+    def _best_of(self, nameable: Sequence[int]) -> int:
+        """The best of these by the objective that is likely to be no worse, or else what stays."""
+        study, outlook = self.study, self.outlook
+        met = [i for i, one in enumerate(study.cells) if one.met]
+        if study.question.objective != "samples" or not met:
+            return outlook.best(nameable, self.least_chance)
+        # The largest batch size that likely needs hardly more examples than the best.
+        behind = outlook.cost - outlook.cost[:, met].min(axis=1, keepdims=True)
+        near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
+        chance = np.minimum(near, outlook.chance)
+        fine = [i for i in nameable if i in met and chance[i] >= self.least_chance]
+        stays = outlook.stays(nameable)
+        return max(fine or [stays], key=lambda i: (study.sizes[i], outlook.utility[i], -i))
 
     def look(self) -> None:
         """Weigh everything anew."""
@@ -116,7 +130,7 @@ class Procedure:
         self._run(self._begin_next)
         study = self.study
         seen = [i for i in study.nameable if not study.compares_ends or study.cells[i].ends]
-        return self.outlook.best(seen, self.least_chance)
+        return self._best_of(seen)
 
     def confirm(self, at: int) -> None:
         """Train a configuration and the reference on further seeds, as far as the budget goes."""
@@ -194,9 +208,10 @@ class Procedure:
         return False
 
     def _begin_confirming(self, named: int) -> bool:
-        """Train what would be named, or the reference, once more; False: both have enough."""
+        """Train what would be named, or what stays, once more; False: both have enough."""
         study, flying = self.study, [flight.at for flight in self._flights]
-        pair = [] if named == study.own else [named, study.own]
+        stays = self.outlook.stays(study.nameable)
+        pair = [] if named == stays else [named, stays]
         counts = {i: len(self._shown(study.cells[i])) + flying.count(i) for i in pair}
         for i in sorted(pair, key=lambda i: (counts[i], pair.index(i))):
             if counts[i] < _CONFIRMED and study.whole_s(i) <= self.log.left_s():
@@ -457,12 +472,14 @@ class Procedure:
     def _stop(self, flight: Flight, chase: Chase, record: TrialRecord, *, was_cut: bool) -> None:
         """Take in a challenger that is followed no further."""
         course, share, slower = self._compared(chase, record)
+        study = self.study
+        study.cells[flight.at].was_slower = not was_cut
         if not was_cut:
             slower = max(slower, 1.2 * course.cost / chase.lead_cost)
         cost = chase.lead_cost * min(max(slower, 0.01), _MOST_SLOWER)
-        steps = cost / self.study.weight[record.trial.batch_size]
+        steps = cost / study.weight[record.trial.batch_size]
         error = (_CUT if was_cut else _STOPPED) + _EARLIER * (1 - share)
-        self.study.take_in(flight.at, 0, record, guess=(math.log2(steps), error))
+        study.take_in(flight.at, 0, record, guess=(math.log2(steps), error))
 
     def _course(self, record: TrialRecord) -> Course:
         per_step = self.study.weight[record.trial.batch_size]

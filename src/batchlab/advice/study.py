@@ -32,6 +32,8 @@ _NEAR = 4.0
 _MISSED_BY = 0.5  # octaves after the end of a training that missed the level
 # A failure is taken for twice the steps of a whole training, give or take as much.
 _FAILED_BY = 1.0
+# A step time whose error nobody knows: a standard deviation of its logarithm.
+_UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
 # Beside a rate at which a training failed one in six does, before any was seen.
 _HELD = 5
 
@@ -49,6 +51,7 @@ class Configured:
         missed_on: the seeds whose trainings came to their end without meeting it.
         ends: by how many margins whole trainings ended worse than the reference, by seed.
         is_over: whether nothing more of it can be run.
+        was_slower: whether a run was stopped because it was slower than the fastest.
         failed: whether a training of it failed.
     """
 
@@ -59,12 +62,19 @@ class Configured:
     missed_on: set[int] = field(default_factory=set)
     ends: dict[int, float] = field(default_factory=dict)
     is_over: bool = False
+    was_slower: bool = False
     failed: bool = False
 
     @property
     def met(self) -> bool:
         """Whether runs of it met the level, no fewer than missed it, and none failed."""
         return bool(self.met_on) and len(self.missed_on) <= len(self.met_on) and not self.failed
+
+    @property
+    def n_held(self) -> int:
+        """How many trainings came to the level that was given, or to their end, and none failed."""
+        ended = {seed for seed in self.ends if not self.records[seed].has_failed}
+        return len(self.met_on | ended)
 
     def log2_steps(self, scatter: float) -> tuple[float, float]:
         """Return log2 of the expected steps to the level, and the variance of that.
@@ -88,17 +98,15 @@ class Configured:
 class Study:
     """What a study knows; `outlook` is the belief that follows from it."""
 
-    def __init__(self, log: RunLog, prior: SurfacePrior, *, is_usual: bool = False) -> None:
+    def __init__(self, log: RunLog, prior: SurfacePrior) -> None:
         """Lay out the configurations; nothing was taken in yet.
 
         Args:
             log: asked for the runs; rates that it has records of are among the configurations.
             prior: of the surfaces.
-            is_usual: whether nobody chose the reference, so that others are compared with the same
-                batch size at its best rate.
         """
         question = log.question
-        self.log, self.question, self.prior, self.is_usual = log, question, prior, is_usual
+        self.log, self.question, self.prior = log, question, prior
         own_size, own_rate = question.reference.batch_size, question.reference.learning_rate
         self.options: dict[int, Option] = {
             option.batch_size: option for option in question.options if option.runs
@@ -295,7 +303,7 @@ class Study:
         if self.end is None or self.log.until is None:
             return
         at = self.at((self.question.reference.batch_size, self.end.learning_rate))
-        if self.is_usual:
+        if self.question.is_usual:
             ended = [i for i in self.same_size if self.cells[i].ends and not self.cells[i].failed]
             worse = {i: statistics.fmean(self.cells[i].ends.values()) for i in ended}
             at = min(worse, key=lambda i: (worse[i], i), default=self.own)
@@ -309,10 +317,11 @@ class Study:
         self.log.until = level
         for i, other in enumerate(self.cells):
             for seed, record in other.records.items():
-                if not record.has_failed and seed in other.ends:
+                if not record.has_failed and seed in {*other.ends, *other.met_on}:
                     other.met_on.discard(seed)
                     other.missed_on.discard(seed)
-                    self._read(i, seed, None)
+                    # One that was not trained on may have met the level before alone.
+                    self._read(i, seed, None if seed in other.ends else missed(record.steps))
 
     def _rule_out(self, i: int, record: TrialRecord) -> None:
         """Train no more at a batch size that does not fit; its rates tell nothing of others."""
@@ -369,18 +378,33 @@ class Study:
         return Aim(
             own=self.own,
             same_size=self.same_size,
-            is_tuned=self.is_usual,
+            is_tuned=self.question.is_usual,
             ends_count=self.compares_ends,
             costs_count=has_level,
             most_cost=most,
+            step_error=self._step_error(),
         )
+
+    def _step_error(self) -> Array:
+        """How well the ratio of each step time to the reference's is known, in octaves."""
+        own = self.question.reference.batch_size
+        log_sd = {size: 0.0 for size in self.options}
+        if self.question.objective == "time":
+            for size in self.options:
+                sds = (self._step_sd(size), self._step_sd(own))
+                log_sd[size] = 0.0 if size == own else self.timed.get(size, math.hypot(*sds))
+        return np.array([log_sd[size] for size in self.sizes]) / math.log(2)
+
+    def _step_sd(self, size: int) -> float:
+        half = self.options[size].step_s.log_half_width
+        return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
         """The probability that the next training does not fail: lower beside a rate that did."""
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)
-        held = np.array([len(one.ends) for one in self.cells]) + _HELD
+        held = np.array([one.n_held for one in self.cells]) + _HELD
         return np.where(np.any(beside, axis=1), held / (held + 1), 1.0)
 
 

@@ -14,6 +14,7 @@ Curve = Sequence[tuple[float, float | None]]
 
 # The last part of a run that a line is fitted to.
 _TAIL = 0.25
+_BOUNDS = (1.0, 100.0)  # of shares and percent
 # With fewer evaluations there, a slope says more about noise than about training.
 _FEWEST = 4
 # Of a run whose best model is kept: the best mean of so many evaluations in a row.
@@ -24,7 +25,8 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     """Return the level at the end, from a least-squares line through the last quarter of a run.
 
     A mean over that quarter would lag behind whatever still improves. Where there are fewer than
-    four evaluations in it, the mean is all that can be told.
+    four evaluations in it, the mean is all that can be told. What lies between 0 and 1, or 100,
+    ends there too.
 
     Args:
         curve: of the validation metric.
@@ -57,7 +59,11 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     variance = float(residual @ residual) / (n - 2)
     # A slope that is no larger than its own error tells nothing: the mean is the better guess then.
     kept = max(0.0, 1 - variance / square / slope**2) if slope else 0.0
-    return mean + kept * slope * ahead
+    end = mean + kept * slope * ahead
+    # A line knows no bounds: it may go beyond an accuracy of 1, 100 percent or a loss of 0.
+    if min(values) >= 0:
+        end = max(end, 0.0)
+    return min(end, next((most for most in _BOUNDS if max(values) <= most), math.inf))
 
 
 def _best(curve: Curve, better: Better) -> float | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.quantities import Better
 
@@ -33,24 +31,12 @@ def margin_of(
         n_examples: how many examples the value is a mean of, if known. The margin of a share is at
             least one of them.
     """
-    known = list(_sizes(value, metric, better, untrained))
-    margin = _SHARE * min(known, default=abs(value)) or _SHARE
-    if metric in FRACTION_METRICS and n_examples:
-        margin = max(margin, _whole(value) / n_examples)
-    return margin
-
-
-def _sizes(value: float, metric: str, better: Better, untrained: float | None) -> Iterator[float]:
-    """What was learned and what is left to learn, as far as they are known and above 0."""
-    if untrained is not None and untrained != value:
-        yield abs(value - untrained)
-    best = 0.0
-    if better == "higher":
-        best = _whole(value) if metric in FRACTION_METRICS else 1.0
-    left = best - value if better == "higher" else value
-    if left > 0:
-        yield left
-
-
-def _whole(value: float) -> float:
-    return 1.0 if value <= 1 else _PERCENT
+    is_share = metric in FRACTION_METRICS
+    whole = _PERCENT if max(value, untrained or 0.0) > 1 else 1.0
+    least = whole / n_examples if is_share and n_examples else 0.0
+    left = value if better == "lower" else (whole if is_share else 1.0) - value
+    known = [] if untrained is None or untrained == value else [abs(value - untrained)]
+    # Nothing is left to learn: a share then has the margin of one example.
+    if left > 0 or least:
+        known.append(max(left, 0.0))
+    return max(_SHARE * min(known, default=abs(value)), least) or _SHARE

@@ -66,6 +66,8 @@ class Aim:
         ends_count: whether final values count; not where the user gave the level.
         costs_count: whether costs count; not where the best final value is asked for.
         most_cost: log2 of the cost of a whole training, shape (n,); infinite if it is not known.
+        step_error: standard deviation of what a step costs over what one of the user's does, in
+            octaves, shape (n,).
     """
 
     own: int
@@ -74,6 +76,7 @@ class Aim:
     ends_count: bool
     costs_count: bool
     most_cost: Array
+    step_error: Array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,9 +129,11 @@ class Outlook:
         beside = tuned if aim.is_tuned else np.full(len(draws), aim.own)
         self.beside_cost = self.cost[draws, beside][:, None]
         self.beside_end = self.end[draws, beside][:, None]
-        cost_luck, end_luck = math.sqrt(2 / _N_JUDGING) * noise.judging
-        self.is_worse = self.end + scatter.end * end_luck > self.beside_end + 1
-        self.is_slower = self.cost + scatter.cost * cost_luck > self.beside_cost
+        luck = math.sqrt(2 / _N_JUDGING)
+        self.is_worse = self.end + luck * scatter.end * noise.judging[1] > self.beside_end + 1
+        # By how much the costs of five trainings of each differ beyond the belief's.
+        self._cost_luck = np.hypot(luck * scatter.cost, aim.step_error) * noise.judging[0]
+        self.is_slower = self.cost + self._cost_luck > self.beside_cost
         self.is_worse[draws, beside] = self.is_slower[draws, beside] = False
         if not aim.ends_count:
             self.is_worse[:] = False
@@ -162,25 +167,19 @@ class Outlook:
         """Probability that five more trainings are neither slower nor end worse, shape (n,)."""
         return np.asarray(self._expected[self.cost.shape[1] :])
 
-    def gain_draws(self, at: int, *, step_error: float) -> Array:
+    def gain_draws(self, at: int) -> Array:
         """Return draws of log2 of the cost compared with over that of a configuration.
 
-        They are of five further trainings of both.
-
-        Args:
-            at: the configuration.
-            step_error: standard deviation of the ratio of the step times, in octaves.
+        They are of five further trainings of both, those that the chance is about.
         """
-        apart = self.beside_cost[:, 0] - self.cost[:, at]
-        return self._with_luck(apart, step_error)
+        return self._with_luck(self.beside_cost[:, 0] - self.cost[:, at], at)
 
-    def gain_over_tuned_draws(self, at: int, *, step_error: float) -> Array:
+    def gain_over_tuned_draws(self, at: int) -> Array:
         """Return the same draws over the user's batch size at its best rate, trained or not."""
-        return self._with_luck(self.tuned_cost - self.cost[:, at], step_error)
+        return self._with_luck(self.tuned_cost - self.cost[:, at], at)
 
-    def _with_luck(self, apart: Array, step_error: float) -> Array:
-        luck = math.hypot(math.sqrt(2 / _N_JUDGING) * self._scatter.cost, step_error)
-        return np.asarray(apart + luck * self._noise.run[:, 0] * (apart != 0))
+    def _with_luck(self, apart: Array, at: int) -> Array:
+        return np.asarray(apart - self._cost_luck[:, at] * (apart != 0))
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
         """Return the best that is likely to be no worse, or else what stays."""
