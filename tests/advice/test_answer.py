@@ -13,6 +13,8 @@ from tests.reference.simulated_advice import (
     OWN,
     SIZES,
     STEP_S,
+    ScriptEngine,
+    WatchedEngine,
     advised,
     runs_of_named,
     study,
@@ -20,6 +22,7 @@ from tests.reference.simulated_advice import (
 )
 from tests.reference.simulated_question import knee, option
 
+from batchlab.advice.procedure import Procedure
 from batchlab.records.estimate import Estimate
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "advise.json"
@@ -191,6 +194,52 @@ def test_where_nobody_chose_the_rate_the_tuned_one_is_what_stays(is_usual):
     assert (advice.named.batch_size, advice.named.learning_rate > 0.05) == (64, True)
     assert (advice.recommendation is None) == is_usual
     assert (advice.chance is None) == is_usual
+
+
+@pytest.mark.parametrize("salt", [0, 1, 2])
+def test_where_nobody_chose_the_rate_no_rate_of_the_same_batch_size_is_recommended(salt):
+    """All batch sizes need as many steps; which rate of 64 comes to its end depends on luck."""
+    advice, _ = advised(
+        override=lambda size: 600.0, best_rate=0.04, trainings=8.0, salt=salt,
+        asked={"is_usual": True},
+    )  # fmt: skip
+
+    assert advice.recommendation is None or advice.named.batch_size != 64
+
+
+def test_step_times_that_nobody_knows_make_a_gain_uncertain_and_unlikely():
+    options = [option(size, STEP_S(size)) for size in SIZES]
+    wide = Estimate.of(STEP_S(1024), interval=(STEP_S(1024) / 40, STEP_S(1024) * 40), n=2)
+    options = [replace(o, step_s=wide) if o.batch_size == 1024 else o for o in options]
+
+    advice, _ = advised(trainings=14.0, asked={"options": tuple(options)})
+
+    if advice.named.batch_size == 1024:
+        assert advice.gain.low < 1
+        assert advice.chance < 0.95
+
+
+@pytest.mark.parametrize("kind", [WatchedEngine, ScriptEngine])
+def test_only_what_lost_is_said_to_be_slower(kind, monkeypatch):
+    """What the budget cut did not meet the target; that it is slower was not seen."""
+    cut = set()
+    stop = Procedure._stop
+
+    def watched(procedure, flight, chase, record, *, was_cut):
+        (cut.add if was_cut else cut.discard)(procedure.study.cells[flight.at].cell)
+        stop(procedure, flight, chase, record, was_cut=was_cut)
+
+    monkeypatch.setattr(Procedure, "_stop", watched)
+    steps = {16: 3000, 64: 1000, 256: 600, 1024: 400, 4096: 390}
+    advice, _ = advised(
+        override=steps.__getitem__, best_rate=0.01, trainings=3.2, kind=kind,
+        asked={"sizes": tuple(steps)},
+    )  # fmt: skip
+
+    for row in advice.candidates:
+        why = row.steps_to_target.reason
+        if why is not None and why.code == "stopped_when_slower":
+            assert (row.batch_size, row.learning_rate) not in cut
 
 
 def test_batch_sizes_within_a_tenth_of_the_best_are_the_flat_set():

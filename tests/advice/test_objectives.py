@@ -104,6 +104,20 @@ def test_of_equally_long_trainings_what_ends_best_is_named(length):
         advice.expected.steps_to_target.estimate == advice.candidate(256).steps_to_target.estimate
     )
     assert advice.chance > 0.9
+    relative = [advice.candidate(size).relative for size in (64, 256, 1024)]
+    assert [r.estimate == 1.0 for r in relative] == [False, True, False]
+    assert all(r.low <= truth <= r.high for r in (relative[0], relative[2]))
+
+
+@pytest.mark.parametrize("salt", range(4))
+def test_for_the_fewest_examples_nothing_unlikely_is_named(salt):
+    """A batch of 256 needs 9 % more than the reference; `check` holds the chance to its bound."""
+    steps = {64: 1000, 256: 272, 1024: 90}
+
+    advised(
+        asked={"objective": "samples"}, trainings=6.0, salt=salt, noise=0.06,
+        override=steps.__getitem__, best_rate=0.01,
+    )  # fmt: skip
 
 
 def test_of_equally_long_trainings_one_that_diverges_is_never_named():

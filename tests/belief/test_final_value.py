@@ -77,6 +77,17 @@ def test_few_evaluations_have_their_mean():
     assert three == pytest.approx(0.7)
 
 
+@pytest.mark.parametrize(
+    ("better", "last", "bound"),
+    [("higher", 1.0, 1.0), ("higher", 100.0, 100.0), ("lower", 0.0, 0.0)],
+)
+def test_a_line_ends_within_the_bounds_of_its_metric(better, last, bound):
+    """A curve that bends to its bound: a line through it would end beyond."""
+    curved = last + (1 if better == "lower" else -1) * max(last, 1.0) * (1 - times(20)) ** 2
+
+    assert final_value(curve(curved), better=better) == last
+
+
 @pytest.mark.parametrize("n", [4, 20])
 def test_a_value_that_is_not_finite_counts_only_at_the_end(n):
     early, late = list(np.linspace(0.1, 0.5, n)), list(np.linspace(0.1, 0.5, n))

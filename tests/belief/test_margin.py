@@ -34,6 +34,21 @@ def test_the_margin_of_a_share_is_at_least_an_example():
     assert margin_of(99.5, metric="accuracy", better="higher", n_examples=500) == 100 / 500
 
 
+@pytest.mark.parametrize(("metric", "better"), [("accuracy", "higher"), ("error", "lower")])
+def test_where_nothing_is_left_to_learn_the_margin_is_an_example(metric, better):
+    best, untrained = (1.0, 0.1) if better == "higher" else (0.0, 0.9)
+    kinds = {"metric": metric, "better": better, "n_examples": 1000}
+
+    assert margin_of(best, untrained=untrained, **kinds) == 1 / 1000
+    assert margin_of(100 * best, untrained=100 * untrained, **kinds) == 100 / 1000
+
+
+def test_an_error_below_one_percent_is_percent_if_the_untrained_model_has_more():
+    margin = margin_of(0.5, metric="error", better="lower", untrained=90.0, n_examples=1000)
+
+    assert margin == 100 / 1000
+
+
 def test_a_reward_without_bounds_is_held_against_what_was_learned():
     assert margin_of(200.0, metric="reward", better="higher", untrained=20.0) == pytest.approx(9)
     assert margin_of(200.0, metric="reward", better="higher") == pytest.approx(10)

@@ -149,8 +149,8 @@ def study(
 def check(advice: Advice, engine: WatchedEngine) -> None:
     """What is true of every advice.
 
-    The budget is a ceiling; what is named did not fail, met the level in a run of its own, and was
-    trained to its end where ends are compared.
+    The budget is a ceiling; what is named did not fail, met the level in a run of its own, was
+    trained to its end where ends are compared, and is likely to be no worse.
     """
     a_step_s = max(map(engine.step_s, SIZES))
     assert engine.spent_s() <= advice.budget_s + a_step_s
@@ -158,6 +158,7 @@ def check(advice: Advice, engine: WatchedEngine) -> None:
     if advice.recommendation is None:
         assert advice.is_usual or advice.named in (None, advice.reference)
         return
+    assert advice.chance >= 0.8
     runs = runs_of_named(advice)
     assert {run.status for run in runs} <= {"ok", "target_reached", "timeout"}
     assert advice.target is None or any(run.steps_to_target is not None for run in runs)

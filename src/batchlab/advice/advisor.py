@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 
 from batchlab.advice.advice import Advice, Question
 from batchlab.advice.answer import answered
@@ -64,7 +63,7 @@ def advise(
 
 
 def _answered(decided: Decided, log: RunLog) -> Advice:
-    return replace(answered(decided, log), n_validation=log.question.n_validation)
+    return answered(decided, log)
 
 
 def best_so_far(run_log: RunLog) -> BestSoFar | None:
