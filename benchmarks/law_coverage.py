@@ -9,6 +9,7 @@ exponents, and of studies that are evaluated seldom.
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -20,47 +21,47 @@ from tests.reference.steps_to_target import (
     MadeUpStudy,
 )
 
-from batchlab.laws.steps import StepsToTargetFit, fit_steps_to_target
+from batchlab.laws.steps import fit_steps_to_target
+from batchlab.records.estimate import Estimate
 
 
 def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, float]:
-    """Shares of studies: intervals that hold the truth, B_crit withheld, tests that reject."""
+    """Return shares of studies: intervals that hold the truth, tests that reject, laws that don't.
+
+    "Expected" are the steps of the curve at each batch size, "measured" those of its own runs.
+    """
     rng = np.random.default_rng(seed)
     hits: dict[str, list[float]] = {name: [] for name in _COLUMNS}
-    for i in range(n_studies):
+    for _ in range(n_studies):
         seen, truth = study.draw(rng)
-        fit = fit_steps_to_target(seen, seed=i)
+        fit = fit_steps_to_target(seen)
         hits["withheld"].append(not fit.law_holds)
         hits["rejected"].append(bool(fit.lack_of_fit.rejected))
-        if _is_told(fit):
+        if _is_told(fit.b_crit):
             hits["B_crit"].append(fit.b_crit.holds(study.b_crit))
         hits["a number"].append(fit.b_crit.estimate is not None)
         hits["S_min"].append(fit.s_min.holds(study.s_min))
-        log_steps = np.array(list(truth.values()))
-        draws = fit.log_steps_draws(study.sizes)
-        low, high = np.quantile(draws, (0.025, 0.975), axis=0)
-        hits["steps"].append(float(np.mean((low <= log_steps) & (log_steps <= high))))
-        differences = draws[:, :-1] - draws[:, 1:]
-        low, high = np.quantile(differences, (0.025, 0.975), axis=0)
-        between = log_steps[:-1] - log_steps[1:]
-        hits["ratios"].append(float(np.mean((low <= between) & (between <= high))))
+        for at in fit.by_batch_size:
+            hits["expected"].append(at.expected.holds(math.exp(study.log_law(at.batch_size))))
+            if _is_told(at.measured):
+                hits["measured"].append(at.measured.holds(math.exp(truth[at.batch_size])))
     return {name: float(np.mean(found)) if found else float("nan") for name, found in hits.items()}
 
 
-_COLUMNS = ("B_crit", "a number", "S_min", "steps", "ratios", "rejected", "withheld")
+_COLUMNS = ("B_crit", "a number", "S_min", "expected", "measured", "rejected", "withheld")
 
 
 def b_crit_coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> tuple[float, float]:
-    """Shares of studies: B_crit's interval holds the truth where it is told, and it is told."""
+    """Return shares of studies: B_crit's interval holds the truth where it is told, and is told."""
     rng = np.random.default_rng(seed)
-    fits = [fit_steps_to_target(study.draw(rng)[0], seed=i) for i in range(n_studies)]
-    told = [fit.b_crit for fit in fits if _is_told(fit)]
+    fits = [fit_steps_to_target(study.draw(rng)[0]) for _ in range(n_studies)]
+    told = [fit.b_crit for fit in fits if _is_told(fit.b_crit)]
     held = np.mean([one.holds(study.b_crit) for one in told]) if told else np.nan
     return float(held), len(told) / n_studies
 
 
-def _is_told(fit: StepsToTargetFit) -> bool:
-    return (fit.b_crit.low, fit.b_crit.high) != (None, None)
+def _is_told(known: Estimate) -> bool:
+    return (known.low, known.high) != (None, None)
 
 
 def _print_table(head: list[str]) -> None:
@@ -75,7 +76,7 @@ def main() -> None:
     _print_table(["study", *_COLUMNS])
     for seed, (name, study) in enumerate(STUDIES.items()):
         found = coverage(study, n_studies=n_studies, seed=seed)
-        cells = " | ".join(f"{100 * found[column]:.1f} %" for column in _COLUMNS)
+        cells = " | ".join(_percent(found[column]) for column in _COLUMNS)
         print(f"| {name} | {cells} |", flush=True)
     print()
     _print_table(["B_crit at an exponent of", *map(str, EXPONENTS)])
@@ -84,14 +85,21 @@ def main() -> None:
             b_crit_coverage(replace(study, exponent=exponent), n_studies=n_studies, seed=seed)
             for exponent in EXPONENTS
         ]
-        cells = " | ".join(f"{100 * held:.1f} % ({100 * told:.0f} %)" for held, told in shares)
+        cells = " | ".join(f"{_percent(held)} ({100 * told:.0f} %)" for held, told in shares)
         print(f"| {name} | {cells} |", flush=True)
     print()
-    _print_table(["target after, epochs", "evaluations an epoch", "steps", "ratios", "B_crit"])
+    _print_table(["target after, epochs", "evaluations an epoch", *_OF_MARKED])
     for (epochs, times), study in MARKED.items():
         found = coverage(study, n_studies=n_studies, seed=times)
-        cells = " | ".join(f"{100 * found[name]:.1f} %" for name in ("steps", "ratios", "B_crit"))
+        cells = " | ".join(_percent(found[name]) for name in _OF_MARKED)
         print(f"| {epochs} | {times} | {cells} |", flush=True)
+
+
+_OF_MARKED = ("expected", "measured", "B_crit")
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def test_a_run_without_steps_counts_as_more_than_those_it_went() -> None:
 
     found = fit([*told, never])
 
-    assert found.log_steps([4096])[0] > math.log(law(4096)) + 0.01
+    assert found.by_batch_size[-1].measured.estimate > 1.01 * law(4096)
 
 
 def test_the_schema_in_the_documents_is_the_one_of_the_code() -> None:
@@ -108,7 +107,7 @@ def test_the_json_document_follows_its_schema(command: Command) -> None:
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert (code, err, document["command"]) == (0, "", "fit")
     assert document["law"]["b_crit"]["estimate"] == pytest.approx(250, rel=1e-6)
-    assert len(document["law"]["residuals"]) == len(document["law"]["observations"]) == len(SIZES)
+    assert [at["batch_size"] for at in document["law"]["by_batch_size"]] == list(SIZES)
 
 
 def test_the_text_has_a_line_for_each_parameter_and_the_method(command: Command) -> None:
@@ -116,7 +115,7 @@ def test_the_text_has_a_line_for_each_parameter_and_the_method(command: Command)
 
     assert code == 0
     assert out.startswith("critical batch size B_crit: 2")
-    for words in ("S_min", "E_min", "exponent", "was not tested", "least squares on log steps"):
+    for words in ("S_min", "E_min", "exponent", "was not tested", "maximum likelihood"):
         assert words in out
     assert max(map(len, out.splitlines())) <= 100
 
@@ -189,3 +188,8 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_run_without_steps_that_says_nothing_else_is_refused() -> None:
     with pytest.raises(FitError, match=r"row 6: a run that never reached .* after_steps"):
         fit([*rows(), {"batch_size": 8, "steps_to_target": None}])
+
+
+def test_a_target_that_was_reached_before_it_was_not_is_refused() -> None:
+    with pytest.raises(FitError, match=r"row 6: .* within 5 steps and not after 9"):
+        fit([*rows(), {"batch_size": 8, "steps_to_target": 5, "after_steps": 9}])

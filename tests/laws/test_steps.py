@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from benchmarks.law_coverage import b_crit_coverage, coverage
+from scipy.stats import t
 from tests.reference.steps_to_target import (
     ANY_EXPONENT,
-    EXPONENTS,
     FIVE,
     MARKED,
     STUDIES,
@@ -20,24 +20,39 @@ from tests.reference.steps_to_target import (
     fit_by_search,
     fit_with_bounds_by_search,
     on_the_law,
+    profile_by_search,
 )
 
 from batchlab.errors import FitError
-from batchlab.laws.steps import fit_steps_to_target
-from batchlab.laws.steps_curve import StepsObservation
+from batchlab.laws.steps import StepsObservation, fit_steps_to_target
 
 NEVER = StepsObservation(batch_size=800, after_steps=500, steps=None)
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_points_on_a_known_law_give_it_back_to_1e_6(seeds):
-    fit = fit_steps_to_target(on_the_law(seeds=seeds))
+def known(estimate):
+    return (estimate.low, estimate.estimate, estimate.high)
 
+
+def told(fit):
+    """Everything that a fit tells, as numbers."""
+    rows = [fit.s_min, fit.b_crit, fit.e_min, fit.exponent]
+    rows += [one for at in fit.by_batch_size for one in (at.expected, at.measured)]
+    return np.array([known(one) for one in rows], dtype=float)
+
+
+# Known answers
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("sizes", [(1, 50, 800), (1, 50, 200, 800)])
+def test_points_on_a_known_law_give_it_back_to_1e_6(sizes, seeds):
+    fit = fit_steps_to_target(on_the_law(sizes, seeds=seeds))
+
+    assert fit.law_holds
     assert fit.s_min.estimate == pytest.approx(1000, rel=1e-6)
     assert fit.e_min.estimate == pytest.approx(200_000, rel=1e-6)
     assert fit.b_crit.estimate == pytest.approx(200, rel=1e-6)
-    assert (fit.b_crit.low, fit.b_crit.high) == pytest.approx((200, 200), rel=1e-6)
-    assert fit.law_holds
+    assert known(fit.b_crit) == pytest.approx((200, 200, 200), rel=1e-4)
 
 
 @pytest.mark.parametrize("exponent", [0.6, 0.8, 1.25, 1.5])
@@ -47,7 +62,6 @@ def test_points_on_the_generalized_law_give_its_parameters_back_to_1e_6(exponent
     assert not fit.law_holds
     assert fit.exponent.estimate == pytest.approx(exponent, rel=1e-6)
     assert fit.b_crit.estimate == pytest.approx(200, rel=1e-6)
-    assert (fit.b_crit.low, fit.b_crit.high) == pytest.approx((200, 200), rel=1e-6)
     assert fit.s_min.estimate == pytest.approx(1000, rel=1e-6)
 
 
@@ -62,25 +76,30 @@ def test_the_point_is_least_squares_on_log_steps_as_a_general_search_finds_it(se
     assert fit.e_min.estimate == pytest.approx(e_min, rel=1e-6)
 
 
-def test_residuals_are_logs_and_a_run_that_never_got_there_has_none():
-    seen = [*on_the_law(), exact(50, 5000 * math.exp(0.01)), NEVER]
+# The second lies further from its curve than the seeds explain; in the third few runs tell little.
+@pytest.mark.slow
+@pytest.mark.parametrize("changed", [{}, {"tau": 0.15}, {"sizes": FIVE, "sigma": 0.15, "seeds": 2}])
+def test_intervals_end_where_a_general_search_finds_the_profile_to_end(changed):
+    seen = drawn(1, cadence=0.0, **changed)
+    points = [(one.batch_size, one.steps) for one in seen]
 
     fit = fit_steps_to_target(seen)
 
-    assert fit.residuals[-1] is None
-    assert fit.residuals[-2] - fit.residuals[1] == pytest.approx(0.01)
+    for place, found in enumerate((fit.s_min, fit.b_crit, fit.exponent)):
+        assert known(found)[::2] == pytest.approx(profile_by_search(points, place), rel=2e-3)
 
 
-def test_an_exponent_at_an_end_of_the_search_is_at_most_bounded():
-    # The steepest fall of the first lies beyond where the exponent's search otherwise looks.
-    anything, cliff = {1: 1, 2: 30000, 3: 1200, 4: 3e5}, {16: 4000, 32: 1000, 64: 1000, 128: 1000}
+def test_measured_steps_are_geometric_means_with_the_pooled_scatter():
+    seen = drawn(3, cadence=0.0)
+    logs = np.log([one.steps for one in seen]).reshape(len(WIDE), 3)
+    sd = math.sqrt(logs.var(axis=1, ddof=1).mean())
 
-    unknown = fit_steps_to_target([exact(b, steps) for b, steps in anything.items()]).exponent
-    fit = fit_steps_to_target([exact(b, s * e) for b, s in cliff.items() for e in (0.99, 1, 1.01)])
+    fit = fit_steps_to_target(seen)
 
-    assert unknown.reason.code == fit.exponent.reason.code == "exponent_beyond_limits"
-    assert (unknown.low, fit.exponent.low > 2, fit.exponent.high) == (None, True, None)
-    assert not fit.law_holds
+    half = t.ppf(0.975, 2 * len(WIDE)) * sd / math.sqrt(3)
+    assert fit.seed_sd == pytest.approx(sd, rel=1e-6)
+    for at, mean in zip(fit.by_batch_size, logs.mean(axis=1), strict=True):
+        assert np.log(known(at.measured)) == pytest.approx((mean - half, mean, mean + half))
 
 
 def test_the_test_statistic_is_the_textbook_one():
@@ -93,102 +112,14 @@ def test_the_test_statistic_is_the_textbook_one():
     assert test.rejected == (test.p_value < 0.05)
 
 
-@pytest.mark.slow
-def test_the_test_rejects_a_true_law_5_times_in_100():
-    n_draws = 250
-    rng = np.random.default_rng(11)
-    study = MadeUpStudy(sizes=FIVE, b_crit=250, seeds=3, sigma=0.05, cadence=0.0)
-
-    rejected = [
-        bool(fit_steps_to_target(study.draw(rng)[0], n_resamples=100).lack_of_fit.rejected)
-        for _ in range(n_draws)
-    ]
-
-    assert abs(np.mean(rejected) - 0.05) < 4 * (0.05 * 0.95 / n_draws) ** 0.5
-
-
-def test_where_the_exponent_is_another_b_crit_is_told_and_what_only_the_law_has_is_withheld():
-    fit = fit_steps_to_target(drawn(exponent=0.7, sigma=0.03))
-
-    assert not fit.law_holds
-    assert fit.b_crit.low < 120 < fit.b_crit.high
-    assert fit.s_min.low < 1000 < fit.s_min.high
-    assert fit.exponent.low < 0.7 < fit.exponent.high
-    assert fit.e_min.estimate is None
-    assert fit.e_min.reason.code == "law_does_not_hold"
-
-
-@pytest.mark.parametrize(
-    ("seen", "code"),
-    [
-        (on_the_law(), "no_seeds_repeated"),
-        ([*on_the_law((1, 50, 800), seeds=2), NEVER], "two_sizes_always_fit"),
-    ],
-)
-def test_with_too_little_the_law_cannot_be_tested_and_the_reason_says_so(seen, code):
-    test = fit_steps_to_target(seen).lack_of_fit
-
-    assert (test.statistic, test.p_value, test.rejected) == (None, None, None)
-    assert test.reason.code == code
-
-
-def test_without_a_law_the_steps_are_interpolated_and_stay_monotone():
-    fit = fit_steps_to_target(drawn(exponent=0.7, sigma=0.03))
-    sizes = np.geomspace(8, 2048, 30)
-
-    log_steps = fit.log_steps_draws(sizes)
-
-    assert not fit.law_holds
-    assert np.all(np.diff(log_steps) <= 1e-12)
-    assert np.all(np.diff(log_steps + np.log(sizes)) >= -1e-12)
-    assert fit.steps(4096).reason.code == "steps_not_measured"
-    with pytest.raises(FitError, match="measure there"):
-        fit.log_steps_draws([4096])
-
-
-def test_beyond_the_range_steps_neither_jump_nor_rise_nor_fall_faster_than_perfect_scaling():
-    lines = fit_steps_to_target(drawn(sizes=(32, 64, 128, 256, 512), b_crit=1e6)).line_draws()
-
-    draws = lines.log_steps([31.9999, 32, 512, 512.0001, 5120])
-
-    assert np.any(lines.fall > math.log(512 / 32))
-    assert np.abs(draws[:, 0] - draws[:, 1]).max() < 1e-4
-    assert np.abs(draws[:, 2] - draws[:, 3]).max() < 1e-4
-    assert np.all(draws[:, 4] - draws[:, 2] <= 1e-9)
-    assert np.all(draws[:, 4] - draws[:, 2] >= -math.log(10) - 1e-9)
-
-
-def test_b_crit_above_the_measured_range_is_a_lower_bound():
-    fit = fit_steps_to_target(drawn(sizes=(32, 64, 128, 256, 512), b_crit=50_000))
-
-    assert (fit.b_crit.estimate, fit.b_crit.high) == (None, None)
-    assert 512 < fit.b_crit.low < 50_000
-    assert fit.b_crit.reason.code == "b_crit_beyond_largest"
-
-
-def test_the_same_steps_at_every_batch_size_give_an_upper_bound():
-    fit = fit_steps_to_target([exact(b, 700) for b in FIVE for _ in range(2)])
-
-    assert (fit.b_crit.estimate, fit.b_crit.low) == (None, None)
-    assert 0 < fit.b_crit.high < 16
-    assert fit.b_crit.reason.code == "b_crit_below_smallest"
-
-
-def test_pure_scatter_leaves_b_crit_untold():
-    rng = np.random.default_rng(0)
-    seen = [exact(b, 1000 * math.exp(1.5 * rng.normal())) for b in (64, 80, 100)]
-
-    fit = fit_steps_to_target(seen)
-
-    assert (fit.b_crit.estimate, fit.b_crit.low, fit.b_crit.high) == (None, None, None)
-    assert fit.b_crit.reason.code == "steps_scatter"
+# Runs that are not known exactly
 
 
 @pytest.mark.slow
 def test_the_point_with_runs_that_never_got_there_is_that_of_greatest_likelihood():
     seen = drawn(4, cadence=0.0, seeds=8, sigma=0.3, stopped=-0.2)
-    reached = [(one.batch_size, one.steps) for one in seen if not one.censored]
-    never = [(one.batch_size, one.after_steps) for one in seen if one.censored]
+    reached = [(one.batch_size, one.steps) for one in seen if one.steps is not None]
+    never = [(one.batch_size, one.after_steps) for one in seen if one.steps is None]
 
     fit = fit_steps_to_target(seen)
 
@@ -196,6 +127,22 @@ def test_the_point_with_runs_that_never_got_there_is_that_of_greatest_likelihood
     assert len(never) >= 6
     assert fit.s_min.estimate == pytest.approx(s_min, rel=0.01)
     assert fit.e_min.estimate == pytest.approx(e_min, rel=0.01)
+
+
+def test_a_run_that_never_got_there_is_a_bound():
+    """One that stopped early changes nothing; one that went far makes larger batches slower."""
+    seen = drawn(0)
+    early, late = (
+        StepsObservation(batch_size=4096, after_steps=after, steps=None) for after in (100, 3000)
+    )
+
+    without, short, long = (fit_steps_to_target([*seen, *more]) for more in ((), (early,), (late,)))
+
+    assert told(short)[:4] == pytest.approx(told(without)[:4], rel=1e-6, nan_ok=True)
+    assert long.s_min.estimate > 1.05 * without.s_min.estimate
+    last = long.by_batch_size[-1]
+    assert last.measured.reason.code == "target_missed_by_all"
+    assert last.expected.estimate > 1.05 * short.by_batch_size[-1].expected.estimate
 
 
 def test_wide_intervals_are_used_as_intervals_and_not_as_their_middles():
@@ -210,7 +157,111 @@ def test_wide_intervals_are_used_as_intervals_and_not_as_their_middles():
     fit = fit_steps_to_target(seen)
 
     assert fit.b_crit.holds(120)
-    assert fit.steps(64).low < 100 * (1 + 120 / 64) < fit.steps(64).high
+    for at in fit.by_batch_size:
+        assert at.expected.holds(100 * (1 + 120 / at.batch_size))
+
+
+# Whatever the points
+
+
+@pytest.mark.parametrize("study", ["a third of two sizes stopped early", "5 sizes, 2 seeds, 6 %"])
+def test_other_units_of_steps_and_examples_change_only_units(study):
+    seen = STUDIES[study].draw(np.random.default_rng(1))[0]
+    other = [
+        StepsObservation(
+            batch_size=8 * one.batch_size,
+            after_steps=7 * one.after_steps,
+            steps=None if one.steps is None else 7 * one.steps,
+        )
+        for one in seen
+    ]
+
+    here, there = told(fit_steps_to_target(seen)), told(fit_steps_to_target(other))
+
+    factors = np.array([7, 8, 56, 1, *[7] * (len(here) - 4)])[:, None]
+    assert there == pytest.approx(here * factors, rel=1e-4, nan_ok=True)
+
+
+def test_the_order_of_runs_changes_nothing():
+    seen = drawn(2)
+    order = np.random.default_rng(0).permutation(len(seen))
+
+    mixed = fit_steps_to_target([seen[i] for i in order])
+
+    assert told(mixed) == pytest.approx(told(fit_steps_to_target(seen)), rel=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_intervals_hold_their_estimates(study):
+    rng = np.random.default_rng(8)
+    for _ in range(3):
+        fit = fit_steps_to_target(study.draw(rng)[0])
+
+        rows = [fit.s_min, fit.b_crit, fit.e_min, fit.exponent]
+        for one in (*rows, *(at.expected for at in fit.by_batch_size)):
+            assert one.estimate is None or one.holds(one.estimate)
+
+
+# What it refuses to say
+
+
+def test_without_a_law_the_steps_are_those_measured():
+    fit = fit_steps_to_target(drawn(exponent=0.7, sigma=0.03))
+
+    assert not fit.law_holds
+    assert fit.b_crit.low < 120 < fit.b_crit.high
+    assert fit.s_min.low < 1000 < fit.s_min.high
+    assert fit.exponent.low < 0.7 < fit.exponent.high < 1
+    assert fit.e_min.estimate is None
+    assert fit.e_min.reason.code == "law_does_not_hold"
+    assert all(at.measured.estimate for at in fit.by_batch_size)
+
+
+def test_without_repeats_the_law_cannot_be_tested():
+    fit = fit_steps_to_target(on_the_law())
+
+    test = fit.lack_of_fit
+    assert (test.statistic, test.p_value, test.rejected) == (None, None, None)
+    assert test.reason.code == "no_seeds_repeated"
+    assert fit.seed_sd is None
+    assert known(fit.by_batch_size[0].measured) == (None, pytest.approx(201_000), None)
+
+
+def test_b_crit_above_the_measured_range_is_a_lower_bound():
+    fit = fit_steps_to_target(drawn(sizes=(32, 64, 128, 256, 512), b_crit=50_000))
+
+    assert (fit.b_crit.estimate, fit.b_crit.high) == (None, None)
+    assert 256 < fit.b_crit.low < 50_000
+    assert fit.b_crit.reason.code == "b_crit_beyond_largest"
+
+
+def test_steps_that_never_level_off_leave_s_min_a_bound():
+    fit = fit_steps_to_target([exact(b, 1e6 / b * e) for b in FIVE for e in (0.95, 1, 1.06)])
+
+    assert (fit.s_min.estimate, fit.s_min.low) == (None, None)
+    assert 0 < fit.s_min.high < 1e6 / FIVE[-1]
+    assert fit.s_min.reason.code == "s_min_not_told"
+
+
+def test_the_same_steps_at_every_batch_size_give_upper_bounds():
+    fit = fit_steps_to_target([exact(b, 700 * e) for b in FIVE for e in (0.98, 1.02)])
+
+    assert (fit.b_crit.estimate, fit.b_crit.low) == (None, None)
+    assert 0 < fit.b_crit.high < 16
+    assert fit.b_crit.reason.code == "b_crit_below_smallest"
+    assert 0 < fit.e_min.high < 16 * 700
+    assert fit.e_min.reason.code == "e_min_not_told"
+    assert fit.exponent.reason.code == "exponent_not_told"
+
+
+def test_pure_scatter_leaves_b_crit_untold():
+    rng = np.random.default_rng(0)
+    seen = [exact(b, 1000 * math.exp(1.5 * rng.normal())) for b in (64, 80, 100)]
+
+    fit = fit_steps_to_target(seen)
+
+    assert known(fit.b_crit) == (None, None, None)
+    assert fit.b_crit.reason.code == "steps_scatter"
 
 
 def test_fewer_than_three_batch_sizes_that_reached_the_target_are_refused_by_name():
@@ -226,32 +277,32 @@ def test_three_batch_sizes_leave_no_exponent_to_tell():
     assert fit.exponent.reason.code == "exponent_needs_four"
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"batch_size": 64, "after_steps": 0, "steps": math.nan}, "finite"),
-        ({"batch_size": 64, "after_steps": 0, "steps": 0.0}, "above 0"),
-        ({"batch_size": 0, "after_steps": 0, "steps": 5.0}, "at least 1"),
-        ({"batch_size": 64, "after_steps": 9, "steps": 5.0}, "not below after_steps"),
-        ({"batch_size": 64, "after_steps": 0, "steps": None}, "after_steps"),
-    ],
-)
-def test_an_observation_that_cannot_be_is_refused(given, message):
-    with pytest.raises(FitError, match=message):
-        StepsObservation(**given)
+# Coverage. All of STUDIES and ANY_EXPONENT, with more draws: tests/nightly.
 
 
-# All of STUDIES, with more draws: tests/nightly.
 @pytest.mark.slow
 def test_intervals_hold_the_truth_92_to_98_times_in_100():
-    n_draws = 200
+    n_draws = 150
 
-    shares = coverage(STUDIES["5 sizes, 2 seeds, 6 %"], n_studies=n_draws, seed=101)
+    shares = coverage(STUDIES["9 sizes, 3 seeds, 6 %"], n_studies=n_draws, seed=101)
 
     slack = 3 * (0.95 * 0.05 / n_draws) ** 0.5
-    assert 0.92 - slack < shares["B_crit"] < 0.98 + slack
-    assert 0.92 - slack < shares["steps"] < 0.98 + slack
+    for name in ("B_crit", "S_min", "expected", "measured"):
+        assert 0.92 - slack < shares[name] < 0.98 + slack / 3, (name, shares)
     assert shares["withheld"] < 0.1
+
+
+@pytest.mark.slow
+def test_the_test_rejects_a_true_law_5_times_in_100():
+    n_draws = 250
+    rng = np.random.default_rng(11)
+    study = MadeUpStudy(sizes=FIVE, b_crit=250, seeds=3, sigma=0.05, cadence=0.0)
+
+    rejected = [
+        fit_steps_to_target(study.draw(rng)[0]).lack_of_fit.rejected for _ in range(n_draws)
+    ]
+
+    assert abs(np.mean(rejected) - 0.05) < 3 * (0.05 * 0.95 / n_draws) ** 0.5
 
 
 @pytest.mark.slow
@@ -259,19 +310,16 @@ def test_intervals_hold_the_truth_92_to_98_times_in_100():
 def test_intervals_hold_the_truth_whatever_the_marks_an_epoch(marks):
     shares = coverage(MARKED[marks], n_studies=60, seed=3)
 
-    for name in ("ratios", "steps", "B_crit"):
-        share = shares[name]
-        assert math.isnan(share) or share > 0.92 - 4 * (0.95 * 0.05 / 60) ** 0.5, shares
+    for name in ("expected", "measured", "B_crit"):
+        assert shares[name] > 0.92 - 4 * (0.95 * 0.05 / 60) ** 0.5, shares
 
 
-# All rows at all exponents: tests/nightly.
 @pytest.mark.slow
 def test_b_crit_holds_the_truth_at_another_exponent():
-    study = replace(ANY_EXPONENT["9 sizes, 3 seeds, 6 %"], exponent=EXPONENTS[0])
-    n_studies = 200
+    study = replace(ANY_EXPONENT["9 sizes, 3 seeds, 6 %"], exponent=0.6)
+    n_studies = 100
 
-    held, told = b_crit_coverage(study, n_studies=n_studies, seed=102)
+    held, told_share = b_crit_coverage(study, n_studies=n_studies, seed=102)
 
-    assert held > 0.92 - 3 * (0.95 * 0.05 / (told * n_studies)) ** 0.5
-    # Where little is known intervals are wider than they need be, so nothing is asked from above.
-    assert told > 0.5
+    assert held > 0.92 - 3 * (0.95 * 0.05 / n_studies) ** 0.5
+    assert told_share > 0.95

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import norm
+from scipy.stats import t as student
 
-from batchlab.laws.steps_curve import StepsObservation
+from batchlab.laws.steps import StepsObservation
 
 
 def fit_by_search(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -63,6 +64,53 @@ def f_statistic(points: Sequence[tuple[float, float]], s_min: float, e_min: floa
     return (between / (len(logs) - 2)) / (within / (len(points) - len(logs)))
 
 
+def profile_by_search(points: Sequence[tuple[float, float]], place: int) -> tuple[float, float]:
+    """Return the 95 % interval of S_min (place 0), B_crit (1) or the exponent (2).
+
+    Both ends are searched for by halving, each curve by a general search. At least four batch
+    sizes, some of them repeated.
+    """
+    size, log_steps = np.array([b for b, _ in points]), np.log([steps for _, steps in points])
+    k, n = len(set(size)), len(size)
+    means = np.array([log_steps[size == b].mean() for b in size])
+    seeds = float(np.sum((log_steps - means) ** 2)) / (n - k)
+
+    s_min, e_min = fit_by_search(points)
+
+    def square(logs: Sequence[float]) -> float:
+        level, b_crit, exponent = logs
+        curve = level + np.logaddexp(0, math.exp(exponent) * (b_crit - np.log(size)))
+        return float(np.sum((log_steps - curve) ** 2))
+
+    def least(pull: float, pinned: float | None = None) -> tuple[float, list[float]]:
+        def cost(free: Sequence[float]) -> float:
+            logs = list(free) if pinned is None else [*free[:place], pinned, *free[place:]]
+            return square(logs) / seeds + pull * logs[2] ** 2
+
+        start = [math.log(s_min), math.log(e_min / s_min), 0.0]
+        if pinned is not None:
+            del start[place]
+        best = minimize(cost, start, method="BFGS")
+        return float(best.fun), list(best.x)
+
+    _, free = least(1.0)
+    between = (square(free) - seeds * (n - k)) / seeds / (k - 3)
+    excess = max(between, 1.0) * student.ppf(0.975, k - 3 if between > 1 else n - 3) ** 2
+    pull = excess / math.log(2.2) ** 2
+    lowest, best = least(pull)
+    ends = []
+    for sign in (-1, 1):
+        inside, outside = best[place], best[place] + 4 * sign
+        while abs(outside - inside) > 1e-4:
+            middle = (inside + outside) / 2
+            if least(pull, middle)[0] - lowest <= excess:
+                inside = middle
+            else:
+                outside = middle
+        ends.append(math.exp(inside))
+    return ends[0], ends[1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class MadeUpStudy:
     """How studies are made up."""
@@ -86,8 +134,8 @@ class MadeUpStudy:
         slow = None if self.slow == 1 else int(rng.integers(len(self.sizes) * self.seeds))
         for place, b in enumerate(self.sizes):
             sigma = self._sigma_at(place)
-            law = self.s_min * (1 + (self.b_crit / b) ** self.exponent)
-            truth[b] = math.log(law) + self.tau * rng.normal()
+            law = math.exp(self.log_law(b))
+            truth[b] = self.log_law(b) + self.tau * rng.normal()
             last = math.inf
             if self.stopped is not None and b in self.sizes[-2:]:
                 last = law * math.exp(self.sigma * self.stopped)
@@ -107,6 +155,10 @@ class MadeUpStudy:
                 else:
                     seen.append(StepsObservation(batch_size=b, after_steps=after, steps=steps))
         return seen, truth
+
+    def log_law(self, batch_size: int) -> float:
+        """Return the log steps of the law, without a deviation of the batch size."""
+        return math.log(self.s_min * (1 + (self.b_crit / batch_size) ** self.exponent))
 
     def _sigma_at(self, place: int) -> float:
         if self.largest_sigma is None:

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from batchlab.errors import FitError
-from batchlab.laws.steps import StepsToTargetFit, fit_steps_to_target
-from batchlab.laws.steps_curve import StepsObservation
+from batchlab.laws.steps import StepsObservation, StepsToTargetFit, fit_steps_to_target
 
 Row = Mapping[str, object]
 _MEASURES = ("steps_to_target", "samples_to_target")
@@ -32,7 +31,7 @@ def fit(points: str | Path | Iterable[Row]) -> StepsToTargetFit:
 
     Returns:
         The law: `s_min`, `e_min`, `b_crit` and `exponent` with their intervals or the reason for
-        none, and `steps(batch_size)`.
+        none, and `by_batch_size`, the steps that are expected and those that were measured.
 
     Raises:
         FitError: points that cannot be read, or too few for a law.
@@ -47,7 +46,7 @@ def fit(points: str | Path | Iterable[Row]) -> StepsToTargetFit:
 
 def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
     # A mean over the runs that reached the target would hide those that did not.
-    reached = [run.log_middle for run in runs if not run.censored]
+    reached = [statistics.fmean(run.log_range) for run in runs if run.steps is not None]
     return -len(reached) / len(runs), statistics.fmean(reached) if reached else 0.0
 
 
@@ -101,6 +100,16 @@ def _run(row: Row) -> StepsObservation:
     if steps is None and samples is not None:
         steps = samples / batch_size
     after = _number(row, "after_steps", least=0.0) or 0.0
+    if steps is None and after == 0:
+        raise FitError(
+            "a run that never reached its target says for how many steps it did not; give them as "
+            "after_steps"
+        )
+    if steps is not None and steps < after:
+        raise FitError(
+            f"the target was reached within {steps:.6g} steps and not after {after:.6g}; mend "
+            f"after_steps"
+        )
     return StepsObservation(batch_size=int(batch_size), after_steps=after, steps=steps)
 
 

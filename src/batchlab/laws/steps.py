@@ -1,44 +1,77 @@
-"""Steps to target by batch size: the law S(B) = S_min (1 + B_crit/B), and whether it holds."""
+"""Steps to target by batch size: the law S(B) = S_min (1 + B_crit/B), and whether it holds.
+
+The log steps of a run scatter normally around those of a curve S_min (1 + (B_crit/B)^a); the law
+has a = 1. Of a run are known its steps, two evaluations between which it reached its target, or how
+far it went without; its likelihood is the density or the probability of that. The best curve has
+the greatest likelihood. The 95 % interval of a quantity spans its values on all curves whose
+deviance exceeds the least by at most the square of Student's quantile (profile likelihood).
+
+The scatter of runs is that of the seeds within batch sizes. Where batch sizes lie further from the
+curve than that explains, their distances count instead, with their fewer degrees of freedom
+(Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
+
+The exponent is free in every interval, or B_crit would look better known than it is. Its logarithm
+has a quadratic penalty that rules out exponents beyond a factor of 2.2: points that tell little of
+it leave it near 1, others decide alone.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import fdtrc
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, fdtrc, log_ndtr, stdtrit
 
 from batchlab.errors import FitError
-from batchlab.laws.steps_curve import (
-    NO_SCATTER,
-    SIGNIFICANT,
-    Array,
-    ClosestCurve,
-    Index,
-    MonotoneTest,
-    StepsCurves,
-    StepsObservation,
-    StepsTable,
-    closest_law,
-    interpolated,
-    monotone_log_steps,
-    monotone_test,
-)
-from batchlab.laws.steps_posterior import Draws, at_expectation, draw_curves, draw_law, exponent_of
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.words.reasons import reason_text
 
-_BOTH = (0.025, 0.975)
-_ONE_SIDED = 0.05
-_EXPONENT_LOW, _EXPONENT_HIGH = 0.9, 1.1
-_SIZES_FOR_A_LAW = 3
-# Seeds the deviation of a batch size that was not measured, so that every call draws the same.
-_UNMEASURED = 7
-_FREE = 2  # seeds the draws of any exponent
-_COARSE = 3.0  # marks that know the steps to such a factor know nothing of their law
+Array = NDArray[np.float64]
+
+_SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
+_SIGNIFICANT = 0.05
+_LARGEST_EXPONENT = 2.2
+_ALMOST_ANY = 0.9  # an exponent whose interval is so much of the widest possible is not told
+_LEAST_SD = 1e-7  # less scatter is arithmetic, not measurement
+# A run known better than this counts as exact: the difference of two almost equal probabilities
+# has no digits left.
+_EXACT_WIDTH = 1e-4
+# Log B_crit so far outside the measured batch sizes means that S_min or E_min is 0, and no end of
+# an interval is looked for so far from the best curve.
+_NOTHING, _FAR = 7.0, 30.0
+# Logs of a batch size so large that S(B) is S_min, and of one so small that B S(B) is E_min.
+_LARGE, _SMALL = 500.0, -500.0
+# A weak pull of log B_crit to the middle of the batch sizes: without, there is no best among the
+# curves that runs can't tell from S_min = 0 or from B_crit = 0.
+_HOLD = 1e-5
+_WEAK = 1.0  # the same of the exponent, where only the distance from the best curve matters
+_STARTS, _ROUNDS, _LONGEST_STEP, _CLOSE = 3, 200, 2.0, 1e-6
+_LEVEL, _B_CRIT, _EXPONENT = range(3)  # the parameters of a curve, all logs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepsObservation:
+    """Between which two evaluations one run reached its target.
+
+    Attributes:
+        batch_size: examples per step, >= 1.
+        after_steps: the last evaluation at which the target was not reached (0: unknown).
+        steps: the first evaluation at which it was, None: never until the run ended at
+            `after_steps`. Equal to `after_steps`, or with `after_steps` 0, it is exact.
+    """
+
+    batch_size: int
+    after_steps: float
+    steps: float | None
+
+    @property
+    def log_range(self) -> tuple[float, float]:
+        """Logs of the steps between which the target was reached: equal if exact."""
+        if self.steps is None:
+            return math.log(self.after_steps), math.inf
+        return math.log(self.after_steps or self.steps), math.log(self.steps)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,369 +85,422 @@ class LackOfFit:
         reason: why it can't be tested, None where it was.
     """
 
-    statistic: float | None
-    p_value: float | None
-    rejected: bool | None
+    statistic: float | None = None
+    p_value: float | None = None
+    rejected: bool | None = None
     reason: Reason | None = None
 
-    @classmethod
-    def cannot_tell(cls, reason: Reason) -> LackOfFit:
-        """No test; `reason` says what was missing."""
-        return cls(statistic=None, p_value=None, rejected=None, reason=reason)
 
-    @classmethod
-    def of(cls, table: StepsTable) -> LackOfFit:
-        """The test over the batch sizes without open observations: the others have no exact mean.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepsAt:
+    """Steps to target at a measured batch size.
 
-        Source: Draper and Smith, Applied Regression Analysis, section 2.1 (pure error).
-        """
-        exact = table.without_open()
-        if exact is None:
-            return cls.cannot_tell(Reason.of("target_never_always_reached"))
-        between_degrees = len(exact.batch_size) - 2
-        if between_degrees < 1:
-            return cls.cannot_tell(Reason.of("two_sizes_always_fit"))
-        if exact.degrees < 1:
-            return cls.cannot_tell(Reason.of("no_seeds_repeated"))
-        square, kappa = exact.within(exact.log_steps)
-        log_mean = exact.means(exact.log_steps)
-        between = closest_law(exact.batch_size, log_mean, 1 / kappa).square
-        within = float(square[0]) + NO_SCATTER**2
-        statistic = (between / between_degrees) / (within / exact.degrees)
-        p_value = float(fdtrc(between_degrees, exact.degrees, statistic))
-        return cls(statistic=statistic, p_value=p_value, rejected=p_value < SIGNIFICANT)
+    Attributes:
+        batch_size: examples per step.
+        expected: on the curve through all batch sizes.
+        measured: geometric mean of this batch size's own runs. Its interval takes the scatter of
+            the seeds from all batch sizes; without repeats it has none.
+    """
+
+    batch_size: int
+    expected: Estimate
+    measured: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepsToTargetFit:
-    """Steps to target by batch size: the law, whether it holds, and joint draws for decisions.
+    """Steps to target by batch size: the law, and whether it holds.
 
     Attributes:
-        observations: what was seen, in the order given.
-        exponent: alpha of the generalized law S_min (1 + (B_crit/B)^alpha).
+        b_crit: where steps are twice S_min, in examples; a bound outside the measured range.
+        s_min: steps in the limit of large batches.
+        e_min: samples in the limit of small batches, withheld where the law does not hold.
+        exponent: a of S_min (1 + (B_crit/B)^a).
+        law_holds: whether the interval of the exponent holds 1; if not, the others are those of
+            the best curve of any exponent.
         lack_of_fit: the test of the law against the scatter of the seeds.
-        law_holds: whether curve and draws follow the law. It does not where the test rejects and
-            the exponent's interval both leaves [0.9, 1.1] and does not hold 1.
-        monotone: whether the means reject that steps never rise with the batch size and samples
-            never fall.
-        residuals: log steps less the fitted curve's, one an observation; None where the target was
-            not reached.
         seed_sd: standard deviation of log steps between seeds, None without repeats.
-        between_sd: standard deviation of a batch size as a whole from the curve, 0 where the
-            seeds' own scatter explains all of it, None without repeats.
-        batch_sizes: the distinct batch sizes, ascending.
+        by_batch_size: steps at each measured batch size, ascending.
+        observations: what was seen, in the order given.
     """
 
-    observations: tuple[StepsObservation, ...]
+    b_crit: Estimate
+    s_min: Estimate
+    e_min: Estimate
     exponent: Estimate
-    lack_of_fit: LackOfFit
     law_holds: bool
-    monotone: MonotoneTest
-    residuals: tuple[float | None, ...]
+    lack_of_fit: LackOfFit
     seed_sd: float | None
-    between_sd: float | None
-    batch_sizes: tuple[int, ...]
-    _log_means: Array = field(repr=False, compare=False)
-    _point: ClosestCurve = field(repr=False, compare=False)
-    _draws: Draws = field(repr=False, compare=False)
-    _seed: int = field(repr=False, compare=False)
-    _n_resamples: int = field(repr=False, compare=False)
-    _tables: Array = field(repr=False, compare=False)
-
-    document = (
-        "b_crit",
-        "s_min",
-        "e_min",
-        "exponent",
-        "law_holds",
-        "lack_of_fit",
-        "seed_sd",
-        "between_sd",
-        "observations",
-        "residuals",
-    )
-
-    @property
-    def s_min(self) -> Estimate:
-        """Steps in the limit of large batches, whatever the exponent."""
-        return self._free_parameters[0]
-
-    @property
-    def b_crit(self) -> Estimate:
-        """Where steps are twice S_min, whatever the exponent; a bound outside the measured range.
-
-        In examples. Its interval takes in the exponents that the observations leave possible.
-        """
-        return self._free_parameters[1]
-
-    @cached_property
-    def e_min(self) -> Estimate:
-        """Samples in the limit of small batches, withheld where the law does not hold."""
-        n = len(self.observations)
-        point, draws = self.line(), self.line_draws()
-        if point is None or draws is None:
-            return Estimate.cannot_tell(self._does_not_hold, n=n)
-        why = Reason.of("e_min_not_told", smallest=point.smallest)
-        return _positive(float(point.e_min[0]), draws.e_min, n=n, why=why)
-
-    @property
-    def _does_not_hold(self) -> Reason:
-        """Why what belongs to the law alone is withheld."""
-        return Reason.of(
-            "law_does_not_hold",
-            p_value=self.lack_of_fit.p_value,
-            low=_bound(self.exponent.low),
-            high=_bound(self.exponent.high),
-        )
-
-    @cached_property
-    def _free_parameters(self) -> tuple[Estimate, Estimate]:
-        """Summed up when asked for: an advice fits the law a hundred times and tells it once.
-
-        The point is the law where it holds, else the closest curve of any exponent.
-        """
-        table = StepsTable.of(self.observations)
-        if table.marks_factor > _COARSE:
-            # All that is seen then is the first mark, at the same samples for all batch sizes.
-            why = Reason.of("marks_too_far_apart", factor=round(table.marks_factor))
-            return (Estimate.cannot_tell(why, n=table.n), Estimate.cannot_tell(why, n=table.n))
-        expected, law = at_expectation(table)
-        generator = np.random.default_rng([self._seed, _FREE])
-        closest, draws = draw_curves(
-            table, expected, self._tables, law, n_draws=self._n_resamples, generator=generator
-        )
-        point = self.line() or closest
-        why = Reason.of("s_min_not_told", largest=point.largest)
-        return (
-            _holding_its_estimate(
-                _positive(float(point.s_min[0]), draws.s_min, n=table.n, why=why)
-            ),
-            _holding_its_estimate(_b_crit(point, draws, n=table.n)),
-        )
-
-    def line(self) -> StepsCurves | None:
-        """The least-squares curve, None where the law does not hold."""
-        return self._line if self.law_holds else None
-
-    def line_draws(self) -> StepsCurves | None:
-        """The curves that the observations leave possible, None where the law does not hold."""
-        return self._draws.curves if self.law_holds else None
-
-    @property
-    def _line(self) -> StepsCurves:
-        return StepsCurves(
-            level=self._point.fitted[-1:],
-            fall=np.array([self._point.fall]),
-            smallest=float(self.batch_sizes[0]),
-            largest=float(self.batch_sizes[-1]),
-        )
-
-    def log_steps(self, batch_sizes: Sequence[float]) -> Array:
-        """Log of the expected (median) steps of the configurations as tuned, shape (k,).
-
-        At a measured batch size the law and that size's own runs are weighted, elsewhere it is the
-        law. Where the law does not hold: interpolation of the measured means, made monotone unless
-        they reject that.
-
-        Raises:
-            FitError: a batch size outside the measured range, without a law.
-        """
-        at = self._checked(batch_sizes)
-        line = self.line()
-        if line is None:
-            return np.asarray(self._interpolated(self._log_means[None, :], at)[0])
-        found = np.asarray(line.log_steps(at)[0])
-        own = self._draws.kept_share * (self._log_means - line.log_steps(self.batch_sizes)[0])
-        where, measured = self._places(at)
-        found[measured] += own[where[measured]]
-        return found
-
-    def log_steps_draws(self, batch_sizes: Sequence[float]) -> Array:
-        """Joint draws of the log steps of the configurations as tuned, shape (n_resamples, k).
-
-        The same rule as `log_steps`. A row is one joint draw: take differences between columns
-        within rows. A batch size that was not measured brings a deviation of its own.
-
-        Raises:
-            FitError: a batch size outside the measured range, without a law.
-        """
-        at = self._checked(batch_sizes)
-        lines = self.line_draws()
-        if lines is None:
-            return self._interpolated(self._draws.means, at)
-        found = lines.log_steps(at)
-        where, measured = self._places(at)
-        found[:, measured] = self._draws.log_steps[:, where[measured]]
-        for column in np.flatnonzero(~measured):
-            generator = np.random.default_rng([self._seed, _UNMEASURED, round(at[column] * 1000)])
-            found[:, column] += self._draws.tau * generator.standard_normal(len(found))
-        return found
-
-    def steps(self, batch_size: float) -> Estimate:
-        """Steps to target at one batch size, with the interval of its draws."""
-        n = len(self.observations)
-        if not self.law_holds and self._outside(batch_size):
-            return Estimate.cannot_tell(self._not_measured(batch_size), n=n)
-        value = float(np.exp(self.log_steps([batch_size])[0]))
-        low, high = np.exp(np.quantile(self.log_steps_draws([batch_size])[:, 0], _BOTH))
-        return Estimate.of(value, interval=(float(low), float(high)), n=n)
-
-    def _checked(self, batch_sizes: Sequence[float]) -> Array:
-        outside = [size for size in batch_sizes if self._outside(size)]
-        if not self.law_holds and outside:
-            raise FitError(reason_text(self._not_measured(outside[0])))
-        return np.asarray(batch_sizes, dtype=float)
-
-    def _outside(self, batch_size: float) -> bool:
-        return not self.batch_sizes[0] <= batch_size <= self.batch_sizes[-1]
-
-    def _not_measured(self, batch_size: float) -> Reason:
-        return Reason.of(
-            "steps_not_measured",
-            at=batch_size,
-            smallest=self.batch_sizes[0],
-            largest=self.batch_sizes[-1],
-        )
-
-    def _places(self, at: Array) -> tuple[Index, NDArray[np.bool_]]:
-        """Place of each among the measured batch sizes, and whether it is one of them."""
-        sizes = np.array(self.batch_sizes, dtype=float)
-        where = np.clip(np.searchsorted(sizes, at), 0, len(sizes) - 1)
-        return where, np.asarray(sizes[where] == at)
-
-    def _interpolated(self, log_means: Array, at: Array) -> Array:
-        log_sizes = np.log(self.batch_sizes)
-        if not self.monotone.rejected:
-            log_means = monotone_log_steps(log_means, log_sizes)
-        return interpolated(log_means, log_sizes, np.log(at))
+    by_batch_size: tuple[StepsAt, ...]
+    observations: tuple[StepsObservation, ...]
 
 
-def fit_steps_to_target(
-    observations: Sequence[StepsObservation], *, n_resamples: int = 999, seed: int = 0
-) -> StepsToTargetFit:
-    """Fit S(B) = S_min (1 + B_crit/B) to when runs reached their target.
-
-    The point is least squares on log steps. An interval counts as its geometric middle, which is
-    off by as much as the interval is wide, for all seeds alike; a run that never reached the target
-    enters at its expectation under the fit (EM with the moments of a cut normal law). The 95 %
-    intervals are of `n_resamples` joint draws: the seeds' scatter is pooled over the batch sizes,
-    the batch sizes' own deviations come on top, both with the uncertainty of few degrees of
-    freedom, and open observations are imputed anew (see `steps_posterior`).
+def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTargetFit:
+    """Fit the law S(B) = S_min (1 + B_crit/B) to when runs reached their target.
 
     Args:
         observations: at least three distinct batch sizes at which some run reached the target.
-        n_resamples: draws, >= 100.
-        seed: of the draws; the same seed gives the same fit.
 
     Raises:
         FitError: fewer than three such batch sizes; the message names those there are.
-    Source: McCandlish et al. 2018, arXiv:1812.06162, section 2.3; Zhang et al. 2024,
-        arXiv:2410.21676 (least squares on log steps).
+    Source: McCandlish et al. 2018, arXiv:1812.06162, section 2.3.
     """
-    table = StepsTable.of(observations)
-    reached = table.batch_size[~table.never_reached()]
-    if len(reached) < _SIZES_FOR_A_LAW:
-        sizes = ", ".join(f"{size:g}" for size in reached) or "none"
+    if not observations:
+        raise FitError("no runs were given; a fit needs at least one that reached its target")
+    runs = _Runs.of(observations)
+    sizes, group = np.unique([one.batch_size for one in observations], return_inverse=True)
+    is_reached = np.bincount(group, np.isfinite(runs.high)) > 0
+    k = int(is_reached.sum())
+    if k < _SIZES_FOR_A_LAW:
+        names = ", ".join(map(str, sizes[is_reached])) or "none"
         raise FitError(
-            f"batch sizes at which the target was reached: {len(reached)} ({sizes}); the law has "
-            f"two parameters and needs at least {_SIZES_FOR_A_LAW}; measure more batch sizes"
+            f"batch sizes at which the target was reached: {k} ({names}); the law has two "
+            f"parameters and needs at least {_SIZES_FOR_A_LAW}; measure more batch sizes"
         )
-    generator = np.random.default_rng([seed, 1])
-    log_steps, point = at_expectation(table)
-    draws, tables = draw_law(table, log_steps, n_draws=n_resamples, generator=generator)
-    test = LackOfFit.of(table)
-    exponent = exponent_of(table, tables, point)
-    square, kappa = table.within(log_steps)
-    log_means = table.means(log_steps)
-    variance = kappa * float(square[0]) / max(table.degrees, 1)
+    # A batch size at which no run reached the target tells nothing of the scatter.
+    means = _Means.of(runs.only(is_reached[group]))
+    runs = replace(runs, sd=means.runs.sd)
+    law_misfit = runs.misfit(runs.best(math.inf))
+    curves = _Curves.of(runs, means)
+    exponent = curves.exponent(k)
+    law_holds = exponent.estimate is None or exponent.holds(1)
+    if law_holds:
+        curves = replace(curves, point=curves.law)
+        e_min = curves.e_min()
+    else:
+        why = Reason.of("law_does_not_hold", low=exponent.low, high=exponent.high)
+        e_min = Estimate.cannot_tell(why, n=len(observations))
+    measured = dict(zip(sizes[is_reached], means.estimates(), strict=True))
+    missed = Estimate.cannot_tell(Reason.of("target_missed_by_all"))
     return StepsToTargetFit(
-        observations=tuple(observations),
+        b_crit=curves.b_crit(),
+        s_min=curves.s_min(),
+        e_min=e_min,
         exponent=exponent,
-        lack_of_fit=test,
-        law_holds=not (test.rejected and _leaves(exponent)),
-        monotone=monotone_test(table.batch_size, log_means, variance, table.degrees),
-        residuals=table.residuals(point.fitted),
-        seed_sd=table.seed_sd(log_steps),
-        between_sd=_between_sd(table, log_steps, point.square),
-        batch_sizes=tuple(int(size) for size in table.batch_size),
-        _log_means=log_means,
-        _point=point,
-        _draws=draws,
-        _seed=seed,
-        _n_resamples=n_resamples,
-        _tables=tables,
+        law_holds=law_holds,
+        lack_of_fit=_lack_of_fit(law_misfit, means),
+        seed_sd=means.runs.sd if means.degrees else None,
+        by_batch_size=tuple(
+            StepsAt(batch_size=int(size), expected=steps, measured=measured.get(size, missed))
+            for size, steps in zip(sizes, curves.steps(np.log(sizes)), strict=True)
+        ),
+        observations=tuple(observations),
     )
 
 
-def _leaves(exponent: Estimate) -> bool:
-    """Whether an exponent's interval leaves [0.9, 1.1] and rules out 1.
+def _lack_of_fit(misfit: float, means: _Means) -> LackOfFit:
+    """Source: Draper and Smith, Applied Regression Analysis, section 2.1 (pure error)."""
+    if not means.degrees:
+        return LackOfFit(reason=Reason.of("no_seeds_repeated"))
+    between = len(means.mean) - 2
+    statistic = max(misfit - means.misfit, 0.0) / between
+    p_value = float(fdtrc(between, means.degrees, statistic))
+    return LackOfFit(statistic=statistic, p_value=p_value, rejected=p_value < _SIGNIFICANT)
 
-    Both, because with few batch sizes every interval is wider than that range, and one that holds 1
-    says nothing against the law.
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Runs:
+    """n runs, and how well curves fit them.
+
+    A curve is three numbers: the log of its steps at an anchor, a log batch size which is 0 where
+    none is given; the log of B_crit; and the log of a.
     """
-    low = -np.inf if exponent.low is None else exponent.low
-    high = np.inf if exponent.high is None else exponent.high
-    inside = low >= _EXPONENT_LOW and high <= _EXPONENT_HIGH
-    return not inside and not low <= 1 <= high
 
+    log_size: Array  # log batch sizes, shape (n,)
+    low: Array  # logs between which the steps are, equal if exact, shape (n,)
+    high: Array  # infinite where the target was missed
+    sd: float = 1.0  # standard deviation of the log steps of a run
 
-def _between_sd(table: StepsTable, log_steps: Array, between: float) -> float | None:
-    """Standard deviation of batch sizes from the curve, beyond what the seeds explain."""
-    seed_sd = table.seed_sd(log_steps)
-    if seed_sd is None:
-        return None
-    excess = between / (len(table.batch_size) - 2) - seed_sd**2
-    return math.sqrt(max(excess, 0.0) / float(np.mean(table.count)))
+    @classmethod
+    def of(cls, observations: Sequence[StepsObservation]) -> _Runs:
+        low, high = np.array([one.log_range for one in observations]).T
+        low = np.where(high - low < _EXACT_WIDTH, high, low)
+        return cls(log_size=np.log([one.batch_size for one in observations]), low=low, high=high)
 
+    def only(self, use: NDArray[np.bool_]) -> _Runs:
+        return replace(self, log_size=self.log_size[use], low=self.low[use], high=self.high[use])
 
-def _bound(value: float | None) -> Reason:
-    return Reason.of("no_bound") if value is None else Reason.of("bound", value=value)
+    @property
+    def rounding_sq(self) -> Array:
+        """Variance of what an interval leaves open, shape (n,)."""
+        return np.asarray(np.where(np.isfinite(self.high), self.high - self.low, 0.0) ** 2 / 12)
 
+    def known(self, mean: Array) -> tuple[Array, Array, Array]:
+        """Return what is known of each run's log steps if they scatter around `mean`, (..., n).
 
-def _positive(value: float, draws: Array, *, n: int, why: Reason) -> Estimate:
-    """A parameter above 0; its upper bound alone, one-sided, where it may be 0."""
-    low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
-    if low > 0 and value > 0:
-        return Estimate.of(value, interval=(low, high), n=n)
-    one_high = float(np.quantile(draws, 1 - _ONE_SIDED))
-    at_most = one_high if one_high > 0 else None
-    if value > 0:
-        return Estimate.of(value, interval=(None, at_most), n=n)
-    return Estimate.cannot_tell(why, high=at_most, n=n)
+        Returns:
+            The deviance, and the expectations of log steps less `mean` and of their square.
+        """
+        is_exact = self.high == self.low
+        a, b = (self.low - mean) / self.sd, (self.high - mean) / self.sd
+        is_above = a > 0  # the upper tail is taken as the lower one, where it keeps its digits
+        until_a, until_b = log_ndtr(np.where(is_above, -b, a)), log_ndtr(np.where(is_above, -a, b))
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            log_chance = until_b + np.log1p(-np.exp(until_a - until_b))
+            at_a = np.exp(-0.5 * (a**2 + np.log(2 * np.pi)) - log_chance)
+            at_b = np.exp(-0.5 * (b**2 + np.log(2 * np.pi)) - log_chance)
+            square = 1 + a * at_a - np.where(np.isfinite(b), b, 0.0) * at_b
+            return (
+                np.where(is_exact, a**2, -2 * log_chance),
+                self.sd * np.where(is_exact, a, at_a - at_b),
+                self.sd**2 * np.where(is_exact, a**2, square),
+            )
 
+    def scatter(self, mean: Array, degrees: int) -> float:
+        """Return the standard deviation around `mean`, expected under the present one."""
+        _, away, square = self.known(mean)
+        # Only what is known of a run was drawn towards its mean by fitting that.
+        unknown = max(float(np.mean(square - away**2)), 0.0)
+        return math.sqrt(float(np.sum(away**2)) / degrees + unknown)
 
-def _holding_its_estimate(found: Estimate) -> Estimate:
-    """The interval reaches to the law's own figure where other exponents alone would leave it."""
-    if found.estimate is None:
-        return found
-    low = None if found.low is None else min(found.low, found.estimate)
-    high = None if found.high is None else max(found.high, found.estimate)
-    return Estimate.of(found.estimate, interval=(low, high), n=found.n)
+    def misfit(self, curve: Array) -> float:
+        """Return the deviance of one curve, up to a constant."""
+        return float(self.known(_log_steps(curve[None], np.zeros(1), self.log_size)[0])[0].sum())
 
+    def cost(self, curve: Array, anchor: Array, pull: float) -> tuple[Array, Array, Array]:
+        """Return deviance and penalty of m curves (m, 3), their slopes (m, 3) and curvatures.
 
-def _b_crit(point: StepsCurves, draws: StepsCurves, *, n: int) -> Estimate:
-    """B_crit, or its bound where it lies outside the measured batch sizes."""
-    value, smallest, largest = float(point.b_crit[0]), point.smallest, point.largest
-    low, one_low, one_high, high = (
-        float(bound)
-        for bound in np.quantile(
-            draws.b_crit, (_BOTH[0], _ONE_SIDED, 1 - _ONE_SIDED, _BOTH[1]), method="nearest"
+        The penalty is `pull` times the square of log a; an infinite pull leaves only the law.
+        The curvatures, (m, 3, 3), are those of Gauss and Newton.
+        """
+        log_steps, by_parameter = _log_steps(curve, anchor, self.log_size)
+        if math.isinf(pull):
+            by_parameter[..., _EXPONENT], pull = 0.0, 1.0
+        weight = np.array([0.0, _HOLD, pull])
+        off = curve - np.array([0.0, self.log_size.mean(), 0.0])
+        deviance, away, square = self.known(log_steps)
+        # The share of a run's scatter that is known: all of it unless its steps are an interval.
+        share = np.maximum(1 - (square - away**2) / self.sd**2, 0.0)[..., None]
+        slope = np.sum(away[..., None] * by_parameter, axis=1)
+        curvature = np.swapaxes(share * by_parameter, 1, 2) @ by_parameter
+        return (
+            deviance.sum(axis=1) + off**2 @ weight,
+            2 * (weight * off - slope / self.sd**2),
+            2 * (np.diag(weight) + curvature / self.sd**2),
         )
-    )
-    below, above = low <= 0, not np.isfinite(high)
-    if below and above:
-        why = Reason.of("steps_scatter", smallest=smallest, largest=largest)
-        return Estimate.cannot_tell(why, n=n)
-    if value > largest or (above and value >= smallest):
-        bound = min(one_low, largest) if not np.isfinite(one_low) else one_low
-        if value <= largest:
-            return Estimate.of(value, interval=(bound, None), n=n)
-        why = Reason.of("b_crit_beyond_largest", largest=largest)
-        return Estimate.cannot_tell(why, low=bound, n=n)
-    if value < smallest or below:
-        bound = one_high if one_high > 0 else smallest
-        if value >= smallest:
-            return Estimate.of(value, interval=(None, bound), n=n)
-        why = Reason.of("b_crit_below_smallest", smallest=smallest)
-        return Estimate.cannot_tell(why, high=bound, n=n)
-    return Estimate.of(value, interval=(low, high), n=n)
+
+    def best(self, pull: float) -> Array:
+        """Return the curve of least cost, downhill from a few starts (Levenberg, Marquardt)."""
+        curve = np.zeros((_STARTS, 3))
+        curve[:, _LEVEL] = self.low.mean()
+        curve[:, _B_CRIT] = np.linspace(self.log_size.min(), self.log_size.max(), _STARTS)
+        anchor = np.full(_STARTS, self.log_size.mean())
+        damping = np.full(_STARTS, 1e-3)
+        here, slope, curvature = self.cost(curve, anchor, pull)
+        for _ in range(_ROUNDS):
+            damped = curvature * (1 + damping[:, None, None] * np.eye(3))
+            step = -np.linalg.solve(damped, slope[..., None])[..., 0]
+            if np.all(-np.sum(step * slope, axis=1) * (1 + damping) <= _CLOSE**2):
+                break
+            trial = curve + _shortened(np.asarray(step))
+            there, its_slope, its_curvature = self.cost(trial, anchor, pull)
+            better = there < here
+            curve[better], here[better] = trial[better], there[better]
+            slope[better], curvature[better] = its_slope[better], its_curvature[better]
+            damping = np.clip(np.where(better, damping / 8, damping * 5), 1e-12, 1e12)
+        curve[:, _LEVEL] = _log_steps(curve, anchor, np.zeros(1))[0][:, 0]
+        return np.asarray(curve[np.argmin(here)])
+
+    def sd_around_curve(self, pull: float, degrees: int) -> float:
+        """Return the scatter around the best curve, at least the present one."""
+        runs = self
+        for _ in range(_ROUNDS):
+            log_steps, _ = _log_steps(runs.best(pull)[None], np.zeros(1), runs.log_size)
+            sd = max(runs.scatter(log_steps[0], degrees), self.sd)
+            is_close = abs(sd - runs.sd) <= 1e-3 * sd
+            runs = replace(runs, sd=sd)
+            if is_close:
+                break
+        return runs.sd
+
+
+def _log_steps(curve: Array, anchor: Array, log_size: Array) -> tuple[Array, Array]:
+    """Return log steps of m curves at j log batch sizes, (m, j), and their slopes, (m, j, 3)."""
+    rise, slopes = _rise(curve, np.broadcast_to(log_size, (len(curve), len(log_size))))
+    at_anchor, its_slopes = _rise(curve, anchor[:, None])
+    log_steps = curve[:, _LEVEL, None] + rise - at_anchor
+    return log_steps, np.insert(slopes - its_slopes, _LEVEL, 1.0, axis=-1)
+
+
+def _rise(curve: Array, log_size: Array) -> tuple[Array, Array]:
+    """Return the log of steps over S_min, (m, j), and its slopes by B_crit and exponent."""
+    exponent = np.exp(curve[:, _EXPONENT, None])
+    power = exponent * (curve[:, _B_CRIT, None] - log_size)
+    share = expit(power)
+    return np.logaddexp(0, power), np.stack([exponent * share, power * share], axis=-1)
+
+
+def _shortened(step: Array) -> Array:
+    longest = np.abs(step).max(axis=1, keepdims=True)
+    return np.asarray(step / np.maximum(longest / _LONGEST_STEP, 1))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Means:
+    """The k batch sizes on their own, without a curve."""
+
+    runs: _Runs  # with the scatter of the seeds, or without repeats the least that is believed
+    group: NDArray[np.intp]  # batch size of each, shape (n,)
+    mean: Array  # log steps of each batch size, shape (k,)
+
+    @classmethod
+    def of(cls, runs: _Runs) -> _Means:
+        """Fit means and scatter by expectation and maximization."""
+        # Seeds may agree better than their evaluations resolve.
+        least_sd = max(_LEAST_SD, math.sqrt(runs.rounding_sq.mean()))
+        _, group, count = np.unique(runs.log_size, return_inverse=True, return_counts=True)
+        degrees = len(group) - len(count)
+        mean = np.bincount(group, runs.low) / count
+        runs = replace(runs, sd=1.0 if degrees else least_sd)
+        for _ in range(_ROUNDS):
+            shift = np.bincount(group, runs.known(mean[group])[1]) / count
+            mean, before = mean + shift, runs.sd
+            if degrees:
+                runs = replace(runs, sd=max(least_sd, runs.scatter(mean[group], degrees)))
+            if max(np.abs(shift).max(), abs(runs.sd - before)) <= _CLOSE * runs.sd:
+                break
+        return cls(runs=runs, group=group, mean=mean)
+
+    @property
+    def degrees(self) -> int:
+        return len(self.group) - len(self.mean)
+
+    @property
+    def misfit(self) -> float:
+        """Deviance, up to the same constant as that of a curve."""
+        return float(self.runs.known(self.mean[self.group])[0].sum())
+
+    def estimates(self) -> list[Estimate]:
+        count = np.bincount(self.group)
+        # Runs that are evaluated at the same steps share their rounding: it does not average out.
+        rounding_sq = np.bincount(self.group, self.runs.rounding_sq) / count
+        error = np.sqrt(np.maximum(self.runs.sd**2 / count, rounding_sq))
+        half = [_student(self.degrees) * one if self.degrees else None for one in error.tolist()]
+        rows = zip(self.mean.tolist(), half, count.tolist(), strict=True)
+        return [Estimate.of_log(mean, error, n=n) for mean, error, n in rows]
+
+
+def _student(degrees: int) -> float:
+    return float(stdtrit(degrees, 0.975))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Curves:
+    """The curves that the runs leave possible: those that cost little more than the best."""
+
+    runs: _Runs
+    law: Array  # the best curve of the law
+    best: Array
+    point: Array  # which of the two estimates are read off
+    excess: float  # how much more they cost at most
+    pull: float  # so strong that an exponent of which runs tell nothing ends at the largest
+
+    @classmethod
+    def of(cls, runs: _Runs, means: _Means) -> _Curves:
+        """Fit curves, and widen the scatter if batch sizes lie too far from the best one."""
+        k, degrees = len(means.mean), len(means.group) - 3
+        if not means.degrees:
+            # Any three points lie on some curve: only the law tells how far they scatter.
+            pull, degrees = (_WEAK, k - 3) if k > 3 else (math.inf, k - 2)
+            runs = replace(runs, sd=means.runs.sd_around_curve(pull, degrees))
+        elif k > 3:
+            heterogeneity = (runs.misfit(runs.best(_WEAK)) - means.misfit) / (k - 3)
+            if heterogeneity > 1:
+                runs, degrees = replace(runs, sd=runs.sd * math.sqrt(heterogeneity)), k - 3
+        excess = _student(degrees) ** 2
+        own_pull = excess / math.log(_LARGEST_EXPONENT) ** 2
+        law, best = runs.best(math.inf), runs.best(own_pull)
+        return cls(runs=runs, law=law, best=best, point=best, excess=excess, pull=own_pull)
+
+    def exponent(self, k: int) -> Estimate:
+        (low, high), why = self._ends(_EXPONENT)[0], None
+        if k < _SIZES_FOR_AN_EXPONENT:
+            why = Reason.of("exponent_needs_four", n=k)
+        elif high - low > _ALMOST_ANY * 2 * math.log(_LARGEST_EXPONENT):
+            why = Reason.of("exponent_not_told", largest=_LARGEST_EXPONENT)
+        if why is not None:
+            return Estimate.cannot_tell(why, n=len(self.runs.low))
+        return self._estimate(self.best[_EXPONENT], (low, high))
+
+    def b_crit(self) -> Estimate:
+        low, high = self._ends(_B_CRIT)[0]
+        value, smallest, largest = self.point[_B_CRIT], *self._range()
+        why = None
+        if np.isinf(low) and np.isinf(high):
+            why = Reason.of("steps_scatter", smallest=_exp(smallest), largest=_exp(largest))
+        elif value > largest:
+            why, high = Reason.of("b_crit_beyond_largest", largest=_exp(largest)), math.inf
+        elif value < smallest:
+            why, low = Reason.of("b_crit_below_smallest", smallest=_exp(smallest)), -math.inf
+        return self._estimate(value, (low, high), why)
+
+    def s_min(self) -> Estimate:
+        ends, (_, largest) = self._ends(_LEVEL, _LARGE)[0], self._range()
+        why = None
+        if np.isinf(ends[0]) and self.point[_B_CRIT] > largest + _NOTHING:
+            why = Reason.of("s_min_not_told", largest=_exp(largest))
+        return self._estimate(self._log_steps(_LARGE), ends, why)
+
+    def e_min(self) -> Estimate:
+        """Return E_min of the law."""
+        ends, (smallest, _) = self._ends(_LEVEL, _SMALL, is_law=True)[0], self._range()
+        why = None
+        if np.isinf(ends[0]) and self.point[_B_CRIT] < smallest - _NOTHING:
+            why = Reason.of("e_min_not_told", smallest=_exp(smallest))
+        return self._estimate(self._log_steps(_SMALL) + _SMALL, ends + _SMALL, why)
+
+    def steps(self, log_sizes: Array) -> list[Estimate]:
+        rows = zip(log_sizes, self._ends(_LEVEL, log_sizes), strict=True)
+        return [self._estimate(self._log_steps(at), ends) for at, ends in rows]
+
+    def _range(self) -> tuple[float, float]:
+        return float(self.runs.log_size.min()), float(self.runs.log_size.max())
+
+    def _log_steps(self, log_size: float) -> float:
+        return float(_log_steps(self.point[None], np.zeros(1), np.array([log_size]))[0][0, 0])
+
+    def _estimate(self, value: float, ends: ArrayLike, why: Reason | None = None) -> Estimate:
+        """Return what logs stand for."""
+        low, high = (_exp(end) if np.isfinite(end) else None for end in np.asarray(ends))
+        n = len(self.runs.low)
+        if why is not None:
+            return Estimate.cannot_tell(why, low=low, high=high, n=n)
+        return Estimate.of(_exp(value), interval=(low, high), n=n)
+
+    def _ends(
+        self, parameter: int, anchors: ArrayLike | None = None, *, is_law: bool = False
+    ) -> Array:
+        """Return the least and the greatest value of a parameter, infinite where it has no end.
+
+        One row per anchor. From the best curve, each step goes to where the parameter ends on the
+        quadratic that cost, slope and curvature describe.
+
+        Source: Venzon and Moolgavkar 1988, Applied Statistics 37(1).
+        """
+        start, pull = (self.law, math.inf) if is_law else (self.best, self.pull)
+        middle = self.runs.log_size.mean()
+        anchor = np.repeat(np.asarray(middle if anchors is None else anchors), 2)
+        sign = np.tile([-1.0, 1.0], len(anchor) // 2)
+        curve = np.tile(start, (len(anchor), 1))
+        curve[:, _LEVEL] = _log_steps(start[None], np.zeros(1), anchor)[0][0]
+        first = curve[:, parameter].copy()
+        most = self.runs.cost(curve, anchor, pull)[0] + self.excess
+        for _ in range(_ROUNDS):
+            cost, slope, curvature = self.runs.cost(curve, anchor, pull)
+            inverse = np.linalg.inv(curvature)
+            along = inverse[:, parameter]
+            downhill = -(inverse @ slope[..., None])[..., 0]
+            lowest = cost + np.sum(downhill * slope, axis=1) / 2
+            room = np.sqrt(2 * np.maximum(most - lowest, 0) / along[:, parameter])
+            step = downhill + (sign * room)[:, None] * along
+            moved = np.abs(curve[:, parameter] - first)
+            is_done = (np.abs(step[:, parameter]) <= 1e-4 * moved) | (moved > _FAR)
+            if is_done.all():
+                break
+            curve += np.where(is_done[:, None], 0.0, _shortened(step))
+        ends = np.where(moved > _FAR, sign * np.inf, curve[:, parameter])
+        return np.asarray(ends.reshape(-1, 2))
+
+
+def _exp(value: float) -> float:
+    return float(np.exp(value))

@@ -20,13 +20,13 @@ _PARAMETERS = {
     "e_min": ("samples_to_target", "E_min, samples with small batches"),
     "exponent": ("ratio", "exponent that the points ask for (the law has 1)"),
 }
-_REJECTED = (
-    "the law does not fit: the seeds scatter too little to explain the distance (p = {p:.2g}); "
-    "B_crit and S_min are those of the closest curve of any exponent"
+_DOES_NOT_HOLD = (
+    "the law does not hold: its exponent is not 1. B_crit and S_min are those of the best curve of "
+    "any exponent, and the steps at each batch size are as measured"
 )
 _FURTHER_OFF = (
-    "batch sizes lie further from the law than the seeds scatter (p = {p:.2g}), but its exponent "
-    "is not refuted: the intervals allow for that distance"
+    "batch sizes lie further from the law than the seeds scatter (p = {p:.2g}), but an exponent of "
+    "1 is not refuted: the intervals allow for that distance"
 )
 _NOT_REJECTED = (
     "nothing speaks against the law: the seeds scatter enough to explain the distance (p = {p:.2g})"
@@ -57,12 +57,17 @@ def fit_text(law: StepsToTargetFit) -> Iterator[str]:
             line += f": {reason_text(known.reason)}"
         yield line
     test = law.lack_of_fit
-    if test.p_value is None:
+    if not law.law_holds:
+        yield text(_DOES_NOT_HOLD)
+    elif test.p_value is None:
         yield text("whether the law holds was not tested: {why}", why=reason_text(test.reason))
     else:
-        rejected = _FURTHER_OFF if law.law_holds else _REJECTED
-        yield text(rejected if test.rejected else _NOT_REJECTED, p=test.p_value)
+        yield text(_FURTHER_OFF if test.rejected else _NOT_REJECTED, p=test.p_value)
+    for at in law.by_batch_size:
+        steps = at.expected if law.law_holds else at.measured
+        known = estimate_text("steps_to_target", steps)
+        yield text("steps at batch size {size}: {known}", size=at.batch_size, known=known)
     yield text(
-        "Fitted by least squares on log steps; 95 % intervals from joint draws with the scatter "
-        "of the seeds pooled over batch sizes."
+        "Fitted by maximum likelihood of log steps; 95 % intervals by profile likelihood, with the "
+        "scatter of the seeds pooled over batch sizes."
     )

@@ -12,28 +12,14 @@ from batchlab.words.catalogue import Shown, text
 _MEASURED: dict[str, str] = {
     # ---- Laws: why a law, an interval or a plateau is what it is, or can't be told.
     # The law of steps to target.
-    "two_sizes_always_fit": (
-        "two batch sizes always fit a law of two parameters; give at least three at which every "
-        "run reached the target"
-    ),
     "no_seeds_repeated": (
         "no batch size was run with more than one seed, so how far seeds scatter is not known; "
         "give two or more seeds"
     ),
-    "target_never_always_reached": "there is no batch size at which every run reached the target",
-    "steps_not_measured": (
-        "steps at batch size {at:.6g} are not known: they were measured from {smallest} to "
-        "{largest}, and no law leads beyond; measure there"
-    ),
+    "target_missed_by_all": "no run of this batch size reached the target",
     "law_does_not_hold": (
-        "the law S_min (1 + B_crit/B) does not hold here (p = {p_value:.2g}). Its exponent would "
-        "be {low} to {high}; use the measured points"
-    ),
-    "bound": "{value:.2f}",
-    "no_bound": "unknown",
-    "marks_too_far_apart": (
-        "the metric is told so seldom that the steps to the target are known to a factor of "
-        "{factor} alone"
+        "the law S_min (1 + B_crit/B) does not hold here. Its exponent would be {low:.2f} to "
+        "{high:.2f}; use the measured points"
     ),
     "s_min_not_told": (
         "S_min may be 0: the steps do not level off up to batch size {largest:.6g}; larger batch "
@@ -56,8 +42,8 @@ _MEASURED: dict[str, str] = {
         "sizes would tell"
     ),
     "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
-    "exponent_beyond_limits": (
-        "the best fit lies at an end of what is searched, {smallest:.6g} to {largest:.6g}"
+    "exponent_not_told": (
+        "the points fit nearly any exponent up to {largest}; more seeds or batch sizes would tell"
     ),
     # The laws of step time and memory, and power laws.
     "step_time_never_flat": (
