@@ -209,9 +209,9 @@ class _Answer:
             return Estimate.of(steps, interval=(steps, steps), n=max(1, len(one.ends)))
         if not one.met_on:
             last = max((record.steps for record in one.records.values()), default=0)
-            was_stopped = one.was_slower and last < study.whole_steps(i)
-            code = "stopped_when_slower" if was_stopped else "missed_the_level"
-            why = Reason.of(code, steps=last)
+            why = Reason.of("missed_the_level", steps=last)
+            if one.was_slower and last < study.whole_steps(i):
+                why = Reason.of("stopped_when_slower", steps=last)
             return Estimate.cannot_tell(why, n=len(one.records), low=float(last))
         weight = math.log2(study.weight[one.cell[0]])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
