@@ -232,6 +232,13 @@ def main() -> None:
                     for octaves, n in product(arguments.octaves or [None], arguments.workers):
                         jobs.append(pool.submit(answers_of, path, profile, *asked_with, octaves, n))
         answers = [answer for job in jobs for answer in job.result()]
+    write_answers(
+        arguments.out,
+        answers,
+        command="python benchmarks/regret_whole.py",
+        draws=arguments.draws,
+        null="a number: infinite, what was named misses the level or was not recorded",
+    )
     print(tables(answers))
     print(
         "\nOf the reference's trainings, so many reach the level that one sets; the worse of two:\n"
@@ -241,13 +248,6 @@ def main() -> None:
         one, two = (reached_by_others(grid, n_seeds=n) for n in (1, 2))
         scatter = scatter_of_ends(grid, own_configuration(grid))
         print(f"- {workload}: {one:.0%}; {two:.0%}; their ends scatter by {scatter:.2g} margins")
-    write_answers(
-        arguments.out,
-        answers,
-        command="python benchmarks/regret_whole.py",
-        draws=arguments.draws,
-        null="a number: infinite, what was named misses the level or was not recorded",
-    )
     print(f"\n{time.monotonic() - started_s:.0f} s; written: {arguments.out.name}")
 
 
