@@ -192,7 +192,9 @@ class WholeSituation:
         best_s = self.time_s(self.optimum, self.judging)
         if math.isinf(best_s):  # it misses the level on most judging seeds, by bad luck
             best_s = self.time_s(self.optimum, self.grid.seeds)
-        return self.time_s(cell, self.judging) / best_s - 1
+        time_s = self.time_s(cell, self.judging)
+        # Where no configuration gets there, none is behind.
+        return 0.0 if math.isinf(time_s) and math.isinf(best_s) else time_s / best_s - 1
 
     @property
     def tuned_reference_s(self) -> float:
