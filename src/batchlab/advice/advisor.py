@@ -52,17 +52,13 @@ def advise(
     if stopped is None and note is not None:
         stopped = Reason.of("reference_cannot_run", size=own[0], why=note)
     if stopped is not None:
-        return _answered(Decided(cell=own, stopped=stopped, origin=question.target_origin), log)
+        return answered(Decided(cell=own, stopped=stopped, origin=question.target_origin), log)
 
     def ask_all() -> None:
         if with_all_options is not None:
             log.question = with_all_options()
 
     decided = decide(log, prior, asked_whole=ask_all, in_turn=in_turn)
-    return _answered(decided, log)
-
-
-def _answered(decided: Decided, log: RunLog) -> Advice:
     return answered(decided, log)
 
 
