@@ -138,7 +138,8 @@ def _numbers() -> dict[str, list[float]]:
 def prior_without(workload: str) -> SurfacePrior:
     """Return the prior that a workload and its twin had no part in."""
     numbers = _numbers()
-    return SurfacePrior.of(numbers.get(workload, numbers["all"]))
+    twin = workload if workload in numbers else workload.removesuffix("-cosine")
+    return SurfacePrior.of(numbers.get(twin, numbers["all"]))
 
 
 def without_twins(known: Mapping[str, Sequence[Seen]], name: str) -> list[Sequence[Seen]]:

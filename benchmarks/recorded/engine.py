@@ -55,7 +55,8 @@ class RecordedEngine(AnswersAtOnce):
 
     The seeds asked for are 0, 1, 2, ... in the order of `seeds`. A run ends where the plain engine
     would have ended it: where the target has held, at the length asked for (then at the last
-    evaluation before it), where it diverged. Asked for more than was recorded, it says so.
+    evaluation before it), where it diverged or its patience ended it. Asked for more than was
+    recorded, it says so.
     """
 
     name = ENGINE
@@ -227,7 +228,22 @@ class RecordedEngine(AnswersAtOnce):
             steps = run.steps
             status, reason = _status_at_the_end(run)
         self._pay(key, steps, length)
-        return self._record(trial, length.until, evaluations[:end], status, reason)
+        note = self._early_stop(run) if steps >= run.steps else None
+        if note is not None:
+            status, reason = run.status, None
+        record = self._record(trial, length.until, evaluations[:end], status, reason)
+        return record if note is None else replace(record, notes=(note,))
+
+    def _early_stop(self, run: RecordedRun) -> Reason | None:
+        """The note of a run that ended by the workload's patience, before its planned epochs."""
+        header = self._grid.header
+        if not isinstance(header, WholeGridHeader) or header.patience_epochs is None:
+            return None
+        epochs = self._any_trial(run.batch_size).plan.epoch_at(run.steps)
+        if run.status is not Status.OK or epochs >= header.epochs:
+            return None
+        best = round(epochs) - header.patience_epochs
+        return Reason.of("stopped_early", epochs=round(epochs), best=best, metric=header.metric)
 
     def _at_pauses(
         self, evaluations: tuple[Evaluation, ...], trial: Trial, length: RunLength

@@ -79,11 +79,19 @@ class WholeGridHeader(_Recorded, frozen=True, kw_only=True):
         epochs: passes over the training set of each training.
         has_schedule: whether the learning rate followed a shape that spans them.
         eval_s: measured seconds of an evaluation on validation data.
+        patience_epochs: trainings end after so many epochs without a better value, and keep their
+            best model; None: each is as long as planned.
     """
 
     epochs: int
     has_schedule: bool
     eval_s: float
+    patience_epochs: int | None = None
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether a training ends with its best model."""
+        return self.patience_epochs is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

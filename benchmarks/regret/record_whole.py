@@ -23,6 +23,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from fresh_workloads import FRESH, FRESH_BATCH_SIZES
 from held_out_workloads import HELD_OUT
 from later_workloads import LATER
 from one_training import eval_s_of, step_s_of, trained
@@ -39,7 +40,8 @@ from batchlab.workload.definition import Workload
 FOLDER = Path(__file__).parent / "whole"
 # Apart, so that no constant is chosen on them.
 LATER_FOLDER = Path(__file__).parent / "later"
-WORKLOADS = {**WHOLE_WORKLOADS, **HELD_OUT, **LATER}
+WORKLOADS = {**WHOLE_WORKLOADS, **HELD_OUT, **LATER, **FRESH}
+NARROWER = {**WHOLE_BATCH_SIZES, **FRESH_BATCH_SIZES}
 FAR_SEEDS, NEAR_SEEDS = 4, 14
 # Searches begin at the reference rate of these: from there to the best rate there is no gap.
 JOINED = (16, 32, 64, 128)
@@ -56,11 +58,13 @@ class WholeRecorder:
         assert self._workload.epochs is not None
         self._epochs = self._workload.epochs
         self._metric = self._workload.metric_names[0]
-        folder = LATER_FOLDER if name in LATER else FOLDER
+        self._better = self._workload.better(self._metric)
+        self._keeps_best = self._workload.patience_epochs is not None
+        folder = LATER_FOLDER if name in {**LATER, **FRESH} else FOLDER
         self._file = RowFile(folder, name, reference_rate=self._workload.learning_rate)
         self._rows = {row.key: row for row in self._file.rows()}
         self._n_train = len(self._workload.train[0])
-        low, high = WHOLE_BATCH_SIZES.get(name, BATCH_SIZES)
+        low, high = NARROWER.get(name, BATCH_SIZES)
         self.batch_sizes = [low << i for i in range((high // low).bit_length())]
 
     @property
@@ -93,12 +97,9 @@ class WholeRecorder:
     def _level(self) -> WholeLevel:
         size = self._workload.batch_size
         curves = [self._run(size, 0, seed).curve for seed in range(NEAR_SEEDS)]
-        better = self._workload.better(self._metric)
-        return level_of(curves, metric=self._metric, better=better)
-
-    @property
-    def _has_schedule(self) -> bool:
-        return self._workload.schedule is not None
+        return level_of(
+            curves, metric=self._metric, better=self._better, keeps_best=self._keeps_best
+        )
 
     def _scouted(self) -> dict[int, tuple[int, ...]]:
         """The window of each batch size by one seed; each begins at its neighbour's best rate."""
@@ -154,7 +155,10 @@ class WholeRecorder:
         whole = self._epochs * self._n_train
         found = [self._samples_to(row, self._level.target) for row in rows]
         ends = [
-            end_of(row.curve, better=self._better) if row.status == "ok" else None for row in rows
+            end_of(row.curve, better=self._better, keeps_best=self._keeps_best)
+            if row.status == "ok"
+            else None
+            for row in rows
         ]
         known = [end for end in ends if end is not None]
         return CellCost(
@@ -214,9 +218,10 @@ class WholeRecorder:
             "workload": workload.name,
             "n_train": self._n_train,
             "metric": self._metric,
-            "better": workload.better(self._metric),
+            "better": self._better,
             "epochs": self._epochs,
             "has_schedule": workload.schedule is not None,
+            "patience_epochs": workload.patience_epochs,
             "reference_batch_size": workload.batch_size,
             "reference_learning_rate": workload.learning_rate,
             "seeds": NEAR_SEEDS,

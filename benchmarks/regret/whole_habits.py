@@ -136,12 +136,9 @@ class _Search:
         steps = math.floor(self.fraction * whole)
         curve = _curve(situation, self.run(situation.reference, seed=0, steps=steps))
         header = situation.header
-        if (end := end_of(curve, better=header.better)) is not None:
-            level = level_of(
-                [curve],
-                metric=header.metric,
-                better=header.better,
-            )
+        better, keeps_best = header.better, header.keeps_best
+        if (end := end_of(curve, better=better, keeps_best=keeps_best)) is not None:
+            level = level_of([curve], metric=header.metric, better=better, keeps_best=keeps_best)
             self.level, self._margin, self._reference_end = level.target, level.margin, end
 
     @property
@@ -184,10 +181,11 @@ class _Search:
         """Whether one more training, as long as the reference's, ends as that did."""
         steps = self.confirming_steps(cell)
         curve = _curve(self.situation, self.run(cell, seed=seed, steps=steps))
-        end = end_of(curve, better=self.situation.header.better)
+        header = self.situation.header
+        end = end_of(curve, better=header.better, keeps_best=header.keeps_best)
         if end is None or self._reference_end is None:
             return False
-        sign = 1 if self.situation.header.better == "higher" else -1
+        sign = 1 if header.better == "higher" else -1
         return sign * (self._reference_end - end) <= self._margin
 
     def named(self, cell: CellKey | None) -> Named:

@@ -55,15 +55,18 @@ def end_of(curve: Curve, *, better: Better, keeps_best: bool = False) -> float |
     return final_value(trained, better=better, keeps_best=keeps_best)
 
 
-def level_of(curves: Sequence[Curve], *, metric: str, better: Better) -> WholeLevel:
+def level_of(
+    curves: Sequence[Curve], *, metric: str, better: Better, keeps_best: bool = False
+) -> WholeLevel:
     """The level that whole trainings of the reference set.
 
     Args:
         curves: of its trainings; at least one has an end.
         metric: whose curves they are.
         better: its direction.
+        keeps_best: whether a training keeps its best model.
     """
-    found = [end_of(curve, better=better) for curve in curves]
+    found = [end_of(curve, better=better, keeps_best=keeps_best) for curve in curves]
     end = statistics.fmean(end for end in found if end is not None)
     margin = margin_of(end, metric=metric, better=better, untrained=untrained_value(curves[0]))
     target = as_well_as(end, margin, metric=metric, better=better)

@@ -88,6 +88,7 @@ class WholeSituation:
             [self.grid.runs[*self.reference, seed].curve for seed in self._seeds(self.reference)],
             metric=self.header.metric,
             better=self.header.better,
+            keeps_best=self.header.keeps_best,
         )
 
     @cached_property
@@ -132,7 +133,9 @@ class WholeSituation:
         """What the cell's trainings with `seeds` end with, a mean; None: one failed, or none is."""
         runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]
         ends = [
-            end_of(run.curve, better=self.header.better) if run.status is Status.OK else None
+            end_of(run.curve, better=self.header.better, keeps_best=self.header.keeps_best)
+            if run.status is Status.OK
+            else None
             for run in runs
         ]
         found = [end for end in ends if end is not None]
@@ -313,8 +316,9 @@ def scatter_of_ends(grid: RecordedGrid, cell: CellKey) -> float:
     header = grid.header
     assert isinstance(header, WholeGridHeader)
     curves = [grid.runs[*cell, seed].curve for seed in grid.cells[cell]]
-    level = level_of(curves, metric=header.metric, better=header.better)
-    ends = [end_of(curve, better=header.better) for curve in curves]
+    keeps_best = header.keeps_best
+    level = level_of(curves, metric=header.metric, better=header.better, keeps_best=keeps_best)
+    ends = [end_of(curve, better=header.better, keeps_best=keeps_best) for curve in curves]
     return statistics.stdev(end for end in ends if end is not None) / level.margin
 
 
@@ -322,4 +326,6 @@ def _level(grid: RecordedGrid, header: WholeGridHeader, seed: int) -> Target:
     """What one training of the reference sets."""
     size, rate = header.reference_batch_size, header.reference_learning_rate
     curve = grid.runs[*grid.cell(size, rate), seed].curve
-    return level_of([curve], metric=header.metric, better=header.better).target
+    return level_of(
+        [curve], metric=header.metric, better=header.better, keeps_best=header.keeps_best
+    ).target

@@ -30,6 +30,7 @@ def recording(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simpl
         learning_rate=0.1,
         batch_size=64,
         schedule=None,
+        patience_epochs=None,
         train=(range(N_TRAIN),),
         better=lambda metric: "higher",
     )
@@ -48,7 +49,7 @@ def recording(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simpl
     with script("regret/record_whole.py") as state.module:
         monkeypatch.setattr(state.module, "FOLDER", tmp_path)
         monkeypatch.setattr(state.module, "WORKLOADS", {"made-up": lambda: workload})
-        monkeypatch.setattr(state.module, "WHOLE_BATCH_SIZES", {"made-up": (16, 256)})
+        monkeypatch.setattr(state.module, "NARROWER", {"made-up": (16, 256)})
         monkeypatch.setattr(state.module, "trained", trained)
         monkeypatch.setattr(state.module, "step_s_of", lambda workload, size: 100.0 + size)
         monkeypatch.setattr(state.module, "eval_s_of", lambda workload: 0.25)

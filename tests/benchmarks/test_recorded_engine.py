@@ -11,6 +11,7 @@ from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.engine_run import run_engine
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.small_workloads import small_trial, small_workload
+from tests.reference.whole_grid import write_rows
 
 from batchlab.errors import TrialError
 from batchlab.plans.cadence import pauses
@@ -80,6 +81,26 @@ def test_an_answer_is_what_the_plain_engine_gives(
         (each.step, each.samples, each.score("validation", "loss")) for each in record.evaluations
     ] == [(each.step, each.samples, each.score("validation", "loss")) for each in plain.evaluations]
     assert record.train_s == record.steps * 0.5
+
+
+def test_a_run_that_its_patience_ended_is_whole_where_it_ended(tmp_path: Path) -> None:
+    rows = [
+        (64, 0.1, 0, "ok", [(0, 0.1), (160, 0.8), (240, 0.7)]),
+        (64, 0.1, 1, "ok", [(0, 0.1), (160, 0.8), (320, 0.9)]),
+        (64, 0.1, 2, "diverged", [(0, 0.1), (40, 0.1)]),
+    ]
+    path = write_rows(tmp_path, rows, patience_epochs=5)
+    engine = RecordedEngine(RecordedGrid.read(path), seeds=(0, 1, 2), step_s={64: 0.001})
+
+    def ended(seed: int, steps: int) -> tuple[Status, int, bool]:
+        asked = {"batch_size": 64, "learning_rate": 0.1, "until": None}
+        record = answer(engine, seed=seed, steps=steps, **asked)
+        return record.status, record.steps, record.has_ended_itself
+
+    assert ended(0, 320) == (Status.OK, 240, True)
+    assert ended(0, 200) == (Status.OK, 160, False)
+    assert ended(1, 320) == (Status.OK, 320, False)  # all of the planned epochs
+    assert ended(2, 320) == (Status.DIVERGED, 40, False)
 
 
 def test_a_run_that_diverged_diverges_again(grid: RecordedGrid) -> None:
