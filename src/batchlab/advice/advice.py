@@ -24,8 +24,6 @@ TargetOrigin = Literal["given", "pilot", "easier"]
 EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
-MORE_ERRORS = 0.05
-"""So many more errors count as trained as well, where a metric's remaining error is known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from batchlab.laws.plateau import FRACTION_METRICS
 from batchlab.records.quantities import Better
 
-# Of what was learned, and of the errors that remain.
-_SHARE = 0.05
+MARGIN_SHARE = 0.05
+"""The part of what was learned, or of the errors that remain, that still counts as no worse."""
+
 _PERCENT = 100.0
 
 
@@ -39,4 +40,4 @@ def margin_of(
     # Nothing is left to learn: a share then has the margin of one example.
     if left > 0 or least:
         known.append(max(left, 0.0))
-    return max(_SHARE * min(known, default=abs(value)), least) or _SHARE
+    return max(MARGIN_SHARE * min(known, default=abs(value)), least) or MARGIN_SHARE

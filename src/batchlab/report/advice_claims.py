@@ -6,7 +6,8 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 
-from batchlab.advice.advice import MORE_ERRORS, Advice, Candidate, Configuration, Ending, Endings
+from batchlab.advice.advice import Advice, Candidate, Configuration, Ending, Endings
+from batchlab.belief.margin import MARGIN_SHARE
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import weights_command
@@ -508,7 +509,7 @@ def _judged(about: _About, endings: Endings) -> Sentence:
         return about.tell("It certainly ends at least as well (95 %).")
     worst, mean = max(0.0, -low), endings.compared_with.mean
     errors = 1 - mean if endings.better == "higher" else mean
-    if not math.isclose(margin, MORE_ERRORS * errors):
+    if not math.isclose(margin, MARGIN_SHARE * errors):
         message = (
             "It may be up to {worst:.2g} worse than {own} (95 %); up to "
             "{margin:.2g} still counts as no worse."
