@@ -210,8 +210,8 @@ def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
     assert level_by([cut, on_its_way]).origin == "easier"
 
 
-def pilot_at(rate, curve, *, metric="loss", **changes):
-    record = record_of(curve, metric=metric, epochs=20, **changes)
+def pilot_at(rate, curve, *, metric="loss", epochs=20, **changes):
+    record = record_of(curve, metric=metric, epochs=epochs, **changes)
     return replace(record, trial=replace(record.trial, learning_rate=rate))
 
 
@@ -300,6 +300,18 @@ def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
     early = pilot_at(0.01, approach(0.9, start=5.7, rate=3.0))
     early = replace(early, evaluations=early.evaluations[2:])
     assert pilots_of(LOSS, early).hardly_learns is None
+
+
+def test_the_untrained_model_counts_in_no_mean_of_a_pilot():
+    """Of three evaluations the first is before the first step."""
+    own, learns = (
+        pilot_at(rate, curve, epochs=1)
+        for rate, curve in ((0.01, lambda epoch: 5.7), (0.64, lambda epoch: 5.7 - 4 * epoch))
+    )
+
+    why = pilots_of(LOSS, own, learns).hardly_learns
+
+    assert why.named["value"] == pytest.approx((3.7 + 1.7) / 2)
 
 
 def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut():

@@ -21,8 +21,6 @@ from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target, TrialRecord
 
-# Of a run that gets worse again: the best mean over so many evaluations in a row.
-_IN_A_ROW = 3
 # A curve may rest on its way: with fewer steps and epochs than these a plateau may be such a rest.
 _FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 32
 # Levels are rounded to the easier side by at most so much of that.
@@ -126,12 +124,6 @@ def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> T
     return Target(metric=metric, value=round(rounded, digits), better=better)
 
 
-def _best_in_a_row(values: Sequence[float], question: Question) -> list[float]:
-    n = min(_IN_A_ROW, len(values))
-    rows = [list(values[i : i + n]) for i in range(len(values) - n + 1)]
-    return max(rows, key=lambda row: question.sign * math.fsum(row), default=[])
-
-
 # Where a target is out of reach: the level that the best curve had after this part of its run, so
 # that slower batch sizes and rates can meet it too in the time that there is.
 _EASIER_PLACE = 0.6
@@ -168,15 +160,14 @@ class Pilots:
     def __init__(
         self, question: Question, records: Sequence[TrialRecord], *, planned_steps: int
     ) -> None:
-        """How much better than untrained each got; one that failed is infinitely worse."""
+        """Judge how much better than untrained each got.
+
+        One that failed, or was not evaluated after its first step, is infinitely worse.
+        """
         sign, metric = question.sign, question.metric
         curves = [[v for _, v in record.curve("validation", metric)] for record in records]
-        rows = [
-            [] if record.has_failed else _best_in_a_row(curve, question)
-            for record, curve in zip(records, curves, strict=True)
-        ]
         self._question, self._records = question, records
-        self._values = [math.fsum(row) / len(row) if row else -sign * math.inf for row in rows]
+        self._values = [_best_value(question, record) for record in records]
         self._ends = [end_level(question, each, planned_steps=planned_steps) for each in records]
         untrained = untrained_value(records[0], metric)
         # Not seen untrained, they are measured from the worst of their first evaluations.
@@ -211,7 +202,7 @@ class Pilots:
         """That the reference hardly learns, and which rate does; None: it learns."""
         own, metric = self._records[0], self._question.metric
         curve = list(own.curve("validation", metric))
-        if 0 in self._learned or not (own.has_failed or curve):
+        if 0 in self._learned or not (own.has_failed or math.isfinite(self._values[0])):
             return None
         if own.has_failed:
             why = Reason.of("own_fails", why=why_it_failed(own))
@@ -253,6 +244,13 @@ class Pilots:
                 return replace(cut, origin="easier", end=None)
             return easier(question, self._records, why=why)
         return _at_the_end(question, best, _why(best))
+
+
+def _best_value(question: Question, record: TrialRecord) -> float:
+    value = final_value_of(question, record, keeps_best=True, steps=record.steps)
+    if record.has_failed or value is None:
+        return -question.sign * math.inf
+    return value
 
 
 def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> Target:
