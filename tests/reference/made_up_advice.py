@@ -205,14 +205,11 @@ def nothing_reached_advice() -> Advice:
         candidates=tuple(
             replace(
                 c,
-                n_runs=0,
-                learning_rate=None,
                 steps_to_target=UNTOLD,
                 time_to_target_s=UNTOLD,
                 samples_to_target=UNTOLD,
                 cost=UNTOLD,
                 relative=UNTOLD,
-                note=written("no rate reached the target"),
             )
             for c in advice.candidates
         ),

@@ -19,20 +19,19 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 
-from batchlab.advice.advice import Advice, RateTried
+from batchlab.advice.advice import Advice
 from batchlab.cli.sweep import sweep
-from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.advice_effects import (
     Effects,
-    EpochsToTarget,
     SweepCommand,
+    ToTarget,
     compared,
     effect_sentences,
     effects_of,
-    epochs_to_target,
     sweep_command,
+    to_target_of,
     untold_sentences,
     whole_trainings,
 )
@@ -134,65 +133,36 @@ def test_without_a_target_the_epochs_are_those_to_the_plateau():
     assert effects(quality).to_target == ()
 
 
-UNKNOWN = Estimate.cannot_tell(Reason.as_written("one run"))
+def to_target(advice: Advice) -> dict[int, ToTarget]:
+    return {each.batch_size: each for each in to_target_of(advice, advice_study(advice))}
 
 
-def told(advice: Advice) -> dict[int, EpochsToTarget]:
-    return {each.batch_size: each for each in epochs_to_target(advice, advice_study(advice))}
+def test_the_epochs_to_the_target_are_those_of_the_answer():
+    advice = made_up_advice(sizes=(64, 256))
+    candidate = advice.candidate(256)
+    runs = tried(256, rate=0.2, met=90.0), tried(256, rate=0.3, met=50.0), tried(256, rate=0.2)
+    candidates = (advice.candidates[0], replace(candidate, learning_rate=0.2))
+
+    found = to_target(replace(advice, candidates=candidates, tried=runs))
+
+    assert list(found) == [256]  # of the other there is no run
+    assert (found[256].met, found[256].missed) == ((90.0,), (100,))
+    assert found[256].epochs == candidate.steps_to_target.times(1 / 16)
+    assert found[256].estimate_of("time_to_target_s") == candidate.time_to_target_s
 
 
-def of_single_runs(*runs: RateTried) -> Advice:
-    """An answer that has no estimate of any batch size, and only these runs."""
-    advice = cannot_tell_advice()
-    candidates = tuple(
-        replace(c, learning_rate=None, steps_to_target=UNKNOWN) for c in advice.candidates
-    )
-    return replace(advice, reference_tuned=None, candidates=candidates, tried=runs)
+def test_without_a_rate_nothing_is_known_of_a_batch_size():
+    advice = made_up_advice(sizes=(64, 256))
+    failed = replace(advice.candidate(256), learning_rate=None)
+
+    assert list(to_target(replace(advice, candidates=(advice.candidates[0], failed)))) == [64]
 
 
-@pytest.mark.parametrize(
-    ("runs", "rate", "met", "enough"),
-    [
-        # Without an estimate the mean of single runs stands in.
-        ([(0.1, 32, 30.0), (0.1, 64, 50.0)], 0.1, (30 / 16, 50 / 16), 40 / 16),
-        # Of several rates the one that got there on most seeds, and soonest.
-        ([(0.1, 20, 18.0), (0.1, 320, None), (0.2, 50, 48.0), (0.4, 40, 36.0)], 0.4, None, 36 / 16),
-        # Where a single run missed the target it is open how many are enough.
-        ([(0.1, 320, 160.0), (0.1, 320, None)], 0.1, (10.0,), None),
-    ],
-)
-def test_without_an_estimate_single_runs_tell_how_many_epochs_are_enough(runs, rate, met, enough):
-    made = [tried(256, rate=at, steps=n, met=m, seed=i) for i, (at, n, m) in enumerate(runs)]
+def test_where_none_met_it_the_runs_are_bounds():
+    found = to_target(nothing_reached_advice())
 
-    found = told(of_single_runs(*made))[256]
-
-    assert (found.learning_rate, found.enough) == (rate, enough)
-    assert found.answered is None
-    assert met in (None, found.met)
-
-
-def test_of_single_runs_the_rate_that_is_named_counts_first():
-    named = of_single_runs(tried(64, rate=0.2, steps=90, met=64.0), tried(64, steps=200, met=128.0))
-    named = replace(named, provisional=replace(named.reference, learning_rate=0.1))
-
-    assert told(named)[64].enough == 128 / 64
-
-
-def test_where_none_met_it_the_longest_run_is_a_bound_and_of_several_the_best():
-    found = told(
-        of_single_runs(
-            tried(1024, rate=0.1, steps=8, best=0.9),
-            tried(1024, rate=0.2, steps=40, best=0.6),
-            tried(1024, rate=0.4, steps=40, best=0.8),
-        )
-    )[1024]
-
-    assert (found.estimate, found.missed, found.learning_rate) == (None, (10.0,), 0.4)
-
-
-@pytest.mark.parametrize("status", ["diverged", "nan", "oom", "error", "killed"])
-def test_a_run_that_failed_is_no_bound(status):
-    assert told(of_single_runs(tried(1024, steps=400, status=status))) == {}
+    assert {each.epochs.estimate for each in found.values()} == {None}
+    assert all(each.missed and not each.met for each in found.values())
 
 
 WITHOUT_RUNS = replace(made_up_advice(sizes=(64, 256, 1024)), tried=())

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from batchlab.advice.advice import Advice, Candidate, Expected, RateTried
+from batchlab.advice.advice import Advice, Candidate
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.records.trial import Status, TrialRecord
+from batchlab.records.trial import TrialRecord
 from batchlab.report.advice_commands import StoredCommand
 from batchlab.report.advice_rows import is_same_rate, runs_of
 from batchlab.report.advice_words import target_text
@@ -32,140 +31,67 @@ from batchlab.words.numbers import english_number
 
 T = TypeVar("T")
 
-# ---- epochs to the target
-
-_BAD_ENDS = frozenset(
-    status.value for status in Status if not status.ended_well and status is not Status.TIMEOUT
-)
+# ---- to the target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EpochsToTarget:
-    """The epochs of one batch size to the target, at the rate that is best known for it."""
+class ToTarget:
+    """What one batch size takes to the target, at the rate that its figures are of."""
 
-    batch_size: int
+    candidate: Candidate
     learning_rate: float
     steps_per_epoch: int
-    estimate: Estimate | None  # of single runs their mean, without interval; None: none met it
-    met: tuple[float, ...]  # of its single runs that met the target, after how many epochs
-    missed: tuple[float, ...]  # of those that had not, how many epochs they had
-    answered: Expected | Candidate | None  # whose estimate it is; None: of single runs
+    met: tuple[float, ...]  # after how many steps those of its runs that met the target did
+    missed: tuple[int, ...]  # how many steps the others had
 
     @property
-    def enough(self) -> float | None:
-        """How many epochs are enough; None where that is not known, for a run missed the target."""
-        if self.estimate is None or (self.missed and self.answered is None):
-            return None
-        return self.estimate.estimate
+    def batch_size(self) -> int:
+        """Examples per step."""
+        return self.candidate.batch_size
 
-    def estimate_of(self, quantity: str, per_epoch: float) -> Estimate | None:
-        """The answer's own estimate of a quantity to the target, else so much for each epoch."""
-        own: Estimate | None = getattr(self.answered, quantity, None)
-        if own is not None and own.estimate is not None:
-            return own
-        return None if self.estimate is None else self.estimate.times(per_epoch)
+    @property
+    def epochs(self) -> Estimate:
+        """How many are enough."""
+        return self.candidate.steps_to_target.times(1 / self.steps_per_epoch)
+
+    def estimate_of(self, quantity: str) -> Estimate:
+        """Return time, epochs or steps to the target."""
+        if quantity == "epochs_to_target":
+            return self.epochs
+        known: Estimate = getattr(self.candidate, quantity)
+        return known
+
+    def per_step(self, quantity: str) -> float | None:
+        """Return how much of a quantity one step takes, or None if that is not known."""
+        of_step = {"steps_to_target": 1.0, "epochs_to_target": 1 / self.steps_per_epoch}
+        return of_step.get(quantity, self.candidate.step_s.estimate)
 
 
-def epochs_to_target(advice: Advice, study: Study) -> tuple[EpochsToTarget, ...]:
-    """The epochs of every batch size that was trained, ascending; none without a target.
-
-    What was estimated comes first: of the recommendation as it was verified, of others at their
-    tuned rate. Where nothing was, single runs stand in, also those that chose the rate: of the
-    rate that is named, or else of the one that got there on most seeds and soonest.
-    """
-    if advice.target is None:
-        return ()
+def to_target_of(advice: Advice, study: Study) -> tuple[ToTarget, ...]:
+    """Return it for every batch size that was trained, ascending; none without a target."""
     per_epoch = {r.trial.batch_size: r.trial.plan.steps_in(1) for r in study.records}
-    found = (_of_size(advice, size, per_epoch[size]) for size in sorted(per_epoch))
-    return tuple(each for each in found if each is not None)
-
-
-def _of_size(advice: Advice, size: int, per_epoch: int) -> EpochsToTarget | None:
-    estimated = _estimated(advice, size, per_epoch)
-    if estimated is not None:
-        rate, estimate, answered = estimated
-        runs = list(runs_of(advice, size, rate))
-    else:
-        runs, estimate, answered = _standing_in(advice, size), None, None
-        if not runs:
-            return None
-        rate = runs[0].learning_rate
-    met = tuple(run.steps_to_target / per_epoch for run in runs if run.steps_to_target is not None)
-    if met and estimate is None:
-        estimate = Estimate.of(statistics.fmean(met), n=len(met))
-    return EpochsToTarget(
-        batch_size=size,
-        learning_rate=rate,
-        steps_per_epoch=per_epoch,
-        estimate=estimate,
-        met=met,
-        missed=tuple(
-            run.steps / per_epoch for run in runs if run.steps_to_target is None and run.steps
-        ),
-        answered=answered,
-    )
-
-
-def _estimated(
-    advice: Advice, size: int, per_epoch: int
-) -> tuple[float, Estimate, Expected | Candidate] | None:
-    """The rate and the epochs that the answer has for a batch size, and where it has them."""
-    found, candidate = advice.recommendation, advice.candidate(size)
-    if found is not None and found.batch_size == size and advice.expected is not None:
-        expected = advice.expected.epochs_to_target
-        if expected.estimate is not None:
-            return found.learning_rate, expected, advice.expected
-    if candidate is None or candidate.learning_rate is None:
-        return None
-    steps = candidate.steps_to_target
-    if steps.estimate is None:
-        return None
-    return candidate.learning_rate, steps.times(1 / per_epoch), candidate
-
-
-def _standing_in(advice: Advice, size: int) -> list[RateTried]:
-    """The single runs, all at one rate, that stand for a batch size that has no estimate."""
-    runs = [
-        run
-        for run in advice.tried
-        if run.batch_size == size and run.steps
-        if run.status not in _BAD_ENDS
-    ]
-    met = [run.learning_rate for run in runs if run.steps_to_target is not None]
-    if not met:
-        return [max(runs, key=lambda run: (run.steps, _best(advice, run)))] if runs else []
-    rate = _answered_rate(advice, size, met)
-    if rate is None:
-        rate = min(met, key=lambda rate: _order(_at(runs, rate)))
-    return _at(runs, rate)
-
-
-def _at(runs: Sequence[RateTried], rate: float) -> list[RateTried]:
-    """Return the runs at one rate."""
-    return [run for run in runs if is_same_rate(run.learning_rate, rate)]
-
-
-def _order(runs: Sequence[RateTried]) -> tuple[float, float]:
-    """First what got there on most seeds, then what did so soonest."""
-    steps = [run.steps_to_target for run in runs if run.steps_to_target is not None]
-    return -len(steps) / len(runs), statistics.fmean(steps) if steps else 0.0
-
-
-def _best(advice: Advice, run: RateTried) -> float:
-    """How good the metric got, signed so that higher is better."""
-    if run.best_value is None:
-        return -math.inf
-    return run.best_value if advice.better == "higher" else -run.best_value
+    found = []
+    for candidate in advice.candidates if advice.target is not None else ():
+        size, rate = candidate.batch_size, candidate.learning_rate
+        if rate is not None and size in per_epoch:
+            runs = list(runs_of(advice, size, rate))
+            met = (run.steps_to_target for run in runs)
+            one = ToTarget(
+                candidate=candidate,
+                learning_rate=rate,
+                steps_per_epoch=per_epoch[size],
+                met=tuple(steps for steps in met if steps is not None),
+                missed=tuple(run.steps for run in runs if run.steps_to_target is None),
+            )
+            found.append(one)
+    return tuple(found)
 
 
 def _answered_rate(advice: Advice, size: int, rates: Sequence[float]) -> float | None:
-    """The one of these rates that the answer has for a batch size, what counts most first."""
-    named = (advice.named, advice.reference_tuned)
-    answered = [each.learning_rate for each in named if each and each.batch_size == size]
-    candidate = advice.candidate(size)
-    if candidate is not None and candidate.learning_rate is not None:
-        answered.append(candidate.learning_rate)
-    same = (rate for own in answered for rate in rates if is_same_rate(rate, own))
+    """Return the one of these rates that the answer has for a batch size, what is named first."""
+    answers = [each for each in (advice.named, advice.candidate(size)) if each is not None]
+    known = [each.learning_rate for each in answers if each.batch_size == size]
+    same = (rate for own in known if own for rate in rates if is_same_rate(rate, own))
     return next(same, None)
 
 
@@ -227,7 +153,7 @@ def _compared(same: Sequence[TrialRecord], seeds: Sequence[int]) -> Cell:
 class Effects:
     """The effects of the batch sizes, each of them at one learning rate."""
 
-    to_target: tuple[EpochsToTarget, ...]  # of every batch size that was trained
+    to_target: tuple[ToTarget, ...]  # of every batch size that was trained
     ends: tuple[Effect, ...]  # whole trainings as what is named is to be trained, with a gap
     flat: tuple[Effect, ...]  # whole trainings at a constant rate: their plateau and noise
     has_schedule: bool  # does their rate follow a shape of the workload's own?
@@ -262,7 +188,7 @@ def effects_of(advice: Advice, study: Study) -> Effects:
     split, metric = held_out_split(study), study.workload.metrics[0].name
     ends = [cell for cell in ended if split and cell.final_gap(split, metric)]
     return Effects(
-        to_target=epochs_to_target(advice, study),
+        to_target=to_target_of(advice, study),
         ends=tuple(effect_of(study, cell.records) for cell in ends),
         flat=tuple(effect_of(study, cell.records) for cell in flat),
         has_schedule=bool(ended) and not flat,
@@ -291,7 +217,7 @@ def effect_sentences(advice: Advice, study: Study, effects: Effects) -> dict[str
 
 def untold_sentences(effects: Effects, said: Mapping[str, str], drawn: Container[str]) -> list[str]:
     """Those that stand under no picture; one for all of them where nothing is known."""
-    knows_enough = any(each.enough for each in effects.to_target)
+    knows_enough = any(each.epochs.estimate for each in effects.to_target)
     if not (knows_enough or effects.plateaus or effects.noisy or effects.ends):
         return [text("The runs of this study do not show what batch size does to a training.")]
     return [sentence for name, sentence in said.items() if name not in drawn]
@@ -303,27 +229,24 @@ def _epochs_text(advice: Advice, study: Study, effects: Effects) -> str:
             "The runs are too short to tell after how many epochs they stop improving."
         )
     target = target_text(advice.target)
-    known = [
-        (
-            each.batch_size,
-            of_runs_text(quantity_text("epochs_to_target", each.enough), each.estimate.n),
-        )
-        for each in effects.to_target
-        if each.enough and each.estimate
-    ]
+    known, unknown = [], []
+    for each in effects.to_target:
+        if each.epochs.estimate is None:
+            unknown.append(each.batch_size)
+        else:
+            epochs = quantity_text("epochs_to_target", each.epochs.estimate)
+            known.append((each.batch_size, of_runs_text(epochs, each.epochs.n)))
     if not known:
         return text(
-            "At no batch size did every run get to {target}, so how many epochs are enough is "
-            "open.",
+            "At no batch size did a run get to {target}, so how many epochs are enough is open.",
             target=target,
         )
     ends = ends_text(study, known)
     enough = text("Epochs enough for {target}: about {ends}.", target=target, ends=ends)
-    missed = [each.batch_size for each in effects.to_target if each.enough is None]
-    if not missed:
+    if not unknown:
         return enough
-    names = batch_sizes_text(study, missed)
-    return f"{enough} {text('Not every run got there at {names}.', names=names)}"
+    names = batch_sizes_text(study, unknown)
+    return f"{enough} {text('No run got there at {names}.', names=names)}"
 
 
 def _no_noise_text(study: Study, effects: Effects) -> str:

@@ -11,7 +11,7 @@ from batchlab.advice.advice import Advice
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
-from batchlab.report.advice_effects import EpochsToTarget
+from batchlab.report.advice_effects import ToTarget
 from batchlab.report.advice_rows import (
     RunFigure,
     ShownCost,
@@ -231,7 +231,7 @@ def _objective_notes(advice: Advice, rows: Sequence[Row]) -> Iterator[str]:
 _VIEWS = {"time": "time_to_target_s", "epochs": "epochs_to_target", "steps": "steps_to_target"}
 
 
-def level_figure(advice: Advice, to_target: Sequence[EpochsToTarget]) -> Figure:
+def level_figure(advice: Advice, to_target: Sequence[ToTarget]) -> Figure:
     """Time, epochs and steps to the target by batch size, one of them at a time."""
     panels = []
     if advice.target is not None:
@@ -259,9 +259,7 @@ def level_figure(advice: Advice, to_target: Sequence[EpochsToTarget]) -> Figure:
     )
 
 
-def _level_rows(
-    advice: Advice, to_target: Sequence[EpochsToTarget], quantity: str
-) -> Iterator[Row]:
+def _level_rows(advice: Advice, to_target: Sequence[ToTarget], quantity: str) -> Iterator[Row]:
     """Yield the points, single runs and bounds of every batch size."""
     laws = advice.laws
     if laws is not None and quantity == "steps_to_target":
@@ -269,26 +267,13 @@ def _level_rows(
         sizes = [size for size, _ in laws.curve]
         yield from _place_rows(laws.b_crit, sizes, label_text("critical_batch_size"))
     for each in to_target:
-        size, per_epoch = each.batch_size, _per_epoch(advice, each, quantity)
-        if per_epoch is None:
+        size, at, per_step = each.batch_size, each.learning_rate, each.per_step(quantity)
+        if per_step is None:
             continue
-        estimate, at = each.estimate_of(quantity, per_epoch), each.learning_rate
-        if each.enough is not None and estimate is not None:
+        if (estimate := each.estimate_of(quantity)).estimate is not None:
             yield from interval_mark("point", estimate, batch_size=size, learning_rate=at)
-        if each.enough is None or each.answered or len(each.met) > 1:
-            yield from (mark("run", per_epoch * n, batch_size=size) for n in each.met)
-        yield from (mark("bound", per_epoch * n, batch_size=size) for n in each.missed)
-
-
-def _per_epoch(advice: Advice, each: EpochsToTarget, quantity: str) -> float | None:
-    """How much of a quantity an epoch has at a batch size; None: its step time is not known."""
-    if quantity == "epochs_to_target":
-        return 1.0
-    if quantity == "steps_to_target":
-        return each.steps_per_epoch
-    candidate = advice.candidate(each.batch_size)
-    step_s = None if candidate is None else candidate.step_s.estimate
-    return None if step_s is None else each.steps_per_epoch * step_s
+        yield from (mark("run", per_step * n, batch_size=size) for n in each.met)
+        yield from (mark("bound", per_step * n, batch_size=size) for n in each.missed)
 
 
 def _level_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
