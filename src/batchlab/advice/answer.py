@@ -18,6 +18,7 @@ from batchlab.advice.advice import (
     Endings,
     EndingVerdict,
     Expected,
+    Option,
     RateTried,
 )
 from batchlab.advice.decider import Decided
@@ -40,13 +41,14 @@ _MARKS = 10
 
 def answered(decided: Decided, log: RunLog) -> Advice:
     """Put the answer together; the caller adds what it knows of the machine and the workload."""
+    unanswered = _unanswered(decided, log)
     if decided.study is None or decided.procedure is None:
-        return _unanswered(decided, log)
-    return _Answer(decided, decided.study, decided.procedure.outlook).advice()
+        return unanswered
+    return _Answer(decided, decided.study, decided.procedure.outlook).advice(unanswered)
 
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
-    """Nothing could be compared."""
+    """Answer that nothing could be compared."""
     question, why = log.question, decided.stopped or Reason.of("nothing_to_compare")
     none = Estimate.cannot_tell(why)
     return Advice(
@@ -68,25 +70,7 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
         reference=question.reference,
         is_usual=question.is_usual,
         reference_tuned=None,
-        candidates=tuple(
-            Candidate(
-                batch_size=option.batch_size,
-                micro_batch_size=option.micro_batch_size,
-                fits=option.runs,
-                learning_rate=None,
-                n_runs=0,
-                step_s=option.step_s,
-                steps_to_target=none,
-                time_to_target_s=none,
-                samples_to_target=none,
-                cost=none,
-                relative=none,
-                in_flat_set=False,
-                peak_bytes=option.peak_bytes,
-                note=option.note,
-            )
-            for option in question.options
-        ),
+        candidates=tuple(_untrained(option, none) for option in question.options),
         laws=None,
         hardly_learns=decided.hardly_learns,
         tried=log.tried(),
@@ -94,6 +78,25 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
         n_trials=len(log.records),
         spent_s=log.engine.spent_s(),
         budget_s=question.budget_s,
+    )
+
+
+def _untrained(option: Option, none: Estimate) -> Candidate:
+    return Candidate(
+        batch_size=option.batch_size,
+        micro_batch_size=option.micro_batch_size,
+        fits=option.runs,
+        learning_rate=None,
+        n_runs=0,
+        step_s=option.step_s,
+        steps_to_target=none,
+        time_to_target_s=none,
+        samples_to_target=none,
+        cost=none,
+        relative=none,
+        in_flat_set=False,
+        peak_bytes=option.peak_bytes,
+        note=option.note,
     )
 
 
@@ -109,9 +112,9 @@ class _Answer:
         means = merit.mean(axis=0)
         self._best = min(self._met, key=lambda i: means[i], default=study.own)
 
-    def advice(self) -> Advice:
-        """What the belief says in the end."""
-        question, log, study, named = self._question, self._log, self._study, self._named
+    def advice(self, unanswered: Advice) -> Advice:
+        """Add to what is known without it what the belief says in the end."""
+        question, log, named = self._question, self._log, self._named
         stays = self._decided.stays
         tuned = self._tuned()
         configuration = self._configuration(named)
@@ -122,17 +125,10 @@ class _Answer:
         if not stays:
             why = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
         flat = [size for size, i in self._shown.items() if i is not None and self._is_flat(i)]
-        return Advice(
+        return replace(
+            unanswered,
             verdict="cannot_tell" if stays else "recommend",
             reason=why,
-            objective=question.objective,
-            metric=question.metric,
-            better=question.better,
-            n_train=question.n_train,
-            n_validation=question.n_validation,
-            target=log.until,
-            target_origin=self._decided.origin,
-            delta=question.delta,
             recommendation=None if stays else configuration,
             provisional=configuration if stays and (self._met or log.until is None) else None,
             chance=self._decided.chance,
@@ -140,19 +136,12 @@ class _Answer:
             expected=self._expected(named),
             gain=gain,
             gain_from_batch_size=self._gain_from_batch_size(tuned),
-            reference=question.reference,
-            is_usual=question.is_usual,
             reference_tuned=None if tuned is None else self._configuration(tuned),
             candidates=tuple(self._candidate(option.batch_size) for option in question.options),
-            laws=laws_of(study, self._outlook, self._met),
+            laws=laws_of(self._study, self._outlook, self._met),
             endings=self._endings(tuned),
-            hardly_learns=self._decided.hardly_learns,
             caveats=tuple(self._caveats()),
-            tried=tuple(map(self._with_end, log.tried())),
-            steps=tuple(log.steps),
-            n_trials=len(log.records),
-            spent_s=log.engine.spent_s(),
-            budget_s=question.budget_s,
+            tried=tuple(map(self._with_end, unanswered.tried)),
             pay_back_runs=self._pay_back_runs(gain),
         )
 
@@ -240,20 +229,15 @@ class _Answer:
             relative = self._relative(i)
         tuned = self._tuned()
         factors = dict(question.rules).get(size, ())
-        return Candidate(
-            batch_size=size,
-            micro_batch_size=option.micro_batch_size,
-            fits=option.runs,
+        return replace(
+            _untrained(option, steps),
             learning_rate=None if i is None else study.cells[i].cell[1],
             n_runs=0 if i is None else len(study.cells[i].records),
-            step_s=option.step_s,
-            steps_to_target=steps,
             time_to_target_s=time_s,
             samples_to_target=samples,
             cost=cost[question.objective],
             relative=relative,
             in_flat_set=i is not None and self._is_flat(i),
-            peak_bytes=option.peak_bytes,
             rule_learning_rates=()
             if tuned is None
             else tuple((rule, f * study.cells[tuned].cell[1]) for rule, f in factors),
