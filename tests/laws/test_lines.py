@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from batchlab.laws.lines import StraightLine, fit_memory, fit_power_law
+from batchlab.laws.lines import StraightLine, fit_memory, points_for_law, power_law_exponent
 
 
 @pytest.mark.parametrize("n", [3, 4, 20])
@@ -34,19 +34,19 @@ def test_two_points_have_a_line_and_no_bounds() -> None:
     assert line.slope_interval() == line.level_interval() == (None, None)
 
 
-def test_points_on_a_power_law_give_it_back():
+def test_points_on_a_power_law_give_its_exponent_back():
     x = [1, 3, 10, 50]
-    fit = fit_power_law(x, [7 * value**-0.4 for value in x])
 
-    assert fit.exponent.estimate == pytest.approx(-0.4, rel=1e-12)
-    assert fit.coefficient.estimate == pytest.approx(7, rel=1e-12)
+    found = power_law_exponent(x, [7 * value**-0.4 for value in x])
+
+    assert found.estimate == pytest.approx(-0.4, rel=1e-12)
 
 
-def test_points_at_one_x_leave_nothing_to_tell():
-    fit = fit_power_law([3, 3, 3], [1, 2, 4])
+def test_a_law_leaves_the_full_batch_out_if_three_others_are_known():
+    points = [(8, 1.0), (16, 2.0), (32, 3.0), (64, 1.0)]
 
-    assert fit.exponent.estimate is None
-    assert fit.coefficient.reason.code == "power_law_needs_two"
+    assert points_for_law(points, n_train=64) == points[:3]
+    assert points_for_law(points[1:], n_train=64) == points[1:]
 
 
 SIZES = (1, 4, 16, 64, 256, 1024)

@@ -12,13 +12,11 @@ from batchlab.advice.advice import Laws, Option
 from batchlab.advice.study import Study
 from batchlab.belief.outlook import Outlook
 from batchlab.belief.steps_law import StepsLaw
-from batchlab.laws.lines import fit_memory, fit_power_law
+from batchlab.laws.lines import SIZES_FOR_LAW, fit_memory, points_for_law, power_law_exponent
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
-
-_FEWEST = 3  # batch sizes that a law is fitted to
 
 
 def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
@@ -29,24 +27,23 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
         outlook: the belief.
         met: the configuration that stands for each batch size that met the level.
     """
-    if len(met) < _FEWEST or study.log.until is None:
+    if len(met) < SIZES_FOR_LAW or study.log.until is None:
         return None
     cells = [study.cells[i].cell for i in met]
     sizes = np.array([size for size, _ in cells], dtype=float)
     steps = StepsLaw.of(sizes, np.stack([_at_best_rate(study, outlook, i) for i in met], axis=1))
     whole = [o for o in study.options.values() if o.micro_batch_size == o.batch_size]
-    memory = [(o.batch_size, o.peak_bytes) for o in whole if o.peak_bytes is not None]
-    memory_fit = fit_memory(memory) if len(memory) >= _FEWEST else None
-    none = Estimate.cannot_tell(Reason.of("memory_at_fewer_than_three"))
+    peaks = [(o.batch_size, o.peak_bytes) for o in whole if o.peak_bytes is not None]
+    memory = fit_memory(points_for_law(peaks, n_train=study.question.n_train))
     time_fit = _step_time(study, whole)
     untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
     return Laws(
         s_min=steps.s_min,
         e_min=steps.e_min,
         b_crit=steps.b_crit,
-        learning_rate_exponent=fit_power_law(list(sizes), [rate for _, rate in cells]).exponent,
-        fixed_bytes=none if memory_fit is None else memory_fit.fixed_bytes,
-        bytes_per_example=none if memory_fit is None else memory_fit.bytes_per_example,
+        learning_rate_exponent=power_law_exponent(*zip(*cells, strict=True)),
+        fixed_bytes=memory.fixed_bytes,
+        bytes_per_example=memory.bytes_per_example,
         step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
         step_s_per_example=untimed if time_fit is None else time_fit.s_per_example,
         knee_batch_size=untimed if time_fit is None else time_fit.knee_batch_size,
@@ -72,10 +69,8 @@ def _step_time(study: Study, whole: Sequence[Option]) -> StepTimeFit | None:
     """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
     timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
     times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
-    # The full batch gathers nothing and so takes less: it is used where others tell too little.
-    partial = [(size, time) for size, time in times if size < study.question.n_train]
-    used = partial if len(partial) >= _FEWEST else times
-    return fit_step_time(used) if len(used) >= _FEWEST else None
+    used = points_for_law(times, n_train=study.question.n_train)
+    return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
 
 def _places(batch_sizes: Sequence[int]) -> list[int]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import stdtrit
 
 from batchlab.records.estimate import Estimate, Reason
+
+T = TypeVar("T")
 
 # scipy.stats.linregress gives the same line; importing it takes 0.3 s more than scipy.special.
 
@@ -68,35 +71,30 @@ class StraightLine:
         return value - half, value + half
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PowerLawFit:
-    """A power law with Student's 95 % intervals from its residuals."""
-
-    exponent: Estimate
-    coefficient: Estimate  # y at x = 1
-
-
-def fit_power_law(x: Sequence[float], y: Sequence[float]) -> PowerLawFit:
-    """Fit y = coefficient × x^exponent by least squares on log y.
+def power_law_exponent(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Return p of y ~ x^p by least squares on log y, with Student's 95 % interval.
 
     Args:
-        x: shape (n,), > 0.
+        x: shape (n,), > 0, at least two different ones; from two points there is no interval.
         y: shape (n,), > 0, any unit.
-
-    Returns:
-        From two distinct x a law without an interval, from fewer the reason why there is none.
     """
-    log_x, log_y = [math.log(value) for value in x], [math.log(value) for value in y]
-    n = len(log_x)
-    if len(set(log_x)) < 2:
-        nothing = Estimate.cannot_tell(Reason.of("power_law_needs_two", n=n), n=n)
-        return PowerLawFit(exponent=nothing, coefficient=nothing)
-    line = StraightLine.through(log_x, log_y)
-    low, high = (None if log is None else math.exp(log) for log in line.level_interval())
-    return PowerLawFit(
-        exponent=Estimate.of(line.slope, interval=line.slope_interval(), n=n),
-        coefficient=Estimate.of(math.exp(line.level), interval=(low, high), n=n),
-    )
+    line = StraightLine.through([math.log(value) for value in x], [math.log(value) for value in y])
+    return Estimate.of(line.slope, interval=line.slope_interval(), n=line.n)
+
+
+SIZES_FOR_LAW = 3
+"""The fewest batch sizes that a law of times or memory is made of."""
+
+
+def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[int, T]]:
+    """Leave the full batch out if there are enough others: it gathers nothing and takes less.
+
+    Args:
+        points: (batch size, what was measured of it).
+        n_train: size of the full batch.
+    """
+    partial = [point for point in points if point[0] < n_train]
+    return partial if len(partial) >= SIZES_FOR_LAW else points
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ import msgspec
 from scipy.special import bdtr
 
 from batchlab.errors import ProfileError
-from batchlab.laws.lines import MemoryFit, fit_memory
+from batchlab.laws.lines import SIZES_FOR_LAW, MemoryFit, fit_memory, points_for_law
 from batchlab.laws.mean import mean_interval
 from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
@@ -31,7 +31,6 @@ Bytes = Annotated[int, msgspec.Meta(ge=0)]
 _BLOCKS_FOR_ORDER = 6
 # The halves of a quiet measurement differ by less.
 _DRIFT_FRACTION = 0.05
-SIZES_FOR_LAW = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,8 +208,7 @@ def peaks_for_law(points: Iterable[ProfilePoint], *, n_train: int) -> list[tuple
         for point in points
         if point.in_one_piece and point.timing is not None and point.peak_bytes is not None
     ]
-    partial = [(size, peak_bytes) for size, peak_bytes in peaks if size < n_train]
-    return partial if len(partial) >= SIZES_FOR_LAW else peaks
+    return points_for_law(peaks, n_train=n_train)
 
 
 # The plateau begins where the throughput is within this share of the best.
@@ -284,11 +282,7 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def memory(self) -> MemoryFit:
-        """The law M(B) = fixed + per example × B through the peaks of what ran in one piece.
-
-        The full batch is left out where there are enough others: its examples are used where they
-        lie and not gathered, so it takes less than the law says.
-        """
+        """The law M(B) = fixed + per example × B through the peaks of what ran in one piece."""
         return fit_memory(peaks_for_law(self.points, n_train=self.workload.n_train))
 
     @cached_property
@@ -301,14 +295,9 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def step_time(self) -> StepTimeFit | None:
-        """The law of seconds per step through what ran in one piece; None: fewer than 3 did.
-
-        The full batch is left out where there are enough others, as in the law of memory: a step
-        that gathers nothing takes less.
-        """
+        """The law of seconds per step through what ran in one piece; None: fewer than 3 did."""
         times = [(point.batch_size, self.timed_s(point)) for point in self._whole()]
-        partial = [(size, time) for size, time in times if size < self.workload.n_train]
-        used = partial if len(partial) >= SIZES_FOR_LAW else times
+        used = points_for_law(times, n_train=self.workload.n_train)
         return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
     @property

@@ -9,10 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 
-from batchlab.laws.lines import MemoryFit, fit_memory
+from batchlab.laws.lines import SIZES_FOR_LAW, MemoryFit, fit_memory
 from batchlab.measure.profile import (
     FEWEST_PROCESSES,
-    SIZES_FOR_LAW,
     ProfilePoint,
     Stopped,
     are_enough_processes,

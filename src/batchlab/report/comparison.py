@@ -13,9 +13,10 @@ from scipy.special import ndtri
 
 from batchlab.advice.advice import Advice
 from batchlab.belief.cell_means import CellMeans
+from batchlab.laws.lines import SIZES_FOR_LAW
 from batchlab.laws.mean import mean_interval
 from batchlab.laws.step_time import fit_step_time
-from batchlab.measure.profile import SIZES_FOR_LAW, Profile
+from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import MetricSummary, StepTiming, Study

@@ -90,7 +90,6 @@ ADVICE: dict[str, str] = {
     "not_profiled": "it was not profiled",
     "between_two_timed": "it lies between two that were timed",
     # The laws of the study.
-    "memory_at_fewer_than_three": "memory was measured at fewer than 3 batch sizes",
     "timed_at_fewer_than_three": "fewer than 3 batch sizes were timed in one piece",
     # Caveats.
     "easier_than_plateau": (

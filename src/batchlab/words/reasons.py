@@ -45,7 +45,7 @@ _MEASURED: dict[str, str] = {
     "exponent_not_told": (
         "the points fit nearly any exponent up to {largest}; more seeds or batch sizes would tell"
     ),
-    # The laws of step time and memory, and power laws.
+    # The laws of step time and memory.
     "step_time_never_flat": (
         "step time grows from batch size {smallest} on, so the time of an empty step may be 0; "
         "smaller batch sizes would tell"
@@ -69,10 +69,6 @@ _MEASURED: dict[str, str] = {
     "memory_at_too_few": (
         "only {n:one batch size has|# batch sizes have} a peak; a line needs two, and three for "
         "an interval: profile more"
-    ),
-    "power_law_needs_two": (
-        "{n:one point|# points} at fewer than 2 different values; a power law needs 2, and 3 for "
-        "bounds"
     ),
     # Means.
     "no_trial_ended_well": "no trial ended well; run one that does",
