@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
+from batchlab.laws.lines import StraightLine
 from batchlab.records.quantities import Better
 
 Curve = Sequence[tuple[float, float | None]]
@@ -50,16 +49,12 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     mean = math.fsum(values) / n
     if n < _FEWEST:
         return mean
-    x = np.array([place for place, _ in seen])
-    y, apart = np.array(values), x - x.mean()
-    square = float(apart @ apart)
-    slope = float(apart @ y) / square
-    ahead = 1.0 - float(x.mean())
-    residual = y - mean - slope * apart
-    variance = float(residual @ residual) / (n - 2)
+    line = StraightLine.through([place for place, _ in seen], values)
+    assert line.residual_sd is not None
     # A slope that is no larger than its own error tells nothing: the mean is the better guess then.
-    kept = max(0.0, 1 - variance / square / slope**2) if slope else 0.0
-    end = mean + kept * slope * ahead
+    error_sq = line.residual_sd**2 / line.spread
+    kept = max(0.0, 1 - error_sq / line.slope**2) if line.slope else 0.0
+    end = mean + kept * line.slope * (1.0 - line.mean_x)
     # A line knows no bounds: it may go beyond an accuracy of 1, 100 percent or a loss of 0.
     if min(values) >= 0:
         end = max(end, 0.0)
