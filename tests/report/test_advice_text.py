@@ -165,10 +165,12 @@ def test_every_whole_training_tells_what_its_batch_size_ends_with() -> None:
     assert (found[512, ""]["end"], found[512, ""]["end_n"]) == ("–", "–")
 
 
-def test_what_was_not_tried_is_told_from_what_did_not_meet_the_target() -> None:
+def test_what_was_not_tried_is_told_from_what_failed_at_every_rate() -> None:
     advice = KINDS["nothing_reached"]()
-    only_16 = [run for run in advice.tried if run.batch_size == 16]
-    found = rows(replace(advice, tried=tuple(only_16)))
+    failed = tuple(replace(each, learning_rate=None) for each in advice.candidates)
+    only_16 = tuple(run for run in advice.tried if run.batch_size == 16)
+    advice = replace(advice, candidates=failed, tried=only_16)
+    found = rows(advice)
 
     assert (found[16, ""]["cost"], found[32, ""]["cost"]) == ("not met", "not trained")
     # Without a target nothing was missed.
