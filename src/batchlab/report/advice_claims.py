@@ -11,7 +11,7 @@ from batchlab.belief.margin import MARGIN_SHARE
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.report.advice_commands import weights_command
-from batchlab.report.advice_rows import Ends, answer_rows
+from batchlab.report.advice_rows import answer_rows, ends_of
 from batchlab.report.advice_words import (
     end_text,
     least_text,
@@ -436,7 +436,7 @@ def _ends_best(about: _About) -> _Told:
     if at == named:
         return
     message = "Batch size {best} with learning rate {best_rate:rate}: {end}, what is named {mine}."
-    apart = Ends(advice).difference(at, named)
+    apart = ends_of(advice).difference(at, named)
     if apart.low is None or apart.high is None or apart.low <= 0 <= apart.high:
         message += " These runs do not tell the two apart."
     end, of_named = (spread_text(advice.metric, each) for each in (known[at], known[named]))

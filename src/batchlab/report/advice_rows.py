@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
 from batchlab.belief.cell_means import CellMeans
@@ -223,7 +224,7 @@ class AnswerRow:
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """A row a batch size at its rate; yours as it is, and what is named, have rows of their own."""
-    ends = Ends(advice)
+    ends = ends_of(advice)
     for candidate in advice.candidates:
         size, rate = candidate.batch_size, candidate.learning_rate
         places = [advice.reference, advice.named or advice.reference]
@@ -290,6 +291,12 @@ class Ends:
     def difference(self, one: Configuration, other: Configuration) -> Estimate:
         """Return the mean of one less that of another; both have ends."""
         return self._means.difference(self._places[_cell_of(one)], self._places[_cell_of(other)])
+
+
+@lru_cache(maxsize=1)
+def ends_of(advice: Advice) -> Ends:
+    """Return the ends of an advice, drawn once for its texts, tables and figures."""
+    return Ends(advice)
 
 
 # Batch size, and rate as it is told apart.
