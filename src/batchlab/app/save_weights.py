@@ -89,7 +89,7 @@ def save_weights(
         path=path,
         record=record,
         metric=metric,
-        value=_value(record, metric),
+        value=record.final("validation", metric),
         are_averaged=are_averaged,
     )
 
@@ -106,11 +106,7 @@ def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Adv
     sign = 1 if advice.better == "higher" else -1
 
     def length_and_end(record: TrialRecord) -> tuple[int, float]:
-        value = _value(record, advice.metric)
+        value = record.final("validation", advice.metric)
         return record.steps, float("-inf") if value is None else sign * value
 
     return max(runs, key=length_and_end)
-
-
-def _value(record: TrialRecord, metric: str) -> float | None:
-    return record.evaluations[-1].score("validation", metric) if record.evaluations else None

@@ -11,15 +11,9 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import Study
 from batchlab.report.advice_claims import advice_sentences
 from batchlab.report.advice_commands import lines_to_paste
-from batchlab.report.advice_rows import (
-    ShownCost,
-    answer_rows,
-    has_rate_of,
-    named_cost,
-    own_cost,
-)
-from batchlab.report.advice_tables import answer_table
-from batchlab.report.advice_words import named_text, objective_words, reference_text, target_text
+from batchlab.report.advice_rows import ShownCost, answer_rows
+from batchlab.report.advice_tables import answer_table, row_name
+from batchlab.report.advice_words import objective_words, target_text
 from batchlab.report.table import Section
 from batchlab.report.text import (
     Sentence,
@@ -215,24 +209,11 @@ def bars(advice: Advice) -> list[str]:
 
 
 def _bars(advice: Advice) -> Iterator[tuple[int, str, ShownCost]]:
-    """Yield size, note and cost; of your batch size twice where it was tuned."""
-    reference, named = advice.reference, advice.named
-    yours, own = reference_text(advice, "short"), own_cost(advice)
-    for candidate in advice.candidates:
-        size = candidate.batch_size
-        note, cost = "", None
-        if size == reference.batch_size and has_rate_of(candidate, reference):
-            note, cost = yours, own
-        elif size == reference.batch_size:
-            if own is not None:
-                yield size, yours, own
-            note = text("tuned rate")
-        if named is not None and size == named.batch_size and note != yours:
-            is_named = has_rate_of(candidate, named)
-            note = named_text(advice) if is_named else ""
-            cost = named_cost(advice) if is_named else cost
-        if candidate.cost.estimate is not None:
-            yield size, note, cost or ShownCost(estimate=candidate.cost)
+    """Yield size, note and cost of the table's rows; of those without the target only yours."""
+    for row in answer_rows(advice):
+        is_own = row.at is not None and row.at.is_same(advice.reference)
+        if row.cost is not None and (is_own or not row.cost.is_bound):
+            yield row.candidate.batch_size, row_name(advice, row.at), row.cost
 
 
 def _value(quantity: str, cost: ShownCost) -> str:
