@@ -156,15 +156,13 @@ def _option(profile: Profile, trial: Trial) -> Option:
             timed_s=profile.timed_s(best),
             peak_bytes=profile.training_bytes(best.peak_bytes),
         )
-    fit = profile.memory
-    fixed, each = fit.fixed_bytes.estimate, fit.bytes_per_example.estimate
-    by_law = None if fixed is None or each is None else round(fixed + each * size)
+    by_law = profile.memory.predicted_bytes(size).estimate
     option = Option(
         batch_size=size,
         micro_batch_size=size,
         step_s=_mean_step_s(profile, trial),
         timed_s=Estimate.cannot_tell(Reason.of("between_two_timed")),
-        peak_bytes=profile.training_bytes(by_law),
+        peak_bytes=profile.training_bytes(None if by_law is None else round(by_law)),
     )
     tried = next((point for point in profile.points if point.batch_size == size), None)
     if tried is not None and tried.is_untimed and profile.is_within_limit(tried):

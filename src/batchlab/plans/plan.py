@@ -251,7 +251,7 @@ def from_advice(advice: Any, *, epochs: float) -> Plan:
         document = msgspec.json.decode(Path(advice).read_bytes()) if where else advice.to_dict()
         named = document["recommendation"] or document["provisional"]
         if named is None:
-            raise UsageError(f"{where}this advice names nothing; its `missing` says why")
+            raise UsageError(f"{where}this advice names nothing; its `reason` says why")
         return Plan(
             epochs=epochs,
             batch_size=named["batch_size"],

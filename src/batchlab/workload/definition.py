@@ -28,17 +28,19 @@ _LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optim
 
 def asks_for_names(optimizer: Callable[..., Any]) -> bool:
     """Whether the optimizer function wants (name, parameter) pairs, as its first parameter says."""
-    return next(iter(_parameter_names(optimizer)), None) == "named_parameters"
+    return next((each.name for each in parameters_of(optimizer)), None) == "named_parameters"
 
 
 def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
     """Which of `n_steps` and `n_epochs` the scheduler function asks for."""
-    return tuple(name for name in ("n_steps", "n_epochs") if name in _parameter_names(scheduler))
+    names = {each.name for each in parameters_of(scheduler)}
+    return tuple(name for name in ("n_steps", "n_epochs") if name in names)
 
 
-def _parameter_names(function: Callable[..., Any]) -> list[str]:
+def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a function, or none of one that does not tell them."""
     try:
-        return list(inspect.signature(function).parameters)
+        return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # written in C, without a signature
         return []
 
@@ -418,8 +420,8 @@ def _takes_outputs(kind: type) -> bool:
     if not _is_a(kind, "torch.nn.modules.module", "Module"):
         return False
     forward: Any = getattr(kind, "forward", None)
-    names = list(inspect.signature(forward).parameters)[1:] if callable(forward) else []
-    return kind.__module__.startswith("torch.nn.") or bool(names and names[0] in _OUTPUTS)
+    names = [each.name for each in parameters_of(forward)] if callable(forward) else []
+    return kind.__module__.startswith("torch.nn.") or not {*names[1:2]}.isdisjoint(_OUTPUTS)
 
 
 def _faults_of_optimizer(workload: Workload) -> Iterator[str]:

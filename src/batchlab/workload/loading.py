@@ -23,7 +23,7 @@ from batchlab.errors import BatchlabError, EditedError, UsageError, WorkloadErro
 from batchlab.records.trial import Setting
 from batchlab.version import __version__
 from batchlab.workload.builtin import workload_names
-from batchlab.workload.definition import Workload
+from batchlab.workload.definition import Workload, parameters_of
 from batchlab.workload.given_data import draws_by_seed, with_data_as_read, with_validation
 from batchlab.workload.identity import MadeModel, workload_identity
 from batchlab.workload.source import (
@@ -313,7 +313,7 @@ def _called(
     function: Callable[..., Workload], reference: str, settings: Mapping[str, str | Setting]
 ) -> tuple[Workload, dict[str, Setting]]:
     """What the function returns with these settings, and all that it takes as they were used."""
-    for parameter in _parameters(function):
+    for parameter in parameters_of(function):
         is_extra = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         if parameter.default is parameter.empty and not is_extra:
             raise WorkloadError(
@@ -339,13 +339,6 @@ def _called(
     return workload, defaults | given
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    try:
-        return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # written in C, without a signature
-        return []
-
-
 def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
     """The keywords that a setting can change: those with a plain default.
 
@@ -355,7 +348,7 @@ def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str,
         parameter.name: float(parameter.default)
         if type(parameter.default) is int and parameter.annotation in (float, "float")
         else parameter.default
-        for parameter in _parameters(function)[positional:]
+        for parameter in parameters_of(function)[positional:]
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
         and (parameter.default is None or isinstance(parameter.default, (str, int, float, bool)))
     }
