@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from batchlab.errors import UsageError
@@ -90,12 +90,11 @@ class RunRequest:
         """The step at which the run ends at the latest."""
         return self.length.last_step(self.trial)
 
-    def never_begun(self, engine: str) -> TrialRecord:
-        """What is known of it where the budget ended before its turn at that engine came."""
+    def opening(self, engine: str) -> TrialRecord:
+        """Return the record that the trial begins with at that engine."""
         return TrialRecord(
             trial=self.trial,
-            status=Status.TIMEOUT,
-            reason=OUT_OF_TIME,
+            status=None,
             engine=engine,
             threads=1,
             versions=(),
@@ -103,6 +102,10 @@ class RunRequest:
             evaluations=(),
             peak_bytes=None,
         )
+
+    def never_begun(self, engine: str) -> TrialRecord:
+        """What is known of it where the budget ended before its turn at that engine came."""
+        return replace(self.opening(engine), status=Status.TIMEOUT, reason=OUT_OF_TIME)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -51,23 +51,10 @@ class KeptTraining:
         self.folder = store.trial_folder(self._trial_id)
         self._later = self.folder / "later.json"
         self._is_ahead = not self._before
-        store.begin_trial(
-            TrialRecord(
-                trial=request.trial,
-                status=None,
-                engine=engine,
-                threads=1,
-                versions=(),
-                target=request.length.until,
-                evaluations=(),
-                peak_bytes=None,
-                resumed_from_steps=self._resumed,
-                # What a script does with the last batch of an epoch is not known.
-                notes=tuple(
-                    note for note in request.trial.notes if note.code != "last_batch_smaller"
-                ),
-            )
-        )
+        # What a script does with the last batch of an epoch is not known.
+        notes = tuple(note for note in request.trial.notes if note.code != "last_batch_smaller")
+        opening = request.opening(engine)
+        store.begin_trial(replace(opening, resumed_from_steps=self._resumed, notes=notes))
 
     def earlier(self, told: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
         """The run before: what is stored, and what its script had `told` beyond that."""

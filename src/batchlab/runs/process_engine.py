@@ -240,15 +240,10 @@ class ProcessEngine(StoredEngine):
 
 def _opening_record(request: RunRequest, threads: int, progress: Progress | None) -> TrialRecord:
     resumed = () if progress is None else (*progress.resumed_from_steps, progress.step)
-    return TrialRecord(
-        trial=request.trial,
-        status=None,
-        engine=PLAIN,
+    return replace(
+        request.opening(PLAIN),
         threads=threads,
         versions=library_versions(),
-        target=request.length.until,
-        evaluations=(),
-        peak_bytes=None,
         resumed_from_steps=resumed,
         notes=request.trial.notes,
     )
