@@ -20,7 +20,7 @@ from batchlab.store.schema import (
     now,
     printable,
 )
-from batchlab.store.trials import Trials, put_row
+from batchlab.store.trials import Trials, put_row, text_by
 
 _TIMING: Final = JsonColumn[StepTiming](StepTiming)
 
@@ -180,10 +180,8 @@ class Store(Trials, StoreFolder):
         A study that decides nothing has an empty list.
         """
         with self._reading() as connection:
-            row = connection.execute(
-                "SELECT decisions FROM studies WHERE study_id = ?", (study_id,)
-            ).fetchone()
-            return None if row is None else str(row[0])
+            query = "SELECT decisions FROM studies WHERE study_id = ?"
+            return text_by(connection, query, study_id)
 
     def study(self, study_id: str | None = None) -> Study:
         """A study with its records; without an id the one asked for last.
@@ -240,12 +238,10 @@ class Store(Trials, StoreFolder):
     def trial_ids(self, study_id: str) -> tuple[str, ...]:
         """The trials that a study has asked for by now, in that order; some may not have begun."""
         with self._reading() as connection:
-            row = connection.execute(
-                "SELECT trial_ids FROM studies WHERE study_id = ?", (study_id,)
-            ).fetchone()
-            if row is None:
+            query = "SELECT trial_ids FROM studies WHERE study_id = ?"
+            if (text := text_by(connection, query, study_id)) is None:
                 raise self._no_study(connection, study_id)
-            return TEXTS.decoded(row[0], f"study {study_id}")
+            return TEXTS.decoded(text, f"study {study_id}")
 
     def _no_study(self, connection: sqlite3.Connection, study_id: str | None) -> StoreError:
         known = [
@@ -269,7 +265,4 @@ class Store(Trials, StoreFolder):
     def advice(self, study_id: str) -> str | None:
         """The answer of a study, None if there is none."""
         with self._reading() as connection:
-            row = connection.execute(
-                "SELECT payload FROM advices WHERE study_id = ?", (study_id,)
-            ).fetchone()
-            return None if row is None else str(row[0])
+            return text_by(connection, "SELECT payload FROM advices WHERE study_id = ?", study_id)

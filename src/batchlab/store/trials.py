@@ -42,6 +42,12 @@ def put_row(
     )
 
 
+def text_by(connection: sqlite3.Connection, query: str, key: str) -> str | None:
+    """Return the one text that a query finds by a key, or None if it finds none."""
+    row = connection.execute(query, (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 class Trials(StoreConnection):
     """The workloads of a store, their trials, and the evaluations of these."""
 
@@ -58,10 +64,9 @@ class Trials(StoreConnection):
             return self._workload(connection, workload_id)
 
     def _workload(self, connection: sqlite3.Connection, workload_id: str) -> WorkloadSummary | None:
-        row = connection.execute(
-            "SELECT summary FROM workloads WHERE workload_id = ?", (workload_id,)
-        ).fetchone()
-        return None if row is None else _SUMMARY.decoded(row[0], f"workload {workload_id}")
+        query = "SELECT summary FROM workloads WHERE workload_id = ?"
+        text = text_by(connection, query, workload_id)
+        return None if text is None else _SUMMARY.decoded(text, f"workload {workload_id}")
 
     def begin_trial(self, record: TrialRecord) -> None:
         """Store that a trial begins or goes on: from now on it has no status.
