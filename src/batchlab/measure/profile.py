@@ -346,7 +346,7 @@ class Profile(ShownInNotebook):
         ran = [
             point for point in self.points if point.batch_size == batch_size and self._fits(point)
         ]
-        return min(ran, key=_median_s, default=None)
+        return min(ran, key=median_s, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
         """Seconds per step of a point as it was timed, by its processes' blocks.
@@ -457,7 +457,8 @@ class Profile(ShownInNotebook):
         return None if step_bytes is None else max(step_bytes, self.evaluation_bytes or 0)
 
 
-def _median_s(point: ProfilePoint) -> float:
+def median_s(point: ProfilePoint) -> float:
+    """Return the median seconds per step of a point that ran."""
     step_s = point.step_s.estimate
     assert step_s is not None
     return step_s

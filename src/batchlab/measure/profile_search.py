@@ -15,6 +15,7 @@ from batchlab.measure.profile import (
     ProfilePoint,
     Stopped,
     are_enough_processes,
+    median_s,
     peaks_for_law,
 )
 from batchlab.records.estimate import Reason
@@ -302,7 +303,7 @@ class ProfileSearch(Search):
         put a large batch beyond any budget.
         """
         ran = sorted(
-            (point.batch_size, _median_s(point)) for point in self._found.values() if point.ran
+            (point.batch_size, median_s(point)) for point in self._found.values() if point.ran
         )
         if not ran:
             return 0.0
@@ -382,7 +383,7 @@ class ProfileSearch(Search):
         ran = [point for point in tried if point is not None and point.ran]
         if not ran:
             return
-        best = min(ran, key=_median_s).micro_batch_size
+        best = min(ran, key=median_s).micro_batch_size
         for index, size in enumerate(rest):
             # As many pieces as that micro-batch needs, but all of one size: a small last piece
             # costs nearly as much as a whole one.
@@ -390,11 +391,6 @@ class ProfileSearch(Search):
             point = self._tried(size, micro, rest[index + 1 :])
             if point is None or not point.ran:
                 return
-
-
-def _median_s(point: ProfilePoint) -> float:
-    assert point.timing is not None
-    return point.timing.step_s
 
 
 def _cost_s(step_s: float, timed_s: float) -> float:
