@@ -504,7 +504,7 @@ def test_a_target_that_is_met_early_stays_and_that_is_said(
     advice = advise(lab, target=("accuracy", 0.95), epochs=epochs)
 
     assert advice.target == answered.target
-    early = [each.named["why"].named for each in advice.caveats if each.code == "target_is_early"]
+    early = [each.named for each in advice.caveats if each.code == "target_is_early"]
     assert [(why["epochs"], why["whole"]) for why in early] == [(pytest.approx(0.5), 12)] * is_early
 
 

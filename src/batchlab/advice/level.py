@@ -131,17 +131,6 @@ _EASIER_PLACE = 0.6
 _HARDLY = 0.05
 # What gained less than this share of what another rate did hardly learns.
 _SHARE = 0.5
-# What is met in this first part of a whole training, or in the first epoch where it has so many.
-_EARLY = 1 / 20
-_MANY_EPOCHS = 10
-
-
-def met_early(level: Target, epochs: float, whole: float) -> Reason | None:
-    """That the time to a level so easy tells nothing of a whole training; None: it may."""
-    if epochs > max(_EARLY * whole, 1.0 if whole >= _MANY_EPOCHS else 0.0):
-        return None
-    metric, value = level.metric, level.value
-    return Reason.of("met_early", metric=metric, value=value, epochs=epochs, whole=whole)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
-from batchlab.advice.level import has_settled, met_early
+from batchlab.advice.level import has_settled
 from batchlab.advice.run_log import RunLog
 from batchlab.app.options import noted, options_of, reference_of, refused
 from batchlab.app.profile import PROFILING
@@ -98,6 +98,8 @@ _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
 # More processes tell little more. One takes at least so long, and so many steps of both.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
+# What is met in this first part of a whole training, or in the first epoch where it has so many.
+_EARLY, _MANY_EPOCHS = 1 / 20, 10
 # What goes before the runs and after them, of the whole.
 _MOST_FOR_THE_REST = 0.5
 # What the advice needs after the last run to draw its conclusions, at most so much of the budget.
@@ -592,8 +594,11 @@ class AdviceSession:
         sizes = (named.batch_size, advice.reference.batch_size)
         samples = [c.samples_to_target.estimate for c in advice.candidates if c.batch_size in sizes]
         epochs = min(filter(None, samples), default=math.inf) / self._summary.n_train
-        why = met_early(level, epochs, whole)
-        return [] if why is None else [Reason.of("target_is_early", why=why)]
+        if epochs > max(_EARLY * whole, 1.0 if whole >= _MANY_EPOCHS else 0.0):
+            return []
+        metric, value = level.metric, level.value
+        found = Reason.of("target_is_early", metric=metric, value=value, epochs=epochs, whole=whole)
+        return [found]
 
     def _origin_of_times(self) -> Iterator[Reason]:
         """Yield which machine the step times are of, if trainings may have run on another."""

@@ -118,11 +118,11 @@ ADVICE: dict[str, str] = {
         "step times and memory are those of {there} (the profile given, of {created_at:moment}), "
         "so times are for it, wherever the trainings ran"
     ),
-    "met_early": (
+    "target_is_early": (
         "validation {metric} {value:.4g} is met after {epochs:.2g} of the {whole:.3g} epochs of a "
-        "whole training, too early for times to tell anything"
+        "whole training, too early for times to tell anything. To compare ends, ask for objective "
+        "quality"
     ),
-    "target_is_early": "{why}. To compare ends, ask for objective quality",
     "compared_by_examples": (
         "no step time of batch size {sizes} is known: {why}. So batch sizes are compared by how "
         "many examples they need, and not by time"
