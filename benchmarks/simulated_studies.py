@@ -109,7 +109,7 @@ class Study:
     def whole_steps(self, batch_size: int) -> float:
         """Steps of a whole training; infinite where none was seen."""
         endings = self.advice.endings
-        epochs = math.inf if endings is None else endings.reference.epochs
+        epochs = math.inf if endings is None else endings.own.epochs
         return epochs * N_TRAIN / batch_size
 
 

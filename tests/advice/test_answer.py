@@ -139,8 +139,8 @@ def test_endings_are_those_of_the_whole_trainings(told):
     for ending in endings.trainings:
         for seed, value in zip(endings.seeds, ending.values, strict=True):
             assert ends.get((*ending.cell, seed)) == value
-    assert (endings.recommended.cell, endings.reference.cell) == (NAMED, OWN)
-    assert len(endings.recommended.found) == len(endings.reference.found) == 5
+    assert (endings.named.cell, endings.own.cell) == (NAMED, OWN)
+    assert len(endings.named.found) == len(endings.own.found) == 5
     assert endings.verdict == "no_worse"
     assert endings.margin == pytest.approx(MARGIN, rel=0.05)
     assert endings.difference.low <= 0 <= endings.difference.high
@@ -156,10 +156,10 @@ def test_the_end_is_compared_with_what_the_chance_compares_with():
 
     endings = advice.endings
     assert advice.named.batch_size == 1024  # five times as fast, and ends as the reference does
-    assert endings.compared_with.cell == endings.reference.cell == OWN
+    assert endings.compared_with.cell == endings.own.cell == OWN
     assert endings.difference.low <= 0 <= endings.difference.high
     assert (endings.verdict, endings.reason.code) == ("no_worse", "ends_no_worse")
-    assert endings.reference_tuned.mean > endings.recommended.mean + 2 * MARGIN
+    assert endings.tuned.mean > endings.named.mean + 2 * MARGIN
 
 
 def test_the_gain_has_the_error_of_the_step_times(told):

@@ -62,7 +62,7 @@ def test_a_reference_that_overfits_is_taken_at_its_best_and_that_is_said():
     assert "reference_overfits" in caveats(advice)
     assert 0.96 < advice.target.value < 0.971
     own = [run for run in advice.tried if (run.batch_size, run.learning_rate) == OWN]
-    assert advice.endings.reference.mean == pytest.approx(own[0].best_value, abs=0.002)
+    assert advice.endings.own.mean == pytest.approx(own[0].best_value, abs=0.002)
     assert advice.recommendation is not None
 
 

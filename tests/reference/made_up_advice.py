@@ -251,9 +251,9 @@ def ends_beside(
         metric="accuracy",
         better="higher",
         seeds=(80, 81, 82),
-        recommended=mine,
-        reference=yours,
-        reference_tuned=None,
+        named=mine,
+        own=yours,
+        tuned=None,
         compared_with=yours,
         difference=Estimate.of(better_by, interval=(better_by - half, better_by + half), n=3),
         margin=0.05 * (1 - 0.978),
@@ -271,14 +271,14 @@ def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "n
     endings = ends_beside(yours, mine, better_by=better_by, half=0.0012, verdict=verdict)
     if tuned is not None:
         beside = ending_at(tuned.batch_size, tuned.learning_rate, 0.9772)
-        endings = replace(endings, reference_tuned=beside)
+        endings = replace(endings, tuned=beside)
     return replace(advice, endings=endings, tried=(*advice.tried, *_whole_runs(endings)))
 
 
 def _whole_runs(endings: Endings) -> Iterator[RateTried]:
     for ending in endings.trainings:
         for seed, value, test in zip(endings.seeds, ending.values, ending.test, strict=True):
-            times = REFERENCE_FACTOR if ending == endings.reference else 1.0
+            times = REFERENCE_FACTOR if ending == endings.own else 1.0
             run = tried(
                 ending.batch_size,
                 rate=ending.learning_rate,

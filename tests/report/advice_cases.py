@@ -40,7 +40,7 @@ def with_laws(**changes: object) -> Advice:
     return replace(ADVICE, laws=replace(ADVICE.laws, **changes))
 
 
-def with_ends(advice: Advice = ADVICE, *, of: str = "recommended", **changes: object) -> Advice:
+def with_ends(advice: Advice = ADVICE, *, of: str = "named", **changes: object) -> Advice:
     """The advice with whole trainings of which one end is another."""
     advice = with_endings(advice, verdict="open")
     ending = replace(getattr(advice.endings, of), **changes)
@@ -50,7 +50,7 @@ def with_ends(advice: Advice = ADVICE, *, of: str = "recommended", **changes: ob
 def beside_itself(advice: Advice) -> Advice:
     """The advice whose named configuration is what others are compared with."""
     endings = advice.endings
-    return replace(advice, endings=replace(endings, compared_with=endings.recommended))
+    return replace(advice, endings=replace(endings, compared_with=endings.named))
 
 
 def faster(rate: float, size: int, reference_s: float, ratio: float) -> Advice:
@@ -151,16 +151,14 @@ CASES: dict[str, tuple[str, Advice]] = {
         "where it ends",
         replace(ENDED, caveats=(Reason.of("reference_overfits"),)),
     ),
-    "tuned was not": ("where it ends", with_ends(of="reference_tuned", **NEVER_ENDED)),
+    "tuned was not": ("where it ends", with_ends(of="tuned", **NEVER_ENDED)),
     "another also fine": ("also fine", replace(ADVICE, flat_set=(512,))),
     "ends worse": ("where it ends", with_endings(ADVICE, verdict="worse", better_by=-0.004)),
     "tuned ends better": (
         "where it ends",
         replace(
             ENDED,
-            endings=replace(
-                ENDED.endings, verdict="worse", compared_with=ENDED.endings.reference_tuned
-            ),
+            endings=replace(ENDED.endings, verdict="worse", compared_with=ENDED.endings.tuned),
         ),
     ),
     "it stays": ("where it ends", with_endings(OPEN)),

@@ -79,7 +79,7 @@ def test_picture_table_and_bars_show_the_same_numbers():
     assert recommended == quantity_text("time_to_target_s", verified["mean"])
     assert [row["text"] for row in rows(figure, "named")] == [f"recommended: {recommended}"]
     assert [row["text"] for row in rows(figure, "words")] == [f"yours: {yours}"]
-    assert any(line.endswith(f"{recommended}  recommended") for line in drawn)
+    assert any(line.endswith(f"{recommended}  use") for line in drawn)
     assert any(line.endswith(f"{yours}  yours") for line in drawn)
 
 

@@ -310,16 +310,21 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endings:
-    """Whether the recommendation ends no worse than the reference, as it is and tuned."""
+    """Where whole trainings end, and whether what is named ends no worse than the reference.
+
+    `trainings` holds every one of them, those of what is named first. `recommended`, `reference`
+    and `reference_tuned` are means over the seeds. `difference` is how much better what is named
+    ends than the reference, tuned if nobody chose the rate of that.
+    """
 
     metric: str  # the validation metric
     better: Better  # its direction
     seeds: tuple[int, ...]  # of all trainings
-    recommended: Ending  # how the recommendation ends, or what was to be one
-    reference: Ending  # how the reference ends as it is
-    reference_tuned: Ending | None  # the reference batch size at its tuned rate; None: it has none
-    # The reference as it is, or tuned if nobody chose its rate; `recommended` itself if no training
-    # of that came to its end.
+    named: Ending  # how the recommendation ends, or what was to be one
+    own: Ending  # how the reference ends as it is
+    tuned: Ending | None  # the reference batch size at its tuned rate; None: it has none
+    # The reference as it is, or tuned if nobody chose its rate; `named` itself if no training of
+    # that came to its end.
     compared_with: Ending
     # How much better than that the recommendation ends, in the metric's unit; negative: it ends
     # worse. By the joint belief over all runs.
@@ -329,18 +334,38 @@ class Endings:
     verdict: EndingVerdict
     reason: Reason  # why
 
+    document = (
+        *("metric", "recommended", "reference", "reference_tuned", "difference", "margin"),
+        *("verdict", "reason", "seeds", "trainings"),
+    )
+
+    @property
+    def recommended(self) -> Estimate:
+        """The mean end of what is named."""
+        return self.named.estimate
+
+    @property
+    def reference(self) -> Estimate:
+        """That of the reference as it is."""
+        return self.own.estimate
+
+    @property
+    def reference_tuned(self) -> Estimate | None:
+        """That of the reference batch size at its tuned rate; None: it has none."""
+        return None if self.tuned is None else self.tuned.estimate
+
     @property
     def trainings(self) -> tuple[Ending, ...]:
-        """What is recommended and the references, each once."""
+        """What is named and the references, each once."""
         known: dict[tuple[int, float], Ending] = {}
-        for ending in (self.recommended, self.reference, self.reference_tuned):
+        for ending in (self.named, self.own, self.tuned):
             if ending is not None:
                 known.setdefault(ending.cell, ending)
         return tuple(known.values())
 
     @property
     def references(self) -> tuple[Ending, ...]:
-        """The reference as it is and tuned, as far as they are others than what is recommended."""
+        """The reference as it is and tuned, as far as they are others than what is named."""
         return self.trainings[1:]
 
 
@@ -475,44 +500,6 @@ class Advice(Reported):
         return next((each for each in self.candidates if each.batch_size == batch_size), None)
 
 
-class EndQuality(msgspec.Struct, frozen=True, kw_only=True):
-    """Where whole trainings end; `trainings` holds every one of them, the recommendation's first.
-
-    The estimates are means over the seeds of the validation metric. `difference` is how much better
-    the recommendation ends than the reference, tuned if nobody chose the rate of that.
-    """
-
-    metric: str
-    recommended: Estimate
-    reference: Estimate
-    reference_tuned: Estimate | None
-    difference: Estimate
-    margin: float
-    verdict: str
-    reason: Reason
-    seeds: tuple[int, ...]
-    trainings: tuple[Ending, ...]
-
-    @classmethod
-    def of(cls, endings: Endings | None) -> EndQuality | None:
-        """What is shown of the endings."""
-        if endings is None:
-            return None
-        tuned = endings.reference_tuned
-        return cls(
-            metric=endings.metric,
-            recommended=endings.recommended.estimate,
-            reference=endings.reference.estimate,
-            reference_tuned=None if tuned is None else tuned.estimate,
-            difference=endings.difference,
-            margin=endings.margin,
-            verdict=endings.verdict,
-            reason=endings.reason,
-            seeds=endings.seeds,
-            trainings=endings.trainings,
-        )
-
-
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where the document of an advice is from; what `Advice.to_dict()` does not know is null."""
 
@@ -546,7 +533,7 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
 
 def advice_schema() -> str:
     """The JSON Schema of that document: an advice's own fields behind those of its source."""
-    shown = get_type_hints(Advice) | {"endings": EndQuality | None}
+    shown = get_type_hints(Advice)
     del shown["kept_in"]
     fields = [(_NAMES.get(name, name), kind) for name, kind in shown.items()]
     made = msgspec.defstruct(
@@ -561,6 +548,5 @@ _MEANING = "An advice; what its fields mean is said at `batchlab.Advice`. `trial
 def _document(advice: Advice, source: Source) -> dict[str, Any]:
     shown = {_NAMES.get(name, name): value for name, value in plain(advice).items()}
     del shown["kept_in"]
-    shown["end_quality"] = plain(EndQuality.of(advice.endings))
     made: dict[str, Any] = plain(source)
     return made | shown

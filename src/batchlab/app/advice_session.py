@@ -588,7 +588,7 @@ class AdviceSession:
     def _met_early(self, advice: Advice) -> list[Reason]:
         """Say if the reference or what is named meets the level early in a whole training."""
         named, ends, level = advice.named, advice.endings, advice.target
-        whole = self._subject.epochs or (None if ends is None else ends.reference.epochs)
+        whole = self._subject.epochs or (None if ends is None else ends.own.epochs)
         if named is None or level is None or whole is None or advice.target_origin == "easier":
             return []
         sizes = (named.batch_size, advice.reference.batch_size)

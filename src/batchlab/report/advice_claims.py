@@ -306,7 +306,7 @@ def _when_to_stop(about: _About) -> _Told:
         expected = about.say(", expected after {epochs}", epochs=epochs) if epochs else ""
         yield about.tell("At {target}{expected}.", expected=expected)
         endings = advice.endings
-        own = () if endings is None else endings.reference.found
+        own = () if endings is None else endings.own.found
         meets = not own or advice.target.met_by(statistics.fmean(own))
         if advice.hardly_learns is None and advice.target_origin == "pilot" and meets:
             yield about.tell("That is slightly easier than what {yours} ends with.")
@@ -447,22 +447,22 @@ def _ends_best(about: _About) -> _Told:
 def _ending(about: _About) -> _Told:
     """Where trainings of each end, and how much worse the recommendation may at most end."""
     endings = about.advice.endings
-    if endings is None or not endings.recommended.found:
+    if endings is None or not endings.named.found:
         return
     message = "After {epochs:.3g} epochs {ends}."
     if overfits(about.advice):
         message = "By the best evaluations of {epochs:.3g} epochs {ends}."
     ends = _ends(about, endings)
-    yield about.tell(message, epochs=endings.recommended.epochs, ends=ends)
-    if endings.compared_with != endings.recommended:
+    yield about.tell(message, epochs=endings.named.epochs, ends=ends)
+    if endings.compared_with != endings.named:
         yield _judged(about, endings)
-    elif endings.recommended == endings.reference:
+    elif endings.named == endings.own:
         yield about.tell("It is {yours} itself.")
 
 
 def _ends(about: _About, endings: Endings) -> str:
     """Where each of the configurations ends, the references each once."""
-    mine, own = endings.recommended, about.advice.reference
+    mine, own = endings.named, about.advice.reference
     named = "batch size {size}"
     if mine.batch_size == own.batch_size and mine.learning_rate != own.learning_rate:
         named = "batch size {size} at learning rate {rate:rate}"
@@ -483,7 +483,7 @@ def _ends(about: _About, endings: Endings) -> str:
 
 
 def _name(about: _About, endings: Endings, reference: Ending) -> str:
-    is_own = reference == endings.reference
+    is_own = reference == endings.own
     return about.say("{yours}" if is_own else "batch size {own_size} at its tuned rate")
 
 
@@ -500,7 +500,7 @@ def _mean_end(endings: Endings, found: Ending) -> str:
 def _judged(about: _About, endings: Endings) -> Sentence:
     """How much worse it may be, against how much is allowed."""
     low, margin = endings.difference.low, endings.margin
-    if endings.verdict == "worse" and endings.compared_with != endings.reference:
+    if endings.verdict == "worse" and endings.compared_with != endings.own:
         return about.tell("Batch size {own_size} at its tuned rate ends better.")
     if endings.verdict == "worse":
         return about.tell("That is worse: {why}.", why=clause(endings.reason))
@@ -527,7 +527,7 @@ def _trained_model(about: _About) -> _Told:
     named, endings, study = about.advice.named, about.advice.endings, about.study
     if named is None or endings is None or study is None or study.workload.is_own_command:
         return  # a command keeps its models itself
-    followed = (endings.recommended, endings.reference, endings.reference_tuned)
+    followed = (endings.named, endings.own, endings.tuned)
     if any(end is not None and end.found and named.is_same(end) for end in followed):
         yield about.tell(
             "A whole training with it was kept. This command writes its model to a file.",

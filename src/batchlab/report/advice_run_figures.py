@@ -60,7 +60,7 @@ def seeds_figure(advice: Advice) -> Figure:
     if panels:
         notes += kind_notes(advice, rows)
         notes.append(text("A thin line joins the runs of one seed."))
-    if endings is not None and endings.recommended.found:
+    if endings is not None and endings.named.found:
         metric, ends = endings.metric, tuple(_ending_rows(advice, endings))
         title = "validation {metric} at the end (no worse below the line)"
         if endings.better == "higher":
@@ -185,9 +185,9 @@ def _compared(advice: Advice, endings: Endings) -> Iterator[tuple[str, Ending]]:
     """Each configuration once, with its name."""
     mine = text("recommended") if advice.recommendation is not None else text("looked best")
     yours = reference_text(advice, "as_is")
-    yield mine, endings.recommended
+    yield mine, endings.named
     for ending in reversed(endings.references):
-        yield yours if ending is endings.reference else text("tuned rate only"), ending
+        yield yours if ending is endings.own else text("tuned rate only"), ending
 
 
 def _ending_rows(advice: Advice, endings: Endings) -> Iterator[Row]:

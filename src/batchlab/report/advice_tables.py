@@ -58,7 +58,7 @@ def end_label(advice: Advice) -> str:
         return text("best {metric}", metric=advice.metric)
     if advice.endings is None:
         return text("{metric} at the end", metric=advice.metric)
-    epochs = advice.endings.reference.epochs
+    epochs = advice.endings.own.epochs
     when = text("within" if overfits(advice) else "after")
     return text(
         "{metric} {when} {epochs:.3g} epochs", metric=advice.metric, when=when, epochs=epochs

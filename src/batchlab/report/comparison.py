@@ -206,7 +206,7 @@ class Side:
         """The epochs of whole trainings and what they ended with, a seed each."""
         if self.advice is not None:
             endings = self.advice.endings
-            each = (endings.recommended, *endings.references) if endings else ()
+            each = (endings.named, *endings.references) if endings else ()
             return {end.cell: (end.epochs, [*end.found]) for end in each if end.found}
         if self.study is None:
             return {}
