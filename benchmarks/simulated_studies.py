@@ -30,8 +30,9 @@ from benchmarks.simulated_kinds import BATCH_SIZES, KINDS, Device
 from tests.reference.side_by_side_engine import SideBySideEngine
 from tests.reference.simulated_engine import METRIC, N_TRAIN, Truth
 
-from batchlab.advice.advice import MORE_ERRORS, Advice, Configuration, Option, Question
+from batchlab.advice.advice import Advice, Configuration, Option, Question
 from batchlab.advice.advisor import advise
+from batchlab.belief.margin import MARGIN_SHARE
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Target
 
@@ -70,7 +71,7 @@ class Study:
         if self.truth.end is None:
             return False
         own = self.truth.end(REFERENCE.batch_size, REFERENCE.learning_rate)
-        return own - self.truth.end(batch_size, learning_rate) > MORE_ERRORS * (1 - own)
+        return own - self.truth.end(batch_size, learning_rate) > MARGIN_SHARE * (1 - own)
 
     def regret(self) -> float:
         """How much longer what is named truly takes than the best that ends no worse."""
@@ -204,7 +205,7 @@ def judged(kind: str, seed: int, budget: float, n_workers: int = 1) -> Judged:
     was_so, b_crit, time, gain = True, None, None, None
     if is_named:
         (mine_s, end), (reference_s, own_end) = study.further(named), study.further(REFERENCE)
-        ends_worse = own_end - end > MORE_ERRORS * (1 - own_end)
+        ends_worse = own_end - end > MARGIN_SHARE * (1 - own_end)
         was_so = mine_s <= reference_s and not ends_worse
         if math.isfinite(reference_s) and math.isfinite(mine_s):
             gain = covered(advice.gain, reference_s / mine_s)
