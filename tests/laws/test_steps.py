@@ -232,7 +232,7 @@ def test_b_crit_above_the_measured_range_is_a_lower_bound():
 
     assert (fit.b_crit.estimate, fit.b_crit.high) == (None, None)
     assert 256 < fit.b_crit.low < 50_000
-    assert fit.b_crit.reason.code == "b_crit_beyond_largest"
+    assert fit.b_crit.reason.code == "beyond_largest_measured"
 
 
 def test_steps_that_never_level_off_leave_s_min_a_bound():
@@ -248,7 +248,7 @@ def test_the_same_steps_at_every_batch_size_give_upper_bounds():
 
     assert (fit.b_crit.estimate, fit.b_crit.low) == (None, None)
     assert 0 < fit.b_crit.high < 16
-    assert fit.b_crit.reason.code == "b_crit_below_smallest"
+    assert fit.b_crit.reason.code == "below_smallest_measured"
     assert 0 < fit.e_min.high < 16 * 700
     assert fit.e_min.reason.code == "e_min_not_told"
     assert fit.exponent.reason.code == "exponent_not_told"

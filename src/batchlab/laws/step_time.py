@@ -393,10 +393,10 @@ def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Poster
         return Estimate.cannot_tell(why, n=n)
     low, high = _around(value, draws)
     if value > largest:
-        why = Reason.of("knee_beyond_largest", largest=largest)
+        why = Reason.of("beyond_largest_measured", largest=largest)
         return Estimate.cannot_tell(why, low=low, n=n)
     if value < smallest:
-        why = Reason.of("knee_below_smallest", smallest=smallest)
+        why = Reason.of("below_smallest_measured", smallest=smallest)
         return Estimate.cannot_tell(why, high=high, n=n)
     bounds = (None if posterior.no_overhead else low, None if posterior.no_slope else high)
     return Estimate.of(value, interval=bounds, n=n)

@@ -429,9 +429,11 @@ class _Curves:
         if np.isinf(low) and np.isinf(high):
             why = Reason.of("steps_scatter", smallest=_exp(smallest), largest=_exp(largest))
         elif value > largest:
-            why, high = Reason.of("b_crit_beyond_largest", largest=_exp(largest)), math.inf
+            high = math.inf
+            why = Reason.of("beyond_largest_measured", largest=round(_exp(largest)))
         elif value < smallest:
-            why, low = Reason.of("b_crit_below_smallest", smallest=_exp(smallest)), -math.inf
+            low = -math.inf
+            why = Reason.of("below_smallest_measured", smallest=round(_exp(smallest)))
         return self._estimate(value, (low, high), why)
 
     def s_min(self) -> Estimate:

@@ -154,9 +154,7 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
         return None
     if all(first.is_not_finite(score.split, score.metric) for score in lost):
         return Reason.of("never_finite_at_evaluations", metric=watched)
-    if workload.loss is None:
-        return Reason.of("metric_not_finite_at_evaluation", metric=watched, step=last.step)
-    return Reason.of("loss_not_finite_at_evaluation", step=last.step)
+    return Reason.of("metric_not_finite_at_evaluation", metric=watched, step=last.step)
 
 
 def not_finite(value: float, step: int) -> Outcome:

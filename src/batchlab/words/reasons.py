@@ -33,12 +33,12 @@ _MEASURED: dict[str, str] = {
         "the steps from batch size {smallest:.6g} to {largest:.6g} scatter too much to tell "
         "whether they fall; more seeds or a wider range would tell"
     ),
-    "b_crit_beyond_largest": (
-        "the estimate lies beyond the largest measured batch size, {largest:.6g}; larger batch "
-        "sizes would tell"
+    "beyond_largest_measured": (
+        "the estimate lies beyond the largest measured batch size, {largest}; larger batch sizes "
+        "would tell"
     ),
-    "b_crit_below_smallest": (
-        "the estimate lies below the smallest measured batch size, {smallest:.6g}; smaller batch "
+    "below_smallest_measured": (
+        "the estimate lies below the smallest measured batch size, {smallest}; smaller batch "
         "sizes would tell"
     ),
     "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
@@ -57,14 +57,6 @@ _MEASURED: dict[str, str] = {
     "step_times_scatter": (
         "step times from batch size {smallest} to {largest} scatter too much to tell where they "
         "begin to grow; a quieter machine or a wider range would tell"
-    ),
-    "knee_beyond_largest": (
-        "the estimate lies beyond the largest measured batch size, {largest}; larger batch sizes "
-        "would tell"
-    ),
-    "knee_below_smallest": (
-        "the estimate lies below the smallest measured batch size, {smallest}; smaller batch "
-        "sizes would tell"
     ),
     "memory_at_too_few": (
         "only {n:one batch size has|# batch sizes have} a peak; a line needs two, and three for "
@@ -190,13 +182,9 @@ _MEASURED: dict[str, str] = {
     ),
     # ---- Trials: why a training run ended as it did, and what a reader must know of its batches.
     # What the losses say.
-    "loss_not_finite_at_evaluation": (
-        "the loss at the evaluation after step {step} is not a finite number; try a smaller "
-        "learning rate"
-    ),
     "metric_not_finite_at_evaluation": (
-        "{metric:term} at the evaluation after step {step} is not a finite number; try a smaller "
-        "learning rate"
+        "the {metric:term} at the evaluation after step {step} is not a finite number; try a "
+        "smaller learning rate"
     ),
     "loss_not_a_number": "the loss of step {step} is not a number; try a smaller learning rate",
     "never_finite_at_evaluations": (
