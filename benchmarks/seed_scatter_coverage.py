@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 import numpy as np
 from benchmarks.recorded.grid import CellKey, RecordedGrid, RecordedRun, WholeGridHeader
-from benchmarks.regret.whole_level import level_of
+from benchmarks.regret.whole_level import end_of, level_of
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -54,7 +54,7 @@ class Workload:
         metric: the metric's name.
         n_examples: for validation.
         margin: the difference in a final value that still counts as no worse.
-        finals: the last value of every run that ended well, by cell.
+        finals: what every run that ended well ends with, by cell.
         tuned: the cells of each batch size at its best rate, by batch size.
         log_steps: the logarithm of steps to the reference's level, by cell.
     """
@@ -97,15 +97,15 @@ def _workload(path: Path) -> Workload:
     finals, log_steps = defaultdict(list), defaultdict(list)
     for run in grid.runs.values():
         key = run.batch_size, run.learning_rate
-        if run.status in (Status.OK, Status.TARGET_REACHED) and run.curve[-1][1] is not None:
-            finals[key].append(run.curve[-1][1])
+        end = end_of(run.curve, better=header.better)
+        if run.status in (Status.OK, Status.TARGET_REACHED) and end is not None:
+            finals[key].append(end)
         if (steps := _steps_to(run, level.target)) is not None:
             log_steps[key].append(math.log(steps))
     kept = {key: values for key, values in finals.items() if len(values) >= _FEWEST_SEEDS}
-    value = statistics.fmean(run.curve[-1][1] or 0.0 for run in of_own)
     n_examples = _N_EXAMPLES[path.parent.name]
     margin = margin_of(
-        value,
+        level.end,
         metric=header.metric,
         better=header.better,
         untrained=of_own[0].curve[0][1],

@@ -61,7 +61,7 @@ def final(
     split: Literal["train", "validation", "test"] = "test",
 ) -> dict[int, float]:
     """Return the metric at the end of each trial."""
-    return by_seed(records, lambda record: record.final(split, metric))
+    return by_seed(records, lambda record: record.last(split, metric))
 
 
 def last_measured(records: Records, name: str) -> dict[int, float]:

@@ -173,19 +173,6 @@ def test_several_seeds_set_the_level_by_their_mean():
     assert level == as_well_as(0.91, end.margin, metric="accuracy", better="higher")
 
 
-@pytest.mark.parametrize("rate", [0.05, 0.1])
-def test_the_final_value_of_what_still_improves_is_that_at_its_end(rate):
-    """A mean over the last quarter would lag behind."""
-    record = record_of(approach(0.9, rate=rate))
-    values = [each.score("validation", "accuracy") for each in record.evaluations]
-
-    end = end_so_far(ASKED, record)
-
-    lag = values[-1] - sum(values[-21:]) / 21
-    assert abs(end.value - values[-1]) < 0.2 * lag
-    assert end.margin == pytest.approx(0.05 * min(1 - end.value, end.value - 0.1), rel=1e-6)
-
-
 def hardly_learned(**changes):
     """What labels drawn at random give: a wobble, and a little better than untrained."""
     curves = {

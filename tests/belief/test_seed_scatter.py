@@ -13,17 +13,17 @@ from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedS
 N_DRAWS = 40_000
 
 
-def half_widths(cells, prior=None, confidence=0.95):
+def half_widths(cells, prior=None, confidence=0.95, n_draws=N_DRAWS):
     """Half the widths of the intervals of the means of cells given as (variance, seeds)."""
     own = [OwnScatter(variance=variance, n=n) for variance, n in cells]
     scatter = SeedScatter.of(own, prior)
     assert scatter is not None
-    return np.quantile(scatter.errors(own, N_DRAWS), 0.5 + confidence / 2, axis=0)
+    return np.quantile(scatter.errors(own, n_draws), 0.5 + confidence / 2, axis=0)
 
 
 @pytest.mark.parametrize(("n", "confidence"), [(2, 0.95), (3, 0.95), (5, 0.95), (3, 0.99)])
 def test_a_cell_alone_has_the_interval_of_student(n, confidence):
-    (half,) = half_widths([(4.0, n)], confidence=confidence)
+    (half,) = half_widths([(4.0, n)], confidence=confidence, n_draws=10 * N_DRAWS)
 
     student = stats.t.ppf(0.5 + confidence / 2, n - 1) * math.sqrt(4.0 / n)
     assert half == pytest.approx(student, rel=0.06)

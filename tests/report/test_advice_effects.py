@@ -82,7 +82,7 @@ def only_yours(advice: Advice) -> Study:
     kept = [
         r
         for r in study.records
-        if r.final("train", "accuracy") is None or r.trial.batch_size == advice.reference.batch_size
+        if r.last("train", "accuracy") is None or r.trial.batch_size == advice.reference.batch_size
     ]
     return replace(study, records=tuple(kept))
 
@@ -111,7 +111,7 @@ def test_noise_is_never_taken_of_a_training_that_still_improves():
     still = tuple(
         made_up_record(trial=r.trial, curves=slow, epochs=16)
         for r in study.records
-        if r.final("train", "accuracy") is not None
+        if r.last("train", "accuracy") is not None
     )
 
     found = effects(ADVICE, replace(study, records=still))
@@ -123,7 +123,7 @@ def test_noise_is_never_taken_of_a_training_that_still_improves():
 def test_without_a_target_the_epochs_are_those_to_the_plateau():
     quality = replace(ADVICE, objective="quality", target=None)
     study = advice_study(ADVICE)
-    whole = tuple(r for r in study.records if r.final("train", "accuracy") is not None)
+    whole = tuple(r for r in study.records if r.last("train", "accuracy") is not None)
     # What is left to gain after k epochs, 0.88 exp(-2 k), is below 0.002 for the first time.
     epochs = math.ceil(math.log(0.88 / 0.002) / 2)
 

@@ -143,7 +143,7 @@ MISSED = Estimate.cannot_tell(written("no seed"))
         (replace(ADVICE, gain=Estimate.of(2.0, interval=(1.9, 2.1), n=3)), "cost", "2.56 s"),
         (replace(ADVICE, gain=MISSED), "cost", "met by 4 of 4"),  # nothing is made up
         (made_up_advice(reference_misses=True), "cost", "> 2.3 s"),
-        (with_endings(ADVICE), "end", "0.97800 ± 0.00092"),
+        (with_endings(ADVICE), "end", "0.97800 ± 0.00088"),
         (with_endings(ADVICE), "end_n", "3"),
         (with_endings(ADVICE), "end_test", "0.9770"),
         (KINDS["quality"](), "end", "0.9093"),  # the metric is compared itself

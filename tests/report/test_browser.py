@@ -68,7 +68,7 @@ def open_page(pages, tmp_path: Path) -> Iterator[Callable[..., Browser]]:
 
 def mean_final(batch_size: int, learning_rate: float, split: str) -> float:
     finals = [
-        record.final(split, "accuracy")
+        record.last(split, "accuracy")
         for record in STUDY.records
         if (record.trial.batch_size, record.trial.learning_rate) == (batch_size, learning_rate)
         and record.status is Status.OK

@@ -56,7 +56,7 @@ def test_a_gap_is_that_of_one_model_and_unknown_where_the_last_evaluation_lacks_
     train_at_2 = record.evaluations[2].score("train", "accuracy")
 
     assert final_gap(stopped_at_2, "test", "accuracy") == pytest.approx(train_at_2 - 0.5)
-    assert record.final("test", "accuracy") is None
+    assert record.last("test", "accuracy") is None
     assert final_gap(record, "test", "accuracy") is None
 
 

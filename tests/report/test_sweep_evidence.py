@@ -8,10 +8,15 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_curves, made_up_study
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size, claims, leader, text, texts
+from tests.reference.simulated_question import knee, question
 
+from batchlab.advice.level import end_so_far
 from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.final_value import final_of
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.cells import cells
+from batchlab.report.comparison import Side
 from batchlab.report.sweep_claims import conclusion
 from batchlab.report.sweep_evidence import (
     Evidence,
@@ -20,7 +25,7 @@ from batchlab.report.sweep_evidence import (
     races,
     training_fit,
 )
-from batchlab.report.sweep_tables import races_table
+from batchlab.report.sweep_tables import races_table, trial_documents
 
 GENERALIZE = "Larger batches generalize worse"
 OVERFIT = "Larger batches overfit more"
@@ -119,6 +124,40 @@ def test_values_lie_on_the_line_between_two_evaluations():
     assert small == pytest.approx(0.01 * 40 / 64)
     assert large == pytest.approx(0.1)
     assert budget.value(study.records[0], "test", "accuracy") is None
+
+
+def noisy(batch_size, *_):
+    def wobbling(epoch):
+        return 0.9 - 0.8 * math.exp(-epoch / 4) + 0.01 * math.sin(37 * epoch + batch_size)
+
+    return {**made_up_curves(), ("validation", "accuracy"): wobbling}
+
+
+@pytest.mark.parametrize("notes", [(), (Reason.of("stopped_early", epochs=20, best=15),)])
+def test_a_sweep_reads_the_ends_that_an_advice_reads(notes):
+    plain = made_up_study(curves=noisy, evaluations_per_epoch=4).records
+    records = tuple(replace(record, notes=notes) for record in plain)
+    study = replace(made_up_study(), records=records)
+    asked = question(knee(64), budget_s=100.0, target=None)
+
+    ends = [end_so_far(asked, record).value for record in records]
+
+    assert (ends != [end_so_far(asked, record).value for record in plain]) == bool(notes)
+    evidence = Evidence.of(study)
+    assert [cell.final(study, "validation") for cell in cells(study)] == [(end,) for end in ends]
+    assert [found.final["validation"]["accuracy"] for found in trial_documents(study)] == ends
+    assert [end for _, (end,) in Side(name="a", study=study).ends.values()] == ends
+    for measured in (evidence.final("validation"), evidence.at_end("validation")):
+        assert [*measured.means.cells] == [(pytest.approx(end),) for end in ends]
+
+
+def test_less_than_a_whole_training_ends_on_the_line_until_there():
+    study = made_up_study(batch_sizes=(64, 1024), curves=noisy, evaluations_per_epoch=16)
+    budget, record = equal_budget(study, cells(study), "steps"), study.records[0]
+
+    shorter = final_of(record, "validation", "accuracy", "higher", steps=budget.amount)
+    assert budget.end(record, "validation") == pytest.approx(shorter)
+    assert budget.value(record, "validation", "accuracy") != pytest.approx(shorter)
 
 
 # ---- who leads

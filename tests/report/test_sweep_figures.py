@@ -58,7 +58,7 @@ def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
 
     assert len(figure.rows) <= 9_000
     last = rows_of(figure, split="validation", metric="loss", batch_size=64)[-1]
-    assert last["mean"] == pytest.approx(study.records[6].final("validation", "loss"))
+    assert last["mean"] == pytest.approx(study.records[6].last("validation", "loss"))
 
 
 # Batch size 64 is at its level long before the end, 1024 still climbs.

@@ -84,7 +84,7 @@ def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
         at_once = ran(engine, steps=40)
 
     assert longer.resumed_from_steps == (12,)
-    assert longer.final("train", "loss") == at_once.final("train", "loss")
+    assert longer.last("train", "loss") == at_once.last("train", "loss")
 
 
 def test_a_trial_that_met_its_target_before_is_answered_without_training(

@@ -172,6 +172,6 @@ def test_two_processes_under_torchrun_train_with_the_batch_size_that_is_asked_fo
     assert (two.steps, one.steps) == (24, 24)
     assert two.trial.trial_id != one.trial.trial_id
     # Another part of the same batches for each, so the same mean of their gradients.
-    assert two.final("validation", "val_loss") == pytest.approx(
-        one.final("validation", "val_loss"), abs=2e-6
+    assert two.last("validation", "val_loss") == pytest.approx(
+        one.last("validation", "val_loss"), abs=2e-6
     )

@@ -386,7 +386,7 @@ class _Answer:
             is_whole = seed in one.ends and not one.records[seed].has_failed
             record = one.records[seed] if is_whole else None
             values.append(None if record is None else self._study.final_value(i, record))
-            tests.append(None if record is None else record.final("test", self._question.metric))
+            tests.append(None if record is None else record.last("test", self._question.metric))
         return Ending(
             batch_size=one.cell[0],
             learning_rate=one.cell[1],
@@ -404,7 +404,7 @@ class _Answer:
         record = one.records[run.seed]
         if record.has_failed:
             return run
-        of_test = record.final("test", self._question.metric)
+        of_test = record.last("test", self._question.metric)
         return replace(run, end=self._study.final_value(i, record), end_test=of_test)
 
     # ---- caveats

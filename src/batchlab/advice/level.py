@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import EndedBy, EndLevel, Question, TargetOrigin
 from batchlab.advice.run_log import why_it_failed
-from batchlab.belief.final_value import final_value
+from batchlab.belief.final_value import final_of
 from batchlab.belief.margin import margin_of
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
@@ -73,14 +73,15 @@ def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
 
 def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLevel | None:
     keeps_best = ended_by == "overfitting"
-    found = final_value_of(question, record, keeps_best=keeps_best, steps=record.steps)
+    metric, better = question.metric, question.better
+    found = final_of(record, "validation", metric, better, keeps_best=keeps_best)
     if found is None:
         return None
     margin = margin_of(
         found,
-        metric=question.metric,
-        better=question.better,
-        untrained=untrained_value(record, question.metric),
+        metric=metric,
+        better=better,
+        untrained=untrained_value(record, metric),
         n_examples=question.n_validation,
     )
     return EndLevel(
@@ -90,18 +91,6 @@ def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLev
         epochs=record.epochs,
         learning_rate=record.trial.learning_rate,
     )
-
-
-def final_value_of(
-    question: Question, record: TrialRecord, *, keeps_best: bool, steps: int
-) -> float | None:
-    """Return what a training ends with after so many steps."""
-    curve = [
-        (evaluation.samples, evaluation.score("validation", question.metric))
-        for evaluation in record.evaluations
-        if 0 < evaluation.step <= steps
-    ]
-    return final_value(curve, better=question.better, keeps_best=keeps_best)
 
 
 def _delta(curve: Sequence[float], *, metric: str, better: Better) -> float:
@@ -236,7 +225,8 @@ class Pilots:
 
 
 def _best_value(question: Question, record: TrialRecord) -> float:
-    value = final_value_of(question, record, keeps_best=True, steps=record.steps)
+    metric, better = question.metric, question.better
+    value = final_of(record, "validation", metric, better, keeps_best=True)
     if record.has_failed or value is None:
         return -question.sign * math.inf
     return value

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import EndLevel, Option
-from batchlab.advice.level import end_so_far, final_value_of, level_of_ends
+from batchlab.advice.level import end_so_far, level_of_ends
 from batchlab.advice.run_log import CellKey, RunLog, is_whole
+from batchlab.belief.final_value import final_of
 from batchlab.belief.outlook import Aim, Noise, Outlook, Scatter
 from batchlab.belief.surface import Places, Surface, SurfacePrior, scatter_at
 from batchlab.records.estimate import Estimate, Reason
@@ -288,8 +289,8 @@ class Study:
     def final_value(self, i: int, record: TrialRecord) -> float | None:
         """What a whole training ends with; None: a value that counts was not finite."""
         overfits = self.end is not None and self.end.ended_by == "overfitting"
-        steps = self.whole_steps(i)
-        return final_value_of(self.question, record, keeps_best=overfits, steps=steps)
+        metric, better, steps = self.question.metric, self.question.better, self.whole_steps(i)
+        return final_of(record, "validation", metric, better, steps=steps, keeps_best=overfits)
 
     def _margins_worse(self, end: float) -> float:
         assert self.end is not None

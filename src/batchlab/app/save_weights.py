@@ -89,7 +89,7 @@ def save_weights(
         path=path,
         record=record,
         metric=metric,
-        value=record.final("validation", metric),
+        value=record.last("validation", metric),
         are_averaged=are_averaged,
     )
 
@@ -106,7 +106,7 @@ def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Adv
     sign = 1 if advice.better == "higher" else -1
 
     def length_and_end(record: TrialRecord) -> tuple[int, float]:
-        value = record.final("validation", advice.metric)
+        value = record.last("validation", advice.metric)
         return record.steps, float("-inf") if value is None else sign * value
 
     return max(runs, key=length_and_end)

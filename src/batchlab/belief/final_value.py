@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from batchlab.laws.lines import StraightLine
 from batchlab.records.quantities import Better
+from batchlab.records.trial import Split, TrialRecord
 
 Curve = Sequence[tuple[float, float | None]]
 """(samples, value) at each evaluation after the first step, ascending; None is not finite."""
@@ -14,8 +15,8 @@ Curve = Sequence[tuple[float, float | None]]
 # The last part of a run that a line is fitted to.
 _TAIL = 0.25
 _BOUNDS = (1.0, 100.0)  # of shares and percent
-# With fewer evaluations there, a slope says more about noise than about training.
-_FEWEST = 4
+# With fewer evaluations no line shows how far they lie off it.
+_FEWEST = 3
 # Of a run whose best model is kept: the best mean of so many evaluations in a row.
 _IN_A_ROW = 3
 
@@ -24,8 +25,8 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     """Return the level at the end, from a least-squares line through the last quarter of a run.
 
     A mean over that quarter would lag behind whatever still improves. Where there are fewer than
-    four evaluations in it, the mean is all that can be told. What lies between 0 and 1, or 100,
-    ends there too.
+    three evaluations in it, the line goes through the last three, if they lie in the last half;
+    otherwise the last one counts. What lies between 0 and 1, or 100, ends there too.
 
     Args:
         curve: of the validation metric.
@@ -41,14 +42,15 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     if keeps_best:
         return _best(curve, better)
     last = curve[-1][0]
-    seen = [(samples / last, value) for samples, value in curve if samples >= (1 - _TAIL) * last]
+    late = [(samples / last, value) for samples, value in curve if samples >= last / 2]
+    n_tail = sum(samples >= (1 - _TAIL) * last for samples, _ in curve)
+    seen = late[-max(n_tail, _FEWEST) :]
+    if len(seen) < _FEWEST:
+        return seen[-1][1]
     values = [value for _, value in seen if value is not None]
     if len(values) < len(seen):
         return None
-    n = len(values)
-    mean = math.fsum(values) / n
-    if n < _FEWEST:
-        return mean
+    mean = math.fsum(values) / len(values)
     line = StraightLine.through([place for place, _ in seen], values)
     assert line.residual_sd is not None
     # A slope that is no larger than its own error tells nothing: the mean is the better guess then.
@@ -59,6 +61,30 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     if min(values) >= 0:
         end = max(end, 0.0)
     return min(end, next((most for most in _BOUNDS if max(values) <= most), math.inf))
+
+
+def final_of(
+    record: TrialRecord,
+    split: Split,
+    metric: str,
+    better: Better,
+    *,
+    steps: float = math.inf,
+    keeps_best: bool = False,
+) -> float | None:
+    """Return what a training ends with, or would have ended with after so many steps.
+
+    Train and test data are evaluated at too few places for a line: their last value is returned.
+    """
+    if split != "validation":
+        return record.last(split, metric)
+    curve = [
+        (evaluation.samples, score.value)
+        for evaluation in record.evaluations
+        for score in evaluation.scores
+        if (score.split, score.metric) == (split, metric) and 0 < evaluation.step <= steps
+    ]
+    return final_value(curve, better=better, keeps_best=keeps_best or record.ended_by_patience)
 
 
 def _best(curve: Curve, better: Better) -> float | None:

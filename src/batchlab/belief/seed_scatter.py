@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 # How unlike single cells are: the log of a cell's own standard deviation has this standard
 # deviation over cells; its logarithm is normal.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
-_LOG_UNLIKENESS = (-1.27, 0.76)  # mean, standard deviation
+_LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
 # Step of the sum over the usual variance, as a logarithm, and its reach around what is plausible.
 _STEP, _REACH_SDS = 0.2, 6.0
 _BELOW, _ABOVE = 24.0, 18.0  # without a prior; one cell of two seeds bounds the variance weakly
@@ -64,9 +64,9 @@ class ScatterPrior:
 
 
 PRIORS = {
-    "share": ScatterPrior(log_sd=-3.31, log_sd_sd=0.72, degrees=10),
-    "loss": ScatterPrior(log_sd=-4.70, log_sd_sd=0.94, degrees=5),
-    "steps": ScatterPrior(log_sd=-2.02, log_sd_sd=0.32, degrees=16),
+    "share": ScatterPrior(log_sd=-3.59, log_sd_sd=0.80, degrees=10),
+    "loss": ScatterPrior(log_sd=-4.94, log_sd_sd=0.78, degrees=5),
+    "steps": ScatterPrior(log_sd=-2.04, log_sd_sd=0.40, degrees=16),
 }
 
 

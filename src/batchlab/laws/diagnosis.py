@@ -170,7 +170,7 @@ def find_underfitting(case: Case) -> Reason | None:
     if len(train) <= MIN_EPOCHS or train[0][0] != 0 or train[0][1] <= 0:
         return None
     untrained, last = train[0][1], train[-1][1]
-    validation = case.record.final("validation", "loss")
+    validation = case.record.last("validation", "loss")
     behind = validation is not None and validation - last > UNDERFIT_GAP_FRACTION * abs(last)
     if last < UNDERFIT_LOSS_FRACTION * untrained or behind:
         return None
@@ -289,8 +289,8 @@ def _metric_has_turned(case: Case) -> Reason | None:
 
 def _wide_gap(case: Case) -> Reason | None:
     """Training accuracy (or error) is better than validation's by 0.05 or more."""
-    train = case.record.final("train", case.metric)
-    validation = case.record.final("validation", case.metric)
+    train = case.record.last("train", case.metric)
+    validation = case.record.last("validation", case.metric)
     if case.metric not in FRACTION_METRICS or train is None or validation is None:
         return None
     gap = train - validation if case.better == "higher" else validation - train

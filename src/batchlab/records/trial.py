@@ -414,6 +414,11 @@ class TrialRecord:
         return any(note.code in _ENDED_ITSELF for note in self.notes)
 
     @property
+    def ended_by_patience(self) -> bool:
+        """Whether the patience of its workload ended it, so that its best model is kept."""
+        return any(note.code == "stopped_early" for note in self.notes)
+
+    @property
     def ended_well(self) -> bool:
         """Whether it has ended, and its numbers may be averaged with those of other trials."""
         return self.status is not None and self.status.ended_well
@@ -474,7 +479,7 @@ class TrialRecord:
                 found[epoch] = earlier + share * (later - earlier)
         return found
 
-    def final(self, split: Split, metric: str) -> float | None:
+    def last(self, split: Split, metric: str) -> float | None:
         """The value of `metric` on `split` at the last evaluation, None if it is not known there.
 
         A trial that ended well was evaluated on all splits then. One that was stopped may not have

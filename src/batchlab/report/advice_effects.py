@@ -133,7 +133,7 @@ def _ended(advice: Advice, study: Study) -> list[TrialRecord]:
     metric = study.workload.metrics[0].name
     well = [record for record in study.records if record.ended_well]
     if advice.objective != "quality":
-        return [record for record in well if record.final("train", metric) is not None]
+        return [record for record in well if record.last("train", metric) is not None]
     longest = max((record.epochs for record in well), default=0.0)
     return [record for record in well if record.epochs >= _NEARLY_ALL * longest > 0]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from batchlab.belief.final_value import final_of
 from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.run import PlanName
 from batchlab.records.study import Study
@@ -40,7 +41,7 @@ def held_out_split(study: Study) -> Split | None:
 
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
     """Train metric less held-out metric at the last evaluation; None if it does not know both."""
-    train, other = record.final("train", metric), record.final(held_out, metric)
+    train, other = record.last("train", metric), record.last(held_out, metric)
     return None if train is None or other is None else train - other
 
 
@@ -93,9 +94,10 @@ class Cell:
         """The trials that ended badly or have not ended: shown one by one, never averaged."""
         return tuple(record for record in self.records if not record.ended_well)
 
-    def final(self, split: Split, metric: str) -> tuple[float, ...]:
-        """The last known `metric` of every trial that ended well."""
-        return _known(record.final(split, metric) for record in self.ended_well)
+    def final(self, study: Study, split: Split) -> tuple[float, ...]:
+        """What every trial that ended well ends with, in the metric that counts."""
+        name, better = study.workload.metrics[0].name, study.workload.metrics[0].better
+        return _known(final_of(record, split, name, better) for record in self.ended_well)
 
     def final_gap(self, held_out: Split, metric: str) -> tuple[float, ...]:
         """Train metric less held-out metric at the last evaluation that knows both."""
@@ -103,11 +105,10 @@ class Cell:
 
     def worth(self, study: Study) -> float:
         """An order of rates by the mean final metric that decides; -inf: no trial knows it."""
-        metric = study.workload.metrics[0]
-        mean = mean_of(self.final(deciding_split(study), metric.name))
+        mean = mean_of(self.final(study, deciding_split(study)))
         if mean is None:
             return -math.inf
-        return mean if metric.better == "higher" else -mean
+        return mean if study.workload.metrics[0].better == "higher" else -mean
 
 
 def kind_of(trial: Trial) -> Kind:

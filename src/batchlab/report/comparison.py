@@ -210,10 +210,10 @@ class Side:
             return {end.cell: (end.epochs, [*end.found]) for end in each if end.found}
         if self.study is None:
             return {}
-        split, metric = deciding_split(self.study), self.study.workload.metrics[0].name
+        split = deciding_split(self.study)
         of_sizes = (cell for cell in cells(self.study) if isinstance(cell.kind, int))
         found = {(c.batch_size, c.shown_rate): c for c in of_sizes}
-        ends = {key: [*cell.final(split, metric)] for key, cell in found.items()}
+        ends = {key: [*cell.final(self.study, split)] for key, cell in found.items()}
         return {key: (found[key].ended_well[0].epochs, end) for key, end in ends.items() if end}
 
     def _key(self, run: TrialRecord) -> Key:

@@ -225,7 +225,7 @@ def finals_panel(study: Study, found: Sequence[Effect], *, key: str) -> Panel:
     for effect in found:
         for split in ("train", held_out):
             if split is not None:
-                rows += effect_rows(effect, effect.final(split, metric), series=split)
+                rows += effect_rows(effect, effect.final(study, split), series=split)
     drawn = [term_text(name) for name in dict.fromkeys(str(row["series"]) for row in rows)]
     message = "final {metric}: {splits}"
     if len(drawn) == 2:

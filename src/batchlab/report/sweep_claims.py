@@ -143,7 +143,7 @@ def _of_one(evidence: Evidence) -> str:
     message = "{size} ended at {metric} {value}."
     if others:
         message = (
-            "{size} ended best, at {metric} {value}, by what each was evaluated to last: they have "
+            "{size} ended best, at {metric} {value}, each at its own end: they have "
             "no evaluation after equal epochs."
         )
     value = quantity_text(evidence.metric, level)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import fmean
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.final_value import final_of, final_value
 from batchlab.belief.margin import margin_of
 from batchlab.belief.statements import as_good
 from batchlab.laws.plateau import STARTED_DELTAS, default_delta
@@ -166,17 +166,29 @@ class EqualBudget:
 
         None where it is not known on both sides, nor exactly there.
         """
+        *_, (_, value) = [(0.0, None), *self._curve(record, split, metric)]
+        return value
+
+    def end(self, record: TrialRecord, split: Split) -> float | None:
+        """What a trial would have ended with, had it stopped when the budget was spent."""
+        metric = self.study.workload.metrics[0]
+        if split != "validation":
+            return self.value(record, split, metric.name)
+        curve = [point for point in self._curve(record, split, metric.name) if point[0] > 0]
+        return final_value(curve, better=metric.better, keeps_best=record.ended_by_patience)
+
+    def _curve(self, record: TrialRecord, split: Split, metric: str) -> list[tuple[float, float]]:
         at, curve = self.amount, record.curve(split, metric)
         points = [(self.spent_at(record, each), value) for each, value in curve]
         # The budget is the end of one of the trials: rounding must not put it beyond that end.
         slack = 1e-9 * abs(at)
-        for where, value in points:
-            if abs(where - at) <= slack:
-                return value
-        for (before, earlier), (after, later) in pairwise(points):
-            if before < at < after:
-                return earlier + (later - earlier) * (at - before) / (after - before)
-        return None
+        seen = [point for point in points if point[0] <= at + slack]
+        if not seen or seen[-1][0] >= at - slack:
+            return seen
+        if len(seen) == len(points):
+            return []
+        (before, earlier), (after, later) = points[len(seen) - 1 : len(seen) + 1]
+        return [*seen, (at, earlier + (later - earlier) * (at - before) / (after - before))]
 
 
 def equal_budget(study: Study, cells: Sequence[Cell], name: BudgetName) -> EqualBudget | None:
@@ -269,15 +281,13 @@ class Evidence:
     @property
     def improvement(self) -> float:
         """The least difference that counts as learning: the delta of the plateau rule."""
-        finals = [cell.final(budget_split(self.study), self.metric) for cell in self.cells]
-        values = [fmean(values) for values in finals if values]
-        return default_delta(self.metric, values) if values else 0.0
+        finals = self._finals
+        return default_delta(self.metric, finals) if finals else 0.0
 
     @property
     def margin(self) -> float:
         """The difference that still counts as no worse than the best cell."""
-        split = budget_split(self.study)
-        finals = [fmean(v) for cell in self.cells if (v := cell.final(split, self.metric))]
+        split, finals = budget_split(self.study), self._finals
         if not finals:
             return 0.0
         untrained = self.untrained(split)
@@ -288,6 +298,11 @@ class Evidence:
             untrained=fmean(untrained) if untrained else None,
             n_examples=self.study.workload.n_evaluated(split),
         )
+
+    @property
+    def _finals(self) -> list[float]:
+        finals = [cell.final(self.study, budget_split(self.study)) for cell in self.cells]
+        return [fmean(values) for values in finals if values]
 
     def untrained(self, split: Split) -> list[float]:
         """Return what untrained models had, one value per trial that was evaluated then."""
@@ -303,15 +318,15 @@ class Evidence:
 
     def measured(self, budget: EqualBudget, split: Split) -> Measured:
         """The metric that counts when a budget was spent."""
-        return self._pooled(split, lambda record: budget.value(record, split, self.metric))
+        return self._pooled(split, lambda record: budget.end(record, split))
 
     def at_end(self, split: Split) -> Measured:
         """The metric that counts after equal epochs."""
         return self.measured(self.budgets[0], split)
 
     def final(self, split: Split) -> Measured:
-        """The last known value of the metric that counts, of the trials that ended well."""
-        return self._pooled(split, lambda record: record.final(split, self.metric))
+        """What the trials that ended well end with, in the metric that counts."""
+        return self._pooled(split, lambda r: final_of(r, split, self.metric, self.better))
 
     def gaps(self, split: Split) -> Measured:
         """Train metric less that of `split` after equal epochs; the smaller overfit is better.
@@ -328,7 +343,7 @@ class Evidence:
         return self._gaps(gap, self.at_end(split))
 
     def final_gaps(self, split: Split) -> Measured:
-        """The same of the last known values."""
+        """The same at the last evaluation of each trial."""
         return self._gaps(lambda r: final_gap(r, split, self.metric), self.final(split))
 
     def _gaps(self, gap: Callable[[TrialRecord], float | None], held_out: Measured) -> Measured:

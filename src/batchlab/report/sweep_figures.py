@@ -221,12 +221,13 @@ def finals_figure(study: Study, found: Sequence[Effect]) -> Figure:
             "single seeds."
         )
         panel, notes = _plan_finals_panel(study), iter([means, *rate_notes(study, chosen)])
+    end = text("A final validation metric is the end of a line through a training's last quarter.")
     return Figure(
         "a",
         "finals",
         text("Final metric by {kind}", kind=kind_word(chosen)),
         [panel],
-        notes=notes,
+        notes=(*notes, end) if study.workload.has_validation else notes,
         nothing=text("No trial has ended well."),
     )
 
@@ -345,7 +346,7 @@ def rate_figure(study: Study) -> Figure:
         "e-rates",
         text("final {what}", what=split_label(split, metric)),
         metric,
-        tuple(_rate_rows(study, split, metric)),
+        tuple(_rate_rows(study, split)),
         axis="learning_rate",
         is_metric=True,
     )
@@ -368,11 +369,11 @@ def rate_figure(study: Study) -> Figure:
     )
 
 
-def _rate_rows(study: Study, split: Split, metric: str) -> Iterator[Row]:
+def _rate_rows(study: Study, split: Split) -> Iterator[Row]:
     chosen = chosen_cells(study)
     for cell in cells(study):
         base: Row = {**kind_fields(study, cell), "learning_rate": cell.learning_rate}
-        final = cell.final(split, metric)
+        final = cell.final(study, split)
         if final:
             drawn: Row = {"kind": "curve", "run": "mean", "chosen": cell in chosen, "marked": True}
             yield {**base, **drawn, **seeds_row(final)}
@@ -387,7 +388,7 @@ def rate_table(study: Study) -> Table:
 
     def final(key: str, label: str, of: Callable[[Sequence[float]], Value]) -> Column:
         def value(cell: Cell) -> Value:
-            found = cell.final(split, metric)
+            found = cell.final(study, split)
             return of(found) if found else None
 
         return Column(key, metric, label, of=value)
@@ -396,7 +397,7 @@ def rate_table(study: Study) -> Table:
         return "; ".join(trial_words(record) for record in cell.others)
 
     def is_chosen(cell: Cell) -> str:
-        return text("yes") if cell in chosen and cell.final(split, metric) else ""
+        return text("yes") if cell in chosen and cell.final(study, split) else ""
 
     return table_of(
         text("Final {what} by {kind} and learning rate", what=label, kind=kind_word(cells(study))),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from batchlab.belief.final_value import final_of
 from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
 from batchlab.laws.plateau import Plateau
 from batchlab.measure.measurements import measurement_rows
@@ -72,7 +73,7 @@ def summary_table(study: Study, chosen: Sequence[Cell]) -> Table:
 
     def final(split: Split) -> Column:
         def mean(cell: Cell) -> float | None:
-            return mean_of(cell.final(split, metric))
+            return mean_of(cell.final(study, split))
 
         return Column(split, metric, term_text(split), of=mean)
 
@@ -254,7 +255,7 @@ def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
 def _document(
     study: Study, record: TrialRecord, plateau: Plateau, diagnoses: Sequence[Diagnosis]
 ) -> TrialDocument:
-    metrics, held_out = [row.name for row in study.workload.metrics], held_out_split(study)
+    metrics, held_out = study.workload.metrics, held_out_split(study)
     crossing = None if study.target is None else record.crossing(study.target)
     timing = study.timing(record.trial.batch_size)
     # Fields that have the name of an attribute of the record, or else of its trial.
@@ -276,11 +277,11 @@ def _document(
         plateau_epoch=plateau.epoch,
         diagnosis=tuple(found.rule.name for found in diagnoses),
         final={
-            split: {name: record.final(split, name) for name in metrics}
+            split: {m.name: final_of(record, split, m.name, m.better) for m in metrics}
             for split in SPLITS
             if any(score.split == split for e in record.evaluations for score in e.scores)
         },
-        generalization_gap=None if held_out is None else final_gap(record, held_out, metrics[0]),
+        generalization_gap=held_out and final_gap(record, held_out, metrics[0].name),
     )
     return TrialDocument(**(taken | made))
 
@@ -300,7 +301,7 @@ def trials_table(study: Study) -> Table:
     def final(split: Split, name: str) -> Column:
         label = split_label(split, name)
         key = f"{split}_{name}"
-        return Column(key, name, label, of=lambda told: told.record.final(split, name))
+        return Column(key, name, label, of=lambda t: t.document.final.get(split, {}).get(name))
 
     def measured(row: Measurement) -> Column:
         assert row.of_trial is not None
