@@ -16,7 +16,6 @@ from batchlab.plans.policies import (
     AdaptiveSize,
     Plateau,
     Seen,
-    adascale_gain,
     norm_test,
 )
 
@@ -62,16 +61,6 @@ def test_the_norm_test_is_its_formula() -> None:
 
     # |g_B|^2 is 5 + 200 / 10 = 25, and theta^2 a quarter.
     assert norm_test(seen) == pytest.approx(200 / (0.25 * 25))
-
-
-@pytest.mark.parametrize(
-    ("scale", "gain"),
-    [(1, 1.0), (2, 1.99778271), (8, 7.93832599), (64, 59.81742739)],
-)
-def test_adascale_gains_as_published(scale: int, gain: float) -> None:
-    found = adascale_gain(900.0 * 4, 1.0, batch_size=4 * scale, reference=4)
-
-    assert found == pytest.approx(gain)
 
 
 def test_it_stays_in_its_bounds_and_moves_for_no_less_than_asked() -> None:

@@ -69,18 +69,6 @@ def cabs(seen: Seen) -> float:
 POLICIES: dict[str, Rule] = {"noise-scale": noise_scale, "norm-test": norm_test, "cabs": cabs}
 
 
-def adascale_gain(trace: float, grad_sq: float, *, batch_size: int, reference: int) -> float:
-    """What AdaScale multiplies the rate with, 1 to batch_size / reference.
-
-    The rate is right for `reference` examples a step, whose gradient has the variance
-    tr Sigma / reference.
-
-    Source: Johnson et al. 2020, arXiv:2007.05105, section 3.
-    """
-    variance, scale = trace / reference, batch_size / reference
-    return (variance + grad_sq) / (variance / scale + grad_sq)
-
-
 class Plateau:
     """Grows by a factor where a validation metric has not got better for some evaluations.
 
