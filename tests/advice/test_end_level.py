@@ -59,6 +59,15 @@ def test_one_validation_example_fewer_is_as_well(asked, metric, margin):
     assert end.margin == pytest.approx(margin, rel=1e-3)
 
 
+def test_a_margin_that_was_given_counts():
+    asked = replace(ASKED, n_validation=15, margin=0.002)
+
+    end = end_level(asked, record_of(approach(0.9, rate=1.0)), planned_steps=NEVER)
+
+    assert end.margin == 0.002
+    assert level_of_ends(asked, end, [0.9]).value == pytest.approx(0.898)
+
+
 @pytest.mark.parametrize(("broken", "is_end"), [(-1, False), (-21, False), (5, True)])
 def test_a_last_quarter_with_a_value_that_is_no_number_is_no_end(broken, is_end):
     record = record_of(approach(0.9, rate=1.0))

@@ -196,6 +196,7 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_training(
         {"sampling": "replacement"},
         {"drop_last": True},
         {"memory_limit_bytes": 10**12},
+        {"margin": 0.01},
     ],
 )
 def test_another_question_is_another_study(
@@ -207,6 +208,7 @@ def test_another_question_is_another_study(
     advise(lab, **other)
 
     assert len(advisor.questions) == 2
+    assert advisor.questions[1].margin == other.get("margin")
 
 
 def advise_by_step_clock(lab: Path, *, reserved_s: float = 0.0) -> batchlab.Advice:

@@ -63,10 +63,10 @@ def test_a_touch_that_does_not_last_is_not_where_it_was_met():
     curve = evaluations((100, 0.8), (200, 0.91), (210, 0.88), (300, 0.92), (320, 0.93), (330, 0.9))
 
     assert crossing_of(curve, TARGET) == Crossing(
-        after_step=21, step=30, samples=300, held_until_step=33, touched_step=20
+        after_step=21, step=30, samples=300, held_until_step=33
     )
     assert crossing_of(curve, FIRST_TOUCH) == Crossing(
-        after_step=10, step=20, samples=200, held_until_step=21, touched_step=20
+        after_step=10, step=20, samples=200, held_until_step=21
     )
 
 

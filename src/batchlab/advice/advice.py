@@ -89,6 +89,8 @@ class Question:
     options: tuple[Option, ...]
     n_train: int  # examples in the training set
     n_validation: int | None = None  # examples that the metric is a mean over; None: not known
+    # How much worse still counts as ending as well; None: as `batchlab.belief.margin` has it.
+    margin: float | None = None
     # Whether each seed draws its own examples for validation: no two of them are as hard.
     draws_by_seed: bool = False
     delta: float = 0.1  # tolerance of the flat set

@@ -77,7 +77,7 @@ def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLev
     found = final_of(record, "validation", metric, better, keeps_best=keeps_best)
     if found is None:
         return None
-    margin = margin_of(
+    margin = question.margin or margin_of(
         found,
         metric=metric,
         better=better,

@@ -258,6 +258,7 @@ class AdviceSession:
             options=options,
             n_train=self._summary.n_train,
             n_validation=self._summary.n_validation,
+            margin=self._asked.margin,
             draws_by_seed=self._summary.draws_by_seed,
             budget_s=budget_s,
             longest_epochs=self._subject.epochs,

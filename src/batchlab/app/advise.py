@@ -37,6 +37,7 @@ def advise(
     *,
     objective: Objective = "time",
     target: tuple[str, float] | None = None,
+    margin: float | None = None,
     budget: str | float | None = None,
     trainings: float | None = None,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
@@ -68,6 +69,9 @@ def advise(
             `train_s`).
         target: (metric, value) on validation data that counts as trained; None: the workload's
             own, or what a pilot run of the reference reaches.
+        margin: how much worse a training may end and still count as ending as well, in the unit of
+            the metric that counts, > 0; None: 5 % of what was learned or of the remaining errors,
+            whichever is less.
         budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
             seconds; None: three minutes, or what `trainings` take.
         trainings: the ceiling, instead of `budget`, in trainings of the reference as it is,
@@ -125,6 +129,12 @@ def _check(subject: Subject) -> None:
         raise UsageError(
             f"workload {summary.name!r} has no validation set, by which runs are compared; give "
             f'it one, or leave validation="split" to have it taken from the training set'
+        )
+    if question.margin is not None and subject.target is not None:
+        raise UsageError(
+            f"margin {question.margin:g} with target {subject.target.metric}="
+            f"{subject.target.value:g}: with a target it does not count how trainings end; leave "
+            f"one of the two out"
         )
     # What cannot be is refused as each is made; its length holds the target.
     reference, sizes, _ = subject.reference, subject.candidates, subject.length
@@ -189,6 +199,8 @@ def _study_id(subject: Subject) -> str:
         "profile": None if question.profile is None else question.profile.to_json(),
         "device": question.device,
     }
+    if question.margin is not None:
+        document["margin"] = float(question.margin)
     if question.trainer != "fastest":
         document["trainer"] = question.trainer
     if question.trainings is not None:

@@ -39,6 +39,7 @@ class Question:
     listener: ProgressListener
     objective: Objective = "time"
     target: tuple[str, float] | None = None
+    margin: float | None = None
     trainings: float | None = None
     batch_sizes: tuple[int | Literal["full"], ...] | None = None
     learning_rates: tuple[float, ...] | None = None
@@ -207,6 +208,15 @@ def checked_rate(given: Any, *, whose: str = "") -> float:
     return rate
 
 
+def _margin(given: float) -> float:
+    if not (math.isfinite(given) and given > 0):
+        raise UsageError(
+            f"margin {given:g}: expected more than 0, in the unit of the metric that counts, such "
+            f"as 0.002 of an accuracy"
+        )
+    return given
+
+
 def _plan(given: object) -> object:
     if given not in PLANS:
         raise UsageError(f"plan {given!r}: expected one of {', '.join(PLANS)}")
@@ -277,6 +287,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "plans": partial(_several, "plan", f"{PLANS}", UsageError, _plan),
     "device": _device,
     "cluster": _cluster,
+    "margin": _margin,
     "memory_limit_bytes": _memory_limit,
     "profile": read_profile,
     "store": Path,

@@ -38,6 +38,12 @@ _REQUIRED = {"likely": 0.8, "sure": 0.95}
     "Default: the workload's own target, or what your training ends with.",
 )
 @click.option(
+    "--margin",
+    type=options.number("0.002"),
+    help="How much worse a training may end and still count as ending as well, in the metric's "
+    "unit. Default: 5 % of what was learned or of the remaining errors, whichever is less.",
+)
+@click.option(
     "--budget",
     type=options.BUDGET,
     help="Answer within this much time. Default: 3m.",

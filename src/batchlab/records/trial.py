@@ -119,14 +119,12 @@ class Crossing:
         samples: examples processed by then.
         held_until_step: the evaluation at which it had held for a tenth more examples; None: the
             run ended before, at the target.
-        touched_step: the first evaluation of all that met the target, to stay or not.
     """
 
     after_step: int
     step: int
     samples: int
     held_until_step: int | None
-    touched_step: int
 
     @property
     def held(self) -> bool:
@@ -155,7 +153,7 @@ def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing |
         evaluations: of one run, by step.
         target: the level to look for.
     """
-    before, here, touched = 0, None, None
+    before, here = 0, None
     for evaluation in evaluations:
         value = evaluation.score("validation", target.metric)
         if value is None:
@@ -167,13 +165,11 @@ def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing |
         if not target.met_by(value):
             before, here = evaluation.step, None
         elif here is None:
-            touched = evaluation.step if touched is None else touched
             here = Crossing(
                 after_step=before,
                 step=evaluation.step,
                 samples=evaluation.samples,
                 held_until_step=None,
-                touched_step=touched,
             )
         elif here.would_hold_at(evaluation.samples, target):
             return replace(here, held_until_step=evaluation.step)
