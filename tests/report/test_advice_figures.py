@@ -14,6 +14,7 @@ from tests.reference.made_up_advice import (
     KINDS,
     KINDS_BY_DAY,
     advice_study,
+    cannot_tell_advice,
     made_up_advice,
 )
 from tests.reference.shown import table_rows
@@ -92,6 +93,17 @@ def test_marks_of_single_runs_are_read_in_other_words_than_estimates() -> None:
     assert len(of_lone) == len(of_barred) == 1
     assert sorted(kind_notes(ADVICE, lone + barred)) == sorted(of_lone + of_barred)
     assert of_lone != of_barred
+
+
+def test_where_the_tuned_rate_stays_each_configuration_has_a_name_of_its_own() -> None:
+    tuned = ADVICE.reference_tuned
+    advice = replace(cannot_tell_advice(), is_usual=True, provisional=tuned, reference_tuned=tuned)
+
+    drawn = [row for figure in figures(advice).values() for row in figure.rows]
+
+    told = {row["series"] for row in drawn if "reference" in str(row.get("series"))}
+    assert told == {"reference, tuned", "reference"}
+    assert "looked best" not in str(drawn)
 
 
 def test_laws_of_the_machine_run_under_its_points_and_its_limit_is_a_line():

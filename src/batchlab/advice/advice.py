@@ -322,7 +322,7 @@ class Endings:
     metric: str  # the validation metric
     better: Better  # its direction
     seeds: tuple[int, ...]  # of all trainings
-    named: Ending  # how the recommendation ends, or what was to be one
+    named: Ending  # how the recommendation ends, or else what stays
     own: Ending  # how the reference ends as it is
     tuned: Ending | None  # the reference batch size at its tuned rate; None: it has none
     # The reference as it is, or tuned if nobody chose its rate; `named` itself if no training of
@@ -472,7 +472,7 @@ class Advice(Reported):
 
     @property
     def named(self) -> Configuration | None:
-        """The recommendation, or where it cannot be told the best so far; None: neither."""
+        """The recommendation, or else what stays; None: nothing ran."""
         return self.recommendation or self.provisional
 
     def apply(self, optimizer: Any) -> None:

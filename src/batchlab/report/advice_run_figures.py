@@ -17,7 +17,7 @@ from batchlab.report.advice_figures import (
     objective_figure,
 )
 from batchlab.report.advice_rows import run_figures, runs_of
-from batchlab.report.advice_words import objective_words, overfits, reference_text
+from batchlab.report.advice_words import objective_words, reference_text
 from batchlab.report.cells import held_out_split, mean_of
 from batchlab.report.effects import effect_notes, finals_panel, jumps_panel, plateau_panel
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes, interval_mark, mark, thinned
@@ -83,10 +83,10 @@ def seeds_figure(advice: Advice) -> Figure:
 
 
 def _configurations(advice: Advice) -> Iterator[tuple[str, Configuration]]:
-    """What is named, and what it is compared with, each training once."""
+    """What is recommended and the references, each once."""
     seen: list[Configuration] = []
     for name, found in (
-        ("recommended" if advice.recommendation else "reference", advice.named),
+        ("recommended", advice.recommendation),
         ("reference, tuned", advice.reference_tuned),
         ("reference", advice.reference),
     ):
@@ -183,11 +183,13 @@ def _records(advice: Advice, study: Study, found: Configuration) -> list[TrialRe
 
 def _compared(advice: Advice, endings: Endings) -> Iterator[tuple[str, Ending]]:
     """Each configuration once, with its name."""
-    mine = text("recommended") if advice.recommendation is not None else text("looked best")
-    yours = reference_text(advice, "as_is")
-    yield mine, endings.named
-    for ending in reversed(endings.references):
-        yield yours if ending is endings.own else text("tuned rate only"), ending
+    for ending in (endings.named, *reversed(endings.references)):
+        name = text("tuned rate only")
+        if advice.recommendation is not None and ending is endings.named:
+            name = text("recommended")
+        elif ending is endings.own:
+            name = reference_text(advice, "as_is")
+        yield name, ending
 
 
 def _ending_rows(advice: Advice, endings: Endings) -> Iterator[Row]:
@@ -213,9 +215,8 @@ def _ending_rows(advice: Advice, endings: Endings) -> Iterator[Row]:
 
 def _ending_notes(advice: Advice, endings: Endings) -> Iterator[str]:
     yield text(
-        "At the end a small circle is the mean of one training's {which} evaluations, the large "
-        "mark the mean of the trainings.",
-        which=text("best" if overfits(advice) else "last"),
+        "At the end a small circle is what one training ends with, the large mark the mean of the "
+        "trainings.",
     )
     yield text(
         "The line lies {margin} from the mean of {yours}, at the better of its rates that were "
