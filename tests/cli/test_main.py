@@ -21,7 +21,7 @@ OWN_COMMAND = (
 CLUSTER = "--engine --address --cpus-per-trial --gpus-per-trial"
 OPTIONS = {
     "advise": "--objective --target --budget --trainings --batch-sizes --epochs --train-time "
-    "--memory-limit --profile --set --sampling --drop-last --device --trainer --store "
+    "--margin --memory-limit --profile --set --sampling --drop-last --device --trainer --store "
     f"--report --json --quiet --explain --require {CLUSTER} {OWN_COMMAND}",
     "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --set --sampling "
     "--scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store --report "
