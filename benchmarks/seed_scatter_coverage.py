@@ -93,11 +93,13 @@ def _workload(path: Path) -> Workload:
     own = (header.reference_batch_size, header.reference_learning_rate)
     of_own = [run for run in grid.runs.values() if (run.batch_size, run.learning_rate) == own]
     curves = [run.curve for run in of_own]
-    level = level_of(curves, metric=header.metric, better=header.better)
+    level = level_of(
+        curves, metric=header.metric, better=header.better, keeps_best=header.keeps_best
+    )
     finals, log_steps = defaultdict(list), defaultdict(list)
     for run in grid.runs.values():
         key = run.batch_size, run.learning_rate
-        end = end_of(run.curve, better=header.better)
+        end = end_of(run.curve, better=header.better, keeps_best=header.keeps_best)
         if run.status in (Status.OK, Status.TARGET_REACHED) and end is not None:
             finals[key].append(end)
         if (steps := _steps_to(run, level.target)) is not None:

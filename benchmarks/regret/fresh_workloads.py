@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from whole_workloads import warm_up_and_cosine
-from workloads import Labelled, digits, transformer
+from workloads import digits, squared_error, transformer
 
 from batchlab import Metric, Workload
 from batchlab.workload.definition import Batch
@@ -92,7 +92,7 @@ def early_stopping() -> Workload:
         ),
         train=(columns[:N_TRAIN].clone(), targets[:N_TRAIN].clone()),
         validation=(columns[N_TRAIN:].clone(), targets[N_TRAIN:].clone()),
-        loss=_squared_error,
+        loss=squared_error,
         optimizer=NamedOptimizer(name="adam", workload="early-stopping"),
         batch_size=32,
         learning_rate=0.0005,
@@ -166,11 +166,6 @@ def _shifted_and_erased(batch: Batch) -> Batch:
     top, left = (side - torch.randint(0, 11, (n, 1)) for _ in range(2))
     is_erased = ((0 <= top) & (top < 4))[:, :, None] & ((0 <= left) & (left < 4))[:, None, :]
     return moved.masked_fill(is_erased, 0).flatten(1), labels
-
-
-def _squared_error(model: nn.Module, batch: Labelled) -> Tensor:
-    x, y = batch
-    return F.mse_loss(model(x).squeeze(1), y)
 
 
 def _pairs(images: Tensor, labels: Tensor, *, seed: int) -> Pairs:

@@ -105,7 +105,7 @@ def tabular(n_validation: int = N_VALIDATION) -> Workload:
         ),
         train=(columns[:N_TRAIN].clone(), targets[:N_TRAIN].clone()),
         validation=(columns[N_TRAIN:].clone(), targets[N_TRAIN:].clone()),
-        loss=_squared_error,
+        loss=squared_error,
         optimizer=NamedOptimizer(name="sgd", workload="tabular"),
         batch_size=64,
         learning_rate=0.01,
@@ -212,7 +212,7 @@ def with_random_labels(data: Labelled, stream: np.random.Generator) -> Labelled:
     return images, torch.where(is_random, drawn, labels)
 
 
-def _squared_error(model: nn.Module, batch: Labelled) -> Tensor:
+def squared_error(model: nn.Module, batch: Labelled) -> Tensor:
     """Mean squared error, a scalar."""
     x, y = batch
     predictions: Tensor = model(x).squeeze(1)

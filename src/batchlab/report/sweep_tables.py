@@ -281,7 +281,9 @@ def _document(
             for split in SPLITS
             if any(score.split == split for e in record.evaluations for score in e.scores)
         },
-        generalization_gap=held_out and final_gap(record, held_out, metrics[0].name),
+        generalization_gap=None
+        if held_out is None
+        else final_gap(record, held_out, metrics[0].name),
     )
     return TrialDocument(**(taken | made))
 
