@@ -177,7 +177,7 @@ def test_the_gain_has_the_error_of_the_step_times(told):
 
 def test_the_headline_does_not_credit_the_batch_size_with_what_the_rate_gained():
     """A step takes as long as its examples, so no batch size is faster than the reference's."""
-    advice, _ = advised(step_s=knee(1), b_crit=2000.0, s_min=35.0, best_rate=0.16)
+    advice, _ = advised(step_s=knee(1), b_crit=600.0, s_min=110.0, best_rate=0.16)
 
     assert advice.named.batch_size == 64
     assert advice.gain.low > 1.5
@@ -187,7 +187,7 @@ def test_the_headline_does_not_credit_the_batch_size_with_what_the_rate_gained()
 @pytest.mark.parametrize("is_usual", [False, True])
 def test_where_nobody_chose_the_rate_the_tuned_one_is_what_stays(is_usual):
     advice, _ = advised(
-        step_s=knee(1), b_crit=2000.0, s_min=35.0, best_rate=0.16, asked={"is_usual": is_usual}
+        step_s=knee(1), b_crit=600.0, s_min=110.0, best_rate=0.16, asked={"is_usual": is_usual}
     )
 
     assert advice.is_usual == is_usual

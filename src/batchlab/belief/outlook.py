@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from batchlab.belief.surface import Surface, margins_of, scatter_at
 from batchlab.records.estimate import Estimate
@@ -94,6 +95,27 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
     """Return the median of draws with their middle 95 %."""
     low, middle, high = (float(value) for value in np.quantile(draws, (0.025, 0.5, 0.975)))
     return Estimate.of(middle, interval=(low, high), n=n)
+
+
+def chance_after(chance: Array, moved: Array) -> Array:
+    """Return what chances become where a linear model moves them by so much.
+
+    As a sign of a normal variable that correlates with what was seen: then the chance is a probit
+    of it, which stays between 0 and 1.
+
+    Args:
+        chance: shape (n,), before.
+        moved: shape (draws, n), of mean 0.
+
+    Returns:
+        Shape (draws, n).
+    """
+    sd = moved.std(axis=0) + 1e-12
+    before = ndtri(np.clip(chance, 1e-3, 1 - 1e-3))
+    # The covariance of a sign with a normal variable of unit variance is the density times theirs.
+    correlation = np.minimum(sd * math.sqrt(2 * math.pi) * np.exp(before**2 / 2), 0.98)
+    standard = (before + correlation * moved / sd) / np.sqrt(1 - correlation**2)
+    return np.asarray(ndtr(standard))
 
 
 class Outlook:
@@ -201,7 +223,8 @@ class Outlook:
         """Return what a run is expected to add to the utility of what is named, in octaves.
 
         The first figure asks that what is named be likely to be no worse, the second does not. The
-        utility and chance of every configuration are taken as linear in what the run shows.
+        utility of every configuration is taken as linear in what the run shows, its chance as a
+        probit of that.
         """
         n, at = self.cost.shape[1], run.at
         fewer = 1 / math.sqrt(run.n_seeds)
@@ -223,7 +246,9 @@ class Outlook:
         slope = np.linalg.solve(z.T @ z + 1e-9 * np.eye(len(shown)), with_z)
         explained = np.clip((slope * with_z).sum(0) / ((off**2).sum(0) + 1e-9), 1e-12, 1)
         slope *= np.maximum(0.0, 1 - _SHRINK * len(shown) / len(z) / explained)
-        utility, chance = np.split(expected + z @ slope, 2, axis=1)
+        utility, moved = np.split(z @ slope, 2, axis=1)
+        utility += self.utility[candidates]
+        chance = chance_after(self.chance[candidates], moved)
         best = utility.max(axis=1).mean() - max(self.utility[list(nameable)], default=-np.inf)
         unlikely = (chance < least_chance) & (np.array(candidates) != self.stays(nameable))
         utility[unlikely] = -np.inf
