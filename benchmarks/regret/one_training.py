@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -39,7 +39,12 @@ def trained(
     workload: Workload, length: RunLength, *, batch_size: int, octave: int, seed: int, metric: str
 ) -> Row:
     """Train, and keep the validation curve of the metric."""
-    evaluations: list[Evaluation] = []
+    # The last one comes again, with all splits, where the end was not known before.
+    evaluations: dict[int, Evaluation] = {}
+
+    def keep(made: Sequence[Evaluation]) -> None:
+        evaluations.update((each.step, each) for each in made)
+
     task = Task(
         trial=trial_of(workload, batch_size=batch_size, octave=octave, seed=seed),
         length=length,
@@ -49,14 +54,14 @@ def trained(
         resume=False,
         versions=(),
     )
-    outcome = train(workload, task, measures={}, emit=evaluations.extend, stop=lambda: False)
+    outcome = train(workload, task, measures={}, emit=keep, stop=lambda: False)
     assert outcome.status is not None
     return Row(
         batch_size=batch_size,
         octave=octave,
         seed=seed,
         status=outcome.status.value,
-        curve=tuple((each.step, each.score("validation", metric)) for each in evaluations),
+        curve=tuple((each.step, each.score("validation", metric)) for each in evaluations.values()),
     )
 
 
