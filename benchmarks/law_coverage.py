@@ -26,7 +26,7 @@ from batchlab.records.estimate import Estimate
 
 
 def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, float]:
-    """Return shares of studies: intervals that hold the truth, tests that reject, laws that don't.
+    """Return shares of studies: intervals that hold the truth, and laws that don't hold.
 
     "Expected" are the steps of the curve at each batch size, "measured" those of its own runs.
     """
@@ -36,7 +36,6 @@ def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, floa
         seen, truth = study.draw(rng)
         fit = fit_steps_to_target(seen)
         hits["withheld"].append(not fit.law_holds)
-        hits["rejected"].append(bool(fit.lack_of_fit.rejected))
         if _is_told(fit.b_crit):
             hits["B_crit"].append(fit.b_crit.holds(study.b_crit))
         hits["a number"].append(fit.b_crit.estimate is not None)
@@ -48,7 +47,7 @@ def coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> dict[str, floa
     return {name: float(np.mean(found)) if found else float("nan") for name, found in hits.items()}
 
 
-_COLUMNS = ("B_crit", "a number", "S_min", "expected", "measured", "rejected", "withheld")
+_COLUMNS = ("B_crit", "a number", "S_min", "expected", "measured", "withheld")
 
 
 def b_crit_coverage(study: MadeUpStudy, *, n_studies: int, seed: int) -> tuple[float, float]:

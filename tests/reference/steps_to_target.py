@@ -51,19 +51,6 @@ def fit_with_bounds_by_search(
     return math.exp(best.x[0]), math.exp(best.x[1])
 
 
-def f_statistic(points: Sequence[tuple[float, float]], s_min: float, e_min: float) -> float:
-    """Mean square of the batch sizes around the curve over that of the seeds around their mean."""
-    logs: dict[float, list[float]] = {}
-    for b, steps in points:
-        logs.setdefault(b, []).append(math.log(steps))
-    between = within = 0.0
-    for b, values in logs.items():
-        mean = sum(values) / len(values)
-        between += len(values) * (mean - math.log(s_min + e_min / b)) ** 2
-        within += sum((value - mean) ** 2 for value in values)
-    return (between / (len(logs) - 2)) / (within / (len(points) - len(logs)))
-
-
 def profile_by_search(points: Sequence[tuple[float, float]], place: int) -> tuple[float, float]:
     """Return the 95 % interval of S_min (place 0), B_crit (1) or the exponent (2).
 

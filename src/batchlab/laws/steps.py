@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, fdtrc, log_ndtr, stdtrit
+from scipy.special import expit, log_ndtr, stdtrit
 
 from batchlab.errors import FitError
 from batchlab.records.estimate import Estimate, Reason
@@ -31,7 +31,6 @@ from batchlab.records.estimate import Estimate, Reason
 Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
-_SIGNIFICANT = 0.05
 _LARGEST_EXPONENT = 2.2
 _ALMOST_ANY = 0.9  # an exponent whose interval is so much of the widest possible is not told
 _LEAST_SD = 1e-7  # less scatter is arithmetic, not measurement
@@ -75,23 +74,6 @@ class StepsObservation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LackOfFit:
-    """The F test of the law against the scatter of the seeds.
-
-    Attributes:
-        statistic: mean square between batch sizes over that within them, None: not testable.
-        p_value: chance of one as large or larger if the law holds, None: not testable.
-        rejected: whether `p_value` is below 0.05, None: not testable.
-        reason: why it can't be tested, None where it was.
-    """
-
-    statistic: float | None = None
-    p_value: float | None = None
-    rejected: bool | None = None
-    reason: Reason | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class StepsAt:
     """Steps to target at a measured batch size.
 
@@ -118,7 +100,6 @@ class StepsToTargetFit:
         exponent: a of S_min (1 + (B_crit/B)^a).
         law_holds: whether the interval of the exponent holds 1; if not, the others are those of
             the best curve of any exponent.
-        lack_of_fit: the test of the law against the scatter of the seeds.
         seed_sd: standard deviation of log steps between seeds, None without repeats.
         by_batch_size: steps at each measured batch size, ascending.
         observations: what was seen, in the order given.
@@ -129,7 +110,6 @@ class StepsToTargetFit:
     e_min: Estimate
     exponent: Estimate
     law_holds: bool
-    lack_of_fit: LackOfFit
     seed_sd: float | None
     by_batch_size: tuple[StepsAt, ...]
     observations: tuple[StepsObservation, ...]
@@ -160,7 +140,6 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
     # A batch size at which no run reached the target tells nothing of the scatter.
     means = _Means.of(runs.only(is_reached[group]))
     runs = replace(runs, sd=means.runs.sd)
-    law_misfit = runs.misfit(runs.best(math.inf))
     curves = _Curves.of(runs, means)
     exponent = curves.exponent(k)
     law_holds = exponent.estimate is None or exponent.holds(1)
@@ -178,7 +157,6 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
         e_min=e_min,
         exponent=exponent,
         law_holds=law_holds,
-        lack_of_fit=_lack_of_fit(law_misfit, means),
         seed_sd=means.runs.sd if means.degrees else None,
         by_batch_size=tuple(
             StepsAt(batch_size=int(size), expected=steps, measured=measured.get(size, missed))
@@ -186,16 +164,6 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
         ),
         observations=tuple(observations),
     )
-
-
-def _lack_of_fit(misfit: float, means: _Means) -> LackOfFit:
-    """Source: Draper and Smith, Applied Regression Analysis, section 2.1 (pure error)."""
-    if not means.degrees:
-        return LackOfFit(reason=Reason.of("no_seeds_repeated"))
-    between = len(means.mean) - 2
-    statistic = max(misfit - means.misfit, 0.0) / between
-    p_value = float(fdtrc(between, means.degrees, statistic))
-    return LackOfFit(statistic=statistic, p_value=p_value, rejected=p_value < _SIGNIFICANT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

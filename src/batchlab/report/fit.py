@@ -24,13 +24,7 @@ _DOES_NOT_HOLD = (
     "the law does not hold: its exponent is not 1. B_crit and S_min are those of the best curve of "
     "any exponent, and the steps at each batch size are as measured"
 )
-_FURTHER_OFF = (
-    "batch sizes lie further from the law than the seeds scatter (p = {p:.2g}), but an exponent of "
-    "1 is not refuted: the intervals allow for that distance"
-)
-_NOT_REJECTED = (
-    "nothing speaks against the law: the seeds scatter enough to explain the distance (p = {p:.2g})"
-)
+_HOLDS = "nothing speaks against the law: its exponent of 1 lies within the interval"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,13 +50,10 @@ def fit_text(law: StepsToTargetFit) -> Iterator[str]:
             told.add(known.reason)
             line += f": {reason_text(known.reason)}"
         yield line
-    test = law.lack_of_fit
     if not law.law_holds:
         yield text(_DOES_NOT_HOLD)
-    elif test.p_value is None:
-        yield text("whether the law holds was not tested: {why}", why=reason_text(test.reason))
-    else:
-        yield text(_FURTHER_OFF if test.rejected else _NOT_REJECTED, p=test.p_value)
+    elif law.exponent.estimate is not None:
+        yield text(_HOLDS)
     for at in law.by_batch_size:
         steps = at.expected if law.law_holds else at.measured
         known = estimate_text("steps_to_target", steps)

@@ -12,10 +12,6 @@ from batchlab.words.catalogue import Shown, text
 _MEASURED: dict[str, str] = {
     # ---- Laws: why a law, an interval or a plateau is what it is, or can't be told.
     # The law of steps to target.
-    "no_seeds_repeated": (
-        "no batch size was run with more than one seed, so how far seeds scatter is not known; "
-        "give two or more seeds"
-    ),
     "target_missed_by_all": "no run of this batch size reached the target",
     "law_does_not_hold": (
         "the law S_min (1 + B_crit/B) does not hold here. Its exponent would be {low:.2f} to "
