@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from tests.reference.command_engine import command_summary, command_trial
 from tests.reference.fake_nvml import GB, FakeNvml
+from tests.reference.living import living
 from tests.reference.training_script import training_script
 
 from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import ProfilePoint
 from batchlab.records.trial import Status
 from batchlab.script.memory import GpuMemory
-from batchlab.script.process import living
 from batchlab.words.reasons import reason_text
 
 # Steps of at least two milliseconds: it waits for the clock, so that a busy machine makes them

@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from batchlab.script.process import end_leftovers, living
+from tests.reference.living import living
+
+from batchlab.script.process import end_leftovers
 
 # Two workers, one of them in a session of its own, and a daemon that ignores SIGTERM.
 COMMAND = """

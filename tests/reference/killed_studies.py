@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.reference.living import living
 from tests.reference.saving_script import pids, saving_script
 
 from batchlab.cli import main as cli
 from batchlab.errors import StoreError
 from batchlab.records.trial import TrialRecord
 from batchlab.runs.replay import JournalEntry, stored_journal
-from batchlab.script.process import living
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
 

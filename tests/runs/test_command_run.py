@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from tests.reference.command_engine import asked, command_engine, curve
+from tests.reference.living import living
 from tests.reference.saving_script import saving_script, starts
 from tests.reference.told import Told
 
 from batchlab.errors import StoreError
 from batchlab.records.trial import Evaluation, Status
 from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
-from batchlab.script.process import living
 from batchlab.store.store import Store
 
 

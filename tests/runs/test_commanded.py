@@ -16,6 +16,7 @@ from tests.reference.command_engine import (
     command_trial,
     curve,
 )
+from tests.reference.living import living
 from tests.reference.told import Told
 from tests.reference.training_script import training_script, with_own_rate
 
@@ -24,7 +25,6 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Evaluation, Status
 from batchlab.script.check import first_look
 from batchlab.script.command import TrainingCommand
-from batchlab.script.process import living
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 

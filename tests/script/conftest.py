@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from tests.reference.living import living
 
-from batchlab.script.process import Launched, living
+from batchlab.script.process import Launched
 
 QUICK = (sys.executable, "-I", "-S", "-c")
 

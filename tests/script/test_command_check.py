@@ -7,13 +7,13 @@ import uuid
 from pathlib import Path
 
 import pytest
+from tests.reference.living import living
 from tests.reference.training_script import training_script, with_own_rate
 
 from batchlab.errors import BatchlabError, OtherBatchSizeError, UsageError
 from batchlab.records.study import WorkloadSummary
 from batchlab.script.check import CommandCheck
 from batchlab.script.command import TrainingCommand
-from batchlab.script.process import living
 
 # Prints a curve made of what acts: `{acts}` are the names of arguments that count in it.
 ACTS = """

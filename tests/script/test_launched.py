@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.reference.living import living
 
 from batchlab.records.trial import Status
-from batchlab.script.process import CommandEnd, Launched, living
+from batchlab.script.process import CommandEnd, Launched
 from batchlab.words.reasons import reason_text
 
 IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "

@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.reference.killed_commands import assert_no_kill_leaves_a_process
+from tests.reference.living import living
 
 from batchlab.script import supervisor
-from batchlab.script.process import MARK, OWNER, end_leftovers, end_marked, living, marks
+from batchlab.script.process import MARK, OWNER, end_leftovers, end_marked, marks
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

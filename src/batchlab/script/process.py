@@ -53,11 +53,6 @@ def end_marked(marker: str) -> int:
     return _end(lambda environment: environment.get(MARK) == marker, 0.0)
 
 
-def living(study: str) -> tuple[int, ...]:
-    """The processes that carry the mark of a study, or of one of its trials."""
-    return tuple(process.pid for process in _found(lambda marks: _is_of(marks, study)))
-
-
 def _end(is_meant: Callable[[Mapping[str, str]], bool], grace_s: float) -> int:
     seen: set[int] = set()
     kill_s = time.monotonic() + grace_s
