@@ -36,6 +36,7 @@ from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.study import AdamSettings, Study, place_of
 from batchlab.records.trial import Status, TrialRecord
+from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_page import sweep_document, text_report
 from batchlab.runs import process_engine
 from batchlab.store.store import Store
@@ -291,6 +292,20 @@ def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -
     assert children.count("_train_in_child") == 4
     assert "check_workload" not in children
     assert len(study.records) == 6
+
+
+def test_another_margin_is_kept_with_the_study_and_trains_nothing(
+    lab: Path, children: list[str]
+) -> None:
+    first = run(lab)
+    children.clear()
+
+    study = run(lab, margin=0.3)
+
+    assert children == ["see_model"]
+    assert study.records == first.records
+    assert (first.margin, study.margin) == (None, 0.3)
+    assert Evidence.of(study).margin == 0.3 != Evidence.of(first).margin
 
 
 @pytest.mark.slow

@@ -23,9 +23,9 @@ OPTIONS = {
     "advise": "--objective --target --budget --trainings --batch-sizes --epochs --train-time "
     "--margin --memory-limit --profile --set --sampling --drop-last --device --trainer --store "
     f"--report --json --quiet --explain --require {CLUSTER} {OWN_COMMAND}",
-    "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --set --sampling "
-    "--scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store --report "
-    f"--json --quiet --device --trainer {CLUSTER} {OWN_COMMAND}",
+    "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --margin --set "
+    "--sampling --scaling-rule --drop-last --micro-batch-size --measure --plan --budget --store "
+    f"--report --json --quiet --device --trainer {CLUSTER} {OWN_COMMAND}",
     "profile": "--batch-sizes --set --memory-limit --budget --store --json --quiet --device "
     f"{OWN_COMMAND}",
     "noise": "--steps --per-layer --set --memory-limit --budget --report --json --quiet --device",

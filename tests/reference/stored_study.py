@@ -26,6 +26,8 @@ def put_asked(store: Store, study: Study) -> None:
         workload_id=study.workload.workload_id,
         environment=study.environment,
         trial_ids=[record.trial.trial_id for record in study.records],
+        target=study.target,
+        margin=study.margin,
     )
 
 

@@ -41,6 +41,7 @@ def sweep(
     epochs: int | None = None,
     steps: int | None = None,
     target: tuple[str, float] | None = None,
+    margin: float | None = None,
     settings: Mapping[str, Setting] | None = None,
     scaling_rule: str = "none",
     sampling: Sampling = "reshuffle",
@@ -72,6 +73,9 @@ def sweep(
             workload's own, or 10.
         steps: optimizer steps; with `epochs` too, whichever ends first.
         target: (metric, value) on validation data at which a trial ends.
+        margin: how much worse a batch size may end and still count as as good, in the unit of the
+            metric that counts, > 0; None: 5 % of what was learned or of the remaining errors,
+            whichever is less.
         settings: of the workload or its optimizer.
         scaling_rule: "none", or how the rates, taken as right for the workload's reference batch
             size, follow the batch size: "linear", "sqrt", or with Adam's settings "sde-adam" (betas
@@ -185,6 +189,7 @@ class StoredSweep:
             environment=environment(),
             trial_ids=[run.trial.trial_id for run in self._runs],
             target=self._subject.length.until,
+            margin=self._question.margin,
         )
         try:
             if left:

@@ -37,12 +37,7 @@ _REQUIRED = {"likely": 0.8, "sure": 0.95}
     help="How good a model must be on validation data to count as trained, such as accuracy=0.97. "
     "Default: the workload's own target, or what your training ends with.",
 )
-@click.option(
-    "--margin",
-    type=options.number("0.002"),
-    help="How much worse a training may end and still count as ending as well, in the metric's "
-    "unit. Default: 5 % of what was learned or of the remaining errors, whichever is less.",
-)
+@options.margin
 @click.option(
     "--budget",
     type=options.BUDGET,

@@ -183,6 +183,12 @@ settings = click.option(
     callback=each_once,
     help="Change a setting of the workload, such as width=64. Give it again for another setting.",
 )
+margin = click.option(
+    "--margin",
+    type=number("0.002"),
+    help="How much worse a training may end and still count as ending as well, in the metric's "
+    "unit. Default: 5 % of what was learned or of the remaining errors, whichever is less.",
+)
 sampling = click.option(
     "--sampling",
     type=click.Choice(["reshuffle", "replacement"]),

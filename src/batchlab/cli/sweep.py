@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     type=options.TARGET,
     help="End each training once it is this good on validation data, such as accuracy=0.97.",
 )
+@options.margin
 @options.settings
 @click.option(
     "--scaling-rule",

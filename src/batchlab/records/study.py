@@ -272,6 +272,8 @@ class Study(Reported):
         timings: step times measured alone, one per batch size where there are any.
         spent_s: seconds spent on it so far, over all its sessions.
         target: the target asked for, by which `steps_to_target` counts; None: none.
+        margin: how much worse still counts as ending as well, if that was given, in the unit of the
+            metric that counts.
         best_so_far: what leads in an advice that has no answer yet; None: it has one, nothing
             leads, or no advice was asked for.
     """
@@ -285,6 +287,7 @@ class Study(Reported):
     timings: tuple[StepTiming, ...]
     spent_s: float
     target: Target | None = None
+    margin: float | None = None
     best_so_far: BestSoFar | None = None
 
     def __repr__(self) -> str:

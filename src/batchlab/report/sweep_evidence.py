@@ -288,8 +288,8 @@ class Evidence:
     def margin(self) -> float:
         """The difference that still counts as no worse than the best cell."""
         split, finals = budget_split(self.study), self._finals
-        if not finals:
-            return 0.0
+        if self.study.margin is not None or not finals:
+            return self.study.margin or 0.0
         untrained = self.untrained(split)
         return margin_of(
             max(finals) if self.better == "higher" else min(finals),

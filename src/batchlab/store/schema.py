@@ -15,7 +15,7 @@ from batchlab.words.document import coded, plain_float, reason_of
 from batchlab.words.reasons import reason_text
 
 APPLICATION_ID: Final = 0x424C4142  # "BLAB": in the file's header, so `file` and we know our own
-VERSION: Final = 1
+VERSION: Final = 2
 
 # WITHOUT ROWID keeps the evaluations of a trial side by side on disk, which is how they are read.
 # Neither STRICT tables nor RETURNING: the SQLite of a Python 3.11 can be older than they are.
@@ -38,6 +38,7 @@ TABLES: Final = {
         trial_ids TEXT NOT NULL,
         spent_s REAL NOT NULL DEFAULT 0,
         target TEXT,
+        margin REAL,
         decisions TEXT NOT NULL DEFAULT '[]'
     )
     """,

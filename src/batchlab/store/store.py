@@ -116,6 +116,7 @@ class Store(Trials, StoreFolder):
         environment: tuple[tuple[str, str], ...],
         trial_ids: Sequence[str],
         target: Target | None = None,
+        margin: float | None = None,
     ) -> None:
         """Store that a study was asked for; it becomes the latest.
 
@@ -129,6 +130,7 @@ class Store(Trials, StoreFolder):
             environment: names and values.
             trial_ids: the trials in the order asked for; they need not have begun.
             target: the target asked for.
+            margin: what still counts as ending as well, if it was given.
         """
         what = f"study {study_id!r}"
         row = {
@@ -138,6 +140,7 @@ class Store(Trials, StoreFolder):
             "environment": PAIRS.encoded(environment, f"environment of {what}"),
             "trial_ids": TEXTS.encoded(tuple(trial_ids), f"trial ids of {what}"),
             "target": None if target is None else TARGET.encoded(target, f"target of {what}"),
+            "margin": margin,
         }
         with self._writing() as connection:
             last, created_at = connection.execute(
@@ -193,15 +196,14 @@ class Store(Trials, StoreFolder):
         with self._reading() as connection:
             row = connection.execute(
                 "SELECT study_id, command, created_at, workload_id, environment, trial_ids, "
-                "spent_s, target FROM studies WHERE :id IS NULL OR study_id = :id "
+                "spent_s, target, margin FROM studies WHERE :id IS NULL OR study_id = :id "
                 "ORDER BY asked DESC LIMIT 1",
                 {"id": study_id},
             ).fetchone()
             if row is None:
                 raise self._no_study(connection, study_id)
-            found_id, command, created_at, workload_id, environment, trial_ids, spent_s, target = (
-                row
-            )
+            found_id, command, created_at, workload_id, environment, trial_ids, *rest = row
+            spent_s, target, margin = rest
             what = f"study {found_id}"
             workload = self._workload(connection, workload_id)
             if workload is None:  # foreign keys hold against us, not against other programs
@@ -221,6 +223,7 @@ class Store(Trials, StoreFolder):
                 timings=tuple(self._timings_of(connection, workload_id, records, made_on)),
                 spent_s=spent_s,
                 target=None if target is None else TARGET.decoded(target, what),
+                margin=margin,
             )
 
     def studies(self) -> tuple[tuple[str, str, str], ...]:
