@@ -28,12 +28,10 @@ from batchlab.app.question import asked
 from batchlab.app.subjects import subject_of
 from batchlab.errors import BudgetError, WorkloadError
 from batchlab.laws.lines import fit_memory
-from batchlab.machine import place_here
 from batchlab.measure import profile_search
 from batchlab.measure import profiling as measuring
 from batchlab.measure.profile import Profile
 from batchlab.records.trial import Status
-from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
 
@@ -45,11 +43,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(profile_search, "_TIMED_S", (0.05,))
 
-    made = profile(workload(n=37), budget="10m", store=tmp_path / "lab.db")
+    made = profile(workload(n=37), budget="10m")
 
     assert [point.batch_size for point in made.points] == [1, 2, 4, 8, 16, 32, 37]
     assert made.largest_batch_size == 37
@@ -65,9 +63,6 @@ def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
     assert made.device_name
     assert dict(made.environment)["torch"] == str(torch.__version__)
     assert Profile.from_json(made.to_json()) == made
-    with Store(tmp_path / "lab.db") as store:
-        kept = store.timings(made.workload.workload_id, "cpu", place=place_here("cpu"))
-    assert kept == tuple(point.timing for point in made.points)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from batchlab.app.public_call import public_call
@@ -15,7 +14,6 @@ from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Setting
 from batchlab.script.command import TrainingCommand
-from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
@@ -35,7 +33,6 @@ def profile(
     memory_limit_bytes: int | None = None,
     budget: str | float = "60s",
     reserved_s: float = 0.0,
-    store: str | Path | None = None,
     listener: ProgressListener | None = None,
 ) -> Profile:
     """Measure step time and peak memory of `workload` by batch size, and what is the largest.
@@ -53,7 +50,6 @@ def profile(
         memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
         budget: a ceiling on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
         reserved_s: the part of the budget that the caller needs for what it does around the call.
-        store: a SQLite file to keep the step times in, for later sweeps; None: nowhere.
         listener: told how it gets on; None: the cell of the notebook that asks, if one does.
 
     Returns:
@@ -62,7 +58,6 @@ def profile(
     Raises:
         UsageError: a value outside what is possible; the message says what is.
         WorkloadError: the workload cannot be loaded, or trained at any batch size in that memory.
-        StoreError: the store cannot be used.
         BudgetError: the budget is too small for a profile.
     """
     question = asked("profile", **locals())
@@ -76,12 +71,6 @@ def profile(
         subject.profiled_sizes, deadline_s=question.budget.work_ends_s, listener=question.listener
     )
     _refuse_too_few(made, subject)
-    if question.store is not None:
-        with Store(question.store) as opened:
-            opened.put_workload(subject.summary)
-            for point in made.points:
-                if point.ran and point.timing is not None:
-                    opened.put_timing(point.timing)
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -27,11 +26,6 @@ _PROBE_END_S = 1.0
 @options.settings
 @options.memory_limit
 @options.minute
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    help="Keep the step times in this file, for later sweeps.",
-)
 @options.as_json
 @options.quiet
 @options.device
