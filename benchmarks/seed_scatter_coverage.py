@@ -2,8 +2,8 @@
 
     python -m benchmarks.seed_scatter_coverage [--draws 200]
 
-Prints the tables of benchmarks/results/coverage.md: the prior fitted by maximum likelihood to the
-nineteen recorded workloads (that of `batchlab.belief.seed_scatter`), how often 95 % intervals of a
+Prints the tables of benchmarks/results/coverage.md: the priors fitted by maximum likelihood to the
+nineteen recorded workloads (those of `batchlab.belief.seed_scatter`), how often 95 % intervals of a
 difference in final value hold what the seeds that were left out say, and how often a verdict on
 "larger batches generalize worse" is given and right. Each workload is judged with a prior fitted
 without it and its twin.
@@ -28,6 +28,7 @@ from scipy.optimize import minimize
 
 from batchlab.belief import seed_scatter
 from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.final_value import end_error
 from batchlab.belief.margin import margin_of
 from batchlab.belief.metric_scale import MetricScale
 from batchlab.belief.seed_scatter import ScatterPrior
@@ -41,6 +42,13 @@ Cells = Mapping[CellKey, Sequence[float]]
 _RECORD = Path(__file__).parent / "regret"
 _FEWEST_SEEDS = 4  # of a cell that says something about scatter
 _N_EXAMPLES = {"whole": 10_000, "later": 2_000}  # for validation, by folder
+# Judged alone, by the prior that was fitted without them; and their validation examples.
+_JUDGES = {
+    "early-stopping": 4_000,
+    "contrastive": 4_000,
+    "transformer-cosine": 500,
+    "resnet": 2_000,
+}
 _LOG_VARIANCES = np.arange(-24.0, 6.0, 0.1)
 
 
@@ -55,6 +63,7 @@ class Workload:
         n_examples: for validation.
         margin: the difference in a final value that still counts as no worse.
         finals: what every run that ended well ends with, by cell.
+        errors: how well lines tell these ends, in the same order.
         tuned: the cells of each batch size at its best rate, by batch size.
         log_steps: the logarithm of steps to the reference's level, by cell.
     """
@@ -65,6 +74,7 @@ class Workload:
     n_examples: int
     margin: float
     finals: Cells
+    errors: Mapping[CellKey, Sequence[float | None]]
     tuned: Mapping[int, CellKey]
     log_steps: Cells
 
@@ -73,6 +83,18 @@ class Workload:
         """The scale of its metric."""
         values = [value for cell in self.finals.values() for value in cell]
         return MetricScale.of(self.metric, values, better=self.better, n_examples=self.n_examples)
+
+    def runs(self, key: CellKey) -> Array:
+        """What the runs of a cell end with, and the error of that or NaN; shape (n, 2)."""
+        return np.array(list(zip(self.finals[key], self.errors[key], strict=True)), dtype=float)
+
+    @property
+    def log_error(self) -> float:
+        """The logarithm of the median error of the ends at tuned rates, on that scale."""
+        found = [(key, error) for key in self.tuned.values() for error in self.errors[key] if error]
+        level = statistics.fmean(statistics.fmean(self.finals[key]) for key, _ in found)
+        error = statistics.median(error for _, error in found) * self.scale.slope(level)
+        return math.log(error) - 0.5 * math.log(_fewer(self.scale))
 
     @property
     def family(self) -> str:
@@ -96,16 +118,17 @@ def _workload(path: Path) -> Workload:
     level = level_of(
         curves, metric=header.metric, better=header.better, keeps_best=header.keeps_best
     )
-    finals, log_steps = defaultdict(list), defaultdict(list)
+    finals, errors, log_steps = defaultdict(list), defaultdict(list), defaultdict(list)
     for run in grid.runs.values():
         key = run.batch_size, run.learning_rate
         end = end_of(run.curve, better=header.better, keeps_best=header.keeps_best)
         if run.status in (Status.OK, Status.TARGET_REACHED) and end is not None:
             finals[key].append(end)
+            errors[key].append(end_error([(s, v) for s, v in run.curve if s and v is not None]))
         if (steps := _steps_to(run, level.target)) is not None:
             log_steps[key].append(math.log(steps))
     kept = {key: values for key, values in finals.items() if len(values) >= _FEWEST_SEEDS}
-    n_examples = _N_EXAMPLES[path.parent.name]
+    n_examples = _JUDGES.get(header.workload, _N_EXAMPLES[path.parent.name])
     margin = margin_of(
         level.end,
         metric=header.metric,
@@ -120,6 +143,7 @@ def _workload(path: Path) -> Workload:
         n_examples=n_examples,
         margin=margin,
         finals=kept,
+        errors=errors,
         tuned=_tuned(kept, header.better),
         log_steps=log_steps,
     )
@@ -158,14 +182,17 @@ def _near_tuned(workload: Workload, cells: Cells) -> Iterator[Sequence[float]]:
 
 def _log_likelihood(workload: Workload, cells: Cells, scale: MetricScale) -> Array:
     """Log likelihood by unlikeness and log usual variance, both on the grids of the product."""
-    # With fewer examples than the others the scatter is larger; the prior is of theirs.
-    fewer = max(1.0, 10_000 / scale.n_examples) if scale.n_examples else 1.0
     total = np.zeros((len(seed_scatter._UNLIKENESS), len(_LOG_VARIANCES)))
     degrees = seed_scatter._prior_degrees()[:, None]
     for values in _near_tuned(workload, cells):
-        log_ratio = math.log(scale.variance(values) / fewer) - _LOG_VARIANCES[None, :]
+        log_ratio = math.log(scale.variance(values) / _fewer(scale)) - _LOG_VARIANCES[None, :]
         total += seed_scatter._log_f(log_ratio, len(values) - 1, degrees)
     return total
+
+
+def _fewer(scale: MetricScale) -> float:
+    """With fewer examples than the others the scatter is larger; the prior is of theirs."""
+    return max(1.0, 10_000 / scale.n_examples) if scale.n_examples else 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,35 +201,46 @@ class Fitted:
 
     priors: Mapping[str, ScatterPrior]
     log_unlikeness: tuple[float, float]
+    by_error: float  # how much the log of the scatter rises by that of the error of an end
+    usual_errors: Mapping[str, float]  # the geometric mean of that error, by kind of metric
 
 
-def fit(workloads: Sequence[Workload]) -> Fitted:
-    """Fit the prior by maximum likelihood; twins count half each."""
-    likelihoods: dict[str, list[tuple[float, Array]]] = defaultdict(list)
+def fit(workloads: Sequence[Workload], *, by_error: bool = False) -> Fitted:
+    """Fit the prior by maximum likelihood; twins count half each.
+
+    Args:
+        workloads: what it is fitted to.
+        by_error: whether it is the prior for where the errors of ends are known.
+    """
+    likelihoods: dict[str, list[tuple[float, Array, float]]] = defaultdict(list)
+    logs: dict[str, list[float]] = defaultdict(list)
+    for workload in workloads:
+        logs[workload.scale.kind].append(workload.log_error)
+    usual = {kind: statistics.fmean(values) for kind, values in logs.items()}
     for workload in workloads:
         twins = sum(other.family == workload.family for other in workloads)
         scale = workload.scale
         of_finals = _log_likelihood(workload, workload.finals, scale)
-        likelihoods[scale.kind].append((1 / twins, of_finals))
+        above = max(0.0, workload.log_error - usual[scale.kind]) if by_error else 0.0
+        likelihoods[scale.kind].append((1 / twins, of_finals, above))
         of_steps = _log_likelihood(workload, workload.log_steps, MetricScale(kind="plain"))
-        likelihoods["steps"].append((1 / twins, of_steps))
+        likelihoods["steps"].append((1 / twins, of_steps, 0.0))
     kinds = sorted(likelihoods)
 
     def misfit(parameters: Array) -> float:
-        unlike = _log_normal(np.log(seed_scatter._UNLIKENESS), *parameters[-2:])
+        unlike = _log_normal(np.log(seed_scatter._UNLIKENESS), *parameters[-3:-1])
         unlike -= np.log(seed_scatter._UNLIKENESS)
         unlike -= np.logaddexp.reduce(unlike)
         total = 0.0
         for i, kind in enumerate(kinds):
-            usual = _log_normal(_LOG_VARIANCES / 2, *parameters[2 * i : 2 * i + 2])
-            usual -= np.logaddexp.reduce(usual)
-            for weight, each in likelihoods[kind]:
-                total -= weight * float(
-                    np.logaddexp.reduce((each + unlike[:, None] + usual).ravel())
-                )
+            mean, log_sd = parameters[2 * i : 2 * i + 2]
+            for weight, each, above in likelihoods[kind]:
+                one = _log_normal(_LOG_VARIANCES / 2, mean + parameters[-1] * above, log_sd)
+                one -= np.logaddexp.reduce(one)
+                total -= weight * float(np.logaddexp.reduce((each + unlike[:, None] + one).ravel()))
         return total
 
-    start = [*[-3.5, -0.3] * len(kinds), -0.9, -0.3]
+    start = [*[-3.5, -0.3] * len(kinds), -0.9, -0.3, 0.4]
     options = {"maxiter": 20_000, "maxfev": 20_000, "xatol": 1e-3, "fatol": 1e-3}
     best = minimize(misfit, start, method="Nelder-Mead", options=options).x
     priors = {
@@ -210,11 +248,16 @@ def fit(workloads: Sequence[Workload]) -> Fitted:
             log_sd=float(best[2 * i]),
             # A further workload is less like these than they are like each other.
             log_sd_sd=math.exp(best[2 * i + 1]) * (1 + 1 / len(likelihoods[kind])),
-            degrees=round(sum(weight for weight, _ in likelihoods[kind])) - 1,
+            degrees=round(sum(weight for weight, *_ in likelihoods[kind])) - 1,
         )
         for i, kind in enumerate(kinds)
     }
-    return Fitted(priors=priors, log_unlikeness=(float(best[-2]), math.exp(best[-1])))
+    return Fitted(
+        priors=priors,
+        log_unlikeness=(float(best[-3]), math.exp(best[-2])),
+        by_error=float(best[-1]),
+        usual_errors={kind: math.exp(mean) for kind, mean in usual.items()},
+    )
 
 
 def _log_normal(x: Array, mean: float, log_sd: float) -> Array:
@@ -235,7 +278,7 @@ class Held:
 def coverage(workload: Workload, n_seeds: int, n_draws: int, stream: np.random.Generator) -> Held:
     """Draw four tuned cells and some of their seeds, and hold a difference against the others."""
     pool = [
-        np.array(workload.finals[key])
+        workload.runs(key)
         for key in workload.tuned.values()
         if len(workload.finals[key]) >= n_seeds + 2
     ]
@@ -243,7 +286,7 @@ def coverage(workload: Workload, n_seeds: int, n_draws: int, stream: np.random.G
     for _ in range(n_draws):
         chosen = [stream.permutation(pool[i]) for i in stream.permutation(len(pool))[:4]]
         known = _means(workload, [cell[:n_seeds] for cell in chosen]).difference(0, 1)
-        rest = [cell[n_seeds:] for cell in chosen[:2]]
+        rest = [cell[n_seeds:, 0] for cell in chosen[:2]]
         assert known.low is not None
         assert known.high is not None
         # What the seeds that were left out say scatters too.
@@ -256,11 +299,13 @@ def coverage(workload: Workload, n_seeds: int, n_draws: int, stream: np.random.G
 
 
 def _means(workload: Workload, cells: Sequence[Array]) -> CellMeans:
+    errors = np.concatenate(cells)[:, 1]
     return CellMeans.of(
-        [cell.tolist() for cell in cells],
+        [cell[:, 0].tolist() for cell in cells],
         metric=workload.metric,
         better=workload.better,
         n_examples=workload.n_examples,
+        end_errors=errors[np.isfinite(errors)].tolist(),
     )
 
 
@@ -283,8 +328,8 @@ def verdicts(workload: Workload, n_draws: int, stream: np.random.Generator) -> V
     sign = 1 if workload.better == "higher" else -1
     for _ in range(n_draws):
         chosen = sorted(stream.permutation(sizes)[:4])
-        cells = [np.array(workload.finals[workload.tuned[size]]) for size in chosen]
-        truth = sign * float(cells[0].mean() - cells[-1].mean()) / workload.margin
+        cells = [workload.runs(workload.tuned[size]) for size in chosen]
+        truth = sign * float(cells[0][:, 0].mean() - cells[-1][:, 0].mean()) / workload.margin
         if abs(truth) <= 2:
             continue
         means = _means(workload, [stream.permutation(cell)[:2] for cell in cells])
@@ -304,13 +349,22 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=200)
     n_draws = parser.parse_args().draws
     workloads, stream = recorded(), np.random.default_rng(0)
-    _print_prior(fit(workloads))
+    known = [workload for workload in workloads if workload.name not in _JUDGES]
+    _print_prior(fit(known))
+    given = fit(known, by_error=True)
+    _print_prior(given)
+    for kind, usual in given.usual_errors.items():
+        print(f"| usual error of an end, {kind} | {usual:.3g} | | |")
+    print(f"| power of the error | {given.by_error:.2f} | | |")
     rows = []
     for workload in workloads:
-        others = [other for other in workloads if other.family != workload.family]
-        fitted = fit(others)
+        others = [other for other in known if other.family != workload.family]
+        fitted, given = fit(others), fit(others, by_error=True)
+        of_error = {kind: (given.priors[kind], at) for kind, at in given.usual_errors.items()}
         with (
             patch.object(seed_scatter, "PRIORS", fitted.priors),
+            patch.object(seed_scatter, "PRIORS_OF_ERROR", of_error),
+            patch.object(seed_scatter, "_BY_ERROR", given.by_error),
             patch.object(seed_scatter, "_LOG_UNLIKENESS", fitted.log_unlikeness),
         ):
             held = [coverage(workload, n, n_draws, stream) for n in (1, 2, 3)]

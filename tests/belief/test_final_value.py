@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from batchlab.belief.final_value import final_value
+from batchlab.belief.final_value import end_error, final_value
 
 
 def curve(values):
@@ -118,3 +118,18 @@ def test_a_best_model_outlives_what_is_not_finite():
     assert best == pytest.approx(0.6)
     assert two == pytest.approx(0.6)
     assert final_value(curve([None, None]), better="higher", keeps_best=True) is None
+
+
+def test_the_error_of_an_end_is_that_of_the_line_there():
+    """Compare with how far the ends of lines through the same times scatter."""
+    runs = noisy(0.5 + 0.1 * times(40), 0.01, 3_000)
+
+    ends = [np.polyval(np.polyfit(times(40)[29:], run[29:], 1), 1.0) for run in runs]
+    errors = [end_error(curve(run)) for run in runs]
+
+    assert math.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(ends), rel=0.05)
+
+
+@pytest.mark.parametrize("values", [[], [0.9], np.linspace(0.5, 0.9, 11)])
+def test_few_evaluations_do_not_tell_the_error_of_an_end(values):
+    assert end_error(curve(values)) is None

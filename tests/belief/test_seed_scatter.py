@@ -8,7 +8,13 @@ from scipy import stats
 from tests.reference import seed_scatter as twin
 
 from batchlab.belief.metric_scale import MetricScale
-from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
+from batchlab.belief.seed_scatter import (
+    PRIORS,
+    PRIORS_OF_ERROR,
+    OwnScatter,
+    ScatterPrior,
+    SeedScatter,
+)
 
 N_DRAWS = 40_000
 
@@ -78,8 +84,23 @@ def test_fewer_examples_than_recorded_scatter_more():
     assert few - many == pytest.approx(math.log(20) / 2)
 
 
+@pytest.mark.parametrize(("kind", "n"), [("share", 10_000), ("share", 500), ("loss", None)])
+def test_ends_that_scatter_within_a_run_scatter_between_seeds(kind, n):
+    scale, (known, usual) = MetricScale(kind=kind, n_examples=n), PRIORS_OF_ERROR[kind]
+    few = math.sqrt(20 if n == 500 else 1)
+
+    smooth, as_usual, rough = (
+        ScatterPrior.of(scale, end_error=times * usual * few).log_sd - math.log(few)
+        for times in (0, 1, math.e)
+    )
+
+    assert smooth == pytest.approx(as_usual) == pytest.approx(known.log_sd)
+    assert known.log_sd + 0.5 < rough < known.log_sd + 1
+
+
 def test_a_metric_unlike_all_recorded_ones_has_no_prior():
     assert ScatterPrior.of(MetricScale(kind="plain")) is None
+    assert ScatterPrior.of(MetricScale(kind="plain"), end_error=0.1) is None
 
 
 def test_the_same_cells_give_the_same_draws_that_are_centered():

@@ -25,6 +25,7 @@ from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study
+from batchlab.belief.final_value import end_errors
 from batchlab.belief.outlook import Outlook, estimate_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
@@ -405,7 +406,12 @@ class _Answer:
         if record.has_failed:
             return run
         of_test = record.last("test", self._question.metric)
-        return replace(run, end=self._study.final_value(i, record), end_test=of_test)
+        return replace(
+            run,
+            end=self._study.final_value(i, record),
+            end_error=next(iter(end_errors([record], self._question.metric)), None),
+            end_test=of_test,
+        )
 
     # ---- caveats
 

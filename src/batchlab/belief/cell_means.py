@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from statistics import fmean
+from statistics import fmean, median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +35,18 @@ class CellMeans:
 
     cells: tuple[Values, ...]
     scale: MetricScale
+    prior: ScatterPrior | None  # of the scatter of seeds on that scale
     draws: Array | None  # shape (n_draws, cells), in the metric's unit; NaN for a cell without runs
 
     @classmethod
     def of(
-        cls, cells: Sequence[Values], *, metric: str, better: Better, n_examples: int | None = None
+        cls,
+        cells: Sequence[Values],
+        *,
+        metric: str,
+        better: Better,
+        n_examples: int | None = None,
+        end_errors: Sequence[float] = (),
     ) -> CellMeans:
         """Pool cells that measured the same metric of the same split.
 
@@ -48,6 +55,8 @@ class CellMeans:
             metric: the metric's name.
             better: its direction.
             n_examples: how many examples each value is a mean of, if known.
+            end_errors: how well single runs tell their ends, in the metric's unit, as far as known
+                (`belief.final_value.end_errors`).
 
         Raises:
             UsageError: a value that is not finite; a trial that diverged is never averaged.
@@ -55,7 +64,8 @@ class CellMeans:
         known = list(chain(*cells))
         require_finite(known)
         scale = MetricScale.of(metric, known, better=better, n_examples=n_examples)
-        return cls._pooled(cells, scale, ScatterPrior.of(scale))
+        error = scale.slope(fmean(known)) * median(end_errors) if end_errors and known else None
+        return cls._pooled(cells, scale, ScatterPrior.of(scale, end_error=error))
 
     def of_gaps(self, gaps: Sequence[Values]) -> CellMeans:
         """Pool gaps between the train metric and this one, which is of held-out data.
@@ -63,7 +73,7 @@ class CellMeans:
         Seeds fit their training data nearly alike, so a gap scatters as its held-out metric does.
         """
         require_finite(chain(*gaps))
-        prior, known = ScatterPrior.of(self.scale), [*chain(*self.cells)]
+        prior, known = self.prior, [*chain(*self.cells)]
         if prior is not None and known:
             log_slope = math.log(self.scale.slope(fmean(known)))
             prior = replace(prior, log_sd=prior.log_sd - log_slope)
@@ -84,11 +94,11 @@ class CellMeans:
         kept = tuple(tuple(values) for values in cells)
         scatter = SeedScatter.of(own, prior) if own else None
         if scatter is None:
-            return cls(cells=kept, scale=scale, draws=None)
+            return cls(cells=kept, scale=scale, prior=prior, draws=None)
         places = np.array([scale.place(fmean(cells[i])) for i in filled])
         draws = np.full((_N_DRAWS, len(cells)), np.nan)
         draws[:, filled] = scale.values(places + scatter.errors(own, _N_DRAWS))
-        return cls(cells=kept, scale=scale, draws=draws)
+        return cls(cells=kept, scale=scale, prior=prior, draws=draws)
 
     def mean(self, i: int, *, confidence: float = 0.95) -> Estimate:
         """Return the mean of a cell; without bounds if the scatter of seeds is unknown."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from batchlab.laws.lines import StraightLine
 from batchlab.records.quantities import Better
@@ -11,6 +12,8 @@ from batchlab.records.trial import Split, TrialRecord
 
 Curve = Sequence[tuple[float, float | None]]
 """(samples, value) at each evaluation after the first step, ascending; None is not finite."""
+
+V = TypeVar("V", float, float | None)
 
 # The last part of a run that a line is fitted to.
 _TAIL = 0.25
@@ -41,10 +44,7 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
         return None
     if keeps_best:
         return _best(curve, better)
-    last = curve[-1][0]
-    late = [(samples / last, value) for samples, value in curve if samples >= last / 2]
-    n_tail = sum(samples >= (1 - _TAIL) * last for samples, _ in curve)
-    seen = late[-max(n_tail, _FEWEST) :]
+    seen = _late(curve)
     if len(seen) < _FEWEST:
         return seen[-1][1]
     values = [value for _, value in seen if value is not None]
@@ -85,6 +85,41 @@ def final_of(
         if (score.split, score.metric) == (split, metric) and 0 < evaluation.step <= steps
     ]
     return final_value(curve, better=better, keeps_best=keeps_best or record.ended_by_patience)
+
+
+def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
+    """Return the standard error of the end that a line gives.
+
+    Evaluations that scatter at the end of a run make ends that scatter between seeds.
+
+    Args:
+        curve: (samples, value) of the validation metric after the first step.
+
+    Returns:
+        None with fewer than four evaluations in the last quarter.
+    """
+    seen = _late(curve) if curve else []
+    if len(seen) <= _FEWEST:
+        return None
+    # The end lies at 0.
+    line = StraightLine.through([place - 1 for place, _ in seen], [value for _, value in seen])
+    assert line.residual_sd is not None
+    return line.residual_sd * math.sqrt(1 / line.n + line.mean_x**2 / line.spread)
+
+
+def end_errors(records: Iterable[TrialRecord], metric: str) -> list[float]:
+    """Return the errors of the ends of those runs that ended well, as far as they are known."""
+    well = [record.curve("validation", metric) for record in records if record.ended_well]
+    curves = ([(at.samples, value) for at, value in curve if at.step] for curve in well)
+    return [error for curve in curves if (error := end_error(curve)) is not None]
+
+
+def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:
+    """The evaluations that count for the end, each with the part of the run that was done."""
+    last = curve[-1][0]
+    late = [(samples / last, value) for samples, value in curve if samples >= last / 2]
+    n_tail = sum(samples >= (1 - _TAIL) * last for samples, _ in curve)
+    return late[-max(n_tail, _FEWEST) :]
 
 
 def _best(curve: Curve, better: Better) -> float | None:

@@ -15,7 +15,7 @@ from batchlab.belief.metric_scale import MetricScale
 
 Array = NDArray[np.float64]
 
-# The prior below was fitted by maximum likelihood to the nineteen recorded workloads by
+# The priors below were fitted by maximum likelihood to the nineteen recorded workloads by
 # `python -m benchmarks.seed_scatter_coverage`.
 #
 # How unlike single cells are: the log of a cell's own standard deviation has this standard
@@ -43,19 +43,24 @@ class ScatterPrior:
     degrees: int
 
     @classmethod
-    def of(cls, scale: MetricScale) -> ScatterPrior | None:
+    def of(cls, scale: MetricScale, *, end_error: float | None = None) -> ScatterPrior | None:
         """Return the prior of a metric; None for a metric unlike all that were recorded.
 
         Seeds get different examples right. The fewer examples a share is of, the more that
-        scatters.
+        scatters. And the worse a run tells its end, the more seeds scatter.
+
+        Args:
+            scale: of the metric.
+            end_error: the standard error of the end of a single run on this scale, if known.
         """
         if scale.kind == "plain":
             return None
-        known = PRIORS[scale.kind]
-        if scale.n_examples is None:
-            return known
-        fewer = max(1.0, _RECORDED_EXAMPLES / scale.n_examples)
-        return replace(known, log_sd=known.log_sd + 0.5 * math.log(fewer))
+        fewer = max(1.0, _RECORDED_EXAMPLES / (scale.n_examples or math.inf))
+        known, more = PRIORS[scale.kind], math.sqrt(fewer)
+        if end_error is not None:
+            known, usual = PRIORS_OF_ERROR[scale.kind]
+            more *= max(1.0, end_error / (usual * more)) ** _BY_ERROR
+        return replace(known, log_sd=known.log_sd + math.log(more))
 
     def log_density(self, log_sd: Array) -> Array:
         """Return the log density at logarithms of standard deviations, but for a constant."""
@@ -68,6 +73,13 @@ PRIORS = {
     "loss": ScatterPrior(log_sd=-4.94, log_sd_sd=0.78, degrees=5),
     "steps": ScatterPrior(log_sd=-2.04, log_sd_sd=0.40, degrees=16),
 }
+# Where it is known how well a run tells its end: the prior up to the usual error, and that error.
+# Above it the scatter rises by this power; a run that ends smoothly may have landed anywhere.
+PRIORS_OF_ERROR = {
+    "share": (ScatterPrior(log_sd=-3.90, log_sd_sd=0.58, degrees=10), 0.0117),
+    "loss": (ScatterPrior(log_sd=-5.44, log_sd_sd=0.33, degrees=5), 0.00189),
+}
+_BY_ERROR = 0.83
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

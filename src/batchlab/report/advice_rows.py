@@ -276,6 +276,7 @@ class Ends:
             metric=advice.metric,
             better=advice.better,
             n_examples=advice.n_validation,
+            end_errors=_finite(run.end_error for run in advice.tried),
         )
 
     def mean(self, at: Configuration | None) -> Estimate:

@@ -13,6 +13,7 @@ from scipy.special import ndtri
 
 from batchlab.advice.advice import Advice
 from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.final_value import end_errors
 from batchlab.laws.lines import SIZES_FOR_LAW
 from batchlab.laws.mean import mean_interval
 from batchlab.laws.step_time import fit_step_time
@@ -342,7 +343,11 @@ def _at_the_end(a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float) -
     cells = [values for one in (ours, theirs) for _, values in one.values()]
     n_examples = min(side.study.workload.n_validation or 0 for side in (a, b) if side.study)
     means = CellMeans.of(
-        cells, metric=metric.name, better=metric.better, n_examples=n_examples or None
+        cells,
+        metric=metric.name,
+        better=metric.better,
+        n_examples=n_examples or None,
+        end_errors=end_errors((*a.runs, *b.runs), metric.name),
     )
     at = {("a", key): i for i, key in enumerate(ours)}
     at |= {("b", key): len(ours) + i for i, key in enumerate(theirs)}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.belief.cell_means import CellMeans
-from batchlab.belief.final_value import final_of, final_value
+from batchlab.belief.final_value import end_errors, final_of, final_value
 from batchlab.belief.margin import margin_of
 from batchlab.belief.statements import as_good
 from batchlab.laws.plateau import STARTED_DELTAS, default_delta
@@ -355,11 +355,13 @@ class Evidence:
         )
 
     def _pooled(self, split: Split, value: Callable[[TrialRecord], float | None]) -> Measured:
+        records = [record for cell in self.cells for record in cell.records]
         means = CellMeans.of(
             [_values(cell, value) for cell in self.cells],
             metric=self.metric,
             better=self.better,
             n_examples=self.study.workload.n_evaluated(split),
+            end_errors=end_errors(records, self.metric) if split == "validation" else (),
         )
         return Measured(kinds=self._kinds, means=means, better=self.better, margin=self.margin)
 
