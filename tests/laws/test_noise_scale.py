@@ -1,6 +1,5 @@
 """The noise scale and how a distance grew: unbiased, covered, honest when lost."""
 
-import math
 from itertools import permutations
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.reference.noise_scale import population, sample_of
 
-from batchlab.laws.noise_scale import distance_growth, noise_scale, noise_scale_of_pairs
+from batchlab.laws.noise_scale import noise_scale, noise_scale_of_pairs
 from batchlab.records.noise import GradientSample
 
 # Test A of the published formulas: mean 3, variance 7/2 (divided by N).
@@ -156,45 +155,3 @@ def test_the_cosine_is_the_mean_over_pairs_of_blocks() -> None:
 
     assert sample.cosine == pytest.approx((0 + 0.5**0.5 + 0.5**0.5) / 3)
     assert sample_of([[[1.0]], [[0.0]], [[2.0]]], n_train=10).cosine is None
-
-
-STEPS = [round(10 * 1.4**power) for power in range(16)]
-
-
-def test_a_logarithm_is_found_again() -> None:
-    found = distance_growth([(step, 2.0 + 0.5 * math.log2(step)) for step in STEPS])
-
-    assert found.per_doubling == pytest.approx(0.5)
-    assert found.log_error == pytest.approx(0, abs=1e-12)
-    assert found.power_error > 0.001
-    assert found.nearer == "logarithm"
-
-
-def test_a_power_is_found_again() -> None:
-    found = distance_growth([(step, 0.3 * step**0.4) for step in STEPS])
-
-    assert found.exponent == pytest.approx(0.4)
-    assert found.power_error == pytest.approx(0, abs=1e-12)
-    assert found.log_error > 0.01
-    assert found.nearer == "power"
-
-
-def test_scatter_that_hides_the_law_leaves_it_open_and_seldom_names_the_other_one() -> None:
-    draws = np.random.default_rng(0)
-    named = []
-    for _ in range(200):
-        seen = [(step, 0.3 * step**0.3 * math.exp(0.05 * draws.normal())) for step in STEPS]
-        found = distance_growth(seen)
-        named.append(found.nearer)
-
-    assert named.count("logarithm") <= 2
-    assert named.count("either") > 100
-
-
-@pytest.mark.parametrize(
-    "seen",
-    [[], [(1, 0.1)], [(step, 1.0) for step in (100, 250, 400, 800)],
-     [(step, 1.0) for step in (100, 101, 102, 103, 104)], [(step, 0.0) for step in STEPS]],
-)  # fmt: skip
-def test_from_too_little_nothing_is_told(seen: list[tuple[int, float]]) -> None:
-    assert distance_growth(seen) is None

@@ -89,55 +89,6 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
     return {size: trace * part for size, part in share.items()}
 
 
-def _distance_notes(study: Study) -> Iterator[str]:
-    """What is known of it, and what it did here in the training with the most steps."""
-    from batchlab.laws.noise_scale import distance_growth
-
-    yield text(
-        "The distance from the initial weights grows about as the logarithm of the steps at a "
-        "large rate. So what takes fewer steps stays nearer (Hoffer et al. 2017, "
-        "https://arxiv.org/abs/1705.08741)."
-    )
-    ran = [
-        record for record in study.records if record.status is not None and record.status.ended_well
-    ]
-    if not ran:
-        return
-    longest = max(ran, key=lambda record: record.evaluations[-1].step)
-    values = [(each.step, each.measurement("distance")) for each in longest.evaluations]
-    found = distance_growth([(step, value) for step, value in values if value is not None])
-    if found is None:
-        return
-    yield text(
-        "Here, at batch size {size} and learning rate {rate:rate} from step {first} to {last}, "
-        + _GROWTH[found.nearer],
-        size=longest.trial.batch_size,
-        rate=longest.trial.learning_rate,
-        first=found.first_step,
-        last=found.last_step,
-        doubling=found.per_doubling,
-        log_error=100 * found.log_error,
-        power=found.exponent,
-        power_error=100 * found.power_error,
-    )
-
-
-_GROWTH = {
-    "logarithm": (
-        "it grew like the logarithm of the steps: {doubling:two_digits} more with every doubling, "
-        "{log_error:two_digits} % off. A power of the steps is {power_error:two_digits} % off."
-    ),
-    "power": (
-        "it grew like a power of the steps: exponent {power:two_digits}, {power_error:two_digits} "
-        "% off. Their logarithm is {log_error:two_digits} % off."
-    ),
-    "either": (
-        "two laws can't be told apart. The logarithm of the steps is {log_error:two_digits} % off, "
-        "their power of {power:two_digits} is {power_error:two_digits} % off."
-    ),
-}
-
-
 def _always(note: str) -> Callable[[Study], Iterator[str]]:
     """The same note under every study."""
     return lambda study: iter((text(note),))
@@ -219,7 +170,11 @@ MEASUREMENTS = (
         cost="one pass over the parameters at each evaluation, and a copy of the initial ones",
         over_seeds="mean",
         figure="along_training",
-        notes=_distance_notes,
+        notes=_always(
+            "The distance from the initial weights grows about as the logarithm of the steps at a "
+            "large rate. So what takes fewer steps stays nearer (Hoffer et al. 2017, "
+            "https://arxiv.org/abs/1705.08741)."
+        ),
     ),
     Measurement(
         quantity=quantity("parameter_norm"),
