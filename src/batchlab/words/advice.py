@@ -9,7 +9,7 @@ ADVICE: dict[str, str] = {
         "of all that is likely to do as well as the reference, batch size {size} is the best "
         "choice by all runs together"
     ),
-    "nothing_likely_better": ("nothing else that was trained is likely to be a better choice"),
+    "nothing_likely_better": "nothing else that was trained is likely to be a better choice",
     "follow_configuration": "follow batch size {size} at rate {rate:rate}, seed {seed}",
     "train_configuration": "train batch size {size} at rate {rate:rate}, seed {seed}",
     "size_not_seen": "no run of this batch size was seen yet",
