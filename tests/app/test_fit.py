@@ -115,7 +115,7 @@ def test_the_text_has_a_line_for_each_parameter_and_the_method(command: Command)
 
     assert code == 0
     assert out.startswith("critical batch size B_crit: 2")
-    for words in ("S_min", "E_min", "exponent", "nothing speaks against", "maximum likelihood"):
+    for words in ("S_min", "E_min", "exponent", "is not refuted", "maximum likelihood"):
         assert words in out
     assert max(map(len, out.splitlines())) <= 100
 

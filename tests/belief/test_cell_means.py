@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from tests.reference.made_up import made_up_record
 from tests.reference.seed_scatter import SWEEPS, misses
 
 from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.final_value import end_errors
 from batchlab.errors import UsageError
+from batchlab.records.trial import Status
 
 CLOSE = ([0.9695, 0.9715], [0.9365, 0.9377], [0.951, 0.952])
 
@@ -31,6 +34,35 @@ def test_one_seed_each_tells_0_9748_from_0_9477():
 
     assert means.difference(0, 1).low > 0
     assert means.difference(0, 2).low < 0
+
+
+@pytest.mark.parametrize(("metric", "whole"), [("accuracy", 1), ("accuracy", 100), ("loss", 1)])
+def test_rough_ends_widen_what_one_seed_tells_and_smooth_ones_narrow_it(metric, whole):
+    better = "lower" if metric == "loss" else "higher"
+
+    def half(*errors):
+        cells = [[0.9 * whole], [0.91 * whole]]
+        means = CellMeans.of(
+            cells, metric=metric, better=better, end_errors=[error * whole for error in errors]
+        )
+        known = means.difference(0, 1)
+        return known.high - known.low
+
+    smooth, unknown, rough = half(1e-5), half(), half(1e-5, 0.02, 0.02)
+
+    assert smooth < unknown < rough
+
+
+@pytest.mark.parametrize("status", [Status.OK, Status.NAN])
+def test_errors_are_those_of_ends_on_validation_data_of_runs_that_ended_well(status):
+    """The made-up accuracies go up and down by 0.01 from epoch to epoch."""
+    curves = {("validation", "accuracy"): lambda epoch: 0.9 + 0.01 * (-1) ** round(epoch)}
+    record = made_up_record(curves=curves, epochs=40, status=status)
+
+    errors = end_errors([record], "accuracy")
+
+    assert len(errors) == (status is Status.OK)
+    assert all(0.003 < error < 0.01 for error in errors)
 
 
 @pytest.mark.parametrize("first", [[1.0, 1.0], [1.0, 0.1], [0.4, 0.6], [0.7]])

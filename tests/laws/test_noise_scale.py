@@ -1,4 +1,4 @@
-"""The noise scale and how a distance grew: unbiased, covered, honest when lost."""
+"""The noise scale: unbiased, covered, honest when lost."""
 
 from itertools import permutations
 

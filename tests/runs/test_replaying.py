@@ -50,6 +50,13 @@ def store(tmp_path: Path) -> Store:
     return store_with_study(tmp_path / "lab.db")
 
 
+def test_a_study_under_way_has_the_margin_that_was_given(store: Store) -> None:
+    Journal(store, replace(STUDY, margin=0.02)).put_study(LENGTH.until)
+
+    assert store.study().margin == 0.02
+    assert store.study().target == LENGTH.until
+
+
 def test_what_was_written_is_replayed_in_its_order(store: Store) -> None:
     journal = Journal(store, STUDY)
     journal.begin(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0)

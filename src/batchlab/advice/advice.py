@@ -154,8 +154,8 @@ class RateTried:
         best_value: the best validation value of the metric; None: it was never evaluated.
         end: what it ends with on validation data, as `Ending.values` has it; None: it is no whole
             training, or what one is was not seen.
-        end_error: how well the line that `end` is read off tells it, a standard error; None: as for
-            `end`, or too few evaluations.
+        end_error: how well a line through its last quarter tells the end, a standard error; None:
+            as for `end`, or too few evaluations.
         end_test: the metric on test data after its last step; None: as for `end`, or not known.
     """
 

@@ -171,6 +171,7 @@ def advised_about(subject: Subject) -> Advised:
         command=question.command or f"batchlab.advise({subject.summary.reference!r}, ...)",
         workload_id=subject.summary.workload_id,
         environment=environment(),
+        margin=question.margin,
     )
     # Only now: a request that is refused leaves no file behind.
     with Store(question.store) as opened:

@@ -417,11 +417,6 @@ class CommandSubject(Subject):
                     f"--{option} with a command of your own: it cannot reach into your script; "
                     f"give the script's own option after the --"
                 )
-        if asked.name == "profile" and asked.store is not None:
-            raise UsageError(
-                "--store with a command of your own: a sweep times its steps itself, so nothing is "
-                "kept; leave it out, or keep what --json prints"
-            )
         if asked.name != "profile":
             assert self.length
 

@@ -73,7 +73,7 @@ def sweep(
             workload's own, or 10.
         steps: optimizer steps; with `epochs` too, whichever ends first.
         target: (metric, value) on validation data at which a trial ends.
-        margin: how much worse a batch size may end and still count as as good, in the unit of the
+        margin: how much worse a batch size may end and still count as no worse, in the unit of the
             metric that counts, > 0; None: 5 % of what was learned or of the remaining errors,
             whichever is less.
         settings: of the workload or its optimizer.

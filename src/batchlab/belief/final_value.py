@@ -90,7 +90,8 @@ def final_of(
 def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
     """Return the standard error of the end that a line gives.
 
-    Evaluations that scatter at the end of a run make ends that scatter between seeds.
+    Evaluations that scatter at the end of a run make ends that scatter between seeds. It is the
+    least-squares error, also where the end is read off in another way.
 
     Args:
         curve: (samples, value) of the validation metric after the first step.
@@ -108,14 +109,14 @@ def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
 
 
 def end_errors(records: Iterable[TrialRecord], metric: str) -> list[float]:
-    """Return the errors of the ends of those runs that ended well, as far as they are known."""
+    """Return the error of the end of each run that ended well, as far as it is known."""
     well = [record.curve("validation", metric) for record in records if record.ended_well]
     curves = ([(at.samples, value) for at, value in curve if at.step] for curve in well)
     return [error for curve in curves if (error := end_error(curve)) is not None]
 
 
 def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:
-    """The evaluations that count for the end, each with the part of the run that was done."""
+    """Choose the evaluations that count for the end, each with the part of the run done by then."""
     last = curve[-1][0]
     late = [(samples / last, value) for samples, value in curve if samples >= last / 2]
     n_tail = sum(samples >= (1 - _TAIL) * last for samples, _ in curve)

@@ -98,10 +98,10 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
 
 
 def chance_after(chance: Array, moved: Array) -> Array:
-    """Return what chances become where a linear model moves them by so much.
+    """Return what chances become when a run is seen, given how a linear model would move them.
 
-    As a sign of a normal variable that correlates with what was seen: then the chance is a probit
-    of it, which stays between 0 and 1.
+    Each statement is taken to say that a normal variable is above 0. That variable correlates with
+    what the run shows, so the chance is a probit of it and stays between 0 and 1.
 
     Args:
         chance: shape (n,), before.
@@ -112,7 +112,7 @@ def chance_after(chance: Array, moved: Array) -> Array:
     """
     sd = moved.std(axis=0) + 1e-12
     before = ndtri(np.clip(chance, 1e-3, 1 - 1e-3))
-    # The covariance of a sign with a normal variable of unit variance is the density times theirs.
+    # An indicator's covariance with a normal variable is the density times that of the two.
     correlation = np.minimum(sd * math.sqrt(2 * math.pi) * np.exp(before**2 / 2), 0.98)
     standard = (before + correlation * moved / sd) / np.sqrt(1 - correlation**2)
     return np.asarray(ndtr(standard))

@@ -24,7 +24,7 @@ _DOES_NOT_HOLD = (
     "the law does not hold: its exponent is not 1. B_crit and S_min are those of the best curve of "
     "any exponent, and the steps at each batch size are as measured"
 )
-_HOLDS = "nothing speaks against the law: its exponent of 1 lies within the interval"
+_HOLDS = "the law is not refuted: its exponent of 1 lies within the interval"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,6 +24,7 @@ class StudyName:
     command: str  # that asked for it
     workload_id: str
     environment: tuple[tuple[str, str], ...]  # names and values of the place
+    margin: float | None = None  # what still counts as ending as well, if it was given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,6 +243,7 @@ class Journal:
             environment=self._study.environment,
             trial_ids=self._trials_put,
             target=target,
+            margin=self._study.margin,
         )
 
     def _forget_from(self, entry: JournalEntry, end: StoredEnd) -> None:
