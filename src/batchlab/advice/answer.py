@@ -25,7 +25,7 @@ from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study
-from batchlab.belief.final_value import end_errors
+from batchlab.belief.final_value import end_error_of
 from batchlab.belief.outlook import Outlook, estimate_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
@@ -409,7 +409,7 @@ class _Answer:
         return replace(
             run,
             end=self._study.final_value(i, record),
-            end_error=next(iter(end_errors([record], self._question.metric)), None),
+            end_error=end_error_of(record, self._question.metric),
             end_test=of_test,
         )
 

@@ -108,11 +108,18 @@ def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
     return line.residual_sd * math.sqrt(1 / line.n + line.mean_x**2 / line.spread)
 
 
+def end_error_of(record: TrialRecord, metric: str) -> float | None:
+    """Return the error of the end of a run; None if it did not end well, or it is not known."""
+    if not record.ended_well:
+        return None
+    curve = record.curve("validation", metric)
+    return end_error([(at.samples, value) for at, value in curve if at.step])
+
+
 def end_errors(records: Iterable[TrialRecord], metric: str) -> list[float]:
-    """Return the error of the end of each run that ended well, as far as it is known."""
-    well = [record.curve("validation", metric) for record in records if record.ended_well]
-    curves = ([(at.samples, value) for at, value in curve if at.step] for curve in well)
-    return [error for curve in curves if (error := end_error(curve)) is not None]
+    """Return the errors of the ends of runs, as far as they are known."""
+    found = (end_error_of(record, metric) for record in records)
+    return [error for error in found if error is not None]
 
 
 def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:

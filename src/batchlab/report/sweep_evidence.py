@@ -355,15 +355,18 @@ class Evidence:
         )
 
     def _pooled(self, split: Split, value: Callable[[TrialRecord], float | None]) -> Measured:
-        records = [record for cell in self.cells for record in cell.records]
         means = CellMeans.of(
             [_values(cell, value) for cell in self.cells],
             metric=self.metric,
             better=self.better,
             n_examples=self.study.workload.n_evaluated(split),
-            end_errors=end_errors(records, self.metric) if split == "validation" else (),
+            end_errors=self._end_errors if split == "validation" else (),
         )
         return Measured(kinds=self._kinds, means=means, better=self.better, margin=self.margin)
+
+    @property
+    def _end_errors(self) -> list[float]:
+        return end_errors((r for cell in self.cells for r in cell.records), self.metric)
 
     @property
     def _kinds(self) -> tuple[Kind, ...]:
