@@ -140,7 +140,8 @@ def test_endings_are_those_of_the_whole_trainings(told):
         for seed, value in zip(endings.seeds, ending.values, strict=True):
             assert ends.get((*ending.cell, seed)) == value
     assert (endings.named.cell, endings.own.cell) == (NAMED, OWN)
-    assert len(endings.named.found) == len(endings.own.found) == 5
+    assert len(endings.own.found) == 5
+    assert len(endings.named.found) >= 5
     assert endings.verdict == "no_worse"
     assert endings.margin == pytest.approx(MARGIN, rel=0.05)
     assert endings.difference.low <= 0 <= endings.difference.high

@@ -22,7 +22,7 @@ def test_a_rate_that_held_beside_one_that_diverged_says_how_many_may_diverge():
     def fails(size, rate, seed):
         return Status.DIVERGED if rate > 0.3 else None
 
-    advice, _ = advised(trainings=2.5, fails=fails)
+    advice, _ = advised(trainings=8.0, fails=fails)
 
     values = caveats(advice)["at_the_edge"].named
     n = len(runs_of_named(advice))

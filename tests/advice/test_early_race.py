@@ -1,4 +1,4 @@
-"""Below three whole trainings single runs race."""
+"""Below two whole trainings single runs race."""
 
 import math
 import statistics
@@ -19,11 +19,12 @@ from tests.reference.simulated_advice import (
 from tests.reference.simulated_question import knee
 
 from batchlab.records.estimate import Estimate
+from batchlab.records.trial import Status
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
-def raced(*, trainings=2.5, sizes=SIZES, asked=None, **truth):
+def raced(*, trainings=1.9, sizes=SIZES, asked=None, **truth):
     return advised(trainings=trainings, asked={"sizes": sizes, **(asked or {})}, **truth)
 
 
@@ -34,7 +35,7 @@ def sizes_to_their_end(advice):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("trainings", "times"), [(1.5, 1.6), (2.8, 1.4)])
+@pytest.mark.parametrize(("trainings", "times"), [(1.2, 1.6), (1.9, 1.5)])
 def test_what_it_names_is_near_the_best(trainings, times):
     """The reference takes 6.6 times as long as the best."""
     behind = []
@@ -48,7 +49,7 @@ def test_what_it_names_is_near_the_best(trainings, times):
     assert max(behind) <= 2
 
 
-@pytest.mark.parametrize("trainings", [1.5, 2.5])
+@pytest.mark.parametrize("trainings", [1.2, 1.9])
 def test_what_never_gets_to_the_level_gives_way_without_being_trained_to_its_end(trainings):
     truth = worse_where(lambda size, rate: size > 128, margins=5)
 
@@ -64,7 +65,7 @@ def test_what_ends_a_little_worse_gives_way_to_half_of_it():
     """It still gets to the level, which is rounded to the easier side."""
     truth = worse_where(lambda size, rate: size > 128, margins=1.15)
 
-    advice, _ = raced(trainings=2.9, end_noise=0.0, **truth)
+    advice, _ = raced(trainings=1.9, end_noise=0.0, **truth)
 
     assert sizes_to_their_end(advice)[:2] == [512, 256]
     assert advice.named.batch_size <= 128
@@ -80,7 +81,7 @@ class FallsLater(WatchedEngine):
 
 
 def test_what_meets_the_level_and_ends_worse_is_not_named():
-    advice, _ = raced(kind=FallsLater, trainings=2.9, sizes=(32, 64, 128, 256))
+    advice, _ = raced(kind=FallsLater, trainings=1.9, sizes=(32, 64, 128, 256))
 
     met = {run.batch_size for run in advice.tried if run.steps_to_target is not None}
     assert 256 in met
@@ -96,22 +97,25 @@ def test_where_a_step_takes_as_long_as_its_examples_smaller_batch_sizes_are_race
 
 
 def test_a_batch_size_out_of_memory_is_asked_for_once():
-    advice, engine = study("large_out_of_memory", trainings=2.5)
+    advice, engine = study("large_out_of_memory", trainings=1.9)
 
     assert [asked.trial.batch_size for asked in engine.asked].count(256) == 1
     assert advice.named == advice.reference
 
 
 def test_what_diverges_on_a_further_seed_gives_way():
-    advice, _ = study("second_seed_diverges", trainings=2.5)
+    def fails(size, rate, seed):
+        return Status.DIVERGED if (size, seed) == (256, 1) else None
+
+    advice, _ = advised(trainings=1.9, fails=fails)
 
     failed = {run.batch_size for run in advice.tried if run.status == "diverged"}
-    assert failed == {1024}
-    assert advice.named.batch_size == 256
+    assert failed == {256}
+    assert advice.named.batch_size != 256
 
 
 def test_it_is_on_one_seed_and_what_it_names_gets_further_ones():
-    advice, _ = study("alike", trainings=2.5)
+    advice, _ = study("alike", trainings=1.9)
 
     named = runs_of_named(advice)
     assert {run.seed for run in advice.tried if run not in named} - {0} <= {1, 2, 3, 4}
@@ -128,9 +132,9 @@ def test_what_it_names_is_timed_in_turn_with_the_reference(times, stays):
         asked_for.append((own, size))
         return Estimate.of_log(math.log(times), 0.05, n=3)
 
-    advice, _ = advised(trainings=2.5, in_turn=in_turn)
+    advice, _ = advised(trainings=1.9, in_turn=in_turn)
 
-    assert asked_for[0] == (64, 1024)
+    assert asked_for[0] == (64, 256)
     assert (advice.named.batch_size == OWN[0]) == stays
 
 

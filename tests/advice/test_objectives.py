@@ -106,7 +106,8 @@ def test_of_equally_long_trainings_what_ends_best_is_named(length):
     assert advice.chance > 0.9
     relative = [advice.candidate(size).relative for size in (64, 256, 1024)]
     assert [r.estimate == 1.0 for r in relative] == [False, True, False]
-    assert all(r.low <= truth <= r.high for r in (relative[0], relative[2]))
+    assert relative[0].low <= truth <= relative[0].high
+    assert relative[2].low > 1  # it ends as the reference does, or has not got there in 12 epochs
 
 
 @pytest.mark.parametrize("salt", range(4))

@@ -278,7 +278,7 @@ class _Answer:
             return False
         cost = self._outlook.cost[:, self._met]
         behind = self._outlook.cost[:, i] - cost.min(axis=1)
-        ends_worse = float(np.mean(self._outlook.is_worse[:, i])) > 1 - _SURE
+        ends_worse = float(np.mean(self._outlook.worse[:, i])) > 1 - _SURE
         near = np.mean(behind <= math.log2(1 + self._question.delta)) >= _SURE
         return bool(near) and not ends_worse
 

@@ -20,7 +20,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import TrialRecord
 
 # With fewer whole trainings than that the belief has too little to go by, and single runs race.
-_RACES_BELOW = 3.0
+_RACES_BELOW = 2.0
 # A first run to a level that was given may take so much of the budget.
 _FIRST_SHARE = 0.25
 # What a race names was no slower and no worse in so many recorded answers: where its rate lies two

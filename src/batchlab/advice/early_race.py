@@ -1,4 +1,4 @@
-"""EarlyRace: where a budget has fewer than three trainings, single runs against what leads."""
+"""EarlyRace: where a budget has fewer than two trainings, single runs against what leads."""
 
 from __future__ import annotations
 

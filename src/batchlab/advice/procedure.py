@@ -18,8 +18,8 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, TrialRecord
 
-# With fewer whole trainings in the budget what is named has to be likelier to be no worse.
-_FEW, _CHANCE_WITH_FEW, _CHANCE = 6.0, 0.9, 0.8
+# How likely what is named has to be no worse.
+LEAST_CHANCE = 0.8
 # With so many every batch size is trained once before what promises most.
 _COVERS_FROM = 10.0
 # What is named and the reference are trained so many times if the budget allows it.
@@ -94,7 +94,6 @@ class Procedure:
             n_whole: how many whole trainings of the reference the budget has room for.
         """
         self.study, self.log = study, study.log
-        self.least_chance = _CHANCE if n_whole >= _FEW else _CHANCE_WITH_FEW
         self._covers = n_whole >= _COVERS_FROM
         self._flights: list[Flight] = []
         self._seeds_to_come: deque[int] = deque()  # configurations that get one more seed
@@ -110,12 +109,12 @@ class Procedure:
         study, outlook = self.study, self.outlook
         met = [i for i, one in enumerate(study.cells) if one.met]
         if study.question.objective != "samples" or not met:
-            return outlook.best(nameable, self.least_chance)
+            return outlook.best(nameable, LEAST_CHANCE)
         # The largest batch size that likely needs hardly more examples than the best.
         behind = outlook.cost - outlook.cost[:, met].min(axis=1, keepdims=True)
         near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
         chance = np.minimum(near, outlook.chance)
-        fine = [i for i in nameable if i in met and chance[i] >= self.least_chance]
+        fine = [i for i in nameable if i in met and chance[i] >= LEAST_CHANCE]
         stays = outlook.stays(nameable)
         return max(fine or [stays], key=lambda i: (study.sizes[i], outlook.utility[i], -i))
 
@@ -126,11 +125,9 @@ class Procedure:
     # ---- what callers ask for
 
     def explore(self) -> int:
-        """Run until nothing promises more; the configuration to name, with its end seen."""
+        """Run until nothing promises more; the configuration to name."""
         self._run(self._begin_next)
-        study = self.study
-        seen = [i for i in study.nameable if not study.compares_ends or study.cells[i].ends]
-        return self._best_of(seen)
+        return self.named
 
     def confirm(self, at: int) -> None:
         """Train a configuration and the reference on further seeds, as far as the budget goes."""
@@ -192,7 +189,7 @@ class Procedure:
         named, nameable = self.named, self._in_question()
         possible = list(self._possible(named))
         gains = np.array(
-            [self.outlook.gains(p.run, nameable, named, self.least_chance) for p in possible]
+            [self.outlook.gains(p.run, nameable, named, LEAST_CHANCE) for p in possible]
         ).reshape(-1, 2)
         # Where no one run can make a configuration likely enough, what may be better is looked at
         # all the same.
@@ -208,12 +205,17 @@ class Procedure:
         return False
 
     def _begin_confirming(self, named: int) -> bool:
-        """Train what would be named, or what stays, once more; False: both have enough."""
+        """Train what would be named and what it is compared with once more; False: all have enough.
+
+        That is what stays, and the user's batch size at its best rate.
+        """
         study, flying = self.study, [flight.at for flight in self._flights]
         stays = self.outlook.stays(study.nameable)
-        pair = [] if named == stays else [named, stays]
-        counts = {i: len(self._shown(study.cells[i])) + flying.count(i) for i in pair}
-        for i in sorted(pair, key=lambda i: (counts[i], pair.index(i))):
+        if named == stays:
+            return False
+        wanted = list(dict.fromkeys([named, stays, self.outlook.likely_tuned]))
+        counts = {i: len(self._shown(study.cells[i])) + flying.count(i) for i in wanted}
+        for i in sorted(wanted, key=lambda i: (counts[i], wanted.index(i))):
             if counts[i] < _CONFIRMED and study.whole_s(i) <= self.log.left_s():
                 if self._begin_training(i, self._fresh_seed(i)):
                     self._note(i, Reason.of("to_confirm"))

@@ -194,10 +194,16 @@ class Study:
 
     @property
     def nameable(self) -> list[int]:
-        """The user's own configuration, and all that met the level or came to their end."""
-        is_seen = [one.met or (self.log.until is None and one.ends) for one in self.cells]
-        found = [i for i, seen in enumerate(is_seen) if seen and i != self.own]
-        return [self.own, *(i for i in found if not self.cells[i].failed)]
+        """The user's own configuration, and all that met the level and whose end was seen."""
+        found = [
+            i
+            for i, one in enumerate(self.cells)
+            if i != self.own
+            and not one.failed
+            and (one.met or self.log.until is None)
+            and (one.ends or not self.compares_ends)
+        ]
+        return [self.own, *found]
 
     @property
     def compares_ends(self) -> bool:

@@ -15,7 +15,7 @@ from batchlab.records.estimate import Estimate
 
 Array = NDArray[np.float64]
 
-N_DRAWS = 256
+N_DRAWS = 1024  # or more, where there are many configurations
 # A chance is about the means of this many further trainings of both configurations. By bad luck
 # alone one of them may come out worse.
 _N_JUDGING = 5
@@ -37,23 +37,25 @@ class Scatter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Noise:
-    """Standard normal numbers, the same at every look: what differs then is what was seen."""
+    """Standard normal numbers, the same at every look: what differs then is what was seen.
 
-    surface: Array  # shape (N_DRAWS, 2 n)
-    run: Array  # shape (N_DRAWS, 2)
-    judging: Array  # shape (2, N_DRAWS, n)
+    Draws come in pairs of opposite sign, and no two numbers correlate over them. So what is linear
+    in the belief has its exact mean and covariance, and nothing is learned by chance.
+    """
+
+    surface: Array  # shape (draws, 2 n)
+    run: Array  # shape (draws, 2)
+    luck: Array  # shape (draws,)
 
     @classmethod
     def of(cls, n: int) -> Noise:
         """Return the numbers for n configurations."""
-        stream = np.random.default_rng(0)
-        half = stream.standard_normal((N_DRAWS // 2, 2 * n))
-        run = stream.standard_normal((N_DRAWS, 2))
-        return cls(
-            surface=np.concatenate([half, -half]),
-            run=run,
-            judging=stream.standard_normal((2, N_DRAWS, n)),
-        )
+        numbers = 2 * n + 3
+        half = max(N_DRAWS // 2, numbers)
+        drawn = np.random.default_rng(0).standard_normal((half, numbers))
+        one = np.linalg.qr(drawn).Q * math.sqrt(half)
+        both = np.concatenate([one, -one])
+        return cls(surface=both[:, 3:], run=both[:, :2], luck=both[:, 2])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,8 +120,21 @@ def chance_after(chance: Array, moved: Array) -> Array:
     return np.asarray(ndtr(standard))
 
 
+def _above(mean: Array, sd: float | Array) -> Array:
+    """Return the probability that a normal variable is above 0, in each draw of its mean."""
+    return np.asarray(ndtr(mean / np.maximum(sd, 1e-9)))
+
+
 class Outlook:
-    """All statements are read off the same joint draws, so they agree with each other."""
+    """All statements are read off the same joint draws, so they agree with each other.
+
+    Attributes:
+        cost: log2 of the cost to the level, shape (draws, n) like the following.
+        end: by how many margins a training ends worse than the reference.
+        worse: the probability that five more trainings end worse, in each draw of the belief.
+        slower: the probability that they are slower.
+        likely_tuned: the configuration that most likely has the best rate of the user's batch size.
+    """
 
     def __init__(
         self,
@@ -147,25 +162,27 @@ class Outlook:
         draws = np.arange(len(self.cost))
         same = [i for i in aim.same_size if i not in failed] or list(aim.same_size)
         tuned = np.asarray(same)[np.argmin(self.cost[:, same], axis=1)]
+        self.likely_tuned = int(np.bincount(tuned).argmax())
         self.tuned_cost = self.cost[draws, tuned]
         beside = tuned if aim.is_tuned else np.full(len(draws), aim.own)
         self.beside_cost = self.cost[draws, beside][:, None]
         self.beside_end = self.end[draws, beside][:, None]
+        # By how much five trainings of each differ beyond the belief's: luck.
         luck = math.sqrt(2 / _N_JUDGING)
-        self.is_worse = self.end + luck * scatter.end * noise.judging[1] > self.beside_end + 1
-        # By how much the costs of five trainings of each differ beyond the belief's.
-        self._cost_luck = np.hypot(luck * scatter.cost, aim.step_error) * noise.judging[0]
-        self.is_slower = self.cost + self._cost_luck > self.beside_cost
-        self.is_worse[draws, beside] = self.is_slower[draws, beside] = False
+        self._cost_luck = np.hypot(luck * scatter.cost, aim.step_error)
+        self.worse = _above(self.end - self.beside_end - 1, luck * scatter.end)
+        self.slower = _above(self.cost - self.beside_cost, self._cost_luck)
+        self.worse[draws, beside] = self.slower[draws, beside] = 0.0
         if not aim.ends_count:
-            self.is_worse[:] = False
+            self.worse[:] = 0.0
         if not aim.costs_count:
-            self.is_slower[:] = False
+            self.slower[:] = 0.0
         utility = self._utility(self.end[draws, tuned][:, None])
         utility[:, list(failed)] = _NEVER
-        is_no_worse = ~(self.is_worse | self.is_slower)
-        self._outcomes = np.concatenate([utility, is_no_worse * holds], axis=1)
+        no_worse = (1 - self.worse) * (1 - self.slower)
+        self._outcomes = np.concatenate([utility, no_worse * holds], axis=1)
         self._expected = self._outcomes.mean(axis=0)
+        self._variance = self._outcomes.var(axis=0)
 
     def _utility(self, tuned_end: Array) -> Array:
         """What each configuration is worth in each draw, in octaves of cost."""
@@ -174,7 +191,7 @@ class Outlook:
             return np.asarray(-self.end)
         utility = -self.cost - _MISSES * (self.cost > aim.most_cost + 0.1)
         if aim.ends_count:
-            utility -= _ENDS_WORSE * self.is_worse
+            utility -= _ENDS_WORSE * self.worse
             better = np.minimum(self.beside_end, tuned_end)
             utility -= _ENDS_WORSE_THAN_TUNED * (self.end > better + 1)
         return np.asarray(utility)
@@ -201,7 +218,8 @@ class Outlook:
         return self._with_luck(self.tuned_cost - self.cost[:, at], at)
 
     def _with_luck(self, apart: Array, at: int) -> Array:
-        return np.asarray(apart - self._cost_luck[:, at] * (apart != 0))
+        luck = self._cost_luck[at] * self._noise.luck
+        return np.asarray(apart - luck * (apart != 0))
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
         """Return the best that is likely to be no worse, or else what stays."""
@@ -240,12 +258,11 @@ class Outlook:
         z -= z.mean(axis=0)
         candidates = list(nameable) if at in nameable else [*nameable, at]
         both = [*candidates, *(n + j for j in candidates)]
-        expected = self._expected[both]
-        off = self._outcomes[:, both] - expected
-        with_z = z.T @ off
+        n_draws, with_z = len(z), (z.T @ self._outcomes)[:, both]
         slope = np.linalg.solve(z.T @ z + 1e-9 * np.eye(len(shown)), with_z)
-        explained = np.clip((slope * with_z).sum(0) / ((off**2).sum(0) + 1e-9), 1e-12, 1)
-        slope *= np.maximum(0.0, 1 - _SHRINK * len(shown) / len(z) / explained)
+        variance = n_draws * self._variance[both] + 1e-9
+        explained = np.clip((slope * with_z).sum(0) / variance, 1e-12, 1)
+        slope *= np.maximum(0.0, 1 - _SHRINK * len(shown) / n_draws / explained)
         utility, moved = np.split(z @ slope, 2, axis=1)
         utility += self.utility[candidates]
         chance = chance_after(self.chance[candidates], moved)

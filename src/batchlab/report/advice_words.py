@@ -130,7 +130,9 @@ def overfits(advice: Advice) -> bool:
 
 def named_text(advice: Advice) -> str:
     """Return what is named, in a table or at a mark."""
-    return text("recommended") if advice.recommendation else reference_text(advice, "short")
+    if advice.named is None or advice.named.is_same(advice.reference):
+        return reference_text(advice, "short")
+    return text("recommended")
 
 
 # How the reference is called: the user's own, and what nobody chose.

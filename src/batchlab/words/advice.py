@@ -17,7 +17,7 @@ ADVICE: dict[str, str] = {
         "of all runs this one is expected to improve the answer most for its seconds; it takes "
         "about {cost_s:train_s}"
     ),
-    "to_confirm": "nothing promises more, so what is to be named is confirmed",
+    "to_confirm": "nothing promises more, so the comparison is confirmed by further seeds",
     "none_met": (
         "no run met the target {metric} {value:.6g}; the best one came to {best:.6g}. Give an "
         "easier --target, or a larger --budget"
