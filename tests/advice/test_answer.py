@@ -270,3 +270,33 @@ def test_where_nothing_is_better_the_reference_stays():
     assert advice.reason.code == "nothing_likely_better"
     assert (advice.gain.estimate, advice.chance) == (1, None)
     assert advice.endings.verdict == "no_worse"
+
+
+@pytest.mark.parametrize("salt", [0, 1, 8])
+def test_what_is_likely_faster_and_is_not_named_is_told(salt, monkeypatch):
+    """A batch of 128 is 1.3 times as fast, and ends half a margin lower."""
+    looked, look = [], Procedure.look
+
+    def remembering(self):
+        look(self)
+        looked.append(self)
+
+    monkeypatch.setattr(Procedure, "look", remembering)
+    advice, _ = advised(
+        trainings=4.0,
+        salt=salt,
+        end=lambda size, rate: END - (0.5 * MARGIN if size > 64 else 0.0),
+        end_noise=0.0006,
+        best_rate=0.01,
+        noise=0.1,
+        asked={"sizes": (64, 128)},
+        step_s=lambda size: 1e-3 * (size / 64) ** 0.6,
+    )
+
+    outlook, study = looked[-1].outlook, looked[-1].study
+    likely = {study.cells[i].cell for i in study.nameable if outlook.chance[i] >= 0.8} - {OWN}
+    assert advice.named == advice.reference
+    assert bool(likely) == (advice.reason.code == "risk_outweighs")
+    if likely:
+        assert (advice.reason.named["size"], advice.reason.named["rate"]) in likely
+        assert advice.reason.named["tenths"] in (8, 9)

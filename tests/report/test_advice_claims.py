@@ -103,3 +103,17 @@ def test_no_line_of_steps_is_explained_where_none_is_drawn() -> None:
     shown = level_figure(cannot_tell_advice(), ())
 
     assert not [note for note in shown.notes if "Line and band" in note]
+
+
+def test_what_is_faster_and_not_worth_its_risk_is_told_in_the_answer_once() -> None:
+    why = Reason.of("risk_outweighs", size=128, rate=0.08, tenths=8)
+    stays = replace(ADVICE, recommendation=None, provisional=ADVICE.reference, reason=why)
+
+    answer, *others = (sentence.text for sentence in advice_sentences(stays, None))
+
+    assert answer == (
+        "Stay with batch size 64 and learning rate 0.01: batch size 128 at learning rate 0.08 is "
+        "likely faster and ends no worse (about 8 in 10), but a worse end would cost more than "
+        "the time it saves."
+    )
+    assert not any("128 at learning rate 0.08" in text for text in others)

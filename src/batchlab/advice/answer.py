@@ -23,6 +23,7 @@ from batchlab.advice.advice import (
 )
 from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
+from batchlab.advice.procedure import LEAST_CHANCE
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study
 from batchlab.belief.final_value import end_error_of
@@ -120,7 +121,7 @@ class _Answer:
         tuned = self._tuned()
         configuration = self._configuration(named)
         gain = self._gain()
-        why = Reason.of("nothing_likely_better")
+        why = self._why_it_stays()
         if log.until is not None and not self._met:
             why = self._none_met(log.until)
         if not stays:
@@ -145,6 +146,21 @@ class _Answer:
             tried=tuple(map(self._with_end, unanswered.tried)),
             pay_back_runs=self._pay_back_runs(gain),
         )
+
+    def _why_it_stays(self) -> Reason:
+        """That nothing is likely better, or that what is likely faster is not worth its risk."""
+        outlook, study = self._outlook, self._study
+        same = study.same_size if self._question.is_usual else [study.own]
+        likely = [
+            i
+            for i in study.nameable
+            if i not in (self._named, *same) and outlook.chance[i] >= LEAST_CHANCE
+        ]
+        if self._question.objective != "time" or not likely:
+            return Reason.of("nothing_likely_better")
+        size, rate = study.cells[max(likely, key=lambda i: (outlook.utility[i], -i))].cell
+        tenths = min(9, round(10 * max(float(outlook.chance[i]) for i in likely)))
+        return Reason.of("risk_outweighs", size=size, rate=rate, tenths=tenths)
 
     def _none_met(self, target: Target) -> Reason:
         """That no run met the target, and how far the best one came."""

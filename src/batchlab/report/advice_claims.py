@@ -32,6 +32,7 @@ from batchlab.report.text import (
     whole_sentence,
 )
 from batchlab.words.catalogue import Shown, capitalized, listing, plural, text
+from batchlab.words.reasons import reason_text
 
 # From where on a chance is called sure, and likely.
 SURE, LIKELY = 0.95, 0.8
@@ -151,7 +152,10 @@ def _answer(about: _About) -> _Told:
     elif advice.provisional is None:
         yield about.open()
     else:
-        yield about.tell(_STAY[advice.objective], verdict="cannot_tell")
+        stays = _STAY[advice.objective]
+        if advice.reason is not None and advice.reason.code == "risk_outweighs":
+            stays = "{set_this}: {why}."
+        yield about.tell(stays, verdict="cannot_tell", why=reason_text(advice.reason))
 
 
 _END_OF_NAMED = {
@@ -214,7 +218,9 @@ def _step_s(advice: Advice, batch_size: int) -> float | None:
 
 
 def _how_sure(about: _About) -> _Told:
-    """Why this is named."""
+    """Why this is named; what stays has its reason in the answer already."""
+    if about.advice.provisional is not None and about.advice.recommendation is None:
+        return
     if reason := whole_sentence(about.advice.reason):
         yield Sentence(topic="", text=reason)
 

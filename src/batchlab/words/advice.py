@@ -10,6 +10,10 @@ ADVICE: dict[str, str] = {
         "choice by all runs together"
     ),
     "nothing_likely_better": "nothing else that was trained is likely to be a better choice",
+    "risk_outweighs": (
+        "batch size {size} at learning rate {rate:rate} is likely faster and ends no worse (about "
+        "{tenths} in 10), but a worse end would cost more than the time it saves"
+    ),
     "follow_configuration": "follow batch size {size} at rate {rate:rate}, seed {seed}",
     "train_configuration": "train batch size {size} at rate {rate:rate}, seed {seed}",
     "size_not_seen": "no run of this batch size was seen yet",
