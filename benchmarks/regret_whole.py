@@ -48,6 +48,7 @@ from batchlab.advice.advice import Question
 from batchlab.advice.decider import decide
 from batchlab.advice.run_log import RunLog
 from batchlab.errors import BatchlabError, TrialError
+from batchlab.records.trial import Target
 
 GRIDS = Path(__file__).parent / "regret" / "whole"
 # Recorded after the constants stood; answered when named, so that no constant is chosen on them.
@@ -70,6 +71,7 @@ class Reply:
     problem: str = ""
     chance: float | None = None
     gain: tuple[float | None, float | None, float | None] = (None, None, None)
+    level: Target | None = None
     n_sizes: int | None = None
 
 
@@ -107,6 +109,7 @@ def advised(situation: WholeSituation, budget_s: float, n_workers: int = 1) -> R
         origin=found.origin,
         chance=found.chance,
         gain=(None, None, None) if gain is None else (gain.low, gain.estimate, gain.high),
+        level=log.until,
         n_sizes=None if study is None else sum(not study.is_new_size(s) for s in study.options),
     )
 
@@ -164,8 +167,19 @@ def answer_to(
         gain_low=reply.gain[0],
         gain=reply.gain[1],
         gain_high=reply.gain[2],
+        gain_seen=_gain_seen(drawn, reply),
         n_sizes=reply.n_sizes,
     )
+
+
+def _gain_seen(drawn: WholeSituation, reply: Reply) -> float | None:
+    """How many times as long the reference takes to the level that the answer states."""
+    if reply.cell is None or reply.level is None:
+        return None
+    own_s, mine_s = (
+        drawn.time_s(cell, drawn.judging, reply.level) for cell in (drawn.reference, reply.cell)
+    )
+    return own_s / mine_s if math.isfinite(own_s) and math.isfinite(mine_s) else None
 
 
 def answers_of(

@@ -98,16 +98,17 @@ class WholeSituation:
         cells = [(size, rate) for rate in self.grid.learning_rates(size)]
         return min(cells, key=lambda cell: (self.time_s(cell, self.grid.seeds), cell))
 
-    def time_s(self, cell: CellKey, seeds: Collection[int]) -> float:
+    def time_s(self, cell: CellKey, seeds: Collection[int], level: Target | None = None) -> float:
         """Mean seconds to the level over those of `seeds` that the cell has.
 
         A training that missed it counts as if it had met it at its end, a bound. With more than
-        half of them missed, or none to count, it is infinite.
+        half of them missed, or none to count, it is infinite. Another level than that of all
+        trainings of the reference can be given.
         """
+        level = level or self.level.target
         runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]
         found = [
-            self.grid.steps_to(run, self.level.target) if run.status is Status.OK else None
-            for run in runs
+            self.grid.steps_to(run, level) if run.status is Status.OK else None for run in runs
         ]
         if not runs or found.count(None) > MOST_MISSES * len(runs):
             return math.inf

@@ -41,6 +41,7 @@ FOUND = WholeAnswer(
     gain_low=1.5,
     gain=2.0,
     gain_high=2.5,
+    gain_seen=2.0,
     n_sizes=4,
 )
 
@@ -107,9 +108,12 @@ def test_slower_or_worse_for_sure_is_beyond_what_judging_seeds_scatter() -> None
 def test_stated_chances_stand_beside_what_was_seen() -> None:
     answers = [
         FOUND,
-        replace(FOUND, chance=0.81, of_reference=1.1),  # slower, and its gain outside
+        replace(
+            FOUND, chance=0.81, of_reference=1.1, gain_seen=0.9
+        ),  # slower, and its gain outside
         replace(FOUND, chance=0.99, shortfall_of_own=1.1),  # ends worse
-        replace(FOUND, chance=0.97, of_reference=math.inf),  # misses the level: it has no gain
+        # Misses the level: it has no gain.
+        replace(FOUND, chance=0.97, of_reference=math.inf, gain_seen=None),
         replace(FOUND, chance=None, named_as="reference", of_reference=1.0),
         replace(FOUND, chance=0.95, whole_trainings=0.5),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_nine_of_fourteen_seeds_are_seen_and_the_others_judge(tmp_path: Path) ->
 
 def test_the_level_comes_from_how_the_reference_ends(drawn: WholeSituation) -> None:
     assert drawn.level.end == pytest.approx(0.95, abs=0.0002)
-    assert drawn.level.target.value == pytest.approx(0.9471, abs=0.0002)
+    assert drawn.level.target.value == pytest.approx(0.95 - 0.05 * 0.05, abs=0.0002)
     assert drawn.tuned_reference == (64, 0.4)
 
 
@@ -135,3 +136,12 @@ def test_the_level_of_one_training_is_that_of_the_advice() -> None:
     target = as_well_as(end.value, end.margin, metric="accuracy", better="higher")
     assert level.target == target
     assert (level.end, level.margin) == pytest.approx((end.value, end.margin))
+
+
+def test_the_time_to_another_level_is_asked_for(drawn: WholeSituation) -> None:
+    easier = replace(drawn.level.target, value=drawn.level.target.value - 0.05)
+
+    to_easier_s = drawn.time_s(drawn.reference, drawn.judging, easier)
+    assert 0 < to_easier_s < drawn.time_s(drawn.reference, drawn.judging)
+    same_s = drawn.time_s(drawn.reference, drawn.judging, drawn.level.target)
+    assert same_s == drawn.time_s(drawn.reference, drawn.judging)
