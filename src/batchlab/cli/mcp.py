@@ -45,14 +45,10 @@ async def _serve() -> None:
     from mcp.server.stdio import stdio_server
 
     async def tools(*_: Any) -> types.ListToolsResult:
-        commands = command_line.batchlab.commands
+        helps = {name: command_line.batchlab.commands[name].help or "" for name in TOOLS}
         made = [
-            types.Tool(
-                name=name,
-                description=cleandoc(commands[name].help or ""),
-                input_schema=input_schema(name),
-            )
-            for name in TOOLS
+            types.Tool(name=name, description=cleandoc(help_), input_schema=input_schema(name))
+            for name, help_ in helps.items()
         ]
         return types.ListToolsResult(tools=made)
 
@@ -77,8 +73,8 @@ async def _serve() -> None:
 
 
 def _params(name: str) -> list[click.Parameter]:
-    command = command_line.batchlab.commands[name]
-    return [param for param in command.params if param.name not in _LEFT_OUT]
+    params = command_line.batchlab.commands[name].params
+    return [param for param in params if param.name not in _LEFT_OUT]
 
 
 def input_schema(name: str) -> dict[str, Any]:
