@@ -54,8 +54,7 @@ async def _serve() -> None:
 
     async def call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
-            line = arguments_of(params.name, params.arguments or {})
-            said, failed = await _run(line, context), False
+            said, failed = await _run(params.name, params.arguments or {}, context), False
         except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # the last: of paths
             said, failed = str(error), True
         content = types.TextContent(type="text", text=said)
@@ -124,11 +123,11 @@ def _check_is_below(root: Path, text: str) -> None:
         raise UsageError(f"{text!r} is outside of {root}, where this server was started")
 
 
-async def _run(line: list[str], context: Any) -> str:
-    """Return what a command prints, and report what it says on its way."""
+async def _run(name: str, given: dict[str, Any], context: Any) -> str:
+    """Run a command without modules of this folder (-P); return its output, report its progress."""
     import anyio
 
-    command = (sys.executable, "-P", "-m", "batchlab.cli.main", *line)  # none of this folder's
+    command = sys.executable, "-P", "-m", "batchlab.cli.main", *arguments_of(name, given)
     with tempfile.TemporaryFile() as out:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=DEVNULL, stdout=out, stderr=PIPE, start_new_session=True, limit=2**24
