@@ -107,7 +107,9 @@ def test_of_equally_long_trainings_what_ends_best_is_named(length):
     relative = [advice.candidate(size).relative for size in (64, 256, 1024)]
     assert [r.estimate == 1.0 for r in relative] == [False, True, False]
     assert relative[0].low <= truth <= relative[0].high
-    assert relative[2].low > 1  # it ends as the reference does, or has not got there in 12 epochs
+    # It ends as the reference does, or has not quite got there in 12 epochs.
+    assert 1 < relative[2].low <= 1.1 * truth
+    assert relative[2].high <= 1.2 * truth
 
 
 @pytest.mark.parametrize("salt", range(4))

@@ -113,7 +113,7 @@ def test_what_is_faster_and_not_worth_its_risk_is_told_in_the_answer_once() -> N
 
     assert answer == (
         "Stay with batch size 64 and learning rate 0.01: batch size 128 at learning rate 0.08 is "
-        "likely faster and ends no worse (about 8 in 10), but a worse end would cost more than "
-        "the time it saves."
+        "likely no slower and ends no worse (about 8 in 10), but its risks weigh more than the "
+        "time it saves."
     )
     assert not any("128 at learning rate 0.08" in text for text in others)

@@ -121,11 +121,12 @@ class _Answer:
         tuned = self._tuned()
         configuration = self._configuration(named)
         gain = self._gain()
-        why = self._why_it_stays()
-        if log.until is not None and not self._met:
-            why = self._none_met(log.until)
         if not stays:
             why = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
+        elif log.until is not None and not self._met:
+            why = self._none_met(log.until)
+        else:
+            why = self._why_it_stays()
         flat = [size for size, i in self._shown.items() if i is not None and self._is_flat(i)]
         return replace(
             unanswered,
@@ -148,18 +149,21 @@ class _Answer:
         )
 
     def _why_it_stays(self) -> Reason:
-        """That nothing is likely better, or that what is likely faster is not worth its risk."""
-        outlook, study = self._outlook, self._study
+        """That nothing is likely better, or that what may be risks more than it saves."""
+        outlook, study, utility = self._outlook, self._study, self._outlook.utility
         same = study.same_size if self._question.is_usual else [study.own]
         likely = [
             i
             for i in study.nameable
-            if i not in (self._named, *same) and outlook.chance[i] >= LEAST_CHANCE
+            if i not in (self._named, *same)
+            and outlook.chance[i] >= LEAST_CHANCE
+            and utility[i] <= utility[self._named]
         ]
         if self._question.objective != "time" or not likely:
             return Reason.of("nothing_likely_better")
-        size, rate = study.cells[max(likely, key=lambda i: (outlook.utility[i], -i))].cell
-        tenths = min(9, round(10 * max(float(outlook.chance[i]) for i in likely)))
+        best = max(likely, key=lambda i: (utility[i], -i))
+        size, rate = study.cells[best].cell
+        tenths = min(9, round(10 * float(outlook.chance[best])))
         return Reason.of("risk_outweighs", size=size, rate=rate, tenths=tenths)
 
     def _none_met(self, target: Target) -> Reason:

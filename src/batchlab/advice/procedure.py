@@ -22,7 +22,7 @@ from batchlab.records.trial import Status, TrialRecord
 LEAST_CHANCE = 0.8
 # With so many every batch size is trained once before what promises most.
 _COVERS_FROM = 10.0
-# What is named and the reference are trained so many times if the budget allows it.
+# What is named and what it is compared with are trained so often if the budget allows it.
 _CONFIRMED = 5
 # The worth of so many further seeds at once is weighed, and how many run before that is done anew.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
@@ -130,7 +130,7 @@ class Procedure:
         return self.named
 
     def confirm(self, at: int) -> None:
-        """Train a configuration and the reference on further seeds, as far as the budget goes."""
+        """Train a configuration and what it is compared with, as far as the budget goes."""
         self._run(lambda: self._begin_confirming(at))
 
     def follow(self, challengers: Sequence[int], leader: int) -> None:

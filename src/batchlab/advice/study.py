@@ -194,7 +194,7 @@ class Study:
 
     @property
     def nameable(self) -> list[int]:
-        """The user's own configuration, and all that met the level and whose end was seen."""
+        """The user's own, and all that met the level and, if ends count, whose end was seen."""
         found = [
             i
             for i, one in enumerate(self.cells)

@@ -40,7 +40,7 @@ class Noise:
     """Standard normal numbers, the same at every look: what differs then is what was seen.
 
     Draws come in pairs of opposite sign, and no two numbers correlate over them. So what is linear
-    in the belief has its exact mean and covariance, and nothing is learned by chance.
+    in the belief has its exact mean and covariance; the rest hardly correlates by chance.
     """
 
     surface: Array  # shape (draws, 2 n)

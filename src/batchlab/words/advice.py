@@ -11,8 +11,8 @@ ADVICE: dict[str, str] = {
     ),
     "nothing_likely_better": "nothing else that was trained is likely to be a better choice",
     "risk_outweighs": (
-        "batch size {size} at learning rate {rate:rate} is likely faster and ends no worse (about "
-        "{tenths} in 10), but a worse end would cost more than the time it saves"
+        "batch size {size} at learning rate {rate:rate} is likely no slower and ends no worse "
+        "(about {tenths} in 10), but its risks weigh more than the time it saves"
     ),
     "follow_configuration": "follow batch size {size} at rate {rate:rate}, seed {seed}",
     "train_configuration": "train batch size {size} at rate {rate:rate}, seed {seed}",
@@ -21,7 +21,7 @@ ADVICE: dict[str, str] = {
         "of all runs this one is expected to improve the answer most for its seconds; it takes "
         "about {cost_s:train_s}"
     ),
-    "to_confirm": "nothing promises more, so the comparison is confirmed by further seeds",
+    "to_confirm": "nothing promises more, so the comparison is confirmed",
     "none_met": (
         "no run met the target {metric} {value:.6g}; the best one came to {best:.6g}. Give an "
         "easier --target, or a larger --budget"
