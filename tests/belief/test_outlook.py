@@ -180,7 +180,7 @@ def test_gains_grow_with_what_a_run_can_show():
 
 
 def test_what_is_known_already_gains_nothing():
-    """By chance draws correlate with others; shrunken slopes leave nothing of that."""
+    """Draws of others do not correlate with it by chance, so it tells nothing of them."""
     run = Run(at=FIRST, n_seeds=1, shows_cost=True, shows_end=False)
     for n in (2, 6, 11):
         surface = surface_of(np.zeros(n), cost_sd=[0.0, *np.ones(n - 1)])

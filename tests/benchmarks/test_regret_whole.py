@@ -108,9 +108,8 @@ def test_slower_or_worse_for_sure_is_beyond_what_judging_seeds_scatter() -> None
 def test_stated_chances_stand_beside_what_was_seen() -> None:
     answers = [
         FOUND,
-        replace(
-            FOUND, chance=0.81, of_reference=1.1, gain_seen=0.9
-        ),  # slower, and its gain outside
+        # Slower, and its gain outside.
+        replace(FOUND, chance=0.81, of_reference=1.1, gain_seen=0.9),
         replace(FOUND, chance=0.99, shortfall_of_own=1.1),  # ends worse
         # Misses the level: it has no gain.
         replace(FOUND, chance=0.97, of_reference=math.inf, gain_seen=None),

@@ -23,8 +23,8 @@ from batchlab.records.trial import TrialRecord
 _RACES_BELOW = 2.0
 # A first run to a level that was given may take so much of the budget.
 _FIRST_SHARE = 0.25
-# What a race names was no slower and no worse in so many recorded answers: where its rate lies two
-# octaves or more above the ridge through the user's, and else.
+# The chance that what a race names is no slower and no worse, no more than recorded answers showed:
+# if its rate lies two octaves or more above the ridge through the user's, and otherwise.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More places than that hardly shorten what has to wait for the run before.
 _MOST_AT_ONCE = 2
