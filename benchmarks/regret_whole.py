@@ -173,13 +173,16 @@ def answer_to(
 
 
 def _gain_seen(drawn: WholeSituation, reply: Reply) -> float | None:
-    """How many times as long the reference takes to the level that the answer states."""
+    """How many times as long the reference takes to the level that the answer states.
+
+    0 where what was named misses that level; None where the reference does.
+    """
     if reply.cell is None or reply.level is None:
         return None
     own_s, mine_s = (
         drawn.time_s(cell, drawn.judging, reply.level) for cell in (drawn.reference, reply.cell)
     )
-    return own_s / mine_s if math.isfinite(own_s) and math.isfinite(mine_s) else None
+    return own_s / mine_s if math.isfinite(own_s) else None
 
 
 def answers_of(

@@ -207,7 +207,7 @@ def judged(kind: str, seed: int, budget: float, n_workers: int = 1) -> Judged:
         (mine_s, end), (reference_s, own_end) = study.further(named), study.further(REFERENCE)
         ends_worse = own_end - end > MARGIN_SHARE * (1 - own_end)
         was_so = mine_s <= reference_s and not ends_worse
-        if math.isfinite(reference_s) and math.isfinite(mine_s):
+        if math.isfinite(reference_s):
             gain = covered(advice.gain, reference_s / mine_s)
     if advice.expected is not None and is_named:
         time = covered(advice.expected.time_to_target_s, study.time_s(*cell))

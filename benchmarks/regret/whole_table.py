@@ -87,7 +87,7 @@ class WholeAnswer:
         gain: how many times as long the reference takes, as stated.
         gain_high: the upper end of the interval.
         gain_seen: how many times as long the reference takes to the level that the answer states,
-            on the seeds that judge; None: one of the two does not get there.
+            on the seeds that judge, 0 where what is named misses it; None: the reference does.
         n_sizes: how many batch sizes were trained.
     """
 

@@ -272,9 +272,10 @@ def test_where_nothing_is_better_the_reference_stays():
     assert advice.endings.verdict == "no_worse"
 
 
-@pytest.mark.parametrize(("salt", "code"), [(0, "risk"), (1, "nothing"), (8, "risk")])
+@pytest.mark.parametrize(("salt", "code"), [(5, "risk"), (1, "nothing"), (8, "risk")])
 def test_what_is_likely_no_worse_and_is_not_named_is_told(salt, code, monkeypatch):
-    """A batch of 128 is 1.3 times as fast, and ends half a margin lower."""
+    """A batch of 128 is 1.3 times as fast, and ends half a margin lower; that weighs a lot here."""
+    monkeypatch.setattr("batchlab.belief.outlook._ENDS_WORSE", 16.0)
     looked, look = [], Procedure.look
 
     def remembering(self):

@@ -15,8 +15,12 @@ from batchlab.belief.surface import Surface
 N_MANY = 20_000
 FIRST, SECOND = 0, 1
 NOTHING = {"shows_cost": False, "shows_end": False}
-NO_SCATTER = Scatter(cost=0.0, end=0.0)
 FIVE_OF_BOTH = math.sqrt(2 / 5)  # the difference of means of five seeds each, in single seeds
+
+
+def scatter_of(*, cost=0.0, end=0.0):
+    """The same of every configuration; several ends are equally likely."""
+    return Scatter(cost=cost, end=np.reshape(end, (-1, 1)))
 
 
 @cache
@@ -39,8 +43,8 @@ def surface_of(cost, end=None, *, cost_sd=0.0, end_sd=0.0):
     return Surface(mean=mean, covariance=np.diag(np.concatenate(sds) ** 2))
 
 
-def outlook_of(surface, *, scatter=NO_SCATTER, noise=None, failed=(), holds=1.0, **changes):
-    n = len(surface.mean) // 2
+def outlook_of(*surfaces, scatter=None, noise=None, failed=(), holds=1.0, **changes):
+    n, scatter = len(surfaces[0].mean) // 2, scatter or scatter_of()
     aim = Aim(
         own=FIRST,
         same_size=[FIRST],
@@ -48,17 +52,20 @@ def outlook_of(surface, *, scatter=NO_SCATTER, noise=None, failed=(), holds=1.0,
         ends_count=True,
         costs_count=True,
         most_cost=np.full(n, np.inf),
+        level=1.0,
         step_error=np.zeros(n),
     )
     aim, noise = replace(aim, **changes), noise or many_draws(n)
-    return Outlook(surface, scatter, noise, aim, failed=failed, holds=np.broadcast_to(holds, n))
+    end = np.broadcast_to(scatter.end, (len(surfaces), n))
+    scatter = replace(scatter, end=end)
+    return Outlook(surfaces, scatter, noise, aim, failed=failed, holds=np.broadcast_to(holds, n))
 
 
 def random_outlook(seed, n=6):
     stream = np.random.default_rng(seed)
     root = stream.standard_normal((2 * n, 2 * n)) / 2
     surface = Surface(mean=stream.standard_normal(2 * n), covariance=root @ root.T)
-    scatter, holds = Scatter(cost=0.2, end=0.7), stream.uniform(0.4, 1.0, n)
+    scatter, holds = scatter_of(cost=0.2, end=0.7), stream.uniform(0.4, 1.0, n)
     return outlook_of(surface, scatter=scatter, noise=Noise.of(n), holds=holds, same_size=[0, 1])
 
 
@@ -72,7 +79,7 @@ def random_outlook(seed, n=6):
 )
 def test_the_chance_is_the_closed_form(cost, cost_sd, cost_scatter, end, end_sd, end_scatter):
     surface = surface_of(cost, end, cost_sd=cost_sd, end_sd=end_sd)
-    scatter, holds = Scatter(cost=cost_scatter, end=end_scatter), 0.9
+    scatter, holds = scatter_of(cost=cost_scatter, end=end_scatter), 0.9
     sd = math.hypot(*cost_sd, FIVE_OF_BOTH * cost_scatter)
     no_slower = norm.cdf((cost[FIRST] - cost[SECOND]) / sd)
     most = math.sinh(end[FIRST]) + 1  # a margin worse still counts as no worse
@@ -95,24 +102,69 @@ def test_the_chance_is_the_closed_form(cost, cost_sd, cost_scatter, end, end_sd,
 
 # Own configuration, same batch size at its best rate, then: as good, worse than that rate, worse
 # than both, misses the level, failed. Everything is known but for a thousandth.
-KNOWN = surface_of([3, 2, 2.5, 2.5, 2.5, 5.5, 1.0], np.arcsinh([3, 0, 0.5, 3.5, 5, 0, 0]))
-ASKED = {"same_size": [0, 1], "most_cost": np.full(7, 5.0), "failed": [6]}
+KNOWN = surface_of([3, 2, 2.5, 2.5, 2.5, 1.5, 1.0], np.arcsinh([3, 0, 0.5, 3.5, 5, 4.5, 0]))
+ASKED = {"same_size": [0, 1], "failed": [6]}
 
 
 @pytest.mark.parametrize(
     ("changes", "utility"),
     [
-        ({}, [-3.5, -2, -2.5, -3, -7, -7.5, -1000]),
-        ({"is_tuned": True}, [-7.5, -2, -2.5, -7, -7, -7.5, -1000]),
-        ({"ends_count": False}, [-3, -2, -2.5, -2.5, -2.5, -7.5, -1000]),
-        ({"costs_count": False}, [-3, 0, -0.5, -3.5, -5, 0, -1000]),
+        ({}, [-3.5, -2, -2.5, -3, -7, -6, -1000]),
+        ({"is_tuned": True}, [-7.5, -2, -2.5, -7, -7, -6, -1000]),
+        ({"ends_count": False}, [-3, -2, -2.5, -2.5, -2.5, -1.5, -1000]),
+        ({"costs_count": False}, [-3, 0, -0.5, -3.5, -5, -4.5, -1000]),
+        # A level between the two last ends: what misses it costs a whole training.
+        ({"most_cost": np.full(7, 9.0), "level": 4.7}, [-3.5, -2, -2.5, -3, -13.5, -6, -1000]),
+        ({"most_cost": np.full(7, 9.0), "level": 4}, [-3.5, -2, -2.5, -3, -13.5, -13.5, -1000]),
     ],
 )
 def test_what_ends_worse_or_misses_loses_octaves(changes, utility):
-    """4 worse than what it is compared with, 0.5 worse than the tuned rate, 2 a missed level."""
-    outlook = outlook_of(KNOWN, **ASKED, **changes)
+    """4 worse than what it is compared with, 0.5 worse than the tuned rate."""
+    outlook = outlook_of(KNOWN, scatter=scatter_of(end=1e-3), **ASKED, **changes)
 
     assert outlook.utility == pytest.approx(utility, abs=0.01)
+
+
+def test_trainings_that_miss_the_level_go_to_their_end():
+    """Beside five trainings of each, drawn one by one."""
+    costs, ends, most, level, scatter = (2.0, 1.0), (-0.5, 0.6), (5.0, 4.5), 0.8, 0.7
+    outlook = outlook_of(
+        surface_of(costs, np.arcsinh(ends)),
+        scatter=scatter_of(cost=0.3, end=scatter),
+        most_cost=np.array(most),
+        level=level,
+    )
+    stream, means = np.random.default_rng(0), []
+    for cost, end, whole in zip(costs, ends, most, strict=True):
+        drawn = end + scatter * stream.standard_normal((N_MANY, 5))
+        missed = drawn > level + 0.5 * scatter
+        steps = cost + 0.3 * math.sqrt(1 / 5) * stream.standard_normal((N_MANY, 1))
+        means.append(np.log2(np.where(missed, 2**whole, 2**steps).mean(axis=1)))
+    gains = means[FIRST] - means[SECOND]
+
+    misses = norm.cdf((np.array(ends) - level) / scatter - 0.5)
+    # The belief keeps a deviation of a thousandth.
+    assert outlook.misses.mean(axis=0) == pytest.approx(misses, abs=1e-4)
+    mean_cost = np.log2((1 - misses) * np.exp2(costs) + misses * np.exp2(most))
+    assert outlook.mean_cost.mean(axis=0) == pytest.approx(mean_cost, abs=1e-3)
+    for quantile in (0.025, 0.25, 0.5, 0.75, 0.975):
+        told = np.quantile(outlook.gain_draws(SECOND), quantile)
+        assert told == pytest.approx(np.quantile(gains, quantile), abs=0.12)
+    # The chance takes the mean cost of five as normal.
+    assert outlook.slower[:, SECOND].mean() == pytest.approx(np.mean(gains < 0), abs=0.05)
+
+
+def test_a_scatter_that_is_not_known_is_neither_one_nor_the_other():
+    """Each draw has one of the scatters, and the surface that follows from it."""
+    narrow, wide = (surface_of([0, 0], [0.0, 0.4], end_sd=(0.0, sd)) for sd in (0.1, 0.9))
+    cases = ([narrow], 0.2), ([wide], 2), ([narrow, wide], [0.2, 2])
+    one, other, both = (
+        outlook_of(*surfaces, scatter=scatter_of(end=sds)).worse[:, SECOND].mean()
+        for surfaces, sds in cases
+    )
+
+    assert one < 0.1 < 0.25 < other
+    assert both == pytest.approx((one + other) / 2, abs=0.01)
 
 
 def test_the_better_of_both_ends_is_the_one_to_meet():
@@ -162,7 +214,7 @@ def test_no_run_lowers_the_best_utility():
 
 def cost_gains(surface, *, n_seeds=1, scatter=0.22, noise=None, least=0.0, nameable=(0, 1)):
     """Gains where only costs count, and a run shows one."""
-    seeds = Scatter(cost=scatter, end=0.7)
+    seeds = scatter_of(cost=scatter, end=0.7)
     outlook = outlook_of(surface, scatter=seeds, ends_count=False, noise=noise)
     run = Run(at=SECOND, n_seeds=n_seeds, shows_cost=True, shows_end=False)
     return outlook.gains(run, nameable, outlook.best(nameable, least), least)
@@ -184,7 +236,7 @@ def test_what_is_known_already_gains_nothing():
     run = Run(at=FIRST, n_seeds=1, shows_cost=True, shows_end=False)
     for n in (2, 6, 11):
         surface = surface_of(np.zeros(n), cost_sd=[0.0, *np.ones(n - 1)])
-        outlook = outlook_of(surface, scatter=Scatter(cost=0.2, end=0.7), noise=Noise.of(n))
+        outlook = outlook_of(surface, scatter=scatter_of(cost=0.2, end=0.7), noise=Noise.of(n))
 
         assert outlook.gains(run, range(n), FIRST, 0.8) == (0.0, 0.0)
 
@@ -216,7 +268,7 @@ def test_a_run_is_worth_its_exact_value(mean, sds, correlation, n_seeds):
 def test_a_run_that_shows_an_end_is_worth_its_exact_value():
     """Small margins are nearly linear on the surface's scale: to 2 % at a deviation of 0.3."""
     surface = surface_of([0, 0], [0.0, 0.1], end_sd=(0.3, 0.3))
-    outlook = outlook_of(surface, scatter=Scatter(cost=0.2, end=0.2), costs_count=False)
+    outlook = outlook_of(surface, scatter=scatter_of(cost=0.2, end=0.2), costs_count=False)
     run = Run(at=SECOND, n_seeds=1, shows_cost=False, shows_end=True, end_error=0.2)
     sd = math.hypot(math.asinh(0.2), run.end_error)
     mean, covariance = surface.mean[2:], surface.covariance[2:, 2:]
@@ -228,9 +280,9 @@ def test_a_run_that_shows_an_end_is_worth_its_exact_value():
 @pytest.mark.parametrize("n_seeds", [1, 3, 8])
 def test_seeds_that_settle_a_tie_are_worth_what_they_bring(n_seeds):
     """The second is faster, and ends worse by a margin in about one of ten: a tie in utility."""
-    scatter, stream = Scatter(cost=0.3, end=0.9), np.random.default_rng(0)
+    scatter, stream = scatter_of(cost=0.3, end=0.9), np.random.default_rng(0)
     surface = surface_of([0.0, -0.41], [0.0, 0.0], cost_sd=(0.08, 0.09), end_sd=(0.3, 0.37))
-    sds = scatter.cost / math.sqrt(n_seeds), math.asinh(scatter.end / math.sqrt(n_seeds))
+    sds = scatter.cost / math.sqrt(n_seeds), math.asinh(0.9 / math.sqrt(n_seeds))
     best = []
     for cost, end in stream.standard_normal((600, 2)) * np.hypot((0.09, 0.37), sds):
         shown = surface.given([SECOND, 2 + SECOND], [cost - 0.41, end], np.square(sds))
@@ -267,7 +319,7 @@ def test_making_a_fast_configuration_likely_is_worth_a_run(faster, sd):
 
 def test_gain_draws_have_the_closed_median_and_spread():
     surface = surface_of([5.0, 4.2], cost_sd=(0.3, 0.4))
-    scatter = Scatter(cost=0.6, end=0.0)
+    scatter = scatter_of(cost=0.6, end=0.0)
     outlook = outlook_of(surface, scatter=scatter, step_error=np.array([0.0, 0.25]))
 
     draws = outlook.gain_draws(SECOND)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from batchlab.laws.lines import StraightLine, fit_memory, points_for_law, power_law_exponent
+from batchlab.laws.lines import StraightLine, fit_memory, points_for_law
 
 
 @pytest.mark.parametrize("n", [3, 4, 20])
@@ -32,14 +32,6 @@ def test_two_points_have_a_line_and_no_bounds() -> None:
 
     assert (line.slope, line.level, line.n) == (5, 5, 2)
     assert line.slope_interval() == line.level_interval() == (None, None)
-
-
-def test_points_on_a_power_law_give_its_exponent_back():
-    x = [1, 3, 10, 50]
-
-    found = power_law_exponent(x, [7 * value**-0.4 for value in x])
-
-    assert found.estimate == pytest.approx(-0.4, rel=1e-12)
 
 
 def test_a_law_leaves_the_full_batch_out_if_three_others_are_known():

@@ -20,7 +20,6 @@ from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload
 
 CPU = torch.device("cpu")
-N_REPEATED = 500
 
 
 def least_squares() -> tuple[Workload, nn.Module, float, float]:

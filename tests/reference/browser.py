@@ -170,11 +170,3 @@ class Browser:
         # The browser's own start page asks for its parts; the report's document asks for itself.
         ours = [r["request"]["url"] for r in requests if r["documentURL"].startswith("file://")]
         assert [address for address in ours if not address.startswith("data:")] == [self.address]
-
-    def requests_beside(self, address: str) -> list[str]:
-        """What the page of that address has asked for beside itself."""
-        events = [json.loads(e["message"])["message"] for e in self.driver.get_log("performance")]
-        requests = [e["params"] for e in events if e["method"] == "Network.requestWillBeSent"]
-        ours = [r["request"]["url"] for r in requests if r["documentURL"] == address]
-        assert address in ours
-        return [url for url in ours if url != address and not url.startswith("data:")]

@@ -476,7 +476,6 @@ def _laws(sizes: Sequence[int], steps: Callable[[float], float]) -> Laws:
         s_min=around(S_MIN, 0.06, 24),
         e_min=around(S_MIN * B_CRIT, 0.08, 24),
         b_crit=around(B_CRIT, 0.12, 24),
-        learning_rate_exponent=around(0.6, 0.1, 8),
         fixed_bytes=around(30_000_000, 0.02, 8),
         bytes_per_example=around(40_000, 0.02, 8),
         step_overhead_s=around(2e-3, 0.02, 8),

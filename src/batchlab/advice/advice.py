@@ -25,6 +25,9 @@ EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
+# From where on a chance is called sure, and likely. What is named is at least likely.
+SURE, LIKELY = 0.95, 0.8
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
@@ -226,7 +229,6 @@ class Laws:
         s_min: steps to target in the limit of large batches.
         e_min: examples to target in the limit of small ones.
         b_crit: critical batch size: there the steps are twice s_min.
-        learning_rate_exponent: p of the tuned rate ~ B^p.
         fixed_bytes: memory at batch size 0.
         bytes_per_example: memory that each further example of a batch takes.
         step_overhead_s: time of the smallest step.
@@ -243,7 +245,6 @@ class Laws:
     s_min: Estimate
     e_min: Estimate
     b_crit: Estimate
-    learning_rate_exponent: Estimate
     fixed_bytes: Estimate
     bytes_per_example: Estimate
     step_overhead_s: Estimate

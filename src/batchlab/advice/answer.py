@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from batchlab.advice.advice import (
+    LIKELY,
+    SURE,
     Advice,
     Candidate,
     Configuration,
@@ -23,7 +25,6 @@ from batchlab.advice.advice import (
 )
 from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
-from batchlab.advice.procedure import LEAST_CHANCE
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study
 from batchlab.belief.final_value import end_error_of
@@ -33,7 +34,6 @@ from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
 
-_SURE = 0.95
 _CONFIDENCE = 0.95
 # A found rate may lie a little off the octave that it stands for.
 _UP_TO = 2.1
@@ -156,7 +156,7 @@ class _Answer:
             i
             for i in study.nameable
             if i not in (self._named, *same)
-            and outlook.chance[i] >= LEAST_CHANCE
+            and outlook.chance[i] >= LIKELY
             and utility[i] <= utility[self._named]
         ]
         if self._question.objective != "time" or not likely:
@@ -298,8 +298,8 @@ class _Answer:
             return False
         cost = self._outlook.cost[:, self._met]
         behind = self._outlook.cost[:, i] - cost.min(axis=1)
-        ends_worse = float(np.mean(self._outlook.worse[:, i])) > 1 - _SURE
-        near = np.mean(behind <= math.log2(1 + self._question.delta)) >= _SURE
+        ends_worse = float(np.mean(self._outlook.worse[:, i])) > 1 - SURE
+        near = np.mean(behind <= math.log2(1 + self._question.delta)) >= SURE
         return bool(near) and not ends_worse
 
     def _gain(self) -> Estimate:
@@ -381,9 +381,9 @@ class _Answer:
         n = min(len(found[beside].found), len(found[self._named].found))
         difference = estimate_of(better, n=n)
         verdict: EndingVerdict = "open"
-        if beside == self._named or np.mean(better >= -margin) >= _SURE:
+        if beside == self._named or np.mean(better >= -margin) >= SURE:
             verdict = "no_worse"
-        elif np.mean(better < -margin) >= _SURE:
+        elif np.mean(better < -margin) >= SURE:
             verdict = "worse"
         mine, other = found[self._named], found[beside]
         return Endings(

@@ -12,7 +12,7 @@ from batchlab.advice.advice import Laws, Option
 from batchlab.advice.study import Study
 from batchlab.belief.outlook import Outlook
 from batchlab.belief.steps_law import StepsLaw
-from batchlab.laws.lines import SIZES_FOR_LAW, fit_memory, points_for_law, power_law_exponent
+from batchlab.laws.lines import SIZES_FOR_LAW, fit_memory, points_for_law
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
 
@@ -29,8 +29,7 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
     """
     if len(met) < SIZES_FOR_LAW or study.log.until is None:
         return None
-    cells = [study.cells[i].cell for i in met]
-    sizes = np.array([size for size, _ in cells], dtype=float)
+    sizes = study.sizes[list(met)].astype(float)
     steps = StepsLaw.of(sizes, np.stack([_at_best_rate(study, outlook, i) for i in met], axis=1))
     whole = [o for o in study.options.values() if o.micro_batch_size == o.batch_size]
     peaks = [(o.batch_size, o.peak_bytes) for o in whole if o.peak_bytes is not None]
@@ -41,7 +40,6 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
         s_min=steps.s_min,
         e_min=steps.e_min,
         b_crit=steps.b_crit,
-        learning_rate_exponent=power_law_exponent(*zip(*cells, strict=True)),
         fixed_bytes=memory.fixed_bytes,
         bytes_per_example=memory.bytes_per_example,
         step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from batchlab.advice.advice import LIKELY, SURE
 from batchlab.advice.course import Course, slower_by
 from batchlab.advice.run_log import is_whole
 from batchlab.advice.study import Configured, Study, missed
@@ -18,11 +19,10 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, TrialRecord
 
-# How likely what is named has to be no worse.
-LEAST_CHANCE = 0.8
 # With so many every batch size is trained once before what promises most.
 _COVERS_FROM = 10.0
-# What is named and what it is compared with are trained so often if the budget allows it.
+# What is named and what it is compared with are trained so often if the budget allows it; while it
+# is not sure, as often as any.
 _CONFIRMED = 5
 # The worth of so many further seeds at once is weighed, and how many run before that is done anew.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
@@ -109,12 +109,12 @@ class Procedure:
         study, outlook = self.study, self.outlook
         met = [i for i, one in enumerate(study.cells) if one.met]
         if study.question.objective != "samples" or not met:
-            return outlook.best(nameable, LEAST_CHANCE)
+            return outlook.best(nameable, LIKELY)
         # The largest batch size that likely needs hardly more examples than the best.
         behind = outlook.cost - outlook.cost[:, met].min(axis=1, keepdims=True)
         near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
         chance = np.minimum(near, outlook.chance)
-        fine = [i for i in nameable if i in met and chance[i] >= LEAST_CHANCE]
+        fine = [i for i in nameable if i in met and chance[i] >= LIKELY]
         stays = outlook.stays(nameable)
         return max(fine or [stays], key=lambda i: (study.sizes[i], outlook.utility[i], -i))
 
@@ -189,7 +189,7 @@ class Procedure:
         named, nameable = self.named, self._in_question()
         possible = list(self._possible(named))
         gains = np.array(
-            [self.outlook.gains(p.run, nameable, named, LEAST_CHANCE) for p in possible]
+            [self.outlook.gains(p.run, nameable, named, LIKELY) for p in possible]
         ).reshape(-1, 2)
         # Where no one run can make a configuration likely enough, what may be better is looked at
         # all the same.
@@ -213,10 +213,11 @@ class Procedure:
         stays = self.outlook.stays(study.nameable)
         if named == stays:
             return False
+        enough = _CONFIRMED if self.outlook.chance[named] >= SURE else _MOST_SEEDS
         wanted = list(dict.fromkeys([named, stays, self.outlook.likely_tuned]))
         counts = {i: len(self._shown(study.cells[i])) + flying.count(i) for i in wanted}
         for i in sorted(wanted, key=lambda i: (counts[i], wanted.index(i))):
-            if counts[i] < _CONFIRMED and study.whole_s(i) <= self.log.left_s():
+            if counts[i] < enough and study.whole_s(i) <= self.log.left_s():
                 if self._begin_training(i, self._fresh_seed(i)):
                     self._note(i, Reason.of("to_confirm"))
                     return True

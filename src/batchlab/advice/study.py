@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from batchlab.advice.advice import EndLevel, Option
 from batchlab.advice.level import end_so_far, level_of_ends
 from batchlab.advice.run_log import CellKey, RunLog, is_whole
-from batchlab.belief.final_value import final_of
+from batchlab.belief.final_value import end_error_of, final_of
+from batchlab.belief.metric_scale import MetricScale
 from batchlab.belief.outlook import Aim, Noise, Outlook, Scatter
+from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
 from batchlab.belief.surface import Places, Surface, SurfacePrior, scatter_at
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status, TrialRecord
@@ -25,9 +27,14 @@ Array = NDArray[np.float64]
 _BELOW, _ABOVE = 4, 8
 # What a failed training counts as, in margins; no final value counts as worse.
 FAILED = 20.0
-# The scatter of seeds that is expected before any was seen (octaves of steps, margins), and how
-# many degrees of freedom that counts for.
-_USUAL_SCATTER, _USUAL_DEGREES = Scatter(cost=0.22, end=0.7), 3.0
+# The scatter of seeds that is expected before any was seen: of log2 of the steps, and in margins of
+# the final values of a metric unlike all that were recorded.
+_STEPS = replace(PRIORS["steps"], log_sd=PRIORS["steps"].log_sd - math.log(math.log(2)))
+_ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
+# Seeds that seem alike hide at least this, squared octaves or margins: runs are looked at seldom.
+_LEAST_VARIANCE = 1e-4
+# So many equally likely scatters of the final values are kept apart.
+_N_SCATTERS = 4
 # Final values of configurations that end worse by so many margins scatter in their own way.
 _NEAR = 4.0
 _MISSED_BY = 0.5  # octaves after the end of a training that missed the level
@@ -51,6 +58,7 @@ class Configured:
         met_on: the seeds on which the level was met.
         missed_on: the seeds whose trainings came to their end without meeting it.
         ends: by how many margins whole trainings ended worse than the reference, by seed.
+        end_errors: how well each of them tells its end, in the metric's unit, where it is known.
         is_over: whether nothing more of it can be run.
         was_slower: whether a run was stopped because it was slower than the fastest.
         failed: whether a training of it failed.
@@ -62,6 +70,7 @@ class Configured:
     met_on: set[int] = field(default_factory=set)
     missed_on: set[int] = field(default_factory=set)
     ends: dict[int, float] = field(default_factory=dict)
+    end_errors: dict[int, float | None] = field(default_factory=dict)
     is_over: bool = False
     was_slower: bool = False
     failed: bool = False
@@ -72,28 +81,28 @@ class Configured:
         return bool(self.met_on) and len(self.missed_on) <= len(self.met_on) and not self.failed
 
     @property
+    def ends_near(self) -> bool:
+        """Whether it ended about as well as the reference; far from that ends scatter otherwise."""
+        return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
+
+    @property
     def n_held(self) -> int:
         """How many trainings came to the level that was given, or to their end, and none failed."""
         ended = {seed for seed in self.ends if not self.records[seed].has_failed}
         return len(self.met_on | ended)
 
-    def log2_steps(self, scatter: float) -> tuple[float, float]:
-        """Return log2 of the expected steps to the level, and the variance of that.
-
-        A training that missed the level counts among those that met it, as if it had met it
-        later: it is as much a part of what the next one takes.
+    def log2_steps(self, scatter: float, *, only_met: bool) -> tuple[float, float]:
+        """Return the expected log2 of the steps to the level, and the variance of that.
 
         Args:
             scatter: of seeds, a standard deviation.
+            only_met: leave out trainings that missed the level, if others met it.
         """
-        if self.met_on and self.missed_on:
-            told = [self.steps[seed][0] for seed in sorted(self.met_on | self.missed_on)]
-            share = len(self.missed_on) / len(told)
-            mean = statistics.fmean(2.0**steps for steps in told)
-            return math.log2(mean), scatter**2 / len(told) + (share * _MISSED_BY) ** 2
-        weights = [1 / (scatter**2 + error**2) for _, error in self.steps.values()]
-        seen = zip(weights, self.steps.values(), strict=True)
-        return sum(w * steps for w, (steps, _) in seen) / sum(weights), 1 / sum(weights)
+        out = self.missed_on if only_met and self.met_on else set()
+        seen = [self.steps[seed] for seed in sorted(self.steps) if seed not in out]
+        weights = [1 / (scatter**2 + error**2) for _, error in seen]
+        mean = sum(w * steps for w, (steps, _) in zip(weights, seen, strict=True)) / sum(weights)
+        return mean, 1 / sum(weights)
 
 
 class Study:
@@ -291,6 +300,7 @@ class Study:
             end = self.final_value(i, record)
             worse = FAILED if end is None else self._margins_worse(end)
             one.ends[seed] = min(FAILED, worse)
+            one.end_errors[seed] = end_error_of(record, self.question.metric)
 
     def final_value(self, i: int, record: TrialRecord) -> float | None:
         """What a whole training ends with; None: a value that counts was not finite."""
@@ -337,44 +347,66 @@ class Study:
         for one in self.cells:
             if one.cell[0] == size:
                 one.failed = one.is_over = True
-                one.steps.clear()
-                one.ends.clear()
+                for seen in (one.steps, one.ends, one.met_on, one.missed_on):
+                    seen.clear()
 
     # ---- the belief
 
     def scatter(self) -> Scatter:
         """The scatter of seeds, pooled over configurations, with what is usual."""
-        fine = [one for one in self.cells if not one.failed]
-        steps = [[one.steps[seed][0] for seed in sorted(one.met_on)] for one in fine]
-        near = [one for one in fine if min(one.ends.values(), default=FAILED) < _NEAR]
+        steps = [
+            _own_scatter([one.steps[seed][0] for seed in sorted(one.met_on)])
+            for one in self.cells
+            if not one.failed
+        ]
+        ends = [
+            _own_scatter(list(one.ends.values()) if one.ends_near else []) for one in self.cells
+        ]
         return Scatter(
-            cost=_pooled(steps, _USUAL_SCATTER.cost),
-            end=_pooled([list(one.ends.values()) for one in near], _USUAL_SCATTER.end),
+            cost=_pooled(steps, _STEPS).usual_sd,
+            end=_pooled(ends, self._end_prior()).sds(ends, _N_SCATTERS),
         )
+
+    def _end_prior(self) -> ScatterPrior:
+        """What is expected of the scatter of final values, in margins: a rough curve scatters."""
+        if self.end is None:
+            return _ENDS
+        metric, end = self.question.metric, self.end.value
+        near = (one.end_errors.values() for one in self.cells if one.ends_near)
+        known = [error for errors in near for error in errors if error is not None]
+        scale = MetricScale.of(
+            metric, [end], better=self.question.better, n_examples=self.question.n_validation
+        )
+        slope = scale.slope(end)
+        error = slope * statistics.median(known) if known else None
+        prior = ScatterPrior.of(scale, end_error=error)
+        if prior is None:
+            return _ENDS
+        return replace(prior, log_sd=prior.log_sd - math.log(slope * self.end.margin))
 
     def outlook(self) -> Outlook:
         """Return what all runs together say of every configuration."""
-        n, scatter = len(self.cells), self.scatter()
+        n, scatter, aim = len(self.cells), self.scatter(), self._aim()
         index, values, variances = [], [], []
         for i, one in enumerate(self.cells):
             if one.steps:
-                steps, variance = one.log2_steps(scatter.cost)
+                steps, variance = one.log2_steps(scatter.cost, only_met=aim.counts_misses)
                 index.append(i)
                 values.append(steps + self._log_weight[i])
                 variances.append(variance)
-        for i, one in enumerate(self.cells):
-            if one.ends:
-                end = statistics.fmean(one.ends.values())
-                sd = float(scatter_at(np.array(end), scatter.end / math.sqrt(len(one.ends))))
-                index.append(n + i)
-                values.append(math.asinh(end))
-                # Before the end of a training final values tell less; a failure may be bad luck.
-                cut = (1 - self.fraction) ** 2
-                variances.append(sd**2 + cut + (1.0 if one.failed else 0.0))
-        surface = self._before.given(index, values, variances) if index else self._before
+        ended = {n + i: one for i, one in enumerate(self.cells) if one.ends}
+        means = np.array([statistics.fmean(one.ends.values()) for one in ended.values()])
+        seen = [*index, *ended], [*values, *np.arcsinh(means)]
+        n_seeds = np.array([len(one.ends) for one in ended.values()])
+        # Before the end of a training final values tell less; a failure may be bad luck.
+        more = (1 - self.fraction) ** 2 + np.array([float(one.failed) for one in ended.values()])
+        surfaces = []
+        for sds in scatter.end[:, [i - n for i in ended]]:
+            errors = scatter_at(means, sds / np.sqrt(n_seeds)) ** 2 + more
+            surfaces.append(self._before.given(*seen, [*variances, *errors]))
         failed = [i for i, one in enumerate(self.cells) if one.failed]
         return Outlook(
-            surface, scatter, self._noise, self._aim(), failed=failed, holds=self._holds(failed)
+            surfaces, scatter, self._noise, aim, failed=failed, holds=self._holds(failed)
         )
 
     def _aim(self) -> Aim:
@@ -390,7 +422,13 @@ class Study:
             costs_count=has_level,
             most_cost=most,
             step_error=self._step_error(),
+            level=self._level_worse(),
         )
+
+    def _level_worse(self) -> float:
+        """By how many margins the level lies below what the reference ended with."""
+        level = self.log.until
+        return 0.0 if level is None or self.end is None else self._margins_worse(level.value)
 
     def _step_error(self) -> Array:
         """How well the ratio of each step time to the reference's is known, in octaves."""
@@ -423,10 +461,13 @@ def missed(steps: int) -> tuple[float, float]:
     return math.log2(steps) + _MISSED_BY, _MISSED_BY
 
 
-def _pooled(groups: Iterable[Sequence[float]], usual: float) -> float:
-    total, degrees = _USUAL_DEGREES * usual**2, _USUAL_DEGREES
-    for values in groups:
-        if len(values) > 1:
-            total += (len(values) - 1) * statistics.variance(values)
-            degrees += len(values) - 1
-    return math.sqrt(total / degrees)
+def _own_scatter(values: Sequence[float]) -> OwnScatter:
+    """What the seeds of one configuration say of their scatter; nothing if there are not two."""
+    variance = statistics.variance(values) if len(values) > 1 else 1.0
+    return OwnScatter(variance=max(variance, _LEAST_VARIANCE), n=max(len(values), 1))
+
+
+def _pooled(own: Sequence[OwnScatter], prior: ScatterPrior) -> SeedScatter:
+    scatter = SeedScatter.of(own, prior)
+    assert scatter is not None
+    return scatter

@@ -134,6 +134,28 @@ class SeedScatter:
             weight=weight[kept] / weight[kept].sum(),
         )
 
+    def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
+        """Return k about equally likely standard deviations of one seed of each cell.
+
+        Each has one usual variance for all cells, ascending; the more seeds of a cell were pooled,
+        the more its own counts.
+
+        Returns:
+            Shape (k, cells).
+        """
+        order = np.argsort(self.prior_variance, kind="stable")
+        middles = np.searchsorted(np.cumsum(self.weight[order]), (np.arange(k) + 0.5) / k)
+        at = order[np.minimum(middles, len(order) - 1)]
+        d0, s0_sq = self.prior_degrees[at][:, None], self.prior_variance[at][:, None]
+        degrees = np.array([cell.degrees for cell in cells])
+        own = np.array([cell.degrees * cell.variance for cell in cells])
+        return np.asarray(np.sqrt((d0 * s0_sq + own) / (d0 + degrees)))
+
+    @property
+    def usual_sd(self) -> float:
+        """Root of the expected variance of one seed."""
+        return math.sqrt(float(self.weight @ self.prior_variance))
+
     def errors(self, cells: Sequence[OwnScatter], n_draws: int) -> Array:
         """Draw the errors of the means of cells that were pooled, shape (n_draws, cells).
 

@@ -153,10 +153,10 @@ class Surface:
             values: what was seen.
             variances: of the errors.
         """
-        at = np.ix_(index, index)
-        root = np.linalg.cholesky(self.covariance[at] + np.diag(variances))
-        gain = np.linalg.solve(root, self.covariance[index])
-        off = np.linalg.solve(root, np.asarray(values) - self.mean[index])
+        seen = np.asarray(index, dtype=int)
+        root = np.linalg.cholesky(self.covariance[np.ix_(seen, seen)] + np.diag(variances))
+        gain = np.linalg.solve(root, self.covariance[seen])
+        off = np.linalg.solve(root, np.asarray(values) - self.mean[seen])
         return Surface(mean=self.mean + gain.T @ off, covariance=self.covariance - gain.T @ gain)
 
     def draws(self, standard: Array) -> tuple[Array, Array]:

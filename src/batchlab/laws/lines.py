@@ -1,4 +1,4 @@
-"""Lines, power laws and the law of memory through measured points."""
+"""Lines and the law of memory through measured points."""
 
 from __future__ import annotations
 
@@ -69,17 +69,6 @@ class StraightLine:
             return None, None
         half = float(stdtrit(self.n - 2, 0.975)) * self.residual_sd * math.sqrt(variance)
         return value - half, value + half
-
-
-def power_law_exponent(x: Sequence[float], y: Sequence[float]) -> Estimate:
-    """Return p of y ~ x^p by least squares on log y, with Student's 95 % interval.
-
-    Args:
-        x: shape (n,), > 0, at least two different ones; from two points there is no interval.
-        y: shape (n,), > 0, any unit.
-    """
-    line = StraightLine.through([math.log(value) for value in x], [math.log(value) for value in y])
-    return Estimate.of(line.slope, interval=line.slope_interval(), n=line.n)
 
 
 SIZES_FOR_LAW = 3

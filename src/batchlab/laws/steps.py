@@ -102,7 +102,6 @@ class StepsToTargetFit:
             the best curve of any exponent.
         seed_sd: standard deviation of log steps between seeds, None without repeats.
         by_batch_size: steps at each measured batch size, ascending.
-        observations: what was seen, in the order given.
     """
 
     b_crit: Estimate
@@ -112,7 +111,6 @@ class StepsToTargetFit:
     law_holds: bool
     seed_sd: float | None
     by_batch_size: tuple[StepsAt, ...]
-    observations: tuple[StepsObservation, ...]
 
 
 def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTargetFit:
@@ -162,7 +160,6 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
             StepsAt(batch_size=int(size), expected=steps, measured=measured.get(size, missed))
             for size, steps in zip(sizes, curves.steps(np.log(sizes)), strict=True)
         ),
-        observations=tuple(observations),
     )
 
 

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 
-from batchlab.advice.advice import Advice, Candidate, Configuration, Ending, Endings
+from batchlab.advice.advice import LIKELY, SURE, Advice, Candidate, Configuration, Ending, Endings
 from batchlab.belief.margin import MARGIN_SHARE
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
@@ -34,8 +34,6 @@ from batchlab.report.text import (
 from batchlab.words.catalogue import Shown, capitalized, listing, plural, text
 from batchlab.words.reasons import reason_text
 
-# From where on a chance is called sure, and likely.
-SURE, LIKELY = 0.95, 0.8
 _Told = Iterator[Sentence]  # what is told of a topic, still without its name
 
 
