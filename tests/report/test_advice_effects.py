@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import shlex
 from dataclasses import replace
 
-import pytest
 from tests.reference.made_up import made_up_curves, made_up_record, made_up_trial
 from tests.reference.made_up_advice import (
     advice_study,
-    cannot_tell_advice,
     made_up_advice,
     made_up_gap,
     made_up_jump,
@@ -20,17 +17,14 @@ from tests.reference.made_up_advice import (
 )
 
 from batchlab.advice.advice import Advice
-from batchlab.cli.sweep import sweep
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.advice_effects import (
     Effects,
-    SweepCommand,
     ToTarget,
     compared,
     effect_sentences,
     effects_of,
-    sweep_command,
     to_target_of,
     untold_sentences,
     whole_trainings,
@@ -73,7 +67,6 @@ def test_under_a_schedule_jumps_are_not_taken_for_an_effect_of_the_batch_size():
 
     assert effects(ADVICE, study).noisy == ()
     assert "learning rate changes along these trainings" in said(ADVICE, study)["noise"]
-    assert effects(ADVICE, study).shows_all
 
 
 def only_yours(advice: Advice) -> Study:
@@ -93,9 +86,7 @@ def test_what_one_batch_size_alone_shows_is_told_and_not_compared():
 
     assert [effect.batch_size for effect in found.ends] == [64]
     assert compared(found.ends) == compared(found.noisy) == ()
-    assert not found.shows_all
     assert f"{made_up_gap(64):.4f} (3 runs) at batch size 64. Of other" in sentences["gap"]
-    assert effects(ADVICE).shows_all
 
 
 def test_a_study_that_shows_nothing_says_so_once():
@@ -229,54 +220,3 @@ def test_trainings_of_a_batch_size_are_equally_long_and_on_the_seeds_that_were_c
 
     assert [r.trial.seed for r in found(WITHOUT_RUNS, lengths)[256]] == [0, 2]
     assert [r.trial.seed for r in found(with_endings(WITHOUT_RUNS), seeds)[256]] == [80, 81]
-
-
-FOUR_SIZES = made_up_advice(sizes=(16, 64, 256, 1024))
-# The ends, yours and what is named, at the best rates that are known of them.
-EFFECT_SWEEP = shlex.split(
-    "--batch-sizes 16,64,1024 --learning-rates 0.022,0.05,0.26 --epochs 12 "
-    "--report batch-sizes.html"
-)
-
-
-def command(advice: Advice = FOUR_SIZES, asked: str = "batchlab advise made-up") -> SweepCommand:
-    study = replace(advice_study(advice), command=asked)
-    return sweep_command(advice, study, effects_of(advice, study))
-
-
-@pytest.mark.parametrize(
-    ("asked", "kept"),
-    [
-        ("batchlab advise", []),
-        (
-            "batchlab advise a.py:f --budget 3m --store s.db --report a.html",
-            ["a.py:f", "--store", "s.db"],
-        ),
-        ("batchlab advise --trainings=4 a.py:f --set=width=64", ["a.py:f", "--set=width=64"]),
-        (
-            "batchlab advise 'my file.py:f' --drop-last --explain --json --device cuda:0",
-            ["my file.py:f", "--drop-last", "--device", "cuda:0"],
-        ),
-        (
-            "batchlab advise x --objective time --target accuracy=0.9 --batch-sizes 64,256 "
-            "--epochs 3 --memory-limit 2GiB --profile p.json --train-time 60s --quiet "
-            "--sampling replacement --set a=1 --set b=2",
-            ["x", "--sampling", "replacement", "--set", "a=1", "--set", "b=2"],
-        ),
-    ],
-)
-def test_of_the_command_that_asked_it_keeps_what_a_sweep_takes_too(asked, kept):
-    words = shlex.split(command(asked=asked).command)
-
-    assert words[: 2 + len(kept)] == ["batchlab", "sweep", *kept]
-    assert words[2 + len(kept) :] == EFFECT_SWEEP
-    assert sweep.make_context("sweep", words[2:]).params["epochs"] == 12
-
-
-def test_of_one_batch_size_alone_it_trains_one_four_times_as_large_at_twice_the_rate_too():
-    advice = cannot_tell_advice()
-    own = tuple(run for run in advice.tried if run.batch_size == 64)
-
-    found = command(replace(advice, tried=own, provisional=None))
-
-    assert "--batch-sizes 64,256 --learning-rates 0.05,0.1 " in found.command

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from dataclasses import replace
 from html import escape
 from urllib.parse import unquote
@@ -27,11 +26,6 @@ from batchlab.report.advice_tables import answer_table, tried_table
 written = Reason.as_written
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
 STUDY = advice_study(ADVICE)
-
-EFFECT_SWEEP = (
-    *("made-up", "--batch-sizes", "16,64,1024", "--learning-rates", "0.022,0.05,0.26"),
-    *("--epochs", "12", "--report", "batch-sizes.html"),
-)
 
 
 @pytest.fixture(scope="module")
@@ -101,14 +95,12 @@ def section(text: str) -> str:
     return text[text.index('<section id="figures"') : text.index('<section id="cost"')]
 
 
-def test_what_the_runs_do_not_show_of_batch_sizes_is_said_with_the_sweep_that_does(text):
+def test_what_the_runs_do_not_show_of_batch_sizes_is_said(text):
     said = html.unescape(section(text))
 
     assert "No two batch sizes were trained far enough to compare what they do." in said
     assert "Epochs enough for validation accuracy ≥ 0.95: about" in said
     assert "so the generalization gap is not known." in said
-    assert "This trains 9 times, for 12 epochs each, and shows more:" in said
-    assert f">batchlab sweep {' '.join(EFFECT_SWEEP)}<" in re.sub("</?(code|span)[^>]*>", "", said)
 
 
 @pytest.mark.slow

@@ -40,30 +40,12 @@ class StoredCommand:
         given = [part for part in self.parts if _option(part) == option]
         return None if not given else given[-1][-1].removeprefix(f"{option}=")
 
-    def varied(
-        self,
-        *,
-        name: str | None = None,
-        keep: Collection[str] | None = None,
-        leave_out: Collection[str] = (),
-        options: Mapping[str, str],
-    ) -> str:
-        """The command line with other options, in place of the old ones, to be copied.
-
-        `keep` are the options that stay, None: all but those to leave out.
-        """
-        stays = [
-            word
-            for part in self.parts
-            if not part[0].startswith("-")
-            or (
-                _option(part) not in {*leave_out, *options}
-                and (keep is None or _option(part) in keep)
-            )
-            for word in part
-        ]
+    def varied(self, *, leave_out: Collection[str] = (), options: Mapping[str, str]) -> str:
+        """Return the command line with other options in place of the old ones, to be copied."""
+        out = {*leave_out, *options}
+        stays = [word for part in self.parts if _option(part) not in out for word in part]
         added = [word for pair in options.items() for word in pair]
-        return shlex.join(["batchlab", name or self.name, *stays, *added, *self.own_command])
+        return shlex.join(["batchlab", self.name, *stays, *added, *self.own_command])
 
 
 def _parts(words: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from batchlab.advice.advice import Advice, Candidate
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
-from batchlab.report.advice_commands import StoredCommand
 from batchlab.report.advice_rows import is_same_rate, runs_of
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import Cell, deciding_split, held_out_split
@@ -27,7 +25,6 @@ from batchlab.report.effects import (
 )
 from batchlab.report.text import batch_sizes_text, label_text, quantity_text, split_label
 from batchlab.words.catalogue import text
-from batchlab.words.numbers import english_number
 
 T = TypeVar("T")
 
@@ -169,11 +166,6 @@ class Effects:
         flat = () if self.to_target else self.flat
         return tuple(each for each in flat if each.plateau_epochs or each.unfinished_epochs)
 
-    @property
-    def shows_all(self) -> bool:
-        """Whether a sweep would show nothing more."""
-        return bool(compared(self.ends)) and (bool(compared(self.noisy)) or self.has_schedule)
-
 
 def compared(found: tuple[T, ...]) -> tuple[T, ...]:
     """What is known of several batch sizes; of one alone there is nothing to compare it with."""
@@ -259,74 +251,3 @@ def _no_noise_text(study: Study, effects: Effects) -> str:
     )
     metric = split_label(deciding_split(study), study.workload.metrics[0].name)
     return text(message, metric=metric)
-
-
-# ---- the sweep that shows what they do not
-
-# A training as long shows the noise of its metric, if it has stopped improving by its half.
-_FEWEST_EPOCHS = 12
-# Of one batch size alone another is this many times as large.
-_FURTHER = 4
-# What a sweep takes as an advice does.
-_KEPT = frozenset(
-    {
-        *("--set", "--sampling", "--drop-last", "--device", "--store"),
-        *("--metric", "--better", "--examples", "--batch-size", "--learning-rate"),
-        *("--pattern", "--config", "--devices"),
-        *("--engine", "--address", "--cpus-per-trial", "--gpus-per-trial"),
-    }
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SweepCommand:
-    """A sweep of a few batch sizes to their end, and how often and how long it trains."""
-
-    command: str
-    n_trainings: int
-    epochs: int
-
-
-def sweep_command(advice: Advice, study: Study, effects: Effects) -> SweepCommand:
-    """The sweep of the batch sizes that count, at the rates that are best known for them.
-
-    They are the smallest and the largest that were trained, yours and what is named; of one alone
-    also a larger one, or else the largest of the smaller ones. Every size is trained at all rates.
-    """
-    own = advice.reference.batch_size
-    named = own if advice.named is None else advice.named.batch_size
-    trained = sorted({record.trial.batch_size for record in study.records})
-    counting = {own, named, *trained[:1], *trained[-1:]}
-    if len(counting) == 1:
-        fit = [c.batch_size for c in advice.candidates if c.fits and c.batch_size != own]
-        counting |= set(sorted(fit, key=lambda size: abs(math.log(size / (_FURTHER * own))))[:1])
-    known = {effect.batch_size: effect.learning_rate for effect in effects.flat}
-    known |= {each.batch_size: each.learning_rate for each in effects.to_target}
-    yours = known.get(own, advice.reference.learning_rate)
-    # Of one that was not trained it is yours, by the square root.
-    rates = {known.get(size, yours * math.sqrt(size / own)) for size in counting}
-    said = [english_number(rate, "learning_rate") for rate in sorted(rates)]
-    sizes, rates_said = [str(size) for size in sorted(counting)], list(dict.fromkeys(said))
-    epochs = _sweep_epochs(effects)
-    stored = StoredCommand.of(study.command)
-    if stored is None:
-        command = (
-            f"batchlab.sweep(workload, batch_sizes=[{', '.join(sizes)}], "
-            f"learning_rates=[{', '.join(rates_said)}], epochs={epochs})"
-        )
-    else:
-        options = {
-            "--batch-sizes": ",".join(sizes),
-            "--learning-rates": ",".join(rates_said),
-            "--epochs": str(epochs),
-            "--report": "batch-sizes.html",
-        }
-        command = stored.varied(name="sweep", keep=_KEPT, options=options)
-    return SweepCommand(command=command, n_trainings=len(sizes) * len(rates_said), epochs=epochs)
-
-
-def _sweep_epochs(effects: Effects) -> int:
-    """A whole training; long enough to show noise, where the rate's shape has no length."""
-    whole = [record.epochs for effect in effects.ends for record in effect.records]
-    fewest = 1 if effects.has_schedule and whole else _FEWEST_EPOCHS
-    return max([fewest, *map(math.ceil, whole)])

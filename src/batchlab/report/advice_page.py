@@ -13,7 +13,6 @@ from batchlab.report.advice_commands import lines_to_paste
 from batchlab.report.advice_effects import (
     effect_sentences,
     effects_of,
-    sweep_command,
     untold_sentences,
 )
 from batchlab.report.advice_figures import advice_looks, named_looks
@@ -110,7 +109,6 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         shown=others,
         effects=said_of,
         untold=untold_sentences(effects, said_of, drawn),
-        sweep=None if effects.shows_all else sweep_command(advice, study, effects),
         legends={first.key: named_looks(advice, looks, first.rows)},
         legend=named_looks(advice, looks, [row for figure in others for row in figure.rows]),
         cost_words=text("{cost}, profile and waiting included.", cost=cost_text(advice)),
