@@ -13,21 +13,22 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from benchmarks.recorded.grid import CellKey, RecordedGrid
 from benchmarks.regret.harness import head, percent, row
-from benchmarks.regret.whole_level import end_of
 from benchmarks.regret.whole_situation import WholeSituation, whole_situation
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from batchlab.belief.outlook import STILL_MEETS
 from batchlab.errors import TrialError
-from batchlab.records.trial import Status
+
+Array = NDArray[np.float64]
 
 _RECORD = Path(__file__).parent / "regret"
 _OCTAVES = (-3, -1, 0)
@@ -37,27 +38,22 @@ _EDGES = (-math.inf, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, math.inf)
 
 
 def ends_of(situation: WholeSituation) -> dict[CellKey, list[tuple[float, bool]]]:
-    """By cell: by how many margins each training ends below the level, and whether it missed it."""
-    grid, header, level = situation.grid, situation.header, situation.level
-    sign = 1 if header.better == "higher" else -1
+    """Return by cell how many margins each training ends below the level, and whether it missed."""
+    grid, level = situation.grid, situation.level
     found = {}
     for cell, seeds in grid.cells.items():
-        runs = [grid.runs[*cell, seed] for seed in seeds]
-        ends = [
-            end_of(run.curve, better=header.better, keeps_best=header.keeps_best)
-            for run in runs
-            if run.status is Status.OK
-        ]
+        ends = [situation.end(cell, [seed]) for seed in seeds]
         known = [end for end in ends if end is not None]
-        if len(known) == len(runs) >= _FEWEST_SEEDS:
-            below = [sign * (level.target.value - end) / level.margin for end in known]
+        if len(known) == len(seeds) >= _FEWEST_SEEDS:
+            below = [level.shortfall(end, beside=level.target.value) for end in known]
+            runs = [grid.runs[*cell, seed] for seed in seeds]
             missed = [grid.steps_to(run, level.target) is None for run in runs]
             found[cell] = list(zip(below, missed, strict=True))
     return found
 
 
 def distances(path: Path) -> Iterator[tuple[float, bool]]:
-    """By training: deviations by which others of its cell end below the level; a miss or not."""
+    """Yield how many deviations the others of its cell end below the level; whether it missed."""
     own = whole_situation(RecordedGrid.read(path), "cpu", draw=0)
     for octaves in _OCTAVES:
         try:
@@ -74,17 +70,20 @@ def distances(path: Path) -> Iterator[tuple[float, bool]]:
                 yield statistics.fmean(others) / error, missed
 
 
+def best_distance(told: Sequence[Array]) -> float:
+    """Return the distance at which half miss that makes the most of all workloads alike likely."""
+
+    def surprise(distance: float) -> float:
+        chances = [np.clip(ndtr(some[:, 0] - distance), 0.005, 0.995) for some in told]
+        seen = [np.where(some[:, 1] == 1, p, 1 - p) for some, p in zip(told, chances, strict=True)]
+        return -sum(float(np.log(each).mean()) for each in seen)
+
+    return float(minimize_scalar(surprise, bounds=(-1, 2), method="bounded").x)
+
+
 def main() -> None:
     paths = sorted(_RECORD.glob("whole/*.csv.gz")) + sorted(_RECORD.glob("later/*.csv.gz"))
     told = [np.array(list(distances(path))) for path in paths]
-
-    def surprise(still_meets: float) -> float:
-        def of(some: np.ndarray) -> float:
-            chance = np.clip(ndtr(some[:, 0] - still_meets), 0.005, 0.995)
-            return float(np.mean(np.log(np.where(some[:, 1] == 1, chance, 1 - chance))))
-
-        return -sum(of(some) for some in told)
-
     print(*head("ends below the level by", "trainings", "miss it", "expected"), sep="\n")
     pooled = np.concatenate(told)
     for low, high in pairwise(_EDGES):
@@ -92,8 +91,11 @@ def main() -> None:
         expected = ndtr(some[:, 0] - STILL_MEETS).mean()
         name = f"{low:g} to {high:g}".replace("-inf to", "less than").replace(" to inf", " or more")
         print(row(name, str(len(some)), percent(some[:, 1].mean()), percent(float(expected))))
-    best = minimize_scalar(surprise, bounds=(-1, 2), method="bounded").x
-    print(f"\n{len(paths)} workloads; the distance that fits best: {best:.2f}")
+    n_chosen_on = sum(path.parent.name == "whole" for path in paths)
+    print(f"\nThe distance that fits {len(told)} workloads best: {best_distance(told):.2f}")
+    print(
+        f"the {n_chosen_on} that constants are chosen on: {best_distance(told[:n_chosen_on]):.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -11,16 +11,14 @@ of few seeds, in what is named and in the reference.
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
 from collections.abc import Iterator
-from itertools import pairwise, product
+from itertools import product
 
 from benchmarks.recorded.grid import CellKey, RecordedGrid
 from benchmarks.regret.harness import both, head, row
 from benchmarks.regret.whole_level import level_of
 from benchmarks.regret.whole_situation import WholeSituation, profiles_of, whole_situation
-from benchmarks.regret.whole_table import CHOSEN_ON, WHOLE_BINS, WholeAnswer
+from benchmarks.regret.whole_table import CHOSEN_ON, WholeAnswer, share_worse_for_sure, whole_bins
 from benchmarks.regret_whole import BUDGETS, Reply, answer_to, path_of
 
 from batchlab.errors import TrialError
@@ -29,7 +27,7 @@ _PROFILES, _OCTAVES, _DRAWS = ("cpu", "flat to 256"), (-1, 0), (0, 1)
 
 
 def named(situation: WholeSituation, n_seeds: int) -> CellKey:
-    """What the first so many seeds of every configuration say is best."""
+    """Return the best configuration by the first seeds of each."""
     grid, header, own = situation.grid, situation.header, situation.reference
     metric, better = header.metric, header.better
     seen = {
@@ -50,7 +48,7 @@ def named(situation: WholeSituation, n_seeds: int) -> CellKey:
 
 
 def answers(workload: str, n_seeds: int) -> Iterator[WholeAnswer]:
-    """What it would name for each question, valued as an advice is."""
+    """Yield what it would name for each question, valued as an advice is."""
     grid = RecordedGrid.read(path_of(workload))
     profiles = [name for name in _PROFILES if name in profiles_of(grid)]
     for profile, octaves, draw in product(profiles, _OCTAVES, _DRAWS):
@@ -74,13 +72,10 @@ def main() -> None:
     lines = head("seeds of every configuration, whole trainings", *columns)
     for n_seeds in given.seeds:
         found = [each for workload in CHOSEN_ON for each in answers(workload, n_seeds)]
-        for low, high in pairwise(WHOLE_BINS):
-            some = [each for each in found if low <= each.whole_trainings < high]
+        for name, some in whole_bins(found):
             other = [each for each in some if each.named_as == "named"]
-            if not math.isinf(high) and other:
-                worse = statistics.fmean(each.is_worse_than_own_for_sure for each in other)
-                cells = both([each.regret for each in some]), str(len(other)), f"{worse:.1%}"
-                lines.append(row(f"{n_seeds}, {low:g} to {high:g}", *cells))
+            regret, worse = both([each.regret for each in some]), share_worse_for_sure(other)
+            lines.append(row(f"{n_seeds}, {name}", regret, str(len(other)), worse))
     print("\n".join(lines))
 
 

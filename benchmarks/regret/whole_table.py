@@ -170,7 +170,7 @@ def beside_habits(answers: Sequence[WholeAnswer]) -> list[str]:
     """
     everybody = [ADVISE, *dict.fromkeys(each.who for each in answers if each.who != ADVISE)]
     lines = head("whole trainings", *everybody)
-    for name, some in _whole_bins(answers):
+    for name, some in whole_bins(answers):
         cells = []
         for who in everybody:
             named = [each for each in some if each.who == who]
@@ -193,7 +193,7 @@ def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
         "named",
         "of these, slower or worse than the reference for sure",
     )
-    for name, some in _whole_bins(own):
+    for name, some in whole_bins(own):
         named = [each for each in some if each.named_as != "reference"]
         lines.append(
             row(
@@ -205,13 +205,14 @@ def by_whole_trainings(own: Sequence[WholeAnswer]) -> list[str]:
                 percent(statistics.fmean(each.ends_worse for each in some)),
                 percent(statistics.fmean(each.of_reference > 1 for each in some)),
                 str(len(named)),
-                _share_worse_for_sure(named),
+                share_worse_for_sure(named),
             )
         )
     return lines
 
 
-def _share_worse_for_sure(named: Sequence[WholeAnswer]) -> str:
+def share_worse_for_sure(named: Sequence[WholeAnswer]) -> str:
+    """Return the share that is slower or ends worse than the reference by more than chance."""
     if not named:
         return "-"
     return f"{statistics.fmean(each.is_worse_than_own_for_sure for each in named):.1%}"
@@ -224,7 +225,7 @@ def stated(own: Sequence[WholeAnswer]) -> list[str]:
     that the answer states.
     """
     lines = head("whole trainings", "named", "chance stated", "seen", "gain in its interval")
-    for name, some in _whole_bins(own):
+    for name, some in whole_bins(own):
         named = [each for each in some if each.chance is not None]
         if not named:
             continue
@@ -364,8 +365,8 @@ def _binned(answers: Sequence[WholeAnswer]) -> list[tuple[str, list[WholeAnswer]
     return list(groups.items())
 
 
-def _whole_bins(answers: Sequence[WholeAnswer]) -> Iterator[tuple[str, list[WholeAnswer]]]:
-    """The answers by the budget in whole trainings, as far as there are any."""
+def whole_bins(answers: Sequence[WholeAnswer]) -> Iterator[tuple[str, list[WholeAnswer]]]:
+    """Yield the answers by the budget in whole trainings, as far as there are any."""
     for low, high in pairwise(WHOLE_BINS):
         some = [each for each in answers if low <= each.whole_trainings < high]
         if some:

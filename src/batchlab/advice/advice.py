@@ -25,7 +25,7 @@ EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
-# From where on a chance is called sure, and likely. What is named is at least likely.
+# The least chances that are called sure and likely. What is named is at least likely.
 SURE, LIKELY = 0.95, 0.8
 
 

@@ -27,7 +27,6 @@ from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study
-from batchlab.belief.final_value import end_error_of
 from batchlab.belief.outlook import Outlook, estimate_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Target
@@ -429,7 +428,7 @@ class _Answer:
         return replace(
             run,
             end=self._study.final_value(i, record),
-            end_error=end_error_of(record, self._question.metric),
+            end_error=one.end_errors[run.seed],
             end_test=of_test,
         )
 

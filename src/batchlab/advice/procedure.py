@@ -21,8 +21,8 @@ from batchlab.records.trial import Status, TrialRecord
 
 # With so many every batch size is trained once before what promises most.
 _COVERS_FROM = 10.0
-# What is named and what it is compared with are trained so often if the budget allows it; while it
-# is not sure, as often as any.
+# Trainings of what is named and of what it is compared with, if the budget allows them; up to
+# `_MOST_SEEDS` while it is not sure that what is named is no worse.
 _CONFIRMED = 5
 # The worth of so many further seeds at once is weighed, and how many run before that is done anew.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3

@@ -29,11 +29,12 @@ _BELOW, _ABOVE = 4, 8
 FAILED = 20.0
 # The scatter of seeds that is expected before any was seen: of log2 of the steps, and in margins of
 # the final values of a metric unlike all that were recorded.
-_STEPS = replace(PRIORS["steps"], log_sd=PRIORS["steps"].log_sd - math.log(math.log(2)))
+_STEPS = PRIORS["steps"].over(math.log(2))
 _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
-# Seeds that seem alike hide at least this, squared octaves or margins: runs are looked at seldom.
+# The least variance of two seeds, in squared octaves or margins: evaluations are too far apart to
+# show less.
 _LEAST_VARIANCE = 1e-4
-# So many equally likely scatters of the final values are kept apart.
+# How many values of the scatter of final values the draws of the belief use.
 _N_SCATTERS = 4
 # Final values of configurations that end worse by so many margins scatter in their own way.
 _NEAR = 4.0
@@ -58,7 +59,7 @@ class Configured:
         met_on: the seeds on which the level was met.
         missed_on: the seeds whose trainings came to their end without meeting it.
         ends: by how many margins whole trainings ended worse than the reference, by seed.
-        end_errors: how well each of them tells its end, in the metric's unit, where it is known.
+        end_errors: the standard error of each of these ends, in the metric's unit, if known.
         is_over: whether nothing more of it can be run.
         was_slower: whether a run was stopped because it was slower than the fastest.
         failed: whether a training of it failed.
@@ -82,7 +83,7 @@ class Configured:
 
     @property
     def ends_near(self) -> bool:
-        """Whether it ended about as well as the reference; far from that ends scatter otherwise."""
+        """Whether it never failed, and a training of it ended about as well as the reference."""
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property
@@ -368,7 +369,7 @@ class Study:
         )
 
     def _end_prior(self) -> ScatterPrior:
-        """What is expected of the scatter of final values, in margins: a rough curve scatters."""
+        """Return the prior of the scatter of final values, in margins: more for rough curves."""
         if self.end is None:
             return _ENDS
         metric, end = self.question.metric, self.end.value
@@ -380,9 +381,7 @@ class Study:
         slope = scale.slope(end)
         error = slope * statistics.median(known) if known else None
         prior = ScatterPrior.of(scale, end_error=error)
-        if prior is None:
-            return _ENDS
-        return replace(prior, log_sd=prior.log_sd - math.log(slope * self.end.margin))
+        return _ENDS if prior is None else prior.over(slope * self.end.margin)
 
     def outlook(self) -> Outlook:
         """Return what all runs together say of every configuration."""
@@ -398,7 +397,7 @@ class Study:
         means = np.array([statistics.fmean(one.ends.values()) for one in ended.values()])
         seen = [*index, *ended], [*values, *np.arcsinh(means)]
         n_seeds = np.array([len(one.ends) for one in ended.values()])
-        # Before the end of a training final values tell less; a failure may be bad luck.
+        # A final value that was read before the end is less certain; a failure may be bad luck.
         more = (1 - self.fraction) ** 2 + np.array([float(one.failed) for one in ended.values()])
         surfaces = []
         for sds in scatter.end[:, [i - n for i in ended]]:
@@ -426,7 +425,7 @@ class Study:
         )
 
     def _level_worse(self) -> float:
-        """By how many margins the level lies below what the reference ended with."""
+        """Return how many margins worse the level is than what the reference ended with."""
         level = self.log.until
         return 0.0 if level is None or self.end is None else self._margins_worse(level.value)
 
@@ -462,7 +461,7 @@ def missed(steps: int) -> tuple[float, float]:
 
 
 def _own_scatter(values: Sequence[float]) -> OwnScatter:
-    """What the seeds of one configuration say of their scatter; nothing if there are not two."""
+    """Return the scatter of the seeds of one configuration; fewer than two say nothing of it."""
     variance = statistics.variance(values) if len(values) > 1 else 1.0
     return OwnScatter(variance=max(variance, _LEAST_VARIANCE), n=max(len(values), 1))
 

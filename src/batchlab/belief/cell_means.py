@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean, median
 
@@ -75,8 +74,7 @@ class CellMeans:
         require_finite(chain(*gaps))
         prior, known = self.prior, [*chain(*self.cells)]
         if prior is not None and known:
-            log_slope = math.log(self.scale.slope(fmean(known)))
-            prior = replace(prior, log_sd=prior.log_sd - log_slope)
+            prior = prior.over(self.scale.slope(fmean(known)))
         return self._pooled(gaps, MetricScale(kind="plain"), prior)
 
     @classmethod

@@ -247,10 +247,8 @@ class Outlook:
         return self._gain_over(self._tuned, at)
 
     def _gain_over(self, other: Array, at: int) -> Array:
-        both = []
-        for places, luck in zip(
-            (other, np.full_like(other, at)), self._noise.misses.T, strict=True
-        ):
+        both, mine = [], np.full_like(other, at)
+        for places, luck in zip((other, mine), self._noise.misses.T, strict=True):
             one = np.arange(len(other)), places
             at_most = bdtr(np.arange(_N_JUDGING)[:, None], _N_JUDGING, self.misses[one])
             n_missed = np.sum(at_most < ndtr(luck), axis=0)

@@ -62,6 +62,10 @@ class ScatterPrior:
             more *= max(1.0, end_error / (usual * more)) ** _BY_ERROR
         return replace(known, log_sd=known.log_sd + math.log(more))
 
+    def over(self, factor: float) -> ScatterPrior:
+        """Return the prior of the standard deviation divided by a factor: in another unit."""
+        return replace(self, log_sd=self.log_sd - math.log(factor))
+
     def log_density(self, log_sd: Array) -> Array:
         """Return the log density at logarithms of standard deviations, but for a constant."""
         t = (log_sd - self.log_sd) / self.log_sd_sd
@@ -135,13 +139,13 @@ class SeedScatter:
         )
 
     def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
-        """Return k about equally likely standard deviations of one seed of each cell.
+        """Return k standard deviations of one seed of each cell, all about equally likely.
 
-        Each has one usual variance for all cells, ascending; the more seeds of a cell were pooled,
-        the more its own counts.
+        A row has one usual variance for all cells. The more seeds of a cell were pooled, the less
+        that counts for the cell.
 
         Returns:
-            Shape (k, cells).
+            Shape (k, cells), ascending by the usual variance.
         """
         order = np.argsort(self.prior_variance, kind="stable")
         middles = np.searchsorted(np.cumsum(self.weight[order]), (np.arange(k) + 0.5) / k)

@@ -10,11 +10,7 @@ from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import lines_to_paste
-from batchlab.report.advice_effects import (
-    effect_sentences,
-    effects_of,
-    untold_sentences,
-)
+from batchlab.report.advice_effects import effect_sentences, effects_of, untold_sentences
 from batchlab.report.advice_figures import advice_looks, named_looks
 from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import (
