@@ -1,6 +1,7 @@
 """The scatter of seeds: closed cases, the slow twin, and what the prior adds."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tests.reference import seed_scatter as twin
 
 from batchlab.belief.metric_scale import MetricScale
 from batchlab.belief.seed_scatter import (
+    _REACH_SDS,
     PRIORS,
     PRIORS_OF_ERROR,
     OwnScatter,
@@ -52,10 +54,9 @@ def test_without_a_prior_single_seeds_have_no_scatter():
     own = [OwnScatter(variance=1.0, n=1)] * 3
 
     assert SeedScatter.of(own, None) is None
-    assert SeedScatter.of(own, PRIORS["loss"]) is not None
 
 
-def test_likely_scatters_are_quantiles_of_the_prior_and_close_in_on_what_is_seen():
+def test_likely_scatters_are_means_over_parts_of_the_prior_and_close_in_on_what_is_seen():
     prior, single = PRIORS["share"], OwnScatter(variance=1.0, n=1)
     variance = 25 * math.exp(2 * prior.log_sd)
     some, many = OwnScatter(variance=variance, n=4), OwnScatter(variance=variance, n=2000)
@@ -63,17 +64,16 @@ def test_likely_scatters_are_quantiles_of_the_prior_and_close_in_on_what_is_seen
     def sds(*cells):
         return SeedScatter.of(cells, prior).sds(cells, 4)
 
-    places = stats.t.ppf([0.125, 0.375, 0.625, 0.875], prior.degrees)
-    log_sds = prior.log_sd + prior.log_sd_sd * places
-    # The grid steps by a tenth of a logarithm of the deviation.
-    assert np.log(sds(single)[:, 0]) == pytest.approx(log_sds, abs=0.1)
+    t, sd = stats.t(prior.degrees), prior.log_sd_sd
+    edges = [-_REACH_SDS, *t.ppf([0.25, 0.5, 0.75]), _REACH_SDS]
+    found = [4 * t.expect(lambda at: np.exp(2 * sd * at), lb=a, ub=b) for a, b in pairwise(edges)]
+    assert sds(single)[:, 0] ** 2 == pytest.approx(variance / 25 * np.array(found), 0.02)
     usual, own = sds(single, some).T
     assert (np.diff(usual) > 0).all()
     assert (sds(single)[:, 0] < usual).all()
     assert (np.abs(np.log(own**2 / variance)) < np.abs(np.log(usual**2 / variance))).all()
     assert sds(single, many)[:, 1] == pytest.approx(math.sqrt(variance), rel=0.02)
-    alone = SeedScatter.of([single], PRIORS["steps"])
-    assert alone.usual_sd**2 == pytest.approx(np.mean(alone.sds([single], 2000) ** 2), rel=0.02)
+    assert np.mean(sds(single) ** 2) == pytest.approx(SeedScatter.of([single], prior).usual_sd ** 2)
 
 
 def test_a_cell_that_scatters_far_more_than_the_others_keeps_a_wide_interval():

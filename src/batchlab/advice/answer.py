@@ -109,7 +109,7 @@ class _Answer:
         self._shown = {size: self._shown_at(size) for size in study.options}
         shown = [i for i in self._shown.values() if i is not None]
         self._met = [i for i in shown if self._is_known(i)]
-        merit = outlook.end if self._question.objective == "quality" else outlook.cost
+        merit = outlook.end if self._question.objective == "quality" else outlook.mean_cost
         means = merit.mean(axis=0)
         self._best = min(self._met, key=lambda i: means[i], default=study.own)
 
@@ -268,8 +268,8 @@ class _Answer:
         """Its cost over that of the best."""
         if self._question.objective == "quality":
             return self._times_as_far(i, self._best)
-        apart = 2.0 ** (self._outlook.cost[:, i] - self._outlook.cost[:, self._best])
-        return estimate_of(apart, n=len(self._study.cells[i].records))
+        cost, n = self._outlook.mean_cost, len(self._study.cells[i].records)
+        return estimate_of(2.0 ** (cost[:, i] - cost[:, self._best]), n=n)
 
     def _distance(self, i: int | None) -> Estimate:
         """How far from perfect it ends: of a metric that goes up 1 less it, else the metric."""
@@ -295,8 +295,8 @@ class _Answer:
         """Whether it is surely within the tolerance of the best that was trained."""
         if i not in self._met or self._log.until is None:
             return False
-        cost = self._outlook.cost[:, self._met]
-        behind = self._outlook.cost[:, i] - cost.min(axis=1)
+        cost = self._outlook.mean_cost
+        behind = cost[:, i] - cost[:, self._met].min(axis=1)
         ends_worse = float(np.mean(self._outlook.worse[:, i])) > 1 - SURE
         near = np.mean(behind <= math.log2(1 + self._question.delta)) >= SURE
         return bool(near) and not ends_worse
@@ -318,7 +318,8 @@ class _Answer:
                 study.whole_steps(study.own),
                 Reason.of("own_fails", why=why_it_failed(last)),
             )
-        least = math.log2(steps * study.weight[own.cell[0]]) - self._outlook.cost[:, self._named]
+        cost = self._outlook.mean_cost[:, self._named]
+        least = math.log2(steps * study.weight[own.cell[0]]) - cost
         return Estimate.cannot_tell(
             why, n=len(own.records), low=2.0 ** float(np.quantile(least, 0.025))
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.advice.advice import LIKELY, SURE
+from batchlab.advice.advice import LIKELY
 from batchlab.advice.course import Course, slower_by
 from batchlab.advice.run_log import is_whole
 from batchlab.advice.study import Configured, Study, missed
@@ -21,8 +21,8 @@ from batchlab.records.trial import Status, TrialRecord
 
 # With so many every batch size is trained once before what promises most.
 _COVERS_FROM = 10.0
-# Trainings of what is named and of what it is compared with, if the budget allows them; up to
-# `_MOST_SEEDS` while it is not sure that what is named is no worse.
+# Trainings of what is named and of what it is compared with, if the budget allows them. To go on
+# until it is sure would favour what stays: a study would then end on a doubt or at the budget.
 _CONFIRMED = 5
 # The worth of so many further seeds at once is weighed, and how many run before that is done anew.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
@@ -111,7 +111,7 @@ class Procedure:
         if study.question.objective != "samples" or not met:
             return outlook.best(nameable, LIKELY)
         # The largest batch size that likely needs hardly more examples than the best.
-        behind = outlook.cost - outlook.cost[:, met].min(axis=1, keepdims=True)
+        behind = outlook.mean_cost - outlook.mean_cost[:, met].min(axis=1, keepdims=True)
         near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
         chance = np.minimum(near, outlook.chance)
         fine = [i for i in nameable if i in met and chance[i] >= LIKELY]
@@ -213,11 +213,10 @@ class Procedure:
         stays = self.outlook.stays(study.nameable)
         if named == stays:
             return False
-        enough = _CONFIRMED if self.outlook.chance[named] >= SURE else _MOST_SEEDS
         wanted = list(dict.fromkeys([named, stays, self.outlook.likely_tuned]))
         counts = {i: len(self._shown(study.cells[i])) + flying.count(i) for i in wanted}
         for i in sorted(wanted, key=lambda i: (counts[i], wanted.index(i))):
-            if counts[i] < enough and study.whole_s(i) <= self.log.left_s():
+            if counts[i] < _CONFIRMED and study.whole_s(i) <= self.log.left_s():
                 if self._begin_training(i, self._fresh_seed(i)):
                     self._note(i, Reason.of("to_confirm"))
                     return True

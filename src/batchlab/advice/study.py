@@ -83,7 +83,7 @@ class Configured:
 
     @property
     def ends_near(self) -> bool:
-        """Whether it never failed, and a training of it ended about as well as the reference."""
+        """Whether it never failed, and a training of it ended hardly worse than the reference."""
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property

@@ -141,19 +141,22 @@ class SeedScatter:
     def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
         """Return k standard deviations of one seed of each cell, all about equally likely.
 
-        A row has one usual variance for all cells. The more seeds of a cell were pooled, the less
-        that counts for the cell.
+        A row is the root of the mean of Smyth's moderated variance over one of k parts of the
+        posterior, which are equal in weight and in the order of the usual variance.
 
         Returns:
             Shape (k, cells), ascending by the usual variance.
         """
         order = np.argsort(self.prior_variance, kind="stable")
-        middles = np.searchsorted(np.cumsum(self.weight[order]), (np.arange(k) + 0.5) / k)
-        at = order[np.minimum(middles, len(order) - 1)]
-        d0, s0_sq = self.prior_degrees[at][:, None], self.prior_variance[at][:, None]
+        ends = np.cumsum(self.weight[order])
+        edges = np.linspace(0, ends[-1], k + 1)[:, None]
+        below = np.clip(edges, ends - self.weight[order], ends)
+        shares = k * np.diff(below, axis=0)
+        d0, s0_sq = self.prior_degrees[order][:, None], self.prior_variance[order][:, None]
         degrees = np.array([cell.degrees for cell in cells])
         own = np.array([cell.degrees * cell.variance for cell in cells])
-        return np.asarray(np.sqrt((d0 * s0_sq + own) / (d0 + degrees)))
+        moderated = (d0 * s0_sq + own) / (d0 + degrees)
+        return np.asarray(np.sqrt(shares @ moderated))
 
     @property
     def usual_sd(self) -> float:
