@@ -19,7 +19,7 @@ from tests.reference.made_up_advice import (
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice_claims import advice_sentences
+from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_page import render_advice_html
 from batchlab.report.advice_tables import answer_table, tried_table
 

@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.advice.advice import Advice, Configuration, Step
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
+from batchlab.report.advice_answer import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import (
     follow_up,
     lines_to_paste,
@@ -36,7 +36,7 @@ from batchlab.report.advice_commands import (
 from batchlab.report.advice_page import researcher_terms
 from batchlab.report.advice_rows import own_cost
 from batchlab.report.advice_tables import answer_table, cost_table
-from batchlab.report.advice_text import advice_headline, advice_text, explain_text
+from batchlab.report.advice_text import advice_headline, advice_text, bars, explain_text
 from batchlab.report.text import on_a_terminal
 
 written = Reason.as_written
@@ -48,42 +48,51 @@ def screen(advice) -> str:
     return advice_text(advice, study=STUDY, report=Path("report.html"))
 
 
-def to_be_wrapped(said: str) -> list[str]:
-    """All lines but code and commands, which are to be copied in one piece."""
-    head, *after = said.split("\n\npaste:\n")
-    rest = after[0].partition("\n\n")[2] if after else ""
-    lines = f"{head}\n{rest}".splitlines()
-    return [line for line in lines if "batchlab advise" not in line]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_advice_fits_on_one_screen(kind):
     advice = KINDS[kind]()
     with on_a_terminal(100):
         lines = screen(advice).splitlines()
 
-    assert len(lines) <= 40
+    assert len(lines) <= 24
     assert max(map(len, lines)) <= 100
-    assert "report: report.html" in lines[-1]
+    assert "Page: report.html." in lines[-1]
     study = advice_study(advice)
     for columns in (40, 60, 80, 120):
         with on_a_terminal(columns):
             said = advice_text(advice, study=study, report=Path("report.html"))
             said += advice_headline(advice, study=study)
-        assert [line for line in to_be_wrapped(said) if len(line) > columns] == []
+        assert [line for line in said.splitlines() if len(line) > columns] == []
 
 
-def test_a_screen_ends_with_how_to_get_a_model_that_was_trained_to_its_end():
-    lines = screen(with_endings(ADVICE)).splitlines()
+def test_of_many_rows_the_least_interesting_are_named_in_a_line():
+    sizes = tuple(2**power for power in range(1, 21))
+    advice = made_up_advice(sizes=sizes)
 
-    assert lines[-1] == "report: report.html; trained model: batchlab weights --study made-up-"
+    with on_a_terminal(100):
+        said = screen(advice)
+
+    left = said.split("Also trained: ")[1].partition(".")[0]
+    assert len(said.splitlines()) <= 24
+    assert re.search(rf"^▸ +{advice.named.batch_size} ", said, re.MULTILINE)
+    assert "← yours" in said
+    assert left == "32768 to 1048576"
 
 
-def test_an_answer_that_names_nothing_else_shows_its_bars_and_nothing_to_paste():
-    text = screen(cannot_tell_advice())
+def test_explain_tells_what_to_paste_of_what_is_recommended_only():
+    assert "DataLoader" in explain_text(ADVICE, study=STUDY)
+    assert "To paste" not in explain_text(cannot_tell_advice(), study=STUDY)
 
-    assert "█" in text
-    assert "paste:" not in text
+
+def test_bars_are_as_long_as_the_figures_of_the_table():
+    drawn = dict(re.findall(r"(\d+) (█+)", bars(ADVICE)))
+    cost = {c.batch_size: c.cost.estimate for c in ADVICE.candidates}
+    longest = max(cost.values())
+
+    assert drawn.keys() == {str(size) for size in cost}
+    for size, bar in drawn.items():
+        share = cost[int(size)] / longest
+        assert len(bar) == max(1, round(share * len(drawn["16"])))
 
 
 def test_long_caveats_still_fit_and_the_rest_is_counted():
@@ -96,9 +105,8 @@ def test_long_caveats_still_fit_and_the_rest_is_counted():
     with on_a_terminal(100):
         text = screen(advice)
 
-    assert len(text.splitlines()) <= 40
-    assert "more caveats" not in screen(advice)  # a file has room for all
-    assert "more caveats: see the report" in text
+    assert len(text.splitlines()) <= 24
+    assert "more notes are on the page." in text
 
 
 def test_what_is_to_be_pasted_for_a_command_of_ones_own_is_that_command() -> None:
@@ -106,7 +114,7 @@ def test_what_is_to_be_pasted_for_a_command_of_ones_own_is_that_command() -> Non
     workload = replace(STUDY.workload, start_s=1.0)
     study = replace(STUDY, workload=workload, command=f"batchlab advise --metric acc -- {own}")
 
-    said = advice_text(ADVICE, study=study, report=None)
+    said = explain_text(ADVICE, study=study)
     large = replace(ADVICE.recommendation, batch_size=2**20)
 
     assert "  python train.py --bs 1024 --lr 0.26 --seed {seed}\n" in said
@@ -121,7 +129,7 @@ def test_explain_has_one_line_a_step_with_the_time():
         for spent_s, did in ((0.5, "did this"), (130.0, "did more"))
     ]
 
-    said = explain_text(replace(ADVICE, steps=tuple(steps)))
+    said = explain_text(replace(cannot_tell_advice(), steps=tuple(steps)), study=STUDY)
 
     assert said == "  500 ms  did this: for that\n2.17 min  did more: for that\n"
 
@@ -131,7 +139,7 @@ def rows(advice: Advice) -> dict[tuple[int, str], dict[str, str]]:
     table = answer_table(advice)
     keys = [column.key for column in table.columns]
     read = [dict(zip(keys, cells, strict=True)) for cells in table.texts()]
-    return {(int(row["batch_size"]), row["which"]): row for row in read}
+    return {(int(row["batch_size"]), row["which"].removeprefix("← ")): row for row in read}
 
 
 MISSED = Estimate.cannot_tell(written("no seed"))
@@ -144,7 +152,7 @@ MISSED = Estimate.cannot_tell(written("no seed"))
         (replace(ADVICE, gain=MISSED), "cost", "met by 4 of 4"),  # nothing is made up
         (made_up_advice(reference_misses=True), "cost", "> 2.3 s"),
         (with_endings(ADVICE), "end", "0.97800 ± 0.00088"),
-        (with_endings(ADVICE), "end_n", "3"),
+        (with_endings(ADVICE), "runs", "7"),
         (with_endings(ADVICE), "end_test", "0.9770"),
         (KINDS["quality"](), "end", "0.9093"),  # the metric is compared itself
     ],
@@ -159,10 +167,10 @@ def test_every_whole_training_tells_what_its_batch_size_ends_with() -> None:
     cut = [tried(512, rate=tuned_rate(512), met=50.0)]
     found = rows(replace(with_endings(ADVICE), tried=(*ended, *cut)))
 
-    end, n = found[256, ""]["end"], found[256, ""]["end_n"]
+    end, n = found[256, ""]["end"], found[256, ""]["runs"]
     assert (end.partition(" ")[0], n) == ("0.9730", "2")
     assert found[256, ""]["end_test"] == "0.9600"
-    assert (found[512, ""]["end"], found[512, ""]["end_n"]) == ("–", "–")
+    assert found[512, ""]["end"] == "–"
 
 
 def test_what_was_not_tried_is_told_from_what_failed_at_every_rate() -> None:
@@ -184,7 +192,7 @@ def test_in_a_file_an_interval_has_columns_of_its_own() -> None:
 
     values = [float(row[key]) for key in ("cost_low", "cost", "cost_high")]
     assert values == [cost.low, cost.estimate, cost.high]
-    assert found["64", "yours"]["cost_low"] == ""
+    assert found["64", "← yours"]["cost_low"] == ""
 
 
 def test_a_run_that_goes_on_for_another_purpose_costs_once():
@@ -317,7 +325,7 @@ def test_the_end_of_another_rate_is_not_taken_for_that_of_yours() -> None:
     advice = KINDS["quality"]()
     stays = replace(advice, recommendation=None, provisional=advice.reference)
 
-    assert rows(stays)[64, "keep"]["end"] == "–"
+    assert rows(stays)[64, "yours"]["end"] == "–"
 
 
 def test_a_run_evaluated_seldom_is_shown_with_the_evaluations_it_lies_between():

@@ -81,7 +81,7 @@ def of_advice(advice: Advice) -> Iterator[str]:
     study = advice_study(advice)
     yield from of_table(answer_table(advice))
     yield from of_table(cost_table(advice, study))
-    yield from bars(advice)
+    yield bars(advice)
     yield from of_figures(advice_figures(advice, study, None))
 
 

@@ -27,7 +27,7 @@ from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Reason
 from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
 from batchlab.records.trial import Status
-from batchlab.report.advice_claims import advice_sentences
+from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_effects import effect_sentences as advice_effects
 from batchlab.report.advice_effects import effects_of
 from batchlab.report.advice_text import cost_text
@@ -123,7 +123,7 @@ ADVICES: dict[str, Callable[[], Advice]] = {
     "trainings": _changed("cannot_tell", trainings=2.0),
     "of a loss": _changed("quality", metric="loss", better="lower"),
     "easier target": _changed("recommend", target_origin="easier"),
-    "pilot": _changed("samples", target_origin="pilot", pay_back_runs=None),
+    "pilot": _changed("samples", target_origin="pilot"),
 }
 
 

@@ -143,7 +143,7 @@ def advise(
 
         def told() -> str:
             said = advice_text(made.advice, study=made.study, report=report)
-            return f"{said}\n{explain_text(made.advice)}" if explain else said
+            return f"{said}\n{explain_text(made.advice, study=made.study)}" if explain else said
 
         print_result(told, headline=lambda: advice_headline(made.advice, study=made.study))
     if require is not None and (made.advice.chance or 0.0) < _REQUIRED[require]:

@@ -83,11 +83,21 @@ def _argument(option: str, value: str) -> str:
 
 
 def weights_command(study: Study) -> str:
-    """The command that writes the model an advice has trained, with its store if it was named."""
+    """Return the command that writes the model an advice has trained."""
+    study_id = study.study_id[:_ID_CHARACTERS]
+    return shlex.join(["batchlab", "weights", *_store_of(study), "--study", study_id])
+
+
+def report_command(study: Study) -> str:
+    """Return the command that shows a study again as text, with the reasons of each run."""
+    return shlex.join(["batchlab", "report", *_store_of(study), "--format", "text"])
+
+
+def _store_of(study: Study) -> list[str]:
+    """Return the option that names the store of a study, if it was named."""
     stored = StoredCommand.of(study.command)
     path = None if stored is None else stored.value("--store")
-    store = [] if path is None else ["--store", path]
-    return shlex.join(["batchlab", "weights", *store, "--study", study.study_id[:_ID_CHARACTERS]])
+    return [] if path is None else ["--store", path]
 
 
 def lines_to_paste(found: Configuration, study: Study) -> tuple[str, ...]:

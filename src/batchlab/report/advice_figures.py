@@ -181,8 +181,9 @@ def _end_rows(advice: Advice) -> Iterator[Row]:
     for row in answer_rows(advice):
         if row.at is None or row.end.estimate is None:
             continue
-        size, name = row.at.batch_size, row_name(advice, row.at)
-        kind = "verified" if row.at == advice.named else "point"
+        size, name, kind = row.at.batch_size, row_name(advice, row.at), "point"
+        if row.at == advice.named:
+            name, kind = named_text(advice), "verified"
         yield from interval_mark(kind, row.end, batch_size=size)
         if name:
             highest = row.end.estimate if row.end.high is None else row.end.high

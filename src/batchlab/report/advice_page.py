@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
-from batchlab.report.advice_claims import RESEARCH_TOPICS, advice_sentences
+from batchlab.report.advice_answer import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import lines_to_paste
 from batchlab.report.advice_effects import effect_sentences, effects_of, untold_sentences
 from batchlab.report.advice_figures import advice_looks, named_looks
+from batchlab.report.advice_rows import answer_rows
 from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import (
     answer_table,
     cost_table,
+    marked_table,
     steps_table,
     tried_table,
+    untried_text,
 )
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
@@ -71,8 +74,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     """
     said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
     answer = said.pop("answer")
-    # What is read first: why in numbers, or why it is open.
-    lead = said.pop("why", None) or said.pop("how sure", None)
+    lead = said.pop("why", None)
     research = [said.pop(topic) for topic in tuple(said) if topic in RESEARCH_TOPICS]
     first, *others = figures = advice_figures(advice, study, profile)
     effects = effects_of(advice, study)
@@ -91,7 +93,10 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         answer=answer,
         lead=lead,
         first=first,
-        compared=answer_table(advice),
+        compared=marked_table(
+            answer_table(advice, [row for row in answer_rows(advice) if row.is_tried])
+        ),
+        untried=untried_text(advice),
         summary=_summary(advice),
         findings=[
             *((topic, [sentence]) for topic, sentence in said.items()),

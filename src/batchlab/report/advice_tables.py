@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -9,9 +10,9 @@ from functools import partial
 from batchlab.advice.advice import Advice, Configuration, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice_rows import AnswerRow, answer_rows
-from batchlab.report.advice_words import objective_words, overfits, reference_text, target_text
+from batchlab.report.advice_words import objective_words, overfits, reference_text
 from batchlab.report.table import Cell, Column, Table, table_of
-from batchlab.report.text import split_label
+from batchlab.report.text import quantity_text, split_label
 from batchlab.words.catalogue import term_text, text
 from batchlab.words.reasons import reason_text
 
@@ -19,61 +20,87 @@ from batchlab.words.reasons import reason_text
 
 
 def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Table:
-    """What every batch size gives: a row each, and yours as it is; `rows`: these of them alone."""
+    """Return what every batch size gives, a row each, and yours as it is; `rows`: only these."""
     words, test = objective_words(advice), split_label("test", advice.metric)
-    target = "" if advice.target is None else target_text(advice.target)
-    caption = text("What each batch size gives, with 95 % intervals; n is how many runs")
+    caption = text("What each batch size gives, with 95 % intervals")
     if advice.endings is not None:
         if overfits(advice):
-            caption += text("; an end is the mean of the best three evaluations in a row")
+            caption += text("; final: the mean of the best three evaluations in a row")
         else:
-            caption += text("; an end is read off a line through the last quarter")
-    if target:
-        caption += text("; the target is {target}", target=target)
+            caption += text("; final: read off a line through the last quarter")
     columns = [
-        Column("batch_size", label=text("batch size"), of=lambda row: row.candidate.batch_size),
-        Column("which", label=" ", of=lambda row: row_name(advice, row.at)),
-        Column("learning_rate", of=lambda row: row.at and row.at.learning_rate),
+        Column("batch_size", label=text("batch"), of=lambda row: row.candidate.batch_size),
+        Column("learning_rate", label=text("rate"), of=lambda row: row.at and row.at.learning_rate),
         Column("end", advice.metric, end_label(advice), of=lambda row: row.end),
-        Column("end_n", "n", text("n"), of=lambda row: row.end.n or None),
         Column("end_test", advice.metric, test, of=lambda row: row.end_test),
     ]
-    if target and advice.objective != "quality":
+    if advice.target is not None and advice.objective != "quality":
+        level = quantity_text(advice.target.metric, advice.target.value)
+        figure = {"time": "time to {level}", "samples": "examples to {level}"}[advice.objective]
+        epochs = text("epochs to {level}", level=level)
         columns += [
-            Column("cost", words.quantity, words.figure, of=_cost),
-            Column("cost_n", "n", text("n"), of=lambda row: row.cost and row.cost.estimate.n),
-            Column("epochs_to_target", label=text("epochs"), of=partial(_epochs, advice)),
+            Column("epochs_to_target", label=epochs, of=partial(_epochs, advice)),
+            Column("cost", words.quantity, text(figure, level=level), of=_cost),
         ]
     columns += [
         Column("step_s", label=text("step"), of=lambda row: row.candidate.step_s.estimate),
         Column("peak_bytes", label=text("memory"), of=lambda row: row.candidate.peak_bytes),
+        Column("runs", "n", text("runs"), of=lambda row: row.met[1] or None),
+        Column("which", label=" ", of=partial(_name, advice)),
+        Column("named", label=" ", of=lambda row: NAMED if _is_named(advice, row) else ""),
     ]
     shown = answer_rows(advice) if rows is None else rows
     return table_of(caption, shown, *columns).without_empty_columns()
 
 
+def _name(advice: Advice, row: AnswerRow) -> str:
+    name = row_name(advice, row.at)
+    return f"← {name}" if name else ""
+
+
+def untried_text(advice: Advice) -> str:
+    """Return which batch sizes were timed and not trained; empty: none."""
+    untried = [row.candidate.batch_size for row in answer_rows(advice) if not row.is_tried]
+    return text("Timed only: {sizes}.", sizes=ranges_text(advice, untried)) if untried else ""
+
+
+def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
+    """Return batch sizes, those in a row of what was in question as "4096 to 32768"."""
+    wanted, said = set(sizes), list[str]()
+    in_question = [candidate.batch_size for candidate in advice.candidates]
+    for is_wanted, group in itertools.groupby(in_question, wanted.__contains__):
+        together = list(group)
+        if is_wanted and len(together) > 2:
+            said.append(text("{first} to {last}", first=together[0], last=together[-1]))
+        elif is_wanted:
+            said += map(str, together)
+    return ", ".join(said)
+
+
+def marked_table(table: Table) -> Table:
+    """Return an answer's table for people: the mark of what is named stands first."""
+    return table.only(sorted((column.key for column in table.columns), key="named".__ne__))
+
+
+NAMED = "▸"  # before the row of what is named
+
+
+def _is_named(advice: Advice, row: AnswerRow) -> bool:
+    return row.at is not None and row.at == advice.named
+
+
 def end_label(advice: Advice) -> str:
-    """What the ends are called, "accuracy after 5 epochs"."""
-    if advice.objective == "quality":
+    """Return what the ends are called, "final accuracy"."""
+    if advice.objective == "quality" or overfits(advice):
         return text("best {metric}", metric=advice.metric)
-    if advice.endings is None:
-        return text("{metric} at the end", metric=advice.metric)
-    epochs = advice.endings.own.epochs
-    when = text("within" if overfits(advice) else "after")
-    return text(
-        "{metric} {when} {epochs:.3g} epochs", metric=advice.metric, when=when, epochs=epochs
-    )
+    return text("final {metric}", metric=advice.metric)
 
 
 def row_name(advice: Advice, at: Configuration | None) -> str:
-    """What a row is beside its batch size; empty: nothing more."""
-    if at is None:
+    """Return what a row is beside its batch size; empty: nothing more."""
+    if at is None or at.batch_size != advice.reference.batch_size:
         return ""
-    is_own, is_named = at.is_same(advice.reference), at == advice.named
-    if is_own:
-        return text("keep") if is_named else reference_text(advice, "short")
-    is_tuned = at.batch_size == advice.reference.batch_size
-    return text("use") if is_named else text("tuned") if is_tuned else ""
+    return reference_text(advice, "short") if at.is_same(advice.reference) else text("best rate")
 
 
 def _cost(row: AnswerRow) -> Cell:

@@ -5,31 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from batchlab.advice.advice import Advice, Ending, Endings, Objective
+from batchlab.advice.advice import Advice, Objective
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target
+from batchlab.report.text import quantity_text
 from batchlab.words.catalogue import number_text, text
 
 # ---- the objective
 
 
-# What an objective calls its figure, what a configuration with a larger one does, and what the
-# flat set is near to: "within 10 % of ...". A metric's words are by its direction.
+# What an objective calls its figure, and what the flat set is near to: "within 10 % of ...". A
+# metric's words are by its direction.
 _OBJECTIVES = {
-    "time": ("time to target", "takes {ratio} times as long", "the best time"),
-    "samples": ("samples to target", "needs {ratio} times as many samples", "the fewest samples"),
-    "quality": (
-        "distance from perfect",
-        "ends {ratio} times as far from perfect",
-        "the best metric",
-    ),
-    "higher": (
-        "validation {metric}",
-        "makes {ratio} times as many errors",
-        "the fewest errors",
-    ),
-    "lower": ("validation {metric}", "ends with {ratio} times the {metric}", "the lowest {metric}"),
+    "time": ("time to target", "the best time"),
+    "samples": ("samples to target", "the fewest samples"),
+    "quality": ("distance from perfect", "the best metric"),
+    "higher": ("validation {metric}", "the fewest errors"),
+    "lower": ("validation {metric}", "the lowest {metric}"),
 }
 _QUANTITIES: dict[Objective, str] = {
     "time": "time_to_target_s",
@@ -45,21 +38,17 @@ class ObjectiveWords:
     metric: str  # for quality: the metric, which is shown itself; empty: the figure is
     quantity: str  # the figure's name in `batchlab.records.quantities`, as it is shown
     better: Better  # its direction, as it is shown
-    words: tuple[str, str, str]
+    words: tuple[str, str]
 
     @property
     def figure(self) -> str:
         """The figure in words, "time to target"."""
         return text(self.words[0], metric=self.metric)
 
-    def takes(self, ratio: str) -> str:
-        """What a configuration with so many times the figure does, "takes 2 times as long"."""
-        return text(self.words[1], ratio=ratio, metric=self.metric)
-
     @property
     def within(self) -> str:
         """What the flat set is near to, "the least time"."""
-        return text(self.words[2], metric=self.metric)
+        return text(self.words[1], metric=self.metric)
 
     def shown(self, figure: float) -> float:
         """The figure as it is shown: of a metric between 0 and 1 the metric, not its errors."""
@@ -114,13 +103,16 @@ def target_text(target: Target) -> str:
     )
 
 
+def level_text(target: Target) -> str:
+    """A target as a level that a training gets to, "a validation accuracy of 0.97"."""
+    return text(
+        "a validation {metric} of {value}",
+        metric=target.metric,
+        value=quantity_text(target.metric, target.value),
+    )
+
+
 # ---- ends and configurations
-
-
-def end_text(endings: Endings, found: Ending) -> str:
-    """The mean end of a configuration that has one, as finely as the margin asks for."""
-    decimals = max(0, 1 - math.floor(math.log10(2 * endings.margin)))
-    return number_text(found.mean, f".{decimals}f")
 
 
 def overfits(advice: Advice) -> bool:

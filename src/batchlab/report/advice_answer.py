@@ -1,0 +1,407 @@
+"""What an advice says: what to set, why, and what else a reader should know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration
+from batchlab.records.study import Study
+from batchlab.report.advice_commands import follow_up, weights_command
+from batchlab.report.advice_rows import AnswerRow, answer_rows, ends_of, runs_of
+from batchlab.report.advice_words import (
+    least_text,
+    level_text,
+    ratio_text,
+)
+from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
+from batchlab.words.catalogue import capitalized, listing, text
+
+_Said = Iterator[Sentence]  # what is said of a topic
+
+
+def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...]:
+    """All that an advice says but its caveats, the answer first; a sentence or two a topic.
+
+    Args:
+        advice: what was found.
+        study: what it is about, with the command that asked; None: not known here.
+    """
+    found = []
+    for topic, say in _TOPICS.items():
+        said = list(say(advice, study))
+        if said:
+            words = " ".join(capitalized(each.text) for each in said)
+            command = next((each.command for each in said if each.command), "")
+            found.append(Sentence(topic=topic, text=words, command=command))
+    return tuple(found)
+
+
+def _sentence(message: str, /, command: str = "", **values: str | float | None) -> Sentence:
+    return Sentence(topic="", text=text(message, **values), command=command)
+
+
+# ---- the answer
+
+
+def _answer(advice: Advice, study: Study | None) -> _Said:
+    """What to set, in one line."""
+    named, own = advice.named, advice.reference
+    if named is None:
+        yield _sentence("There is no answer yet.")
+        return
+    message = "Use batch size {size} at learning rate {rate:rate}."
+    if named.is_same(own):
+        message = "Stay with batch size {size} at learning rate {rate:rate}."
+    elif named.batch_size == own.batch_size:
+        message = "Keep batch size {size}, and set the learning rate to {rate:rate}."
+    if named.accumulation_steps > 1:
+        message = f"{message[:-1]}, in micro-batches of {{micro}}."
+    yield _sentence(
+        message,
+        size=named.batch_size,
+        rate=named.learning_rate,
+        micro=named.micro_batch_size,
+    )
+
+
+# Of what is recommended, and of what stays.
+_WHY = {
+    "time": "{faster} to {level}{ends}: {how} ({odds}).",
+    "samples": (
+        "It is the largest that needs at most {delta:percent} more examples to {level} than the "
+        "fewest{ends}: {how} ({odds})."
+    ),
+    "quality": "It ends best of all that was trained, and no worse than {own}: {how} ({odds}).",
+}
+_WHY_IT_STAYS = {
+    "time": "Nothing else that was trained is likely to be faster and to end as well.",
+    "samples": (
+        "No larger batch that was trained is likely to need few more examples and to end as well."
+    ),
+    "quality": "Nothing else that was trained is likely to end better.",
+}
+
+
+def _why(advice: Advice, study: Study | None) -> _Said:
+    """What that gains and how sure it is, or why nothing else is named."""
+    if advice.hardly_learns is not None:
+        yield Sentence(topic="", text=whole_sentence(advice.hardly_learns))
+    if advice.recommendation is not None:
+        chance = advice.chance or 0.0
+        yield _sentence(
+            _WHY[advice.objective],
+            faster=_faster(advice),
+            level="" if advice.target is None else level_text(advice.target),
+            delta=advice.delta,
+            own=_compared_with(advice),
+            ends=_end_clause(advice),
+            how=how_sure(chance),
+            odds=odds_text(chance),
+        )
+    elif advice.provisional is not None and not _is_risk(advice):
+        yield _sentence(_WHY_IT_STAYS[advice.objective])
+    elif advice.reason is not None:
+        yield Sentence(topic="", text=whole_sentence(advice.reason))
+
+
+def _is_risk(advice: Advice) -> bool:
+    return advice.reason is not None and advice.reason.code == "risk_outweighs"
+
+
+def _end_clause(advice: Advice) -> str:
+    """What is said of the end of what is named; who gives a level does not ask for it."""
+    if advice.target_origin == "given":
+        return ""
+    if advice.endings is None:
+        return text(", though how it ends was not seen")
+    return text(", and it ends as well")
+
+
+def _faster(advice: Advice) -> str:
+    gain, own = advice.gain, _compared_with(advice)
+    if gain.estimate is None and gain.low is not None:
+        return text("At least {times}× as fast as {own}", times=least_text(gain.low), own=own)
+    if gain.estimate is None:
+        return text("No slower than {own}", own=own)
+    return text(
+        "{times}× as fast as {own} (95 %: {low} to {high})",
+        times=ratio_text(gain.estimate),
+        own=own,
+        low=ratio_text(gain.low or 0.0),
+        high=ratio_text(gain.high or 0.0),
+    )
+
+
+def _compared_with(advice: Advice) -> str:
+    """Return the user's own configuration, or what stands for it where nobody chose the rate."""
+    if advice.is_usual:
+        return text("{size} at its best rate", size=advice.reference.batch_size)
+    return _at_rate(advice.reference)
+
+
+def _at_rate(at: Configuration) -> str:
+    return text("{size} at {rate:rate}", size=at.batch_size, rate=at.learning_rate)
+
+
+def how_sure(chance: float) -> str:
+    """Return what a chance is called."""
+    if chance >= LIKELY:
+        return text("sure") if chance >= SURE else text("likely")
+    return text("not sure")
+
+
+def odds_text(chance: float) -> str:
+    """Return a chance with one digit, "9 in 10"."""
+    if chance >= SURE:
+        return text("more than 9 in 10")
+    return text("{n} in 10", n=min(9, round(10 * chance)))
+
+
+# ---- what else counts
+
+_FAR = 2.0  # a learning rate off by this factor is named first
+_GAINS = 1.2  # if setting it right alone is so many times as fast
+
+
+def _learning_rate(advice: Advice, study: Study | None) -> _Said:
+    """That the user's learning rate is far from its best, and what batch size adds to that."""
+    own, tuned, whole = advice.reference, advice.reference_tuned, advice.gain
+    of_size = advice.gain_from_batch_size
+    if advice.is_usual or advice.objective != "time" or tuned is None or advice.named is None:
+        return
+    times = tuned.learning_rate / own.learning_rate
+    far = max(times, 1 / times)
+    if far < _FAR or whole.estimate is None or of_size.estimate is None:
+        return
+    rate_gains = whole.estimate / of_size.estimate
+    if rate_gains < _GAINS or whole.low is None or whole.low <= 1:
+        return
+    message = (
+        "Your learning rate is about {far:.1g} times too {way}. {size} at {rate:rate} is {gains}× "
+        "as fast as now{more}."
+    )
+    more = ""
+    if advice.named.batch_size != own.batch_size:
+        more = text("; whether another batch size adds to that is not certain")
+        if of_size.low is not None and of_size.low > 1:
+            times_more = ratio_text(of_size.estimate)
+            more = text("; batch size {n} adds {t}×", n=advice.named.batch_size, t=times_more)
+    yield _sentence(
+        message,
+        far=far,
+        way=text("low") if times > 1 else text("high"),
+        size=own.batch_size,
+        rate=tuned.learning_rate,
+        gains=ratio_text(rate_gains),
+        more=more,
+    )
+
+
+def _ends_best(advice: Advice, study: Study | None) -> _Said:
+    """That time and final quality pull apart, where another configuration surely ends better."""
+    best = _best_end(advice)
+    if best is None or not _is_apart(advice, best):
+        return
+    named = _row_of(advice, advice.named)
+    ends = {"end": best.end.estimate, "mine": named.end.estimate}
+    yield _sentence(
+        "{best} ends best, at {end}. {named} ends at {mine}{takes}.",
+        best=_place(best),
+        named=_place(named),
+        takes=_takes(advice, named, best),
+        **{key: quantity_text(advice.metric, value) for key, value in ends.items()},
+    )
+
+
+def _takes(advice: Advice, one: AnswerRow, other: AnswerRow) -> str:
+    """Return how many times the other's time it takes, ", in half the time"."""
+    if one.cost is None or other.cost is None or one.cost.is_bound or other.cost.is_bound:
+        return ""
+    share = ratio_text(one.cost.value / other.cost.value)
+    figure = text("time") if advice.objective == "time" else text("examples")
+    return text(", with {share}× the {figure}", share=share, figure=figure)
+
+
+_AS_GOOD = {
+    "time": "As fast within {share:percent}: {sizes}.",
+    "samples": "As few examples within {share:percent}: {sizes}.",
+    "quality": "End as well within {share:percent}: {sizes}.",
+}
+
+
+def _flat_set(advice: Advice, study: Study | None) -> _Said:
+    """Which other batch sizes do as well."""
+    named = advice.named
+    others = [n for n in advice.flat_set if named is None or n != named.batch_size]
+    if others:
+        yield _sentence(
+            _AS_GOOD[advice.objective],
+            share=advice.delta,
+            sizes=listing([str(n) for n in others]),
+        )
+
+
+# More seeds than this would hardly be run to tell two ends apart.
+_MOST_SEEDS = 12
+
+
+def _open(advice: Advice, study: Study | None) -> _Said:
+    """Whether something ends better than what is named, if that is open, and what would tell."""
+    best = _best_end(advice)
+    if best is None or _is_apart(advice, best) or advice.named is None or best.at is None:
+        return
+    if best.at.batch_size == advice.reference.batch_size and (advice.chance or 0.0) >= SURE:
+        return  # it is sure to end no worse than that
+    named = _row_of(advice, advice.named)
+    apart = ends_of(advice).difference(best.at, advice.named)
+    if apart.estimate is None or apart.low is None or apart.high is None:
+        return
+    margin = 0.0 if advice.endings is None else advice.endings.margin
+    if max(abs(apart.low), abs(apart.high)) <= margin:
+        return  # they end alike
+    open_ = _sentence(
+        "Open: whether {best} ends better than {named} ({end} against {mine}).",
+        best=_place(best),
+        named=_place(named),
+        end=quantity_text(advice.metric, best.end.estimate),
+        mine=quantity_text(advice.metric, named.end.estimate),
+    )
+    yield open_
+    n = min(best.end.n, named.end.n)
+    half = (apart.high - apart.low) / 2
+    needed = math.ceil(n * (half / max(abs(apart.estimate), 1e-12)) ** 2)
+    more_s = _seconds_for(advice, best, needed) + _seconds_for(advice, named, needed)
+    if needed > _MOST_SEEDS or study is None:
+        yield _sentence("A few more runs would not tell.")
+        return
+    budget_s = math.ceil((advice.spent_s + more_s) / 60) * 60
+    yield _sentence(
+        "About {more:about_seconds} more would tell.",
+        command=follow_up(study.command, {"--budget": text("{n}m", n=budget_s // 60)}),
+        more=more_s,
+    )
+
+
+def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
+    """Return the seconds that further whole trainings take until there are n of them."""
+    assert row.at is not None
+    steps = [run.steps for run in runs_of(advice, row.at.batch_size, row.at.learning_rate)]
+    step_s = row.candidate.step_s.estimate or 0.0
+    return max(0, n - row.end.n) * max(steps, default=0) * step_s
+
+
+def _best_end(advice: Advice) -> AnswerRow | None:
+    """Return what ends best, if that is something else than what is named and ends."""
+    if advice.objective == "quality" or advice.target_origin == "given":
+        return None
+    rows = [row for row in answer_rows(advice) if row.at and row.end.estimate is not None]
+    if advice.named not in [row.at for row in rows]:
+        return None
+    sign = 1 if advice.better == "higher" else -1
+    best = max(rows, key=lambda row: sign * (row.end.estimate or 0.0))
+    return None if best.at == advice.named else best
+
+
+def _is_apart(advice: Advice, best: AnswerRow) -> bool:
+    """Whether it surely ends better than what is named."""
+    assert best.at is not None
+    assert advice.named is not None
+    apart = ends_of(advice).difference(best.at, advice.named)
+    return apart.low is not None and apart.high is not None and not apart.low <= 0 <= apart.high
+
+
+def _row_of(advice: Advice, at: Configuration | None) -> AnswerRow:
+    return next(row for row in answer_rows(advice) if row.at == at)
+
+
+def _place(row: AnswerRow) -> str:
+    assert row.at is not None
+    return _at_rate(row.at)
+
+
+def _trained_model(advice: Advice, study: Study | None) -> _Said:
+    """That a whole training of what is named is kept, and how to get its model."""
+    named, endings = advice.named, advice.endings
+    if named is None or endings is None or study is None or study.workload.is_own_command:
+        return  # a command keeps its models itself
+    followed = (endings.named, endings.own, endings.tuned)
+    if any(end is not None and end.found and named.is_same(end) for end in followed):
+        yield _sentence(
+            "This command writes the model of a whole training with it to a file.",
+            command=weights_command(study),
+        )
+
+
+# ---- laws, in the words of researchers
+
+
+def _critical_batch_size(advice: Advice, study: Study | None) -> _Said:
+    """The critical batch size with its interval, or why there is none."""
+    if advice.laws is None:
+        return
+    b_crit = advice.laws.b_crit
+    if (b_crit.estimate, b_crit.low, b_crit.high) == (None, None, None):
+        yield _sentence(
+            "The critical batch size can't be told: {why}.",
+            why=clause(b_crit.reason) or text("no fit"),
+        )
+        return
+    found = estimate_text("critical_batch_size", b_crit)
+    if b_crit.estimate is None and b_crit.reason is not None:
+        found = text("{bound}: {why}", bound=found, why=clause(b_crit.reason))
+    yield _sentence("The critical batch size for this target is {found}.", found=found)
+
+
+def _law_of_steps(advice: Advice, study: Study | None) -> _Said:
+    """The law that the steps were fitted with; nothing where it does not hold."""
+    laws = advice.laws
+    if laws is not None and laws.law_holds:
+        yield _sentence(
+            "S = S_min (1 + B_crit / B). S_min: {s_min}. E_min in examples: {e_min}.",
+            s_min=estimate_text("steps_to_target", laws.s_min),
+            e_min=estimate_text("samples_to_target", laws.e_min),
+        )
+
+
+def _rules(advice: Advice, study: Study | None) -> _Said:
+    """Where the scaling rules would have put the learning rate of the recommended batch size."""
+    found = advice.recommendation
+    candidate = None if found is None else advice.candidate(found.batch_size)
+    if found is None or candidate is None or not candidate.rule_learning_rates:
+        return
+    if found.batch_size == advice.reference.batch_size:
+        return
+    rates = [
+        text(
+            "{rule} {by_rule:learning_rate} ({times:times} times it)",
+            rule=rule,
+            by_rule=rate,
+            times=rate / found.learning_rate,
+        )
+        for rule, rate in candidate.rule_learning_rates
+    ]
+    yield _sentence(
+        "Scaling rules beside the tuned rate: {rates}. They start from the tuned rate of batch "
+        "size {own_size}.",
+        rates=", ".join(rates),
+        own_size=advice.reference.batch_size,
+    )
+
+
+# What is said of each topic, in reading order.
+_TOPICS: dict[str, Callable[[Advice, Study | None], _Said]] = {
+    "answer": _answer,
+    "why": _why,
+    "learning rate": _learning_rate,
+    "ends best": _ends_best,
+    "still open": _open,
+    "also fine": _flat_set,
+    "trained model": _trained_model,
+    "critical batch size": _critical_batch_size,
+    "law of the steps": _law_of_steps,
+    "scaling rules": _rules,
+}
+
+# In the words of researchers: the page folds them away, with what their terms mean.
+RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps", "scaling rules"})

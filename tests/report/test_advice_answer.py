@@ -1,0 +1,185 @@
+"""What an advice says is true of what it names, of what it compares with, and of its objective."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import (
+    KINDS,
+    around,
+    cannot_tell_advice,
+    made_up_advice,
+    tried,
+    with_endings,
+)
+from tests.reference.shown import table_rows
+
+from batchlab.advice.advice import Advice
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.report.advice_answer import advice_sentences
+from batchlab.report.advice_figures import level_figure
+from batchlab.report.advice_tables import answer_table
+from batchlab.words.reasons import reason_text
+
+ADVICE = made_up_advice()
+STUDY = replace(made_up_study(), command="batchlab advise mine.py:f --budget 2m")
+
+
+def said(advice: Advice) -> dict[str, str]:
+    return {sentence.topic: sentence.text for sentence in advice_sentences(advice, None)}
+
+
+def test_what_has_a_small_chance_is_not_called_likely() -> None:
+    assert "not sure (5 in 10)" in said(replace(ADVICE, chance=0.5))["why"]
+    assert "likely (8 in 10)" in said(replace(ADVICE, chance=0.8))["why"]
+
+
+def test_a_figure_of_the_best_rate_is_that_of_its_own_row() -> None:
+    (row,) = [row for row in table_rows(answer_table(ADVICE)) if row.get("which") == "← best rate"]
+
+    assert row["cost"] == ADVICE.candidate(ADVICE.reference_tuned.batch_size).cost
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "told"),
+    [(0.01, "5 times too low"), (0.2, "4 times too high"), (0.04, None), (0.07, None)],
+)
+def test_a_learning_rate_far_from_its_best_is_told_with_its_direction(learning_rate, told) -> None:
+    """The best of batch size 64 is 0.05."""
+    reference = replace(ADVICE.reference, learning_rate=learning_rate)
+
+    found = said(replace(ADVICE, reference=reference)).get("learning rate")
+
+    assert (found is None) if told is None else (told in found)
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "told"),
+    [
+        (around(6.0), around(2.0), "3× as fast as now; batch size 1024 adds 2×"),
+        (around(2.0), around(1.0, 0.2), "is not certain"),
+        (around(2.0), around(2.0), None),  # the rate gains nothing
+        (around(1.3, 0.4), around(1.0, 0.2), None),  # it is not sure that anything is gained
+    ],
+)
+def test_what_the_rate_gains_and_what_batch_size_adds_make_the_whole_gain(
+    whole: Estimate, part: Estimate, told: str | None
+) -> None:
+    found = said(replace(ADVICE, gain=whole, gain_from_batch_size=part)).get("learning rate")
+
+    assert (found is None) if told is None else (told in found)
+
+
+@pytest.mark.parametrize("code", ["best_of_likely_no_worse", "nothing_likely_better", "promises"])
+def test_reasons_of_every_objective_do_not_speak_of_time(code: str) -> None:
+    values = {"size": 64} if code == "best_of_likely_no_worse" else {}
+    values = {"cost_s": 3.0} if code == "promises" else values
+
+    text = reason_text(Reason.of(code, **values))
+
+    assert not {"slower", "sooner", "faster"} & set(text.split())
+    assert "%" not in text
+
+
+def ends_at(
+    named: float, tuned: float, *, n: int = 1, scatter: float = 0.0002, **changes: object
+) -> Advice:
+    """Whole trainings of what is named and of the user's batch size at its best rate."""
+    both = ((ADVICE.named, named, 100.0), (ADVICE.reference_tuned, tuned, 400.0))
+    runs = (
+        replace(
+            tried(at.batch_size, rate=at.learning_rate, met=met, seed=seed, steps=1000),
+            end=end + scatter * (-1) ** seed,
+        )
+        for at, end, met in both
+        for seed in range(n)
+    )
+    return replace(ADVICE, tried=tuple(runs), chance=0.9, **changes)
+
+
+@pytest.mark.parametrize(
+    ("n_validation", "topic"), [(None, "ends best"), (500, "still open"), (100, "still open")]
+)
+def test_few_validation_examples_do_not_tell_ends_apart(n_validation, topic) -> None:
+    found = said(ends_at(0.93, 0.95, n_validation=n_validation))
+
+    assert {"ends best", "still open"} & found.keys() == {topic}
+
+
+def test_what_ends_best_is_told_with_both_ends_and_what_the_faster_one_takes() -> None:
+    found = said(ends_at(0.90, 0.95, n=3))["ends best"]
+
+    assert (
+        found
+        == "64 at 0.05 ends best, at 0.9501. 1024 at 0.26 ends at 0.9001, with 0.24× the time."
+    )
+
+
+def test_what_would_tell_is_the_command_with_room_for_so_many_more_trainings() -> None:
+    advice = ends_at(0.9490, 0.9514, n=4, scatter=0.002)
+    step_s = [ADVICE.candidate(size).step_s.estimate for size in (64, 1024)]
+
+    (open_,) = [each for each in advice_sentences(advice, STUDY) if each.topic == "still open"]
+
+    minutes = int(re.search(r"--budget (\d+)m$", open_.command)[1])
+    budgets_s = [118.4 + more * 1000 * sum(step_s) for more in range(1, 9)]
+    assert open_.command.startswith("batchlab advise mine.py:f ")
+    assert minutes in {math.ceil(budget_s / 60) for budget_s in budgets_s}
+
+
+def test_no_line_of_steps_is_explained_where_none_is_drawn() -> None:
+    shown = level_figure(cannot_tell_advice(), ())
+
+    assert not [note for note in shown.notes if "Line and band" in note]
+
+
+def test_what_is_faster_and_not_worth_its_risk_is_why_the_own_one_stays() -> None:
+    why = Reason.of("risk_outweighs", size=128, rate=0.08, tenths=8)
+    stays = replace(ADVICE, recommendation=None, provisional=ADVICE.reference, reason=why)
+
+    found = said(stays)
+
+    assert found["answer"] == "Stay with batch size 64 at learning rate 0.01."
+    assert found["why"].startswith("Batch size 128 at learning rate 0.08 is likely no slower")
+
+
+# Sentences that must not stand side by side.
+CONTRADICT = (
+    ("ends as well: sure", "Open: whether 64 at"),
+    ("ends best", "Open: whether"),
+    ("how it ends was not seen", "ends best"),
+    ("how it ends was not seen", "Open: whether"),
+    ("Nothing else that was trained is likely to be faster", "As fast within"),
+    ("Stay with", "too low"),
+    ("There is no answer yet", "× as fast"),
+)
+
+
+def studies() -> list[Advice]:
+    """Over 200 advices: every kind with other ends, gains, chances and references."""
+    found = []
+    ends = (None, (0.0004, "no_worse"), (-0.0006, "open"), (-0.01, "worse"), (0.01, "no_worse"))
+    for kind, end, is_usual, chance in itertools.product(
+        KINDS, ends, (False, True), (0.55, 0.85, 0.97)
+    ):
+        advice = KINDS[kind]()
+        if end is not None and advice.named is not None and advice.endings is None:
+            advice = with_endings(advice, better_by=end[0], verdict=end[1])
+        found.append(replace(advice, is_usual=is_usual, chance=chance))
+    return found
+
+
+@pytest.mark.slow
+def test_no_two_sentences_of_one_advice_contradict_each_other() -> None:
+    made = studies()
+    pages = [" ".join(map(str, advice_sentences(advice, STUDY))) for advice in made]
+
+    assert len(made) > 200
+    assert [
+        (pair, page) for page in pages for pair in CONTRADICT if all(each in page for each in pair)
+    ] == []
