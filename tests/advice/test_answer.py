@@ -96,13 +96,6 @@ def test_expected_are_the_steps_of_what_is_named_times_their_seconds(told):
     assert advice.expected.peak_bytes.estimate == 100_000_000 + 1000 * 1024
 
 
-def test_the_study_pays_back_after_what_it_took_over_what_a_training_saves(told):
-    advice, _ = told
-
-    saved_s = (advice.gain.estimate - 1) * advice.expected.time_to_target_s.estimate
-    assert advice.pay_back_runs == pytest.approx(advice.spent_s / saved_s)
-
-
 def test_the_law_of_the_steps_holds_the_truth(told):
     """S(B) = 150 (1 + 400 / B), of which the engine's noise is 6 %."""
     laws = told[0].laws

@@ -77,7 +77,6 @@ def test_for_the_fewest_examples_the_largest_batch_size_with_hardly_more_is_name
     assert advice.named.batch_size == 256
     mine, tuned = advice.candidate(256), advice.candidate(64)
     assert mine.cost == mine.samples_to_target
-    assert advice.pay_back_runs is None
     assert tuned.learning_rate > OWN[1]
 
 

@@ -149,7 +149,6 @@ def made_up_advice(
         n_trials=len(sizes) * 8,
         spent_s=118.4,
         budget_s=300.0,
-        pay_back_runs=None if alike else 21.6,
     )
 
 
@@ -179,7 +178,6 @@ def cannot_tell_advice() -> Advice:
             curve=(),
             law_holds=False,
         ),
-        pay_back_runs=None,
     )
 
 

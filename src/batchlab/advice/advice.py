@@ -427,8 +427,6 @@ class Advice(Reported):
         spent_s: seconds spent.
         budget_s: seconds allowed.
         trainings: the same in trainings of the reference, where it was asked for so; else None.
-        pay_back_runs: after how many full training runs the study has paid for itself; None:
-            nothing is saved, or it is not known.
         kept_in: the store's path and the study's id, where its runs are; None: not known.
     """
 
@@ -463,7 +461,6 @@ class Advice(Reported):
     spent_s: float
     budget_s: float
     trainings: float | None = None
-    pay_back_runs: float | None = None
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:

@@ -144,7 +144,6 @@ class _Answer:
             endings=self._endings(tuned),
             caveats=tuple(self._caveats()),
             tried=tuple(map(self._with_end, unanswered.tried)),
-            pay_back_runs=self._pay_back_runs(gain),
         )
 
     def _why_it_stays(self) -> Reason:
@@ -351,17 +350,6 @@ class _Answer:
             epochs_to_target=steps.times(1 / per_epoch),
             peak_bytes=peak,
         )
-
-    def _pay_back_runs(self, gain: Estimate) -> float | None:
-        """After how many trainings the study has saved what it cost, for objective time."""
-        expected = self._expected(self._named)
-        saves = gain.estimate is not None and gain.estimate > 1
-        if self._question.objective != "time" or expected is None or not saves:
-            return None
-        one_s = expected.time_to_target_s.estimate
-        assert one_s is not None
-        assert gain.estimate is not None
-        return self._log.engine.spent_s() / ((gain.estimate - 1) * one_s)
 
     # ---- how trainings end
 
