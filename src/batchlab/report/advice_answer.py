@@ -1,4 +1,4 @@
-"""What an advice says: what to set, why, and what else a reader should know."""
+"""Sentences of an advice: the answer, its reason, and what else a reader should know."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from batchlab.report.advice_words import (
 from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
 from batchlab.words.catalogue import capitalized, listing, text
 
-_Said = Iterator[Sentence]  # what is said of a topic
+_Said = Iterator[Sentence]  # sentences of one topic
 
 
 def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...]:
-    """All that an advice says but its caveats, the answer first; a sentence or two a topic.
+    """Return all sentences of an advice except its caveats, the answer first.
 
     Args:
         advice: what was found.
@@ -45,7 +45,7 @@ def _sentence(message: str, /, command: str = "", **values: str | float | None) 
 
 
 def _answer(advice: Advice, study: Study | None) -> _Said:
-    """What to set, in one line."""
+    """Say in one line which batch size and learning rate to use."""
     named, own = advice.named, advice.reference
     if named is None:
         yield _sentence("There is no answer yet.")
@@ -84,7 +84,7 @@ _WHY_IT_STAYS = {
 
 
 def _why(advice: Advice, study: Study | None) -> _Said:
-    """What that gains and how sure it is, or why nothing else is named."""
+    """Say what that gains and how sure it is, or why nothing else is named."""
     if advice.hardly_learns is not None:
         yield Sentence(topic="", text=whole_sentence(advice.hardly_learns))
     if advice.recommendation is not None:
@@ -110,7 +110,7 @@ def _is_risk(advice: Advice) -> bool:
 
 
 def _end_clause(advice: Advice) -> str:
-    """What is said of the end of what is named; who gives a level does not ask for it."""
+    """Say how what is named ends; nothing where the user gave the level."""
     if advice.target_origin == "given":
         return ""
     if advice.endings is None:
@@ -165,7 +165,7 @@ _GAINS = 1.2  # if setting it right alone is so many times as fast
 
 
 def _learning_rate(advice: Advice, study: Study | None) -> _Said:
-    """That the user's learning rate is far from its best, and what batch size adds to that."""
+    """Say that the user's learning rate is far from its best, and what batch size adds to that."""
     own, tuned, whole = advice.reference, advice.reference_tuned, advice.gain
     of_size = advice.gain_from_batch_size
     if advice.is_usual or advice.objective != "time" or tuned is None or advice.named is None:
@@ -199,7 +199,7 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Said:
 
 
 def _ends_best(advice: Advice, study: Study | None) -> _Said:
-    """That time and final quality pull apart, where another configuration surely ends better."""
+    """Say that time and final quality pull apart, if something else surely ends better."""
     best = _best_end(advice)
     if best is None or not _is_apart(advice, best):
         return
@@ -231,7 +231,7 @@ _AS_GOOD = {
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Said:
-    """Which other batch sizes do as well."""
+    """Name the other batch sizes that do as well."""
     named = advice.named
     others = [n for n in advice.flat_set if named is None or n != named.batch_size]
     if others:
@@ -247,7 +247,7 @@ _MOST_SEEDS = 12
 
 
 def _open(advice: Advice, study: Study | None) -> _Said:
-    """Whether something ends better than what is named, if that is open, and what would tell."""
+    """Ask whether something ends better than what is named, and say what would tell."""
     best = _best_end(advice)
     if best is None or _is_apart(advice, best) or advice.named is None or best.at is None:
         return
@@ -304,7 +304,7 @@ def _best_end(advice: Advice) -> AnswerRow | None:
 
 
 def _is_apart(advice: Advice, best: AnswerRow) -> bool:
-    """Whether it surely ends better than what is named."""
+    """Return whether a row surely ends better than what is named."""
     assert best.at is not None
     assert advice.named is not None
     apart = ends_of(advice).difference(best.at, advice.named)
@@ -321,7 +321,7 @@ def _place(row: AnswerRow) -> str:
 
 
 def _trained_model(advice: Advice, study: Study | None) -> _Said:
-    """That a whole training of what is named is kept, and how to get its model."""
+    """Say how to get the model of a whole training of what is named, if one is kept."""
     named, endings = advice.named, advice.endings
     if named is None or endings is None or study is None or study.workload.is_own_command:
         return  # a command keeps its models itself
@@ -337,7 +337,7 @@ def _trained_model(advice: Advice, study: Study | None) -> _Said:
 
 
 def _critical_batch_size(advice: Advice, study: Study | None) -> _Said:
-    """The critical batch size with its interval, or why there is none."""
+    """Say the critical batch size with its interval, or why there is none."""
     if advice.laws is None:
         return
     b_crit = advice.laws.b_crit
@@ -354,7 +354,7 @@ def _critical_batch_size(advice: Advice, study: Study | None) -> _Said:
 
 
 def _law_of_steps(advice: Advice, study: Study | None) -> _Said:
-    """The law that the steps were fitted with; nothing where it does not hold."""
+    """Say the law that was fitted to the steps; nothing if it does not hold."""
     laws = advice.laws
     if laws is not None and laws.law_holds:
         yield _sentence(
@@ -365,7 +365,7 @@ def _law_of_steps(advice: Advice, study: Study | None) -> _Said:
 
 
 def _rules(advice: Advice, study: Study | None) -> _Said:
-    """Where the scaling rules would have put the learning rate of the recommended batch size."""
+    """Say which learning rates the scaling rules give for the recommended batch size."""
     found = advice.recommendation
     candidate = None if found is None else advice.candidate(found.batch_size)
     if found is None or candidate is None or not candidate.rule_learning_rates:
@@ -389,7 +389,7 @@ def _rules(advice: Advice, study: Study | None) -> _Said:
     )
 
 
-# What is said of each topic, in reading order.
+# The topics in reading order.
 _TOPICS: dict[str, Callable[[Advice, Study | None], _Said]] = {
     "answer": _answer,
     "why": _why,

@@ -33,7 +33,7 @@ _COLUMNS = (
 
 
 def advice_sections(advice: Advice) -> Iterator[Section]:
-    """An advice for a notebook's cell: the answer first."""
+    """Yield the parts of a notebook's cell, the answer first."""
     answer, *said = advice_sentences(advice, None)
     why = [str(each) for each in said if each.topic == "why"]
     yield Section(title=str(answer), facts=tuple(why), table=marked_table(answer_table(advice)))
@@ -42,10 +42,10 @@ def advice_sections(advice: Advice) -> Iterator[Section]:
 
 
 def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
-    """The answer on one screen: what to set, why, the table of what was trained, what is open.
+    """Return the answer on one screen: what to set, why, a table of what was trained, what is open.
 
-    These are at most 24 lines of 100 columns, on a narrow terminal so many more as it has fewer
-    columns. What matters least is left out where it has no room: then the page has it.
+    It has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes and bars that
+    do not fit are on the page only.
     """
     answer, *said = advice_sentences(advice, study)
     head = _wrapped(str(answer))
@@ -66,12 +66,12 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
 
 
 def advice_headline(advice: Advice, *, study: Study) -> str:
-    """The answer again, for where a long text ends."""
+    """Return the answer alone, to be repeated at the end of a long text."""
     return "\n".join(_wrapped(str(advice_sentences(advice, study)[0]))) + "\n"
 
 
 def explain_text(advice: Advice, *, study: Study) -> str:
-    """What was done and why, a step a line with the seconds spent until then; what to paste."""
+    """Return what was run and why, one line per step, and the lines to paste into a script."""
     times = [quantity_text("train_s", step.spent_s) for step in advice.steps]
     width = max(map(len, times), default=0)
     lines = [
@@ -85,7 +85,7 @@ def explain_text(advice: Advice, *, study: Study) -> str:
 
 
 def cost_text(advice: Advice) -> str:
-    """How many runs and seconds it took, of how many."""
+    """Return how many runs and seconds the study took, and its budget."""
     spent = plural(
         "{n} run in {spent_s:train_s} of {budget_s:train_s}",
         "{n} runs in {spent_s:train_s} of {budget_s:train_s}",
@@ -101,7 +101,7 @@ def cost_text(advice: Advice) -> str:
 
 
 def _notes(advice: Advice, said: Sequence[Sentence]) -> Iterator[str]:
-    """What is said beside the answer, the caveats last; at most so many, and how many more."""
+    """Yield the notes below the table, caveats last: at most three, then how many are left."""
     shown = [
         f"{each} {each.command}".rstrip()
         for each in said
@@ -115,7 +115,7 @@ def _notes(advice: Advice, said: Sequence[Sentence]) -> Iterator[str]:
 
 
 def _last_line(advice: Advice, study: Study, report: Path | None) -> str:
-    """What it took, and where more is to be read."""
+    """Return the cost, and where to read more."""
     page = "" if report is None else text(" Page: {file}.", file=str(report))
     why = text(" Why: {command}", command=report_command(study))
     return f"{cost_text(advice)}.{page}{why}"
@@ -129,7 +129,7 @@ def _wrapped(said: str) -> list[str]:
 
 
 def _table(advice: Advice, *, most: int) -> list[str]:
-    """The rows of what was trained, at most so many, and what was left out in a line."""
+    """Return the table of what was trained, with at most `most` rows, and lines on the others."""
     rows = list(answer_rows(advice))
     tried = [row for row in rows if row.is_tried]
     shown = set(map(id, sorted(tried, key=lambda row: _rank(advice, row))[:most]))
@@ -144,7 +144,7 @@ def _table(advice: Advice, *, most: int) -> list[str]:
 
 
 def _rank(advice: Advice, row: AnswerRow) -> tuple[bool, bool, int]:
-    """Return how soon a row is left out: what is named and the user's own size last."""
+    """Return a sort key of rows: what is named and the user's own size come first."""
     is_own = row.candidate.batch_size == advice.reference.batch_size
     return row.at != advice.named, not is_own, -row.met[1]
 
@@ -155,10 +155,9 @@ _LONGEST, _SHORTEST = 14, 3  # characters of the longest bar
 
 
 def bars(advice: Advice) -> str:
-    """Return a line with a bar a batch size, from 0 on, so that lengths can be compared.
+    """Return one line with a bar per batch size, at its best rate; bars begin at 0.
 
-    Of a batch size at several rates it is the least. Empty for a metric, whose differences such
-    bars would hide, of fewer than two figures, and where there is no room.
+    The line is empty for the objective quality, for fewer than two figures, and if it has no room.
     """
     words, least = objective_words(advice), dict[int, float]()
     for row in answer_rows(advice):
