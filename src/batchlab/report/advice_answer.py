@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration
+from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.advice_commands import follow_up, weights_command
 from batchlab.report.advice_rows import AnswerRow, answer_rows, ends_of, runs_of
@@ -50,19 +52,15 @@ def _answer(advice: Advice, study: Study | None) -> _Said:
     if named is None:
         yield _sentence("There is no answer yet.")
         return
-    message = "Use batch size {size} at learning rate {rate:rate}."
+    message = "Use batch size {size} at learning rate {rate:rate}{pieces}."
     if named.is_same(own):
-        message = "Stay with batch size {size} at learning rate {rate:rate}."
+        message = "Stay with batch size {size} at learning rate {rate:rate}{pieces}."
     elif named.batch_size == own.batch_size:
-        message = "Keep batch size {size}, and set the learning rate to {rate:rate}."
+        message = "Keep batch size {size}, and set the learning rate to {rate:rate}{pieces}."
+    pieces = ""
     if named.accumulation_steps > 1:
-        message = f"{message[:-1]}, in micro-batches of {{micro}}."
-    yield _sentence(
-        message,
-        size=named.batch_size,
-        rate=named.learning_rate,
-        micro=named.micro_batch_size,
-    )
+        pieces = text(", in micro-batches of {micro}", micro=named.micro_batch_size)
+    yield _sentence(message, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
 
 
 # Of what is recommended, and of what stays.
@@ -99,14 +97,10 @@ def _why(advice: Advice, study: Study | None) -> _Said:
             how=how_sure(chance),
             odds=odds_text(chance),
         )
-    elif advice.provisional is not None and not _is_risk(advice):
+    elif advice.provisional is not None and advice.reason.code != "risk_outweighs":
         yield _sentence(_WHY_IT_STAYS[advice.objective])
-    elif advice.reason is not None:
+    else:
         yield Sentence(topic="", text=whole_sentence(advice.reason))
-
-
-def _is_risk(advice: Advice) -> bool:
-    return advice.reason is not None and advice.reason.code == "risk_outweighs"
 
 
 def _end_clause(advice: Advice) -> str:
@@ -200,18 +194,13 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Said:
 
 def _ends_best(advice: Advice, study: Study | None) -> _Said:
     """Say that time and final quality pull apart, if something else surely ends better."""
-    best = _best_end(advice)
-    if best is None or not _is_apart(advice, best):
-        return
-    named = _row_of(advice, advice.named)
-    ends = {"end": best.end.estimate, "mine": named.end.estimate}
-    yield _sentence(
-        "{best} ends best, at {end}. {named} ends at {mine}{takes}.",
-        best=_place(best),
-        named=_place(named),
-        takes=_takes(advice, named, best),
-        **{key: quantity_text(advice.metric, value) for key, value in ends.items()},
-    )
+    rival = _Rival.of(advice)
+    if rival is not None and rival.is_sure:
+        yield _sentence(
+            "{best} ends best, at {end}. {named} ends at {mine}{takes}.",
+            takes=_takes(advice, rival.named, rival.best),
+            **rival.values(advice),
+        )
 
 
 def _takes(advice: Advice, one: AnswerRow, other: AnswerRow) -> str:
@@ -248,28 +237,24 @@ _MOST_SEEDS = 12
 
 def _open(advice: Advice, study: Study | None) -> _Said:
     """Ask whether something ends better than what is named, and say what would tell."""
-    best = _best_end(advice)
-    if best is None or _is_apart(advice, best) or advice.named is None or best.at is None:
+    rival = _Rival.of(advice)
+    if rival is None or rival.is_sure:
         return
-    if best.at.batch_size == advice.reference.batch_size and (advice.chance or 0.0) >= SURE:
+    best, named, apart = rival.best, rival.named, rival.apart
+    is_own_size = best.candidate.batch_size == advice.reference.batch_size
+    if is_own_size and (advice.chance or 0.0) >= SURE:
         return  # it is sure to end no worse than that
-    named = _row_of(advice, advice.named)
-    apart = ends_of(advice).difference(best.at, advice.named)
     if apart.estimate is None or apart.low is None or apart.high is None:
         return
     margin = 0.0 if advice.endings is None else advice.endings.margin
     if max(abs(apart.low), abs(apart.high)) <= margin:
         return  # they end alike
-    open_ = _sentence(
+    yield _sentence(
         "Open: whether {best} ends better than {named} ({end} against {mine}).",
-        best=_place(best),
-        named=_place(named),
-        end=quantity_text(advice.metric, best.end.estimate),
-        mine=quantity_text(advice.metric, named.end.estimate),
+        **rival.values(advice),
     )
-    yield open_
-    n = min(best.end.n, named.end.n)
     half = (apart.high - apart.low) / 2
+    n = min(best.end.n, named.end.n)
     needed = math.ceil(n * (half / max(abs(apart.estimate), 1e-12)) ** 2)
     more_s = _seconds_for(advice, best, needed) + _seconds_for(advice, named, needed)
     if needed > _MOST_SEEDS or study is None:
@@ -291,33 +276,45 @@ def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
     return max(0, n - row.end.n) * max(steps, default=0) * step_s
 
 
-def _best_end(advice: Advice) -> AnswerRow | None:
-    """Return what ends best, if that is something else than what is named and ends."""
-    if advice.objective == "quality" or advice.target_origin == "given":
-        return None
-    rows = [row for row in answer_rows(advice) if row.at and row.end.estimate is not None]
-    if advice.named not in [row.at for row in rows]:
-        return None
-    sign = 1 if advice.better == "higher" else -1
-    best = max(rows, key=lambda row: sign * (row.end.estimate or 0.0))
-    return None if best.at == advice.named else best
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rival:
+    """The configuration that ends best, beside the one that is named."""
 
+    best: AnswerRow
+    named: AnswerRow
+    apart: Estimate  # the end of the best less that of the named
 
-def _is_apart(advice: Advice, best: AnswerRow) -> bool:
-    """Return whether a row surely ends better than what is named."""
-    assert best.at is not None
-    assert advice.named is not None
-    apart = ends_of(advice).difference(best.at, advice.named)
-    return apart.low is not None and apart.high is not None and not apart.low <= 0 <= apart.high
+    @classmethod
+    def of(cls, advice: Advice) -> _Rival | None:
+        """Return it; None if what is named ends best, or ends do not count or are not known."""
+        if advice.objective == "quality" or advice.target_origin == "given":
+            return None
+        ended = {
+            row.at: row for row in answer_rows(advice) if row.at and row.end.estimate is not None
+        }
+        named, sign = advice.named, 1 if advice.better == "higher" else -1
+        if named is None or named not in ended:
+            return None
+        at = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
+        if at == named:
+            return None
+        apart = ends_of(advice).difference(at, named)
+        return cls(best=ended[at], named=ended[named], apart=apart)
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether it surely ends better."""
+        low, high = self.apart.low, self.apart.high
+        return low is not None and high is not None and not low <= 0 <= high
 
-def _row_of(advice: Advice, at: Configuration | None) -> AnswerRow:
-    return next(row for row in answer_rows(advice) if row.at == at)
-
-
-def _place(row: AnswerRow) -> str:
-    assert row.at is not None
-    return _at_rate(row.at)
+    def values(self, advice: Advice) -> dict[str, str]:
+        """Return the names and ends of both, for a sentence."""
+        (best, end), (named, mine) = (
+            (_at_rate(row.at), quantity_text(advice.metric, row.end.estimate))
+            for row in (self.best, self.named)
+            if row.at is not None
+        )
+        return {"best": best, "end": end, "named": named, "mine": mine}
 
 
 def _trained_model(advice: Advice, study: Study | None) -> _Said:
