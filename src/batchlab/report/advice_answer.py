@@ -257,15 +257,12 @@ def _open(advice: Advice, study: Study | None) -> _Said:
     n = min(best.end.n, named.end.n)
     needed = math.ceil(n * (half / max(abs(apart.estimate), 1e-12)) ** 2)
     more_s = _seconds_for(advice, best, needed) + _seconds_for(advice, named, needed)
-    if needed > _MOST_SEEDS or study is None:
+    if needed > _MOST_SEEDS:
         yield _sentence("A few more runs would not tell.")
         return
-    budget_s = math.ceil((advice.spent_s + more_s) / 60) * 60
-    yield _sentence(
-        "About {more:about_seconds} more would tell.",
-        command=follow_up(study.command, {"--budget": text("{n}m", n=budget_s // 60)}),
-        more=more_s,
-    )
+    minutes = math.ceil((advice.spent_s + more_s) / 60)
+    command = "" if study is None else follow_up(study.command, {"--budget": f"{minutes}m"})
+    yield _sentence("About {more:about_seconds} more would tell.", command=command, more=more_s)
 
 
 def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
