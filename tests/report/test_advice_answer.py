@@ -149,6 +149,14 @@ def test_what_is_faster_and_not_worth_its_risk_is_why_the_own_one_stays() -> Non
     assert found["why"].startswith("Batch size 128 at learning rate 0.08 is likely no slower")
 
 
+def test_what_came_nearest_is_told_where_the_own_one_stays() -> None:
+    why = Reason.of("nearest_not_likely", size=128, rate=0.08, tenths=7)
+
+    found = said(replace(ADVICE, recommendation=None, provisional=ADVICE.reference, reason=why))
+
+    assert found["why"].endswith("128 at 0.08 comes nearest: 7 in 10.")
+
+
 # Sentences that must not stand side by side.
 CONTRADICT = (
     ("ends as well: sure", "Open: whether 64 at"),

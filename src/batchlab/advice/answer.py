@@ -33,6 +33,8 @@ from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
 
+# What has at least this chance to do as well is named as what came nearest.
+_POSSIBLE = 0.2
 _CONFIDENCE = 0.95
 # A found rate may lie a little off the octave that it stands for.
 _UP_TO = 2.1
@@ -147,22 +149,20 @@ class _Answer:
         )
 
     def _why_it_stays(self) -> Reason:
-        """That nothing is likely better, or that what may be risks more than it saves."""
+        """Say what came nearest, and whether its chance or its risk speaks against it."""
         outlook, study, utility = self._outlook, self._study, self._outlook.utility
         same = study.same_size if self._question.is_usual else [study.own]
-        likely = [
-            i
-            for i in study.nameable
-            if i not in (self._named, *same)
-            and outlook.chance[i] >= LIKELY
-            and utility[i] <= utility[self._named]
-        ]
-        if self._question.objective != "time" or not likely:
+        others = [i for i in study.nameable if i not in (self._named, *same)]
+        likely = [i for i in others if outlook.chance[i] >= LIKELY]
+        possible = likely or [i for i in others if outlook.chance[i] >= _POSSIBLE]
+        if self._question.objective != "time" or not possible:
             return Reason.of("nothing_likely_better")
-        best = max(likely, key=lambda i: (utility[i], -i))
-        size, rate = study.cells[best].cell
-        tenths = min(9, round(10 * float(outlook.chance[best])))
-        return Reason.of("risk_outweighs", size=size, rate=rate, tenths=tenths)
+        nearest = max(possible, key=lambda i: (utility[i], -i))
+        size, rate = study.cells[nearest].cell
+        tenths = min(9, round(10 * float(outlook.chance[nearest])))
+        if likely:
+            return Reason.of("risk_outweighs", size=size, rate=rate, tenths=tenths)
+        return Reason.of("nearest_not_likely", size=size, rate=rate, tenths=tenths)
 
     def _none_met(self, target: Target) -> Reason:
         """That no run met the target, and how far the best one came."""

@@ -81,6 +81,10 @@ _WHY_IT_STAYS = {
 }
 
 
+# Reasons why the user's own stays that name what came nearest.
+_NAMES_ANOTHER = ("risk_outweighs", "nearest_not_likely")
+
+
 def _why(advice: Advice, study: Study | None) -> _Said:
     """Say what that gains and how sure it is, or why nothing else is named."""
     if advice.hardly_learns is not None:
@@ -97,7 +101,7 @@ def _why(advice: Advice, study: Study | None) -> _Said:
             how=how_sure(chance),
             odds=odds_text(chance),
         )
-    elif advice.provisional is not None and advice.reason.code != "risk_outweighs":
+    elif advice.provisional is not None and advice.reason.code not in _NAMES_ANOTHER:
         yield _sentence(_WHY_IT_STAYS[advice.objective])
     else:
         yield Sentence(topic="", text=whole_sentence(advice.reason))

@@ -10,6 +10,10 @@ ADVICE: dict[str, str] = {
         "choice by all runs together"
     ),
     "nothing_likely_better": "nothing else that was trained is likely to be a better choice",
+    "nearest_not_likely": (
+        "nothing else that was trained is likely to be as fast and to end as well. {size} at "
+        "{rate:rate} comes nearest: {tenths} in 10"
+    ),
     "risk_outweighs": (
         "batch size {size} at learning rate {rate:rate} is likely no slower and ends no worse "
         "(about {tenths} in 10), but its risks weigh more than the time it saves"
