@@ -120,7 +120,7 @@ def test_a_row_more_is_a_panel_and_a_column_more_in_its_own_unit(
     figure = cost_figure(study)
 
     keys = [panel.key for panel in figure.panels]
-    assert keys == ["d-step_s", "d-samples_per_s", "d-peak_bytes", "d-kept_bytes"]
+    assert keys == ["d-step_s", "d-peak_bytes", "d-kept_bytes"]
     assert figure.panels[-1].title == "kept memory"
     under_the_figure, of_trials = figure.table, trials_table(study)
     assert under_the_figure is not None

@@ -65,15 +65,15 @@ def test_an_advise_study_gives_the_figures_and_tables_of_its_advice(
     names = [file.name for file in files]
     if output_format == "csv":
         assert names[:3] == ["made", "made-runs.csv", "made-observations.csv"]
-        assert "made-objective.csv" in names
-        assert "made-level.csv" in names
+        assert "made-answer.csv" in names
+        assert "made-curves.csv" in names
         sizes = [line.split(",")[0] for line in files[0].read_text().splitlines()]
         shown = sorted([64, *(c.batch_size for c in advice.candidates)])  # yours, as it is, too
         assert sizes == ["batch_size", *map(str, shown)]
     else:
-        assert names[0] == f"made-a-objective.{output_format}"
-        assert f"made-b-seeds.{output_format}" in names
-        assert f"made-d-steps.{output_format}" in names
+        assert names[0] == f"made-a-answer.{output_format}"
+        assert f"made-b-time.{output_format}" in names
+        assert f"made-d-machine.{output_format}" in names
 
 
 @pytest.mark.parametrize("output_format", ["text", "json"])

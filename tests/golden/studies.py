@@ -85,17 +85,8 @@ ADVICES = {
     "recommend-one-valley": _advice(
         FAST_LARGE.__getitem__, Truth(b_crit=64.0), sizes=tuple(sorted(FAST_LARGE))
     ),
-    "recommend-few-seeds": _advice(
-        FAST_LARGE.__getitem__,
-        Truth(b_crit=64.0),
-        sizes=tuple(sorted(FAST_LARGE)),
-        engine_fields={"n_seeds": 8},
-    ),
     "recommend-other-exponent": _advice(knee(256), Truth(exponent=0.6)),
     "recommend-noisy": _advice(knee(256), Truth(noise=0.25), trainings=150),
-    "recommend-slow-seed": _advice(
-        knee(1024), Truth(slow=lambda size, seed: 3.5 if (size, seed) == (256, 10) else 1.0)
-    ),
     "reference-misses": _advice(knee(1024), Truth(best_rate=0.6, left=0.2), trainings=150),
     "alike": _advice(_same_time(ALIKE), ALIKE, trainings=250),
     "small-budget": _advice(knee(48), Truth(best_rate=0.16), trainings=20),

@@ -12,7 +12,6 @@ from batchlab.laws.plateau import (
     HORIZON_EPOCHS,
     default_delta,
     find_plateau,
-    metric_noise,
     plateau_of,
 )
 from batchlab.records.trial import Status
@@ -214,19 +213,6 @@ def test_a_trial_that_diverged_has_no_plateau(status):
     plateau = plateau_of(made_up_record(status=status), metric="accuracy", better="higher")
 
     assert (plateau.verdict, plateau.reason.code) == ("cannot_tell", "no_level_after_bad_end")
-
-
-def test_of_noise_around_a_straight_trend_only_the_noise_is_left():
-    draws = np.random.default_rng(0).normal(0.0, 0.003, size=(400, 10))
-    curves = 0.9 + 0.002 * np.arange(10) + draws
-
-    squares = [metric_noise(curve.tolist()) ** 2 for curve in curves]
-
-    # Bends overlap, so the variance of their mean square is 35/18 times that of independent ones.
-    scatter = np.sqrt(2 * 35 / 18 / (8 * 400))
-    assert np.mean(squares) == pytest.approx(0.003**2, rel=4 * scatter)
-    assert metric_noise([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) == pytest.approx(0.0, abs=1e-12)
-    assert metric_noise([0.1, 0.2, 0.3, 0.4, 0.5]) is None
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])

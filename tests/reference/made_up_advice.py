@@ -15,6 +15,7 @@ from tests.reference.made_up import approach, made_up_record, made_up_study, mad
 
 from batchlab.advice.advice import (
     Advice,
+    Believed,
     Candidate,
     Configuration,
     Ending,
@@ -252,11 +253,9 @@ def ends_beside(
         named=mine,
         own=yours,
         tuned=None,
-        compared_with=yours,
         difference=Estimate.of(better_by, interval=(better_by - half, better_by + half), n=3),
         margin=0.05 * (1 - 0.978),
         verdict=verdict,
-        reason=written("the interval lies above the margin"),
     )
 
 
@@ -444,6 +443,11 @@ def _candidate(
             for rule, power in (("none", 0.0), ("linear", 1.0), ("sqrt", 0.5))
         ),
         note=None if fits else written("does not fit whole: run in 4 micro-batches"),
+        believed=Believed(
+            learning_rate=tuned_rate(size),
+            end=around(0.978 - 1e-6 * size, 0.002, 3),
+            cost=around(figure, 2 * spread, 3),
+        ),
     )
 
 

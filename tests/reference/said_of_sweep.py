@@ -6,7 +6,7 @@ from tests.reference.shown import table_rows
 
 from batchlab.report.sweep_claims import claim_sentences, sentences
 from batchlab.report.sweep_evidence import Evidence, races
-from batchlab.report.sweep_tables import finals_table
+from batchlab.report.sweep_tables import sweep_table
 
 SIZES = (64, 256, 1024)
 
@@ -49,7 +49,7 @@ def leader(study, budget):
 
 def finals(study):
     """The rows of the table of final metrics, by batch size and column."""
-    rows = table_rows(finals_table(Evidence.of(study)))
+    rows = table_rows(sweep_table(study))
     return {next(iter(row.values())): row for row in rows}
 
 

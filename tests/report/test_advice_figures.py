@@ -14,17 +14,16 @@ from tests.reference.made_up_advice import (
     KINDS,
     KINDS_BY_DAY,
     advice_study,
-    cannot_tell_advice,
     made_up_advice,
+    with_endings,
 )
 from tests.reference.shown import table_rows
 
 from batchlab.records.estimate import Estimate
-from batchlab.report.advice_figures import advice_looks, kind_notes
-from batchlab.report.advice_run_figures import advice_figures
+from batchlab.report.advice_figures import advice_figures, advice_looks, trained_cells
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.chart import plot
-from batchlab.report.figure import Figure, interval_mark
+from batchlab.report.figure import Figure
 from batchlab.report.text import quantity_text
 
 ADVICE = made_up_advice()
@@ -49,83 +48,113 @@ class LimitedProfile:
 @pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
 def test_every_plot_of_every_kind_is_valid_vega_lite_of_finite_numbers_and_has_words(kind):
     advice = KINDS[kind]()
-    looks = advice_looks(advice, advice_study(advice))
+    looks = advice_looks(advice)
     for figure in figures(advice).values():
         for row in figure.rows:
             assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
         for panel in figure.panels:
             spec = plot(panel, looks)
             assert alt.LayerChart.from_dict(spec, validate=True).layer
-            undrawn = {r["kind"] for r in panel.rows} - set(re.findall(r'"(\w+)"', dumps(spec)))
-            assert not undrawn - {"ring"}  # which has a layer for what is chosen too
+            assert {r["kind"] for r in panel.rows} <= set(re.findall(r'"(\w+)"', dumps(spec)))
             assert any(character.isdigit() for character in panel.alternative)
 
 
-def test_picture_table_and_bars_show_the_same_numbers():
+def test_picture_and_table_show_the_same_numbers():
     """What is expected of what is named, whatever is estimated of its batch size."""
     slower = ADVICE.expected.time_to_target_s.times(1.3)
     advice = replace(ADVICE, expected=replace(ADVICE.expected, time_to_target_s=slower))
     figure = figures(advice)["a"]
-    (verified,) = rows(figure, "verified")
-    (point,) = [row for row in rows(figure, "point") if row["batch_size"] == 1024]
+    (verified,) = rows(figure, "verified", "a-objective")
 
     cells = table_rows(answer_table(advice))
     (mine,) = [row["cost"] for row in cells if row["named"]]
     (own,) = [row["cost"] for row in cells if row["which"] == "← yours"]
     yours, recommended = (quantity_text("time_to_target_s", each.estimate) for each in (own, mine))
 
-    assert verified["mean"] == pytest.approx(1.3 * point["mean"], rel=0.05)
     assert recommended == quantity_text("time_to_target_s", verified["mean"])
     assert [row["text"] for row in rows(figure, "named")] == [f"recommended: {recommended}"]
-    assert [row["text"] for row in rows(figure, "words")] == [f"yours: {yours}"]
+    words = [row["text"] for row in rows(figure, "words", "a-objective")]
+    assert words == [f"yours: {yours}", *words[1:]]
 
 
-def test_marks_of_single_runs_are_read_in_other_words_than_estimates() -> None:
-    alone, known = Estimate.of(2.0, n=1), Estimate.of(2.0, interval=(1.0, 3.0), n=3)
-    lone, barred = (tuple(interval_mark("point", each, batch_size=64)) for each in (alone, known))
+def test_every_batch_size_is_in_the_first_picture_with_what_the_belief_says_of_it():
+    advice = with_endings(ADVICE)
+    figure = figures(advice)["a"]
+    sizes = [candidate.batch_size for candidate in advice.candidates]
 
-    of_lone, of_barred = (list(kind_notes(ADVICE, marks)) for marks in (lone, barred))
+    for panel, of in (("a-end", "end"), ("a-objective", "cost")):
+        band = rows(figure, "band", panel)
+        assert [row["batch_size"] for row in band] == sizes
+        for candidate, row in zip(advice.candidates, band, strict=True):
+            believed = getattr(candidate.believed, of)
+            drawn = (row["low"], row["mean"], row["high"])
+            assert drawn == pytest.approx((believed.low, believed.estimate, believed.high))
 
-    assert len(of_lone) == len(of_barred) == 1
-    assert sorted(kind_notes(ADVICE, lone + barred)) == sorted(of_lone + of_barred)
-    assert of_lone != of_barred
+
+def test_a_size_that_was_not_trained_to_its_end_is_an_open_mark_of_the_belief():
+    advice = with_endings(ADVICE)
+    figure = figures(advice)["a"]
+
+    ended = {run.batch_size for run in advice.tried if run.end is not None}
+    trained = {run.batch_size for run in advice.tried}
+    expected = {row["batch_size"]: row["mean"] for row in rows(figure, "expected", "a-end")}
+    assert set(expected) == trained - ended != set()
+    for size, mean in expected.items():
+        assert mean == pytest.approx(advice.candidate(size).believed.end.estimate)
 
 
-def test_where_the_tuned_rate_stays_each_configuration_has_a_name_of_its_own() -> None:
-    tuned = ADVICE.reference_tuned
-    advice = replace(cannot_tell_advice(), is_usual=True, provisional=tuned, reference_tuned=tuned)
+def test_the_axis_is_made_for_what_was_measured():
+    """The interval of a batch size that nothing is known of leaves the frame."""
+    advice = with_endings(ADVICE)
+    last = advice.candidates[-1]
+    vague = replace(last.believed, end=Estimate.of(0.96, interval=(0.1, 0.99), n=0))
+    candidates = (*advice.candidates[:-1], replace(last, believed=vague))
 
-    drawn = [row for figure in figures(advice).values() for row in figure.rows]
+    (end, _) = figures(replace(advice, candidates=candidates))["a"].panels
 
-    told = {row["series"] for row in drawn if "reference" in str(row.get("series"))}
-    assert told == {"reference, tuned", "reference"}
-    assert "looked best" not in str(drawn)
+    low, _ = plot(end, advice_looks(advice))["encoding"]["y"]["scale"]["domain"]
+    assert 0.9 < low < 0.96
+
+
+def test_learning_rates_show_what_was_tried_and_what_the_rules_say():
+    figure = figures(ADVICE)["c"]
+
+    for kind, has_failed in (("run", False), ("failed", True)):
+        drawn = {(row["batch_size"], row["mean"]) for row in rows(figure, kind)}
+        assert drawn == {
+            (run.batch_size, float(f"{run.learning_rate:.7g}"))
+            for run in ADVICE.tried
+            if (run.status == "diverged") == has_failed
+        }
+    assert {row["series"] for row in rows(figure, "rule")} == {"none", "linear", "sqrt"}
+    best = {row["batch_size"]: row["mean"] for row in rows(figure, "point")}
+    assert best == {c.batch_size: pytest.approx(c.learning_rate) for c in ADVICE.candidates}
+
+
+def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
+    advice = with_endings(ADVICE)
+    study = advice_study(advice)
+
+    cells = {cell.batch_size: cell for cell in trained_cells(advice, study)}
+
+    assert advice.named is not None
+    named = cells[advice.named.batch_size]
+    assert named.learning_rate == advice.named.learning_rate
+    same = [r for r in study.records if advice.named.is_same(r.trial)]
+    longest = max(record.steps for record in same)
+    assert [r.steps for r in named.records] == [longest] * len(named.records)
+    assert len(named.records) < len(same)
 
 
 def test_laws_of_the_machine_run_under_its_points_and_its_limit_is_a_line():
-    figure = figures(ADVICE, LimitedProfile())["e"]
+    figure = figures(ADVICE, LimitedProfile())["d"]
 
-    law = {r["batch_size"]: r for r in rows(figure, "band", "e-step_s")}
-    (place,) = rows(figure, "place", "e-step_s")
-    (level,) = rows(figure, "level", "e-peak_bytes")
+    law = {r["batch_size"]: r for r in rows(figure, "band", "d-step_s")}
+    (place,) = rows(figure, "place", "d-step_s")
+    (level,) = rows(figure, "level", "d-peak_bytes")
     assert {row["series"] for row in law.values()} == {"law"}
     assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
-    assert len(law) > len(rows(figure, "point", "e-step_s"))
+    assert len(law) > len(rows(figure, "point", "d-step_s"))
     assert (place["batch_size"], place["text"]) == (1000, "knee")
     assert level["mean"] == 100_000_000
-    assert rows(figures(ADVICE)["e"], "level") == []
-
-
-def test_what_one_run_saw_is_a_mark_beside_the_band_and_no_certain_place_of_it() -> None:
-    advice = made_up_advice()
-    whole = rows(figures(advice)["a"], "band")
-    seen, *others = [c for c in advice.candidates if c.cost.estimate is not None]
-    once = Estimate.of(seen.cost.estimate, interval=(None, None), n=1)
-    candidates = tuple(replace(c, cost=once) if c is seen else c for c in advice.candidates)
-
-    figure = figures(replace(advice, candidates=candidates))["a"]
-
-    sizes = [row["batch_size"] for row in rows(figure, "band")]
-    assert sizes == [row["batch_size"] for row in whole if row["batch_size"] != seen.batch_size]
-    assert seen.batch_size in [row["batch_size"] for row in rows(figure, "point")]
-    assert len(sizes) == len(others)
+    assert rows(figures(ADVICE)["d"], "level") == []

@@ -151,10 +151,10 @@ MISSED = Estimate.cannot_tell(written("no seed"))
         (replace(ADVICE, gain=Estimate.of(2.0, interval=(1.9, 2.1), n=3)), "cost", "2.56 s"),
         (replace(ADVICE, gain=MISSED), "cost", "met by 4 of 4"),  # nothing is made up
         (made_up_advice(reference_misses=True), "cost", "> 2.3 s"),
-        (with_endings(ADVICE), "end", "0.97800 ± 0.00088"),
+        (with_endings(ADVICE), "end", "97.800 ± 0.088 %"),
         (with_endings(ADVICE), "runs", "7"),
-        (with_endings(ADVICE), "end_test", "0.9770"),
-        (KINDS["quality"](), "end", "0.9093"),  # the metric is compared itself
+        (with_endings(ADVICE), "end_test", "97.70 %"),
+        (KINDS["quality"](), "end", "90.93 %"),  # the metric is compared itself
     ],
 )
 def test_yours_follows_from_what_was_found(advice: Advice, key: str, expected: str) -> None:
@@ -168,8 +168,8 @@ def test_every_whole_training_tells_what_its_batch_size_ends_with() -> None:
     found = rows(replace(with_endings(ADVICE), tried=(*ended, *cut)))
 
     end, n = found[256, ""]["end"], found[256, ""]["runs"]
-    assert (end.partition(" ")[0], n) == ("0.9730", "2")
-    assert found[256, ""]["end_test"] == "0.9600"
+    assert (end.partition(" ")[0], n) == ("97.30", "2")
+    assert found[256, ""]["end_test"] == "96.00 %"
     assert found[512, ""]["end"] == "–"
 
 

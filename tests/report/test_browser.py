@@ -16,7 +16,7 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 
 from batchlab.records.trial import Status
-from batchlab.report.advice_figures import objective_figure
+from batchlab.report.advice_figures import answer_figure
 from batchlab.report.advice_page import render_advice_html
 from batchlab.report.cells import observations_table
 from batchlab.report.figure import rows_csv
@@ -80,12 +80,12 @@ def test_figures_hold_the_numbers_of_the_study_in_all_three_views(open_page):
     browser = open_page()
 
     for view, key, field in (
-        ("epochs", "c", "epoch"),
-        ("steps", "c", "step"),
-        ("time", "c", "equal_time_s"),
+        ("epochs", "b", "epoch"),
+        ("steps", "b", "step"),
+        ("time", "b", "equal_time_s"),
     ):
         browser.choose(view)
-        panel = f"{key}-{view}-test-0"
+        panel = f"{key}-{view}-train-1"
         browser.live(panel)
         rows = browser.rows(panel, "rows")
         for batch_size in (64, 1024, 4096):
@@ -93,7 +93,7 @@ def test_figures_hold_the_numbers_of_the_study_in_all_three_views(open_page):
                 row
                 for row in rows
                 if (row["batch_size"], row["split"], row["metric"])
-                == (batch_size, "test", "accuracy")
+                == (batch_size, "train", "accuracy")
                 and row["kind"] == "curve"
             ]
             steps = 8 * -(-4096 // batch_size)
@@ -103,7 +103,9 @@ def test_figures_hold_the_numbers_of_the_study_in_all_three_views(open_page):
                 "equal_time_s": steps * STUDY.timing(batch_size).step_s,
             }
             assert line[-1][field] == pytest.approx(expected[field])
-            assert line[-1]["mean"] == pytest.approx(mean_final(batch_size, 0.01, "test"), rel=1e-6)
+            assert line[-1]["mean"] == pytest.approx(
+                mean_final(batch_size, 0.01, "train"), rel=1e-6
+            )
     browser.assert_quiet()
 
 
@@ -121,41 +123,43 @@ def test_the_switch_shows_one_view_at_a_time_by_pointer_and_by_keyboard(open_pag
     assert browser.ask(shown) == "time"
     browser.driver.find_element("id", "view-time").send_keys(Keys.ARROW_LEFT)
     assert browser.ask(shown) == "steps"
-    browser.live("c-steps-train-0")
+    browser.live("b-steps-train-1")
     browser.assert_quiet()
 
 
 def test_the_pointer_over_a_point_shows_its_numbers(open_page):
     browser = open_page()
-    browser.live("c-epochs-test-0")
+    browser.live("b-epochs-train-1")
 
     shown = browser.pointed_at(
-        "c-epochs-test-0", lambda row: (row["batch_size"], row["epoch"]) == (1024, 8)
+        "b-epochs-train-1", lambda row: (row["batch_size"], row["epoch"]) == (1024, 8)
     )
 
     assert shown["batch size"] == "1024"
     assert shown["epoch"] == "8"
     time_s = 8 * 4 * STUDY.timing(1024).step_s
     assert shown["training time, run alone"] == quantity_text("equal_time_s", time_s)
-    assert float(shown["accuracy"]) == pytest.approx(mean_final(1024, 0.01, "test"), abs=5e-5)
+    assert float(shown["accuracy"].removesuffix(" %")) == pytest.approx(
+        100 * mean_final(1024, 0.01, "train"), abs=5e-3
+    )
     assert shown["observations"] == "3"
     browser.assert_quiet()
 
 
 def test_a_chart_hidden_while_the_window_changed_has_its_new_width(open_page):
     browser = open_page()
-    browser.live("c-epochs-test-0")
+    browser.live("b-epochs-train-1")
     browser.choose("steps")
     size = {"width": 700, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.tell("Emulation.setDeviceMetricsOverride", **size)
-    browser.live("c-steps-test-0")
+    browser.live("b-steps-train-1")
 
     browser.choose("epochs")
 
     browser.wait_for(
-        "document.querySelector('#c-epochs-test-0 .live svg').getBoundingClientRect().width"
-        " - document.getElementById('c-epochs-test-0').offsetWidth < 2 && "
-        "document.querySelector('#c-epochs-test-0 .live svg').getBoundingClientRect().width > 200"
+        "document.querySelector('#b-epochs-train-1 .live svg').getBoundingClientRect().width"
+        " - document.getElementById('b-epochs-train-1').offsetWidth < 2 && "
+        "document.querySelector('#b-epochs-train-1 .live svg').getBoundingClientRect().width > 200"
     )
 
 
@@ -164,10 +168,10 @@ def test_with_scripts_blocked_charts_switch_tables_and_data_are_there(open_page)
 
     assert browser.ask("typeof window.batchlabViews") == "undefined"
     width = "document.querySelector('#{} .still svg').getBoundingClientRect().width"
-    assert browser.ask(width.format("c-epochs-test-0")) > 250
-    assert browser.ask(width.format("c-time-test-0")) == 0
+    assert browser.ask(width.format("b-epochs-train-1")) > 250
+    assert browser.ask(width.format("b-time-train-1")) == 0
     browser.driver.find_element("id", "view-time").click()
-    assert browser.ask(width.format("c-time-test-0")) > 250
+    assert browser.ask(width.format("b-time-train-1")) > 250
     assert browser.ask("document.querySelectorAll('#table-trials tbody tr').length") == 24
     address = browser.ask("document.querySelector('a[download*=observations]').href")
     packed = base64.b64decode(address.partition(",")[2])
@@ -228,13 +232,13 @@ def test_the_rows_of_a_figure_are_saved_as_a_file_of_their_own(open_page):
     browser = open_page("advice")
     browser.ask("URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:0'; }")
     browser.ask("HTMLAnchorElement.prototype.click = function () { window.named = this.download; }")
-    browser.ask("document.querySelector('button[data-rows=objective]').click()")
+    browser.ask("document.querySelector('button[data-rows=answer]').click()")
     browser.ask("window.saved.text().then(text => { window.text = text; })")
     browser.wait_for("Boolean(window.text)")
 
-    assert browser.ask("window.named") == "batchlab-objective.csv"
+    assert browser.ask("window.named") == "batchlab-answer.csv"
     saved = csv.DictReader(browser.ask("window.text").splitlines())
-    expected = csv.DictReader(rows_csv(objective_figure(ADVICE).rows).splitlines())
+    expected = csv.DictReader(rows_csv(answer_figure(ADVICE).rows).splitlines())
     assert [numbers(row) for row in saved] == [numbers(row) for row in expected]
 
 
@@ -243,7 +247,7 @@ def test_a_figure_is_saved_as_an_image_as_it_is_seen(open_page):
     browser.ask("URL.createObjectURL = (blob) => { window.saved = blob; return 'blob:0'; }")
     browser.ask("HTMLAnchorElement.prototype.click = function () { window.named = this.download; }")
     browser.choose("steps")
-    seen = "document.querySelector('#figure-d [data-image={}]').click()"
+    seen = "document.querySelector('#figure-b [data-image={}]').click()"
 
     browser.ask(seen.format("svg"))
     browser.ask("window.saved.text().then(text => { window.svg = text; })")
@@ -252,8 +256,8 @@ def test_a_figure_is_saved_as_an_image_as_it_is_seen(open_page):
     browser.wait_for("window.saved.type == 'image/png'")
 
     assert browser.ask("window.svg.startsWith('<svg') && !window.svg.includes('var(--')")
-    assert "steps to validation accuracy" in browser.ask("window.svg")
-    assert browser.ask("window.named") == "batchlab-d-level.png"
+    assert "validation accuracy" in browser.ask("window.svg")
+    assert browser.ask("window.named") == "batchlab-b-curves.png"
     assert browser.ask("window.saved.size") > 5_000
     browser.assert_quiet()
 

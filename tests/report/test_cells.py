@@ -22,7 +22,6 @@ from batchlab.report.cells import (
     final_gap,
     held_out_split,
     mean_curve,
-    rate_notes,
     trial_counts,
 )
 
@@ -104,37 +103,6 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
     assert curve[-1]["epoch"] != trial.plan.epoch_at(curve[-1]["step"])
     assert run.epochs == 3.0
     assert list(run.at_epoch_ends("validation", "accuracy")) == [0, 1, 2, 3]
-
-
-def test_a_batch_size_of_which_no_trial_ended_well_has_no_best_rate() -> None:
-    ends = {(64, rate, 0): (Status.DIVERGED, "the loss grew", 2) for rate in (0.01, 0.1)}
-    study = made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1), endings=ends)
-
-    assert "(256: " in notes(study)
-    assert "64: " not in notes(study)
-
-
-def notes(study) -> str:
-    return " ".join(rate_notes(study, chosen_cells(study)))
-
-
-def scaled(study):
-    """Each batch size at a rate of its own, by the square root of it."""
-    records = tuple(
-        replace(r, trial=replace(r.trial, learning_rate=0.01 * (r.trial.batch_size / 64) ** 0.5))
-        for r in study.records
-    )
-    return replace(study, records=records)
-
-
-def test_one_rate_for_each_is_not_called_the_best_of_several():
-    shared = made_up_study(batch_sizes=(64, 256))
-    several = made_up_study(batch_sizes=(64, 256), learning_rates=(0.01, 0.1))
-
-    assert "share the learning rate 0.01" in notes(shared)
-    assert "(64: 0.01, 256: 0.02)" in notes(scaled(shared))
-    assert "best for it" not in notes(scaled(shared))
-    assert "best for it on validation data" in notes(several)
 
 
 def test_trainings_of_several_machines_are_told_apart() -> None:

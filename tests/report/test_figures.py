@@ -14,7 +14,7 @@ from tests.reference.made_up_advice import KINDS
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Status
-from batchlab.report.advice_figures import objective_figure
+from batchlab.report.advice_figures import answer_figure
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import (
     NothingToDrawError,
@@ -60,9 +60,7 @@ PANELS = {panel.key: panel for figure in FIGURE.values() for panel in figure.pan
 def test_a_chart_has_no_layer_that_would_draw_nothing():
     rows = [mark("curve", 1.0, batch_size=64), mark("rule", 2.0, batch_size=64)]
     bare = Panel("a-x", "x", "loss", rows)
-    full = Panel(
-        "a-x", "x", "loss", [row | {"low": 0.5, "text": "so", "chosen": True} for row in rows]
-    )
+    full = Panel("a-x", "x", "loss", [row | {"low": 0.5, "text": "so"} for row in rows])
 
     drawn, all_drawn = (
         [layer["mark"]["type"] for layer in plot(panel, LOOKS)["layer"]] for panel in (bare, full)
@@ -70,17 +68,18 @@ def test_a_chart_has_no_layer_that_would_draw_nothing():
 
     assert drawn == ["line", "line", "point"]  # the last is what answers the pointer
     assert sorted(set(all_drawn) - set(drawn)) == ["area", "text"]
-    assert len(all_drawn) == len(drawn) + 3  # and a ring
+    assert len(all_drawn) == len(drawn) + 2
 
 
 @pytest.mark.parametrize(
     ("key", "field"),
     [
-        ("c-epochs-test-0", "epoch"),
-        ("c-steps-test-0", "step"),
-        ("c-time-test-0", "equal_time_s"),
-        ("b-gap", "batch_size"),
-        ("e-rates", "learning_rate"),
+        ("b-epochs-validation-0", "epoch"),
+        ("b-steps-train-1", "step"),
+        ("b-time-train-2", "equal_time_s"),
+        ("e-gap", "batch_size"),
+        ("c-rates", "batch_size"),
+        ("c-final", "learning_rate"),
     ],
 )
 def test_horizontal_axes_are_logarithmic_but_for_epochs(key, field):
@@ -92,7 +91,7 @@ def test_horizontal_axes_are_logarithmic_but_for_epochs(key, field):
 
 
 def test_a_still_image_is_the_same_every_time_with_identifiers_of_its_own():
-    figure = FIGURE["c"]
+    figure = FIGURE["b"]
     spec = page_spec(figure.panels[0], LOOKS)
 
     svg = still_svg(figure.panels[0], spec, figure.rows, prefix="a-1")
@@ -147,7 +146,7 @@ def test_an_axis_is_logarithmic_where_its_values_span_enough(low, high, is_metri
 
 
 def test_words_at_the_top_have_room_above_what_is_drawn():
-    rows = [{"kind": "as_is", "mean": 1.0}, {"kind": "as_is", "mean": 2.0}, {"kind": "place"}]
+    rows = [{"kind": "run", "mean": 1.0}, {"kind": "run", "mean": 2.0}, {"kind": "place"}]
 
     assert value_axis("step_s", rows)["scale"]["domain"][1] >= 2.12
 
@@ -188,12 +187,12 @@ def test_rows_are_told_in_words_and_in_a_table_once_each():
 
 def test_the_rows_of_a_figure_are_a_file_with_a_column_for_each_field_that_was_measured(tmp_path):
     advice = KINDS["ends_no_worse"]()
-    figure = objective_figure(advice)
+    figure = answer_figure(advice)
 
     (path,) = write_figure_rows([figure], tmp_path / "report.csv")
 
     read = list(csv.DictReader(path.read_text().splitlines()))
-    assert path.name == "report-objective.csv"
+    assert path.name == "report-answer.csv"
     assert [row["kind"] for row in read] == [row["kind"] for row in figure.rows]
     point = next(row for row in read if row["kind"] == "point")
     assert float(point["low"]) <= float(point["mean"]) <= float(point["high"])
@@ -207,8 +206,8 @@ def test_every_figure_that_has_something_to_show_is_a_file(tmp_path):
     looks, path = figure_looks(study), tmp_path / "report.svg"
     written = write_figure_images(sweep_figures(study), looks, path, "svg")
 
-    along = ("c-epochs", "c-steps", "c-time")
-    names = ("a-finals", "b-effects", *along, "d-cost", "f-noise")
+    along = ("b-epochs", "b-steps", "b-time")
+    names = ("a-answer", *along, "d-machine", "e-gap")
     assert [path.name for path in written] == [f"report-{name}.svg" for name in names]
     assert all(path.read_text().startswith("<svg") for path in written)
 

@@ -23,15 +23,14 @@ from batchlab.advice.advice import Advice
 from batchlab.measure.noise import LayerNoise, Noise
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
-from batchlab.report.advice_run_figures import advice_figures
+from batchlab.report.advice_figures import advice_figures
 from batchlab.report.advice_tables import answer_table, cost_table
 from batchlab.report.advice_text import bars
-from batchlab.report.cells import chosen_cells, observations_table
+from batchlab.report.cells import observations_table
 from batchlab.report.figure import Figure, Panel
 from batchlab.report.noise import noise_figures, noise_sections
-from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.sweep_figures import sweep_figures
-from batchlab.report.sweep_tables import finals_table, first_table, races_table, trials_table
+from batchlab.report.sweep_tables import rates_table, sweep_table, trials_table
 from batchlab.report.table import Table
 
 PAGE = Path(__file__).with_name("golden_figures.txt")
@@ -115,13 +114,7 @@ ADVICES: dict[str, Callable[[], Advice]] = {
 
 
 def of_sweep(study: Study) -> Iterator[str]:
-    evidence = Evidence.of(study)
-    tables = (
-        finals_table(evidence),
-        races_table(evidence),
-        first_table(study, chosen_cells(study)),
-    )
-    for table in (*tables, trials_table(study)):
+    for table in (sweep_table(study), rates_table(study), trials_table(study)):
         yield from of_table(table)
     yield f"{len(observations_table(study).rows)} observations"
     yield from of_figures(sweep_figures(study))

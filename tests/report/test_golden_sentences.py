@@ -28,16 +28,13 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences
-from batchlab.report.advice_effects import effect_sentences as advice_effects
-from batchlab.report.advice_effects import effects_of
 from batchlab.report.advice_text import cost_text
 from batchlab.report.cells import trial_counts
 from batchlab.report.check import check_text
-from batchlab.report.effects import effect_sentences
 from batchlab.report.fit import fit_text
 from batchlab.report.noise import noise_sections
 from batchlab.report.profile import profile_section
-from batchlab.report.sweep_claims import claim_sentences, claim_text, conclusion, sentences
+from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.table import Section
 
@@ -100,14 +97,8 @@ def _of_sweep(study: Study) -> Iterator[str]:
     yield f"lead: {found.lead}"
     yield trial_counts(study)
     yield from (f"{found.topic}: {found}" for found in sentences(study))
-    yield from map(claim_text, claim_sentences(Evidence.of(study)))
-
-
-def _effects_of_sweeps() -> Iterator[str]:
-    """One sentence on each effect that was seen, of sweeps that show others."""
-    for sweep in ("worse", "full batch better", "bad ends", "nothing held out", "one size"):
-        for effect, said in effect_sentences(SWEEPS[sweep]()).items():
-            yield f"{effect}, {sweep}: {said}"
+    for claim in claim_sentences(Evidence.of(study)):
+        yield f"{claim.topic} [{claim.verdict}]: {claim}"
 
 
 # ---- advices
@@ -132,8 +123,6 @@ def _of_advice(advice: Advice) -> Iterator[str]:
     for found in advice_sentences(advice, study):
         verdict = f" [{found.verdict}]" if found.verdict else ""
         yield f"{found.topic}{verdict}: {found} {found.command}".rstrip()
-    for effect, said in advice_effects(advice, study, effects_of(advice, study)).items():
-        yield f"{effect}: {said}"
     yield cost_text(advice)
 
 
@@ -238,7 +227,6 @@ def _of_check(kind: str) -> Iterator[str]:
 
 SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     **{f"sweep: {name}": lambda make=make: _of_sweep(make()) for name, make in SWEEPS.items()},
-    "effects of sweeps": _effects_of_sweeps,
     **{f"advice: {name}": lambda make=make: _of_advice(make()) for name, make in ADVICES.items()},
     **{
         f"profile: {name}": lambda make=make: _of_part(profile_section(make()))

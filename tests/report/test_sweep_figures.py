@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from tests.reference.made_up import made_up_curves, made_up_study
+from tests.reference.made_up import made_up_study
 from tests.reference.shown import rows_of
 
-from batchlab.laws.plateau import metric_noise
 from batchlab.records.trial import Status
-from batchlab.report.effects import effects
-from batchlab.report.sweep_figures import (
-    cost_figure,
-    curve_figure,
-    effects_figure,
-)
+from batchlab.report.cells import chosen_cells
+from batchlab.report.curves import curve_figure
+from batchlab.report.figure import Figure
+from batchlab.report.sweep_figures import cost_figure
 
 DIVERGED = (Status.DIVERGED, "the loss grew", 3)
 
 
-def effects_of(study):
-    return effects_figure(study, effects(study))
+def curves(study) -> Figure:
+    shown = [(split, metric) for split in ("validation", "test") for metric in ("accuracy", "loss")]
+    return curve_figure(study, chosen_cells(study), shown, train_s=study.train_s)
 
 
 def whole(figure, panel: str) -> dict[int, float]:
@@ -35,7 +32,7 @@ def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
     finals = [record.at_epoch_ends("test", "accuracy")[20] for record in study.records]
     steps = study.records[0].steps
 
-    shown = rows_of(curve_figure(study), split="test", metric="accuracy")
+    shown = rows_of(curves(study), split="test", metric="accuracy")
     last = [row for row in shown if row["run"] == "mean"][-1]
 
     assert (last["epoch"], last["step"], last["n"]) == (20, steps, 3)
@@ -54,52 +51,16 @@ def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
         batch_sizes=[2**i for i in range(13)], epochs=20, evaluations_per_epoch=16
     )
 
-    figure = curve_figure(study)
+    figure = curves(study)
 
-    assert len(figure.rows) <= 9_000
+    assert len(figure.rows) <= 6_000
     last = rows_of(figure, split="validation", metric="loss", batch_size=64)[-1]
     assert last["mean"] == pytest.approx(study.records[6].last("validation", "loss"))
 
 
-# Batch size 64 is at its level long before the end, 1024 still climbs.
-LEVELLING = {64: 2.0, 1024: 0.02}
-
-
-def levelled(batch_size: int, learning_rate: float, seed: int):
-    return made_up_curves(validation=0.95, test=0.9, rate=LEVELLING[batch_size])
-
-
-LEVELLED = made_up_study(batch_sizes=(64, 1024), seeds=2, epochs=30, curves=levelled)
-
-
-def test_epochs_are_enough_where_the_plateau_was_reached_and_a_bound_where_not() -> None:
-    small, large = effects(LEVELLED)
-
-    assert len(small.plateau_epochs) == 2
-    assert max(small.plateau_epochs) < 15
-    assert (large.plateau_epochs, large.unfinished_epochs) == ((), (30.0, 30.0))
-    figure = effects_of(LEVELLED)
-    bounds = [row for row in figure.rows if row.get("kind") == "bound"]
-    assert [(row["batch_size"], row["mean"]) for row in bounds] == [(1024, 30.0), (1024, 30.0)]
-    assert any(note.startswith("↑") for note in figure.notes)
-
-
-def test_noise_is_that_of_trainings_that_surely_no_longer_improve() -> None:
-    small, large = effects(LEVELLED)
-    values = small.records[0].at_epoch_ends("validation", "accuracy")
-    last = [value for epoch, value in sorted(values.items()) if epoch > 15]
-    unsure = made_up_study(
-        batch_sizes=(64, 1024), epochs=30, curves=levelled, n_validation=0, n_test=0
-    )
-
-    assert small.noises[0] == pytest.approx(metric_noise(last))
-    assert np.isfinite(small.noises).all()
-    assert [large.noises, *(effect.noises for effect in effects(unsure))] == [()] * 3
-
-
 def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
     study = made_up_study(batch_sizes=(64,), seeds=2, endings={(64, 0.01, 1): DIVERGED})
-    figure = curve_figure(study)
+    figure = curves(study)
 
     alone = rows_of(figure, split="test", metric="accuracy", run="seed 1: diverged at epoch 3")
 
@@ -112,7 +73,7 @@ def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
     assert {row["n"] for row in rows_of(figure, run="mean")} == {1}
 
 
-def test_step_time_throughput_and_memory_are_those_of_the_run_alone():
+def test_step_time_and_memory_are_those_of_the_run_alone():
     study = made_up_study(batch_sizes=(64, 256), step_s=lambda b: b / 1e5)
     uneven = replace(study.timings[0], block_s=(1.0, 1.0, 9.0), block_steps=10)
 
@@ -122,7 +83,6 @@ def test_step_time_throughput_and_memory_are_those_of_the_run_alone():
     )
 
     assert whole(figure, "d-step_s") == pytest.approx({64: 64e-5, 256: 256e-5})
-    assert whole(figure, "d-samples_per_s") == pytest.approx({64: 1e5, 256: 1e5})
     assert whole(figure, "d-peak_bytes") == {64: 30_064_000, 256: 30_256_000}
     # The median of the blocks, and their range.
     assert [middle[name] for name in ("mean", "low", "high", "n")] == [0.1, 0.1, 0.9, 3]

@@ -177,6 +177,21 @@ class RateTried:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Believed:
+    """What the joint model of all runs expects of one batch size, whether it was trained or not.
+
+    Attributes:
+        learning_rate: the rate of the candidate, or if it was not trained the best one expected.
+        end: the final value of a whole training.
+        cost: the objective's own figure of a training that meets the target.
+    """
+
+    learning_rate: float
+    end: Estimate
+    cost: Estimate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """One batch size that was in question.
 
@@ -202,6 +217,7 @@ class Candidate:
         rule_learning_rates: what each scaling rule would have set from the reference
             configuration's tuned rate, by the name of the rule; a rule that refuses is left out.
         note: why it was not trained, or what is odd about it; None: nothing.
+        believed: what all runs together say of it; None: it does not fit, or nothing was trained.
     """
 
     batch_size: int
@@ -219,6 +235,7 @@ class Candidate:
     peak_bytes: int | None
     rule_learning_rates: tuple[tuple[str, float], ...] = ()
     note: Reason | None = None
+    believed: Believed | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -308,11 +325,6 @@ class Ending:
         """Its batch size and rate."""
         return self.batch_size, self.learning_rate
 
-    @property
-    def as_reason(self) -> Reason:
-        """The configuration, to be named in another reason."""
-        return Reason.of("a_configuration", size=self.batch_size, rate=self.learning_rate)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endings:
@@ -329,20 +341,16 @@ class Endings:
     named: Ending  # how the recommendation ends, or else what stays
     own: Ending  # how the reference ends as it is
     tuned: Ending | None  # the reference batch size at its tuned rate; None: it has none
-    # The reference as it is, or tuned if nobody chose its rate; `named` itself if no training of
-    # that came to its end.
-    compared_with: Ending
-    # How much better than that the recommendation ends, in the metric's unit; negative: it ends
-    # worse. By the joint belief over all runs.
+    # How much better the recommendation ends than the reference as it is, or tuned if nobody chose
+    # its rate, in the metric's unit; negative: it ends worse. By the joint belief over all runs.
     difference: Estimate
     margin: float  # so much worse still counts as no worse, by a rule that was fixed beforehand
     # "no_worse" or "worse" with a probability of 95 %, else "open".
     verdict: EndingVerdict
-    reason: Reason  # why
 
     document = (
         *("metric", "recommended", "reference", "reference_tuned", "difference", "margin"),
-        *("verdict", "reason", "seeds", "trainings"),
+        *("verdict", "seeds", "trainings"),
     )
 
     @property

@@ -14,6 +14,7 @@ from batchlab.advice.advice import (
     LIKELY,
     SURE,
     Advice,
+    Believed,
     Candidate,
     Configuration,
     Ending,
@@ -29,6 +30,7 @@ from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study
 from batchlab.belief.outlook import Outlook, estimate_of
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
@@ -40,6 +42,7 @@ _CONFIDENCE = 0.95
 _UP_TO = 2.1
 # With so many evaluations on the way a target is known well enough.
 _MARKS = 10
+_HALF = 0.5  # what misses the target more often than this has no figure to it
 
 
 def answered(decided: Decided, log: RunLog) -> Advice:
@@ -154,7 +157,8 @@ class _Answer:
         same = study.same_size if self._question.is_usual else [study.own]
         others = [i for i in study.nameable if i not in (self._named, *same)]
         likely = [i for i in others if outlook.chance[i] >= LIKELY]
-        possible = likely or [i for i in others if outlook.chance[i] >= _POSSIBLE]
+        shown = [i for i in others if i in self._shown.values()]
+        possible = likely or [i for i in shown if outlook.chance[i] >= _POSSIBLE]
         if self._question.objective != "time" or not possible:
             return Reason.of("nothing_likely_better")
         nearest = max(possible, key=lambda i: (utility[i], -i))
@@ -221,16 +225,52 @@ class _Answer:
             if one.was_slower and last < study.whole_steps(i):
                 why = Reason.of("stopped_when_slower", steps=last)
             return Estimate.cannot_tell(why, n=len(one.records), low=float(last))
-        weight = math.log2(study.weight[one.cell[0]])
+        return self._expected_steps(i)
+
+    def _expected_steps(self, i: int) -> Estimate:
+        """Return the steps to the level by the belief, of what met it or is likely to."""
+        one = self._study.cells[i]
+        weight = math.log2(self._study.weight[one.cell[0]])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
 
     def _end(self, i: int) -> Estimate:
         """What its whole trainings end with, in the metric's unit."""
-        study, one = self._study, self._study.cells[i]
-        if not one.ends or study.end is None:
+        if not self._study.cells[i].ends:
+            return Estimate.cannot_tell(Reason.of("no_whole_training"))
+        return self._expected_end(i)
+
+    def _expected_end(self, i: int) -> Estimate:
+        """Return the final value by the belief, in the metric's unit."""
+        study = self._study
+        if study.end is None:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         worse = self._outlook.end[:, i] * study.end.margin
-        return estimate_of(study.end.value - self._question.sign * worse, n=len(one.ends))
+        ends = study.end.value - self._question.sign * worse
+        if self._question.metric in FRACTION_METRICS:  # which knows bounds that the belief does not
+            ends = np.clip(ends, 0.0, 1.0 if study.end.value <= 1 else 100.0)
+        return estimate_of(ends, n=len(study.cells[i].ends))
+
+    def _believed(self, size: int) -> Believed | None:
+        """Return what the belief says of a batch size, at the rate that stands for it."""
+        study, outlook, question = self._study, self._outlook, self._question
+        at = [i for i, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
+        if not at or size not in study.options:
+            return None
+        i = self._shown.get(size)
+        if i is None:
+            i = max(at, key=lambda j: (outlook.utility[j], -j))
+        steps = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
+        if self._log.until is not None and float(outlook.misses[:, i].mean()) < _HALF:
+            steps = self._expected_steps(i)
+        plan, one_epoch = self._log.plan(size), self._log.plan(size).steps_in(1)
+        end = self._expected_end(i)
+        cost = {
+            "time": _product(steps, study.options[size].step_s),
+            "samples": steps.times(plan.samples_at(one_epoch) / one_epoch),
+            "quality": self._far(end),
+        }
+        rate = study.cells[i].cell[1]
+        return Believed(learning_rate=rate, end=end, cost=cost[question.objective])
 
     def _candidate(self, size: int) -> Candidate:
         study, question = self._study, self._question
@@ -261,6 +301,7 @@ class _Answer:
             if tuned is None
             else tuple((rule, f * study.cells[tuned].cell[1]) for rule, f in factors),
             note=option.note or self._log.ruled_out.get(size),
+            believed=self._believed(size),
         )
 
     def _relative(self, i: int) -> Estimate:
@@ -271,8 +312,13 @@ class _Answer:
         return estimate_of(2.0 ** (cost[:, i] - cost[:, self._best]), n=n)
 
     def _distance(self, i: int | None) -> Estimate:
-        """How far from perfect it ends: of a metric that goes up 1 less it, else the metric."""
-        end = Estimate.cannot_tell(Reason.of("not_trained")) if i is None else self._end(i)
+        """How far from perfect its whole trainings end."""
+        if i is None:
+            return Estimate.cannot_tell(Reason.of("not_trained"))
+        return self._far(self._end(i))
+
+    def _far(self, end: Estimate) -> Estimate:
+        """How far from perfect an end is: of a metric that goes up 1 less it, else the metric."""
         if self._question.better == "lower" or end.estimate is None:
             return end
         low, high = (None if b is None else 1 - b for b in (end.high, end.low))
@@ -373,19 +419,16 @@ class _Answer:
             verdict = "no_worse"
         elif np.mean(better < -margin) >= SURE:
             verdict = "worse"
-        mine, other = found[self._named], found[beside]
         return Endings(
             metric=self._question.metric,
             better=self._question.better,
             seeds=tuple(seeds),
-            named=mine,
+            named=found[self._named],
             own=found[study.own],
             tuned=None if tuned is None else found[tuned],
-            compared_with=other,
             difference=difference,
             margin=margin,
             verdict=verdict,
-            reason=_why_ending(verdict, mine, other, difference, margin),
         )
 
     def _ending(self, i: int, seeds: Sequence[int]) -> Ending:
@@ -476,27 +519,3 @@ def _product(first: Estimate, second: Estimate) -> Estimate:
     one, other = first.log_half_width, second.log_half_width
     half = None if one is None or other is None else math.hypot(one, other)
     return Estimate.of_log(math.log(first.estimate * second.estimate), half, n=first.n)
-
-
-def _why_ending(
-    verdict: EndingVerdict, mine: Ending, other: Ending, difference: Estimate, margin: float
-) -> Reason:
-    if not (mine.found and other.found) or difference.low is None:
-        return Reason.of("ending_seen_once", size=mine.batch_size)
-    by, size, ends, at = other.as_reason, mine.batch_size, mine.mean, other.mean
-    if verdict == "no_worse":
-        return Reason.of("ends_no_worse", size=size, ends=ends, other=by, other_ends=at)
-    if verdict == "worse":
-        rate = mine.learning_rate
-        return Reason.of("ends_worse", size=size, rate=rate, ends=ends, other=by, other_ends=at)
-    worse, n = -difference.low, difference.n
-    return Reason.of(
-        "ending_open",
-        size=size,
-        ends=ends,
-        other=by,
-        other_ends=at,
-        n=n,
-        worse=worse,
-        margin=margin,
-    )

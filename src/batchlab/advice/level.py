@@ -186,15 +186,15 @@ class Pilots:
             why = Reason.of("own_fails", why=why_it_failed(own))
         else:
             evaluation, first = curve[0]
-            seen = Reason.of("seen_at_first", value=first)
+            seen = Reason.of("seen_at_first", metric=metric, value=first)
             if evaluation.step == 0:
-                seen = Reason.of("seen_untrained", value=first)
+                seen = Reason.of("seen_untrained", metric=metric, value=first)
             epochs, value = own.epochs, self._values[0]
             why = Reason.of("hardly_learns", metric=metric, epochs=epochs, value=value, seen=seen)
         if not self._learned or self._are_near:
             return why
         rate, value = self.best.learning_rate, self._values[self._most]
-        return Reason.of("another_rate_learns", why=why, rate=rate, value=value)
+        return Reason.of("another_rate_learns", why=why, metric=metric, rate=rate, value=value)
 
     @property
     def level(self) -> TargetLevel | None:
@@ -210,7 +210,7 @@ class Pilots:
             ended = [end for index in self._learned if (end := self._ends[index]) is not None]
             if ended:
                 best = max(ended, key=lambda end: question.sign * end.value)
-                return _at_the_end(question, best, _why(best))
+                return _at_the_end(question, best, _why(best, question.metric))
             others = [self._records[index] for index in self._learned]
             return easier(question, others, why=_why_no_end(question, others[0]))
         if best is None:
@@ -221,7 +221,7 @@ class Pilots:
                 cut = _at_the_end(question, so_far, why)
                 return replace(cut, origin="easier", end=None)
             return easier(question, self._records, why=why)
-        return _at_the_end(question, best, _why(best))
+        return _at_the_end(question, best, _why(best, question.metric))
 
 
 def _best_value(question: Question, record: TrialRecord) -> float:
@@ -266,13 +266,13 @@ def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:
     return TargetLevel(target=target, origin="pilot", why=why, end=end)
 
 
-def _why(end: EndLevel) -> Reason:
-    value, margin = end.value, end.margin
+def _why(end: EndLevel, metric: str) -> Reason:
+    value = end.value
     if end.ended_by == "overfitting":
-        return Reason.of("ends_before_overfitting", level=value, margin=margin)
+        return Reason.of("ends_before_overfitting", level=value, metric=metric)
     if end.ended_by == "planned_end":
-        return Reason.of("ends_as_planned", level=value, margin=margin)
-    return Reason.of("ends_at_plateau", level=value, margin=margin)
+        return Reason.of("ends_as_planned", level=value, metric=metric)
+    return Reason.of("ends_at_plateau", level=value, metric=metric)
 
 
 def easier(

@@ -19,11 +19,12 @@ from batchlab.app.profile import PROFILING
 from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError, WorkloadError
-from batchlab.laws.plateau import FRACTION_METRICS, plateau_of
+from batchlab.laws.plateau import plateau_of
 from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint, ratio_in_turn
 from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan, run_all

@@ -178,9 +178,8 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     if output_format == "html":
         write_page(shown, path)
         return (path,)
-    from batchlab.report.advice_figures import advice_looks
+    from batchlab.report.advice_figures import advice_figures, advice_looks
     from batchlab.report.advice_page import advice_files
-    from batchlab.report.advice_run_figures import advice_figures
     from batchlab.report.cells import figure_looks
     from batchlab.report.chart import write_figure_images
     from batchlab.report.page import write_tables
@@ -189,7 +188,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
 
     if isinstance(shown, Advised):
         figures = advice_figures(shown.advice, shown.study, shown.profile)
-        looks = advice_looks(shown.advice, shown.study)
+        looks = advice_looks(shown.advice)
     else:
         figures, looks = sweep_figures(shown), figure_looks(shown)
     if output_format in ("svg", "png"):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from batchlab.laws.plateau import FRACTION_METRICS
-from batchlab.records.quantities import Better
+from batchlab.records.quantities import FRACTION_METRICS, Better
 
 MARGIN_SHARE = 0.05
 """The part of what was learned, or of the errors that remain, that still counts as no worse."""

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from batchlab.laws.plateau import FRACTION_METRICS
-from batchlab.records.quantities import Better
+from batchlab.records.quantities import FRACTION_METRICS, Better
 
 Array = NDArray[np.float64]
 ScaleKind = Literal["share", "loss", "plain"]

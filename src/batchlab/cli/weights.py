@@ -31,7 +31,10 @@ def weights(store: Path, study_id: str | None, output: Path) -> None:
     saved = save_weights(output, store=store, study=study_id)
     trial = saved.record.trial
     rate = number_text(trial.learning_rate, "rate")
-    reached = "" if saved.value is None else f", validation {saved.metric} {saved.value:.4g}"
+    reached = ""
+    if saved.value is not None:
+        value = number_text(saved.value, f"metric {saved.metric}")
+        reached = f", validation {saved.metric} {value}"
     averaged = ", the averaged weights" if saved.are_averaged else ""
     print(
         f"{saved.path}: batch size {trial.batch_size}, learning rate {rate}, seed "

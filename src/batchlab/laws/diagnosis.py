@@ -10,9 +10,9 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchlab.laws.plateau import FRACTION_METRICS, HORIZON_EPOCHS, Plateau, plateau_of
+from batchlab.laws.plateau import HORIZON_EPOCHS, Plateau, plateau_of
 from batchlab.records.estimate import Reason
-from batchlab.records.quantities import Better
+from batchlab.records.quantities import FRACTION_METRICS, Better
 from batchlab.records.trial import Split, Status, TrialRecord
 
 # A loss more than a tenth above the untrained one learns nothing any more; below that, a trial that

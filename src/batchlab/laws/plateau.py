@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, stdtrit
 
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.quantities import Better
+from batchlab.records.quantities import FRACTION_METRICS, Better
 from batchlab.records.trial import Status, TrialRecord
 
 Array = NDArray[np.float64]
@@ -259,7 +259,6 @@ HORIZON_EPOCHS = 5
 FRACTION_DELTA = 0.002
 # A loss has no common scale, so its delta follows its level: another hundredth off.
 RELATIVE_DELTA = 0.01
-FRACTION_METRICS = ("accuracy", "error")  # between 0 and 1
 REACHED_PROBABILITY = 0.5  # "reached" needs at least this much of the weight within the curve
 NOT_YET_PROBABILITY = 0.1  # and "not yet" at most this much; in between: "cannot_tell"
 # A "reached" must all but exclude that the next h epochs would still bring twice delta.
@@ -460,29 +459,3 @@ def _quantile(values: Array, weight: Array, level: float) -> float:
     order = np.argsort(values, kind="stable")
     place = np.searchsorted(np.cumsum(weight[order]), level * (1 - 1e-12))
     return float(values[order][min(int(place), len(values) - 1)])
-
-
-# Fewer bends than this say little: half of them lie off by more than a third.
-FEWEST_BENDS = 4
-
-
-def metric_noise(values: Sequence[float]) -> float | None:
-    """The standard deviation of a metric around its trend, from evaluations at equal distances.
-
-    Second differences leave nothing of a straight trend, and of independent noise with variance
-    s² each has the variance 6 s² (1 + 4 + 1). A curve that bends adds to it, so a metric that
-    still improves fast looks noisier than it is: give the end of a training.
-
-    Args:
-        values: the metric at equal distances, in the order of training.
-
-    Returns:
-        In the metric's unit; None of fewer than six values.
-    """
-    bends = [
-        after - 2 * middle + before
-        for before, middle, after in zip(values, values[1:], values[2:], strict=False)
-    ]
-    if len(bends) < FEWEST_BENDS:
-        return None
-    return math.sqrt(sum(bend * bend for bend in bends) / (6 * len(bends)))

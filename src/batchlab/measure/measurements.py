@@ -132,7 +132,7 @@ MEASUREMENTS = (
         quantity=quantity("samples_per_s"),
         cost="nothing beside the step time",
         over_seeds="median",
-        figure="cost",
+        figure=None,
         of_batch_size=_throughput,
     ),
     Measurement(
@@ -149,7 +149,7 @@ MEASUREMENTS = (
         quantity=quantity("gradient_norm"),
         cost="one pass over the parameters at each evaluation",
         over_seeds="mean",
-        figure="along_training",
+        figure=None,
         notes=_always(
             "The gradient norm is that of the last batch, with its noise: of two batches at the "
             "same weights the smaller one's gradient is longer."
@@ -159,7 +159,7 @@ MEASUREMENTS = (
         quantity=quantity("update_norm"),
         cost="a copy of the parameters and one pass over them at each evaluation",
         over_seeds="mean",
-        figure="along_training",
+        figure=None,
         notes=_always(
             "The length of a step is how far the last step moved all weights together: the "
             "gradient, what momentum or Adam make of it, times the learning rate."
@@ -169,7 +169,7 @@ MEASUREMENTS = (
         quantity=quantity("distance"),
         cost="one pass over the parameters at each evaluation, and a copy of the initial ones",
         over_seeds="mean",
-        figure="along_training",
+        figure=None,
         notes=_always(
             "The distance from the initial weights grows about as the logarithm of the steps at a "
             "large rate. So what takes fewer steps stays nearer (Hoffer et al. 2017, "
@@ -180,7 +180,7 @@ MEASUREMENTS = (
         quantity=quantity("parameter_norm"),
         cost="one pass over the parameters at each evaluation",
         over_seeds="mean",
-        figure="along_training",
+        figure=None,
     ),
     Measurement(
         quantity=quantity("noise_scale"),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Better = Literal["higher", "lower"]
+FRACTION_METRICS = ("accuracy", "error")
+"""Metrics between 0 and 1, which people read in percent; some scripts print them in percent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +52,6 @@ QUANTITIES = (
     Quantity(name="step_s", unit="s", better="lower", label="time per step"),
     Quantity(name="samples_per_s", unit="1/s", better="higher", label="throughput"),
     Quantity(name="peak_bytes", unit="B", better="lower", label="peak memory"),
-    Quantity(name="metric_noise", unit="", better=None, label="noise of the metric"),
     Quantity(name="gradient_norm", unit="", better=None, label="gradient norm"),
     Quantity(name="update_norm", unit="", better=None, label="length of a step"),
     Quantity(name="distance", unit="", better=None, label="distance from the initial weights"),
@@ -73,6 +74,7 @@ QUANTITIES = (
     Quantity(name="generalization_gap", unit="", better=None, label="generalization gap"),
     Quantity(name="loss", unit="", better="lower", label="loss"),
     Quantity(name="error", unit="", better="lower", label="error"),
+    Quantity(name="gap_points", unit="points", better=None, label="gap"),
     Quantity(name="accuracy", unit="", better="higher", label="accuracy"),
 )
 

@@ -253,17 +253,19 @@ def _open(advice: Advice, study: Study | None) -> _Said:
     margin = 0.0 if advice.endings is None else advice.endings.margin
     if max(abs(apart.low), abs(apart.high)) <= margin:
         return  # they end alike
+    half = (apart.high - apart.low) / 2
+    n = min(best.end.n, named.end.n)
+    needed = math.ceil(n * (half / max(abs(apart.estimate), 1e-12)) ** 2)
+    if needed > _MOST_SEEDS and abs(apart.estimate) <= margin:
+        return  # they are so near that it does not matter
     yield _sentence(
         "Open: whether {best} ends better than {named} ({end} against {mine}).",
         **rival.values(advice),
     )
-    half = (apart.high - apart.low) / 2
-    n = min(best.end.n, named.end.n)
-    needed = math.ceil(n * (half / max(abs(apart.estimate), 1e-12)) ** 2)
-    more_s = _seconds_for(advice, best, needed) + _seconds_for(advice, named, needed)
     if needed > _MOST_SEEDS:
         yield _sentence("A few more runs would not tell.")
         return
+    more_s = _seconds_for(advice, best, needed) + _seconds_for(advice, named, needed)
     minutes = math.ceil((advice.spent_s + more_s) / 60)
     command = "" if study is None else follow_up(study.command, {"--budget": f"{minutes}m"})
     yield _sentence("About {more:about_seconds} more would tell.", command=command, more=more_s)

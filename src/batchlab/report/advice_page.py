@@ -10,14 +10,11 @@ from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.report.advice_answer import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import lines_to_paste
-from batchlab.report.advice_effects import effect_sentences, effects_of, untold_sentences
-from batchlab.report.advice_figures import advice_looks, named_looks
+from batchlab.report.advice_figures import advice_figures, advice_looks, named_looks
 from batchlab.report.advice_rows import answer_rows
-from batchlab.report.advice_run_figures import advice_figures
 from batchlab.report.advice_tables import (
     answer_table,
     cost_table,
-    marked_table,
     steps_table,
     tried_table,
     untried_text,
@@ -25,7 +22,9 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
-from batchlab.report.page import Tables, downloads, render_page, study_environment
+from batchlab.report.page import Tables
+from batchlab.report.study_page import study_page
+from batchlab.report.table import marked_table
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import text
 
@@ -68,57 +67,43 @@ def researcher_terms(said: Iterable[Sentence]) -> tuple[tuple[str, str], ...]:
 
 
 def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
-    """The page of an advice as text: the answer first, what it rests on after it.
+    """Return the page of an advice as text: the answer first, its evidence after it.
 
     Without a profile it has of step times and memory only what the advice says of them.
     """
     said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
-    answer = said.pop("answer")
-    lead = said.pop("why", None)
+    answer, lead = said.pop("answer"), said.pop("why", None)
     research = [said.pop(topic) for topic in tuple(said) if topic in RESEARCH_TOPICS]
-    first, *others = figures = advice_figures(advice, study, profile)
-    effects = effects_of(advice, study)
     caveats = [Sentence(topic="caveats", text=whole_sentence(caveat)) for caveat in advice.caveats]
-    said_of = effect_sentences(advice, study, effects)
-    drawn = {panel.key.rpartition("-")[2] for figure in others for panel in figure.panels}
-    return render_page(
-        "advice.html.j2",
-        study=study,
-        study_id=study.study_id,
-        environment=study_environment(study),
-        command=study.command,
+    model = [said.pop("trained model")] if "trained model" in said else []
+    first, *others = figures = advice_figures(advice, study, profile)
+    looks, untried = advice_looks(advice), untried_text(advice)
+    rows = [row for row in answer_rows(advice) if row.is_tried]
+    paste = [] if advice.recommendation is None else lines_to_paste(advice.recommendation, study)
+    return study_page(
+        study,
+        brand=text("batchlab: which batch size for {name}?", name=study.workload.name),
+        headline=answer.text,
+        lead="" if lead is None else lead.text,
+        table=marked_table(answer_table(advice, rows)),
         figures=figures,
-        looks=(looks := advice_looks(advice, study)),
-        advice=advice,
-        answer=answer,
-        lead=lead,
-        first=first,
-        compared=marked_table(
-            answer_table(advice, [row for row in answer_rows(advice) if row.is_tried])
+        looks=looks,
+        legends=(
+            named_looks(advice, looks, first.rows),
+            named_looks(advice, looks, [row for figure in others for row in figure.rows]),
         ),
-        untried=untried_text(advice),
+        below=[untried] if untried else [],
+        findings=[*said.values(), *caveats, *model],
         summary=_summary(advice),
-        findings=[
-            *((topic, [sentence]) for topic, sentence in said.items()),
-            *([("caveats", caveats)] if caveats else []),
-        ],
-        research=[(sentence.topic, [sentence]) for sentence in research],
-        terms=researcher_terms(research),
-        paste="\n".join(lines_to_paste(advice.recommendation, study))
-        if advice.recommendation
-        else None,
-        shown=others,
-        effects=said_of,
-        untold=untold_sentences(effects, said_of, drawn),
-        legends={first.key: named_looks(advice, looks, first.rows)},
-        legend=named_looks(advice, looks, [row for figure in others for row in figure.rows]),
-        cost_words=text("{cost}, profile and waiting included.", cost=cost_text(advice)),
         run={
-            "cost": cost_table(advice, study),
             "steps": steps_table(advice),
             "tried": tried_table(advice),
+            "cost": cost_table(advice, study),
         },
-        downloads=downloads(advice_files(advice, study)),
+        files=advice_files(advice, study),
+        paste="\n".join(paste),
+        research=research,
+        terms=researcher_terms(research),
     )
 
 
@@ -137,7 +122,8 @@ def _summary(advice: Advice) -> str:
         "samples": "Asked for: the largest batch size that needs few samples to the target.",
         "quality": "Asked for: best metric in a run of fixed length.",
     }[advice.objective]
-    if advice.target is None:
-        return text(asked)
-    target = text("Target: {target}.", target=target_text(advice.target))
-    return f"{text(asked)} {target}"
+    said = [text(asked)]
+    if advice.target is not None:
+        said.append(text("Target: {target}.", target=target_text(advice.target)))
+    said.append(text("{cost}, profile and waiting included.", cost=cost_text(advice)))
+    return " ".join(said)

@@ -22,12 +22,6 @@ def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
     return rate is not None and is_same_rate(rate, named.learning_rate)
 
 
-def single_runs(advice: Advice, candidate: Candidate) -> Iterator[RateTried]:
-    """Yield the runs that stand for a batch size, one by one."""
-    if candidate.learning_rate is not None:
-        yield from runs_of(advice, candidate.batch_size, candidate.learning_rate)
-
-
 def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
     """Yield the runs of a configuration."""
     for tried in advice.tried:
@@ -107,16 +101,6 @@ def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
     if at.is_same(advice.reference):
         return own_cost(advice)
     return _known(advice, at)
-
-
-def reference_runs(advice: Advice) -> list[RunFigure]:
-    """Return the runs of the reference as it is, where its batch size stands at another rate."""
-    reference = advice.reference
-    own = advice.candidate(reference.batch_size)
-    if own is None or own.learning_rate == reference.learning_rate:
-        return []  # its runs are those of its batch size
-    runs = runs_of(advice, reference.batch_size, reference.learning_rate)
-    return run_figures(advice, own, runs)
 
 
 def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[RunFigure]:

@@ -11,7 +11,7 @@ from batchlab.advice.advice import Advice, Configuration, RateTried
 from batchlab.records.study import Study
 from batchlab.report.advice_rows import AnswerRow, answer_rows
 from batchlab.report.advice_words import objective_words, overfits, reference_text
-from batchlab.report.table import Cell, Column, Table, table_of
+from batchlab.report.table import NAMED, Cell, Column, Table, table_of
 from batchlab.report.text import quantity_text, split_label
 from batchlab.words.catalogue import term_text, text
 from batchlab.words.reasons import reason_text
@@ -75,14 +75,6 @@ def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
         elif is_wanted:
             said += map(str, together)
     return ", ".join(said)
-
-
-def marked_table(table: Table) -> Table:
-    """Return an answer's table for people: the mark of what is named stands first."""
-    return table.only(sorted((column.key for column in table.columns), key="named".__ne__))
-
-
-NAMED = "▸"  # before the row of what is named
 
 
 def _is_named(advice: Advice, row: AnswerRow) -> bool:

@@ -11,9 +11,9 @@ from batchlab.records.study import Study
 from batchlab.report.advice_answer import RESEARCH_TOPICS, advice_sentences
 from batchlab.report.advice_commands import lines_to_paste, report_command
 from batchlab.report.advice_rows import AnswerRow, answer_rows
-from batchlab.report.advice_tables import answer_table, marked_table, ranges_text, untried_text
+from batchlab.report.advice_tables import answer_table, ranges_text, untried_text
 from batchlab.report.advice_words import objective_words
-from batchlab.report.table import Section
+from batchlab.report.table import Section, marked_table
 from batchlab.report.text import (
     Sentence,
     quantity_text,

@@ -96,17 +96,17 @@ def near_text(advice: Advice) -> str:
 def target_text(target: Target) -> str:
     """A target in words, "validation accuracy ≥ 0.97"."""
     return text(
-        "validation {metric} {sign} {value:.6g}",
+        "validation {metric} {sign} {value}",
         metric=target.metric,
         sign="≥" if target.better == "higher" else "≤",
-        value=target.value,
+        value=quantity_text(target.metric, target.value),
     )
 
 
 def level_text(target: Target) -> str:
     """A target as a level that a training gets to, "a validation accuracy of 0.97"."""
     return text(
-        "a validation {metric} of {value}",
+        "{value} validation {metric}",
         metric=target.metric,
         value=quantity_text(target.metric, target.value),
     )

@@ -18,7 +18,7 @@ from batchlab.records.trial import Split, Trial, TrialRecord
 from batchlab.report.figure import Row, seeds_row
 from batchlab.report.palette import Look, looks
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import Kind, quantity_text
+from batchlab.report.text import Kind
 from batchlab.words.catalogue import listing, number_text, plural, term_text, text
 
 # ---- which data decide
@@ -221,8 +221,12 @@ def plateaus_of(study: Study) -> Callable[[TrialRecord], Plateau]:
 # ---- along training: rows with their place and what the seeds have there
 
 
-def mean_curve(cell: Cell, split: Split, metric: str, study: Study | None) -> list[Row]:
-    """Return the places that every trial that ended well has reached, with the study also in time.
+TrainS = Callable[[Trial, int], float | None]
+"""Seconds of training until a step, by step times measured alone; None if they are not known."""
+
+
+def mean_curve(cell: Cell, split: Split, metric: str, train_s: TrainS | None) -> list[Row]:
+    """Return the places that every trial that ended well has reached.
 
     A place that only some seeds reached is left out: a mean over fewer seeds would jump there.
     """
@@ -230,21 +234,21 @@ def mean_curve(cell: Cell, split: Split, metric: str, study: Study | None) -> li
         {evaluation.step: value for evaluation, value in record.curve(split, metric)}
         for record in cell.ended_well
     ]
-    return _shared_places(cell, known, study)
+    return _shared_places(cell, known, train_s)
 
 
 def lone_curves(
-    cell: Cell, split: Split, metric: str, study: Study | None
+    cell: Cell, split: Split, metric: str, train_s: TrainS | None
 ) -> Iterator[tuple[TrialRecord, list[Row]]]:
     """Yield trials that have not ended well, and what others have past the last shared place."""
-    shared = mean_curve(cell, split, metric, study)
+    shared = mean_curve(cell, split, metric, train_s)
     last_shared = int(shared[-1]["step"] or 0) if shared else -1
     for record in cell.records:
         averaged_to = last_shared if record.ended_well else -1
         curve = [(each.step, value) for each, value in record.curve(split, metric)]
         if curve and curve[-1][0] > averaged_to:
             beyond = [(step, value) for step, value in curve if step >= averaged_to]
-            yield record, [_place(cell, step, (value,), study) for step, value in beyond]
+            yield record, [_place(cell, step, (value,), train_s) for step, value in beyond]
 
 
 def measured_curve(cell: Cell, quantity: str) -> list[Row]:
@@ -271,18 +275,19 @@ def _measured(record: TrialRecord, quantity: str) -> dict[int, float]:
 
 
 def _shared_places(
-    cell: Cell, by_seed: Sequence[Mapping[int, float]], study: Study | None
+    cell: Cell, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None
 ) -> list[Row]:
     """The steps that all seeds have; by_seed: of each, values by step."""
     shared = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
-    return [_place(cell, step, [values[step] for values in by_seed], study) for step in shared]
+    return [_place(cell, step, [values[step] for values in by_seed], train_s) for step in shared]
 
 
-def _place(cell: Cell, step: int, values: Sequence[float], study: Study | None) -> Row:
+def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | None) -> Row:
     trial = cell.records[0].trial
     place: Row = {"epoch": trial.plan.epoch_at(step), "step": step}
-    if study is not None and (train_s := study.train_s(trial, step)) is not None:
-        place["equal_time_s"] = train_s
+    seconds = None if train_s is None else train_s(trial, step)
+    if seconds is not None:
+        place["equal_time_s"] = seconds
     return place | seeds_row(values)
 
 
@@ -319,40 +324,6 @@ def trial_counts(study: Study) -> str:
         return said
     where = listing([text("{n} on {place}", n=n, place=name) for name, n in places.most_common()])
     return text("{said} They ran in different places: {where}.", said=said, where=where)
-
-
-def rate_notes(study: Study, chosen: tuple[Cell, ...]) -> Iterator[str]:
-    """What a reader must know of the learning rates before comparing batch sizes."""
-    if len(chosen) < 2 or not study.workload.takes_rate:
-        return
-    rates = {record.trial.learning_rate for record in study.records}
-    # Where no trial ended well no rate was best.
-    shown = chosen if len(cells(study)) == len(chosen) else [c for c in chosen if c.ended_well]
-    pairs = ", ".join(
-        f"{cell_label(study, c)}: {quantity_text('learning_rate', c.learning_rate)}" for c in shown
-    )
-    if len(rates) == 1:
-        yield text(
-            "All {sizes} share the learning rate {rate:learning_rate}: this compares them at one "
-            "rate, not each at its best.",
-            sizes=text("plans") if has_plans(chosen) else text("batch sizes"),
-            rate=next(iter(rates)),
-        )
-    elif len(cells(study)) == len(chosen):
-        yield text(
-            "Each {size} has one learning rate ({pairs}): this compares them as these rates have "
-            "it, not each at its best.",
-            size=kind_word(chosen),
-            pairs=pairs,
-        )
-    elif shown:
-        yield text(
-            "Each {size} is shown at the learning rate that was best for it on {split} data "
-            "({pairs}); the best of several looks a little better there than it is.",
-            size=kind_word(chosen),
-            split=term_text(deciding_split(study)),
-            pairs=pairs,
-        )
 
 
 # ---- every number seen

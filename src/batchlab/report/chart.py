@@ -3,12 +3,12 @@
 The kinds of rows:
 
     point, mean         an estimate, the mean of what was observed
-    run, bound, as_is   one run; one that had not got there yet; one of the user's own settings
-    lost                a run without a value, at the top
+    expected            an estimate without an observation of its own, an open mark
+    run, bound, failed  one run; one that had not got there yet; one that failed
     curve, lone, line   along training the mean over seeds, one trial alone; a line without points
     band, rule          a law with its interval; what theory or a rule of thumb says, dashed
     level, place, span  a value, a batch size, a range of batch sizes marked across the chart
-    ring, verified      a ring around what an answer names, the second with an interval
+    verified            an estimate of what an answer names, in a ring
     words, named        words beside a mark; those of what an answer names
 
 Rows of other kinds are in the data only. Where a row has words, `text` holds them.
@@ -28,10 +28,11 @@ from typing import Any, Literal
 import vl_convert
 
 from batchlab.errors import BatchlabError
+from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
 from batchlab.report.output_file import kept_text, write_output_file
 from batchlab.report.palette import SERIES_DASHES, Look, drawn_looks
-from batchlab.report.pointer import IS_POINT, lost_tooltip, point_tooltip
+from batchlab.report.pointer import IS_POINT, point_tooltip
 from batchlab.report.text import axis_text, label_text, shown_quantity
 from batchlab.words.catalogue import text
 
@@ -39,7 +40,6 @@ Spec = dict[str, Any]
 _ROWS = "rows"  # what a chart calls the rows of its figure
 _PROBE = "probe"  # the layer of a chart that answers the pointer, which a still image cannot
 _LANE = 4  # pixels between lines of the same value
-_MOST_CROSSES = 6  # at one place: more of them above each other would hide what is drawn
 _INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the reader's colors
 
 
@@ -73,7 +73,6 @@ def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
             *marks.points(),
             *marks.words(),
             marks.probe(),
-            *marks.lost(),  # they answer the pointer themselves
         ],
     }
 
@@ -161,7 +160,7 @@ class _Marks:
             yield from self._of("run", "line", _BY_SEED, color=_INK, opacity=0.35, strokeWidth=1)
         band = {**_INTERVAL, **self.color}
         yield from self._of("curve", "area", band, "low", opacity=0.18, clip=True)
-        mark: Spec = {"filled": True, "size": 46, "opacity": 1}
+        mark: Spec = {"filled": True, "size": 46, "opacity": 1, "clip": True}
         yield from self._of("curve", "point", self.shaped, "marked", **mark)
         by_run = {**self.color, "detail": {"field": "run", "type": "nominal"}}
         lone: Spec = {"strokeWidth": 1, "opacity": 0.75, "clip": True, "strokeDash": [1, 3]}
@@ -176,19 +175,19 @@ class _Marks:
         yield from self._of("run", "point", self.color, size=26, opacity=0.8, strokeWidth=1.2)
         arrow: Spec = {"text": "↑", "fontSize": 15, "fontWeight": "bold", "dy": -5}
         yield from self._of("bound", "text", self.color, **arrow)
-        yield from self._of("point mean", "rule", bar, strokeWidth=2)
-        yield from self._of("point mean", "point", self.shaped, filled=True, size=90, opacity=1)
-        yield from self._of("as_is", _CROSS, self.color, clip=True)
+        bars: Spec = {"strokeWidth": 2, "clip": True}
+        yield from self._of("point mean expected verified", "rule", bar, **bars)
+        yield from self._of("expected", "point", self.shaped, size=70, opacity=1, strokeWidth=1.6)
+        filled: Spec = {"filled": True, "size": 90, "opacity": 1}
+        yield from self._of("point mean verified", "point", self.shaped, **filled)
+        yield from self._of("failed", _CROSS, self.color, clip=True)
 
     def words(self) -> Iterator[Spec]:
         """What an answer names in a ring, and words beside their marks."""
-        yield from self._of("verified", "rule", _INTERVAL, strokeWidth=2, color=_INK)
         yield from self._beside("words", away=11)
         yield from self._beside("named", away=0, fontSize=13, fontWeight="bold", dy=-20)
-        ring = {"type": "point", "size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
-        if self.kinds & {"ring", "verified"} or any(row.get("chosen") for row in self.panel.rows):
-            is_chosen = "datum.chosen || datum.kind == 'ring' || datum.kind == 'verified'"
-            yield {"transform": [{"filter": is_chosen}], "mark": ring}
+        ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
+        yield from self._of("verified", "point", **ring)
 
     def _beside(
         self, kind: str, encoding: Spec | None = None, *, away: int, **style: Any
@@ -206,21 +205,6 @@ class _Marks:
         drawn["align"] = {"expr": side}
         drawn["dx"] = {"expr": f"({side}) == 'left' ? {away} : -{away}"}
         yield from self._of(kind, "text", {**_WORDS, **(encoding or {})}, **(drawn | style))
-
-    def lost(self) -> Iterator[Spec]:
-        """Runs without a value: crosses beside each other at the worse edge, with their words."""
-        is_top = not self.panel.is_metric
-        shift = f"{12 if is_top else -14} * (datum.place - 1)"
-        where: Spec = {"baseline": "top" if is_top else "bottom", "dy": {"expr": shift}}
-        at = {**self.color, "y": {"value": 0 if is_top else "height"}}
-        for layer in self._of("lost", _CROSS, at, tooltip={"expr": "datum.said"}, **where):
-            placed = [{"op": "row_number", "as": "place"}]
-            layer["transform"] += [
-                {"calculate": lost_tooltip(), "as": "said"},
-                {"window": placed, "groupby": ["learning_rate"]},
-                {"filter": f"datum.place <= {_MOST_CROSSES}"},
-            ]
-            yield layer
 
     def probe(self) -> Spec:
         """A halo on the point nearest to the pointer, with its numbers.
@@ -289,7 +273,7 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
 
 
 def _rate_axis(places: Iterable[float]) -> Spec:
-    """A label at each of a few learning rates, else at round ones."""
+    """Put a label at each of a few learning rates, else at round ones."""
     run = sorted(set(places))
     values = run if len(run) <= 6 else _round_values(run[0], run[-1], room=1.3)
     scale = {"type": "log", "domain": [run[0] / 1.3, run[-1] * 1.3]}
@@ -342,8 +326,13 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     above = max(_ROOM_ABOVE.get(str(row["kind"]), _LINEAR_ROOM) for row in rows)
     # An axis that reaches to 0 ends there.
     ends = [low - _LINEAR_ROOM * span if low else low, high + above * span if high else high]
+    axis = _axis(quantity)
+    if quantity in FRACTION_METRICS and 0 <= low and high <= 1:
+        ends = [max(ends[0], 0.0), min(ends[1], 1.0)]
+        percent = "datum.label === '' ? '' : format(100 * datum.value, '~g') + ' %'"
+        axis |= {"labelExpr": percent}
     scale = {"domain": ends, "type": "linear", "nice": True, "zero": False}
-    return _quantitative("mean", scale, _axis(quantity))
+    return _quantitative("mean", scale, axis)
 
 
 def _domain(rows: Iterable[Row]) -> tuple[float, float]:

@@ -24,9 +24,9 @@ T = TypeVar("T")
 Row = dict[str, Value | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Fields that place words in a chart and say nothing of what was measured.
-LAYOUT = ("text", "marked", "chosen", "to_size", "lane")
+LAYOUT = ("text", "marked", "to_size", "lane")
 # Rows that stand for several runs, and those that a chart has room for beside what it shows.
-_WHOLE = ("point", "mean")
+_WHOLE = ("point", "mean", "verified", "expected")
 _ASIDE = ("level", "place", "span", "rule")
 
 
@@ -77,13 +77,10 @@ class Panel:
         )
 
     def told(self, n_places: int) -> list[Row]:
-        """The rows that words and tables have: those chosen, else marks, of a line so many places.
+        """Return the rows that words and tables have: marks, and of a line so many places.
 
-        Single runs are told where nothing stands for them, and a law where nothing was seen.
+        Single runs are among them where nothing stands for them, and a law where nothing was seen.
         """
-        chosen = [row for row in self.rows if row.get("chosen")]
-        if chosen:
-            return chosen
         whole = {_name(row) for row in self.rows if row["kind"] in _WHOLE}
         lines: dict[tuple[str, Value | bool], list[Row]] = {}
         found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -12,30 +12,31 @@ from batchlab.errors import MissingLibraryError
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
+from batchlab.report import sweep_figures
+from batchlab.report.advice_figures import advice_looks, answer_figure
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import advice_sections
-from batchlab.report.cells import deciding_split, figure_looks
+from batchlab.report.cells import figure_looks
 from batchlab.report.comparison import Comparison, comparison_section
+from batchlab.report.figure import Figure
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
+from batchlab.report.palette import Look
 from batchlab.report.profile import profile_section
-from batchlab.report.sweep_figures import curve_figure
 from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.sweep_tables import trials_table
 from batchlab.report.table import Section
 
 
-def study_curves(study: Study) -> tuple[str, str] | None:
-    """The deciding metric by epoch as a still SVG, and in words; None: nothing was seen."""
+def _picture(figure: Figure, looks: Sequence[Look], prefix: str) -> tuple[str, str] | None:
+    """Return the first chart of a figure as a still SVG, and in words; None if it has none."""
     from batchlab.report.chart import paper_spec, still_svg
 
-    figure, split = curve_figure(study), deciding_split(study)
-    for panel in figure.panels:
-        if panel.key.startswith(f"c-epochs-{split}-"):
-            spec = paper_spec(panel, figure_looks(study))
-            still = still_svg(panel, spec, figure.rows, prefix=study.study_id)
-            return still, panel.alternative
-    return None
+    if not figure.panels:
+        return None
+    panel = figure.panels[0]
+    still = still_svg(panel, paper_spec(panel, looks), figure.rows, prefix=prefix)
+    return still, panel.alternative
 
 
 def record_dict(record: Study) -> dict[str, Any]:
@@ -74,14 +75,23 @@ def _sections(shown: object) -> Iterator[Section]:
     raise TypeError(f"a {type(shown).__name__} has no view; an Advice, Study, Profile or Noise has")
 
 
-_sections.register(Advice, advice_sections)
 _sections.register(Noise, noise_sections)
+
+
+@_sections.register
+def _(shown: Advice) -> Iterator[Section]:
+    first, *others = advice_sections(shown)
+    yield first
+    figure = answer_figure(shown)
+    yield Section(picture=_picture(figure, advice_looks(shown), "advice"))
+    yield from others
 
 
 @_sections.register
 def _(shown: Study) -> Iterator[Section]:
     yield answer_section(shown)
-    yield Section(picture=study_curves(shown))
+    figure = sweep_figures.answer_figure(shown)
+    yield Section(picture=_picture(figure, figure_looks(shown), shown.study_id))
 
 
 @_sections.register

@@ -9,23 +9,19 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.report.text import label_text, shown_quantity
 from batchlab.words.catalogue import term_text, text
 from batchlab.words.numbers import SAME_RATE, THREE_DIGITS
 
 # Rows with a value but these, which place a line, a shade or words.
-_NO_POINTS = ["span", "place", "level", "band", "rule", "line", "ring", "words", "named", "start"]
+_NO_POINTS = ["span", "place", "level", "band", "rule", "line", "words", "named", "start"]
 IS_POINT = f"isValid(datum.mean) && indexof({_NO_POINTS}, datum.kind) < 0"
 
 
 def point_tooltip(quantity: str, series: Sequence[str]) -> str:
     """What is said of a row that is a point; the values of the field `series` are told apart."""
     return _merged([*_batch(), *_parts(quantity, series)])
-
-
-def lost_tooltip() -> str:
-    """What is said of a trial that has no value."""
-    return _merged([*_batch(), _place("learning_rate"), _run(text("trial"))])
 
 
 def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
@@ -36,7 +32,8 @@ def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
     kinds = {
         "run": text("one run"),
         "bound": text("one run"),
-        "as_is": text("one run as it is"),
+        "failed": text("one run that failed"),
+        "expected": text("all runs together"),
         "verified": text("what is named"),
     }
     of = f"({_literal(kinds)})[datum.kind]"
@@ -52,7 +49,7 @@ def _parts(quantity: str, series: Sequence[str]) -> Iterator[str]:
         text("{low} to {high}", low="@low", high="@high"), {"@low": low, "@high": high}
     )
     has_range = "isValid(datum.low) && datum.low != datum.high"
-    is_estimate = "indexof(['point', 'verified'], datum.kind) >= 0"
+    is_estimate = "indexof(['point', 'verified', 'expected'], datum.kind) >= 0"
     yield _said_if(f"{has_range} && {is_estimate}", text("95 % interval"), between)
     yield _said_if(f"{has_range} && !({is_estimate})", text("range"), between)
     yield _said_if("isValid(datum.n)", text("observations"), "format(datum.n, 'd')")
@@ -120,6 +117,9 @@ def number_expression(quantity: str, value: str) -> str:
     if quantity == "learning_rate":
         given = f"abs(toNumber(format({value}, '.2e')) - {value}) <= {SAME_RATE} * abs({value})"
         return f"({given} ? {_digits(value)} : {_digits(value, 2)})"
+    if quantity in FRACTION_METRICS:
+        percent = f"(abs({value}) <= 1 ? 100 * {value} : {value})"
+        return f"(replace(format({percent}, '.2f'), '−', '-') + ' %')"
     if quantity == "generalization_gap":
         fixed = f"replace(format({value}, '.4f'), '−', '-')"
         return f"(abs({value}) < 10 ? {fixed} : {_digits(value)})"

@@ -1,10 +1,9 @@
-"""What a sweep says: its conclusion, the claims it holds, what else was seen."""
+"""What a sweep says: its conclusion, common claims and whether they held, what else was seen."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from batchlab.belief.statements import (
@@ -40,14 +39,12 @@ from batchlab.report.sweep_evidence import (
     training_fit,
 )
 from batchlab.report.text import (
-    VERDICT_WORDS,
     ClaimVerdict,
     Kind,
     Sentence,
     batch_sizes_text,
     batch_text,
     best_so_far_text,
-    label_text,
     quantity_text,
 )
 from batchlab.words.catalogue import capitalized, listing, number_text, plural, term_text, text
@@ -55,21 +52,19 @@ from batchlab.words.reasons import reason_text
 
 # ---- the conclusion
 
-_MOST_NAMED = 3  # rivals in one sentence; the rest are in a table
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conclusion:
-    """What is read first: which batch size ended best after equal epochs, and how sure that is."""
+    """What is read first: which batch size ended best after equal epochs, and what was compared."""
 
     headline: str
-    lead: str = ""  # what equal time and steps say, and what was compared
+    lead: str = ""
 
 
 def conclusion(study: Study) -> Conclusion:
-    """The conclusion of a study; without a trial that ended well it says so.
+    """Return the conclusion of a study; without a trial that ended well it says so.
 
-    Of an advice without an answer it is what leads: its runs end at the target, not alike.
+    Of an advice without an answer it is what leads, because its runs end at the target.
     """
     if study.best_so_far is not None:
         best = capitalized(best_so_far_text(study.best_so_far))
@@ -84,99 +79,68 @@ def conclusion(study: Study) -> Conclusion:
             nothing = "No trial has been run."
         return Conclusion(headline=text(nothing))
     raced = {race.budget.name: race for race in races(evidence)}
-    if "epochs" not in raced:
-        return Conclusion(headline=_of_one(evidence), lead=_basis_text(evidence))
-    others = [_other(evidence, raced[name]) for name in ("time", "steps") if name in raced]
-    return Conclusion(
-        headline=_headline(evidence, raced["epochs"]),
-        lead=" ".join((*others, _basis_text(evidence))),
-    )
+    headline = _of_one(evidence)
+    if "epochs" in raced:
+        headline = _headline(evidence, raced["epochs"])
+    return Conclusion(headline=headline, lead=_basis_text(evidence))
 
 
 def _headline(evidence: Evidence, race: Race) -> str:
     amount = race.budget.amount
     n = 1 if amount == 1 else 2
-    said = evidence.say(
-        "{best} did best in {epochs}: {metric} {value}",
-        best=race.best,
-        epochs=plural("{epochs:.4g} epoch", "{epochs:.4g} epochs", n, epochs=amount),
-        value=quantity_text(evidence.metric, race.level),
-    )
     end = ""
     if race.standing == "no_interval":
         end = text(" One seed each: this may be chance.")
     elif race.as_good:
         others = capitalized(batch_sizes_text(evidence.study, race.as_good))
         end = text(" {others} may be as good.", others=others)
-    return f"{capitalized(said)}.{end}"
-
-
-def _other(evidence: Evidence, race: Race) -> str:
-    """Who leads when something else is equal."""
-    message = "In {budget}{more}, {best} {is} {ahead} with {value}{others}."
-    more = ", where larger batches see more examples" if race.budget.name == "steps" else ""
-    ahead = text("best" if race.standing == "clear" else "ahead")
-    others = ""
-    if race.standing == "tied" and race.as_good:  # of one seed each the headline has said it
-        others = text("; {n} others may be as good", n=len(race.as_good))
-        if len(race.as_good) <= _MOST_NAMED:
-            others = evidence.say("; {others} may be as good", others=race.as_good)
-    value = quantity_text(evidence.metric, race.level)
-    return evidence.say(
-        message,
-        budget=race.budget,
-        more=text(more),
-        best=race.best,
-        ahead=ahead,
-        value=value,
-        others=others,
-        **{"is": text("is" if len(race.best) == 1 else "are")},
+    return capitalized(
+        evidence.say(
+            "{best} did best in {epochs}: {metric} {value}.{end}",
+            best=race.best,
+            epochs=plural("{epochs:.4g} epoch", "{epochs:.4g} epochs", n, epochs=amount),
+            value=quantity_text(evidence.metric, race.level),
+            end=end,
+        )
     )
 
 
 def _of_one(evidence: Evidence) -> str:
-    """One batch size, or none of the others has the metric after as many epochs."""
+    """Say what a single batch size ended with, or several without equal epochs."""
     ranked = evidence.ranked(evidence.final(budget_split(evidence.study)))
     if not ranked:
         return evidence.say("The {metric} was never measured.")
     (cell, level), *others = ranked
     message = "{size} ended at {metric} {value}."
     if others:
-        message = (
-            "{size} ended best, at {metric} {value}, each at its own end: they have "
-            "no evaluation after equal epochs."
-        )
+        message = "{size} ended best, at {metric} {value}, each after its own number of epochs."
     value = quantity_text(evidence.metric, level)
     return capitalized(evidence.say(message, size=cell, value=value))
 
 
 def _basis_text(evidence: Evidence) -> str:
-    """What was compared, at which learning rates and with how many seeds."""
-    study, n = evidence.study, len(evidence.cells)
-    n_seeds = sorted({len(cell.ended_well) for cell in evidence.cells})
-    fewest, most = (number_text(count, "") for count in (n_seeds[0], n_seeds[-1]))
-    which = most if fewest == most else text("{few} to {more}", few=fewest, more=most)
-    seeds = plural("{which} seed", "{which} seeds", n_seeds[-1], which=which)
-    by_kind: dict[Kind, set[float]] = {}
-    for record in study.records:
-        by_kind.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
+    """Say what was compared, at which learning rates and with how many seeds."""
+    n, n_seeds = len(evidence.cells), sorted({len(cell.ended_well) for cell in evidence.cells})
+    which = number_text(n_seeds[-1], "")
+    if n_seeds[0] < n_seeds[-1]:
+        which = text("{few} to {more}", few=n_seeds[0], more=n_seeds[-1])
     message = "Compared: {n} batch sizes {rates}, {seeds} each."
     if has_plans(evidence.cells):
         message = "Compared: {n} plans {rates}, {seeds} each."
     if n == 1:
         message = "Trained {rates}, {seeds}."
-    if any(len(own) > 1 for own in by_kind.values()):
-        message += (
-            " The best of several rates looks better than it is on the {split} data that chose it."
-        )
-    rates = _rates_text(study, by_kind)
-    if (n_devices := study.records[0].trial.world_size) > 1:
+    rates = _rates_text(evidence.study)
+    if (n_devices := evidence.study.records[0].trial.world_size) > 1:
         rates = text("on {n} devices together {rates}", n=n_devices, rates=rates)
-    return text(message, n=n, rates=rates, seeds=seeds, split=_chosen_on(study))
+    seeds = plural("{which} seed", "{which} seeds", n_seeds[-1], which=which)
+    return text(message, n=n, rates=rates, seeds=seeds)
 
 
-def _rates_text(study: Study, by_kind: Mapping[Kind, set[float]]) -> str:
-    """At which learning rates, and by which rule where it was one alone."""
+def _rates_text(study: Study) -> str:
+    """Say at which learning rates, and by which rule they were set."""
+    by_kind: dict[Kind, set[float]] = {}
+    for record in study.records:
+        by_kind.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
     distinct = set().union(*by_kind.values())
     rules = {record.trial.scaling_rule for record in study.records}
     rule = next(iter(rules))
@@ -187,91 +151,65 @@ def _rates_text(study: Study, by_kind: Mapping[Kind, set[float]]) -> str:
     elif len(distinct) == 1:
         message = "at one fixed learning rate, {rate:learning_rate}, not tuned for each"
     elif any(len(own) > 1 for own in by_kind.values()):
-        message = "at the best of its learning rates on {split} data"
-        if len(by_kind) > 1:
-            message = "each at the best of its learning rates on {split} data"
+        message = "at the best learning rate of each on {split} data"
     elif len(rules) != 1 or rule == "none":
         message = "at one learning rate each, not tuned"
     else:
         also = " (which moves other settings of Adam too)" if moves_adam(rule) else ""
         message = f"at one learning rate each, set by the rule {{rule}}{also}, not tuned"
-    return text(message, rate=min(distinct), split=_chosen_on(study), rule=rule)
-
-
-def _chosen_on(study: Study) -> str:
     split = deciding_split(study)
-    return term_text("training" if split == "train" else split)
+    chosen_on = term_text("training" if split == "train" else split)
+    return text(message, rate=min(distinct), split=chosen_on, rule=rule)
 
 
-# ---- the claims: what people say of batch sizes, each held against this study's own numbers
+# ---- what people say of batch sizes, each held against this study's own numbers
 
-# A claim's verdict follows from intervals over seeds; with one seed there is none, and the verdict
-# is "cannot_tell" whatever the numbers look like. What says something of generalization compares
-# batch sizes of similar training fit, else it is "not_tested".
-_Found = tuple[ClaimVerdict, str]
 _GOOD_START = (32, 128)
 _MOST_SEEDS = 50  # an estimate beyond it is too vague to be a number
+_NOTHING_HELD_OUT = "There are no test and no validation data."
+
+_Found = tuple[ClaimVerdict, str]
 
 
 def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
-    """Every claim with its verdict and why; none where fewer than two batch sizes are compared.
+    """Return every claim with its verdict and why, or nothing for fewer than two batch sizes.
 
     The topic is the claim.
     """
     evidence = evidence.of_sizes
     if len(evidence.cells) < 2 or not evidence.budgets:
         return ()
-    found = [claim(evidence) for claim in CLAIMS.values()]
-    told = []
-    for i, (topic, (verdict, why)) in enumerate(zip(CLAIMS, found, strict=True)):
-        if i and verdict == "not_tested" and why == found[i - 1][1]:
-            why = text("For the same reason as the one above.")
-        told.append(Sentence(topic=topic, text=why, verdict=verdict))
-    return tuple(told)
-
-
-def claim_text(claim: Sentence) -> str:
-    """A claim, its verdict and why, in one line."""
-    assert claim.verdict is not None, "every claim has a verdict"
-    return text(
-        "“{claim}”: {verdict}. {why}",
-        claim=text(claim.topic),
-        verdict=text(VERDICT_WORDS[claim.verdict]),
-        why=claim.text,
-    )
+    sentences: list[Sentence] = []
+    for topic, claim in CLAIMS.items():
+        verdict, why = claim(evidence)
+        if sentences and verdict == sentences[-1].verdict == "not_tested":
+            if why == sentences[-1].text:
+                why = text("For the same reason as the one above.")
+        sentences.append(Sentence(topic=topic, text=why, verdict=verdict))
+    return tuple(sentences)
 
 
 def larger_batches_generalize_worse(evidence: Evidence) -> _Found:
-    """Whether the held-out metric falls as the batch size grows, after equal epochs."""
+    """Judge whether the held-out metric falls as the batch size grows, after equal epochs."""
     split = held_out_split(evidence.study)
     if split is None:
         return "cannot_tell", text(_NOTHING_HELD_OUT)
-    note = "The largest also learned its training data less well, which may be part of this."
     what = metric_text(split, evidence.metric)
-    return _ordered(evidence, what, evidence.at_end(split), {"held": note})
+    return _falls_with_size(evidence, what, evidence.at_end(split), part_of=("held",))
 
 
 def larger_batches_overfit_more(evidence: Evidence) -> _Found:
-    """Whether training gets further ahead of held-out data as the batch size grows."""
+    """Judge whether training gets further ahead of held-out data as the batch size grows."""
     split = held_out_split(evidence.study)
     if split is None:
         return "cannot_tell", text(_NOTHING_HELD_OUT)
-    what = text(
-        "generalization gap ({train} − {split} {metric})",
-        train=term_text("training"),
-        split=term_text(split),
-        metric=label_text(evidence.metric),
-    )
-    note = (
-        "The largest also learned its training data less well, and less training makes the gap "
-        "smaller."
-    )
-    notes: dict[ClaimVerdict, str] = {"did_not_hold": note, "cannot_tell": note}
-    return _ordered(evidence, what, evidence.gaps(split), notes)
+    what = text("training minus {metric}", metric=metric_text(split, evidence.metric))
+    part_of: tuple[ClaimVerdict, ...] = ("did_not_hold", "cannot_tell")
+    return _falls_with_size(evidence, what, evidence.gaps(split), part_of=part_of)
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Found:
-    """Whether the size nearest 64 within 32 to 128 is about as good as every size outside.
+    """Judge whether the size nearest 64 within 32 to 128 is about as good as every size outside.
 
     Under equal epochs and equal time: under equal steps a larger batch sees more data, and wins
     for that reason alone.
@@ -280,51 +218,27 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Found:
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
     outside = [cell for cell in evidence.cells if cell not in inside]
     if not inside or not outside:
-        message = "No batch size {which} {low} to {high} was run."
         which = text("outside" if inside else "from")
-        return "cannot_tell", text(message, which=which, low=low, high=high)
+        message = "No batch size {which} {low} to {high} was run."
+        return "not_tested", text(message, which=which, low=low, high=high)
     # Chosen by its size and not by its result, which would look better than it is.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
-    judged = [
-        _judged(evidence, budget, start, outside, no_worse_than_any)
-        for budget in evidence.budgets
-        if budget.name != "steps"
-    ]
-    if lost := [each for each in judged if each.verdict == "did_not_hold"]:
-        return "did_not_hold", _beaten(evidence, start, lost[0])
-    if all(each.verdict == "held" for each in judged):
-        return "held", evidence.say(
-            "In {budgets}, {size} is at most {margin} worse than any size outside.",
-            budgets=_names(judged),
-            size=start,
-            margin=quantity_text(evidence.metric, evidence.margin),
-        )
-    return "cannot_tell", _open(evidence, start, judged)
+    budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
+    held = "In {budgets}, {size} is at most {margin} worse than any size outside."
+    return _against_others(evidence, start, outside, budgets, no_worse_than_any, held=held)
 
 
 def full_batch_converges_better(evidence: Evidence) -> _Found:
-    """Whether full batch is better than every mini-batch size under every budget."""
-    n_train, budgets = evidence.study.workload.n_train, evidence.budgets
+    """Judge whether full batch is better than every mini-batch size under every budget."""
+    n_train = evidence.study.workload.n_train
     full = next((cell for cell in evidence.cells if cell.batch_size == n_train), None)
     if full is None:
         was_run = any(record.trial.batch_size == n_train for record in evidence.study.records)
         why = "No trial of full batch ended well." if was_run else "Full batch was not run."
-        return "cannot_tell", text(why)
-    minis = [cell for cell in evidence.cells if cell is not full]
-    judged = [_judged(evidence, budget, full, minis, better_than_all) for budget in budgets]
-    if lost := [each for each in judged if each.verdict == "did_not_hold"]:
-        seen = _beaten(evidence, full, lost[0])
-        ahead = [each for each in judged if _is_ahead_of_some(each)]
-        if ahead:
-            also = text(
-                "In {budgets}, full batch is ahead of some other size.", budgets=_names(ahead)
-            )
-            seen = f"{seen} {also}"
-        return "did_not_hold", seen
-    if all(each.verdict == "held" for each in judged):
-        message = "In {budgets}, it is better than every other size."
-        return "held", text(message, budgets=_names(judged))
-    return "cannot_tell", _open(evidence, full, judged)
+        return "not_tested", text(why)
+    others = [cell for cell in evidence.cells if cell is not full]
+    held = "In {budgets}, it is better than every other size."
+    return _against_others(evidence, full, others, evidence.budgets, better_than_all, held=held)
 
 
 CLAIMS: dict[str, Callable[[Evidence], _Found]] = {
@@ -333,165 +247,164 @@ CLAIMS: dict[str, Callable[[Evidence], _Found]] = {
     "32 to 128 is a good start": good_start_between_32_and_128,
     "Full batch converges better": full_batch_converges_better,
 }
-_NOTHING_HELD_OUT = "There are no test and no validation data."
-_LITTLE_LEARNED = (
-    "Little has been learned yet: in {budget} the best {metric} is {best}, hardly better than "
-    "before training. More epochs or a higher learning rate would tell."
-)
-_TRAINED_APART = (
-    "Some have trained further than others: in {budget} {metric} is {best}, but {worst}, more "
-    "than {margin} apart. More epochs, or a tuned rate for each, would tell."
-)
-_LEFT_OUT = (
-    "Left out: {sizes}, whose {metric} is more than {margin} off the best. That shows how far "
-    "training got, not how it generalizes."
-)
 
 
-def _ordered(
-    evidence: Evidence, what: str, measured: Measured, less_trained: Mapping[ClaimVerdict, str]
+def _falls_with_size(
+    evidence: Evidence, what: str, measured: Measured, *, part_of: Sequence[ClaimVerdict]
 ) -> _Found:
-    """That the smallest batch size is better than the largest, and none between reverses.
+    """Judge whether the smallest batch size is better than the largest, and none between reverses.
 
-    Only batch sizes of similar training fit are compared. `what` was measured, in words;
-    `less_trained` is added, by verdict, where the largest fits its training data less well.
+    Only batch sizes of similar training fit are compared: how far training got says nothing of
+    generalization.
+
+    Args:
+        evidence: of batch sizes.
+        what: was measured, in words.
+        measured: under equal epochs.
+        part_of: the verdicts that less training of the largest may be part of.
     """
     fit = training_fit(evidence)
     if fit is None:
         return "not_tested", text("No training metric was measured in equal epochs.")
     compared = [cell for cell in fit.alike if measured.level(cell) is not None]
-    metric = metric_text("train", evidence.metric)
-    margin = quantity_text(evidence.metric, fit.margin)
-    if len(compared) < 2 <= len(fit.alike) and fit.begun:
-        why = text("{what} was not measured in equal epochs.", what=capitalized(what))
-        return "not_tested", why
-    if len(compared) < 2 or not fit.begun:
-        return "not_tested", evidence.say(
-            _TRAINED_APART if fit.begun else _LITTLE_LEARNED,
-            budget=evidence.budgets[0],
-            metric=metric,
-            margin=margin,
-            best=evidence.level_text(*fit.best),
-            worst=evidence.level_text(*fit.worst),
+    values: dict[str, str | EqualBudget] = {
+        "budget": evidence.budgets[0],
+        "train": metric_text("train", evidence.metric),
+        "apart": evidence.difference_text(fit.margin),
+        "best": evidence.level_text(*fit.best),
+        "worst": evidence.level_text(*fit.worst),
+    }
+    if not fit.begun:
+        message = (
+            "Little has been learned yet: in {budget} the best {train} is {best}. More epochs or a "
+            "higher learning rate would tell."
         )
-    verdict, seen = _order_found(evidence, what, measured, compared)
-    ends = evidence.at_end("train").compare(compared[-1], compared[0])
-    if ends.outcome == "worse" and verdict in less_trained:
-        seen = f"{seen} {text(less_trained[verdict])}"
+        return "not_tested", evidence.say(message, **values)
+    if len(fit.alike) < 2:
+        message = (
+            "Some have trained further than others: in {budget} {train} is {best}, but {worst}. "
+            "More epochs, or a tuned rate for each, would tell."
+        )
+        return "not_tested", evidence.say(message, **values)
+    if len(compared) < 2:
+        return "not_tested", text(
+            "{what} was not measured in equal epochs.", what=capitalized(what)
+        )
+    verdict, seen = _judged_order(evidence, what, measured, compared)
+    if evidence.at_end("train").compare(compared[-1], compared[0]).outcome == "worse":
+        if verdict in part_of:
+            note = (
+                "The largest also learned its training data less well, which may be part of this."
+            )
+            seen = f"{seen} {text(note)}"
     if fit.others:
         sizes = [cell.batch_size for cell in fit.others]
-        seen = f"{seen} {evidence.say(_LEFT_OUT, sizes=sizes, metric=metric, margin=margin)}"
+        message = "Left out: {sizes}, whose {train} is more than {apart} off the best."
+        seen = f"{seen} {evidence.say(message, sizes=sizes, **values)}"
     return verdict, seen
 
 
-def _order_found(
+def _judged_order(
     evidence: Evidence, what: str, measured: Measured, compared: Sequence[Cell]
 ) -> _Found:
-    """What the first and the last of several say of their order, and the verdict that follows."""
+    """Hold the last of several cells against the first."""
     first, last = compared[0], compared[-1]
-    ends, draws, more, where = measured.compare(first, last), measured.draws(compared), "", ""
+    ends, draws = measured.compare(first, last), measured.draws(compared)
     verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
-    if ends.missing or draws is None:
-        end, more = ". {more}.", capitalized(ends.missing or "")
+    places = [] if draws is None or verdict != "held" else rises(draws)
+    end = ", a difference of {difference}."
+    if ends.missing is not None:
+        end = ". {missing}."
     elif verdict == "cannot_tell":
-        end, more = ": too close for these seeds to tell, {difference}. {more}", _more_seeds(ends)
+        end = ": too close for these seeds to tell, {difference}. {more}"
     elif verdict == "did_not_hold":
         end = ": at most {margin} worse, {difference}."
         if ends.outcome == "worse":
             end = ": the reverse, by {difference}."
-        elif ends.outcome == "same":
-            end = ": no difference that matters, {difference}."
-        elif (ends.difference.estimate or 0.0) < 0:
-            end = ": if anything the reverse, by {difference}."
-    elif places := rises(draws):
+    elif places:
         verdict = "did_not_hold"
-        pairs = [(compared[i], compared[i + 1]) for i in places]
-        where = listing([evidence.say("from {first} to {last}", first=a, last=b) for a, b in pairs])
         end = ", a difference of {difference}. But it goes the other way {where}."
-    else:
-        end = ", a difference of {difference}."
+    where = [
+        evidence.say("from {first} to {last}", first=compared[i], last=compared[i + 1])
+        for i in places
+    ]
     seen = evidence.say(
         "In {budget}, {what} is {small} and {large}" + end,
         budget=evidence.budgets[0],
         what=what,
-        small=evidence.level_text(first, measured.level(first)),
-        large=evidence.level_text(last, measured.level(last)),
+        small=evidence.level_text(first, measured.level(first), measured.quantity),
+        large=evidence.level_text(last, measured.level(last), measured.quantity),
         difference=ends,
-        margin=quantity_text(evidence.metric, measured.margin),
-        more=more,
-        where=where,
+        margin=evidence.difference_text(measured.margin),
+        more=_more_seeds(ends),
+        missing=capitalized(ends.missing or ""),
+        where=listing(where) if where else "",
     )
     return verdict, seen
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Judged:
-    """A batch size held against others under one budget."""
-
-    budget: EqualBudget
-    verdict: ClaimVerdict
-    against: Sequence[tuple[Cell, Comparison]]  # the others, the best first
-
-
-def _judged(
+def _against_others(
     evidence: Evidence,
-    budget: EqualBudget,
     cell: Cell,
     others: Sequence[Cell],
+    budgets: Sequence[EqualBudget],
     statement: Callable[[Array, float], Verdict],
-) -> _Judged:
-    measured = evidence.measured(budget, budget_split(evidence.study))
-    best_first = [other for other, _ in evidence.ranked(measured) if other in others]
-    draws = measured.draws([cell, *best_first]) if best_first else None
-    return _Judged(
-        budget=budget,
-        verdict="cannot_tell" if draws is None else statement(draws, measured.margin),
-        against=[(other, measured.compare(cell, other)) for other in best_first],
-    )
+    *,
+    held: str,
+) -> _Found:
+    """Judge a statement on one cell and all others under every budget; `held` says it is so."""
+    undecided: list[tuple[EqualBudget, list[tuple[Cell, Comparison]]]] = []
+    for budget in budgets:
+        measured = evidence.measured(budget, budget_split(evidence.study))
+        best_first = [other for other, _ in evidence.ranked(measured) if other in others]
+        draws = measured.draws([cell, *best_first]) if best_first else None
+        verdict = "cannot_tell" if draws is None else statement(draws, measured.margin)
+        pairs = [(other, measured.compare(cell, other)) for other in best_first]
+        if verdict == "did_not_hold":
+            return verdict, _beaten(evidence, budget, cell, *pairs[0])
+        if verdict == "cannot_tell":
+            undecided.append((budget, pairs))
+    if not undecided:
+        margin = evidence.difference_text(evidence.margin)
+        return "held", evidence.say(held, budgets=_names(budgets), size=cell, margin=margin)
+    return "cannot_tell", _undecided_text(evidence, cell, undecided)
 
 
-def _is_ahead_of_some(judged: _Judged) -> bool:
-    return any(comparison.outcome == "better" for _, comparison in judged.against)
-
-
-def _beaten(evidence: Evidence, cell: Cell, judged: _Judged) -> str:
+def _beaten(
+    evidence: Evidence, budget: EqualBudget, cell: Cell, other: Cell, comparison: Comparison
+) -> str:
     """Say which of the others was best, and by how much."""
-    other, comparison = judged.against[0]
     message = "In {budget}, {other} has a better {metric} than {cell}, by {difference}."
     if comparison.outcome != "worse":
         message = "In {budget}, {cell} is at most {margin} better than {other}: {difference}."
-        if (comparison.difference.estimate or 0.0) < 0:
-            message = (
-                "In {budget}, {cell} is at most {margin} better than {other}, and if anything "
-                "worse, by {difference}."
-            )
+    margin = evidence.difference_text(comparison.margin)
     return evidence.say(
-        message,
-        budget=judged.budget,
-        other=other,
-        cell=cell,
-        margin=quantity_text(evidence.metric, comparison.margin),
-        difference=comparison,
+        message, budget=budget, other=other, cell=cell, margin=margin, difference=comparison
     )
 
 
-def _open(evidence: Evidence, cell: Cell, judged: Sequence[_Judged]) -> str:
+def _undecided_text(
+    evidence: Evidence,
+    cell: Cell,
+    undecided: Sequence[tuple[EqualBudget, Sequence[tuple[Cell, Comparison]]]],
+) -> str:
     """Say which sizes cannot be told apart from a cell, and how many seeds would."""
-    unsure = [each for each in judged if each.verdict == "cannot_tell"]
-    pairs = [pair for each in unsure for pair in each.against]
+    names = _names([budget for budget, _ in undecided])
+    pairs = [pair for _, of_budget in undecided for pair in of_budget]
     missing = [comparison.missing for _, comparison in pairs]
     if not pairs:
         message = "The {metric} of {size} and others was not measured in {budgets}."
-        return evidence.say(message, size=cell, budgets=_names(unsure))
+        return evidence.say(message, size=cell, budgets=names)
     if missing[0] is not None and None not in missing:
         return text("{missing}.", missing=capitalized(missing[0]))
     close = [pair for pair in pairs if pair[1].outcome == "cannot_tell"] or pairs[:1]
+    hardest = max((comparison for _, comparison in close), key=lambda c: c.seeds_to_tell or 0)
     return evidence.say(
         "In {budgets}, {size} and {others} are too close for these seeds to tell. {more}",
-        budgets=_names(unsure),
+        budgets=names,
         size=cell,
         others=sorted({other.batch_size for other, _ in close}),
-        more=_more_seeds(max((pair[1] for pair in close), key=lambda c: c.seeds_to_tell or 0)),
+        more=_more_seeds(hardest),
     )
 
 
@@ -508,8 +421,8 @@ def _more_seeds(comparison: Comparison) -> str:
     return text("About {n} seeds of each would.", n=n)
 
 
-def _names(judged: Sequence[_Judged]) -> str:
-    return listing([text("equal {what}", what=text(each.budget.name)) for each in judged])
+def _names(budgets: Sequence[EqualBudget]) -> str:
+    return listing([text("equal {what}", what=text(budget.name)) for budget in budgets])
 
 
 # ---- what else was seen
@@ -518,78 +431,44 @@ _Seen = Iterator[tuple[str, str]]  # topics, and what is said
 
 
 def sentences(study: Study) -> tuple[Sentence, ...]:
-    """What else can be said of a study, beside its conclusion, its effects and the claims."""
+    """Return what else a reader should know of a study, the most important first."""
     evidence = Evidence.of(study)
-    tells = (_no_race, _open_plateaus, _speed, _edges) if evidence.cells else ()
-    seen = (found for tell in tells for found in tell(evidence))
-    return tuple(
-        Sentence(topic=topic, text=said) for topic, said in itertools.chain(seen, _failed(study))
-    )
+    seen = [*_failed(study)]
+    for tell in (_edges, _other_budgets, _epochs, _speed) if evidence.cells else ():
+        seen += tell(evidence)
+    return tuple(Sentence(topic=topic, text=said) for topic, said in seen)
 
 
-def _no_race(evidence: Evidence) -> _Seen:
-    """The budgets under which batch sizes cannot be compared."""
-    if has_plans(evidence.cells):
-        yield (
-            "plans",
-            text(
-                "A plan changes at set places of its own run. So the plans are compared at their "
-                "ends, in equal epochs, and not in equal steps or time."
-            ),
-        )
+def _failed(study: Study) -> _Seen:
+    """Yield the trials that are in no mean, the first by name."""
+    failed = [record for record in study.records if not record.ended_well]
+    if not failed:
         return
-    if len(evidence.cells) > 1 and "time" not in {budget.name for budget in evidence.budgets}:
-        message = "Equal time was not compared: the step times were not all measured alone."
-        yield "equal time", text(message)
-
-
-def _open_plateaus(evidence: Evidence) -> _Seen:
-    """Where it cannot be told whether the epochs were enough."""
-    if not evidence.study.workload.has_validation:
-        yield (
-            "plateau",
-            text(
-                "Whether the epochs were enough is shown by validation data, and there are none. "
-                "Test data must not decide it."
-            ),
-        )
-        return
-    plateau = plateaus_of(evidence.study)
-    open_sizes = [
-        cell.batch_size
-        for cell in evidence.of_sizes.cells
-        if any(plateau(record).verdict == "cannot_tell" for record in cell.ended_well)
-    ]
-    if open_sizes:
-        message = (
-            "Whether the epochs were enough cannot be told for {sizes}. The table of trials in the "
-            "report says why."
-        )
-        yield "plateau", evidence.say(message, sizes=open_sizes)
-
-
-def _speed(evidence: Evidence) -> _Seen:
-    """Throughput, measured alone, of the slowest and the fastest batch size."""
-    timings = [evidence.study.timing(cell.batch_size) for cell in evidence.of_sizes.cells]
-    timed = [timing for timing in timings if timing is not None]
-    if len(timed) < 2:
-        return
-    slow, fast = (choose(timed, key=lambda each: each.samples_per_s) for choose in (min, max))
+    first, n_more = failed[0], len(failed) - 1
+    trial = trial_words(first)
+    if first.reason:
+        trial = text("{trial}: {reason}", trial=trial, reason=reason_text(first.reason))
+    message = "Left out of every mean: {size}, {trial}"
+    if study.workload.takes_rate:
+        message = "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}"
     said = text(
-        "{fast} is the fastest: {per_s:count} examples a second, {times:.3g} times as many as "
-        "{slow}. A step takes {fast_s:step_s}; with {slow} it takes {slow_s:step_s}.",
-        fast=batch_text(evidence.study, fast.batch_size),
-        per_s=fast.samples_per_s,
-        times=fast.samples_per_s / slow.samples_per_s,
-        slow=batch_text(evidence.study, slow.batch_size),
-        fast_s=fast.step_s,
-        slow_s=slow.step_s,
-    )
-    yield "speed", capitalized(said)
+        message,
+        size=batch_text(study, kind_of(first.trial)),
+        rate=first.trial.learning_rate,
+        trial=trial,
+    ).rstrip(".")
+    more = ""
+    if n_more:
+        more = plural(
+            ", and {n} more trial; the table of all trials has the reasons",
+            ", and {n} more trials; the table of all trials has the reasons",
+            n_more,
+        )
+    yield "left out", f"{said}{more}."
 
 
 def _edges(evidence: Evidence) -> _Seen:
-    """Batch sizes whose best learning rate is the first or last of those tried."""
+    """Yield the batch sizes whose best learning rate is the first or last of those tried."""
     study = evidence.study
     rates: dict[Kind, list[float]] = {}
     for cell in cells(study):
@@ -602,28 +481,86 @@ def _edges(evidence: Evidence) -> _Seen:
         "better."
     )
     for edge, other, of in (("highest", "higher", max), ("lowest", "lower", min)):
-        found = [c.kind for c in several if c.learning_rate == of(rates[c.kind])]
-        if found:
-            yield "learning rate", evidence.say(message, edge=edge, other=other, sizes=found)
+        at_edge = [c.kind for c in several if c.learning_rate == of(rates[c.kind])]
+        if at_edge:
+            yield "learning rate", evidence.say(message, edge=edge, other=other, sizes=at_edge)
 
 
-def _failed(study: Study) -> _Seen:
-    """The trials that are in no mean, each by name."""
-    for record in study.records:
-        if record.ended_well:
-            continue
-        trial = trial_words(record)
-        if record.reason:
-            trial = text("{trial}: {reason}", trial=trial, reason=reason_text(record.reason))
-        message = "Left out of every mean: {size}, {trial}."
-        if study.workload.takes_rate:
-            message = (
-                "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}."
-            )
-        said = text(
-            message,
-            size=batch_text(study, kind_of(record.trial)),
-            rate=record.trial.learning_rate,
-            trial=trial,
+def _other_budgets(evidence: Evidence) -> _Seen:
+    """Yield who leads in equal time and in equal steps, or why nobody does."""
+    if has_plans(evidence.cells):
+        yield (
+            "plans",
+            text(
+                "A plan changes at set places of its own run, so plans are compared in equal "
+                "epochs only."
+            ),
         )
-        yield "left out", said
+        return
+    raced = {race.budget.name: race for race in races(evidence)}
+    if len(evidence.cells) > 1 and "time" not in raced:
+        message = "Equal time was not compared: the step times were not all measured alone."
+        yield "equal time", text(message)
+    for name, topic in (("time", "equal time"), ("steps", "equal steps")):
+        race = next((race for key, race in raced.items() if key == name), None)
+        if race is None:
+            continue
+        message = "In {budget}, {best} did best, with {value}.{others}"
+        if name == "steps":
+            message = (
+                "In {budget}, where larger batches see more examples, {best} did best, with "
+                "{value}.{others}"
+            )
+        others = ""
+        if race.standing == "tied" and race.as_good:
+            as_good = capitalized(batch_sizes_text(evidence.study, race.as_good))
+            others = text(" {others} may be as good.", others=as_good)
+        value = quantity_text(evidence.metric, race.level)
+        yield (
+            topic,
+            evidence.say(message, budget=race.budget, best=race.best, value=value, others=others),
+        )
+
+
+def _epochs(evidence: Evidence) -> _Seen:
+    """Yield how many epochs are enough, and where training still improved."""
+    study, sizes = evidence.study, evidence.of_sizes.cells
+    if not study.workload.has_validation:
+        message = "Whether the epochs were enough is shown by validation data, and there are none."
+        yield "epochs", text(message)
+        return
+    plateau = plateaus_of(study)
+    by_size = {c.batch_size: [plateau(record) for record in c.ended_well] for c in sizes}
+    improving = [n for n, found in by_size.items() if any(p.verdict == "not_yet" for p in found)]
+    unknown = [n for n, found in by_size.items() if any(p.verdict == "cannot_tell" for p in found)]
+    enough = [p.epoch for found in by_size.values() for p in found if p.epoch is not None]
+    if enough and not improving and not unknown:
+        n = math.ceil(max(enough))
+        yield "epochs", plural("{n} epoch is enough.", "{n} epochs are enough.", n)
+    if improving:
+        message = "Still improving at the end: {sizes}. More epochs may change the order."
+        yield "epochs", evidence.say(message, sizes=improving)
+    if unknown:
+        message = (
+            "Whether the epochs were enough cannot be told for {sizes}. The table of all trials "
+            "says why."
+        )
+        yield "epochs", evidence.say(message, sizes=unknown)
+
+
+def _speed(evidence: Evidence) -> _Seen:
+    """Yield the throughput of the slowest and the fastest batch size, measured alone."""
+    timings = [evidence.study.timing(cell.batch_size) for cell in evidence.of_sizes.cells]
+    timed = [timing for timing in timings if timing is not None]
+    if len(timed) < 2:
+        return
+    slow, fast = (choose(timed, key=lambda each: each.samples_per_s) for choose in (min, max))
+    said = text(
+        "{fast} is the fastest: {per_s:count} examples a second, {times:.3g} times as many as "
+        "{slow}.",
+        fast=batch_text(evidence.study, fast.batch_size),
+        per_s=fast.samples_per_s,
+        times=fast.samples_per_s / slow.samples_per_s,
+        slow=batch_text(evidence.study, slow.batch_size),
+    )
+    yield "speed", capitalized(said)

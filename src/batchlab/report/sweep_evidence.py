@@ -27,7 +27,14 @@ from batchlab.report.cells import (
     has_plans,
     in_order,
 )
-from batchlab.report.text import Kind, batch_sizes_text, batch_text, label_text, quantity_text
+from batchlab.report.text import (
+    Kind,
+    batch_sizes_text,
+    batch_text,
+    gap_quantity,
+    label_text,
+    quantity_text,
+)
 from batchlab.words.catalogue import Shown, number_text, term_text, text
 from batchlab.words.reasons import reason_text
 
@@ -76,21 +83,17 @@ class Comparison:
         far = max(abs(known.estimate), self.margin - abs(known.estimate))
         return math.ceil(known.n / 2 * ((known.high - known.low) / 2 / far) ** 2)
 
-    def size_text(self, metric: str) -> str:
-        """The size of the difference: "0.0120 (95 %: 0.0101 to 0.0139)"."""
+    def size_text(self, quantity: str) -> str:
+        """Return the size of the difference: "1.20 points (95 %: 1.01 to 1.39)"."""
         known = self.difference
         if known.estimate is None:
             return text("an unknown amount ({reason})", reason=reason_text(known.reason))
-        size = quantity_text(metric, abs(known.estimate))
+        size = quantity_text(quantity, abs(known.estimate))
         if known.low is None or known.high is None:
             return text("{size} (one seed: no interval)", size=size)
         low, high = (known.low, known.high) if known.estimate >= 0 else (-known.high, -known.low)
-        return text(
-            "{size} (95 %: {low} to {high})",
-            size=size,
-            low=quantity_text(metric, low),
-            high=quantity_text(metric, high),
-        )
+        ends = [quantity_text(quantity, end).removesuffix(" points") for end in (low, high)]
+        return text("{size} (95 %: {low} to {high})", size=size, low=ends[0], high=ends[1])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +104,7 @@ class Measured:
     means: CellMeans  # in the order of `kinds`
     better: Better
     margin: float  # the difference that still counts as no worse, >= 0
+    quantity: str  # that writes its values
 
     def values(self, cell: Cell) -> Sequence[float]:
         """Return the value of every seed that has one."""
@@ -352,6 +356,7 @@ class Evidence:
             means=held_out.means.of_gaps([_values(cell, gap) for cell in self.cells]),
             better="lower" if self.better == "higher" else "higher",
             margin=self.margin,
+            quantity=gap_quantity(self.metric, self._level),
         )
 
     def _pooled(self, split: Split, value: Callable[[TrialRecord], float | None]) -> Measured:
@@ -362,7 +367,13 @@ class Evidence:
             n_examples=self.study.workload.n_evaluated(split),
             end_errors=self._end_errors if split == "validation" else (),
         )
-        return Measured(kinds=self._kinds, means=means, better=self.better, margin=self.margin)
+        return Measured(
+            kinds=self._kinds,
+            means=means,
+            better=self.better,
+            margin=self.margin,
+            quantity=self.metric,
+        )
 
     @property
     def _end_errors(self) -> list[float]:
@@ -396,7 +407,7 @@ class Evidence:
             case EqualBudget():
                 return value.words
             case Comparison():
-                return value.size_text(self.metric)
+                return value.size_text(gap_quantity(self.metric, self._level))
             case str() | float() | int() | None:
                 return value
             case _:
@@ -406,9 +417,18 @@ class Evidence:
         """A batch size or plan in words."""
         return batch_text(self.study, cell.kind)
 
-    def level_text(self, cell: Cell, level: float | None) -> str:
-        """A value of the metric that counts and whose it is: "0.97 at batch size 64"."""
-        value = quantity_text(self.metric, level)
+    def difference_text(self, difference: float) -> str:
+        """Return a difference of the metric that counts: "0.65 points"."""
+        return quantity_text(gap_quantity(self.metric, self._level), difference)
+
+    @property
+    def _level(self) -> float:
+        """A value that shows whether the metric is a share or in percent."""
+        return max((abs(value) for value in self._finals), default=1.0)
+
+    def level_text(self, cell: Cell, level: float | None, quantity: str = "") -> str:
+        """Return a value of the metric that counts and whose it is: "97.00 % at batch size 64"."""
+        value = quantity_text(quantity or self.metric, level)
         return text("{value} at {size}", value=value, size=self.name(cell))
 
 

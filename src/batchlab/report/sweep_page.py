@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.report.cells import (
-    chosen_cells,
     figure_looks,
     observations_table,
-    rate_notes,
     trial_counts,
 )
-from batchlab.report.effects import effect_sentences
-from batchlab.report.page import Tables, downloads, render_page, study_environment
-from batchlab.report.palette import drawn_looks
-from batchlab.report.sweep_claims import (
-    claim_sentences,
-    claim_text,
-    conclusion,
-    sentences,
-)
+from batchlab.report.figure import Figure
+from batchlab.report.page import Tables
+from batchlab.report.palette import Look, drawn_looks
+from batchlab.report.study_page import study_page
+from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
 from batchlab.report.sweep_evidence import Evidence
-from batchlab.report.sweep_figures import rate_table, sweep_figures
+from batchlab.report.sweep_figures import sweep_figures
 from batchlab.report.sweep_tables import (
     TrialDocument,
-    finals_table,
-    first_table,
-    races_table,
-    summary_table,
+    sweep_table,
     trial_documents,
     trials_table,
 )
-from batchlab.report.table import Section, sections_text
-from batchlab.report.text import Sentence, wrapped_text
+from batchlab.report.table import Section, marked_table, sections_text
+from batchlab.report.text import VERDICT_WORDS, wrapped_text
 from batchlab.version import __version__
 from batchlab.words.catalogue import text
 from batchlab.words.document import SCHEMA, document_text
@@ -93,82 +84,84 @@ def sweep_files(study: Study) -> Tables:
 
 # ---- a terminal
 
+_MOST_NOTES = 3
+
 
 def text_report(study: Study) -> str:
-    """The report of a study as plain text: what was seen, small tables, bad trials."""
-    return sections_text((Section(title=study.workload.name), *_parts(study)))
+    """Return the answer on one screen: what ended best, a row per batch size, what else counts."""
+    if not study.records:
+        return sweep_headline(study)
+    shown = answer_section(study)
+    if shown.table is not None:
+        off = {"generalization_gap", *(["test"] if study.workload.has_validation else [])}
+        keys = [column.key for column in shown.table.columns if column.key not in off]
+        shown = replace(shown, table=shown.table.only(keys))
+    folklore = claims_text(Evidence.of(study))
+    notes = [*map(str, sentences(study))][:_MOST_NOTES]
+    last = (trial_counts(study), text("Command: {command}", command=study.command))
+    return sections_text(
+        (
+            shown,
+            Section(facts=(*notes, *([folklore] if folklore else []))),
+            Section(drawing=last),
+        )
+    )
 
 
 def sweep_headline(study: Study) -> str:
-    """What is read first: which batch size did best, and how the trials ended."""
+    """Return what is read first: which batch size did best, and how the trials ended."""
     said = (conclusion(study).headline, trial_counts(study))
     return "".join(f"{wrapped_text(each)}\n" for each in said)
 
 
 def answer_section(study: Study) -> Section:
-    """Tell which batch size or plan did best, with a row for each."""
+    """Return which batch size or plan did best, with a row for each."""
     found = conclusion(study)
     facts = (found.lead,) if found.lead else ()
-    summary = summary_table(study, chosen_cells(study)) if study.records else None
-    return Section(title=found.headline, facts=facts, table=summary)
+    table = marked_table(sweep_table(study)) if study.records else None
+    return Section(title=found.headline, facts=facts, table=table)
 
 
-def _parts(study: Study) -> Iterator[Section]:
-    yield answer_section(study)
-    if not study.records:
-        return
-    seen = (*effect_sentences(study).values(), *map(str, sentences(study)))
-    yield Section(facts=seen)
-    yield Section(facts=tuple(map(claim_text, claim_sentences(Evidence.of(study)))))
-    if len({record.trial.learning_rate for record in study.records}) > 1:
-        yield Section(table=rate_table(study))
-    command = text("Command: {command}", command=study.command)
-    yield Section(facts=(trial_counts(study),))
-    yield Section(drawing=(command,))
+def claims_text(evidence: Evidence) -> str:
+    """Return the verdict on each common claim in one line, or nothing if none was tested."""
+    said = [
+        text("“{claim}” {verdict}", claim=text(each.topic), verdict=text(VERDICT_WORDS[verdict]))
+        for each in claim_sentences(evidence)
+        if (verdict := each.verdict) not in (None, "not_tested")
+    ]
+    return text("Folklore: {claims}.", claims=", ".join(said)) if said else ""
 
 
 # ---- a page
 
 
 def html_page(study: Study) -> str:
-    """The report of a study as the text of a self-contained HTML page, at most 5 MB."""
-    files, evidence, chosen = sweep_files(study), Evidence.of(study), chosen_cells(study)
-    figures, looks = sweep_figures(study), figure_looks(study)
-    plans = next((figure for figure in figures if figure.name == "plans"), None)
+    """Return the page of a sweep as text."""
+    files, evidence = sweep_files(study), Evidence.of(study)
+    first, *others = figures = sweep_figures(study)
+    looks, found = figure_looks(study), conclusion(study)
     _, trials = files["trials"]
-    intervals = {
-        "races": races_table(evidence),
-        "finals": finals_table(evidence),
-    }
-    return render_page(
-        "page.html.j2",
-        study=study,
-        study_id=study.study_id,
-        environment=study_environment(study),
-        command=study.command,
-        found=conclusion(study),
-        compared=first_table(study, chosen),
-        effects=effect_sentences(study),
-        claims=claim_sentences(evidence),
+
+    def legend(shown: Sequence[Figure]) -> Iterator[tuple[Look, str]]:
+        for look in drawn_looks(looks, (row for figure in shown for row in figure.rows)):
+            yield look, look.label
+
+    columns = [column.key for column in trials.columns if column.key != "trial_id"]
+    return study_page(
+        study,
+        brand=text("batchlab: what batch size does to {name}", name=study.workload.name),
+        headline=found.headline,
+        lead=found.lead,
+        table=marked_table(sweep_table(study)),
         figures=figures,
         looks=looks,
-        legend=lambda shown: [
-            (look, look.label)
-            for look in drawn_looks(looks, (row for figure in shown for row in figure.rows))
-        ],
-        plans=plans,
-        findings=_findings(sentences(study)),
-        intervals={name: table for name, table in intervals.items() if table.rows},
-        summary=trial_counts(study),
-        rate_notes=list(rate_notes(study, chosen)),
-        trials=trials.only(
-            column.key for column in trials.columns if column.key != "trial_id"
-        ).without_empty_columns(),
-        downloads=downloads(files),
+        legends=(legend([first]), legend(others)),
+        below=(),
+        findings=sentences(study),
+        claims=claim_sentences(evidence),
+        summary=text(
+            "{counts} {spent_s:train_s} spent.", counts=trial_counts(study), spent_s=study.spent_s
+        ),
+        run={"trials": trials.only(columns).without_empty_columns()},
+        files=files,
     )
-
-
-def _findings(said: Iterable[Sentence]) -> list[tuple[str, list[Sentence]]]:
-    """The sentences, those that follow each other on one topic together under its name."""
-    groups = itertools.groupby(said, key=lambda sentence: sentence.topic)
-    return [(topic, list(group)) for topic, group in groups]

@@ -1,4 +1,4 @@
-"""The tables of a sweep: by batch size, by trial."""
+"""The tables of a sweep: a row per batch size or plan, a row per trial."""
 
 from __future__ import annotations
 
@@ -20,171 +20,128 @@ from batchlab.records.trial import Crossing, Split, Target, TrialRecord
 from batchlab.report.cells import (
     Cell,
     cell_label,
+    cells,
+    chosen_cells,
     final_gap,
-    has_plans,
     held_out_split,
     kind_word,
     mean_of,
     plan_name,
     plateaus_of,
     status_text,
+    trial_words,
 )
 from batchlab.report.figure import SPLITS
-from batchlab.report.sweep_evidence import (
-    Behind,
-    Evidence,
-    Measured,
-    Race,
-    budget_split,
-    metric_text,
-    races,
-)
-from batchlab.report.table import Column, Table, Value, table_of
-from batchlab.report.text import (
-    interval_only_text,
-    label_text,
-    quantity_text,
-    split_label,
-)
+from batchlab.report.sweep_evidence import BudgetName, Evidence, budget_split, races
+from batchlab.report.table import NAMED, Column, Table, table_of
+from batchlab.report.text import gap_quantity, label_text, split_label
 from batchlab.words.catalogue import listing, term_text, text
 from batchlab.words.reasons import reason_text
 
 # ---- by batch size
 
-# What stands beside the picture on a page; a terminal has room for the rest.
-_ON_A_PAGE = (
-    *("batch", "learning_rate", "n", "train", "validation", "test", "generalization_gap"),
-    "equal_time_s",
-)
 
+def sweep_table(study: Study) -> Table:
+    """Return what each batch size or plan gives, at the rate that is shown, with 95 % intervals.
 
-def first_table(study: Study, chosen: Sequence[Cell]) -> Table:
-    """The final metrics and the gap: what a page shows first; the rest is in its figures."""
-    whole = summary_table(study, chosen)
-    return whole.only(column.key for column in whole.columns if column.key in _ON_A_PAGE)
-
-
-def summary_table(study: Study, chosen: Sequence[Cell]) -> Table:
-    """Final metrics, gap, step time, throughput and memory of every batch size that is shown.
-
-    A plan has no one step time, so a study of plans has the time of each training as well.
+    Batch sizes without a trial that ended well have a row without a final value.
     """
-    metric, held_out = study.workload.metrics[0].name, held_out_split(study)
+    evidence, chosen = Evidence.of(study), chosen_cells(study)
+    metric, split, held_out = evidence.metric, budget_split(study), held_out_split(study)
+    final = evidence.final(split)
+    compared = {cell.kind for cell in evidence.cells}
+    best = {race.budget.name: race.best for race in races(evidence)}
 
-    def final(split: Split) -> Column:
-        def mean(cell: Cell) -> float | None:
-            return mean_of(cell.final(study, split))
+    def at_end(cell: Cell) -> Estimate | None:
+        return final.mean(cell) if cell.kind in compared else None
 
-        return Column(split, metric, term_text(split), of=mean)
+    def with_equal(name: BudgetName, label: str) -> list[Column]:
+        """Return a column for equal steps or time, if batch sizes were compared there."""
+        budget = next((each for each in evidence.budgets if each.name == name), None)
+        if budget is None or name not in best:
+            return []
+        measured = evidence.measured(budget, split)
 
-    def gap(cell: Cell) -> float | None:
-        return None if held_out is None else mean_of(cell.final_gap(held_out, metric))
+        def value(cell: Cell) -> Estimate | None:
+            return measured.mean(cell) if cell.kind in compared else None
+
+        return [Column(f"equal_{name}", metric, label, of=value)]
+
+    def train_s(cell: Cell) -> float | None:
+        first = cell.ended_well[0] if cell.ended_well else None
+        return None if first is None else study.train_s(first.trial, first.steps)
 
     def measured(row: Measurement) -> Column:
-        """Room is scarce here: the short header where the measurement has one."""
-
         def value(cell: Cell) -> float | None:
             return row.value_of(study, cell.kind) if isinstance(cell.kind, int) else None
 
-        label = None if row.short is None else text(row.short)
-        return Column(row.quantity.name, label=label, of=value)
+        return Column(row.quantity.name, label=text(row.short or row.quantity.label), of=value)
 
-    def train_s(cell: Cell) -> float | None:
-        if not (has_plans(chosen) and cell.ended_well):
-            return None
-        first = cell.ended_well[0]
-        return study.train_s(first.trial, first.steps)
+    def other(split: Split) -> Column:
+        label = split_label(split, metric)
+        return Column(split, metric, label, of=lambda cell: mean_of(cell.final(study, split)))
+
+    gaps = None if held_out is None else evidence.final_gaps(held_out)
+
+    def gap(cell: Cell) -> Estimate | None:
+        return gaps.mean(cell) if gaps is not None and cell.kind in compared else None
 
     return table_of(
         text(
-            "By {kind}: final {metric}, mean over the seeds that ended well",
+            "What each {kind} gives; final: on {split} data, with 95 % intervals",
             kind=kind_word(chosen),
-            metric=label_text(metric),
+            split=term_text(split),
         ),
         chosen,
-        Column("batch", label=kind_word(chosen), of=lambda cell: cell_label(study, cell)),
+        Column("batch", label=text("batch"), of=lambda cell: cell_label(study, cell)),
         Column("learning_rate", label=text("rate"), of=attrgetter("shown_rate")),
-        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
-        *map(final, SPLITS),
-        Column("generalization_gap", label=text("gap"), of=gap),
+        Column(split, metric, text("final {metric}", metric=label_text(metric)), of=at_end),
+        *with_equal("steps", text("in equal steps")),
+        *with_equal("time", text("in equal time")),
+        *([other("test")] if split == "validation" else []),
+        Column("generalization_gap", _gap_quantity(study), text("gap"), of=gap),
         Column("equal_time_s", label=text("time"), of=train_s),
-        *(measured(row) for row in measurement_rows().values() if row.of_batch_size is not None),
-    ).without_empty_columns()
-
-
-def finals_table(evidence: Evidence) -> Table:
-    """One row a batch size; an interval (95 %) follows its mean in brackets."""
-    metric, held_out = evidence.metric, held_out_split(evidence.study)
-
-    def column(key: str, label: str, measured: Measured, quantity: str) -> Column:
-        def mean(cell: Cell) -> str | None:
-            known = measured.level(cell) is not None
-            return _interval_text(quantity, measured.mean(cell)) if known else None
-
-        return Column(key, label=label, of=mean)
-
-    finals = [column(split, term_text(split), evidence.final(split), metric) for split in SPLITS]
-    if held_out is not None:
-        name = "generalization_gap"
-        finals.append(column(name, text("gap"), evidence.final_gaps(held_out), name))
-    return table_of(
-        text("Final {metric} with 95 % intervals over seeds", metric=label_text(metric)),
-        evidence.cells,
-        Column("batch", label=kind_word(evidence.cells), of=evidence.name),
-        Column("learning_rate", label=text("rate"), of=attrgetter("shown_rate")),
+        *(measured(row) for row in measurement_rows().values() if row.figure == "cost"),
         Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
-        Column("epochs", "epoch", text("epochs"), of=lambda c: max(r.epochs for r in c.ended_well)),
-        Column("steps", "n", text("steps"), of=lambda c: max(r.steps for r in c.ended_well)),
-        *finals,
+        Column(
+            "named",
+            label=" ",
+            of=lambda cell: NAMED if cell.kind in best.get("epochs", ()) else "",
+        ),
     ).without_empty_columns()
 
 
-def _interval_text(metric: str, found: Estimate) -> str:
-    mean, interval = quantity_text(metric, found.estimate), interval_only_text(metric, found)
-    return text("{mean} ({interval})", mean=mean, interval=interval) if interval else mean
+def _gap_quantity(study: Study) -> str:
+    """Return the quantity that writes gaps of the metric that counts."""
+    metric, held_out = study.workload.metrics[0].name, held_out_split(study)
+    last = [] if held_out is None else [r.last(held_out, metric) for r in study.records]
+    level = max((abs(value) for value in last if value is not None), default=1.0)
+    return gap_quantity(metric, level)
 
 
-def races_table(evidence: Evidence) -> Table:
-    """One row a budget and batch size, the best first; no rows where there is nothing to race."""
-    metric = evidence.metric
-    raced = races(evidence)
-    equal = listing([text(race.budget.name) for race in raced]) if raced else ""
-    caption = "{metric} in equal {equal}, with 95 % intervals"
-    rows: list[tuple[Value, ...]] = []
-    for race in raced:
-        budget = race.budget.words
-        rows.append((budget, evidence.name(race.leader), race.level, None, "", text("ahead")))
-        for other in race.others:
-            difference = other.comparison.difference
-            behind = None if difference.estimate is None else abs(difference.estimate)
-            interval, size = interval_only_text(metric, difference), evidence.name(other.cell)
-            how_sure = _standing_text(evidence, race, other)
-            rows.append((budget, size, other.level, behind, interval, how_sure))
-    return Table(
-        caption=text(
-            caption, metric=metric_text(budget_split(evidence.study), metric), equal=equal
+def rates_table(study: Study) -> Table:
+    """Return a row per batch size or plan and learning rate, also of those that failed."""
+    chosen, split = chosen_cells(study), budget_split(study)
+    metric = study.workload.metrics[0].name
+
+    def others(cell: Cell) -> str:
+        return "; ".join(trial_words(record) for record in cell.others)
+
+    return table_of(
+        text("Every learning rate that was tried"),
+        cells(study),
+        Column("batch", label=kind_word(chosen), of=lambda cell: cell_label(study, cell)),
+        Column("learning_rate", of=attrgetter("shown_rate")),
+        Column(
+            "mean",
+            metric,
+            text("mean {what}", what=split_label(split, metric)),
+            of=lambda cell: mean_of(cell.final(study, split)),
         ),
-        columns=(
-            Column("budget", label=text("budget")),
-            Column("batch_size", label=kind_word(evidence.cells)),
-            Column("mean", metric, label_text(metric)),
-            Column("behind", metric, text("behind the best by")),
-            Column("interval", label=text("95 % interval")),
-            Column("standing", label=text("how sure")),
-        ),
-        rows=tuple(rows),
-    )
-
-
-def _standing_text(evidence: Evidence, race: Race, other: Behind) -> str:
-    comparison = other.comparison
-    if comparison.missing is not None:
-        return comparison.missing
-    if comparison.outcome == "same":
-        least = quantity_text(evidence.metric, evidence.margin)
-        return text("as good, within {least}", least=least)
-    is_as_good = other.cell.kind in (*race.best, *race.as_good)
-    return text("may be as good") if is_as_good else text("worse")
+        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
+        Column("others", label=text("not averaged"), of=others),
+        Column("chosen", label=text("shown"), of=lambda c: text("yes") if c in chosen else ""),
+    ).without_empty_columns()
 
 
 # ---- by trial
@@ -327,7 +284,12 @@ def trials_table(study: Study) -> Table:
         Column("epochs", "epoch", text("epochs"), of=lambda t: round(t.record.epochs, 4)),
         field("steps", text("steps")),
         *(final(split, row.name) for row in study.workload.metrics for split in SPLITS),
-        field("generalization_gap", _gap_label(study, metric)),
+        Column(
+            "generalization_gap",
+            _gap_quantity(study),
+            _gap_label(study, metric),
+            of=lambda told: told.document.generalization_gap,
+        ),
         field("train_s"),
         field("eval_s"),
         *(measured(row) for row in measurement_rows().values() if row.of_trial is not None),

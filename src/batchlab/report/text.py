@@ -13,7 +13,7 @@ from typing import Literal
 
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.quantities import QUANTITIES, Quantity, quantity
+from batchlab.records.quantities import FRACTION_METRICS, QUANTITIES, Quantity, quantity
 from batchlab.records.run import PlanName
 from batchlab.records.study import BestSoFar, Study
 from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
@@ -104,6 +104,23 @@ def quantity_text(name: str, value: float | str | None) -> str:
     return number_text(value, form_of(name, shown_quantity(name).unit))
 
 
+def difference_text(metric: str, difference: float, *, level: float) -> str:
+    """Return a difference of a metric, of accuracies in points: "0.65 points".
+
+    Args:
+        metric: its name.
+        difference: of two of its values.
+        level: one of these, which shows whether they are shares or percent.
+    """
+    return quantity_text(gap_quantity(metric, level), difference)
+
+
+def gap_quantity(metric: str, level: float) -> str:
+    """Return the quantity that writes differences of a metric with values like `level`."""
+    is_share = metric in FRACTION_METRICS and abs(level) <= 1
+    return "gap_points" if is_share else "generalization_gap"
+
+
 def range_text(name: str, low: float, high: float) -> str:
     """The range of a quantity over seeds, "0.961 to 0.972"; one value where both read the same."""
     from_, to = quantity_text(name, low), quantity_text(name, high)
@@ -158,6 +175,11 @@ def spread_text(name: str, estimate: Estimate) -> str:
     if low is None or high is None or low == high:
         return shown
     half = max(high - value, value - low)
+    if name in FRACTION_METRICS or name == "gap_points":
+        scale = 1.0 if name != "gap_points" and abs(value) > 1 else 100.0
+        unit = text("points") if name == "gap_points" else "%"
+        digits = max(0, 1 - math.floor(math.log10(scale * half)))
+        return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
     if shown_quantity(name).unit not in _RELATIVE:
         digits = max(0, 1 - math.floor(math.log10(half)))
         forms = (f".{digits}f",) * 2 if half < _LONG else (".4g", ".2g")

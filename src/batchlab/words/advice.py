@@ -27,7 +27,8 @@ ADVICE: dict[str, str] = {
     ),
     "to_confirm": "nothing promises more, so the comparison is confirmed",
     "none_met": (
-        "no run met the target {metric} {value:.6g}; the best one came to {best:.6g}. Give an "
+        "no run met the target {metric} {value:metric {metric}}; the best one came to "
+        "{best:metric {metric}}. Give an "
         "easier --target, or a larger --budget"
     ),
     "every_run_failed": "every run diverged or failed",
@@ -42,22 +43,7 @@ ADVICE: dict[str, str] = {
     "steps_still_fall": "the steps still fall at the largest batch sizes",
     "asked_to_compare": "to see whether it may be faster",
     "asked_to_train_whole": "to see how it ends, or how far seeds scatter",
-    "ends_no_worse": "batch size {size} ends no worse: at {ends:.4g}, {other} at {other_ends:.4g}",
-    "ends_worse": (
-        "batch size {size} at rate {rate:rate} ends worse: at {ends:.4g}, {other} at "
-        "{other_ends:.4g}"
-    ),
-    "ending_open": (
-        "it is not yet known whether batch size {size} ends as well as {other}. Their {n} "
-        "trainings each end at {ends:.4g} and {other_ends:.4g} on average. So {size} may be up to "
-        "{worse:.2g} worse; up to {margin:.2g} still counts as no worse"
-    ),
-    "ending_seen_once": (
-        "it is not yet known whether batch size {size} ends as well: too few whole trainings "
-        "were run"
-    ),
     "no_whole_training": "no whole training of it was run",
-    "a_configuration": "{size} at rate {rate:rate}",
     "reference_overfits": (
         "the reference overfits: it gets worse again. So its best level counts; stop it there"
     ),
@@ -76,12 +62,14 @@ ADVICE: dict[str, str] = {
     ),
     "hardly_learns": (
         "your configuration hardly learns: after {epochs:.3g} epochs the best validation {metric} "
-        "is {value:.4g}, {seen}"
+        "is {value:metric {metric}}, {seen}"
     ),
-    "seen_untrained": "untrained {value:.4g}",
-    "seen_at_first": "at its first evaluation {value:.4g}",
+    "seen_untrained": "untrained {value:metric {metric}}",
+    "seen_at_first": "at its first evaluation {value:metric {metric}}",
     "own_fails": "your configuration does not train: {why}",
-    "another_rate_learns": "{why}. With learning rate {rate:rate} it gets to {value:.4g}",
+    "another_rate_learns": (
+        "{why}. With learning rate {rate:rate} it gets to {value:metric {metric}}"
+    ),
     # The gain.
     "nothing_to_compare": "there is no recommendation to compare",
     # Candidates.
@@ -99,9 +87,9 @@ ADVICE: dict[str, str] = {
     "timed_at_fewer_than_three": "fewer than 3 batch sizes were timed in one piece",
     # Caveats.
     "easier_than_plateau": (
-        "the target is {metric} {value:.4g}, easier than what a whole training ends with, because "
-        "the budget does not reach further. A harder target usually has a larger critical batch "
-        "size"
+        "the target is {metric} {value:metric {metric}}, easier than what a whole training ends "
+        "with, because the budget does not reach further. A harder target usually has a larger "
+        "critical batch size"
     ),
     "at_the_edge": (
         "at batch size {size} training diverged with learning rate {above:rate}. {n:Only one seed "
@@ -125,9 +113,9 @@ ADVICE: dict[str, str] = {
         "so times are for it, wherever the trainings ran"
     ),
     "target_is_early": (
-        "validation {metric} {value:.4g} is met after {epochs:.2g} of the {whole:.3g} epochs of a "
-        "whole training, too early for times to tell anything. To compare ends, ask for objective "
-        "quality"
+        "validation {metric} {value:metric {metric}} is met after {epochs:.2g} of the "
+        "{whole:.3g} epochs of a whole training, too early for times to tell anything. To compare "
+        "ends, ask for objective quality"
     ),
     "compared_by_examples": (
         "no step time of batch size {sizes} is known: {why}. So batch sizes are compared by how "
@@ -192,20 +180,20 @@ ADVICE: dict[str, str] = {
     "pilot_sets_target": "no target was given: what this run ends with sets one",
     "pilot_at_other_rates": "pilot at other rates",
     "nothing_learned_at": "nothing was learned at {rate:rate}",
-    "target_set": "target: {metric} {value:.4g}",
+    "target_set": "target: {metric} {value:metric {metric}}",
     "pilot_was_cut": (
         "the budget cut the first run after {epochs:.3g} of the {planned:.3g} epochs planned"
     ),
     "pilot_without_plateau": "the first run was not seen to reach a plateau: {why}",
     "ends_at_plateau": (
-        "as well as the reference batch size ends, within {margin:.2g}: its plateau is {level:.4g}"
+        "nearly as well as the reference batch size ends: its plateau is {level:metric {metric}}"
     ),
     "ends_before_overfitting": (
-        "as well as the reference batch size at its best, within {margin:.2g}: it gets worse after "
-        "{level:.4g}, the mean of its best evaluations in a row"
+        "nearly as well as the reference batch size at its best: it gets worse after "
+        "{level:metric {metric}}, the mean of its best evaluations in a row"
     ),
     "ends_as_planned": (
-        "as well as the reference batch size ends, within {margin:.2g}: it ends at {level:.4g}"
+        "nearly as well as the reference batch size ends: it ends at {level:metric {metric}}"
     ),
     # What a round of runs is to tell, while it is under way.
     "asked_for_end": "where does the reference end?",

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from batchlab.records.quantities import QUANTITIES, quantity
+from batchlab.records.quantities import FRACTION_METRICS, QUANTITIES, quantity
 
 UNKNOWN = "–"
+_OF_METRIC = "metric "
 _QUANTITIES = frozenset(row.name for row in QUANTITIES)
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
 # Estimates of which three digits are all that is known; 4,560 is not written as 4.56e+03.
@@ -27,16 +28,27 @@ def english_number(value: float, form: str) -> str:
     Args:
         value: the number, in the unit of its quantity.
         form: how to write it: a name of `batchlab.records.quantities`, one of `FORMS`, or a format
-            of Python, such as ".3g" or ",". Empty: as it is.
+            of Python, such as ".3g" or ",". Empty: as it is. "metric NAME": as that metric.
     """
+    if form.startswith(_OF_METRIC):
+        form = form_of(form.removeprefix(_OF_METRIC), "")
+    if form in FRACTION_METRICS:
+        return f"{in_percent(value):.2f} %"
     if form in _QUANTITIES:
         return _quantity_text(form, value)
     return FORMS[form](value) if form in FORMS else format(value, form)
 
 
 def form_of(name: str, unit: str) -> str:
-    """The form of a quantity; by its unit that of a user's own, which the records don't know."""
-    return name if name in _QUANTITIES else _OF_UNIT.get(unit, "metric")
+    """Return the form of a quantity; of a user's own, which the records don't know, by its unit."""
+    if name in _QUANTITIES or name in FRACTION_METRICS:
+        return name
+    return _OF_UNIT.get(unit, "metric")
+
+
+def in_percent(share: float) -> float:
+    """Return an accuracy or error in percent; above 1 it is in percent already."""
+    return 100 * share if abs(share) <= 1 else share
 
 
 def moment_text(moment: str) -> str:
@@ -59,6 +71,8 @@ def _quantity_text(name: str, value: float) -> str:
         return _seconds_text(value)
     if unit in ("B", "1/s"):
         return _si_text(value, unit)
+    if unit == "points":
+        return f"{100 * value + 0.0:.2f} points"
     if name in THREE_DIGITS:
         return _three_digits_text(value)
     if isinstance(value, int):
