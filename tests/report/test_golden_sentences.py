@@ -139,7 +139,7 @@ def _of_cases() -> Iterator[str]:
 
 
 def _of_part(part: Section) -> Iterator[str]:
-    yield from (part.title, *part.facts)
+    yield from (part.title, *part.facts, *part.notes)
 
 
 def _profiled(*sizes: int, **changes: object):

@@ -42,7 +42,7 @@ def test_the_share_of_the_noise_is_that_of_the_drawn_variance(size: int) -> None
     variance = noise.noise_trace.estimate / size * (N_TRAIN - size) / (N_TRAIN - 1)
     share = variance / (variance + noise.along[-1].gradient_norm_squared.estimate)
 
-    meaning, *_ = next(noise_sections(noise)).facts
+    meaning = next(noise_sections(noise)).title
 
     assert f" {100 * share:.0f} % " in meaning
 

@@ -49,7 +49,7 @@ def noise(
         # Now, while there is time, what shows the result too.
         from batchlab.app.noise import noise as run_noise
         from batchlab.report.noise import noise_page, noise_sections
-        from batchlab.report.table import first_fact, sections_text
+        from batchlab.report.table import headline_of, sections_text
 
         reserved_s = invocation.reserved_s(given["budget"], report)
         made = run_noise(**given, reserved_s=reserved_s, listener=progress)
@@ -62,4 +62,4 @@ def noise(
         return
     where = "" if report is None else f"\nThe report: {report}\n"
     parts = list(noise_sections(made))
-    print_result(lambda: sections_text(parts) + where, headline=lambda: first_fact(parts[0]))
+    print_result(lambda: sections_text(parts) + where, headline=lambda: headline_of(parts[0]))

@@ -45,7 +45,7 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
         # Now, while there is time, what shows the result too.
         from batchlab.app.profile import profile as run_profile
         from batchlab.report.profile import profile_section
-        from batchlab.report.table import first_fact, sections_text
+        from batchlab.report.table import headline_of, sections_text
 
         made = run_profile(
             **given,
@@ -56,4 +56,4 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
         print(made.to_json())
         return
     part = profile_section(made)
-    print_result(lambda: sections_text([part]), headline=lambda: first_fact(part))
+    print_result(lambda: sections_text([part]), headline=lambda: headline_of(part))

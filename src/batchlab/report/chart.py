@@ -16,7 +16,9 @@ Rows of other kinds are in the data only. Where a row has words, `text` holds th
 
 from __future__ import annotations
 
+import base64
 import functools
+import gzip
 import json
 import math
 import re
@@ -438,12 +440,18 @@ def prepare() -> None:
 
 @functools.cache
 def script() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that needs nothing else: a second to make."""
-    text, version = "window.vegaEmbed = vegaEmbed;", _version()
-    return kept_text(
-        f"vega-lite-{version}-by-{version_of('vl-convert-python')}.js",
-        lambda: str(vl_convert.javascript_bundle(text, vl_version=version)),
-    )
+    """Return Vega, Vega-Lite and Vega-Embed as one script, packed: gzip in base64.
+
+    It needs nothing else. To make it takes a second, so it is kept.
+    """
+    version = _version()
+
+    def packed() -> str:
+        call = "window.vegaEmbed = vegaEmbed;"
+        made = str(vl_convert.javascript_bundle(call, vl_version=version))
+        return base64.b64encode(gzip.compress(made.encode(), mtime=0)).decode()
+
+    return kept_text(f"vega-lite-{version}-by-{version_of('vl-convert-python')}.gz.b64", packed)
 
 
 @functools.cache

@@ -33,15 +33,16 @@ _GROWTH = (
 )
 
 
+_MOST_NOTES = 3
+
+
 def noise_sections(noise: Noise) -> Iterator[Section]:
-    """What the noise scale means for the batch size in use, a row a step, a row a parameter."""
-    title = text(
-        "Gradient noise of {workload}, trained with batch size {size} at learning rate {rate:rate}",
-        workload=noise.workload.name,
-        size=noise.workload.batch_size,
-        rate=noise.workload.learning_rate,
-    )
-    yield Section(title=title, facts=tuple(_facts(noise)), table=_table(noise))
+    """Yield what the noise scale means for the batch size in use, and a row per step.
+
+    A second table has a row per parameter, if layers were measured.
+    """
+    notes = tuple(_notes(noise))[:_MOST_NOTES]
+    yield Section(title=_meaning(noise), table=_table(noise), notes=notes)
     if noise.along[-1].layers:
         yield Section(table=_layers_table(noise))
 
@@ -60,7 +61,13 @@ def _table(noise: Noise) -> Table:
         return None if point.preconditioned is None else point.preconditioned.estimate
 
     return table_of(
-        text("Gradient noise of {workload} by step", workload=noise.workload.name),
+        text(
+            "Gradient noise of {workload}, trained with batch size {size} at learning rate "
+            "{rate:rate}",
+            workload=noise.workload.name,
+            size=noise.workload.batch_size,
+            rate=noise.workload.learning_rate,
+        ),
         noise.along,
         Column("step"),
         Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / n_train),
@@ -102,26 +109,25 @@ def _interval(found: Sampled) -> str:
 # ---- words
 
 
-def _facts(noise: Noise) -> Iterator[str]:
-    """What follows for the batch size in use, a sentence or two each."""
+def _notes(noise: Noise) -> Iterator[str]:
+    """Yield what limits the measurement, then how the noise grows, a sentence or two each."""
     last = noise.along[-1]
-    yield _meaning(noise)
-    yield from _growth(noise)
-    yield text(
-        "It is measured at single moments and is not a critical batch size: only training shows "
-        "how much a larger batch saves (batchlab advise)."
-    )
+    if noise.stopped is not None:
+        yield text("Not measured to the end: {reason}.", reason=reason_text(noise.stopped))
+    lost = next((why for point in noise.along if (why := point.gradient_noise_scale.reason)), None)
+    if lost is not None:
+        yield text("Where it can't be told, {reason}.", reason=reason_text(lost))
     if last.way == "micro-batches":
         yield text(
             "Single examples have no gradient of their own here (batch normalization, or a loss "
             "that couples them). So the noise is that of micro-batches of {n}.",
             n=last.unit_examples,
         )
-    lost = next((why for point in noise.along if (why := point.gradient_noise_scale.reason)), None)
-    if lost is not None:
-        yield text("Where it can't be told, {reason}.", reason=reason_text(lost))
-    if noise.stopped is not None:
-        yield text("Not measured to the end: {reason}.", reason=reason_text(noise.stopped))
+    yield from _growth(noise)
+    yield text(
+        "It is measured at single moments and is not a critical batch size: only training shows "
+        "how much a larger batch saves (batchlab advise)."
+    )
 
 
 def _meaning(noise: Noise) -> str:
@@ -268,7 +274,7 @@ def noise_page(noise: Noise, *, command: str) -> str:
         figures=noise_figures(noise),
         looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
         title=part.title,
-        facts=part.facts,
+        notes=part.notes,
         layers=tables[1] if others else None,
         downloads=downloads(files),
     )

@@ -7,47 +7,46 @@ from collections.abc import Iterator
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 from batchlab.report.table import Column, Section, Table, table_of
-from batchlab.report.text import bound_text, estimate_text, interval_only_text, whole_sentence
+from batchlab.report.text import bound_text, estimate_text, whole_sentence
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.reasons import reason_text
 
 # Beyond what a quiet machine's kernels make of single batch sizes: the law is a rough guide there.
 _FAR_OFF_FRACTION = 0.2
-# Processes that lie further apart than this deserve a word.
-_SCATTERED = 0.04
+
+
+_MOST_NOTES = 3
 
 
 def profile_section(profile: Profile) -> Section:
-    """What was profiled and on which machine, what follows from it, and its table."""
-    title = text(
-        "{workload} on {device_name} ({device})",
-        workload=profile.workload.name,
-        device_name=profile.device_name,
-        device=profile.device,
-    )
-    return Section(title=title, facts=tuple(_facts(profile)), table=_table(profile))
+    """Return what to know first, a row per batch size, and at most three notes."""
+    answer = (_throughput_text(profile), _largest_text(profile))
+    notes = [*_problems(profile), *_laws(profile)][:_MOST_NOTES]
+    return Section(title=" ".join(answer), table=_table(profile), notes=tuple(notes))
 
 
 def _table(profile: Profile) -> Table:
-    """One row a batch size that was tried, also one that did not run."""
-
-    def interval(point: ProfilePoint) -> str | None:
-        return interval_only_text("step_s", profile.timed_s(point)) or None
-
-    used_gpu = any(point.gpu_peak_bytes is not None for point in profile.points)
-    on_gpu = Column("gpu_peak_bytes", "peak_bytes", text("peak GPU memory"))
-    return table_of(
-        text("{workload} by batch size", workload=profile.workload.name),
+    """Return one row per batch size that was tried, also one that did not run."""
+    ended = {point.status for point in profile.points}
+    threads = {point.timing.threads for point in profile.points if point.timing is not None}
+    table = table_of(
+        text(
+            "{workload} by batch size, on {device_name} ({device}), with 95 % intervals",
+            workload=profile.workload.name,
+            device_name=profile.device_name,
+            device=profile.device,
+        ),
         profile.points,
-        Column("batch", label=text("batch size"), of=lambda point: _size_text(profile, point)),
-        Column("step_s", label=text("step"), of=lambda point: profile.told_s(point).estimate),
-        Column("interval", label=text("95 %"), of=interval),
+        Column("batch", label=text("batch"), of=lambda point: _size_text(profile, point)),
+        Column("step_s", label=text("step"), of=profile.timed_s),
         Column("samples_per_s"),
-        Column("peak_bytes"),
-        *((on_gpu,) if used_gpu else ()),
+        Column("peak_bytes", label=text("memory")),
+        Column("gpu_peak_bytes", "peak_bytes", text("GPU memory")),
         Column("threads", label=text("threads"), of=lambda p: p.timing and p.timing.threads),
         Column("status", None, text("status"), True, lambda point: point.status.value),
-    )
+    ).without_empty_columns()
+    same = {"threads": len(threads) < 2, "status": len(ended) < 2}
+    return table.only([c.key for c in table.columns if not same.get(c.key, False)])
 
 
 def _size_text(profile: Profile, point: ProfilePoint) -> str:
@@ -60,30 +59,27 @@ def _size_text(profile: Profile, point: ProfilePoint) -> str:
     return text("{name} = {n_steps} × {micro}", name=name, n_steps=n, micro=micro)
 
 
-def _facts(profile: Profile) -> Iterator[str]:
-    """A sentence or two each: the largest batch size that fits first."""
-    yield _largest_text(profile)
-    yield from _memory_text(profile)
-    yield _law_text(profile)
-    if profile.evaluations_in_steps is not None:
-        yield whole_sentence(profile.evaluations_in_steps)
-    scatter = profile.process_scatter
-    if scatter is not None and scatter.log_sd > _SCATTERED:
+def _problems(profile: Profile) -> Iterator[str]:
+    """Yield what did not run and why, and what the times hold besides the steps."""
+    failed = [point for point in profile.points if not point.ran]
+    if failed:
+        size, reason = _size_text(profile, failed[0]), reason_text(failed[0].reason).rstrip(".")
+        others = ", ".join(_size_text(profile, point) for point in failed[1:])
+        also = text(" Nor did {others}.", others=others) if others else ""
         yield text(
-            "A batch size that is timed again in another process takes another time (standard "
-            "deviation {sd:.0f} %). So the intervals are those of the mean over processes. The "
-            "law through all batch sizes tells more than a single one.",
-            sd=100 * scatter.log_sd,
+            "Batch size {size} did not run: {reason}.{also}", size=size, reason=reason, also=also
         )
-    yield _throughput_text(profile)
-    for point in profile.points:
-        if not point.ran:
-            size, reason = _size_text(profile, point), reason_text(point.reason)
-            yield text("Batch size {size}: {reason}.", size=size, reason=reason)
     if profile.stopped == "time":
         yield text("The budget ended before all batch sizes were tried.")
     if profile.stopped == "errors":
         yield text("Larger batch sizes were not tried, because several in a row did not run.")
+    if profile.evaluations_in_steps is not None:
+        yield whole_sentence(profile.evaluations_in_steps)
+
+
+def _laws(profile: Profile) -> Iterator[str]:
+    yield _law_text(profile)
+    yield " ".join(_memory_text(profile))
 
 
 def _largest_text(profile: Profile) -> str:

@@ -268,6 +268,7 @@ class Section:
     drawing: tuple[str, ...] = ()  # lines that stay as they are
     picture: tuple[str, str] | None = None  # an SVG, and what it shows in words; in no terminal
     table: Table | None = None
+    notes: tuple[str, ...] = ()  # below the table
 
 
 def sections_text(sections: Iterable[Section]) -> str:
@@ -278,9 +279,10 @@ def sections_text(sections: Iterable[Section]) -> str:
         said += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
         if section.table is not None:
             said.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
+        said.append(listed(section.notes))
     return "\n\n".join(filter(None, said)) + "\n"
 
 
-def first_fact(section: Section) -> str:
-    """What is read first of it, for where a long text ends."""
-    return f"{wrapped_text(section.facts[0])}\n"
+def headline_of(section: Section) -> str:
+    """Return what is read first of it, to be repeated where a long text ends."""
+    return f"{wrapped_text(section.title)}\n"
