@@ -1,4 +1,4 @@
-"""Screenshots of every kind of page, and one sheet with all of them."""
+"""Screenshots of every kind of page, one sheet with all of them, and a picture of the demo's."""
 
 from __future__ import annotations
 
@@ -6,62 +6,98 @@ import base64
 import html
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.reference.browser import Browser
 from tests.reference.pages import PAGES, write_page
 
-# Width, height and scheme; the first screen of each.
-VIEWS = {"screen": (1280, 800, False), "dark": (1280, 800, True), "phone": (390, 844, False)}
+ROOT = Path(__file__).parents[1]
+FIGURES, PICTURES = ROOT / "docs" / "figures", ROOT / "screenshots"
 
 
-def main(folder: Path) -> None:
-    """Write one PNG a page and view into `folder`, and `sheet.png`."""
-    folder.mkdir(exist_ok=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """How a page is looked at, its first screen."""
+
+    width: int
+    height: int
+    dark: bool = False
+    media: str = ""
+
+
+VIEWS = {
+    "screen": View(width=1280, height=800),
+    "dark": View(width=1280, height=800, dark=True),
+    "print": View(width=1280, height=800, media="print"),
+    "phone": View(width=360, height=740),
+}
+# Of the sheet: how high a picture and a row are, in pixels.
+_PICTURE, _ROW = 200, 236
+
+
+def write_sheet() -> None:
+    """Write one PNG per page and view into `screenshots/`, and all of them as one sheet."""
+    PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for name in PAGES:
             page = Path(scratch) / f"{name}.html"
             write_page(name, page)
-            for view, (width, height, dark) in VIEWS.items():
-                picture = folder / f"{name}-{view}.png"
-                profile = Path(scratch) / f"{name}-{view}"
-                shoot(page, picture, profile, width=width, height=height, dark=dark)
+            for view, look in VIEWS.items():
+                picture = PICTURES / f"{name}-{view}.png"
+                picture.write_bytes(shot(page, Path(scratch) / f"{name}-{view}", look))
                 print(picture, flush=True)
         sheet = Path(scratch) / "sheet.html"
-        sheet.write_text(sheet_html(folder))
-        height = 80 + 330 * len(PAGES)
-        profile = Path(scratch) / "sheet"
-        shoot(sheet, folder / "sheet.png", profile, width=1200, height=height, dark=False)
-    print(folder / "sheet.png")
+        sheet.write_text(_sheet_html())
+        look = View(width=1200, height=20 + _ROW * len(PAGES))
+        file = FIGURES / "pages.jpg"
+        file.write_bytes(shot(sheet, Path(scratch) / "sheet", look, image_format="jpeg"))
+    print(file)
 
 
-def shoot(page: Path, picture: Path, profile: Path, *, width: int, height: int, dark: bool) -> None:
-    """One screenshot of the first `height` pixels of a page, its charts drawn."""
-    browser = Browser(page, profile, width=width, dark=dark, scripts=True)
+def write_demo() -> None:
+    """Write what a reader sees first of the page of the demo."""
+    page, file = ROOT / "batchlab-report.html", FIGURES / "demo-page.png"
+    if not page.exists():
+        sys.exit(f"there is no {page}: run scripts/demo first")
+    with tempfile.TemporaryDirectory() as scratch:
+        file.write_bytes(shot(page, Path(scratch) / "demo", View(width=1100, height=860)))
+    print(file)
+
+
+def shot(page: Path, profile: Path, look: View, *, image_format: str = "png") -> bytes:
+    """Return one screenshot of the first screen of a page, its charts drawn."""
+    browser = Browser(page, profile, width=look.width, dark=look.dark, scripts=True)
     try:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        browser.tell("Emulation.setDeviceMetricsOverride", **size)
+        size = {"width": look.width, "height": look.height, "deviceScaleFactor": 1}
+        browser.tell("Emulation.setDeviceMetricsOverride", **size, mobile=look.width < 500)
         for panel in browser.ask("[...document.querySelectorAll('.first .plot')].map(p => p.id)"):
             browser.live(panel)
+        if look.media:
+            browser.tell("Emulation.setEmulatedMedia", media=look.media)
         browser.ask("window.scrollTo(0, 0)")
-        shot = browser.tell("Page.captureScreenshot", format="png")
-        picture.write_bytes(base64.b64decode(shot["data"]))
+        quality = {"quality": 70} if image_format == "jpeg" else {}
+        made = browser.tell("Page.captureScreenshot", format=image_format, **quality)
+        return base64.b64decode(made["data"])
     finally:
         browser.driver.quit()
 
 
-def sheet_html(folder: Path) -> str:
-    """A page with all pictures, a row a page."""
+def _sheet_html() -> str:
+    """Return a page with all pictures, a row per page."""
     rows = []
     for name in PAGES:
         pictures = "".join(
-            f'<img height="270" src="{(folder / f"{name}-{view}.png").resolve().as_uri()}"> '
+            f'<img height="{_PICTURE}" src="{(PICTURES / f"{name}-{view}.png").as_uri()}"> '
             for view in VIEWS
         )
-        rows.append(f"<h2>{html.escape(name)}</h2>{pictures}")
-    style = "body{font:14px sans-serif} h2{font-size:14px} img{border:1px solid gray}"
+        rows.append(f"<div><h2>{html.escape(name)}</h2>{pictures}</div>")
+    style = (
+        "body{font:12px sans-serif;margin:10px} h2{font-size:12px;margin:4px 0} "
+        f"img{{border:1px solid gray}} div{{height:{_ROW}px}}"
+    )
     return f"<!DOCTYPE html><meta charset=utf-8><style>{style}</style>{''.join(rows)}"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    write_demo() if sys.argv[1:] == ["demo"] else write_sheet()

@@ -115,7 +115,8 @@ def test_a_row_more_is_a_panel_and_a_column_more_in_its_own_unit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with_more_measurements(monkeypatch)
-    study = made_up_study(batch_sizes=(64,))  # peaks: 30.1 MB of its timed run, 50 of its trial
+    # Peaks: 30.1 MB of its timed run, 50 of its trial.
+    study = made_up_study(batch_sizes=(64, 256))
 
     figure = cost_figure(study)
 

@@ -1,15 +1,18 @@
-"""Made-up pages: every kind of advice and three kinds of sweeps, to be opened in a browser."""
+"""Made-up pages: every kind of advice, of sweep and of noise, to be opened in a browser."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, advice_study
+from tests.reference.made_up_noise import made_up_noise
+from tests.reference.made_up_plans import plan_study
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_page import render_advice_html
+from batchlab.report.noise import noise_page
 from batchlab.report.sweep_page import html_page
 
 FOUR_SIZES = (64, 256, 1024, 4096)
@@ -18,13 +21,15 @@ BAD_ENDS = {
     (256, 0.01, 0): (Status.OOM, "needed 9 GB of 8", 2),
 }
 SWEEPS: dict[str, Callable[[], Study]] = {
-    "sweep-seeds": lambda: made_up_study(batch_sizes=FOUR_SIZES, seeds=3, epochs=8),
+    "sweep-five-seeds": lambda: made_up_study(batch_sizes=FOUR_SIZES, seeds=5, epochs=8),
     "sweep-rates": lambda: made_up_study(
         batch_sizes=FOUR_SIZES, learning_rates=(0.01, 0.1), seeds=2, epochs=8, endings=BAD_ENDS
     ),
     "sweep-one-seed": lambda: made_up_study(batch_sizes=(64,), seeds=1, epochs=6, n_test=0),
+    "sweep-plans": plan_study,
 }
-PAGES = (*(f"advice-{kind}" for kind in KINDS), *SWEEPS)
+NOISE = "noise"
+PAGES = (*(f"advice-{kind}" for kind in KINDS), *SWEEPS, NOISE)
 
 
 def write_page(name: str, path: Path) -> None:
@@ -35,5 +40,7 @@ def write_page(name: str, path: Path) -> None:
 def _rendered(name: str) -> str:
     if name in SWEEPS:
         return html_page(SWEEPS[name]())
+    if name == NOISE:
+        return noise_page(made_up_noise(), command="batchlab noise made-up --report noise.html")
     advice: Advice = KINDS[name.removeprefix("advice-")]()
     return render_advice_html(advice, advice_study(advice), None)

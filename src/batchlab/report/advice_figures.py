@@ -17,7 +17,7 @@ from batchlab.report.advice_rows import (
     run_figures,
     runs_of,
 )
-from batchlab.report.advice_tables import answer_table, end_label, row_name
+from batchlab.report.advice_tables import answer_table, end_label
 from batchlab.report.advice_words import (
     named_text,
     near_text,
@@ -166,7 +166,7 @@ def answer_figure(advice: Advice) -> Figure:
         text("What each batch size gives"),
         panels,
         notes=notes,
-        nothing=text("No batch size was trained far enough to show what it gives."),
+        nothing=text("No two batch sizes were trained far enough to show what they give."),
         table=answer_table(advice),
     )
 
@@ -223,7 +223,9 @@ def _answer_marks(
     assert row.at is not None
     assert estimate.estimate is not None
     size, is_named = row.at.batch_size, row.at == advice.named
-    name = named_text(advice) if is_named else row_name(advice, row.at)
+    name = named_text(advice) if is_named else ""
+    if not is_named and row.at.is_same(advice.reference):
+        name = reference_text(advice, "short")
     yield from interval_mark("verified" if is_named else "point", estimate, batch_size=size)
     if name:
         value = quantity_text(quantity, estimate.estimate)
@@ -297,7 +299,7 @@ def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
             Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", list(peak_bytes)),
         ],
         notes=_machine_notes(advice, profile),
-        nothing=text("No batch size ran, so neither time nor memory is known."),
+        nothing=text("Step times and memory are known of fewer than two batch sizes."),
     )
 
 

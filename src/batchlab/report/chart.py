@@ -186,7 +186,7 @@ class _Marks:
 
     def words(self) -> Iterator[Spec]:
         """What an answer names in a ring, and words beside their marks."""
-        yield from self._beside("words", away=11)
+        yield from self._beside("words", away=9, dy=9)
         yield from self._beside("named", away=0, fontSize=13, fontWeight="bold", dy=-20)
         ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
         yield from self._of("verified", "point", **ring)
@@ -201,7 +201,9 @@ class _Marks:
             middle = sizes[(len(sizes) - 1) // 2]
             side = f"datum.batch_size <= {middle} ? 'left' : 'right'"
             if away == 0:
-                inside = f"datum.batch_size > {sizes[0]} && datum.batch_size < {sizes[-1]}"
+                third = len(sizes) // 3
+                first, last = sizes[third], sizes[-1 - third]
+                inside = f"datum.batch_size >= {first} && datum.batch_size <= {last}"
                 side = f"{inside} ? 'center' : {side}"
         drawn: Spec = {"color": _INK, "fontSize": 12, "baseline": "middle"}
         drawn["align"] = {"expr": side}

@@ -28,6 +28,8 @@ LAYOUT = ("text", "marked", "to_size", "lane")
 # Rows that stand for several runs, and those that a chart has room for beside what it shows.
 _WHOLE = ("point", "mean", "verified", "expected")
 _ASIDE = ("level", "place", "span", "rule")
+# One place alone on these axes compares nothing, so a sentence says it better.
+_SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,10 @@ class Panel:
 
     @property
     def has_marks(self) -> bool:
-        """Whether there is anything to show."""
-        return any(row["kind"] not in _ASIDE for row in self.rows)
+        """Whether there is anything to show: of places side by side at least two."""
+        marks = [row for row in self.rows if row["kind"] not in _ASIDE]
+        places = {row.get(self.axis) for row in marks if row["kind"] not in ("words", "named")}
+        return len(places) > (self.axis in _SIDE_BY_SIDE)
 
     @property
     def series(self) -> list[str]:

@@ -16,7 +16,7 @@ from batchlab.report.figure import LAYOUT, Figure, columns, script_json, write_f
 from batchlab.report.output_file import write_output_file
 from batchlab.report.palette import Look
 from batchlab.report.table import Table
-from batchlab.report.text import VERDICT_WORDS
+from batchlab.report.text import VERDICT_WORDS, unbroken
 from batchlab.version import __version__
 from batchlab.words.catalogue import plural, text
 
@@ -133,6 +133,7 @@ def render_page(
         figures=figures,
         verdict_words={verdict: text(words) for verdict, words in VERDICT_WORDS.items()},
         say=text,
+        unbroken=unbroken,
         say_n=plural,
         looks=looks,
         legend_shapes=_SHAPES,

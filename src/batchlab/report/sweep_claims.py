@@ -538,7 +538,9 @@ def _epochs(evidence: Evidence) -> _Seen:
         n = math.ceil(max(enough))
         yield "epochs", plural("{n} epoch is enough.", "{n} epochs are enough.", n)
     if improving:
-        message = "Still improving at the end: {sizes}. More epochs may change the order."
+        message = "Still improving at the end: {sizes}."
+        if len(sizes) > 1:
+            message += " More epochs may change the order."
         yield "epochs", evidence.say(message, sizes=improving)
     if unknown:
         message = (

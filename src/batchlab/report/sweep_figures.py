@@ -86,13 +86,16 @@ def answer_figure(study: Study) -> Figure:
         Panel("a-final", title, metric, finals, axis=axis, is_metric=True),
         Panel("a-time", text("time of the training"), "equal_time_s", times, axis=axis),
     ]
+    nothing = "No trial has ended well."
+    if evidence.cells:
+        nothing = "There is nothing to compare it with."
     return Figure(
         "a",
         "answer",
         text("What each batch size gives"),
         panels,
         notes=_answer_notes(study, finals),
-        nothing=text("No trial has ended well."),
+        nothing=text(nothing),
         table=sweep_table(study),
     )
 
@@ -178,7 +181,7 @@ def cost_figure(study: Study) -> Figure:
         text("Time per step and memory"),
         panels,
         notes=notes,
-        nothing=text("Neither step times nor memory were measured in this study."),
+        nothing=text("Step times and memory are known of fewer than two batch sizes."),
     )
 
 

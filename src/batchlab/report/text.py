@@ -28,7 +28,7 @@ WIDTH = 88  # where there is no terminal
 _columns: ContextVar[int | None] = ContextVar("columns", default=None)
 _NO_BREAK = "\u00a0"
 # A number and its unit or percent sign are read in one go.
-_BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h)(?!\w))")
+_BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h|points|in \d+)(?!\w))")
 
 
 @contextmanager
@@ -63,13 +63,18 @@ def listed(facts: Iterable[str]) -> str:
     return "\n".join(wrapped_text(f"- {fact}") for fact in facts)
 
 
+def unbroken(said: str) -> str:
+    """Return a text in which no line breaks between a number and its unit."""
+    return _BEFORE_A_UNIT.sub(_NO_BREAK, said)
+
+
 def wrapped_lines(said: str, width: int, *, first: str = "", indent: str = "") -> list[str]:
     """Lines of at most `width` characters where words allow it, words and hyphens whole.
 
     `first` stands before the first line, within the width, `indent` before all others.
     """
     lines = textwrap.wrap(
-        _BEFORE_A_UNIT.sub(_NO_BREAK, said),
+        unbroken(said),
         width,
         initial_indent=first,
         subsequent_indent=indent,
@@ -159,6 +164,7 @@ def estimate_text(name: str, estimate: Estimate) -> str:
 # An interval within so much of its value reads as "± 12 %"; a wider one has its two ends.
 _NARROW = 0.5
 _RELATIVE = ("s", "examples")
+_EXACT = 1e-9  # what is known better than this has no interval
 _LONG = 1000.0  # from here on a number has no decimals, and an exponent rather than zeros
 
 
@@ -172,10 +178,13 @@ def spread_text(name: str, estimate: Estimate) -> str:
         bound = quantity_text(name, high if low is None else low)
         return bound if bound == UNKNOWN else f"{'<' if low is None else '>'} {bound}"
     shown = quantity_text(name, value)
-    if low is None or high is None or low == high:
+    if low is None or high is None:
         return shown
     half = max(high - value, value - low)
-    if name in FRACTION_METRICS or name == "gap_points":
+    is_share = name in FRACTION_METRICS or name == "gap_points"
+    if half <= _EXACT * (1.0 if is_share else abs(value)):
+        return shown
+    if is_share:
         scale = 1.0 if name != "gap_points" and abs(value) > 1 else 100.0
         unit = text("points") if name == "gap_points" else "%"
         digits = max(0, 1 - math.floor(math.log10(scale * half)))
