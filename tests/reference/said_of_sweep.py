@@ -44,7 +44,7 @@ def race(study, budget):
 def leader(study, budget):
     """The batch size that is clearly ahead; None: none is."""
     found = race(study, budget)
-    return found.leader.batch_size if found.standing == "clear" else None
+    return found.best[0] if found.standing == "clear" else None
 
 
 def finals(study):

@@ -15,13 +15,16 @@ from tests.reference.made_up_advice import (
     advice_study,
     cannot_tell_advice,
     made_up_advice,
+    with_endings,
 )
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_answer import advice_sentences
-from batchlab.report.advice_page import render_advice_html
+from batchlab.report.advice_page import render_advice_html, whole_trainings
 from batchlab.report.advice_tables import answer_table, tried_table
+from batchlab.report.sweep_claims import claim_sentences
+from batchlab.report.sweep_evidence import Evidence
 
 written = Reason.as_written
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
@@ -141,7 +144,24 @@ def test_every_kind_of_advice_gives_a_whole_page(kind):
 
     assert (page.unmatched, page.open) == ([], [])
     has_lines_to_paste = advice.recommendation is not None
-    assert len(page.having("h2")) == has_lines_to_paste + 3
+    has_sayings = any(title.get("id") == "folklore-title" for title in page.having("h2"))
+    assert len(page.having("h2")) == has_lines_to_paste + has_sayings + 3
     # The first figure has no heading of its own.
     cards = [each["id"] for each in page.having("h3") if "id" in each]
     assert set(cards) <= {f"figure-{key}-title" for key in "bcde"}
+
+
+def test_the_sayings_are_held_against_whole_trainings_alone() -> None:
+    advice = with_endings(made_up_advice(sizes=(16, 64, 256, 1024)))
+    study = advice_study(advice)
+    ended = [run for run in advice.tried if run.end is not None]
+
+    whole = whole_trainings(advice, study)
+
+    assert len(study.records) > len(whole.records) > 0
+    assert {r.trial.batch_size for r in whole.records} == {run.batch_size for run in ended}
+    claims = claim_sentences(Evidence.of(whole))
+    text = html.unescape(render_advice_html(advice, study, None))
+    assert len(claims) == 4
+    for claim in claims:
+        assert claim.text in text

@@ -168,9 +168,11 @@ def test_less_than_a_whole_training_ends_on_the_line_until_there():
 def test_a_size_whose_own_interval_excludes_the_best_is_not_called_as_good():
     ends = {16: 0.9748, 64: 0.9733, 256: 0.97, 1024: 0.9477}
     levels = {size: (0.99, end, end) for size, end in ends.items()}
-    race, *_ = races(Evidence.of(study_of(levels, scatter=0.01, seeds=3)))
+    evidence = Evidence.of(study_of(levels, scatter=0.01, seeds=3))
+    race, *_ = races(evidence)
 
-    assert [other.comparison.outcome for other in race.others][-1] == "better"
+    first, *_, last = evidence.cells
+    assert evidence.at_end("validation").compare(first, last).outcome == "better"
     assert race.as_good == (64, 256)
 
 

@@ -87,8 +87,7 @@ def test_plans_are_compared_after_equal_epochs_only() -> None:
     (race,) = races(Evidence.of(plan_study()))
 
     assert (race.budget.name, race.budget.amount) == ("epochs", EPOCHS)
-    assert race.leader.kind == "grow"
-    assert [each.cell.kind for each in race.others] == ["decay", SMALL, LARGE]
+    assert race.best == ("grow",)
     assert "plans" in [sentence.topic for sentence in sentences(plan_study())]
 
 
@@ -112,8 +111,10 @@ def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -
 
 
 def test_an_interval_is_that_of_any_two_batch_sizes() -> None:
-    (race,) = races(Evidence.of(plan_study()))
-    decay = race.others[0].comparison.difference
+    evidence = Evidence.of(plan_study())
+    (race,) = races(evidence)
+    grow, decay_ = (cell for cell in evidence.cells if isinstance(cell.kind, str))
+    decay = evidence.at_end("validation").compare(grow, decay_).difference
 
     # Three seeds whose standard deviation is 0.001, pooled over four plans.
     assert decay.estimate == pytest.approx(0.02)

@@ -94,10 +94,11 @@ def named_looks(
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     """Return the runs of each batch size at the rate that stands for it, ascending.
 
-    Of several seeds those that were trained longest, so that their mean has no jumps. Yours and
-    what is named have priority at their batch sizes.
+    Of several seeds those that were trained longest, so that their mean has no jumps. What is named
+    and your own configuration have priority at their batch sizes.
     """
-    places = [advice.named, advice.reference, *advice.candidates]
+    own = [] if advice.is_usual else [advice.reference]
+    places = [advice.named, *own, *advice.candidates]
     rates: dict[int, float] = {}
     for place in places:
         if place is not None and place.learning_rate is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice
@@ -24,6 +25,8 @@ from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
 from batchlab.report.page import Tables
 from batchlab.report.study_page import study_page
+from batchlab.report.sweep_claims import claim_sentences
+from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.table import marked_table
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import text
@@ -102,9 +105,23 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         },
         files=advice_files(advice, study),
         paste="\n".join(paste),
+        claims=claim_sentences(Evidence.of(whole_trainings(advice, study))),
         research=research,
         terms=researcher_terms(research),
     )
+
+
+def whole_trainings(advice: Advice, study: Study) -> Study:
+    """Return the study with those runs only that were followed to their end."""
+    whole = {
+        (run.batch_size, run.learning_rate, run.seed) for run in advice.tried if run.end is not None
+    }
+    records = [
+        record
+        for record in study.records
+        if (record.trial.batch_size, record.trial.learning_rate, record.trial.seed) in whole
+    ]
+    return replace(study, records=tuple(records))
 
 
 def advice_files(advice: Advice, study: Study) -> Tables:

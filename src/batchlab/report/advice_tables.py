@@ -32,25 +32,33 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         Column("batch_size", label=text("batch"), of=lambda row: row.candidate.batch_size),
         Column("learning_rate", label=text("rate"), of=lambda row: row.at and row.at.learning_rate),
         Column("end", advice.metric, end_label(advice), of=lambda row: row.end),
-        Column("end_test", advice.metric, test, of=lambda row: row.end_test),
+        Column("end_test", advice.metric, test, of=lambda row: row.end_test, is_minor=True),
     ]
     if advice.target is not None and advice.objective != "quality":
         level = quantity_text(advice.target.metric, advice.target.value)
         figure = {"time": "time to {level}", "samples": "examples to {level}"}[advice.objective]
         epochs = text("epochs to {level}", level=level)
         columns += [
-            Column("epochs_to_target", label=epochs, of=partial(_epochs, advice)),
+            Column("epochs_to_target", label=epochs, of=partial(_epochs, advice), is_minor=True),
             Column("cost", words.quantity, text(figure, level=level), of=_cost),
         ]
     columns += [
-        Column("step_s", label=text("step"), of=lambda row: row.candidate.step_s.estimate),
-        Column("peak_bytes", label=text("memory"), of=lambda row: row.candidate.peak_bytes),
-        Column("runs", "n", text("runs"), of=lambda row: row.met[1] or None),
+        Column("step_s", label=text("step"), of=_step_s, is_minor=True),
+        Column("peak_bytes", label=text("memory"), of=_peak_bytes, is_minor=True),
+        Column("runs", "n", text("runs"), of=lambda row: row.met[1] or None, is_minor=True),
         Column("which", label=" ", of=partial(_name, advice)),
         Column("named", label=" ", of=lambda row: NAMED if _is_named(advice, row) else ""),
     ]
     shown = answer_rows(advice) if rows is None else rows
     return table_of(caption, shown, *columns).without_empty_columns()
+
+
+def _step_s(row: AnswerRow) -> float | None:
+    return row.candidate.step_s.estimate
+
+
+def _peak_bytes(row: AnswerRow) -> int | None:
+    return row.candidate.peak_bytes
 
 
 def _name(advice: Advice, row: AnswerRow) -> str:

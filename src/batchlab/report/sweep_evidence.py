@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -441,37 +441,22 @@ def _values(cell: Cell, value: Callable[[TrialRecord], float | None]) -> list[fl
 # ---- who leads
 
 
-class Behind(NamedTuple):
-    """A cell that is not the leader, its mean, and the leader held against it."""
-
-    cell: Cell
-    level: float
-    comparison: Comparison
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Race:
-    """Who leads under one budget: the cell with the best mean, and the others, the best first."""
+    """Who leads under one budget."""
 
     budget: EqualBudget
-    leader: Cell
-    level: float
-    others: tuple[Behind, ...]
-
+    best: tuple[Kind, ...]  # the cell with the best mean, and those with the very same
+    level: float  # that mean
     as_good: tuple[Kind, ...]  # batch sizes, ascending, and then plans that may be as good
+    has_intervals: bool  # whether anybody can say that
 
     @property
     def standing(self) -> Literal["clear", "tied", "no_interval"]:
         """Whether the leader is better than every other; without intervals nobody can say."""
-        if all(other.comparison.missing is not None for other in self.others):
+        if not self.has_intervals:
             return "no_interval"
         return "tied" if self.as_good or len(self.best) > 1 else "clear"
-
-    @property
-    def best(self) -> tuple[Kind, ...]:
-        """The leader, and what has the very same mean."""
-        level = (other.cell for other in self.others if other.level == self.level)
-        return tuple(cell.kind for cell in in_order([self.leader, *level]))
 
 
 def races(evidence: Evidence) -> tuple[Race, ...]:
@@ -482,21 +467,22 @@ def races(evidence: Evidence) -> tuple[Race, ...]:
         ranked = evidence.ranked(measured)
         if len(ranked) < 2:
             continue
-        (leader, best), *others = ranked
-        behind = tuple(
-            Behind(
-                cell=cell,
-                level=level,
-                comparison=measured.compare(leader, cell),
-            )
-            for cell, level in others
-        )
+        best = ranked[0][1]
         draws = measured.draws([cell for cell, _ in ranked])
         alike = [] if draws is None else [ranked[i] for i in as_good(draws, 0, measured.margin)]
-        behind_it = [cell for cell, level in alike if level != best]
-        kinds = tuple(cell.kind for cell in in_order(behind_it))
-        raced.append(Race(budget=budget, leader=leader, level=best, others=behind, as_good=kinds))
+        race = Race(
+            budget=budget,
+            best=_kinds(cell for cell, level in ranked if level == best),
+            level=best,
+            as_good=_kinds(cell for cell, level in alike if level != best),
+            has_intervals=draws is not None,
+        )
+        raced.append(race)
     return tuple(raced)
+
+
+def _kinds(cells: Iterable[Cell]) -> tuple[Kind, ...]:
+    return tuple(cell.kind for cell in in_order(cells))
 
 
 # ---- what can be compared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -65,7 +66,7 @@ def sweep_table(study: Study) -> Table:
         def value(cell: Cell) -> Estimate | None:
             return measured.mean(cell) if cell.kind in compared else None
 
-        return [Column(f"equal_{name}", metric, label, of=value)]
+        return [Column(f"equal_{name}", metric, label, of=value, is_minor=True)]
 
     def train_s(cell: Cell) -> float | None:
         first = cell.ended_well[0] if cell.ended_well else None
@@ -75,11 +76,12 @@ def sweep_table(study: Study) -> Table:
         def value(cell: Cell) -> float | None:
             return row.value_of(study, cell.kind) if isinstance(cell.kind, int) else None
 
-        return Column(row.quantity.name, label=text(row.short or row.quantity.label), of=value)
+        label = text(row.short or row.quantity.label)
+        return Column(row.quantity.name, label=label, of=value, is_minor=True)
 
     def other(split: Split) -> Column:
         label = split_label(split, metric)
-        return Column(split, metric, label, of=lambda cell: mean_of(cell.final(study, split)))
+        return Column(split, metric, label, of=partial(_final, study, split), is_minor=True)
 
     gaps = None if held_out is None else evidence.final_gaps(held_out)
 
@@ -99,16 +101,20 @@ def sweep_table(study: Study) -> Table:
         *with_equal("steps", text("in equal steps")),
         *with_equal("time", text("in equal time")),
         *([other("test")] if split == "validation" else []),
-        Column("generalization_gap", _gap_quantity(study), text("gap"), of=gap),
+        Column("generalization_gap", _gap_quantity(study), text("gap"), of=gap, is_minor=True),
         Column("equal_time_s", label=text("time"), of=train_s),
         *(measured(row) for row in measurement_rows().values() if row.figure == "cost"),
-        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
+        Column("n", label=text("seeds"), of=lambda c: len(c.ended_well), is_minor=True),
         Column(
             "named",
             label=" ",
             of=lambda cell: NAMED if cell.kind in best.get("epochs", ()) else "",
         ),
     ).without_empty_columns()
+
+
+def _final(study: Study, split: Split, cell: Cell) -> float | None:
+    return mean_of(cell.final(study, split))
 
 
 def _gap_quantity(study: Study) -> str:

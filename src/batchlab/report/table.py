@@ -35,6 +35,7 @@ class Column:
     label: str | None = None  # its header for people; None: the quantity's label
     has_terms: bool = False  # whether its values are keys that people read as words
     of: Callable[[Any], Cell] | None = None  # its value of an item; None: its attribute `key`
+    is_minor: bool = False  # whether a phone has no room for it
 
     @property
     def header(self) -> str:
