@@ -70,6 +70,13 @@ def test_the_first_table_is_seen_whole(screen: Browser) -> None:
     assert screen.ask(f"[...document.querySelectorAll('.numbers .scroll')].map({hidden})") == [0]
 
 
+def test_the_first_table_needs_no_scrolling_on_a_phone(phone: Browser) -> None:
+    hidden = "e => e.scrollWidth - e.clientWidth"
+
+    rest = phone.ask(f"[...document.querySelectorAll('.numbers .scroll')].map({hidden})")
+    assert rest[0] <= 4
+
+
 def test_no_option_of_a_command_is_broken(phone: Browser) -> None:
     in_one_line = phone.ask(
         "[...document.querySelectorAll('.option')].filter(e => e.getClientRects().length == 1)"
@@ -85,8 +92,9 @@ def test_no_option_of_a_command_is_broken(phone: Browser) -> None:
 def test_a_page_is_short_with_few_figures_whose_letters_are_in_order(screen: Browser) -> None:
     cards = screen.ask("[...document.querySelectorAll('.picture, .card')].map(e => e.id)")
 
-    assert screen.ask("document.documentElement.scrollHeight") <= 4500
-    assert cards == [f"figure-{letter}" for letter in "abcdefg"[: len(cards)]]
+    assert screen.ask("document.documentElement.scrollHeight") <= 3700
+    assert cards[0] == "figure-a"
+    assert cards == sorted(set(cards))
 
 
 def test_on_paper_every_fold_is_open(screen: Browser) -> None:
@@ -98,16 +106,16 @@ def test_on_paper_every_fold_is_open(screen: Browser) -> None:
     screen.tell("Emulation.setEmulatedMedia", media="")
 
     assert not any(folded)
-    assert len(on_paper) > 3
+    assert len(on_paper) > 1
     assert all(on_paper)
 
 
 def test_every_chart_is_drawn_and_nothing_is_fetched_or_said_on_the_console(
     screen: Browser,
 ) -> None:
-    seen = "[...document.querySelectorAll('.plot')].filter(p => p.offsetHeight > 0).length"
+    seen = "[...document.querySelectorAll('.plot')].filter(p => p.offsetHeight > 0)"
 
-    assert screen.ask("Object.keys(batchlabViews).length") == screen.ask(seen)
+    assert screen.ask(f"{seen}.every(p => p.id in batchlabViews)")
     screen.assert_quiet()
 
 
@@ -147,5 +155,5 @@ def test_all_text_stands_out_from_a_light_and_a_dark_ground(
         assert worst[0] >= 4.5, worst
 
 
-def test_a_page_has_at_most_two_and_a_half_megabytes(page: Path) -> None:
-    assert page.stat().st_size <= 2_500_000
+def test_a_page_has_at_most_one_and_a_half_megabytes(page: Path) -> None:
+    assert page.stat().st_size <= 1_500_000

@@ -25,13 +25,13 @@ EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
-# The least chances that are called sure and likely. What is named is at least likely.
+# The least chances that are called sure and likely. A recommendation is at least likely.
 SURE, LIKELY = 0.95, 0.8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
-    """What to set in a training script.
+    """The settings for a training script.
 
     Attributes:
         batch_size: examples per optimizer step.
@@ -46,27 +46,26 @@ class Configuration:
     learning_rate: float
 
     def __post_init__(self) -> None:
-        """What follows from the two sizes."""
         passes = -(-self.batch_size // self.micro_batch_size)
         object.__setattr__(self, "accumulation_steps", passes)
 
     def is_same(self, other: Configuration | Ending | Trial) -> bool:
-        """Whether both have one batch size and rate; how it is split does not count."""
+        """Return whether batch size and rate are the same, however the batch is split."""
         return (self.batch_size, self.learning_rate) == (other.batch_size, other.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Option:
-    """A batch size in question, as the profile saw it."""
+    """A batch size in question, as the profile measured it."""
 
     batch_size: int  # examples per optimizer step
-    micro_batch_size: int  # how it fits into memory; equal to `batch_size` where it fits whole
-    # Seconds per step of the user's own training, measured alone: what is known of it, from this
+    micro_batch_size: int  # how it is split to fit memory; equal to `batch_size` if it fits whole
+    # Seconds per step of the user's own training with nothing else running, estimated from this
     # batch size's own times and from the others'; a mean over an epoch with its last batch.
     step_s: Estimate
-    peak_bytes: int | None  # peak memory above an idle process; None: not reported
-    note: Reason | None = None  # why it cannot be had (out of memory, an error); None: it ran
-    # The step time by its own times alone, for the law; None: `step_s` is that.
+    peak_bytes: int | None  # peak memory above an idle process; None if not reported
+    note: Reason | None = None  # why it did not run (out of memory, an error); None if it ran
+    # The step time from only its own times, to fit the law; None if `step_s` is that.
     timed_s: Estimate | None = None
 
     @property
@@ -77,45 +76,45 @@ class Option:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What is asked of the advice."""
+    """The question that an advice answers."""
 
     objective: Objective  # "time", "samples" or "quality"
-    metric: str  # the validation metric that says what is trained
+    metric: str  # the validation metric that decides what counts as trained
     better: Better  # its direction
-    # The level that counts as trained; None: a pilot run of the reference sets it.
+    # The level that counts as trained; None if a pilot run of the reference sets it.
     target: Target | None
-    target_origin: TargetOrigin  # "given" where the user gave it
+    target_origin: TargetOrigin  # "given" if the user gave it
     reference: Configuration  # the workload's own configuration
-    # Whether nobody chose it: then others are compared with its batch size at the best rate.
+    # True if nobody chose it: then others are compared with its batch size at the best rate.
     is_usual: bool = False
     # Every batch size in question, ascending; the reference's is among them.
     options: tuple[Option, ...]
     n_train: int  # examples in the training set
-    n_validation: int | None = None  # examples that the metric is a mean over; None: not known
-    # How much worse still counts as ending as well; None: as `batchlab.belief.margin` has it.
+    n_validation: int | None = None  # examples that the metric is a mean over; None if not known
+    # The difference that still counts as no worse; None for the rule in `batchlab.belief.margin`.
     margin: float | None = None
-    # Whether each seed draws its own examples for validation: no two of them are as hard.
+    # True if each seed draws its own validation examples, so that some seeds have harder ones.
     draws_by_seed: bool = False
     delta: float = 0.1  # tolerance of the flat set
     budget_s: float  # seconds that the runs may take, by the engine's clock, from its start
-    # No run goes further than this many passes; None: as the budget allows. For objective quality:
-    # the fixed number of passes that all batch sizes get.
+    # No run takes more passes than this; None if only the budget limits them. For objective
+    # quality, the fixed number of passes that all batch sizes get.
     longest_epochs: float | None = None
-    # For objective quality instead: the fixed seconds of training that all get.
+    # For objective quality, instead of passes: the fixed seconds of training that all get.
     longest_s: float | None = None
-    # By batch size, what each scaling rule sets from a rate tuned at the reference batch size, as
-    # multiples of that rate; rules that refuse are left out.
+    # By batch size, the rate that each scaling rule sets, as a multiple of a rate tuned at the
+    # reference batch size; rules that do not apply are left out.
     rules: tuple[tuple[int, tuple[tuple[str, float], ...]], ...] = ()
-    # Why the metric cannot compare batch sizes, so that nothing is trained; None: it can.
+    # The reason if the metric cannot compare batch sizes, and so nothing is trained; else None.
     not_comparable: Reason | None = None
 
     @property
     def sign(self) -> int:
-        """1 where higher values are better, else -1: times it, higher is."""
+        """1 if higher values are better, else -1: multiplied by it, higher is always better."""
         return 1 if self.better == "higher" else -1
 
     def best_value(self, record: TrialRecord, *, within_samples: float = math.inf) -> float | None:
-        """The best validation value of the metric after the first step; None: there is none."""
+        """Return the best validation value after the first step, or None if there is none."""
         values = [
             value
             for evaluation, value in record.curve("validation", self.metric)
@@ -124,14 +123,14 @@ class Question:
         return max(values, key=lambda value: self.sign * value, default=None)
 
     def distance(self, record: TrialRecord) -> float:
-        """An order of runs by their best value, the best one first; infinite: never evaluated."""
+        """Return a sort key of runs by best value, best first; infinite if never evaluated."""
         value = self.best_value(record)
         return math.inf if value is None else -self.sign * value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """What a configuration is expected to take to the target, each with a 95 % interval."""
+    """The expected cost of a configuration to the target, each figure with a 95 % interval."""
 
     time_to_target_s: Estimate
     steps_to_target: Estimate
@@ -148,18 +147,18 @@ class RateTried:
         batch_size: examples per step.
         learning_rate: the rate tried.
         seed: its seed.
-        purpose: "pilot" (sets the level), "search" (followed as long as it may be sooner than what
-            leads), "whole" (trained to its end, or to the level that was given).
+        purpose: "pilot" (sets the level), "search" (followed as long as it may be faster than the
+            leader), "whole" (trained to its end, or to the level that was given).
         status: how the run ended.
         steps: optimizer steps it ran.
-        steps_to_target: middle of the interval in which it met the target; None: it did not.
-        after_steps: where that interval begins, at the last evaluation before; None: it did not.
-        best_value: the best validation value of the metric; None: it was never evaluated.
-        end: what it ends with on validation data, as `Ending.values` has it; None: it is no whole
-            training, or what one is was not seen.
-        end_error: how well a line through its last quarter tells the end, a standard error; None:
-            as for `end`, or too few evaluations.
-        end_test: the metric on test data after its last step; None: as for `end`, or not known.
+        steps_to_target: middle of the interval in which it met the target; None if it did not.
+        after_steps: start of that interval, the last evaluation before; None if it did not.
+        best_value: the best validation value of the metric; None if it was never evaluated.
+        end: its final value on validation data, as in `Ending.values`; None if it is not a whole
+            training, or the length of a whole training is not known.
+        end_error: the standard error of that final value, from a line through its last quarter;
+            None as for `end`, or if there are too few evaluations.
+        end_test: the metric on test data after its last step; None as for `end`, or if not known.
     """
 
     batch_size: int
@@ -178,10 +177,10 @@ class RateTried:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Believed:
-    """What the joint model of all runs expects of one batch size, whether it was trained or not.
+    """The figures that the joint model of all runs expects of one batch size, trained or not.
 
     Attributes:
-        learning_rate: the rate of the candidate, or if it was not trained the best one expected.
+        learning_rate: the rate of the candidate, or the best rate expected if it was not trained.
         end: the final value of a whole training.
         cost: the objective's own figure of a training that meets the target.
     """
@@ -197,27 +196,28 @@ class Candidate:
 
     Attributes:
         batch_size: examples per step.
-        micro_batch_size: how it fits into memory; equal to `batch_size` where it fits whole.
+        micro_batch_size: how it is split to fit memory; equal to `batch_size` if it fits whole.
         fits: whether it ran within the memory limit.
-        learning_rate: the rate that its figures are of. It is the rate that is named with it, else
-            the best one by all runs, of those that met the target if any did. None: it was not
-            trained, or it failed at every rate.
+        learning_rate: the rate that its figures are for. It is the rate that is named with it, or
+            else the best one by all runs, among those that met the target if any did. None if it
+            was not trained, or failed at every rate.
         n_runs: runs at that rate.
-        step_s: seconds per step, measured alone: by its own times and by what all batch sizes show.
+        step_s: seconds per step with nothing else running, from the times of all batch sizes.
         steps_to_target: at that rate, by all runs together; a lower bound if no run at that rate
             met the target.
         time_to_target_s: steps times step time.
         samples_to_target: steps times batch size.
         cost: the objective's own figure: `time_to_target_s`, `samples_to_target`, or for quality
             the metric's distance from perfect.
-        relative: that figure over the best candidate's, by all runs together.
+        relative: that figure divided by the best candidate's, by all runs together.
         in_flat_set: whether it is within the tolerance of the best candidate and ends no worse,
             each with a probability of 95 % or more.
-        peak_bytes: peak memory of a step above an idle process; None: not reported.
-        rule_learning_rates: what each scaling rule would have set from the reference
-            configuration's tuned rate, by the name of the rule; a rule that refuses is left out.
-        note: why it was not trained, or what is odd about it; None: nothing.
-        believed: what all runs together say of it; None: it does not fit, or nothing was trained.
+        peak_bytes: peak memory of a step above an idle process; None if not reported.
+        rule_learning_rates: the rate that each scaling rule would have set from the reference
+            configuration's tuned rate, by its name; rules that do not apply are left out.
+        note: why it was not trained, or what is odd about it; None if nothing is.
+        believed: what all runs together predict for it; None if it does not fit, or nothing was
+            trained.
     """
 
     batch_size: int
@@ -240,20 +240,20 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Laws:
-    """The fitted laws, as far as they could be told; `b_crit` belongs to the target.
+    """The fitted laws, as far as the runs determine them; `b_crit` belongs to the target.
 
     Attributes:
         s_min: steps to target in the limit of large batches.
         e_min: examples to target in the limit of small ones.
-        b_crit: critical batch size: there the steps are twice s_min.
+        b_crit: critical batch size, at which the steps are twice s_min.
         fixed_bytes: memory at batch size 0.
         bytes_per_example: memory that each further example of a batch takes.
         step_overhead_s: time of the smallest step.
         step_s_per_example: time that each further example takes once the machine is full.
-        knee_batch_size: step_overhead_s / step_s_per_example, where the two are equal: far above
-            it larger batches no longer save time.
+        knee_batch_size: step_overhead_s / step_s_per_example, at which both take equal time. Far
+            above it, larger batches no longer save time.
         curve: (batch size, steps to target) along the fitted law of the steps, each with its
-            interval; empty if it does not hold.
+            interval; empty if that law does not hold.
         step_curve: (batch size, seconds per step) along the law of the step time.
         law_holds: whether the steps follow the law S = s_min (1 + b_crit / B); if they don't,
             s_min, e_min and b_crit are not known.
@@ -274,27 +274,27 @@ class Laws:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndLevel:
-    """What a run ends with."""
+    """The final value of a run, which defines a whole training."""
 
     value: float  # of the validation metric (belief/final_value)
-    ended_by: EndedBy  # what makes it the end
-    margin: float  # how much worse than it counts as ending as well, > 0, in the metric's unit
-    epochs: float  # passes over the training set of the run: a whole training
+    ended_by: EndedBy  # the reason why the run counts as ended
+    margin: float  # the difference that still counts as no worse, > 0, in the metric's unit
+    epochs: float  # passes over the training set in the run, as in any whole training
     learning_rate: float  # of the run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
-    """How whole trainings of one configuration end, seed by seed.
+    """The final values of whole trainings of one configuration, seed by seed.
 
     Attributes:
         batch_size: examples per optimizer step.
         learning_rate: its rate.
         epochs: passes over the training set of each training.
-        values: the validation metric at the end (belief/final_value). None: it failed, or was not
-            followed so far.
-        test: the metric on test data after the last step; nothing was decided by it. None: not
-            known, or the training went on, beside one that needed more epochs.
+        values: the validation metric at the end (belief/final_value); None if the training failed
+            or was not followed to its end.
+        test: the metric on test data after the last step, which decides nothing; None if it is not
+            known, or if the training went on next to one that needed more epochs.
     """
 
     batch_size: int
@@ -310,41 +310,41 @@ class Ending:
 
     @property
     def mean(self) -> float:
-        """What its trainings end with; at least one has an end."""
+        """The mean final value; at least one training must have one."""
         return math.fsum(self.found) / len(self.found)
 
     @property
     def estimate(self) -> Estimate:
-        """The mean end; what is known of its scatter is in the difference."""
+        """The mean final value without an interval; `Endings.difference` includes the scatter."""
         if not self.found:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         return Estimate.of(self.mean, n=len(self.found))
 
     @property
     def cell(self) -> tuple[int, float]:
-        """Its batch size and rate."""
+        """The batch size and the rate."""
         return self.batch_size, self.learning_rate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endings:
-    """Where whole trainings end, and whether what is named ends no worse than the reference.
+    """The final values of whole trainings, and whether the named configuration ends no worse.
 
-    `trainings` holds every one of them, those of what is named first. `recommended`, `reference`
-    and `reference_tuned` are means over the seeds. `difference` is how much better what is named
-    ends than the reference, tuned if nobody chose the rate of that.
+    `trainings` holds all of them, those of the named configuration first. `recommended`,
+    `reference` and `reference_tuned` are means over the seeds. `difference` is how much better the
+    named configuration ends than the reference, which is tuned if nobody chose its rate.
     """
 
     metric: str  # the validation metric
     better: Better  # its direction
     seeds: tuple[int, ...]  # of all trainings
-    named: Ending  # how the recommendation ends, or else what stays
-    own: Ending  # how the reference ends as it is
-    tuned: Ending | None  # the reference batch size at its tuned rate; None: it has none
-    # How much better the recommendation ends than the reference as it is, or tuned if nobody chose
-    # its rate, in the metric's unit; negative: it ends worse. By the joint belief over all runs.
+    named: Ending  # of the recommendation, or else of what stays
+    own: Ending  # of the reference as it is
+    tuned: Ending | None  # of the reference batch size at its tuned rate; None if it has none
+    # The amount by which the recommendation ends better than the reference (tuned if nobody chose
+    # its rate), in the metric's unit, negative if it ends worse; by the belief over all runs.
     difference: Estimate
-    margin: float  # so much worse still counts as no worse, by a rule that was fixed beforehand
+    margin: float  # the difference that still counts as no worse, by a rule fixed beforehand
     # "no_worse" or "worse" with a probability of 95 %, else "open".
     verdict: EndingVerdict
 
@@ -355,22 +355,22 @@ class Endings:
 
     @property
     def recommended(self) -> Estimate:
-        """The mean end of what is named."""
+        """The mean final value of the named configuration."""
         return self.named.estimate
 
     @property
     def reference(self) -> Estimate:
-        """That of the reference as it is."""
+        """The mean final value of the reference as it is."""
         return self.own.estimate
 
     @property
     def reference_tuned(self) -> Estimate | None:
-        """That of the reference batch size at its tuned rate; None: it has none."""
+        """The mean final value of the reference batch size at its tuned rate; None without one."""
         return None if self.tuned is None else self.tuned.estimate
 
     @property
     def trainings(self) -> tuple[Ending, ...]:
-        """What is named and the references, each once."""
+        """The named configuration and the references, without duplicates."""
         known: dict[tuple[int, float], Ending] = {}
         for ending in (self.named, self.own, self.tuned):
             if ending is not None:
@@ -379,7 +379,7 @@ class Endings:
 
     @property
     def references(self) -> tuple[Ending, ...]:
-        """The reference as it is and tuned, as far as they are others than what is named."""
+        """The reference as it is and tuned, except the one that is named."""
         return self.trainings[1:]
 
 
@@ -400,42 +400,43 @@ class Advice(Reported):
         verdict: "recommend" (another configuration is likely to do as well as the reference, and
             is the best choice by all runs together) or "cannot_tell".
         reason: why.
-        objective: what was asked to be best.
-        metric: the validation metric that says what is trained.
+        objective: what should be best.
+        metric: the validation metric that decides what counts as trained.
         better: its direction.
         n_train: examples in the training set.
-        n_validation: examples in the validation set; None: not known.
-        target: the level that counts as trained; None: objective quality, or none could be set.
+        n_validation: examples in the validation set; None if not known.
+        target: the level that counts as trained; None for objective quality, or if none was set.
         target_origin: "given", "pilot" (what the reference ends with), "easier" (on the way there).
         delta: the tolerance of the flat set, a fraction.
-        recommendation: what to set; None where it cannot be told.
-        provisional: where it cannot be told: the reference, which stays; None: nothing ran.
-        chance: how likely what is named is neither slower than the reference nor ends worse, over
-            five more trainings of both. None: it is the reference, or if nobody chose the rate of
-            that, its batch size at the best rate.
-        flat_set: the batch sizes within it, ascending; empty where it cannot be told.
-        expected: what the recommendation takes.
-        gain: the reference configuration's figure over the recommendation's, as five more trainings
-            of both would show it: 2.0 is twice as good. If nobody chose the reference, the figure
-            of its batch size at the best rate expected.
-        gain_from_batch_size: the same over the reference batch size at the best rate expected,
+        recommendation: what to set; None if the verdict is "cannot_tell".
+        provisional: the reference, which stays, if the verdict is "cannot_tell"; None if nothing
+            ran.
+        chance: the probability that the named configuration is neither slower than the reference
+            nor ends worse, over five more trainings of both. None if it is the reference, or its
+            batch size at the best rate if nobody chose the rate.
+        flat_set: the batch sizes within `delta`, ascending; empty if they are not known.
+        expected: the expected cost of the recommendation.
+        gain: the reference configuration's figure divided by the recommendation's, as five more
+            trainings of both would show it: 2.0 is twice as good. If nobody chose the reference,
+            the figure is that of its batch size at the best rate expected.
+        gain_from_batch_size: the same for the reference batch size at the best rate expected,
             trained or not; for objective quality at its tuned rate.
         reference: the workload's own configuration.
         is_usual: whether nobody chose `reference`: a built-in workload's, or with the default size.
-        reference_tuned: the reference batch size at its tuned rate; None: not tuned.
+        reference_tuned: the reference batch size at its tuned rate; None if it was not tuned.
         candidates: all batch sizes in question, ascending.
-        laws: fitted laws; None where nothing could be fitted.
-        endings: how whole trainings of the recommendation (or of what came nearest to one), of the
-            reference and of the tuned reference end; None: the level was given, or no end was seen.
-        hardly_learns: that the reference stays near the untrained model; None: it learns.
+        laws: fitted laws; None if nothing could be fitted.
+        endings: how whole trainings of the recommendation (or what came nearest), the reference and
+            the tuned reference end; None if the level was given or no end was seen.
+        hardly_learns: that the reference stays near the untrained model; None if it learns.
         caveats: what limits the answer.
         steps: what was done and why, in order.
-        tried: every training run, in the order they were asked.
+        tried: every training run, in the order of the requests.
         n_trials: training runs.
         spent_s: seconds spent.
         budget_s: seconds allowed.
-        trainings: the same in trainings of the reference, where it was asked for so; else None.
-        kept_in: the store's path and the study's id, where its runs are; None: not known.
+        trainings: the budget in trainings of the reference, if it was given in them; else None.
+        kept_in: the path of the store and the id of the study with its runs; None if not known.
     """
 
     verdict: Verdict
@@ -472,7 +473,7 @@ class Advice(Reported):
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        """The verdict and what is named; the fields and `to_dict` have the rest."""
+        """Show the verdict and the named configuration; the fields and `to_dict` have the rest."""
         named = self.named
         if named is None:
             return f"Advice(verdict={self.verdict!r})"
@@ -481,13 +482,13 @@ class Advice(Reported):
 
     @property
     def named(self) -> Configuration | None:
-        """The recommendation, or else what stays; None: nothing ran."""
+        """The recommendation, or else what stays; None if nothing ran."""
         return self.recommendation or self.provisional
 
     def apply(self, optimizer: Any) -> None:
-        """Set the learning rate of what is named in every group of an optimizer.
+        """Set the named learning rate in every group of an optimizer.
 
-        The batch size is your loader's.
+        The batch size has to be set in your data loader.
 
         Raises:
             UsageError: nothing is named.
@@ -500,19 +501,19 @@ class Advice(Reported):
             group["lr"] = self.named.learning_rate
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` prints, described by docs/schema/advise.json, as plain dicts and lists.
+        """Return what `--json` prints, as plain dicts and lists; see docs/schema/advise.json.
 
-        What only the command knows (its command line, the study, the store, the page) is None.
+        A field that only the command knows (command line, study, store, page) is None.
         """
         return _document(self, Source())
 
     def candidate(self, batch_size: int) -> Candidate | None:
-        """The candidate of `batch_size`, None if it was not in question."""
+        """Return the candidate of `batch_size`, or None if it was not in question."""
         return next((each for each in self.candidates if each.batch_size == batch_size), None)
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the document of an advice is from; what `Advice.to_dict()` does not know is null."""
+    """The origin of an advice's document; null for what `Advice.to_dict()` does not know."""
 
     schema: int = SCHEMA
     command: str = "advise"
@@ -530,7 +531,7 @@ _NAMES = {"tried": "trials", "endings": "end_quality"}
 
 
 def advice_document(advice: Advice, study: Study, *, store: Path, report: Path | None) -> str:
-    """The advice as one JSON document; times in seconds, memory in bytes, unknown is null."""
+    """Return the advice as one JSON document, in seconds and bytes; unknown is null."""
     source = Source(
         command_line=study.command,
         study=study.study_id,
@@ -543,7 +544,7 @@ def advice_document(advice: Advice, study: Study, *, store: Path, report: Path |
 
 
 def advice_schema() -> str:
-    """The JSON Schema of that document: an advice's own fields behind those of its source."""
+    """Return the JSON Schema of that document: the fields of `Source`, then those of `Advice`."""
     shown = get_type_hints(Advice)
     del shown["kept_in"]
     fields = [(_NAMES.get(name, name), kind) for name, kind in shown.items()]

@@ -1,4 +1,4 @@
-"""The advisor: what an advice does with its budget, knowing of training only an Engine."""
+"""The advisor: spend the budget of an advice, knowing only an Engine about training."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def advise(
     in_turn: Callable[[int, int], Estimate | None] | None = None,
     prior: SurfacePrior = PRIOR,
 ) -> Advice:
-    """Decide the question with runs of the engine, within its budget.
+    """Answer the question with runs of the engine, within its budget.
 
-    It is deterministic: the same answers and clock readings of the engine give the same asks and
-    the same advice, so that an interrupted study can be replayed.
+    It is deterministic: the same answers and clock readings of the engine give the same requests
+    and the same advice, so that an interrupted study can be replayed.
 
     Args:
-        question: what is asked.
+        question: the question.
         engine: makes the runs.
-        watcher: is told which runs are asked for; nothing is decided by it.
-        with_all_options: gives the question with all its options: asked after the first part of the
-            pilot, while nothing runs, for until then it has the reference's alone.
-        in_turn: the step time of the second batch size over the first's, timed in turn; None or
-            without a result: not to be had.
-        prior: of the surfaces.
+        watcher: observes which runs are requested; no decision depends on it.
+        with_all_options: returns the question with all its options. It is called after the first
+            part of the pilot, while nothing runs; `question` may have only the reference's.
+        in_turn: returns step_time(second) / step_time(first) of two batch sizes, measured by
+            alternating both, or None if it cannot be measured.
+        prior: the prior of the surfaces.
 
     Raises:
         UsageError: the target is met before the first step.
@@ -63,10 +63,10 @@ def advise(
 
 
 def best_so_far(run_log: RunLog) -> BestSoFar | None:
-    """What leads by the mean over its seeds, None before any run met the target.
+    """Return the leader by the mean over its seeds, or None before any run met the target.
 
-    Neither a batch size that was ruled out leads, nor a rate at which a run failed or missed the
-    target. Nothing is certain about it: with few seeds the best of many looks better than it is.
+    A batch size that was ruled out does not lead, nor does a rate at which a run failed or missed
+    the target. It is not certain: with few seeds the best of many looks better than it is.
     """
     question = run_log.question
     figures: dict[CellKey, list[float | None]] = defaultdict(list)
@@ -93,7 +93,7 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
 
 
 def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
-    """Seconds or examples to the target, or the metric itself; None: it has none."""
+    """Return seconds or examples to the target, or the metric itself; None if it has none."""
     question = run_log.question
     if question.objective == "quality":
         return question.best_value(record) if record.ended_well else None

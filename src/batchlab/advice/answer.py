@@ -35,18 +35,18 @@ from batchlab.records.trial import Target
 
 Array = NDArray[np.float64]
 
-# What has at least this chance to do as well is named as what came nearest.
+# A configuration with at least this chance to do as well is reported as what came nearest.
 _POSSIBLE = 0.2
 _CONFIDENCE = 0.95
-# A found rate may lie a little off the octave that it stands for.
+# A bit more than an octave, because a rate may lie slightly off the octave it stands for.
 _UP_TO = 2.1
-# With so many evaluations on the way a target is known well enough.
+# With this many evaluations before it, the time to a target is known well enough.
 _MARKS = 10
-_HALF = 0.5  # what misses the target more often than this has no figure to it
+_HALF = 0.5  # a configuration that misses the target more often has no expected cost
 
 
 def answered(decided: Decided, log: RunLog) -> Advice:
-    """Put the answer together; the caller adds what it knows of the machine and the workload."""
+    """Return the advice; the caller adds what it knows about the machine and the workload."""
     unanswered = _unanswered(decided, log)
     if decided.study is None or decided.procedure is None:
         return unanswered
@@ -54,7 +54,7 @@ def answered(decided: Decided, log: RunLog) -> Advice:
 
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
-    """Answer that nothing could be compared."""
+    """Return the advice that nothing could be compared."""
     question, why = log.question, decided.stopped or Reason.of("nothing_to_compare")
     none = Estimate.cannot_tell(why)
     return Advice(
@@ -119,7 +119,7 @@ class _Answer:
         self._best = min(self._met, key=lambda i: means[i], default=study.own)
 
     def advice(self, unanswered: Advice) -> Advice:
-        """Add to what is known without it what the belief says in the end."""
+        """Add what the final belief says to the unanswered advice."""
         question, log, named = self._question, self._log, self._named
         stays = self._decided.stays
         tuned = self._tuned()
@@ -169,7 +169,7 @@ class _Answer:
         return Reason.of("nearest_not_likely", size=size, rate=rate, tenths=tenths)
 
     def _none_met(self, target: Target) -> Reason:
-        """That no run met the target, and how far the best one came."""
+        """Say that no run met the target, and how far the best one came."""
         records = [record for one in self._study.cells for record in one.records.values()]
         found = [self._question.best_value(r) for r in records if not r.has_failed]
         known = [value for value in found if value is not None]
@@ -181,7 +181,7 @@ class _Answer:
     # ---- configurations
 
     def _shown_at(self, size: int) -> int | None:
-        """The configuration that stands for a batch size: what is named, else its best one."""
+        """Return the configuration that represents a batch size: the named one, or its best."""
         study, utility = self._study, self._outlook.utility
         if size == int(study.sizes[self._named]) and self._named != study.own:
             return self._named
@@ -195,12 +195,12 @@ class _Answer:
         return None
 
     def _is_known(self, i: int) -> bool:
-        """Whether a run of it met the level, or where there is none came to its end."""
+        """Return whether a run of it met the level, or came to its end if there is no level."""
         one = self._study.cells[i]
         return bool(one.met_on if self._log.until is not None else one.ends) and not one.failed
 
     def _tuned(self) -> int | None:
-        """The reference batch size at its best rate; None: no run of it met the level."""
+        """Return the reference batch size at its best rate, or None if no run met the level."""
         at = [i for i in self._study.same_size if self._is_known(i)]
         return max(at, key=lambda i: (self._outlook.utility[i], -i), default=None)
 
@@ -214,7 +214,7 @@ class _Answer:
     # ---- figures
 
     def _steps(self, i: int) -> Estimate:
-        """Steps to the level; of a run that was stopped or missed it a lower bound."""
+        """Return the steps to the level, a lower bound if runs were stopped or missed it."""
         study, one = self._study, self._study.cells[i]
         if self._log.until is None:
             steps = study.whole_steps(i)
@@ -228,13 +228,13 @@ class _Answer:
         return self._expected_steps(i)
 
     def _expected_steps(self, i: int) -> Estimate:
-        """Return the steps to the level by the belief, of what met it or is likely to."""
+        """Return the steps by the belief to a level that was met or is likely to be."""
         one = self._study.cells[i]
         weight = math.log2(self._study.weight[one.cell[0]])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
 
     def _end(self, i: int) -> Estimate:
-        """What its whole trainings end with, in the metric's unit."""
+        """Return the final value of its whole trainings, in the metric's unit."""
         if not self._study.cells[i].ends:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         return self._expected_end(i)
@@ -246,12 +246,12 @@ class _Answer:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         worse = self._outlook.end[:, i] * study.end.margin
         ends = study.end.value - self._question.sign * worse
-        if self._question.metric in FRACTION_METRICS:  # which knows bounds that the belief does not
+        if self._question.metric in FRACTION_METRICS:  # the belief does not know their bounds
             ends = np.clip(ends, 0.0, 1.0 if study.end.value <= 1 else 100.0)
         return estimate_of(ends, n=len(study.cells[i].ends))
 
     def _believed(self, size: int) -> Believed | None:
-        """Return what the belief says of a batch size, at the rate that stands for it."""
+        """Return what the belief predicts for a batch size, at the rate that represents it."""
         study, outlook, question = self._study, self._outlook, self._question
         at = [i for i, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
         if not at or size not in study.options:
@@ -305,27 +305,27 @@ class _Answer:
         )
 
     def _relative(self, i: int) -> Estimate:
-        """Its cost over that of the best."""
+        """Return its cost divided by that of the best."""
         if self._question.objective == "quality":
             return self._times_as_far(i, self._best)
         cost, n = self._outlook.mean_cost, len(self._study.cells[i].records)
         return estimate_of(2.0 ** (cost[:, i] - cost[:, self._best]), n=n)
 
     def _distance(self, i: int | None) -> Estimate:
-        """How far from perfect its whole trainings end."""
+        """Return how far from perfect its whole trainings end."""
         if i is None:
             return Estimate.cannot_tell(Reason.of("not_trained"))
         return self._far(self._end(i))
 
     def _far(self, end: Estimate) -> Estimate:
-        """How far from perfect an end is: of a metric that goes up 1 less it, else the metric."""
+        """Return how far from perfect a final value is: 1 - it if higher is better, else itself."""
         if self._question.better == "lower" or end.estimate is None:
             return end
         low, high = (None if b is None else 1 - b for b in (end.high, end.low))
         return replace(end, estimate=1 - end.estimate, low=low, high=high)
 
     def _times_as_far(self, one: int, other: int) -> Estimate:
-        """How many times as far from perfect one configuration ends as another."""
+        """Return how many times as far from perfect one configuration ends as another."""
         study, sign = self._study, self._question.sign
         assert study.end is not None
         ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
@@ -337,7 +337,7 @@ class _Answer:
         return estimate_of(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
 
     def _is_flat(self, i: int) -> bool:
-        """Whether it is surely within the tolerance of the best that was trained."""
+        """Return whether it is surely within the tolerance of the best that was trained."""
         if i not in self._met or self._log.until is None:
             return False
         cost = self._outlook.mean_cost
@@ -347,7 +347,7 @@ class _Answer:
         return bool(near) and not ends_worse
 
     def _gain(self) -> Estimate:
-        """The reference's figure over that of what is named, as further trainings would show it."""
+        """Return the reference's figure over the named one's, as more trainings would show it."""
         study, decided, own = self._study, self._decided, self._study.cells[self._study.own]
         if decided.stays or decided.gain is None:
             return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
@@ -355,7 +355,7 @@ class _Answer:
             return self._times_as_far(study.own, self._named)
         if own.met_on or self._question.is_usual:
             return decided.gain
-        # It was followed for so long, and one that fails never gets there.
+        # The reference was followed only this far, and if it fails it never reaches the level.
         last = max(own.records.values(), key=lambda record: record.steps)
         steps, why = last.steps, Reason.of("missed_the_level", steps=last.steps)
         if own.failed:
@@ -370,7 +370,7 @@ class _Answer:
         )
 
     def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
-        """The same over the reference batch size at its best rate, trained or not."""
+        """Return the same for the reference batch size at its best rate, trained or not."""
         study, gain = self._study, self._decided.gain_from_batch_size
         if study.sizes[self._named] == study.sizes[study.own]:
             return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
@@ -400,14 +400,14 @@ class _Answer:
     # ---- how trainings end
 
     def _endings(self, tuned: int | None) -> Endings | None:
-        """How whole trainings of what is named and of the references end."""
+        """Return how whole trainings of the named configuration and the references end."""
         study = self._study
         if study.end is None or not study.cells[self._named].ends:
             return None
         places = [self._named, study.own, *([] if tuned is None else [tuned])]
         seeds = sorted({seed for i in places for seed in study.cells[i].ends})
         found = {i: self._ending(i, seeds) for i in places}
-        # With what the chance compares.
+        # Compare with the same reference as the chance does.
         beside = tuned if self._question.is_usual and tuned is not None else study.own
         beside = beside if found[beside].found else self._named
         margin, end = study.end.margin, self._outlook.end
@@ -448,7 +448,7 @@ class _Answer:
         )
 
     def _with_end(self, run: RateTried) -> RateTried:
-        """The run with what it ended with, where it was a whole training."""
+        """Return the run with its final value, if it was a whole training."""
         i = self._study.at((run.batch_size, run.learning_rate))
         one = self._study.cells[i]
         if run.seed not in one.ends or run.seed not in one.records:
@@ -477,10 +477,10 @@ class _Answer:
         yield from self._marks_too_wide()
 
     def _at_the_edge(self, cell: CellKey) -> Reason | None:
-        """That a rate lies beside one that diverges, if anything says so.
+        """Return a caveat if a rate at most an octave higher diverged, else None.
 
         The share of trainings that diverge is at most the bound of Clopper and Pearson 1934,
-        Biometrika 26(4), by its seeds.
+        Biometrika 26(4), given the seeds that ran.
         """
         batch_size, rate = cell
         records = self._log.records.items()
@@ -496,7 +496,7 @@ class _Answer:
         )
 
     def _marks_too_wide(self) -> list[Reason]:
-        """That a script evaluates so seldom that the time to the target is hardly known."""
+        """Return a caveat if a script evaluates too seldom to know the time to the target."""
         until = self._log.until
         if until is None or self._log.engine.capabilities.keeps_cadence:
             return []
@@ -510,7 +510,7 @@ class _Answer:
 
 
 def _product(first: Estimate, second: Estimate) -> Estimate:
-    """The product of two independent positive estimates; errors add as squares on a log scale."""
+    """Multiply two independent positive estimates; errors add as squares on a log scale."""
     if first.estimate is None or second.estimate is None:
         bound = None
         if first.low is not None and second.estimate is not None:

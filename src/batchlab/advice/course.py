@@ -1,4 +1,4 @@
-"""Course: the best value of a run so far by what it cost, and how two runs compare early on."""
+"""Course: the best value of a run up to each cost, and how two runs compare early on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from batchlab.records.trial import TrialRecord
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The best value so far, by cost: (cost, value), ascending in both; higher is better."""
+    """The best value up to each cost: (cost, value), ascending in both; higher is better."""
 
     points: tuple[tuple[float, float], ...]
 
     @classmethod
     def of(cls, record: TrialRecord, question: Question, *, per_step: float) -> Course:
-        """The course of a run of which a step costs so much, such as seconds."""
+        """Return the course of a run whose steps each cost `per_step`, such as seconds."""
         points, best = [], -math.inf
         for evaluation, value in record.curve("validation", question.metric):
             best = max(best, question.sign * value)
@@ -26,7 +26,7 @@ class Course:
 
     @property
     def best(self) -> float:
-        """The best value of all, -inf where it has none."""
+        """The best value of all, -inf if there is none."""
         return self.points[-1][1]
 
     @property
@@ -36,11 +36,11 @@ class Course:
 
     @property
     def cost(self) -> float:
-        """Of the whole run, to its last evaluation."""
+        """The cost of the whole run, to its last evaluation."""
         return self.points[-1][0]
 
     def cost_to(self, level: float) -> float:
-        """What it took to a level, on a line between two evaluations; infinite: not reached."""
+        """Return the cost to a level, on a line between evaluations; infinite if not reached."""
         before = self.points[0]
         for cost, value in self.points:
             if value >= level:
@@ -52,10 +52,10 @@ class Course:
 
 
 def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
-    """How many times as long a run took as the leader to the best level that both have reached.
+    """Return how many times as long as the leader a run took to the best level both reached.
 
-    Levels beyond `most` are not compared. Infinite where the challenger is no better than at its
-    start, 0 where the leader is not.
+    Levels beyond `most` are not compared. The result is infinite if the challenger is no better
+    than at its start, and 0 if the leader is not.
     """
     if not challenger.has_learned:
         return math.inf

@@ -1,4 +1,4 @@
-"""Decider: a study from its pilot to the configuration to name, by one belief."""
+"""Decider: run a study from its pilot to the configuration it names, by one belief."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import TrialRecord
 
-# With fewer whole trainings than that the belief has too little to go by, and single runs race.
+# With fewer whole trainings than this the belief has too little data, and single runs race.
 _RACES_BELOW = 2.0
-# A first run to a level that was given may take so much of the budget.
+# The fraction of the budget that a first run to a given level may take.
 _FIRST_SHARE = 0.25
-# The chance that what a race names is no slower and no worse, no more than recorded answers showed:
-# if its rate lies two octaves or more above the ridge through the user's, and otherwise.
+# The chance that the winner of a race is no slower and no worse, at most what recorded answers
+# showed: if its rate lies two octaves or more above the ridge through the user's, and otherwise.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
-# More places than that hardly shorten what has to wait for the run before.
+# More workers than this hardly save time, because most runs wait for the one before.
 _MOST_AT_ONCE = 2
 InTurn = Callable[[int, int], Estimate | None]
-"""Times two batch sizes in turn: the second one's step time over the first's; None: not known."""
+"""Times batch sizes a and b alternately: step_time(b) / step_time(a), or None if not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decided:
-    """What a study came to.
+    """The outcome of a study.
 
     Attributes:
         cell: the configuration to name.
-        stopped: why nothing could be compared; None where something was.
-        origin: where the level comes from.
-        hardly_learns: that the reference stays near the untrained model; None: it learns.
-        stays: whether `cell` is what the user has, or for want of that the same batch size at its
-            best rate.
-        chance: that five more trainings of it are neither slower nor end worse than the reference.
-        gain: the reference's cost to the level over that of `cell`.
-        gain_from_batch_size: the same of the reference batch size at its best rate.
-        study: what is known; None where nothing could be compared.
-        procedure: with the belief at the end.
+        stopped: why nothing could be compared; None if something was.
+        origin: the origin of the level.
+        hardly_learns: that the reference stays near the untrained model; None if it learns.
+        stays: whether `cell` is the user's own, or the same batch size at its best rate if nobody
+            chose the rate.
+        chance: how likely five more trainings are neither slower than the reference nor end worse.
+        gain: the reference's cost to the level divided by that of `cell`.
+        gain_from_batch_size: the same for the reference batch size at its best rate.
+        study: the configurations and their runs; None if nothing could be compared.
+        procedure: holds the belief at the end.
     """
 
     cell: CellKey
@@ -72,10 +72,10 @@ def decide(
     """Run a study within its budget, and name a configuration.
 
     Args:
-        log: asked for the runs; nothing ran yet.
-        prior: of the surfaces.
+        log: requests the runs; nothing ran yet.
+        prior: the prior of the surfaces.
         asked_whole: as for `pilot`.
-        in_turn: times what is to be named and the reference.
+        in_turn: times the configuration to name and the reference.
     """
     question = log.question
     reference = question.reference
@@ -110,7 +110,7 @@ def decide(
 
 
 def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
-    """Take in the pilot, or train the reference where there was none; why that tells nothing."""
+    """Take in the pilot, or train the reference without one; return why if that was no use."""
     log, question = study.log, study.question
     if study.end is not None:
         for (size, rate, seed), record in log.records.items():
@@ -150,7 +150,7 @@ def _refuse_target_met_untrained(question: Question, record: TrialRecord) -> Non
 
 
 def _n_whole(study: Study) -> float:
-    """How many trainings of the reference the budget has room for."""
+    """Return how many trainings of the reference the budget has room for."""
     at_once = min(_MOST_AT_ONCE, max(1, study.log.engine.n_workers))
     one = study.cells[study.own]
     whole_s = study.whole_s(study.own) / study.fraction
@@ -160,9 +160,9 @@ def _n_whole(study: Study) -> float:
 
 
 def _timed_in_turn(study: Study, named: int, in_turn: InTurn) -> bool:
-    """Time what is to be named and the reference in turn; whether that was done.
+    """Time the configuration to name and the reference in turn; return whether that was done.
 
-    What else ran while they were profiled may have fallen on one of the two alone.
+    Other load during the profile may have slowed down only one of the two.
     """
     own, size = study.question.reference.batch_size, int(study.sizes[named])
     is_open = size != own and size not in study.timed and study.question.objective == "time"
@@ -172,7 +172,7 @@ def _timed_in_turn(study: Study, named: int, in_turn: InTurn) -> bool:
     before = study.options[own].step_s
     own_s, size_s, ratio_sd = timed_in_turn(before, study.options[size].step_s, times)
     moved = (own_s.estimate or 1.0) / (before.estimate or 1.0)
-    # The ratios of those that were timed so before are to the reference.
+    # Sizes timed like this before keep their ratio to the reference.
     again = {other: study.options[other].step_s.times(moved) for other in study.timed}
     study.timed[size] = ratio_sd
     study.time_again(again | {own: own_s, size: size_s})
@@ -182,7 +182,7 @@ def _timed_in_turn(study: Study, named: int, in_turn: InTurn) -> bool:
 
 
 def _raced(race: EarlyRace, procedure: Procedure, in_turn: InTurn | None) -> int:
-    """Name what a race of single runs found, once it is timed in turn and its seeds hold."""
+    """Return the winner of a race of single runs, once timing in turn and more seeds confirm it."""
     study = procedure.study
     race.run()
     while True:
@@ -198,7 +198,7 @@ def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
     study, outlook = procedure.study, procedure.outlook
     one = study.cells[named]
     is_own_size = study.sizes[named] == study.sizes[study.own]
-    # Where nobody chose the rate, another one of the same batch size is no other answer.
+    # If nobody chose the rate, another rate at the same batch size is not a different answer.
     stays = named == study.own or (study.question.is_usual and bool(is_own_size))
     chance = float(outlook.chance[named])
     if raced:

@@ -1,4 +1,4 @@
-"""EarlyRace: where a budget has fewer than two trainings, single runs against what leads."""
+"""EarlyRace: single runs against the leader, if a budget has fewer than two trainings."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from statistics import fmean
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.study import FAILED
 
-# The first batch size, in times the reference's, and the first rate there, in octaves above the
-# reference's.
+# The first batch size as a multiple of the reference's, and the first rate there, in octaves above
+# the reference's.
 _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
-# A larger batch size that does not process so many times the examples a second is not raced, and a
-# smaller one is where it does not process so many times fewer.
+# A larger batch size is raced if it processes at least this many times the examples per second. A
+# smaller one is raced if it processes less than this many times fewer.
 HARDLY_FASTER = 1.25
-# So many margins worse at the end no rate beside it mends.
+# If a configuration ends this many margins worse, no neighboring rate makes up for it.
 _FAR_WORSE = 4.0
 
 
 class EarlyRace:
     """The race of one study: `run` ranks configurations.
 
-    A batch size of eight times the reference's is cheap on most machines. Its rate is climbed, what
-    leads is trained as long as the pilot, and if it ends worse, a rate or batch size nearer to the
-    reference's takes its turn.
+    A batch size of eight times the reference's is cheap on most machines. The race climbs to its
+    best rate and trains the leader as long as the pilot. If that ends worse, it tries a rate or
+    batch size nearer to the reference's.
     """
 
     def __init__(self, procedure: Procedure, *, first_octave: int = 0) -> None:
-        """Nothing ran beside the pilot.
+        """Start with nothing but the pilot's runs.
 
         Args:
             procedure: makes the runs.
-            first_octave: of the best rate so far above the reference's.
+            first_octave: octaves from the reference's rate up to the best rate of the pilot.
         """
         self._procedure, self._study = procedure, procedure.study
         study = self._study
@@ -42,10 +42,10 @@ class EarlyRace:
         self._sizes, self._first_size = race_sizes(self._own_size, study.weight)
         self._lead = self._soonest()
         self._turned_back = False
-        self._last: int | None = None  # the last one to take its turn
+        self._last: int | None = None  # the last configuration that was tried
 
     def run(self) -> None:
-        """Race until nothing is likely to be sooner, or the budget ends."""
+        """Race until nothing is likely to be faster, or the budget ends."""
         first = self._first()
         place: int | None = self._climb(first, stride=1 if self._is_own_size(first) else 2)
         while place is not None:
@@ -59,7 +59,7 @@ class EarlyRace:
             if worse > 1:
                 place = self._instead_of(place, worse)
             elif self._study.fraction < 1:
-                break  # early on those ever further away are sooner, and end worse
+                break  # the pilot was cut: ever larger sizes would win now and end worse
             else:
                 self._lead = self._soonest()
                 place = self._sooner_than(place)
@@ -67,9 +67,9 @@ class EarlyRace:
 
     @property
     def soonest(self) -> int:
-        """Of those that were trained as long as the pilot and end no worse; else the reference.
+        """The fastest that was trained as long as the pilot and ends no worse, or the reference.
 
-        Where the pilot was cut and the budget has no room for that, the last one that was raced.
+        If the pilot was cut and the budget has no room for that, the last one that was raced.
         """
         soonest, last = self._soonest(), self._last
         if soonest == self._own and last is not None and self._study.fraction < 1:
@@ -91,13 +91,13 @@ class EarlyRace:
         return self._study.nearest(size, _FIRST_OCTAVE + octave)
 
     def _scaled(self, i: int, size: int) -> int:
-        """Another batch size at the rate of the square-root rule, to an octave."""
+        """Return another batch size at the rate of the square-root rule, to an octave."""
         times = size / int(self._study.sizes[i])
         octave = float(self._study.places.rate[i]) + round(math.log2(times) / 2)
         return self._study.nearest(size, octave)
 
     def _climb(self, start: int, *, stride: int) -> int:
-        """The best rate of a batch size: up or down in strides as long as that is sooner."""
+        """Climb to the best rate of a batch size, up or down in strides while that is faster."""
         if start not in self._raced:
             self._challenge([start])
         best = start
@@ -114,7 +114,7 @@ class EarlyRace:
         return i
 
     def _instead_of(self, i: int, worse: float) -> int | None:
-        """What may end better than a configuration that ends worse; None: nothing was found."""
+        """Find a replacement for a configuration that ends worse; return None if there is none."""
         ends = self._ends()
         if worse <= _FAR_WORSE:
             for sign in (-1, 1):
@@ -129,7 +129,7 @@ class EarlyRace:
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
 
     def _nearer_than(self, i: int, *, is_far: bool) -> int | None:
-        """The best rate of a batch size nearer to the reference's; None: all were raced."""
+        """Find the best rate of a batch size nearer to the reference's; None if all were raced."""
         apart = self._apart(int(self._study.sizes[i]))
         between = [size for size in self._sizes if 1 < self._apart(size) < apart]
         nearer = self._new_size(between, apart / (4 if is_far and apart >= _FIRST_TIMES else 2))
@@ -140,7 +140,7 @@ class EarlyRace:
         return self._climb(self._scaled(i, nearer), stride=1)
 
     def _sooner_than(self, i: int) -> int | None:
-        """A rate beside the one that leads, or a size further away; None: none is sooner."""
+        """Find a faster rate next to the leader's, or a faster size further away; else None."""
         for some in self._new_beside(i, 1):
             if self._challenge(some):
                 return self._lead
@@ -160,7 +160,7 @@ class EarlyRace:
     # ---- runs
 
     def _challenge(self, some: Sequence[int]) -> bool:
-        """Follow runs side by side as long as they may win; whether one of them leads now."""
+        """Follow runs side by side as long as they may win; return whether one leads now."""
         self._reserve()
         self._procedure.follow(some, self._lead)
         self._raced.update(some)
@@ -169,7 +169,7 @@ class EarlyRace:
         return self._lead == best
 
     def _worse(self, i: int) -> float | None:
-        """By how many margins its training ends worse; None: the budget does not reach for it."""
+        """Return how many margins worse it ends, or None if its training exceeds the budget."""
         self._raced.add(i)
         if i not in self._ends():
             self._study.log.reserved_s = 0.0
@@ -178,7 +178,7 @@ class EarlyRace:
         return self._ends()[i]
 
     def _reserve(self) -> None:
-        """What leads is trained to its end first of all."""
+        """Reserve the seconds to train the leader to its end."""
         study, log = self._study, self._study.log
         log.reserved_s = 0.0
         if self._lead not in self._ends():
@@ -189,7 +189,7 @@ class EarlyRace:
     # ---- what the runs say
 
     def _ends(self) -> dict[int, float]:
-        """Margins worse than yours by configuration, of those that were trained to their end."""
+        """Map each configuration trained to its end to its margins worse than the user's own."""
         ended = {i: one for i, one in enumerate(self._study.cells) if 0 in one.ends}
         own = ended.get(self._own)
         yours = 0.0 if own is None or own.failed else fmean(own.ends.values())
@@ -199,7 +199,7 @@ class EarlyRace:
         }
 
     def _has_lost(self, i: int) -> bool:
-        """Whether something that ends no worse is sooner: then its own end is of no interest."""
+        """Return whether one that ends no worse is faster, so that its own end does not matter."""
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
         if self._study.fraction == 1:
@@ -208,12 +208,12 @@ class EarlyRace:
         return one.failed or (0 in one.records and 0 not in one.met_on)
 
     def _soonest(self) -> int:
-        """Of those that were seen to end no worse."""
+        """Return the fastest of those that were seen to end no worse, or else the reference."""
         fine = [i for i, end in self._ends().items() if end <= 1]
         return min(fine or [self._own], key=self._order)
 
     def _order(self, i: int) -> tuple[float, float]:
-        """By the cost to the level; of those that have not met it, by how near they came."""
+        """Return a sort key: the cost to the level, then how near the run came to it."""
         one = self._study.cells[i]
         if one.failed or 0 not in one.records:
             return math.inf, math.inf
@@ -224,35 +224,35 @@ class EarlyRace:
     # ---- places
 
     def _new_beside(self, i: int, stride: int) -> list[list[int]]:
-        """The rates beside it that were not raced, as many together as there are workers."""
+        """Return the neighboring rates not raced yet, as many together as there are workers."""
         beside = (self._study.beside(i, sign * stride) for sign in (1, -1))
         new = [other for other in beside if other is not None and other not in self._raced]
         n = max(1, self._study.log.engine.n_workers)
         return [new[k : k + n] for k in range(0, len(new), n)]
 
     def _apart(self, size: int) -> float:
-        """How many times the reference's it is, or of how many it is one part."""
+        """Return the ratio to the reference batch size, inverted if that is below 1."""
         return max(size / self._own_size, self._own_size / size)
 
     def _new_size(self, sizes: Iterable[int], apart: float) -> int | None:
-        """Of those not raced yet the one about so many times apart from the reference's."""
+        """Return the size not raced yet whose ratio to the reference's is nearest to `apart`."""
         own, raced = self._own_size, {int(self._study.sizes[i]) for i in self._raced}
         left = [size for size in sizes if size not in raced]
         return _nearest(left, own * apart if max(left) > own else own / apart) if left else None
 
 
 def race_sizes(own: int, weight: dict[int, float]) -> tuple[list[int], int]:
-    """The batch sizes that a race from `own` may go to, and where it begins.
+    """Return the batch sizes that a race from `own` may go to, and the one where it begins.
 
-    It begins at eight times the reference batch size. Where a batch of that size takes about eight
-    times as long, a larger one has nothing to win. Then it begins at an eighth, and keeps to sizes
-    that process as many examples a second; at `own` where neither larger nor smaller ones may win.
+    It begins at eight times the reference batch size. If a batch of that size takes about eight
+    times as long, larger ones gain nothing. Then it begins at an eighth, and keeps to sizes that
+    process as many examples per second, or at `own` if neither larger nor smaller ones may win.
 
     Args:
         own: the reference batch size.
-        weight: what a step costs, by batch size.
+        weight: the cost of a step, by batch size.
     """
-    # How many examples are processed for the cost of one at the reference batch size.
+    # The number of examples processed for the cost of one at the reference batch size.
     speed = {size: size / own * weight[own] / cost for size, cost in weight.items()}
     larger = [size for size in speed if size >= own]
     first = _nearest(larger, _FIRST_TIMES * own)

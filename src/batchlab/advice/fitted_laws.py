@@ -1,4 +1,4 @@
-"""The laws that an advice shows: of steps, step time, memory and learning rate."""
+"""The laws that an advice shows: of steps, step time and memory."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
     """Fit the laws; None if fewer than three batch sizes met the level.
 
     Args:
-        study: what is known.
+        study: the configurations and their runs.
         outlook: the belief.
-        met: the configuration that stands for each batch size that met the level.
+        met: the configuration that represents each batch size that met the level.
     """
     if len(met) < SIZES_FOR_LAW or study.log.until is None:
         return None
@@ -54,9 +54,9 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
 
 
 def _at_best_rate(study: Study, outlook: Outlook, i: int) -> Array:
-    """Draws of log2 of the steps of a batch size at its best rate, whether or not that was trained.
+    """Return draws of log2 of the steps of a batch size at its best rate, trained or not.
 
-    The law is about tuned rates: where only the reference's was trained, it is too slow.
+    The law is about tuned rates, and a size that only ran at the reference's rate is too slow.
     """
     size = study.cells[i].cell[0]
     at = [j for j, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
@@ -64,7 +64,7 @@ def _at_best_rate(study: Study, outlook: Outlook, i: int) -> Array:
 
 
 def _step_time(study: Study, whole: Sequence[Option]) -> StepTimeFit | None:
-    """The law of the step time, from batch sizes in one piece; None: fewer than 3."""
+    """Fit the law of the step time to batch sizes in one piece; None if there are fewer than 3."""
     timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
     times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
     used = points_for_law(times, n_train=study.question.n_train)
@@ -72,6 +72,6 @@ def _step_time(study: Study, whole: Sequence[Option]) -> StepTimeFit | None:
 
 
 def _places(batch_sizes: Sequence[int]) -> list[int]:
-    """Batch sizes for a smooth curve: steps of a half octave."""
+    """Return batch sizes for a smooth curve, half an octave apart."""
     n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
     return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})

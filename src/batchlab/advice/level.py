@@ -21,19 +21,19 @@ from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Target, TrialRecord
 
-# A curve may rest on its way: with fewer steps and epochs than these a plateau may be such a rest.
+# With fewer steps and epochs than these, a plateau may be only a pause in the curve.
 _FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 32
-# Levels are rounded to the easier side by at most so much of that.
+# Levels are rounded to the easier side, by at most this fraction of the margin.
 _ROUNDED_BY = 0.2
 
 
 def end_level(question: Question, record: TrialRecord, *, planned_steps: int) -> EndLevel | None:
-    """What a run of the reference ends with; None: it has not come to its end, or failed."""
+    """Return the final value of a run of the reference, or None if it has not ended or failed."""
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     is_planned = record.has_ended_itself or record.steps >= planned_steps
     if record.has_failed or not (is_planned or _is_over(question, record, plateau)):
         return None
-    # What was getting worse when the budget cut it is judged by its best too.
+    # A run that was getting worse when the budget cut it is also judged by its best value.
     gets_worse = plateau.turned or (plateau.worsens and question.longest_epochs is None)
     ended_by: EndedBy = "overfitting" if gets_worse else "plateau"
     if plateau.verdict != "reached":
@@ -42,13 +42,13 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
 
 
 def ends_early(question: Question, record: TrialRecord) -> bool:
-    """Whether what a run of the reference ends with is known before the last planned pass.
+    """Return whether the final value of a reference run is known before its last planned pass.
 
-    If no end is planned, it is known at the plateau; while the run is expected to get worse it is
-    trained on, until it has turned: its end is its best then. If one is planned, it is known only
-    of a run that gets worse again: from what the rule calls a plateau to a planned end recorded
-    losses fell by up to two margins. Under a learning-rate shape it never is: the curve is flat
-    where the rate is not yet low.
+    If no end is planned, it is known at the plateau. A run that is expected to get worse is trained
+    until it has turned, and its best value is then the final one. If an end is planned, only a run
+    that gets worse again ends early, because recorded losses fell by up to two margins between the
+    plateau and the planned end. With a learning-rate schedule the final value is never known early,
+    because the curve is flat while the rate is not yet low.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     return _is_over(question, record, plateau) and not plateau.worsens
@@ -61,13 +61,13 @@ def _is_over(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
 
 
 def has_settled(record: TrialRecord, plateau: Plateau) -> bool:
-    """Whether a run has turned, or is at a plateau that is no rest on its way."""
+    """Return whether a run has turned, or is at a plateau that is not just a pause."""
     is_long = record.steps >= _FEWEST_STEPS or record.epochs >= _FEWEST_EPOCHS
     return plateau.turned or (plateau.verdict == "reached" and is_long)
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """Return what a run was at when the budget cut it; None if it failed or was not evaluated."""
+    """Return the value of a run that the budget cut; None if it failed or was not evaluated."""
     return None if record.has_failed else _ended(question, record, "planned_end")
 
 
@@ -94,18 +94,18 @@ def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLev
 
 
 def _delta(curve: Sequence[float], *, metric: str, better: Better) -> float:
-    """What the plateau's rule calls an improvement."""
+    """Return the least difference that the plateau rule counts as an improvement."""
     if better == "higher" and all(0 <= each <= 1 for each in curve):
         return FRACTION_DELTA  # F1 or a balanced accuracy, by whatever name
     return default_delta(metric, curve)
 
 
 def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> Target:
-    """The level that counts as ending as well: worse by the margin at most, in round figures."""
+    """Return the level that counts as no worse: worse by one margin, in round figures."""
     worse = -1 if better == "higher" else 1
     exact = value + worse * margin
     unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * margin))
-    # A hair's breadth off a round figure is that figure: 0.895 is not 0.894999.
+    # A value that misses a round figure by a rounding error is that figure: 0.894999 is 0.895.
     units = exact / unit - worse * 1e-6
     rounded = (math.floor if worse < 0 else math.ceil)(units) * unit
     # Sums of powers of ten leave a tail: 0.9760000000000001.
@@ -113,23 +113,23 @@ def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> T
     return Target(metric=metric, value=round(rounded, digits), better=better)
 
 
-# Where a target is out of reach: the level that the best curve had after this part of its run, so
-# that slower batch sizes and rates can meet it too in the time that there is.
+# If a target is out of reach, take the level of the best curve after this fraction of its run, so
+# that slower batch sizes and rates can meet it too within the budget.
 _EASIER_PLACE = 0.6
-# What gained no more than this part of the errors that remain has learned nothing.
+# A run that gained at most this fraction of the errors that remain has learned nothing.
 _HARDLY = 0.05
-# What gained less than this share of what another rate did hardly learns.
+# A run that gained less than this fraction of another rate's gain hardly learns.
 _SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetLevel:
-    """A target with where it comes from, and why."""
+    """A target with its origin and the reason for it."""
 
     target: Target  # the level
     origin: TargetOrigin  # where it comes from
     why: Reason  # in words
-    end: EndLevel | None = None  # what the reference ends with; None: that was not seen
+    end: EndLevel | None = None  # the reference's final value; None if it was not seen
 
 
 class Pilots:
@@ -138,9 +138,9 @@ class Pilots:
     def __init__(
         self, question: Question, records: Sequence[TrialRecord], *, planned_steps: int
     ) -> None:
-        """Judge how much better than untrained each got.
+        """Measure how much better than untrained each run got.
 
-        One that failed, or was not evaluated after its first step, is infinitely worse.
+        A run that failed, or was not evaluated after its first step, is infinitely worse.
         """
         sign, metric = question.sign, question.metric
         curves = [[v for _, v in record.curve("validation", metric)] for record in records]
@@ -148,26 +148,26 @@ class Pilots:
         self._values = [_best_value(question, record) for record in records]
         self._ends = [end_level(question, each, planned_steps=planned_steps) for each in records]
         untrained = untrained_value(records[0], metric)
-        # Not seen untrained, they are measured from the worst of their first evaluations.
+        # Without an untrained value, gains count from the worst of the first evaluations.
         firsts = [curve[0] for curve in curves if curve] if untrained is None else [untrained]
         start = min((sign * first for first in firsts), default=0.0)
         gains = [sign * value - start for value in self._values]
         most = max(gains)
         self._most = gains.index(most)
-        self.best = records[self._most].trial  # what gained the most
-        # The untrained model is nearly as good as what gained less.
+        self.best = records[self._most].trial  # the one that gained the most
+        # A run that gained less than this is hardly better than the untrained model.
         delta, best_delta = (
             _delta(curve or [0.0], metric=metric, better=question.better)
             for curve in (curves[0], curves[self._most])
         )
-        # What was not seen untrained may have learned the most before it was first evaluated.
+        # Without an untrained value, most may have been learned before the first evaluation.
         clear = delta if untrained is None else STARTED_DELTAS * delta
         self._are_near = gains[0] < clear and most < STARTED_DELTAS * best_delta
-        # Whether a higher rate may gain more: the highest gained by far the most, or all little.
+        # A higher rate may gain more if the highest gained by far the most, or all gained little.
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
         by_far = sum(gain >= _SHARE * most for gain in gains) == 1
         self.is_open = is_highest and gains[0] < clear and (self._are_near or by_far)
-        # Those that got clearly better, or gained not much less than another rate.
+        # The runs that got clearly better, or gained not much less than another rate.
         self._learned = [
             index
             for index, (record, end) in enumerate(zip(records, self._ends, strict=True))
@@ -177,7 +177,7 @@ class Pilots:
 
     @property
     def hardly_learns(self) -> Reason | None:
-        """That the reference hardly learns, and which rate does; None: it learns."""
+        """The reason if the reference hardly learns, with a rate that does; None if it learns."""
         own, metric = self._records[0], self._question.metric
         curve = list(own.curve("validation", metric))
         if 0 in self._learned or not (own.has_failed or math.isfinite(self._values[0])):
@@ -198,10 +198,10 @@ class Pilots:
 
     @property
     def level(self) -> TargetLevel | None:
-        """The level that they set; None: they learned nothing, or hardly, the highest rate most.
+        """The level they set; None if none learned, or all hardly did, the highest rate most.
 
-        Where the reference has come to its end: as well as it ends. Else what it was at when it was
-        cut, called easier. Where it hardly learns: as the best of the others.
+        The level is as good as the reference's final value. If the reference was cut, it is the
+        value at the cut, called easier. If it hardly learns, the best of the others sets the level.
         """
         question, own, best = self._question, self._records[0], self._ends[0]
         if 0 not in self._learned:
@@ -215,7 +215,7 @@ class Pilots:
             return easier(question, others, why=_why_no_end(question, others[0]))
         if best is None:
             why = _why_no_end(question, own)
-            # On the way of the reference: another's may lie beyond where the reference ends.
+            # Use the reference's own curve, because it may never reach another run's level.
             so_far = end_so_far(question, own)
             if so_far is not None and not _has_learned_nothing(question, own, so_far):
                 cut = _at_the_end(question, so_far, why)
@@ -233,13 +233,13 @@ def _best_value(question: Question, record: TrialRecord) -> float:
 
 
 def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> Target:
-    """The level that several trainings of one configuration set: as well as they end on average."""
+    """Return the level set by trainings of one configuration: as good as their mean final value."""
     mean = math.fsum(ends) / len(ends)
     return as_well_as(mean, end.margin, metric=question.metric, better=question.better)
 
 
 def _why_no_end(question: Question, record: TrialRecord) -> Reason:
-    """Why what a pilot ends with was not seen."""
+    """Return why the final value of a pilot was not seen."""
     if question.longest_epochs is not None:
         return Reason.of("pilot_was_cut", epochs=record.epochs, planned=question.longest_epochs)
     plateau = plateau_of(record, metric=question.metric, better=question.better)
@@ -247,7 +247,7 @@ def _why_no_end(question: Question, record: TrialRecord) -> Reason:
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
-    """Whether a run ends hardly better than untrained, or is about as good all the way."""
+    """Return whether a run ends hardly better than untrained, or its curve is flat throughout."""
     if end is None:
         plateau = plateau_of(record, metric=question.metric, better=question.better)
         return plateau.reason.code == "flat_as_untrained"
@@ -278,7 +278,7 @@ def _why(end: EndLevel, metric: str) -> Reason:
 def easier(
     question: Question, records: Sequence[TrialRecord], *, why: Reason
 ) -> TargetLevel | None:
-    """A level that the best of these runs met on its way; None: none beat the untrained model."""
+    """Return a level that the best run met on its way; None if none beat the untrained model."""
     levels = []
     for record in records:
         level = question.best_value(record, within_samples=_EASIER_PLACE * record.samples)
@@ -294,6 +294,6 @@ def easier(
 
 
 def untrained_value(record: TrialRecord, metric: str) -> float | None:
-    """The metric before the first step."""
+    """Return the metric before the first step, or None if it was not evaluated then."""
     first = next(iter(record.evaluations), None)
     return first.score("validation", metric) if first and first.step == 0 else None

@@ -19,35 +19,35 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.trial import TrialRecord
 
-# A pilot may take so much of the budget. If it does not see the end of a training, the level is
-# what it was at.
+# The fraction of the budget that a pilot may take. If it does not see the end of a training, the
+# level is the value it had reached.
 _SHARE = 0.5
-# After this part of it what its runs cost is known better, and how far it may go is reckoned anew.
+# After this fraction of it the cost of its runs is known better, so its limit is computed again.
 _FIRST_PART = 1 / 8
-# Octaves above the reference rate that pilots begin at: where the first ones diverge or learn
-# nothing, the rate is far off, on either side.
+# Octaves above the reference rate at which pilots begin. If the first ones diverge or learn
+# nothing, the rate is far off, in either direction.
 _OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piloted:
-    """What the pilot showed."""
+    """The outcome of the pilot."""
 
-    stopped: Reason | None = None  # why nothing can be told; None: the level is set
+    stopped: Reason | None = None  # why there is no level; None if it is set
     level: TargetLevel | None = None
-    end: EndLevel | None = None  # what the reference ended with, or was at when it was cut
-    hardly_learns: Reason | None = None  # that the reference does; None: it learns
-    octave: int = 0  # of the rate that learns, above the reference's
+    end: EndLevel | None = None  # the reference's final value, or its value when it was cut
+    hardly_learns: Reason | None = None  # that the reference does; None if it learns
+    octave: int = 0  # octaves from the reference's rate up to the rate that learns
 
 
 def pilot(log: RunLog, *, asked_whole: Callable[[], None] | None = None) -> Piloted:
     """Train the reference to its end, or for its share of the budget, and set the level.
 
-    The level is what the user's own configuration ends with. Where a second run fits beside it, a
-    higher rate is trained too: it is the first run that tunes.
+    The level is what the user's own configuration ends with. If a second run fits next to it, a
+    higher rate is trained too, as the first run of the tuning.
 
     Args:
-        log: asked for the runs.
+        log: requests the runs.
         asked_whole: called after the first part of the pilot, while nothing runs.
     """
     return _Pilot(log, asked_whole).run()
@@ -78,7 +78,7 @@ class _Pilot:
             longest = log.longest_steps(self._size)
             pilots = Pilots(self._question, records, planned_steps=longest)
             if pilots.is_open:
-                # Their rates are too low rather than too high.
+                # The rates tried are too low rather than too high.
                 todo.sort(key=lambda octaves: octaves[0] < 0)
             if log.run_s(self._size, records[-1].steps) > log.left_s():
                 todo = []
@@ -115,7 +115,7 @@ class _Pilot:
         return Piloted(level=level, end=end, hardly_learns=hardly, octave=octave)
 
     def _limit(self) -> int:
-        """At how many steps a pilot is cut, if it is not at its end before."""
+        """Return the steps after which a pilot is cut, if it has not ended before."""
         share_s = _SHARE * self._question.budget_s
         return min(
             self._log.longest_steps(self._size), self._log.affordable_steps(self._size, share_s)
@@ -123,15 +123,15 @@ class _Pilot:
 
     @property
     def _is_one_piece(self) -> bool:
-        """Whether to ask for a whole training at once: its end is planned, and it can't go on."""
+        """Whether to request a whole training at once: its end is planned, and it can't resume."""
         resumes = self._log.engine.capabilities.resumes
         return self._question.longest_epochs is not None and not resumes
 
     def _until_its_end(self, rates: Sequence[float], limit: int) -> list[TrialRecord]:
-        """Runs of the reference batch size, doubled in length until the first is at its end."""
+        """Train at the reference batch size, doubling the length until the first run ends."""
         looked_from = self._log.plan(self._size).steps_in(4)
         longest = self._log.longest_steps(self._size)
-        # What an evaluation costs, and a step beside other runs, is known once some were run.
+        # The cost of an evaluation, and of a step next to other runs, is known once some ran.
         steps = min(looked_from, math.ceil(_FIRST_PART * limit))
         while True:
             limit = min(limit, self._limit())
@@ -152,14 +152,14 @@ class _Pilot:
                 steps = limit
 
     def _trained(self, rates: Sequence[float], steps: int, *, whole: bool) -> list[TrialRecord]:
-        """So many steps at each rate; whole trainings are shown with their test data."""
+        """Train this many steps at each rate; whole trainings are shown with their test data."""
         requests = [
             self._log.request(
                 (self._size, rate),
                 0,
                 steps=steps,
                 whole=whole,
-                # Nothing is decided by the curve of its first epoch, and 64 marks lie there.
+                # The first epoch would have 64 evaluations, but its curve decides nothing.
                 watched_from_samples=self._question.n_train,
             )
             for rate in rates

@@ -1,4 +1,4 @@
-"""Procedure: which run comes next, until the budget ends or nothing more is to be learned."""
+"""Procedure: choose the next run, until the budget ends or no run promises more."""
 
 from __future__ import annotations
 
@@ -19,36 +19,37 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Status, TrialRecord
 
-# With so many every batch size is trained once before what promises most.
+# With this many whole trainings, every batch size is trained once before the most promising runs.
 _COVERS_FROM = 10.0
-# Trainings of what is named and of what it is compared with, if the budget allows them. To go on
-# until it is sure would favour what stays: a study would then end on a doubt or at the budget.
+# Trainings of the named configuration and of those it is compared with, if the budget allows them.
+# Going on until it is sure would favor what stays: a study would end on a doubt or at the budget.
 _CONFIRMED = 5
-# The worth of so many further seeds at once is weighed, and how many run before that is done anew.
+# The numbers of further seeds whose joint worth is weighed, and how many run before weighing again.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
-# More seeds of a configuration tell hardly more of it, and other things are not settled by seeds.
+# More seeds of a configuration hardly add to what is known, and do not settle other questions.
 _MOST_SEEDS = 12
-# So many configurations are in question at a time; what is far behind would cost thought alone.
+# The most configurations in question at a time; those far behind would only cost computing time.
 _IN_QUESTION = 16
-# Where no run promises so many octaves it ends.
+# The procedure ends if no run promises a gain of this many octaves.
 _LEAST_GAIN = 0.002
-# A run goes at most so many octaves of batch size away from what met the level, and so many of
-# rate off the ridge through that.
+# The most octaves of batch size that a run may be away from what met the level, and of rate off the
+# ridge through that.
 _REACH, _REACH_ACROSS = 3.0, 2.0
-# A challenger's first stretch, of what the leader took to the level, and how stretches grow.
+# A challenger's first stretch as a fraction of the leader's cost to the level, and its growth.
 _STRETCH, _GROWTH = 0.25, 1.3
-# It may take so much longer than the leader to a level that both have reached, more at first.
+# The fraction by which it may be slower than the leader to a level that both reached, and how much
+# more at first.
 _SLACK, _SLACK_EARLY = 0.05, 0.6
-# So far into what the leader took it is hardly evaluated.
+# Up to this fraction of the leader's cost it is hardly evaluated.
 _WATCHED_FROM = 0.2
-# A run that was stopped is taken to be at most so many times as slow as the leader.
+# A run that was stopped counts as at most this many times as slow as the leader.
 _MOST_SLOWER = 8.0
-# How well the comparison at its end tells what it would have taken: octaves, a standard deviation,
-# and how much less well it tells at the very beginning.
+# The standard deviation, in octaves, of the cost inferred for a run that was stopped as slower or
+# cut, and how much larger it is at the very beginning.
 _STOPPED, _CUT, _EARLIER = 0.2, 0.3, 0.8
-# A run may cost so much more than is left: the end of the budget cuts little of it.
+# A run may cost slightly more than is left, because the end of the budget then cuts little of it.
 _SLACK_OF_BUDGET = 1.02
-_LEAST_SHARE = 0.02  # of a whole training, that any run costs
+_LEAST_SHARE = 0.02  # the least cost of any run, as a fraction of a whole training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,19 +59,19 @@ class Flight:
     at: int  # the configuration
     seed: int
     request: RunRequest
-    chase: Chase | None = None  # None: to its end
+    chase: Chase | None = None  # None if it is trained to its end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chase:
-    """A challenger that is followed in stretches as long as it may be sooner than a leader."""
+    """A challenger that is followed in stretches as long as it may be faster than a leader."""
 
     leader: int
-    lead_cost: float  # of the leader to the level
-    asked: float  # cost that the challenger was asked to go on to
+    lead_cost: float  # the leader's cost to the level
+    asked: float  # the cost up to which the challenger was requested
 
     def longer(self) -> Chase:
-        """Return the same with the next stretch."""
+        """Return the same chase with the next stretch."""
         return replace(self, asked=_GROWTH * self.asked)
 
 
@@ -84,13 +85,13 @@ class Possible:
 
 
 class Procedure:
-    """Runs what tells most; `explore` returns when nothing more is to be run."""
+    """The choice of the most informative runs; `explore` returns when none promises more."""
 
     def __init__(self, study: Study, *, n_whole: float) -> None:
-        """Nothing was asked beside the pilot.
+        """Start with nothing but the pilot's runs.
 
         Args:
-            study: what is known.
+            study: the configurations and their runs.
             n_whole: how many whole trainings of the reference the budget has room for.
         """
         self.study, self.log = study, study.log
@@ -101,16 +102,16 @@ class Procedure:
 
     @property
     def named(self) -> int:
-        """What would be named now."""
+        """The configuration that would be named now."""
         return self._best_of(self.study.nameable)
 
     def _best_of(self, nameable: Sequence[int]) -> int:
-        """The best of these by the objective that is likely to be no worse, or else what stays."""
+        """Return the best of these by the objective that is likely no worse, or else what stays."""
         study, outlook = self.study, self.outlook
         met = [i for i, one in enumerate(study.cells) if one.met]
         if study.question.objective != "samples" or not met:
             return outlook.best(nameable, LIKELY)
-        # The largest batch size that likely needs hardly more examples than the best.
+        # Take the largest batch size that likely needs hardly more examples than the best.
         behind = outlook.mean_cost - outlook.mean_cost[:, met].min(axis=1, keepdims=True)
         near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
         chance = np.minimum(near, outlook.chance)
@@ -119,18 +120,18 @@ class Procedure:
         return max(fine or [stays], key=lambda i: (study.sizes[i], outlook.utility[i], -i))
 
     def look(self) -> None:
-        """Weigh everything anew."""
+        """Update the belief from all runs."""
         self.outlook = self.study.outlook()
 
     # ---- what callers ask for
 
     def explore(self) -> int:
-        """Run until nothing promises more; the configuration to name."""
+        """Run until nothing promises more, and return the configuration to name."""
         self._run(self._begin_next)
         return self.named
 
     def confirm(self, at: int) -> None:
-        """Train a configuration and what it is compared with, as far as the budget goes."""
+        """Train a configuration and those it is compared with, as far as the budget goes."""
         self._run(lambda: self._begin_confirming(at))
 
     def follow(self, challengers: Sequence[int], leader: int) -> None:
@@ -139,13 +140,13 @@ class Procedure:
         self._run(lambda: bool(todo) and (self._begin_chase(todo.popleft(), leader) or bool(todo)))
 
     def train(self, at: int) -> bool:
-        """Train a configuration to its end on the first seed; False: the budget has no room."""
+        """Train a configuration to its end on the first seed; return False if it did not fit."""
         todo = [at]
         self._run(lambda: bool(todo) and self._begin_training(todo.pop(), 0))
         return 0 in self.study.cells[at].ends
 
     def _run(self, begin: Callable[[], bool]) -> None:
-        """Begin runs as long as there is a place and one to begin, and wait for all of them."""
+        """Begin runs while a worker is free and one is left to begin, and wait for all of them."""
         while True:
             if self._has_room:
                 self.look()
@@ -162,7 +163,7 @@ class Procedure:
     # ---- what comes next
 
     def _begin_next(self) -> bool:
-        """Begin the run that comes next; False: there is none to be had."""
+        """Begin the run that comes next; return False if there is none."""
         while self._seeds_to_come:
             at = self._seeds_to_come.popleft()
             if self._begin_training(at, self._fresh_seed(at)):
@@ -172,7 +173,7 @@ class Procedure:
         return self._begin_most_promising() or self._begin_confirming(self.named)
 
     def _begin_new_size(self) -> bool:
-        """Follow a batch size that never ran, at the rate believed best; the cheapest first."""
+        """Follow a batch size that never ran, the cheapest first, at the rate believed best."""
         study = self.study
         flying = {study.cells[flight.at].cell[0] for flight in self._flights}
         new = [s for s in study.options if study.is_new_size(s) and s not in flying]
@@ -185,14 +186,14 @@ class Procedure:
         return False
 
     def _begin_most_promising(self) -> bool:
-        """Begin what promises most for its seconds; False: nothing promises enough."""
+        """Begin the run that promises most for its seconds; return False if none does enough."""
         named, nameable = self.named, self._in_question()
         possible = list(self._possible(named))
         gains = np.array(
             [self.outlook.gains(p.run, nameable, named, LIKELY) for p in possible]
         ).reshape(-1, 2)
-        # Where no one run can make a configuration likely enough, what may be better is looked at
-        # all the same.
+        # If no single run can make a configuration likely enough to be no worse, the gains without
+        # that condition count.
         gain = next((g for g in gains.T if g.max(initial=0.0) > _LEAST_GAIN), None)
         if gain is None:
             return False
@@ -205,9 +206,9 @@ class Procedure:
         return False
 
     def _begin_confirming(self, named: int) -> bool:
-        """Train what would be named and what it is compared with once more; False: all have enough.
+        """Train the named one or one it is compared with once more; False if all have enough.
 
-        That is what stays, and the user's batch size at its best rate.
+        It is compared with what stays, and with the user's batch size at its best rate.
         """
         study, flying = self.study, [flight.at for flight in self._flights]
         stays = self.outlook.stays(study.nameable)
@@ -223,7 +224,7 @@ class Procedure:
         return False
 
     def _shown(self, one: Configured) -> dict[int, float] | dict[int, tuple[float, float]]:
-        """What its trainings showed by seed: ends, or steps where the level is given."""
+        """Return what its trainings showed by seed: ends, or steps if the level was given."""
         return one.ends if self.study.compares_ends else one.steps
 
     def _in_question(self) -> list[int]:
@@ -234,7 +235,7 @@ class Procedure:
         return [i for i in nameable if i in keeps]
 
     def _possible(self, named: int) -> Iterator[Possible]:
-        """Every run that the budget has room for and that the belief reaches."""
+        """Yield every run that the budget has room for and that is within reach of the belief."""
         study, left_s = self.study, self.log.left_s()
         flying, near = {flight.at for flight in self._flights}, self._within_reach()
         lead = named if study.cells[named].steps else self._leader()
@@ -263,7 +264,7 @@ class Procedure:
                         yield Possible(run=run, cost_s=n * whole_s, is_chase=False)
 
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
-        """About what it costs to follow a new configuration, and to train it on if it leads."""
+        """Return the expected seconds to follow a new configuration, and finish it if it leads."""
         study, cost, whole_s = self.study, self.outlook.cost, self._training_s(i)
         if self.log.until is None:
             return whole_s
@@ -275,7 +276,7 @@ class Procedure:
         return max(1.2 * to_level_s + rest_s, _LEAST_SHARE * whole_s)
 
     def _training_s(self, i: int) -> float:
-        """About what one training costs: to its end, or where the level is given to that."""
+        """Return the expected seconds of one training, to its end or to a level that was given."""
         study, whole_s = self.study, self.study.whole_s(i)
         if study.compares_ends:
             return whole_s
@@ -284,7 +285,7 @@ class Procedure:
         return max(1.2 * share * whole_s, 1e-9)
 
     def _shows(self, i: int, *, n_seeds: int = 1) -> Run:
-        """What a run of a configuration shows; one that is continued has shown its steps."""
+        """Return what a run of a configuration shows; a continued one already showed its steps."""
         study, one = self.study, self.study.cells[i]
         is_continued = n_seeds == 1 and 0 in one.met_on and 0 not in one.ends
         return Run(
@@ -305,7 +306,7 @@ class Procedure:
         return np.asarray(np.any((apart <= _REACH) & (across <= _REACH_ACROSS), axis=1))
 
     def _leader(self) -> int:
-        """The best of those whose first seed met the level; if none did, what came nearest."""
+        """Return the best of those whose first seed met the level, or else the nearest to it."""
         study, utility = self.study, self.outlook.utility
         met = [i for i, one in enumerate(study.cells) if one.met and 0 in one.met_on]
         if met:
@@ -317,7 +318,7 @@ class Procedure:
     # ---- runs
 
     def _begin(self, possible: Possible) -> bool:
-        """Begin a possible run; False: the budget has no room for it."""
+        """Begin a possible run; return False if the budget has no room for it."""
         at = possible.run.at
         if possible.is_chase:
             return self._begin_chase(at, self._leader())
@@ -328,19 +329,19 @@ class Procedure:
         return True
 
     def _begin_first(self, at: int) -> bool:
-        """Begin the first run of a configuration: to its end where there is no level."""
+        """Begin the first run of a configuration, to its end if there is no level."""
         if self.log.until is None:
             return self._begin_training(at, 0)
         return self._begin_chase(at, self._leader())
 
     def _fresh_seed(self, at: int) -> int:
-        """The first seed that was not trained to its end and is not under way."""
+        """Return the first seed that was not trained to its end and is not under way."""
         one = self.study.cells[at]
         taken = {*self._shown(one), *(f.seed for f in self._flights if f.at == at)}
         return next(seed for seed in range(len(taken) + 1) if seed not in taken)
 
     def _begin_training(self, at: int, seed: int) -> bool:
-        """Begin a training to its end; False: there is no such seed, or no room."""
+        """Begin a training to its end; return False if there is no such seed, or no room."""
         study, engine = self.study, self.log.engine
         one = study.cells[at]
         if one.is_over or (engine.n_seeds is not None and seed >= engine.n_seeds):
@@ -356,12 +357,12 @@ class Procedure:
         return True
 
     def _begin_chase(self, at: int, leader: int) -> bool:
-        """Follow a challenger on the first seed; False: the budget has no room for a stretch."""
+        """Follow a challenger on the first seed; return False if no stretch fits the budget."""
         study, lead = self.study, self.study.cells[leader]
         cost = float(self.outlook.cost[:, leader].mean())
         if 0 in lead.steps:
             cost = lead.steps[0][0] + math.log2(study.weight[lead.cell[0]])
-        # A second stretch of what cannot go on would begin anew.
+        # A run that cannot be resumed would start over for a second stretch.
         first = _STRETCH if self.log.engine.capabilities.resumes else 1 + _SLACK
         chase = Chase(leader=leader, lead_cost=2.0**cost, asked=first * 2.0**cost)
         flight = self._stretch(at, chase)
@@ -410,9 +411,9 @@ class Procedure:
             self.study.set_level()
 
     def _if_missed(self, flight: Flight, record: TrialRecord) -> tuple[float, float] | None:
-        """Return what a run would have taken to a level that was given, if it was cut before that.
+        """Return a guess of log2 of the steps to a given level and its error, if a run was cut.
 
-        None if it was cut sooner than it was believed to meet the level: that tells nothing.
+        None if the run was cut before it was expected to meet the level, because that says nothing.
         """
         if self.study.compares_ends or not record.steps:
             return None
@@ -432,14 +433,14 @@ class Procedure:
         if is_over and crossing is None and is_seen and not record.has_failed:
             came_to_end = is_whole(record, study.whole_steps(at))
             if not (came_to_end and study.cells[chase.leader].met):
-                # Where neither met the level it still tells which one is nearer to it.
+                # If neither met the level, the run still shows which one is nearer to it.
                 self._stop(flight, chase, record, was_cut=True)
                 return
         if is_over or (crossing is not None and crossing.held):
             study.take_in(at, 0, record)
             return
         has_lost = is_seen and not was_cut and self._has_lost(chase, record)
-        # What cannot go on would begin anew.
+        # A run that cannot be resumed would start over.
         is_last = was_cut or not self.log.engine.capabilities.resumes
         if has_lost or (is_last and is_seen):
             self._stop(flight, chase, record, was_cut=not has_lost)
@@ -456,14 +457,14 @@ class Procedure:
             self._stop(flight, chase, record, was_cut=True)
 
     def _has_lost(self, chase: Chase, record: TrialRecord) -> bool:
-        """Whether a challenger is slower than its leader, as far as both have come."""
+        """Return whether a challenger is slower than its leader, as far as both have come."""
         course, share, slower = self._compared(chase, record)
         if course.cost > (1 + _SLACK) * chase.lead_cost:
             return True
         return slower > 1 + _SLACK + _SLACK_EARLY * (1 - share)
 
     def _compared(self, chase: Chase, record: TrialRecord) -> tuple[Course, float, float]:
-        """Its course, which part of the leader's cost it has, and how many times as slow it is."""
+        """Return its course, its share of the leader's cost, and how many times as slow it is."""
         question, level = self.study.question, self.log.until
         lead = self._course(self.study.cells[chase.leader].records[0])
         course = self._course(record)
@@ -472,7 +473,7 @@ class Procedure:
         return course, share, slower_by(course, lead, most=most)
 
     def _stop(self, flight: Flight, chase: Chase, record: TrialRecord, *, was_cut: bool) -> None:
-        """Take in a challenger that is followed no further."""
+        """Take in a challenger that is not followed any further."""
         course, share, slower = self._compared(chase, record)
         study = self.study
         study.cells[flight.at].was_slower = not was_cut

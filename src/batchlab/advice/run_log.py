@@ -1,4 +1,4 @@
-"""RunLog: every training run the advice asked for, what came back, and what the budget allows."""
+"""RunLog: every training run that was requested, its record, and what the budget still allows."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from batchlab.runs.contract import Engine, run_all
 
 
 class RunWatcher(Protocol):
-    """Who looks on while an advice asks for runs."""
+    """An observer of the runs that an advice requests."""
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
-        """These runs are asked for now."""
+        """Receive the runs that are requested now."""
         ...
 
     def answered(self, run_log: RunLog) -> None:
-        """Runs have ended, or what follows from them was noted: the log has both."""
+        """Receive the log after runs have ended, or after a step was noted in it."""
         ...
 
 
-# What is asked of runs where the step before them does not say more.
+# The reason for runs if the step before them does not say more.
 _OF_PURPOSE: dict[Purpose, Reason] = {
     "pilot": Reason.of("asked_for_end"),
     "search": Reason.of("asked_to_compare"),
@@ -36,37 +36,37 @@ _OF_PURPOSE: dict[Purpose, Reason] = {
 }
 
 
-# Recorded trainings end at an evaluation, and these lie up to 5 % apart: so much of one is whole.
+# Recorded trainings end at an evaluation, up to 5 % early, so this fraction counts as whole.
 _NEARLY_WHOLE = 0.95
 MOST_STEPS = 10**9
-# Evaluations are so many times as far apart as they take, in samples of the reference batch size: a
-# third of its runs' time at most. Up to there a target met is known less well, but the seeds differ
-# by more, and there are more of them. Three or five times would leave more for trainings, and cost
-# more answers than these bring (on the record of benchmarks/regret_whole.py).
+# At the reference batch size, training between evaluations takes this many times as long as one of
+# them, so they take at most a third of a run. They then locate a met target less well, but seeds
+# differ by more, and more of them fit. A factor of three or five leaves more for trainings, but
+# loses more answers than those gain (on the record of benchmarks/regret_whole.py).
 _TRAINED_BETWEEN = 2.0
-# Where one takes very long they are no further apart than this part of a whole training; if no end
-# is planned, of 20 epochs.
+# Even if one takes very long, they are no further apart than this fraction of a whole training, or
+# of 20 epochs if no end is planned.
 _MOST_OF_A_TRAINING = 0.05
 _EPOCHS_UNPLANNED = 20
 Key = tuple[int, float, int]
-"""Batch size, learning rate and seed, as they were asked for."""
+"""Batch size, learning rate and seed, as they were requested."""
 CellKey = tuple[int, float]
 """Batch size and learning rate."""
 
 
 def is_whole(record: TrialRecord, steps: int) -> bool:
-    """Whether it came to its end after so many steps; a recording ends at an evaluation before."""
+    """Return whether a run ended after this many steps; a recording may end a bit before."""
     return record.has_ended_itself or record.steps >= _NEARLY_WHOLE * steps
 
 
 def usual_interval_samples(engine: Engine, batch_size: int, *, whole_samples: float) -> int:
-    """How far apart evaluations are to lie, by what one takes; 0: that is not known yet."""
+    """Return the samples between evaluations, by the cost of one; 0 if that is not known yet."""
     apart = _TRAINED_BETWEEN * engine.evaluation_steps(batch_size) * batch_size
     return math.floor(min(apart, _MOST_OF_A_TRAINING * whole_samples))
 
 
 def why_it_failed(record: TrialRecord) -> Reason:
-    """Why a run ended badly."""
+    """Return why a run ended badly."""
     if record.reason is not None:
         return record.reason
     return Reason.of("ended_as", status=str(record.status))
@@ -74,22 +74,22 @@ def why_it_failed(record: TrialRecord) -> Reason:
 
 @dataclass(kw_only=True)
 class RunLog:
-    """Asks the engine, keeps what came back, and knows what may still be spent."""
+    """The runs requested from an engine, their records, and what may still be spent."""
 
-    question: Question  # what was asked
-    engine: Engine  # who trains
-    # The target of every run; None: there is none yet, or the objective has none.
+    question: Question  # the question to answer
+    engine: Engine  # trains
+    # The target of every run; None if there is none yet, or the objective has none.
     until: Target | None
-    # What came back, by batch size, rate and seed.
+    # The record of each run, by batch size, rate and seed.
     records: dict[Key, TrialRecord] = field(default_factory=dict)
-    # What each of `records` was first run for.
+    # The purpose for which each of `records` was first run.
     purposes: dict[Key, Purpose] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)  # what was done, and why
-    reserved_s: float = 0.0  # of the budget, for what comes last
+    reserved_s: float = 0.0  # of the budget, kept for what comes last
     # Batch sizes that are no longer compared, with the reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
-    watcher: RunWatcher | None = None  # looks on; nothing is decided by it
-    whole_epochs: float | None = None  # passes of the trainings compared; None: not decided yet
+    watcher: RunWatcher | None = None  # only observes; no decision depends on it
+    whole_epochs: float | None = None  # passes of the trainings compared; None if not decided yet
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
     _purpose_of: dict[RunRequest, Purpose] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class RunLog:
             self.watcher.answered(self)
 
     def left_s(self) -> float:
-        """What the budget leaves after what is reserved."""
+        """Return the seconds of the budget that are neither spent nor reserved."""
         return self.question.budget_s - self.engine.spent_s() - self.reserved_s
 
     def request(
@@ -113,11 +113,11 @@ class RunLog:
         whole: bool = False,
         watched_from_samples: int = 0,
     ) -> RunRequest:
-        """A run of at most `steps` steps until the study's target, or to its end if `whole`."""
+        """Return a request of at most `steps` steps, to the target or to its end if `whole`."""
         batch_size, learning_rate = cell
         trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
         steps = max(1, min(steps, self.longest_steps(batch_size)))
-        # An engine with certain rates has its own way to write one down.
+        # An engine with a fixed set of rates may write one differently.
         self._keys[trial] = *cell, seed
         return RunRequest(
             trial=trial,
@@ -126,17 +126,17 @@ class RunLog:
                 until=None if whole else self.until,
                 watched_from_samples=watched_from_samples,
                 interval_samples=self.interval_samples,
-                # Decisions are made on validation data; the ends of whole trainings are shown.
+                # Decisions use validation data; other splits are only shown for whole trainings.
                 all_splits="at_end" if whole else "never",
             ),
         )
 
     def key_of(self, request: RunRequest) -> Key:
-        """Batch size, learning rate and seed of a request, as they were asked for."""
+        """Return batch size, learning rate and seed of a request, as they were requested."""
         return self._keys[request.trial]
 
     def expected_s(self, requests: Sequence[RunRequest]) -> float:
-        """About when the last of the runs ends, side by side where the engine can."""
+        """Return the expected seconds until the last run ends, side by side if the engine can."""
         costs = [
             self.run_s(
                 request.trial.batch_size,
@@ -151,7 +151,7 @@ class RunLog:
         return max(free_s)
 
     def run_s(self, batch_size: int, steps: int, *, all_splits: AllSplits = "at_end") -> float:
-        """About what one run of so many new steps costs of the budget."""
+        """Return the expected seconds of the budget that one run of `steps` new steps costs."""
         length = RunLength(
             steps=steps,
             interval_samples=self.interval_samples,
@@ -160,8 +160,8 @@ class RunLog:
         return self.engine.expected_s(batch_size, length)
 
     def affordable_steps(self, batch_size: int, seconds: float) -> int:
-        """Return the steps of one run that so many seconds pay for, to a hundredth; at least 1."""
-        # Not in proportion: evaluations lie dense at first. Doubling and halving find it.
+        """Return the steps of one run that fit into `seconds`, to a hundredth; at least 1."""
+        # Early evaluations are dense, so the cost is not proportional: double, then bisect.
         low, high = 1, 2
         while high < MOST_STEPS and self.run_s(batch_size, high) <= seconds:
             low, high = high, 2 * high
@@ -175,7 +175,7 @@ class RunLog:
 
     @property
     def interval_samples(self) -> int:
-        """Evaluations are no nearer, but for a run's last; the same from the first one timed on."""
+        """The least samples between evaluations but a run's last, fixed once one was timed."""
         if not self._interval_samples:
             asked, size = self.question, self.question.reference.batch_size
             whole = (asked.longest_epochs or _EPOCHS_UNPLANNED) * asked.n_train
@@ -183,7 +183,7 @@ class RunLog:
         return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:
-        """Steps that are not in the records yet; none where the run has met its target."""
+        """Return the steps that are not in the records yet; 0 if the run has met its target."""
         known = self.records.get(self.key_of(request))
         if known is None:
             return request.last_step
@@ -195,25 +195,23 @@ class RunLog:
         return request.last_step - (known.steps if self.engine.capabilities.resumes else 0)
 
     def plan(self, batch_size: int) -> BatchPlan:
-        """The examples of every step, as the engine's trials have it."""
-        # What has certain rates need not have the reference's at this batch size.
+        """Return the examples of every step, as the engine's trials have it."""
+        # An engine with a fixed set of rates may lack the reference's at this batch size.
         rates = self.engine.learning_rates(batch_size)
         rate = self.question.reference.learning_rate if rates is None else rates[0]
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rate, seed=0)
         return trial.plan
 
     def longest_steps(self, batch_size: int) -> int:
-        """The steps of the longest run that the question allows."""
+        """Return the steps of the longest run that the question allows."""
         if self.question.longest_epochs is None:
             return MOST_STEPS
         return max(1, self.plan(batch_size).steps_in(self.question.longest_epochs))
 
     def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
-        """Run them and wait for the last.
+        """Run them, wait for the last, and return the whole records in the order of the requests.
 
-        A record is kept under its cell and seed; the purpose is the one it was first run for.
-
-        The whole records, in the order of the requests.
+        A record is kept under its cell and seed, with the purpose it was first run for.
         """
         self._tell(requests, purpose)
         records = run_all(self.engine, requests)
@@ -224,13 +222,13 @@ class RunLog:
         return records
 
     def submit(self, request: RunRequest, purpose: Purpose) -> None:
-        """Ask for a run that comes back by `next_finished`."""
+        """Request a run whose record comes back by `next_finished`."""
         self._tell([request], purpose)
         self._purpose_of[request] = purpose
         self.engine.submit(request)
 
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
-        """Wait for the next of the submitted runs, and keep what came back."""
+        """Wait for the next of the submitted runs, and keep its record."""
         end = self.engine.next_finished()
         self._keep(end.request, end.record, self._purpose_of.pop(end.request))
         if self.watcher is not None:
@@ -239,7 +237,7 @@ class RunLog:
 
     def _keep(self, request: RunRequest, record: TrialRecord, purpose: Purpose) -> None:
         if not record.evaluations and not record.has_failed:
-            return  # its turn never came: nothing is known of it
+            return  # it never started, so nothing is known about it
         key = self.key_of(request)
         self.records[key] = record
         self.purposes.setdefault(key, purpose)
@@ -254,7 +252,7 @@ class RunLog:
         self.watcher.asked(runs, purpose)
 
     def tried(self) -> tuple[RateTried, ...]:
-        """Return every run in the order asked, read against the target."""
+        """Return every run in the order of the requests, compared with the target."""
         return tuple(self._tried(key, record) for key, record in self.records.items())
 
     def _tried(self, key: Key, record: TrialRecord) -> RateTried:

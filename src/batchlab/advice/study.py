@@ -23,27 +23,27 @@ from batchlab.records.trial import Status, TrialRecord
 
 Array = NDArray[np.float64]
 
-# Octaves of rate around the ridge through the reference that may be trained at.
+# The octaves of rate below and above the ridge through the reference that may be trained at.
 _BELOW, _ABOVE = 4, 8
-# What a failed training counts as, in margins; no final value counts as worse.
+# A failed training counts as worse by this many margins; no final value counts as more.
 FAILED = 20.0
-# The scatter of seeds that is expected before any was seen: of log2 of the steps, and in margins of
-# the final values of a metric unlike all that were recorded.
+# The scatter of seeds that is expected before any was seen: of log2 of the steps, and (in margins)
+# of the final values of a metric unlike all recorded ones.
 _STEPS = PRIORS["steps"].over(math.log(2))
 _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
-# The least variance of two seeds, in squared octaves or margins: evaluations are too far apart to
-# show less.
+# The least variance of two seeds, in squared octaves or margins, because evaluations are too far
+# apart to show less.
 _LEAST_VARIANCE = 1e-4
-# How many values of the scatter of final values the draws of the belief use.
+# The number of values of the scatter of final values that the draws of the belief use.
 _N_SCATTERS = 4
-# Final values of configurations that end worse by so many margins scatter in their own way.
+# Final values of configurations that end worse by this many margins have a scatter of their own.
 _NEAR = 4.0
-_MISSED_BY = 0.5  # octaves after the end of a training that missed the level
-# A failure is taken for twice the steps of a whole training, give or take as much.
+_MISSED_BY = 0.5  # octaves after its end at which a training that missed the level would meet it
+# A failure counts as twice the steps of a whole training, give or take an octave.
 _FAILED_BY = 1.0
-# A step time whose error nobody knows: a standard deviation of its logarithm.
+# The standard deviation of the logarithm of a step time whose error is not known.
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
-# Beside a rate at which a training failed one in six does, before any was seen.
+# Before any was seen, one training in six fails at a rate up to an octave below a failed one.
 _HELD = 5
 
 
@@ -54,11 +54,11 @@ class Configured:
     Attributes:
         cell: batch size and learning rate.
         records: by seed.
-        steps: log2 of the steps to the level by seed, and the error of that beside the scatter of
-            seeds, a standard deviation.
+        steps: by seed, log2 of the steps to the level, and its standard deviation in addition to
+            the scatter of seeds.
         met_on: the seeds on which the level was met.
         missed_on: the seeds whose trainings came to their end without meeting it.
-        ends: by how many margins whole trainings ended worse than the reference, by seed.
+        ends: by seed, how many margins worse than the reference a whole training ended.
         end_errors: the standard error of each of these ends, in the metric's unit, if known.
         is_over: whether nothing more of it can be run.
         was_slower: whether a run was stopped because it was slower than the fastest.
@@ -78,7 +78,7 @@ class Configured:
 
     @property
     def met(self) -> bool:
-        """Whether runs of it met the level, no fewer than missed it, and none failed."""
+        """Whether runs met the level, at least as many as missed it, and none failed."""
         return bool(self.met_on) and len(self.missed_on) <= len(self.met_on) and not self.failed
 
     @property
@@ -88,7 +88,7 @@ class Configured:
 
     @property
     def n_held(self) -> int:
-        """How many trainings came to the level that was given, or to their end, and none failed."""
+        """The number of trainings that came to the given level, or to their end without failing."""
         ended = {seed for seed in self.ends if not self.records[seed].has_failed}
         return len(self.met_on | ended)
 
@@ -96,7 +96,7 @@ class Configured:
         """Return the expected log2 of the steps to the level, and the variance of that.
 
         Args:
-            scatter: of seeds, a standard deviation.
+            scatter: the standard deviation over seeds.
             only_met: leave out trainings that missed the level, if others met it.
         """
         out = self.missed_on if only_met and self.met_on else set()
@@ -107,14 +107,14 @@ class Configured:
 
 
 class Study:
-    """What a study knows; `outlook` is the belief that follows from it."""
+    """The configurations of a study and their runs; `outlook` is the belief that follows."""
 
     def __init__(self, log: RunLog, prior: SurfacePrior) -> None:
-        """Lay out the configurations; nothing was taken in yet.
+        """Lay out the configurations, without taking in any run.
 
         Args:
-            log: asked for the runs; rates that it has records of are among the configurations.
-            prior: of the surfaces.
+            log: requests the runs; the rates of its records are among the configurations.
+            prior: the prior of the surfaces.
         """
         question = log.question
         self.log, self.question, self.prior = log, question, prior
@@ -133,19 +133,19 @@ class Study:
         )
         self.own = at.index((own_size, 0.0))
         self.same_size = [i for i, (size, _) in enumerate(at) if size == own_size]
-        # Log standard deviation of a step time over the reference's, of those timed in turn.
+        # Log standard deviation of the step time over the reference's, for sizes timed in turn.
         self.timed: dict[int, float] = {}
-        # Of the reference, or for want of that of what was trained first; None where the level was
-        # given.
+        # The final value of the reference, or of what was trained first if the reference failed;
+        # None if the level was given.
         self.end: EndLevel | None = None
-        # What a run to a level that was given may cost, as much at every batch size.
+        # The most that a run to a given level may cost, the same at every batch size.
         self.most_cost: float | None = None
         self._noise = Noise.of(len(at))
         self._whole_s: dict[int, float] = {}
         self.weigh()
 
     def _octaves(self, size: int) -> set[float]:
-        """The rates of a batch size, in octaves above the reference's."""
+        """Return the rates of a batch size, in octaves above the reference's."""
         reference = self.question.reference
         rates = self.log.engine.learning_rates(size)
         if rates is not None:
@@ -154,7 +154,7 @@ class Study:
         return {float(octave) for octave in range(middle - _BELOW, middle + _ABOVE + 1)}
 
     def weigh(self) -> None:
-        """Take in what a step of each batch size costs: its seconds, or its examples."""
+        """Take in the cost of a step of each batch size: its seconds, or its examples."""
         self.weight = {size: self._weight(size) for size in self.options}
         self._log_weight = np.log2([self.weight[size] for size in self.sizes])
         self._before = Surface.before_any_run(self.prior, self.places, self._log_weight)
@@ -169,7 +169,7 @@ class Study:
         return seconds
 
     def time_again(self, step_s: dict[int, Estimate]) -> None:
-        """Take step times that were measured again."""
+        """Replace step times that were measured again."""
         for size, estimate in step_s.items():
             self.options[size] = replace(self.options[size], step_s=estimate)
         self.weigh()
@@ -177,34 +177,34 @@ class Study:
     # ---- configurations
 
     def nearest(self, size: int, octave: float) -> int:
-        """The configuration of a batch size whose rate is nearest; of two as near the lower."""
+        """Return the configuration of a batch size with the nearest rate, or the lower in a tie."""
         at = [i for i, other in enumerate(self.sizes) if other == size]
         return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
 
     def at(self, cell: CellKey) -> int:
-        """The configuration that was asked for with this batch size and rate."""
+        """Return the configuration that was requested with this batch size and rate."""
         octave = math.log2(cell[1] / self.question.reference.learning_rate)
         return self.nearest(cell[0], octave)
 
     def beside(self, i: int, octaves: float) -> int | None:
-        """The configuration with so many octaves more rate; None: there is none."""
+        """Return the configuration with a rate `octaves` higher, or None if there is none."""
         wanted = float(self.places.rate[i] + octaves)
         found = self.nearest(int(self.sizes[i]), wanted)
         return found if math.isclose(self.places.rate[found], wanted, abs_tol=0.01) else None
 
     def off_ridge(self, others: Sequence[int]) -> Array:
-        """Octaves of rate above the ridges through others, shape (n, others)."""
+        """Return the octaves of rate above the ridges through others, shape (n, others)."""
         size, rate = self.places.size, self.places.rate
         along = self.prior.ridge * (size[:, None] - size[others])
         return np.asarray(rate[:, None] - rate[others] - along)
 
     def is_new_size(self, size: int) -> bool:
-        """Whether no run of the batch size was seen."""
+        """Return whether no run of the batch size was seen."""
         return not any(one.records for one in self.cells if one.cell[0] == size)
 
     @property
     def nameable(self) -> list[int]:
-        """The user's own, and all that met the level and, if ends count, whose end was seen."""
+        """The user's own, and all that met the level and, if final values count, came to one."""
         found = [
             i
             for i, one in enumerate(self.cells)
@@ -217,19 +217,19 @@ class Study:
 
     @property
     def compares_ends(self) -> bool:
-        """Whether it counts how trainings end: not where the level was given."""
+        """Whether final values count; they do not if the level was given."""
         return self.end is not None or self.log.until is None
 
     # ---- lengths
 
     @property
     def fraction(self) -> float:
-        """The part of a planned training that is seen; 1.0: all, or none is planned."""
+        """The fraction of a planned training that is seen; 1.0 if all is, or none is planned."""
         planned, seen = self.question.longest_epochs, self.log.whole_epochs
         return 1.0 if planned is None or seen is None else min(1.0, seen / planned)
 
     def whole_steps(self, i: int) -> int:
-        """Steps of a training of the length that is compared."""
+        """Return the steps of a training of the length that is compared."""
         size, epochs = self.cells[i].cell[0], self.log.whole_epochs
         longest = self.log.longest_steps(size)
         if self.question.longest_s is not None:
@@ -243,7 +243,7 @@ class Study:
         return max(1, min(self.log.plan(size).steps_in(epochs), longest))
 
     def whole_s(self, i: int) -> float:
-        """About what one training of that length costs of the budget."""
+        """Return the expected seconds of the budget that one training of that length costs."""
         size = self.cells[i].cell[0]
         if size not in self._whole_s:
             self._whole_s[size] = self.log.run_s(size, self.whole_steps(i))
@@ -258,7 +258,7 @@ class Study:
 
         Args:
             i: the configuration.
-            seed: of the run.
+            seed: the seed of the run.
             record: the run, as far as it went.
             guess: log2 of the steps to the level of a run that did not get there, by comparison
                 with another, and the error of that.
@@ -288,7 +288,7 @@ class Study:
         if level is None and self.end is None and came_to_end:
             self.end = end_so_far(self.question, record)  # the reference failed
         if crossing is not None and (crossing.held or came_to_end):
-            # The level was met anywhere between two evaluations.
+            # The level was met somewhere between two evaluations.
             width = math.log2(crossing.step / crossing.least) if crossing.step else 0.0
             one.steps[seed] = math.log2(max(crossing.middle, 0.5)), width / math.sqrt(12)
             one.met_on.add(seed)
@@ -304,7 +304,7 @@ class Study:
             one.end_errors[seed] = end_error_of(record, self.question.metric)
 
     def final_value(self, i: int, record: TrialRecord) -> float | None:
-        """What a whole training ends with; None: a value that counts was not finite."""
+        """Return the final value of a whole training; None if a value it uses was not finite."""
         overfits = self.end is not None and self.end.ended_by == "overfitting"
         metric, better, steps = self.question.metric, self.question.better, self.whole_steps(i)
         return final_of(record, "validation", metric, better, steps=steps, keeps_best=overfits)
@@ -314,9 +314,9 @@ class Study:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Read the level from all trainings of what set it, and all runs by that.
+        """Set the level from all trainings of the configuration behind it, and read all runs again.
 
-        Where nobody chose the rate, from those of the same batch size at the rate that ends best.
+        If nobody chose the rate, use those of the same batch size at the rate that ends best.
         """
         if self.end is None or self.log.until is None:
             return
@@ -338,11 +338,11 @@ class Study:
                 if not record.has_failed and seed in {*other.ends, *other.met_on}:
                     other.met_on.discard(seed)
                     other.missed_on.discard(seed)
-                    # One that was not trained on may have met the level before alone.
+                    # A run that stopped at the old level may not have met the new one.
                     self._read(i, seed, None if seed in other.ends else missed(record.steps))
 
     def _rule_out(self, i: int, record: TrialRecord) -> None:
-        """Train no more at a batch size that does not fit; its rates tell nothing of others."""
+        """Stop training at a batch size that does not fit; its rates say nothing about others."""
         size = self.cells[i].cell[0]
         self.log.ruled_out[size] = record.reason or Reason.of("ended_as", status="oom")
         for one in self.cells:
@@ -354,7 +354,7 @@ class Study:
     # ---- the belief
 
     def scatter(self) -> Scatter:
-        """The scatter of seeds, pooled over configurations, with what is usual."""
+        """Return the scatter of seeds, pooled over configurations and with its prior."""
         steps = [
             _own_scatter([one.steps[seed][0] for seed in sorted(one.met_on)])
             for one in self.cells
@@ -369,7 +369,7 @@ class Study:
         )
 
     def _end_prior(self) -> ScatterPrior:
-        """Return the prior of the scatter of final values, in margins: more for rough curves."""
+        """Return the prior of the scatter of final values in margins, larger for rough curves."""
         if self.end is None:
             return _ENDS
         metric, end = self.question.metric, self.end.value
@@ -384,7 +384,7 @@ class Study:
         return _ENDS if prior is None else prior.over(slope * self.end.margin)
 
     def outlook(self) -> Outlook:
-        """Return what all runs together say of every configuration."""
+        """Return what all runs together say about every configuration."""
         n, scatter, aim = len(self.cells), self.scatter(), self._aim()
         index, values, variances = [], [], []
         for i, one in enumerate(self.cells):
@@ -430,7 +430,7 @@ class Study:
         return 0.0 if level is None or self.end is None else self._margins_worse(level.value)
 
     def _step_error(self) -> Array:
-        """How well the ratio of each step time to the reference's is known, in octaves."""
+        """Return the standard deviation of each step time over the reference's, in octaves."""
         own = self.question.reference.batch_size
         log_sd = {size: 0.0 for size in self.options}
         if self.question.objective == "time":
@@ -444,7 +444,7 @@ class Study:
         return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
-        """The probability that the next training does not fail: lower beside a rate that did."""
+        """Return the probability that the next training does not fail: lower near a failed rate."""
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)
@@ -453,15 +453,15 @@ class Study:
 
 
 def missed(steps: int) -> tuple[float, float]:
-    """Return log2 of the steps to the level of a run that has not met it after so many, and error.
+    """Return a guess of log2 of the steps to a level that a run missed, and its error.
 
-    It would have met it half an octave later, give or take as much.
+    It would have met the level half an octave later, give or take as much.
     """
     return math.log2(steps) + _MISSED_BY, _MISSED_BY
 
 
 def _own_scatter(values: Sequence[float]) -> OwnScatter:
-    """Return the scatter of the seeds of one configuration; fewer than two say nothing of it."""
+    """Return the scatter of the seeds of one configuration; fewer than two say nothing."""
     variance = statistics.variance(values) if len(values) > 1 else 1.0
     return OwnScatter(variance=max(variance, _LEAST_VARIANCE), n=max(len(values), 1))
 

@@ -26,8 +26,8 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
     """Return all sentences of an advice except its caveats, the answer first.
 
     Args:
-        advice: what was found.
-        study: what it is about, with the command that asked; None: not known here.
+        advice: the advice.
+        study: the study behind it, with the command that started it; None if it is not known.
     """
     found = []
     for topic, say in _TOPICS.items():
@@ -63,7 +63,7 @@ def _answer(advice: Advice, study: Study | None) -> _Said:
     yield _sentence(message, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
 
 
-# Of what is recommended, and of what stays.
+# Reasons for a recommendation, and for keeping the user's own configuration.
 _WHY = {
     "time": "{faster} to {level}{ends}: {how} ({odds}).",
     "samples": (
@@ -81,7 +81,7 @@ _WHY_IT_STAYS = {
 }
 
 
-# Reasons why the user's own stays that name what came nearest.
+# Reasons to keep the user's own configuration that already name the nearest alternative.
 _NAMES_ANOTHER = ("risk_outweighs", "nearest_not_likely")
 
 
@@ -108,7 +108,7 @@ def _why(advice: Advice, study: Study | None) -> _Said:
 
 
 def _end_clause(advice: Advice) -> str:
-    """Say how what is named ends; nothing where the user gave the level."""
+    """Say how the named configuration ends; return "" if the user gave the level."""
     if advice.target_origin == "given":
         return ""
     if advice.endings is None:
@@ -132,7 +132,7 @@ def _faster(advice: Advice) -> str:
 
 
 def _compared_with(advice: Advice) -> str:
-    """Return the user's own configuration, or what stands for it where nobody chose the rate."""
+    """Name the user's configuration, or its batch size at the best rate if nobody chose it."""
     if advice.is_usual:
         return text("{size} at its best rate", size=advice.reference.batch_size)
     return _at_rate(advice.reference)
@@ -143,14 +143,14 @@ def _at_rate(at: Configuration) -> str:
 
 
 def how_sure(chance: float) -> str:
-    """Return what a chance is called."""
+    """Return the word for a chance: "sure", "likely" or "not sure"."""
     if chance >= LIKELY:
         return text("sure") if chance >= SURE else text("likely")
     return text("not sure")
 
 
 def odds_text(chance: float) -> str:
-    """Return a chance with one digit, "9 in 10"."""
+    """Return a chance with one digit, such as "9 in 10"."""
     if chance >= SURE:
         return text("more than 9 in 10")
     return text("{n} in 10", n=min(9, round(10 * chance)))
@@ -158,8 +158,8 @@ def odds_text(chance: float) -> str:
 
 # ---- what else counts
 
-_FAR = 2.0  # a learning rate off by this factor is named first
-_GAINS = 1.2  # if setting it right alone is so many times as fast
+_FAR = 2.0  # a learning rate that is off by this factor or more is reported
+_GAINS = 1.2  # provided that correcting only the rate makes training this much faster
 
 
 def _learning_rate(advice: Advice, study: Study | None) -> _Said:
@@ -197,7 +197,7 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Said:
 
 
 def _ends_best(advice: Advice, study: Study | None) -> _Said:
-    """Say that time and final quality pull apart, if something else surely ends better."""
+    """Say that time and final quality conflict, if something else surely ends better."""
     rival = _Rival.of(advice)
     if rival is not None and rival.is_sure:
         yield _sentence(
@@ -208,7 +208,7 @@ def _ends_best(advice: Advice, study: Study | None) -> _Said:
 
 
 def _takes(advice: Advice, one: AnswerRow, other: AnswerRow) -> str:
-    """Return how many times the other's time it takes, ", in half the time"."""
+    """Return the ratio of both costs in words, ", with 0.5× the time", or "" if it is unknown."""
     if one.cost is None or other.cost is None or one.cost.is_bound or other.cost.is_bound:
         return ""
     share = ratio_text(one.cost.value / other.cost.value)
@@ -235,29 +235,29 @@ def _flat_set(advice: Advice, study: Study | None) -> _Said:
         )
 
 
-# More seeds than this would hardly be run to tell two ends apart.
+# Hardly anybody runs more seeds than this to distinguish two final values.
 _MOST_SEEDS = 12
 
 
 def _open(advice: Advice, study: Study | None) -> _Said:
-    """Ask whether something ends better than what is named, and say what would tell."""
+    """Say that another configuration may end better, and which further runs would settle it."""
     rival = _Rival.of(advice)
     if rival is None or rival.is_sure:
         return
     best, named, apart = rival.best, rival.named, rival.apart
     is_own_size = best.candidate.batch_size == advice.reference.batch_size
     if is_own_size and (advice.chance or 0.0) >= SURE:
-        return  # it is sure to end no worse than that
+        return  # the named one surely ends no worse
     if apart.estimate is None or apart.low is None or apart.high is None:
         return
     margin = 0.0 if advice.endings is None else advice.endings.margin
     if max(abs(apart.low), abs(apart.high)) <= margin:
-        return  # they end alike
+        return  # the difference is within the margin
     half = (apart.high - apart.low) / 2
     n = min(best.end.n, named.end.n)
     needed = math.ceil(n * (half / max(abs(apart.estimate), 1e-12)) ** 2)
     if needed > _MOST_SEEDS and abs(apart.estimate) <= margin:
-        return  # they are so near that it does not matter
+        return  # they are too close for it to matter
     yield _sentence(
         "Open: whether {best} ends better than {named} ({end} against {mine}).",
         **rival.values(advice),
@@ -272,7 +272,7 @@ def _open(advice: Advice, study: Study | None) -> _Said:
 
 
 def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
-    """Return the seconds that further whole trainings take until there are n of them."""
+    """Return the seconds that it takes to bring a configuration to n whole trainings."""
     assert row.at is not None
     steps = [run.steps for run in runs_of(advice, row.at.batch_size, row.at.learning_rate)]
     step_s = row.candidate.step_s.estimate or 0.0
@@ -281,15 +281,15 @@ def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Rival:
-    """The configuration that ends best, beside the one that is named."""
+    """The configuration that ends best, next to the named one."""
 
     best: AnswerRow
     named: AnswerRow
-    apart: Estimate  # the end of the best less that of the named
+    apart: Estimate  # final value of the best minus that of the named one
 
     @classmethod
     def of(cls, advice: Advice) -> _Rival | None:
-        """Return it; None if what is named ends best, or ends do not count or are not known."""
+        """Return it; None if the named one ends best or final values don't count or are unknown."""
         if advice.objective == "quality" or advice.target_origin == "given":
             return None
         ended = {
@@ -311,7 +311,7 @@ class _Rival:
         return low is not None and high is not None and not low <= 0 <= high
 
     def values(self, advice: Advice) -> dict[str, str]:
-        """Return the names and ends of both, for a sentence."""
+        """Return the names and final values of both to fill in a sentence."""
         (best, end), (named, mine) = (
             (_at_rate(row.at), quantity_text(advice.metric, row.end.estimate))
             for row in (self.best, self.named)
@@ -324,7 +324,7 @@ def _trained_model(advice: Advice, study: Study | None) -> _Said:
     """Say how to get the model of a whole training of what is named, if one is kept."""
     named, endings = advice.named, advice.endings
     if named is None or endings is None or study is None or study.workload.is_own_command:
-        return  # a command keeps its models itself
+        return  # the user's own command saves its models itself
     followed = (endings.named, endings.own, endings.tuned)
     if any(end is not None and end.found and named.is_same(end) for end in followed):
         yield _sentence(
@@ -333,11 +333,11 @@ def _trained_model(advice: Advice, study: Study | None) -> _Said:
         )
 
 
-# ---- laws, in the words of researchers
+# ---- laws, for researchers
 
 
 def _critical_batch_size(advice: Advice, study: Study | None) -> _Said:
-    """Say the critical batch size with its interval, or why there is none."""
+    """State the critical batch size with its interval, or why there is none."""
     if advice.laws is None:
         return
     b_crit = advice.laws.b_crit
@@ -354,7 +354,7 @@ def _critical_batch_size(advice: Advice, study: Study | None) -> _Said:
 
 
 def _law_of_steps(advice: Advice, study: Study | None) -> _Said:
-    """Say the law that was fitted to the steps; nothing if it does not hold."""
+    """State the law that was fitted to the steps, if it holds."""
     laws = advice.laws
     if laws is not None and laws.law_holds:
         yield _sentence(
@@ -403,5 +403,5 @@ _TOPICS: dict[str, Callable[[Advice, Study | None], _Said]] = {
     "scaling rules": _rules,
 }
 
-# In the words of researchers: the page folds them away, with what their terms mean.
+# Topics for researchers. The page folds them away, together with a glossary of their terms.
 RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps", "scaling rules"})

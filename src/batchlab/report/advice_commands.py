@@ -1,4 +1,4 @@
-"""Commands and lines to copy: what goes on with an advice, and what uses it."""
+"""Commands and lines to copy, which continue an advice or put it to use."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from batchlab.advice.advice import Configuration
 from batchlab.records.study import Study
 
 _PROGRAM = "batchlab "
-# The options that stand without a value.
+# Options that take no value.
 _FLAGS = frozenset({"--drop-last", "--json", "--quiet", "--explain"})
-# Both say how much is spent: one takes the place of the other.
+# Both say how much may be spent, so one replaces the other.
 _AMOUNTS = frozenset({"--budget", "--trainings"})
-_ID_CHARACTERS = 8  # enough of an id where a store has a million studies
+_ID_CHARACTERS = 8  # enough of an id in a store of a million studies
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredCommand:
-    """A command line of batchlab, read apart so that it can be varied."""
+    """A batchlab command line, parsed so that it can be varied."""
 
     name: str  # such as "advise"
     parts: tuple[tuple[str, ...], ...]  # a named workload, and the options with their values
-    own_command: tuple[str, ...]  # somebody's own training command, from its `--` on
+    own_command: tuple[str, ...]  # the user's own training command, from `--` on
 
     @classmethod
     def of(cls, command: str) -> StoredCommand | None:
-        """A command line as a study keeps it, read apart; None: it was a call in Python."""
+        """Parse a command line as a study stores it; return None if it was a call in Python."""
         if not command.startswith(_PROGRAM):
             return None
         name, *words = shlex.split(command)[1:]
@@ -36,12 +36,12 @@ class StoredCommand:
         return cls(name=name, parts=tuple(_parts(words[:end])), own_command=tuple(words[end:]))
 
     def value(self, option: str) -> str | None:
-        """The value of an option, the last where it was given twice; None: it was not given."""
+        """Return the value of an option, the last one if repeated, or None if it was not given."""
         given = [part for part in self.parts if _option(part) == option]
         return None if not given else given[-1][-1].removeprefix(f"{option}=")
 
     def varied(self, *, leave_out: Collection[str] = (), options: Mapping[str, str]) -> str:
-        """Return the command line with other options in place of the old ones, to be copied."""
+        """Return the command line to copy, with these options in place of the old ones."""
         out = {*leave_out, *options}
         stays = [word for part in self.parts if _option(part) not in out for word in part]
         added = [word for pair in options.items() for word in pair]
@@ -62,9 +62,9 @@ def _option(part: tuple[str, ...]) -> str:
 
 
 def follow_up(command: str, options: Mapping[str, str]) -> str:
-    """The command that asked, with other values of some options.
+    """Return the command that started the study, with other values of some options.
 
-    Of a call in Python only the arguments are returned, for what else was given is not known.
+    For a call in Python only the arguments are returned, because the rest is not known.
     """
     stored = StoredCommand.of(command)
     if stored is None:
@@ -74,7 +74,7 @@ def follow_up(command: str, options: Mapping[str, str]) -> str:
 
 
 def _argument(option: str, value: str) -> str:
-    """The option as an argument of `batchlab.advise`."""
+    """Return the option as an argument of `batchlab.advise`."""
     given = {
         "--budget": f'"{value}"',
         "--target": '("{0}", {2})'.format(*value.rpartition("=")),
@@ -101,7 +101,7 @@ def _store_of(study: Study) -> list[str]:
 
 
 def lines_to_paste(found: Configuration, study: Study) -> tuple[str, ...]:
-    """What sets `found`: lines for a script, or of one's own command the command."""
+    """Return what sets `found`: lines for a script, or the user's own command with its values."""
     if not study.workload.is_own_command:
         return script_lines(found)
     _, is_there, own = study.command.partition(" -- ")
@@ -112,10 +112,10 @@ def lines_to_paste(found: Configuration, study: Study) -> tuple[str, ...]:
 
 
 def script_lines(found: Configuration) -> tuple[str, ...]:
-    """The lines that set `found`, for a script with `train_set`, `model`, `loss_fn`, `optimizer`.
+    """Return lines that set `found`, in a script with `train_set`, `model`, `loss_fn`, `optimizer`.
 
-    Whole batches are loaded and split, so that the last batch of an epoch and one that the
-    micro-batch does not divide are weighted right.
+    They load whole batches and split them, so that the last batch of an epoch, and a batch that the
+    micro-batch size does not divide, get the right weight.
     """
     loader = f"loader = DataLoader(train_set, batch_size={found.batch_size}, shuffle=True)"
     group = f"    group.update(lr={found.learning_rate:.6g})"

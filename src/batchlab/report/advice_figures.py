@@ -37,7 +37,7 @@ from batchlab.words.catalogue import text
 
 
 def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
-    """Return the picture of the answer, then its evidence in the order of the argument."""
+    """Return the figure of the answer, then its evidence in the order of the argument."""
     trained = trained_cells(advice, study)
     step_s = {each.batch_size: each.step_s.estimate for each in advice.candidates}
 
@@ -56,7 +56,7 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
 
 
 def advice_looks(advice: Advice) -> tuple[Look, ...]:
-    """Return how each batch size of which anything was measured is drawn, by its part."""
+    """Return how to draw each measured batch size, by its part: named, yours, common or other."""
     sizes = [
         candidate.batch_size
         for candidate in advice.candidates
@@ -94,8 +94,8 @@ def named_looks(
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     """Return the runs of each batch size at the rate that stands for it, ascending.
 
-    Of several seeds those that were trained longest, so that their mean has no jumps. What is named
-    and your own configuration have priority at their batch sizes.
+    Among several seeds only those trained longest are kept, so that their mean has no jumps. The
+    named configuration and the user's own have priority at their batch sizes.
     """
     own = [] if advice.is_usual else [advice.reference]
     places = [advice.named, *own, *advice.candidates]
@@ -126,7 +126,7 @@ def _is_whole(advice: Advice, cell: Cell) -> bool:
 
 # ---- the answer
 
-# How the marks of each kind are read.
+# Sentences that explain each kind of mark.
 _READ = {
     "band": "Line and band: what all runs together say of each batch size (95 %).",
     "point": "Large marks: batch sizes that were trained. Bars are 95 % intervals.",
@@ -138,7 +138,7 @@ _READ = {
 
 
 def marks_text(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield how the rows of each kind are read."""
+    """Yield a sentence that explains each kind of mark among the rows."""
     kinds = {row["kind"] for row in rows}
     yield from (text(words) for kind, words in _READ.items() if kind in kinds)
 
@@ -173,7 +173,7 @@ def answer_figure(advice: Advice) -> Figure:
 
 
 def _framed(rows: Iterable[Row]) -> list[Row]:
-    """Return what the axis has room for: not the ends of intervals where nothing was measured."""
+    """Return the rows that the axis must fit, without intervals of values that nobody measured."""
     own = [row for row in rows if "mean" in row]
     return [
         {"kind": row["kind"], "mean": row["mean"]} if row["kind"] in ("band", "expected") else row
@@ -220,7 +220,7 @@ def _is_known(estimate: Estimate) -> bool:
 def _answer_marks(
     advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str
 ) -> Iterator[Row]:
-    """Yield the mark of one row of the table, with words if it is yours or named."""
+    """Yield the mark of one table row, with a label if it is the user's own or named."""
     assert row.at is not None
     assert estimate.estimate is not None
     size, is_named = row.at.batch_size, row.at == advice.named
@@ -233,11 +233,11 @@ def _answer_marks(
         words = text("{name}: {value}", name=name, value=value)
         at = estimate.estimate
         if is_named and estimate.high is not None:
-            at = estimate.high  # above the bar
+            at = estimate.high  # so that the label is above the bar
         yield mark("named" if is_named else "words", at, batch_size=size, text=words)
 
 
-_EDGE = 2**0.25  # how far the shade reaches beyond the batch sizes inside
+_EDGE = 2**0.25  # how far the shade extends beyond the batch sizes inside it
 
 
 def _flat_spans(advice: Advice) -> Iterator[Row]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from batchlab.measure.profile import Profile
 
 
-# The same terms, at more length, are in docs/glossary.md.
+# docs/glossary.md explains the same terms at more length.
 TERMS: dict[str, str] = {
     "critical batch size": (
         "The batch size at which the target takes twice the fewest steps. Beyond it, larger "
@@ -60,7 +60,7 @@ TERMS: dict[str, str] = {
 
 
 def researcher_terms(said: Iterable[Sentence]) -> tuple[tuple[str, str], ...]:
-    """The terms that stand in these sentences, each with what it means."""
+    """Return the terms that these sentences use, each with its meaning."""
     words = " ".join(map(str, said))
     return tuple(
         (text(term), text(meaning))
@@ -70,9 +70,9 @@ def researcher_terms(said: Iterable[Sentence]) -> tuple[tuple[str, str], ...]:
 
 
 def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
-    """Return the page of an advice as text: the answer first, its evidence after it.
+    """Return the page of an advice as HTML: the answer first, then its evidence.
 
-    Without a profile it has of step times and memory only what the advice says of them.
+    Without a profile, step times and memory on the page come only from the advice.
     """
     said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
     answer, lead = said.pop("answer"), said.pop("why", None)
@@ -112,7 +112,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 
 
 def whole_trainings(advice: Advice, study: Study) -> Study:
-    """Return the study with those runs only that were followed to their end."""
+    """Return the study with only the runs that were trained to their end."""
     whole = {
         (run.batch_size, run.learning_rate, run.seed) for run in advice.tried if run.end is not None
     }
@@ -125,7 +125,7 @@ def whole_trainings(advice: Advice, study: Study) -> Study:
 
 
 def advice_files(advice: Advice, study: Study) -> Tables:
-    """The tables that can be taken out: the batch sizes in question, and what else was seen."""
+    """Return the tables to export: the batch sizes in question, the runs and the observations."""
     return {
         "candidates": (text("one row a batch size in question"), answer_table(advice)),
         "runs": (text("one row a training run"), tried_table(advice)),

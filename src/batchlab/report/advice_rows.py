@@ -1,4 +1,4 @@
-"""The rows of an advice's table, and the runs and figures in them, as they are shown anywhere."""
+"""The rows of an advice's table, with the runs and figures that every view of it shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from batchlab.words.catalogue import text
 
 
 def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
-    """Whether a batch size's estimate is of the learning rate that is named with it."""
+    """Return whether the estimate of a batch size is for the learning rate of `named`."""
     rate = candidate.learning_rate
     return rate is not None and is_same_rate(rate, named.learning_rate)
 
@@ -30,30 +30,30 @@ def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[R
 
 
 def is_run_of(run: RateTried, batch_size: int, learning_rate: float) -> bool:
-    """Whether it is a run of this batch size and rate."""
+    """Return whether a run has this batch size and learning rate."""
     return run.batch_size == batch_size and is_same_rate(run.learning_rate, learning_rate)
 
 
 def is_same_rate(one: float, other: float) -> bool:
-    """Whether two learning rates are one: a lattice of octaves leaves rounding errors."""
+    """Return whether two learning rates are equal up to the rounding errors of octaves."""
     return math.isclose(one, other, rel_tol=1e-9)
 
 
-# Evaluations further apart than this part of a figure are shown as its interval.
+# If evaluations are further apart than this fraction of a figure, they are shown as its interval.
 _WIDE = 0.2
 
-# ---- the one figure each of yours and of what is named, wherever it is shown
+# ---- the objective's figure of one configuration
 
 # Table, picture and bars show the same number.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFigure:
-    """The objective's figure of one run, and whether the run had not reached the target by then."""
+    """The objective's figure of one run, a lower bound if the run did not reach the target."""
 
     shown: float
     is_bound: bool
-    after: float | None = None  # at the evaluation before; it is the middle to the one behind
+    after: float | None = None  # at the evaluation before; `shown` is in the middle to the next
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,23 +61,23 @@ class ShownCost:
     """The objective's figure of one configuration."""
 
     estimate: Estimate  # as it is shown
-    is_bound: bool = False  # it is larger than this: some run did not reach the target
-    runs: tuple[RunFigure, ...] = ()  # whose mean it is; empty: it is an estimate
+    is_bound: bool = False  # it is larger than this, because some run did not reach the target
+    runs: tuple[RunFigure, ...] = ()  # the runs that it is the mean of; empty for an estimate
 
     @property
     def value(self) -> float:
-        """The figure."""
+        """The figure as a number."""
         assert self.estimate.estimate is not None
         return self.estimate.estimate
 
     def text(self, quantity: str) -> str:
-        """The figure in words, "1.28 s", "at least 9 s"."""
+        """Return the figure in words, such as "1.28 s" or "at least 9 s"."""
         value = quantity_text(quantity, self.value)
         return text("at least {least}", least=value) if self.is_bound else value
 
 
 def named_cost(advice: Advice) -> ShownCost | None:
-    """Return the figure of what is named; None: nothing is named, or nothing is known of it."""
+    """Return the figure of the named configuration; None if there is none or it is unknown."""
     named, expected = advice.named, _expected(advice)
     if named is None:
         return None
@@ -85,17 +85,17 @@ def named_cost(advice: Advice) -> ShownCost | None:
 
 
 def own_cost(advice: Advice) -> ShownCost | None:
-    """Of the user's configuration as it is: so many times that of what is named."""
+    """Return the figure of the user's configuration as it is: the gain times the named one's."""
     if advice.objective == "quality":
         return _own_quality(advice)
     expected = _expected(advice)
-    if expected is not None and not advice.is_usual:  # else the gain is over the best rate
+    if expected is not None and not advice.is_usual:  # a usual one's gain is over its best rate
         return _times(advice.gain, expected)
     return _known(advice, advice.reference)
 
 
 def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
-    """Of any configuration in the table."""
+    """Return the figure of any configuration in the table."""
     if advice.named is not None and at.is_same(advice.named):
         return named_cost(advice)
     if at.is_same(advice.reference):
@@ -104,7 +104,7 @@ def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
 
 
 def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[RunFigure]:
-    """Of single runs of a batch size; how a metric ends is in the figure of whole trainings."""
+    """Return the figures of single runs of a batch size; none without a target or for quality."""
     per_step = {"time": candidate.step_s.estimate, "samples": float(candidate.batch_size)}
     each = per_step.get(advice.objective)
     if each is None or advice.target is None:
@@ -120,13 +120,13 @@ def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried])
 
 
 def _known(advice: Advice, at: Configuration) -> ShownCost | None:
-    """Return what is estimated, else the mean of its runs."""
+    """Return the estimate, or else the mean of the runs."""
     runs = runs_of(advice, at.batch_size, at.learning_rate)
     return _estimated(advice, at) or _of_runs(advice, at, runs)
 
 
 def _estimated(advice: Advice, at: Configuration) -> ShownCost | None:
-    """What is estimated of a batch size, if that is of this learning rate."""
+    """Return the estimate for a batch size, if it is for this learning rate."""
     candidate = advice.candidate(at.batch_size)
     if candidate is None:
         return None
@@ -136,7 +136,7 @@ def _estimated(advice: Advice, at: Configuration) -> ShownCost | None:
 
 
 def _expected(advice: Advice) -> Estimate | None:
-    """Return what is named is expected to take; None: not known, or no target is asked for."""
+    """Return the expected figure of the named one; None if it is unknown or there is no target."""
     expected = advice.expected
     if expected is None or advice.target is None:
         return None
@@ -146,7 +146,7 @@ def _expected(advice: Advice) -> Estimate | None:
 
 
 def _times(gain: Estimate, expected: Estimate) -> ShownCost | None:
-    """Return this many times what is expected of the configuration that is named."""
+    """Return the gain times what is expected of the named configuration."""
     assert expected.estimate is not None
     times = gain.low if gain.estimate is None else gain.estimate
     if times is None:
@@ -156,11 +156,11 @@ def _times(gain: Estimate, expected: Estimate) -> ShownCost | None:
 
 
 def _own_quality(advice: Advice) -> ShownCost | None:
-    """Return the metric itself: its distance from perfect is this many times as large."""
+    """Return the metric itself, whose distance from perfect is the gain times the named one's."""
     named = advice.named
     candidate = None if named is None else advice.candidate(named.batch_size)
     if named is None or candidate is None or not has_rate_of(candidate, named):
-        return None  # the estimate of the batch size is of another rate
+        return None  # the estimate of the batch size is for another rate
     if candidate.cost.estimate is None or advice.gain.estimate is None:
         return None
     distance = advice.gain.estimate * candidate.cost.estimate
@@ -169,7 +169,7 @@ def _own_quality(advice: Advice) -> ShownCost | None:
 
 
 def _of_runs(advice: Advice, at: Configuration, runs: Iterable[RateTried]) -> ShownCost | None:
-    """The mean of single runs; where one missed the target, the mean is larger than it looks."""
+    """Return the mean of single runs, a lower bound if one of them missed the target."""
     candidate = advice.candidate(at.batch_size)
     figures = [] if candidate is None else run_figures(advice, candidate, runs)
     if not figures:
@@ -191,23 +191,23 @@ def _of_runs(advice: Advice, at: Configuration, runs: Iterable[RateTried]) -> Sh
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerRow:
-    """A batch size at one learning rate: what it ends with, and what it takes to the target."""
+    """A batch size at one learning rate: its final value, and its cost to the target."""
 
-    at: Configuration | None  # None: the batch size has no rate, for nothing was trained with it
+    at: Configuration | None  # None if the batch size has no rate because it was not trained
     candidate: Candidate
     end: Estimate  # the validation metric at the end of whole trainings
-    end_test: float | None  # their mean on test data, which decides nothing; None: not known
-    cost: ShownCost | None  # the objective's figure; None: not known
-    met: tuple[int, int]  # how many of its runs met the target, and of how many
+    end_test: float | None  # their mean on test data, which decides nothing; None if not known
+    cost: ShownCost | None  # the objective's figure; None if not known
+    met: tuple[int, int]  # the number of its runs that met the target, and of all its runs
 
     @property
     def is_tried(self) -> bool:
-        """Whether it was trained, or is the user's own or what is named."""
+        """Whether it was trained, or is the user's own or the named one."""
         return self.at is not None or self.met[1] > 0
 
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
-    """A row a batch size at its rate; yours as it is, and what is named, have rows of their own."""
+    """Yield one row per batch size at its rate, and one each for the user's own and the named."""
     ends = ends_of(advice)
     for candidate in advice.candidates:
         size, rate = candidate.batch_size, candidate.learning_rate
@@ -243,10 +243,10 @@ def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int
 
 
 class Ends:
-    """What whole trainings of each configuration end with; all of them are judged together."""
+    """The final values of whole trainings of each configuration, judged together."""
 
     def __init__(self, advice: Advice) -> None:
-        """Take the ends of all runs."""
+        """Collect the final values of all runs."""
         self._validation: dict[_Cell, list[float]] = {}
         self._test: dict[_Cell, list[float]] = {}
         for run in advice.tried:
@@ -264,7 +264,7 @@ class Ends:
         )
 
     def mean(self, at: Configuration | None) -> Estimate:
-        """Return the mean on validation data; its interval has the scatter of all seeds."""
+        """Return the mean on validation data, with an interval from the scatter of all seeds."""
         i = None if at is None else self._places.get(_cell_of(at))
         return _NO_END if i is None else self._means.mean(i)
 
@@ -274,17 +274,17 @@ class Ends:
         return statistics.fmean(values) if values else None
 
     def difference(self, one: Configuration, other: Configuration) -> Estimate:
-        """Return the mean of one less that of another; both have ends."""
+        """Return the mean of `one` minus that of `other`; both must have final values."""
         return self._means.difference(self._places[_cell_of(one)], self._places[_cell_of(other)])
 
 
 @lru_cache(maxsize=1)
 def ends_of(advice: Advice) -> Ends:
-    """Return the ends of an advice, drawn once for its texts, tables and figures."""
+    """Return the final values of an advice, computed once for its texts, tables and figures."""
     return Ends(advice)
 
 
-# Batch size, and rate as it is told apart.
+# Batch size, and learning rate rounded to 9 digits.
 _Cell = tuple[int, str]
 _NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
 

@@ -1,4 +1,4 @@
-"""The tables of an advice: what changes, what is expected, what was in question, what was run."""
+"""The tables of an advice: what each batch size gives, what was run, and why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from batchlab.words.reasons import reason_text
 
 
 def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Table:
-    """Return what every batch size gives, a row each, and yours as it is; `rows`: only these."""
+    """Return the table of what each batch size gives, with all rows if `rows` is None."""
     words, test = objective_words(advice), split_label("test", advice.metric)
     caption = text("What each batch size gives, with 95 % intervals")
     if advice.endings is not None:
@@ -67,13 +67,13 @@ def _name(advice: Advice, row: AnswerRow) -> str:
 
 
 def untried_text(advice: Advice) -> str:
-    """Return which batch sizes were timed and not trained; empty: none."""
+    """Return a sentence on the batch sizes that were only timed, or "" if there are none."""
     untried = [row.candidate.batch_size for row in answer_rows(advice) if not row.is_tried]
     return text("Timed only: {sizes}.", sizes=ranges_text(advice, untried)) if untried else ""
 
 
 def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
-    """Return batch sizes, those in a row of what was in question as "4096 to 32768"."""
+    """Return batch sizes as text, with three or more neighbors joined as "4096 to 32768"."""
     wanted, said = set(sizes), list[str]()
     in_question = [candidate.batch_size for candidate in advice.candidates]
     for is_wanted, group in itertools.groupby(in_question, wanted.__contains__):
@@ -90,21 +90,21 @@ def _is_named(advice: Advice, row: AnswerRow) -> bool:
 
 
 def end_label(advice: Advice) -> str:
-    """Return what the ends are called, "final accuracy"."""
+    """Return the label of final values, such as "final accuracy"."""
     if advice.objective == "quality" or overfits(advice):
         return text("best {metric}", metric=advice.metric)
     return text("final {metric}", metric=advice.metric)
 
 
 def row_name(advice: Advice, at: Configuration | None) -> str:
-    """Return what a row is beside its batch size; empty: nothing more."""
+    """Return the name of a row in addition to its batch size, or "" if it has none."""
     if at is None or at.batch_size != advice.reference.batch_size:
         return ""
     return reference_text(advice, "short") if at.is_same(advice.reference) else text("best rate")
 
 
 def _cost(row: AnswerRow) -> Cell:
-    """The figure with its interval or bound, or why there is none."""
+    """Return the figure with its interval or bound, or why there is none."""
     if row.cost is None:
         met, n = row.met
         if met:
@@ -117,7 +117,7 @@ def _cost(row: AnswerRow) -> Cell:
 
 
 def _epochs(advice: Advice, row: AnswerRow) -> float | None:
-    """Passes over the training set to the target."""
+    """Return the passes over the training set to the target."""
     if row.cost is None or row.cost.is_bound:
         return None
     samples, step_s = row.cost.value, row.candidate.step_s.estimate
@@ -140,9 +140,9 @@ _Key = tuple[int, float, int]
 
 
 def cost_table(advice: Advice, study: Study) -> Table:
-    """What was run for which purpose, and what it cost.
+    """Return the table of what was run for which purpose, and what it cost.
 
-    A run asked for twice (a trial that went on) counts under its first purpose.
+    A run that was requested twice (a continued trial) counts under its first purpose.
     """
     seconds = {
         (t.batch_size, t.learning_rate, t.seed): r.train_s + r.eval_s
@@ -179,7 +179,7 @@ def cost_table(advice: Advice, study: Study) -> Table:
 
 
 def tried_table(advice: Advice) -> Table:
-    """Every training run, in the order they were asked."""
+    """Return the table of every training run, in the order of the requests."""
     return table_of(
         text("Every training run, in order"),
         advice.tried,
@@ -198,7 +198,7 @@ def _purpose_text(purpose: str) -> str:
 
 
 def steps_table(advice: Advice) -> Table:
-    """What was done and why, in order."""
+    """Return the table of what was done and why, in order."""
     return table_of(
         text("What was done and why, with the time spent until then"),
         advice.steps,

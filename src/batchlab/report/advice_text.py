@@ -1,4 +1,4 @@
-"""An advice on one screen of a terminal and in a notebook's cell, and the steps that led to it."""
+"""An advice on one terminal screen and in a notebook cell, and the steps that led to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COLUMNS = (
 
 
 def advice_sections(advice: Advice) -> Iterator[Section]:
-    """Yield the parts of a notebook's cell, the answer first."""
+    """Yield the sections of a notebook cell, the answer first."""
     answer, *said = advice_sentences(advice, None)
     why = [str(each) for each in said if each.topic == "why"]
     yield Section(title=str(answer), facts=tuple(why), table=marked_table(answer_table(advice)))
@@ -66,7 +66,7 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
 
 
 def advice_headline(advice: Advice, *, study: Study) -> str:
-    """Return the answer alone, to be repeated at the end of a long text."""
+    """Return only the answer, to be repeated at the end of a long text."""
     return "\n".join(_wrapped(str(advice_sentences(advice, study)[0]))) + "\n"
 
 
@@ -93,7 +93,7 @@ def cost_text(advice: Advice) -> str:
         spent_s=advice.spent_s,
         budget_s=advice.budget_s,
     )
-    if advice.trainings is None:  # a time was asked for
+    if advice.trainings is None:  # the budget was given as a time
         return spent
     return text(
         "{spent} ({trainings:.4g} of your trainings)", spent=spent, trainings=advice.trainings
@@ -129,7 +129,7 @@ def _wrapped(said: str) -> list[str]:
 
 
 def _table(advice: Advice, *, most: int) -> list[str]:
-    """Return the table of what was trained, with at most `most` rows, and lines on the others."""
+    """Return the table of what was trained, at most `most` rows, and lines about the others."""
     rows = list(answer_rows(advice))
     tried = [row for row in rows if row.is_tried]
     shown = set(map(id, sorted(tried, key=lambda row: _rank(advice, row))[:most]))
@@ -144,7 +144,7 @@ def _table(advice: Advice, *, most: int) -> list[str]:
 
 
 def _rank(advice: Advice, row: AnswerRow) -> tuple[bool, bool, int]:
-    """Return a sort key of rows: what is named and the user's own size come first."""
+    """Return a sort key of rows: the named one and the user's own batch size come first."""
     is_own = row.candidate.batch_size == advice.reference.batch_size
     return row.at != advice.named, not is_own, -row.met[1]
 

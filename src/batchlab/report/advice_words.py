@@ -15,8 +15,8 @@ from batchlab.words.catalogue import number_text, text
 # ---- the objective
 
 
-# What an objective calls its figure, and what the flat set is near to: "within 10 % of ...". A
-# metric's words are by its direction.
+# The name of each objective's figure, and of the best that the flat set is near to ("within 10 % of
+# ..."). For a metric they depend on its direction.
 _OBJECTIVES = {
     "time": ("time to target", "the best time"),
     "samples": ("samples to target", "the fewest samples"),
@@ -33,9 +33,9 @@ _QUANTITIES: dict[Objective, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectiveWords:
-    """The words of an advice's own objective. Of the figures themselves less is better."""
+    """The words of an advice's objective. A lower figure is always better."""
 
-    metric: str  # for quality: the metric, which is shown itself; empty: the figure is
+    metric: str  # the metric that is shown instead of the figure for quality, else empty
     quantity: str  # the figure's name in `batchlab.records.quantities`, as it is shown
     better: Better  # its direction, as it is shown
     words: tuple[str, str]
@@ -47,15 +47,15 @@ class ObjectiveWords:
 
     @property
     def within(self) -> str:
-        """What the flat set is near to, "the least time"."""
+        """The best that the flat set is near to, "the best time"."""
         return text(self.words[1], metric=self.metric)
 
     def shown(self, figure: float) -> float:
-        """The figure as it is shown: of a metric between 0 and 1 the metric, not its errors."""
+        """Return the figure as it is shown: for a metric between 0 and 1 the metric, not errors."""
         return 1 - figure if self.better == "higher" else figure
 
     def shown_estimate(self, estimate: Estimate) -> Estimate:
-        """The same of an estimate; what was its upper bound may be the lower one."""
+        """Return an estimate as it is shown; its upper bound may become the lower one."""
         if self.better == "lower":
             return estimate
         value, low, high = (
@@ -66,7 +66,7 @@ class ObjectiveWords:
 
 
 def objective_words(advice: Advice) -> ObjectiveWords:
-    """The words of the advice's own objective."""
+    """Return the words of the advice's own objective."""
     is_metric = advice.objective == "quality" and bool(advice.metric)
     return ObjectiveWords(
         metric=advice.metric if is_metric else "",
@@ -77,24 +77,24 @@ def objective_words(advice: Advice) -> ObjectiveWords:
 
 
 def ratio_text(ratio: float) -> str:
-    """A ratio with as many digits as it can bear: "0.94", "1.8", "21"."""
+    """Return a ratio with a sensible number of digits: "0.94", "1.8", "21"."""
     return number_text(ratio, "times")
 
 
 def least_text(ratio: float) -> str:
-    """Return a ratio that is a lower bound, as finely as `ratio_text` and never above it."""
+    """Return a lower bound of a ratio with the digits of `ratio_text`, rounded down."""
     digits = 2 if ratio < 1.2 else 1 - math.floor(math.log10(ratio))
     return ratio_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits)
 
 
 def near_text(advice: Advice) -> str:
-    """How near to the best the flat set is, "within 10 % of the best time"."""
+    """Return how near to the best the flat set is, "within 10 % of the best time"."""
     share = number_text(advice.delta, "percent")
     return text("within {share} of {best}", share=share, best=objective_words(advice).within)
 
 
 def target_text(target: Target) -> str:
-    """A target in words, "validation accuracy ≥ 0.97"."""
+    """Return a target in words, "validation accuracy ≥ 0.97"."""
     return text(
         "validation {metric} {sign} {value}",
         metric=target.metric,
@@ -104,7 +104,7 @@ def target_text(target: Target) -> str:
 
 
 def level_text(target: Target) -> str:
-    """A target as a level that a training gets to, "a validation accuracy of 0.97"."""
+    """Return a target as a level to reach, "97.00 % validation accuracy"."""
     return text(
         "{value} validation {metric}",
         metric=target.metric,
@@ -116,20 +116,20 @@ def level_text(target: Target) -> str:
 
 
 def overfits(advice: Advice) -> bool:
-    """Whether an end is the mean of the best evaluations in a row, not of the last ones."""
+    """Return whether a final value is the mean of the best evaluations in a row, not the last."""
     return any(caveat.code == "reference_overfits" for caveat in advice.caveats)
 
 
 def named_text(advice: Advice) -> str:
-    """Return what is named, in a table or at a mark."""
+    """Return the label of the named configuration, in a table or at a mark."""
     if advice.named is None or advice.named.is_same(advice.reference):
         return reference_text(advice, "short")
     return text("recommended")
 
 
-# How the reference is called: the user's own, and what nobody chose.
+# Labels of the reference: if it is the user's own, and if nobody chose it.
 _REFERENCE = {
-    # Batch size and rate as they are.
+    # The batch size and rate as they are.
     "configuration": ("your configuration", "the usual configuration"),
     "batch_size": ("your batch size", "the usual batch size"),
     # The configuration in a table or at a mark.
@@ -139,6 +139,6 @@ _REFERENCE = {
 
 
 def reference_text(advice: Advice, what: str) -> str:
-    """Return a text on the reference of `advice`."""
+    """Return a label of the reference of `advice` by a key of `_REFERENCE`."""
     own, usual = _REFERENCE[what]
     return text(usual if advice.is_usual else own)

@@ -1,4 +1,4 @@
-"""Cells: the trials of one batch size at one learning rate, what they reached and how they went."""
+"""Cells: the trials of one batch size at one learning rate, their values and how they ended."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import Kind
 from batchlab.words.catalogue import listing, number_text, plural, term_text, text
 
-# ---- which data decide
+# ---- which splits to compare on
 
 
 def deciding_split(study: Study) -> Split:
-    """The split that learning rates are compared on: never the test set."""
+    """Return the split that learning rates are compared on, which is never the test set."""
     return "validation" if study.workload.has_validation else "train"
 
 
 def held_out_split(study: Study) -> Split | None:
-    """The split that the train metric is held against: test, else validation, else none."""
+    """Return the split to compare the train metric with: test, else validation, else None."""
     if study.workload.n_test:
         return "test"
     return "validation" if study.workload.has_validation else None
 
 
-# ---- one number a seed
+# ---- one number per seed
 
 
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
-    """Train metric less held-out metric at the last evaluation; None if it does not know both."""
+    """Return train minus held-out metric at the last evaluation, or None if either is unknown."""
     train, other = record.last("train", metric), record.last(held_out, metric)
     return None if train is None or other is None else train - other
 
 
 def mean_of(values: Sequence[float]) -> float | None:
-    """The mean of the seeds' numbers; None: there are none."""
+    """Return the mean of the seeds' values, or None if there are none."""
     return statistics.fmean(values) if values else None
 
 
@@ -59,29 +59,29 @@ def _known(values: Iterable[float | None]) -> tuple[float, ...]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """The trials of one batch size or plan at one learning rate, in the order asked for."""
+    """The trials of one batch size or plan at one learning rate, in the requested order."""
 
     records: tuple[TrialRecord, ...]
     takes_rate: bool = True
 
     @property
     def kind(self) -> Kind:
-        """Its batch size, or the name of its plan."""
+        """The batch size, or the name of the plan."""
         return kind_of(self.records[0].trial)
 
     @property
     def batch_size(self) -> int:
-        """Examples per step, of a plan those of its first steps."""
+        """The examples per step; for a plan, those of its first steps."""
         return self.records[0].trial.batch_size
 
     @property
     def learning_rate(self) -> float:
-        """The rate of its trials."""
+        """The learning rate of its trials."""
         return self.records[0].trial.learning_rate
 
     @property
     def shown_rate(self) -> float | None:
-        """The rate of its trials; None: their command has its own."""
+        """The learning rate of its trials, or None if their command sets its own."""
         return self.learning_rate if self.takes_rate else None
 
     @property
@@ -91,20 +91,20 @@ class Cell:
 
     @property
     def others(self) -> tuple[TrialRecord, ...]:
-        """The trials that ended badly or have not ended: shown one by one, never averaged."""
+        """The trials that ended badly or are unfinished; shown one by one, never averaged."""
         return tuple(record for record in self.records if not record.ended_well)
 
     def final(self, study: Study, split: Split) -> tuple[float, ...]:
-        """What every trial that ended well ends with, in the metric that counts."""
+        """Return the known final values of trials that ended well, in the metric that counts."""
         name, better = study.workload.metrics[0].name, study.workload.metrics[0].better
         return _known(final_of(record, split, name, better) for record in self.ended_well)
 
     def final_gap(self, held_out: Split, metric: str) -> tuple[float, ...]:
-        """Train metric less held-out metric at the last evaluation that knows both."""
+        """Return train minus held-out metric for the trials that ended well and have both."""
         return _known(final_gap(record, held_out, metric) for record in self.ended_well)
 
     def worth(self, study: Study) -> float:
-        """An order of rates by the mean final metric that decides; -inf: no trial knows it."""
+        """Return a score that ranks rates by mean final metric, or -inf if no trial has one."""
         mean = mean_of(self.final(study, deciding_split(study)))
         if mean is None:
             return -math.inf
@@ -119,7 +119,7 @@ def kind_of(trial: Trial) -> Kind:
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
-    """Return all cells: by batch size, then by plan, then by learning rate."""
+    """Return all cells, sorted by batch size, then by plan, then by learning rate."""
     by_key: dict[tuple[Kind, float], list[TrialRecord]] = {}
     for record in study.records:
         key = kind_of(record.trial), record.trial.learning_rate
@@ -140,10 +140,10 @@ def in_order(found: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
-    """Return for every batch size and plan the cell whose curves the report shows.
+    """Return the cell whose curves the report shows, for every batch size and plan.
 
-    That is the one with the best mean final value of the first metric on validation data (train
-    data if there are none); rates at which every seed ended well come first.
+    It has the best mean final value of the first metric on validation data (train data if there
+    are none). Rates at which every seed ended well are preferred.
     """
 
     def preference(cell: Cell) -> tuple[bool, bool, float]:
@@ -157,12 +157,12 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
 
 
 def has_plans(found: Iterable[Cell]) -> bool:
-    """Tell whether there is a plan among them, and not batch sizes only."""
+    """Return whether any of the cells is a plan."""
     return any(isinstance(cell.kind, str) for cell in found)
 
 
 def kind_word(found: Iterable[Cell]) -> str:
-    """Say what the rows of a table of these cells are: plans, or batch sizes."""
+    """Return the word for the rows of a table of these cells: plan or batch size."""
     return text("plan") if has_plans(found) else text("batch size")
 
 
@@ -180,14 +180,14 @@ def cell_label(study: Study, cell: Cell) -> str:
 
 
 def kind_fields(study: Study, cell: Cell) -> Row:
-    """Return the plan of a cell, where its study has any, and its batch size, unless that grows."""
+    """Return the plan of a cell if its study has plans, and its batch size unless it grows."""
     plan = plan_name(study, cell.records[0].trial)
     fields: Row = {} if plan is None else {"plan": plan}
     return fields if cell.kind == "grow" else {**fields, "batch_size": cell.batch_size}
 
 
 def plan_name(study: Study, trial: Trial) -> PlanName | None:
-    """Return the plan of a trial, or None if its study compares batch sizes alone."""
+    """Return the plan of a trial, or None if its study only compares batch sizes."""
     kind = kind_of(trial)
     if isinstance(kind, str):
         return kind
@@ -205,7 +205,7 @@ def figure_looks(study: Study) -> tuple[Look, ...]:
 
 @functools.lru_cache(maxsize=1)
 def plateaus_of(study: Study) -> Callable[[TrialRecord], Plateau]:
-    """The plateau of each trial of a study, by the metric that counts: fitted once, when asked."""
+    """Return a function that fits a trial's plateau in the metric that counts, once per trial."""
     metric = study.workload.metrics[0]
     found: dict[str, Plateau] = {}
 
@@ -218,17 +218,17 @@ def plateaus_of(study: Study) -> Callable[[TrialRecord], Plateau]:
     return plateau
 
 
-# ---- along training: rows with their place and what the seeds have there
+# ---- along training: rows with their place and the values of the seeds there
 
 
 TrainS = Callable[[Trial, int], float | None]
-"""Seconds of training until a step, by step times measured alone; None if they are not known."""
+"""Seconds of training until a step, from step times measured in isolation; None if unknown."""
 
 
 def mean_curve(cell: Cell, split: Split, metric: str, train_s: TrainS | None) -> list[Row]:
-    """Return the places that every trial that ended well has reached.
+    """Return a row for each place that every trial that ended well has reached.
 
-    A place that only some seeds reached is left out: a mean over fewer seeds would jump there.
+    Places that only some seeds reached are left out: a mean over fewer seeds would jump there.
     """
     known = [
         {evaluation.step: value for evaluation, value in record.curve(split, metric)}
@@ -240,7 +240,7 @@ def mean_curve(cell: Cell, split: Split, metric: str, train_s: TrainS | None) ->
 def lone_curves(
     cell: Cell, split: Split, metric: str, train_s: TrainS | None
 ) -> Iterator[tuple[TrialRecord, list[Row]]]:
-    """Yield trials that have not ended well, and what others have past the last shared place."""
+    """Yield curves of trials that have not ended well, and of others past the last shared place."""
     shared = mean_curve(cell, split, metric, train_s)
     last_shared = int(shared[-1]["step"] or 0) if shared else -1
     for record in cell.records:
@@ -252,12 +252,12 @@ def lone_curves(
 
 
 def measured_curve(cell: Cell, quantity: str) -> list[Row]:
-    """What was measured of the models at each step, as `mean_curve`."""
+    """Return the mean of a measured quantity at each step, as `mean_curve` does."""
     return _shared_places(cell, [_measured(record, quantity) for record in cell.ended_well], None)
 
 
 def measured_once(cell: Cell, quantity: str, *, at_the_start: bool) -> tuple[float, ...]:
-    """What was measured of each trial's initial weights, or else last."""
+    """Return each trial's measurement of its initial weights, or else its last measurement."""
     found: list[float] = []
     for record in cell.ended_well:
         known = _measured(record, quantity).items()
@@ -266,7 +266,7 @@ def measured_once(cell: Cell, quantity: str, *, at_the_start: bool) -> tuple[flo
 
 
 def _measured(record: TrialRecord, quantity: str) -> dict[int, float]:
-    """What was measured of one trial's model, by step."""
+    """Return the measured values of one trial, by step."""
     return {
         evaluation.step: value
         for evaluation in record.evaluations
@@ -277,7 +277,7 @@ def _measured(record: TrialRecord, quantity: str) -> dict[int, float]:
 def _shared_places(
     cell: Cell, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None
 ) -> list[Row]:
-    """The steps that all seeds have; by_seed: of each, values by step."""
+    """Return rows for the steps that all seeds have; `by_seed` holds each seed's values by step."""
     shared = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
     return [_place(cell, step, [values[step] for values in by_seed], train_s) for step in shared]
 
@@ -295,12 +295,12 @@ def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | Non
 
 
 def status_text(record: TrialRecord) -> str:
-    """The status of a trial, "unfinished" while it has none."""
+    """Return the status of a trial, or "unfinished" if it has none yet."""
     return "unfinished" if record.status is None else str(record.status)
 
 
 def trial_words(record: TrialRecord) -> str:
-    """A trial in a few words: "seed 1: diverged at epoch 3"."""
+    """Describe a trial in a few words: "seed 1: diverged at epoch 3"."""
     return text(
         "seed {seed}: {status} at epoch {epochs:.3g}",
         seed=record.trial.seed,
@@ -310,7 +310,7 @@ def trial_words(record: TrialRecord) -> str:
 
 
 def trial_counts(study: Study) -> str:
-    """How many trials there are and how they ended, as a sentence."""
+    """Say in a sentence how many trials there are and how they ended."""
     if not study.records:
         return text("No trials have been run.")
     counts = Counter(map(status_text, study.records))
@@ -326,13 +326,13 @@ def trial_counts(study: Study) -> str:
     return text("{said} They ran in different places: {where}.", said=said, where=where)
 
 
-# ---- every number seen
+# ---- every observation
 
 
 def observations_table(study: Study) -> Table:
-    """Every observation of every trial in long format: one row a number that was seen.
+    """Return every observation of every trial in long format, one row per number.
 
-    What belongs to no split has an empty one; a trial without evaluations has an empty metric.
+    A number without a split has an empty one; a trial without evaluations has an empty metric.
     """
     names = ("trial_id", "batch_size", "learning_rate", "seed", "epoch", "step", "samples")
     times = ("train_s", "eval_s", "equal_time_s")

@@ -1,17 +1,17 @@
-"""Chart: how a panel is drawn, as Vega-Lite for a page and as an image.
+"""Chart: a panel as Vega-Lite for a page, and as an image.
 
 The kinds of rows:
 
-    point, mean         an estimate, the mean of what was observed
+    point, mean         an estimate; the mean of the observations
     expected            an estimate without an observation of its own, an open mark
-    run, bound, failed  one run; one that had not got there yet; one that failed
-    curve, lone, line   along training the mean over seeds, one trial alone; a line without points
-    band, rule          a law with its interval; what theory or a rule of thumb says, dashed
+    run, bound, failed  one run; one of which only a lower bound is known; one that failed
+    curve, lone, line   the mean over seeds along training; a single trial; a line without points
+    band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
     level, place, span  a value, a batch size, a range of batch sizes marked across the chart
     verified            an estimate of what an answer names, in a ring
-    words, named        words beside a mark; those of what an answer names
+    words, named        words next to a mark; words next to what an answer names
 
-Rows of other kinds are in the data only. Where a row has words, `text` holds them.
+Rows of other kinds are only in the data. If a row has words, its field `text` holds them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from batchlab.report.text import axis_text, label_text, shown_quantity
 from batchlab.words.catalogue import text
 
 Spec = dict[str, Any]
-_ROWS = "rows"  # what a chart calls the rows of its figure
-_PROBE = "probe"  # the layer of a chart that answers the pointer, which a still image cannot
+_ROWS = "rows"  # the name of the figure's rows in a chart
+_PROBE = "probe"  # the layer that answers the pointer; still images lack it
 _LANE = 4  # pixels between lines of the same value
 _INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the reader's colors
 
@@ -53,7 +53,7 @@ class NothingToDrawError(BatchlabError):
 
 
 def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """The specification of a panel's marks, without its rows and its size."""
+    """Return the specification of a panel's marks, without its rows and its size."""
     marks = _Marks(panel, looks)
     labels = json.dumps({look.kind: look.label for look in looks})
     plans = json.dumps([look.kind for look in looks if isinstance(look.kind, str)])
@@ -79,7 +79,7 @@ def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
     }
 
 
-# What an encoding has in place of the value of a row.
+# Encodings that replace or extend the value of a row.
 _INTERVAL = {"y": {"field": "low", "type": "quantitative"}, "y2": {"field": "high"}}
 _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
@@ -90,7 +90,7 @@ _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bol
 
 
 class _Marks:
-    """The layers of a panel, each of the rows of some kinds; what lies behind comes first."""
+    """The layers of a panel, from back to front; each draws the rows of some kinds."""
 
     def __init__(self, panel: Panel, looks: Sequence[Look]) -> None:
         self.panel = panel
@@ -107,7 +107,7 @@ class _Marks:
         self.shaped = {**self.color, "shape": by_size([look.shape for look in looks])}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
-        # One series has no dashes: the panels of an image share theirs, and the first sets them.
+        # A single series sets no dashes: an image's panels share one scale, which the first sets.
         self.of_series: Spec = {}
         self.lane: Spec = {"yOffset": {"expr": f"{_LANE} * (datum.lane || 0)"}}
         if len(panel.series) > 1:
@@ -123,7 +123,7 @@ class _Marks:
         having: str = "",
         **style: Any,
     ) -> Iterator[Spec]:
-        """A layer of the rows of these kinds that have this field, where there are any."""
+        """Yield a layer of the rows of these kinds that have the field `having`, if any do."""
         wanted = kinds.split()
         rows = [row for row in self.panel.rows if row["kind"] in wanted]
         if any(not having or row.get(having) not in (None, False) for row in rows):
@@ -135,7 +135,7 @@ class _Marks:
             yield {"transform": filters, "mark": drawn | style, "encoding": encoding or {}}
 
     def behind(self) -> Iterator[Spec]:
-        """What is marked across the chart, and what laws say."""
+        """Yield the marks across the whole chart, and the fitted laws."""
         across: Spec = {"color": _INK, "opacity": 0.6}
         to_size = {"x2": {"field": "to_size"}, **_WHOLE_HEIGHT}
         yield from self._of("span", "rect", to_size, color=_INK, opacity=0.09, clip=True)
@@ -155,7 +155,7 @@ class _Marks:
         yield from self._of("rule", "text", _WORDS, "text", align="right", dy=-9, **small)
 
     def lines(self) -> Iterator[Spec]:
-        """Lines through what was seen, in ink by batch size, along training one a batch size."""
+        """Yield the lines: in ink across batch sizes; along training, one per batch size."""
         mean: Spec = {"color": _INK, "opacity": 0.45, "strokeWidth": 1.5}
         yield from self._of("mean", "line", self.of_series, **mean)
         if self.panel.axis == "configuration" and "point" not in self.kinds:
@@ -172,7 +172,7 @@ class _Marks:
         yield from self._of("curve line", "line", by_seed, strokeWidth=2, clip=True, **self.lane)
 
     def points(self) -> Iterator[Spec]:
-        """Single runs, and before them what stands for several."""
+        """Yield the single runs and, drawn over them, the marks that stand for several runs."""
         bar = {**_INTERVAL, **self.color}
         yield from self._of("run", "point", self.color, size=26, opacity=0.8, strokeWidth=1.2)
         arrow: Spec = {"text": "↑", "fontSize": 15, "fontWeight": "bold", "dy": -5}
@@ -185,7 +185,7 @@ class _Marks:
         yield from self._of("failed", _CROSS, self.color, clip=True)
 
     def words(self) -> Iterator[Spec]:
-        """What an answer names in a ring, and words beside their marks."""
+        """Yield the words next to marks, and a ring around what an answer names."""
         yield from self._beside("words", away=9, dy=9)
         yield from self._beside("named", away=0, fontSize=13, fontWeight="bold", dy=-20)
         ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
@@ -194,7 +194,7 @@ class _Marks:
     def _beside(
         self, kind: str, encoding: Spec | None = None, *, away: int, **style: Any
     ) -> Iterator[Spec]:
-        """Words on the side of their place that has room; in the middle of it, but at the edges."""
+        """Yield words on a mark's roomier side; if `away` is 0, centered except at the edges."""
         side = "'left'"
         if self.panel.axis == "batch_size":
             sizes = drawn_sizes(self.panel.rows)
@@ -211,10 +211,10 @@ class _Marks:
         yield from self._of(kind, "text", {**_WORDS, **(encoding or {})}, **(drawn | style))
 
     def probe(self) -> Spec:
-        """A halo on the point nearest to the pointer, with its numbers.
+        """Return a halo for the point nearest to the pointer, with a tooltip of its numbers.
 
-        The tooltip is one expression and no channel: of a channel, Vega-Lite reads words in the
-        wrong place for the nearest point ("undefined").
+        The tooltip is one expression and not a channel, because Vega-Lite reads the words of a
+        channel in the wrong place for the nearest point ("undefined").
         """
         select = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
         said = point_tooltip(self.panel.quantity, self.panel.series)
@@ -228,7 +228,7 @@ class _Marks:
                 "filled": True,
                 "size": 250,
                 "clip": True,
-                # Around each point the chart has a cell, whose datum holds the point.
+                # The chart has a cell around each point; the cell's datum holds the point.
                 "tooltip": {"expr": "(datum.datum || datum).said"},
                 **self.lane,
             },
@@ -240,7 +240,7 @@ class _Marks:
 
 
 def _horizontal_axis(panel: Panel) -> Spec:
-    """The axis of a panel, with labels that fit."""
+    """Return the horizontal axis of a panel, with labels that fit."""
     if panel.axis == "batch_size":
         return _size_axis(drawn_sizes(panel.rows))
     if panel.axis == "configuration":
@@ -252,7 +252,7 @@ def _horizontal_axis(panel: Panel) -> Spec:
 
 
 def _size_axis(sizes: Sequence[int]) -> Spec:
-    """Batch sizes in powers of two."""
+    """Return an axis of batch sizes in powers of two."""
     room = max(1.4, (sizes[-1] / sizes[0]) ** 0.07)
     ends = [sizes[0] / room, sizes[-1] * room]
     axis = {"title": axis_text("batch_size"), "values": sizes, "format": "d", "grid": False}
@@ -261,13 +261,13 @@ def _size_axis(sizes: Sequence[int]) -> Spec:
 
 
 def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
-    """A channel of numbers, its scale as it is given."""
+    """Return a channel of numbers; its scale ends at the given domain unless it says `nice`."""
     scale = {"nice": False} | scale
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
 
 def _configuration_axis(rows: Iterable[Row]) -> Spec:
-    """A few configurations, from left to right; a bar or what is in brackets begins a line."""
+    """Return an axis of configurations, left to right; labels break at bars and brackets."""
     names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
     scale = {"domain": names, "type": "point", "padding": 0.5}
     lines = "split(replace(datum.label, ' (', '|('), '|')"
@@ -277,7 +277,7 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
 
 
 def _rate_axis(places: Iterable[float]) -> Spec:
-    """Put a label at each of a few learning rates, else at round ones."""
+    """Return an axis with a label at each of a few learning rates, else at round ones."""
     run = sorted(set(places))
     values = run if len(run) <= 6 else _round_values(run[0], run[-1], room=1.3)
     scale = {"type": "log", "domain": [run[0] / 1.3, run[-1] * 1.3]}
@@ -285,10 +285,10 @@ def _rate_axis(places: Iterable[float]) -> Spec:
 
 
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
-    """Along training, with a little room for what ends at the right.
+    """Return an axis along training, with a little room at its right end.
 
-    Epochs and examples are linear, steps and time logarithmic, with equal ratios far from the
-    initial weights where these are among the places.
+    Epochs and examples are linear, steps and time logarithmic. If the initial weights (at 0) are
+    among the places, the scale is logarithmic only far from them.
     """
     first, last = min(places), max(places)
     if view in ("epoch", "samples"):
@@ -304,25 +304,25 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
     return _quantitative(view, scale, _axis(view, values, grid=False))
 
 
-# A vertical axis is logarithmic where its values span such a factor: of a quantity, of a metric.
+# A vertical axis is logarithmic above this ratio of its ends: for a quantity, for a metric.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
-# Shares of an axis that are free at both ends, and above what needs more room than a circle.
+# Shares of an axis left free at both ends, and above marks that need more room than a circle.
 _LINEAR_ROOM, _LOG_ROOM = 0.05, 0.08
 _ROOM_ABOVE = {"bound": 0.12, "named": 0.1, "place": 0.12}
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
-    """The vertical axis of the rows; a trial alone that diverged does not flatten the rest.
+    """Return the vertical axis of the rows; a single trial that diverged does not flatten it.
 
-    Ratios count for most quantities. Of a metric differences do, but where a linear axis would
-    hide its small values: a loss over its run. A linear axis has a share of itself free above, so
-    that no mark lies on the frame.
+    Ratios matter for most quantities. For a metric differences matter, unless a linear axis would
+    hide its small values, as for a loss along its run. A linear axis leaves a share of itself free
+    at its ends, so that no mark lies on the frame.
     """
     low, high = _domain([row for row in rows if row["kind"] != "lone"] or rows)
     if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
         room = (high / low) ** _LOG_ROOM
         values = _round_values(low, high, room=room)
-        if quantity == "batch_size":  # those that were trained are the round ones
+        if quantity == "batch_size":  # label the trained sizes instead
             values = sorted({float(row["mean"] or 0.0) for row in rows})
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
         return _quantitative("mean", scale, _axis(quantity, values))
@@ -340,7 +340,7 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
 
 
 def _domain(rows: Iterable[Row]) -> tuple[float, float]:
-    """Lowest and highest value of the rows that have one, a little apart; 0 to 1 without any."""
+    """Return the lowest and highest value of the rows, never equal; 0 and 1 without values."""
     values = [
         float(row[field] or 0.0)
         for row in rows
@@ -352,7 +352,7 @@ def _domain(rows: Iterable[Row]) -> tuple[float, float]:
     return low - room, high + room
 
 
-# How many decades a logarithmic axis may span for these leading digits to have a label each.
+# The decades up to which a logarithmic axis labels these leading digits.
 _DIGITS: tuple[tuple[float, tuple[int, ...]], ...] = (
     (0.8, (1, 2, 3, 4, 6, 8)),
     (1.7, (1, 2, 5)),
@@ -362,9 +362,9 @@ _DIGITS: tuple[tuple[float, tuple[int, ...]], ...] = (
 
 
 def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
-    """Round values for a logarithmic axis, more of them where there is less than one decade.
+    """Return round values for a logarithmic axis, more of them if it is short.
 
-    The axis reaches beyond the least and the greatest value by the factor `room`.
+    The axis extends beyond `low` and `high` by the factor `room`.
     """
     decades = math.log10(high / low)
     digits = next(digits for most, digits in _DIGITS if decades < most)
@@ -374,20 +374,20 @@ def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
 
 
 def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> Spec:
-    """The axis of a quantity. Where labels carry the unit (2 ms, 30 MB) the title does not."""
+    """Return the axis of a quantity. If labels carry the unit (2 ms, 30 MB), the title does not."""
     after = {"s": "s", "B": "B", "1/s": "/s"}.get(shown_quantity(quantity).unit)
     si = f"replace(format(datum.value, '~s'), /([a-zµ]*)$/i, ' $1') + '{after}'"
     return {
         "title": axis_text(quantity) if after is None else label_text(quantity),
         "grid": grid,
-        # Of more values than it counts Vega drops every other.
+        # Vega drops every other value if there are more of them than ticks.
         "tickCount": 5 if values is None else len(values),
         "labelExpr": _PLAIN_LABEL if after is None else f"datum.label === '' ? '' : {si}",
         **({} if values is None else {"values": list(values)}),
     }
 
 
-# Whole numbers from 10,000 on get a k, and small rates stay 0.0003 and not 3e-4 or 300µ.
+# Numbers from 10,000 on get a k, and small rates read 0.0003, not 3e-4 or 300µ.
 _PLAIN_LABEL = (
     "datum.label === '' ? '' : abs(datum.value) >= 10000 ? format(datum.value, '~s')"
     " : abs(datum.value) >= 1e-4 || datum.value === 0 ? format(datum.value, '~g')"
@@ -399,13 +399,13 @@ _PLAIN_LABEL = (
 
 
 def page_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """The Vega-Lite specification of a panel without its data, for its place on a page."""
+    """Return the Vega-Lite specification of a panel on a page, without its data."""
     size = {"width": 400, "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
     return plot(panel, looks) | size | {"config": _CONFIG}
 
 
 def paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """The same with title, legend and plain colors, on white ground."""
+    """Return `page_spec` with title, legend and fixed colors, on a white ground."""
     spec = _still(page_spec(panel, looks)) | {"title": panel.title, "width": 320, "height": 220}
     del spec["autosize"]
     legend = spec["config"]["legend"] | {"disable": False}
@@ -417,25 +417,25 @@ def paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
 
 
 def still_svg(panel: Panel, spec: Spec, rows: Iterable[Row], *, prefix: str) -> str:
-    """The specification of a panel with its own of the rows of its figure as SVG text.
+    """Draw the specification of a panel as SVG text, with its own rows among its figure's `rows`.
 
-    The prefix goes before the identifiers within, which are otherwise the same in every SVG and
-    would meet each other on one page.
+    `prefix` goes before the identifiers in the SVG, which are otherwise the same in every SVG and
+    would clash on one page.
     """
-    # About as large as the live one with its labels: to fit it exactly takes half as long again.
+    # About as large as the live chart with its labels; an exact fit takes half as long again.
     size = {"width": 335, "height": 222, "autosize": "pad"}
     own = [row for row in rows if panel.whose.items() <= row.items()]
     rest = spec["transform"][len(panel.whose) :]  # no other panel's rows are left to filter out
     whole = _still(spec) | size | {"transform": rest, "datasets": {_ROWS: own}}
     drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
-    # The renderer counts on from image to image: numbered anew, a page is the same every time.
+    # The renderer keeps counting from image to image. Renumbered, a page is always the same.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     found = list(dict.fromkeys(re.findall(place, drawn)))
     return re.sub(place, lambda match: f"{prefix}-clip{found.index(match[0])}", drawn)
 
 
 def prepare() -> None:
-    """Load and start what draws: half a second, best spent while something else is waited for."""
+    """Load and start the renderer: half a second, best spent while waiting for something else."""
     script()
     vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"}, vl_version=_version())
 
@@ -444,7 +444,7 @@ def prepare() -> None:
 def script() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script, packed: gzip in base64.
 
-    It needs nothing else. To make it takes a second, so it is kept.
+    It needs nothing else. Building it takes a second, so it is cached.
     """
     version = _version()
 
@@ -458,12 +458,12 @@ def script() -> str:
 
 @functools.cache
 def _version() -> str:
-    """The newest Vega-Lite that there is, as "6.4"."""
+    """Return the newest Vega-Lite version that vl_convert has, as "6.4"."""
     return str(vl_convert.get_vegalite_versions()[-1])
 
 
 def _still(spec: Spec) -> Spec:
-    """The same specification without what answers the pointer."""
+    """Return the specification without the layer that answers the pointer."""
     return spec | {"layer": [layer for layer in spec["layer"] if layer.get("name") != _PROBE]}
 
 
@@ -471,7 +471,7 @@ _FONT = "system-ui, sans-serif"
 _ON_PAPER = {"--text": "#1b1f24", "--grid": "#d5d9df"}
 _LABELS = {"labelColor": _INK, "titleColor": _INK, "labelFont": _FONT, "titleFont": _FONT}
 _CONFIG: Spec = {
-    # The panel's own description speaks; a label for each of a thousand marks would not help.
+    # Screen readers get the panel's description; labels on a thousand marks would not help.
     "aria": False,
     "background": None,
     "font": _FONT,
@@ -484,7 +484,7 @@ _CONFIG: Spec = {
         "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelOverlap": "greedy",
-        "labelLimit": 0,  # none is cut, which would take to measure each again
+        "labelLimit": 0,  # no label is cut, as each would have to be measured again
     },
     # The page has one legend for all its charts.
     "legend": {**_LABELS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
@@ -502,9 +502,9 @@ def write_figure_images(
     path: Path,
     image_format: Literal["svg", "png"],
 ) -> tuple[Path, ...]:
-    """Write one image a figure: `report.svg` gives `report-a-finals.svg`, ...
+    """Write one image per figure: `report.svg` gives `report-a-finals.svg`, ...
 
-    One with a switch has an image for each of its views: `report-c-epochs.svg`.
+    A figure with a switch has one image per view: `report-c-epochs.svg`.
 
     Figures that have nothing to show are left out.
 
@@ -534,10 +534,10 @@ def figure_image(
     looks: Sequence[Look],
     image_format: Literal["svg", "png"],
 ) -> bytes:
-    """Panels of a figure with its legend on white ground, as the bytes of an SVG or PNG file."""
+    """Return panels of a figure and its legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, figure.rows)
     panels = [paper_spec(panel, looks) for panel in shown]
-    # Train, validation and test side by side; four panels are two metrics without validation.
+    # Train, validation and test stand side by side. Four panels are two metrics, no validation.
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
     spec = {

@@ -1,4 +1,4 @@
-"""Whether a gradient stays what it is under accumulation: as text and as JSON."""
+"""The answer to whether accumulation changes a gradient, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CheckDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_json(found: Accumulation) -> str:
-    """The document as JSON text."""
+    """Return the document as JSON text."""
     findings = tuple(
         FindingDocument(**asdict(finding), text=text(CAUSES[finding.cause]))
         for finding in found.findings
@@ -54,7 +54,7 @@ def check_json(found: Accumulation) -> str:
 
 
 def check_text(found: Accumulation) -> str:
-    """The answer, then each cause with its place and what to do, in lines of a terminal."""
+    """Return the answer, then each cause with its place and what to do, wrapped for a terminal."""
     return "\n\n".join(map(wrapped_text, _said(found))) + "\n"
 
 
@@ -86,7 +86,7 @@ def _said(found: Accumulation) -> Iterator[str]:
 
 
 def _finding_text(finding: Finding) -> str:
-    """A cause with its place, how much it makes, and what to do."""
+    """Describe a cause: its place, its size, and what to do."""
     size = (
         "" if finding.size is None else text(" ({size:percent} of the gradient)", size=finding.size)
     )

@@ -1,4 +1,4 @@
-"""A comparison of two studies: the figures of both with how they differ, in words, as a table."""
+"""A comparison of two studies: the figures of both and how they differ, in words and as a table."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from batchlab.words.catalogue import capitalized, listing, number_text, plural, 
 from batchlab.words.document import SCHEMA, plain
 
 _IDENTITY, _OF_RUNS = "workload id", "runs that "
-_MISSES = 0.05  # how often any one of all intervals may miss
+_MISSES = 0.05  # the share of comparisons in which any of the intervals may miss
 Key = tuple[int, float | None]  # batch size, learning rate
-Pair = tuple[Key, Key]  # of A, of B
-Ends = dict[Key, tuple[float, list[float]]]  # epochs, and what whole trainings end with
+Pair = tuple[Key, Key]  # a key of A and a key of B
+Ends = dict[Key, tuple[float, list[float]]]  # epochs and final values of whole trainings
 T = TypeVar("T")
 
 
@@ -70,7 +70,7 @@ class Figure:
 
     @property
     def verdict(self) -> Literal["differs", "within_noise", "cannot_tell"]:
-        """Whether it differs beyond noise."""
+        """Whether the two sides differ beyond noise."""
         if self.change.low is None or self.change.is_too_wide:
             return "cannot_tell"
         return "within_noise" if self.change.holds(float(self.is_ratio)) else "differs"
@@ -83,9 +83,9 @@ class Comparison(ShownInNotebook):
     Attributes:
         a: the first study, in words.
         b: the second.
-        n_shared: runs and timings that are in both: one store does no work twice.
-        settings: what of workload, target, machine and versions is not the same.
-        target: the level that steps and times are to; None: there is none for both.
+        n_shared: runs and timings that are in both, because one store does no work twice.
+        settings: the parts of workload, target, machine and versions that differ.
+        target: the level that steps and times refer to, or None if the two share none.
         figures: step time, steps and time to the target, the metric at the end and memory.
     """
 
@@ -100,17 +100,17 @@ class Comparison(ShownInNotebook):
     figures: tuple[Figure, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """What `batchlab compare --json` prints, described by docs/schema/compare.json."""
+        """Return what `batchlab compare --json` prints, described by docs/schema/compare.json."""
         made: dict[str, Any] = plain(self)
         return made
 
 
-# ---- what both have
+# ---- the two sides
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
-    """One of the two, as far as it is known."""
+    """One of the two studies, as far as it is known."""
 
     name: str
     study: Study | None = None
@@ -119,7 +119,7 @@ class Side:
 
     @property
     def target(self) -> Target | None:
-        """The level that its runs were to meet."""
+        """The level that its runs had to reach."""
         asked = self.advice or self.study
         return None if asked is None else asked.target
 
@@ -130,18 +130,18 @@ class Side:
 
     @property
     def timings(self) -> list[StepTiming]:
-        """The step times, a process each."""
+        """The step times, one per process."""
         points = self.profile.points if self.profile else ()
         timed = [timing for point in points if point.ran for timing in point.timings]
         return timed if self.profile or not self.study else [*self.study.timings]
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """The runs that count."""
+        """The runs to compare, which are those without a plan."""
         return [r for r in self.study.records if not r.trial.stages] if self.study else []
 
     def settings(self, target: Target | None) -> dict[str, str]:
-        """Workload, target, machine and versions by name; and the runs that tell nothing."""
+        """Return workload, target, machine and versions by name, and how many runs are unusable."""
         made = self.profile or self.study
         assert made is not None
         known: dict[str, Any] = plain((self.study or made).workload)
@@ -158,9 +158,9 @@ class Side:
         return {name: str(value) for name, value in (known | dict(made.environment)).items()}
 
     def step_s(self, wider: float) -> dict[Key, Estimate]:
-        """Seconds per step of each batch size, 95 % intervals made wider.
+        """Return seconds per step of each batch size; `wider` scales their 95 % intervals.
 
-        What one process differs from the next by, a whole session may differ from another by.
+        Whole sessions may differ from each other by as much as single processes do.
         """
         timed = {timing.batch_size: timing.step_s for timing in self.timings}
         alone = {n: Estimate.of(s, n=1) for n, s in timed.items()}
@@ -169,7 +169,7 @@ class Side:
             alone = {size: made.step_s(size) for size in timed if made.best_micro_batch(size)}
             session = scatter.half_width(1)
         elif len(timed) >= SIZES_FOR_LAW:
-            # In one process each: how far these lie apart is seen around the law alone.
+            # With one process per size, only their residuals from the law show their scatter.
             law = fit_step_time([*alone.items()])
             alone = {size: law.step_s(size) for size in timed}
             session = float(ndtri(0.975)) * law.off_the_law_fraction
@@ -186,7 +186,7 @@ class Side:
 
     @property
     def peak_bytes(self) -> dict[Key, Estimate]:
-        """Peak memory of each batch size, as it ran fastest."""
+        """The peak memory of each batch size, in the form that ran fastest."""
         if self.profile is None:
             peaks = {timing.batch_size: timing.peak_bytes for timing in self.timings}
         else:
@@ -195,7 +195,7 @@ class Side:
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> dict[Key, list[Crossing]]:
-        """Where the runs of each batch size and rate met a target, if all of them did."""
+        """Return where the runs of each batch size and rate met a target, if all of them did."""
         found: dict[Key, list[Crossing | None]] = {}
         for run in self.runs:
             if target is not None and run.status is not None and not run.has_failed:
@@ -204,7 +204,7 @@ class Side:
 
     @property
     def ends(self) -> Ends:
-        """The epochs of whole trainings and what they ended with, a seed each."""
+        """The epochs of whole trainings and their final values, one per seed."""
         if self.advice is not None:
             endings = self.advice.endings
             each = (endings.named, *endings.references) if endings else ()
@@ -223,7 +223,7 @@ class Side:
 
 
 def compared(a: Side, b: Side) -> Comparison:
-    """What differs between the two."""
+    """Return what differs between the two sides."""
     target = _shared_target(a.target, b.target)
     ours, theirs = a.settings(target), b.settings(target)
     begun = [{(run.trial.trial_id, run.evaluations[1:2]) for run in side.runs} for side in (a, b)]
@@ -242,7 +242,7 @@ def compared(a: Side, b: Side) -> Comparison:
 
 
 def _shared_target(one: Target | None, other: Target | None) -> Target | None:
-    """The easier of the two: runs to the harder one meet it on their way."""
+    """Return the easier target, because runs to the harder one meet it on their way."""
     if one is None or other is None:
         return one or other
     if (one.metric, one.better) != (other.metric, other.better):
@@ -256,14 +256,14 @@ def _log(known: Estimate) -> float:
 
 
 def _times(one: Estimate, other: Estimate, power: int = 1) -> Estimate:
-    """The product of two independent ones; at power -1 the ratio of the first to the second."""
+    """Return the product of two independent estimates; with power -1, the first over the second."""
     halves = [half for each in (one, other) if (half := each.log_half_width) is not None]
     half = math.hypot(*halves) if len(halves) == 2 else None
     return Estimate.of_log(_log(one) + power * _log(other), half, n=min(one.n, other.n))
 
 
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[Figure]:
-    """Every figure that both have; the more of them there are, the wider is each interval."""
+    """Yield every figure that both have. The more there are, the wider each interval is."""
     met = a.crossings(target), b.crossings(target)
     ends = (a.ends, b.ends) if a.metric == b.metric else ({}, {})
     timed = {each.batch_size for each in a.timings} & {each.batch_size for each in b.timings}
@@ -286,14 +286,14 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[Figure]:
 def _steps(
     met: Sequence[Mapping[Key, Sequence[Crossing]]], confidence: float
 ) -> list[dict[Key, Estimate]]:
-    """The steps to a target, on each side by batch size and rate."""
+    """Return the steps to a target for each side, by batch size and rate."""
     cells = [(side, key) for side, crossings in enumerate(met) for key in crossings]
     logs = [[math.log(each.middle) for each in met[side][key]] for side, key in cells]
     means = CellMeans.of_steps(logs)
     steps: list[dict[Key, Estimate]] = [{} for _ in met]
     for i, (side, key) in enumerate(cells):
         known = means.mean(i, confidence=confidence)
-        # Where between two evaluations nobody knows, and all seeds may be at the same end.
+        # The crossing lies anywhere between two evaluations, for all seeds perhaps at one end.
         mark = max(math.log(each.step / each.least) for each in met[side][key]) / 2
         half = None if known.high is None else math.hypot(known.high - fmean(logs[i]), mark)
         steps[side][key] = Estimate.of_log(fmean(logs[i]), half, n=known.n)
@@ -301,14 +301,14 @@ def _steps(
 
 
 def _sizes(a: Mapping[Key, Any], b: Mapping[Key, Any]) -> list[int]:
-    """The batch sizes of both."""
+    """Return the batch sizes that both sides have."""
     return sorted({size for size, _ in a} & {size for size, _ in b})
 
 
 def _pairs(a: Mapping[Key, T], b: Mapping[Key, T], worth: Callable[[T], float]) -> Iterator[Pair]:
-    """Of each batch size the rate that is best for both together; of none in both each one's best.
+    """Yield for each batch size the best shared rate, or if there is none, each side's best rate.
 
-    A rate chosen by one of them alone would look better there than it is.
+    A rate chosen by only one of the sides would look better there than it is.
     """
 
     def together(pair: Pair) -> tuple[bool, float]:
@@ -319,7 +319,7 @@ def _pairs(a: Mapping[Key, T], b: Mapping[Key, T], worth: Callable[[T], float]) 
 
 
 def _ratios(quantity: str, a: dict[Key, Estimate], b: dict[Key, Estimate]) -> list[Figure]:
-    """A quantity above 0 of which less is better."""
+    """Return the figures of a quantity that is above 0 and better when lower."""
     return [
         Figure(
             quantity=quantity,
@@ -335,7 +335,7 @@ def _ratios(quantity: str, a: dict[Key, Estimate], b: dict[Key, Estimate]) -> li
 
 
 def _at_the_end(a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float) -> list[Figure]:
-    """The metric at the end of whole trainings."""
+    """Return the figures of the metric at the end of whole trainings."""
     if a.study is None or b.study is None:
         return []
     metric = a.study.workload.metrics[0]
@@ -367,10 +367,10 @@ def _at_the_end(a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float) -
 
 
 def _and_all(rows: list[Figure], confidence: float | None = None) -> Iterator[Figure]:
-    """The rows of a quantity, and last the mean of its changes.
+    """Yield the rows of a quantity, then the mean of its changes.
 
-    Its bounds are the means of theirs, for a machine's mood is in all batch sizes. With a
-    confidence they are those of the scatter of the changes: one peak alone shows none.
+    The bounds of the mean are the means of the rows' bounds, because the state of a machine affects
+    all batch sizes. With a confidence they come from the scatter: a single peak shows none.
     """
     yield from rows
     values, lows, highs = (
@@ -395,7 +395,7 @@ def _and_all(rows: list[Figure], confidence: float | None = None) -> Iterator[Fi
 
 
 def comparison_section(found: Comparison) -> Section:
-    """What differs: first in a sentence, then as a table."""
+    """Return what differs, first in a sentence and then as a table."""
     return Section(title=_lead(found), facts=tuple(_facts(found)), table=_table(found))
 
 
@@ -425,7 +425,7 @@ _AT_THE_END = "B's {quantity} at the end differs by {change}{interval} {where}"
 
 
 def _difference(rows: Sequence[Figure]) -> str:
-    """How a quantity differs, and where: by one change if that explains all batch sizes."""
+    """Say how a quantity differs and where, with one change if that explains all batch sizes."""
     *sizes, overall = rows
     told = [row for row in sizes if row.verdict != "cannot_tell"]
     shown = [row for row in told if row.verdict == "differs"]
@@ -483,7 +483,7 @@ def _facts(found: Comparison) -> Iterator[str]:
 
 
 def _table(found: Comparison) -> Table:
-    """A row for whatever is not the same, then one for each figure of each batch size."""
+    """Return one row per setting that differs, then one per figure of each batch size."""
     rows: list[tuple[Value, ...]] = [(s.name, "", s.a, s.b, "", "") for s in found.settings]
     for row in found.figures:
         figures = (_figure_text(row, known) for known in (row.a, row.b))
@@ -506,7 +506,7 @@ def _figure_text(row: Figure, known: Estimate | None) -> str:
 
 
 def _size_text(row: Figure) -> str:
-    """The batch size, its rate and how long it was trained; of both where they differ."""
+    """Return the batch size with its rate and epochs, of both sides if they differ."""
     said = [text("all") if row.batch_size is None else number_text(row.batch_size, "")]
     rates, epochs = (
         " / ".join(dict.fromkeys(number_text(x, form) for x in pair if x is not None))
@@ -518,7 +518,7 @@ def _size_text(row: Figure) -> str:
 
 
 def _change_cells(row: Figure) -> tuple[str, str]:
-    """The change with its interval, and whether it is more than noise."""
+    """Return the change with its interval, and whether it is more than noise."""
     change = quantity_text(_form(row), row.change.estimate)
     if row.verdict == "cannot_tell":
         return change, text("can't be told")

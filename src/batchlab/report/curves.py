@@ -19,19 +19,19 @@ from batchlab.report.figure import Figure, Panel, Row, mark, panels_table, thinn
 from batchlab.report.text import quantity_text, split_label
 from batchlab.words.catalogue import text
 
-MOST_POINTS = 120  # of a line on the page: more than its pixels can show; the CSV has all
-MOST_ROWS = 6_000  # of all lines together, so that the page stays small
+MOST_POINTS = 120  # per line on the page, more than its pixels can show; the CSV has all
+MOST_ROWS = 6_000  # for all lines together, so that the page stays small
 FEWEST_POINTS = 12
 MOST_MARKS = 8  # point shapes on a line: enough to tell lines apart, few enough to see them
-MOST_TABLE_PLACES = 50  # a batch size's rows in the table under the curves
+MOST_TABLE_PLACES = 50  # rows per batch size in the table under the curves
 
 Shown = tuple[Split, str]
-"""A split of the data and a metric: what a panel is of."""
+"""The split of the data and the metric that a panel shows."""
 
-# A line that went so far of the longest is whole; the axis begins where these are after so much.
+# Share of the longest line that makes a line whole, and share of it at which the axis begins.
 _WHOLE, _FIRST = 0.99, 0.1
 
-# Along what a view of the curves goes, and what is equal in it.
+# The horizontal axis of each view of the curves, and what is equal in it.
 _VIEWS = {
     "epochs": ("epoch", "Equal epochs: every batch size has seen the same number of examples."),
     "steps": ("step", "Equal steps: every batch size has made the same number of updates."),
@@ -53,7 +53,7 @@ def curve_figure(
     """Draw metrics along training, one line per batch size or plan.
 
     Args:
-        study: that the trials belong to.
+        study: the study that the trials belong to.
         cells: the trials of each batch size or plan, which share a line.
         shown: a split and a metric for each panel.
         train_s: the seconds of a training until a step.
@@ -113,9 +113,9 @@ def _panels(rows: Sequence[Row], shown: Sequence[Shown], view: str) -> Iterator[
 
 
 def _framed(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows that an axis has room for: of whole trainings, after a tenth of their length.
+    """Return the rows that an axis has room for: whole trainings, after a tenth of their length.
 
-    What untrained models have would hide all differences at the end.
+    The values of untrained models would hide all differences at the end.
     """
     epochs = [float(row["epoch"] or 0.0) if "epoch" in row else 0.0 for row in rows]
     whole = _WHOLE * max(epochs, default=0.0)
@@ -145,7 +145,7 @@ def _curve_rows(
 def _lines(
     study: Study, cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS
 ) -> Iterator[tuple[Row, list[Row], int]]:
-    """Yield name, places, and how many of the last places may carry a mark, of every line."""
+    """Yield the name and places of every line, and how many of its last places may be marked."""
     for cell in cells:
         for split, metric in shown:
             name: Row = {**kind_fields(study, cell), "split": split, "metric": metric}

@@ -1,6 +1,6 @@
 """Figure: one question of a report, answered by rows, charts that draw them, and sentences.
 
-A row is what one mark of a chart stands for, and a line of the figure's CSV file; its `kind` says
+A row holds the data of one mark of a chart, and is a line of the figure's CSV file. Its `kind` says
 how it is drawn (see `chart`).
 """
 
@@ -23,12 +23,12 @@ from batchlab.words.catalogue import term_text, text
 T = TypeVar("T")
 Row = dict[str, Value | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# Fields that place words in a chart and say nothing of what was measured.
+# Fields that place words in a chart and say nothing about the measurement.
 LAYOUT = ("text", "marked", "to_size", "lane")
-# Rows that stand for several runs, and those that a chart has room for beside what it shows.
+# Kinds of rows that stand for several runs, and kinds that only annotate a chart.
 _WHOLE = ("point", "mean", "verified", "expected")
 _ASIDE = ("level", "place", "span", "rule")
-# One place alone on these axes compares nothing, so a sentence says it better.
+# A single place on these axes compares nothing, so a sentence says it better.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 
 
@@ -42,34 +42,34 @@ class Panel:
     rows: Sequence[Row]  # what it draws
     _: KW_ONLY
     axis: str = "batch_size"  # the quantity of its horizontal axis
-    is_metric: bool = False  # whether differences of its quantity count, and not ratios
-    frame: Sequence[Row] = ()  # what its axes have room for, where that is more than its own rows
-    where: Mapping[str, str] | None = None  # what tells its rows from others; None: its key
-    view: str = ""  # which way of its figure's switch it belongs to; empty: it has no switch
+    is_metric: bool = False  # whether differences of its quantity matter, not ratios
+    frame: Sequence[Row] = ()  # rows that its axes make room for; empty for just its own
+    where: Mapping[str, str] | None = None  # fields that select its rows; None selects by key
+    view: str = ""  # the position of its figure's switch that shows it; empty without a switch
 
     @property
     def whose(self) -> Mapping[str, str]:
-        """The fields that its rows have, and those of other panels have otherwise."""
+        """The fields and values that its rows have and those of other panels do not."""
         return self.where or {"panel": self.key}
 
     @property
     def has_marks(self) -> bool:
-        """Whether there is anything to show: of places side by side at least two."""
+        """Whether there is anything to show; side by side, it takes at least two places."""
         marks = [row for row in self.rows if row["kind"] not in _ASIDE]
         places = {row.get(self.axis) for row in marks if row["kind"] not in ("words", "named")}
         return len(places) > (self.axis in _SIDE_BY_SIDE)
 
     @property
     def series(self) -> list[str]:
-        """What its marks are told apart by, beside the batch size."""
+        """The names that distinguish its marks, in addition to the batch size."""
         marks = (row for row in self.rows if row["kind"] not in ("band", "rule"))
         return list(dict.fromkeys(str(row["series"]) for row in marks if "series" in row))
 
     @property
     def alternative(self) -> str:
-        """What it shows, in words, for those who do not see it: "64: 4.1 s (3.9 s to 4.3 s)"."""
+        """The chart in words, for readers who do not see it: "64: 4.1 s (3.9 s to 4.3 s)"."""
         told: dict[str, list[str]] = {}
-        # A plan is what it begins and ends with; of other lines only the end counts.
+        # A plan is described by where it begins and ends; for other lines only the end matters.
         for row in self.told(2 if self.axis == "samples" else 1):
             if row["kind"] != "rule":
                 told.setdefault(_name(row), []).append(self._value_text(row))
@@ -81,9 +81,9 @@ class Panel:
         )
 
     def told(self, n_places: int) -> list[Row]:
-        """Return the rows that words and tables have: marks, and of a line so many places.
+        """Return the rows for words and tables: marks, and up to `n_places` places of each line.
 
-        Single runs are among them where nothing stands for them, and a law where nothing was seen.
+        Single runs are included if no mean stands for them, and a law if nothing was observed.
         """
         whole = {_name(row) for row in self.rows if row["kind"] in _WHOLE}
         lines: dict[tuple[str, Value | bool], list[Row]] = {}
@@ -114,7 +114,7 @@ class Panel:
 class Figure:
     """One figure of a report: the panels that have something to show, with their rows and numbers.
 
-    Figures that share their rows have one `data`, the name of their CSV file.
+    Figures that share their rows have the same `data`, the name of their CSV file.
     """
 
     def __init__(
@@ -125,21 +125,21 @@ class Figure:
         panels: Iterable[Panel],
         *,
         notes: Iterable[str],  # sentences under it: how to read it, what was left out
-        nothing: str,  # why there is nothing to show, where it has no panel
-        data: str = "",  # name of the rows that its charts read; empty: its own
-        rows: Sequence[Row] | None = None,  # those rows, where they are not its panels'
-        table: Table | None = None,  # its numbers, where they are not its panels'
+        nothing: str,  # why there is nothing to show, if it has no panel
+        data: str = "",  # name of the rows that its charts read; by default its own
+        rows: Sequence[Row] | None = None,  # those rows, if they are not its panels'
+        table: Table | None = None,  # its numbers, if they are not its panels'
     ) -> None:
-        """A figure with these panels."""
+        """Keep the panels that have marks, and collect their rows."""
         self.key, self.name, self.title, self.data = key, name, title, data or name
         self.panels = tuple(panel for panel in panels if panel.has_marks)
-        self.views: dict[str, list[Panel]] = {}  # what is seen at a time, by the switch's names
+        self.views: dict[str, list[Panel]] = {}  # those seen at a time, by the switch's names
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)
         self.absent = None if self.panels else nothing
         named = ({"panel": panel.key, **row} for panel in self.panels for row in panel.rows)
-        # Seven digits are finer than a screen, and a third of the bytes.
+        # Seven digits are finer than a screen shows, and take a third of the bytes.
         self.rows = tuple(
             {
                 field: float(f"{value:.7g}") if isinstance(value, float) else value
@@ -154,19 +154,19 @@ class Figure:
 
 
 def drawn_sizes(rows: Iterable[Row]) -> list[int]:
-    """The batch sizes that have marks, ascending: an axis needs no room for others."""
+    """Return the batch sizes that have marks, ascending: an axis needs no room for others."""
     sizes = [(row["kind"], int(row["batch_size"] or 0)) for row in rows if "batch_size" in row]
     marked = {size for kind, size in sizes if kind not in ("span", "place", "band", "rule")}
     return sorted(marked or {size for _, size in sizes})
 
 
 def mark(kind: str, value: float, **fields: Value) -> Row:
-    """The row of one value."""
+    """Return the row of one value."""
     return {"kind": kind, **fields, "mean": value}
 
 
 def interval_mark(kind: str, known: Estimate, **fields: Value) -> Iterator[Row]:
-    """The row of an estimate with its interval, a missing bound being the value itself."""
+    """Yield the row of an estimate with its interval; a missing bound is the value itself."""
     value = known.estimate
     if value is not None:
         low, high = (value if end is None else end for end in (known.low, known.high))
@@ -174,13 +174,13 @@ def interval_mark(kind: str, known: Estimate, **fields: Value) -> Iterator[Row]:
 
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
-    """One number a seed, at least one: their mean, or `middle`, with their range."""
+    """Return the mean of one number per seed (at least one), or `middle`, with their range."""
     mean = fmean(values) if middle is None else middle
     return {"mean": mean, "low": min(values), "high": max(values), "n": len(values)}
 
 
 def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
-    """What was seen of a batch size, at least once: the same, and each of several observations."""
+    """Yield the `seeds_row` of a batch size and, for several observations, one row for each."""
     yield {**named, "kind": "mean", **seeds_row(values, middle)}
     if len(values) > 1:
         for value in values:
@@ -188,7 +188,7 @@ def size_rows(named: Row, values: Sequence[float], middle: float | None = None) 
 
 
 def thinned(points: Sequence[T], most: int) -> Sequence[T]:
-    """At most `most` of the points, evenly spaced in number, the last and, of two, the first."""
+    """Return at most `most` points, evenly spaced by index: the last and, if two fit, the first."""
     if len(points) <= most:
         return points
     if most == 1:
@@ -199,7 +199,7 @@ def thinned(points: Sequence[T], most: int) -> Sequence[T]:
 
 # ---- their numbers
 
-# Where a mark stands, in the order of a table's columns, and how these are called.
+# The fields that place a mark, in the order of a table's columns, and the columns' labels.
 _PLACES: dict[str, str | None] = {
     "configuration": "configuration",
     "line": "line",
@@ -215,9 +215,9 @@ _DRAWN = {"panel", "kind", "series", "run", "split", "metric", "mean", "low", "h
 
 
 def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Table:
-    """What the marks of charts stand for: a row a place, of a line so many, and a column a chart.
+    """Return the numbers that charts draw, with one row per place and one column per chart.
 
-    What else their rows know has columns too.
+    A line has up to `n_places` places. All other fields of the rows have columns too.
     """
     columns = {
         key: Column(key, label=None if label is None else text(label))
@@ -268,7 +268,7 @@ def _name(row: Row) -> str:
 
 
 def _in_one_line(row: Row) -> str:
-    """A configuration, whose lines on an axis are broken by a bar."""
+    """Return a configuration without the bars that break its label on an axis."""
     return str(row["configuration"]).replace("|", ", ")
 
 
@@ -276,7 +276,7 @@ def _in_one_line(row: Row) -> str:
 
 
 def write_figure_rows(figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
-    """Write the rows of each figure beside `path`: `report.csv` gives `report-objective.csv`, ...
+    """Write the rows of each figure next to `path`: `report.csv` gives `report-objective.csv`, ...
 
     Figures that share their rows share a file.
 
@@ -293,19 +293,19 @@ def write_figure_rows(figures: Iterable[Figure], path: Path) -> tuple[Path, ...]
 
 
 def rows_csv(rows: Sequence[Row]) -> str:
-    """Rows of charts as CSV, each field a column; empty where a row has none."""
+    """Return rows of charts as CSV, one column per field but `LAYOUT`; missing fields are empty."""
     told = columns(rows)
     whole = Table(caption="", columns=tuple(map(Column, told["fields"])), rows=told["values"])
     return whole.only(field for field in told["fields"] if field not in LAYOUT).to_csv()
 
 
 def columns(rows: Sequence[Row]) -> dict[str, Any]:
-    """Rows with the names of their fields told once; None where a row has no such field."""
+    """Return the field names once, and the values of each row, None for a field it lacks."""
     fields = list(dict.fromkeys(field for row in rows for field in row))
     return {"fields": fields, "values": [[row.get(field) for field in fields] for row in rows]}
 
 
 def script_json(value: object) -> str:
-    """JSON that may stand inside a script element whatever a user's text holds."""
+    """Return JSON that is safe inside a script element, whatever a user's text holds."""
     said = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return said.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

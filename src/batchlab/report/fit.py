@@ -13,7 +13,7 @@ from batchlab.words.catalogue import text
 from batchlab.words.document import SCHEMA
 from batchlab.words.reasons import reason_text
 
-# The quantity and the words of each parameter.
+# The quantity and the label of each parameter.
 _PARAMETERS = {
     "b_crit": ("critical_batch_size", "critical batch size B_crit"),
     "s_min": ("steps_to_target", "S_min, steps with large batches"),
@@ -39,7 +39,7 @@ class FitDocument:
 
 
 def fit_text(law: StepsToTargetFit) -> Iterator[str]:
-    """Yield a line for each parameter of a law, and whether the law holds."""
+    """Yield one line for each parameter of a law, and whether the law holds."""
     told: set[Reason] = set()
     for name, (quantity, label) in _PARAMETERS.items():
         known = getattr(law, name)

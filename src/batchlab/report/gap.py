@@ -54,7 +54,7 @@ def _rows(study: Study, cells: Sequence[Cell]) -> Iterator[Row]:
 
 
 def _gap_text(study: Study, cells: Sequence[Cell]) -> str | None:
-    """Say the gap of the smallest and the largest batch size, or None if it is not known of two."""
+    """Return the gap of the smallest and largest batch size, or None if fewer than two have one."""
     split, metric = held_out_split(study), study.workload.metrics[0].name
     if split is None:
         return None

@@ -1,4 +1,4 @@
-"""How noisy a gradient is along a training: in words, as tables, and as a page of two figures."""
+"""The noise of a gradient along a training: in words, as tables, and as a page of two figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
-# A batch so many times as large as the noise scale has hardly any noise left: a tenth.
+# Noise over squared gradient. At a tenth, a batch has hardly any noise left.
 _HARDLY_NOISE = 0.1
 _NOISY = (
     "At step {step} the noise scale is {scale:critical_batch_size} examples. In a batch of "
@@ -37,9 +37,9 @@ _MOST_NOTES = 3
 
 
 def noise_sections(noise: Noise) -> Iterator[Section]:
-    """Yield what the noise scale means for the batch size in use, and a row per step.
+    """Yield what the noise scale means for the batch size in use, and one row per step.
 
-    A second table has a row per parameter, if layers were measured.
+    A second table has one row per parameter if layers were measured.
     """
     notes = tuple(_notes(noise))[:_MOST_NOTES]
     yield Section(title=_meaning(noise), table=_table(noise), notes=notes)
@@ -51,7 +51,7 @@ def noise_sections(noise: Noise) -> Iterator[Section]:
 
 
 def _table(noise: Noise) -> Table:
-    """One row a point of the training."""
+    """Return one row per point of the training."""
     n_train = noise.workload.n_train
 
     def interval(point: NoisePoint) -> str:
@@ -78,7 +78,7 @@ def _table(noise: Noise) -> Table:
 
 
 def _layers_table(noise: Noise) -> Table:
-    """One row a trainable parameter, at the last point."""
+    """Return one row per trainable parameter, at the last point."""
     last = noise.along[-1]
     return table_of(
         text("Gradient noise of each parameter at step {step}", step=last.step),
@@ -89,7 +89,7 @@ def _layers_table(noise: Noise) -> Table:
 
 
 def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
-    """Of what every row has: the noise scale and what it is the ratio of."""
+    """Return the columns of both tables: the noise scale and the two terms of its ratio."""
 
     def scale(found: Sampled) -> float | None:
         return found.gradient_noise_scale.estimate
@@ -110,7 +110,7 @@ def _interval(found: Sampled) -> str:
 
 
 def _notes(noise: Noise) -> Iterator[str]:
-    """Yield what limits the measurement, then how the noise grows, a sentence or two each."""
+    """Yield what limits the measurement, then how the noise grows, in a sentence or two each."""
     last = noise.along[-1]
     if noise.stopped is not None:
         yield text("Not measured to the end: {reason}.", reason=reason_text(noise.stopped))
@@ -134,7 +134,7 @@ def _meaning(noise: Noise) -> str:
     scale, step, size = noise.gradient_noise_scale, noise.along[-1].step, noise.workload.batch_size
     if scale.estimate is None:
         return text(_UNKNOWN if scale.low is None else _BOUND, step=step, low=scale.low)
-    # A batch that is a large part of the training set has less noise, and all of it has none.
+    # A batch that is a large part of the training set has less noise; the whole set has none.
     n_train = noise.workload.n_train
     ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
     message = _NOISY if ratio > _HARDLY_NOISE else _CLEAR
@@ -160,12 +160,12 @@ def _growth(noise: Noise) -> Iterator[str]:
 
 
 def noise_figures(noise: Noise) -> tuple[Figure, ...]:
-    """The figures of a noise, in their order."""
+    """Return the figures of a noise measurement, in their order."""
     return _along(noise), _variance(noise)
 
 
 def _along(noise: Noise) -> Figure:
-    """The noise scale along a training, beside the batch size in use."""
+    """Draw the noise scale along a training, next to the batch size in use."""
     panel = Panel(
         "along",
         label_text("noise_scale"),
@@ -210,7 +210,7 @@ def _along_rows(noise: Noise) -> Iterator[Row]:
 
 
 def _variance(noise: Noise) -> Figure:
-    """What tr Sigma at the last point makes of each batch size, beside the gradient itself."""
+    """Draw the noise that tr Sigma at the last point gives each batch size, next to |G|²."""
     rows = tuple(_variance_rows(noise))
     panel = Panel(
         "variance",
@@ -261,7 +261,7 @@ def _variance_rows(noise: Noise) -> Iterator[Row]:
 
 
 def noise_page(noise: Noise, *, command: str) -> str:
-    """The page as text: what follows for the batch size in use first."""
+    """Return the page as text, with what follows for the batch size in use first."""
     part, *others = noise_sections(noise)
     tables = [each.table for each in (part, *others) if each.table is not None]
     rows = (text("one row a step"), text("one row a parameter"))
@@ -273,7 +273,8 @@ def noise_page(noise: Noise, *, command: str) -> str:
         environment=list(noise.environment),
         figures=noise_figures(noise),
         looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
-        title=part.title,
+        headline=part.title,
+        compared=tables[0],
         notes=part.notes,
         layers=tables[1] if others else None,
         downloads=downloads(files),

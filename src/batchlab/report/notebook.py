@@ -40,13 +40,13 @@ def _picture(figure: Figure, looks: Sequence[Look], prefix: str) -> tuple[str, s
 
 
 def record_dict(record: Study) -> dict[str, Any]:
-    """Return what `--json` prints of a study; its page and its store are None."""
+    """Return what `--json` prints for a study, with None for its page and store."""
     document: dict[str, Any] = json.loads(sweep_document(record, store=None, report=None))
     return document
 
 
 def data_frame(record: Advice | Study) -> Any:
-    """A row a batch size in question, of a study a row a trial, as a pandas DataFrame.
+    """Return one row per batch size in question, or per trial of a study, as a pandas DataFrame.
 
     Raises:
         MissingLibraryError: pandas is not installed.
@@ -62,10 +62,10 @@ def data_frame(record: Advice | Study) -> Any:
 
 
 def notebook_view(shown: object) -> str:
-    """The record as a piece of HTML with its answer first: no script, no style sheet, no address.
+    """Return the record as HTML, its answer first: no script, no style sheet, no address.
 
     Raises:
-        TypeError: it is no record that has a view.
+        TypeError: the record has no view.
     """
     return rendered("notebook.html.j2", sections=list(_sections(shown)))
 

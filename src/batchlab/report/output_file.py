@@ -1,4 +1,4 @@
-"""Output file: a report is on the disk whole, or the old one still is."""
+"""Output file: write a report whole, or leave the old one on the disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from batchlab.cache import cache_folder
 from batchlab.errors import BatchlabError, UsageError
 
-# A file with one of these names is opened by a program that takes nothing else.
+# Programs that open files with these suffixes accept no other format.
 _SUFFIXES = frozenset({".html", ".csv", ".json", ".md", ".pdf", ".png", ".svg", ".txt", ".xlsx"})
 
 
@@ -21,13 +21,13 @@ class OutputFileError(BatchlabError):
 def check_output_file(
     path: Path, *, store: Path | None, option: str = "--report", example: str = "report.html"
 ) -> None:
-    """Refuse now what could only be found out after hours of training.
+    """Refuse a path now that would otherwise fail only after hours of training.
 
     Args:
         path: the file to be written.
-        store: the store of the same command; None: it has none.
-        option: what `path` was given with.
-        example: what such a file may be called; it ends as what is written does.
+        store: the store of the same command, or None if it has none.
+        option: the option that `path` was given with.
+        example: a name for such a file, with the suffix of the format that is written.
 
     Raises:
         UsageError: no file can be written to `path`; the message says why and what to do.
@@ -52,7 +52,7 @@ def check_output_file(
 
 
 def _is_store(path: Path) -> bool:
-    """Whether there is an SQLite file: it holds what took hours."""
+    """Return whether this is an SQLite file, which may hold hours of results."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -60,7 +60,7 @@ def _is_store(path: Path) -> bool:
 
 
 def write_output_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path` by way of a temporary file beside it and a rename.
+    """Write `content` to `path` through a temporary file next to it and a rename.
 
     Raises:
         OutputFileError: the folder is missing or read-only, `path` is a folder, the disk is full.
@@ -90,7 +90,7 @@ def write_output_file(path: Path, content: bytes) -> None:
 
 
 def kept_text(name: str, make: Callable[[], str]) -> str:
-    """The text of this name from the user's cache; a missing one is made, and kept if it can be."""
+    """Return a text from the user's cache; a missing one is made, and kept if possible."""
     with suppress(OSError, UnicodeDecodeError):
         return (cache_folder() / name).read_text(encoding="utf-8")
     text = make()

@@ -1,4 +1,4 @@
-"""Page: what every self-contained HTML page shares: frame, charts, downloads."""
+"""Page: the frame, charts and downloads that every self-contained HTML page has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FOLDER = Path(__file__).parent / "templates"
 
 
 def rendered(template: str, **values: object) -> str:
-    """A template of HTML, by its file name, with its values; what a user wrote is escaped."""
+    """Fill an HTML template, given by file name, with values; text by users is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -39,7 +39,7 @@ def rendered(template: str, **values: object) -> str:
 
 # ---- tables as files
 
-# A larger file is embedded packed: a page of a few megabytes would be most of it.
+# A larger file is packed, because it would be most of a page of a few megabytes.
 _MOST_PLAIN_CHARACTERS = 100_000
 # Browsers refuse to save a data: address of more than 2 MiB.
 MOST_ADDRESS_CHARACTERS = 1_900_000
@@ -47,7 +47,7 @@ MOST_ADDRESS_CHARACTERS = 1_900_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Download:
-    """A table as a file within a page, what it holds in words; no address: it is too large."""
+    """A table as a file within a page, described in words; it has no address if too large."""
 
     name: str
     words: str
@@ -58,7 +58,7 @@ class Download:
 def download(
     name: str, words: str, table: Table, *, most: int = MOST_ADDRESS_CHARACTERS
 ) -> Download:
-    """A table as a file within the page: plain where it is small, else packed."""
+    """Return a table as a file within the page, plain if it is small, else packed."""
     content = table.to_csv()
     if len(content) > min(_MOST_PLAIN_CHARACTERS, most):
         packed = base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode()
@@ -72,11 +72,11 @@ def download(
 
 
 Tables = Mapping[str, tuple[str, Table]]
-"""What can be taken out of a page, by name: what a row of it is, and the table."""
+"""The downloads of a page by name: what a row of the table is, and the table."""
 
 
 def downloads(tables: Tables) -> list[Download]:
-    """Each table as a file within the page."""
+    """Return each table as a file within the page."""
     return [
         download(f"batchlab-{name}.csv", words, table) for name, (words, table) in tables.items()
     ]
@@ -85,7 +85,7 @@ def downloads(tables: Tables) -> list[Download]:
 def write_tables(tables: Tables, figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
     """Write the tables and the rows of the figures as CSV files.
 
-    The first table goes to `path` itself, all else beside it: `report-observations.csv`, ...
+    The first table goes to `path` itself, all others next to it: `report-observations.csv`, ...
 
     Raises:
         OutputFileError: a file cannot be written.
@@ -111,15 +111,15 @@ def render_page(
     study_id: str = "",
     **contents: object,
 ) -> str:
-    """A page as text: nothing in it is fetched, every chart is there still and live.
+    """Return a page as text that fetches nothing and holds every chart both still and live.
 
-    `contents` is what its template, told by its file name, needs beside what all have.
+    `template` is a file name, `contents` is what it needs in addition to what all templates get.
     """
     from batchlab.report.chart import page_spec, script, still_svg
 
     panels = [(figure, panel) for figure in figures for panel in figure.panels]
     specs = {panel.key: page_spec(panel, looks) for _, panel in panels}
-    # What the page's script draws: the rows once, a specification a panel.
+    # The page's script draws these: the rows only once, and one specification per panel.
     drawn = {
         "layout": LAYOUT,
         "rows": {figure.data: columns(figure.rows) for figure in figures if figure.panels},
@@ -151,7 +151,7 @@ def render_page(
 
 
 def _source(command: str, study_id: str) -> str:
-    """Where the numbers of a page are from, in its captions."""
+    """Say where the numbers of a page come from, for its captions."""
     made = text("Measured with batchlab {version}: {made}", version=__version__, made=command)
     study = text("Study {study}.", study=study_id) if study_id else ""
     commit = text("Drawn at commit {commit}.", commit=_commit()) if _commit() else ""
@@ -160,7 +160,7 @@ def _source(command: str, study_id: str) -> str:
 
 @functools.cache
 def _commit() -> str:
-    """The commit of batchlab's own source; empty where that is no checkout."""
+    """Return the commit of batchlab's own source; empty if that is not a checkout."""
     root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return ""
@@ -172,17 +172,17 @@ def _commit() -> str:
 
 
 def with_status(page: str, status: str, *, reload_s: int | None) -> str:
-    """A whole page with a line at its bottom; it loads itself again every `reload_s` seconds."""
+    """Add a line at the bottom of a page, which reloads itself every `reload_s` seconds, if any."""
     if reload_s is not None:
         reload = f'<meta http-equiv="refresh" content="{reload_s}">'
         page = page.replace("<head>", f"<head>\n{reload}", 1)
-    # What draws the charts has such a tag in a string: it is the last that ends the page.
+    # The script that draws the charts has this tag in a string, so take the last one.
     head, tag, tail = page.rpartition("</body>")
     return f"{head}{rendered('status.html.j2', status=status)}{tag}{tail}"
 
 
 def study_environment(study: Study) -> list[tuple[str, str]]:
-    """Where and with what the trials of a study ran; a library of two versions has both."""
+    """Return what the trials of a study ran on and with; a library of two versions has both."""
     found, said = [*study.environment], {name for name, _ in study.environment}
     versions: dict[str, set[str]] = {}
     for record in study.records:
@@ -195,7 +195,7 @@ def study_environment(study: Study) -> list[tuple[str, str]]:
     return found
 
 
-# The outlines of batch sizes' points in a legend, around (0, 0), as SVG paths.
+# The outlines of the points in a legend, around (0, 0), as SVG paths.
 _SHAPES = {
     "circle": "M5 0A5 5 0 1 1 -5 0A5 5 0 1 1 5 0Z",
     "square": "M-4.5-4.5H4.5V4.5H-4.5Z",

@@ -1,4 +1,4 @@
-"""Palette: which color, dash and point shape stands for which batch size, or for its part."""
+"""Palette: the color, dash and point shape of each batch size, or of its part in an answer."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Part = Literal["named", "yours", "usual", "other"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """How one batch size or plan is drawn, everywhere in the report."""
+    """The look of one batch size or plan, everywhere in the report."""
 
     kind: Kind
     label: str  # "4096 (full)" for full batch
     light: str  # color on a white ground, as #RRGGBB
     dark: str  # color on a dark ground
-    dash: tuple[int, ...]  # lengths of dashes and gaps of its lines in pixels; empty: solid
+    dash: tuple[int, ...]  # lengths of its dashes and gaps in pixels; empty if solid
     shape: str  # the Vega name of its points' shape
-    part: Part | None = None  # in an answer, where that and not its size is what colors tell
+    part: Part | None = None  # its part in an answer, if colors show that, not the size
 
     @property
     def css_name(self) -> str:
@@ -50,7 +50,7 @@ _OTHERS = (
     ("#02607F", "#23877F"),
     ("#460D50", "#CC42DD"),
 )
-# Five dashes and four colors have no common divisor: 20 batch sizes differ.
+# Five dashes and four colors have no common divisor, so 20 batch sizes differ.
 _OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))
 _OTHER_SHAPES = ("triangle-down", "cross", "triangle-right", "triangle-left")
 _PARTS: dict[Part, tuple[str, str, tuple[int, ...], str]] = {
@@ -64,7 +64,7 @@ _PARTS: dict[Part, tuple[str, str, tuple[int, ...], str]] = {
 def looks(
     batch_sizes: Iterable[int], *, n_train: int, plans: Sequence[PlanName] = ()
 ) -> tuple[Look, ...]:
-    """Return how each batch size, in ascending order, and then each plan is drawn.
+    """Return the looks of the batch sizes, in ascending order, and then of the plans.
 
     No two share color, dash and shape.
     """
@@ -81,8 +81,8 @@ def looks(
         else:
             light, dark = _OTHERS[n_others % len(_OTHERS)]
             dash = _OTHER_DASHES[n_others % len(_OTHER_DASHES)]
-            # As many shapes as colors: moved on by one at each turn, so that a batch size of the
-            # same color has another shape.
+            # There are as many shapes as colors. Shift the shapes by one per turn, so that batch
+            # sizes of the same color get different shapes.
             turn = n_others // len(_OTHERS)
             shape = _OTHER_SHAPES[(n_others + turn) % len(_OTHER_SHAPES)]
             n_others += 1
@@ -92,7 +92,7 @@ def looks(
 
 
 def drawn_looks(looks: Sequence[Look], rows: Iterable[Mapping[str, object]]) -> tuple[Look, ...]:
-    """Return the looks of those batch sizes and plans that the rows of charts have."""
+    """Return the looks of the batch sizes and plans that occur in rows of charts."""
     kinds = {look.kind for look in looks}
     drawn = {row["plan"] if row.get("plan") in kinds else row.get("batch_size") for row in rows}
     return tuple(look for look in looks if look.kind in drawn)
@@ -106,7 +106,7 @@ def part_looks(
     yours: int,
     usual: Container[int] = (),
 ) -> tuple[Look, ...]:
-    """How each batch size is drawn by its part in an answer, in ascending order."""
+    """Return the looks of batch sizes by their part in an answer, in ascending order."""
     found = []
     for look in looks(batch_sizes, n_train=n_train):
         part: Part = "usual" if look.kind in usual else "other"

@@ -1,6 +1,6 @@
-"""Pointer: what a page says of the point under the pointer, in the words of its tables.
+"""Pointer: the tooltip of the point under the pointer, in the words of a page's tables.
 
-It is one expression of Vega: the words of a thousand points would make the page twice as large.
+It is one Vega expression, because the words of a thousand points would double the page's size.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from batchlab.report.text import label_text, shown_quantity
 from batchlab.words.catalogue import term_text, text
 from batchlab.words.numbers import SAME_RATE, THREE_DIGITS
 
-# Rows with a value but these, which place a line, a shade or words.
+# These rows have a value but are no points: they place a line, a shade or words.
 _NO_POINTS = ["span", "place", "level", "band", "rule", "line", "words", "named", "start"]
 IS_POINT = f"isValid(datum.mean) && indexof({_NO_POINTS}, datum.kind) < 0"
 
 
 def point_tooltip(quantity: str, series: Sequence[str]) -> str:
-    """What is said of a row that is a point; the values of the field `series` are told apart."""
+    """Return the expression for a point's tooltip, which names its series if there are several."""
     return _merged([*_batch(), *_parts(quantity, series)])
 
 
@@ -84,7 +84,7 @@ def _said_if(condition: str, title: str, expression: str) -> str:
 
 
 def _filled(words: str, values: dict[str, str]) -> str:
-    """Words with expressions in the places of their marks, whatever order a language has."""
+    """Replace marks in words by expressions, whatever word order a language has."""
     expression = _literal(words)
     for mark, value in values.items():
         expression = f"replace({expression}, {_literal(mark)}, {value})"
@@ -92,19 +92,19 @@ def _filled(words: str, values: dict[str, str]) -> str:
 
 
 def _literal(value: object) -> str:
-    """A literal of a Vega expression."""
+    """Return a value as a literal of a Vega expression."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def number_expression(quantity: str, value: str) -> str:
-    """The Vega expression whose text is that of `quantity_text` for the number `value`."""
+    """Return the Vega expression that writes the number `value` as `quantity_text` does."""
     unit = shown_quantity(quantity).unit
     if unit == "s":
         return f"({value} == 0 ? '0 s' : {_scaled(value, _SECONDS)})"
     if unit in ("B", "1/s"):
         after = "/s" if unit == "1/s" else unit
         prefixed = [(limit, factor, f" {prefix}{after}") for limit, factor, prefix in _PREFIXES]
-        # A rate has no space before its unit where it has no prefix.
+        # A rate without a prefix has no space before its unit.
         prefixed[0] = (1e3, 1.0, after if unit == "1/s" else f" {after}")
         return _scaled(value, prefixed)
     if quantity in THREE_DIGITS:
@@ -128,8 +128,8 @@ def number_expression(quantity: str, value: str) -> str:
 
 
 def _digits(value: str, count: int = 3) -> str:
-    """So many significant digits; exponents have two digits and a plain minus, as in Python."""
-    # d3 has a minus sign of its own, and writes exponents below 1e-6 only; Python below 1e-4.
+    """Write `count` significant digits, and exponents as in Python: two digits, a plain minus."""
+    # d3 has its own minus sign, and writes exponents only below 1e-6, Python below 1e-4.
     plain = f"replace(format({value}, '.{count}~g'), '−', '-')"
     exponent = f"replace(format({value}, '.{count - 1}~e'), /−/g, '-')"
     exponent = f"replace({exponent}, /e(.)(.)$/, 'e$10$2')"
@@ -137,7 +137,7 @@ def _digits(value: str, count: int = 3) -> str:
     return f"(({shown} != 0 && {shown} < 1e-4) || {shown} >= 1e{count} ? {exponent} : {plain})"
 
 
-# Below a limit, shown as three digits would be, a number is so many times as large in a unit.
+# A number whose three digits are below a limit is multiplied by the factor for its unit.
 _SECONDS = [
     (1e-3, 1e6, " µs"),
     (1.0, 1e3, " ms"),

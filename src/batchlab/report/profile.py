@@ -11,7 +11,7 @@ from batchlab.report.text import bound_text, estimate_text, whole_sentence
 from batchlab.words.catalogue import number_text, text
 from batchlab.words.reasons import reason_text
 
-# Beyond what a quiet machine's kernels make of single batch sizes: the law is a rough guide there.
+# On a quiet machine the kernels put sizes less far off. Beyond this the law is a rough guide.
 _FAR_OFF_FRACTION = 0.2
 
 
@@ -19,14 +19,14 @@ _MOST_NOTES = 3
 
 
 def profile_section(profile: Profile) -> Section:
-    """Return what to know first, a row per batch size, and at most three notes."""
+    """Return what to know first, one row per batch size, and at most three notes."""
     answer = (_throughput_text(profile), _largest_text(profile))
     notes = [*_problems(profile), *_laws(profile)][:_MOST_NOTES]
     return Section(title=" ".join(answer), table=_table(profile), notes=tuple(notes))
 
 
 def _table(profile: Profile) -> Table:
-    """Return one row per batch size that was tried, also one that did not run."""
+    """Return one row per batch size that was tried, including those that did not run."""
     ended = {point.status for point in profile.points}
     threads = {point.timing.threads for point in profile.points if point.timing is not None}
     table = table_of(
@@ -60,7 +60,7 @@ def _size_text(profile: Profile, point: ProfilePoint) -> str:
 
 
 def _problems(profile: Profile) -> Iterator[str]:
-    """Yield what did not run and why, and what the times hold besides the steps."""
+    """Yield what did not run and why, and what the times include in addition to the steps."""
     failed = [point for point in profile.points if not point.ran]
     if failed:
         size, reason = _size_text(profile, failed[0]), reason_text(failed[0].reason).rstrip(".")
@@ -97,7 +97,7 @@ def _largest_text(profile: Profile) -> str:
 
 
 def _memory_text(profile: Profile) -> Iterator[str]:
-    """The law of memory, and what it gives the batch sizes that have not run in one piece."""
+    """Yield the law of memory, and what it predicts for sizes that have not run in one piece."""
     fixed, each = profile.memory.fixed_bytes, profile.memory.bytes_per_example
     if fixed.estimate is None or each.estimate is None:
         reason = reason_text(fixed.reason or each.reason)
@@ -144,10 +144,10 @@ def _law_text(profile: Profile) -> str:
 
 
 def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
-    """What a step takes, whatever its batch size and for each example, and where the two meet.
+    """Say how long a step takes at any batch size and per example, and where the two are equal.
 
-    `knee` is the batch size at which the two are equal; a bound or nothing where it can't be told.
-    The sentence is without its full stop.
+    `knee` is the batch size at which they are equal, a bound on it, or neither if it is unknown.
+    The sentence has no full stop.
     """
     least, each = overhead_s.estimate, s_per_example.estimate
     bound = bound_text("critical_batch_size", knee)

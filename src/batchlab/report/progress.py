@@ -1,4 +1,4 @@
-"""Where a command is: what it has told so far, in lines that fit, in a terminal or a notebook."""
+"""Progress: what a command has reported so far, in lines for a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from batchlab.words.reasons import reason_text
 
 
 class ProgressState(Silent):
-    """A listener that keeps where a command is; who shows it looks at the attributes.
+    """A listener that keeps the progress of a command in its attributes, for others to show.
 
     Attributes:
         command: the command that runs; "" before it has begun.
         subject: what it is about.
         stages: its stages, in order; empty for a command that has none.
-        stage: what it is at: one of the stages, or something beside them.
-        runs: the training runs that are waited for, None: it tells of none.
-        lead: what leads so far, None: nothing yet.
+        stage: what it is at, one of the stages or something else.
+        runs: the training runs that it waits for, or None if it reports none.
+        lead: what leads so far, or None if nothing does yet.
         doing: what is done just now.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Nothing is told yet; `clock` is a monotonic one, in seconds."""
+        """Begin without any report; `clock` is monotonic, in seconds."""
         self.command = ""
         self.subject = ""
         self.stages: tuple[str, ...] = ()
@@ -45,43 +45,43 @@ class ProgressState(Silent):
         self._part: tuple[float, float | None, float] | None = None
 
     def changed(self, *, at_once: bool = False) -> None:
-        """Something else is to be shown, with what is told next or at once."""
+        """Show the change with the next report, or at once; a subclass does it."""
 
-    # ---- what it is told
+    # ---- reports of the command
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
-        """Keep its name."""
+        """Keep the command, its subject and its stages."""
         self.command, self.subject, self.stages = command, subject, tuple(stages)
         self.changed(at_once=True)
 
     def phase(self, text: str) -> None:
-        """What was being done is done."""
+        """Begin a stage and forget what was done in the last one."""
         self.stage, self.runs, self.doing, self._part = text, None, "", None
         self.changed(at_once=True)
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Of the same budget it is never less than before: who told first may know of more."""
+        """Keep it. Seconds spent of one budget never fall: an earlier report may know of more."""
         if (known := self.spent) is not None and known[1] == budget_s:
             spent_s = max(spent_s, known[0])
         self._budget = (spent_s, budget_s, self._clock())
 
     def asked(self, runs: RunsAsked) -> None:
-        """Keep them."""
+        """Keep the runs that the command waits for."""
         self.runs = runs
         self.changed()
 
     def best(self, best: BestSoFar | None) -> None:
-        """Keep it."""
+        """Keep what leads so far."""
         self.lead = best
         self.changed()
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
-        """Keep how far it is, and what is done."""
+        """Keep how far the work is, and what is being done."""
         self._part = (done_fraction, left_s, self._clock())
         self.doing = text
         self.changed()
 
-    # ---- what is known of it now
+    # ---- its state now
 
     @property
     def name(self) -> str:
@@ -90,7 +90,7 @@ class ProgressState(Silent):
 
     @property
     def stage_number(self) -> int | None:
-        """Which of the stages it is at, from 1 on; None: at something beside them."""
+        """The number of its stage, from 1 on; None if it is at none of the stages."""
         return self.stages.index(self.stage) + 1 if self.stage in self.stages else None
 
     @property
@@ -100,7 +100,7 @@ class ProgressState(Silent):
 
     @property
     def spent(self) -> tuple[float, float] | None:
-        """Seconds spent of a budget by now, and those that there are; None: there is none."""
+        """Seconds spent of a budget by now, and the whole budget; None if there is no budget."""
         if self._budget is None:
             return None
         spent_s, budget_s, told_s = self._budget
@@ -108,14 +108,14 @@ class ProgressState(Silent):
 
     @property
     def done_fraction(self) -> float | None:
-        """How much is done: of the budget where there is one, else of what is planned."""
+        """The fraction done: of the budget if there is one, else of the planned work."""
         if (spent := self.spent) is not None:
             return spent[0] / spent[1]
         return None if self._part is None else min(1.0, max(0.0, self._part[0]))
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the planned work still takes by now; None: not known yet."""
+        """Seconds that the planned work still takes; None if not known yet."""
         if self._part is None:
             return None
         _, left_s, told_s = self._part
@@ -128,9 +128,9 @@ _LONGEST_BAR = 30
 
 
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
-    """Stage, bar, what leads, what is run and why, each in a line or left out.
+    """Return the stage, the bar, what leads, what is run and why, one line each if known.
 
-    What is longer than `width` characters is cut.
+    A line longer than `width` characters is cut.
     """
     lines = [
         _head(state),
@@ -142,7 +142,7 @@ def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False
 
 
 def stage_text(state: ProgressState) -> str:
-    """Where it is, in one line of any length: what a pipe is told."""
+    """Return the stage in one line of any length, for a pipe."""
     stage = _stage(state)
     if not state.name:
         return stage
@@ -151,7 +151,6 @@ def stage_text(state: ProgressState) -> str:
 
 
 def _stage(state: ProgressState) -> str:
-    """What it is at, and which of the stages that is."""
     doing, number = state.stage or text("starting"), state.stage_number
     if number is None:
         return doing
@@ -159,7 +158,7 @@ def _stage(state: ProgressState) -> str:
 
 
 def clock_text(seconds: float) -> str:
-    """Seconds as a clock shows them: "8s", "1m38s", "3m", "2h05m"."""
+    """Write seconds as a clock shows them: "8s", "1m38s", "3m", "2h05m"."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     if hours:
@@ -212,7 +211,7 @@ def _runs(runs: RunsAsked) -> str:
     sizes = _several([str(size) for size in runs.batch_sizes])
     rates = _several([number_text(rate, "rate") for rate in runs.learning_rates])
     seeds = plural("seed {s}", "seeds {s}", len(runs.seeds), s=_several(runs.seeds))
-    if len(runs.batch_sizes) > 1:  # each has rates of its own
+    if len(runs.batch_sizes) > 1:  # each size has its own rates
         return text("batch sizes {sizes}, {seeds}", sizes=sizes, seeds=seeds)
     n = len(runs.learning_rates)
     of_rates = plural("learning rate {rates}", "learning rates {rates}", n, rates=rates)
@@ -233,12 +232,12 @@ _EVERY_S = 0.5
 
 
 class NotebookProgress(ProgressState):
-    """One output of a notebook's cell, written again as the work gets on."""
+    """One output of a notebook's cell, rewritten as the work goes on."""
 
     def __init__(
         self, display: Callable[..., Any], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Nothing is shown before the command begins, and then by IPython's own `display`."""
+        """Show nothing before the command begins, and then use `display`, which is IPython's."""
         super().__init__(clock=clock)
         self._display = display
         self._warnings: list[str] = []
@@ -247,14 +246,14 @@ class NotebookProgress(ProgressState):
         self._handle: Any = None
 
     def changed(self, *, at_once: bool = False) -> None:
-        """Write it, but not too often."""
+        """Write the lines, but not too often."""
         self._told_s = self.elapsed_s
         if at_once or self._clock() - self._shown_s >= _EVERY_S:
             self._shown_s = self._clock()
             self._write([*progress_lines(self, _WIDTH), *self._said()])
 
     def warning(self, text: str) -> None:
-        """Show it with the others, for as long as the cell has its output."""
+        """Show a warning with the others, for as long as the cell has its output."""
         self._warnings.append(text)
         self.changed(at_once=True)
 
@@ -279,9 +278,9 @@ class NotebookProgress(ProgressState):
 
 
 def notebook_progress() -> NotebookProgress | None:
-    """For the notebook that this process runs in; None: it runs in none.
+    """Return a listener for the notebook that this process runs in; None if it runs in none.
 
-    IPython is never loaded for it: where it is not, there is no notebook.
+    IPython is never imported here: if it is not loaded yet, there is no notebook.
     """
     interactive = sys.modules.get("IPython")
     shell = None if interactive is None else interactive.get_ipython()
@@ -293,10 +292,10 @@ def notebook_progress() -> NotebookProgress | None:
         shell.events.unregister("post_run_cell", end)
         progress.ends()
 
-    shell.events.register("post_run_cell", end)  # also where the cell is interrupted
+    shell.events.register("post_run_cell", end)  # also if the cell is interrupted
     return progress
 
 
 def listener_or_notebook(listener: ProgressListener | None) -> ProgressListener:
-    """The listener given, or one for the notebook that asks, or nobody."""
+    """Return the listener given, else one for the notebook that asks, else a silent one."""
     return listener or notebook_progress() or Silent()

@@ -34,9 +34,9 @@ def rates_figure(
 
     Args:
         taken: the runs.
-        best: by batch size, the rate that its figures are of.
-        believed: by batch size, the rate that all runs together call best.
-        rules: by scaling rule, the rates that it gives from the best one at `tuned_at`.
+        best: by batch size, the rate that its figures belong to.
+        believed: by batch size, the best rate according to all runs together.
+        rules: by scaling rule, the rates that it derives from the best one at `tuned_at`.
         tuned_at: the batch size that the rules start from.
         by_rate: a panel with a metric by learning rate.
         nothing: why nothing is drawn, if there are no runs.

@@ -1,4 +1,4 @@
-"""The page of a study, made of the same parts for an advice and for a sweep."""
+"""The page of a study, built from the same parts for an advice and for a sweep."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def study_page(
     """Return the page as text.
 
     Args:
-        study: what it is about.
+        study: the study that it shows.
         brand: a few words above the headline.
         headline: the answer.
-        lead: why.
-        table: what each batch size gives.
-        figures: the picture beside the table, then the evidence.
+        lead: the reason for it.
+        table: the results of each batch size.
+        figures: the picture next to the table, then the evidence.
         looks: how batch sizes are drawn.
-        legends: of the picture, and of the evidence.
+        legends: one for the picture, and one for the evidence.
         below: sentences below the table.
-        findings: what else a reader should know, by topic.
-        summary: what was run.
-        run: tables of what was run, folded.
+        findings: other things a reader should know, by topic.
+        summary: a sentence on the runs.
+        run: tables of the runs, folded.
         files: tables that can be saved.
         paste: lines for the user's script.
         claims: common claims, each with its verdict.
         research: findings in the words of researchers, folded.
-        terms: what these words mean.
+        terms: the words of researchers and their meanings.
     """
     first, *others = figures
     shown = [figure for figure in others if figure.panels]

@@ -1,4 +1,4 @@
-"""What a sweep says: its conclusion, common claims and whether they held, what else was seen."""
+"""The sentences of a sweep: its conclusion, verdicts on common claims, and other findings."""
 
 from __future__ import annotations
 
@@ -55,16 +55,16 @@ from batchlab.words.reasons import reason_text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conclusion:
-    """What is read first: which batch size ended best after equal epochs, and what was compared."""
+    """The first sentences: which batch size did best after equal epochs, and what was compared."""
 
     headline: str
     lead: str = ""
 
 
 def conclusion(study: Study) -> Conclusion:
-    """Return the conclusion of a study; without a trial that ended well it says so.
+    """Return the conclusion of a study, which may be that no trial ended well.
 
-    Of an advice without an answer it is what leads, because its runs end at the target.
+    For an advice without an answer it names what leads, because its runs end at the target.
     """
     if study.best_so_far is not None:
         best = capitalized(best_so_far_text(study.best_so_far))
@@ -106,7 +106,7 @@ def _headline(evidence: Evidence, race: Race) -> str:
 
 
 def _of_one(evidence: Evidence) -> str:
-    """Say what a single batch size ended with, or several without equal epochs."""
+    """Say what one batch size ended with, or several that have no equal epochs."""
     ranked = evidence.ranked(evidence.final(budget_split(evidence.study)))
     if not ranked:
         return evidence.say("The {metric} was never measured.")
@@ -137,7 +137,7 @@ def _basis_text(evidence: Evidence) -> str:
 
 
 def _rates_text(study: Study) -> str:
-    """Say at which learning rates, and by which rule they were set."""
+    """Say which learning rates were used, and which rule set them."""
     by_kind: dict[Kind, set[float]] = {}
     for record in study.records:
         by_kind.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
@@ -162,19 +162,19 @@ def _rates_text(study: Study) -> str:
     return text(message, rate=min(distinct), split=chosen_on, rule=rule)
 
 
-# ---- what people say of batch sizes, each held against this study's own numbers
+# ---- common claims about batch sizes, each checked with this study's own numbers
 
 _GOOD_START = (32, 128)
-_MOST_SEEDS = 50  # an estimate beyond it is too vague to be a number
+_MOST_SEEDS = 50  # a larger estimate is too vague to give as a number
 _NOTHING_HELD_OUT = "There are no test and no validation data."
 
 _Found = tuple[ClaimVerdict, str]
 
 
 def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
-    """Return every claim with its verdict and why, or nothing for fewer than two batch sizes.
+    """Return every claim with verdict and reason, or nothing for fewer than two batch sizes.
 
-    The topic is the claim.
+    The topic of each sentence is the claim.
     """
     evidence = evidence.of_sizes
     if len(evidence.cells) < 2 or not evidence.budgets:
@@ -211,8 +211,8 @@ def larger_batches_overfit_more(evidence: Evidence) -> _Found:
 def good_start_between_32_and_128(evidence: Evidence) -> _Found:
     """Judge whether the size nearest 64 within 32 to 128 is about as good as every size outside.
 
-    Under equal epochs and equal time: under equal steps a larger batch sees more data, and wins
-    for that reason alone.
+    Only equal epochs and equal time are compared. Under equal steps a larger batch sees more
+    data, and wins for that reason.
     """
     low, high = _GOOD_START
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
@@ -221,7 +221,7 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Found:
         which = text("outside" if inside else "from")
         message = "No batch size {which} {low} to {high} was run."
         return "not_tested", text(message, which=which, low=low, high=high)
-    # Chosen by its size and not by its result, which would look better than it is.
+    # Choose by size. The best result of several would look better than it is.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
     held = "In {budgets}, {size} is at most {margin} worse than any size outside."
@@ -252,16 +252,16 @@ CLAIMS: dict[str, Callable[[Evidence], _Found]] = {
 def _falls_with_size(
     evidence: Evidence, what: str, measured: Measured, *, part_of: Sequence[ClaimVerdict]
 ) -> _Found:
-    """Judge whether the smallest batch size is better than the largest, and none between reverses.
+    """Judge whether the smallest batch size beats the largest and no step between them reverses.
 
-    Only batch sizes of similar training fit are compared: how far training got says nothing of
-    generalization.
+    Only batch sizes of similar training fit are compared, because how far training got says
+    nothing about generalization.
 
     Args:
-        evidence: of batch sizes.
-        what: was measured, in words.
-        measured: under equal epochs.
-        part_of: the verdicts that less training of the largest may be part of.
+        evidence: the evidence on batch sizes, without plans.
+        what: the name of what was measured, in words.
+        measured: its values under equal epochs.
+        part_of: the verdicts that a worse training fit of the largest size may partly explain.
     """
     fit = training_fit(evidence)
     if fit is None:
@@ -307,7 +307,7 @@ def _falls_with_size(
 def _judged_order(
     evidence: Evidence, what: str, measured: Measured, compared: Sequence[Cell]
 ) -> _Found:
-    """Hold the last of several cells against the first."""
+    """Compare the last of several cells with the first."""
     first, last = compared[0], compared[-1]
     ends, draws = measured.compare(first, last), measured.draws(compared)
     verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
@@ -352,7 +352,7 @@ def _against_others(
     *,
     held: str,
 ) -> _Found:
-    """Judge a statement on one cell and all others under every budget; `held` says it is so."""
+    """Judge a statement on a cell and all others in every budget; `held` is the text if so."""
     undecided: list[tuple[EqualBudget, list[tuple[Cell, Comparison]]]] = []
     for budget in budgets:
         measured = evidence.measured(budget, budget_split(evidence.study))
@@ -388,7 +388,7 @@ def _undecided_text(
     cell: Cell,
     undecided: Sequence[tuple[EqualBudget, Sequence[tuple[Cell, Comparison]]]],
 ) -> str:
-    """Say which sizes cannot be told apart from a cell, and how many seeds would."""
+    """Say which sizes are too close to a cell, and how many seeds would separate them."""
     names = _names([budget for budget, _ in undecided])
     pairs = [pair for _, of_budget in undecided for pair in of_budget]
     missing = [comparison.missing for _, comparison in pairs]
@@ -409,12 +409,12 @@ def _undecided_text(
 
 
 def _more_seeds(comparison: Comparison) -> str:
-    """Say about how many seeds would tell two cells apart."""
+    """Say about how many seeds would separate two cells."""
     n = comparison.seeds_to_tell
     if n is None:
         return text("More seeds would.")
     if comparison.difference.n <= 2:
-        # From one seed each the interval is as wide as the usual scatter is uncertain.
+        # With one seed each, the width of the interval comes from the uncertain usual scatter.
         return text("A second seed of each would tell more.")
     if n > _MOST_SEEDS:
         return text("More than {n} seeds of each would.", n=_MOST_SEEDS)
@@ -425,13 +425,13 @@ def _names(budgets: Sequence[EqualBudget]) -> str:
     return listing([text("equal {what}", what=text(budget.name)) for budget in budgets])
 
 
-# ---- what else was seen
+# ---- other findings
 
-_Seen = Iterator[tuple[str, str]]  # topics, and what is said
+_Seen = Iterator[tuple[str, str]]  # topics and their sentences
 
 
 def sentences(study: Study) -> tuple[Sentence, ...]:
-    """Return what else a reader should know of a study, the most important first."""
+    """Return what else a reader should know about a study, the most important first."""
     evidence = Evidence.of(study)
     seen = [*_failed(study)]
     for tell in (_edges, _other_budgets, _epochs, _speed) if evidence.cells else ():
@@ -440,7 +440,7 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
 
 
 def _failed(study: Study) -> _Seen:
-    """Yield the trials that are in no mean, the first by name."""
+    """Yield how many trials no mean includes, and describe the first of them."""
     failed = [record for record in study.records if not record.ended_well]
     if not failed:
         return
@@ -468,7 +468,7 @@ def _failed(study: Study) -> _Seen:
 
 
 def _edges(evidence: Evidence) -> _Seen:
-    """Yield the batch sizes whose best learning rate is the first or last of those tried."""
+    """Yield the batch sizes whose best learning rate is the lowest or highest that was tried."""
     study = evidence.study
     rates: dict[Kind, list[float]] = {}
     for cell in cells(study):
@@ -487,7 +487,7 @@ def _edges(evidence: Evidence) -> _Seen:
 
 
 def _other_budgets(evidence: Evidence) -> _Seen:
-    """Yield who leads in equal time and in equal steps, or why nobody does."""
+    """Yield which size leads in equal time and in equal steps, or why they were not compared."""
     if has_plans(evidence.cells):
         yield (
             "plans",
@@ -523,7 +523,7 @@ def _other_budgets(evidence: Evidence) -> _Seen:
 
 
 def _epochs(evidence: Evidence) -> _Seen:
-    """Yield how many epochs are enough, and where training still improved."""
+    """Yield how many epochs are enough, and which batch sizes were still improving."""
     study, sizes = evidence.study, evidence.of_sizes.cells
     if not study.workload.has_validation:
         message = "Whether the epochs were enough is shown by validation data, and there are none."
@@ -551,7 +551,7 @@ def _epochs(evidence: Evidence) -> _Seen:
 
 
 def _speed(evidence: Evidence) -> _Seen:
-    """Yield the throughput of the slowest and the fastest batch size, measured alone."""
+    """Yield the throughput of the slowest and the fastest batch size, measured in isolation."""
     timings = [evidence.study.timing(cell.batch_size) for cell in evidence.of_sizes.cells]
     timed = [timing for timing in timings if timing is not None]
     if len(timed) < 2:

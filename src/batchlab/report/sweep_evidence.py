@@ -1,4 +1,4 @@
-"""Evidence: batch sizes of a sweep held against each other under equal budgets."""
+"""Evidence: comparisons of the batch sizes of a sweep under equal budgets."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ Array = NDArray[np.float64]
 Outcome = Literal["better", "worse", "same", "cannot_tell"]
 ONE_SEED = "one seed: this may be chance"
 
-# ---- one metric of every batch size in one place
+# ---- one metric of every batch size at one point of training
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Is one cell better than another, by the seeds' scatter of all cells?"""
+    """Whether one cell is better than another, judged by the scatter of all cells' seeds."""
 
     difference: Estimate  # first minus second; positive means that the first is better
     margin: float  # the difference that still counts as no worse, in the metric's unit
 
     @property
     def outcome(self) -> Outcome:
-        """What the interval says of the first; "same" if all of it is within the margin."""
+        """The verdict on the first cell; "same" if the whole interval is within the margin."""
         low, high = self.difference.low, self.difference.high
         if low is None or high is None:
             return "cannot_tell"
@@ -66,16 +66,16 @@ class Comparison:
 
     @property
     def missing(self) -> str | None:
-        """Why there is no interval; None if there is one."""
+        """The reason why there is no interval, or None if there is one."""
         if self.difference.low is not None:
             return None
         return reason_text(self.difference.reason) or text(ONE_SEED)
 
     @property
     def seeds_to_tell(self) -> int | None:
-        """About how many seeds of each it takes to tell; None if that cannot be estimated.
+        """The rough number of seeds per cell that would decide, or None if it is unknown.
 
-        The interval shrinks with the root of the seeds, and has to leave 0 or the margin outside.
+        The interval shrinks with the root of the number of seeds. It must exclude 0 or the margin.
         """
         known = self.difference
         if known.estimate is None or known.low is None or known.high is None:
@@ -98,20 +98,20 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """One metric of every compared batch size and plan in one place."""
+    """One metric of every compared batch size and plan at one point of training."""
 
     kinds: tuple[Kind, ...]
     means: CellMeans  # in the order of `kinds`
     better: Better
     margin: float  # the difference that still counts as no worse, >= 0
-    quantity: str  # that writes its values
+    quantity: str  # the quantity that formats its values
 
     def values(self, cell: Cell) -> Sequence[float]:
         """Return the value of every seed that has one."""
         return self.means.cells[self.kinds.index(cell.kind)]
 
     def level(self, cell: Cell) -> float | None:
-        """Return the mean of a cell; None if no seed has a value."""
+        """Return the mean of a cell, or None if no seed has a value."""
         return self.mean(cell).estimate
 
     def mean(self, cell: Cell) -> Estimate:
@@ -119,16 +119,16 @@ class Measured:
         return self.means.mean(self.kinds.index(cell.kind))
 
     def compare(self, first: Cell, second: Cell) -> Comparison:
-        """Hold the first cell against the second."""
+        """Compare the first cell with the second."""
         if self.better == "lower":
             first, second = second, first
         one, other = (self.kinds.index(cell.kind) for cell in (first, second))
         return Comparison(difference=self.means.difference(one, other), margin=self.margin)
 
     def draws(self, cells: Sequence[Cell]) -> Array | None:
-        """Return joint draws of the values of cells, higher is better, shape (n_draws, cells).
+        """Return joint draws of the cells' values, higher is better, shape (n_draws, cells).
 
-        None if the scatter of seeds is unknown, or a cell has no value.
+        The result is None if the scatter of the seeds is unknown or a cell has no value.
         """
         at = [self.kinds.index(cell.kind) for cell in cells]
         if self.means.draws is None or not all(len(self.means.cells[i]) for i in at):
@@ -149,11 +149,11 @@ class EqualBudget:
 
     study: Study
     name: BudgetName
-    amount: float  # epochs, optimizer steps, or seconds at the step time measured alone
+    amount: float  # epochs, optimizer steps, or seconds at the step time measured in isolation
 
     @property
     def words(self) -> str:
-        """The budget for people: "equal steps (1,280 each)", "equal time (2.1 s each)"."""
+        """The budget in words: "equal steps (1,280 each)", "equal time (2.1 s each)"."""
         form = "train_s" if self.name == "time" else ",.6g"
         return text(
             "equal {what} ({amount} each)",
@@ -162,19 +162,19 @@ class EqualBudget:
         )
 
     def spent_at(self, record: TrialRecord, evaluation: Evaluation) -> float:
-        """How much of such a budget a trial had spent at an evaluation."""
+        """Return how much of such a budget a trial had spent at an evaluation."""
         return _place(self.study, self.name, record, evaluation)
 
     def value(self, record: TrialRecord, split: Split, metric: str) -> float | None:
-        """The metric of a trial when the budget was spent, on the line between two evaluations.
+        """Return a trial's metric when the budget was spent, on the line between two evaluations.
 
-        None where it is not known on both sides, nor exactly there.
+        The result is None if it is not known on both sides, nor exactly at that point.
         """
         *_, (_, value) = [(0.0, None), *self._curve(record, split, metric)]
         return value
 
     def end(self, record: TrialRecord, split: Split) -> float | None:
-        """What a trial would have ended with, had it stopped when the budget was spent."""
+        """Return what a trial would have ended with if it had stopped with the budget spent."""
         metric = self.study.workload.metrics[0]
         if split != "validation":
             return self.value(record, split, metric.name)
@@ -184,7 +184,7 @@ class EqualBudget:
     def _curve(self, record: TrialRecord, split: Split, metric: str) -> list[tuple[float, float]]:
         at, curve = self.amount, record.curve(split, metric)
         points = [(self.spent_at(record, each), value) for each, value in curve]
-        # The budget is the end of one of the trials: rounding must not put it beyond that end.
+        # The budget is the end of one of the trials, so rounding must not put it past that end.
         slack = 1e-9 * abs(at)
         seen = [point for point in points if point[0] <= at + slack]
         if not seen or seen[-1][0] >= at - slack:
@@ -196,9 +196,9 @@ class EqualBudget:
 
 
 def equal_budget(study: Study, cells: Sequence[Cell], name: BudgetName) -> EqualBudget | None:
-    """The budget that all trials of `cells` that ended well have spent.
+    """Return the budget that all trials of `cells` that ended well have spent.
 
-    None where there is no such trial, or for time where a step time was not measured alone.
+    The result is None if there are none, or for time if a step was not timed in isolation.
     """
     if name == "time" and any(study.timing(cell.batch_size) is None for cell in cells):
         return None
@@ -212,7 +212,7 @@ def equal_budget(study: Study, cells: Sequence[Cell], name: BudgetName) -> Equal
 
 
 def _place(study: Study, name: BudgetName, record: TrialRecord, evaluation: Evaluation) -> float:
-    """How much of such a budget was spent at an evaluation."""
+    """Return how much of such a budget was spent at an evaluation."""
     if name == "epochs":
         return record.epoch_of(evaluation)
     if name == "steps":
@@ -223,14 +223,14 @@ def _place(study: Study, name: BudgetName, record: TrialRecord, evaluation: Eval
 
 
 def budget_split(study: Study) -> Split:
-    """The split that budgets are compared on: scored often, and held out where possible."""
+    """Return the split that budgets are compared on: scored often, and held out if possible."""
     if study.workload.has_validation:
         return "validation"
     return "test" if study.workload.n_test else "train"
 
 
 def metric_text(split: Split, metric: str) -> str:
-    """A metric of a split in words: "validation accuracy"."""
+    """Return a metric of a split in words: "validation accuracy"."""
     return text(
         "{split} {metric}",
         split=term_text("training" if split == "train" else split),
@@ -238,17 +238,17 @@ def metric_text(split: Split, metric: str) -> str:
     )
 
 
-# ---- all of it
+# ---- all the evidence
 
 Said: TypeAlias = Shown | Cell | EqualBudget | Comparison | Sequence[Kind]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """What the sentences and claims of a sweep are held against."""
+    """The measurements behind the sentences and claims of a sweep."""
 
     study: Study
-    cells: tuple[Cell, ...]  # the shown one of every batch size and plan, if a trial ended well
+    cells: tuple[Cell, ...]  # the one shown for each batch size and plan, if a trial ended well
     budgets: tuple[EqualBudget, ...]  # those that exist, epochs first
 
     @classmethod
@@ -258,15 +258,15 @@ class Evidence:
 
     @classmethod
     def _of(cls, study: Study, cells: tuple[Cell, ...]) -> Evidence:
-        # The changes of a plan lie at set places of its own run: its trials can be read only at
-        # their end, and all of them end after the same number of epochs.
+        # A plan changes at set places of its own run. So its trials can be compared only at their
+        # end, and all of them end after the same number of epochs.
         names = ("epochs",) if has_plans(cells) else NAMES
         budgets = (equal_budget(study, cells, name) for name in names)
         return cls(study=study, cells=cells, budgets=tuple(filter(None, budgets)))
 
     @property
     def of_sizes(self) -> Evidence:
-        """The same without plans, for what is said of batch sizes."""
+        """The same evidence without plans, for statements about batch sizes."""
         if not has_plans(self.cells):
             return self
         sizes = (cell for cell in self.cells if isinstance(cell.kind, int))
@@ -279,12 +279,12 @@ class Evidence:
 
     @property
     def better(self) -> Better:
-        """Its direction."""
+        """The direction of the metric that counts."""
         return self.study.workload.metrics[0].better
 
     @property
     def improvement(self) -> float:
-        """The least difference that counts as learning: the delta of the plateau rule."""
+        """The smallest difference that counts as learning: the delta of the plateau rule."""
         finals = self._finals
         return default_delta(self.metric, finals) if finals else 0.0
 
@@ -309,7 +309,7 @@ class Evidence:
         return [fmean(values) for values in finals if values]
 
     def untrained(self, split: Split) -> list[float]:
-        """Return what untrained models had, one value per trial that was evaluated then."""
+        """Return the metric of untrained models, one value per trial evaluated at step 0."""
         return [
             value
             for cell in self.cells
@@ -321,21 +321,21 @@ class Evidence:
     # ---- what was measured
 
     def measured(self, budget: EqualBudget, split: Split) -> Measured:
-        """The metric that counts when a budget was spent."""
+        """Return the metric that counts as it was when a budget was spent."""
         return self._pooled(split, lambda record: budget.end(record, split))
 
     def at_end(self, split: Split) -> Measured:
-        """The metric that counts after equal epochs."""
+        """Return the metric that counts after equal epochs."""
         return self.measured(self.budgets[0], split)
 
     def final(self, split: Split) -> Measured:
-        """What the trials that ended well end with, in the metric that counts."""
+        """Return the final values of the trials that ended well, in the metric that counts."""
         return self._pooled(split, lambda r: final_of(r, split, self.metric, self.better))
 
     def gaps(self, split: Split) -> Measured:
-        """Train metric less that of `split` after equal epochs; the smaller overfit is better.
+        """Return train metric minus that of `split` after equal epochs; less overfit is better.
 
-        Ahead in training is a gap above 0 for a metric that goes up, and below 0 for another.
+        Overfit is a gap above 0 if the metric goes up, and a gap below 0 if it goes down.
         """
         budget = self.budgets[0]
 
@@ -347,7 +347,7 @@ class Evidence:
         return self._gaps(gap, self.at_end(split))
 
     def final_gaps(self, split: Split) -> Measured:
-        """The same at the last evaluation of each trial."""
+        """Return the same gaps at the last evaluation of each trial."""
         return self._gaps(lambda r: final_gap(r, split, self.metric), self.final(split))
 
     def _gaps(self, gap: Callable[[TrialRecord], float | None], held_out: Measured) -> Measured:
@@ -384,7 +384,7 @@ class Evidence:
         return tuple(cell.kind for cell in self.cells)
 
     def ranked(self, measured: Measured) -> list[tuple[Cell, float]]:
-        """The cells with a known mean and that mean, the best first."""
+        """Return the cells that have a known mean with that mean, the best first."""
         levels = [(cell, measured.level(cell)) for cell in self.cells]
         known = [(cell, level) for cell, level in levels if level is not None]
         return sorted(known, key=lambda pair: pair[1], reverse=self.better == "higher")
@@ -392,7 +392,7 @@ class Evidence:
     # ---- in words
 
     def say(self, message: str, /, **values: Said) -> str:
-        """A text with its values, those of the study in words: cells, budgets, differences.
+        """Fill a message, with cells, budgets and differences of the study put into words.
 
         Several batch sizes become "batch sizes 32 and 64"; `{metric}` is the one that counts.
         """
@@ -414,7 +414,7 @@ class Evidence:
                 return batch_sizes_text(self.study, value)
 
     def name(self, cell: Cell) -> str:
-        """A batch size or plan in words."""
+        """Return a batch size or plan in words."""
         return batch_text(self.study, cell.kind)
 
     def difference_text(self, difference: float) -> str:
@@ -423,17 +423,17 @@ class Evidence:
 
     @property
     def _level(self) -> float:
-        """A value that shows whether the metric is a share or in percent."""
+        """A value that shows whether the metric is a fraction or a percentage."""
         return max((abs(value) for value in self._finals), default=1.0)
 
     def level_text(self, cell: Cell, level: float | None, quantity: str = "") -> str:
-        """Return a value of the metric that counts and whose it is: "97.00 % at batch size 64"."""
+        """Return a value of the metric that counts, with its cell: "97.00 % at batch size 64"."""
         value = quantity_text(quantity or self.metric, level)
         return text("{value} at {size}", value=value, size=self.name(cell))
 
 
 def _values(cell: Cell, value: Callable[[TrialRecord], float | None]) -> list[float]:
-    """A number of every trial that ended well and has it."""
+    """Return a number from each trial that ended well and has it."""
     values = (value(record) for record in cell.ended_well)
     return [known for known in values if known is not None]
 
@@ -443,24 +443,24 @@ def _values(cell: Cell, value: Callable[[TrialRecord], float | None]) -> list[fl
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Race:
-    """Who leads under one budget."""
+    """The cells that lead under one budget."""
 
     budget: EqualBudget
-    best: tuple[Kind, ...]  # the cell with the best mean, and those with the very same
+    best: tuple[Kind, ...]  # the cell with the best mean, and any with exactly the same
     level: float  # that mean
-    as_good: tuple[Kind, ...]  # batch sizes, ascending, and then plans that may be as good
-    has_intervals: bool  # whether anybody can say that
+    as_good: tuple[Kind, ...]  # what may be as good: batch sizes, ascending, then plans
+    has_intervals: bool  # whether there are intervals to judge that by
 
     @property
     def standing(self) -> Literal["clear", "tied", "no_interval"]:
-        """Whether the leader is better than every other; without intervals nobody can say."""
+        """Whether the leader is better than every other, which is unknown without intervals."""
         if not self.has_intervals:
             return "no_interval"
         return "tied" if self.as_good or len(self.best) > 1 else "clear"
 
 
 def races(evidence: Evidence) -> tuple[Race, ...]:
-    """Return the race under every equal budget that exists, epochs first, of two cells or more."""
+    """Return the race of two or more cells under every equal budget that exists, epochs first."""
     raced = []
     for budget in evidence.budgets:
         measured = evidence.measured(budget, budget_split(evidence.study))
@@ -485,31 +485,31 @@ def _kinds(cells: Iterable[Cell]) -> tuple[Kind, ...]:
     return tuple(cell.kind for cell in in_order(cells))
 
 
-# ---- what can be compared
+# ---- which cells can be compared
 
-# In improvements that count: 0.01 of an accuracy, 5 % of a held-out loss. A held-out difference
-# below it would be no claim that people make; a training fit within it explains no larger one.
+# In improvements that count, so 0.01 of an accuracy or 5 % of a held-out loss. Nobody makes claims
+# about smaller held-out differences, and fits this close cannot explain a larger difference.
 _IMPROVEMENTS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingFit:
-    """Which batch sizes fit their training data alike after equal epochs.
+    """The batch sizes that fit their training data alike after equal epochs, and the others.
 
-    A run that has hardly trained has no generalization to speak of: its held-out metric says how
-    far training got. So claims about generalization compare runs of similar training fit only.
+    A run that has hardly trained says nothing about generalization: its held-out metric only shows
+    how far training got. So claims about generalization compare runs of similar training fit only.
     """
 
-    alike: tuple[Cell, ...]  # within the margin of the best fit, that one included
-    others: tuple[Cell, ...]  # beyond it
-    begun: bool  # is the best clearly better than untrained? True where that is not known
+    alike: tuple[Cell, ...]  # within the margin of the best fit, including the best
+    others: tuple[Cell, ...]  # outside the margin
+    begun: bool  # whether the best is clearly better than untrained; True if that is unknown
     best: tuple[Cell, float]  # the cell of the best fit, and that fit
     worst: tuple[Cell, float]
-    margin: float  # beyond which two fits are not alike
+    margin: float  # two fits that differ by more are not alike
 
 
 def training_fit(evidence: Evidence) -> TrainingFit | None:
-    """The training fit of the compared cells; None where the train metric is not known."""
+    """Return the training fit of the compared cells, or None if the train metric is unknown."""
     known = evidence.ranked(evidence.at_end("train"))
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""The figures of a sweep: what each batch size gives, and the evidence for it."""
+"""The figures of a sweep: the results of each batch size, and the evidence for them."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import label_text, split_label
 from batchlab.words.catalogue import text
 
-MOST_MEASURED = 60  # points of a line of what was measured along training
+MOST_MEASURED = 60  # points per line of a measurement along training
 
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
-    """Return the picture of the answer, then its evidence; the figure of plans is the last."""
+    """Return the figure of the answer, then its evidence; the figure of plans is last."""
     chosen, metric = chosen_cells(study), study.workload.metrics[0].name
     shown: list[Shown] = [(budget_split(study), metric), ("train", metric), ("train", "loss")]
     figures = (
@@ -59,7 +59,7 @@ def sweep_figures(study: Study) -> tuple[Figure, ...]:
 
 
 def answer_figure(study: Study) -> Figure:
-    """Draw how each batch size or plan ends, and how long its training takes."""
+    """Draw the final value and the training time of each batch size or plan."""
     evidence, split = Evidence.of(study), budget_split(study)
     measured, metric = evidence.final(split), evidence.metric
     finals: list[Row] = []
@@ -112,7 +112,7 @@ def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
 
 
 def _rates_figure(study: Study) -> Figure:
-    """Draw which rates were tried for each batch size, and the one that ends best."""
+    """Draw the rates that were tried for each batch size, and the one that ends best."""
     nothing = text("No trials have been run.")
     if not study.workload.takes_rate:
         nothing = text("The command takes no learning rate.")
@@ -185,12 +185,12 @@ def cost_figure(study: Study) -> Figure:
     )
 
 
-# How a panel by batch size is called; what else was measured of models is shown along training.
+# Titles of the panels by batch size. Other measurements of models are drawn along training.
 _BY_SIZE = {"at_the_start": "{what}, at the start", "at_the_end": "{what}, at the end"}
 
 
 def noise_figure(study: Study) -> Figure:
-    """What was measured of the models at their steps, along training and at its end."""
+    """Draw the measurements of the models along training, or by batch size at its start or end."""
     chosen = chosen_cells(study)
     rows = [row for row in measurement_rows().values() if row.of_batch_size is None and row.figure]
     panels = [_measured_panel(study, chosen, row) for row in rows]
@@ -220,7 +220,7 @@ def _measured_panel(study: Study, chosen: tuple[Cell, ...], measurement: Measure
 
 
 def _along_rows(study: Study, chosen: tuple[Cell, ...], name: str) -> Iterator[Row]:
-    """Along training; a logarithmic axis has no place for the initial weights."""
+    """Yield rows along training, without step 0, because the axis is logarithmic."""
     for cell in chosen:
         taken = [place for place in measured_curve(cell, name) if place["step"]]
         shown = thinned(taken, MOST_MEASURED)
@@ -233,17 +233,17 @@ def _along_rows(study: Study, chosen: tuple[Cell, ...], name: str) -> Iterator[R
 def _by_size_rows(
     study: Study, chosen: tuple[Cell, ...], measurement: Measurement
 ) -> Iterator[Row]:
-    """By batch size, with the dashed line of theory through it."""
+    """Yield rows by batch size, and the dashed line that theory predicts."""
     at_the_start = measurement.figure == "at_the_start"
     values = {}
     for cell in chosen:
-        if isinstance(cell.kind, str):  # it has no place on the axis of batch sizes
+        if isinstance(cell.kind, str):  # a plan has no place on the axis of batch sizes
             continue
         seen = measured_once(cell, measurement.quantity.name, at_the_start=at_the_start)
         if not seen:
             continue
         middle = values[cell.batch_size] = measurement.of_seeds(seen)
-        if middle != 0:  # which has no place there
+        if middle != 0:  # the axis cannot show 0
             yield from size_rows({"batch_size": cell.batch_size}, seen, middle)
     if measurement.expected is not None:
         for size, value in sorted(measurement.expected(values, study).items()):
@@ -255,7 +255,7 @@ def _noise_notes(
 ) -> Iterator[str]:
     drawn = replace(study, records=tuple(record for cell in chosen for record in cell.records))
     yield from (note for row in shown for note in row.notes(drawn))
-    # Sharpness in other boxes is what a paper asks for; who looks for sharpness needs one of them.
+    # Sharpness in other boxes is for comparing with papers. Most readers need only one box.
     asked_for = [name for name in on_request() if not name.startswith("sharpness_")]
     missing = [name for name in asked_for if name not in {row.quantity.name for row in shown}]
     if missing:
@@ -272,7 +272,7 @@ def plans_figure(study: Study) -> Figure:
     """Draw the batch size and the learning rate of each plan along its run."""
     chosen = [cell for cell in chosen_cells(study) if cell.ended_well and has_plans(cells(study))]
     quantities = ["batch_size"]
-    # With a schedule the rate of a step is the product of the schedule and the plan.
+    # With a schedule, the plan's rate is not the rate of a step: the schedule multiplies it.
     if all(cell.records[0].trial.horizon_steps is None for cell in chosen):
         quantities.append("learning_rate")
     panels = [
@@ -304,7 +304,7 @@ def plans_figure(study: Study) -> Figure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Part:
-    """A part of a run in which batch size and rate stay as they are."""
+    """A part of a run with a constant batch size and learning rate."""
 
     cell: Cell
     from_samples: int
@@ -329,7 +329,7 @@ def _parts_of(cell: Cell) -> Iterator[_Part]:
 
 
 def _plan_rows(study: Study, chosen: Sequence[Cell], quantity: str) -> Iterator[Row]:
-    """Two points for each part of a run: where it begins and where it ends."""
+    """Yield two points for each part of a run: its beginning and its end."""
     for number, cell in enumerate(chosen):
         lane = number - (len(chosen) - 1) / 2
         line: Row = {"kind": "curve", **kind_fields(study, cell), "lane": lane}

@@ -53,7 +53,7 @@ class SweepDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> str:
-    """The study as one JSON document; times in seconds, memory in bytes, unknown is null."""
+    """Return the study as one JSON document; times in seconds, memory in bytes, unknown is null."""
     document = SweepDocument(
         schema=SCHEMA,
         command="sweep",
@@ -74,7 +74,7 @@ def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> 
 
 
 def sweep_files(study: Study) -> Tables:
-    """The tables that can be taken out: the trials, and in long format every number seen."""
+    """Return the tables to export: the trials, and every observation in long format."""
     numbers = text("one row a number that was seen, joined by trial_id")
     return {
         "trials": (text("one row a trial"), trials_table(study)),
@@ -88,7 +88,7 @@ _MOST_NOTES = 3
 
 
 def text_report(study: Study) -> str:
-    """Return the answer on one screen: what ended best, a row per batch size, what else counts."""
+    """Return the answer on one screen: what ended best, one row per batch size, further notes."""
     if not study.records:
         return sweep_headline(study)
     shown = answer_section(study)
@@ -109,13 +109,13 @@ def text_report(study: Study) -> str:
 
 
 def sweep_headline(study: Study) -> str:
-    """Return what is read first: which batch size did best, and how the trials ended."""
+    """Return the first sentences: which batch size did best, and how the trials ended."""
     said = (conclusion(study).headline, trial_counts(study))
     return "".join(f"{wrapped_text(each)}\n" for each in said)
 
 
 def answer_section(study: Study) -> Section:
-    """Return which batch size or plan did best, with a row for each."""
+    """Return which batch size or plan did best, with one row for each."""
     found = conclusion(study)
     facts = (found.lead,) if found.lead else ()
     table = marked_table(sweep_table(study)) if study.records else None
@@ -136,7 +136,7 @@ def claims_text(evidence: Evidence) -> str:
 
 
 def html_page(study: Study) -> str:
-    """Return the page of a sweep as text."""
+    """Return the page of a sweep as HTML text."""
     files, evidence = sweep_files(study), Evidence.of(study)
     first, *others = figures = sweep_figures(study)
     looks, found = figure_looks(study), conclusion(study)

@@ -1,4 +1,4 @@
-"""The tables of a sweep: a row per batch size or plan, a row per trial."""
+"""The tables of a sweep: one row per batch size or plan, and one row per trial."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from batchlab.words.reasons import reason_text
 
 
 def sweep_table(study: Study) -> Table:
-    """Return what each batch size or plan gives, at the rate that is shown, with 95 % intervals.
+    """Return the results of each batch size or plan at its shown rate, with 95 % intervals.
 
     Batch sizes without a trial that ended well have a row without a final value.
     """
@@ -118,7 +118,7 @@ def _final(study: Study, split: Split, cell: Cell) -> float | None:
 
 
 def _gap_quantity(study: Study) -> str:
-    """Return the quantity that writes gaps of the metric that counts."""
+    """Return the quantity that formats gaps of the metric that counts."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
     last = [] if held_out is None else [r.last(held_out, metric) for r in study.records]
     level = max((abs(value) for value in last if value is not None), default=1.0)
@@ -126,7 +126,7 @@ def _gap_quantity(study: Study) -> str:
 
 
 def rates_table(study: Study) -> Table:
-    """Return a row per batch size or plan and learning rate, also of those that failed."""
+    """Return one row per batch size or plan and learning rate, including those that failed."""
     chosen, split = chosen_cells(study), budget_split(study)
     metric = study.workload.metrics[0].name
 
@@ -194,7 +194,7 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Told(NamedTuple):
-    """A trial with what was made of it."""
+    """A trial with the results derived from its record."""
 
     document: TrialDocument
     record: TrialRecord
@@ -211,7 +211,7 @@ def _told(study: Study) -> Iterator[_Told]:
 
 
 def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
-    """Every trial as `--json` prints it."""
+    """Return every trial as `--json` prints it."""
     return tuple(told.document for told in _told(study))
 
 
@@ -221,7 +221,7 @@ def _document(
     metrics, held_out = study.workload.metrics, held_out_split(study)
     crossing = None if study.target is None else record.crossing(study.target)
     timing = study.timing(record.trial.batch_size)
-    # Fields that have the name of an attribute of the record, or else of its trial.
+    # Copy fields that share their name with an attribute of the record, or else of its trial.
     taken: dict[str, Any] = {
         name: getattr(source, name)
         for source in (record.trial, record)
@@ -255,11 +255,11 @@ _PLATEAU = {"reached": "reached", "not_yet": "not yet", "cannot_tell": "can't te
 
 
 def trials_table(study: Study) -> Table:
-    """All trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
+    """Return all trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
     metric = study.workload.metrics[0].name
 
     def field(key: str, label: str | None = None, *, has_terms: bool = False) -> Column:
-        """What the trial's document has, too."""
+        """Return a column with a field of the trial's document."""
         quantity = None if has_terms else key
         return Column(key, quantity, label, has_terms, lambda told: getattr(told.document, key))
 
@@ -330,7 +330,7 @@ def _gap_label(study: Study, metric: str) -> str:
 
 
 def _diagnosis_text(told: _Told) -> str:
-    """The names of what was found; "nothing found" only where every rule could look."""
+    """Return the diagnoses; "nothing found" only if every rule could be judged."""
     if told.diagnoses:
         return ", ".join(reason_text(diagnosis.rule.label) for diagnosis in told.diagnoses)
     return text("can't tell all") if unjudged(told.record) else text("nothing found")

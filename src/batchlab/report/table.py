@@ -31,19 +31,19 @@ class Column:
     """One column of a table."""
 
     key: str  # its header in a CSV file
-    quantity: str | None = None  # unit and format come from there; None: the one called `key`
-    label: str | None = None  # its header for people; None: the quantity's label
+    quantity: str | None = None  # gives unit and format; by default the one called `key`
+    label: str | None = None  # its header for people; by default the quantity's label
     has_terms: bool = False  # whether its values are keys that people read as words
-    of: Callable[[Any], Cell] | None = None  # its value of an item; None: its attribute `key`
+    of: Callable[[Any], Cell] | None = None  # its value for an item; by default its attribute `key`
     is_minor: bool = False  # whether a phone has no room for it
 
     @property
     def header(self) -> str:
-        """Its header for people. Values carry their unit themselves, so it has none."""
+        """Its header for people. Values carry their own unit, so the header has none."""
         return self.label or label_text(self.quantity or self.key)
 
     def shown(self, value: Cell) -> str:
-        """A value of it as people read it."""
+        """Return a value of this column as people read it."""
         if self.has_terms and isinstance(value, str):
             return term_text(value)
         quantity = self.key if self.quantity is None else self.quantity
@@ -52,7 +52,7 @@ class Column:
         return quantity_text(quantity, value)
 
     def parts(self, values: Sequence[Cell]) -> Iterator[tuple[str, Sequence[Cell]]]:
-        """Its header and its values, and those of the bounds where one has an interval."""
+        """Yield its key and values, followed by those of the bounds if a value has an interval."""
         if not any(isinstance(value, Estimate) for value in values):
             yield self.key, values
             return
@@ -65,21 +65,21 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Raw values in rows, one a column; None: not known. The caption says what the rows are."""
+    """Rows of raw values, one per column, None if not known. The caption says what a row is."""
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
     def texts(self) -> Iterator[tuple[str, ...]]:
-        """The rows as people read them."""
+        """Yield the rows as people read them."""
         for row in self.rows:
             yield tuple(
                 column.shown(value) for column, value in zip(self.columns, row, strict=True)
             )
 
     def are_numbers(self) -> list[bool]:
-        """Whether each column holds numbers, which are aligned to the right."""
+        """Return whether each column holds numbers, which are aligned to the right."""
         found = [
             any(isinstance(value, Estimate) for value in each)
             or not any(isinstance(value, str) for value in each)
@@ -88,7 +88,7 @@ class Table:
         return found or [True] * len(self.columns)
 
     def by_key(self) -> dict[str, Sequence[Cell]]:
-        """The values of each column, an interval in columns of its own: `end`, `end_low`, ..."""
+        """Return the values by column; an interval has columns of its own: `end`, `end_low`, ..."""
         values = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
         return dict(
             part
@@ -97,7 +97,7 @@ class Table:
         )
 
     def to_csv(self) -> str:
-        """The table as CSV: full precision, an empty field where a value is not known."""
+        """Return the table as CSV: full precision, an empty field if a value is not known."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         by_key = self.by_key()
@@ -106,9 +106,9 @@ class Table:
         return file.getvalue()
 
     def to_text(self, *, width: int | None = None) -> str:
-        """The table as aligned text, without its caption; it fits the terminal it is for.
+        """Return the table as aligned text, without its caption, fitted to the terminal.
 
-        Where there is none it is `width` columns wide, with None as wide as it gets.
+        Without a terminal it has at most `width` columns, or as many as it needs if that is None.
         """
         return aligned_text(
             [tuple(column.header for column in self.columns), *self.texts()],
@@ -117,12 +117,12 @@ class Table:
         )
 
     def only(self, keys: Iterable[str]) -> Table:
-        """The same table with the columns called `keys`, in that order."""
+        """Return the table with only the columns called `keys`, in that order."""
         place = {column.key: i for i, column in enumerate(self.columns)}
         return self._at([place[key] for key in keys])
 
     def without_empty_columns(self) -> Table:
-        """The same table without the columns that know nothing in any row."""
+        """Return the table without the columns that are unknown in every row."""
         known = [i for i in range(len(self.columns)) if any(is_known(row[i]) for row in self.rows)]
         return self._at(known)
 
@@ -135,14 +135,14 @@ class Table:
 
 
 def is_known(value: Cell) -> bool:
-    """Whether a cell says anything."""
+    """Return whether a cell says anything."""
     if isinstance(value, Estimate):
         return (value.estimate, value.low, value.high) != (None, None, None)
     return value not in (None, "", UNKNOWN)
 
 
 def table_of(caption: str, items: Iterable[object], *columns: Column) -> Table:
-    """A row an item."""
+    """Return a table with one row per item."""
     rows = tuple(
         tuple(
             getattr(item, column.key) if column.of is None else column.of(item)
@@ -153,11 +153,11 @@ def table_of(caption: str, items: Iterable[object], *columns: Column) -> Table:
     return Table(caption=caption, columns=columns, rows=rows)
 
 
-NAMED = "▸"  # before the row of what is best
+NAMED = "▸"  # stands before the best row
 
 
 def marked_table(table: Table) -> Table:
-    """Return a table for people: the mark of what is best stands first."""
+    """Return a table for people, with the column that marks the best row first."""
     return table.only(sorted((column.key for column in table.columns), key="named".__ne__))
 
 
@@ -166,18 +166,18 @@ def marked_table(table: Table) -> Table:
 _BETWEEN = "  "
 # A column of words is not made narrower than its longest word, or this.
 _NARROWEST = 9
-# So many columns stay side by side, their words wrapped.
+# Up to this many columns stay side by side, with their words wrapped.
 _FEW = 3
 
 
 def aligned_text(
     rows: Sequence[Sequence[str]], *, is_number: Sequence[bool], width: int | None
 ) -> str:
-    """The rows as lines, the header first: numbers to the right, words to the left.
+    """Return the rows as lines, the header first, with numbers to the right, words to the left.
 
-    Where they are too wide, headers are wrapped, and words where there are few columns. What is
-    still too wide becomes several tables below each other, each with the columns that tell its
-    rows apart. With None as its width a table is as wide as it gets.
+    If they are too wide, headers are wrapped, and words too if there are few columns. A table that
+    is still too wide becomes several tables below each other, each with the columns that tell its
+    rows apart. If `width` is None, a table is as wide as it needs.
     """
     columns = [tuple(column) for column in zip(*rows, strict=True)]
     whole = [max(map(len, column)) for column in columns]
@@ -204,7 +204,7 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _least(column: Sequence[str], *, wraps_words: bool) -> int:
-    """The width of a column whose header is wrapped, and its cells if they are words."""
+    """Return the width of a column with a wrapped header, and wrapped cells if they are words."""
     header, *cells = column
     pieces = [_NARROWEST, *map(_longest_piece, cells)] if wraps_words else map(len, cells)
     least: int = max([_longest_piece(header), *pieces])
@@ -216,7 +216,7 @@ def _longest_piece(cell: str) -> int:
 
 
 def _n_keys(rows: Sequence[Sequence[str]]) -> int:
-    """How many of the first columns it takes to tell the rows apart; 1 where they never do."""
+    """Count the first columns that it takes to tell the rows apart; 1 if none do."""
     for n in range(1, len(rows[0])):
         if len({tuple(row[:n]) for row in rows}) == len(rows):
             return n
@@ -224,7 +224,7 @@ def _n_keys(rows: Sequence[Sequence[str]]) -> int:
 
 
 def _groups(least: Sequence[int], width: int, *, n_keys: int) -> list[list[int]]:
-    """Which columns stand together, each time behind those that tell the rows apart."""
+    """Return which columns stand together, each group behind those that tell the rows apart."""
     if len(least) <= max(_FEW, n_keys + 1):
         return [list(range(len(least)))]
     keys = list(range(n_keys))
@@ -237,7 +237,7 @@ def _groups(least: Sequence[int], width: int, *, n_keys: int) -> list[list[int]]
 
 
 def _narrowed(whole: Sequence[int], least: Sequence[int], width: int) -> list[int]:
-    """Columns made narrower, the widest first, as far as is needed and can be."""
+    """Narrow the columns, the widest first, as far as needed and possible."""
     narrow = list(whole)
     while _total(narrow) > width and narrow != list(least):
         narrow[max(range(len(narrow)), key=lambda i: narrow[i] > least[i] and narrow[i])] -= 1
@@ -262,18 +262,18 @@ def _lines(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
-    """What belongs together, from top to bottom, in a terminal and in a notebook."""
+    """Parts of a report that belong together, top to bottom, in a terminal or a notebook."""
 
     title: str = ""
     facts: tuple[str, ...] = ()
-    drawing: tuple[str, ...] = ()  # lines that stay as they are
-    picture: tuple[str, str] | None = None  # an SVG, and what it shows in words; in no terminal
+    drawing: tuple[str, ...] = ()  # lines that are not wrapped
+    picture: tuple[str, str] | None = None  # an SVG and its description; not in a terminal
     table: Table | None = None
     notes: tuple[str, ...] = ()  # below the table
 
 
 def sections_text(sections: Iterable[Section]) -> str:
-    """The sections for a terminal, a blank line between any two things, ended by a newline."""
+    """Return the sections for a terminal, blank lines between all parts, a newline at the end."""
     said = []
     for section in sections:
         facts = wrapped_text(section.facts[0]) if len(section.facts) == 1 else listed(section.facts)
@@ -285,5 +285,5 @@ def sections_text(sections: Iterable[Section]) -> str:
 
 
 def headline_of(section: Section) -> str:
-    """Return what is read first of it, to be repeated where a long text ends."""
+    """Return the title of a section, to be repeated where a long text ends."""
     return f"{wrapped_text(section.title)}\n"

@@ -24,16 +24,16 @@ from batchlab.words.reasons import reason_text
 
 LEAST = 40
 MOST = 100
-WIDTH = 88  # where there is no terminal
+WIDTH = 88  # without a terminal
 _columns: ContextVar[int | None] = ContextVar("columns", default=None)
 _NO_BREAK = "\u00a0"
-# A number and its unit or percent sign are read in one go.
+# No line breaks between a number and its unit or percent sign.
 _BEFORE_A_UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]?B|[kMG]/s|[µm]?s|min|h|points|in \d+)(?!\w))")
 
 
 @contextmanager
 def on_a_terminal(columns: int) -> Iterator[None]:
-    """Context: texts are for a terminal of so many columns, and fit it from 40 to 100."""
+    """Fit the texts of this context to a terminal of `columns` columns, limited to 40 to 100."""
     token = _columns.set(max(LEAST, min(columns, MOST)))
     try:
         yield
@@ -42,24 +42,24 @@ def on_a_terminal(columns: int) -> Iterator[None]:
 
 
 def text_width(usual: int) -> int:
-    """The columns that a text may have: those of the terminal, `usual` where there is none."""
+    """Return the columns that a text may have: those of the terminal, or `usual` without one."""
     return table_width() or usual
 
 
 def table_width() -> int | None:
-    """The columns that a table may have; None: as many as it needs."""
+    """Return the columns that a table may have, or None if there is no limit."""
     return _columns.get()
 
 
 def wrapped_text(said: str) -> str:
-    """Lines as wide as the terminal, else 88, if words allow it; under "- " they are indented."""
+    """Wrap a text at the terminal's width, else at 88, if words allow it; indent lists ("- ")."""
     return "\n".join(
         wrapped_lines(said, text_width(WIDTH), indent="  " if said.startswith("- ") else "")
     )
 
 
 def listed(facts: Iterable[str]) -> str:
-    """Each fact behind a dash, as `wrapped_text`."""
+    """Write each fact behind a dash, wrapped by `wrapped_text`."""
     return "\n".join(wrapped_text(f"- {fact}") for fact in facts)
 
 
@@ -69,9 +69,9 @@ def unbroken(said: str) -> str:
 
 
 def wrapped_lines(said: str, width: int, *, first: str = "", indent: str = "") -> list[str]:
-    """Lines of at most `width` characters where words allow it, words and hyphens whole.
+    """Wrap a text at `width` characters if words allow it; they are not broken, even at hyphens.
 
-    `first` stands before the first line, within the width, `indent` before all others.
+    `first` stands before the first line, `indent` before all others, both within the width.
     """
     lines = textwrap.wrap(
         unbroken(said),
@@ -90,7 +90,7 @@ _NAMED = frozenset(row.name for row in QUANTITIES)
 
 
 def shown_quantity(name: str) -> Quantity:
-    """The quantity called `name`: one of the records, or of a measurement that brings its own.
+    """Return the quantity called `name`, from the records or from a measurement that brings it.
 
     A user's own metric has neither unit nor direction.
     """
@@ -100,9 +100,9 @@ def shown_quantity(name: str) -> Quantity:
 
 
 def quantity_text(name: str, value: float | str | None) -> str:
-    """`value` of the quantity called `name` in three or four significant digits, with its unit.
+    """Write a value of the quantity `name` in three or four significant digits, with its unit.
 
-    Words are returned as they are, and a dash where the value is not known.
+    Words are returned as they are, and a dash if the value is not known.
     """
     if isinstance(value, str):
         return value
@@ -110,36 +110,36 @@ def quantity_text(name: str, value: float | str | None) -> str:
 
 
 def difference_text(metric: str, difference: float, *, level: float) -> str:
-    """Return a difference of a metric, of accuracies in points: "0.65 points".
+    """Write a difference of a metric; accuracies differ in points: "0.65 points".
 
     Args:
         metric: its name.
-        difference: of two of its values.
-        level: one of these, which shows whether they are shares or percent.
+        difference: the difference between two of its values.
+        level: one of these values, which shows whether they are shares or percent.
     """
     return quantity_text(gap_quantity(metric, level), difference)
 
 
 def gap_quantity(metric: str, level: float) -> str:
-    """Return the quantity that writes differences of a metric with values like `level`."""
+    """Return the quantity for writing differences of a metric with values like `level`."""
     is_share = metric in FRACTION_METRICS and abs(level) <= 1
     return "gap_points" if is_share else "generalization_gap"
 
 
 def range_text(name: str, low: float, high: float) -> str:
-    """The range of a quantity over seeds, "0.961 to 0.972"; one value where both read the same."""
+    """Write a range of a quantity, "0.961 to 0.972", or one value if both ends read the same."""
     from_, to = quantity_text(name, low), quantity_text(name, high)
     return from_ if from_ == to else text("{low} to {high}", low=from_, high=to)
 
 
 def label_text(name: str) -> str:
-    """The words for a quantity on an axis or over a column; a user's metric keeps its name."""
+    """Return the words for a quantity on an axis or column; a user's metric keeps its name."""
     found = shown_quantity(name)
     return text(found.label) if name in _NAMED or found.label != name else name
 
 
 def axis_text(name: str) -> str:
-    """Return the label with its unit, if it does not name that itself, as an axis shows it."""
+    """Return the label of an axis, with the unit unless the label names it already."""
     unit = shown_quantity(name).unit
     if not unit or text(unit) in label_text(name).split():
         return label_text(name)
@@ -150,10 +150,10 @@ def axis_text(name: str) -> str:
 
 
 def estimate_text(name: str, estimate: Estimate) -> str:
-    """An estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
+    """Write an estimate of the quantity called `name`: "12.3 s (95 %: 11.8 s to 12.9 s)".
 
-    With one known bound and no value it is that bound; where nothing is known it says so, and the
-    reason is left to the caller.
+    With one known bound and no value, write that bound. If nothing is known, say so and leave the
+    reason to the caller.
     """
     if estimate.estimate is None:
         return bound_text(name, estimate) or text("can't be told")
@@ -161,17 +161,17 @@ def estimate_text(name: str, estimate: Estimate) -> str:
     return f"{value} ({interval})" if interval else value
 
 
-# An interval within so much of its value reads as "± 12 %"; a wider one has its two ends.
+# An interval within this share of its value reads as "± 12 %"; a wider one has its two ends.
 _NARROW = 0.5
 _RELATIVE = ("s", "examples")
-_EXACT = 1e-9  # what is known better than this has no interval
+_EXACT = 1e-9  # a narrower interval is not shown
 _LONG = 1000.0  # from here on a number has no decimals, and an exponent rather than zeros
 
 
 def spread_text(name: str, estimate: Estimate) -> str:
-    """An estimate as a cell of a table: "0.9730 ± 0.0012", "910 ms ± 16 %", "> 1.5 s".
+    """Write an estimate as a cell of a table: "0.9730 ± 0.0012", "910 ms ± 16 %", "> 1.5 s".
 
-    A dash where nothing is known.
+    It is a dash if nothing is known.
     """
     value, low, high = estimate.estimate, estimate.low, estimate.high
     if value is None:
@@ -201,15 +201,15 @@ def spread_text(name: str, estimate: Estimate) -> str:
 
 
 def interval_text(name: str, estimate: Estimate) -> str:
-    """The 95 % interval alone, "95 %: 11.8 s to 12.9 s"; empty where no bound is known."""
+    """Write only the 95 % interval, "95 %: 11.8 s to 12.9 s"; empty if no bound is known."""
     interval = interval_only_text(name, estimate)
     return text("95 %: {interval}", interval=interval) if interval else ""
 
 
 def interval_only_text(name: str, estimate: Estimate) -> str:
-    """The interval without what it is, "11.8 s to 12.9 s"; empty where no bound is known.
+    """Write the interval without its level, "11.8 s to 12.9 s"; empty if no bound is known.
 
-    Of a time whose interval spans a factor of 100, that it is too unsteady for one.
+    A time whose interval spans a factor of 100 is called too unsteady instead.
     """
     if name.endswith("_s") and estimate.is_too_wide:
         return text("too unsteady")
@@ -219,7 +219,7 @@ def interval_only_text(name: str, estimate: Estimate) -> str:
 
 
 def bound_text(name: str, estimate: Estimate) -> str:
-    """The one bound that is known, "at least 9,000"; empty where none or both are."""
+    """Write the only known bound, "at least 9,000"; empty if none or both are known."""
     if estimate.low is not None and estimate.high is None:
         return text("at least {low}", low=quantity_text(name, estimate.low))
     if estimate.high is not None and estimate.low is None:
@@ -230,11 +230,11 @@ def bound_text(name: str, estimate: Estimate) -> str:
 # ---- words
 
 Kind = int | PlanName
-"""What a training is compared by: its batch size, or the plan that changes it on the way."""
+"""The batch size of a training, or the plan that changes it on the way."""
 
 
 def split_label(split: str, metric: str) -> str:
-    """A metric of a split, as a column or a panel is called: "train accuracy"."""
+    """Name a metric of a split for a column or a panel: "train accuracy"."""
     return text("{split} {metric}", split=term_text(split), metric=label_text(metric))
 
 
@@ -262,7 +262,7 @@ def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
 
 
 def best_so_far_text(best: BestSoFar) -> str:
-    """What leads, without an end: "best so far: batch size 64 at learning rate 0.1 (97 %)"."""
+    """Say what leads, as a clause: "best so far: batch size 64 at learning rate 0.1 (97 %)"."""
     value = quantity_text(best.quantity, best.value)
     figure = {
         "time_to_target_s": text("{value} to target", value=value),
@@ -280,13 +280,13 @@ def best_so_far_text(best: BestSoFar) -> str:
 
 
 def whole_sentence(reason: Reason) -> str:
-    """A reason or caveat as a sentence of its own: a capital, and a full stop at the end."""
+    """Write a reason or caveat as a sentence, with a capital and a full stop."""
     words = clause(reason)
     return f"{capitalized(words)}." if words else ""
 
 
 def clause(reason: Reason | None) -> str:
-    """A reason as part of a sentence: without the full stop of its own."""
+    """Write a reason as part of a sentence, without its own full stop."""
     return reason_text(reason).strip().rstrip(".")
 
 
@@ -303,10 +303,10 @@ VERDICT_WORDS: dict[ClaimVerdict, str] = {
 class Sentence:
     """One thing that a study has shown, or could not show, in plain words."""
 
-    topic: str  # what it is about, a few words: a text of the catalogue, and its key
+    topic: str  # a few words on what it is about: a text of the catalogue, and its key
     text: str  # the finding with its numbers
-    verdict: ClaimVerdict | None = None  # of a claim that was tested
-    command: str = ""  # a whole command that does what the text says; empty: none
+    verdict: ClaimVerdict | None = None  # only for a claim that was tested
+    command: str = ""  # a whole command that does what the text says, if there is one
 
     def __str__(self) -> str:
         return self.text

@@ -1,6 +1,6 @@
 """Catalogue: a text of the source with its values written in it.
 
-All that people read passes through here: another language would be looked up in `text`.
+Everything that people read passes through `text`, which could look up another language.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from batchlab.words.numbers import UNKNOWN, english_number, moment_text
 
 Shown: TypeAlias = str | float | None
-"""What a text may show: anything else would be shown as its repr. None is unknown."""
+"""The values that a text may show; others would appear as their repr. None is unknown."""
 
 TERMS: dict[str, str] = {
     "time": "time to target",
@@ -24,45 +24,45 @@ TERMS: dict[str, str] = {
 
 
 def text(message: str, /, **values: Shown) -> str:
-    """A text with its values.
+    """Fill a text with its values.
 
     Args:
         message: the text; `{name}` is a value as it is, `{name:form}` a number in that
             form (see `english_number`), `{name:term}` a key of `TERMS`, `{name:moment}` a time
-            (see `moment_text`), `{name:one run|# runs}` what a count makes of it.
+            (see `moment_text`), `{name:one run|# runs}` the words for a count.
         values: a number, a text, or None for unknown.
     """
     return _WRITER.vformat(message, (), values)
 
 
 def plural(singular: str, plural: str, n: int, /, **values: Shown) -> str:
-    """The text for a count, which is its value `n`: `singular` for one, else `plural`."""
+    """Fill the text for the count `n`, which is also a value: `singular` for 1, else `plural`."""
     return text(singular if n == 1 else plural, **{"n": n, **values})
 
 
 def number_text(value: float | None, form: str) -> str:
-    """A number alone as people read it; a dash where it is not known."""
+    """Write a number as people read it, or a dash if it is not known."""
     return UNKNOWN if value is None else english_number(value, form)
 
 
 def listing(parts: Sequence[str]) -> str:
-    """Several things in one phrase: "16, 32 and 64"."""
+    """Join several things in one phrase: "16, 32 and 64"."""
     *most, last = parts
     return text("{most} and {last}", most=", ".join(most), last=last) if most else last
 
 
 def term_text(key: str) -> str:
-    """A key that records hold, as people read it."""
+    """Return a key that records hold, as people read it."""
     return text(TERMS.get(key, key))
 
 
 def capitalized(words: str) -> str:
-    """The words as a sentence or a heading begins."""
+    """Begin the words with a capital, like a sentence or a heading."""
     return f"{words[:1].upper()}{words[1:]}"
 
 
 class _Writer(string.Formatter):
-    """Writes the values of a text; only names stand in its braces, no attributes or items."""
+    """A writer of values into a text whose braces hold only names, no attributes or items."""
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         return kwargs[field_name], field_name

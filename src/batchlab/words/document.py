@@ -1,10 +1,10 @@
-"""Document: records as `--json` prints them, each reason as text beside its code and values.
+"""Document: records as `--json` prints them, each reason as a text, a code and values.
 
 A field `reason` that holds a reason becomes `reason` with its text, `reason_code` and
-`reason_values`; a field of several, such as `caveats`, becomes their texts beside `caveats_coded`.
-A record shows its fields, but for those whose name begins with an underscore, or the fields and
-properties that its class names in `document`. Of those that it names in `by_name` each holds pairs
-of a name and a value, as tuples or records, and is shown as one object.
+`reason_values`. A field of several, such as `caveats`, becomes their texts and `caveats_coded`.
+A record shows all fields whose names do not begin with an underscore, or else the fields and
+properties that its class lists in `document`. A field listed in `by_name` holds pairs of a name
+and a value, as tuples or records, and is shown as one object.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from batchlab.records.estimate import Reason, Value
 from batchlab.words.reasons import has_words, reason_text
 
 SCHEMA = 1
-"""Version of the documents; it rises when a field changes its meaning or goes."""
+"""Version of the documents; it rises when a field changes its meaning or is removed."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NULL = {"type": "null"}
@@ -36,12 +36,12 @@ _CODED = {
 
 
 def document_text(document: object) -> str:
-    """Records as one JSON document; a number that is not finite is null."""
+    """Write records as one JSON document; a number that is not finite is null."""
     return json_text(plain(document))
 
 
 def schema_text(kind: type) -> str:
-    """The JSON Schema of what `document_text` makes of a kind of record."""
+    """Return the JSON Schema of what `document_text` writes for a kind of record."""
     schema = {"$schema": _DIALECT} | msgspec.json.schema(_as_shown(kind))
     for described in schema["$defs"].values():
         if "properties" in described:
@@ -52,7 +52,7 @@ def schema_text(kind: type) -> str:
 
 
 def plain(value: object) -> Any:
-    """The same as plain values for JSON: tuples as lists, records as objects, reasons as text."""
+    """Return plain values for JSON: tuples as lists, records as objects, reasons as text."""
     if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
         return dict(_fields(value))
     if isinstance(value, dict):
@@ -63,7 +63,7 @@ def plain(value: object) -> Any:
 
 
 def coded(reason: Reason) -> dict[str, Any]:
-    """A reason without its text: its code, and its values by name."""
+    """Return a reason without its text: its code, and its values by name."""
     return {
         "code": reason.code,
         "values": {name: _coded_value(value) for name, value in reason.values},
@@ -71,7 +71,7 @@ def coded(reason: Reason) -> dict[str, Any]:
 
 
 def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None) -> Reason | None:
-    """The reason that a document holds; its text alone where this batchlab lacks its words."""
+    """Return the reason that a document holds; only its text if this batchlab lacks its words."""
     if code is not None:
         try:
             reason = _decoded({"code": code, "values": values or {}})
@@ -83,7 +83,7 @@ def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None)
 
 
 def _decoded(value: Any) -> Any:
-    """The inverse of `coded`; a TypeError of what it has not made."""
+    """Invert `coded`; raise a TypeError for anything else."""
     if isinstance(value, list):
         return tuple(_decoded(part) for part in value)
     if not isinstance(value, dict):
@@ -120,7 +120,7 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
 
 @lru_cache
 def _kinds(kind: type) -> tuple[tuple[str, Held], ...]:
-    """The fields of a kind of record, and which of them hold reasons, or values by name."""
+    """Return the fields of a kind of record, and which hold reasons, or values by name."""
     named = getattr(kind, "by_name", ())
     return tuple(
         (name, "named" if name in named else _held(hint)) for name, hint in _hints(kind).items()
@@ -128,7 +128,7 @@ def _kinds(kind: type) -> tuple[tuple[str, Held], ...]:
 
 
 def _hints(kind: type) -> dict[str, Any]:
-    """What a record shows, and of which type each is."""
+    """Return the names of what a record shows, with their types."""
     hints = get_type_hints(kind)
     hints |= {name: _by_name(hints[name]) for name in getattr(kind, "by_name", ())}
     names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
@@ -140,9 +140,9 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:
-    """The same type where each record has just the fields that it shows, for the schema.
+    """Return a type for the schema, in which each record has only the fields that it shows.
 
-    `within` are the records that it is a field of: one may hold another of its kind.
+    `within` holds the records that it is a field of, as one may hold another of its kind.
     """
     parts = get_args(hint)
     if parts:
@@ -171,14 +171,14 @@ def _held(hint: Any) -> Held:
 
 
 def _by_name(hint: Any) -> Any:
-    """The type of an object of the values of pairs, from that of several pairs."""
+    """Return the type of the object that shows several pairs, from the type of the pairs."""
     pair = get_args(hint)[0]
     *_, value = get_type_hints(pair).values() if is_dataclass(pair) else get_args(pair)
     return dict[str, value]  # type: ignore[valid-type]
 
 
 def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The schema of each field, those of reasons as `_fields` writes them."""
+    """Yield the schema of each field, those of reasons as `_fields` writes them."""
     one = {"$ref": "#/$defs/Reason"}
     for name, described in properties.items():
         if described == one or one in described.get("anyOf", ()):
@@ -194,13 +194,13 @@ def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def json_text(document: object) -> str:
-    """A document as indented JSON; a number that is not finite is null."""
+    """Write a document as indented JSON; a number that is not finite is null."""
     encoded = msgspec.json.encode(document, enc_hook=plain_float)
     return msgspec.json.format(encoded, indent=2).decode()
 
 
 def plain_float(value: object) -> float:
-    """Msgspec's hook for NumPy's float64, which is a float that msgspec does not see as one.
+    """Convert NumPy's float64 for msgspec, which does not recognize it as a float.
 
     Raises:
         TypeError: any other kind of value.

@@ -1,4 +1,4 @@
-"""Numbers: how English writes a measured number with the unit of its quantity, and a time."""
+"""Numbers: a measured number with the unit of its quantity, and a time, as English has them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ UNKNOWN = "–"
 _OF_METRIC = "metric "
 _QUANTITIES = frozenset(row.name for row in QUANTITIES)
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
-# Estimates of which three digits are all that is known; 4,560 is not written as 4.56e+03.
+# Estimates known to at most three digits; 4,560 is not written as 4.56e+03.
 THREE_DIGITS = (
     *("steps_to_target", "samples_to_target", "critical_batch_size"),
     *("epochs_to_target", "ratio"),
 )
-# A rate that lies so near to three digits was given with them.
+# A rate this close (relatively) to its three digits was given with three digits.
 SAME_RATE = 1e-6
 _SI = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def english_number(value: float, form: str) -> str:
-    """A number as English writes it.
+    """Write a number as English does.
 
     Args:
         value: the number, in the unit of its quantity.
         form: how to write it: a name of `batchlab.records.quantities`, one of `FORMS`, or a format
-            of Python, such as ".3g" or ",". Empty: as it is. "metric NAME": as that metric.
+            of Python, such as ".3g" or ",". "" leaves it as it is, "metric NAME" is as that metric.
     """
     if form.startswith(_OF_METRIC):
         form = form_of(form.removeprefix(_OF_METRIC), "")
@@ -40,7 +40,7 @@ def english_number(value: float, form: str) -> str:
 
 
 def form_of(name: str, unit: str) -> str:
-    """Return the form of a quantity; of a user's own, which the records don't know, by its unit."""
+    """Return the form of a quantity; a user's own, unknown to the records, goes by its unit."""
     if name in _QUANTITIES or name in FRACTION_METRICS:
         return name
     return _OF_UNIT.get(unit, "metric")
@@ -52,9 +52,9 @@ def in_percent(share: float) -> float:
 
 
 def moment_text(moment: str) -> str:
-    """A time as the clock on the wall had it, with its zone: "2026-01-01 14:05 CET".
+    """Write an ISO 8601 time as the local clock had it, with its zone: "2026-01-01 14:05 CET".
 
-    Of ISO 8601, which is UTC without a zone; a text that is no time stays as it is.
+    A time without a zone is UTC; a text that is no time stays as it is.
     """
     try:
         then = datetime.fromisoformat(moment)
@@ -65,7 +65,7 @@ def moment_text(moment: str) -> str:
 
 
 def _quantity_text(name: str, value: float) -> str:
-    """Three or four significant digits, with the unit."""
+    """Write three or four significant digits, with the unit."""
     unit = quantity(name).unit
     if unit == "s":
         return _seconds_text(value)
@@ -82,7 +82,7 @@ def _quantity_text(name: str, value: float) -> str:
     if name == "learning_rate":
         return _rate_text(value)
     if name == "generalization_gap" and abs(value) < 10:
-        return f"{round(value, 4) + 0.0:.4f}"  # a difference below the last digit is none: no -0
+        return f"{round(value, 4) + 0.0:.4f}"  # a tiny difference is 0, not -0
     return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
 
 
@@ -96,13 +96,13 @@ def _seconds_text(value_s: float) -> str:
 
 
 def _about_seconds_text(value_s: float) -> str:
-    """Two digits: more would say that it is known better than about."""
+    """Write two digits, because more would claim a precision that is not there."""
     number, unit = _seconds_text(value_s).split()
     return f"{float(f'{float(number):.2g}'):.3g} {unit}"
 
 
 def _as_shown(value: float) -> float:
-    """Its size in three digits: 999.6 ms are shown as 1 s, not as 1e+03 ms."""
+    """Return the size in three digits: 999.6 ms are shown as 1 s, not as 1e+03 ms."""
     return abs(float(f"{value:.3g}"))
 
 
@@ -119,21 +119,21 @@ def _si_text(value: float, unit: str) -> str:
 
 
 def _compared_text(ratio: float) -> str:
-    """A ratio of two alternatives with as many digits as it can bear: "0.94", "1.8", "210"."""
+    """Write a ratio of two alternatives with the digits that make sense: "0.94", "1.8", "210"."""
     if ratio < 1.2:
         return f"{ratio:.2f}"
     return f"{ratio:.2g}" if ratio < 99.5 else f"{float(f'{ratio:.2g}'):,.0f}"
 
 
 def _two_digits_text(value: float) -> str:
-    """Two digits that count: 1.7, 17, 170."""
+    """Write two significant digits: 1.7, 17, 170."""
     return f"{float(f'{value:.2g}'):,.{1 if value < 9.95 else 0}f}"
 
 
 def _rate_text(learning_rate: float) -> str:
-    """As it was given, up to three digits: 0.125. Two of one that was computed: 0.113137 is 0.11.
+    """Write a given rate in up to three digits (0.125), a computed one in two (0.113137 is 0.11).
 
-    A search tells rates apart by a factor of two or its root, so its third digit says nothing.
+    A search distinguishes rates by a factor of two or its root, so a third digit says nothing.
     """
     given = f"{learning_rate:.3g}"
     if math.isclose(float(given), learning_rate, rel_tol=SAME_RATE):

@@ -1,4 +1,4 @@
-"""Reasons: what every code says, and a reason as text.
+"""Reasons: the message of every code, and a reason as text.
 
 The codes of an advice are in `advice.py`, all others here.
 """
@@ -95,7 +95,7 @@ _MEASURED: dict[str, str] = {
     "plateau_open": (
         "{expected}: too wide to call; more epochs or a larger validation set would tell"
     ),
-    # Why a workload is not trained by a function in C.
+    # Reasons not to train a workload by a function in C.
     "trained_plainly": "PyTorch's own loop trains it: {why}",
     "native_another_model": (
         "the model or the optimizer is not as it was when the function in C was made of it"
@@ -177,7 +177,7 @@ _MEASURED: dict[str, str] = {
         "smaller micro-batch or batch size"
     ),
     # ---- Trials: why a training run ended as it did, and what a reader must know of its batches.
-    # What the losses say.
+    # Endings seen in the losses.
     "metric_not_finite_at_evaluation": (
         "the {metric:term} at the evaluation after step {step} is not a finite number; try a "
         "smaller learning rate"
@@ -200,7 +200,7 @@ _MEASURED: dict[str, str] = {
     ),
     "loss_seen": "{loss:.3g}",
     "loss_seen_not_finite": "not finite",
-    # How the process ended.
+    # Endings of the process.
     "user_error": "{error}: {text}",
     "failed_alike_before": (
         "it was not trained: two trials of batch size {size} had ended with {why}"
@@ -214,7 +214,7 @@ _MEASURED: dict[str, str] = {
     "ended_without_a_word": "the process ended without a message, exit code {exit_code}",
     "node_lost": "{why}, twice",
     "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
-    # What the engine says.
+    # Endings reported by the engine.
     "out_of_time": "the budget ended",
     # Notes on the batches.
     "stopped_early": (
@@ -233,7 +233,7 @@ _MEASURED: dict[str, str] = {
         "{n} devices take a part of each batch: at most {size} examples at once on each, over "
         "which its layers normalize"
     ),
-    # ---- Monitor: what it says of a training under way, and why it cannot.
+    # ---- Monitor: what it says about a running training, and why it cannot.
     "monitor_sees_no_layer": (
         "the model has no layer whose noise can be seen (Linear, Conv2d, Embedding, LayerNorm, "
         "each used once); batchlab noise measures any model"
@@ -284,7 +284,7 @@ _MEASURED: dict[str, str] = {
     "supervisor_killed": (
         "the small process that watches over the command was killed; batchlab ended the command"
     ),
-    # Its progress.
+    # Progress of the script.
     "script_ended_itself": (
         "the script ended by itself at step {step} of the {asked} that were asked for: put "
         "{{epochs}} where your script takes its length"
@@ -323,7 +323,7 @@ _MEASURED: dict[str, str] = {
         "shows it. A batch larger than the training set takes no step where the last batch of an "
         "epoch is left out"
     ),
-    # What went on beside it.
+    # Repeated failures.
     "same_failure_again": "{n} runs failed in the same way: {why}",
     # ---- Checks: what was found odd in a workload that can be trained.
     "taken_up_otherwise": (
@@ -347,7 +347,7 @@ _MEASURED: dict[str, str] = {
 }
 MESSAGES: dict[str, str] = ADVICE | _MEASURED
 
-# Accumulation: what makes an accumulated gradient another one, and what to do about it.
+# Accumulation: why an accumulated gradient differs, and what to do about it.
 CAUSES: dict[str, str] = {
     "sum": (
         "The loss is a sum over the batch, so its gradient grows with the batch size. Divide it "
@@ -378,7 +378,7 @@ CAUSES: dict[str, str] = {
 
 
 def reason_text(reason: Reason | None) -> str:
-    """What a reason says, a clause without its full stop; empty where there is none."""
+    """Return a reason as a clause without its full stop; empty if there is none."""
     if reason is None:
         return ""
     said = {name: _said(value) for name, value in reason.values}
@@ -386,7 +386,7 @@ def reason_text(reason: Reason | None) -> str:
 
 
 def has_words(reason: Reason) -> bool:
-    """Whether this batchlab can say it: another version may know other codes and values."""
+    """Return whether this batchlab knows its code and values, as other versions have others."""
     try:
         reason_text(reason)
     except (KeyError, ValueError, TypeError):
@@ -395,9 +395,9 @@ def has_words(reason: Reason) -> bool:
 
 
 def _said(value: Value) -> Shown:
-    """A value as a text takes it: a reason that is quoted becomes its words."""
+    """Return a value as a text takes it: a reason that is quoted becomes its words."""
     if isinstance(value, Reason):
-        return reason_text(value).rstrip(".")  # an error of the user's code may end with a stop
+        return reason_text(value).rstrip(".")  # a user's error may end with a full stop
     if isinstance(value, tuple):
         return ", ".join(str(_said(part)) for part in value)
     return value
