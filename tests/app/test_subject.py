@@ -27,7 +27,7 @@ from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.run import RunEnd
 from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import Target, Trial
-from batchlab.report.sweep_claims import conclusion
+from batchlab.report.sweep_answer import conclusion
 from batchlab.report.text import best_so_far_text
 from batchlab.runs.contract import RunPlan
 from batchlab.store.store import Store

@@ -36,7 +36,7 @@ from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.study import AdamSettings, Study, place_of
 from batchlab.records.trial import Status, TrialRecord
-from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.evidence import Evidence
 from batchlab.report.sweep_page import sweep_document, text_report
 from batchlab.runs import process_engine
 from batchlab.store.store import Store

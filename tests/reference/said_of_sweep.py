@@ -4,8 +4,9 @@ import numpy as np
 from tests.reference.made_up import made_up_curves
 from tests.reference.shown import table_rows
 
-from batchlab.report.sweep_claims import claim_sentences, sentences
-from batchlab.report.sweep_evidence import Evidence, races
+from batchlab.report.evidence import Evidence, races
+from batchlab.report.sayings import claim_sentences
+from batchlab.report.sweep_answer import sentences
 from batchlab.report.sweep_tables import sweep_table
 
 SIZES = (64, 256, 1024)

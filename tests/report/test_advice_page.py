@@ -23,8 +23,8 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_page import render_advice_html, whole_trainings
 from batchlab.report.advice_tables import answer_table, tried_table
-from batchlab.report.sweep_claims import claim_sentences
-from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.evidence import Evidence
+from batchlab.report.sayings import claim_sentences
 
 written = Reason.as_written
 ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))

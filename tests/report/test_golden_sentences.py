@@ -31,11 +31,12 @@ from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_text import cost_text
 from batchlab.report.cells import trial_counts
 from batchlab.report.check import check_text
+from batchlab.report.evidence import Evidence
 from batchlab.report.fit import fit_text
 from batchlab.report.noise import noise_sections
 from batchlab.report.profile import profile_section
-from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
-from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.sayings import claim_sentences
+from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.table import Section
 
 PAGE = Path(__file__).with_name("golden_sentences.txt")

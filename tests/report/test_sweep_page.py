@@ -23,9 +23,10 @@ from batchlab.records.trial import Status, Target
 from batchlab.report import cells
 from batchlab.report.cells import observations_table
 from batchlab.report.comparison import Side
+from batchlab.report.evidence import Evidence
 from batchlab.report.page import download
-from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
-from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.sayings import claim_sentences
+from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.sweep_page import (
     SweepDocument,
     html_page,

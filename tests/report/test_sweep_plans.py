@@ -27,10 +27,11 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image, page_spec, still_svg
+from batchlab.report.evidence import Evidence, races
 from batchlab.report.figure import Figure, write_figure_rows
 from batchlab.report.palette import drawn_looks
-from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
-from batchlab.report.sweep_evidence import Evidence, races
+from batchlab.report.sayings import claim_sentences
+from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.sweep_figures import sweep_figures
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.report.sweep_tables import sweep_table

@@ -23,10 +23,10 @@ from batchlab.report.advice_tables import (
 from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
+from batchlab.report.evidence import Evidence
 from batchlab.report.page import Tables
+from batchlab.report.sayings import claim_sentences
 from batchlab.report.study_page import study_page
-from batchlab.report.sweep_claims import claim_sentences
-from batchlab.report.sweep_evidence import Evidence
 from batchlab.report.table import marked_table
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import text

@@ -22,6 +22,7 @@ from batchlab.report.cells import (
     measured_once,
 )
 from batchlab.report.curves import MOST_MARKS, Shown, chosen_notes, curve_figure
+from batchlab.report.evidence import Evidence, budget_split
 from batchlab.report.figure import (
     Figure,
     Panel,
@@ -34,7 +35,6 @@ from batchlab.report.figure import (
 )
 from batchlab.report.gap import gap_figure
 from batchlab.report.rates import RateTaken, rates_figure
-from batchlab.report.sweep_evidence import Evidence, budget_split
 from batchlab.report.sweep_tables import rates_table, sweep_table
 from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import label_text, split_label

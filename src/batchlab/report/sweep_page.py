@@ -14,12 +14,13 @@ from batchlab.report.cells import (
     observations_table,
     trial_counts,
 )
+from batchlab.report.evidence import Evidence
 from batchlab.report.figure import Figure
 from batchlab.report.page import Tables
 from batchlab.report.palette import Look, drawn_looks
+from batchlab.report.sayings import claim_sentences
 from batchlab.report.study_page import study_page
-from batchlab.report.sweep_claims import claim_sentences, conclusion, sentences
-from batchlab.report.sweep_evidence import Evidence
+from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.sweep_figures import sweep_figures
 from batchlab.report.sweep_tables import (
     TrialDocument,

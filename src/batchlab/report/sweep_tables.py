@@ -32,8 +32,8 @@ from batchlab.report.cells import (
     status_text,
     trial_words,
 )
+from batchlab.report.evidence import BudgetName, Evidence, budget_split, races
 from batchlab.report.figure import SPLITS
-from batchlab.report.sweep_evidence import BudgetName, Evidence, budget_split, races
 from batchlab.report.table import NAMED, Column, Table, table_of
 from batchlab.report.text import gap_quantity, label_text, split_label
 from batchlab.words.catalogue import listing, term_text, text

@@ -17,14 +17,14 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.cells import cells
 from batchlab.report.comparison import Side
-from batchlab.report.sweep_claims import conclusion
-from batchlab.report.sweep_evidence import (
+from batchlab.report.evidence import (
     Evidence,
     Measured,
     equal_budget,
     races,
     training_fit,
 )
+from batchlab.report.sweep_answer import conclusion
 from batchlab.report.sweep_tables import sweep_table, trial_documents
 
 GENERALIZE = "Larger batches generalize worse"
