@@ -2,7 +2,7 @@
 
 The names below are the public surface; each is loaded when it is first used, so that
 `import batchlab` loads neither torch nor a plotting library. `log`, which a training calls at each
-step, needs nothing and is there at once.
+step, has no dependencies and is loaded at once.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ _ROOMS = ("datasets", "plans")  # the submodules that are public as well
 
 __all__ = sorted([*_HOME, "__version__", "log"])
 
-if not TYPE_CHECKING:  # a type checker would take any misspelt name for one of these
+if not TYPE_CHECKING:  # with it a type checker would accept any misspelled name
 
     def __getattr__(name: str) -> object:  # PEP 562
         if name in _ROOMS:

@@ -1,4 +1,4 @@
-"""Cache: where lies what was costly to make and is the same for every study."""
+"""Cache: the folder for files that are costly to make and the same for every study."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where this user keeps what can be made again: `$XDG_CACHE_HOME/batchlab`.
+    """Return the user's folder for files that can be made again, `$XDG_CACHE_HOME/batchlab`.
 
     Raises:
-        OSError: the user has no home.
+        OSError: the user has no home folder.
     """
     given = os.environ.get("XDG_CACHE_HOME")
     try:

@@ -1,6 +1,6 @@
 """Errors for the person who gets them: what was given, what is possible, what to do.
 
-Every one of them carries a single string, so that it survives the way back from a child process.
+Every error carries a single string, so that it survives the way back from a child process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ class BatchlabError(Exception):
 
 
 class UsageError(BatchlabError, ValueError):
-    """The request itself is wrong: the command line exits with 2."""
+    """A request that is wrong in itself, so that the command line exits with 2."""
 
 
 class ArgumentNameError(UsageError, TypeError):
@@ -43,7 +43,7 @@ class StoreError(BatchlabError):
 
 
 class NoStoreError(StoreError):
-    """A store that had to be there and is not."""
+    """A store that should exist and does not."""
 
 
 class BudgetError(BatchlabError):
@@ -55,7 +55,7 @@ class ClusterError(BatchlabError):
 
 
 class MissingLibraryError(BatchlabError, ImportError):
-    """A library that batchlab runs without and that was asked for."""
+    """An optional library that was asked for and is not installed."""
 
 
 class TrialError(BatchlabError):

@@ -1,4 +1,4 @@
-"""Environment: the place and the versions that a study was made with."""
+"""Environment: the machine and the library versions that a study was made with."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from batchlab.version import __version__
 
 
 def library_versions() -> tuple[tuple[str, str], ...]:
-    """The libraries whose version can change a trial's numbers."""
+    """Return the libraries whose version can change a trial's numbers, with their versions."""
     return (("batchlab", __version__), ("numpy", np.__version__), ("torch", str(torch.__version__)))
 
 
 def environment() -> tuple[tuple[str, str], ...]:
-    """The place of a study: versions, processor, cores, system."""
+    """Return the environment of a study: versions, system, processor, cores and GPUs."""
     return (
         *library_versions(),
         ("python", platform.python_version()),
@@ -39,12 +39,12 @@ def _gpus() -> tuple[tuple[str, str], ...]:
 
 
 def place_here(device: str) -> str | None:
-    """What times on a device of this machine belong to; for a processor no GPU is woken."""
+    """Return the hardware of a device, None if not known; asking for a processor wakes no GPU."""
     return place_of(_gpus() if device.startswith("cuda") else _processors(), device)
 
 
 def thread_choices(device: str) -> tuple[int, ...]:
-    """The numbers of threads worth a try: one, and all cores. One on a GPU."""
+    """Return the numbers of threads worth a try: one and all cores, or only one on a GPU."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (1,) if device.startswith("cuda") or cores in (None, 1) else (1, int(cores or 1))
 

@@ -1,8 +1,8 @@
-"""ProgressLog: what a training script says of itself, one JSON line a call, where batchlab asked.
+"""ProgressLog: the progress that a training script reports in a study, one JSON line per call.
 
-`batchlab.log` writes to a file that is only ever appended to, named by an environment variable. A
-path survives what a descriptor does not: shells, `torchrun`, containers with a mounted folder, and
-programs that close what they inherited. Standard library only, for it runs in the user's training.
+`batchlab.log` only appends to a file, whose path is in an environment variable. A path survives
+what a descriptor does not: shells, `torchrun`, containers with a mounted folder, and programs that
+close what they inherited. It uses only the standard library, as it runs in the user's training.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ def log(
     samples: SupportsFloat | None = None,
     **values: SupportsFloat,
 ) -> None:
-    """Tell batchlab how far a training is, and what it measured; outside a study do nothing.
+    """Report to batchlab how far a training is and what it measured; do nothing outside a study.
 
     Give at least one of `step`, `epoch` and `samples`, and evaluate at the same samples for every
-    batch size. Nothing here raises into the training: what is wrong is told by the study.
+    batch size. This never raises into the training: the study reports what is wrong.
 
     Args:
-        step: optimizer updates done so far, not micro-batches and not within the epoch.
-        epoch: passes over the training data done so far; it may be a fraction. After the pass
+        step: optimizer updates since the start, not micro-batches and not within the epoch.
+        epoch: passes over the training data since the start; it may be a fraction. After the pass
             number `epoch`, counted from 0, that is `epoch + 1`; 0 is the untrained model.
-        samples: training examples seen so far.
-        values: metrics by name. Each is whatever `float()` takes: a tensor or array of one
-            number too.
+        samples: training examples seen since the start.
+        values: metrics by name. Each is anything that `float()` takes, such as a tensor or array
+            of one number.
     """
     if _LOG is None:
         return
@@ -55,7 +55,7 @@ class ProgressLog:
         self._is_torn = False
 
     def write(self, *, values: dict[str, Any], **counters: Any) -> None:
-        """Append one line; a full disk, a reader that is gone or a strange value is no error."""
+        """Append one line; a full disk, a missing reader or a strange value raises nothing."""
         try:
             line = _line(counters, values)
             self._append(b"\n" + line if self._is_torn else line)
@@ -64,13 +64,13 @@ class ProgressLog:
             return
 
     def _append(self, line: bytes) -> None:
-        # The script may have closed this descriptor, and its number may be a file of its own now.
+        # The script may have closed this descriptor, and may use its number for its own file now.
         if self._file is not None and _identity(self._file) != self._identity:
             self._file = None
         if self._file is None:
             self._file = os.open(self.path, _FLAGS, 0o600)
             self._identity = _identity(self._file)
-        # One write a line: appended lines of several processes do not run into one another.
+        # Each line is one write, so that lines of several processes do not run into one another.
         self._is_torn = os.write(self._file, line) < len(line)
 
 
@@ -83,7 +83,7 @@ def _identity(file: int) -> tuple[int, int] | None:
 
 
 def _line(counters: dict[str, Any], values: dict[str, Any]) -> bytes:
-    """One line of JSON, put together by hand: it is five times as fast as `json.dumps`."""
+    """Return one line of JSON, joined by hand: that is five times as fast as `json.dumps`."""
     complaints: list[str] = []
     parts = [f'{{"batchlab_log": 1, "at_s": {time.monotonic()!r}']
     for name, given in counters.items():
@@ -120,7 +120,7 @@ def _shown(given: Any) -> str:
 
 
 def _number(given: Any) -> str | None:
-    """A number as JSON; what is not finite as the text "nan", "inf" or "-inf"; None: no number."""
+    """Return a number as JSON ("nan", "inf" and "-inf" as text), or None if it is no number."""
     number = _float(given)
     if number is None:
         return None
@@ -128,7 +128,7 @@ def _number(given: Any) -> str | None:
 
 
 def _counted(name: str, given: Any) -> str | None:
-    """A counter as JSON: whole but for an epoch; None: it is none."""
+    """Return a counter as JSON, or None if it is none; only an epoch may be a fraction."""
     number = _float(given)
     if number is None or not 0 <= number < 1e18:
         return None
@@ -142,7 +142,7 @@ def _float(given: Any) -> float | None:
     if isinstance(given, str | bytes):
         return None
     try:
-        # PyTorch warns where the number of a tensor with a gradient is taken.
+        # PyTorch warns if a tensor with a gradient is converted to a number.
         return float(given.detach() if hasattr(given, "detach") else given)
     except Exception:
         return None

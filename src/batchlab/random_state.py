@@ -25,7 +25,7 @@ class RandomState:
 
     @classmethod
     def now(cls) -> RandomState:
-        """The present states; CUDA's only where this process already uses it."""
+        """Return the present states, and CUDA's only if this process already uses it."""
         uses_cuda = torch.cuda.is_initialized()
         return cls(
             python=random.getstate(),
@@ -35,7 +35,7 @@ class RandomState:
         )
 
     def is_now(self) -> bool:
-        """Whether the streams are in these states still: nothing has been drawn from them."""
+        """Return whether the streams are still in these states, so nothing was drawn from them."""
         now = RandomState.now()
         return (
             self.python == now.python
@@ -61,10 +61,10 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and torch's global random streams; CUDA's where it is in use already.
+    """Seed Python's, NumPy's and torch's global random streams; CUDA's if it is already in use.
 
-    `torch.manual_seed` would leave a seed behind for a CUDA that starts later, and takes 0.2 ms
-    to write down who asked for it: as long as a small step.
+    `torch.manual_seed` would also leave a seed for a CUDA that starts later, and it takes 0.2 ms,
+    as long as a small step, to record its caller.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -75,7 +75,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def untouched_randomness() -> Iterator[None]:
-    """Context: whatever is drawn inside, the global streams go on as if it had not been."""
+    """Put the global streams back after the block, as if nothing had been drawn inside it."""
     before = RandomState.now()
     try:
         yield
@@ -84,6 +84,6 @@ def untouched_randomness() -> Iterator[None]:
 
 
 def derived_seed(*parts: object) -> int:
-    """A 63-bit seed made from `parts`, so that every use has a random stream of its own."""
+    """Return a 63-bit seed made from `parts`, so that every use has its own random stream."""
     digest = hashlib.sha256(" ".join(str(part) for part in parts).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

@@ -1,1 +1,1 @@
-"""Commands: one call each, what the command line and the Python names share."""
+"""Commands: one call each, shared by the command line and the Python functions."""

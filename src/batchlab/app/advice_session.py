@@ -1,4 +1,4 @@
-"""AdviceSession: one session of a study, from the question or from where the last one ended."""
+"""AdviceSession: one session of a study, from its question or from where the last one stopped."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _OF_PURPOSE: dict[Purpose, str] = {
 
 
 def stages_of(subject: Subject) -> Sequence[str]:
-    """The stages of an advice, in order; a pilot is needed where no target is given."""
+    """Return the stages of an advice, in order; a pilot is needed if no target is given."""
     stages = (PROFILING, *((TARGET,) if _needs_pilot(subject) else ()), SEARCH)
     return [text(stage) for stage in stages]
 
@@ -55,82 +55,81 @@ def _needs_pilot(subject: Subject) -> bool:
 
 
 class AdviceProgress:
-    """Tells a listener of stages, runs and what leads (a `RunWatcher`)."""
+    """A `RunWatcher` that reports the stages, the runs and what leads to a listener."""
 
     def __init__(self, listener: ProgressListener, journal: Journal | None = None) -> None:
-        """Nothing is asked for yet; `journal` keeps what leads for who looks into the store."""
+        """Begin without a stage; `journal` keeps what leads, for anyone who reads the store."""
         self._listener = listener
         self._journal = journal
         self._stage = ""
-        self.is_beginning = False  # the pilot's first part is trained, beside the stages
+        self.is_beginning = False  # the pilot's first part, which is not a stage
 
     def asked(self, runs: RunsAsked, purpose: Purpose) -> None:
-        """Tell of a new stage, and of the runs."""
+        """Report a new stage, and the runs."""
         self.stage(BEGINNING if self.is_beginning else _OF_PURPOSE[purpose])
         self._listener.asked(runs)
 
     def stage(self, stage: str) -> None:
-        """Tell of a stage, unless it is at that already."""
+        """Report a stage, unless it is the current one."""
         if stage != self._stage:
             self._stage = stage
             self._listener.phase(text(stage))
 
     def answered(self, run_log: RunLog) -> None:
-        """Tell what leads by now."""
+        """Report what leads now."""
         best = best_so_far(run_log)
         self._listener.best(best)
         if self._journal is not None:
             self._journal.note_best(best)
 
 
-# What the profile may take of the budget, within these seconds. A dozen batch sizes of a small
-# model take 7 s to be timed once, and are then timed again as long as there is time: more of it
-# would make step times little better, which are surer than the seeds' scatter by then, and is
-# missed in the trainings.
+# The profile's share of the budget, and its limits in seconds. A dozen batch sizes of a small model
+# take 7 s to time once, and they are timed again as long as there is time. A larger share would
+# hardly improve the step times, which are more certain than the seeds' scatter by then, and the
+# trainings would lack it.
 _PROFILE_SHARE = 0.12
 _PROFILE_LEAST_S = 10.0
 _PROFILE_MOST_S = 60.0
-_PROFILE_LARGEST_SHARE = 0.4  # of a budget that is hardly enough
+_PROFILE_LARGEST_SHARE = 0.4  # the most, if the budget is hardly enough
 _FIRST_LOOK_S = 60.0
-_FIRST_EPOCHS = 4  # then twice as many, until a training is at its end
-# Memory that is told beside a step's: what a few buffers take matters to nobody.
+_FIRST_EPOCHS = 4  # doubled until a training reaches its end
+# An evaluation's memory is reported if it exceeds a step's by this: a few buffers do not matter.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
-# What timing in turn may take of the budget, or so many seconds; each time of what is left of it.
-# More processes tell little more. One takes at least so long, and so many steps of both.
+# Timing in turn may take this share of the budget, but at least these seconds; each call may take
+# this part of the rest. More processes add little. One needs at least these seconds and steps.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
-# What is met in this first part of a whole training, or in the first epoch where it has so many.
+# "Early" is this first part of a whole training, or the first epoch of one with this many or more.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
-# What goes before the runs and after them, of the whole.
+# The largest part of the budget that may go to everything but the runs.
 _MOST_FOR_THE_REST = 0.5
-# What the advice needs after the last run to draw its conclusions, at most so much of the budget.
+# The time for conclusions after the last run, and the most that it may take of the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
 
 
 def _why_untimed(option: Option) -> Reason | None:
-    """Why a batch size that can be had has no step time; None: it has one, or can't be had."""
+    """Return why a batch size that runs has no step time; None if it has one, or does not run."""
     return option.step_s.reason if option.runs else None
 
 
 def _without_times(options: Sequence[Option]) -> Reason:
-    """That examples are compared, and the first reason why a step time is missing."""
+    """Return that examples are compared, with the first reason why a step time is missing."""
     untimed = [(option.batch_size, why) for option in options if (why := _why_untimed(option))]
     sizes = ", ".join(str(size) for size, _ in untimed)
     return Reason.of("compared_by_examples", sizes=sizes, why=untimed[0][1])
 
 
 def _has_no_answer(advice: Advice) -> bool:
-    """Whether the budget cut every run, or none began."""
+    """Return whether the budget cut every run, or none began."""
     is_cut = advice.reason.code == "budget_ended_before_reference"
     return is_cut and not any(Status(run.status).ended_well for run in advice.tried)
 
 
 class AdviceSession:
-    """One session of a study, from its question or from where the last one ended."""
+    """One session of a study, from its question or from where the last one stopped."""
 
     def __init__(self, store: Store, subject: Subject, study: StudyName) -> None:
-        """Nothing is asked yet."""
         self._store = store
         self._subject = subject
         self._study = study
@@ -140,16 +139,16 @@ class AdviceSession:
         self._listener = subject.question.listener
         self._target = subject.target
         self._trial = subject.reference
-        self._here: Profile  # of this machine, as far as it goes by now
+        self._here: Profile  # of this machine, as far as it is measured
         self._turns_took_s = 0.0
-        # By batch size, as the engine plans with them.
+        # By batch size. The engine plans with both of these.
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
 
     def carried_out(self) -> Advised:
         """Profile, advise, and read the study back; a finished study is only read."""
         study_id = self._study.study_id
-        # Of two processes that ask the same at once, one works and the other takes its answer.
+        # If two processes ask the same at once, one works and the other takes its answer.
         with (
             own_turn(
                 self._store,
@@ -176,7 +175,7 @@ class AdviceSession:
         return advised
 
     def _tell_of_budget(self, journal: Journal) -> None:
-        """Of a budget that is not known before a training is timed nothing is told yet."""
+        """Report the budget, unless it is not known before a training has been timed."""
         if self._budget.seconds is not None:
             spent_s = journal.spent_before_s + self._budget.elapsed_s()
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
@@ -193,10 +192,10 @@ class AdviceSession:
         if not is_whole:
             options = tuple(o for o in options if o.batch_size == self._trial.batch_size)
         reference = reference_of(options, self._trial, device_name=shown.device_name)
-        # By the same profile it is the same again, where a study is taken up.
+        # A study that is continued has the same profile, so it gets the same limit again.
         self._limit_to_trainings(reference, here.about_step_s(reference.batch_size))
         self._tell_of_budget(journal)
-        # Of the budget a session has spent a little before it begins, each another little.
+        # The first session's figure is kept: each session has spent a little else before this.
         budget_s = self._runs_s if journal.budget_s is None else journal.budget_s
         inner = self._engine(budget_s=budget_s - journal.spent_before_s)
         self._plan(here, options)
@@ -244,7 +243,7 @@ class AdviceSession:
     def _question(
         self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
     ) -> Question:
-        """What the advisor is asked; where a step time is missing, times compare nothing."""
+        """Return the advisor's question, which compares examples if a step time is missing."""
         objective = self._asked.objective
         if objective == "time" and any(map(_why_untimed, options)):
             objective = "samples"
@@ -271,7 +270,7 @@ class AdviceSession:
     def _with_all_options(
         self, question: Question, journal: Journal, watcher: AdviceProgress, inner: Engine
     ) -> Question:
-        """The question with the batch sizes beside the reference's, timed now unless they were."""
+        """Return the question with all batch sizes, which are timed now unless they were before."""
         watcher.is_beginning = False
         if len(journal.profiles) == 1:
             profile = self._measured(watcher, known=self._here.points)
@@ -289,7 +288,7 @@ class AdviceSession:
 
     @property
     def _why_not_comparable(self) -> Reason | None:
-        """Why batch sizes cannot be compared by the metric; None: they can."""
+        """The reason why batch sizes cannot be compared by the metric, or None if they can."""
         if self._metric == "loss" and self._summary.loss_couples:
             return Reason.of("losses_not_comparable")
         return None
@@ -303,25 +302,25 @@ class AdviceSession:
 
     @property
     def _runs_s(self) -> float:
-        """What the runs have of the budget; the caller's part and the conclusions come after."""
+        """The part of the budget for the runs; the caller's part and the conclusions come after."""
         assert self._budget.work_ends_s is not None
         usable_s = self._budget.work_ends_s - self._budget.started_s
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _limit_by_a_first_look(self) -> None:
-        """Set the ceiling to the trainings asked for, where they were, as far as a look tells."""
+        """Set the limit to the trainings asked for, if they were, by a first timing of a step."""
         trainings = self._asked.trainings
         if trainings is None:
             return
-        timed_s = math.nan  # seconds of training need none
+        timed_s = math.nan  # not used if `train_s` sets the length
         if self._asked.train_s is None:
             first = self._subject.timed(self._trial, timeout_s=_FIRST_LOOK_S)
             if first.value is None:
-                return  # the profile says why
+                return  # the profile will say why
             timed_s = first.value.step_s
         began_s = time.monotonic()
         self._limit_to_trainings(self._trial, timed_s)
-        # A first training of unknown length is stored, and answers for the study's own.
+        # A first training to find its length is not counted, because the study uses its record.
         rest_s = self._allowed_s - self._budget.time_limit_s() - (time.monotonic() - began_s)
         if rest_s > _MOST_FOR_THE_REST * self._allowed_s:
             least = trainings * rest_s / (_MOST_FOR_THE_REST * self._allowed_s)
@@ -332,7 +331,7 @@ class AdviceSession:
             )
 
     def _limit_to_trainings(self, own: Trial | Configuration, timed_s: float) -> None:
-        """Set the ceiling to the trainings asked for, where they were; a step takes `timed_s`."""
+        """Set the limit to the trainings asked for, if they were; a step takes `timed_s`."""
         if self._asked.trainings is not None:
             one_s = self._asked.train_s
             if one_s is None:
@@ -342,9 +341,9 @@ class AdviceSession:
 
     @cached_property
     def _epochs_of_one(self) -> float:
-        """The passes of one training: as planned, else until the reference is at its end.
+        """The passes of one training: as planned, or else until the reference reaches its end.
 
-        That is the target, its plateau, or where a script ends by itself.
+        Its end is the target, its plateau, or the point at which a script ends by itself.
         """
         if self._subject.epochs is not None:
             return self._subject.epochs
@@ -360,7 +359,7 @@ class AdviceSession:
                     f"{self._asked.trainings:g} trainings: how long one takes is not known, for "
                     f"the first failed ({reason_text(record.reason)}); give a time with --budget"
                 )
-            last = length.last_step(self._trial)  # the store may have it longer
+            last = length.last_step(self._trial)  # the stored training may be longer
             seen = tuple(each for each in record.evaluations if each.step <= last)
             end = self._end_of(replace(record, evaluations=seen))
             if end is not None or length.epochs is None:
@@ -368,7 +367,7 @@ class AdviceSession:
             length = replace(length, epochs=2 * length.epochs)
 
     def _end_of(self, record: TrialRecord) -> float | None:
-        """After how many passes it met the target, or was at its end; None: it goes on."""
+        """Return the passes until it met the target or reached its end, or None if neither."""
         crossing = None if self._target is None else record.crossing(self._target)
         if crossing is not None and crossing.held:
             return record.trial.plan.epoch_at(crossing.step)
@@ -380,7 +379,7 @@ class AdviceSession:
     # ---- before the advice
 
     def _refuse_an_impossible_target(self) -> None:
-        """A target that the untrained model meets tells nothing; one in percent is never met."""
+        """Refuse a target that the untrained model meets, or one in percent, which is never met."""
         target = self._target
         if target is None or self._why_not_comparable is not None:
             return
@@ -399,7 +398,7 @@ class AdviceSession:
                 f"{self._summary.name!r} has {target.metric} {first:g}, a target that is met "
                 f"before the first step; give a harder one"
             )
-        # A user's own accuracy may be in percent: what it says of the untrained model tells.
+        # A user's own accuracy may be in percent, which its value for the untrained model shows.
         is_share = "acc" in target.metric.lower() and first is not None and 0 <= first <= 1
         if is_share and target.better == "higher" and target.value > 1:
             raise UsageError(
@@ -408,17 +407,17 @@ class AdviceSession:
             )
 
     def _begun_with(self, journal: Journal, watcher: AdviceProgress) -> Profile:
-        """The profile that the study begins with: of all, or of the reference for the pilot."""
+        """Return the profile to begin with: of all sizes, or of the reference for the pilot."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         self._refuse_an_impossible_target()
         self._limit_by_a_first_look()
         own, wanted = self._trial.batch_size, self._wanted
-        # A script may take minutes to start: for its pilot alone it is not started once more.
+        # A script may take minutes to start, so it is not started once more just for its pilot.
         may_begin = self._asked.profile is None and self._subject.keeps_cadence
         if may_begin and _needs_pilot(self._subject) and own in wanted and len(wanted) > 1:
             limit_s = min(_FIRST_LOOK_S, _PROFILE_LARGEST_SHARE * self._budget.time_limit_s())
-            with suppress(WorkloadError):  # the profile of all says why
+            with suppress(WorkloadError):  # the profile of all sizes will say why
                 profile = self._subject.profile(
                     (own,), deadline_s=time.monotonic() + limit_s, listener=Silent()
                 )
@@ -427,7 +426,7 @@ class AdviceSession:
         return self._measured(watcher)
 
     def _is_of_the_reference_alone(self, profile: Profile) -> bool:
-        """Whether by the profile the reference can be had as it is, and nothing else was tried."""
+        """Return whether the profile tried only the reference, which runs without being split."""
         own = self._trial.batch_size
         seen = [(point.batch_size, point.micro_batch_size) for point in profile.points]
         runs = any(o.runs for o in self._options(profile) if o.batch_size == own)
@@ -441,12 +440,12 @@ class AdviceSession:
         return self._subject.candidates
 
     def _measured(self, watcher: AdviceProgress, known: tuple[ProfilePoint, ...] = ()) -> Profile:
-        """The profile of all batch sizes, made while nothing runs."""
+        """Return the profile of all batch sizes, made while nothing else runs."""
         if self._asked.profile is not None and not self._asked.is_device_here:
             return self._asked.profile  # only the nodes of a cluster have the device
         watcher.stage(PROFILING)
         candidates = self._subject.candidates
-        # A script takes its time to start, for each batch size, and each time that it is timed.
+        # A script needs its start time for each batch size, each time that it is timed.
         starts_s = len(candidates) * (self._summary.start_s or 0.0)
         share_s = _PROFILE_MOST_S + MOST_PROCESSES * starts_s
         if self._budget.seconds is not None:
@@ -458,13 +457,13 @@ class AdviceSession:
             wanted, deadline_s=time.monotonic() + allowed_s, listener=self._listener, known=known
         )
         tried = {point.batch_size for point in profile.points}
-        # The workload's own is tried first: without another one there is nothing to choose.
+        # The workload's own is tried first; without another one there is nothing to choose from.
         enough = len(tried) >= min(2, len(wanted)) and (own in tried or own not in wanted)
         if profile.stopped == "time" and not enough:
             asked_s = self._budget.asked_s
             given = f"budget {asked_s:.3g} s" if asked_s else f"{self._asked.trainings:g} trainings"
             more = "a larger --budget" if asked_s else "more --trainings"
-            # The share is that of benchmarks/regret/rule_of_thumb.py.
+            # The 17 of 19 comes from benchmarks/regret/rule_of_thumb.py.
             raise BudgetError(
                 f"{given}: its part for the profile, {allowed_s:.0f} s, ended after {len(tried)} "
                 f"of {len(wanted)} batch sizes, and the workload's own, {own}, and another are "
@@ -474,12 +473,12 @@ class AdviceSession:
         return profile
 
     def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
-        """How many times as long a step of the second takes where both take turns."""
+        """Return step_time(second) / step_time(first), timed in turn, or None if not measured."""
         times = journal.replayed_in_turn()
         if times is None:
             times = tuple(self._times_in_turn(sizes))
             journal.put_readings(spent_s=journal.spent_before_s + inner.spent_s(), in_turn=times)
-        # An epoch's last batch may be smaller; what was timed are whole ones.
+        # An epoch's last batch may be smaller, but only whole batches were timed.
         one, other = (
             (o.step_s.estimate or 0.0) / self._here.about_step_s(o.batch_size)
             for size in sizes
@@ -504,7 +503,7 @@ class AdviceSession:
             yield ended.value
 
     def _options(self, profile: Profile) -> tuple[Option, ...]:
-        """The candidates; where the metric compares nothing, its own alone can be had."""
+        """Return the candidates; if the metric cannot compare them, all but its own are refused."""
         found = options_of(
             profile,
             self._subject.candidates,
@@ -512,7 +511,7 @@ class AdviceSession:
             may_accumulate=self._subject.may_accumulate,
         )
         options = tuple(noted(self._summary, option, self._trial) for option in found)
-        if self._asked.train_s is not None:  # without its time these are no number of steps
+        if self._asked.train_s is not None:  # without a step time, seconds are no steps
             options = tuple(refused(o, why) if (why := _why_untimed(o)) else o for o in options)
         why_not = self._why_not_comparable
         if why_not is None:
@@ -521,10 +520,10 @@ class AdviceSession:
         return tuple(o if o.batch_size == own else refused(o, why_not) for o in options)
 
     def _plan(self, here: Profile, options: tuple[Option, ...]) -> None:
-        """Let the engine plan with what the profile of this machine says of the options."""
+        """Let the engine plan the options with the figures of this machine's profile."""
         for option in options:
             size, best = option.batch_size, here.best_micro_batch(option.batch_size)
-            # As the option has it, or smaller where this machine has less memory than that one.
+            # The option's own, or smaller if this machine has less memory than the profiled one.
             micros = [option.micro_batch_size, *([] if best is None else [best.micro_batch_size])]
             self._micro_batch_sizes[size] = min(micros)
             self._step_s[size] = here.about_step_s(size)
@@ -542,7 +541,7 @@ class AdviceSession:
 
     @property
     def _run_plan(self) -> RunPlan:
-        """What all its runs share; from now on, without an end."""
+        """The plan that all its runs share, which starts now and has no end."""
         return RunPlan(
             trial=self._trial,
             device=self._asked.device,
@@ -554,14 +553,14 @@ class AdviceSession:
 
     @property
     def _rules(self) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-        """What each scaling rule makes of a rate that is right for the reference batch size."""
+        """For each batch size, what each rule multiplies a rate right for the reference with."""
         return tuple(
             (batch_size, tuple(self._multiples(batch_size / self._trial.batch_size)))
             for batch_size in self._subject.candidates
         )
 
     def _multiples(self, kappa: float) -> Iterator[tuple[str, float]]:
-        """Of the rate by each rule that goes so far."""
+        """Yield each scaling rule that applies, with its multiple of the rate."""
         adam = self._summary.adam
         for name, rule in SCALING_RULES.items():
             if rule.move_adam is None or (adam and rule.move_adam(adam, kappa)):
@@ -570,11 +569,11 @@ class AdviceSession:
     # ---- after the advice
 
     def _not_told(self, advice: Advice) -> list[Reason]:
-        """Which differences so few validation examples cannot tell, by chance in 19 of 20 cases.
+        """Return which differences are within chance, in 19 of 20 cases, if examples are few.
 
-        Of a share by the interval of Agresti and Coull 1998, The American Statistician 52(2), which
-        is wide too where no example is wrong. Of other metrics there is no figure. Where examples
-        have a weight, their number says nothing.
+        For a share it is the interval of Agresti and Coull 1998, The American Statistician 52(2),
+        which is wide even if no example is wrong. Other metrics get no figure. If validation
+        examples have a weight, their number says nothing.
         """
         n, metric = self._summary.n_validation, advice.metric
         seen = [run.best_value for run in advice.tried if run.best_value is not None]
@@ -588,7 +587,7 @@ class AdviceSession:
         return [Reason.of("differences_not_told", n=n, metric=metric, least=least)]
 
     def _met_early(self, advice: Advice) -> list[Reason]:
-        """Say if the reference or what is named meets the level early in a whole training."""
+        """Say if the reference or the named size meets the level early in a whole training."""
         named, ends, level = advice.named, advice.endings, advice.target
         whole = self._subject.epochs or (None if ends is None else ends.own.epochs)
         if named is None or level is None or whole is None or advice.target_origin == "easier":
@@ -603,7 +602,7 @@ class AdviceSession:
         return [found]
 
     def _origin_of_times(self) -> Iterator[Reason]:
-        """Yield which machine the step times are of, if trainings may have run on another."""
+        """Yield which machine the step times are from, if trainings may have run on another."""
         elsewhere, here = self._asked.profile, self._here.device_name
         is_on_cluster = self._asked.cluster is not None
         if elsewhere is None:

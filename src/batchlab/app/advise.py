@@ -1,4 +1,4 @@
-"""Advising: `batchlab.advise`, which batch size to use, measured here and within a budget."""
+"""Advising: `batchlab.advise` finds the batch size to use, measured here and within a budget."""
 
 from __future__ import annotations
 
@@ -56,56 +56,56 @@ def advise(
     listener: ProgressListener | None = None,
     reserved_s: float = 0.0,
 ) -> Advice:
-    """Which batch size to train `workload` with, and what to set with it.
+    """Find the batch size to train `workload` with, and the settings that go with it.
 
-    Profiles the batch sizes, then trains what promises most for its time until the budget is spent
-    or nothing promises enough. What the store already holds is not trained again; after an
-    interruption the same call goes on, and once it has answered it gives the same answer at once.
+    It profiles the batch sizes, then trains what promises the most for the time it takes, until
+    the budget is spent or nothing promises enough. What the store holds is not trained again. After
+    an interruption the same call continues, and after its answer it gives that answer at once.
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
         objective: "time" (least time to the target), "samples" (the largest batch size that needs
             hardly more examples) or "quality" (the best validation metric after `epochs` or
             `train_s`).
-        target: (metric, value) on validation data that counts as trained; None: the workload's
-            own, or what a pilot run of the reference reaches.
-        margin: how much worse a training may end and still count as ending as well, in the unit of
-            the metric that counts, > 0; None: 5 % of what was learned or of the remaining errors,
+        target: (metric, value) on validation data that counts as trained; None for the workload's
+            own, or else for what a pilot run of the reference reaches.
+        margin: how much worse a training may end and still count as no worse, > 0, in the unit of
+            the metric that counts; None for 5 % of what was learned or of the remaining errors,
             whichever is less.
-        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
-            seconds; None: three minutes, or what `trainings` take.
-        trainings: the ceiling, instead of `budget`, in trainings of the reference as it is,
-            without their evaluations; > 0. How long one takes is measured first: to its planned
-            end, or where none is planned to the target, or to its plateau.
-        batch_sizes: the candidates, each 1 to N, or "full" for N, and the workload's own; None:
-            powers of two from 8.
-        epochs: no run goes further than this many passes, >= 1; None: the workload's own, or as
-            the budget allows. For quality, and where the rate has a shape of its own, 10.
-        train_s: with quality: compare after so many seconds of training (steps times the step time
-            measured alone) instead of `epochs`, > 0.
-        memory_limit_bytes: answer as if the device had no more, in bytes; None: what it has.
-        profile: of another machine, or the file of one: step times and memory from there, steps to
-            the target from here.
-        settings: of the workload or its optimizer.
+        budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
+            seconds; None for three minutes, or for what `trainings` take.
+        trainings: the limit, instead of `budget`, as a number of trainings of the reference as it
+            is, without their evaluations; > 0. The time of one is measured first: to its planned
+            end, or if none is planned to the target or to its plateau.
+        batch_sizes: the candidates, each 1 to N, or "full" for N; the workload's own is added.
+            None for powers of two from 8.
+        epochs: the most passes that a run takes, >= 1; None for the workload's own number, or else
+            what the budget allows (10 for quality, and for a rate with a shape of its own).
+        train_s: for quality, compare after this many seconds of training instead of `epochs`, > 0:
+            steps times the step time measured with nothing else running.
+        memory_limit_bytes: answer as if the device had only this many bytes; None for all it has.
+        profile: a profile of another machine, or its file: step times and memory come from there,
+            steps to the target from here.
+        settings: settings of the workload or its optimizer.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
-        drop_last: leave out a smaller last batch of an epoch.
+        drop_last: leave out the last batch of an epoch if it is smaller.
         device: "cpu", "cuda" or "cuda:1".
-        trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
-            PyTorch but for rounding; "plain": PyTorch's own loop trains all.
-        cluster: a Ray cluster that takes the trials; steps are timed on this machine, or come from
-            `profile`. None: this machine does.
-        store: the SQLite file; made if missing.
-        command: the command line to be stored with the study; None: a description of the call.
-        listener: told how it gets on; None: the cell of the notebook that asks, if one does.
-        reserved_s: the part of the budget that the caller needs for what it does around the call.
+        trainer: "fastest" trains small models on a CPU in C made for them, which agrees with
+            PyTorch except for rounding; "plain" trains everything in PyTorch's own loop.
+        cluster: a Ray cluster that takes the trials; step times are measured on this machine, or
+            come from `profile`. None to train on this machine.
+        store: the SQLite file; created if it is missing.
+        command: the command line to store with the study; None for a description of the call.
+        listener: receives the progress; None for the calling notebook cell, if there is one.
+        reserved_s: seconds of the budget that the caller needs for its own work around the call.
 
     Returns:
         The advice: a verdict with its evidence.
 
     Raises:
-        UsageError: a value outside what is possible; the message says what is.
+        UsageError: a value is not possible; the message says which values are.
         WorkloadError: the workload cannot be loaded, or trained at any batch size.
-        ProfileError: `profile` is no profile, or one of another workload.
+        ProfileError: `profile` is not a profile, or is one of another workload.
         StoreError: the store cannot be used.
         ClusterError: the cluster cannot be reached, or none of its nodes can train it.
         BudgetError: the budget is too small for a profile.
@@ -115,7 +115,7 @@ def advise(
 
 
 def advised(question: Question) -> Advised:
-    """What `advise` does, with the runs and the profile that its answer rests on."""
+    """Do what `advise` does; return the answer with the runs and the profile behind it."""
     subject = subject_of(question)
     question.listener.begins(command="advise", subject=subject.name, stages=())
     subject.planned(lambda: _check(subject))
@@ -123,7 +123,7 @@ def advised(question: Question) -> Advised:
 
 
 def _check(subject: Subject) -> None:
-    """Refuse what cannot be answered about it."""
+    """Refuse a question that cannot be answered about the subject."""
     question, summary = subject.question, subject.summary
     if not summary.has_validation:
         raise UsageError(
@@ -136,7 +136,7 @@ def _check(subject: Subject) -> None:
             f"{subject.target.value:g}: with a target it does not count how trainings end; leave "
             f"one of the two out"
         )
-    # What cannot be is refused as each is made; its length holds the target.
+    # Making each of these refuses impossible values; the length includes the target.
     reference, sizes, _ = subject.reference, subject.candidates, subject.length
     elsewhere = question.profile
     if elsewhere is None:
@@ -153,7 +153,7 @@ def _check(subject: Subject) -> None:
 
 
 def advised_about(subject: Subject) -> Advised:
-    """The advice about a subject of which it may be asked."""
+    """Return the advice about a subject, after the question has been checked."""
     question = subject.question
     assert question.store is not None
     listener = question.listener
@@ -173,18 +173,18 @@ def advised_about(subject: Subject) -> Advised:
         environment=environment(),
         margin=question.margin,
     )
-    # Only now: a request that is refused leaves no file behind.
+    # The store is opened only now, so that a refused request leaves no file behind.
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         advised = AdviceSession(opened, subject, study).carried_out()
-        if question.budget.seconds is None:  # so many trainings, timed when it was answered
+        if question.budget.seconds is None:  # the stored answer knows what the trainings take
             question.budget.limit(advised.advice.budget_s)
     kept_in = str(question.store.absolute()), study.study_id
     return replace(advised, advice=replace(advised.advice, kept_in=kept_in))
 
 
 def _study_id(subject: Subject) -> str:
-    """Return a hash of all that the answer depends on, but for the machine."""
+    """Return a hash of all that the answer depends on, except the machine."""
     question, target = subject.question, subject.target
     document = {
         "batchlab": __version__,
@@ -210,9 +210,9 @@ def _study_id(subject: Subject) -> str:
 
 
 def _told_apart_by(record: Trial | Target) -> dict[str, object]:
-    """The record's fields, those with a default (added later) only where they differ from it.
+    """Return the record's fields; those with a default (added later) only if they differ from it.
 
-    So a field that is added takes no study from who asks for it again.
+    So a study keeps its id when a field is added, and the same question still finds it.
     """
     at_default = {
         field.name for field in fields(record) if getattr(record, field.name) == field.default

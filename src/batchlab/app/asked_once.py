@@ -1,4 +1,4 @@
-"""Asked once: all that is not said of a command of one's own, after one look, in one message."""
+"""Asked once: one message that asks for all that is missing of a user's command, after one look."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholder
 from batchlab.script.metric import direction_of, plain_name
 from batchlab.words.reasons import reason_text
 
-# Most scripts have evaluated by then. Of a budget this share is taken at the most, and as much
-# for --help: a script that does not know that begins to train.
+# Most scripts have evaluated within these seconds. A look takes at most this share of a budget, and
+# --help as much again, because a script that does not know --help begins to train.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
-# By option an example, and what it is.
+# For each option, an example and an explanation.
 _ASKED: dict[str, tuple[Any, str]] = {
     "metric": ("val_loss", "the validation metric that counts"),
     "better": ("lower", "higher or lower: its name does not tell"),
@@ -36,10 +36,10 @@ _ASKED: dict[str, tuple[Any, str]] = {
 def completed(
     command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The arguments of a TrainingCommand: those `known`, and those that its --help shows.
+    """Return the arguments of a TrainingCommand: those `known`, and those that its --help shows.
 
     Raises:
-        UsageError: some are missing; the message names all of them, after a look at the command.
+        UsageError: some are missing; after a look at the command, the message names all of them.
     """
     given = {key: value for key, value in known.items() if value is not None}
     template, place = None, given.get("folder", Path()).absolute()
@@ -94,7 +94,7 @@ def completed(
 
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[FirstLook | None, str]:
-    """A look at a command, and what was wrong with it, to be told; empty: nothing was."""
+    """Return a look at a command, None if it failed, and the fault as text, empty without one."""
     with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
         check = CommandCheck(
             command,
@@ -115,7 +115,7 @@ def _looked(command: TrainingCommand, limit_s: float) -> tuple[FirstLook | None,
 
 
 def _of_validation(names: Sequence[str]) -> str:
-    """The name that is the likeliest to be of validation data."""
+    """Return the name that is most likely to be of validation data."""
     validation = [name for name in names if plain_name(name).startswith(("val_", "test_"))]
     others = [name for name in names if not plain_name(name).startswith("train")]
     higher = [name for name in others if direction_of(name) == "higher"]

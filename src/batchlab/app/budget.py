@@ -1,4 +1,4 @@
-"""Budget: a ceiling on the time of one whole call, and what is left of it."""
+"""Budget: a limit on the time of one whole call, and what is left of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numbers import Real
 
 from batchlab.errors import BudgetError, UsageError
 
-# After its children have ended, a call reads back what they stored: so much of a budget is kept.
+# This much of a budget is kept to read back what the children stored, after they have ended.
 RECORDING_S = 0.3
 
 _TIME = re.compile(
@@ -20,12 +20,12 @@ _UNIT_S = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
 def seconds_of(given: str | float, *, what: str = "budget") -> float:
-    """A time in seconds: `90s`, `5m`, `2h` and `1h30m` as they are typed, a number as it is.
+    """Return a time in seconds: `90s`, `5m`, `2h` and `1h30m` are read, a number is kept.
 
-    `what` the time is of, the message says.
+    `what` names the time in the message.
 
     Raises:
-        UsageError: something else, or no finite time above 0.
+        UsageError: it is something else, or not a finite time above 0.
     """
     value = _read(given) if isinstance(given, str) else given
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf:
@@ -37,51 +37,51 @@ def seconds_of(given: str | float, *, what: str = "budget") -> float:
 
 
 def _read(text: str) -> float:
-    """The text in seconds; 0 where it is no time."""
+    """Return the text in seconds, or 0 if it is not a time."""
     found = _TIME.fullmatch(text.strip())
     parts = found.groupdict() if found else {}
     return sum(float(number) * _UNIT_S[unit] for unit, number in parts.items() if number)
 
 
 class Budget:
-    """A ceiling on the time of one whole call, counted from when this was made."""
+    """A limit on the time of one whole call, counted from the creation of this object."""
 
     def __init__(self, given: str | float | None, *, reserved_s: float = 0.0) -> None:
         """Start counting."""
         self.started_s = time.monotonic()
-        self.seconds: float | None = None  # the ceiling; None: there is none, or none yet
-        # The `time.monotonic()` at which the call's own part ends; None: never.
+        self.seconds: float | None = None  # the limit, or None if there is none (yet)
+        # The `time.monotonic()` at which the call's own part ends, or None if it never does.
         self.deadline_s: float | None = None
         self._reserved_s = reserved_s
         if given is not None:
             self.limit(given)
-        self.asked_s = self.seconds  # the ceiling as it was given; None: it was not
+        self.asked_s = self.seconds  # the limit as it was given, or None if it was not
 
     def limit(self, given: str | float) -> None:
-        """Set the ceiling; how high it is may depend on what was measured first."""
+        """Set the limit, which may depend on what was measured first."""
         self.seconds = seconds_of(given)
         self.deadline_s = self.started_s + self.seconds - self._reserved_s
 
     @property
     def work_ends_s(self) -> float | None:
-        """The `time.monotonic()` at which the last child has ended; None: never."""
+        """The `time.monotonic()` at which the last child has ended, or None without a limit."""
         return None if self.deadline_s is None else self.deadline_s - RECORDING_S
 
     def elapsed_s(self) -> float:
-        """Seconds since it began."""
+        """Return the seconds since it began."""
         return time.monotonic() - self.started_s
 
     def time_limit_s(self, at_most_s: float = math.inf) -> float:
-        """`at_most_s`, or what is left for work; never below 0."""
+        """Return the seconds left for work, at least 0 and at most `at_most_s`."""
         if self.work_ends_s is None:
             return at_most_s
         return min(at_most_s, max(0.0, self.work_ends_s - time.monotonic()))
 
     def refuse_if_out_of_time(self, doing: str) -> None:
-        """Refuse to go on where nothing is left."""
+        """Refuse to continue if no time is left."""
         if self.time_limit_s() <= 0:
             raise self.ended(f"while {doing}, before any training")
 
     def ended(self, when: str) -> BudgetError:
-        """That it was too small."""
+        """Return the error that the budget was too small."""
         return BudgetError(f"budget {self.seconds:.3g} s: it ended {when}; give a larger --budget")

@@ -1,4 +1,4 @@
-"""Check: `batchlab.check`, is a workload's gradient the same under accumulation?"""
+"""Check: `batchlab.check` finds out if a workload's gradient is the same under accumulation."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def check(
     """Compare the gradient of a batch with that of its micro-batches, and name what differs.
 
     Six training examples are enough: their gradient is taken in one piece, in two unequal pieces
-    and one by one, in float64 where the model takes it. It runs in a process of its own, at weights
-    near the initial ones.
+    and one by one, in float64 if the model accepts it. The check runs in its own process, at
+    weights near the initial ones.
 
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.
-        settings: of the workload or its optimizer.
+        settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
-        budget: a ceiling on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        reserved_s: the part of the budget that the caller needs for what it does around the call.
+        budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
+        reserved_s: seconds of the budget that the caller needs for its own work around the call.
 
     Returns:
-        `equal`, whether they are the same but for random draws, and `findings`, every cause that
-        was found with its place.
+        `equal`, whether they are the same apart from random draws, and `findings`, every cause
+        that was found, with its place.
 
     Raises:
-        UsageError: a value outside what is possible; the message says what is.
-        WorkloadError: the workload cannot be loaded or does not take its own examples.
+        UsageError: a value is not possible; the message says which values are.
+        WorkloadError: the workload cannot be loaded or does not accept its own examples.
         BudgetError: the budget is too small.
     """
     question = asked("check", **locals())

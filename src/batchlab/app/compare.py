@@ -1,4 +1,4 @@
-"""Compare: `batchlab.compare`, two studies side by side and what differs beyond noise."""
+"""Compare: `batchlab.compare` puts two studies side by side, with what differs beyond noise."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Given = Study | Advice | Profile | str | Path
 
 
 def compare(a: Given, b: Given, *, store: str | Path = "batchlab.db") -> Comparison:
-    """Compare two studies: what differs between them beyond noise.
+    """Compare two studies, and return what differs between them beyond noise.
 
     Args:
-        a: a study, an advice or a profile; or a file: a store, of which the last study counts, or
-            what `batchlab profile --json` printed; or the start of a study's id in `store`.
-        b: the other.
+        a: a study, an advice or a profile; or a file, either a store, whose last study counts, or
+            the output of `batchlab profile --json`; or the start of a study's id in `store`.
+        b: the other one, in any of the same forms.
         store: the SQLite file in which ids are looked up.
 
     Raises:
         UsageError: both are the same, there is no such study, or it has no answer yet.
         StoreError: there is no such store, or it cannot be read.
-        ProfileError: a file is no profile.
+        ProfileError: a file is not a profile.
     """
     one, other = (_side(given, Path(store)) for given in (a, b))
     if (one.study, one.profile) == (other.study, other.profile):
@@ -38,7 +38,7 @@ def compare(a: Given, b: Given, *, store: str | Path = "batchlab.db") -> Compari
 
 
 def _side(given: Given, store: Path) -> Side:
-    """A record, read where a file or an id is given."""
+    """Return one side; a file or an id is read from its store or file."""
     study = None
     if isinstance(given, Study):
         return Side(name=f"study {given.study_id}", study=given)

@@ -1,4 +1,4 @@
-"""Fit: `batchlab.fit`, the law of steps to target through points of the user's own."""
+"""Fit: `batchlab.fit` fits the law of steps to target to the user's own points."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from batchlab.laws.steps import StepsObservation, StepsToTargetFit, fit_steps_to
 
 Row = Mapping[str, object]
 _MEASURES = ("steps_to_target", "samples_to_target")
-# No training was ever measured beyond it or below its inverse, and there a law overflows.
+# No training was ever measured above this or below its inverse, where a law would overflow.
 _MOST = 1e15
 
 
 def fit(points: str | Path | Iterable[Row]) -> StepsToTargetFit:
     """Fit the steps-to-target law S(B) = S_min (1 + B_crit/B) to measured points.
 
-    A batch size with several learning rates counts at one of them: among the rates at which most
+    A batch size with several learning rates counts at one of them: of the rates at which the most
     runs reached the target, that with the least geometric mean steps over seeds, not the best run.
 
     Args:
@@ -31,10 +31,10 @@ def fit(points: str | Path | Iterable[Row]) -> StepsToTargetFit:
 
     Returns:
         The law: `s_min`, `e_min`, `b_crit` and `exponent` with their intervals or the reason for
-        none, and `by_batch_size`, the steps that are expected and those that were measured.
+        none, and `by_batch_size`, the expected and the measured steps.
 
     Raises:
-        FitError: points that cannot be read, or too few for a law.
+        FitError: the points cannot be read, or are too few for a law.
     """
     by_size: dict[int, dict[float | None, list[StepsObservation]]] = {}
     for rate, run in _runs(points):

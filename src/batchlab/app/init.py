@@ -1,4 +1,4 @@
-"""Init: what a script's `--help` tells; of it a `batchlab.toml` is drafted. Nothing is imported."""
+"""Init: a `batchlab.toml` drafted from what a script's `--help` prints; nothing is imported."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _EXAMPLE = "batchlab init -- python train.py"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Initialized:
-    """What `init` did."""
+    """The result of `init`."""
 
     path: Path  # the file that was written
-    found: dict[str, Flag]  # by placeholder the flag that takes it
-    # The placeholders that no flag was found for, of those that a study needs.
+    found: dict[str, Flag]  # for each placeholder, the flag that takes it
+    # The placeholders that a study needs and for which no flag was found.
     missing: tuple[str, ...]
-    trouble: str | None  # why the help may not be one, in one line; None: it came
+    trouble: str | None  # why the output may not be a help text, in one line, or None
 
 
 def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S) -> Initialized:
     """Write a draft of `batchlab.toml` for a training command, as it is typed without batchlab.
 
     Raises:
-        UsageError: there is no command, or the folder has such a file.
+        UsageError: there is no command, or the folder already has such a file.
         BatchlabError: the command can't be run, or the file can't be written.
     """
     path = folder / RUN_FILE_NAME
@@ -63,7 +63,7 @@ def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S)
     return Initialized(path=path, found=found, missing=missing_of(found), trouble=trouble)
 
 
-# Long enough to import a framework; a script that does not know --help is stopped after it.
+# Long enough to import a framework; a script that does not know --help is stopped then.
 _SEEN_WITHIN_S = 30.0
 _READ: dict[str, Callable[[str], int | float]] = {
     "batch_size": int,
@@ -75,7 +75,7 @@ _READ: dict[str, Callable[[str], int | float]] = {
 def trained_with_now(
     arguments: Sequence[str], wanted: Collection[str], place: Path, limit_s: float = _SEEN_WITHIN_S
 ) -> dict[str, int | float]:
-    """The defaults of a script's own flags, as its `--help` shows them."""
+    """Return the defaults of a script's own flags, as its `--help` shows them."""
     flags = {name: _flag_of(arguments, name) for name in _READ if name in wanted}
     asked = {name: flag for name, flag in flags.items() if flag is not None}
     if not asked:
@@ -94,7 +94,7 @@ def trained_with_now(
 
 
 def _flag_of(arguments: Sequence[str], placeholder: str) -> str | None:
-    """The flag that takes a placeholder: `--lr`, or `optim.lr` of optim.lr=...; None: none does."""
+    """Return the flag that takes a placeholder (`--lr`, or `optim.lr` in optim.lr=...), or None."""
     for index, argument in enumerate(arguments):
         flag, _, value = argument.partition("=")
         if value == f"{{{placeholder}}}" and flag:

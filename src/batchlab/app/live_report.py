@@ -1,4 +1,4 @@
-"""Live report: the page of a study in a file, written anew while the study goes on."""
+"""Live report: the page of a study in a file, written again and again while the study goes on."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 from batchlab.words.catalogue import plural, text
 
-# Making a page takes seconds of a core that the study could have.
+# Making a page takes seconds on a core that the study could use.
 EVERY_S = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Seen:
-    """A study as it was at one look, with its answer where it has one."""
+    """A study as it was at one moment, with its answer if it has one."""
 
     shown: Study | Advised
-    status: str  # how far it is, and whether it goes on, in a line
+    status: str  # how far it is, and whether it goes on, in one line
     is_finished: bool
 
 
@@ -41,9 +41,9 @@ def write_live_page(
 ) -> None:
     """Write the page of a study every 20 s until the study has finished, or until Ctrl-C.
 
-    The store may not be there yet, or hold no study: `say` is told so in a line. Of None as `study`
-    it is the one asked for last, whichever it is then. `show` is given `path` once the page is
-    there; it loads itself again for as long as it is written anew.
+    The store may not exist yet, or hold no study; `say` then gets one line about it. If `study` is
+    None, it is the one asked for last, whichever that is by then. `show` gets `path` once the page
+    is there. The page reloads itself as long as it is written again.
 
     Raises:
         UsageError: no study has such an id, or more than one.
@@ -64,14 +64,14 @@ def write_live_page(
     except KeyboardInterrupt:
         return
     finally:
-        if page and seen is not None and not seen.is_finished:  # it would load itself for ever
+        if page and seen is not None and not seen.is_finished:  # it would reload forever
             write_output_file(path, with_status(page, seen.status, reload_s=None).encode())
 
 
 def _looks(
     store: Path, study: str | None, *, say: Callable[[str], None], wait: Callable[[float], None]
 ) -> Iterator[_Seen]:
-    """The study every 20 s, from when there is one until it has finished."""
+    """Yield the study every 20 s, as soon as there is one and until it has finished."""
     is_told = False
     while True:
         seen = _seen(store, study)
@@ -92,16 +92,16 @@ def _looks(
 
 
 def _seen(path: Path, wanted: str | None) -> _Seen | None:
-    """The study as it is now; None: there is none yet."""
+    """Return the study as it is now, or None if there is none yet."""
     try:
         with Store.existing(path) as store:
             if not store.studies():
                 return None
             study_id = _study(stored_in(store, wanted)).study_id
             is_worked_on = store.is_worked_on(study_id)
-            # Read after that: what a process stored as the last thing before its end is there.
+            # Read only after that, so that the last thing that a process stored is included.
             shown = stored_in(store, study_id)
-            # Between two parts of a study all that was asked for so far has ended.
+            # Between two parts of a study, all runs that were asked for have ended.
             is_finished = not is_worked_on and _is_finished(store, shown)
             status = _status(
                 store, _study(shown), is_finished=is_finished, is_worked_on=is_worked_on
@@ -116,7 +116,7 @@ def _study(shown: Study | Advised) -> Study:
 
 
 def _is_finished(store: Store, shown: Study | Advised) -> bool:
-    """Whether the study has its answer; without a question to be answered, all its trials."""
+    """Return whether the study has its answer, or all its trials if it needs no answer."""
     if isinstance(shown, Advised):
         return True
     asked = store.trial_ids(shown.study_id)
@@ -127,7 +127,7 @@ def _is_finished(store: Store, shown: Study | Advised) -> bool:
 
 
 def _has_ended(record: TrialRecord) -> bool:
-    """Whether the same command would not go on with it."""
+    """Return whether the same command would not continue this trial."""
     return record.status is not None and not record.status.may_go_on
 
 
@@ -153,7 +153,7 @@ def _so_far(store: Store, study: Study, n_ended: int) -> str:
         return text("no training run has begun yet")
     if not stored_journal(store, study.study_id):
         return text("{ended} of {n} training runs have ended", ended=n_ended, n=n_asked)
-    # An answer was asked for: how many it will need is not known before it is there.
+    # An answer was asked for, and the number of runs that it needs is not known before it is there.
     ended = plural("{n} training run has ended", "{n} training runs have ended", n_ended)
     if study.best_so_far is None:
         return ended

@@ -1,4 +1,4 @@
-"""Noise: `batchlab.noise`, how noisy a workload's gradient is along its own training."""
+"""Noise: `batchlab.noise` measures how noisy a workload's gradient is along its own training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from batchlab.records.trial import Setting, Trial
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload, check_has_loss
 
-# Of the budget, that one point may take.
+# The part of the budget that one point may take.
 _POINT_FRACTION = 0.2
 
 
@@ -39,32 +39,32 @@ def noise(
 ) -> Noise:
     """Measure the gradient noise scale of `workload` along a training of its own configuration.
 
-    It is measured at the initial weights and at steps that double from point to point, in a process
-    of its own. At each, as many examples are taken as give an interval of 20 % either way, or all.
+    It is measured in a separate process, at the initial weights and at steps that double from point
+    to point. Each point takes enough examples for an interval of 20 % either way, or all of them.
 
     Args:
         workload: a Workload, a built-in name, or `path/file.py:name`.
-        steps: the last step to measure at; 0: the initial weights alone; None: the end of the
+        steps: the last step to measure at; 0 for only the initial weights; None for the end of the
             workload's planned training, or of 10 epochs.
-        per_layer: whether each trainable parameter is looked at alone too, from micro-batches.
-        settings: of the workload or its optimizer.
+        per_layer: whether each trainable parameter is also measured by itself, from micro-batches.
+        settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
-        memory_limit_bytes: what the process may ask for; None: what there is.
-        budget: a ceiling on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        reserved_s: the part of the budget that the caller needs for what it does around the call.
-        listener: told how it gets on; None: the cell of the notebook that asks, if one does.
+        memory_limit_bytes: the memory that the process may ask for; None for all there is.
+        budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
+        reserved_s: seconds of the budget that the caller needs for its own work around the call.
+        listener: receives the progress; None for the calling notebook cell, if there is one.
 
     Returns:
         The noise at every point that the budget reached.
 
     Raises:
-        UsageError: a value outside what is possible; the message says what is.
+        UsageError: a value is not possible; the message says which values are.
         WorkloadError: the workload cannot be loaded or trained.
         BudgetError: the budget ended before the first point.
     """
     if steps is not None and steps < 0:
         raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
-    # A question's steps are those of a training, and it knows no layers.
+    # A question's steps are the length of a training, and it has no `per_layer`.
     question = asked("noise", **(locals() | {"steps": None, "per_layer": None}))
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the noise of the gradient")
@@ -100,7 +100,7 @@ def noise(
 
 
 def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
-    """The last step to measure at."""
+    """Return the last step to measure at, or refuse one beyond the learning rate's schedule."""
     planned = subject.length.last_step(trial)
     if steps is not None and steps > planned and subject.has_shape:
         raise UsageError(
@@ -113,7 +113,7 @@ def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int
 def _measured(
     subject: WorkloadSubject, request: NoiseRequest
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
-    """The points in their order, and why there are not more of them."""
+    """Return the points in order, and why there are no more of them, or None."""
     budget, listener = subject.question.budget, subject.question.listener
     listener.phase("measuring gradient noise")
     points: list[NoisePoint] = []

@@ -1,4 +1,4 @@
-"""Options: which batch sizes can be had, by the model and by a profile, and the reference."""
+"""Options: which batch sizes can be used, by the model and by a profile, and the reference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from batchlab.words.reasons import reason_text
 
 
 def fitting_trials(subject: Subject) -> tuple[Trial, ...]:
-    """Return its trials; without smaller last batches if one of them does not run."""
+    """Return the subject's trials, without smaller last batches if one of those does not run."""
     trials = subject.trials
     for trial in trials:
         check_batch_norm(subject.summary, trial)
@@ -45,7 +45,7 @@ def leave_out_last_batches(subject: Subject, trials: Iterable[Trial]) -> None:
 
 
 def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
-    """The option; one that cannot be had of this model with a note against it."""
+    """Return the option, with a note against it if this model cannot be trained with it."""
     size, micro = option.batch_size, option.micro_batch_size
     if option.note is not None:
         return option
@@ -59,7 +59,7 @@ def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
 
 
 def refused(option: Option, why: Reason) -> Option:
-    """The option with a note against it."""
+    """Return the option with a note against it."""
     return replace(option, note=why, step_s=Estimate.cannot_tell(why))
 
 
@@ -100,11 +100,11 @@ _UNKNOWN = Reason.of("not_profiled")
 def options_of(
     profile: Profile, batch_sizes: Sequence[int], *, trial: Trial, may_accumulate: bool = True
 ) -> tuple[Option, ...]:
-    """Each batch size as the profile saw it, or with a note why it cannot be had.
+    """Return each batch size as the profile measured it, or with a note why it cannot be used.
 
-    Between two batch sizes of the profile the time is interpolated, and the memory is that of its
-    law: so a profile made elsewhere need not hold the very same sizes. `trial` says how many
-    examples an epoch's last batch has.
+    Between two batch sizes of the profile the time is interpolated and the memory follows its law,
+    so a profile made elsewhere need not have exactly the same sizes. `trial` says how many examples
+    an epoch's last batch has.
     """
     options = tuple(
         _option(profile, replace(trial, batch_size=size)) for size in sorted(set(batch_sizes))
@@ -113,7 +113,7 @@ def options_of(
 
 
 def _whole(option: Option, profile: Profile) -> Option:
-    """The option for a step that takes whole batches only."""
+    """Return the option for a step that takes only whole batches."""
     size = option.batch_size
     had_no_room = any(
         point.status is Status.OOM for point in profile.points if point.batch_size == size
@@ -174,7 +174,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
     largest = profile.largest_batch_size
     is_below = largest is not None and between.estimate is None and size < largest
     if is_below and profile.stopped is not None:
-        # The workload's own and larger ones were tried before it, and time ended before its turn.
+        # The workload's own and larger ones were tried before it, and the time ran out.
         return _refused(option, Reason.of("profile_ended_before"))
     if between.estimate is None or largest is None or size > largest:
         return _refused(option, _NOT_REACHED.get(profile.stopped, between.reason or _UNKNOWN))
@@ -182,9 +182,9 @@ def _option(profile: Profile, trial: Trial) -> Option:
 
 
 def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
-    """Seconds per step over an epoch: a smaller last batch takes what the profile says of it.
+    """Return the mean seconds per step of an epoch; a smaller last batch takes its own time.
 
-    One smaller than all that were timed takes as long as the smallest of these.
+    A last batch that is smaller than all that were timed takes as long as the smallest of them.
     """
     whole, plan = profile.step_s(trial.batch_size), trial.plan
     n_steps = plan.steps_in(1)
@@ -197,6 +197,6 @@ def _mean_step_s(profile: Profile, trial: Trial) -> Estimate:
 
 
 def _refused(option: Option, why: Reason) -> Option:
-    """The option with a note why it cannot be had, and nothing known of it."""
+    """Return the option with a note why it cannot be used, and without any figures."""
     nothing = replace(option, micro_batch_size=option.batch_size, peak_bytes=None, timed_s=None)
     return refused(nothing, why)

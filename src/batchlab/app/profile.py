@@ -1,4 +1,4 @@
-"""Profile: `batchlab.profile`, what each batch size costs in time and memory on this machine."""
+"""Profile: `batchlab.profile` measures what each batch size costs here in time and memory."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ def profile(
     reserved_s: float = 0.0,
     listener: ProgressListener | None = None,
 ) -> Profile:
-    """Measure step time and peak memory of `workload` by batch size, and what is the largest.
+    """Measure step time and peak memory of `workload` by batch size; find the largest that fits.
 
-    Each batch size is tried in a process of its own, from the smallest up, until one does not fit
-    into memory; then the largest that fits is looked for, and the larger ones are accumulated. What
-    ran in one piece is then timed again in further processes, as far as the budget reaches.
+    Each batch size is tried in its own process, from the smallest up, until one does not fit into
+    memory. Then the largest that fits is searched for, and the larger ones are accumulated. Sizes
+    that ran in one piece are timed again in further processes, as far as the budget allows.
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
-        batch_sizes: examples per step, each 1 to N, or "full" for N; None: 1, 2, 4, ... N, and
+        batch_sizes: examples per step, each 1 to N, or "full" for N; None for 1, 2, 4, ... N, and
             the workload's own.
-        settings: of the workload or its optimizer.
+        settings: settings of the workload or its optimizer.
         device: "cpu", "cuda" or "cuda:1".
-        memory_limit_bytes: judge as if the device had no more, in bytes; None: what it has.
-        budget: a ceiling on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
-        reserved_s: the part of the budget that the caller needs for what it does around the call.
-        listener: told how it gets on; None: the cell of the notebook that asks, if one does.
+        memory_limit_bytes: judge as if the device had only this many bytes; None for all it has.
+        budget: a limit on the whole call's time, such as "90s", "5m" or "1h30m", or in seconds.
+        reserved_s: seconds of the budget that the caller needs for its own work around the call.
+        listener: receives the progress; None for the calling notebook cell, if there is one.
 
     Returns:
-        The profile; batch sizes that did not run are in it with the reason.
+        The profile, which includes batch sizes that did not run, with the reason.
 
     Raises:
-        UsageError: a value outside what is possible; the message says what is.
+        UsageError: a value is not possible; the message says which values are.
         WorkloadError: the workload cannot be loaded, or trained at any batch size in that memory.
         BudgetError: the budget is too small for a profile.
     """
@@ -79,7 +79,7 @@ def _refuse_too_few(made: Profile, subject: Subject) -> None:
     if made.points and not ran:
         why = reason_text(made.points[0].reason)
         raise WorkloadError(f"no batch size of {subject.name!r} could be timed: {why}")
-    # A script may take minutes for each.
+    # One is enough for a script, which may take minutes for each batch size.
     wanted = 1 if subject.summary.is_own_command else min(_FEWEST_POINTS, len(sizes))
     if made.stopped == "time" and ran < wanted:
         when = f"after {ran} batch sizes of {len(sizes)}, and a profile needs {wanted}"

@@ -1,4 +1,4 @@
-"""Public calls: what is told of an argument that they do not have, here and on their lines."""
+"""Public calls: the answer to an argument that they do not have, in Python and on command lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from batchlab.errors import ArgumentNameError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What other programs call it.
+# The names that other programs use.
 _ELSEWHERE = {
     "lr": "learning_rates",
     "lrs": "learning_rates",
@@ -27,7 +27,7 @@ _ELSEWHERE = {
     "db": "store",
     "gpu": "device",
 }
-# What a command finds itself, so that nobody can give it.
+# Arguments that nobody can give, because the command finds them itself.
 _FOUND = {
     ("advise", "learning_rates"): (
         "advise finds the learning rate of each batch size itself. The rate that you train with "
@@ -37,25 +37,25 @@ _FOUND = {
 
 
 def known_name(given: str, known: Iterable[str]) -> str | None:
-    """The name that an unknown one, with underscores, may stand for; None: none does."""
+    """Return the name that an unknown one, with underscores, may stand for, or None."""
     names = list(known)
     elsewhere = _ELSEWHERE.get(given)
     if elsewhere in names:
         return elsewhere
-    import difflib  # only for who has mistyped something
+    import difflib  # needed only after a typing error
 
     return next(iter(difflib.get_close_matches(given, names, n=1)), None)
 
 
 def found_instead(command: str, given: str) -> str | None:
-    """That a command finds itself what is given; None: it does not."""
+    """Return the message that a command finds this argument itself, or None if it does not."""
     return _FOUND.get((command, _ELSEWHERE.get(given, given)))
 
 
 def public_call(function: Callable[P, T]) -> Callable[P, T]:
-    """A public function, telling who gives it an argument that it does not have what was meant.
+    """Wrap a public function so that it answers an unknown argument with the name that was meant.
 
-    The caller's random streams go on as if nothing had been drawn: a workload's own code may.
+    The caller's random streams stay as they were, because a workload's own code may draw from them.
     """
     command, names = function.__name__, tuple(inspect.signature(function).parameters)
 

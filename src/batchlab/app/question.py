@@ -1,4 +1,4 @@
-"""Question: one call of batchlab, whatever asked it, with all checked that needs no subject."""
+"""Question: one call of batchlab from any interface, checked as far as it needs no subject."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ DEFAULT_BUDGET_S = 180.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What is asked; the public functions say what their arguments, the fields, are."""
+    """One call of batchlab; its fields are the arguments that the public functions explain."""
 
-    name: str  # of the function: "advise", "sweep", "profile", "noise" or "check"
+    name: str  # the function: "advise", "sweep", "profile", "noise" or "check"
     workload: Workload | TrainingCommand | str
     budget: Budget  # counts from when the question was asked
     listener: ProgressListener
@@ -56,15 +56,15 @@ class Question:
     plans: tuple[PlanName, ...] = ()
     device: str = "cpu"
     trainer: TrainerName = "fastest"
-    cluster: Cluster | None = None  # that takes its trials; None: this machine
+    cluster: Cluster | None = None  # where its trials run, or None for this machine
     memory_limit_bytes: int | None = None
-    # Of another machine, read, and judged by the question's memory limit.
+    # The profile of another machine, already read, with the question's memory limit.
     profile: Profile | None = None
     store: Path | None = None
     command: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together."""
+        """Refuse arguments that do not go together."""
         if self.cluster is not None:
             cluster = self.cluster.for_device(self.device)
             object.__setattr__(self, "cluster", cluster)
@@ -97,7 +97,7 @@ class Question:
 
     @property
     def is_device_here(self) -> bool:
-        """Whether this machine has the device too, where a cluster trains."""
+        """Whether this machine has the device; it need not have it if a cluster trains."""
         kind, _, index = self.device.partition(":")
         return kind != "cuda" or int(index or 0) < torch.cuda.device_count()
 
@@ -111,7 +111,7 @@ def asked(
     listener: ProgressListener | None = None,
     **given: Any,
 ) -> Question:
-    """The question of a call: the name of a public function, and its arguments as they are."""
+    """Return the question of a call, from a public function's name and unchecked arguments."""
     if name == "advise":
         budget = _advice_budget_s(budget, given.get("trainings"))
     counting = Budget(budget, reserved_s=reserved_s)
@@ -133,7 +133,7 @@ def asked(
 
 
 def _advice_budget_s(budget: str | float | None, trainings: float | None) -> float | None:
-    """Seconds for the whole call; None: as long as so many trainings take, once that is known."""
+    """Return the seconds for the whole call, or None if `trainings` will set them later."""
     budget_s = None if budget is None else seconds_of(budget)
     if trainings is None:
         return budget_s or DEFAULT_BUDGET_S
@@ -161,7 +161,7 @@ def _whole(name: str, value: object) -> int:
 
 
 def as_whole(value: object) -> int | None:
-    """A whole number as Python's own (NumPy's count, truth values do not), else None."""
+    """Return a whole number as an int (NumPy's count, truth values do not), or else None."""
     try:
         return None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -196,7 +196,7 @@ def _micro_batch_size(given: object) -> int:
 
 
 def checked_rate(given: Any, *, whose: str = "") -> float:
-    """A learning rate."""
+    """Return a learning rate, or refuse what is not a finite number above 0."""
     try:
         rate = float(given)
     except (TypeError, ValueError):
@@ -247,10 +247,10 @@ def _memory_limit(given: object) -> object:
 
 
 def read_profile(given: Profile | str | Path) -> Profile:
-    """A profile, or the one of a file.
+    """Return a profile as it is, or read the one of a file.
 
     Raises:
-        ProfileError: the file cannot be read, or is no profile.
+        ProfileError: the file cannot be read, or is not a profile.
     """
     if isinstance(given, Profile):
         return given

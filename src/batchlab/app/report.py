@@ -30,7 +30,7 @@ def put_advice(store: Store, study_id: str, advice: Advice) -> None:
 
 
 def stored_advice(store: Store, study_id: str) -> Advice | None:
-    """The answer of a study; None: there is none, or none that reads."""
+    """Return the answer of a study, or None if it has none that this version can read."""
     text = store.advice(study_id)
     if text is None:
         return None
@@ -50,9 +50,9 @@ class Advised:
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
-    """The advice of a stored study; None: it asked for none, or has none that reads.
+    """Return the advice of a stored study, or None if it asked for none or none can be read.
 
-    An answer that does not read is asked anew from its trials: by the same command.
+    If an answer cannot be read, the same command makes a new one from the stored trials.
     """
     advice = stored_advice(store, study.study_id)
     entries = () if advice is None else stored_journal(store, study.study_id)
@@ -64,12 +64,12 @@ def advice_of(store: Store, study: Study) -> Advised | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What came of it."""
+    """The result of `report`."""
 
-    warning: str | None  # why it is not all that the study asked for, and what to do; None: it is
-    text: str | None = None  # text or JSON to be printed, ended by a newline; None: it is in files
+    warning: str | None  # why it is less than the study asked for, and what to do, or None
+    text: str | None = None  # text or JSON to print, with a final newline; None if it is in files
     files: tuple[Path, ...] = ()  # the files that were written
-    headline: str | None = None  # of a text for people what to read first, ended by a newline
+    headline: str | None = None  # the part of a text to read first, with a final newline
 
 
 def report(
@@ -82,19 +82,19 @@ def report(
     """Show a study of a store, as it was shown when it was made.
 
     Args:
-        store: the SQLite file; it has to be there.
-        study: the start of the study's id; None: the one asked for last.
-        output_format: "html" (a page), "csv" (tables), "svg" or "png" (one image a figure) make
+        store: the SQLite file, which must exist.
+        study: the start of the study's id; None for the one asked for last.
+        output_format: "html" (a page), "csv" (tables), "svg" or "png" (one image per figure) make
             files; "text" and "json" make text.
-        path: the file to write, beside which those of csv, svg and png lie; None: text and JSON are
-            given back, anything else goes to `batchlab-report.` and the format.
+        path: the file to write; those of csv, svg and png lie next to it. None returns text and
+            JSON, and writes anything else to `batchlab-report.` followed by the format.
 
     Returns:
-        The text, or the files that were written; with a warning where the study's advice is in a
-        form that this version does not read.
+        The text, or the files that were written, with a warning if the study's advice is in a
+        form that this version cannot read.
 
     Raises:
-        UsageError: no study has such an id, or more than one; or no file can be written to `path`.
+        UsageError: no study has such an id, or several do; or no file can be written to `path`.
         StoreError: there is no store, or it cannot be read.
         OutputFileError: a file cannot be written.
         NothingToDrawError: no figure has anything to show.
@@ -119,13 +119,13 @@ def report(
 
 
 def stored(store: Path, study: str | None) -> Study | Advised:
-    """A study of a store, with its answer where it has one."""
+    """Return a study of a store, with its answer if it has one."""
     with Store.existing(store) as opened:
         return stored_in(opened, study)
 
 
 def _why_no_answer(store: Store, shown: Study | Advised) -> str | None:
-    """A warning where a study has an answer that does not read."""
+    """Return a warning if a study has an answer that cannot be read."""
     if isinstance(shown, Advised) or store.advice(shown.study_id) is None:
         return None
     return (
@@ -135,7 +135,7 @@ def _why_no_answer(store: Store, shown: Study | Advised) -> str | None:
 
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:
-    """A study of an open store, with its answer where it has one that this version reads."""
+    """Return a study of an open store, with its answer if this version can read one."""
     found = store.study(_study_id(store.studies(), study, store.path))
     advised = advice_of(store, found)
     if advised is not None:
@@ -143,17 +143,17 @@ def stored_in(store: Store, study: str | None) -> Study | Advised:
     entries = stored_journal(store, found.study_id)
     if not entries or store.advice(found.study_id) is not None:
         return found
-    # An advice without an answer shows what leads.
+    # An advice that has no answer yet shows what leads.
     return replace(found, best_so_far=entries[-1].best)
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:
-    """Write the page of a study, at once or later."""
+    """Write the page of a study, whether it has just ended or is shown again."""
     write_output_file(path, page_of(shown).encode())
 
 
 def page_of(shown: Study | Advised) -> str:
-    """The page of a study as text."""
+    """Return the page of a study as text."""
     if isinstance(shown, Advised):
         from batchlab.report.advice_page import render_advice_html
 
@@ -164,7 +164,7 @@ def page_of(shown: Study | Advised) -> str:
 
 
 def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
-    """The JSON document of a study; `page` is the one that was written with it, None: none."""
+    """Return the JSON document of a study; `page` is the page written with it, or None."""
     if isinstance(shown, Advised):
         from batchlab.advice.advice import advice_document
 
@@ -224,7 +224,7 @@ def _study_id(
 
 
 def write_record_page(record: Advice | Study, path: Path) -> Path:
-    """What `Reported.report` does: the runs of an advice are read from its store."""
+    """Write the page for `Reported.report`; the runs of an advice are read from its store."""
     if isinstance(record, Study):
         check_output_file(path, store=None, option="report")
         write_page(record, path)

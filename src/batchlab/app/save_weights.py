@@ -1,4 +1,4 @@
-"""Save weights: the trained model of what an advice names, written to a file."""
+"""Save weights: the trained model of an advice's named configuration, written to a file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SavedWeights:
         path: the safetensors file.
         record: the training run that they are from.
         metric: the validation metric.
-        value: what they have of it; None: the run was never evaluated.
-        are_averaged: whether they are the average along the run, which was evaluated.
+        value: its value for these weights, or None if the run was never evaluated.
+        are_averaged: whether they are the average along the run, which is what was evaluated.
     """
 
     path: Path
@@ -39,25 +39,25 @@ def save_weights(
     store: str | Path = "batchlab.db",
     study: str | None = None,
 ) -> SavedWeights:
-    """Write the weights of a training run with what an advice names.
+    """Write the weights of a training run with the configuration that an advice names.
 
-    Of its runs with that batch size and learning rate it is the longest, and of equally long ones
-    the one that ended best. The file is taken by
-    `model.load_state_dict(safetensors.torch.load_file(path))`. Of a workload with `ema` they are
+    The run is the longest with that batch size and learning rate, and among equally long ones the
+    one that ended best. Load the file with
+    `model.load_state_dict(safetensors.torch.load_file(path))`. For a workload with `ema` they are
     the averaged weights.
 
     Args:
         path: the file to write.
-        store: the SQLite file; it has to be there, and the folder of checkpoints beside it.
-        study: the start of the study's id; None: the one asked for last.
+        store: the SQLite file, which must exist, with the folder of checkpoints next to it.
+        study: the start of the study's id; None for the one asked for last.
 
     Returns:
         The `path` that was written, the `record` of the run, the validation `metric` with the
-        `value` of these weights (None: never evaluated), and whether they `are_averaged`.
+        `value` of these weights (None if never evaluated), and whether they `are_averaged`.
 
     Raises:
-        UsageError: the study is no advice or names nothing, no study has such an id, or no file can
-            be written to `path`.
+        UsageError: the study is not an advice or names nothing, no study has such an id, or no
+            file can be written to `path`.
         StoreError: there is no store, or the checkpoint is gone.
         OutputFileError: the file cannot be written.
     """
@@ -95,7 +95,7 @@ def save_weights(
 
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
-    """The longest run of a configuration, and of equally long ones the one that ended best."""
+    """Return the longest run of a configuration, and of equally long ones the best at its end."""
     runs = [record for record in records if named.is_same(record.trial) and record.ended_well]
     if not runs:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Subject: what a question is about, a workload or a script, and what it means for it."""
+"""Subject: the workload or script that a question is about, and what the question means for it."""
 
 from __future__ import annotations
 
@@ -31,52 +31,52 @@ Kind = TypeVar("Kind")
 
 DEFAULT_EPOCHS = 10
 _SMALLEST = 8
-# Without a target the end of a training counts, and its course is only drawn.
+# Without a target only the final value matters: evaluate just often enough to plot the curve.
 _LOOKS_AT_AN_EPOCH = 16
-# Where a run of `decay` cuts its rate and one of `grow` takes a larger batch instead, and by how
-# much: three cuts in the second half, as usual schedules have them.
+# The parts of a run after which `decay` cuts its rate and `grow` takes a larger batch instead, and
+# the factor: three cuts, most of them in the second half, as in usual schedules.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
-# Of a small training set, sizes are still worth a look down to so many steps an epoch.
+# For a small training set, sizes below 8 are tried too, down to the one with these steps per epoch.
 _STEPS_PER_EPOCH = 32
 
 
 class Subject(ABC):
-    """A workload's batch sizes run in child processes of this one; a command's by running it.
+    """The subject of a question: a workload, run in child processes, or a command, run as it is.
 
-    Another subject may be trainings that were recorded: nothing of it has to be in this process.
+    Recorded trainings may be a subject too, so nothing of it has to be in this process.
     """
 
-    summary: WorkloadSummary  # what is known of it; all of it after `look`
-    name: str  # what people call it
-    is_usual = False  # whether nobody chose its batch size: it is the usual one
-    has_shape = False  # whether its learning rate may follow the length of a training
-    # How many epochs a training of it usually takes; None: not said.
+    summary: WorkloadSummary  # what is known about it; complete after `look`
+    name: str  # its name for people
+    is_usual = False  # whether its batch size is just the usual one, which nobody chose
+    has_shape = False  # whether its learning rate may depend on the length of a training
+    # The epochs that a training of it usually takes, or None if it does not say.
     planned_epochs: int | None = None
-    planned_target: tuple[str, float] | None = None  # what it usually is trained to; None: not said
+    planned_target: tuple[str, float] | None = None  # its usual target, or None if it has none
     all_splits: AllSplits = "on_the_way"  # when its training and test data are evaluated
     weighs_examples = False  # whether its loss is a mean over something else than examples
     keeps_cadence = True  # whether its runs are evaluated at the marks of `batchlab.plans.cadence`
 
     def __init__(self, question: Question) -> None:
-        """Nothing is looked at yet."""
+        """Keep the question; nothing is read or run yet."""
         self.question = question
-        self.drop_last = question.drop_last  # the smaller last batch of an epoch
+        self.drop_last = question.drop_last  # whether to leave out an epoch's smaller last batch
 
     # ---- what it is
 
     def planned(self, plan: Callable[[], Plan]) -> Plan:
-        """What a question means for it, refused as early as it can be."""
+        """Return what `plan` makes of the question; refuse an impossible one as early as it can."""
         return plan()
 
     @abstractmethod
     def look(self) -> None:
-        """Know all of it: from the store, or from a look at it; warn of what was found odd."""
+        """Complete the summary from the store or from a check of the subject; warn of oddities."""
 
     # ---- what the question means for it
 
     @property
     def epochs(self) -> int | None:
-        """The epochs asked for or planned; None: something else says how long a training is."""
+        """The epochs asked for or planned, or None if something else sets a training's length."""
         asked = self.question
         if asked.epochs is not None or asked.steps is not None:
             return asked.epochs
@@ -85,13 +85,13 @@ class Subject(ABC):
         return self._usual_epochs()
 
     def _usual_epochs(self) -> int | None:
-        """As many as equal epochs or a shape need where nobody says how many."""
+        """Return the default if equal epochs or a rate with a shape need a number, else None."""
         is_open = self.question.name == "advise" and self.question.objective != "quality"
         return DEFAULT_EPOCHS if self.has_shape or not is_open else None
 
     @property
     def target(self) -> Target | None:
-        """The target asked for, of an advice else the usual one; quality is compared without."""
+        """The target asked for, or the usual one for an advice on time or samples, else None."""
         asked = self.question
         if asked.target is not None:
             found = self.checked_target(asked.target)
@@ -108,11 +108,11 @@ class Subject(ABC):
 
     @abstractmethod
     def checked_target(self, target: tuple[str, float]) -> Target:
-        """The target `(metric, value)` on its validation data."""
+        """Return the target `(metric, value)` on its validation data, or refuse it."""
 
     @property
     def length(self) -> RunLength:
-        """How far its trials run."""
+        """The length of its trials."""
         length = self.seldom_watched_length
         if length.until is None:
             return length
@@ -120,7 +120,7 @@ class Subject(ABC):
 
     @property
     def seldom_watched_length(self) -> RunLength:
-        """The same, evaluated just often enough to draw it: a stored training answers with that."""
+        """The same, evaluated just often enough for a plot; a stored training needs no more."""
         epochs, steps = self.epochs, self.question.steps
         length = RunLength(
             epochs=epochs,
@@ -136,7 +136,7 @@ class Subject(ABC):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """Those asked for, else those that such a question usually asks for."""
+        """The batch sizes asked for, or else the usual ones for such a question."""
         asked, n_train = self.question.batch_sizes or self.usual_batch_sizes(), self.summary.n_train
         sizes = tuple(n_train if size == "full" else size for size in asked)
         for size in sizes:
@@ -144,17 +144,17 @@ class Subject(ABC):
         return sizes
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """What to compare where nobody says what."""
+        """Return the batch sizes to compare if none are asked for."""
         return candidate_batch_sizes(self.summary.n_train, reference=self.summary.batch_size)
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """The batch sizes and its own, ascending."""
+        """The batch sizes and the subject's own, in ascending order."""
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
     @property
     def profiled_sizes(self) -> tuple[int, ...]:
-        """What a profile tries."""
+        """The batch sizes that a profile tries."""
         return tuple(dict.fromkeys(self.batch_sizes))
 
     @property
@@ -165,12 +165,12 @@ class Subject(ABC):
 
     @property
     def own_rate(self) -> float:
-        """The learning rate that one trains it with now."""
+        """The learning rate that it is trained with now."""
         return self.summary.learning_rate
 
     @property
     def trials(self) -> tuple[Trial, ...]:
-        """Seeds, then rates, then batch sizes, or plans of them; each once."""
+        """The distinct trials, by seed, then by rate, then by batch size or plan."""
         asked, found = self.question, []
         if asked.plans:
             self._check_plans()
@@ -183,7 +183,7 @@ class Subject(ABC):
         return tuple({trial.trial_id: trial for trial in found}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """One training of it."""
+        """Return one training; refuse a micro-batch larger than the batch."""
         asked = self.question
         micro = asked.micro_batch_size or batch_size
         if micro > batch_size:
@@ -263,7 +263,7 @@ class Subject(ABC):
 
     @property
     def memory_limit_bytes(self) -> int | None:
-        """What this device is judged by; with a profile of another, the limit is of that one."""
+        """The limit for this device; None if there is none or it belongs to a given profile."""
         return self.question.memory_limit_bytes if self.question.profile is None else None
 
     @abstractmethod
@@ -275,17 +275,17 @@ class Subject(ABC):
         listener: ProgressListener,
         known: tuple[ProfilePoint, ...] = (),
     ) -> Profile:
-        """Step time and memory by batch size; it ends at the deadline with what it has.
+        """Measure step time and memory by batch size; stop at the deadline with what there is.
 
-        Of what is `known` from an earlier look nothing is tried anew, but it is timed again.
+        Batch sizes `known` from an earlier profile are not tried again, but are timed again.
         """
 
     @abstractmethod
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """The step time of one batch size, alone; a `StepTiming`, or why there is none."""
+        """Time one batch size with nothing else running; return a `StepTiming` or the reason."""
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Ratios of their step times, the second over the first, by round; none of a script."""
+        """Return the ratios of their step times, second over first, by round; none for a script."""
         return Ended()
 
     def check_can_train(self, store: Store, trial: Trial) -> None:
@@ -294,14 +294,14 @@ class Subject(ABC):
 
     @abstractmethod
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> Engine:
-        """Who trains it; an engine that keeps records keeps them in the store.
+        """Return the engine that trains it; an engine that keeps records uses the store.
 
-        `is_here`: this machine, also where a cluster takes the trials.
+        With `is_here` it trains on this machine, even if a cluster takes the trials.
         """
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
-    """Powers of two from 8 to N, with 16, 32, 64, 128 and the reference always among them."""
+    """Return powers of two from 8 to N, and always 16, 32, 64, 128 and the reference (if <= N)."""
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     powers = [2**power for power in range(n_train.bit_length())]
     wanted = {*(size for size in powers if size >= smallest), *USUAL_SIZES, reference}
@@ -319,13 +319,13 @@ def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:
 
 
 def outside_of_a_share(metric: str, value: float) -> str:
-    """What is said of a target above 1 or below 0 for a metric that is a share of the examples."""
+    """Return the message for a target above 1 or below 0 if the metric is a share of examples."""
     meant = f"; did you mean {value / 100:g}?" if 2 <= value <= 100 else ""
     return f"target {metric}={value:g}: {metric} is a share of the examples, from 0 to 1{meant}"
 
 
 def value_of(ended: Ended, kind: type[Kind], what: str) -> Kind:
-    """What the child returned, or its error raised here as the class it was."""
+    """Return what the child returned, or raise its error here with its own class."""
     if ended.status is None:
         assert isinstance(ended.value, kind)
         return ended.value
@@ -343,7 +343,7 @@ _LOOK_EVERY_S = 0.25
 
 @contextmanager
 def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Context: wait until no other process has the claim, then hold it."""
+    """Wait until no other process has the claim, then hold it during the `with` block."""
     while True:
         with store.claim(what) as is_ours:
             if is_ours:

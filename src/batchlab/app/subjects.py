@@ -1,4 +1,4 @@
-"""Two kinds of subject: a workload trains in processes of batchlab's own, a command by running."""
+"""The two kinds of subject: a workload, trained in batchlab's own processes, and a command."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy
 
 _SWEPT = (64, 256, 1024)
-_LARGER = 16  # times its own: the large batch size of plans
+_LARGER = 16  # the large batch size of plans, as a multiple of the subject's own
 
 
 def subject_of(question: Question) -> Subject:
-    """What a question is about; of a workload's file its code has run."""
+    """Return the subject of a question; for a workload in a file this runs the file's code."""
     kind = CommandSubject if isinstance(question.workload, TrainingCommand) else WorkloadSubject
     return kind(question)
 
@@ -69,18 +69,18 @@ def _is_target(given: object) -> bool:
 
 
 def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | None:
-    """The summary of a workload; None: the store does not know it, or is not there yet."""
+    """Return the stored summary of a workload, or None if it or the store does not exist yet."""
     if store is None:
         return None
     try:
         with Store.existing(store) as opened:
             return opened.workload(workload_id)
-    except NoStoreError:  # its place is looked at without making it
+    except NoStoreError:  # check its folder without creating the store
         check_store_folder(store)
         return None
 
 
-# What a learning-rate shape spans while steps are timed: the time of a step does not depend on it.
+# The steps that a rate's shape spans during timing; the time of a step does not depend on it.
 _HORIZON_STEPS = 10**9
 _CHECK_TIMEOUT_S = 300.0
 
@@ -89,7 +89,7 @@ class WorkloadSubject(Subject):
     """A workload that trains in child processes of this one."""
 
     def __init__(self, question: Question) -> None:
-        """Load it."""
+        """Load the workload."""
         super().__init__(question)
         assert not isinstance(question.workload, TrainingCommand)
         self._loaded = loaded_workload(question.workload, question.settings)
@@ -99,7 +99,7 @@ class WorkloadSubject(Subject):
         self.is_usual = workload.is_usual or self._loaded.reference in workload_names()
         self.has_shape = workload.has_schedule
         self.weighs_examples = workload.weight is not None
-        if question.train_s is None:  # else seconds of training say how long one is
+        if question.train_s is None:  # otherwise seconds of training set the length
             self.planned_epochs = workload.epochs
         if workload.target is not None:
             self.planned_target = (workload.target.metric, workload.target.value)
@@ -125,12 +125,12 @@ class WorkloadSubject(Subject):
 
     @property
     def workload(self) -> Workload:
-        """As it was loaded; once it is packed, without its data."""
+        """The workload as it was loaded, but without its data once it is packed."""
         return self._loaded.workload
 
     @property
     def packed(self) -> PackedWorkload:
-        """It on its way to child processes; from here on its data are not held in this one."""
+        """The workload packed for children; from then on this process does not hold its data."""
         if self._packed is None:
             workload = self._loaded.workload
             self._packed = PackedWorkload(
@@ -143,13 +143,13 @@ class WorkloadSubject(Subject):
         return self._packed
 
     def planned(self, plan: Callable[[], Plan]) -> Plan:
-        """Planned before anything runs, and again when it is known by its model."""
+        """Plan before anything runs, and again once the workload's id includes its model."""
         self._refuse()
         plan()
         if self.question.cluster is not None:
             self.question.cluster.connect()
         budget = self.question.budget
-        stored_summary(self.question.store, self.summary.workload_id)  # one that can be used
+        stored_summary(self.question.store, self.summary.workload_id)  # refuses an unusable one
         self._loaded = with_seen_model(
             self._loaded, timeout_s=budget.time_limit_s(_CHECK_TIMEOUT_S)
         )
@@ -158,7 +158,7 @@ class WorkloadSubject(Subject):
         return plan()
 
     def _refuse(self) -> None:
-        """Refuse what cannot be asked of it."""
+        """Refuse what cannot be asked about a workload."""
         asked, workload = self.question, self.workload
         for name in asked.measure:
             check_has_loss(workload, f"measure {name!r}")
@@ -187,7 +187,7 @@ class WorkloadSubject(Subject):
             )
 
     def look(self) -> None:
-        """From the store, or from a look at it in a child."""
+        """Complete the summary from the store, or from a check in a child."""
         known = stored_summary(self.question.store, self.summary.workload_id)
         self.summary = known or self._checked()
         for text in self.summary.warnings:
@@ -202,13 +202,13 @@ class WorkloadSubject(Subject):
                 *(check_workload, self.packed, device, known, with_steps),
                 timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
             )
-            if ended.status is not Status.OOM:  # where memory ends for a step the profile finds
+            if ended.status is not Status.OOM:  # the profile finds what fits into memory
                 break
         self.question.budget.refuse_if_out_of_time("checking the workload")
         return value_of(ended, WorkloadSummary, f"workload {self._loaded.reference!r}")
 
     def checked_target(self, target: tuple[str, float]) -> Target:
-        """Of one of its metrics, on validation data that it has."""
+        """Return a target on one of its metrics; refuse it if there is no validation data."""
         workload = self.workload
         if not _is_target(target):
             raise UsageError(
@@ -248,7 +248,7 @@ class WorkloadSubject(Subject):
                 )
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Of a sweep a few, of a profile all powers of two."""
+        """Return a few for a sweep, powers of two for a profile, two for plans, one for noise."""
         n_train, own = self.summary.n_train, self.summary.batch_size
         if self.question.plans:
             return (own, min(n_train, _LARGER * own))
@@ -262,19 +262,19 @@ class WorkloadSubject(Subject):
 
     @property
     def own_rate(self) -> float:
-        """The workload's."""
+        """The workload's learning rate."""
         whose = f", the reference of workload {self.name!r}"
         return checked_rate(self.summary.learning_rate, whose=whose)
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """One training of it; its step may take whole batches only."""
+        """Return one training; refuse micro-batches if its step takes only whole batches."""
         trial = super().trial(batch_size, learning_rate, seed=seed)
         check_may_be_cut(self.workload, trial)
         return trial
 
     @property
     def may_accumulate(self) -> bool:
-        """Whether a step may be cut into micro-batches; an advice compares no other losses."""
+        """Whether a step may be cut into micro-batches; not in an advice if it changes the loss."""
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.workload.takes_micro_batches and not is_other_loss
 
@@ -286,7 +286,7 @@ class WorkloadSubject(Subject):
         listener: ProgressListener,
         known: tuple[ProfilePoint, ...] = (),
     ) -> Profile:
-        """Measured on this machine, each batch size in a child of its own."""
+        """Measure on this machine, each batch size in its own child."""
         return measure_profile(
             self.packed,
             self._whole_steps,
@@ -301,7 +301,7 @@ class WorkloadSubject(Subject):
 
     @property
     def _whole_steps(self) -> Trial:
-        """Without a smaller last batch all steps of a batch size take the same."""
+        """The reference without a smaller last batch, so that all its steps take the same time."""
         return replace(
             self.trial(self.summary.batch_size, self.own_rate, seed=0),
             drop_last=True,
@@ -309,13 +309,13 @@ class WorkloadSubject(Subject):
         )
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Measured in a child."""
+        """Measure the ratios in a child."""
         shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in points]
         what = measure_in_turn, self.packed, self._whole_steps, shapes, self.question.device
         return run_in_child(*what, timeout_s=timeout_s)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """Measured in a child."""
+        """Measure the step time in a child."""
         return run_in_child(
             measure_step_time, self.packed, trial, self.question.device, timeout_s=timeout_s
         )
@@ -325,7 +325,7 @@ class WorkloadSubject(Subject):
         refuse_to_train_over(store, trial)
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> ProcessEngine:
-        """Processes of this machine, or of the nodes of a cluster."""
+        """Return an engine of processes on this machine or on the nodes of a cluster."""
         cluster = self.question.cluster
         if cluster is None or is_here:
             return ProcessEngine(store, plan, LocalWorkers(self.packed, plan))
@@ -333,19 +333,19 @@ class WorkloadSubject(Subject):
         return ProcessEngine(store, plan, RayWorkers(cluster, self.packed, plan))
 
 
-# What the check of a command may take: this part of a budget, or so long where there is none.
+# The check of a command may take this share of a budget, and never longer than these seconds.
 _CHECK_SHARE = 0.25
 _CHECK_S = 900.0
-# Of a budget, what starting and timing the batch sizes may take.
+# The share of a budget that starting and timing the batch sizes may take.
 _TIMING_SHARE = 0.3
-# Seconds of steps that a batch size is timed for, where steps are short.
+# The seconds for which a batch size is timed if its steps are short.
 _TIMED_S = 4.0
-# What acts on a workload and cannot act on a script.
+# Arguments that act on a workload and cannot act on a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
     *("device", "trainer", "measure", "plans"),
 )
-# What stands there by default acts nowhere.
+# Their default values, which change nothing.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
@@ -356,19 +356,19 @@ class CommandSubject(Subject):
     keeps_cadence = False
 
     def __init__(self, question: Question) -> None:
-        """Nothing is run yet."""
+        """Identify the command; nothing is run yet."""
         super().__init__(question)
         assert isinstance(question.workload, TrainingCommand)
         self._command = question.workload
         self.name = self._command.name
-        self.has_shape = self._command.spans_a_length  # its rate may follow what it is told
+        self.has_shape = self._command.spans_a_length  # its rate may depend on the length it gets
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
         self._is_known = False
         self._looks: list[FirstLook] = []
 
     def _usual_epochs(self) -> int | None:
-        """In a sweep a script may train to its own end."""
+        """Return the default, or None for a script's own end; an advice may have to be given it."""
         asked = self.question
         if asked.name != "advise":
             return DEFAULT_EPOCHS if self.has_shape else None
@@ -385,7 +385,7 @@ class CommandSubject(Subject):
         return None
 
     def planned(self, plan: Callable[[], Plan]) -> Plan:
-        """Planned when it has been looked at: how many examples there are is known by then."""
+        """Plan after a look at the command, which finds the number of examples."""
         self._refuse()
         self.look()
         return plan()
@@ -421,7 +421,7 @@ class CommandSubject(Subject):
             assert self.length
 
     def look(self) -> None:
-        """From the store, or from runs that prove that its flags act; a profile needs no proof."""
+        """Complete the summary from the store or by runs that prove its flags (not to profile)."""
         if self._is_known:
             return
         known = stored_summary(self.question.store, self._workload_id)
@@ -453,7 +453,7 @@ class CommandSubject(Subject):
         return summary
 
     def checked_target(self, target: tuple[str, float]) -> Target:
-        """Of the metric that is followed."""
+        """Return a target on the command's metric, or refuse it."""
         command, (metric, value) = self._command, target
         if metric != command.metric:
             raise UsageError(
@@ -478,7 +478,7 @@ class CommandSubject(Subject):
         return replace(super().trial(batch_size, learning_rate, seed=seed), world_size=n)
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return a few around its own; of an advice powers of two, as the budget can time them."""
+        """Return a few around its own, or for an advice the powers of two that can be timed."""
         own, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
         is_advice = self.question.name == "advise"
         around = sorted({max(1, own // 4), own, 4 * own, 16 * own})
@@ -497,7 +497,7 @@ class CommandSubject(Subject):
 
     @property
     def profiled_sizes(self) -> tuple[int, ...]:
-        """Its own too."""
+        """The batch sizes together with its own."""
         return self.candidates
 
     def profile(
@@ -508,7 +508,7 @@ class CommandSubject(Subject):
         listener: ProgressListener,
         known: tuple[ProfilePoint, ...] = (),
     ) -> Profile:
-        """Each run alone."""
+        """Measure in runs of the command, one at a time."""
         trial = self.reference
         with _folder() as folder:
             end_leftovers(self._workload_id)
@@ -522,7 +522,7 @@ class CommandSubject(Subject):
                 probe,
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
-                # On several devices micro-batches have to be multiples of them too.
+                # On several devices micro-batches would have to be multiples of their number.
                 may_accumulate=self._command.devices == 1
                 and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
                 memory_limit_bytes=self.memory_limit_bytes,
@@ -531,7 +531,7 @@ class CommandSubject(Subject):
             return profile_of(search, trial, batch_sizes, device=self.question.device)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        """From a run of its own."""
+        """Measure the step time in a separate run."""
         with _folder() as folder:
             point = self._timed(trial, folder, timeout_s)
         if point.timing is None:
@@ -547,19 +547,19 @@ class CommandSubject(Subject):
         return point
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:
-        """The command, one training at a time."""
+        """Return an engine that runs the command, one training at a time."""
         return CommandEngine(store, self._command, plan, looks=self._looks)
 
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """For what is run and not kept."""
+    """Yield a temporary folder for runs that are not kept."""
     with tempfile.TemporaryDirectory(prefix="batchlab-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int, ...]:
-    """At most so many of the batch sizes, spread around one: two larger for each smaller."""
+    """Return at most `most` of the batch sizes around `own`, two larger ones for each smaller."""
     below = [size for size in possible if size < own][::-1]
     above = [size for size in possible if size > own]
     n_below = min(len(below), (most - 1) // 3)
@@ -569,7 +569,7 @@ def nearest_sizes(possible: Sequence[int], own: int, *, most: int) -> tuple[int,
 
 
 def _spread(sizes: Sequence[int], n: int) -> list[int]:
-    """The nearest, the farthest and those between, `n` in all; every second one at the most."""
+    """Return `n` of the sizes, from near to far, with at most one skipped between two of them."""
     if n >= len(sizes):
         return list(sizes)
     if n * 2 <= len(sizes):

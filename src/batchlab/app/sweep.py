@@ -1,4 +1,4 @@
-"""Sweep: `batchlab.sweep`, every batch size, rate and seed asked for, trained into a store."""
+"""Sweep: `batchlab.sweep` trains every batch size, rate and seed asked for, into a store."""
 
 from __future__ import annotations
 
@@ -58,55 +58,55 @@ def sweep(
     command: str | None = None,
     listener: ProgressListener | None = None,
 ) -> Study:
-    """Train `workload` at every batch size, learning rate and seed, and return what was seen.
+    """Train `workload` at every batch size, learning rate and seed, and return the results.
 
-    What the store already holds is not trained again; an interrupted trial goes on from its
-    checkpoint, and one that was asked for more epochs than before goes on from its end.
+    What the store already holds is not trained again. An interrupted trial continues from its
+    checkpoint, and one that is asked for more epochs than before continues from its end.
 
     Args:
         workload: a Workload, a built-in name, `path/file.py:name`, or a TrainingCommand.
-        batch_sizes: examples per step, each 1 to N, or "full" for N; None: 64, 256, 1024 as far
-            as they are below N, and "full".
-        learning_rates: each > 0; None: the workload's reference rate.
+        batch_sizes: examples per step, each 1 to N, or "full" for N; None for "full" and those of
+            64, 256 and 1024 that are below N.
+        learning_rates: each > 0; None for the workload's reference rate.
         seeds: trials per cell, with the seeds 0 to seeds - 1; >= 1.
-        epochs: passes over the training set; where neither epochs nor steps are given, the
-            workload's own, or 10.
+        epochs: passes over the training set; if neither epochs nor steps are given, the
+            workload's own number, or 10.
         steps: optimizer steps; with `epochs` too, whichever ends first.
         target: (metric, value) on validation data at which a trial ends.
-        margin: how much worse a batch size may end and still count as no worse, in the unit of the
-            metric that counts, > 0; None: 5 % of what was learned or of the remaining errors,
+        margin: how much worse a batch size may end and still count as no worse, > 0, in the unit
+            of the metric that counts; None for 5 % of what was learned or of the remaining errors,
             whichever is less.
-        settings: of the workload or its optimizer.
-        scaling_rule: "none", or how the rates, taken as right for the workload's reference batch
-            size, follow the batch size: "linear", "sqrt", or with Adam's settings "sde-adam" (betas
-            and eps) and "half-life" (beta 2).
+        settings: settings of the workload or its optimizer.
+        scaling_rule: how the rates, given for the workload's reference batch size, change with
+            the batch size: "none", "linear", "sqrt", or together with Adam's settings "sde-adam"
+            (betas and eps) and "half-life" (beta 2).
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
-        drop_last: leave out a smaller last batch of an epoch.
-        micro_batch_size: examples per forward and backward pass; None: the whole batch.
+        drop_last: leave out the last batch of an epoch if it is smaller.
+        micro_batch_size: examples per forward and backward pass; None for the whole batch.
         device: "cpu", "cuda" or "cuda:1".
-        trainer: "fastest": small models on a CPU are trained in C made for them, which agrees with
-            PyTorch but for rounding; "plain": PyTorch's own loop trains all.
-        cluster: a Ray cluster that takes the trials; None: this machine does.
-        measure: what else to measure at the start and where an epoch ends: "noise_scale",
+        trainer: "fastest" trains small models on a CPU in C made for them, which agrees with
+            PyTorch except for rounding; "plain" trains everything in PyTorch's own loop.
+        cluster: a Ray cluster that takes the trials; None to train on this machine.
+        measure: what else to measure, at the start and at the end of each epoch: "noise_scale",
             "gradient_variance", "top_eigenvalue"; or at the start and at the end: "sharpness",
             "sharpness_half_box", "sharpness_subspace", "sharpness_subspace_half_box". Trials that
             were trained before are not measured again.
-        plans: train these of two batch sizes: "small" and "large" (each throughout), "grow" (from
-            the small one, times 4 after 40, 70 and 90 % of the run up to the large one, then the
-            rate is cut), "decay" (the small one, its rate cut there instead). Without batch sizes:
-            the workload's own and 16 times that.
-        budget: a ceiling on the time of the whole call, such as "90s", "5m" or "1h30m", or in
-            seconds; what is not done by then can go on. None: there is none.
-        reserved_s: the part of the budget that the caller needs for what it does around the call.
-        store: the SQLite file; made if missing.
-        command: the command line to be stored with the study; None: a description of the call.
-        listener: told how it gets on; None: the cell of the notebook that asks, if one does.
+        plans: train these plans of two batch sizes: "small" and "large" (each throughout), "grow"
+            (starts small, times 4 after 40, 70 and 90 % of the run up to the large one, then cuts
+            the rate), "decay" (the small one, with its rate cut at those points). Without batch
+            sizes, these are the workload's own and 16 times that.
+        budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
+            seconds; what is not done by then can be continued. None for no limit.
+        reserved_s: seconds of the budget that the caller needs for its own work around the call.
+        store: the SQLite file; created if it is missing.
+        command: the command line to store with the study; None for a description of the call.
+        listener: receives the progress; None for the calling notebook cell, if there is one.
 
     Returns:
         The study with the records of its trials in the order of seeds, rates, batch sizes.
 
     Raises:
-        UsageError: a value outside what is possible; the message says what is.
+        UsageError: a value is not possible; the message says which values are.
         WorkloadError: the workload cannot be loaded or trained.
         StoreError: the store cannot be used.
         ClusterError: the cluster cannot be reached, or none of its nodes can train it.
@@ -117,7 +117,7 @@ def sweep(
 
 
 def swept(subject: Subject) -> Study:
-    """What `sweep` does, about a subject that may be no workload of this process."""
+    """Do what `sweep` does, for a subject that need not be a workload of this process."""
     question = subject.question
     assert question.store is not None
     _, trials = subject.planned(lambda: (subject.length, subject.trials))
@@ -136,7 +136,7 @@ def swept(subject: Subject) -> Study:
             reference_batch_size=own.batch_size,
             whose=f"the optimizer of workload {own.name!r}",
         )
-    # Only now: a request that is refused leaves no file behind.
+    # The store is opened only now, so that a refused request leaves no file behind.
     with Store(question.store) as opened:
         opened.put_workload(subject.summary)
         return StoredSweep(opened, subject, trials, training).carried_out()
@@ -145,13 +145,13 @@ def swept(subject: Subject) -> Study:
 _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
-_TIMING_SHARE = 0.2  # of what is left of a budget, for each batch size
+_TIMING_SHARE = 0.2  # for each batch size, of what is left of the budget
 # Blocks of steps on a quiet machine lie within a few percent of one another.
 _UNSTEADY_FRACTION = 0.3
 
 
 class StoredSweep:
-    """One sweep under way."""
+    """One sweep in progress."""
 
     def __init__(
         self, store: Store, subject: Subject, trials: tuple[Trial, ...], training: str
@@ -166,7 +166,7 @@ class StoredSweep:
         self._timings: dict[int, StepTiming] = {}  # by batch size
 
     def carried_out(self) -> Study:
-        """Time, train; then read the study back from the store."""
+        """Time the steps, train, and read the study back from the store."""
         ids = " ".join(sorted(run.trial.trial_id for run in self._runs))
         study_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         with self._store.working_on(study_id):
@@ -199,7 +199,7 @@ class StoredSweep:
         self._say_what_is_left()
 
     def _unfinished(self) -> list[RunRequest]:
-        """The runs of which something is to be trained: what is stored does not answer."""
+        """Return the runs that still need training, because their stored records do not answer."""
         keeps, seldom = self._subject.keeps_cadence, self._subject.seldom_watched_length
         return [
             run
@@ -209,11 +209,11 @@ class StoredSweep:
 
     @property
     def _step_s(self) -> dict[int, float]:
-        """Seconds of a step at each batch size that was timed."""
+        """The seconds per step of each batch size that was timed."""
         return {size: timing.step_s for size, timing in self._timings.items()}
 
     def _has(self, trial: Trial, name: str) -> bool:
-        """Whether a trial was measured so anywhere."""
+        """Return whether any evaluation of a trial has this measurement."""
         record = self._store.record(trial.trial_id)
         evaluations = () if record is None else record.evaluations
         return any(evaluation.measurement(name) is not None for evaluation in evaluations)
@@ -237,11 +237,11 @@ class StoredSweep:
     # ---- before training
 
     def _measure_step_times(self, runs: Iterable[RunRequest]) -> None:
-        """The step time of each of their batch sizes, from the store or measured now."""
+        """Read the step time of each of their batch sizes from the store, or measure it now."""
         trials = {
             size: run.trial.throughout(size) for run in runs for size in run.trial.batch_sizes
         }
-        # Of two sweeps started at once, one times the steps and the other takes them from it.
+        # If two sweeps start at once, one times the steps and the other takes its results.
         with own_turn(
             self._store,
             "step-times",
@@ -273,7 +273,7 @@ class StoredSweep:
         timing = ended.value
         if not isinstance(timing, StepTiming):
             self._budget.refuse_if_out_of_time(f"timing the steps of batch size {size}, alone")
-            # The trial itself will meet the same and be kept with its reason.
+            # The trial itself will fail in the same way, and is stored with its reason.
             self._listener.warning(
                 f"the steps of batch size {size} could not be timed: {reason_text(ended.reason)}"
             )
@@ -288,7 +288,7 @@ class StoredSweep:
             )
 
     def _check_budget(self, left: Sequence[RunRequest]) -> None:
-        """Refuse a budget in which not even the shortest trial ends, where that can be told."""
+        """Refuse a budget that is known to be too short even for the shortest trial."""
         if self._budget.deadline_s is None:
             return
         self._budget.refuse_if_out_of_time("timing steps")
@@ -312,7 +312,7 @@ class StoredSweep:
 
     def _train(self, left: Sequence[RunRequest]) -> None:
         ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
-        # One trial alone takes the threads that served its batch size best.
+        # A single trial takes the number of threads that served its batch size best.
         first = left[0].trial
         alone = self._timings.get(first.batch_size) if len(left) == 1 else None
         plan = RunPlan(

@@ -25,7 +25,7 @@ _N_DRAWS = 16_384
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellMeans:
-    """What the seeds of all cells say together about the mean of each.
+    """The joint belief about the mean of each cell, from the seeds of all cells.
 
     All statements about cells are read off the same draws, so they agree with each other. Seeds
     count as independent between cells: in the recorded trainings the same seed at two batch sizes
@@ -54,7 +54,7 @@ class CellMeans:
             metric: the metric's name.
             better: its direction.
             n_examples: how many examples each value is a mean of, if known.
-            end_errors: how well single runs tell their ends, in the metric's unit, as far as known
+            end_errors: the errors of the ends of single runs, in the metric's unit, as far as known
                 (`belief.final_value.end_errors`).
 
         Raises:

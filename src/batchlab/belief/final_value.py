@@ -20,16 +20,16 @@ _TAIL = 0.25
 _BOUNDS = (1.0, 100.0)  # of shares and percent
 # With fewer evaluations no line shows how far they lie off it.
 _FEWEST = 3
-# Of a run whose best model is kept: the best mean of so many evaluations in a row.
+# A run whose best model is kept ends with the best mean of this many evaluations in a row.
 _IN_A_ROW = 3
 
 
 def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> float | None:
     """Return the level at the end, from a least-squares line through the last quarter of a run.
 
-    A mean over that quarter would lag behind whatever still improves. Where there are fewer than
-    three evaluations in it, the line goes through the last three, if they lie in the last half;
-    otherwise the last one counts. What lies between 0 and 1, or 100, ends there too.
+    A mean over that quarter would lag behind a metric that still improves. If it has fewer than
+    three evaluations, the line goes through the last three, if they lie in the last half; otherwise
+    the last one counts. Values that lie between 0 and 1, or 100, have an end within these bounds.
 
     Args:
         curve: of the validation metric.
@@ -53,11 +53,11 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     mean = math.fsum(values) / len(values)
     line = StraightLine.through([place for place, _ in seen], values)
     assert line.residual_sd is not None
-    # A slope that is no larger than its own error tells nothing: the mean is the better guess then.
+    # A slope that is no larger than its own error says nothing, so the mean is the better guess.
     error_sq = line.residual_sd**2 / line.spread
     kept = max(0.0, 1 - error_sq / line.slope**2) if line.slope else 0.0
     end = mean + kept * line.slope * (1.0 - line.mean_x)
-    # A line knows no bounds: it may go beyond an accuracy of 1, 100 percent or a loss of 0.
+    # A line may go beyond an accuracy of 1, 100 percent or a loss of 0, so its end is bounded.
     if min(values) >= 0:
         end = max(end, 0.0)
     return min(end, next((most for most in _BOUNDS if max(values) <= most), math.inf))
@@ -72,7 +72,7 @@ def final_of(
     steps: float = math.inf,
     keeps_best: bool = False,
 ) -> float | None:
-    """Return what a training ends with, or would have ended with after so many steps.
+    """Return the value that a training ends with, or would have ended with after `steps` steps.
 
     Train and test data are evaluated at too few places for a line: their last value is returned.
     """
@@ -102,7 +102,7 @@ def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
     seen = _late(curve) if curve else []
     if len(seen) <= _FEWEST:
         return None
-    # The end lies at 0.
+    # The places are shifted so that the end of the run lies at 0.
     line = StraightLine.through([place - 1 for place, _ in seen], [value for _, value in seen])
     assert line.residual_sd is not None
     return line.residual_sd * math.sqrt(1 / line.n + line.mean_x**2 / line.spread)

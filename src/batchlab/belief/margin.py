@@ -27,7 +27,7 @@ def margin_of(
         value: the final value it is held against.
         metric: its name.
         better: its direction.
-        untrained: what the untrained model has, if known.
+        untrained: the value of the untrained model, if known.
         n_examples: how many examples the value is a mean of, if known. The margin of a share is at
             least one of them.
     """

@@ -17,9 +17,9 @@ Array = NDArray[np.float64]
 ScaleKind = Literal["share", "loss", "plain"]
 
 _PERCENT = 100.0
-# Keeps log odds finite if the number of examples is unknown.
+# This number keeps log odds finite if the number of examples is unknown.
 _EXAMPLES = 10_000
-# Keeps what lies far out in a tail finite.
+# This bound keeps values far out in a tail finite.
 _HIGHEST = 300.0
 
 
@@ -81,12 +81,12 @@ class MetricScale:
         return 1 / level if self.kind == "loss" else 1.0
 
     def _resolution(self, level: float) -> float:
-        """The least step between two values: one example, or one float of single precision."""
+        """Return the least step between two values: one example, or one single-precision float."""
         if self.kind == "share" and self.n_examples is not None:
             return self.whole / self.n_examples
         return float(np.spacing(np.float32(abs(level))))
 
     def _inside(self, value: float) -> float:
-        """The share with half an example on either side: log odds are infinite at 0 and 1."""
+        """Return the share, at least half an example off 0 and 1, where log odds are infinite."""
         half_example = 0.5 / (self.n_examples or _EXAMPLES)
         return min(max(value / self.whole, half_example), 1 - half_example)

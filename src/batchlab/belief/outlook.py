@@ -1,4 +1,4 @@
-"""Outlook: what each configuration is worth by the belief, and what a further run is worth."""
+"""Outlook: the utility of each configuration under the belief, and that of a further run."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from batchlab.records.estimate import Estimate
 
 Array = NDArray[np.float64]
 
-N_DRAWS = 1024  # or more, where there are many configurations
-# A chance is about the means of this many further trainings of both configurations. By bad luck
-# alone one of them may come out worse.
+N_DRAWS = 1024  # or more, if there are many configurations
+# A chance is about the means of this many further trainings of both configurations, because a
+# single one may come out worse just by bad luck.
 _N_JUDGING = 5
-# Octaves of cost that a user would give not to end worse than now, and not to end worse than the
-# same batch size at its best rate.
+# A user would give this many octaves of cost not to end worse than now, and not to end worse than
+# the same batch size at its best rate.
 _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
-# A training that ends so many standard deviations of seeds below the level meets it in half of the
-# cases: a curve wobbles, and has to hold the level for a tenth more examples only. Fitted to the
-# recorded trainings by `python -m benchmarks.missed_trainings`.
+# A training that ends this many standard deviations of seeds below the level meets it in half of
+# the cases, because a curve wobbles and has to hold the level for only a tenth more examples. The
+# number was fitted to the recorded trainings by `python -m benchmarks.missed_trainings`.
 STILL_MEETS = 0.5
-_NEVER = -1e3  # the utility of what failed
-# Slopes fitted to few draws are shrunk: they are never quite 0, even where a run shows nothing.
+_NEVER = -1e3  # the utility of a configuration that failed
+# Slopes fitted to few draws are shrunk, as they are never quite 0 even if a run shows nothing.
 _SHRINK = 4.0
 
 
@@ -41,10 +41,10 @@ class Scatter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Noise:
-    """Standard normal numbers, the same at every look: what differs then is what was seen.
+    """Standard normal numbers, always the same, so that only observations change the results.
 
-    Draws come in pairs of opposite sign, and no two numbers correlate over them. So what is linear
-    in the belief has its exact mean; the rest hardly correlates by chance.
+    Draws come in pairs of opposite sign, and no two numbers correlate over them. So a quantity that
+    is linear in the belief has its exact mean; the others hardly correlate by chance.
     """
 
     surface: Array  # shape (draws, 2 n)
@@ -65,17 +65,17 @@ class Noise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Aim:
-    """What is asked for, and what the configurations are compared with.
+    """The question, and the configuration that the others are compared with.
 
     Attributes:
         own: the user's own configuration, by its place.
         same_size: the configurations with the user's batch size.
-        is_tuned: compare with the same batch size at its best rate, as nobody chose the rate.
-        ends_count: whether final values count; not where the user gave the level.
-        costs_count: whether costs count; not where the best final value is asked for.
+        is_tuned: whether to compare with the same batch size at its best rate, as nobody chose it.
+        ends_count: whether final values count; they do not if the user gave the level.
+        costs_count: whether costs count; they do not if the best final value is asked for.
         most_cost: log2 of the cost of a whole training, shape (n,); infinite if it is not known.
-        level: by how many margins the level is worse than what the reference ended with.
-        step_error: standard deviation of what a step costs over what one of the user's does, in
+        level: by how many margins the level is worse than the end of the reference.
+        step_error: standard deviation of a step's cost over that of the user's configuration, in
             octaves, shape (n,).
     """
 
@@ -102,7 +102,7 @@ class Run:
     n_seeds: int
     shows_cost: bool
     shows_end: bool
-    end_error: float = 0.0  # of the final value beside the scatter of seeds, on the surface's scale
+    end_error: float = 0.0  # of the final value, on the surface's scale, without the seeds' scatter
 
 
 def estimate_of(draws: Array, *, n: int) -> Estimate:
@@ -112,10 +112,10 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
 
 
 def chance_after(chance: Array, moved: Array) -> Array:
-    """Return what chances become when a run is seen, given how a linear model would move them.
+    """Return the chances after a run is seen, given how a linear model would move them.
 
     Each statement is taken to say that a normal variable is above 0. That variable correlates with
-    what the run shows, so the chance is a probit of it and stays between 0 and 1.
+    the run's result, so the chance is a probit of it and stays between 0 and 1.
 
     Args:
         chance: shape (n,), before.
@@ -126,7 +126,7 @@ def chance_after(chance: Array, moved: Array) -> Array:
     """
     sd = moved.std(axis=0) + 1e-12
     before = ndtri(np.clip(chance, 1e-3, 1 - 1e-3))
-    # An indicator's covariance with a normal variable is the density times that of the two.
+    # An indicator's covariance with a normal variable is the density times the two's covariance.
     correlation = np.minimum(sd * math.sqrt(2 * math.pi) * np.exp(before**2 / 2), 0.98)
     standard = (before + correlation * moved / sd) / np.sqrt(1 - correlation**2)
     return np.asarray(ndtr(standard))
@@ -138,14 +138,14 @@ def _above(mean: Array, sd: float | Array) -> Array:
 
 
 class Outlook:
-    """All statements are read off the same joint draws, so they agree with each other.
+    """The statements about all configurations, read off the same joint draws so that they agree.
 
     Attributes:
         cost: log2 of the cost of a training that meets the level, shape (draws, n) like the
             following.
         end: by how many margins a training ends worse than the reference.
         misses: the probability that a training does not meet the level.
-        mean_cost: log2 of the mean cost of trainings, of which those that miss go to their end.
+        mean_cost: log2 of the mean cost of trainings, if those that miss the level go to their end.
         worse: the probability that five more trainings end worse, in each draw of the belief.
         slower: the probability that they are slower.
         likely_tuned: the configuration that most likely has the best rate of the user's batch size.
@@ -165,10 +165,10 @@ class Outlook:
 
         Args:
             surfaces: the belief, given each of the scatters of final values.
-            scatter: of seeds.
-            noise: to draw with.
-            aim: what is asked for.
-            failed: configurations of which a training failed.
+            scatter: the scatter of seeds.
+            noise: the numbers to draw with.
+            aim: the question.
+            failed: configurations with a training that failed.
             holds: the probability that the next training does not fail, shape (n,).
         """
         self._scatter, self._noise, self._aim = scatter, noise, aim
@@ -181,7 +181,7 @@ class Outlook:
         self.misses, self._late = np.zeros_like(end), np.zeros_like(end)
         if aim.counts_misses:
             self.misses = ndtr((self.end - aim.level) / self._end_sd - STILL_MEETS)
-            # By how much a miss costs more, over what a training costs.
+            # This is the extra cost of a miss over the cost of a training that meets the level.
             self._late = np.exp2(np.maximum(aim.most_cost - self.cost, 0)) - 1
         self.mean_cost = self.cost + np.log2(1 + self.misses * self._late)
         same = [i for i in aim.same_size if i not in failed] or list(aim.same_size)
@@ -189,7 +189,7 @@ class Outlook:
         self.likely_tuned = int(np.bincount(self._tuned).argmax())
         self._beside = self._tuned if aim.is_tuned else np.full(len(draws), aim.own)
         beside = draws, self._beside
-        # By how much five trainings of each differ beyond the belief's: luck.
+        # The means of five trainings of each configuration also differ by luck.
         luck = math.sqrt(1 / _N_JUDGING)
         self._cost_luck = np.hypot(math.sqrt(2) * luck * scatter.cost, aim.step_error)
         share = self._late / (1 + self.misses * self._late) / math.log(2)
@@ -214,7 +214,7 @@ class Outlook:
         self._variance = self._outcomes.var(axis=0)
 
     def _utility(self, tuned_end: Array) -> Array:
-        """What each configuration is worth in each draw, in octaves of cost."""
+        """Return the utility of each configuration in each draw, in octaves of cost."""
         aim = self._aim
         if not aim.costs_count:
             return np.asarray(-self.end)
@@ -257,15 +257,15 @@ class Outlook:
         return np.where(other == at, 0.0, apart)
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
-        """Return the best that is likely to be no worse, or else what stays."""
+        """Return the best configuration that is likely to be no worse, or else that of `stays`."""
         stays = self.stays(nameable)
         likely = [i for i in nameable if self.chance[i] >= least_chance or i == stays]
         return max(likely or [stays], key=lambda i: (self.utility[i], -i))
 
     def stays(self, nameable: Sequence[int]) -> int:
-        """Return what is named where nothing is likely better: the user's own configuration.
+        """Return the configuration to name if none is likely better: the user's own.
 
-        Where nobody chose the rate, the same batch size at its best rate.
+        If nobody chose the rate, it is the same batch size at its best rate.
         """
         same = set(nameable) & set(self._aim.same_size) if self._aim.is_tuned else set()
         return max(same or {self._aim.own}, key=lambda i: (self.utility[i], -i))
@@ -273,11 +273,11 @@ class Outlook:
     def gains(
         self, run: Run, nameable: Sequence[int], named: int, least_chance: float
     ) -> tuple[float, float]:
-        """Return what a run is expected to add to the utility of what is named, in octaves.
+        """Return the expected gain in utility of the named configuration by a run, in octaves.
 
-        The first figure asks that what is named be likely to be no worse, the second does not. The
-        utility of every configuration is taken as linear in what the run shows, its chance as a
-        probit of that.
+        The first figure requires that the named configuration is likely no worse, the second does
+        not. The utility of every configuration is taken as linear in the run's result, and
+        its chance as a probit of that.
         """
         n, at = self.cost.shape[1], run.at
         fewer = 1 / math.sqrt(run.n_seeds)

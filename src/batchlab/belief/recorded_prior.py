@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchlab.belief.surface import SurfacePrior
 
-# `python -m benchmarks.surface_prior` prints these, in the form that is fitted.
+# `python -m benchmarks.surface_prior` prints these numbers, in the form that is fitted.
 _NUMBERS = (
     # mean of the costs' trend
     -0.1619,

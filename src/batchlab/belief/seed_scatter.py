@@ -18,21 +18,21 @@ Array = NDArray[np.float64]
 # The priors below were fitted by maximum likelihood to the nineteen recorded workloads by
 # `python -m benchmarks.seed_scatter_coverage`.
 #
-# How unlike single cells are: the log of a cell's own standard deviation has this standard
-# deviation over cells; its logarithm is normal.
+# The unlikeness of single cells is the standard deviation, over cells, of the log of a cell's own
+# standard deviation; the logarithm of the unlikeness is normal.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
 _LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
 # Step of the sum over the usual variance, as a logarithm, and its reach around what is plausible.
 _STEP, _REACH_SDS = 0.2, 6.0
 _BELOW, _ABOVE = 24.0, 18.0  # without a prior; one cell of two seeds bounds the variance weakly
 _LEAST_WEIGHT = 1e-6  # of a place that can still move a bound in its third digit
-# The shares of the record are of so many examples.
+# The recorded shares are of this many examples.
 _RECORDED_EXAMPLES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScatterPrior:
-    """What is expected of the standard deviation of one seed before any was seen.
+    """The prior of the standard deviation of one seed.
 
     Its logarithm, on the scale of the metric, has Student's distribution with as many degrees of
     freedom as recorded families of workloads leave: few families say little about the tails.
@@ -46,8 +46,8 @@ class ScatterPrior:
     def of(cls, scale: MetricScale, *, end_error: float | None = None) -> ScatterPrior | None:
         """Return the prior of a metric; None for a metric unlike all that were recorded.
 
-        Seeds get different examples right. The fewer examples a share is of, the more that
-        scatters. And the worse a run tells its end, the more seeds scatter.
+        Seeds get different examples right, so a share of fewer examples scatters more. Seeds also
+        scatter more if the end of a single run is known less well.
 
         Args:
             scale: of the metric.
@@ -67,7 +67,7 @@ class ScatterPrior:
         return replace(self, log_sd=self.log_sd - math.log(factor))
 
     def log_density(self, log_sd: Array) -> Array:
-        """Return the log density at logarithms of standard deviations, but for a constant."""
+        """Return the log density at logarithms of standard deviations, up to a constant."""
         t = (log_sd - self.log_sd) / self.log_sd_sd
         return np.asarray(-(self.degrees + 1) / 2 * np.log1p(t**2 / self.degrees))
 
@@ -77,8 +77,8 @@ PRIORS = {
     "loss": ScatterPrior(log_sd=-4.94, log_sd_sd=0.78, degrees=5),
     "steps": ScatterPrior(log_sd=-2.04, log_sd_sd=0.40, degrees=16),
 }
-# Where it is known how well a run tells its end: the prior up to the usual error, and that error.
-# Above it the scatter rises by this power; a run that ends smoothly may have landed anywhere.
+# If the error of a run's end is known, these are the prior up to the usual error, and that error.
+# Above it the scatter rises by `_BY_ERROR`; a run that ends smoothly may have landed anywhere.
 PRIORS_OF_ERROR = {
     "share": (ScatterPrior(log_sd=-3.90, log_sd_sd=0.58, degrees=10), 0.0117),
     "loss": (ScatterPrior(log_sd=-5.44, log_sd_sd=0.33, degrees=5), 0.00189),
@@ -88,7 +88,7 @@ _BY_ERROR = 0.83
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OwnScatter:
-    """What the n >= 1 seeds of one cell say about the variance of one seed."""
+    """The variance of one seed by the n >= 1 seeds of one cell."""
 
     variance: float  # unbiased and above 0; unused for a single seed
     n: int
@@ -181,7 +181,7 @@ class SeedScatter:
 
 
 def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
-    """Logarithms of usual variances that are worth summing over."""
+    """Return the logarithms of usual variances that are worth summing over."""
     if prior is None:
         return np.arange(min(logs) - _BELOW, max(logs) + _ABOVE, _STEP)
     middle, reach = 2 * prior.log_sd, 2 * _REACH_SDS * prior.log_sd_sd
@@ -189,14 +189,14 @@ def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
 
 
 def _log_unlikeness() -> Array:
-    """Log prior density of the unlikeness at the places of the grid."""
+    """Return the log prior density of the unlikeness at the places of the grid."""
     mean, sd = _LOG_UNLIKENESS
     return np.asarray(-0.5 * ((np.log(_UNLIKENESS) - mean) / sd) ** 2 - np.log(_UNLIKENESS))
 
 
 @cache
 def _prior_degrees() -> Array:
-    """Degrees of freedom at which the log standard deviations of cells scatter that much."""
+    """Return the degrees of freedom that make cells' log standard deviations scatter that much."""
     # log chi² with d degrees has the variance trigamma(d / 2): inverted as in Smyth's appendix.
     variance = 4 * _UNLIKENESS**2
     half = 0.5 + 1 / variance
@@ -207,7 +207,7 @@ def _prior_degrees() -> Array:
 
 
 def _log_f(log_ratio: Array, degrees: int, prior_degrees: Array) -> Array:
-    """Log density of log F: own variance over the usual one, with d and d0 degrees of freedom."""
+    """Return the log density of log F, own over usual variance, with d and d0 degrees."""
     d, d0 = degrees, prior_degrees
     shape = gammaln((d + d0) / 2) - gammaln(d / 2) - gammaln(d0 / 2) + d / 2 * np.log(d / d0)
     spread = np.logaddexp(0.0, np.log(d / d0) + log_ratio)

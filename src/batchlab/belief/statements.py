@@ -1,4 +1,4 @@
-"""What can be said about cells from joint draws of their values; higher is better throughout."""
+"""Statements about cells from joint draws of their values; higher is better throughout."""
 
 from __future__ import annotations
 

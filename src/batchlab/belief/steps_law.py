@@ -12,8 +12,8 @@ from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
 
-# The law is not used if the mean steps lie further from it than the draws from their mean, in root
-# mean square, by so many times.
+# The law is not used if the mean steps lie further from it than this many times the distance of
+# the draws from their mean, both in root mean square.
 _LACKS_FIT = 2.0
 
 
@@ -65,7 +65,7 @@ class StepsLaw:
         return self._estimate(self.slope, self.fewest)
 
     def curve(self, batch_sizes: Sequence[int]) -> tuple[tuple[int, Estimate], ...]:
-        """Steps along the law, each with its 95 % interval."""
+        """Return the steps along the law, each with its 95 % interval."""
         found = []
         for size in batch_sizes:
             low, middle, high = np.quantile(self.fewest + self.slope / size, (0.025, 0.5, 0.975))
@@ -74,7 +74,7 @@ class StepsLaw:
         return tuple(found)
 
     def _estimate(self, above: Array, below: Array) -> Estimate:
-        """The ratio, with bounds as far as the draws give any: below may be 0 or less."""
+        """Return the ratio, with the bounds that draws give; `below` may be 0 or less in some."""
         if not self.holds:
             return Estimate.cannot_tell(Reason.of("steps_off_the_law"), n=self.n)
         ratio = np.where(below > 0, np.maximum(above, 0.0) / np.where(below > 0, below, 1), np.inf)
@@ -89,7 +89,7 @@ class StepsLaw:
 
 
 def _fitted(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
-    """Least squares of (S - a - c / B) / S, in closed form for every draw."""
+    """Fit (S - a - c / B) / S by least squares, in closed form for every draw."""
     steps = 2.0**log2_steps
     x, z = 1 / steps, 1 / (batch_sizes * steps)
     xx, xz, zz = (x * x).sum(1), (x * z).sum(1), (z * z).sum(1)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Variance of what all costs, and all final values, have in common: next to nothing is known of it
-# before the first run.
+# The variance of the part that all costs, and all final values, have in common. It is large because
+# hardly anything is known about that part before the first run.
 _COMMON = 9.0
 _JITTER = 1e-6
 
@@ -43,7 +43,7 @@ class TrendPrior:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SurfacePrior:
-    """What recorded trainings of other workloads say about the two surfaces.
+    """The prior of the two surfaces from recorded trainings of other workloads.
 
     Costs are log2 of steps to the level; final values are asinh of the margins by which a training
     ends worse than the reference. `python -m benchmarks.surface_prior` fits it by likelihood.
@@ -51,13 +51,13 @@ class SurfacePrior:
     Attributes:
         cost: trend of the costs.
         end: trend of the final values.
-        correlation: of the two trends' coefficients, shape (5,).
+        correlation: correlation of the two trends' coefficients, shape (5,).
         size_scale: length scale of the residuals along batch size, in octaves.
         rate_scale: length scale along the rate, in octaves.
         cost_residual: standard deviation of the residual of the costs.
         end_residual: standard deviation of the residual of the final values.
-        residual_correlation: of the two residuals.
-        cost_roughness: standard deviation of what single configurations have for themselves.
+        residual_correlation: correlation of the two residuals.
+        cost_roughness: standard deviation of the independent part of each configuration's cost.
         end_roughness: the same for final values.
         ridge: octaves of rate per octave of batch size along which the best rates lie.
     """
@@ -98,7 +98,7 @@ class SurfacePrior:
         )
 
     def off_ridge(self, places: Places) -> Array:
-        """Octaves of rate above the ridge through the reference, shape (n,)."""
+        """Return the octaves of rate above the ridge through the reference, shape (n,)."""
         return places.rate - self.ridge * places.size
 
 
@@ -120,7 +120,7 @@ class Surface:
         Args:
             prior: of steps and final values.
             places: of the configurations.
-            log_weight: log2 of what a step costs, shape (n,), such as its seconds.
+            log_weight: log2 of the cost of a step, such as its seconds, shape (n,).
         """
         u, b = prior.off_ridge(places), places.size
         basis = np.stack([u, b, u * u / 4, b * u / 4, b * b / 4], axis=1)
@@ -149,9 +149,9 @@ class Surface:
         """Return the belief after observations, each with the variance of its error.
 
         Args:
-            index: what was observed: i is the cost of configuration i, n + i its final value.
-            values: what was seen.
-            variances: of the errors.
+            index: the observed quantities: i is the cost of configuration i, n + i its final value.
+            values: the observed values.
+            variances: the variances of their errors.
         """
         seen = np.asarray(index, dtype=int)
         root = np.linalg.cholesky(self.covariance[np.ix_(seen, seen)] + np.diag(variances))
@@ -180,5 +180,5 @@ def margins_of(end: Array) -> Array:
 
 
 def scatter_at(margins: Array, sd: float | Array) -> Array:
-    """Return what a scatter of `sd` margins around `margins` is on the scale of the surface."""
+    """Convert a scatter of `sd` margins around `margins` to the scale of the surface."""
     return np.asarray((np.arcsinh(margins + sd) - np.arcsinh(margins - sd)) / 2)

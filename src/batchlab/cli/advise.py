@@ -16,7 +16,7 @@ from batchlab.report.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
 _NOT_MET = 3  # the exit code
-# The least chance of what is named, by the word for it.
+# The least chance that each word stands for.
 _REQUIRED = {"likely": 0.8, "sure": 0.95}
 
 
@@ -131,7 +131,7 @@ def advise(
             listener=progress,
         )
         if (seconds := question.budget.seconds) is not None:
-            # Counted as the answer counts it: without the start of this process.
+            # The answer counts it in the same way, without the start of this process.
             progress.budget(spent_s=question.budget.elapsed_s(), budget_s=seconds)
         made = advised(question)
         progress.phase("writing the report")

@@ -1,6 +1,6 @@
 """The command line: arguments in, one call, result out. Only the agents' server imports this file.
 
-Each command has a file of its own beside this one, which is loaded when the command is. Results go
+Each command has its own file next to this one, which is loaded when the command is used. Results go
 to stdout, progress and warnings to stderr. Exit codes: 0 the command did its work, 1 it could not,
 2 wrong usage, 3 the answer is less sure than required, 130 interrupted with everything stored.
 """
@@ -25,10 +25,10 @@ from batchlab.cli.invocation import Invocation
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
-# A budget is a ceiling for the whole command: it began when Python loaded this file.
+# A budget limits the whole command, which began when Python loaded this file.
 _STARTED_S = time.monotonic()
 
-# One file a command: cli/advise.py holds the function advise.
+# One file per command: cli/advise.py holds the function advise.
 COMMANDS = (
     "advise",
     "sweep",
@@ -45,18 +45,18 @@ COMMANDS = (
     "mcp",
 )
 
-# What anybody's training command may be given to, after `--`.
+# The commands that take a user's own training command after `--`.
 WITH_OWN_COMMAND = ("advise", "sweep", "profile")
 
-# Measured in one go: nothing of them is kept when they are interrupted.
+# These measure in one go, so nothing is kept if they are interrupted.
 _IN_ONE_GO = ("profile", "noise", "check", "init", "mcp")
 
 
 class CommandFiles(Mapping[str, click.Command]):
     """The commands by name, each loaded from its file when it is first asked for.
 
-    Those files import heavy modules (torch, plotting) inside their functions: `--help`, which asks
-    for all of them, must be instant.
+    Those files import heavy modules (torch, plotting) inside their functions, because `--help`,
+    which asks for all of them, must be instant.
     """
 
     def __getitem__(self, name: str) -> click.Command:
@@ -82,7 +82,7 @@ def batchlab() -> None:
 
 
 def _interrupt(number: int, _frame: object) -> NoReturn:
-    """End as Ctrl-C does; what is told so twice goes on ending."""
+    """End as Ctrl-C does, and ignore the same signal from then on."""
     signal.signal(number, signal.SIG_IGN)
     if number == signal.SIGHUP:
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
     if arguments is not None:
         sys.exit(_exit_code(arguments))
     code = _exit_code(sys.argv[1:])
-    # Python would unload torch piece by piece: half a second in which nothing happens any more.
+    # Python would need half a second to unload torch piece by piece, with nothing left to do.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # nobody reads it any more
@@ -138,7 +138,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
 
 
 def _apart(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
-    """The arguments of batchlab, and the training command after `--`, where one may stand."""
+    """Return batchlab's arguments, and the training command after `--` if it may have one."""
     if "--" not in arguments or arguments[0] not in WITH_OWN_COMMAND:
         return arguments, None
     place = arguments.index("--")
@@ -146,14 +146,14 @@ def _apart(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
 
 
 def _said(error: click.ClickException) -> str:
-    """The error's words in one line; of an unknown option with the one that was meant."""
+    """Return the error in one line; for an unknown option, with the one that was meant."""
     if isinstance(error, click.NoSuchOption):
         return f"No such option {error.option_name!r}.{_instead(error)}"
     return " ".join(error.format_message().split())  # a list of choices comes on lines of its own
 
 
 def _instead(error: click.NoSuchOption) -> str:
-    """What to give instead of an unknown option; empty: nothing is like it."""
+    """Return what to give instead of an unknown option, or an empty text if nothing is like it."""
     from batchlab.app.public_call import found_instead, known_name
 
     params = [] if error.ctx is None else error.ctx.command.params

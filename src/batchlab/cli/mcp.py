@@ -20,7 +20,7 @@ from batchlab.errors import BatchlabError, UsageError
 from batchlab.version import __version__
 
 TOOLS = ("workloads", "check", "profile", "noise", "advise", "sweep", "report", "compare")
-# What a person's terminal or a pipeline needs, what is settled here, and what runs code elsewhere.
+# Options for terminals and pipelines, options settled here, and options that run code elsewhere.
 _LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
 _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"}
 
@@ -34,7 +34,7 @@ def mcp() -> None:
     """
     if importlib.util.find_spec("mcp") is None:
         raise UsageError("mcp needs the package mcp; pip install 'batchlab[mcp]'")
-    # asyncio would end its task and wait for a line that never comes.
+    # On Ctrl-C, asyncio would end its task and then wait for a line that never comes.
     signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
     asyncio.run(_serve())
 
@@ -55,7 +55,7 @@ async def _serve() -> None:
     async def call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
             said, failed = await _run(params.name, params.arguments or {}, context), False
-        except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # the last: of paths
+        except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # paths raise the last
             said, failed = str(error), True
         content = types.TextContent(type="text", text=said)
         return types.CallToolResult(content=[content], is_error=failed)
@@ -141,7 +141,7 @@ async def _run(name: str, given: dict[str, Any], context: Any) -> str:
             code = await process.wait()
         finally:
             if process.returncode is None:  # the call was cancelled
-                process.terminate()  # as by Ctrl-C, also where that is ignored
+                process.terminate()  # acts as Ctrl-C, even if that is ignored
                 with anyio.CancelScope(shield=True):
                     await process.wait()
         if code:

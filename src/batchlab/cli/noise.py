@@ -46,7 +46,7 @@ def noise(
     if report is not None:
         check_output_file(report, store=None)
     with at_work("noise", given["workload"], quiet=quiet) as progress:
-        # Now, while there is time, what shows the result too.
+        # Also load now, while there is time, what shows the result.
         from batchlab.app.noise import noise as run_noise
         from batchlab.report.noise import noise_page, noise_sections
         from batchlab.report.table import headline_of, sections_text

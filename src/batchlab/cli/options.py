@@ -1,4 +1,4 @@
-"""Options of the command line that several commands have, and what a value is read as."""
+"""Options of the command line that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def batch_sizes(text: str) -> tuple[int | Literal["full"], ...]:
-    """`64,256,full` as batch sizes."""
+    """Return the batch sizes of a text such as `64,256,full`."""
     sizes: list[int | Literal["full"]] = []
     for part in _parts(text):
         if part == "full":
@@ -37,7 +37,7 @@ def batch_sizes(text: str) -> tuple[int | Literal["full"], ...]:
 
 
 def learning_rates(text: str) -> tuple[float, ...]:
-    """`0.01,0.1` as learning rates."""
+    """Return the learning rates of a text such as `0.01,0.1`."""
     rates = []
     for part in _parts(text):
         rate = _number(part)
@@ -50,7 +50,7 @@ def learning_rates(text: str) -> tuple[float, ...]:
 
 
 def target(text: str) -> tuple[str, float]:
-    """`accuracy=0.97` as a metric and its value."""
+    """Return the metric and the value of a text such as `accuracy=0.97`."""
     metric, equals, value = text.partition("=")
     number = _number(value)
     if not (metric and equals) or number is None:
@@ -59,7 +59,7 @@ def target(text: str) -> tuple[str, float]:
 
 
 def setting(text: str) -> tuple[str, str]:
-    """`width=1024` as a name and its value's text."""
+    """Return the name and the value's text of a text such as `width=1024`."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise UsageError(f"setting {text!r}: expected KEY=VALUE, such as width=1024")
@@ -67,7 +67,7 @@ def setting(text: str) -> tuple[str, str]:
 
 
 def n_bytes(text: str) -> int:
-    """`2GiB` (2^30 bytes each) or `2GB` (10^9 each) in bytes."""
+    """Return the bytes of a text such as `2GiB` (2^30 bytes each) or `2GB` (10^9 each)."""
     found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*(?:([kmgt])(i?))?b", text.strip().lower())
     value = 0
     if found:
@@ -81,7 +81,7 @@ def n_bytes(text: str) -> int:
 
 
 def plans(text: str) -> tuple[str, ...]:
-    """`small,large,grow,decay` as names of plans."""
+    """Return the names of plans in a text such as `small,large,grow,decay`."""
     return tuple(_parts(text))
 
 
@@ -98,20 +98,20 @@ def _number(text: str) -> float | None:
 
 
 class Parsed(click.ParamType[object]):
-    """A flag's type made from a function of a text; `name` is what `--help` shows."""
+    """A flag's type that reads its text with a function; `--help` shows its `name`."""
 
     def __init__(self, name: str, parse: Callable[[str], object], expected: str = "") -> None:
-        """Show `name`, read with `parse`; what has no words of its own raises a ValueError."""
+        """Show `name` and read with `parse`; its ValueErrors get a message with `expected`."""
         self.name = name
         self._parse = parse
         self._expected = expected
 
     def get_metavar(self, param: object, ctx: object = None) -> str:
-        """The name as it is: in capitals, as click writes it, `full` and `90s` would be refused."""
+        """Return the name as it is: in click's capitals, `full` and `90s` would be refused."""
         return self.name
 
     def convert(self, value: object, param: object, ctx: object) -> object:
-        """A text is read; anything else is a default and stays."""
+        """Read a text, and return anything else, which is a default, as it is."""
         if not isinstance(value, str):
             return value
         try:
@@ -124,7 +124,7 @@ class Parsed(click.ParamType[object]):
 
 
 def whole_number(least: int) -> Parsed:
-    """A flag's type: a whole number of at least `least`."""
+    """Return a flag's type for a whole number of at least `least`."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) or int(text) < least:
@@ -135,7 +135,7 @@ def whole_number(least: int) -> Parsed:
 
 
 def number(such_as: str) -> Parsed:
-    """A flag's type: a number; the command says which ones it takes."""
+    """Return a flag's type for a number; the command says which ones it takes."""
     return Parsed("NUMBER", float, f"a number, such as {such_as}")
 
 
@@ -167,7 +167,7 @@ def each_once(
 def _built_in_or_file(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """What a shell offers for a workload: files, which come first, and the built-in names."""
+    """Return what a shell offers for a workload: first files, then the built-in names."""
     from click.shell_completion import CompletionItem  # `--help` doesn't wait for it
 
     names = [name for name in builtin.workload_names() if name.startswith(incomplete)]
@@ -250,7 +250,7 @@ _CLUSTER = (
 
 
 def on_cluster(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a cluster, which comes as the `cluster`; None: this machine."""
+    """Add the options of a cluster, which are passed on as `cluster`, or None for this machine."""
 
     @functools.wraps(function)
     def called(*passed: Any, engine: str, **params: Any) -> Any:

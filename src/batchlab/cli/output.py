@@ -1,4 +1,4 @@
-"""Output: stdout is for the result, stderr for everything else that is said on the way there."""
+"""Output: stdout is for the result, and stderr for everything else that a command says."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 def at_work(
     command: str, workload: TrainingCommand | str, *, quiet: bool, has_page: bool = False
 ) -> Iterator[ProgressListener]:
-    """Context: a command that trains; gives what is told how it gets on.
+    """Prepare for a command that trains, and yield the listener for its progress.
 
-    What the user's own code prints is no result, here or in a child: a script reads those. What
-    writes a page (`has_page`) is loaded while the server of child processes loads torch.
+    What the user's own code prints, here or in a child, goes to stderr, because scripts read the
+    result from stdout. With `has_page`, the code that writes a page is loaded while the server of
+    child processes loads torch.
     """
     from batchlab.processes.server import start_early
 
     with _stdout_to_stderr():
         if isinstance(workload, str):
-            start_early()  # processes of batchlab's own train: it imports torch meanwhile
+            start_early()  # the server of its child processes imports torch meanwhile
         from batchlab.cli.progress import progress_on_stderr
 
         with progress_on_stderr(quiet=quiet) as progress:
@@ -43,7 +44,7 @@ def at_work(
 
 @contextlib.contextmanager
 def _stdout_to_stderr() -> Iterator[None]:
-    """Context: what is written to stdout, by this process and its children, goes to stderr."""
+    """Send what this process and its children write to stdout to stderr."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -57,7 +58,7 @@ def _stdout_to_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def as_wide_as_stdout() -> Iterator[None]:
-    """Context: texts fit the terminal that stdout is; elsewhere they are as usual."""
+    """Make texts fit the terminal if stdout is one; elsewhere they have their usual width."""
     from batchlab.report.text import on_a_terminal
 
     if not sys.stdout.isatty():
@@ -70,8 +71,8 @@ def as_wide_as_stdout() -> Iterator[None]:
 def print_result(made: Callable[[], str], *, headline: Callable[[], str]) -> None:
     """Print a result for people, as wide as their terminal.
 
-    Where it is taller than the terminal its beginning is out of sight when the command ends, so the
-    headline comes again as the last lines.
+    If it is taller than the terminal, its beginning is out of sight when the command ends, so the
+    headline is repeated as the last lines.
     """
     with as_wide_as_stdout():
         said = made()
@@ -83,6 +84,6 @@ def print_result(made: Callable[[], str], *, headline: Callable[[], str]) -> Non
 def _is_taller_than_the_screen(said: str) -> bool:
     columns, rows = shutil.get_terminal_size()
     prompt = 1
-    # What is not wrapped, such as a command to be copied, takes more than one row.
+    # A line that is not wrapped, such as a command to copy, may take more than one row.
     taken = sum(max(1, math.ceil(len(line) / columns)) for line in said.splitlines())
     return taken + prompt > rows

@@ -74,9 +74,9 @@ _NAMES = (
 
 
 def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a training command, which itself comes as the `workload`.
+    """Add the options of a training command, which itself is passed on as the `workload`.
 
-    What batchlab.toml says counts where the command line says nothing.
+    Values in batchlab.toml count if the command line does not give them.
     """
 
     @functools.wraps(function)
@@ -107,7 +107,7 @@ def _command(
     file: RunFile | None,
     params: dict[str, Any],
 ) -> TrainingCommand | None:
-    """The training command of this call; None: it is about a workload."""
+    """Return the training command of this call, or None if it is about a workload."""
     known = {name: value for name, value in given.items() if value is not None}
     if arguments is None:
         if file is not None:
@@ -123,7 +123,7 @@ def _command(
             "the two"
         )
     if "metric" not in known and context.info_name == "profile":
-        # It only tells evaluations from steps there, and nothing is compared by it.
+        # A profile only distinguishes evaluations from steps by it, and compares nothing.
         known |= {"metric": "loss", "better": "lower"}
     from batchlab.app.asked_once import completed
     from batchlab.script.command import TrainingCommand
@@ -149,7 +149,7 @@ def _refuse_options_without_command(context: click.Context, known: dict[str, Any
 
 
 def _run_file(context: click.Context) -> RunFile | None:
-    """The file that is named in place of a workload, or that lies here where nothing is named."""
+    """Return the file named in place of a workload, or the one here if nothing is named."""
     invocation: Invocation = context.obj
     if invocation.own_command is not None:
         return None
@@ -166,7 +166,7 @@ def _run_file(context: click.Context) -> RunFile | None:
 
 
 def _values_of(file: RunFile, context: click.Context) -> dict[str, Any]:
-    """What the file says of options that were not given, as the command line would read it."""
+    """Return the file's values for options not given, read as the command line would read them."""
     found = {}
     for param in context.command.params:
         name = str(param.name)

@@ -11,7 +11,7 @@ from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import with_own_command
 
-# The last probe may have to be ended, and a busy machine takes its time.
+# The time to end the last probe, if that is necessary, on a busy machine.
 _PROBE_END_S = 1.0
 
 
@@ -42,7 +42,7 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
     --profile FILE.
     """
     with at_work("profile", given["workload"], quiet=quiet) as progress:
-        # Now, while there is time, what shows the result too.
+        # Also load now, while there is time, what shows the result.
         from batchlab.app.profile import profile as run_profile
         from batchlab.report.profile import profile_section
         from batchlab.report.table import headline_of, sections_text

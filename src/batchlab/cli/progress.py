@@ -18,10 +18,10 @@ _PER_SECOND = 4
 
 
 class ProgressLines(ProgressState):
-    """Plain lines, for a log or a pipe: one a stage, one a warning."""
+    """Plain lines, for a log or a pipe: one per stage and one per warning."""
 
     def phase(self, text: str) -> None:
-        """Say what begins, and what is spent of the budget by then."""
+        """Say what begins, and how much of the budget is spent by then."""
         super().phase(text)
         said = stage_text(self)
         if self.spent is not None:
@@ -54,10 +54,10 @@ class ProgressDisplay(ProgressState):
         )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The lines as wide as the terminal is now."""
+        """Yield the lines, as wide as the terminal is now."""
         from rich.text import Text
 
-        # The last column stays free: a terminal may break the line behind it.
+        # The last column stays free, because a terminal may break the line after it.
         lines = progress_lines(self, options.max_width - 1, ascii_only=options.ascii_only)
         for n, line in enumerate(lines):
             yield Text(line, style="bold" if n == 0 else "", no_wrap=True, overflow="crop")
@@ -77,7 +77,7 @@ class ProgressDisplay(ProgressState):
 
 
 def progress_on_stderr(*, quiet: bool = False) -> AbstractContextManager[ProgressListener]:
-    """A display where stderr is a terminal that can move its cursor, lines elsewhere."""
+    """Return a display if stderr is a terminal that can move its cursor, else plain lines."""
     if quiet:
         return nullcontext(Silent())
     can_draw = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")

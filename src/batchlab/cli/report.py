@@ -14,7 +14,7 @@ from batchlab.cli import options
 from batchlab.cli.output import as_wide_as_stdout, print_result
 from batchlab.errors import UsageError
 
-# The study's own processes come first: its step times are measured while the page is made.
+# The study's own processes go first, because its steps may be timed while the page is made.
 _NICE = 10
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def report(
         return
     from batchlab.app.report import report as shown_again
 
-    # A file has the width of a text, not that of the terminal it was asked for in.
+    # A file has the usual width of a text, not the width of this terminal.
     with as_wide_as_stdout() if path is None else contextlib.nullcontext():
         shown = shown_again(store, study=study_id, output_format=output_format or "html", path=path)
     if shown.warning is not None:
@@ -73,7 +73,7 @@ def report(
 def _write_live(
     store: Path, study_id: str | None, output_format: ReportFormat | None, path: Path | None
 ) -> None:
-    """Write the page for as long as the study goes on."""
+    """Write the page again and again for as long as the study goes on."""
     if output_format not in (None, "html"):
         raise UsageError(
             f"--live writes a page, not {output_format}; leave out --format, or --live"
@@ -94,9 +94,9 @@ def _write_live(
 
 
 def _show(page: Path) -> None:
-    """Print where the page is, and open it where there is a screen to show it on."""
+    """Print where the page is, and open it if there is a screen to show it on."""
     print(page, flush=True)
-    # Without one the browser of a terminal would take that over.
+    # Without a screen, a text browser would take over the terminal.
     screens = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
     if sys.platform == "darwin" or any(name in os.environ for name in screens):
         import webbrowser

@@ -150,7 +150,7 @@ def _print_text(study: Study, store: Path, report: Path | None) -> None:
 
 
 def _refuse_errors(study: Study) -> None:
-    """End with an error if trials did; other bad ends are results."""
+    """Raise an error if trials ended in one; other bad ends are results."""
     failed = [record for record in study.records if record.status == "error"]
     if failed:
         reason = reason_text(failed[0].reason).rstrip(".")

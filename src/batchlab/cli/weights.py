@@ -1,4 +1,4 @@
-"""`batchlab weights`: the trained model of what an advice names."""
+"""`batchlab weights`: the trained model of the configuration that an advice names."""
 
 from __future__ import annotations
 

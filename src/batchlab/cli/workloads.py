@@ -1,4 +1,4 @@
-"""`batchlab workloads`: what is built in."""
+"""`batchlab workloads`: the built-in workloads."""
 
 from __future__ import annotations
 

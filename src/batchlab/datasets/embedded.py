@@ -37,7 +37,7 @@ SHA256 = MappingProxyType(
 
 @contextmanager
 def embedded_file(name: str) -> Iterator[Path]:
-    """The path of an embedded file, on the disk for as long as the block lasts."""
+    """Yield the path of an embedded file, which exists as long as the block lasts."""
     resource = resources.files("batchlab.datasets").joinpath("embedded", name)
     if not resource.is_file():
         raise DatasetError(
@@ -62,7 +62,7 @@ class Mnist:
 
     Attributes:
         train: the first training images of the database.
-        validation: the last training images, None where all are trained on.
+        validation: the last training images, None if all are trained on.
         test: its 10,000 test images. For the report only, never for a choice.
     """
 
@@ -72,13 +72,13 @@ class Mnist:
 
 
 def load_mnist(*, n_validation: int = 10_000) -> Mnist:
-    """MNIST, its last training images set aside for validation.
+    """Return MNIST, with its last training images set aside for validation.
 
     Args:
         n_validation: how many, from 0 (none: train on all 60,000) to 59,999.
 
     Raises:
-        DatasetError: an impossible `n_validation`, or an embedded file that is not intact.
+        DatasetError: `n_validation` is impossible, or an embedded file is not intact.
     Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition".
     """
     if not 0 <= n_validation < _N_TRAIN:
@@ -97,7 +97,7 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
 
 
 def _read_part(part: str, n: int) -> tuple[Images, Labels]:
-    """Images and labels of the database's part "train" or "t10k"."""
+    """Return images and labels of the database's part "train" or "t10k"."""
     images = _read(f"{part}-images-idx3-ubyte.gz", shape=(n, _SIDE, _SIDE))
     return images.reshape(n, _SIDE * _SIDE), _read(f"{part}-labels-idx1-ubyte.gz", shape=(n,))
 
@@ -121,7 +121,7 @@ class Text:
 
 
 def load_moby_dick() -> Text:
-    """The whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81.
+    """Return the whole of Moby-Dick, 1,189,651 characters over a vocabulary of 81.
 
     Raises:
         DatasetError: the embedded file is not intact.
@@ -132,7 +132,7 @@ def load_moby_dick() -> Text:
 
 
 def as_ids(text: str) -> Text:
-    """The text as numbers, its vocabulary sorted."""
+    """Return the text as numbers, with its vocabulary sorted."""
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     is_used = np.bincount(points) > 0
     vocabulary = "".join(map(chr, np.flatnonzero(is_used)))

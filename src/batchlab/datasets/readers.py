@@ -29,11 +29,11 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @contextmanager
 def open_data_file(path: Path, *, sha256: str | None = None) -> Iterator[Stream]:
-    """A stream of the file's content; gzip is known by its first bytes, not by its name.
+    """Yield a stream of the file's content; gzip is known by its first bytes, not by its name.
 
     Raises:
-        DatasetError: the file is missing or unreadable, its bytes as they lie on the disk have
-            another checksum, or its gzip is truncated or corrupt, seen here or while it is read.
+        DatasetError: the file is missing or unreadable, its bytes on the disk have another
+            checksum, or its gzip turns out to be truncated or corrupt, here or while it is read.
     """
     try:
         with path.open("rb") as raw:
@@ -73,7 +73,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def read_npz(path: Path | str, *, features: str = "x", target: str = "y") -> Arrays:
-    """Two arrays of an `.npz`; nothing in the file is ever unpickled.
+    """Return two arrays of an `.npz`; nothing in the file is ever unpickled.
 
     Args:
         path: a file written by `numpy.savez` or `numpy.savez_compressed`.
@@ -110,16 +110,16 @@ def read_npz(path: Path | str, *, features: str = "x", target: str = "y") -> Arr
 
 
 def read_csv(path: Path | str, *, target: str, features: Sequence[str] | None = None) -> Arrays:
-    """Columns of a `.csv` (plain or gzip, UTF-8, commas) whose first row names them.
+    """Return columns of a `.csv` (plain or gzip, UTF-8, commas) whose first row names them.
 
     Args:
         path: the file.
         target: the column to predict.
-        features: the columns to predict it from, in this order; None: all others, as they lie.
+        features: the columns to predict it from, in this order; None for all others in file order.
 
     Returns:
         Features, float32 of shape (n, number of features), and target of shape (n,): int64
-        where every entry is written as a whole number (classes), else float32.
+        if every entry is written as a whole number (classes), else float32.
 
     Raises:
         DatasetError: a file that is missing, empty, not UTF-8 or without a header; a column
@@ -129,7 +129,7 @@ def read_csv(path: Path | str, *, target: str, features: Sequence[str] | None = 
     path = Path(path)
     with open_data_file(path) as stream:
         try:
-            # "-sig": what spreadsheets write before the header is no part of a column's name.
+            # "-sig" drops the byte order mark that spreadsheets write before the header.
             lines = csv.reader(TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
             header = _csv_header(path, next(lines, []))
             columns = _csv_columns(path, header, target=target, features=features)
@@ -146,13 +146,13 @@ def read_csv(path: Path | str, *, target: str, features: Sequence[str] | None = 
 
 
 def _npz_array(path: Path, archive: Any, name: str) -> NDArray[Any]:
-    """The array called `name`, if it holds finite numbers."""
+    """Return the array called `name`, if it holds finite numbers."""
     if name not in archive.files:
         raise DatasetError(
             f"{path}: has no array {name!r}; it has {', '.join(archive.files) or 'none'}; "
             "say which ones to read"
         )
-    values = archive[name]  # an array of objects is a ValueError
+    values = archive[name]  # an array of objects raises a ValueError
     if not isinstance(values, np.ndarray):
         raise DatasetError(f"{path}: {name!r} is no array; write it with numpy.savez")
     if values.dtype.kind not in "buif" or values.ndim == 0:
@@ -171,7 +171,7 @@ def _npz_array(path: Path, archive: Any, name: str) -> NDArray[Any]:
 
 
 def _check_lengths(path: Path, n_by_name: dict[str, int]) -> None:
-    """Refuse no examples, and features and target that do not belong together."""
+    """Refuse data without examples, and features and target of different lengths."""
     found = " and ".join(f"{n} in {name!r}" for name, n in n_by_name.items())
     if len(set(n_by_name.values())) > 1:
         raise DatasetError(f"{path}: has {found}; expected as many targets as examples")
@@ -180,7 +180,6 @@ def _check_lengths(path: Path, n_by_name: dict[str, int]) -> None:
 
 
 def _csv_header(path: Path, header: list[str]) -> list[str]:
-    """The columns' names."""
     names = [name.strip() for name in header]
     if not any(names):
         raise DatasetError(f"{path}, line 1: is empty; expected a row with the columns' names")
@@ -198,7 +197,7 @@ def _csv_header(path: Path, header: list[str]) -> list[str]:
 def _csv_columns(
     path: Path, header: list[str], *, target: str, features: Sequence[str] | None
 ) -> list[int]:
-    """The places of the feature columns; that of the target is known to exist afterwards."""
+    """Return the places of the feature columns, and check that the target has one too."""
     wanted = [name for name in header if name != target] if features is None else list(features)
     for name in (target, *wanted):
         if name not in header:
@@ -214,7 +213,7 @@ def _csv_columns(
 def _csv_values(
     path: Path, lines: Any, *, header: list[str], columns: list[int], target: str
 ) -> Arrays:
-    """Features and target of all rows after the header; a blank row is none."""
+    """Return features and target of all rows after the header, leaving out blank rows."""
     features, targets, classes = array("f"), array("d"), array("q")
     place = header.index(target)
     for row in filter(None, lines):
@@ -249,7 +248,6 @@ def _finite(cell: str, where: str) -> float:
 
 
 def _number(cell: str) -> float | None:
-    """The cell as a number, None where it is none."""
     try:
         return float(cell)
     except ValueError:
@@ -257,14 +255,14 @@ def _number(cell: str) -> float | None:
 
 
 def _is_whole(cell: str) -> bool:
-    """Whether the cell is written as a whole number that an int64 holds."""
+    """Return whether the cell is written as a whole number that an int64 holds."""
     try:
         return -(2**63) <= int(cell) < 2**63
     except ValueError:
         return False
 
 
-# The third byte of the magic number; values are big-endian.
+# The keys are the third byte of the magic number; values are big-endian.
 _DTYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),
     0x09: np.dtype(">i1"),
@@ -282,13 +280,13 @@ def read_idx(
     dtype: DTypeLike | None = None,
     sha256: str | None = None,
 ) -> NDArray[Any]:
-    """The array in an IDX file, plain or gzip.
+    """Return the array in an IDX file, plain or gzip.
 
     Args:
         path: the file.
-        shape: the shape it must have; None: any.
-        dtype: the type its values must have; None: any of IDX's six.
-        sha256: the checksum that the file must have as it lies on the disk; None: any.
+        shape: the shape it must have, or None for any.
+        dtype: the type its values must have, or None for any of IDX's six.
+        sha256: the checksum that the file must have on the disk, or None for any.
 
     Returns:
         A writable array of the file's shape, in the machine's byte order.
@@ -329,7 +327,7 @@ def read_idx(
 
 
 def _idx_header(path: Path, content: bytearray) -> tuple[np.dtype[Any], tuple[int, ...], int]:
-    """Type and shape, and where the values begin."""
+    """Return type and shape, and where the values begin."""
     magic = content[:4]
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _DTYPES or magic[3] == 0:
         raise DatasetError(

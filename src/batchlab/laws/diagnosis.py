@@ -1,7 +1,7 @@
 """Diagnosis: what is wrong with a trial, by its curves; each rule is one row with its thresholds.
 
-A rule reads the record alone and never its test scores, because a diagnosis may decide what runs
-next. A rule that lacks its curve stays silent; `unjudged` names it.
+A rule reads only the record and never its test scores, because a diagnosis may decide what runs
+next. A rule whose curve is missing stays silent; `unjudged` names it.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from batchlab.records.estimate import Reason
 from batchlab.records.quantities import FRACTION_METRICS, Better
 from batchlab.records.trial import Split, Status, TrialRecord
 
-# A loss more than a tenth above the untrained one learns nothing any more; below that, a trial that
-# has hardly begun may wobble around its starting loss.
+# A trial whose loss is more than a tenth above the untrained one no longer learns; below that, a
+# trial that has hardly begun may wobble around its starting loss.
 DIVERGED_LOSS_RATIO = 1.1
 # A spike doubles the loss of the batches over the median of the five evaluations before it. A mean
-# over many batches does not double by chance; of a falling loss that median is an upper bound.
+# over many batches does not double by chance; for a falling loss that median is an upper bound.
 SPIKE_RATIO = 2.0
 SPIKE_WINDOW = 5
-# Near a training loss of 0 a doubling is nothing: a spike must also be 2 % of the first loss.
+# Near a training loss of 0 a doubling means nothing, so a spike must also be 2 % of the first loss.
 SPIKE_FLOOR_FRACTION = 0.02
 # A validation loss 10 % above its best is beyond its wobble between epochs (1 to 3 % is usual).
 OVERFIT_LOSS_RISE = 0.10
 # For the other metrics the plateau's own test decides whether the curve has turned.
 # A gap of 0.05 is above two standard errors (0.03) of an accuracy on 1,000 examples.
 OVERFIT_FRACTION_GAP = 0.05
-# A model that keeps half of its untrained loss, on training as on other data, is held back by what
-# it can represent, or by the noise of the labels.
+# A model that keeps half of its untrained loss, on training data as on other data, is limited by
+# what it can represent, or by the noise of the labels.
 UNDERFIT_LOSS_FRACTION = 0.5
 UNDERFIT_GAP_FRACTION = 0.1
 # An exponential fall with a time constant as long as the whole run makes 16.5 % of its progress in
 # the last quarter of the epochs; a straight line makes 25 %.
 SLOW_LAST_QUARTER_SHARE = 0.15
-# Less than a hundredth off the untrained loss after a whole run is hardly a step.
+# A loss that falls by less than a hundredth of the untrained one in a whole run has hardly moved.
 SLOW_LEAST_PROGRESS = 0.01
 MIN_EPOCHS = 4  # so that the last quarter of the epochs holds at least one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """What a rule may look at: the trial, its metric that counts, and that one's plateau."""
+    """The data that a rule may look at: the trial, the metric that counts, and its plateau."""
 
     record: TrialRecord
     metric: str
@@ -57,7 +57,7 @@ class Case:
 
     @property
     def cut_short(self) -> bool:
-        """Whether it met its target or is still running: then its length says nothing."""
+        """Whether it met its target or is still running, so that its length says nothing."""
         return self.record.status in (None, Status.TARGET_REACHED)
 
 
@@ -68,8 +68,8 @@ class Rule:
     name: str  # as JSON has it
     label: Reason  # for people
     sentence: Reason  # what it means and what to try
-    needs: Split | None  # the split whose curve it needs; None: it needs none
-    # The rule: case -> evidence, or None where it does not hold.
+    needs: Split | None  # the split whose curve it needs, or None if it needs none
+    # It returns the evidence, or None if the rule does not hold.
     find: Callable[[Case], Reason | None]
 
 
@@ -84,13 +84,13 @@ class Diagnosis:
 def diagnose(
     record: TrialRecord, *, metric: str, better: Better, plateau: Plateau | None = None
 ) -> tuple[Diagnosis, ...]:
-    """Everything the rules find in one trial; a healthy one has none.
+    """Return everything that the rules find in one trial; for a healthy one that is nothing.
 
     Args:
         record: the trial; its test scores are not read.
         metric: name of the metric that counts.
         better: whether it goes up or down.
-        plateau: of the validation curve, where it is known already; None: it is found here.
+        plateau: of the validation curve, if it is known already; otherwise it is found here.
 
     Returns:
         The diagnoses in the order of `RULES`.
@@ -105,7 +105,7 @@ def diagnose(
 
 
 def unjudged(record: TrialRecord) -> tuple[Rule, ...]:
-    """The rules that could not be judged, since the record lacks the curve that they need."""
+    """Return the rules that could not be judged because the record lacks the curve they need."""
     held = {
         score.split
         for evaluation in record.evaluations
@@ -116,7 +116,7 @@ def unjudged(record: TrialRecord) -> tuple[Rule, ...]:
 
 
 def find_diverged(case: Case) -> Reason | None:
-    """The trial ended as diverged or NaN, or its loss ended above the untrained model's."""
+    """Find a trial that ended as diverged or NaN, or with a loss above the untrained model's."""
     record = case.record
     if record.status in (Status.DIVERGED, Status.NAN):
         return Reason.of("ended_badly", status=record.status.value, steps=record.steps)
@@ -130,7 +130,7 @@ def find_diverged(case: Case) -> Reason | None:
 
 
 def find_unstable(case: Case) -> Reason | None:
-    """The loss of the training batches has jumped to more than twice its recent median."""
+    """Find jumps of the training batches' loss to more than twice its recent median."""
     losses = [
         (evaluation.step, evaluation.batch_loss)
         for evaluation in case.record.evaluations
@@ -152,17 +152,17 @@ def find_unstable(case: Case) -> Reason | None:
 
 
 def find_overfitting(case: Case) -> Reason | None:
-    """Validation has got worse since its best, or stays far behind, while training improved."""
+    """Find validation that got worse since its best, or stays far behind, as training improved."""
     if case.diverged:
         return None
     return _loss_has_turned(case) or _metric_has_turned(case) or _wide_gap(case)
 
 
 def find_underfitting(case: Case) -> Reason | None:
-    """At its plateau, the training loss still is most of the untrained one, and so is validation's.
+    """Find a training loss at rest at half of the untrained one or more, with validation near it.
 
-    Without a validation set there is no plateau; then the rule of slow convergence says whether the
-    training loss has come to rest.
+    Without a validation set there is no plateau; then the rule of slow convergence decides whether
+    the training loss has come to rest.
     """
     train = _curve(case.record, "train", "loss")
     if case.diverged or find_slow_convergence(case) or find_not_enough_epochs(case):
@@ -178,7 +178,7 @@ def find_underfitting(case: Case) -> Reason | None:
 
 
 def find_slow_convergence(case: Case) -> Reason | None:
-    """The last quarter of the epochs brought nearly as much as any other, or there was nothing."""
+    """Find a last quarter of the epochs that still brought much, or a loss that hardly fell."""
     train = _curve(case.record, "train", "loss")
     if case.diverged or case.cut_short or len(train) <= MIN_EPOCHS or train[0][0] != 0:
         return None
@@ -194,7 +194,7 @@ def find_slow_convergence(case: Case) -> Reason | None:
 
 
 def find_not_enough_epochs(case: Case) -> Reason | None:
-    """The validation curve has not reached its plateau."""
+    """Find a validation curve that has not reached its plateau."""
     if case.diverged or case.cut_short or case.plateau.verdict != "not_yet":
         return None
     gain = case.plateau.expected_improvement.estimate
@@ -248,19 +248,19 @@ RULES = (
 
 
 def _curve(record: TrialRecord, split: Split, metric: str) -> list[tuple[float, float]]:
-    """(epoch, value) wherever `metric` of `split` is known."""
+    """Return (epoch, value) for each evaluation at which `metric` of `split` is known."""
     return [(record.epoch_of(at), value) for at, value in record.curve(split, metric)]
 
 
 def _loss_has_turned(case: Case) -> Reason | None:
-    """Validation loss ends 10 % above its best epoch while training loss is below that epoch's."""
+    """Find validation loss 10 % above its best epoch's while training loss is below that one's."""
     validation = _at_epochs(case.record, "validation", "loss")
     train = _at_epochs(case.record, "train", "loss")
     common = sorted(validation.keys() & train.keys())
     if len(common) < MIN_EPOCHS:
         return None
     best = min(common, key=lambda epoch: validation[epoch])
-    # The median of the last three: one bad epoch at the end is no overfitting.
+    # The median of the last three is taken, because one bad epoch at the end is no overfitting.
     last = statistics.median(validation[epoch] for epoch in common[-3:])
     rise = last - validation[best]
     if rise <= OVERFIT_LOSS_RISE * abs(validation[best]) or train[common[-1]] >= train[best]:
@@ -276,7 +276,7 @@ def _loss_has_turned(case: Case) -> Reason | None:
 
 
 def _metric_has_turned(case: Case) -> Reason | None:
-    """The plateau's test says that the validation metric has turned; training has not."""
+    """Find a validation metric that has turned by the plateau's test while training has not."""
     epoch = case.plateau.epoch
     train = _at_epochs(case.record, "train", case.metric)
     if not case.plateau.turned or epoch not in train:
@@ -288,7 +288,7 @@ def _metric_has_turned(case: Case) -> Reason | None:
 
 
 def _wide_gap(case: Case) -> Reason | None:
-    """Training accuracy (or error) is better than validation's by 0.05 or more."""
+    """Find a training accuracy (or error) that is better than validation's by 0.05 or more."""
     train = case.record.last("train", case.metric)
     validation = case.record.last("validation", case.metric)
     if case.metric not in FRACTION_METRICS or train is None or validation is None:
@@ -300,7 +300,7 @@ def _wide_gap(case: Case) -> Reason | None:
 
 
 def _at_epochs(record: TrialRecord, split: Split, metric: str) -> dict[int, float]:
-    """The values at epoch ends, by epoch, the untrained model's left out."""
+    """Return the values at epoch ends, by epoch, without the untrained model's."""
     values = record.at_epoch_ends(split, metric)
-    values.pop(0, None)  # the untrained model's
+    values.pop(0, None)
     return values

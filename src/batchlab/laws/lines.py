@@ -14,7 +14,7 @@ from batchlab.records.estimate import Estimate, Reason
 
 T = TypeVar("T")
 
-# scipy.stats.linregress gives the same line; importing it takes 0.3 s more than scipy.special.
+# scipy.stats.linregress gives the same line, but its import takes 0.3 s more than scipy.special's.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,23 +48,23 @@ class StraightLine:
         )
 
     def at(self, x: float) -> float:
-        """The y of the line at `x`."""
+        """Return the y of the line at `x`."""
         return self.level + self.slope * x
 
     def level_interval(self) -> tuple[float | None, float | None]:
-        """Return the interval of the level; None: two points leave no bounds."""
+        """Return the interval of the level; its bounds are None with only two points."""
         return self._around(self.level, 1 / self.n + self.mean_x**2 / self.spread)
 
     def further_interval_at(self, x: float) -> tuple[float | None, float | None]:
-        """Where a further point would lie at `x`; None: two points leave no bounds."""
+        """Return the interval of a further point at `x`; its bounds are None with two points."""
         return self._around(self.at(x), 1 + 1 / self.n + (x - self.mean_x) ** 2 / self.spread)
 
     def slope_interval(self) -> tuple[float | None, float | None]:
-        """The interval of the slope; None: two points leave no bounds."""
+        """Return the interval of the slope; its bounds are None with only two points."""
         return self._around(self.slope, 1 / self.spread)
 
     def _around(self, value: float, variance: float) -> tuple[float | None, float | None]:
-        """The interval around `value`, whose variance is given over that of the residuals."""
+        """Return the interval around `value`; `variance` is a multiple of the residuals' one."""
         if self.residual_sd is None:
             return None, None
         half = float(stdtrit(self.n - 2, 0.975)) * self.residual_sd * math.sqrt(variance)
@@ -76,10 +76,10 @@ SIZES_FOR_LAW = 3
 
 
 def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[int, T]]:
-    """Leave the full batch out if there are enough others: it gathers nothing and takes less.
+    """Leave out the full batch if there are enough others, because it needs no gathering.
 
     Args:
-        points: (batch size, what was measured of it).
+        points: (batch size, its measurement).
         n_train: size of the full batch.
     """
     partial = [point for point in points if point[0] < n_train]
@@ -91,9 +91,9 @@ class MemoryFit:
     """Peak memory as a straight line over the batch size.
 
     Attributes:
-        fixed_bytes: what any batch size takes: weights, gradients, optimizer state, data.
-        bytes_per_example: what each example of a batch adds: its activations and its copy.
-        line: through the peaks; None: there are too few.
+        fixed_bytes: the memory for any batch size: weights, gradients, optimizer state, data.
+        bytes_per_example: the memory that each example adds: its activations and its copy.
+        line: the line through the peaks, or None if there are too few.
     """
 
     fixed_bytes: Estimate
@@ -103,14 +103,14 @@ class MemoryFit:
     document = ("fixed_bytes", "bytes_per_example")
 
     def predicted_bytes(self, batch_size: int) -> Estimate:
-        """The peak that the line gives `batch_size`, in bytes; nothing was run.
+        """Predict the peak of `batch_size` from the line, in bytes, without a run.
 
         Args:
             batch_size: examples per step, in one piece.
 
         Returns:
-            With Student's 95 % interval of a further peak, which widens with the distance from
-            what was measured; from two batch sizes without one; or the reason for no line.
+            The peak with Student's 95 % interval of a further peak, which widens with the distance
+            from the measured ones (without an interval from two batch sizes), or why there is none.
         """
         if self.line is None:
             return self.fixed_bytes
@@ -119,13 +119,13 @@ class MemoryFit:
         return Estimate.of(self.line.at(batch_size), interval=interval, n=self.line.n)
 
     def largest_batch_size(self, limit_bytes: int) -> int | None:
-        """The largest batch size whose predicted peak is within the limit; nothing was run.
+        """Return the largest batch size whose predicted peak is within the limit, without a run.
 
         Args:
-            limit_bytes: the memory there is.
+            limit_bytes: the memory that is available.
 
         Returns:
-            In examples; 0 where not even one fits, None where there is no line or a line that does
+            The size in examples: 0 if not even one fits, and None if there is no line or it does
             not rise.
         """
         fixed, each = self.fixed_bytes.estimate, self.bytes_per_example.estimate
@@ -141,8 +141,8 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
         points: (batch size in examples, peak in bytes), in any order.
 
     Returns:
-        Both coefficients with Student's 95 % intervals from the residuals; without bounds from
-        two batch sizes, and none from fewer.
+        Both coefficients with Student's 95 % intervals from the residuals. Two batch sizes give no
+        bounds, and fewer give no coefficients.
     """
     n = len(points)
     n_distinct = len({batch_size for batch_size, _ in points})

@@ -13,14 +13,14 @@ from batchlab.records.estimate import Estimate, Reason
 
 
 def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
-    """The mean of independent observations (one a seed) with its t interval.
+    """Return the mean of independent observations (one per seed) with its t interval.
 
     Args:
         values: the observations, finite, in one unit.
         confidence: coverage of the interval, between 0 and 1.
 
     Returns:
-        The mean in the same unit; without bounds for one observation, the reason for none.
+        The mean in the same unit. One observation gives no bounds; none gives the reason instead.
 
     Raises:
         UsageError: a value that is not finite; a trial that diverged is never averaged.
@@ -38,7 +38,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
 
 
 def require_finite(values: Iterable[float]) -> None:
-    """Refuse to average a value that is not finite, as that of a trial that diverged.
+    """Refuse to average a value that is not finite, such as that of a trial that diverged.
 
     Raises:
         UsageError: one of them is not finite.

@@ -15,7 +15,7 @@ from batchlab.records.noise import GradientSample
 
 Array = NDArray[np.float64]
 _UPPER = 0.975
-# Asked for more examples where the gradient is lost in the noise: at least so many times as many.
+# If the gradient is lost in the noise, the advice is to use at least this many times the examples.
 _LEAST_MORE = 2.0
 
 
@@ -24,8 +24,8 @@ class NoiseScale:
     """The gradient of the whole training set, the noise of its examples, and their ratio.
 
     Attributes:
-        grad_sq: |G|^2, the squared norm of the mean gradient of the N training examples (where
-            their gradients are drawn anew each time: of what they are drawn from).
+        grad_sq: |G|^2, the squared norm of the mean gradient of the N training examples (or, if
+            gradients are drawn from an endless source, of the mean of that source).
         trace: tr Sigma, the summed variance of the gradient of one example drawn from them.
         scale: B_simple = tr Sigma / |G|^2, in examples: the batch size at which the noise is as
             large as the gradient.
@@ -37,18 +37,18 @@ class NoiseScale:
 
 
 def noise_scale(sample: GradientSample) -> NoiseScale:
-    """The gradient noise scale of the training set, from a sample of its gradients.
+    """Estimate the gradient noise scale of the training set from a sample of its gradients.
 
     |G|^2 and tr Sigma are each unbiased for the finite training set; the scale is their ratio.
     Their intervals come from leaving out one block at a time (the delete-one jackknife), with the
-    finite-population factor 1 - n/N where the units are single examples; the ratio's is Fieller's.
+    finite-population factor 1 - n/N if the units are single examples; the ratio's is Fieller's.
 
     Args:
-        sample: of three or more blocks.
+        sample: a sample of three or more blocks.
 
     Returns:
-        The three estimates, with n the number of blocks. Where |G|^2 cannot be told from 0 the
-        scale has a lower bound and no estimate; its reason says about how many examples would tell.
+        The three estimates, with n the number of blocks. If |G|^2 cannot be distinguished from 0,
+        the scale has only a lower bound; its reason says about how many examples would suffice.
 
     Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1, for the estimators; Fieller
         1954 for the ratio.
@@ -69,7 +69,7 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
 
 
 def _point(sample: GradientSample) -> Array:
-    """(tr Sigma, |G|^2) from all blocks."""
+    """Return (tr Sigma, |G|^2) from all blocks."""
     sizes, unit_sq, products = _arrays(sample)
     n = sizes.sum()
     mean_sq = sizes @ products @ sizes / n**2
@@ -78,7 +78,7 @@ def _point(sample: GradientSample) -> Array:
 
 
 def _covariance(sample: GradientSample) -> Array:
-    """The covariance of (tr Sigma, |G|^2) by leaving out one block at a time, 2 x 2."""
+    """Estimate the 2 x 2 covariance of (tr Sigma, |G|^2) by leaving out one block at a time."""
     sizes, unit_sq, products = _arrays(sample)
     total, n_blocks = sizes.sum(), len(sizes)
     left = total - sizes
@@ -87,20 +87,20 @@ def _covariance(sample: GradientSample) -> Array:
     units = (sizes @ unit_sq - sizes * unit_sq) / left
     without = _estimators(sample, left, units, mean_sq)
     spread: Array = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
-    # Of micro-batches the cut into them is random too, however many of the examples are seen.
+    # The cut into micro-batches is random too, however many of the examples are seen.
     is_finite = sample.n_train is not None and sample.unit_examples == 1
     return spread * (1 - total * _of_set(sample)) if is_finite else spread
 
 
 def _of_set(sample: GradientSample) -> float:
-    """1/N, or 0 where there is no end of gradients."""
+    """Return 1/N, or 0 if the source of gradients is endless."""
     return 0.0 if sample.n_train is None else 1 / sample.n_train
 
 
 def _estimators(sample: GradientSample, n: Array, unit_sq: Array, mean_sq: Array) -> Array:
-    """(tr Sigma, |G|^2), from the mean squared norm of units and of the mean of n examples."""
+    """Return (tr Sigma, |G|^2) from the mean squared norm of units and that of n examples' mean."""
     of_set = _of_set(sample)
-    # The covariance with N - 1 below, which is what differences of a sample estimate.
+    # This is the covariance with N - 1 below, which differences within a sample estimate.
     sample_trace = (unit_sq - mean_sq) / (1 / sample.unit_examples - 1 / n)
     grad_sq = mean_sq - sample_trace * (1 / n - of_set)
     return np.stack([sample_trace * (1 - of_set), grad_sq])
@@ -116,14 +116,14 @@ def _around(value: float, half: float, n: int) -> Estimate:
 
 
 def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> Estimate:
-    """The noise scale from independent estimates of tr Sigma and |G|^2, a pair each.
+    """Estimate the noise scale from independent pairs of estimates of tr Sigma and |G|^2.
 
-    The ratio of their means with Fieller's interval. Where |G|^2 cannot be told from 0 there is a
-    lower bound alone.
+    It is the ratio of their means with Fieller's interval. If |G|^2 cannot be distinguished from 0,
+    there is only a lower bound.
 
     Args:
-        traces: each unbiased, at least three.
-        grad_sqs: as many, each unbiased.
+        traces: at least three estimates, each unbiased.
+        grad_sqs: the same number of estimates, each unbiased.
     """
     pairs = np.array([traces, grad_sqs])
     trace, grad_sq = (float(value) for value in pairs.mean(axis=1))
@@ -139,7 +139,7 @@ def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> 
 def _ratio(
     trace: float, grad_sq: float, covariance: Array, quantile: float, sample: GradientSample
 ) -> Estimate:
-    """Their ratio, or from where on it lies."""
+    """Return tr Sigma / |G|^2, or only its lower bound if |G|^2 cannot be distinguished from 0."""
     at_least, high = _fieller(trace, grad_sq, covariance, quantile)
     if high is not None:
         interval = (at_least, high)
@@ -162,17 +162,17 @@ def _ratio(
 def _fieller(
     trace: float, grad_sq: float, covariance: Array, quantile: float
 ) -> tuple[float | None, float | None]:
-    """Fieller's interval: all r for which trace - r |G|^2 is not told from 0.
+    """Return Fieller's interval: all r for which trace - r |G|^2 is not significantly off 0.
 
-    Its end is None where |G|^2 is not told from 0: it goes on to infinity. Its beginning is None
-    where tr Sigma is not.
+    Its end is None if |G|^2 is not significantly off 0, because the interval is then unbounded. Its
+    beginning is None if tr Sigma is not.
     """
     square = quantile**2
     a = grad_sq**2 - square * covariance[1, 1]
     b = trace * grad_sq - square * covariance[0, 1]
     c = trace**2 - square * covariance[0, 0]
     root = math.sqrt(max(b * b - a * c, 0.0))
-    # Where tr Sigma is not told from 0, there is no lower bound.
+    # If tr Sigma is not significantly off 0, there is no lower bound.
     low = float((b - root) / a) if c > 0 and a != 0 else None
     if grad_sq > 0 and a > 0:
         return low, float((b + root) / a)

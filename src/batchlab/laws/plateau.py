@@ -1,4 +1,4 @@
-"""Plateau: the epoch after which more epochs are not expected to help, or why it cannot be told."""
+"""Plateau: the epoch after which more epochs are not expected to help, or why it is unknown."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Range = tuple[float, float]
 # Level, rise, rate and noise are four unknowns; a power law's offset is the fifth.
 MIN_POINTS = 6
 MAX_POINTS = 200  # longer curves are averaged in blocks, which is quicker and changes no answer
-MAX_CURVES = 400  # in a result
+MAX_CURVES = 400  # the most curves in a result
 
 _RATE = (math.log(0.004), math.log(5.0))  # log of rate per epoch: from beyond any run to within one
 _POWER = (math.log(0.1), math.log(6.0))  # log of the exponent
 _OFFSET = (-1.0, 5.0)  # log2 of 1 + the epochs that the power law has already behind it
 _N_RATES, _N_POWERS, _N_OFFSETS = 100, 16, 20
 _ZOOMS = 3  # then the grid is finer than the noise
-# How many first points a law may leave unexplained: a few, or a part of the curve.
+# A law may leave this many first points unexplained: a few, or a part of the curve.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
 _LEVELS = (np.arange(15) + 0.5) / 15  # quantiles that stand for the uncertainty of a fitted rise
-_LIKELY = 1e-4  # of the largest weight; what lies below is left out
+_LIKELY = 1e-4  # of the largest weight; curves below it are left out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class LearningCurves:
     weight: Array  # how much of the probability each curve carries, shape (m,); adds up to 1
 
     def left(self, t: Array) -> Array:
-        """The part of each curve's rise still ahead at epochs `t`, shape (m, len(t))."""
+        """Return the part of each curve's rise still ahead at epochs `t`, shape (m, len(t))."""
         return self.shapes.left(t)
 
 
@@ -58,21 +58,21 @@ class Shapes:
     offset: Array  # in epochs, shape (m,); 0 for an exponential
 
     def left(self, t: Array) -> Array:
-        """What is left of the rise at epochs `t`, shape (m, len(t))."""
+        """Return the part of the rise that is left at epochs `t`, shape (m, len(t))."""
         rate = self.rate[:, None]
         # Half an epoch stands for the untrained model, where a power law has no value.
         base = np.maximum(t[None, :] + self.offset[:, None], 0.5)
         return np.exp(-rate * np.where(self.exponential[:, None], t[None, :], np.log(base)))
 
     def of(self, row: Index) -> Shapes:
-        """The laws of the given rows."""
+        """Return the laws of the given rows."""
         return Shapes(
             exponential=self.exponential[row], rate=self.rate[row], offset=self.offset[row]
         )
 
 
 def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCurves:
-    """All exponential and power-law approaches that a noisy curve leaves likely.
+    """Fit all exponential and power-law approaches that a noisy curve leaves likely.
 
     Level and rise are integrated out under flat priors (the rise over the visible window, so that
     laws are comparable), the noise under a scaled inverse chi-square prior of one observation at
@@ -118,7 +118,7 @@ class _Grid:
     power: tuple[Range, ...]  # one per offset
 
     def shapes(self) -> Shapes:
-        """Its laws: the rates first, then for every offset its powers."""
+        """Return its laws: the rates first, then for every offset its powers."""
         rate = np.linspace(*self.rate, _N_RATES)
         power = np.concatenate([np.linspace(*limits, _N_POWERS) for limits in self.power])
         offset = np.repeat(2.0 ** np.linspace(*self.offset, _N_OFFSETS) - 1, _N_POWERS)
@@ -129,14 +129,14 @@ class _Grid:
         )
 
     def log_prior(self) -> Array:
-        """Log of the prior that each law stands for: a smaller grid has a smaller share."""
+        """Return the log of the prior of each law; a smaller grid has a smaller share."""
         exponential = np.full(_N_RATES, _share(self.rate, _RATE) / _N_RATES)
         power = np.repeat([_share(limits, _POWER) for limits in self.power], _N_POWERS)
         power *= _share(self.offset, _OFFSET) / (_N_POWERS * _N_OFFSETS)
         return np.asarray(np.log(0.5 * np.concatenate([exponential, power])), dtype=float)
 
     def around(self, log_weight: Array) -> _Grid:
-        """The part of this grid that holds the likely laws of each family, with a margin."""
+        """Return the part of this grid that holds the likely laws of each family, with a margin."""
         best = log_weight.max(axis=1)
         power = best[_N_RATES:].reshape(_N_OFFSETS, _N_POWERS)
         zoomed = [_zoomed(limits, row) for limits, row in zip(self.power, power, strict=True)]
@@ -161,7 +161,7 @@ def _share(part: Range, whole: Range) -> float:
 
 
 def _zoomed(limits: Range, log_weight: Array) -> Range:
-    """The limits of the likely places of one axis, one and a half cells wider on either side."""
+    """Return the limits of one axis's likely places, one and a half cells wider on either side."""
     places = np.linspace(*limits, len(log_weight))
     likely = places[log_weight >= log_weight.max() + np.log(_LIKELY)]
     margin = 1.5 * (places[1] - places[0])
@@ -174,19 +174,19 @@ class _Fit:
 
     rise: Array  # over the visible window
     error: Array  # standard error of `rise`
-    span: Array  # what the law uses up over the visible window
+    span: Array  # the part of the rise that the law uses up over the visible window
     degrees: Array  # of freedom, one per start
     log_weight: Array
 
     @classmethod
     def of(cls, grid: _Grid, t: Array, y: Array, *, resolution: float) -> _Fit:
-        """Fit level and rise; the sums over the points from a start on are cumulated sums."""
+        """Fit level and rise, with cumulated sums over the points from each start on."""
         starts = _starts(len(t))
         n = len(t) - starts
         left = grid.shapes().left(t)
         ahead, value = left - left[:, -1:], y - y[-1]
         span = ahead[:, starts]
-        visible = span > 1e-9 * left[:, :1]  # else the law is flat from this start on
+        visible = span > 1e-9 * left[:, :1]  # otherwise the law is flat from this start on
         span = np.where(visible, span, 1.0)
         sum_ahead, sum_value = _tails(ahead)[:, starts] / span, _tails(value)[starts]
         square = _tails(ahead**2)[:, starts] / span**2 - sum_ahead**2 / n
@@ -214,23 +214,23 @@ class _Fit:
 
 
 def _tails(rows: Array) -> Array:
-    """Sums from each place to the end, along the last axis."""
+    """Return sums from each place to the end, along the last axis."""
     return np.cumsum(rows[..., ::-1], axis=-1)[..., ::-1]
 
 
 def _starts(n: int) -> Index:
-    """The first points of the pieces of n points that are fitted, each with MIN_POINTS or more."""
+    """Return where the fitted pieces of n points start, each with MIN_POINTS or more."""
     starts = {start for start in _STARTS if start <= n // 2}
     starts |= {int(fraction * n) for fraction in _START_FRACTIONS}
     return np.array(sorted(start for start in starts if start == 0 or n - start >= MIN_POINTS))
 
 
 def _representatives(weight: Array) -> tuple[Index, Index, Array]:
-    """Rows, columns and weights (adding up to 1) of the entries that stand for all of `weight`.
+    """Return rows, columns and weights (with sum 1) of entries that represent all of `weight`.
 
-    Where more than MAX_CURVES are likely (a flat curve is explained by every law), each is drawn
-    as often as its weight says, by systematic sampling: evenly spaced places of the cumulated
-    weight, so without any chance.
+    If more than MAX_CURVES are likely (a flat curve is explained by every law), each is drawn in
+    proportion to its weight by systematic sampling, at evenly spaced places of the cumulated
+    weight, so the result is not random.
     """
     row, column = np.nonzero(weight > _LIKELY * weight.max())
     kept = weight[row, column] / weight[row, column].sum()
@@ -242,7 +242,7 @@ def _representatives(weight: Array) -> tuple[Index, Index, Array]:
 
 
 def _in_blocks(t: Array, y: Array) -> tuple[Array, Array]:
-    """The curve itself, or its means over equal blocks where it is longer than MAX_POINTS."""
+    """Return the curve itself, or its means over equal blocks if it is longer than MAX_POINTS."""
     if len(t) <= MAX_POINTS:
         return t, y
     starts = np.linspace(0, len(t), MAX_POINTS, endpoint=False).astype(int)
@@ -257,13 +257,13 @@ HORIZON_EPOCHS = 5
 # 20 of 10,000 validation examples: about 1.4 standard errors of an accuracy of 0.98 there, so a
 # gain below it could not be shown on that validation set by one run anyway.
 FRACTION_DELTA = 0.002
-# A loss has no common scale, so its delta follows its level: another hundredth off.
+# A loss has no common scale, so its delta is a hundredth of its level.
 RELATIVE_DELTA = 0.01
 REACHED_PROBABILITY = 0.5  # "reached" needs at least this much of the weight within the curve
-NOT_YET_PROBABILITY = 0.1  # and "not yet" at most this much; in between: "cannot_tell"
-# A "reached" must all but exclude that the next h epochs would still bring twice delta.
+NOT_YET_PROBABILITY = 0.1  # and "not yet" at most this much; in between it is "cannot_tell"
+# "reached" requires that the next h epochs almost certainly bring less than twice delta.
 STILL_RISING_PROBABILITY = 0.02
-# A flat curve at the very start (nothing learned yet) looks like a plateau and is none.
+# A flat curve at the very start (nothing learned yet) looks like a plateau but is not one.
 STARTED_DELTAS = 10
 TURN_STANDARD_ERRORS = 4.0
 
@@ -274,10 +274,10 @@ class Plateau:
 
     Attributes:
         verdict: "reached", "not_yet" or "cannot_tell".
-        expected_improvement: what `HORIZON_EPOCHS` more epochs would bring after the last one,
+        expected_improvement: the improvement by `HORIZON_EPOCHS` more epochs after the last one,
             in the metric's unit, positive is better.
         reason: what was seen, and for "cannot_tell" what would settle it.
-        epoch: the plateau's epoch; None unless reached.
+        epoch: the plateau's epoch, or None unless it is reached.
         turned: whether the curve has got worse again after its best.
         worsens: whether `HORIZON_EPOCHS` more epochs are expected to make it worse by more than
             delta, though it has not clearly turned yet.
@@ -292,19 +292,19 @@ class Plateau:
 
     @classmethod
     def cannot_tell(cls, reason: Reason, *, n: int) -> Plateau:
-        """Nothing can be said of a curve of n points."""
+        """Return that nothing can be said about a curve of n points, and why."""
         improvement = Estimate.cannot_tell(reason, n=n)
         return cls(verdict="cannot_tell", expected_improvement=improvement, reason=reason)
 
 
 def default_delta(metric: str, values: ArrayLike) -> float:
-    """The smallest improvement that counts: 0.002 for accuracy and error, else 1 % of the level.
+    """Return the least improvement that counts: 0.002 for accuracy and error, 1 % of other levels.
 
     An accuracy or error with values above 1 is in percent: 0.2 of them count.
 
     Args:
         metric: the metric's name.
-        values: its curve, shape (n,), n >= 1; the level is the median size of the last five.
+        values: its curve, shape (n,), n >= 1; the level is the median absolute value of the last 5.
 
     Returns:
         Delta in the metric's unit, > 0.
@@ -319,7 +319,7 @@ def default_delta(metric: str, values: ArrayLike) -> float:
 
 
 def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
-    """The plateau of a trial's validation curve at epoch ends.
+    """Find the plateau of a trial's validation curve at epoch ends.
 
     Args:
         record: the trial; only its validation scores are read.
@@ -327,8 +327,8 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
         better: whether it goes up or down.
 
     Returns:
-        The verdict by the default delta; "cannot_tell" for a trial without validation data, one
-        that diverged, and one whose metric has hardly moved from the untrained model's.
+        The verdict with the default delta. It is "cannot_tell" for a trial without validation data,
+        one that diverged, and one whose metric has hardly moved from the untrained model's.
     """
     whole = record.at_epoch_ends("validation", metric)
     untrained = whole.pop(0, None)
@@ -353,10 +353,10 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
 def find_plateau(
     epochs: Sequence[float], values: Sequence[float], *, better: Better, delta: float
 ) -> Plateau:
-    """The first epoch after which h more epochs are expected to improve a curve by under delta.
+    """Find the first epoch after which h more epochs should improve a curve by less than delta.
 
     Args:
-        epochs: where the curve was measured, shape (n,), increasing, >= 0; whole or not.
+        epochs: the epochs at which it was measured, shape (n,), increasing, >= 0; whole or not.
         values: the curve, shape (n,), finite.
         better: whether the metric goes up or down.
         delta: the improvement over h epochs that still counts, > 0, in the metric's unit.
@@ -387,10 +387,10 @@ def find_plateau(
 
 
 def _turned_at(y: Array, *, delta: float) -> int | None:
-    """The index of the peak of a curve (up is better) that has fallen since, None if it has not.
+    """Return the index of the peak of a curve (up is better) if it has fallen since, else None.
 
-    The fall is from the mean of three values at the peak to the mean of the later half of what
-    follows; it has to exceed delta and what the scatter of the two means makes likely.
+    The fall is from the mean of three values at the peak to the mean of the later half of the rest.
+    It has to exceed delta, and 4 standard errors of the difference of the two means.
     """
     smooth = np.convolve(y, np.ones(3) / 3, mode="valid")
     peak = int(np.argmax(smooth)) + 1
@@ -399,14 +399,14 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
         return None
     tail = later[len(later) // 2 :]
     fall = float(smooth[peak - 1] - tail.mean())
-    # Second differences cancel a smooth curve, so their scatter is that of the noise alone.
+    # Second differences cancel a smooth curve, so their scatter is that of the noise only.
     noise = 1.4826 * float(np.median(np.abs(np.diff(y, 2)))) / 6**0.5
     standard_error = noise * (1 / 3 + 1 / len(tail)) ** 0.5
     return peak if fall > max(delta, TURN_STANDARD_ERRORS * standard_error) else None
 
 
 def _judged(t: Array, y: Array, *, delta: float) -> Plateau:
-    """The verdict on a curve that has not turned, from every curve of both families, weighted."""
+    """Judge a curve that has not turned, from the weighted likely curves of both families."""
     first, last = max(1, int(np.ceil(t[0]))), int(np.floor(t[-1]))
     epoch, gain, weight = _plateaus(t, y, first=first, last=last, delta=delta)
     reached = float(weight[epoch <= last].sum())
@@ -434,18 +434,18 @@ def _judged(t: Array, y: Array, *, delta: float) -> Plateau:
 def _plateaus(
     t: Array, y: Array, *, first: int, last: int, delta: float
 ) -> tuple[Index, Array, Array]:
-    """Where each likely curve has its plateau, what it gains after the last epoch, its weight.
+    """Return each likely curve's plateau epoch, its gain after the last epoch and its weight.
 
-    Each of shape (m,); a plateau at `last` + 1 is not within the curve.
+    Each has shape (m,); a plateau at `last` + 1 is not within the curve.
     """
     whole = np.arange(first, last + 1, dtype=float)
     fits = fit_learning_curves(t, y, resolution=delta)
     drop = fits.left(whole) - fits.left(whole + HORIZON_EPOCHS)  # falls along each row
     gain = fits.rise * drop[:, -1:]
-    # The first epoch at which rise * drop < delta; a curve that does not rise has none left.
+    # This is the first epoch at which rise * drop < delta. Without a rise it is `first`.
     epoch = np.array(
         [
-            # No law drops so far that less of a rise than a millionth of delta counts.
+            # A rise below a millionth of delta never counts, because no law drops that far.
             np.searchsorted(-row, -delta / np.maximum(rises, 1e-6 * delta), side="right")
             for row, rises in zip(drop, fits.rise, strict=True)
         ]

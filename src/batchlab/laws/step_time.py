@@ -16,11 +16,11 @@ from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
 
-# Roundness of the knee, 1/p. 1: overhead plus examples, one after the other, as in one thread.
-# Towards 0: the longer of the two, as on a device that overlaps them. Above 1: small batches slow
-# down before the machine is full, because of caches and vector units.
+# Roundness of the knee, 1/p. At 1, overhead and examples add up, as in one thread. Towards 0, only
+# the longer of the two counts, as on a device that overlaps them. Above 1, small batches slow down
+# before the machine is full, because of caches and vector units.
 _ROUNDNESS = (0.1, 1.6)
-# How far beyond the measured batch sizes the search for the knee goes, as a logarithm. The prior
+# The search for the knee goes this far beyond the measured batch sizes, as a logarithm. The prior
 # falls in proportion there, so the reach itself does not matter.
 _REACH = 7.0
 # Single batch sizes lie off every smooth law: kernels and caches change with the shape. The prior
@@ -37,26 +37,26 @@ _LOG_LIKELIHOOD_95 = 1.92
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Curves:
-    """One curve or many of the law, a row each."""
+    """One or more curves of the law, one row per curve."""
 
     log_overhead: Array
     log_knee: Array
     roundness: Array
 
     def log_s(self, batch_sizes: Sequence[int]) -> Array:
-        """Log seconds per step, shape (curves, batch sizes)."""
+        """Return log seconds per step, shape (curves, batch sizes)."""
         rise = _log_rise(np.log(batch_sizes), self.log_knee, self.roundness)
         return np.asarray(self.log_overhead[:, None] + rise)
 
 
 def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
-    """Log of the law over its overhead: log (1 + (B/knee)^p) / p, a row for each knee."""
+    """Return the log of the law over its overhead, log (1 + (B/knee)^p) / p, one row per knee."""
     away = (log_sizes - log_knee[..., None]) / roundness[..., None]
     return np.asarray(roundness[..., None] * np.logaddexp(0.0, away))
 
 
 def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
-    """Log overhead of least squares for each row of `rise`, and its sum of squares."""
+    """Return the least-squares log overhead for each row of `rise`, and its sum of squares."""
     away = log_s - rise
     total = weight.sum(axis=-1)
     level = (weight * away).sum(axis=-1) / total
@@ -71,7 +71,7 @@ class _Axis:
 
     @classmethod
     def around(cls, centre: float, limits: tuple[float, float], *, fine: float, n: int) -> _Axis:
-        """`n` cells from limit to limit; those within `fine` of the centre are the narrowest."""
+        """Make `n` cells from limit to limit; those within `fine` of the centre are narrowest."""
         low, high = (math.asinh((limit - centre) / fine) for limit in limits)
         return cls(edges=centre + fine * np.sinh(np.linspace(low, high, n + 1)))
 
@@ -84,7 +84,7 @@ class _Axis:
         return np.diff(self.edges)
 
     def drawn(self, places: NDArray[np.intp], generator: np.random.Generator) -> Array:
-        """A value anywhere within the cell at each of `places`."""
+        """Draw a value uniformly within the cell at each of `places`."""
         return np.asarray(self.edges[places] + generator.random(len(places)) * self.widths[places])
 
 
@@ -104,7 +104,7 @@ class _Posterior:
 
     @classmethod
     def of(cls, log_sizes: Array, log_s: Array, own_sq: Array) -> _Posterior:
-        """The posterior given log times at log batch sizes, with the variances of their own."""
+        """Return the posterior, given log times at log batch sizes and their own variances."""
         middle = least_squares(log_sizes, log_s, 1 / (_OFF_THE_LAW**2 + own_sq))
         knee = _Axis.around(
             float(middle.log_knee[0]), _knee_limits(log_sizes), fine=0.01, n=_CELLS["knee"]
@@ -117,7 +117,7 @@ class _Posterior:
         ) - np.log1p(np.exp(2 * (off.centres - math.log(_OFF_THE_LAW))))
         weight = np.exp(density - density.max()) * round_.widths[:, None] * np.exp(off.centres)
         by_knee = weight.sum(axis=(1, 2))
-        # The ends of the axis are knees so far out that there is none; compare with the best.
+        # A knee at an end of the axis is so far out that it is none; compare it with the best.
         seen = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
         beyond = np.minimum(knee.centres - log_sizes[0], 0) + np.minimum(
             log_sizes[-1] - knee.centres, 0
@@ -136,12 +136,12 @@ class _Posterior:
         )
 
     def typical_off(self) -> float:
-        """The deviation of single batch sizes: its geometric mean over the posterior."""
+        """Return the deviation of single batch sizes, as geometric mean over the posterior."""
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ self.off.centres))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
-        """Curves of the law that the times leave possible, each with its deviation."""
-        # Evenly spaced shares of the cells' sum: less noise in the quantiles than random ones.
+        """Draw curves of the law that the times leave possible, each with its deviation."""
+        # Evenly spaced shares of the cells' sum leave less noise in the quantiles than random ones.
         shares = (np.arange(_N_DRAWS) + generator.random()) / _N_DRAWS
         cells = np.searchsorted(np.cumsum(self.weight.ravel()), shares)
         places = np.unravel_index(np.minimum(cells, self.weight.size - 1), self.weight.shape)
@@ -162,7 +162,7 @@ def _knee_limits(log_sizes: Array) -> tuple[float, float]:
 def _log_likelihood(
     log_sizes: Array, log_s: Array, own_sq: Array, knee: Array, roundness: Array, off_log: Array
 ) -> Array:
-    """Log likelihood of each cell, summed over the overhead: shape (knee, round, off)."""
+    """Return each cell's log likelihood, summed over the overhead: shape (knee, round, off)."""
     knees, rounds = np.meshgrid(knee, roundness, indexing="ij")
     rise = _log_rise(log_sizes, knees, rounds)[:, :, None, :]
     weight = 1 / (np.exp(2 * off_log)[:, None] + own_sq)
@@ -172,11 +172,10 @@ def _log_likelihood(
 
 
 def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
-    """The curve of least squares: the best knee for each roundness, and the best of those."""
+    """Fit the least-squares curve: the best knee for each roundness, and the best of those."""
     # scipy.optimize.least_squares reaches the same sums of squares (400 made-up machines, 6e-13) in
     # half the time. But in 21 of them the knee lies outside the measured sizes and the squares are
-    # flat: there it stops elsewhere, and the measured coverage belongs to the grid around this
-    # point.
+    # flat. There it stops elsewhere, and our coverage was measured with the grid around this point.
     ends = _ROUNDNESS
     for _ in range(_ZOOMS):
         roundness = np.linspace(*ends, _ROUNDNESSES_A_ZOOM)
@@ -194,9 +193,9 @@ def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
 def _best_knees(
     log_sizes: Array, log_s: Array, weight: Array, roundness: Array
 ) -> tuple[Array, Array, Array]:
-    """For each roundness the log knee of least squares, its log overhead and sum of squares.
+    """Return the least-squares log knee of each roundness, its log overhead and sum of squares.
 
-    A search over knee and roundness at once stops short: they trade places along a bent valley.
+    A joint search over knee and roundness stops short, as they trade off along a bent valley.
     """
     low, high = _knee_limits(log_sizes)
     centre = np.full(len(roundness), (low + high) / 2)
@@ -213,7 +212,7 @@ def _best_knees(
 
 
 _NORMAL_95 = 1.959964
-# A lone bound is that end of this interval too. A one-sided 95 % quantile would hold only 89 times
+# A single bound is an end of this interval too. A one-sided 95 % quantile would hold only 89 times
 # in 100, because the same times decide whether the knee counts as outside.
 _BOTH = (0.025, 0.975)
 
@@ -224,15 +223,15 @@ class StepTimeFit:
 
     Attributes:
         batch_sizes: those that were measured, ascending.
-        overhead_s: what a step takes however few its examples are.
-        s_per_example: what each further example adds once the machine is full.
+        overhead_s: the time of a step, however few its examples are.
+        s_per_example: the time that each further example adds once the machine is full.
         knee_batch_size: overhead_s / s_per_example, where the two are equal: below it larger
-            batches cost little more time, far above it nothing is gained. A bound outside the
-            measured range.
+            batches cost little more time, far above it nothing is gained. Outside the measured
+            range only a bound is known.
         sharpness: p; 1 is a straight line, large is flat up to the knee and straight from it on.
         off_the_law_fraction: standard deviation of single batch sizes from the law, beyond what
             the intervals of their own times explain.
-        residuals: log of the measured time less the law's, one a batch size.
+        residuals: log of the measured time less the law's, one per batch size.
     """
 
     batch_sizes: tuple[int, ...]
@@ -251,14 +250,14 @@ class StepTimeFit:
 
     @property
     def max_residual_fraction(self) -> float:
-        """How far the time of the worst batch size lies from the law's, as a share of it."""
+        """The largest distance of a batch size's time from the law's, as a share of the latter."""
         return max(abs(math.expm1(away)) for away in self.residuals)
 
     def step_s(self, batch_size: int) -> Estimate:
-        """Seconds per step on the law, with the interval of the curve (not of a further point).
+        """Return seconds per step on the law, with the interval of the curve, not of a new point.
 
         Args:
-            batch_size: examples per step, >= 1; outside the measured ones it is extrapolated.
+            batch_size: examples per step, >= 1; the law is extrapolated beyond the measured ones.
 
         Raises:
             FitError: a batch size below 1.
@@ -270,11 +269,11 @@ class StepTimeFit:
         return Estimate.of(value, interval=_around(value, drawn), n=len(self.batch_sizes))
 
     def measured_step_s(self, batch_size: int) -> Estimate:
-        """Seconds per step of a measured batch size, from its own time and from the law together.
+        """Return seconds per step of a measured batch size, from its own time and from the law.
 
         The two are weighted by their variances: that of its own time, and that of single batch
-        sizes around the law. On a quiet machine that gives the measured time, and where times
-        scatter the law.
+        sizes around the law. On a quiet machine that gives the measured time, and on one whose
+        times scatter it gives the law.
 
         Args:
             batch_size: one of `batch_sizes`.
@@ -297,15 +296,15 @@ class StepTimeFit:
 def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     """Fit t(B) = (overhead^p + (per example × B)^p)^(1/p) to measured step times.
 
-    The point is least squares on log times. A batch size weighs by the interval of its own time
-    and by how far single batch sizes lie from the law, which is estimated with it. The 95 %
-    intervals are of the posterior of all parameters together, summed on a grid: flat in the
-    logarithm of the overhead and in 1/p from 0.1 to 1.6, flat in the logarithm of the knee within
-    the measured range and proportional to its distance beyond, half-Cauchy for the deviations.
+    The point estimate is least squares on log times. A batch size's weight follows from the
+    interval of its own time and from how far single batch sizes lie from the law, which is
+    estimated too. The 95 % intervals come from the joint posterior of all parameters on a grid. Its
+    prior is flat in the log overhead and in 1/p from 0.1 to 1.6, flat in the log knee within the
+    measured range and falling in proportion to the distance beyond, half-Cauchy for deviations.
 
     Args:
         points: (batch size, seconds per step above 0), at least three batch sizes, each once, in
-            any order; a bound that is None counts as exactly known and leaves the deviations alone.
+            any order; a time with a bound that is None counts as exactly known.
 
     Source: Qiao et al. 2021 (Pollux), arXiv:2008.12260, section 3.2, for the form; Gelman 2006,
         "Prior distributions for variance parameters in hierarchical models", for the deviations.
@@ -333,14 +332,14 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
 
 
 def _log_sd(time: Estimate) -> float:
-    """Standard deviation of the log of a measured time, from the interval; 0 without one."""
+    """Return the standard deviation of a measured time's log from its interval; 0 without one."""
     if time.low is None or time.high is None:
         return 0.0
     return math.log(time.high / time.low) / (2 * _NORMAL_95)
 
 
 def _around(value: float, draws: Array) -> tuple[float, float]:
-    """The 95 % interval, widened to hold least squares where few draws scatter widely."""
+    """Return the 95 % interval of `draws`, widened if need be to hold the least-squares value."""
     low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
     return min(low, value), max(high, value)
 
@@ -348,7 +347,7 @@ def _around(value: float, draws: Array) -> tuple[float, float]:
 def _parameters(
     posterior: _Posterior, point: Curves, draws: Curves, sizes: tuple[int, ...]
 ) -> dict[str, Estimate]:
-    """The parameters with their intervals, one-sided where only one bound is known."""
+    """Return the parameters with their intervals, one-sided if only one bound is known."""
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
     overhead, knee = (math.exp(float(log[0])) for log in (point.log_overhead, point.log_knee))
     sharpness = 1 / float(point.roundness[0])
@@ -376,7 +375,7 @@ def _parameters(
 
 
 def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason | None) -> Estimate:
-    """Overhead or slope; its upper bound alone where it may be 0, `why`: and nothing shows it."""
+    """Return overhead or slope; only an upper bound if it may be 0, with no value if `why`."""
     if not maybe_0:
         return Estimate.of(value, interval=_around(value, draws), n=n)
     high = float(np.quantile(draws, _BOTH[1]))
@@ -386,7 +385,7 @@ def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason 
 
 
 def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Posterior) -> Estimate:
-    """The knee, or its bound where it lies outside the measured batch sizes."""
+    """Return the knee, or only its bound if it lies outside the measured batch sizes."""
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
     if posterior.no_overhead and posterior.no_slope:
         why = Reason.of("step_times_scatter", smallest=smallest, largest=largest)
@@ -402,7 +401,8 @@ def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Poster
     return Estimate.of(value, interval=bounds, n=n)
 
 
-# The efficiency of a standard deviation by a median of many normal deviations; of few it is higher.
+# The efficiency of a standard deviation that comes from the median of many normal deviations. With
+# few of them it is higher.
 _EFFICIENCY = 0.37
 
 
@@ -410,8 +410,8 @@ _EFFICIENCY = 0.37
 class ProcessScatter:
     """Standard deviation of a process's log step time around the batch size's own.
 
-    The blocks of one process do not show it: they share their place in memory, the core that feeds
-    the device, and what else the machine does.
+    The blocks of one process do not show it, because they share their place in memory, the core
+    that feeds the device, and the machine's other load.
 
     Attributes:
         log_sd: standard deviation of one process.
@@ -425,13 +425,13 @@ class ProcessScatter:
 
     @classmethod
     def of(cls, times_s: Iterable[Sequence[float]]) -> ProcessScatter | None:
-        """The usual scatter: a median over the batch sizes, so a few unsteady ones count little.
+        """Return the usual scatter, a median over batch sizes so that unsteady ones count little.
 
         Args:
-            times_s: seconds a step in each process, for each batch size.
+            times_s: seconds per step in each process, for each batch size.
 
         Returns:
-            None where no batch size was timed in two processes.
+            None if no batch size was timed in two processes.
         """
         repeated = [times for times in times_s if len(times) > 1]
         if not repeated:
@@ -440,7 +440,7 @@ class ProcessScatter:
             degrees = len(repeated[0]) - 1
             log_sd = math.sqrt(_square(repeated[0]) / degrees)
             return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
-        # A sum of squares by its median is one by its mean: chi squared with n - 1 degrees.
+        # A sum of squares over its variance is chi squared (n - 1 degrees); divide by its median.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
         efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(
@@ -450,19 +450,19 @@ class ProcessScatter:
         )
 
     def half_width(self, n: int) -> float:
-        """Half the width of the usual 95 % interval of a log step time from `n` processes."""
+        """Return half the usual 95 % interval's width of a log step time from `n` processes."""
         return float(stdtrit(self.degrees, 0.975)) * self.log_sd / math.sqrt(n)
 
     def of_size(self, processes_s: Sequence[float], blocks: Estimate) -> Estimate:
-        """The step time of one batch size: its mean over processes with an interval.
+        """Return the step time of one batch size with an interval for the scatter of processes.
 
-        Its own scatter and the usual one count by their degrees of freedom: where one batch size
-        alone scatters far more than the others, the interval is too narrow. It is never narrower
+        Its own scatter and the usual one are weighted by their degrees of freedom, so the interval
+        is too narrow if a single batch size scatters far more than the others. It is never narrower
         than the blocks' own.
 
         Args:
-            processes_s: seconds a step in each process, at least one.
-            blocks: the step time by the blocks alone; its estimate stays.
+            processes_s: seconds per step in each process, at least one.
+            blocks: the step time from the blocks only; its estimate is kept.
         Source: after Smyth 2004, "Linear models and empirical Bayes methods": moderated variances.
         """
         assert blocks.estimate is not None
@@ -479,8 +479,8 @@ class ProcessScatter:
         )
 
     def _with_own(self, square: float, degrees: int) -> ProcessScatter:
-        """The usual scatter moderated by a batch size's own sum of squares."""
-        if degrees == 0 or self.n_sizes == 1:  # alone it is in the usual one already
+        """Return the usual scatter moderated by a batch size's own sum of squares."""
+        if degrees == 0 or self.n_sizes == 1:  # the usual scatter of a single size is its own
             return self
         together = self.degrees + degrees
         moderated = math.sqrt((self.degrees * self.log_sd**2 + square) / together)
@@ -488,22 +488,22 @@ class ProcessScatter:
 
 
 def _square(times_s: Sequence[float]) -> float:
-    """Sum of squares of the logarithms around their mean."""
+    """Return the sum of squares of the logarithms around their mean."""
     logs = [math.log(step_s) for step_s in times_s]
     mean = sum(logs) / len(logs)
     return sum((value - mean) ** 2 for value in logs)
 
 
-_EXACTLY = 1e-3  # a time without an interval is known to so much (a log)
+_EXACTLY = 1e-3  # the standard deviation of the log of a time without an interval
 
 
 def timed_in_turn(
     one: Estimate, other: Estimate, ratio: Estimate
 ) -> tuple[Estimate, Estimate, float]:
-    """Two step times with the ratio of both in turn; the standard error of its logarithm.
+    """Correct two step times by their ratio in turn; also return the standard error of its log.
 
-    What else ran while they were timed apart may have fallen on one of them alone. So their ratio
-    was off by no less than it lies from the one in turn, and both move, by their variances.
+    Other load may have slowed only one of them while they were timed apart. So their own ratio is
+    taken to be off by at least its distance from the one in turn, and both move by their variances.
     """
     one_s, other_s, times = (each.estimate or 1.0 for each in (one, other, ratio))
     apart_sq = np.array([max(_log_sd(time), _EXACTLY) ** 2 for time in (one, other)])

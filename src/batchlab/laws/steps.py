@@ -1,18 +1,18 @@
 """Steps to target by batch size: the law S(B) = S_min (1 + B_crit/B), and whether it holds.
 
 The log steps of a run scatter normally around those of a curve S_min (1 + (B_crit/B)^a); the law
-has a = 1. Of a run are known its steps, two evaluations between which it reached its target, or how
-far it went without; its likelihood is the density or the probability of that. The best curve has
-the greatest likelihood. The 95 % interval of a quantity spans its values on all curves whose
-deviance exceeds the least by at most the square of Student's quantile (profile likelihood).
+has a = 1. A run gives its steps, two evaluations between which it reached its target, or how far it
+went without; its likelihood is the density or the probability of that. The best curve has the
+greatest likelihood. The 95 % interval of a quantity spans its values on all curves whose deviance
+exceeds the least by at most the square of Student's quantile (profile likelihood).
 
-The scatter of runs is that of the seeds within batch sizes. Where batch sizes lie further from the
+The scatter of runs is that of the seeds within batch sizes. If batch sizes lie further from the
 curve than that explains, their distances count instead, with their fewer degrees of freedom
 (Finney 1971, Probit Analysis, section 4.6: the heterogeneity factor).
 
 The exponent is free in every interval, or B_crit would look better known than it is. Its logarithm
-has a quadratic penalty that rules out exponents beyond a factor of 2.2: points that tell little of
-it leave it near 1, others decide alone.
+has a quadratic penalty that rules out exponents beyond a factor of 2.2. Points that say little
+about the exponent leave it near 1; otherwise the points decide.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ Array = NDArray[np.float64]
 
 _SIZES_FOR_A_LAW, _SIZES_FOR_AN_EXPONENT = 3, 4
 _LARGEST_EXPONENT = 2.2
-_ALMOST_ANY = 0.9  # an exponent whose interval is so much of the widest possible is not told
+_ALMOST_ANY = 0.9  # an exponent is unknown if its interval is this share of the widest possible
 _LEAST_SD = 1e-7  # less scatter is arithmetic, not measurement
 # A run known better than this counts as exact: the difference of two almost equal probabilities
 # has no digits left.
 _EXACT_WIDTH = 1e-4
-# Log B_crit so far outside the measured batch sizes means that S_min or E_min is 0, and no end of
-# an interval is looked for so far from the best curve.
+# A log B_crit `_NOTHING` outside the measured batch sizes means that S_min or E_min is 0. The end
+# of an interval is not searched for further than `_FAR` from the best curve.
 _NOTHING, _FAR = 7.0, 30.0
-# Logs of a batch size so large that S(B) is S_min, and of one so small that B S(B) is E_min.
+# At a log batch size this large S(B) is S_min, and at one this small B S(B) is E_min.
 _LARGE, _SMALL = 500.0, -500.0
-# A weak pull of log B_crit to the middle of the batch sizes: without, there is no best among the
-# curves that runs can't tell from S_min = 0 or from B_crit = 0.
+# A weak pull of log B_crit to the middle of the batch sizes. Without it, none of the curves that
+# fit as well as S_min = 0 or B_crit = 0 would be the best.
 _HOLD = 1e-5
-_WEAK = 1.0  # the same of the exponent, where only the distance from the best curve matters
+_WEAK = 1.0  # the pull of the exponent, if only the distance from the best curve matters
 _STARTS, _ROUNDS, _LONGEST_STEP, _CLOSE = 3, 200, 2.0, 1e-6
 _LEVEL, _B_CRIT, _EXPONENT = range(3)  # the parameters of a curve, all logs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepsObservation:
-    """Between which two evaluations one run reached its target.
+    """The two evaluations between which one run reached its target.
 
     Attributes:
         batch_size: examples per step, >= 1.
-        after_steps: the last evaluation at which the target was not reached (0: unknown).
-        steps: the first evaluation at which it was, None: never until the run ended at
-            `after_steps`. Equal to `after_steps`, or with `after_steps` 0, it is exact.
+        after_steps: the last evaluation at which the target was not reached (0 if unknown).
+        steps: the first evaluation at which it was, or None if the run ended at `after_steps`
+            without it. If it equals `after_steps`, or if `after_steps` is 0, it is exact.
     """
 
     batch_size: int
@@ -135,7 +135,7 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
             f"batch sizes at which the target was reached: {k} ({names}); the law has two "
             f"parameters and needs at least {_SIZES_FOR_A_LAW}; measure more batch sizes"
         )
-    # A batch size at which no run reached the target tells nothing of the scatter.
+    # A batch size at which no run reached the target says nothing about the scatter.
     means = _Means.of(runs.only(is_reached[group]))
     runs = replace(runs, sd=means.runs.sd)
     curves = _Curves.of(runs, means)
@@ -167,13 +167,13 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
 class _Runs:
     """n runs, and how well curves fit them.
 
-    A curve is three numbers: the log of its steps at an anchor, a log batch size which is 0 where
+    A curve is three numbers: the log of its steps at an anchor, a log batch size which is 0 if
     none is given; the log of B_crit; and the log of a.
     """
 
     log_size: Array  # log batch sizes, shape (n,)
     low: Array  # logs between which the steps are, equal if exact, shape (n,)
-    high: Array  # infinite where the target was missed
+    high: Array  # infinite if the target was missed
     sd: float = 1.0  # standard deviation of the log steps of a run
 
     @classmethod
@@ -187,11 +187,11 @@ class _Runs:
 
     @property
     def rounding_sq(self) -> Array:
-        """Variance of what an interval leaves open, shape (n,)."""
+        """The variance of the steps within each run's interval, shape (n,)."""
         return np.asarray(np.where(np.isfinite(self.high), self.high - self.low, 0.0) ** 2 / 12)
 
     def known(self, mean: Array) -> tuple[Array, Array, Array]:
-        """Return what is known of each run's log steps if they scatter around `mean`, (..., n).
+        """Describe each run's log steps, given that they scatter around `mean`, (..., n).
 
         Returns:
             The deviance, and the expectations of log steps less `mean` and of their square.
@@ -214,7 +214,7 @@ class _Runs:
     def scatter(self, mean: Array, degrees: int) -> float:
         """Return the standard deviation around `mean`, expected under the present one."""
         _, away, square = self.known(mean)
-        # Only what is known of a run was drawn towards its mean by fitting that.
+        # The fit of the mean drew only the known part of a run's steps towards that mean.
         unknown = max(float(np.mean(square - away**2)), 0.0)
         return math.sqrt(float(np.sum(away**2)) / degrees + unknown)
 
@@ -234,7 +234,7 @@ class _Runs:
         weight = np.array([0.0, _HOLD, pull])
         off = curve - np.array([0.0, self.log_size.mean(), 0.0])
         deviance, away, square = self.known(log_steps)
-        # The share of a run's scatter that is known: all of it unless its steps are an interval.
+        # A run's scatter is known in this share: all of it unless its steps are an interval.
         share = np.maximum(1 - (square - away**2) / self.sd**2, 0.0)[..., None]
         slope = np.sum(away[..., None] * by_parameter, axis=1)
         curvature = np.swapaxes(share * by_parameter, 1, 2) @ by_parameter
@@ -304,7 +304,7 @@ def _shortened(step: Array) -> Array:
 class _Means:
     """The k batch sizes on their own, without a curve."""
 
-    runs: _Runs  # with the scatter of the seeds, or without repeats the least that is believed
+    runs: _Runs  # with the scatter of the seeds, or without repeats the least plausible one
     group: NDArray[np.intp]  # batch size of each, shape (n,)
     mean: Array  # log steps of each batch size, shape (k,)
 
@@ -356,16 +356,16 @@ class _Curves:
     runs: _Runs
     law: Array  # the best curve of the law
     best: Array
-    point: Array  # which of the two estimates are read off
-    excess: float  # how much more they cost at most
-    pull: float  # so strong that an exponent of which runs tell nothing ends at the largest
+    point: Array  # the one of the two that estimates are read off
+    excess: float  # the most that they cost above the best
+    pull: float  # an exponent's interval ends at the largest exponent if runs say nothing about it
 
     @classmethod
     def of(cls, runs: _Runs, means: _Means) -> _Curves:
         """Fit curves, and widen the scatter if batch sizes lie too far from the best one."""
         k, degrees = len(means.mean), len(means.group) - 3
         if not means.degrees:
-            # Any three points lie on some curve: only the law tells how far they scatter.
+            # Any three points lie on some curve, so only the law shows how far they scatter.
             pull, degrees = (_WEAK, k - 3) if k > 3 else (math.inf, k - 2)
             runs = replace(runs, sd=means.runs.sd_around_curve(pull, degrees))
         elif k > 3:
@@ -427,7 +427,6 @@ class _Curves:
         return float(_log_steps(self.point[None], np.zeros(1), np.array([log_size]))[0][0, 0])
 
     def _estimate(self, value: float, ends: ArrayLike, why: Reason | None = None) -> Estimate:
-        """Return what logs stand for."""
         low, high = (_exp(end) if np.isfinite(end) else None for end in np.asarray(ends))
         n = len(self.runs.low)
         if why is not None:
@@ -437,7 +436,7 @@ class _Curves:
     def _ends(
         self, parameter: int, anchors: ArrayLike | None = None, *, is_law: bool = False
     ) -> Array:
-        """Return the least and the greatest value of a parameter, infinite where it has no end.
+        """Return the least and the greatest value of a parameter, infinite if it has no end.
 
         One row per anchor. From the best curve, each step goes to where the parameter ends on the
         quadratic that cost, slope and curvature describe.

@@ -1,1 +1,1 @@
-"""Measurements: one file a quantity, taken without leaving a trace in the caller."""
+"""Measurements: one file per quantity, taken without leaving a trace in the caller."""

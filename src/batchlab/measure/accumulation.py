@@ -1,4 +1,4 @@
-"""Are a batch's loss and gradient those of its pieces put together, and if not, why?"""
+"""Comparison of a batch's loss and gradient with those of its pieces, and causes of differences."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.source import told
 
 _N_ACCUMULATED = 6
-_N_LOOKED_AT = 8  # enough to tell a sum from a mean, few enough for any model
-_POOL = 512  # examples that are searched when some have nothing that the loss is a mean of
-_HALVINGS = 4  # as they come, then at random, because two classes may meet in no half
-# How far the weights are moved, in standard deviations of each tensor (of 1 if it is all alike).
+_N_LOOKED_AT = 8  # This is enough to distinguish a sum from a mean, and few enough for any model.
+_POOL = 512  # The search covers this many examples if some have nothing for the loss to average.
+_HALVINGS = 4  # The first keeps the order; others are random, because a half may lack a class.
+# Weights move by this many standard deviations of their tensor (by this much if all are equal).
 _MOVED = 0.05
-# What two gradients may lie apart by rounding, in float64 and in a model's own precision.
+# Rounding may cause this relative difference, in float64 and in a model's own precision.
 _EXACT = 1e-7
 _OWN = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 # A model that rounds inside (to bfloat16, say) changes its gradient by a grain even when the loss
 # is only scaled. A few grains are rounding; more than the largest grain is not.
 _GRAINS, _LARGEST_GRAIN = 10.0, 0.01
-_DRAWS = 8  # of a random loss, for its mean
-# Each further copy of the examples adds the same to a sum: more than this fraction of the loss,
-# and within that fraction of what the first copy added.
+_DRAWS = 8  # A random loss is averaged over this many draws.
+# Each further copy of the examples adds the same amount to a sum. It is more than _ADDS times the
+# loss, and differs from what the first copy added by at most a fraction of _SAME.
 _ADDS, _SAME = 1e-2, 0.1
 
 Cut = Sequence[Sequence[int]]
@@ -63,13 +63,13 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
     """Compare the gradient of a batch with that of its pieces, and name what makes them differ.
 
     Raises:
-        WorkloadError: the model does not take its own examples; the message says why.
+        WorkloadError: the model fails on its own examples; the message says why.
     """
     return accumulation_of(packed.unpack(), torch.device(device))
 
 
 def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
-    """Do the same in this process, whose random streams it uses."""
+    """Do the work of `check_accumulation` in this process, using its random streams."""
     check_batch_counts(workload)
     for in_double in (True, False):
         try:
@@ -77,7 +77,7 @@ def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
             whole = few.gradient()
             break
         except Exception as error:
-            if not in_double:  # a model with a precision of its own inside takes no other
+            if not in_double:  # float64 may have failed because the model fixes its own precision
                 raise WorkloadError(
                     f"workload {workload.name!r}: its loss on {_N_ACCUMULATED} training examples "
                     f"raised {told(error)}"
@@ -98,7 +98,7 @@ def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
 
 
 def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
-    """A few examples from all over the training set, and a fresh model for each gradient."""
+    """Pick examples from all over the training set; each gradient gets a fresh model."""
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
@@ -117,19 +117,19 @@ def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool)
     order = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples"))
     pool, looked_at = order[:_POOL].tolist(), model()
     for norm in filter(is_batch_norm, looked_at.modules()):
-        norm.eval()  # it takes single examples then
+        norm.eval()  # only then does it accept single examples
     chosen = _with_units(pool[:_N_ACCUMULATED], pool, lambda few: workload.loss(looked_at, at(few)))
     n, whole = len(chosen), at(chosen)
     few = _Few(
         workload=workload,
         n=n,
-        # Each in memory of its own.
+        # Indexing with a list copies, so no two batches share memory.
         batch=lambda places: with_tensors(whole, lambda part: part[list(places)]),
         model_of=model,
         is_still=lambda module: False,
     )
     if not all(isinstance(p, Tensor) and p.shape[:1] == (n,) for _, p in leaves(whole)):
-        examples = FewExamples(workload, chosen)  # in lists, say: each batch is collated anew
+        examples = FewExamples(workload, chosen)  # lists, say, must be collated for each batch
         few.batch = lambda places: with_tensors(
             on_device(examples.batch(places), device), lambda part: widened(part).clone()
         )
@@ -139,16 +139,16 @@ def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool)
 def _with_units(
     chosen: list[int], pool: Sequence[int], loss_of: Callable[[Sequence[int]], Tensor]
 ) -> list[int]:
-    """The chosen examples; where some of them have nothing that the loss is a mean of, others.
+    """Return the chosen examples, or others if some have no units for the loss to average.
 
-    A loss may be a mean over known labels, positives or tokens. That of an example without any is
-    0 or no number. One of those is kept, in second place: a piece with it has fewer units.
+    A loss may be a mean over known labels, positives or tokens. It is 0 or not a number for an
+    example without any. One such example is kept, in second place, so that a piece has fewer units.
     """
 
     def have_units(places: Sequence[int]) -> bool:
         losses: list[float] = []
         if not succeeds(lambda: losses.append(loss_of(places).item())):
-            return True  # it takes no so few: they cannot be told apart
+            return True  # the loss does not accept this few, so nothing shows what they have
         return math.isfinite(losses[0]) and losses[0] != 0
 
     without = [place for place in chosen if not have_units([place])]
@@ -157,13 +157,13 @@ def _with_units(
     alone = (place for few in groups if have_units(few) for place in few if have_units([place]))
     found = list(islice(alone, n - 1))
     if not found or not have_units([found[0], without[0]]):
-        return chosen  # all have some, or the loss is none of single examples, or no number at all
+        return chosen  # all have units, or the loss needs several examples, or is never a number
     first, *others = islice(cycle(found), n - 1)
     return [first, without[0], *others]
 
 
 def _findings(few: _Few) -> Iterator[Finding]:
-    """Yield one cause after the other; each that would hide others is switched off first."""
+    """Yield one cause after the other, switching off each that would hide the next."""
     layers = [
         (name, layer)
         for name, layer in few.model().named_modules()
@@ -172,7 +172,7 @@ def _findings(few: _Few) -> Iterator[Finding]:
     if layers:
         try:
             size = few.off(few.together(_halves(few.all)), few.gradient())
-        except Exception:  # fewer examples than it takes
+        except Exception:  # a half has fewer examples than batch normalization accepts
             size = math.inf
         if size is not None:
             few.is_still = is_batch_norm
@@ -204,7 +204,7 @@ def _finding(cause: str, where: str, size: float | None, *, by_chance: bool = Fa
 
 
 def _rounding(workload: Workload, device: torch.device) -> float:
-    """Return how far it is off in the workload's own precision."""
+    """Return the relative error of accumulation in the workload's own precision."""
     few = _from_all_over(workload, device, in_double=False)
     whole, pieces = few.gradient(), few.together(_halves(few.all))
     return _length(pieces - whole) / _length(whole)
@@ -215,7 +215,7 @@ def _rounding(workload: Workload, device: torch.device) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossSeen:
-    """What the loss looks like on a few examples: what is odd, and whether it couples them."""
+    """The findings about a loss on a few examples: warnings, and whether it couples them."""
 
     warnings: tuple[str, ...] = ()
     couples: bool = False
@@ -225,9 +225,9 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
     """Compare the loss of a few examples with that of their halves, in evaluation mode.
 
     Raises:
-        WorkloadError: it is no scalar, has no gradient, or is a sum over the batch.
+        WorkloadError: the loss is not a scalar, has no gradient, or is a sum over the batch.
     """
-    if workload.loss is None:  # its own step has one, of whatever it likes
+    if workload.loss is None:  # the workload's own step computes its loss in any way it likes
         return LossSeen()
     n_train = size_of(workload.train)
     first = places(workload, min(_N_LOOKED_AT, n_train))
@@ -272,7 +272,7 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
                 return LossSeen(warnings=(_DRAWS_ITSELF,))
         return LossSeen() if coupling is None else _loss_seen(few, *coupling[:2])
     except Exception as error:
-        if not is_out_of_memory(error):  # what fits is for the profile to find
+        if not is_out_of_memory(error):  # the profile finds out what fits
             raise
         return LossSeen()
     finally:
@@ -341,12 +341,12 @@ def _coupling(
     few: _Few, whole: Tensor, cuts: Sequence[Cut]
 ) -> tuple[str, str, float | None] | None:
     """Return a cause, its place and how far the gradients lie apart; None if they are the same."""
-    if few.off_by_draws() is not None:  # its pieces cannot be compared
+    if few.off_by_draws() is not None:  # random draws hide the differences between pieces
         return ("sum", "`loss`", None) if few.is_sum() else None
     for cut in cuts:
         try:
             pieces = few.together(cut)
-        except Exception:  # it needs what a part may not have, two classes
+        except Exception:  # the loss needs something that a piece lacks, such as two classes
             continue
         off = few.off(pieces, whole) if bool(torch.isfinite(pieces).all()) else None
         if off is not None:
@@ -359,13 +359,13 @@ def _coupling(
 
 @dataclass(kw_only=True, slots=True)
 class _Few:
-    """Loss and gradient of a few examples, whole and in pieces."""
+    """The loss and gradient of a few examples, whole and in pieces."""
 
     workload: Workload
     n: int
-    batch: Callable[[Sequence[int]], Batch]  # the same examples each time, by their places
-    model_of: Callable[[], nn.Module]  # with the same weights each time
-    is_still: Callable[[nn.Module], bool]  # whether a layer is in evaluation mode all the same
+    batch: Callable[[Sequence[int]], Batch]  # gives the examples at these places, always the same
+    model_of: Callable[[], nn.Module]  # gives a model with the same weights each time
+    is_still: Callable[[nn.Module], bool]  # whether a layer stays in evaluation mode
     augments: bool = True
     grain: float = 0.0
 
@@ -401,8 +401,8 @@ class _Few:
         return flat_gradient([part.grad for part in parameters], parameters)
 
     def together(self, cut: Cut) -> Tensor:
-        """Return the gradient as micro-batches accumulate it, each by its weight."""
-        model = self.model()  # one for all, because it may change from piece to piece
+        """Return the gradient that micro-batches accumulate, each scaled by its weight."""
+        model = self.model()  # pieces share one model, because it may change from piece to piece
         weights = [weight_of(self.workload, self.batch(places)) for places in cut]
         parts = [
             self.gradient(places, model=model) * (weight / sum(weights))
@@ -418,12 +418,12 @@ class _Few:
 
     @property
     def rounding(self) -> float:
-        """What two gradients may lie apart, over one of them."""
+        """The relative difference between two gradients that still counts as rounding."""
         dtype = next(part.dtype for part in self.model().parameters())
         return max(_OWN.get(dtype, _EXACT), _GRAINS * self.grain)
 
     def off(self, one: Tensor, other: Tensor) -> float | None:
-        """Return how far the gradients lie apart, over the second; None if they are the same."""
+        """Return the gradients' distance over the second's length; None if they are the same."""
         far, size = _length(one - other), _length(other)
         if far <= self.rounding * size or far == 0:
             return None
@@ -450,7 +450,7 @@ class _Few:
         return "coupled", "`model` or `loss`"
 
     def loss(self, *, copies: int = 1) -> float:
-        """Return the mean loss of so many copies of all examples."""
+        """Return the loss of `copies` copies of all examples, averaged over random draws."""
         losses = []
         for seed in range(_DRAWS):
             model = self.model()
@@ -461,7 +461,7 @@ class _Few:
     def is_sum(self) -> bool:
         """Return whether each further copy of the examples adds the same to the loss.
 
-        What the first copy has beyond that is a penalty on the weights.
+        Anything that the first copy has in addition is a penalty on the weights.
         """
         try:
             once, twice = self.loss(), self.loss(copies=2)
@@ -471,7 +471,7 @@ class _Few:
             if abs(added - once) <= _SAME * abs(once):
                 return True
             return abs(self.loss(copies=3) - twice - added) <= _SAME * added
-        except Exception:  # it takes no such number of examples
+        except Exception:  # the loss does not accept this number of examples
             return False
 
 
@@ -485,16 +485,16 @@ def _halves(places: Sequence[int]) -> list[Sequence[int]]:
 
 
 def _is_mixture(parts: Sequence[Tensor], whole: Tensor, within: float) -> bool:
-    """Whether the whole is a mixture of the parts, with weights above 0 that add up to 1."""
+    """Return whether the whole is a mixture of the parts: positive weights that add up to 1."""
     columns, target = torch.stack(list(parts), dim=1).double().cpu(), whole.double().cpu()
     solved = torch.linalg.lstsq(columns, target.unsqueeze(1)).solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
-    above = bool((solved > 1e-4).all())  # of the hardest example alone, the other part has none
+    above = bool((solved > 1e-4).all())  # false for a loss of only the hardest example
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))
 
 
 def _move(model: nn.Module) -> None:
-    """Off the initial weights, where a layer of zeros hides what lies before it."""
+    """Move off the initial weights, because a layer of zeros hides the layers before it."""
     with torch.no_grad():
         for part in model.parameters():
             if part.requires_grad and part.is_floating_point():

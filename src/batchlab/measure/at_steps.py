@@ -14,23 +14,23 @@ from batchlab.measure.measurements import measurement_rows
 from batchlab.measure.sharpness import sharpness, surface_at, top_eigenvalues
 from batchlab.records.measurement import AtStep, AtSteps, Moment
 
-# What bounds the cost of a noise scale; one beyond about a quarter of it is known roughly only.
+# This limits the cost of a noise scale. One above about a quarter of it is known only roughly.
 _MOST_EXAMPLES = 16_384
-# Batches whose gradients give a variance; of batches as large as an epoch a few must do.
+# A variance needs several batches. If an epoch has only a few, the smaller number must do.
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
-_EPSILON, _HALF = 1e-3, 5e-4  # of the box of a sharpness: the paper's two
-_SUBSPACE = 100  # directions, as the paper has them
-_TOLERANCE = 1e-3  # of an eigenvalue: seeds lie further apart
+_EPSILON, _HALF = 1e-3, 5e-4  # The paper uses these two sizes of the box for sharpness.
+_SUBSPACE = 100  # The paper uses this number of directions.
+_TOLERANCE = 1e-3  # An eigenvalue may have this relative error, because seeds differ by more.
 
 
 def _gradient_norm(moment: Moment) -> float | None:
-    """Of the last step's gradient; None before the first step."""
+    """Return the norm of the last step's gradient, or None before the first step."""
     norm = gradient_norm(moment.model.parameters())
     return None if norm is None else float(norm)
 
 
 def _update_norm(moment: Moment) -> float | None:
-    """Of the last step; None where a run was taken up again after it."""
+    """Return the length of the last step, or None if the run was resumed after it."""
     return distance_between(moment.model.parameters(), moment.before) if moment.before else None
 
 
@@ -44,15 +44,15 @@ def _parameter_norm(moment: Moment) -> float:
 
 
 def _noise_scale(moment: Moment) -> float | None:
-    """None where the gradient is lost in the noise of the examples seen."""
+    """Return the noise scale, or None if the gradient is lost in the noise of the examples."""
     noise = GradientNoise(moment.workload, moment.device)
-    # The same examples each time: what the points of a curve share cancels.
+    # Use the same examples each time, so that errors that the points of a curve share cancel.
     found = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
     return found.gradient_noise_scale.estimate
 
 
 def _gradient_variance(moment: Moment) -> float:
-    """Of the trial's own batch size there, drawn."""
+    """Return the variance at the batch size that the trial has at this step, from drawn batches."""
     trial = moment.trial
     if trial.stages:
         trial = trial.throughout(trial.plan.stage_at(moment.step).batch_size)
@@ -68,7 +68,7 @@ def _gradient_variance(moment: Moment) -> float:
 
 
 def _sharpness(epsilon: float, n_directions: int | None, moment: Moment) -> float:
-    """In the box around the weights, in percent; None: in all directions."""
+    """Return the sharpness in percent, in all directions if `n_directions` is None."""
     return sharpness(surface_at(moment), epsilon=epsilon, n_directions=n_directions)
 
 
@@ -92,7 +92,7 @@ AT_STEP: AtSteps = {
 
 
 def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
-    """How to measure a model at a step, by quantity: of those on request what is `asked` for."""
+    """Return how to measure a model at a step, by quantity; those on request only if `asked`."""
     rows = measurement_rows()
     return {
         name: partial(_where_asked, at_step, rows[name].at_ends)
@@ -108,12 +108,12 @@ def _after_a_step(at_step: AtStep, moment: Moment) -> float | None:
 
 
 def _where_asked(at_step: AtStep, at_ends: bool, moment: Moment) -> float | None:
-    """Where an epoch ends, or before the first step and at the end of the run alone."""
+    """Measure when an epoch ends, or if `at_ends` only before the first step and after the last."""
     if not (moment.is_last if at_ends else moment.is_end):
         return None
     try:
         return at_step(moment)
     except Exception:
-        # A training does not end for what only looks at it: a model that diverges, that cannot be
-        # differentiated twice, or memory that was enough for its steps alone.
+        # A failed measurement must not end a training. The model may diverge or not be twice
+        # differentiable, or the memory may be enough only for its steps.
         return None

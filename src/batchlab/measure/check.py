@@ -1,4 +1,4 @@
-"""Workload check: can it be trained, is its loss a mean, do its metrics run."""
+"""Workload check: whether it can be trained, its loss is a mean, and its metrics run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SEED = 0
 
 
 def check_metrics(workload: Workload, model: nn.Module, device: torch.device) -> None:
-    """Ask every metric as an evaluation does.
+    """Compute every metric as an evaluation does.
 
     Raises:
         WorkloadError: a metric fails, or fails without gradients.
@@ -52,7 +52,7 @@ def check_metrics(workload: Workload, model: nn.Module, device: torch.device) ->
     few = on_device(around(workload, _EXAMPLES), device)
     with evaluating(model):
         for name in workload.metrics:
-            # Of a few examples it may not exist: an F1 without a positive one is 0 / 0.
+            # It may be undefined on a few examples: an F1 without a positive one is 0 / 0.
             is_of_many = _is_of_many(workload, name)
             if not is_over_all(workload, name):
                 _ask(workload, model, name, lambda: [few], has_value=not is_of_many)
@@ -67,7 +67,7 @@ def _is_of_many(workload: Workload, name: str) -> bool:
 
 
 def _ask_about_many(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
-    """Ask for the metric of up to 1000 evenly spaced examples that are not trained on."""
+    """Compute the metric on up to 1000 evenly spaced validation examples, or else training ones."""
     split = "train" if workload.validation is None else "validation"
     data = getattr(workload, split)
     n = size_of(data)
@@ -89,7 +89,7 @@ def _ask(
     where: str = "",
     has_value: bool = True,
 ) -> None:
-    """Ask for a metric without gradients, as an evaluation does."""
+    """Compute a metric without gradients, as an evaluation does."""
 
     def ask() -> None:
         tally = tally_of(workload, name)
@@ -119,13 +119,13 @@ def _ask(
 def check_workload(
     line: Line, packed: PackedWorkload, device: str, known: WorkloadSummary, with_steps: bool = True
 ) -> WorkloadSummary:
-    """Make the model, look at its loss, its metrics and a training step, compare the splits.
+    """Make the model and check its loss, its metrics, batches of every split and training steps.
 
-    What was `known` of it is completed, with warnings of what is odd but can be trained. Without
-    `with_steps` no training steps are taken, for which memory may not be enough.
+    Return `known` completed, with warnings about anything that is odd but can be trained. Without
+    `with_steps` no training steps are taken, because memory may not be enough for them.
 
     Raises:
-        WorkloadError: it cannot be trained as it is; the message says what to change.
+        WorkloadError: the workload cannot be trained as it is; the message says what to change.
     """
     workload = packed.unpack()
     seed_everything(_SEED)
@@ -147,7 +147,7 @@ def check_workload(
     if with_steps:
         steps = check_step(workload, on)
         moved_after = check_own_step(workload, on, n_examples=steps.examples)
-        # Stopped before the first update, where that waits for a count of steps.
+        # If the first update waits for a number of steps, the stop comes just before it.
         n_steps = max(LEAST_STEPS, moved_after - 1)
         resumed = resumption_warnings(packed, device, n_examples=steps.examples, n_steps=n_steps)
     return replace(
@@ -180,7 +180,7 @@ def _made(workload: Workload) -> nn.Module:
 def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
     with asking(workload, "`optimizer`"):
         made = made_optimizers(workload, model, workload.learning_rate)
-        # With a rate of its own, every rate that is tried would be the same.
+        # If it ignores the rate that it is given, all rates that are tried would be the same.
         twice = made_optimizers(workload, model, 2 * workload.learning_rate)
     rates, doubled = _rates(made), _rates(twice)
     if rates and rates == doubled:

@@ -1,4 +1,4 @@
-"""Step time of somebody's command: it is run until enough of its steps were seen, and ended."""
+"""Step time of a user's command, which runs until enough of its steps were seen."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
 from batchlab.script.supervisor import REST_S
 
-# Enough for an interval that holds the median 95 times in 100, and for clocks to settle.
+# These are enough for an interval that holds the median 95 times in 100, and for clocks to settle.
 _STRETCHES = 12
 _TIMED_S = 2.0
-# Of a script that tells of itself once in many seconds fewer will do.
+# Fewer must do if a script reports its progress only once in many seconds.
 _FEW_STRETCHES = 4
 _LONG_S = 10.0
 _GRACE_S = 5.0
-# Of a training that ends by itself first, fewer steps are enough; of one that doesn't, it is told
-# to take so many.
+# A training whose trial has no horizon is asked to take this many steps. It may end by itself
+# before, with fewer.
 _MOST_STEPS = 10**9
 
 
@@ -39,8 +39,8 @@ def timed_command(
 ) -> tuple[ProfilePoint, FirstLook | None]:
     """Run a command until enough of its steps were seen, and end it; after `limit_s` at the latest.
 
-    Gives its time and memory by the batch size of `trial`, or why there are none, and what it
-    showed where it came to its own good end: a training like any other.
+    Return its time and memory at the batch size of `trial`, or why they are not known. If it ended
+    well by itself, return its output too, because it is then a training like any other.
     """
     until_s = time.monotonic() + limit_s
     seen = _Seen(command, trial)
@@ -71,17 +71,17 @@ def timed_command(
 
 
 class _Seen:
-    """The moments of one run."""
+    """The readings and moments of one run."""
 
     def __init__(self, command: TrainingCommand, trial: Trial) -> None:
         most = command.most_examples(trial.n_train)
         self.points = ProgressPoints(command.metric, trial, most_examples=most)
         self.readings: list[Reading] = []
         self._moments: list[Moment] = []
-        self.refused: Reason | None = None  # why its progress tells nothing of this batch size
+        self.refused: Reason | None = None  # why its progress says nothing about this batch size
 
     def add(self, reading: Reading) -> None:
-        # A loss of batches is only looked for; where validation has its name, that is no matter.
+        # Values of a loss of batches are not needed, and validation may have the same name for its.
         told = replace(reading, values=()) if self._is_of_steps else reading
         self.readings.append(reading)
         try:
@@ -101,12 +101,12 @@ class _Seen:
 
     @property
     def _is_of_steps(self) -> bool:
-        """Whether the metric is the loss of training batches, which no evaluation is needed for."""
+        """Whether the metric is the loss of training batches, which needs no evaluation."""
         return plain_name(self.points.printed or "") in BATCH_LOSSES
 
     @property
     def last_step(self) -> int:
-        """How far it came; 0: no step was told."""
+        """The last step that was reported, or 0 if none was."""
         return max((moment.step for moment in self._moments), default=0)
 
     @property

@@ -1,4 +1,4 @@
-"""WeightDistance: how far two models of one architecture lie apart, whole and by layer."""
+"""WeightDistance: the distance between two models of one architecture, whole and by layer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from batchlab.measure.gradients import widened
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightDistance:
-    """How far two models of one architecture lie apart.
+    """The distance between two models of one architecture.
 
     Attributes:
         whole: the Euclidean distance of all entries together.
-        layers: that of each entry alone, by its name; their squares sum to the whole's.
+        layers: the name and distance of each entry; the squares add up to the square of `whole`.
     """
 
     whole: float
@@ -30,19 +30,19 @@ class WeightDistance:
 def weight_distance(
     first: nn.Module | Mapping[str, Any], second: nn.Module | Mapping[str, Any]
 ) -> WeightDistance:
-    """How far two models lie apart: checkpoints of one training, say, or ends of two.
+    """Return how far two models lie apart, such as checkpoints of one training or ends of two.
 
     Args:
-        first: a model, whose parameters count, or a state dict, of which all tensors count that are
-            not whole numbers. Weights that two names share count once.
-        second: the same of another one. Where one of both is a model, its parameters count.
+        first: a model, whose parameters count, or a state dict, whose tensors of floating-point or
+            complex numbers count. Weights that two names share count once.
+        second: another one. If just one of the two is a model, only its parameters count.
 
     Returns:
-        `whole`, the Euclidean distance of all entries together, and `layers`, that of each entry
-        alone by its name.
+        `whole`, the Euclidean distance of all entries together, and `layers`, the distance of each
+        entry by its name.
 
     Raises:
-        UsageError: they have not the same entries with the same shapes, or no entry.
+        UsageError: their entries or the shapes of these differ, or there are no entries.
     """
     ours, theirs = _entries(first), _entries(second)
     if isinstance(first, nn.Module) != isinstance(second, nn.Module):
@@ -70,7 +70,7 @@ def weight_distance(
 
 
 def distance_between(first: Iterable[Tensor], second: Iterable[Tensor]) -> float:
-    """The Euclidean distance of all tensors together, paired in their order."""
+    """Return the Euclidean distance of all tensors together, paired in their order."""
     squares = [_norm(part, other) ** 2 for part, other in zip(first, second, strict=True)]
     return math.sqrt(sum(squares))
 
@@ -91,7 +91,7 @@ def _entries(model: nn.Module | Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _shared(entries: Mapping[str, Tensor]) -> set[str]:
-    """The names of what another name before has as well."""
+    """Return the names of tensors that an earlier name has too."""
     first: dict[tuple[int, tuple[int, ...]], str] = {}
     return {
         name

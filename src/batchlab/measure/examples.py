@@ -1,4 +1,4 @@
-"""A few training examples, and a user's own functions asked about them."""
+"""A few training examples, and calls of a user's own functions with them."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from batchlab.workload.source import told
 
 @contextmanager
 def asking(workload: Workload, what: str) -> Iterator[None]:
-    """Context: an exception of the user's function is told in one line, with its place.
+    """Report an exception of the user's function in one line, with its place.
 
     Raises:
-        WorkloadError: naming `what` raised; memory that ran out is raised as it is.
+        WorkloadError: `what` raised an exception; one for lack of memory is raised as it is.
     """
     try:
         yield
@@ -49,7 +49,7 @@ def asking(workload: Workload, what: str) -> Iterator[None]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Context: the model in eval mode, without its dropout."""
+    """Put the model into evaluation mode, without dropout, and then back into training mode."""
     model.eval()
     try:
         yield
@@ -61,7 +61,7 @@ _SEED = 0
 
 
 def succeeds(function: Callable[[], object]) -> bool:
-    """Whether it raises nothing, from fresh random streams; memory that runs out it raises."""
+    """Return whether it runs, from fresh random streams; raise if memory runs out."""
     seed_everything(_SEED)
     try:
         function()
@@ -75,11 +75,11 @@ def succeeds(function: Callable[[], object]) -> bool:
 class FewExamples:
     """A few training examples that are fetched once, and made into batches in any order.
 
-    A data set that draws at random would give others each time.
+    They are fetched once because a data set that draws at random gives others each time.
     """
 
     def __init__(self, workload: Workload, chosen: list[int]) -> None:
-        """Fetch those at these places.
+        """Fetch the examples at the places `chosen`.
 
         Raises:
             WorkloadError: fetching them failed.
@@ -93,7 +93,7 @@ class FewExamples:
             self._chosen = list(range(len(chosen)))
 
     def batch(self, order: Iterable[int]) -> Batch:
-        """Those at these positions among them, as one batch.
+        """Return the chosen examples at these positions as one batch.
 
         Raises:
             WorkloadError: collating them failed.
@@ -104,11 +104,11 @@ class FewExamples:
 
 
 def places(workload: Workload, n: int) -> list[int]:
-    """The places of `n` training examples as a batch of a training would have them.
+    """Return the places of `n` training examples as a batch of a training would have them.
 
-    One lies in each of `n` equal parts of the data, at random there: the first ones of data that
+    Each of `n` equal parts of the data gives a random one, because the first examples of data that
     are sorted by class have one class, and evenly spaced ones may meet a pattern of the data. A
-    stream gives its first ones, a sampler of the workload's own those that it chooses first.
+    stream gives its first examples, and the workload's own sampler those that it chooses first.
     """
     n_train = size_of(workload.train)
     if is_stream(workload.train):
@@ -121,12 +121,12 @@ def places(workload: Workload, n: int) -> list[int]:
 
 
 def around(workload: Workload, n: int) -> Batch:
-    """`n` training examples as a batch, from the first one again after the last."""
+    """Return `n` training examples as a batch, starting over after the last example."""
     return batch_from(workload, workload.train, places(workload, n), split="train")
 
 
 def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: str) -> Batch:
-    """The examples `chosen` of a split as a batch.
+    """Return the examples `chosen` of a split as a batch.
 
     Raises:
         WorkloadError: fetching or collating them failed.
@@ -140,7 +140,7 @@ def _fetching(workload: Workload, split: str) -> Any:
 
 
 def _are_single(data: Data, collate: Collate | None) -> bool:
-    """Whether they are fetched one by one, and not as rows of their columns."""
+    """Return whether examples are fetched one by one, and not as rows of their columns."""
     if isinstance(data, tuple):
         return False
     while isinstance(data, ChosenPart):
@@ -165,11 +165,11 @@ def _sampled(workload: Workload, n: int) -> list[int]:
 
 
 def check_batch_counts(workload: Workload) -> None:
-    """Compare two small batches with how many examples were fetched for them.
+    """Compare the counted sizes of two small batches with the examples fetched for them.
 
     Without a `weight`, batches of unlike size count by the length of their first tensor. Twice the
-    number of examples (two views of each) is as good: weights are only ever compared. Sequences
-    with time first, joined sequences or a list of images count as something else.
+    number of examples (two views of each) is fine, because weights are only compared. Sequences
+    with time first, joined sequences or a list of images give a wrong count.
 
     Raises:
         WorkloadError: the counts do not grow with the examples.
@@ -179,7 +179,7 @@ def check_batch_counts(workload: Workload) -> None:
     for split in SPLITS:
         data = getattr(workload, split)
         n = size_of(data)
-        if n == 0 or isinstance(data, tuple):  # tensors with examples first
+        if n == 0 or isinstance(data, tuple):  # a tuple has tensors with examples first
             continue
         counted = [
             n_examples(batch_from(workload, data, [at % n for at in range(size)], split=split))
@@ -195,7 +195,7 @@ def check_batch_counts(workload: Workload) -> None:
 
 
 def _counts_by_tensor(workload: Workload) -> bool:
-    """Whether anything is weighed by the number of examples that a batch shows."""
+    """Return whether anything is weighted by the length of a batch's first tensor."""
     if workload.weight is not None:
         return False
     return not all(

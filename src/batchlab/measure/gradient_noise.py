@@ -1,4 +1,4 @@
-"""The noise of gradients: sampled at a model's weights, along a training, or by drawn batches."""
+"""The noise of gradients, sampled at a model's weights, along a training, or by drawn batches."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 
-# The gradients of so many blocks are kept, or of as many as fit, at least the fewest.
+# Up to this many blocks of gradients are kept: as many as fit, but at least the fewest.
 _MOST_BLOCKS, _FEWEST_BLOCKS = 64, 8
 _KEPT_BYTES = 2**29
-# Examples of the first blocks, and of one forward and backward pass; with less memory of half.
+# Examples in each of the first blocks, and in one pass, which is halved if memory runs out.
 _FIRST_BLOCK = 16
 _PASS_EXAMPLES = 256
-# Enough: the interval reaches no further than this fraction of the noise scale either way.
+# A sample is enough if its interval extends at most this fraction of the noise scale either way.
 PRECISION = 0.2
 # A training set too small for three blocks has no interval.
 _FEWEST_EXAMPLES = 3
 
 
 class GradientNoise:
-    """Takes samples of the gradients of one workload's training examples.
+    """A sampler of the gradients of one workload's training examples.
 
-    Every sample is taken with a copy of the model in the mode it is in, so that the model, its
-    buffers and gradients stay as they are; the global random streams too.
+    Every sample uses a copy of the model in its current mode, so that the model, its buffers and
+    its gradients stay as they are. The global random streams stay as they are, too.
     """
 
     def __init__(self, workload: Workload, device: torch.device) -> None:
-        """Nothing is computed yet.
+        """Check the workload; `sample` computes the gradients.
 
         Raises:
             WorkloadError: the training set has fewer than three examples.
@@ -76,11 +76,11 @@ class GradientNoise:
         most_examples: int | None = None,
         enough: Callable[[], bool] = lambda: False,
     ) -> NoisePoint:
-        """Gradients of training examples at the model's weights, until they tell the noise scale.
+        """Sample gradients at the model's weights until the noise scale is precise enough.
 
-        Examples are drawn without replacement, twice as many each time, until the noise scale's
-        95 % interval reaches no further than `precision` of it either way, all (or `most_examples`)
-        have been seen, or `enough` says so after a block. The point has step 0.
+        Examples are drawn without replacement, twice as many each time, until the 95 % interval of
+        the noise scale extends at most `precision` of it either way, until all (or `most_examples`)
+        have been seen, or until `enough` returns true after a block. The point has step 0.
         """
         started_s = time.perf_counter()
         with untouched_randomness():
@@ -89,7 +89,7 @@ class GradientNoise:
             seed_everything(derived_seed("gradient noise", seed))
             order = shuffled(self._n_train, seed=derived_seed("gradient noise", seed))
             order = order[:most_examples]
-            # With fewer blocks there is no interval, and with less than one nothing at all.
+            # Fewer blocks give no interval, and less than one block gives nothing at all.
             unit = min(manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
             manner = replace(manner, unit=unit)
             blocks = self._seen(kept, order, manner, precision, enough)
@@ -123,7 +123,7 @@ class GradientNoise:
         )
 
     def _draws(self, model: nn.Module, chosen: Tensor) -> bool:
-        """Whether the same examples have another gradient when random numbers are others."""
+        """Return whether other random numbers change the gradient of the same examples."""
         found = []
         for seed in (0, 1):
             seed_everything(seed)
@@ -158,7 +158,7 @@ class GradientNoise:
         return blocks
 
     def _block(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
-        """One block, in passes that fit into memory."""
+        """Compute one block in passes that fit into memory."""
         while True:
             step = manner.unit if manner.of is None else self._pass_examples
             try:
@@ -170,7 +170,7 @@ class GradientNoise:
 
     def _passed(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
         batch = self._fetched(chosen)
-        # Counted in units of weight, so that blocks of unlike weight can be put together.
+        # The block counts by its weight, so that blocks of unlike weight can be joined.
         weight = weight_of(self._workload, batch)
         if manner.of is None:
             gradient = batch_gradient(self._workload, model, batch)
@@ -192,12 +192,12 @@ class GradientNoise:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Manner:
-    """How gradients are taken of one model."""
+    """The way to compute the gradients of one model."""
 
     name: str
-    of: Way | None  # None: single examples have none of their own
+    of: Way | None  # None if single examples have no gradients of their own
     unit: int  # examples whose gradient is taken as one
-    n_train: int | None  # None: they depend on random numbers, so there is no end of them
+    n_train: int | None  # None if gradients depend on random numbers, so that they never run out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,7 +211,7 @@ class _Block:
 
 
 def _joined(parts: Sequence[_Block]) -> _Block:
-    """Several as one."""
+    """Join several blocks into one."""
     first, *others = parts
     if not others:
         return first
@@ -234,7 +234,7 @@ def _sample_of(
     *,
     only: slice = slice(None),
 ) -> GradientSample:
-    """What was seen; each gradient multiplied with `scales`, shape (P,), or `only` a part."""
+    """Return the blocks' sample, with gradients times `scales`, shape (P,), or `only` a part."""
     sizes = tuple(block.n_examples for block in blocks)
     mean_weight = math.fsum(block.weight for block in blocks) / sum(sizes)
     stacked = torch.stack([block.gradient[only] for block in blocks]) / mean_weight
@@ -251,7 +251,7 @@ def _sample_of(
 
 
 def _layers(model: nn.Module, blocks: Sequence[_Block], manner: _Manner) -> Iterator[LayerNoise]:
-    """What each trainable parameter alone contributes, by its name."""
+    """Yield the noise of each trainable parameter by itself."""
     start = 0
     for name, part in model.named_parameters():
         if part.requires_grad:
@@ -261,12 +261,12 @@ def _layers(model: nn.Module, blocks: Sequence[_Block], manner: _Manner) -> Iter
 
 
 def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
-    """What Adam multiplies each entry of the gradient with, shape (P,), up to the learning rate.
+    """Return Adam's factor for each entry of the gradient, shape (P,), without the learning rate.
 
     It is 1 / (sqrt(v) + eps), with v corrected for its start at 0.
 
     Returns:
-        None: the optimizer is none of Adam's kind, or has taken no step.
+        None if the optimizer is not of Adam's kind, or has taken no step.
     """
     parts = []
     for group in optimizer.param_groups:
@@ -283,7 +283,7 @@ def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
 
 
 def is_precise(scale: Estimate, precision: float) -> bool:
-    """Whether the interval reaches at most this fraction of the estimate either way."""
+    """Return whether the interval extends at most this fraction of the estimate either way."""
     if scale.estimate is None or scale.low is None or scale.high is None:
         return False
     far = max(scale.high - scale.estimate, scale.estimate - scale.low)
@@ -291,7 +291,7 @@ def is_precise(scale: Estimate, precision: float) -> bool:
 
 
 def _blocks_kept(n_parameters: int) -> int:
-    """A power of two."""
+    """Return the number of blocks to keep, a power of two so that they can be joined in pairs."""
     fitting = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, _KEPT_BYTES // (4 * max(1, n_parameters))))
     return 1 << (fitting.bit_length() - 1)
 
@@ -305,10 +305,10 @@ def drawn_variance(
     seed: int,
     n_batches: int,
 ) -> float:
-    """The variance of the mini-batch gradient at one batch size, without the whole set's gradient.
+    """Estimate the variance of a mini-batch gradient without computing the whole set's gradient.
 
-    The sample variance of the gradients of batches that are drawn as the trial draws them: tr Cov
-    without bias. Of the whole training set without replacement there is one batch, and no variance.
+    It is the sample variance over batches that are drawn as the trial draws them, which is tr Cov
+    without bias. A batch of the whole training set without replacement has variance 0.
 
     Source: Welford 1962, Technometrics 4 (3), for a variance in one pass without cancellation.
     """
@@ -341,7 +341,7 @@ def drawn_variance(
 def _mean_gradient(
     workload: Workload, model: nn.Module, chosen: Tensor, device: torch.device, at_once: int
 ) -> Tensor:
-    """The gradient of the mean loss of some examples, in passes that fit into memory.
+    """Return the gradient of the mean loss of some examples, in passes that fit into memory.
 
     Each pass counts by its weight, as in a step of the training.
     """
@@ -349,7 +349,7 @@ def _mean_gradient(
     for part in chosen.split(at_once):
         batch = on_device(examples_at(workload, part), device)
         weight = weight_of(workload, batch)
-        if weight == 0:  # padding alone: its mean loss is not a number
+        if weight == 0:  # only padding, so its mean loss is not a number
             continue
         gradient = batch_gradient(workload, model, batch).double()
         total = total.to(gradient.device) + weight * gradient
@@ -357,34 +357,34 @@ def _mean_gradient(
     return total / weights if weights else torch.full_like(total, math.nan)
 
 
-# Between two looks at the losses.
+# The losses are checked once per this many steps.
 _BLOCK_STEPS = 64
-# Halvings of a training's length: its points lie at a half of it, a quarter, and so on.
+# A training's length is halved this many times: points lie at a half of it, a quarter, and so on.
 _HALVINGS = 8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoiseRequest:
-    """What to measure the noise of."""
+    """A training, and the steps at which to measure its noise."""
 
     trial: Trial
-    steps: tuple[int, ...]  # where to measure, ascending
+    steps: tuple[int, ...]  # the steps to measure at, ascending
     device: str
-    point_s: float  # what one point may take, about
-    memory_limit_bytes: int | None  # what the process may ask for; None: what there is
+    point_s: float  # about the longest time for one point
+    memory_limit_bytes: int | None  # the most that the process may allocate; None if unlimited
     per_layer: bool = False
 
 
 def geometric_steps(last_step: int) -> tuple[int, ...]:
-    """The initial weights, then ever further on: last_step halved again and again, ascending."""
+    """Return step 0, `last_step`, and `last_step` halved again and again, ascending."""
     halves = {last_step >> halving for halving in range(_HALVINGS + 1)}
     return tuple(sorted({0, *halves}))
 
 
 def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
-    """Train in this process, and say a `NoisePoint` at each of the steps as it is measured.
+    """Train in this process, and send a `NoisePoint` at each of the steps as it is measured.
 
-    Gives why the training could not go on to the last of them; None: it did.
+    Return why the training could not go on to the last step, or None if it did.
     """
     device = torch.device(request.device)
     if request.memory_limit_bytes is not None:

@@ -20,7 +20,7 @@ from batchlab.workload.definition import Batch, Workload
 def batch_gradient(
     workload: Workload, model: nn.Module, batch: Batch, *, factor: float = 1
 ) -> Tensor:
-    """The gradient of the batch's loss, times a factor, by all trainable parameters, shape (P,).
+    """Return the gradient of the batch's loss times a factor, by trainable parameters, shape (P,).
 
     A parameter that the loss does not reach has a gradient of 0.
     """
@@ -31,7 +31,7 @@ def batch_gradient(
 
 
 def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> Tensor:
-    """The gradients end to end, shape (P,), in float32 at least; None stands for 0."""
+    """Return the gradients end to end, shape (P,), in float32 at least; None stands for 0."""
     return torch.cat(
         [
             widened(torch.zeros_like(part) if gradient is None else _dense(gradient)).flatten()
@@ -41,7 +41,7 @@ def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Pa
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
-    """The Euclidean norm of the gradients that a backward pass has left; None: it left none."""
+    """Return the Euclidean norm of the gradients of a backward pass, or None if it left none."""
     found = [part.grad for part in parameters if part.grad is not None]
     if not found:
         return None
@@ -51,7 +51,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
 
 
 def gradient_values(gradient: Tensor) -> Tensor:
-    """All entries of a gradient; of a sparse one (an embedding's) those that are not 0."""
+    """Return all entries of a gradient, or the nonzero ones if it is sparse (an embedding's)."""
     return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
@@ -60,27 +60,27 @@ def _dense(gradient: Tensor) -> Tensor:
 
 
 def widened(part: Tensor) -> Tensor:
-    """The same in float32 at least: sums of squares in half precision lose most digits.
+    """Convert to float32 or more, because sums of squares in half precision lose most digits.
 
-    Of complex numbers both parts, along one more dimension of 2.
+    Complex numbers become their real and imaginary parts, along one more dimension of 2.
     """
     if part.is_complex():
         part = torch.view_as_real(part.resolve_conj())
     return part if part.dtype == torch.float64 else part.float()
 
 
-# The input of a layer, and the gradient by its output, each of n examples -> n squared norms.
+# It maps a layer, its input and the gradient by its output, for n examples, to n squared norms.
 _Norm = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The mean gradient of a batch, shape (P,), and each example's squared norm, shape (n,).
+    """Return a batch's mean gradient, shape (P,), and each example's squared norm, shape (n,).
 
-    One forward and one backward pass. It is right where every example goes through each layer on
-    its own and along its first dimension; who calls it makes sure of that.
+    It takes one forward and one backward pass. It is right if every example goes through each layer
+    on its own and along its first dimension; the caller makes sure of that.
 
     Raises:
-        ValueError: this model has other layers, or one that does not run once.
+        ValueError: the model has a layer of an unknown kind, or one that does not run exactly once.
 
     Source: Goodfellow 2015, arXiv:1510.01799, for linear layers; Li et al. 2022, arXiv:2110.05679,
         section 4, for sequences.
@@ -100,30 +100,30 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
         if value is None or seen.lengths[layer] != [n] or len(value) != n:
             raise ValueError("a layer did not run once, with its examples first")
         if layer in seen.backs:
-            # The loss is the mean: what comes back holds the n-th part of each example's own.
+            # The loss is a mean, so what comes back is 1/n of the gradient of an example's own.
             squares = squares + squared_norms(layer, value, seen.backs[layer] * n)
     return gradient, squares
 
 
 class WatchedLayers:
-    """Hooks on layers: what goes into each at its first run, and what comes back to it there."""
+    """Hooks that keep the input of each layer's first run, and the gradient by its output."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
-        """Put the hooks on."""
+        """Attach the hooks."""
         # The first dimension of each layer's outputs, run by run.
         self.lengths: dict[nn.Module, list[int]] = {layer: [] for layer in layers}
         self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}
-        # The gradient by what came out of that, as far as a backward pass has come.
+        # The gradients by the first runs' outputs, as far as a backward pass has come.
         self.backs: dict[nn.Module, Tensor] = {}
         self.hooks = [layer.register_forward_hook(self._ran) for layer in layers]
 
     def remove(self) -> None:
-        """Take off the hooks."""
+        """Remove the hooks."""
         for hook in self.hooks:
             hook.remove()
 
     def input_of(self, layer: nn.Module) -> Tensor | None:
-        """What went into a layer's first run; None: it did not run, or that was written into."""
+        """Return the input of a layer's first run; None if it did not run or was overwritten."""
         value, version = self._inputs.get(layer, (None, 0))
         return value if value is not None and value._version == version else None
 
@@ -136,31 +136,31 @@ class WatchedLayers:
             output.register_hook(lambda back: self.came_back(layer, back))
 
     def came_back(self, layer: nn.Module, back: Tensor) -> None:
-        """When the gradient by a layer's output of its first run is there."""
+        """Keep the gradient by the output of a layer's first run, as soon as it is there."""
         self.backs[layer] = back.detach()
 
 
 def is_known(layer: nn.Module) -> bool:
-    """Whether `squared_norms` is right for a layer of this kind with its options."""
+    """Return whether `squared_norms` is right for a layer of this kind with its options."""
     return type(layer) in _NORMS and _is_usual(layer)
 
 
 def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
-    """Squared norms of single examples' gradients by the layer's own parameters, shape (n,).
+    """Return each example's squared gradient norm by the layer's own parameters, shape (n,).
 
-    From what went into a known layer, examples first, and the gradient of each example's own loss
-    by what came out.
+    `value` is the input of a known layer, examples first, and `back` is the gradient of each
+    example's own loss by the output.
     """
     return _NORMS[type(layer)](layer, value, back)
 
 
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
-    """The layer's trainable parameters without those of layers inside it."""
+    """Return the layer's trainable parameters without those of layers inside it."""
     return [part for part in layer.parameters(recurse=False) if part.requires_grad]
 
 
 def _is_usual(layer: nn.Module) -> bool:
-    """Whether its options are those that the norms are right for."""
+    """Return whether the norms are right for the layer's options."""
     if isinstance(layer, nn.Embedding):
         plain = layer.max_norm is None and not layer.scale_grad_by_freq
         return plain and layer.padding_idx is None
@@ -178,7 +178,7 @@ def _linear(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
 
 
 def _of_product(value: Tensor, back: Tensor) -> Tensor:
-    """Squared norms of sum over t of back_t value_t^T; shapes (n, T, i) and (n, T, o)."""
+    """Return squared norms of sum over t of back_t value_t^T; shapes (n, T, i) and (n, T, o)."""
     _, length, n_in = value.shape
     n_out = back.shape[2]
     if length == 1:
@@ -242,10 +242,10 @@ _NORMS: dict[type[nn.Module], _Norm] = {
 }
 
 
-# Compared with gradients one by one on so many examples; float32 rounds to 1e-6 of a norm.
+# Norms are compared with gradients one by one on a few examples; float32 rounds to 1e-6 of a norm.
 _COMPARED = 3
 _TOLERANCE = 1e-3
-# In half precision by so many of its grains, but never by so much.
+# In half precision the tolerance is this many grains, but never more than the largest tolerance.
 _GRAINS, _LARGEST_TOLERANCE = 10.0, 0.05
 
 Gradients = tuple[Tensor, Tensor]
@@ -260,16 +260,16 @@ Way = Callable[[Workload, nn.Module, Batch], Gradients]
 
 
 def per_example(workload: Workload, model: nn.Module, batch: Batch) -> tuple[str, Way] | None:
-    """The fastest way that gives the gradients of single examples of this model, and its name.
+    """Return the fastest way to compute the gradients of single examples, after its name.
 
-    None: an example has no gradient of its own: batch normalization or the loss couples the
-    examples of a batch, or the model does not take a single one.
+    Return None if an example has no gradient of its own, because batch normalization or the loss
+    couples the examples of a batch, or because the model does not accept a single one.
     """
     if any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
         return None
     few = _sliced(batch, 0, min(_COMPARED, n_examples(batch)))
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()  # without dropout, which draws anew for each way
+    model.eval()  # because dropout would draw other numbers for each way
     try:
         with untouched_randomness():
             return _first_right(workload, model, few)
@@ -285,20 +285,20 @@ def _first_right(workload: Workload, model: nn.Module, few: Batch) -> tuple[str,
         tolerance = _rounding(workload, model, few, whole)
         if not _agree(whole, truth[0], tolerance):
             return None
-    except Exception:  # of the user's own code, which takes no single example
+    except Exception:  # the user's own code does not accept a single example
         return None
     try:
         found = by_layers(workload, model, few)
-    except Exception:  # it cannot take this model
+    except Exception:  # `by_layers` does not support this model
         return "one by one", one_by_one
     agrees = all(_agree(*pair, tolerance) for pair in zip(found, truth, strict=True))
     return ("layers", by_layers) if agrees else ("one by one", one_by_one)
 
 
 def _rounding(workload: Workload, model: nn.Module, few: Batch, whole: Tensor) -> float:
-    """How far two ways may lie apart: more where the model computes in half precision.
+    """Return how far two ways may lie apart, which is more if the model uses half precision.
 
-    There even a factor of 3 changes the gradient by a grain.
+    In half precision even a factor of 3 changes the gradient by a grain.
     """
     tripled = batch_gradient(workload, model, few, factor=3) / 3
     grain = torch.linalg.vector_norm(tripled - whole) / torch.linalg.vector_norm(whole)
@@ -306,12 +306,12 @@ def _rounding(workload: Workload, model: nn.Module, few: Batch, whole: Tensor) -
 
 
 def one_by_one(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
-    """One backward pass for each example: slow, and right wherever examples are independent."""
+    """Take one backward pass per example, which is slow but right if examples are independent."""
     weights = _weights(workload, batch)
     total = torch.zeros(())
     squares = []
     for index, weight in enumerate(weights):
-        if weight == 0:  # without weight it may have no loss, such as 0/0
+        if weight == 0:  # an example without weight may have an undefined loss, such as 0/0
             squares.append(torch.zeros(()))
             continue
         gradient = batch_gradient(workload, model, _sliced(batch, index, index + 1)) * weight
@@ -321,7 +321,7 @@ def one_by_one(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
 
 
 def _weights(workload: Workload, batch: Batch) -> list[float]:
-    """Each example's weight over the mean weight."""
+    """Return each example's weight over the mean weight."""
     n = n_examples(batch)
     if workload.weight is None:
         return [1.0] * n

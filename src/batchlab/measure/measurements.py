@@ -1,7 +1,7 @@
-"""The measured quantities: what each is taken of, what it costs, and what a reader must know.
+"""The measured quantities, with the source, the cost and the notes of each.
 
-A row of `MEASUREMENTS` is one of them; store, CSV, page and `--help` read the rows. How those of a
-model at a step are taken is in `at_steps`.
+Each row of `MEASUREMENTS` is one quantity; store, CSV, page and `--help` read the rows. The module
+`at_steps` takes those of a model at a step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
 from batchlab.words.catalogue import text
 
-# ---- of a batch size alone
+# ---- quantities of a batch size
 
 
 def _step_time(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
@@ -67,13 +67,14 @@ def _peak_memory_notes(study: Study) -> Iterator[str]:
         yield text("Peak memory was not reported on this device.")
 
 
-# ---- of the model at a step
+# ---- quantities of the model at a step
 
 
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
-    """What sampling must give: tr Sigma / B, without replacement times (N - B) / (N - 1).
+    """Return the variance that sampling implies: tr Sigma / B.
 
-    Tr Sigma is the geometric mean of what each batch size says of it.
+    Without replacement it is multiplied by (N - B) / (N - 1). The value of tr Sigma is the
+    geometric mean of the values that the batch sizes imply.
     """
     n_train = study.workload.n_train
     ways = {record.trial.sampling for record in study.records}
@@ -90,7 +91,7 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
 
 
 def _always(note: str) -> Callable[[Study], Iterator[str]]:
-    """The same note under every study."""
+    """Return a function that yields the same note for every study."""
     return lambda study: iter((text(note),))
 
 
@@ -238,20 +239,20 @@ MEASUREMENTS = (
 
 
 def measurement_rows() -> dict[str, Measurement]:
-    """Every measurement by the name of its quantity."""
+    """Return every measurement by the name of its quantity."""
     return {row.quantity.name: row for row in MEASUREMENTS}
 
 
 def on_request() -> tuple[str, ...]:
-    """The names of the measurements that are taken only where they are asked for."""
+    """Return the names of the measurements that are taken only on request."""
     return tuple(name for name, row in measurement_rows().items() if row.on_request)
 
 
 def checked_on_request(names: Collection[str]) -> tuple[str, ...]:
-    """The names without repetitions, in the order of the rows.
+    """Return the names without repetitions, in the order of the rows.
 
     Raises:
-        UsageError: one of them is none of `on_request`.
+        UsageError: one of them is not in `on_request`, or `names` is a single string.
     """
     known = on_request()
     if isinstance(names, str):

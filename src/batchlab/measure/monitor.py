@@ -1,4 +1,4 @@
-"""Monitor: the gradient noise of a training in the user's own loop, a step now and then."""
+"""Monitor: the gradient noise of a training in the user's own loop, measured at some steps."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from batchlab.records.noise import MonitorReading
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
-# A measured step takes about half as long again: 1 % of the time.
+# A measured step takes about half as long again, so one in fifty costs 1 % of the time.
 _EVERY = 50
-# The noise scale is that of so many measured steps, the last ones.
+# The noise scale is that of the last measured steps, at most _KEPT and at least _FEWEST.
 _KEPT = 40
 _FEWEST = 3
-# Of the losses, so many are kept; one is a spike so many times their usual distance above them.
+# The losses kept, those before a loss to compare it with, and how many usual distances are a spike.
 _LOSSES, _USUAL_LOSSES, _SPIKE = 1000, 20, 8.0
-# The normal distribution's quartile: a median distance over it is a standard deviation.
+# A median distance divided by the quartile of the normal distribution is a standard deviation.
 _QUARTILE = 0.6745
 _MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1
 
 
 class Monitor:
-    """Watches the gradient noise of a training in your own loop.
+    """A monitor of the gradient noise of a training in your own loop.
 
         monitor = batchlab.Monitor(model, optimizer)
         for batch in loader:
@@ -46,25 +46,25 @@ class Monitor:
             monitor.step(loss)
         print(monitor)
 
-    One step in fifty is measured: the norms of the gradients of its single examples, from what the
-    layers saw in its first backward pass. The training stays the same bit for bit. Linear,
-    convolutional (2-d), embedding and normalization layers (`nn.LayerNorm`) are seen, each where it
-    runs once a pass and has examples first.
+    One step in fifty is measured: the norms of the gradients of its single examples, computed from
+    the layers' inputs and gradients in its first backward pass. The training stays the same bit for
+    bit. Linear, convolutional (2-d), embedding and normalization layers (`nn.LayerNorm`) are
+    measured, if they run once per pass and have examples first.
 
     Attributes:
-        latest: (tr Sigma, |G|^2) of the step that is just over, each unbiased; None: it was not
+        latest: (tr Sigma, |G|^2) of the step that is just over, each unbiased; None if it was not
             measured.
 
     Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1; Gray et al. 2024,
-        arXiv:2411.00999, for the noise of some layers standing for that of all.
+        arXiv:2411.00999, for taking the noise of some layers as that of all.
     """
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Measure the first step.
+        """Attach the hooks, so that the first step is measured.
 
         Args:
-            model: what is trained; hooks are put on its layers during measured steps only.
-            optimizer: what steps; it is asked for nothing but the moment of its step.
+            model: the model to train; its layers have hooks only during measured steps.
+            optimizer: its optimizer; only the moment of its step is used.
         """
         self._parameters = [part for part in model.parameters() if part.requires_grad]
         self._layers = _watchable(model)
@@ -79,7 +79,7 @@ class Monitor:
         self._begin()
 
     def __enter__(self) -> Monitor:
-        """A monitor may be used as a context, so that its hooks go when it ends."""
+        """Return the monitor, which removes its hooks when the context ends."""
         return self
 
     def __exit__(
@@ -88,21 +88,21 @@ class Monitor:
         error: BaseException | None,
         place: TracebackType | None,
     ) -> None:
-        """Take off the hooks."""
+        """Remove all hooks."""
         self.close()
 
     def close(self) -> None:
-        """Take off all hooks; what was seen stays."""
+        """Remove all hooks and keep the measurements."""
         self._hook.remove()
         if self._measured is not None:
             self._measured.remove()
             self._measured = None
 
     def step(self, loss: Tensor | float | None = None) -> None:
-        """Say that an optimizer step is over.
+        """Record that an optimizer step is over.
 
         Args:
-            loss: of its batch, or of its last micro-batch; a tensor is not waited for.
+            loss: the loss of its batch or last micro-batch; a tensor's value is not waited for.
         """
         self._step += 1
         self.latest = None
@@ -115,7 +115,7 @@ class Monitor:
 
     @property
     def reading(self) -> MonitorReading:
-        """What was seen so far."""
+        """The measurements so far."""
         scale = self._scale()
         losses = [float(loss) for loss in self._losses]
         recent = losses[-_USUAL_LOSSES:]
@@ -131,7 +131,7 @@ class Monitor:
         )
 
     def __str__(self) -> str:
-        """The reading in some lines."""
+        """Return the reading as two lines of text."""
         reading = self.reading
         first = text("Step {step}: {hint}.", step=reading.step, hint=reason_text(reading.hint))
         second = text(
@@ -148,7 +148,7 @@ class Monitor:
         self._measured = _MeasuredStep(self._layers)
 
     def _before_step(self, *_: Any) -> None:
-        """Before the optimizer's step, when the gradients are complete."""
+        """Measure the gradient norm before the optimizer's step, when gradients are complete."""
         if self._measured is not None:
             self._norm = gradient_norm(self._parameters)
 
@@ -177,7 +177,7 @@ class Monitor:
 
 
 class _MeasuredStep(WatchedLayers):
-    """The hooks of one measured step, and what they saw in its first backward pass."""
+    """The hooks of one measured step, and what they recorded in its first backward pass."""
 
     def __init__(self, layers: list[nn.Module]) -> None:
         super().__init__(layers)
@@ -190,7 +190,7 @@ class _MeasuredStep(WatchedLayers):
 
     @property
     def n_examples(self) -> int:
-        """Of all passes of the step; 0: none was seen."""
+        """The number of examples in all passes of the step, or 0 if none was seen."""
         return sum(self.lengths[self._once[0]]) if self._once else 0
 
     def came_back(self, layer: nn.Module, back: Tensor) -> None:
@@ -199,13 +199,13 @@ class _MeasuredStep(WatchedLayers):
         super().came_back(layer, back)
 
     def _accumulated(self, parameter: Tensor) -> None:
-        """After a backward pass has reached a parameter: the first one's gradient is there."""
+        """Keep the squared gradient of a parameter when the first backward pass reaches it."""
         if id(parameter) not in self._grad_sq:
             assert parameter.grad is not None
             self._grad_sq[id(parameter)] = gradient_values(parameter.grad).float().square().sum()
 
     def pair(self) -> tuple[float, float] | None:
-        """(tr Sigma, |G|^2) of the first pass, each unbiased; None: nothing to go by."""
+        """Return (tr Sigma, |G|^2) of the first pass, each unbiased, or None if not known."""
         seen = [(layer, *found) for layer in self._once or () if (found := self._seen(layer))]
         n = self.lengths[seen[0][0]][0] if seen else 0
         if n < 2:
@@ -223,7 +223,7 @@ class _MeasuredStep(WatchedLayers):
         return pair if all(map(math.isfinite, pair)) else None
 
     def _seen(self, layer: nn.Module) -> tuple[Tensor, Tensor] | None:
-        """What went into a layer and what came back; None: not both, or not all of its gradient."""
+        """Return a layer's input and output gradient, or None if these or its own are missing."""
         value, back = self.input_of(layer), self.backs.get(layer)
         if value is None or back is None:
             return None
@@ -233,7 +233,7 @@ class _MeasuredStep(WatchedLayers):
 
 
 def _watchable(model: nn.Module) -> list[nn.Module]:
-    """Layers whose norms are known, with parameters that no other layer has."""
+    """Return the layers whose norms are known and whose parameters no other layer has."""
     layers = [module for module in model.modules() if is_known(module) and own_parameters(module)]
     holders: dict[int, int] = {}
     for module in model.modules():
@@ -245,7 +245,7 @@ def _watchable(model: nn.Module) -> list[nn.Module]:
 
 
 def _spikes(losses: list[float]) -> int:
-    """Losses far above those before them, by the median distance of these from their median."""
+    """Count losses far above those before, by the median distance of these from their median."""
     found = 0
     for index in range(_USUAL_LOSSES, len(losses)):
         before = losses[index - _USUAL_LOSSES : index]
@@ -257,7 +257,7 @@ def _spikes(losses: list[float]) -> int:
 
 
 def _hint(scale: Estimate, batch_size: int | None) -> Reason:
-    """What follows for the batch size, where the interval leaves no doubt."""
+    """Return what follows for the batch size, as far as the interval leaves no doubt."""
     if batch_size is None:
         return scale.reason or Reason.of("monitor_sees_no_layer")
     if scale.low is not None and scale.low > _MOSTLY_NOISE * batch_size:

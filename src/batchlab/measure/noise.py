@@ -1,4 +1,4 @@
-"""Noise: how noisy the gradient of a workload is along its own training, and its document."""
+"""Noise: the gradient noise of a workload along its own training, and its document."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from batchlab.version import __version__
 from batchlab.words.document import SCHEMA, json_text, plain
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots: a cached property needs a place
+@dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
 class Sampled:
-    """Gradients that were sampled, and what they say; the n of an estimate is that of blocks."""
+    """A sample of gradients and its estimates; the n of an estimate is the number of blocks."""
 
     sample: GradientSample
 
     @cached_property
     def found(self) -> NoiseScale:
-        """The noise scale of the sample, with what it is the ratio of."""
+        """The noise scale of the sample, with the two quantities that it is the ratio of."""
         return noise_scale(self.sample)
 
     @property
@@ -68,9 +68,9 @@ class NoisePoint(Sampled):
         step: optimizer steps taken before.
         samples: training examples seen before.
         way: how the gradients of single examples were taken.
-        rescaled: the blocks as Adam rescales them; None: it does not, or has not begun.
-        took_s: seconds that it took.
-        layers: each trainable parameter alone.
+        rescaled: the blocks as Adam rescales them; None without Adam or before its first step.
+        took_s: seconds that the measurement took.
+        layers: the noise of each trainable parameter by itself.
     """
 
     step: int
@@ -103,17 +103,17 @@ class NoisePoint(Sampled):
 
     @property
     def cosine(self) -> float | None:
-        """The mean cosine between the gradients of two blocks; None: one of them is 0."""
+        """The mean cosine between the gradients of two blocks; None if one of them is 0."""
         return self.sample.cosine
 
     @property
     def by_micro_batches(self) -> Estimate:
-        """The noise scale from the blocks of examples alone, as accumulation sees them."""
+        """The noise scale from only the blocks of examples, as accumulation sees them."""
         return noise_scale(self.sample.by_blocks).scale
 
     @property
     def preconditioned(self) -> Estimate | None:
-        """The noise scale of gradients as Adam rescales them; None: it does not."""
+        """The noise scale of gradients as Adam rescales them; None if it does not."""
         return None if self.rescaled is None else noise_scale(self.rescaled).scale
 
     @property
@@ -145,10 +145,10 @@ class Noise(ShownInNotebook):
         device: "cpu" or "cuda".
         environment: versions, processor, cores, system of the machine it was made on.
         created_at: when, UTC, ISO 8601.
-        report: the page that was written; None: none.
-        along: what was seen, by step; at least one.
-        steps: where it was to be measured.
-        stopped: why not all of them were; None: all were.
+        report: the page that was written; None if none was.
+        along: the noise at each measured step; at least one point.
+        steps: the steps at which it was to be measured.
+        stopped: why some of them were not measured; None if all were.
     """
 
     schema: int = SCHEMA
@@ -173,7 +173,7 @@ class Noise(ShownInNotebook):
 
     @property
     def step(self) -> int:
-        """The last one that was measured."""
+        """The last step that was measured."""
         return self.along[-1].step
 
     @property
@@ -192,14 +192,14 @@ class Noise(ShownInNotebook):
         return self.along[-1].noise_trace
 
     def to_dict(self, *, report: Path | None = None) -> dict[str, Any]:
-        """What `--json` prints, described by docs/schema/noise.json, as plain dicts and lists.
+        """Return the document of docs/schema/noise.json as plain dicts and lists, for `--json`.
 
         Args:
-            report: the page that was written; None: none.
+            report: the page that was written; None if none was.
         """
         made: dict[str, Any] = plain(replace(self, report=None if report is None else str(report)))
         return made
 
     def to_json(self, *, report: Path | None = None) -> str:
-        """The same as a text, the document that `batchlab noise --json` prints."""
+        """Return the document that `batchlab noise --json` prints, as text."""
         return json_text(self.to_dict(report=report))

@@ -1,4 +1,4 @@
-"""Profile: what each batch size costs in time and memory on one device, and its document."""
+"""Profile: the time and memory that each batch size costs on one device, and its document."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class ProfilePoint:
 
     Attributes:
         batch_size: examples per optimizer step.
-        micro_batch_size: examples per forward and backward pass; below `batch_size`: accumulated.
+        micro_batch_size: examples per forward and backward pass; below `batch_size` if accumulated.
         status: ok, oom, timeout, killed or error.
-        reason: why it did not run, or could not be timed; None where it was timed.
-        timing: the raw blocks of steps; None where it was not timed.
-        again: the blocks of further processes; empty: it was timed once.
-        peak_bytes: peak memory of its process above an idle one, None: not reported. One that
+        reason: why it did not run, or could not be timed; None if it was timed.
+        timing: the raw blocks of steps; None if it was not timed.
+        again: the blocks of further processes; empty if it was timed once.
+        peak_bytes: peak memory of its process above an idle one; None if not reported. A point that
             ran beyond the memory limit has a peak and the status oom.
-        gpu_peak_bytes: of a script, the most that it held on one GPU; None: none, or not known.
-        with_evaluations: whether its times hold a script's evaluations too, which came with all of
+        gpu_peak_bytes: the most that a script held on one GPU; None if it held none, or not known.
+        with_evaluations: whether its times include a script's evaluations, which came with all of
             its progress.
-        at_most_step_s: of a script that ran and could not be timed, the seconds of its whole run
-            over its steps.
+        at_most_step_s: the seconds of a script's whole run over its steps, if it ran but could not
+            be timed.
     """
 
     batch_size: Count
@@ -72,17 +72,17 @@ class ProfilePoint:
 
     @property
     def threads(self) -> int | None:
-        """Threads that PyTorch computed with; None where it did not run."""
+        """The number of threads that PyTorch computed with; None if it was not timed."""
         return None if self.timing is None else self.timing.threads
 
     @property
     def limited_bytes(self) -> int | None:
-        """What a memory limit is for: the GPU's memory where a script used one; None: not known."""
+        """The memory that a limit applies to: the GPU's if a script used one; None if not known."""
         return self.peak_bytes if self.gpu_peak_bytes is None else self.gpu_peak_bytes
 
     @property
     def timings(self) -> tuple[StepTiming, ...]:
-        """The timings there are, one of each process."""
+        """The timings, one for each process."""
         return () if self.timing is None else (self.timing, *self.again)
 
     @property
@@ -110,9 +110,9 @@ class ProfilePoint:
         """Median seconds per step over the blocks, with a 95 % interval from the blocks.
 
         From six blocks on, the interval lies between two of the ordered blocks, whatever their
-        distribution (of fifteen, the fourth from either end). With two to five it is Student's on
-        the blocks' logarithms; one block has no interval. Several processes give their geometric
-        mean; for how far they lie apart see `Profile.timed_s`.
+        distribution (with fifteen, the fourth from either end). With two to five it is Student's
+        interval of the blocks' logarithms; one block has no interval. Several processes give their
+        geometric mean; `Profile.timed_s` takes into account how far they lie apart.
         """
         each = [_of_blocks(timing) for timing in self.timings]
         if not each:
@@ -124,16 +124,16 @@ class ProfilePoint:
 
     @property
     def samples_per_s(self) -> float | None:
-        """Examples per second at the median step time; None where it did not run."""
+        """Examples per second at the median step time; None if it was not timed."""
         step_s = self.step_s.estimate
         return None if step_s is None else self.batch_size / step_s
 
     @property
     def drifted(self) -> bool | None:
-        """Whether the second half of a process's blocks took another time than the first.
+        """Whether the two halves of a process's blocks took different times.
 
-        That is: every block of one half is slower than every block of the other, and their medians
-        lie more than 5 % apart. None: fewer than six blocks, too few to tell.
+        This means that every block of one half is slower than every block of the other, and their
+        medians lie more than 5 % apart. None for fewer than six blocks, which are too few to say.
         """
         seen = [_drifted(timing) for timing in self.timings]
         return next((each for each in seen if each), next(iter(seen), None))
@@ -157,20 +157,20 @@ def _median(seen: list[float]) -> Estimate:
     return Estimate.of(statistics.median(seen), interval=_median_interval(seen), n=len(seen))
 
 
-# Log ratios of two batch sizes scatter by so much from process to process on a quiet machine; that
-# counts as three degrees of freedom beside what is seen of it.
+# On a quiet machine, log ratios of two batch sizes scatter by this much from process to process. It
+# counts as three degrees of freedom, in addition to the scatter that is measured.
 _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 
 def ratio_in_turn(processes: Sequence[Sequence[float]]) -> Estimate:
-    """A ratio of step times from its rounds in each process in which both took turns."""
+    """Estimate a ratio of step times from its rounds in each process in which both took turns."""
     each = [_median(list(rounds)) for rounds in processes]
     medians = [statistics.median(rounds) for rounds in processes]
     return _RATIO_SCATTER.of_size(medians, _geometric_mean(each))
 
 
 def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
-    """Of independent times, with the interval of their mean logarithm."""
+    """Return the geometric mean of independent times, with the interval of their mean logarithm."""
     values = [time.estimate for time in times if time.estimate is not None]
     middle = statistics.geometric_mean(values)
     n = sum(time.n for time in times)
@@ -184,7 +184,7 @@ def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
 
 def _median_interval(blocks: list[float]) -> tuple[float | None, float | None]:
     if len(blocks) >= _BLOCKS_FOR_ORDER:
-        # The largest k for which the k-th from both ends hold the median 95 times in 100.
+        # Take the largest k for which the k-th from both ends hold the median 95 times in 100.
         rank = max(k for k in range(len(blocks)) if 2 * bdtr(k, len(blocks), 0.5) <= 0.05)
         ordered = sorted(blocks)
         return ordered[rank], ordered[-1 - rank]
@@ -195,14 +195,14 @@ def _median_interval(blocks: list[float]) -> tuple[float | None, float | None]:
 
 
 def scatter_of(points: Iterable[ProfilePoint]) -> ProcessScatter | None:
-    """How far the processes of one batch size lie apart; None: none was timed in several."""
+    """Return how far a batch size's processes lie apart; None if none was timed in several."""
     return ProcessScatter.of(
         [timing.step_s for timing in point.timings] for point in points if point.ran
     )
 
 
 def peaks_for_law(points: Iterable[ProfilePoint], *, n_train: int) -> list[tuple[int, int]]:
-    """The batch sizes and peaks in bytes that a memory law goes through."""
+    """Return the batch sizes and peaks in bytes that a memory law goes through."""
     peaks = [
         (point.batch_size, point.peak_bytes)
         for point in points
@@ -211,7 +211,7 @@ def peaks_for_law(points: Iterable[ProfilePoint], *, n_train: int) -> list[tuple
     return points_for_law(peaks, n_train=n_train)
 
 
-# The plateau begins where the throughput is within this share of the best.
+# The plateau begins at the batch size whose throughput is within this share of the best.
 _PLATEAU_FRACTION = 0.10
 
 
@@ -231,7 +231,7 @@ class NotRun(msgspec.Struct, frozen=True, kw_only=True):
     predicted_bytes: Estimate
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots: a cached property needs a place
+@dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
 class Profile(ShownInNotebook):
     """What each batch size costs on one device: step time and memory, as measured.
 
@@ -243,14 +243,14 @@ class Profile(ShownInNotebook):
         workload: what was profiled.
         device: "cpu" or "cuda".
         device_name: the processor's or the GPU's model.
-        memory_limit_bytes: the limit that was asked for, None: the device's own.
+        memory_limit_bytes: the limit that was asked for; None for the device's own.
         environment: versions, processor, cores, system of the machine it was made on.
         created_at: when, UTC, ISO 8601.
         points: every batch size that was tried, by batch size, larger micro-batches first.
-        evaluation_bytes: peak memory of an evaluation of all data, above an idle process; None: not
-            known, or in the peaks of a script's points.
+        evaluation_bytes: peak memory of an evaluation of all data, above an idle process; None if
+            not known, or included in the peaks of a script's points.
         stopped: why not all batch sizes were tried: "memory" (larger ones do not fit), "time" (the
-            budget ended), "errors" (several in a row did not run); None: all were.
+            budget ended), "errors" (several in a row did not run); None if all were.
     """
 
     schema: int = SCHEMA
@@ -282,20 +282,20 @@ class Profile(ShownInNotebook):
 
     @cached_property
     def memory(self) -> MemoryFit:
-        """The law M(B) = fixed + per example × B through the peaks of what ran in one piece."""
+        """The law M(B) = fixed + per example × B through the peaks of sizes run in one piece."""
         return fit_memory(peaks_for_law(self.points, n_train=self.workload.n_train))
 
     @cached_property
     def process_scatter(self) -> ProcessScatter | None:
-        """How far one batch size's step times lie apart from process to process.
+        """The scatter of one batch size's step times from process to process.
 
-        None: no batch size was timed in several processes.
+        It is None if no batch size was timed in several processes.
         """
         return scatter_of(self.points)
 
     @cached_property
     def step_time(self) -> StepTimeFit | None:
-        """The law of seconds per step through what ran in one piece; None: fewer than 3 did."""
+        """The law of seconds per step of sizes that ran in one piece; None if fewer than 3 did."""
         times = [(point.batch_size, self.timed_s(point)) for point in self._whole()]
         used = points_for_law(times, n_train=self.workload.n_train)
         return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
@@ -304,7 +304,7 @@ class Profile(ShownInNotebook):
     def plateau_batch_size(self) -> int | None:
         """The smallest batch size within 10 % of the best throughput seen; None if none ran.
 
-        Where it is the largest that ran, throughput may still grow beyond it.
+        If it is the largest that ran, throughput may still grow beyond it.
         """
         known = {point.batch_size: self.step_s(point.batch_size) for point in self._whole()}
         speeds = {size: size / step_s.estimate for size, step_s in known.items() if step_s.estimate}
@@ -315,7 +315,7 @@ class Profile(ShownInNotebook):
 
     @property
     def evaluations_in_steps(self) -> Reason | None:
-        """What to say where step times hold a script's evaluations too; None: they do not."""
+        """The warning that step times include a script's evaluations; None if they do not."""
         sizes = sorted({point.batch_size for point in self.points if point.with_evaluations})
         if not sizes:
             return None
@@ -323,14 +323,14 @@ class Profile(ShownInNotebook):
 
     @property
     def process_log_sd(self) -> float | None:
-        """The spread of `process_scatter`; None: no batch size was timed in several processes."""
+        """The spread of `process_scatter`; None if no size was timed in several processes."""
         return None if self.process_scatter is None else self.process_scatter.log_sd
 
     @property
     def not_run(self) -> tuple[NotRun, ...]:
-        """What the law of memory gives each batch size that has not run in one piece here.
+        """The memory law's prediction for each batch size that has not run in one piece here.
 
-        Sizes that ran have a measured peak, and are not in it.
+        Sizes that ran have a measured peak, so they are not in it.
         """
         measured = {
             p.batch_size for p in self.points if p.in_one_piece and p.peak_bytes is not None
@@ -342,16 +342,16 @@ class Profile(ShownInNotebook):
         )
 
     def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
-        """The fastest way that `batch_size` ran, in one piece or accumulated; None: it did not."""
+        """Return the fastest point of `batch_size`, whole or accumulated; None if none fits."""
         ran = [
             point for point in self.points if point.batch_size == batch_size and self._fits(point)
         ]
         return min(ran, key=median_s, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
-        """Seconds per step of a point as it was timed, by its processes' blocks.
+        """Return seconds per step of a point as it was timed, from its processes' blocks.
 
-        The 95 % interval is of the mean over processes, with `process_scatter` where that was seen.
+        The 95 % interval is for the mean over processes, with `process_scatter` if that is known.
         """
         scatter = self.process_scatter
         if scatter is None or not point.timings:
@@ -359,24 +359,22 @@ class Profile(ShownInNotebook):
         return scatter.of_size([timing.step_s for timing in point.timings], point.step_s)
 
     def told_s(self, point: ProfilePoint) -> Estimate:
-        """`timed_s` as it is told: without an interval whose ends would tell nothing.
+        """Return `timed_s` for display, without an interval that is too wide to say anything.
 
-        Under load one process may take ten times as long as the next. By two of them the mean is
-        anywhere from nanoseconds to days.
+        Under load one process may take ten times as long as the next. From two such processes the
+        interval of the mean extends from nanoseconds to days.
         """
         timed = self.timed_s(point)
         return replace(timed, low=None, high=None) if timed.is_too_wide else timed
 
     def step_s(self, batch_size: int) -> Estimate:
-        """Seconds per step of `batch_size`, by the fastest way that it ran.
+        """Return seconds per step of `batch_size`, by the fastest way that it ran.
 
-        Its own time and the law through all batch sizes are weighted
+        It is a weighted mean of its own time and the law through all batch sizes
         (`StepTimeFit.measured_step_s`); an accumulated batch, and a full batch that the law leaves
-        out, count as timed. Between two measured batch sizes the time and its interval lie on
-        straight lines over logarithms.
-
-        It has the n of the less observed neighbour; outside the measured batch sizes the reason for
-        none.
+        out, count as timed. Between two measured batch sizes the time and its interval are
+        interpolated linearly over logarithms, with the n of the less observed neighbor. Outside the
+        measured batch sizes the result is a reason.
         """
         measured = sorted({point.batch_size for point in self.points if self._fits(point)})
         if not measured:
@@ -395,9 +393,9 @@ class Profile(ShownInNotebook):
         return _between(below, above, math.log(batch_size / low) / math.log(high / low))
 
     def about_step_s(self, batch_size: int) -> float:
-        """Seconds per step; beyond the measured batch sizes in proportion to the nearest one's.
+        """Return seconds per step; beyond the measured sizes in proportion to the nearest one's.
 
-        At least one batch size ran; of one that could not be timed it is the most that is possible.
+        At least one size must have run. One that could not be timed counts with its upper bound.
         """
         known = self.step_s(batch_size).estimate
         if known is not None:
@@ -409,7 +407,7 @@ class Profile(ShownInNotebook):
         return ran[nearest] * max(1.0, batch_size / nearest)
 
     def _known_s(self, batch_size: int) -> Estimate:
-        """Seconds per step of a batch size that ran."""
+        """Return seconds per step of a batch size that ran."""
         point = self.best_micro_batch(batch_size)
         assert point is not None
         law = self.step_time if point.in_one_piece else None
@@ -418,22 +416,22 @@ class Profile(ShownInNotebook):
         return law.measured_step_s(batch_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """The document that `batchlab profile --json` prints, as plain dicts, lists and numbers."""
+        """Return the document of `batchlab profile --json` as plain dicts, lists and numbers."""
         made: dict[str, Any] = plain(self)
         for point, shown in zip(self.points, made["points"], strict=True):
             shown["step_s"] = plain(self.told_s(point))
         return made
 
     def to_json(self) -> str:
-        """The document that `batchlab profile --json` prints; `from_json` reads it anywhere."""
+        """Return the document of `batchlab profile --json`; `from_json` reads it anywhere."""
         return json_text(self.to_dict())
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Profile:
-        """The profile of which `to_json` made `text`, on this or another machine.
+        """Return the profile from which `to_json` made `text`, on this or another machine.
 
         Raises:
-            ProfileError: it is no such document; the message names the field.
+            ProfileError: `text` is not such a document; the message names the field.
         """
         try:
             return _read(msgspec.json.decode(text))
@@ -441,19 +439,19 @@ class Profile(ShownInNotebook):
             raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
 
     def _whole(self) -> Iterator[ProfilePoint]:
-        """What ran in one piece within the limit."""
+        """Return the points that ran in one piece within the limit."""
         return (point for point in self.points if point.in_one_piece and self._fits(point))
 
     def _fits(self, point: ProfilePoint) -> bool:
         return point.ran and self.is_within_limit(point)
 
     def is_within_limit(self, point: ProfilePoint) -> bool:
-        """Whether it is within this profile's limit, which may not be the one it was made with."""
+        """Return whether it is within the profile's limit, which may not be the one it ran with."""
         used, limit = self.training_bytes(point.limited_bytes), self.memory_limit_bytes
         return limit is None or (used is not None and used <= limit)
 
     def training_bytes(self, step_bytes: int | None) -> int | None:
-        """The peak memory of a training whose steps take so much; None: not known."""
+        """Return the peak memory of a training with steps of `step_bytes`; None if not known."""
         return None if step_bytes is None else max(step_bytes, self.evaluation_bytes or 0)
 
 
@@ -465,7 +463,7 @@ def median_s(point: ProfilePoint) -> float:
 
 
 def _between(below: Estimate, above: Estimate, share: float) -> Estimate:
-    """On straight lines over logarithms: the value, and each bound that both have."""
+    """Interpolate the value and each bound that both have, linearly over logarithms."""
 
     def between(one: float | None, other: float | None) -> float | None:
         if one is None or other is None:
@@ -482,11 +480,11 @@ _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
 
 def _read(document: Any) -> Profile:
-    """The profile of a document: what it holds that cannot be computed.
+    """Return the profile of a document, from the fields that cannot be computed.
 
     Raises:
-        ProfileError: it is of another command or schema.
-        ValidationError: of msgspec, naming the field that is missing or impossible.
+        ProfileError: the document is of another command or schema.
+        ValidationError: msgspec names a field that is missing or impossible.
     """
     if isinstance(document, dict):
         command, schema = document.get("command"), document.get("schema")
@@ -515,11 +513,11 @@ FEWEST_PROCESSES: Final = 2
 """Two show how far processes differ."""
 MOST_PROCESSES: Final = 12
 """Beyond these, further ones narrow an interval by little."""
-_NARROW = 0.05  # half an interval, of the logarithm
+_NARROW = 0.05  # half the width of an interval of the logarithm
 
 
 def are_enough_processes(points: Iterable[ProfilePoint], n: int) -> bool:
-    """Whether `n` processes of each batch size make its step time as sure as a decision needs."""
+    """Return whether `n` processes per batch size make step times as sure as a decision needs."""
     if n < FEWEST_PROCESSES:
         return False
     scatter = scatter_of(points)

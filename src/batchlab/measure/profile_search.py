@@ -1,4 +1,4 @@
-"""Which batch sizes a profile tries, in which order, for how long: of a workload, of a command."""
+"""Searches of a profile: which batch sizes of a workload or command it tries, and for how long."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from batchlab.records.study import USUAL_SIZES
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
-# So many bad ends in a row end the growth.
+# This many bad ends in a row end the growth.
 _BAD_IN_A_ROW = 2
 
 
 Probe = Callable[..., ProfilePoint]
 """Tries a batch size: (batch_size, micro_batch_size, limit_s=seconds after which it is a timeout).
 
-Of a workload it is told `timed_s` too, about how long its steps are timed.
+For a workload it also takes `timed_s`, about how many seconds its steps are timed.
 """
 
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
-    """1, 2, 4, ... up to the training set, with 16 to 128 and the workload's own among them."""
+    """Return 1, 2, 4, ... up to the training set, including the usual sizes and the reference."""
     doubled = [2**power for power in range(n_train.bit_length())]
     wanted = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
@@ -44,43 +44,43 @@ def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int
 
 @dataclass(eq=False)
 class Search(ABC):
-    """Tries batch sizes, each once, and those that ran again in further processes."""
+    """A search that tries each batch size once, and times again those that ran."""
 
     probe: Probe
     _: KW_ONLY
-    left_s: Callable[[], float]  # of the time
+    left_s: Callable[[], float]  # the seconds left of the budget
     listener: ProgressListener
-    may_accumulate: bool = True  # whether what does not fit whole may be cut into micro-batches
+    may_accumulate: bool = True  # whether a batch that does not fit may be cut into micro-batches
     memory_limit_bytes: int | None = None  # beyond it a batch size counts as out of memory
-    first: int | None = None  # the one to begin with; None: the smallest
+    first: int | None = None  # the batch size to begin with; None for the smallest
     known: tuple[ProfilePoint, ...] = ()  # points that were tried before
     stopped: Stopped | None = field(default=None, init=False)  # why not all were tried
     _found: dict[tuple[int, int], ProfilePoint] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        """What is known is found."""
+        """Take over the known points."""
         self._found |= {(p.batch_size, p.micro_batch_size): p for p in self.known}
 
     @property
     def points(self) -> tuple[ProfilePoint, ...]:
-        """What was tried so far: by batch size, larger micro-batches first."""
+        """The points tried so far, by batch size, larger micro-batches first."""
         return tuple(
             sorted(self._found.values(), key=lambda p: (p.batch_size, -p.micro_batch_size))
         )
 
     @abstractmethod
     def run(self, batch_sizes: Iterable[int]) -> None:
-        """Try these batch sizes, as far as time and memory go, and time again what ran."""
+        """Try these batch sizes as far as time and memory allow, and time again what ran."""
 
     @property
     def _largest(self) -> int | None:
-        """The largest that ran in one piece."""
+        """The largest batch size that ran in one piece."""
         return max(
             (p.batch_size for p in self._found.values() if p.ran and p.in_one_piece), default=None
         )
 
     def _probed(self, size: int, micro: int, **limits_s: float) -> ProfilePoint:
-        """What the probe says, judged by the limit of memory."""
+        """Return the probe's point, judged by the memory limit."""
         point = self.probe(size, micro, **limits_s)
         limit, used = self.memory_limit_bytes, point.limited_bytes
         if limit is None or used is None or used <= limit:
@@ -91,7 +91,7 @@ class Search(ABC):
     def _tried(
         self, size: int, micro: int, still_to_come: Sequence[int] = ()
     ) -> ProfilePoint | None:
-        """The point, tried now unless it is known; None: there is no time to try it."""
+        """Return the point, tried now unless it is known; None if there is no time to try it."""
         known = self._found.get((size, micro))
         if known is not None:
             return known
@@ -112,10 +112,10 @@ class Search(ABC):
         return point
 
     def _time_again(self, points: Iterable[ProfilePoint]) -> None:
-        """Time these in further processes, until that is enough or time ends.
+        """Time these points in further processes until that is enough or time ends.
 
-        In turn, so that a moment in which something else ran falls on one of each size's, and each
-        round the other way round, so that what comes and goes falls on others. The first is first.
+        Sizes take turns, so that a busy moment affects one process of each. `first` stays first;
+        the others reverse their order each round, so that what comes and goes affects all of them.
         """
         left = [(point.batch_size, point.micro_batch_size) for point in points if point.ran]
         left.sort(key=lambda shape: shape[0] != self.first)
@@ -141,15 +141,15 @@ class Search(ABC):
     @property
     @abstractmethod
     def _is_settled(self) -> bool:
-        """Whether time that ends does not change why larger ones were not tried."""
+        """Whether the reason to try no larger sizes is settled, even if time ends."""
 
     @abstractmethod
     def _timed(
         self, size: int, micro: int, told: str, done_fraction: float, to_come: Sequence[int]
     ) -> ProfilePoint | None:
-        """What a probe says; None: there is no time for it, or it ended meanwhile.
+        """Return the probe's point; None if there is no time for it, or time ended meanwhile.
 
-        Before, it is told with its fraction of the whole; `to_come` begins with this one.
+        The listener first gets its fraction of the whole; `to_come` begins with this size.
         """
 
 
@@ -159,7 +159,7 @@ def _why_not_timed(point: ProfilePoint) -> str:
 
 
 def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
-    """A point with what one more process of it said."""
+    """Return a point with the results of one more process added."""
     timing = further.timing if further.ran else None
     return replace(
         known,
@@ -174,51 +174,51 @@ def _larger(one: int | None, other: int | None) -> int | None:
     return max((each for each in (one, other) if each is not None), default=None)
 
 
-# ---- of a workload
+# ---- for a workload
 
-# Seconds of timed steps in each process, by budget; the least still gives blocks of several.
+# Seconds of timed steps in each process, by budget; the least still gives blocks of several steps.
 _TIMED_S = (0.25, 0.15, 0.1)
-# A child, its copy of the workload, its first steps (measured: 0.1 to 0.3 s).
+# The cost of a child, its copy of the workload and its first steps (measured: 0.1 to 0.3 s).
 _OVERHEAD_S = 0.3
-# In steps: warming up one of all cores and one of a single core, then three timed ones.
+# Costs in steps: one step on all cores and one on a single core to warm up, then three timed ones.
 _WARM_UP_STEPS = 3.0
 _FEWEST_STEPS = 3.0
-# A probe that takes ten times the expected time hangs; at least 10 s, for the machine may be busy.
+# A probe hangs after ten times the expected time, and at least 10 s, as the machine may be busy.
 _HANGS_AFTER_S = 10.0
 _HANGS_AFTER_FACTOR = 10.0
 _FIRST_PROBE_SHARE = 0.3
-# The limit of memory is found when 1.25 times the largest that ran is too large.
+# The memory limit is known well enough when 1.25 times the largest that ran is too large.
 _RESOLUTION = 1.25
 _REFINEMENTS = 8
 # A prediction this far beyond the ceiling is believed without a probe.
 _CLEARLY_BEYOND = 1.2
 # A prediction is tried a little below itself, so that it fits at the first try.
 _JUST_BELOW = 0.97
-# The micro-batches tried: the largest that fits, and so often half of it.
+# The search tries the largest micro-batch that fits, and halves it this many times.
 _HALVINGS = 2
-_ROUND_TO = 8  # batch sizes between powers of two, as people and kernels like them
+_ROUND_TO = 8  # people and kernels like multiples of 8 between powers of two
 
 
 @dataclass(eq=False)
 class ProfileSearch(Search):
-    """Grows the batch size, finds where memory ends, and accumulates beyond it.
+    """A search that grows the batch size, finds the memory limit, and accumulates beyond it.
 
     `first` comes before larger and then smaller ones.
     """
 
     n_train: int = field(kw_only=True)
-    ceiling_bytes: int | None = field(kw_only=True)  # the memory there is; None: not known
+    ceiling_bytes: int | None = field(kw_only=True)  # the available memory; None if not known
     _limit_found: bool = field(default=False, init=False)
     _told_fraction: float = field(default=0.0, init=False)
     _begun_with_s: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """The time begins."""
+        """Start the time."""
         super().__post_init__()
         self._begun_with_s = self.left_s()
 
     def run(self, batch_sizes: Iterable[int]) -> None:
-        """Try `batch_sizes` from the first up, look for the largest that fits, time again."""
+        """Try the sizes from `first` up, find the largest that fits, go down, and time again."""
         sizes = sorted(set(batch_sizes))
         place = sizes.index(self.first) if self.first in sizes else 0
         self._find(sizes[place:], all_sizes=sizes)
@@ -226,7 +226,7 @@ class ProfileSearch(Search):
         self._time_again(point for point in self.points if point.in_one_piece)
 
     def _go_down(self, sizes: Sequence[int]) -> None:
-        """Try those below the first one, as far as they fit."""
+        """Try the sizes below the first one, as far as they fit."""
         fit = [size for size in sizes if self._largest is None or size <= self._largest]
         for index, size in enumerate(fit):
             if self._tried(size, size, fit[index + 1 :]) is None:
@@ -268,7 +268,7 @@ class ProfileSearch(Search):
         return None if point.status is Status.TIMEOUT and left_s < limit_s else point
 
     def _grow(self, sizes: Sequence[int]) -> int | None:
-        """Try ever larger ones; gives the first that is known or predicted not to fit."""
+        """Try ever larger sizes; return the first known or predicted not to fit, or None."""
         bad_in_a_row = 0
         for index, size in enumerate(sizes):
             if self._is_predicted_too_large(size):
@@ -288,7 +288,7 @@ class ProfileSearch(Search):
 
     def _tell(self, text: str, done_fraction: float, to_come: Sequence[int]) -> None:
         cost_s = sum(_cost_s(self._expected_step_s(size), _TIMED_S[0]) for size in to_come)
-        # What is found on the way adds to what is to come.
+        # Sizes found on the way add to the work, so the fraction must be kept from going back.
         self._told_fraction = max(self._told_fraction, done_fraction)
         self.listener.progress(
             done_fraction=self._told_fraction,
@@ -297,10 +297,10 @@ class ProfileSearch(Search):
         )
 
     def _expected_step_s(self, batch_size: int) -> float:
-        """On the line through the smallest and the nearest smaller one that ran; 0: nothing ran.
+        """Return the time on a line through the smallest and the nearest smaller size that ran.
 
-        Small batch sizes take nearly the same time, so a time in proportion to one example would
-        put a large batch beyond any budget.
+        It is 0 if none ran. Small batch sizes take nearly the same time, so a time in proportion to
+        one example would put a large batch beyond any budget.
         """
         ran = sorted(
             (point.batch_size, median_s(point)) for point in self._found.values() if point.ran
@@ -316,7 +316,7 @@ class ProfileSearch(Search):
         return nearest_s + slope_s * max(0, batch_size - nearest)
 
     def _affordable_s(self, sizes: Sequence[int]) -> float:
-        """The longest timing with which all of `sizes` still fit into the time left."""
+        """Return the longest timing with which all of `sizes` still fit into the time left."""
         expected = [self._expected_step_s(size) for size in sizes]
         for timed_s in _TIMED_S:
             if sum(_cost_s(step_s, timed_s) for step_s in expected) <= self.left_s():
@@ -329,12 +329,12 @@ class ProfileSearch(Search):
         return max(_HANGS_AFTER_S, _HANGS_AFTER_FACTOR * _cost_s(expected_step_s, timed_s))
 
     def _law(self) -> MemoryFit | None:
-        """The memory law so far; None: too few peaks for one."""
+        """Return the memory law so far, or None if there are too few peaks for one."""
         peaks = peaks_for_law(self.points, n_train=self.n_train)
         return fit_memory(peaks) if len(peaks) >= SIZES_FOR_LAW else None
 
     def _is_predicted_too_large(self, batch_size: int) -> bool:
-        """Only near the ceiling: far below it the law rests on peaks that barely differ."""
+        """Predict only near the ceiling; far below it the law rests on peaks that barely differ."""
         if self.ceiling_bytes is None or self._largest is None:
             return False
         peak_bytes = self._found[self._largest, self._largest].peak_bytes
@@ -358,7 +358,7 @@ class ProfileSearch(Search):
                 too_large = size
 
     def _between(self, fits: int, too_large: int) -> int | None:
-        """The next size to try between these two; None: the limit is known well enough."""
+        """Return the next size to try between these; None if the limit is known well enough."""
         if too_large <= fits * _RESOLUTION or too_large - fits < 2:
             return None
         law = self._law()
@@ -394,7 +394,7 @@ class ProfileSearch(Search):
 
 
 def _cost_s(step_s: float, timed_s: float) -> float:
-    """What a probe takes, when one step takes `step_s` on all cores."""
+    """Return the seconds that a probe takes if one step takes `step_s` on all cores."""
     return _OVERHEAD_S + _WARM_UP_STEPS * step_s + max(timed_s, _FEWEST_STEPS * step_s)
 
 
@@ -406,29 +406,29 @@ def _rounded(size: float, *, above: int, below: int) -> int:
     return min(max(round(size), above + 1), below - 1)
 
 
-# ---- of a command
+# ---- for a command
 
 # A batch size that is tried again should have this much more time than it took at first.
 _AGAIN_FACTOR = 1.3
-# Of what is left the first takes no more, so that the second has as long: one alone says nothing.
+# The first size gets at most this share of the time left, because one size says nothing by itself.
 _FIRST_SHARE = 0.45
 
 
 @dataclass(eq=False)
 class CommandSearch(Search):
-    """Times the first one, the larger ones up, the smaller ones down: a start may take minutes."""
+    """A search of `first`, the sizes next to it, then others; each start may take minutes."""
 
     _took_s: dict[int, float] = field(default_factory=dict, init=False)
     _to_come: list[int] = field(default_factory=list, init=False)
     _too_large: int | None = field(default=None, init=False)  # the smallest that does not fit
 
     def run(self, batch_sizes: Iterable[int]) -> None:
-        """Time these batch sizes, then those that ran again."""
+        """Time these batch sizes, then time again those that ran."""
         sizes = sorted(set(batch_sizes))
         self._to_come = list(sizes)
         place = sizes.index(self.first) if self.first in sizes else 0
         own, larger, smaller = sizes[place : place + 1], sizes[place + 1 :], sizes[:place][::-1]
-        # The next larger and the next smaller first: without them there is nothing to choose.
+        # The nearest sizes on both sides come early, as without them there is nothing to choose.
         for group in (own, larger[:1], smaller, larger[1:]):
             self._in_order(group)
         self._time_again(self.points)
@@ -452,7 +452,7 @@ class CommandSearch(Search):
             self._accumulate(size)
 
     def _accumulate(self, size: int) -> None:
-        """A batch size that does not fit, in equal pieces as large as fit."""
+        """Try a batch size that does not fit, in equal pieces that are as large as fit."""
         pieces = 0 if self._largest is None else -(-size // self._largest)
         if self.may_accumulate and pieces and size % pieces == 0:
             if self._tried(size, size // pieces, self._to_come) is not None:

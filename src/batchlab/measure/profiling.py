@@ -1,4 +1,4 @@
-"""Measuring a profile: what each batch size costs in time and memory on this machine."""
+"""Measurement of a profile: the time and memory of each batch size on this machine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from batchlab.words.numbers import english_number
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import SPLITS, size_of
 
-# A probe may ask for this much above the limit before it is refused: memory that it asks for and
-# never touches does not count against the limit.
+# A probe may ask for this much above the limit before it is refused, because memory that it asks
+# for and never touches does not count against the limit.
 _ASKED_FOR_FACTOR = 2
 _ASKED_FOR_BYTES = 2**30
 _UNSTEADY_FRACTION = 0.3
@@ -46,12 +46,12 @@ def measure_profile(
     listener: ProgressListener,
     known: tuple[ProfilePoint, ...] = (),
 ) -> Profile:
-    """Try the batch sizes, each in a child, alone on the machine.
+    """Try the batch sizes, each in a child process with nothing else running.
 
-    Of `trial` only its sizes are replaced. A smaller device's memory may be given to judge by. At
-    the `time.monotonic()` of `deadline_s` it ends with what it has, which may be nothing.
-    The sizes of `known`, points of an earlier look, are only timed again. Where there are none, an
-    evaluation is looked at once, beside the first size that fits: it depends on none.
+    Only the sizes of `trial` are replaced. The memory limit may be that of a smaller device. At
+    the `time.monotonic()` of `deadline_s` it ends with what it has, which may be nothing. The sizes
+    of `known`, points of an earlier profile, are only timed again. If there are none, an evaluation
+    is measured once, after the first size that fits, because its memory depends on no batch size.
 
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory, or evaluated.
@@ -103,7 +103,7 @@ def measure_profile(
 
 
 def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
-    """One clear error where no batch size can be evaluated in the memory allowed."""
+    """Raise one clear error if no batch size can be evaluated in the memory allowed."""
     used = evaluation.value
     is_beyond = evaluation.status is Status.OOM if used is None else used > (limit or used)
     if limit is not None and is_beyond:
@@ -116,9 +116,9 @@ def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
 
 
 def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
-    """The memory that a probe may ask for before it is refused."""
+    """Return the memory that a probe may ask for before it is refused."""
     if device.type == "cuda":
-        return limit_bytes  # the allocator's own count, which takes nothing it does not use
+        return limit_bytes  # the allocator takes no memory that it does not use
     available = available_bytes(device)
     if limit_bytes is None:
         return available
@@ -133,7 +133,7 @@ def _evaluation_bytes(
     device: torch.device,
     wall_bytes: int | None,
 ) -> int | None:
-    """The peak memory of this process, which evaluates as a trial does: on its largest split."""
+    """Evaluate the largest split as a trial does, and return this process's peak memory."""
     if wall_bytes is not None:
         limit_memory(device, wall_bytes)
     memory, workload = PeakMemory(device), packed.unpack()
@@ -141,7 +141,7 @@ def _evaluation_bytes(
     stepper.steps(stepper.stream(0), 1, first_step=0)
     at_once = evaluation_batch(trial, reference_batch_size=workload.batch_size)
     torch.cuda.empty_cache()
-    PeakMemory(device)  # forgets the step's peak; what is held counts from the first one on
+    PeakMemory(device)  # resets the step's peak; `memory` still counts what is held since its start
     n_of = {split: size_of(getattr(workload, split)) for split in SPLITS}
     n_of["train"] = n_train_evaluated(n_of["train"])
     evaluator = Evaluator(workload, device, batch_size=at_once)
@@ -150,7 +150,7 @@ def _evaluation_bytes(
 
 
 def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, device: str) -> Profile:
-    """The profile that a search of the batch sizes makes, whatever a step of it is.
+    """Run a search of the batch sizes, of a workload or a command, and return its profile.
 
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory.
@@ -184,10 +184,10 @@ def _device_name(device: torch.device, found: Mapping[str, str]) -> str:
 
 
 def _refuse_if_nothing_runs(made: Profile) -> None:
-    """One clear error where no batch size can be trained.
+    """Raise one clear error if no batch size can be trained.
 
     Raises:
-        WorkloadError: naming the limit and what the smallest took, or the first reason.
+        WorkloadError: it names the limit and the need of the smallest size, or the first reason.
     """
     if not made.points or any(point.status is Status.OK for point in made.points):
         return

@@ -1,4 +1,4 @@
-"""Sharpness: how much the training loss grows around the weights, by two definitions."""
+"""Sharpness: the growth of the training loss around the weights, by two definitions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Vector = NDArray[np.float64]
 Columns = NDArray[np.float32]
 
 _PASS_EXAMPLES = 512
-# Training examples that stand for all of them where a training is looked at on its way.
+# This many training examples stand for all of them when a training is measured on its way.
 _LOOKED_AT = 2000
 
 
@@ -37,7 +37,7 @@ class LossSurface:
 
     It is the same function each time: examples stay in the same passes, random numbers are the
     same ones, and dropout is off. Batch normalization takes its statistics from each pass, as in
-    training (and as Keskar et al. do). It works on a copy; the model stays as it is.
+    training (and as Keskar et al. do). It works on a copy, so the model stays as it is.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class LossSurface:
         device: torch.device,
         pass_examples: int = _PASS_EXAMPLES,
     ) -> None:
-        """Nothing is computed yet."""
+        """Copy the model and cut the examples into passes."""
         self._workload = workload
         self._device = device
         self._model = copy.deepcopy(model)
         for module in self._model.modules():
             module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        # Of nearly equal length: batch normalization takes none of one example.
+        # Passes are nearly equal, because batch normalization rejects a pass of one example.
         self._passes = chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
         self._is_recurrent = any(isinstance(each, nn.RNNBase) for each in self._model.modules())
         self._parameters = [part for part in self._model.parameters() if part.requires_grad]
@@ -63,13 +63,13 @@ class LossSurface:
         self.weights: Vector = flat.cpu().numpy()  # all trainable parameters end to end, shape (P,)
 
     def loss(self, weights: Vector) -> float:
-        """The mean loss at these weights."""
+        """Return the mean loss at these weights."""
         self._put(weights)
         with torch.no_grad():
             return sum(share * float(self._loss(batch)) for share, batch in self._batches())
 
     def gradient(self, weights: Vector) -> tuple[float, Vector]:
-        """The mean loss and its gradient, shape (P,)."""
+        """Return the mean loss and its gradient, shape (P,)."""
         self._put(weights)
         total, gradient = 0.0, torch.zeros(())
         with self._differentiable():
@@ -81,7 +81,7 @@ class LossSurface:
         return total, gradient.double().cpu().numpy()
 
     def hessian_times(self, vector: Vector) -> Vector:
-        """The Hessian at the model's own weights times a vector, shape (P,)."""
+        """Return the Hessian at the model's own weights times a vector, shape (P,)."""
         self._put(self.weights)
         direction = torch.from_numpy(np.ascontiguousarray(vector)).to(self._device)
         product = torch.zeros(())
@@ -96,7 +96,7 @@ class LossSurface:
         return product.detach().double().cpu().numpy()
 
     def _gradient_of(self, value: Tensor) -> Tensor:
-        """Its gradient, shape (P,); 0 where it is the same whatever the weights are."""
+        """Return its gradient, shape (P,), which is 0 if it does not depend on the weights."""
         if not value.requires_grad:
             return torch.zeros_like(value).expand(len(self.weights))
         found = torch.autograd.grad(value, self._parameters, allow_unused=True)
@@ -104,16 +104,16 @@ class LossSurface:
 
     @contextmanager
     def _differentiable(self) -> Iterator[None]:
-        """Context: kernels that can be differentiated, twice, in evaluation mode."""
+        """Use kernels that can be differentiated twice in evaluation mode."""
         with ExitStack() as stack:
             # The fused kernels of attention have no second derivative.
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            if self._is_recurrent:  # cuDNN's have none, and no first one outside of training
+            if self._is_recurrent:  # cuDNN has none either, and outside of training no first one
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
             yield
 
     def _batches(self) -> Iterator[tuple[float, Batch]]:
-        """Each pass with its share of the mean; a Dataset that draws draws the same each time."""
+        """Yield each pass with its share of the mean; random data sets draw the same each time."""
         with untouched_randomness():
             seed_everything(derived_seed("loss surface"))
             batches = [
@@ -139,9 +139,9 @@ class LossSurface:
 
 
 def surface_at(moment: Moment) -> LossSurface:
-    """The surface of 2,000 training examples that stand for all, at a moment of a training.
+    """Return the surface of 2,000 training examples that stand for all, at a moment of a training.
 
-    They are the same each time; all where there are fewer.
+    They are the same each time. If there are fewer, all of them are used.
     """
     n_train, seed = size_of(moment.workload.train), derived_seed("loss surface")
     assert isinstance(moment.model, nn.Module)
@@ -153,29 +153,29 @@ def surface_at(moment: Moment) -> LossSurface:
     )
 
 
-# As in the paper: the maximum is sought inexactly.
+# The search for the maximum is inexact, as in the paper.
 _ITERATIONS = 10
-# The gradient at a trained point is nearly 0: the search begins a little beside it too.
+# The gradient at a trained point is nearly 0, so the search also begins a little away from it.
 _BESIDE = 0.1
 
 
 def sharpness(
     surface: LossSurface, *, epsilon: float, n_directions: int | None = None, seed: int = 0
 ) -> float:
-    """100 (max f - f) / (1 + f) over a box around the weights, in percent.
+    """Return 100 (max f - f) / (1 + f) over a box around the weights, in percent.
 
     The box is |z_i| <= epsilon (|x_i| + 1) around the weights x, or, in the space that the columns
     of a random matrix A span, |y_i| <= epsilon (|(A+ x)_i| + 1) around x + A y. The maximum is
     sought by ten iterations of L-BFGS-B, from the weights and from a random point of a tenth of the
     box; the larger counts. It is at least 0, and can be compared between solutions of one workload,
-    not between workloads: the paper leaves the start open, and how A is drawn. Here its entries are
-    standard normal ones.
+    not between workloads. The paper leaves open where the search starts and how A is drawn. Here
+    the entries of A are standard normal.
 
     Args:
         surface: the loss around the weights.
-        epsilon: of the box, > 0; the paper has 1e-3 and 5e-4.
-        n_directions: columns of A, >= 1; None: every weight may move by itself.
-        seed: of A and of the start.
+        epsilon: the size of the box, > 0; the paper has 1e-3 and 5e-4.
+        n_directions: the columns of A, >= 1; None if every weight may move by itself.
+        seed: the seed of A and of the start.
 
     Raises:
         UsageError: epsilon is not above 0.
@@ -188,7 +188,7 @@ def sharpness(
     weights, spanned = surface.weights, None
     center = weights
     if n_directions is not None:
-        # In single precision: of a million weights these are 400 MB.
+        # Single precision saves memory: for a million weights these are 400 MB.
         spanned = stream.standard_normal((len(weights), n_directions), dtype=np.float32)
         center = np.linalg.lstsq(
             spanned.T @ spanned, spanned.T @ weights.astype(np.float32), rcond=None
@@ -201,7 +201,7 @@ def sharpness(
 
 
 def _highest(surface: LossSurface, box: Vector, start: Vector, spanned: Columns | None) -> float:
-    """The highest loss that the search from `start` finds, there or in the space of the columns."""
+    """Return the highest loss found from `start`, in the space of the columns if there are any."""
 
     def downhill(z: Vector) -> tuple[float, Vector]:
         if spanned is None:
@@ -210,7 +210,7 @@ def _highest(surface: LossSurface, box: Vector, start: Vector, spanned: Columns 
         loss, gradient = surface.gradient(surface.weights + spanned @ z.astype(np.float32))
         return -loss, -(spanned.T @ gradient.astype(np.float32)).astype(float)
 
-    # `minimize` turns a million bounds into tuples three times over; this does it once.
+    # `minimize` would turn a million bounds into tuples three times; this does it once.
     _, lowest, _ = fmin_l_bfgs_b(
         downhill,
         start,
@@ -220,17 +220,17 @@ def _highest(surface: LossSurface, box: Vector, start: Vector, spanned: Columns 
     return -float(lowest)
 
 
-# Below so many weights the Hessian is made whole: Lanczos needs more rows than eigenvalues.
+# For this few weights the Hessian is made whole, because Lanczos needs more rows than eigenvalues.
 _FEW = 16
 
 
 def top_eigenvalues(
     surface: LossSurface, n: int = 1, *, tolerance: float = 0.0, seed: int = 0
 ) -> tuple[float, ...]:
-    """The largest eigenvalues of the Hessian at the model's weights, descending.
+    """Return the largest eigenvalues of the Hessian at the model's weights, descending.
 
-    By Lanczos iteration with products of the Hessian and vectors; the Hessian is never made. It
-    stops at the relative error `tolerance`; 0: as exact as the products are.
+    Lanczos iteration uses products of the Hessian and vectors, so a large Hessian is never made. It
+    stops at the relative error `tolerance`; 0 means as exact as the products are.
 
     Source: SciPy's ARPACK (Lehoucq et al. 1998); products after Pearlmutter 1994.
     """

@@ -1,4 +1,4 @@
-"""Step time: how long one optimizer step takes with nothing else running."""
+"""Step time: the seconds that one optimizer step takes with nothing else running."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
 from batchlab.workload.definition import Workload
 
-# About a quarter of a second a batch size, in blocks of steps; more where a step takes long. The
-# median of fifteen lies between the fourth from either end (95 %): three that something else got
-# into don't count.
+# Each batch size is timed for about a quarter of a second, in blocks of steps, or longer if a step
+# takes long. The median of fifteen blocks lies between the fourth from either end (95 %), so three
+# that something else disturbed don't count.
 _TIMED_S = 0.25
 _ROUNDS = 17
 _FEWEST_ROUNDS = 3
-# Clocks and allocator take a while to settle: of so many rounds the first ones are warm-up too.
+# Clocks and allocator take a while to settle: of _SETTLED_OF rounds the first are warm-up too.
 _SETTLING_ROUNDS = 2
 _SETTLED_OF = 10
-# More threads must pay: they are chosen if they are this much faster, for they also suffer most
-# from whatever else runs on the machine later.
+# More threads are chosen only if they are this much faster, because they also suffer most from
+# whatever else runs on the machine later.
 _THREADS_MUST_GAIN = 1.1
-# Steps that alone take longer than was asked for get fewer rounds, once those have taken so many
-# times as long. A number of threads so many times slower than the best is not timed any further.
+# If one step takes longer than was asked for, rounds end after _MOST_TIMES_LONGER times as long. A
+# number of threads that is slower than the best by a _HOPELESS factor is not timed any further.
 _MOST_TIMES_LONGER = 4.0
 _HOPELESS_WARM_UP = 1.5
 _HOPELESS_BLOCK = 3.0
@@ -54,11 +54,11 @@ def measure_step_time(
     """Time the steps of `trial` in this process, which should have the machine to itself.
 
     Several numbers of threads take turns, block of steps by block; the one with the best median is
-    reported. So a moment in which something else ran falls on all of them, and threads that wait
+    reported. So a moment in which something else ran affects all of them, and threads that wait
     for one another on a busy machine are not chosen. Fetching and copying of batches count.
 
-    It takes about `timed_s` beside its warm-up, and may ask for `wall_bytes` above what it holds;
-    `threads_to_try` ascend, None: the `thread_choices` of the device.
+    It takes about `timed_s` in addition to its warm-up, and may ask for `wall_bytes` above what it
+    holds. `threads_to_try` is ascending; None for the `thread_choices` of the device.
     """
     if wall_bytes is not None:
         limit_memory(torch.device(device), wall_bytes)
@@ -79,9 +79,9 @@ def _timed(
     memory: PeakMemory,
     clock: Callable[[], float],
 ) -> StepTiming:
-    # All cores first: they get through the first step of all, which fills the allocator, soonest.
+    # All cores come first, because they are fastest at the first step, which fills the allocator.
     choices = threads_to_try[::-1]
-    # The first steps at a new shape pick kernels and fill the allocator: they are kept apart.
+    # The first steps at a new shape pick kernels and fill the allocator, so they are kept apart.
     warmup_s: list[float] = []
     latest_s: dict[int, float] = {}
     for threads in choices * 2:
@@ -110,7 +110,7 @@ def _timed(
         for threads in choices:
             torch.set_num_threads(threads)
             block_s[threads].append(timer.block(block_steps))
-        # Threads that wait for one another on a busy machine would take most of the time there is.
+        # Threads that wait for one another on a busy machine would take up most of the time.
         shortest_s = {threads: min(block_s[threads]) for threads in choices}
         choices = _not_hopeless(shortest_s, _HOPELESS_BLOCK)
     if max(map(len, block_s.values())) >= _SETTLED_OF:
@@ -133,7 +133,7 @@ def _timed(
     )
 
 
-# Of two batch sizes in one process: for so long, in blocks that are over before much changes.
+# Two sizes in one process are timed for this long, in blocks that are over before much changes.
 _IN_TURN_S, _TURN_S = 0.4, 0.015
 Shape = tuple[int, int, int]  # batch size, micro-batch size and number of threads
 
@@ -141,9 +141,9 @@ Shape = tuple[int, int, int]  # batch size, micro-batch size and number of threa
 def measure_in_turn(
     line: Line, packed: PackedWorkload, trial: Trial, shapes: Sequence[Shape], device: str
 ) -> tuple[float, ...]:
-    """How many times as long a step of the second shape takes, round by round.
+    """Return how many times as long a step of the second shape takes, round by round.
 
-    Block by block both take turns in this process, so what else the machine does falls on both.
+    Both take turns block by block in this process, so what else the machine does affects both.
     """
     on, clock = torch.device(device), time.perf_counter
     if (wall_bytes := available_bytes(on)) is not None:
@@ -173,8 +173,8 @@ def measure_in_turn(
 def _touch(workload: Workload) -> None:
     """Read a byte of every page of the training tensors.
 
-    They belong to the peak of every batch size alike. Untouched, each would count only the examples
-    that its own few steps happen to meet, and memory would seem to grow with what was timed.
+    They belong to the peak of every batch size alike. If they are not read, each size counts only
+    the examples that its few steps happen to use, and memory seems to grow with what was timed.
     """
     columns = resident(workload.train)
     for part in () if columns is None else columns.parts:
@@ -183,10 +183,10 @@ def _touch(workload: Workload) -> None:
 
 
 def _looked_at(timer: _Timer, threads: int, *, most_steps: int, most_s: float) -> float:
-    """Seconds of a step with so many threads, from a few: the least of growing blocks.
+    """Return the seconds of a step with this number of threads: the least of growing blocks.
 
-    A whole block of it may take many seconds: on a busy machine threads wait for one another a
-    thousand times as long as one thread takes alone.
+    A whole block may take many seconds, because on a busy machine threads wait for one another a
+    thousand times as long as one thread takes by itself.
     """
     torch.set_num_threads(threads)
     n_steps, least_s = 1, math.inf
@@ -200,7 +200,7 @@ def _looked_at(timer: _Timer, threads: int, *, most_steps: int, most_s: float) -
 
 
 def _not_hopeless(seen_s: dict[int, float], factor: float) -> tuple[int, ...]:
-    """The numbers of threads that took at most `factor` times as long as the best of them."""
+    """Return the numbers of threads that took at most `factor` times as long as the best."""
     enough = factor * min(seen_s.values())
     return tuple(threads for threads, value_s in seen_s.items() if value_s <= enough)
 
@@ -214,7 +214,7 @@ def _fewest_threads_as_good(step_s: dict[int, float]) -> int:
 
 
 class _Timer:
-    """Times blocks of consecutive steps."""
+    """A timer of blocks of consecutive steps."""
 
     def __init__(self, stepper: Stepper, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -223,7 +223,7 @@ class _Timer:
         self._step = 0
 
     def block(self, n_steps: int) -> float:
-        """Seconds of the next `n_steps` steps."""
+        """Return the seconds that the next `n_steps` steps take."""
         started_s = self._clock()
         # Reading the losses waits for the device, so this times the work and not the queue.
         self._stepper.steps(self._stream, n_steps, first_step=self._step)

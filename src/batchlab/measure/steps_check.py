@@ -1,4 +1,4 @@
-"""Real steps of throw-away trainings: what runs, does it train, does it go on as if not stopped."""
+"""Checks with real steps of throw-away trainings: whether they run, train, and resume as before."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ from batchlab.workload.data import chosen_part, is_stream
 from batchlab.workload.definition import Workload, size_of
 
 _SEED = 0
-_EXAMPLES = 8  # of the steps that are looked at more closely
-# A GradScaler leaves out its first steps until its scale is small enough; a GAN may train one of
-# its parts every few steps.
+_EXAMPLES = 8  # the batch size of the steps that are looked at more closely
+# A GradScaler skips its first steps until its scale is small enough; a GAN may train one of its
+# parts every few steps.
 _MOST_STEPS = 20
 LEAST_STEPS = 3
-"""A training is stopped after so many steps at least, and goes on for as many."""
-# Of the whole update: a lost state shows as more, kernels that add up in any order as far less.
+"""A training is stopped after at least this many steps, and continues for as many."""
+# A lost state changes more than this fraction of the update; kernels that add up in any order,
+# far less.
 _TOLERANCE = 1e-3
-_GRAINS = 4  # of a weight's type: what its rounding may do by itself
+_GRAINS = 4  # the rounding of a weight may amount to this many grains of its type
 _MAKING = "making its optimizer or its scheduler"
-_MOST_S = 0.5  # for making a training and its first step: a dearer one is not looked at
+_MOST_S = 0.5  # a training that takes longer to make and to do its first step is not checked
 
 _Weights = list[Tensor]
 
 
 def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> Stepper:
-    """A throw-away training in steps of so many examples."""
+    """Start a throw-away training in steps of `n_examples` examples."""
     n_train = size_of(workload.train)
     trial = Trial(
         workload_id="",
@@ -57,7 +58,7 @@ def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> St
 
 
 def _at_a_constant_rate(workload: Workload) -> Workload:
-    """Without its schedules: one may begin with a rate of 0, or need a length."""
+    """Remove the schedules, because one may begin with a rate of 0, or need a length."""
     return replace(workload, schedule=None, scheduler=None, scheduler_every="epoch")
 
 
@@ -66,7 +67,7 @@ def _at_a_constant_rate(workload: Workload) -> Workload:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepSeen:
-    """Training steps of so many examples: what is odd of them, and of an epoch's last batch."""
+    """The outcome of training steps of `examples` examples, and of an epoch's last batch."""
 
     examples: int
     warnings: tuple[str, ...]
@@ -74,30 +75,30 @@ class StepSeen:
 
 
 def check_step(workload: Workload, device: torch.device) -> StepSeen:
-    """Take real training steps: of a few examples, and of the last batch of an epoch.
+    """Take real training steps of a few examples, and of the last batch of an epoch.
 
     Raises:
-        WorkloadError: a step of a few examples fails, and one of the workload's own batch size.
+        WorkloadError: a step fails both with a few examples and with the workload's batch size.
     """
     steps = _Steps(workload, device)
     n_train = size_of(workload.train)
     own, rest = min(workload.batch_size, n_train), n_train % workload.batch_size
     n = min(_EXAMPLES, own)
-    if not steps.runs(n):  # it may take its own batch size only
+    if not steps.runs(n):  # it may accept only its own batch size
         n = own
     warnings: tuple[str, ...] = ()
-    if workload.step is None:  # one of its own is looked at more closely (`check_own_step`)
+    if workload.step is None:  # `check_own_step` looks more closely at a workload's own step
         warnings = steps.first(n)
     if workload.batch_size <= n_train and rest:
         try:
             with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
                 steps.take(rest)
         except WorkloadError as error:
-            # Without `workload 'mine': `, which a warning begins with anyway.
+            # Leave out `workload 'mine': `, because a warning begins with it anyway.
             warnings = (*warnings, str(error).partition(": ")[2])
             return StepSeen(examples=n, warnings=warnings, last_batch_runs=False)
         except Exception as error:
-            if not is_out_of_memory(error):  # what fits is for the profile to find
+            if not is_out_of_memory(error):  # the profile finds out what fits
                 raise
     return StepSeen(examples=n, warnings=warnings)
 
@@ -111,21 +112,21 @@ class _Steps:
         self._stepper: Stepper | None = None
 
     def runs(self, n: int) -> bool:
-        """Return whether a step of so many examples runs."""
+        """Return whether a step of `n` examples runs."""
         return succeeds(lambda: self.take(n))
 
     def first(self, n: int) -> tuple[str, ...]:
-        """What is odd about the first step of a new model.
+        """Return what is odd about the first step of a new model.
 
         Raises:
-            WorkloadError: it fails.
+            WorkloadError: the step fails.
         """
         with asking(self._workload, "a training step (forward, backward, optimizer)"):
             model = self.begin().model
             before = [part.detach().clone() for part in model.parameters()]
             loss = self.take(n)
         rate = f"learning rate {self._workload.learning_rate:g}"
-        # Of examples that have nothing to take the mean of it may be 0 or no number.
+        # If the examples have nothing to average, the loss may be 0 or not a number.
         is_number = bool(torch.isfinite(loss))
         if is_number and loss.item() != 0 and not _has_moved(model, before):
             return (
@@ -141,19 +142,19 @@ class _Steps:
         return ()
 
     def take(self, n: int) -> Tensor:
-        """A step of so many examples; gives its loss."""
+        """Take a step of `n` examples and return its loss."""
         try:
             stepper = self._stepper or self.begin()
             return stepper.step((on_device(around(self._workload, n), self._device),))
         except Exception:
-            # What failed may have left its traces in the model: the next try has a new one.
+            # A failed step may have left traces in the model, so the next try makes a new one.
             self._stepper = None
             raise
 
     def begin(self) -> Stepper:
-        """A new model, which the next steps are taken with."""
+        """Make a new model for the next steps."""
         workload = replace(_at_a_constant_rate(self._workload), make_sampler=None)
-        if isinstance(workload.train, tuple):  # steps are given their examples: the rest stays
+        if isinstance(workload.train, tuple):  # steps get their examples, so one row is enough
             workload = replace(workload, train=tuple(part[:1] for part in workload.train))
         self._stepper = _stepper_of(workload, self._device, 1)
         return self._stepper
@@ -168,7 +169,7 @@ def _has_moved(model: nn.Module, before: _Weights) -> bool:
 
 
 def check_own_step(workload: Workload, device: torch.device, *, n_examples: int) -> int:
-    """Take steps of the workload's own kind; gives how many it takes until a weight changes.
+    """Take steps of the workload's own kind; return how many it takes until a weight changes.
 
     Raises:
         WorkloadError: the step changes no weights.
@@ -180,7 +181,7 @@ def check_own_step(workload: Workload, device: torch.device, *, n_examples: int)
 
 
 def _check_validation(workload: Workload, device: torch.device, n_examples: int) -> None:
-    """What waits for validation data needs some."""
+    """Refuse a workload that waits for validation data and has none."""
     waits = "patience_epochs" if workload.patience_epochs is not None else ""
     if not waits and workload.scheduler is not None:
         with asking(workload, _MAKING):
@@ -194,7 +195,7 @@ def _check_validation(workload: Workload, device: torch.device, n_examples: int)
 
 
 def _check_moves(workload: Workload, device: torch.device, n_examples: int) -> int:
-    """Refuse a step that trains nothing; gives how many it takes until a weight changes."""
+    """Refuse a step that trains nothing; return how many it takes until a weight changes."""
     steps, called = _Steps(workload, device), list[object]()
     with asking(workload, _MAKING):
         stepper = steps.begin()
@@ -223,10 +224,10 @@ def _check_moves(workload: Workload, device: torch.device, n_examples: int) -> i
 def resumption_warnings(
     packed: PackedWorkload, device: str, *, n_examples: int, n_steps: int
 ) -> tuple[str, ...]:
-    """Take twice `n_steps` steps, and again with a stop in the middle; gives what is odd, in words.
+    """Take twice `n_steps` steps, with and without a stop in the middle; return warnings.
 
     Raises:
-        WorkloadError: a checkpoint cannot hold what the optimizer keeps.
+        WorkloadError: the optimizer keeps something that a checkpoint cannot hold.
     """
     check = _Resumed(packed, torch.device(device), n_examples, n_steps)
     try:
@@ -234,7 +235,7 @@ def resumption_warnings(
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        return ()  # the other checks have looked at steps: what fails so late, a trial will tell
+        return ()  # other checks have looked at steps; a trial will report what fails this late
     if whole is None:
         return ()
     begin, end = whole
@@ -259,7 +260,7 @@ def resumption_warnings(
 
 
 class _Resumed:
-    """Trainings on a few examples, alike but for a stop."""
+    """Trainings on a few examples that differ only by a stop."""
 
     def __init__(
         self, packed: PackedWorkload, device: torch.device, n_examples: int, n_steps: int
@@ -268,13 +269,13 @@ class _Resumed:
         self._n_examples, self._n_steps = n_examples, n_steps
 
     def in_one_go(self) -> tuple[_Weights, _Weights] | None:
-        """The weights before and after all steps; None: they are dear."""
+        """Return the weights before and after all steps, or None if the steps take too long."""
         started_s = time.perf_counter()
         stepper = self._begun()
         begin = _weights(stepper)
         stream = stepper.stream(0)
         stepper.step(next(stream))
-        # A step of its own kind may need many before it changes a weight.
+        # A workload's own step may have to be taken many times before it changes a weight.
         factor = self._n_steps / LEAST_STEPS
         if factor * (time.perf_counter() - started_s) > _MOST_S:
             return None
@@ -283,7 +284,7 @@ class _Resumed:
         return begin, _weights(stepper)
 
     def with_a_stop(self) -> _Weights:
-        """The weights after as many steps, taken up in the middle from a checkpoint."""
+        """Return the weights after as many steps, resumed in the middle from a checkpoint."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checkpoint"
             first = self._begun()
@@ -320,11 +321,11 @@ class _Resumed:
                 progress=progress,
                 beside=stepper.kept,
             )
-        except WorkloadError as error:  # every trial would end with it at its first checkpoint
+        except WorkloadError as error:  # every trial would fail with it at its first checkpoint
             raise WorkloadError(f"workload {self._packed.unpack().name!r}: {error}") from error
 
     def _begun(self) -> Stepper:
-        """With no more examples than are used, fetched by this process."""
+        """Start a training on only the examples that are used, fetched by this process."""
         workload = replace(_at_a_constant_rate(self._packed.unpack()), workers=0)
         if not is_stream(workload.train) and workload.make_sampler is None:
             n = min(2 * self._n_steps * self._n_examples, size_of(workload.train))
@@ -342,7 +343,7 @@ def _weights(stepper: Stepper) -> _Weights:
 
 
 def _length(some: _Weights, others: _Weights, *, grains: int) -> float:
-    """How far weights lie apart, each without so many grains of its own type."""
+    """Return how far weights lie apart, each reduced by `grains` grains of its own type."""
     squares = 0.0
     for one, other in zip(some, others, strict=True):
         apart = (one - other).abs()

@@ -27,7 +27,7 @@ __all__ = [
     *("instead_of_decay", "scale", "seesaw", "steps", "warm_up"),
 ]
 
-if not TYPE_CHECKING:  # the command line needs a rule of this room, and neither numpy nor torch
+if not TYPE_CHECKING:  # the command line needs a scaling rule, but neither numpy nor torch
 
     def __getattr__(name: str) -> object:  # PEP 562
         if name == "policies":

@@ -9,19 +9,19 @@ from functools import lru_cache
 from batchlab.records.batch_plan import BatchPlan
 
 # No two pauses are further apart than this part of the samples processed by then, unless one step
-# is: a target met is known to 5 % of its samples, whatever the batch size (design: the same cadence
-# in samples for all).
+# is longer. So the samples to a target are known to 5 %, whatever the batch size, because all sizes
+# have the same cadence in samples.
 _FARTHEST = 0.05
-# A mark lies so far above the one before.
+# Each mark is this factor above the one before.
 _MARK_RATIO = 1.05
-# In the first part of an epoch the marks are evenly spaced instead, so many to an epoch.
+# In the first part of an epoch the marks are evenly spaced instead, with this many per epoch.
 _MARKS_IN_FIRST_EPOCH = 64
-# Before a run is to be watched closely, a mark less far above the last pause is left out.
+# Before a run has to be watched closely, marks below this factor of the last pause are left out.
 _UNWATCHED_RATIO = 1.5
 # Epoch ends are thinned to 1 % of the epochs done: from epoch 200 on every second one, from epoch
 # 300 on every third one, ...
 _EPOCH_ENDS_KEPT = 100
-# Train and test data, which decide nothing, are evaluated where half as many epochs again are done.
+# Train and test data, which decide nothing, are evaluated only after 1.5 times as many epochs.
 _ALL_SPLITS_RATIO = 1.5
 
 
@@ -46,21 +46,21 @@ def pauses(
     watched_from_samples: int = 0,
     interval_samples: int = 0,
 ) -> Iterator[Pause]:
-    """The pauses of a run, in order: marks at the same samples for all plans, epoch ends.
+    """Yield the pauses of a run, in order: marks at the same samples for all plans, epoch ends.
 
-    A mark is reached by the first step that has processed at least its samples; where one step
-    passes several marks, there is one pause after every step. Where whole steps would leave more
-    than 5 % of the samples between two marks' pauses, there are pauses between them.
+    A mark is reached by the first step that has processed at least its samples; if one step passes
+    several marks, there is one pause after every step. If whole steps would leave more than 5 % of
+    the samples between two marks' pauses, there are pauses between them.
 
     Args:
         plan: how many examples each step sees.
         last_step: the run's length in steps; always a pause, on all splits.
-        after_step: leave out the pauses up to this step (where a run is taken up again).
-        watched_from_samples: marks before so many samples are left out unless the samples have
-            grown by half since the last pause: for a run whose target can't be met there yet.
-        interval_samples: no two pauses are nearer than that, but for the last: marks nearer to the
-            last pause, or to the next epoch end, are left out, and epoch ends where an epoch is
-            shorter. For a run whose evaluations take as long as the steps between the marks.
+        after_step: leave out the pauses up to this step (when a run is resumed).
+        watched_from_samples: marks before this number of samples are left out unless the samples
+            have grown by half since the last pause. Use it if the target can't be met there yet.
+        interval_samples: the least distance of two pauses, except for the last. Marks nearer to the
+            last pause or the next epoch end are left out, and so are epoch ends if an epoch is
+            shorter. Use it if evaluations take as long as the steps between the marks.
 
     Yields:
         Pauses with increasing `step`, `after_step` < step <= `last_step`.
@@ -91,9 +91,9 @@ def pauses(
 def with_every_epoch_end(
     found: Iterator[Pause], plan: BatchPlan, *, after_step: int
 ) -> Iterator[Pause]:
-    """The pauses, and one at each epoch end that is not among them, on validation data alone.
+    """Yield the pauses, and one on only validation data at each epoch end not among them.
 
-    For a run in which something waits for the metric at the end of every epoch.
+    Use it for a run in which something waits for the metric at the end of every epoch.
     """
     last_step = after_step
     for pause in found:
@@ -109,7 +109,7 @@ def with_every_epoch_end(
 def n_pauses(
     plan: BatchPlan, steps: int, watched_from_samples: int = 0, interval_samples: int = 0
 ) -> tuple[int, int]:
-    """How many pauses a run of so many steps has: on validation data alone, and on all data."""
+    """Count the pauses of a run of `steps` steps: on only validation data, and on all data."""
     if steps < 1:
         return 0, 0
     found = pauses(
@@ -135,7 +135,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
 
 
 def _marks(n_train: int) -> Iterator[float]:
-    """Numbers of samples, without end; each is computed as it is for every plan."""
+    """Yield the marks in samples, endlessly; they are the same numbers for every plan."""
     samples = spacing = n_train / _MARKS_IN_FIRST_EPOCH
     while True:
         yield samples
@@ -143,7 +143,7 @@ def _marks(n_train: int) -> Iterator[float]:
 
 
 def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
-    """The last step that is near enough to the pause at `after`, at most `up_to`."""
+    """Return the last step that is near enough to the pause at `after`, at most `up_to`."""
     before = plan.samples_at(after)
     if before < plan.n_train / _MARKS_IN_FIRST_EPOCH / _FARTHEST:
         return up_to
@@ -154,7 +154,7 @@ def _farthest(plan: BatchPlan, *, after: int, up_to: int) -> int:
 
 
 def _steps_of_epoch_ends(plan: BatchPlan, *, last_step: int) -> Iterator[tuple[int, bool]]:
-    """The last step of each epoch that is kept, and whether it is one for all splits."""
+    """Yield the last step of each epoch that is kept, and whether all splits are evaluated."""
     epoch, last_on_all = 1, 0
     while (step := plan.steps_in(epoch)) < last_step:
         on_all = epoch >= _ALL_SPLITS_RATIO * last_on_all

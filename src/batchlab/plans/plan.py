@@ -20,13 +20,13 @@ Unit = Literal["epochs", "steps", "samples", "tokens"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Milestone:
-    """Where a plan takes another size, or another rate.
+    """The point at which a plan changes to another size, or another rate.
 
     Attributes:
-        at: the place, in the plan's `unit`: what was done before it begins.
+        at: the amount of training done before it, in the plan's `unit`.
         batch_size: examples per step from here on.
-        rate_factor: what the learning rate is multiplied with from here on, beside what the plan's
-            rule makes of the size.
+        rate_factor: a factor of the learning rate from here on, in addition to that of the plan's
+            scaling rule.
     """
 
     at: float
@@ -35,24 +35,24 @@ class Milestone:
 
     @property
     def plain(self) -> Milestone:
-        """The same in numbers of Python's own."""
+        """The same milestone in plain Python numbers."""
         at, size, factor = map(_plain, (self.at, self.batch_size, self.rate_factor))
         return Milestone(at=at, batch_size=size, rate_factor=factor)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The batch sizes of a whole training, for data of any size: its own JSON.
+    """The batch sizes of a whole training, for data of any size; it can be written as JSON.
 
     Attributes:
         epochs: passes over the training data.
         batch_size: examples per step at the beginning.
-        milestones: what comes after it, by `at`.
-        unit: what the milestones count in: epochs, steps, samples (examples), or tokens.
+        milestones: the later changes, in the order of `at`.
+        unit: the unit of the milestones: epochs, steps, samples (examples), or tokens.
         scaling_rule: how the learning rate (and Adam's settings) follow the batch size: a name of
             a rule, or the exponent of the size as a number.
-        learning_rate: the rate at the beginning; None: the optimizer's own.
-        tokens_per_example: examples are so many tokens on average, where `unit` is tokens.
+        learning_rate: the rate at the beginning, or None for the optimizer's own.
+        tokens_per_example: the mean number of tokens per example, if `unit` is tokens.
     """
 
     epochs: float
@@ -64,7 +64,7 @@ class Plan:
     tokens_per_example: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no data could be trained by.
+        """Refuse a plan that fits no data.
 
         Raises:
             UsageError: a size below 1, milestones out of order or beyond the end, an unknown rule.
@@ -105,7 +105,7 @@ class Plan:
         return (self.batch_size, *(each.batch_size for each in self.milestones))
 
     def for_data(self, n_train: int, *, drop_last: bool = False) -> BatchPlan:
-        """The plan for so many training examples, by steps.
+        """Return the plan by steps for `n_train` training examples.
 
         Raises:
             UsageError: a batch size is larger than the data, or a milestone never comes.
@@ -142,7 +142,7 @@ class Plan:
         return found
 
     def _samples(self, at: float, so_far: BatchPlan) -> int:
-        """A place in examples, by the plan up to it."""
+        """Convert a place to examples, by the plan up to it."""
         if self.unit == "steps":
             return so_far.samples_at(int(at))
         if self.unit == "epochs":
@@ -150,31 +150,31 @@ class Plan:
         return max(1, round(at / (self.tokens_per_example or 1.0)))
 
     def to_json(self) -> str:
-        """Its JSON, which `from_json` reads."""
+        """Return the plan as JSON, which `from_json` reads."""
         return msgspec.json.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Plan:
-        """The plan of a JSON text.
+        """Read the plan from a JSON text.
 
         Raises:
-            UsageError: it is no plan.
+            UsageError: the text is no plan.
         """
         try:
             return msgspec.json.decode(text, type=cls)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
             raise UsageError(f"this is no plan: {error}") from error
 
-    # ---- what plans are made of others
+    # ---- plans made from other plans
 
     def capped(self, most: int) -> Plan:
-        """The same with no batch size above `most`: what fits into memory, or the data."""
+        """Return the plan with no batch size above `most`, such as what fits into memory."""
         return self._with_sizes(lambda size: min(size, most))
 
     def divisible_by(self, parts: int) -> Plan:
-        """The same with every batch size a multiple of `parts`, rounded down, but at least that.
+        """Return the plan with each batch size rounded down to a multiple of `parts`, at least one.
 
-        Such as devices × micro-batch size, or the generations of each prompt.
+        `parts` may be devices × micro-batch size, or the number of generations per prompt.
         """
         _check("part", parts, is_whole=True)
         return self._with_sizes(lambda size: max(parts, size // parts * parts))
@@ -185,7 +185,6 @@ class Plan:
         return made._without_repeats()
 
     def _without_repeats(self) -> Plan:
-        """Without milestones that change nothing."""
         kept: list[Milestone] = []
         here = (self.batch_size, 1.0)
         for milestone in self.milestones:
@@ -195,9 +194,9 @@ class Plan:
         return replace(self, milestones=tuple(kept))
 
     def then(self, after: Plan) -> Plan:
-        """This plan, and after its epochs another one.
+        """Return this plan followed by another one after its epochs.
 
-        The rate goes on from what it is by then: `after`'s factors are times that.
+        The rate goes on from its last value, which `after`'s factors multiply.
 
         Raises:
             UsageError: one of them does not count in epochs, or they have different rules.
@@ -223,12 +222,12 @@ class Plan:
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy's as Python's own, so that it can be JSON."""
+    """Return a NumPy number as Python's own, so that it can be JSON."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def _check(name: str, value: object, *, is_whole: bool = False) -> None:
-    """Refuse what is no number above 0, or not a whole one."""
+    """Refuse a value that is no number above 0, or that is not whole if it has to be."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not (is_number and 0 < value < math.inf and (not is_whole or isinstance(value, int))):  # type: ignore[operator]
         kind = "a whole number, 1 or more" if is_whole else "a number above 0"
@@ -236,15 +235,15 @@ def _check(name: str, value: object, *, is_whole: bool = False) -> None:
 
 
 def from_advice(advice: Any, *, epochs: float) -> Plan:
-    """The configuration that an advice names, for a training of so many epochs.
+    """Return a plan with the configuration that an advice names.
 
     Args:
-        advice: what `batchlab.advise` returned, or a file with what `batchlab advise --json`
-            printed.
+        advice: the result of `batchlab.advise`, or a file with the output of
+            `batchlab advise --json`.
         epochs: passes over the training data.
 
     Raises:
-        UsageError: it is no advice, or names nothing.
+        UsageError: it is no advice, or it names nothing.
     """
     where = "" if hasattr(advice, "to_dict") else f"{advice}: "
     try:
@@ -267,7 +266,7 @@ def from_advice(advice: Any, *, epochs: float) -> Plan:
 
 
 def constant(batch_size: int, *, epochs: float) -> Plan:
-    """One batch size throughout."""
+    """Return a plan with one batch size throughout."""
     return Plan(epochs=epochs, batch_size=batch_size)
 
 
@@ -280,15 +279,15 @@ def steps(
     scaling_rule: str | float = "none",
     tokens_per_example: float | None = None,
 ) -> Plan:
-    """Other batch sizes from given places on.
+    """Return a plan with other batch sizes from given places on.
 
     Args:
-        batch_size: the first one. In tokens where `unit` is tokens, as the others are.
-        sizes: by place: {0.3: 256} takes 256 after three tenths of the run.
+        batch_size: the first one. If `unit` is tokens, all batch sizes are in tokens.
+        sizes: the later sizes by place: {0.3: 256} takes 256 after three tenths of the run.
         epochs: passes over the training data.
-        unit: what places are in: a fraction of the run, or epochs, steps, samples or tokens.
+        unit: the unit of places: a fraction of the run, or epochs, steps, samples or tokens.
         scaling_rule: how the rate follows the size, as in `Plan`.
-        tokens_per_example: how many tokens an example has on average, for tokens.
+        tokens_per_example: how many tokens an example has on average, if `unit` is tokens.
 
     Raises:
         UsageError: as `Plan` says.
@@ -313,10 +312,10 @@ def steps(
 def geometric(
     batch_size: int, *, cap: int, epochs: float, factor: float = 2.0, every: float = 0.1
 ) -> Plan:
-    """The size times `factor` after each `every` of the run, up to `cap`.
+    """Multiply the size by `factor` after each part `every` of the run, up to `cap`.
 
     Raises:
-        UsageError: a cap below the first size, or a factor or part that leads nowhere.
+        UsageError: a cap below the first size, a factor of 1 or less, or `every` not in 0 to 1.
     """
     if cap < batch_size:
         raise UsageError(f"cap={cap} is below the first batch size, {batch_size}")
@@ -336,10 +335,10 @@ def geometric(
 
 
 def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) -> Plan:
-    """Small batches first: from `start`, doubling up to `batch_size` within `part` of the run.
+    """Begin with batches of `start`, and double up to `batch_size` within `part` of the run.
 
     Raises:
-        UsageError: a start above the size, or a part that is none of the run.
+        UsageError: a start above the size, or a part that is not between 0 and 1.
     """
     _check("start", start, is_whole=True)
     if start > batch_size:
@@ -354,17 +353,17 @@ def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) ->
 def instead_of_decay(
     batch_size: int, decays: Sequence[float], *, cap: int, epochs: float, factor: float = 5.0
 ) -> Plan:
-    """The size grows where a schedule would cut the rate: times `factor`, not rate ÷ `factor`.
+    """Multiply the size by `factor` where a schedule would divide the rate by it.
 
-    Beyond `cap` the size stays, and the rate is cut in its place: the rate over the size is that
-    of the schedule throughout.
+    Beyond `cap` the size stays, and the rate is cut instead. So the rate over the size is that of
+    the schedule throughout.
 
     Args:
         batch_size: the first one.
         decays: where the schedule cuts the rate, as parts of the run.
         cap: the largest size; Smith et al. take a tenth of the training set.
         epochs: passes over the training data.
-        factor: by what it cuts.
+        factor: the factor by which the schedule cuts the rate.
 
     Raises:
         UsageError: a cap below the first size, or a factor of 1 or less.
@@ -377,7 +376,7 @@ def instead_of_decay(
 def seesaw(
     batch_size: int, decays: Sequence[float], *, cap: int, epochs: float, factor: float = 2.0
 ) -> Plan:
-    """Where a schedule would cut the rate by `factor`, its root does, and the size grows by it.
+    """Cut the rate by the root of `factor`, and grow the size by it, where a schedule cuts by it.
 
     Beyond `cap` the size stays, and the rate takes the whole cut. Arguments and errors are those
     of `instead_of_decay`.
@@ -396,7 +395,7 @@ def _grown_at_cuts(
     factor: float,
     power: float,
 ) -> Plan:
-    """The size takes each cut up to `cap`; the rate moves by that growth to `power`."""
+    """Grow the size at each cut up to `cap`; the rate changes by that growth to `power`."""
     if cap < batch_size:
         raise UsageError(f"cap={cap} is below the first batch size, {batch_size}")
     if not factor > 1:
@@ -405,7 +404,7 @@ def _grown_at_cuts(
     for n, place in enumerate(decays, start=1):
         size = min(cap, round(batch_size * factor**n))
         grown = size / batch_size
-        # What the size could not take is left to the rate.
+        # The rate takes the part of the cut that the size could not take because of the cap.
         rate = grown**power * grown / factor**n
         milestones.append(Milestone(at=place * epochs, batch_size=size, rate_factor=rate))
     plan = Plan(epochs=epochs, batch_size=batch_size, milestones=tuple(milestones))
@@ -413,17 +412,17 @@ def _grown_at_cuts(
 
 
 def from_noise_scale(seen: Mapping[float, float], *, least: int, most: int, epochs: float) -> Plan:
-    """Doublings of `least` that follow a noise scale measured along a run, and never fall.
+    """Return doublings of `least` that follow a noise scale measured along a run, and never fall.
 
     Args:
         seen: the gradient noise scale, in examples, by the part of the run where it was measured,
-            such as those that `batchlab.noise` gives.
+            such as the results of `batchlab.noise`.
         least: the first and smallest batch size.
         most: the largest.
         epochs: passes over the training data.
 
     Raises:
-        UsageError: bounds that hold no size.
+        UsageError: `most` is below `least`.
 
     Source: McCandlish et al. 2018, arXiv:1812.06162, section 5.2: a batch as large as the noise.
     """
@@ -431,7 +430,7 @@ def from_noise_scale(seen: Mapping[float, float], *, least: int, most: int, epoc
         raise UsageError(f"most={most} is below least={least}")
     size, sizes = least, {}
     for place, scale in sorted(seen.items()):
-        # A whole doubling, so that what scatters around one size does not move it.
+        # The size changes only by whole doublings, so scatter around one size does not move it.
         while 2 * size <= most and scale >= 2 * size:
             size *= 2
         sizes[place] = size

@@ -1,4 +1,4 @@
-"""Policies: a batch size that a training finds on its way. A rule is a function and its row."""
+"""Policies: batch sizes that are chosen during a training. A rule is a function and its row."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from batchlab.workload.data import epoch_order
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """What a training shows of itself, each the mean over its last steps.
+    """Quantities that were measured in a training, each a mean over its last steps.
 
     Attributes:
         batch_size: examples per step.
-        trace: tr Sigma, of the covariance of one example's gradient.
-        grad_sq: |G|^2, of the gradient of the expected loss.
-        loss: of the batches.
-        learning_rate: of the steps.
+        trace: tr Sigma, the trace of the covariance of one example's gradient.
+        grad_sq: |G|^2, the squared norm of the gradient of the expected loss.
+        loss: the loss of the batches.
+        learning_rate: the learning rate of the steps.
     """
 
     batch_size: int
@@ -33,13 +33,13 @@ class Seen:
 
 
 Rule = Callable[[Seen], float]
-"""The batch size that is wanted, not rounded; not a number: it cannot be told."""
+"""The batch size that is wanted, not rounded; NaN if it is not known."""
 
 _THETA = 0.5
 
 
 def noise_scale(seen: Seen) -> float:
-    """A batch as large as the gradient's noise: tr Sigma / |G|^2.
+    """Return a batch size as large as the gradient's noise: tr Sigma / |G|^2.
 
     Source: McCandlish et al. 2018, arXiv:1812.06162, section 2.2.
     """
@@ -47,9 +47,9 @@ def noise_scale(seen: Seen) -> float:
 
 
 def norm_test(seen: Seen) -> float:
-    """The least batch whose noise is at most theta of its gradient's length, theta = 0.5.
+    """Return the least batch size whose noise is at most theta = 0.5 of its gradient's length.
 
-    tr Sigma / B <= theta^2 |g_B|^2, of which the expectation is |G|^2 + tr Sigma / B.
+    The test is tr Sigma / B <= theta^2 |g_B|^2, where E |g_B|^2 = |G|^2 + tr Sigma / B.
 
     Source: Byrd et al. 2012, Mathematical Programming 134; Bollapragada et al. 2018,
     arXiv:1802.05374, section 3.
@@ -59,7 +59,7 @@ def norm_test(seen: Seen) -> float:
 
 
 def cabs(seen: Seen) -> float:
-    """Learning rate times tr Sigma over the loss, for plain SGD and a least loss of about 0.
+    """Return learning rate × tr Sigma / loss, for plain SGD and a least loss of about 0.
 
     Source: Balles et al. 2017, arXiv:1612.05086, section 3.
     """
@@ -70,10 +70,10 @@ POLICIES: dict[str, Rule] = {"noise-scale": noise_scale, "norm-test": norm_test,
 
 
 class Plateau:
-    """Grows by a factor where a validation metric has not got better for some evaluations.
+    """A rule that grows the batch by a factor when a validation metric stops getting better.
 
-    Source: Devarakonda et al. 2017, arXiv:1712.02029 (AdaBatch), which grows at fixed epochs; to
-    wait for a plateau is what people do with rates.
+    Source: Devarakonda et al. 2017, arXiv:1712.02029 (AdaBatch), which grows at fixed epochs;
+    waiting for a plateau is common for learning rates.
     """
 
     def __init__(self, *, patience: int, better: str, factor: float = 2.0) -> None:
@@ -91,7 +91,7 @@ class Plateau:
         self.best, self.since = -math.inf, 0
 
     def wanted(self, metric: float, batch_size: int) -> float:
-        """The batch size after an evaluation."""
+        """Return the batch size that is wanted after an evaluation."""
         if self._sign * metric > self.best:
             self.best, self.since = self._sign * metric, 0
             return float(batch_size)
@@ -104,13 +104,13 @@ class Plateau:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Move:
-    """That the batch size became another one.
+    """A change of the batch size.
 
     Attributes:
-        step: the step before which it did.
+        step: the step before which the size changed.
         before: the size until then.
         after: the size from then on.
-        wanted: what the rule wanted, before bounds and rounding.
+        wanted: the size that the rule wanted, before bounds and rounding.
     """
 
     step: int
@@ -120,7 +120,7 @@ class Move:
 
 
 class AdaptiveSize:
-    """A batch size that follows a rule, within bounds, and not each whim of it.
+    """A batch size that follows a rule within bounds, but ignores small changes.
 
         size = AdaptiveSize("noise-scale", first=32, most=2048)
         for batch in DataLoader(train, batch_sampler=AdaptiveSampler(train, size, epochs=10)):
@@ -129,8 +129,8 @@ class AdaptiveSize:
             size.saw(pair=monitor.latest, loss=loss, learning_rate=rate)
 
     Attributes:
-        batch_size: what it is now.
-        moves: when it became another one, and what was wanted.
+        batch_size: the present size.
+        moves: when it changed, and which size was wanted.
     """
 
     def __init__(
@@ -150,9 +150,9 @@ class AdaptiveSize:
             first: the first batch size.
             most: the largest.
             least: the smallest.
-            apart: it moves where what is wanted is so many times larger or smaller, at least.
-            kept: what an average keeps of itself at each measured step. Each quantity is averaged
-                before they are divided: a mean of ratios would be biased.
+            apart: the size changes if the wanted one is larger or smaller by this factor or more.
+            kept: the share that an average keeps at each measured step. Each quantity is averaged
+                before they are divided, because a mean of ratios would be biased.
 
         Raises:
             UsageError: an unknown rule, or bounds that do not hold the first size.
@@ -178,13 +178,13 @@ class AdaptiveSize:
         learning_rate: float | None = None,
         metric: float | None = None,
     ) -> None:
-        """Tell what a step showed; called once a step, and nothing may be known.
+        """Record what a step showed; call it once per step, even if nothing is known.
 
         Args:
-            pair: (tr Sigma, |G|^2) of one step, each unbiased, as `Monitor.latest` has them.
-            loss: of its batch.
-            learning_rate: of the step.
-            metric: on validation data, where it was evaluated; for a `Plateau`.
+            pair: (tr Sigma, |G|^2) of one step, each unbiased, as in `Monitor.latest`.
+            loss: the loss of its batch.
+            learning_rate: the learning rate of the step.
+            metric: the metric on validation data, if it was evaluated; for a `Plateau`.
         """
         self._step += 1
         values = {"loss": loss, "learning_rate": learning_rate}
@@ -204,7 +204,7 @@ class AdaptiveSize:
 
     def _move(self, wanted: float) -> None:
         here, (least, most) = self.batch_size, self._bounds
-        if not wanted > 0:  # not a number too: the gradient is lost in its noise
+        if not wanted > 0:  # this holds for NaN too, if the gradient is lost in its noise
             return
         after = max(least, min(most, round(wanted)))
         is_apart = max(after / here, here / after) >= self._apart
@@ -213,7 +213,7 @@ class AdaptiveSize:
             self.batch_size = after
 
     def state_dict(self) -> dict[str, Any]:
-        """What it has seen, as plain numbers."""
+        """Return the state as plain numbers."""
         rule = self._rule
         return {
             "step": self._step,
@@ -224,7 +224,7 @@ class AdaptiveSize:
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from a state of `state_dict`."""
         self._step, self.batch_size = state_dict["step"], state_dict["batch_size"]
         self._means = {name: (a, b) for name, (a, b) in state_dict["means"].items()}
         self.moves = [Move(**move) for move in state_dict["moves"]]
@@ -235,19 +235,19 @@ class AdaptiveSize:
 class AdaptiveSampler(Sampler[list[int]]):
     """A batch sampler whose batches are as large as an `AdaptiveSize` is when they are drawn.
 
-    One pass is the whole run; how many steps it has is not known before. A loader with workers
+    One pass is the whole run; its number of steps is not known in advance. A loader with workers
     draws ahead, so a change comes `lag` steps late. No batch crosses an epoch's end.
     """
 
     def __init__(self, data: Sized, size: AdaptiveSize, *, epochs: int, seed: int = 0) -> None:
-        """Draw from so many epochs of the data, in the order that the seed gives."""
+        """Draw from this number of epochs of the data, in the order that the seed gives."""
         self._n_train, self._epochs, self._seed = len(data), epochs, seed
         self._size = size
         self._drawn: list[int] = []  # the sizes of all batches
         self._taken = 0
 
     def __iter__(self) -> Iterator[list[int]]:
-        """The places of each batch's examples."""
+        """Yield the places of each batch's examples."""
         samples = sum(self._drawn[: self._taken])
         del self._drawn[self._taken :]
         while samples < self._epochs * self._n_train:
@@ -264,18 +264,18 @@ class AdaptiveSampler(Sampler[list[int]]):
 
     @staticmethod
     def lag(loader: Any) -> int:
-        """How many steps late a change comes: what the workers of a loader fetch ahead."""
+        """Return how many steps late a change comes: the batches that a loader fetches ahead."""
         return int(loader.num_workers) * int(loader.prefetch_factor or 0)
 
     def state_dict(self, *, step: int) -> dict[str, Any]:
-        """Where the run is after `step` optimizer steps."""
+        """Return the state of the run after `step` optimizer steps."""
         return {"drawn": self._drawn[:step], "seed": self._seed, "n_train": self._n_train}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there in the next pass.
+        """Go on from a state of `state_dict` in the next pass.
 
         Raises:
-            UsageError: it is of another seed or other data.
+            UsageError: the state belongs to another seed or other data.
         """
         if (state_dict["seed"], state_dict["n_train"]) != (self._seed, self._n_train):
             raise UsageError(

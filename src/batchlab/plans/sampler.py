@@ -25,14 +25,14 @@ class BatchSizeSampler(Sampler[list[int]]):
             ...                     # forward, backward
             optimizer.step(); rates.step(); optimizer.zero_grad()
 
-    Every example comes once an epoch (but for those that `drop_last` leaves out), in an order that
+    Every example comes once per epoch (except those that `drop_last` leaves out), in an order that
     the seed and the epoch give, and no batch crosses an epoch's end. The size is a function of the
     step, so that workers that fetch ahead change nothing.
 
     Attributes:
         plan: the sizes by step, for this data.
         n_steps: the steps of the whole run.
-        first_step: where the next pass begins: 0, or what `load_state_dict` was given.
+        first_step: where the next pass begins: 0, or the step given to `load_state_dict`.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class BatchSizeSampler(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Count the plan out for the data.
+        """Convert the plan to steps of the data.
 
         Args:
-            data: what the loader loads: a map-style dataset.
+            data: the map-style dataset that the loader loads.
             plan: of the whole run; its batch sizes are those of all processes together.
             seed: of the order of examples; the same in every process.
-            drop_last: leave out what is left of an epoch where that is less than a batch.
+            drop_last: leave out the rest of an epoch if it is smaller than a batch.
             rank: which process this is, from 0 on.
             world_size: how many processes there are; each has its share of every batch.
 
@@ -88,19 +88,19 @@ class BatchSizeSampler(Sampler[list[int]]):
             )
 
     def _last_steps(self) -> Iterator[int]:
-        """The last step of every epoch: its batch may be smaller than planned."""
+        """Yield the last step of every epoch, whose batch may be smaller than planned."""
         for epoch in range(1, math.ceil(self._planned.epochs) + 1):
             yield self.plan.steps_in(epoch) - 1
 
     def __len__(self) -> int:
-        """The batches of the pass to come."""
+        """Return the number of batches of the next pass."""
         return self.n_steps - self.first_step
 
     def __iter__(self) -> Iterator[list[int]]:
-        """The places of each batch's examples, from `first_step` to the end of the run.
+        """Yield the places of each batch's examples, from `first_step` to the end of the run.
 
         Raises:
-            UsageError: the run is over: a pass went to its end.
+            UsageError: the run is over, because a pass went to its end.
         """
         if self._is_over:
             raise UsageError(
@@ -128,9 +128,9 @@ class BatchSizeSampler(Sampler[list[int]]):
         schedule: Callable[[float], float] | None = None,
         warm_up_steps: int = 0,
     ) -> PlanScheduler:
-        """What sets the rate of each step, as `PlanScheduler` says; call its `step` after each.
+        """Return the `PlanScheduler` that sets each step's rate; call its `step` after each.
 
-        It also counts the steps that were taken, for `state_dict`.
+        It also counts the steps that were taken, which `state_dict` needs.
         """
         self._scheduler = PlanScheduler(
             optimizer,
@@ -144,13 +144,13 @@ class BatchSizeSampler(Sampler[list[int]]):
         return self._scheduler
 
     def state_dict(self, *, step: int | None = None) -> dict[str, Any]:
-        """Where the run is, as plain numbers and texts.
+        """Return the state of the run, as plain numbers and texts.
 
         Args:
-            step: optimizer steps taken so far; None: as the scheduler counted them.
+            step: optimizer steps taken so far, or None to use the scheduler's count.
 
         Raises:
-            UsageError: nobody counted: the loader fetches ahead, so the sampler can't know.
+            UsageError: there is no count; the sampler can't know, as the loader fetches ahead.
         """
         if step is None:
             if self._scheduler is None:
@@ -162,12 +162,12 @@ class BatchSizeSampler(Sampler[list[int]]):
         return {"step": step, **self._identity}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there in the next pass.
+        """Go on from a state of `state_dict` in the next pass.
 
-        The number of processes may be another one: batches are those of all of them together.
+        The number of processes may change, because batches are those of all of them together.
 
         Raises:
-            UsageError: it is of another plan, seed or data.
+            UsageError: the state belongs to another plan, seed or data.
         """
         differing = [key for key, value in self._identity.items() if state_dict.get(key) != value]
         if differing:

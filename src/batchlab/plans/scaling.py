@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScalingRule:
-    """A rule, by kappa: the batch size over the reference batch size.
+    """A rule by kappa, which is the batch size over the reference batch size.
 
     Attributes:
-        rate_factor: what the rate is multiplied with.
-        move_adam: the settings of Adam from those at the reference, None where that is too far;
-            None: the rule leaves them as they are.
+        rate_factor: gives the factor of the rate.
+        move_adam: gives the settings of Adam from those at the reference, or None if kappa is too
+            large for them. It is None itself if the rule leaves them as they are.
     """
 
     rate_factor: Callable[[float], float]
@@ -28,26 +28,26 @@ class ScalingRule:
 
 
 def _moved(adam: AdamSettings, kappa: float) -> AdamSettings | None:
-    """Betas 1 - kappa (1 - beta) and eps / sqrt(kappa); None: a beta would not be above 0.
+    """Return betas 1 - kappa (1 - beta) and eps / sqrt(kappa), or None if a beta would be <= 0.
 
-    Over the same examples the same stochastic differential equation is followed; it assumes
-    gradients that are mostly noise.
+    Over the same examples Adam then follows the same stochastic differential equation, which
+    assumes gradients that are mostly noise.
 
     Source: Malladi et al. 2022, arXiv:2205.10287, definition 5.2.
     """
-    # 1 - 0.9 is not quite 0.1, and kappa = 10 has to be refused all the same.
+    # 1 - 0.9 is not quite 0.1 as a float, but kappa = 10 has to be refused.
     if any(kappa * (1 - beta) >= 1 - 1e-12 for beta in adam.betas):
         return None
     first, second = (1 - kappa * (1 - beta) for beta in adam.betas)
     return replace(adam, betas=(first, second), eps=adam.eps / math.sqrt(kappa))
 
 
-# At large batches beta 2 would forget even the last steps, and people saw the loss spike.
+# At large batches beta 2 would forget even the last steps, which made losses spike in practice.
 _LEAST_BETA_2 = 0.9
 
 
 def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
-    """Beta 2 to the power kappa, so that the second moment forgets as many examples; 0.9 at least.
+    """Return beta 2 ** kappa, at least 0.9, so the second moment's half-life in examples stays.
 
     Source: Marek et al. 2025, arXiv:2507.07101; the floor is batchlab's.
     """
@@ -56,9 +56,9 @@ def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
     return replace(adam, betas=(first, max(least, second**kappa)))
 
 
-# In the order in which people are shown them. The rate stays, grows as the batch size (Goyal et
-# al. 2017, arXiv:1706.02677), as its root (Hoffer et al. 2017, arXiv:1705.08741), or as a root with
-# Adam's settings beside it.
+# They are in the order in which users see them. The rate stays, grows as the batch size (Goyal et
+# al. 2017, arXiv:1706.02677), as its root (Hoffer et al. 2017, arXiv:1705.08741), or as its root
+# with a change of Adam's settings.
 SCALING_RULES = {
     "none": ScalingRule(rate_factor=lambda kappa: 1.0),
     "linear": ScalingRule(rate_factor=lambda kappa: kappa),
@@ -69,7 +69,7 @@ SCALING_RULES = {
 
 
 def scaling_rule(name: str | float) -> ScalingRule:
-    """The rule called `name`; a number is the power of the batch size that the rate grows as."""
+    """Return the rule called `name`; a number is the exponent of the batch size in the rate."""
     if isinstance(name, int | float):
         return ScalingRule(rate_factor=lambda kappa: kappa**name)
     if name not in SCALING_RULES:
@@ -78,7 +78,7 @@ def scaling_rule(name: str | float) -> ScalingRule:
 
 
 def moves_adam(rule: str) -> bool:
-    """Whether the rule called `rule` moves Adam's betas and eps beside the learning rate."""
+    """Return whether the rule called `rule` changes Adam's betas and eps as well as the rate."""
     return scaling_rule(rule).move_adam is not None
 
 
@@ -90,7 +90,7 @@ def moved_adam(
     reference_batch_size: int,
     whose: str,
 ) -> AdamSettings | None:
-    """What a rule makes of betas and eps at the reference; None: it leaves them alone.
+    """Return a rule's betas and eps from those at the reference, or None if it changes neither.
 
     Raises:
         UsageError: `whose` does not have both (None), or the rule does not reach the batch size.

@@ -1,4 +1,4 @@
-"""PlanScheduler: learning rate, betas and eps of an optimizer, by step, as a plan says."""
+"""PlanScheduler: an optimizer's learning rate, betas and eps by step, according to a plan."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from batchlab.plans.scaling import moved_adam, scaling_rule
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import AdamSettings
 
-# Where a group keeps what it had at the plan's beginning: it travels with the optimizer's state.
+# A group keeps its settings at the plan's beginning under this key, which is saved with its state.
 _BEGAN_WITH = "plan_began_with"
 
 
 def scale(
     optimizer: Optimizer, rule: str | float, *, batch_size: int, reference_batch_size: int
 ) -> Callable[[], None]:
-    """Move an optimizer's settings to another batch size, in place; gives what undoes it.
+    """Move an optimizer's settings to another batch size, in place, and return the undo function.
 
     Args:
         optimizer: its groups keep the ratios of their rates.
-        rule: "none", "linear", "sqrt", "sde-adam" or "half-life"; or a number, the power of the
-            batch size that the rate grows as.
+        rule: "none", "linear", "sqrt", "sde-adam" or "half-life"; or a number, the exponent of the
+            batch size in the rate.
         batch_size: the one to train with.
         reference_batch_size: the one that its settings are right for.
 
     Returns:
-        Call it to have the settings back as they were, bit for bit.
+        A function that restores the settings as they were, bit for bit.
 
     Raises:
         UsageError: an unknown rule, or one that does not reach that far; nothing is changed.
@@ -53,7 +53,7 @@ def scale(
 
 
 def settings_of(group: dict[str, Any]) -> AdamSettings | None:
-    """The betas and eps of an optimizer's parameter group; None: it does not have both."""
+    """Return the betas and eps of a parameter group, or None if it does not have both."""
     betas = group.get("betas")
     if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
         return None
@@ -64,31 +64,31 @@ def settings_of(group: dict[str, Any]) -> AdamSettings | None:
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """What a plan may change of a group."""
+    """Return the settings of a group that a plan may change."""
     found = {name: group[name] for name in ("lr", "betas", "eps") if name in group}
     return {name: float(v) if isinstance(v, Tensor) else v for name, v in found.items()}
 
 
 def _moved(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
-    """The betas and eps that a rule makes of a group's settings; {}: it leaves them alone."""
+    """Return a rule's betas and eps from a group's settings; {} if it does not change them."""
     adam = moved_adam(settings_of(settings), rule, whose=whose, **sizes)
     return {} if adam is None else {"betas": adam.betas, "eps": adam.eps}
 
 
 def _put(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
-        if isinstance(group[name], Tensor):  # compiled steps and captured graphs read it there
+        if isinstance(group[name], Tensor):  # compiled steps and captured graphs read this tensor
             group[name].fill_(value)
         else:
             group[name] = value
 
 
 class PlanScheduler(LRScheduler):
-    """Sets the rate of every step as a plan says, and Adam's betas and eps where its rule does.
+    """A scheduler that sets the rate of every step, and Adam's settings, according to a plan.
 
-    A scheduler like those of PyTorch: call `step` after each step of the optimizer, also after one
-    that a GradScaler left out, for its batch is gone. Each setting is made anew of what the group
-    had at the beginning, so that what goes up comes down to the same number.
+    It is used like those of PyTorch: call `step` after each step of the optimizer, also after one
+    that a GradScaler left out, because its batch is used up. Each setting is computed from its
+    value at the beginning, so a setting that goes up comes down to exactly the same number.
     """
 
     def __init__(
@@ -105,18 +105,18 @@ class PlanScheduler(LRScheduler):
         """Set the rate of the first step.
 
         Args:
-            optimizer: what takes the steps. Its groups' rates are those of the plan's first batch
-                size; where the plan has a learning rate, the first group gets it, and the others
+            optimizer: the one that takes the steps. Its groups' rates are those of the plan's first
+                batch size; if the plan has a learning rate, the first group gets it, and the others
                 keep their ratio to it.
-            planned: what `plan` was made of: its rule and learning rate.
+            planned: the plan that `plan` was made from, with its rule and learning rate.
             plan: the stages by step.
             n_steps: the steps of the whole run.
             first_step: the step that comes first; above 0, the optimizer's state is that of a run
                 of this plan.
-            schedule: a multiplier of the rate beside the plan's, by the part of the run that is
-                done, 0 to 1; None: the plan's alone.
-            warm_up_steps: after each change of the size the rate goes in a line from what it was to
-                what the plan says over so many steps.
+            schedule: a further multiplier of the rate, by the part of the run that is done, 0 to 1;
+                None for only the plan's.
+            warm_up_steps: after each change of the size the rate moves linearly over this number of
+                steps from its previous value to the plan's.
 
         Raises:
             UsageError: the rule moves settings that the optimizer does not have, or too far.
@@ -134,7 +134,7 @@ class PlanScheduler(LRScheduler):
                 began = _settings(group)
                 group[_BEGAN_WITH] = {**began, "lr": began["lr"] * ratio}
         self._same_until = 0  # nothing changes before this step
-        for size in planned.sizes:  # refused now, not in the middle of the run
+        for size in planned.sizes:  # so that a size is refused now, not in the middle of the run
             for group in optimizer.param_groups:
                 self._adam(group, size, whose=type(optimizer).__name__)
         super().__init__(optimizer)
@@ -142,22 +142,22 @@ class PlanScheduler(LRScheduler):
             self.go_to(first_step)
 
     def step(self, epoch: int | None = None) -> None:
-        """Say that a step was taken, and set the rate of the next one."""
+        """Count a step that was taken, and set the rate of the next one."""
         has_all = len(self.optimizer.param_groups) == len(self.base_lrs)
-        if has_all and self.last_epoch + 1 < self._same_until:  # a part of a microsecond, not ten
+        if has_all and self.last_epoch + 1 < self._same_until:  # under 1 µs instead of 10
             self.last_epoch += 1
             self._step_count += 1
         else:
             super().step(epoch)
 
     def go_to(self, step: int) -> None:
-        """Set everything for step `step`: so many steps have been taken."""
+        """Set everything for step `step`, when `step` steps have been taken."""
         self.last_epoch, self._same_until = step - 1, 0
-        self._step_count = 0  # it is no sign of an order that the optimizer has not stepped yet
+        self._step_count = 0  # avoids PyTorch's warning about calls before an optimizer step
         self.step()
 
     def get_lr(self) -> list[float | Tensor]:
-        """The rate of each group for the step to come; its other settings are put there."""
+        """Return each group's rate for the next step, and set the group's other settings."""
         step = min(self.last_epoch, self._n_steps - 1)
         size = self._plan.stage_at(step).batch_size
         factor = self._factor(step)
@@ -176,7 +176,7 @@ class PlanScheduler(LRScheduler):
         return rates
 
     def _next_change(self, step: int) -> int:
-        """The first step after this one whose rate may be another."""
+        """Return the first step after this one at which the rate may differ."""
         stage = self._plan.stage_at(step)
         if step + 1 < self._plan.step_at(stage.from_samples) + self._warm_up_steps:
             return step + 1
@@ -188,7 +188,7 @@ class PlanScheduler(LRScheduler):
         return _moved(group[_BEGAN_WITH], self._rule, whose=whose, **sizes)
 
     def _factor(self, step: int) -> float:
-        """What the plan multiplies the rate of a step with, a warm-up included."""
+        """Return the plan's factor of a step's rate, with the warm-up."""
         stage = self._plan.stage_at(step)
         begin = self._plan.step_at(stage.from_samples)
         done = (step - begin + 1) / self._warm_up_steps if self._warm_up_steps else 1.0
@@ -198,9 +198,9 @@ class PlanScheduler(LRScheduler):
         return before + done * (stage.rate_factor - before)
 
     def state_dict(self) -> dict[str, Any]:
-        """The steps taken. What the groups began with is in the optimizer's state."""
+        """Return the steps taken; the groups' first settings are in the optimizer's state."""
         return {"step": self.last_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there; the optimizer's state is loaded before."""
+        """Go on from a state of `state_dict`; load the optimizer's state before."""
         self.go_to(int(state_dict["step"]))

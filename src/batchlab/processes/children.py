@@ -1,4 +1,4 @@
-"""Child: a function in a process of its own, forked from a server with torch imported."""
+"""Child: a function in a process of its own, forked from a server that has imported torch."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
-_SERVER_GONE = 255  # of multiprocessing: the server ended, with all others perhaps
+_SERVER_GONE = 255  # multiprocessing's exit code if the server ended, perhaps with all others
 OWN_END_S = 0.25
 """Who ends every process of a job ends this one too: by then, so nothing is taken for a result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How a child ended."""
+    """The way in which a child ended."""
 
     value: Any = None  # what its function returned; None if it did not return
-    status: Status | None = None  # None if it returned; else why not (oom, killed, error)
-    reason: Reason | None = None  # why it did not return; None where it did
+    status: Status | None = None  # None if it returned, else oom, killed, error, ...
+    reason: Reason | None = None  # why it did not return; None if it did
     traceback: str | None = None  # the whole report of an exception
-    error: str | None = None  # the exception's class name, for those who map it to one of their own
+    error: str | None = None  # the exception's class name; callers may map it to their own
 
 
 class Line:
-    """The child's end of its connection: what its function says, and whether it should stop."""
+    """The child's end of the connection: it sends messages, and knows whether to stop."""
 
     def __init__(self, connection: Connection) -> None:
         """Listen for the parent in the background."""
@@ -51,7 +51,7 @@ class Line:
         self._connection.send(("said", message))
 
     def asked_to_stop(self) -> bool:
-        """Whether the parent asked for an end."""
+        """Return whether the parent asked the child to stop."""
         return self._stop.is_set()
 
     def _listen(self) -> None:
@@ -60,19 +60,19 @@ class Line:
                 self._connection.recv()
                 self._stop.set()
         except (EOFError, OSError):
-            # The parent is gone, by kill -9 perhaps: nobody is left to work for.
+            # The parent is gone (perhaps by kill -9), so nobody needs the result.
             os._exit(1)
 
 
 class Child:
-    """One running child process; `messages` come in by `receive`, its end by `Ended`."""
+    """A running child process; `receive` returns its messages and, in the end, an `Ended`."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Start `function(line, *arguments)` in a new process; all is pickled through a pipe."""
+        """Start `function(line, *arguments)` in a new process; both are pickled through a pipe."""
         self.connection: Connection  # ready when there is something to receive
         self.connection, theirs = context().Pipe()
         self._kills_before = kills_for_memory()
-        # Not a daemon: those may have no children, and a DataLoader's workers are some.
+        # It is not a daemon, because a daemon may not start a DataLoader's workers.
         self._process = context().Process(target=_serve, args=(theirs, function, arguments))
         with sheltered():
             self._process.start()
@@ -86,7 +86,7 @@ class Child:
         return self._process.pid
 
     def receive(self) -> Any | Ended:
-        """The next message, or how the child ended. Blocks until there is one."""
+        """Wait for the next message and return it, or return how the child ended."""
         if self._ended is None:
             try:
                 kind, payload = self.connection.recv()
@@ -94,7 +94,7 @@ class Child:
                 return self._died()
             if kind == "said":
                 return payload
-            # Kept at once: an interrupt of what follows must not lose how it ended.
+            # Keep it at once: an interrupt below must not lose how the child ended.
             self._ended = payload
         self._process.join()
         self.connection.close()
@@ -102,7 +102,7 @@ class Child:
 
     def ask_to_stop(self) -> None:
         """Ask the child to stop at its next convenience."""
-        with suppress(OSError):  # it has just ended: `receive` tells how
+        with suppress(OSError):  # it has just ended: `receive` returns how
             self.connection.send("stop")
 
     def kill(self) -> None:
@@ -110,7 +110,7 @@ class Child:
         self._process.kill()
 
     def wait(self) -> Ended:
-        """Drop what it says and wait for its end."""
+        """Wait for the end of the child, and drop its messages until then."""
         while True:
             message = self.receive()
             if isinstance(message, Ended):
@@ -131,10 +131,10 @@ class Child:
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:
-    """Call `function(line, *arguments)` in a child; how it ended, after the limit with timeout.
+    """Call `function(line, *arguments)` in a child for at most `timeout_s`; return how it ended.
 
     Raises:
-        EditedError: as `refuse_edited`.
+        EditedError: as in `refuse_edited`.
     """
     child = Child(function, *arguments)
     try:
@@ -152,18 +152,18 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
 
 
 def refuse_edited(ended: Ended) -> None:
-    """Raise here where a child found files of its workload edited: the next would find the same.
+    """Raise here if a child found files of its workload edited: the next would find the same.
 
     Raises:
-        EditedError: the child's.
+        EditedError: the error of the child.
     """
     if ended.error == EditedError.__name__ and ended.reason is not None:
         raise EditedError(reason_text(ended.reason))
 
 
 def _serve(connection: Connection, function: Callable[..., Any], arguments: Any) -> None:
-    """Call the function, and send how it ended: this is the main function of a child."""
-    # Ctrl-C goes to every process of the terminal: the parent decides, the child goes on.
+    """Call the function and send how it ended. This is the main function of a child."""
+    # Ctrl-C reaches every process of the terminal. The parent decides, so the child goes on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     line = Line(connection)

@@ -1,4 +1,4 @@
-"""Memory of this process: its peak, its limit, its heap, and what the kernel killed."""
+"""Memory of this process: its peak, its limit, its heap, and the kernel's kills for memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-# Where the system's files lie: those of Linux, below the root. A system that lacks one reports
-# nothing there.
+# The folder of the system files read here, which are those of Linux. A value whose file is missing
+# is not reported.
 ROOT = Path("/")
-_STATUS = "proc/self/status"  # what this process holds, and its peak
-# Limit, use and caches of the control group, for version 2 and 1.
+_STATUS = "proc/self/status"  # the memory that this process holds, and its peak
+# Folder, limit and use of the control group, for versions 2 and 1.
 _GROUPS = (
     ("sys/fs/cgroup", "memory.max", "memory.current"),
     ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -26,8 +26,8 @@ class PeakMemory:
 
     On the CPU it is the kernel's own mark of resident memory, reset at construction (Linux); pages
     shared with other processes count as soon as they are touched. On CUDA it is the largest amount
-    the allocator reserved, plus what of the device is taken beside it: by the driver for this
-    process, and by whatever else runs there.
+    the allocator reserved, plus all other memory in use on the device: that of the driver for this
+    process, and that of whatever else runs there.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -38,7 +38,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
 
     def bytes(self) -> int | None:
-        """Bytes above the baseline so far; None where this system does not report it."""
+        """Return the peak in bytes above the baseline, or None if the system does not report it."""
         if self._device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self._device)
             beside = total - free - torch.cuda.memory_reserved(self._device)
@@ -51,7 +51,7 @@ class PeakMemory:
 
 def _reset_high_water_mark() -> int | None:
     try:
-        # Since Linux 4.0: VmHWM begins again at the present size.
+        # Since Linux 4.0 this resets VmHWM to the present size.
         (ROOT / "proc/self/clear_refs").write_text("5")
     except OSError:
         return None
@@ -64,7 +64,7 @@ def _bytes_in(file: str, field: str) -> int | None:
 
 
 def _found(file: Path, pattern: str) -> int | None:
-    """The number that a pattern finds in a file; None: there is none, or no such file."""
+    """Return the number that a pattern finds in a file, or None if either is missing."""
     try:
         match = re.search(pattern, file.read_text(), re.MULTILINE)
     except OSError:
@@ -73,10 +73,10 @@ def _found(file: Path, pattern: str) -> int | None:
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """What memory a new process can get: free, or held by caches that give way; None: not known.
+    """Return how many bytes a new process can get, or None if that is not known.
 
-    On the CPU that of the machine or of its control group, whichever is less; on CUDA all of the
-    device, for what is taken of it counts in a peak.
+    On the CPU it is what the machine or its control group has free or in caches that give way,
+    whichever is less. On CUDA it is all of the device, because what is taken counts in a peak.
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
@@ -85,11 +85,11 @@ def available_bytes(device: torch.device) -> int | None:
 
 
 def limit_memory(device: torch.device, limit_bytes: int) -> None:
-    """From now on this process gets no more than about `limit_bytes` above what it holds.
+    """Limit this process to about `limit_bytes` above what it holds now.
 
-    A wall against running away, not a measure: on the CPU the kernel counts what is asked for,
-    touched or not. Beyond it, asking for memory is an error of this process, where it would
-    otherwise make the kernel kill some process, perhaps another one. Where the system does not
+    This is a wall against running away, not a measure: on the CPU the kernel counts all memory
+    that is asked for, touched or not. Beyond the limit an allocation is an error of this process;
+    without it, the kernel would kill some process, perhaps another one. If the system does not
     report what is held, nothing is limited.
     """
     if device.type == "cuda":
@@ -108,7 +108,7 @@ def limit_memory(device: torch.device, limit_bytes: int) -> None:
 
 
 def _group_available() -> Iterator[int]:
-    """What the control group of this process leaves, where it has one with a limit."""
+    """Yield the bytes that the control group of this process has left, if it has a limit."""
     for folder, limit, used in _GROUPS:
         group = ROOT / folder
         try:
@@ -122,19 +122,19 @@ def _group_available() -> Iterator[int]:
 
 
 def kills_for_memory() -> int | None:
-    """How many processes this kernel has killed for memory since it started; None: not reported.
+    """Return how many processes this kernel has killed for memory, or None if not reported.
 
-    A child that ended by signal 9 while this number rose was killed by the kernel for memory; one
-    that did so while it stood still was killed by somebody.
+    It counts from the start of the kernel. A child that ended by signal 9 while this number rose
+    was killed by the kernel for memory; if the number did not change, somebody killed the child.
     """
     return _found(ROOT / "proc/vmstat", r"^oom_kill (\d+)$")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out, on the CPU or on a device.
+    """Return whether `error` says that memory ran out, on the CPU or on a device.
 
-    Told by its type where there is one. PyTorch's CPU allocator raises a bare `RuntimeError`, so
-    there its own signature in the text is looked for.
+    Its type decides if there is one for it. PyTorch's CPU allocator raises a bare `RuntimeError`,
+    which is recognized by the allocator's name in the text.
     """
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True

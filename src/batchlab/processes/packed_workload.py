@@ -33,7 +33,7 @@ _Reduced = tuple[Any, tuple[Any, ...]]
 
 
 def reduced_map(value: object) -> _Reduced | None:
-    """Return how to open a map again elsewhere, or None if it is none or not all in its file."""
+    """Return how to open a memory map elsewhere; None if it is none, or not all in its file."""
     region = file_region(value)
     if region is None:
         return None
@@ -50,17 +50,17 @@ def _opened(
 
 
 def _bytes_of(region: FileRegion) -> Any:
-    # Copy on write: what a user's own code writes stays in its process, as it does with tensors.
+    # The mode is copy on write: writes of the user's code stay in its process, as with tensors.
     return np.memmap(
         region.path, dtype=np.uint8, mode="c", offset=region.offset, shape=(region.n_bytes,)
     )
 
 
 def check_unedited(files: Iterable[SourceFile]) -> None:
-    """Refuse to train with files that are not those which the workload is known by.
+    """Refuse to train with files that differ from those that the workload is known by.
 
     Raises:
-        EditedError: naming the first that was edited, moved or deleted.
+        EditedError: a file was edited, moved or deleted; it names the first one.
     """
     for file in files:
         if not file.is_unchanged():
@@ -70,17 +70,17 @@ def check_unedited(files: Iterable[SourceFile]) -> None:
             )
 
 
-_ALIGNMENT = 64  # bytes: what vector instructions like best
+_ALIGNMENT = 64  # bytes; vector instructions are fastest at such addresses
 # Smaller arrays are cheaper to copy than to place.
 _LEAST_ARRAY_BYTES = 64 * 1024
-_NUMBERS = "biufc"  # kinds of NumPy's types: whole numbers, floats, complex ones, truth values
+_NUMBERS = "biufc"  # kinds of NumPy's types: truth values, whole numbers, floats, complex numbers
 
 _Numbers = Tensor | np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Place:
-    """Where a tensor or an array lies in the shared memory."""
+    """The place of a tensor or an array in the shared memory."""
 
     dtype: torch.dtype | np.dtype[Any]
     shape: tuple[int, ...]
@@ -91,7 +91,7 @@ class _Place:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def numbers(self, memory: mmap.mmap | None) -> _Numbers:
-        """The tensor or the array over that memory."""
+        """Return the tensor or the array over that memory."""
         library: Any = np if isinstance(self.dtype, np.dtype) else torch
         if memory is None or self.n_bytes == 0:
             return cast(_Numbers, library.empty(self.shape, dtype=self.dtype))
@@ -100,7 +100,7 @@ class _Place:
         return cast(_Numbers, flat.reshape(self.shape))
 
     def fill(self, memory: mmap.mmap, numbers: _Numbers) -> None:
-        """Copy `numbers` to where they lie."""
+        """Copy `numbers` to this place in `memory`."""
         there = self.numbers(memory)
         if isinstance(there, np.ndarray):
             there[...] = numbers
@@ -121,10 +121,10 @@ class PackedWorkload:
         files: tuple[SourceFile, ...] = (),
         draws_by_seed: bool = False,
     ) -> None:
-        """Pack it; its CPU tensors and arrays are copied into shared memory.
+        """Pack a workload; its CPU tensors and arrays are copied into shared memory.
 
-        A child imports or reads `files`, which must stay as they are. `draws_by_seed`: whether
-        each seed draws which examples validate.
+        A child imports or reads `files`, which must stay as they are. `draws_by_seed` says
+        whether each seed draws its own examples for validation.
 
         Raises:
             WorkloadError: it holds something that cannot leave this process (a lock, an open file).
@@ -135,9 +135,9 @@ class PackedWorkload:
         self._draws_by_seed = draws_by_seed
         try:
             named = {field.name: getattr(workload, field.name) for field in fields(workload)}
-            # Pickle can't carry the read-only view of its metrics.
+            # Pickle can't carry the read-only view that holds the metrics.
             packer.dump(named | {"metrics": dict(workload.metrics)})
-        except Exception as error:  # whatever the pickling of the user's own objects raises
+        except Exception as error:  # the pickling of a user's own objects may raise anything
             raise WorkloadError(
                 f"workload {workload.name!r} cannot be handed to child processes: {told(error)}; "
                 f"make open files, locks and connections inside the functions that use them, in a "
@@ -150,16 +150,16 @@ class PackedWorkload:
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
-        """Those of the user's that are imported or read where it is unpacked."""
+        """The user's files that are imported or read when it is unpacked."""
         return self._files
 
     @property
     def read_in_place(self) -> tuple[str, ...]:
-        """The files that its numbers stay in."""
+        """The files of its memory maps, whose numbers stay there."""
         return self._maps
 
     def parts(self) -> tuple[dict[str, Any], Any]:
-        """What `of_parts` makes it of elsewhere: all but the shared memory, and what that holds."""
+        """Return what `of_parts` needs elsewhere: all but the shared memory, and its content."""
         memory: Any = b""
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_READ)
@@ -169,13 +169,13 @@ class PackedWorkload:
     def of_parts(
         cls, rest: dict[str, Any], memory: Any, *, files: tuple[SourceFile, ...]
     ) -> PackedWorkload:
-        """The same workload, in shared memory of this machine; `files` are where they are here."""
+        """Return the same workload in shared memory of this machine; `files` are its files here."""
         packed = cls.__new__(cls)
         vars(packed).update(rest | {"_files": files, "_memory": _memory_of(memory)})
         return packed
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a starting child gets: the memory as a file descriptor of its own."""
+        """Return the state for a starting child, with a file descriptor of its own."""
         return vars(self) | {"_memory": DupFd(self._memory)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -183,47 +183,47 @@ class PackedWorkload:
         vars(self).update(state | {"_memory": state["_memory"].detach()})
 
     def __del__(self) -> None:
-        """Give the memory back once nobody maps it any more."""
+        """Close the descriptor; the memory is freed when nobody maps it any more."""
         memory = vars(self).get("_memory")
         if isinstance(memory, int):
             os.close(memory)
 
     def unpack_for(self, seed: int) -> Workload:
-        """The same for a training with `seed`, which may draw its own examples for validation."""
+        """Return the workload for a training with `seed`, which may choose the validation split."""
         workload = self.unpack()
         if self._draws_by_seed:
             redraw_validation(workload, seed)
         return workload
 
     def unpack(self) -> Workload:
-        """The workload; its numbers read the shared memory, what is written to them is private.
+        """Return the workload; its numbers are in the shared memory, but writes stay private.
 
         Raises:
-            EditedError: a file of the user's that it imports is not what it was.
+            EditedError: a file of the user's that it imports or reads was changed.
         """
         memory = None
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_COPY)
         numbers = [place.numbers(memory) for place in self._places]
-        # What is imported here leaves no cache, for it may be an edited file. Python tells a cache
-        # from the text by its length and the whole second it was written in: that of an edit could
-        # be taken for the file that was put back. The caller has made the caches.
+        # Imports write no cache here, because a file may have been edited. Python checks a cache by
+        # the length of the text and the whole second of its time only, so the cache of an edit may
+        # be taken for that of the file once it is put back. The caller has made the caches.
         before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
             workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
         finally:
             sys.dont_write_bytecode = before
-        check_unedited(self._files)  # last: what was edited meanwhile may have been imported
+        check_unedited(self._files)  # last, because an edit may have been imported meanwhile
         return workload
 
 
 class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
-    """Leaves CPU tensors and arrays out, each once, for shared memory; maps stay in files."""
+    """A pickler that sets each CPU tensor and array aside, once; memory maps stay in files."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
-        self.numbers: list[_Numbers] = []  # kept: an id is only good while its owner lives
-        self.maps: list[str] = []  # the files that maps are of
+        self.numbers: list[_Numbers] = []  # kept alive, because a freed object's id is reused
+        self.maps: list[str] = []  # the files of the memory maps
         self._position_of: dict[int, int] = {}
 
     def persistent_id(self, obj: Any) -> int | None:
@@ -279,7 +279,7 @@ def _placed(numbers: Sequence[_Numbers]) -> tuple[list[_Place], int]:
 
 
 def _shared_memory(numbers: Sequence[_Numbers], places: Sequence[_Place], n_bytes: int) -> int:
-    """A descriptor of anonymous memory that holds the numbers."""
+    """Return a descriptor of anonymous memory that holds the numbers."""
     descriptor = _anonymous_memory(n_bytes)
     if n_bytes:
         memory = mmap.mmap(descriptor, n_bytes)
@@ -289,7 +289,7 @@ def _shared_memory(numbers: Sequence[_Numbers], places: Sequence[_Place], n_byte
 
 
 def _memory_of(held: Any) -> int:
-    """A descriptor of anonymous memory that holds these bytes."""
+    """Return a descriptor of anonymous memory that holds these bytes."""
     bytes_held = memoryview(held)
     descriptor = _anonymous_memory(bytes_held.nbytes)
     if bytes_held.nbytes:
@@ -298,10 +298,10 @@ def _memory_of(held: Any) -> int:
 
 
 def _anonymous_memory(n_bytes: int) -> int:
-    """A descriptor of so much memory; it is gone with its last user."""
+    """Return a descriptor of `n_bytes` of memory, which is freed with its last user."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("batchlab-workload")
-    else:  # no such call outside Linux: an unnamed temporary file serves as well
+    else:  # outside Linux there is no such call, and an unnamed temporary file serves as well
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, n_bytes)
@@ -309,12 +309,12 @@ def _anonymous_memory(n_bytes: int) -> int:
 
 
 def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorkload:
-    """The same workload, known by its model too.
+    """Return the same workload, known by its model too.
 
-    Where its model cannot be made in time, it is as it was: the check says why.
+    If its model cannot be made in time, return it as it was: the check says why.
 
     Raises:
-        EditedError: files of its were edited meanwhile.
+        EditedError: files of the workload were edited meanwhile.
     """
     try:
         packed = PackedWorkload(
@@ -327,5 +327,5 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
 
 
 def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
-    """What the child does."""
+    """Make the model once in the child, and return what was seen of it."""
     return made_model(packed.unpack, folder or Path.cwd())

@@ -1,7 +1,7 @@
-"""Preloaded: the last thing that the fork server imports; it sets apart what is there by then.
+"""Preloaded: the last module that the fork server imports; it freezes all objects made by then.
 
-A garbage collection in a child would otherwise write into every object that the server imported,
-and so make the child's own copy of that memory.
+Otherwise a garbage collection in a child would write into every object that the server imported,
+and so copy that memory into the child.
 """
 
 import gc

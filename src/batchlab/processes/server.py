@@ -1,4 +1,4 @@
-"""Server: the process that children are forked from, with torch imported; without torch here."""
+"""Server: the process that children are forked from. It imports torch; this module does not."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from types import ModuleType
 
-# A child then costs 40 ms, not 3 s. The first optimizer of a process imports torch._dynamo, which
-# takes as long as torch itself, and what children are asked for lies in files that import SciPy, a
-# fifth of a second. None of these may touch CUDA: forked children could not use it.
+# With these imported a child starts in 40 ms, not in 3 s. The first optimizer of a process imports
+# torch._dynamo, which takes as long as torch itself, and the functions that children call are in
+# files that import SciPy (0.2 s). None may touch CUDA: forked children could not use it then.
 _PRELOAD = [
     "torch",
     "torch._dynamo",
@@ -26,10 +26,10 @@ _PRELOAD = [
 ]
 
 
-# How the server and its children get memory, where the C library is glibc (read once, at a
-# process's start). By default it keeps more and more of what large tensors leave behind: half again
-# of what a full batch of MNIST needs. Given back at once, and taken in huge pages, a full batch
-# takes 40 % less memory and 15 % less time; tensors below 20 MB go the default way.
+# Memory settings for the server and its children, which glibc reads once, at a process's start. By
+# default it keeps more and more of what large tensors leave behind: half again of what a full batch
+# of MNIST needs. With memory given back at once and taken in huge pages, a full batch takes 40 %
+# less memory and 15 % less time. Tensors below 20 MB are allocated in the default way.
 _TUNABLES = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=20000000:"
     "glibc.malloc.trim_threshold=33554432"
@@ -37,14 +37,14 @@ _TUNABLES = (
 
 
 def start_early() -> None:
-    """Start the server now, not with the first child: it imports torch while this process does."""
+    """Start the server now, not with the first child, so both import torch at the same time."""
     context()
     with sheltered():
         forkserver.ensure_running()
 
 
 def context() -> ForkServerContext:
-    """How children are started: forked from the server."""
+    """Return the context that starts children, which are forked from the server."""
     forked = multiprocessing.get_context("forkserver")
     forked.set_forkserver_preload(_PRELOAD)
     return forked
@@ -52,14 +52,14 @@ def context() -> ForkServerContext:
 
 @contextmanager
 def sheltered() -> Iterator[None]:
-    """Context to start processes in: they don't import the caller's script, nor hear Ctrl-C.
+    """Keep processes that start inside from importing the caller's script and hearing Ctrl-C.
 
-    `multiprocessing` would run the script anew in every child, so that one that calls batchlab
+    `multiprocessing` would run the script again in every child, so a script that calls batchlab
     outside an `if __name__ == "__main__"` block would start itself without end. What children need
-    from that module travels by value. Ctrl-C goes to every process of a terminal; the server would
+    from that module travels by value. Ctrl-C reaches every process of a terminal; the server would
     answer it with a traceback while it still imports, so it starts with that signal blocked.
     """
-    # Starting multiprocessing's own tracker, as the server does first, would unblock the signal.
+    # The server would first start multiprocessing's own tracker, which would unblock the signal.
     resource_tracker.ensure_running()
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

@@ -18,15 +18,15 @@ from batchlab.workload.source import SourceFile
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShippedWorkload:
-    """A workload, with the files that it needs to be unpacked.
+    """A packed workload, with the files that are needed to unpack it.
 
     Attributes:
-        rest: the packed workload but for its numbers.
-        numbers: the bytes of those, as an array, which is handed over without being copied.
-        files: the user's own that are imported or read, with their bytes.
-        in_place: files too large to travel: they have to lie on each machine as they do here.
+        rest: the packed workload without its numbers.
+        numbers: the bytes of the numbers, as an array, which is handed over without being copied.
+        files: the user's own files that are imported or read, with their bytes.
+        in_place: files too large to travel: each machine must have them at the same path.
         import_from: folders that some of the files are imported from.
-        folder: the current one, for what is read by a path relative to it.
+        folder: the current folder, because files may be read by a path relative to it.
     """
 
     rest: dict[str, Any]
@@ -38,10 +38,10 @@ class ShippedWorkload:
 
     @classmethod
     def of(cls, packed: PackedWorkload) -> ShippedWorkload:
-        """Ready to leave.
+        """Make a packed workload ready to leave this machine.
 
         Raises:
-            EditedError: a file is not what it was.
+            EditedError: a file was edited, moved or deleted.
         """
         rest, memory = packed.parts()
         files = tuple((file, _bytes_of(file)) for file in packed.files)
@@ -56,13 +56,13 @@ class ShippedWorkload:
         )
 
     def arrived(self, new_folder: Path) -> PackedWorkload:
-        """The workload in shared memory of this machine; this process finds its files from now on.
+        """Return the workload in shared memory here; from now on this process finds its files.
 
-        Where they lie here as they did there (a shared folder), they are used as they lie, else
-        they are written below `new_folder`.
+        If the files lie here as they did there (in a shared folder), they are used as they are.
+        Otherwise they are written below `new_folder`.
 
         Raises:
-            WorkloadError: a file that had to be here is not, or is another one.
+            WorkloadError: a file that had to be here is missing, or is another one.
         """
         for file in self.in_place:
             if not file.is_unchanged():
@@ -97,12 +97,12 @@ def _below(root: Path | None, path: str) -> str:
 def _bytes_of(file: SourceFile) -> bytes:
     try:
         return Path(file.path).read_bytes()
-    except OSError:  # `check_unedited` says it
+    except OSError:  # `check_unedited` reports it
         return b""
 
 
 def _imported_from(files: Iterable[SourceFile]) -> tuple[str, ...]:
-    """The folders that Python looks for modules in, of those that hold some of the files."""
+    """Return the folders of Python's module search path that hold some of the files."""
     places = [Path(file.path) for file in files if file.path.endswith(".py")]
     folders = dict.fromkeys(str(Path(entry).resolve()) for entry in sys.path)
     return tuple(folder for folder in folders if any(p.is_relative_to(folder) for p in places))

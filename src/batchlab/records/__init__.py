@@ -1,1 +1,1 @@
-"""Records: what every room reads and writes. They know nothing of any room."""
+"""Records that every room reads and writes, and that know nothing of any room."""

@@ -30,18 +30,18 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
-    """The batch size of every step of a run: the same, but for the last one of an epoch.
+    """The batch size of every step of a run: always the same, except in the last of an epoch.
 
-    Steps and epochs count from 0. Batches are cut from one epoch's examples after the other, and
-    none crosses an epoch's end: the last batch of an epoch has what is left, or is left out. So an
-    epoch has a whole number of steps. Everything that turns steps into samples or epochs, and
-    back, asks the trial's plan, by these methods alone: so it may have another plan of its own.
+    Steps and epochs count from 0. Each epoch's examples are cut into batches, and no batch crosses
+    the end of an epoch: the last one has the rest, or is left out. An epoch therefore has a whole
+    number of steps. Everything that converts between steps, samples and epochs uses only these
+    methods of the trial's plan, so that a trial may have another kind of plan.
 
     Attributes:
         n_train: examples in the training set, N.
         batch_size: examples per step, 1 to N.
         drop_last: whether a smaller last batch of an epoch is left out.
-        stages: what comes after that size, by `from_samples`, which rises from above 0; here none.
+        stages: the later stages, with `from_samples` rising from above 0; none in this class.
     """
 
     n_train: int
@@ -50,54 +50,54 @@ class BatchPlan:
     stages: tuple[Stage, ...] = ()
 
     def batch_size_at(self, step: int) -> int:
-        """Examples that step `step` sees, known without looking at the batch."""
+        """Return the number of examples of step `step`, known without looking at the batch."""
         before = step % self._steps_per_epoch * self.batch_size
         return min(self.batch_size, self.n_train - before)
 
     def stage_at(self, step: int) -> Stage:
-        """What holds at step `step`: the size that is planned there, and the rate's factor."""
+        """Return the stage at step `step`: the batch size planned there, and the rate's factor."""
         return Stage(from_samples=0, batch_size=self.batch_size)
 
     def samples_at(self, step: int) -> int:
-        """Examples processed in the first `step` steps."""
+        """Return the examples processed in the first `step` steps."""
         epochs, steps = divmod(step, self._steps_per_epoch)
         return epochs * self._samples_per_epoch + steps * self.batch_size
 
     def step_at(self, samples: float) -> int:
-        """The steps of the shortest run that has processed at least so many examples."""
+        """Return the steps of the shortest run that processes at least `samples` examples."""
         epochs = int(samples // self._samples_per_epoch)
         whole, rest = divmod(samples - epochs * self._samples_per_epoch, self.batch_size)
         return epochs * self._steps_per_epoch + int(whole) + (rest > 0)
 
     def epoch_at(self, step: int) -> float:
-        """Passes over the training set in the first `step` steps; whole only at epoch ends."""
+        """Return the passes over the training set in `step` steps, whole only at epoch ends."""
         return step / self._steps_per_epoch
 
     def steps_in(self, epochs: float) -> int:
-        """The steps of the shortest run that has done at least so many epochs.
+        """Return the steps of the shortest run that does at least `epochs` epochs.
 
-        For a whole number that is also the step which begins the next epoch.
+        If that is a whole number, it is also the step that begins the next epoch.
         """
         return math.ceil(epochs * self._steps_per_epoch)
 
     def position(self, step: int) -> tuple[int, int]:
-        """The epoch that step `step` belongs to, and the steps of that epoch before it."""
+        """Return the epoch of step `step`, and the number of steps before it in that epoch."""
         return divmod(step, self._steps_per_epoch)
 
     def train_s_at(self, step: int, step_s: Mapping[int, float]) -> float:
-        """Seconds of the first `step` steps, of which one takes so long at each batch size.
+        """Return the seconds of the first `step` steps, given the seconds per step by batch size.
 
         A smaller last batch of an epoch counts as a whole one.
         """
         return step * step_s[self.batch_size]
 
     def last_batch_sizes(self) -> frozenset[int]:
-        """How many examples the last batches of epochs hold where that is less than planned."""
+        """Return the sizes of those last batches of epochs that are smaller than planned."""
         rest = self.n_train % self.batch_size
         return frozenset() if self.drop_last or not rest else frozenset({rest})
 
     def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
-        """What a reader must know about the last batches and about accumulation."""
+        """Return what a reader must know about the last batches and about accumulation."""
         notes = []
         rest = self.n_train % self.batch_size
         if rest and self.drop_last:
@@ -109,7 +109,7 @@ class BatchPlan:
             notes.append(Reason.of("steps_accumulate", passes=passes, size=micro_batch_size))
         return tuple(notes)
 
-    # Kept, not computed anew: the stepper asks for the batch size of every single step.
+    # This is cached, because the stepper asks for the batch size of every single step.
     @cached_property
     def _steps_per_epoch(self) -> int:
         whole, rest = divmod(self.n_train, self.batch_size)
@@ -117,12 +117,12 @@ class BatchPlan:
 
     @cached_property
     def _samples_per_epoch(self) -> int:
-        """Fewer than N where a smaller last batch is left out."""
+        """The examples of an epoch, fewer than N if a smaller last batch is left out."""
         return min(self.n_train, self._steps_per_epoch * self.batch_size)
 
 
 class _Stretch(NamedTuple):
-    """Steps of one batch size, of one epoch."""
+    """Consecutive steps of one epoch with the same batch size."""
 
     step: int  # the first of them
     samples: int  # processed before it
@@ -131,10 +131,10 @@ class _Stretch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class StagedBatchPlan(BatchPlan):
-    """A batch plan whose size, and the factor of whose rate, change during the run.
+    """A batch plan whose batch size and rate factor change during the run.
 
     `batch_size` is that of the first steps. The epochs up to the end of the one in which the last
-    stage begins are counted out; after them the run goes on as one of constant size.
+    stage begins are counted out; after them the batch size is constant.
     """
 
     def batch_size_at(self, step: int) -> int:  # noqa: D102
@@ -161,7 +161,7 @@ class StagedBatchPlan(BatchPlan):
         return stretch.step + math.ceil((samples - stretch.samples) / stretch.batch_size)
 
     def epoch_at(self, step: int) -> float:
-        """Passes over the training set in the first `step` steps, by examples within an epoch."""
+        """Return the passes over the training set in `step` steps, by examples within an epoch."""
         epoch, since = self.position(step)
         if since == 0:
             return float(epoch)
@@ -171,7 +171,7 @@ class StagedBatchPlan(BatchPlan):
     def steps_in(self, epochs: float) -> int:  # noqa: D102
         whole = int(epochs)
         begin, end = (self.samples_at(self._begin_of(each)) for each in (whole, whole + 1))
-        # An example is no fraction: what is left of rounding would be a step.
+        # Examples are whole, and a remainder from rounding would count as a step.
         return self.step_at(begin + round((epochs - whole) * (end - begin), 6))
 
     def position(self, step: int) -> tuple[int, int]:  # noqa: D102
@@ -205,13 +205,12 @@ class StagedBatchPlan(BatchPlan):
         return self._stretches[place - 1]
 
     def _begin_of(self, epoch: int) -> int:
-        """The step that begins an epoch."""
         since = epoch - len(self._epochs)
         return self._end.step + self._after.steps_in(since) if since >= 0 else self._epochs[epoch]
 
     @cached_property
     def _after(self) -> BatchPlan:
-        """The plan of what comes after the counted epochs, of constant size."""
+        """The plan after the counted epochs, with a constant batch size."""
         size = self.stages[-1].batch_size if self.stages else self.batch_size
         return BatchPlan(n_train=self.n_train, batch_size=size, drop_last=self.drop_last)
 
@@ -230,7 +229,7 @@ class StagedBatchPlan(BatchPlan):
 
     @cached_property
     def _counted(self) -> tuple[tuple[_Stretch, ...], tuple[int, ...], _Stretch]:
-        """The stretches and the epochs up to where the size is constant, and that place."""
+        """The stretches and epochs before the batch size becomes constant, and that place."""
         found: list[_Stretch] = []
         epochs: list[int] = []
         step = samples = 0

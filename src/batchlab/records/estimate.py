@@ -14,12 +14,12 @@ Value = One | tuple[One, ...]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why something is so: a code, and the values that its sentence names.
+    """The cause of something: a code, and the values that its sentence names.
 
     Attributes:
         code: the key of its sentence in the tables of `batchlab.words`.
-        values: what the sentence names, as (name, value), sorted by name; a value may be a reason
-            that this one quotes, or several values.
+        values: the values in the sentence, as (name, value), sorted by name; a value may be a
+            reason that this one quotes, or several values.
     """
 
     code: str
@@ -27,7 +27,7 @@ class Reason:
 
     @classmethod
     def of(cls, code: str, /, **values: object) -> Reason:
-        """The reason called `code` with its values by name; NumPy's numbers become plain ones.
+        """Return the reason called `code` with its values; NumPy's numbers become plain ones.
 
         Raises:
             TypeError: a value that is no text, number, truth value, reason, None or several of
@@ -37,7 +37,7 @@ class Reason:
 
     @classmethod
     def with_values(cls, code: str, values: Mapping[str, object]) -> Reason:
-        """The same with the values as a mapping, for a reason that is read.
+        """Return the same as `of` with the values as a mapping, used to read a stored reason.
 
         Raises:
             TypeError: as for `of`.
@@ -46,11 +46,11 @@ class Reason:
 
     @classmethod
     def as_written(cls, text: str) -> Reason:
-        """A text that somebody else wrote, as it is."""
+        """Return a reason whose text somebody else wrote, as it is."""
         return cls.of("as_written", text=text)
 
     def quotes(self, other: Reason) -> bool:
-        """Whether it is the other, or quotes it."""
+        """Return whether it is the other reason, or quotes it."""
         return self == other or any(
             isinstance(value, Reason) and value.quotes(other) for _, value in self.values
         )
@@ -79,7 +79,7 @@ def _one(value: object) -> One:
     raise TypeError(f"a reason holds text, numbers and reasons, not {value!r}")
 
 
-# From here on the ends of an interval, such as 30 µs and 3 ms, tell no more than its middle.
+# From this ratio on, the ends of an interval (30 µs and 3 ms) say no more than its middle.
 _TOO_WIDE = 100.0
 
 
@@ -105,12 +105,12 @@ class Estimate:
     def of(
         cls, value: float, *, interval: tuple[float | None, float | None] = (None, None), n: int
     ) -> Estimate:
-        """An estimate that was made from `n` observations; without an interval it has no bounds."""
+        """Return an estimate from `n` observations; without an interval it has no bounds."""
         return cls(estimate=value, low=interval[0], high=interval[1], n=n)
 
     @classmethod
     def of_log(cls, middle: float, half: float | None, *, n: int) -> Estimate:
-        """The exponential of a logarithm that is known give or take `half`; None: no interval."""
+        """Return exp(`middle` ± `half`), without an interval if `half` is None."""
         if half is None:
             return cls.of(math.exp(middle), n=n)
         ends = math.exp(middle - half), math.exp(middle + half)
@@ -120,7 +120,7 @@ class Estimate:
     def cannot_tell(
         cls, reason: Reason, *, n: int = 0, low: float | None = None, high: float | None = None
     ) -> Estimate:
-        """No estimate, at most a bound; `reason` says what was seen and what would settle it."""
+        """Return bounds at most; `reason` says what was seen and what would settle it."""
         return cls(estimate=None, low=low, high=high, n=n, reason=reason)
 
     @property
@@ -132,17 +132,17 @@ class Estimate:
 
     @property
     def log_half_width(self) -> float | None:
-        """Half the width of its interval on a log scale; None: it has none, or not above 0."""
+        """Half the width of its interval on a log scale; None if it has none, or none above 0."""
         if self.low is None or self.high is None or self.low <= 0:
             return None
         return math.log(self.high / self.low) / 2
 
     def times(self, factor: float) -> Estimate:
-        """The same times a known factor > 0, bounds of what can't be told too."""
+        """Return it times a known factor > 0, with the bounds even if there is no estimate."""
         told = (self.estimate, self.low, self.high)
         value, low, high = (None if each is None else each * factor for each in told)
         return replace(self, estimate=value, low=low, high=high)
 
     def holds(self, value: float) -> bool:
-        """Whether `value` lies in the interval; a bound that can't be told excludes nothing."""
+        """Return whether `value` lies in the interval; an unknown bound excludes nothing."""
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)

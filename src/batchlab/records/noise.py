@@ -1,4 +1,4 @@
-"""What was seen of gradients: samples, and a monitor's reading."""
+"""GradientSample and MonitorReading: what was observed of gradients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from batchlab.records.estimate import Estimate, Reason
 class GradientSample:
     """Gradients of examples drawn without replacement, at fixed weights, as norms and products.
 
-    The examples are cut into blocks. Squared norms are of units: single examples, or micro-batches
-    where an example has no gradient of its own.
+    The examples are cut into blocks. Squared norms are those of units: single examples, or
+    micro-batches if an example has no gradient of its own.
 
     Attributes:
-        n_train: examples in the training set, N; None: the gradient of an example is another one
-            each time it is taken (dropout, augmentation), so there is no end of them.
-        unit_examples: examples of a unit, 1 or those of a micro-batch; every block has whole ones.
+        n_train: examples in the training set, N; None if the gradient of an example differs
+            each time it is taken (dropout, augmentation), as if there were infinitely many.
+        unit_examples: examples of a unit, 1 or those of a micro-batch; blocks have whole units.
         block_examples: examples of each block, length K >= 3.
         unit_sq: the mean squared norm of the gradients of each block's units, length K.
         products: inner products of the blocks' mean gradients, K x K; their squared norms are on
@@ -38,9 +38,9 @@ class GradientSample:
 
     @property
     def cosine(self) -> float | None:
-        """The mean cosine between the gradients of two blocks; None: one of them is 0.
+        """The mean cosine between the gradients of two blocks; None if one of them is 0.
 
-        0 where blocks agree no more than by chance, 1 where they are the same.
+        It is 0 if blocks agree no more than by chance, and 1 if they are the same.
         """
         lengths = [math.sqrt(row[index]) for index, row in enumerate(self.products)]
         if not all(lengths):
@@ -54,9 +54,9 @@ class GradientSample:
 
     @property
     def by_blocks(self) -> GradientSample:
-        """The same as if only the gradients of blocks of one size had been seen.
+        """The sample as if only the gradients of blocks of one size had been seen.
 
-        These are what accumulation sees. The last block is left out where it is smaller.
+        These are what accumulation sees. The last block is left out if it is smaller.
         """
         examples = self.block_examples[0]
         alike = [index for index, size in enumerate(self.block_examples) if size == examples]
@@ -71,17 +71,17 @@ class GradientSample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MonitorReading:
-    """What a monitor has seen of a training under way.
+    """The observations of a monitor in a training under way.
 
     Attributes:
-        step: optimizer steps so far.
+        step: optimizer steps done.
         batch_size: examples of the last step that was measured, all its micro-batches together;
-            None: none was.
+            None if none was.
         gradient_noise_scale: B_simple in examples, from the last measured steps; it is no critical
             batch size.
-        gradient_norm: of the last measured step, as the optimizer got it; None: not measured.
-        seen_fraction: of the trainable parameters, those whose noise was seen.
-        loss: the mean of the last losses; None: none was given.
+        gradient_norm: that of the last measured step, as the optimizer got it; None if unknown.
+        seen_fraction: the fraction of the trainable parameters whose noise was seen.
+        loss: the mean of the last losses; None if none was given.
         loss_spikes: steps whose loss lay far above those before it.
         hint: what follows for the batch size.
     """

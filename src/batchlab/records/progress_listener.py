@@ -1,4 +1,4 @@
-"""ProgressListener: who is told how a long piece of work gets on."""
+"""ProgressListener: the receiver of news about a long piece of work."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from batchlab.records.study import BestSoFar
 
 
 class ProgressListener(Protocol):
-    """Who is told how the work gets on; what it does not override, it ignores."""
+    """A receiver of news about the work; it ignores what it does not override."""
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
-        """A command begins on a subject; its stages, in order, will be told by `phase`."""
+        """Announce a command, its subject, and the stages that `phase` will announce in order."""
         return
 
     def phase(self, text: str) -> None:
-        """A new part of the work begins: one of the stages, or something beside them."""
+        """Announce a new part of the work: one of the stages, or something in addition."""
         return
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """So much of the budget is spent by now; from here on it goes by the clock."""
+        """Announce how much of the budget is spent; from here on it is spent by the clock."""
         return
 
     def asked(self, runs: RunsAsked) -> None:
-        """These runs are waited for."""
+        """Announce the runs that are waited for."""
         return
 
     def best(self, best: BestSoFar | None) -> None:
-        """This leads by now, None: nothing does."""
+        """Announce what leads by now, or None if nothing does."""
         return
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
-        """So much of the training is done; so many seconds are left, None: not known yet.
+        """Announce how much of the training is done, and the seconds left if they are known.
 
         `text` says what is done now.
         """
         return
 
     def warning(self, text: str) -> None:
-        """Something the user should know."""
+        """Announce something that the user should know."""
         return
 
 

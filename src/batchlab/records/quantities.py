@@ -20,7 +20,7 @@ class Quantity:
     Attributes:
         name: the key in records, CSV and JSON.
         unit: its unit, "" for a pure number.
-        better: which direction is better, None where neither is.
+        better: which direction is better, None if neither is.
         label: the words on an axis or in a table header, without the unit.
     """
 
@@ -82,5 +82,5 @@ _BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 
 
 def quantity(name: str) -> Quantity:
-    """The row called `name`; a user's own metric gets a row without unit or direction."""
+    """Return the row called `name`; a user's own metric has no unit and no direction."""
     return _BY_NAME.get(name) or Quantity(name=name, unit="", better=None, label=name)

@@ -1,4 +1,4 @@
-"""RunRequest, RunEnd, RunLength: a training run as an engine is asked for it, and as it ended."""
+"""RunRequest, RunEnd, RunLength: a training run as an engine is asked for it, and its end."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ UNWATCHED = _BEYOND_ANY_END
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunLength:
-    """How long a trial runs: until the first of the limits given. At least one is given.
+    """The length of a trial, which ends at the first of its limits. At least one is given.
 
-    A script may run to its own end instead, which nobody knows before.
+    A script may run to its own end instead, which nobody knows beforehand.
 
-    It is not part of a trial's identity: asked for more, a trial goes on from its checkpoint.
+    It is not part of a trial's identity: a trial asked for more goes on from its checkpoint.
 
     Attributes:
         epochs: passes over the training set.
         steps: optimizer steps.
         until: the target at which it ends.
-        watched_from_samples: before so many samples it is evaluated less often, for the target
-            can't be met there (see `batchlab.plans.cadence`).
-        interval_samples: evaluations are no nearer to each other, but for the run's last.
-        all_splits: when train and test data are evaluated beside validation data.
-        to_own_end: whether it runs until it ends by itself; then epochs and steps are not given.
+        watched_from_samples: before this many samples it is evaluated less often, because the
+            target can't be met there (see `batchlab.plans.cadence`).
+        interval_samples: the least distance between evaluations, except before the run's last.
+        all_splits: when train and test data are evaluated as well as validation data.
+        to_own_end: whether it runs until it ends by itself, without epochs and steps.
     """
 
     epochs: int | None = None
@@ -53,7 +53,7 @@ class RunLength:
     to_own_end: bool = False
 
     def last_step(self, trial: Trial) -> int:
-        """The step at which a run of `trial` ends at the latest.
+        """Return the step at which a run of `trial` ends at the latest.
 
         Raises:
             UsageError: neither epochs nor steps limit it.
@@ -104,13 +104,13 @@ class RunRequest:
         )
 
     def never_begun(self, engine: str) -> TrialRecord:
-        """What is known of it where the budget ended before its turn at that engine came."""
+        """Return the record if the budget ended before its turn at that engine came."""
         return replace(self.opening(engine), status=Status.TIMEOUT, reason=OUT_OF_TIME)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunEnd:
-    """What came back: the request, and the whole record of its trial as it ended.
+    """The end of a run: the request, and the whole record of its trial as it ended.
 
     Attributes:
         request: what was asked.
@@ -126,9 +126,9 @@ class RunsAsked:
     """The training runs that an advice waits for.
 
     Attributes:
-        batch_sizes: of the runs, ascending.
-        learning_rates: of the runs, ascending; of several batch sizes each has its own.
-        seeds: of the runs, ascending.
+        batch_sizes: those of the runs, ascending.
+        learning_rates: those of the runs, ascending; each batch size may have its own.
+        seeds: those of the runs, ascending.
         why: why they were asked for.
     """
 

@@ -1,7 +1,7 @@
-"""Shown: records that show themselves, by views which the records themselves know not.
+"""Shown: records that show themselves through views that they do not import.
 
-The views belong to rooms above, which read records. So the way is turned round: the package's
-surface, above all rooms, names them here, and a record asks for one when it is shown.
+The views belong to rooms above, which read records. The package's surface, which is above all
+rooms, therefore names them here, and a record asks for one when it is shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _homes: dict[str, str] = {}
 
 
 def show_with(**homes: str) -> None:
-    """From now on records show themselves by these views.
+    """Register the views through which records show themselves from now on.
 
     Args:
         homes: where each view is, as "module:function"; its module loads when it is first asked
@@ -33,7 +33,7 @@ def _view(name: str) -> Callable[..., Any]:
 
 
 def document_of(record: object) -> dict[str, Any]:
-    """The record as plain dicts and lists."""
+    """Return the record as plain dicts and lists."""
     document: dict[str, Any] = _view("document")(record)
     return document
 
@@ -44,7 +44,7 @@ class ShownInNotebook:
     __slots__ = ()
 
     def _repr_html_(self) -> str | None:
-        """The record as a notebook shows it; None, so that it shows the `repr`, without a view."""
+        """Return HTML for a notebook, or None if there is no view, so that it shows the `repr`."""
         shown: str | None = _view("notebook")(self) if _homes else None
         return shown
 
@@ -58,7 +58,7 @@ class Reported(ShownInNotebook):
         """Write the page that `--report` writes: one HTML file, complete in itself.
 
         Args:
-            path: the file; one that is there is replaced.
+            path: the file; an existing one is replaced.
 
         Returns:
             The file.
@@ -72,9 +72,9 @@ class Reported(ShownInNotebook):
         return written
 
     def to_pandas(self) -> Any:
-        """Its table as a pandas DataFrame: of a sweep a row a trial, of an advice a batch size.
+        """Return a pandas DataFrame with one row per trial (sweep) or batch size (advice).
 
-        The columns are those of the CSV files on its page; what is not known is missing.
+        The columns are those of the CSV files on its page; unknown values are missing.
 
         Raises:
             MissingLibraryError: pandas is not installed.

@@ -1,4 +1,4 @@
-"""Study and WorkloadSummary: a set of trials with one question, as records without behaviour."""
+"""Study and WorkloadSummary: a set of trials with one question, as records without behavior."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Count = Annotated[int, Meta(ge=1)]
 
 
 def place_of(environment: Iterable[tuple[str, str]], device: str) -> str | None:
-    """What times on a device of this environment belong to; None: it does not tell.
+    """Return the hardware of a device in this environment, or None if it is not recorded.
 
     Args:
         environment: names and values, of a study or of a profile.
@@ -68,7 +68,7 @@ class StepTiming:
 
     @property
     def n_steps(self) -> int:
-        """How many steps were timed."""
+        """The number of steps that were timed."""
         return len(self.block_s) * self.block_steps
 
     @property
@@ -83,7 +83,7 @@ class StepTiming:
         return (ordered[-1 - quarter] - ordered[quarter]) / statistics.median(ordered)
 
 
-# They are always tried, so that an answer can say how good they are here.
+# These sizes are always tried, so that an answer can say how good they are here.
 USUAL_SIZES = (16, 32, 64, 128)
 
 
@@ -94,9 +94,9 @@ class Finding:
     Attributes:
         cause: a code; `CAUSES` of `batchlab.words.reasons` says what it means and what to do.
         where: the layers, parameters or function that it lies in.
-        size: how far the accumulated gradient is off, over the batch's gradient; None: the gradient
-            was not compared.
-        by_chance: whether it is random draws alone, so that it is the same on average.
+        size: how far the accumulated gradient is off, over the batch's gradient; None if it was
+            not compared.
+        by_chance: whether it is only due to random draws, so that it is the same on average.
     """
 
     cause: str
@@ -107,15 +107,15 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accumulation:
-    """Whether a gradient stays what it is when its batch is cut into micro-batches.
+    """Whether a gradient stays the same when its batch is cut into micro-batches.
 
     Attributes:
         workload: its name.
-        n_examples: of the batch that was cut.
-        in_double: whether it was compared in float64; otherwise the model takes its own precision
-            alone.
+        n_examples: the number of examples in the batch that was cut.
+        in_double: whether it was compared in float64; if not, the model takes only its own
+            precision.
         rounding: how far the accumulated gradient is off in the workload's own precision, over the
-            batch's; None: not compared.
+            batch's; None if not compared.
         findings: every cause that was found.
     """
 
@@ -127,13 +127,13 @@ class Accumulation:
 
     @property
     def equal(self) -> bool:
-        """Whether it is the same, but for random draws."""
+        """Whether the gradient is the same, except for random draws."""
         return all(finding.by_chance for finding in self.findings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BestSoFar:
-    """What leads while a study is under way.
+    """The configuration that leads while a study is under way.
 
     Attributes:
         batch_size: examples per step.
@@ -182,24 +182,24 @@ class WorkloadSummary:
         reference: how it was named on the command line (`mnist-mlp`, `train.py:workload`).
         settings: all settings with the values used, sorted by name.
         n_train: examples in the training set.
-        n_validation: examples in the validation set; 0: there is none; None: there are some, and
-            nobody told how many (a script's own).
-        n_test: examples in the test set; 0: there is none.
+        n_validation: examples in the validation set; 0 if there is none; None if there are some,
+            but their number is not known (a script's own).
+        n_test: examples in the test set; 0 if there is none.
         n_train_evaluated: training examples that the train metric is taken over (a fixed subset).
-        n_parameters: trainable parameters of the model; None: not known.
+        n_parameters: trainable parameters of the model; None if not known.
         metrics: the metrics, the first is the one that counts; `loss` is always among them.
         batch_size: the reference batch size.
         learning_rate: the reference learning rate; 1 for a command that takes none.
-        has_batch_norm: whether a layer of the model normalises over the batch.
+        has_batch_norm: whether a layer of the model normalizes over the batch.
         loss_couples: whether its loss is no mean over single examples.
         last_batch_runs: whether a smaller last batch of an epoch ran after others.
         adam: the least betas of its optimizer's groups and the first one's eps, at the reference
-            batch size; None: not of Adam's kind.
-        warnings: what was found odd when it was checked.
+            batch size; None if it is not of Adam's kind.
+        warnings: what seemed odd when it was checked.
         draws_by_seed: whether each seed draws its own examples for validation.
-        start_s: of somebody's own command, seconds from its start to its first progress; None: a
+        start_s: seconds from the start of a user's own command to its first progress; None for a
             workload, which starts in hundredths of a second.
-        takes_rate: whether a learning rate reaches it: a command may have its own.
+        takes_rate: whether a learning rate reaches it; a command may have its own instead.
     """
 
     workload_id: str
@@ -243,11 +243,11 @@ class WorkloadSummary:
 
     @property
     def is_own_command(self) -> bool:
-        """Whether it is somebody's own training command, run as it is."""
+        """Whether it is a user's own training command, run as it is."""
         return self.start_s is not None
 
     def n_evaluated(self, split: Split) -> int:
-        """How many examples a metric of a split is taken over; 0: none, or nobody told."""
+        """Return how many examples a metric of a split is taken over, 0 if none or not known."""
         if split == "train":
             return self.n_train_evaluated
         return (self.n_validation or 0) if split == "validation" else self.n_test
@@ -269,13 +269,13 @@ class Study(Reported):
         workload: what was trained.
         environment: names and values: versions, processor, cores, operating system.
         records: the trials, in the order they were asked for.
-        timings: step times measured alone, one per batch size where there are any.
-        spent_s: seconds spent on it so far, over all its sessions.
-        target: the target asked for, by which `steps_to_target` counts; None: none.
+        timings: step times measured by themselves, one per batch size if there are any.
+        spent_s: seconds spent on it, over all its sessions.
+        target: the target asked for, by which `steps_to_target` counts; None if none was.
         margin: how much worse still counts as ending as well, if that was given, in the unit of the
             metric that counts.
-        best_so_far: what leads in an advice that has no answer yet; None: it has one, nothing
-            leads, or no advice was asked for.
+        best_so_far: what leads in an advice that has no answer yet; None if it has one, if nothing
+            leads, or if no advice was asked for.
     """
 
     study_id: str
@@ -291,7 +291,7 @@ class Study(Reported):
     best_so_far: BestSoFar | None = None
 
     def __repr__(self) -> str:
-        """What was trained, how often and where it is kept; the fields have the rest."""
+        """Return the workload, the batch sizes, and how many trials there are and ended well."""
         well = sum(record.ended_well for record in self.records)
         return (
             f"Study(workload={self.workload.name!r}, batch_sizes={self.batch_sizes}, "
@@ -299,7 +299,7 @@ class Study(Reported):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """What `batchlab sweep --json` prints, described by docs/schema/sweep.json.
+        """Return what `batchlab sweep --json` prints, described by docs/schema/sweep.json.
 
         What only the command knows (the store, the page) is None.
         """
@@ -307,25 +307,25 @@ class Study(Reported):
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """Those of the trials, ascending; where there is no trial, those that were timed."""
+        """The batch sizes of the trials, ascending, or the timed ones if there is no trial."""
         of_trials = {size for record in self.records for size in record.trial.batch_sizes}
         return tuple(sorted(of_trials or {timing.batch_size for timing in self.timings}))
 
     def timing(self, batch_size: int) -> StepTiming | None:
-        """The step time of `batch_size` measured alone, None if there is none."""
+        """Return the timing of `batch_size`, or None if there is none."""
         for timing in self.timings:
             if timing.batch_size == batch_size:
                 return timing
         return None
 
     def train_s(self, trial: Trial, step: int) -> float | None:
-        """Seconds of its first `step` steps by the step times measured alone; None: one is not."""
+        """Return the seconds of the first `step` steps by `timings`, None if one is missing."""
         step_s = {timing.batch_size: timing.step_s for timing in self.timings}
         is_known = step_s.keys() >= set(trial.batch_sizes)
         return trial.plan.train_s_at(step, step_s) if is_known else None
 
     def peak_bytes(self, batch_size: int) -> int | None:
-        """Peak memory of the timed run; of the trials' own processes where that is not known."""
+        """Return peak memory of the timed run, or else of the trials' own processes, if known."""
         timing = self.timing(batch_size)
         if timing is not None and timing.peak_bytes is not None:
             return timing.peak_bytes

@@ -1,4 +1,4 @@
-"""Trial, TrialRecord, Status: one training run, what was asked and what was seen."""
+"""Trial, TrialRecord, Status: one training run, as it was asked for and as it went."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Score:
     """One metric of one split at one evaluation.
 
     Attributes:
-        split: of the data.
+        split: the part of the data.
         metric: its name.
-        value: None: it was not a finite number.
+        value: its value, or None if it was not a finite number.
     """
 
     split: Split
@@ -36,14 +36,14 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """What was seen when training paused after `step` optimizer steps.
+    """The observations when training paused after `step` optimizer steps.
 
     Attributes:
         step: optimizer steps done; 0 is the untrained model.
-        samples: examples processed so far.
-        train_s: seconds of training so far (fetching, copying and steps; not evaluation).
-        eval_s: seconds of evaluation so far.
-        batch_loss: mean loss of the training batches since the evaluation before, None at step 0.
+        samples: examples processed by then.
+        train_s: seconds of training by then (fetching, copying and steps; not evaluation).
+        eval_s: seconds of evaluation by then.
+        batch_loss: mean loss of the training batches since the previous evaluation, None at step 0.
         scores: the metrics; validation at every evaluation, train and test as asked for
             (`RunLength.all_splits`).
         measured: what was measured of the model there, as (name, value) by the measurement's
@@ -64,18 +64,18 @@ class Evaluation:
         return any(score.split == "train" for score in self.scores)
 
     def score(self, split: Split, metric: str) -> float | None:
-        """The value of `metric` on `split`, None where it was not evaluated or not finite."""
+        """Return the value of `metric` on `split`, None if it was not evaluated or not finite."""
         for score in self.scores:
             if score.split == split and score.metric == metric:
                 return score.value
         return None
 
     def measurement(self, name: str) -> float | None:
-        """What was measured of the model under this name; None: it was not, or not finite."""
+        """Return the model's measurement of this name, None if it was not taken or not finite."""
         return dict(self.measured).get(name)
 
     def is_not_finite(self, split: Split, metric: str) -> bool:
-        """Whether `metric` was evaluated on `split`, and was not a finite number."""
+        """Return whether `metric` was evaluated on `split` and was not a finite number."""
         return any(
             score.split == split and score.metric == metric and score.value is None
             for score in self.scores
@@ -100,7 +100,7 @@ class Target:
     held_for: float = 0.1
 
     def met_by(self, value: float | None) -> bool:
-        """Whether `value` is at least as good as the target; None (unknown) is not."""
+        """Return whether `value` is at least as good as the target; None (unknown) is not."""
         if value is None:
             return False
         return value >= self.value if self.better == "higher" else value <= self.value
@@ -132,12 +132,12 @@ class Crossing:
         return self.held_until_step is not None
 
     def would_hold_at(self, samples: int, target: Target) -> bool:
-        """Whether an evaluation after so many examples that met it would say that it held."""
+        """Return whether an evaluation at `samples` that met the target would show that it held."""
         return samples - self.samples >= target.held_for * self.samples
 
     @property
     def least(self) -> float:
-        """The steps it took at least; met at the first evaluation, in 95 of 100 cases."""
+        """The least steps it took; if met at the first evaluation, right in 95 of 100 cases."""
         return max(self.after_step, min(self.step, max(1.0, self.step / 20)))
 
     @property
@@ -147,7 +147,7 @@ class Crossing:
 
 
 def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing | None:
-    """Where `target` was met on validation data to stay, or to the last evaluation; None: nowhere.
+    """Return where validation data met `target` to stay, or to the last evaluation, if they did.
 
     Args:
         evaluations: of one run, by step.
@@ -158,7 +158,7 @@ def crossing_of(evaluations: Sequence[Evaluation], target: Target) -> Crossing |
         value = evaluation.score("validation", target.metric)
         if value is None:
             if evaluation.is_not_finite("validation", target.metric):
-                before, here = evaluation.step, None  # no number meets a level
+                before, here = evaluation.step, None  # a value that is not finite meets no level
             continue
         if here is not None and not target.held_for:
             return replace(here, held_until_step=evaluation.step)
@@ -181,8 +181,8 @@ BatchMode = Literal["full", "mini", "stochastic"]
 Setting = str | int | float | bool | None
 
 
-# By the patience of a workload; by a script that ended before the length it was given, that was
-# not asked for any, or that cannot be told one.
+# The workload's patience ended it, or its script ended before the length that it was given, was
+# not asked for any length, or cannot be given one.
 _ENDED_ITSELF = (
     "stopped_early",
     "script_stopped_early",
@@ -213,35 +213,35 @@ class Status(StrEnum):
 
     @property
     def may_go_on(self) -> bool:
-        """Whether asking for the same trial again makes it go on from its checkpoint."""
+        """Whether the same trial goes on from its checkpoint when it is asked for again."""
         return self in (Status.TIMEOUT, Status.KILLED, Status.ERROR)
 
 
-IDENTITY_FORMAT: Final = 2  # the first, without a number, hashed every field
+IDENTITY_FORMAT: Final = 2  # the first format, which had no number, hashed every field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """One training run that can be asked for; its identity is a hash of what differs from defaults.
+    """One training run to ask for; its identity is a hash of the fields that differ from defaults.
 
-    So the defaults are frozen: another one would give stored trials other identities.
+    The defaults are therefore frozen: another one would give stored trials other identities.
 
     Attributes:
         workload_id: identity of the workload: its source, settings and data.
         workload: its name, for people.
         settings: the workload's settings that differ from its defaults, sorted by name.
         n_train: examples in the training set.
-        batch_size: examples per optimizer step; of the first one where there are `stages`.
-        micro_batch_size: examples per forward and backward pass, at most a whole batch, as it is
-            without one.
+        batch_size: examples per optimizer step; if there are `stages`, that of the first step.
+        micro_batch_size: examples per forward and backward pass, at most a whole batch, which is
+            the default.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: whether a smaller last batch of an epoch is left out.
         learning_rate: peak learning rate, after scaling.
         scaling_rule: how the rate was made from the reference rate ("none": given as it is).
-        horizon_steps: the run that a learning-rate shape spans; None for a constant rate.
-        stages: other batch sizes and rates, by where in the run they begin; none: it has one.
+        horizon_steps: the steps that a learning-rate shape spans; None for a constant rate.
+        stages: other batch sizes and rates, by where in the run they begin; empty if it has one.
         device: "cpu" or "cuda".
-        seed: seeds initial weights and order of examples.
+        seed: the seed of the initial weights and of the order of examples.
         world_size: devices that each take a part of every batch, and of every micro-batch.
     """
 
@@ -262,16 +262,16 @@ class Trial:
     world_size: int = 1
 
     def __post_init__(self) -> None:
-        """Without a micro-batch size every batch is whole."""
+        """Leave every batch whole if no micro-batch size is given."""
         if not self.micro_batch_size:
             object.__setattr__(self, "micro_batch_size", self.largest_batch_size)
 
     @property
     def identity(self) -> dict[str, object]:
-        """What tells it from other trials: each field that differs from its frozen default.
+        """The fields that distinguish it: each that differs from its frozen default.
 
-        So a field that is added later, with a default, changes the identity of no trial that has
-        it there. `format` rises where what is already here gets another meaning.
+        A field that is added later, with a default, therefore changes the identity of no trial
+        that has the default. `format` rises when an existing field gets another meaning.
         """
         differing = {
             field.name: getattr(self, field.name)
@@ -317,7 +317,7 @@ class Trial:
         return {size: min(size, self.micro_batch_size) for size in self.batch_sizes}
 
     def throughout(self, batch_size: int) -> Trial:
-        """The same with one of its batch sizes at every step, and its rate as it begins."""
+        """Return it with one of its batch sizes at every step, and with its initial rate."""
         micro = min(batch_size, self.micro_batch_size)
         return replace(self, batch_size=batch_size, micro_batch_size=micro, stages=())
 
@@ -333,14 +333,14 @@ class Trial:
 
     @property
     def plan(self) -> BatchPlan:
-        """How many examples each step sees, and where the epochs end."""
+        """The plan of how many examples each step sees, and where the epochs end."""
         if self.stages:
             return _staged(self.n_train, self.batch_size, self.drop_last, self.stages)
         return BatchPlan(n_train=self.n_train, batch_size=self.batch_size, drop_last=self.drop_last)
 
     @property
     def notes(self) -> tuple[Reason, ...]:
-        """What a reader of its record must know about its batches."""
+        """The notes about its batches that a reader of its record needs."""
         parts = Reason.of("batches_are_split", n=self.world_size, size=self.process_batch_size)
         return (*self.plan.notes(self.micro_batch_size), *([parts] if self.world_size > 1 else []))
 
@@ -349,7 +349,7 @@ class Trial:
 def _staged(
     n_train: int, batch_size: int, drop_last: bool, stages: tuple[Stage, ...]
 ) -> StagedBatchPlan:
-    """Counted out once, not at every place in a run that is asked for."""
+    """Return a plan with stages, cached so that its epochs are counted out only once."""
     return StagedBatchPlan(
         n_train=n_train, batch_size=batch_size, drop_last=drop_last, stages=stages
     )
@@ -361,17 +361,17 @@ class TrialRecord:
 
     Attributes:
         trial: what was asked.
-        status: how it ended, None while it has not.
-        reason: why it ended badly, None where it ended well.
+        status: how it ended, None if it has not ended.
+        reason: why it ended badly, None if it ended well.
         traceback: the child's whole report of an error, None without one.
         engine: the engine that ran it.
         threads: threads it computed with.
         versions: names and versions of the libraries it ran with.
         target: the target asked for, if any.
         evaluations: all of them, by step.
-        peak_bytes: peak memory of its process above the idle process, None: not reported.
-        place: the processor with its cores, or the GPU, that it ended on; None: not told.
-        resumed_from_steps: the checkpoint steps from which it was taken up again.
+        peak_bytes: peak memory of its process above the idle process, None if not reported.
+        place: the processor with its cores, or the GPU, that it ended on; None if not reported.
+        resumed_from_steps: the checkpoint steps from which it was resumed.
         notes: what a reader must know (accumulation and BatchNorm, dropped examples, ...).
     """
 
@@ -396,17 +396,17 @@ class TrialRecord:
 
     @property
     def has_diverged(self) -> bool:
-        """Whether its loss grew out of bounds, or was no number any more."""
+        """Whether its loss grew out of bounds, or was no longer a number."""
         return self.status in (Status.DIVERGED, Status.NAN)
 
     @property
     def is_of_no_size(self) -> bool:
-        """Whether its script trained with another batch size than it was given, or not at all."""
+        """Whether its script trained with another batch size than was given, or did not train."""
         return self.reason is not None and self.reason.code in NOT_AS_GIVEN
 
     @property
     def has_ended_itself(self) -> bool:
-        """Whether it came to an end of its own: there is no more of it to be trained."""
+        """Whether it ended by itself, so that there is no more of it to train."""
         return any(note.code in _ENDED_ITSELF for note in self.notes)
 
     @property
@@ -445,21 +445,21 @@ class TrialRecord:
         return self.evaluations[-1].eval_s if self.evaluations else 0.0
 
     def epoch_of(self, evaluation: Evaluation) -> float:
-        """The evaluation's place in passes over the training set."""
+        """Return the evaluation's place in passes over the training set."""
         return self.trial.plan.epoch_at(evaluation.step)
 
     def curve(self, split: Split, metric: str) -> Iterator[tuple[Evaluation, float]]:
-        """The evaluations at which `metric` of `split` is known, each with its value."""
+        """Yield the evaluations at which `metric` of `split` is known, each with its value."""
         for evaluation in self.evaluations:
             value = evaluation.score(split, metric)
             if value is not None:
                 yield evaluation, value
 
     def at_epoch_ends(self, split: Split, metric: str) -> dict[int, float]:
-        """The known values of `metric` on `split` by whole epochs done; 0: the untrained model.
+        """Return the known values of `metric` on `split` by epochs done, 0 for no training.
 
-        A training that was evaluated where its own script likes may have none there: then a value
-        lies on the straight line between the evaluations on either side.
+        A training whose script chooses when to evaluate may have no value at an epoch's end. Its
+        values are then interpolated linearly between the evaluations on either side.
         """
         known = [(evaluation.step, value) for evaluation, value in self.curve(split, metric)]
         places = ((self.trial.plan.position(step), value) for step, value in known)
@@ -476,15 +476,15 @@ class TrialRecord:
         return found
 
     def last(self, split: Split, metric: str) -> float | None:
-        """The value of `metric` on `split` at the last evaluation, None if it is not known there.
+        """Return the last evaluation's value of `metric` on `split`, None if it is not known.
 
         A trial that ended well was evaluated on all splits then. One that was stopped may not have
-        been: an older value beside a newer one would compare two different models.
+        been: an older value next to a newer one would compare two different models.
         """
         return self.evaluations[-1].score(split, metric) if self.evaluations else None
 
     def crossing(self, target: Target) -> Crossing | None:
-        """Where it met `target` on validation data to stay, or to its end; None: nowhere.
+        """Return where it met `target` on validation data to stay, or to its end, if it did.
 
         A run that ended badly before the target had held has not met it.
         """

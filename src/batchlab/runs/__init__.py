@@ -1,1 +1,1 @@
-"""Engines: who answers with trials, behind one contract."""
+"""Engines that answer with trials, behind one contract."""

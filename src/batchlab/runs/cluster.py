@@ -1,6 +1,6 @@
-"""Cluster: a Ray cluster by its address, and what of it one trial takes; Ray is loaded when needed.
+"""Cluster: a Ray cluster by its address, and the resources of a trial; Ray is loaded when needed.
 
-Ray calls come from whoever can reach that address, as pickled code: it is trusted like a shell.
+Ray runs pickled code from whoever can reach that address, so it is trusted like a shell.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Cluster:
     Attributes:
         address: "auto" (the one of this machine, or of RAY_ADDRESS), "HOST:PORT" or "ray://...".
         cpus_per_trial: processors of a trial; it computes with as many threads.
-        gpus_per_trial: GPUs of a trial, at most 1; None: 1 where the device is one, else 0.
+        gpus_per_trial: GPUs of a trial, at most 1; None for 1 if the device is a GPU, else 0.
 
     Raises:
-        UsageError: a number outside what is possible.
+        UsageError: a number is outside what is possible.
     """
 
     address: str = "auto"
@@ -49,10 +49,10 @@ class Cluster:
             )
 
     def for_device(self, device: str) -> Cluster:
-        """Return the same with its GPUs per trial set, for trials on "cpu" or on "cuda".
+        """Return the cluster with its GPUs per trial set, to train on "cpu" or on "cuda".
 
         Raises:
-            UsageError: they do not go together.
+            UsageError: device and GPUs per trial do not go together.
         """
         is_gpu = device.startswith("cuda")
         gpus = float(is_gpu) if self.gpus_per_trial is None else float(self.gpus_per_trial)
@@ -64,15 +64,15 @@ class Cluster:
         return replace(self, gpus_per_trial=gpus)
 
     def connect(self) -> None:
-        """Connect this process to it, where it is not connected yet.
+        """Connect this process to the cluster, unless it is connected already.
 
         Raises:
             MissingLibraryError: Ray is not installed.
-            UsageError: the address is none.
-            ClusterError: there is no cluster, or one of another version, or no node of it is large
-                enough.
+            UsageError: the address is not valid.
+            ClusterError: there is no cluster, it has another version, or none of its nodes is
+                large enough.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of this process nothing is reported
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # keeps Ray from reporting usage
         try:
             import ray
         except ImportError as error:
@@ -99,7 +99,7 @@ class Cluster:
                     f"address {self.address}: {why}; {todo} --address of another"
                 ) from error
             finally:
-                if is_main:  # Ray's own would not store what is done
+                if is_main:  # Ray's handler would not store what is done
                     signal.signal(signal.SIGTERM, before)
             _connected["address"] = self.address
         nodes = live_nodes()
@@ -116,7 +116,7 @@ class Cluster:
             )
 
     def places(self, resources: dict[str, float]) -> int:
-        """How many trials a node of these resources takes at a time."""
+        """Return how many trials a node with these resources takes at a time."""
         places = int(resources.get("CPU", 0.0) // self.cpus_per_trial)
         if not self.gpus_per_trial:
             return places
@@ -129,16 +129,16 @@ class Cluster:
         return [f"cuda:{place // self._per_gpu}" for place in range(n)]
 
     def gpus_of(self, n: int) -> int:
-        """Return the whole GPUs that `n` trials on one node take: Ray gives no parts of several."""
+        """Return the whole GPUs that `n` trials on a node take, as Ray cannot split several."""
         return -(-n // self._per_gpu) if self.gpus_per_trial else 0
 
     @property
     def _per_gpu(self) -> int:
-        """How many trials share a GPU."""
+        """The number of trials that share a GPU."""
         return int(1 / (self.gpus_per_trial or 1.0))
 
     def _check_address(self) -> None:
-        """Refuse in seconds where nobody listens: Ray itself tries for two minutes."""
+        """Refuse within seconds if nobody listens; Ray itself would try for two minutes."""
         host, colon, port = self.address.rpartition(":")
         if not (colon and port.isdecimal()):
             if self.address != "auto" and "://" not in self.address:
@@ -157,14 +157,14 @@ class Cluster:
 
 
 def live_nodes() -> dict[str, dict[str, Any]]:
-    """What Ray tells of the nodes that are alive, by their ids."""
+    """Return Ray's descriptions of the nodes that are alive, by their ids."""
     import ray
 
     return {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of Ray's begins with; some tell a whole page."""
+    """Return the first line of an error from Ray, as some fill a whole page."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""CommandEngine: answers with trainings of somebody's own command, one at a time."""
+"""CommandEngine: an engine that trains with a user's own command, one run at a time."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ _LATER: Final = JsonColumn[tuple[Evaluation, ...]](tuple[Evaluation, ...])
 
 
 class KeptTraining:
-    """The evaluations of a training, stored as they are told.
+    """The evaluations of a training, stored as they are reported.
 
-    Where it was trained before, what was stored then stays until this run has come as far. So a
-    kill at any moment loses nothing, and a stored curve is always that of one training.
+    If it was trained before, what was stored then stays until this run has come as far. A kill at
+    any moment therefore loses nothing, and a stored curve is always that of one training.
     """
 
     def __init__(
         self, store: Store, request: RunRequest, known: TrialRecord | None, *, engine: str
     ) -> None:
-        """Store that it begins, or goes on from what is `known`; its folder need not be there."""
+        """Store that it begins or goes on from what is `known`; its folder need not exist."""
         self._store = store
         self._trial_id = request.trial.trial_id
         self._before = () if known is None else known.evaluations
@@ -51,34 +51,34 @@ class KeptTraining:
         self.folder = store.trial_folder(self._trial_id)
         self._later = self.folder / "later.json"
         self._is_ahead = not self._before
-        # What a script does with the last batch of an epoch is not known.
+        # It is not known what a script does with the last batch of an epoch.
         notes = tuple(note for note in request.trial.notes if note.code != "last_batch_smaller")
         opening = request.opening(engine)
         store.begin_trial(replace(opening, resumed_from_steps=self._resumed, notes=notes))
 
     def earlier(self, told: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
-        """The run before: what is stored, and what its script had `told` beyond that."""
+        """Return the earlier run: what is stored, and what its script had reported beyond that."""
         try:
             later = _LATER.decoded(self._later.read_text(encoding="utf-8"), str(self._later))
         except (OSError, UnreadableColumn, UnicodeDecodeError):
-            later = ()  # none was told, or its writer was killed: the curve has a wider gap there
+            later = ()  # there is none, or its writer was killed: the curve has a wider gap there
         last = self._before[-1].step if self._before else 0
         more = {each.step: each for each in (*later, *told) if each.step > last}
         return (*self._before, *(more[step] for step in sorted(more)))
 
     def put(self, course: ScriptCourse) -> None:
-        """Store what is new; until it is as far as the run before, that one stays."""
+        """Store what is new, but keep the earlier run until this one has come as far."""
         new = tuple(course.unstored.values())
         course.unstored.clear()
-        if new and self._is_ahead:  # all in one: a fast script tells a hundred a second
+        if new and self._is_ahead:  # in one call: fast scripts report 100 per second
             self._store.put_evaluations(self._trial_id, new)
         elif new and max(each.step for each in new) >= self._before[-1].step:
             self._replace(course)
 
     def end(self, course: ScriptCourse, status: Status | None) -> None:
-        """Store what is left of it, before its status is stored.
+        """Store the rest of it, before its status is stored.
 
-        A run that was cut short before it was as far as the one before leaves that one's curve.
+        A run that was cut short before it came as far as the earlier one leaves that one's curve.
         """
         self.put(course)
         assert status is not None
@@ -86,8 +86,8 @@ class KeptTraining:
             self._replace(course)
         last = course.counted[-1].step if course.counted else -1
         later = tuple(each for each in course.evaluations if each.step > last)
-        # Beside the store: a record ends where it was asked to, and a longer one needs these.
-        with suppress(OSError):  # a wider gap in the curve of a longer run is all that it costs
+        # A record ends where it was asked to, so a file next to the store keeps the rest.
+        with suppress(OSError):  # without it, the curve of a longer run only has a wider gap
             if later:
                 text = _LATER.encoded(later, str(self._later))
                 self._later.write_text(text, encoding="utf-8")
@@ -98,20 +98,20 @@ class KeptTraining:
         from_step, resumed = course.taken_up_at, self._resumed
         if from_step is None:
             resumed = ()
-        elif not course.counted or from_step < course.counted[-1].step:  # else it ended before
+        elif not course.counted or from_step < course.counted[-1].step:  # else it ended earlier
             resumed = (*resumed, from_step)
         self._store.replace_evaluations(self._trial_id, course.counted, resumed_from_steps=resumed)
         self._is_ahead = True
 
 
-# A script that was told its length and has come so far has trained to its end.
+# A script that was given its length and has come this far has trained to its end.
 _NEARLY = 0.9
-# With less than this a script's own words about its progress may not have found room.
+# With less space than this, a script may have been unable to write its progress.
 _LITTLE_SPACE_BYTES = 256 * 1024
 
 
 class CommandRun:
-    """One run: the command is started, followed, ended where that is due; the store is kept."""
+    """One run of a command: it is started, followed, ended when that is due, and stored."""
 
     def __init__(
         self,
@@ -125,9 +125,9 @@ class CommandRun:
         tell: Callable[[float], None],
         resumes: bool,
     ) -> None:
-        """Nothing runs yet.
+        """Prepare a run without starting it.
 
-        It is taken up where its last run left {output_dir}, or that folder is emptied.
+        A run that resumes uses the {output_dir} of its last run; otherwise that folder is emptied.
         """
         self._command = command
         self._request = request
@@ -142,11 +142,11 @@ class CommandRun:
         self._verdict: Outcome | None = None
 
     def until_done(self) -> tuple[Outcome, CommandEnd]:
-        """Run it to its end, or until it is to end; all that counts of it is stored.
+        """Run it until it ends or has to end, and store all that counts of it.
 
         Raises:
             StoreError: the store or the folder cannot be written.
-            KeyboardInterrupt: after the script has ended and what it told is stored.
+            KeyboardInterrupt: after the script has ended and its progress is stored.
         """
 
         def take(readings: Sequence[Reading]) -> bool:
@@ -164,17 +164,17 @@ class CommandRun:
                 if self._verdict is None and end.status is not Status.OK:
                     time.sleep(OWN_END_S)
             except KeyboardInterrupt:
-                # As at the end of a budget: a script that saves where it is can do so.
+                # As at the end of a budget, a script that saves its state can do so.
                 training.end()
                 training.follow(take_last)
                 self._kept.put(self.course)
                 raise
         if not end.was_asked and shutil.disk_usage(self._kept.folder).free < _LITTLE_SPACE_BYTES:
-            raise _disk_is_full(self._kept.folder)  # a script's words may not have found room
+            raise _disk_is_full(self._kept.folder)  # some progress may be missing
         return self._verdict or self._verdict_of_end(end), end
 
     def as_looked(self, look: FirstLook) -> tuple[Outcome, CommandEnd]:
-        """The same of a look that came to its own end, without running it again."""
+        """Return the same from a look that came to its own end, without running it again."""
         for reading in look.readings:
             if self.course.ended is None:
                 with suppress(ProgressError):
@@ -182,13 +182,13 @@ class CommandRun:
         return self.course.ended or self._verdict_of_end(look.end), look.end
 
     def could_not_be_taken_up(self, end: CommandEnd) -> bool:
-        """Whether it was to go on, and ended by itself before it told anything of its metric."""
+        """Return whether it was to go on, but ended by itself before it reported its metric."""
         if not self.resumes or self.course.n_made or end.was_asked:
             return False
         return end.status in (Status.OK, Status.ERROR)
 
     def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
-        """What a reader of its record must know beside its batches."""
+        """Return what a reader of its record must know in addition to notes on its batches."""
         found = [note for note in (self._note_of_length(verdict),) if note is not None]
         if end.left_behind is not None and not end.was_asked:
             found.append(end.left_behind)
@@ -202,7 +202,7 @@ class CommandRun:
         asked = self._request.last_step
         if verdict.status is not Status.OK or last >= asked:
             return None
-        # By all that it told: its metric may come more seldom than its steps.
+        # All progress counts here, because its metric may come less often than its steps.
         step = self.course.step
         is_whole = step >= min(_NEARLY * asked, _steps_without_smaller_batches(self._request))
         if self._command.spans_a_length:
@@ -241,16 +241,16 @@ class CommandRun:
             yield training
 
     def _look_at_time(self, training: FollowedTraining) -> None:
-        """End it as the budget ends; what it says after that is not even read."""
+        """End it in time for the end of the budget, after which its output is not even read."""
         left_s = self._left_s()
         if self._verdict is None and left_s <= self._grace_s:
             self._verdict = Outcome(status=Status.TIMEOUT, reason=OUT_OF_TIME)
-            training.end()  # here, in the middle of what it told: its grace begins now
+            training.end()  # here, in the middle of its output, as its grace begins now
         if left_s <= 0:
             training.stop_reading()
 
     def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
-        """Take in what the script has told; after a verdict only what a longer run needs."""
+        """Take in the script's progress; after a verdict only what a longer run needs."""
         goes_further = self._command.takes("resume_from")
         for reading in readings:
             if self.course.ended is not None and not goes_further:
@@ -267,24 +267,24 @@ class CommandRun:
             self._tell(min(1.0, self.course.step / self._request.last_step))
 
     def _verdict_of_end(self, end: CommandEnd) -> Outcome:
-        """What it means that the script ended by itself."""
+        """Return the outcome of a script that ended by itself."""
         if end.status is not Status.OK:
             return Outcome(status=end.status, reason=end.reason)
         if not self.course.evaluations:
             reason = Reason.of("metric_never_seen", metric=self._command.metric)
             return Outcome(status=Status.ERROR, reason=reason)
-        # It ended well: by its own early stopping, or because it is never told how long to train.
+        # It ended well: by its own early stopping, or because it is never given a length.
         return self.course.whole()
 
 
 def _steps_without_smaller_batches(request: RunRequest) -> int:
-    """The steps of as many epochs in a script that leaves out the smaller last batch of each."""
+    """Return the steps of as many epochs if a script leaves out the smaller last batches."""
     epochs = request.trial.plan.epoch_at(request.last_step)
     return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
 
 def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tuple[Evaluation, ...]:
-    """What earlier runs of a training told by `batchlab.log`, each going on from the one before."""
+    """Return what earlier runs reported by `batchlab.log`, each going on from the one before."""
     evaluations: tuple[Evaluation, ...] = ()
     for readings in told_by_log(folder):
         course = ScriptCourse(request, command, earlier=evaluations)
@@ -302,23 +302,24 @@ def _disk_is_full(folder: Path) -> StoreError:
     )
 
 
-# A training that is to end has so long from SIGTERM to SIGKILL: this, or where the time is short
-# this part of it.
+# A training that has to end gets this many seconds from SIGTERM to SIGKILL, but at most this
+# fraction of the budget.
 _GRACE_S = 10.0
 _GRACE_FRACTION = 0.05
-# What differs between two contradictions of one kind.
+# Two contradictions of one kind differ only in these.
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
-# What such a training left behind is no place to go on from.
+# The output of a training that ended like this is no place to resume from.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
 _LEFT_BEHIND = "processes_left_behind"
-# Of the notes of a record those that its user can do something about.
+# These notes of a record are about something that its user can change.
 _WARNED = ("script_ended_itself", _LEFT_BEHIND, "log_not_understood")
 
 
 class CommandEngine(StoredEngine):
-    """Runs a command for what it is asked (an `Engine`).
+    """An `Engine` that trains by running a command.
 
-    One at a time: a script takes as many threads as it likes, and its step times are its own.
+    It does one run at a time, because a script takes as many threads as it likes, and so that
+    its step times are its own.
     """
 
     name = "command"
@@ -332,9 +333,9 @@ class CommandEngine(StoredEngine):
         looks: list[FirstLook] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, and with trainings of `command`; the rest as of a `StoredEngine`.
+        """Answer from `store`, and with trainings of `command`; the rest is as in `StoredEngine`.
 
-        Of `looks` each that was a whole training is one, once.
+        Each of `looks` that was a whole training is used as one, once.
         """
         super().__init__(store, plan, clock=clock)
         self.capabilities = Capabilities(
@@ -350,13 +351,13 @@ class CommandEngine(StoredEngine):
         end_leftovers(self.marker)
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
-        """Any rate, where the command takes one."""
+        """Return None, which means any rate, if the command takes one, else the plan's rate."""
         if self._command.takes("learning_rate"):
             return None
         return (self._plan.trial.learning_rate,)
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """Not known: a script tells its steps and its evaluations together."""
+        """Return 0.0, not known, because a script reports steps and evaluations together."""
         return 0.0
 
     # ---- one training
@@ -369,7 +370,7 @@ class CommandEngine(StoredEngine):
         return self._left_s() <= self._grace_s
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Train it, to its end or that of the budget."""
+        """Train it to its end or that of the budget, unless it is answered by now."""
         known = self._store.record(request.trial.trial_id)
         is_known = self._is_answered(known, request.length)  # by another process meanwhile
         self._ended.append((request, None if is_known else self._train(request, known)))
@@ -410,12 +411,12 @@ class CommandEngine(StoredEngine):
         return ran
 
     def _whole_look(self, request: RunRequest) -> FirstLook | None:
-        """A look that was told the same as this training and came to its own end."""
+        """Take a look that had the same values as this training and came to its own end."""
         told = trial_values(request.trial, last_step=request.last_step)
         names = self._command.placeholders - {"output_dir", "resume_from", "config"}
         for index, look in enumerate(self._looks):
             if look.is_whole and all(look.values.get(name) == told[name] for name in names):
-                return self._looks.pop(index)  # of a script without {seed} all are told the same
+                return self._looks.pop(index)  # without {seed} all looks have the same values
         return None
 
     def _run(self, request: RunRequest, kept: KeptTraining, *, resumes: bool) -> CommandRun:
@@ -431,30 +432,30 @@ class CommandEngine(StoredEngine):
         )
 
     def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
-        """Say what its user has to do about; what all trainings have in common is said once."""
+        """Warn of what its user can change; what all trainings have in common is said once."""
         codes = {note.code for note in notes}
         for note in notes:
-            # A script that leaves its training behind has no length to be told.
+            # A script that leaves its training behind has another problem than its length.
             is_explained = note.code == "script_ended_itself" and _LEFT_BEHIND in codes
             if note.code in _WARNED and not is_explained:
                 self._warn_once(trial, reason_text(note))
 
     def _warn_once(self, trial: Trial, text: str) -> None:
-        """Each kind of warning once: all trainings go wrong alike but for the numbers."""
+        """Warn once per kind: all trainings go wrong alike, except for the numbers."""
         kind = _NUMBERS.sub("#", text)
         if kind not in self._told:
             self._told.add(kind)
             self._listener.warning(f"{self._named(trial)}: {text}")
 
     def _can_be_taken_up(self, known: TrialRecord | None) -> bool:
-        """Whether the command goes on from what its last run left, and that left something."""
+        """Return whether the command can resume its last run, and that left something."""
         if known is None or not known.evaluations or not self.capabilities.resumes:
             return False
         output_dir = self._store.trial_folder(known.trial.trial_id) / OUTPUT_NAME
         return known.status not in _NOT_TAKEN_UP and any(output_dir.glob("*"))
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason | None) -> None:
-        """End the study where the same failure came again and again; other sizes may be right."""
+        """End the study if one failure came again and again; other sizes may still be right."""
         if reason is not None and reason.code in NOT_AS_GIVEN:
             return
         why = self._failures.add(end, None if reason == end.reason else reason)
@@ -466,7 +467,7 @@ class CommandEngine(StoredEngine):
 
     @property
     def marker(self) -> str:
-        """Marks the processes of this store's trainings of this command."""
+        """The mark of the processes of this store's trainings with this command."""
         return f"{self._store.path.absolute()}-{self._plan.trial.workload_id}"
 
     @property

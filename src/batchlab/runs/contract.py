@@ -1,4 +1,4 @@
-"""Engine: who answers with training runs; the contract knows nothing of torch."""
+"""Engine: the contract of what answers with training runs; it knows nothing of torch."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunEnd, RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Trial, TrialRecord
 
-# Before any run has ended: beside others and with one thread a step takes longer than alone, and
-# every run starts a process. Evaluations are not known yet, so the steps stand for them too.
+# These hold until the first end: next to other runs and with one thread steps take longer, and
+# runs start a process each. Evaluations are not known yet, so the steps stand for them too.
 _FIRST_SLOWNESS = 2.0
 _FIRST_START_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CostModel:
-    """How long training runs took, side by side, evaluations and starts apart from steps.
+    """The time that training runs took side by side: steps, evaluations and starts.
 
-    Of evaluations and starts it knows how many there were, and their seconds in all.
+    Evaluations and starts are kept as their number and their seconds in all.
     """
 
-    # By batch size, seconds of training, and seconds that its steps take alone.
+    # Each has a batch size, its seconds of training, and those of its steps when undisturbed.
     steps_s: tuple[tuple[int, float, float], ...] = ()
     validations: tuple[int, float] = (0, 0.0)  # on validation data only
     whole: tuple[int, float] = (0, 0.0)  # on all data
-    starts: tuple[int, float] = (0, 0.0)  # beyond training and evaluation, when taken up again too
+    starts: tuple[int, float] = (0, 0.0)  # beyond training and evaluation, also if resumed
 
     def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
-        """Seconds that a run of so many new steps takes beside others.
+        """Return the seconds that a run of `length` in new steps takes next to others.
 
         Its steps are those of a run from the beginning, where evaluations are the densest; a target
-        does not shorten it. A step takes `step_s` seconds alone.
+        does not shorten it. A step takes `step_s` seconds with nothing else running.
         """
         steps = length.last_step(trial)
         n_validation, n_whole = n_pauses(
@@ -54,13 +54,13 @@ class CostModel:
         )
 
     def evaluation_steps(self, batch_size: int, *, step_s: float) -> float:
-        """How many steps take as long as an evaluation on validation data; 0.0: not known yet."""
+        """Return how many steps take as long as evaluating validation data, 0.0 if unknown."""
         if not self.validations[0]:
             return 0.0
         return _mean(self.validations) / (step_s * self.slowness(batch_size))
 
     def slowness(self, batch_size: int) -> float:
-        """Seconds of a step beside others over those of one alone, at the nearest batch size."""
+        """Return step seconds next to others over undisturbed ones, at the nearest batch size."""
         if not self.steps_s:
             return _FIRST_SLOWNESS
         _, trained_s, alone_s = min(
@@ -71,10 +71,10 @@ class CostModel:
     def with_run(
         self, record: TrialRecord, *, from_step: int, wall_s: float | None, step_s: float
     ) -> CostModel:
-        """With one more run in it, which began at a step and whose trial is as the record says.
+        """Return the model with one more run, which began at a step and left this record.
 
-        `wall_s` is seconds of its process; None: not known, so nothing is learned of starts. A step
-        of its batch size takes `step_s` seconds alone.
+        `wall_s` is the seconds of its process, or None if not known, so that nothing is learned
+        about starts. A step of its size takes `step_s` seconds with nothing else running.
         """
         seen = [e for e in record.evaluations if e.step <= from_step][-1:]
         seen += [e for e in record.evaluations if e.step > from_step]
@@ -116,77 +116,77 @@ def _mean(sums: tuple[int, float]) -> float:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
-    """What an engine can do."""
+    """The capabilities of an engine."""
 
-    resumes: bool  # a longer run of a trial goes on from where it ended: only what is new costs
-    side_by_side: bool  # it does several runs at a time where the machine lets it
+    resumes: bool  # a longer run of a trial goes on from where it ended, so only what is new costs
+    side_by_side: bool  # it does several runs at a time if the machine allows it
     keeps_cadence: bool  # runs are evaluated at the marks of `batchlab.plans.cadence`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPlan:
-    """What all runs of one question share."""
+    """The settings that all runs of one question share."""
 
     trial: Trial  # its batch size, rate and seed are replaced
     device: str  # the PyTorch device, such as "cpu" or "cuda:1"
-    listener: ProgressListener  # told how the runs get on
+    listener: ProgressListener  # gets news of the runs
     started_s: float  # the reading of the engine's clock from which the budget counts
-    budget_s: float | None  # seconds after which no run goes on; None: there is no end
-    # How each batch size in question fits into memory, if not whole.
+    budget_s: float | None  # seconds after which no run goes on, or None for no end
+    # The micro-batch size of each batch size in question that does not fit into memory whole.
     micro_batch_sizes: Mapping[int, int] = field(default_factory=dict)
-    # Seconds per step of each batch size in question, measured alone.
+    # Seconds per step of each batch size in question, measured with nothing else running.
     step_s: Mapping[int, float] = field(default_factory=dict)
-    # The passes that the workload's learning-rate shape spans; None: the rate is constant.
+    # The passes that the workload's learning-rate shape spans, or None if the rate is constant.
     horizon_epochs: int | None = None
-    threads: int = 1  # for each run; more than one where a run has the machine to itself
-    measures: tuple[str, ...] = ()  # of each run beside what is always measured, by name
+    threads: int = 1  # of each run; several if it has the machine to itself
+    measures: tuple[str, ...] = ()  # by name, in addition to what is always measured
     trainer: TrainerName = "fastest"  # "plain": PyTorch's own loop takes all steps
 
 
 class Engine(Protocol):
-    """Who answers with training runs: a machine, or a recorded grid.
+    """A source of training runs: a machine, or a recorded grid.
 
-    Runs are submitted, and come back one by one as they finish. A run that the engine ended before
-    its length, for want of time, comes back with the status TIMEOUT and what was seen until then.
+    Runs are submitted, and come back one by one as they finish. A run that the engine ended early
+    because time ran out comes back with the status TIMEOUT and what was seen until then.
     """
 
     cost_model: CostModel
-    """What it has learned of how long runs take; given back to it when a study is replayed."""
+    """What an engine has learned about how long runs take; it gets it back in a replay."""
 
     @property
     def name(self) -> str:
-        """Its name in the registry, and in the records of its runs."""
+        """The name of the engine in the registry, and in the records of its runs."""
         ...
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """The capabilities of the engine."""
         ...
 
     @property
     def n_workers(self) -> int:
-        """How many runs it does at a time: asking for fewer wastes it."""
+        """The number of runs it does at a time: asking for fewer wastes it."""
         ...
 
     @property
     def n_seeds(self) -> int | None:
-        """How many seeds it has (0 to n_seeds - 1); None: as many as are asked for."""
+        """The number of seeds it has (0 to n_seeds - 1), or None if it takes any seed."""
         ...
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
-        """The rates it has at `batch_size`, ascending; None: any."""
+        """Return the rates it has at `batch_size`, ascending, or None if it takes any rate."""
         ...
 
     def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        """The trial of these three, everything else as the question has it."""
+        """Return the trial of these three, with everything else as the question has it."""
         ...
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """About how many seconds of the budget so many new steps cost, with their evaluations."""
+        """Return about how many budget seconds `length` in new steps costs, with evaluations."""
         ...
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """How many steps take as long as an evaluation on validation data; 0.0: none or unknown."""
+        """Return how many steps take as long as a validation, 0.0 if there is none or unknown."""
         ...
 
     def submit(self, request: RunRequest) -> None:
@@ -198,16 +198,16 @@ class Engine(Protocol):
         ...
 
     def cancel(self) -> None:
-        """End everything submitted that has not come back; what can go on later can do so."""
+        """End everything submitted that has not come back; what can go on later still can."""
         ...
 
     def spent_s(self) -> float:
-        """Seconds of the budget spent so far."""
+        """Return the seconds of the budget that are spent."""
         ...
 
 
 def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]:
-    """Run all of them, with nothing else under way, and wait for the last."""
+    """Run all requests, with nothing else under way, and return their records in order."""
     for request in requests:
         engine.submit(request)
     ends = [engine.next_finished() for _ in requests]

@@ -1,4 +1,4 @@
-"""StoredEngine: the engines that spend this machine's time and keep a store, but for one run."""
+"""StoredEngine: the engines that spend real time and keep a store, without one run's training."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from batchlab.training.plain import Outcome
 from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
 
-# Beyond the batch sizes that were timed, until a run tells: a guess that only orders runs.
+# This stands for sizes that were not timed, until a run has shown it; it only orders runs.
 _UNKNOWN_STEP_S = 1.0
-# An interval between evaluations leaves pauses up to twice as far apart; what was evaluated twice
-# as seldom as that is as good: another session timed evaluations anew.
+# An interval between evaluations leaves pauses up to twice as far apart. A run evaluated half as
+# often as that is as good, because another session timed its evaluations again.
 _AS_GOOD = 4.0
-# Ends that a run may be taken up from, and that are no want of time.
+# A run may be resumed after these ends, and they are not due to the budget.
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
 
 
-# How often to look at trials that another process holds, and at the clock.
+# Seconds between looks at trials that another process holds, and at the clock.
 _LOOK_EVERY_S = 0.25
 
 
 Ran = tuple[int, float]
-"""Of a run that has ended, the step at which it began, and the seconds that it took."""
+"""The step at which a finished run began, and the seconds that it took."""
 
 
 class StoredEngine:
-    """Queue, budget, costs, records and progress; how a run is trained is for its heirs.
+    """The queue, budget, costs, records and progress; subclasses train the runs.
 
-    What the store holds already is answered from there, before anything runs. Runs begin and are
-    heard within `next_finished` only.
+    Requests that the store can answer are answered first, before anything runs. Runs begin and
+    are listened to only within `next_finished`.
     """
 
     name: str
@@ -63,19 +63,19 @@ class StoredEngine:
         self._known: deque[RunRequest] = deque()
         self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap: what begins first
         self._numbers = count()
-        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None: its turn never came
+        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None if its turn never came
 
     @property
     def n_workers(self) -> int:
-        """How many runs it does at a time."""
+        """The number of runs it does at a time."""
         return 1
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
-        """Any rate."""
+        """Return None, which means any rate."""
         return None
 
     def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        """The trial of these three, everything else as the question has it."""
+        """Return the trial of these three, with everything else as the question has it."""
         trial = replace(
             self._plan.trial,
             batch_size=batch_size,
@@ -88,15 +88,15 @@ class StoredEngine:
         return replace(trial, horizon_steps=trial.plan.steps_in(self._plan.horizon_epochs))
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
-        """Seconds that a run takes beside others, start and evaluations too.
+        """Return the seconds that a run takes next to others, with start and evaluations.
 
-        From the step time that was measured alone, and from what earlier runs took.
+        They follow from the measured step time, and from what earlier runs took.
         """
         trial = replace(self._plan.trial, batch_size=batch_size)
         return self.cost_model.expected_s(trial, length, step_s=self._step_s(batch_size))
 
     def submit(self, request: RunRequest) -> None:
-        """Train it as far as the store does not hold it yet.
+        """Ask for the part of a run that the store does not hold yet.
 
         Raises:
             StoreError: the store cannot be used, or a finished trial cannot go on.
@@ -108,11 +108,11 @@ class StoredEngine:
         self._admit(request)
         known = record if self.capabilities.resumes else None
         expected_s = self._expect(request, known)
-        # Side by side the longest begins first, so that the end is not spent waiting for one.
+        # Side by side, the longest begins first, so that the end is not spent waiting for one run.
         self._wait(request, first=expected_s if self.capabilities.side_by_side else 0.0)
 
     def next_finished(self) -> RunEnd:
-        """The next answer: what the store knew first, then what is trained, until the budget ends.
+        """Return the next answer: first from the store, then from runs until the budget ends.
 
         Raises:
             StoreError: the store cannot be used.
@@ -122,7 +122,7 @@ class StoredEngine:
         if self._known:
             request = self._known.popleft()
             if self.capabilities.keeps_cadence and not self.cost_model.steps_s:
-                # Evaluations of this session lie as far apart as those of the one before.
+                # This keeps evaluations as far apart as those of the session before.
                 self._learn(request.trial, from_step=0, wall_s=None)
             return RunEnd(request=request, record=self._answer(request))
         try:
@@ -136,17 +136,17 @@ class StoredEngine:
         return RunEnd(request=request, record=self._answer(request))
 
     def cancel(self) -> None:
-        """End everything that has not come back; what can go on later can do so."""
+        """End everything that has not come back; what can go on later still can."""
         self._known.clear()
         self._waiting.clear()
         self._ended.clear()
 
     def spent_s(self) -> float:
-        """Seconds of the budget spent by the clock: those since `started_s`."""
+        """Return the seconds of the budget spent, which are those since `started_s`."""
         return self._clock() - self._plan.started_s
 
     def _wait(self, request: RunRequest, *, first: float) -> None:
-        """Have a run begin when its turn comes: the larger `first` is, the earlier."""
+        """Queue a run; the larger `first` is, the earlier it begins."""
         heapq.heappush(self._waiting, (-first, next(self._numbers), request))
 
     def _left_s(self) -> float:
@@ -157,30 +157,30 @@ class StoredEngine:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
     def _mean_step_s(self, trial: Trial, steps: int) -> float:
-        """Seconds of a step, the mean over so many from the first on."""
+        """Return the mean seconds of a step over the first `steps` steps."""
         step_s = {size: self._step_s(size) for size in trial.batch_sizes}
         return trial.plan.train_s_at(max(1, steps), step_s) / max(1, steps)
 
-    # ---- what differs
+    # ---- for subclasses
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
-        """Begin a run, or run it to its end; whoever keeps it beyond this call takes its claim."""
+        """Begin a run, or run it to its end; take over its claim to keep it beyond this call."""
         raise NotImplementedError
 
     def _is_out_of_time(self) -> bool:
-        """Whether nothing may begin any more, and what is under way has to end."""
+        """Return whether nothing may begin any more, and runs under way have to end."""
         raise NotImplementedError
 
     @property
     def _n_running(self) -> int:
-        """How many of its workers are taken."""
+        """The number of its workers that are taken."""
         raise NotImplementedError
 
     def _listen(self, timeout_s: float) -> None:
-        """Hear what is under way."""
+        """Take in the news of runs under way."""
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """End what is under way, as the budget does. Nothing waits after it."""
+        """End all runs under way, as at the end of the budget, and those that wait."""
         self._ended.extend((request, None) for *_, request in sorted(self._waiting))
         self._waiting.clear()
 
@@ -226,7 +226,7 @@ class StoredEngine:
         return is_answered(record, length, keeps_cadence=self.capabilities.keeps_cadence)
 
     def _answer(self, request: RunRequest) -> TrialRecord:
-        """The stored record with the status that it has for what was asked."""
+        """Return the stored record with the status that it has for what was asked."""
         record = self._store.record(request.trial.trial_id)
         if record is None:
             return request.never_begun(self.name)
@@ -236,7 +236,7 @@ class StoredEngine:
         return replace(record, status=Status.TIMEOUT, reason=OUT_OF_TIME, target=until)
 
     def _finish(self, trial: Trial, outcome: Outcome) -> None:
-        """Store how a run ended, and say so where it ended badly."""
+        """Store how a run ended."""
         assert outcome.status is not None
         self._store.finish_trial(
             trial.trial_id,
@@ -255,7 +255,7 @@ class StoredEngine:
             self._listener.warning(f"{self._named(trial)}: {outcome.status} ({said})")
 
     def _learn(self, trial: Trial, *, from_step: int, wall_s: float | None) -> None:
-        """What a run took; `wall_s` None: it ran in another session."""
+        """Learn from the time that a run took; `wall_s` is None if that was another session."""
         record = self._store.record(trial.trial_id)
         if record is not None:
             self.cost_model = self.cost_model.with_run(
@@ -265,15 +265,15 @@ class StoredEngine:
                 step_s=self._mean_step_s(trial, record.steps),
             )
 
-    # ---- what is told
+    # ---- progress
 
     def _expect(self, request: RunRequest, known: TrialRecord | None) -> float:
-        """Expect what is new of a run, in seconds."""
+        """Expect the new part of a run, and return its seconds."""
         done = 0 if known is None else known.steps
         if known is not None and known.has_ended_itself:
             done = request.last_step
         new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
-        # How long a script trains by itself is not known: its trainings count the same.
+        # It is not known how long a script trains by itself, so its trainings count the same.
         is_known = not request.length.to_own_end
         expected_s = 1.0
         if is_known:
@@ -301,24 +301,24 @@ class StoredEngine:
 
 
 class TimeLeft:
-    """How much of the expected training is done, and how long the rest will take."""
+    """The part of the expected training that is done, and the time that is left."""
 
     def __init__(self) -> None:
         self._expected_s: dict[str, float] = {}
         self._fraction: dict[str, float] = {}
-        # Sums over the trials: of them all, of what is done, and of what was when first told.
+        # Sums over trials: what is expected, what is done, and what was done at their first news.
         self._total_s = self._done_s = self._before_s = 0.0
         self._started_s = time.monotonic()
 
     def expect(self, trial_id: str, seconds: float) -> None:
-        """Expect a trial to need so long from where it is now."""
+        """Expect a trial to need this many seconds from where it is now."""
         more_s = seconds - self._expected_s.get(trial_id, 0.0)
         self._expected_s[trial_id] = seconds
         self._total_s += more_s
         self._done_s += more_s * self._fraction.get(trial_id, 0.0)
 
     def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
-        """The fraction of all work done, and the seconds left (None: too early to say)."""
+        """Return the fraction of all work done, and the seconds left if it can be said yet."""
         expected_s = self._expected_s[trial_id]
         if trial_id not in self._fraction:
             self._before_s += expected_s * fraction
@@ -333,9 +333,9 @@ class TimeLeft:
 
 
 def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
-    """A stored training with the status that it has for what was asked.
+    """Return a stored training with the status that it has for what was asked.
 
-    Trained for another target or further than asked, its own status answers another question.
+    If it was trained for another target or further, its own status answers another question.
     """
     record = replace(record, target=length.until)
     if not record.ended_well:
@@ -345,10 +345,10 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 
 
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
-    """Whether a stored training (None: none is) is as long as asked, or cannot be longer.
+    """Return whether a training is stored, and is as long as asked or cannot be longer.
 
-    Where its engine evaluates when it is asked to (`keeps_cadence`), a run that was not evaluated
-    as asked may be done again.
+    If its engine evaluates when it is asked to (`keeps_cadence`), a run that was not evaluated as
+    asked may be done again.
     """
     if record is None or record.status is None or record.status.may_go_on:
         return False
@@ -366,22 +366,22 @@ def _has_met(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _trained_steps(record: TrialRecord) -> int:
-    """Steps of a training that ended well; a script may have told its metric before its end."""
+    """Return the steps of a training; a script may report its metric before its end."""
     notes = [note for note in record.notes if note.code == "metric_told_before_end"]
     asked = [dict(note.values)["asked"] for note in notes]
     return max([record.steps, *(steps for steps in asked if isinstance(steps, int))])
 
 
 def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
-    """Whether it was evaluated on its way as often, and on as much, as is asked."""
+    """Return whether it was evaluated on its way as often, and on as much data, as asked."""
     return _was_watched(record, length) and _has_epoch_ends(record, length)
 
 
 def _was_watched(record: TrialRecord, length: RunLength) -> bool:
-    """Whether it was evaluated as often as asked where it met the target asked for.
+    """Return whether it was evaluated as often as asked when it met the target asked for.
 
-    Runs of the advice are looked at seldom before they may meet theirs; an easier target may have
-    been met there.
+    Runs of the advice are evaluated seldom before they can meet their own target; an easier one
+    may have been met there.
     """
     crossing = None if length.until is None else record.crossing(length.until)
     if crossing is None:
@@ -396,12 +396,12 @@ def _was_watched(record: TrialRecord, length: RunLength) -> bool:
         watched_from_samples=length.watched_from_samples,
         interval_samples=length.interval_samples,
     )
-    # Where something waits for epoch ends, there are more evaluations than are asked for.
+    # If something waits for epoch ends, there are more evaluations than are asked for.
     return next(asked).step >= crossing.step
 
 
 def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
-    """Whether train and test data were evaluated on the way, where that is asked for.
+    """Return whether train and test data were evaluated on the way, if that is asked for.
 
     Runs of the advice are evaluated on them at the end, or never.
     """
@@ -413,6 +413,6 @@ def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:
-    """Whether the last evaluation is one on train and test data too, where that is asked for."""
+    """Return whether the last evaluation has train and test data too, if that is asked for."""
     is_longer = record.steps > length.last_step(record.trial)
     return length.all_splits == "never" or is_longer or record.evaluations[-1].has_all_splits

@@ -1,4 +1,4 @@
-"""NodeAgent: what runs on a node of a cluster: that node's children, and their checkpoints."""
+"""NodeAgent: the child processes of one node of a cluster, and their checkpoints."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from batchlab.runs.contract import RunPlan
 from batchlab.runs.workers import Heard, LocalWorkers
 from batchlab.training.plain import Task
 
-# A training that goes on elsewhere loses at most so much of what it had done.
+# A training that goes on elsewhere loses at most this much of its work.
 _KEEP_EVERY_S = 30.0
-# A run that has just begun is heard by then, also where others of the node have nothing to tell.
+# A run that has just begun is heard by then, even if others of the node have no news.
 _LOOK_EVERY_S = 0.05
 _BUILD_S = 30.0
 _FOLDER = "batchlab-node-"
@@ -38,23 +38,23 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settled:
-    """What came of handing a workload to a node."""
+    """The result of handing a workload to a node."""
 
-    refused: str | None = None  # why it cannot train it; None: it can
-    trained_plainly: Reason | None = None  # why not natively, where the others perhaps are
+    refused: str | None = None  # why it cannot train it, if it cannot
+    trained_plainly: Reason | None = None  # why not natively, as others perhaps are
 
 
 class NodeAgent:
     """The runs of one node: Ray calls `hear` in one thread, and all else in another."""
 
     def __init__(self) -> None:
-        """Its checkpoints are in a folder of its own, those of agents that were killed go."""
+        """Make a folder for its checkpoints, and remove those of agents that were killed."""
         start_early()
         _remove_leftovers()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
-        self._devices: list[str] = []  # that are free
+        self._devices: list[str] = []  # the free ones
         self._running: dict[str, Task] = {}
-        self._kept: dict[str, tuple[float, int]] = {}  # when, and the time of the file then
+        self._kept: dict[str, tuple[float, int]] = {}  # when sent, and the file's time then
         self._workers: LocalWorkers
 
     def settle(
@@ -64,7 +64,7 @@ class NodeAgent:
         devices: Sequence[str],
         versions: tuple[tuple[str, str], ...],
     ) -> Settled:
-        """Take a workload, to train it on these devices, one run each."""
+        """Take a workload to train on these devices, one run on each."""
         here = library_versions()
         if here != versions:
             theirs, ours = (", ".join(map(" ".join, each)) for each in (here, versions))
@@ -86,16 +86,16 @@ class NodeAgent:
         if checkpoint is not None:
             path.write_bytes(checkpoint)
         task = replace(task, checkpoint=path, device=self._devices.pop(0))
-        self._kept[trial_id] = time.monotonic(), 0  # first: `hear` looks at what runs
+        self._kept[trial_id] = time.monotonic(), 0  # first, because `hear` looks at what runs
         self._running[trial_id] = task
         try:
             self._workers.start(task)
-        except BaseException:  # there is no room for another process, perhaps
+        except BaseException:  # perhaps there is no room for another process
             self._forget(trial_id)
             raise
 
     def hear(self, timeout_s: float) -> list[tuple[str, Kept] | Heard]:
-        """What the runs tell, as soon as one does; after the limit nothing."""
+        """Return the news of the runs as soon as there is some, or nothing after the limit."""
         until_s = time.monotonic() + timeout_s
         told: list[tuple[str, Kept] | Heard] = []
         while not told and time.monotonic() < until_s:
@@ -121,7 +121,7 @@ class NodeAgent:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[tuple[str, Kept]]:
-        """The checkpoint of a run, where there is a new one and the last was sent long ago."""
+        """Return the checkpoint of a run if it is new and the last was sent long enough ago."""
         path, (sent_s, time_ns) = self._running[trial_id].checkpoint, self._kept[trial_id]
         if time.monotonic() - sent_s < at_least_s:
             return []

@@ -1,4 +1,4 @@
-"""ProcessEngine: answers with training runs, each in a process of its own."""
+"""ProcessEngine: an engine that trains each run in a process of its own."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from batchlab.training.plain import Outcome, Task
 from batchlab.training.trainers import PLAIN
 from batchlab.words.reasons import reason_text
 
-# A run that was asked to stop has so long to write its checkpoint before it is ended: this, or
-# where the time is short this part of it.
+# A run that was asked to stop gets this many seconds to write its checkpoint before it is killed,
+# but at most this fraction of the time that is left.
 _GRACE_S = 5.0
 _GRACE_FRACTION = 0.1
 _BUILD_S = 30.0
@@ -44,9 +44,9 @@ class _Run:
 
 
 class ProcessEngine(StoredEngine):
-    """Trains what it is asked for in processes of its workers (an `Engine`).
+    """An `Engine` that trains in processes of its workers.
 
-    A trial asked for more than it has goes on from its checkpoint.
+    A trial that is asked for more than it has goes on from its checkpoint.
     """
 
     name = PLAIN
@@ -60,7 +60,7 @@ class ProcessEngine(StoredEngine):
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Answer from `store`, and with runs of `workers`; the rest as of a `StoredEngine`."""
+        """Answer from `store`, and with runs of `workers`; the rest is as in `StoredEngine`."""
         super().__init__(store, plan, clock=clock)
         self._workers = workers
         self._errors = RepeatedErrors()
@@ -71,11 +71,11 @@ class ProcessEngine(StoredEngine):
 
     @property
     def n_workers(self) -> int:
-        """How many runs its workers take."""
+        """The number of runs that its workers take at a time."""
         return self._workers.n
 
     def evaluation_steps(self, batch_size: int) -> float:
-        """How many steps of a batch size took as long as an evaluation so far; 0.0: none was."""
+        """Return how many steps took as long as an evaluation, or 0.0 if there was none."""
         return self.cost_model.evaluation_steps(batch_size, step_s=self._step_s(batch_size))
 
     def cancel(self) -> None:
@@ -83,18 +83,18 @@ class ProcessEngine(StoredEngine):
         try:
             self._stop(None, None)
         finally:
-            # Only a store that cannot be written any more (a full disk) leaves some here. They are
-            # forgotten too: a second call finds nothing to keep.
+            # Only a store that cannot be written any more (a full disk) leaves runs here. They are
+            # forgotten too, so that a second call finds nothing to keep.
             self._workers.close()
             for run in self._running.values():
                 run.claim.close()
             self._running.clear()
             super().cancel()
 
-    # ---- what is under way
+    # ---- runs under way
 
     def _admit(self, request: RunRequest) -> None:
-        """What begins now has to end with the budget, checkpoints written if they could be."""
+        """Refuse what cannot go on, and set when runs must stop to write their checkpoints."""
         refuse_to_train_over(self._store, request.trial)
         if not self._is_idle:
             return
@@ -128,12 +128,12 @@ class ProcessEngine(StoredEngine):
                 continue
             self._end(run, _outcome(ended))
             if _cannot_be_kept(ended):
-                # It says nothing of the configuration, and the next runs would fare no better.
+                # This says nothing about the configuration, and the next runs would fail as well.
                 raise StoreError(reason_text(ended.reason))
             refuse_edited(ended)
 
     def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended | NodeLost]]:
-        """The runs that have ended; what the others tell is stored."""
+        """Yield the runs that have ended, and store the evaluations of the others."""
         for trial_id, message in self._workers.heard(timeout_s=timeout_s):
             run = self._running[trial_id]
             if isinstance(message, Ended | NodeLost):
@@ -143,7 +143,7 @@ class ProcessEngine(StoredEngine):
                 self._evaluated(run, message)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
-        """Ask every child to stop; those that don't in time are ended."""
+        """Ask every child to stop, and kill those that don't in time."""
         self._workers.ask_to_stop(self._running)
         grace_until_s = time.monotonic() + self._grace_s
         while self._running:
@@ -162,7 +162,7 @@ class ProcessEngine(StoredEngine):
     # ---- the records of one run
 
     def _task(self, request: RunRequest) -> tuple[Task | None, int]:
-        """What to run and from which step, written down; None: there is nothing to do."""
+        """Store that a run begins; return its task, None if nothing is to do, and first step."""
         trial, length = request.trial, request.length
         record = self._store.record(trial.trial_id)
         if self._is_answered(record, length):
@@ -172,10 +172,10 @@ class ProcessEngine(StoredEngine):
             self._store.begin_trial(_opening_record(request, self._plan.threads, None))
             self._finish(trial, Outcome(status=Status.ERROR, reason=known_to_fail))
             return None, 0
-        self._get_ready()  # it can end the study, before the trial has begun
+        self._get_ready()  # before the trial has begun, as it can end the study
         path = self._store.checkpoint_path(trial.trial_id)
         progress = peek_checkpoint(path)
-        # A run that was not looked at where it should have been has to be done again from there.
+        # A run that was not evaluated where it should have been has to be done again.
         watched = record is None or was_evaluated(record, length)
         if not watched or progress is None or progress.versions != library_versions():
             progress = None
@@ -203,14 +203,14 @@ class ProcessEngine(StoredEngine):
             self._listener.warning(reason_text(Reason.of("trained_plainly", why=why)))
 
     def _evaluated(self, run: _Run, evaluations: tuple[Evaluation, ...]) -> None:
-        """Store them at once."""
+        """Store evaluations at once, and report the progress."""
         self._store.put_evaluations(run.request.trial.trial_id, evaluations)
         if evaluations:
             run.step = evaluations[-1].step
             self._tell(run.request, run.step / run.request.last_step)
 
     def _lost(self, run: _Run, lost: NodeLost) -> None:
-        """Have it go on elsewhere from its last checkpoint; the second time it has ended."""
+        """Have it go on elsewhere from its last checkpoint, but end it the second time."""
         trial = run.request.trial
         if trial.trial_id in self._lost_once:
             reason = Reason.of("node_lost", why=lost.why)
@@ -250,10 +250,10 @@ def _opening_record(request: RunRequest, threads: int, progress: Progress | None
 
 
 def refuse_to_train_over(store: Store, trial: Trial) -> None:
-    """A finished trial whose checkpoint cannot be used could only go on by being lost first.
+    """Refuse a finished trial whose checkpoint cannot be used: to go on, it would be lost first.
 
     Raises:
-        StoreError: naming the trial and the ways out.
+        StoreError: the trial is such a one; the message names it and the ways out.
     """
     record = store.record(trial.trial_id)
     if record is None or not record.ended_well:
@@ -273,13 +273,13 @@ def refuse_to_train_over(store: Store, trial: Trial) -> None:
 
 
 def _cannot_be_kept(ended: Ended) -> bool:
-    """Whether its checkpoint could not be written or read."""
+    """Return whether its checkpoint could not be written or read."""
     return ended.error == StoreError.__name__
 
 
 def _outcome(ended: Ended) -> Outcome:
     if _cannot_be_kept(ended) or ended.error == EditedError.__name__:
-        return Outcome(status=None)  # it can go on from the checkpoint before
+        return Outcome(status=None)  # it can go on from its checkpoint before
     if ended.status is None:
         assert isinstance(ended.value, Outcome)
         return ended.value
@@ -301,7 +301,7 @@ class RepeatedErrors:
         self._known: dict[object, Reason] = {}
 
     def note(self, trial: Trial, status: Status | None, reason: Reason | None, step: int) -> bool:
-        """Keep how a trial ended; whether it is known only now that its batch size fails."""
+        """Note how a trial ended; return whether that newly shows that its batch size fails."""
         if status is not Status.ERROR or reason is None:
             return False
         if _ABOUT_NUMBERS.search(reason_text(reason)):
@@ -315,6 +315,6 @@ class RepeatedErrors:
         return is_new
 
     def why_not(self, trial: Trial) -> Reason | None:
-        """Why the trial would fail as others of its batch size did; None: it may not."""
+        """Return why the trial would fail as others of its size did, or None if it may not."""
         why = self._known.get((trial.batch_sizes, trial.micro_batch_size))
         return why and Reason.of("failed_alike_before", size=trial.batch_size, why=why)

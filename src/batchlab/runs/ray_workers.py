@@ -1,7 +1,7 @@
-"""RayWorkers: the nodes of a Ray cluster take the runs; Ray gives places, transport and deaths.
+"""RayWorkers: runs on the nodes of a Ray cluster; Ray places, transports and notices deaths.
 
-One actor a node holds that node's children, so that limits, kills and memory are what they are on
-this machine. Ray is loaded when a cluster is asked for.
+One actor per node holds that node's children, so that limits, kills and memory are what they are
+on this machine. Ray is loaded only if a cluster is asked for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
 
-_SAY_AFTER_S = 10.0  # of waiting for a node; one that is free takes five seconds
+_SAY_AFTER_S = 10.0  # waiting for a node; one that is free takes five seconds
 _LOOK_FOR_NODES_EVERY_S = 5.0
 _HEAR_S = 10.0  # a call to a node whose runs say nothing comes back after this
 _CLOSE_S = 5.0
@@ -39,32 +39,32 @@ _CLOSE_S = 5.0
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A node that has the workload, or is about to."""
+    """A node that has the workload, or is about to get it."""
 
     node_id: str
     name: str
     n: int  # runs at a time
     agent: Any
-    settling: Any  # the call that hands it the workload; None: it has it
-    hearing: Any = None  # the call that brings what its runs tell
-    starting: dict[Any, str] = field(default_factory=dict)  # calls, by trial
+    settling: Any  # the call that hands it the workload, or None if it has it
+    hearing: Any = None  # the call that brings the news of its runs
+    starting: dict[Any, str] = field(default_factory=dict)  # the trial of each call
     running: dict[str, Path | None] = field(default_factory=dict)  # checkpoints here, by trial
-    is_gone: bool = False  # nothing that it tells counts any more
+    is_gone: bool = False  # its messages no longer count
 
     @property
     def calls(self) -> list[Any]:
-        """What it has not answered yet."""
+        """The calls that it has not answered yet."""
         return [call for call in (self.settling, self.hearing, *self.starting) if call is not None]
 
 
 class RayWorkers:
-    """The nodes of a cluster (`Workers`): those of now, and those that join later."""
+    """The nodes of a cluster (`Workers`), including those that join later."""
 
     def __init__(self, cluster: Cluster, packed: PackedWorkload, plan: RunPlan) -> None:
         """Hand `packed` to each node, and wait for the first to be ready.
 
         Raises:
-            ClusterError: as of `Cluster.connect`, or no node can train it.
+            ClusterError: as for `Cluster.connect`, or no node can train it.
         """
         import ray
 
@@ -75,7 +75,7 @@ class RayWorkers:
         self._plan = replace(plan, listener=Silent())
         self._shipped = ray.put(ShippedWorkload.of(packed))
         self._nodes: dict[str, _Node] = {}
-        # Told by nodes and not handed on yet: whoever hears them may raise at any of them.
+        # Messages that are not handed on yet, because whoever gets one may raise an error.
         self._told: deque[tuple[_Node, str, Any]] = deque()
         self._refused: dict[str, str] = {}  # why, by node
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
@@ -83,11 +83,11 @@ class RayWorkers:
 
     @property
     def n(self) -> int:
-        """As many as the nodes that are ready have places for."""
+        """The number of runs that the nodes that are ready have places for."""
         return max(1, sum(node.n for node in self._ready))
 
     def get_ready(self, *, timeout_s: float = 0.0) -> Reason | None:
-        """Wait for a node, as long as the budget does; each says by itself why it trains plainly.
+        """Wait for a node as long as the budget lasts; each one warns if it trains plainly.
 
         Raises:
             ClusterError: no node can train it, or none was free in time.
@@ -113,7 +113,7 @@ class RayWorkers:
         return None
 
     def start(self, task: Task) -> None:
-        """On the node with the most free places."""
+        """Begin a run on the node with the most free places."""
         node = max(self._ready, key=lambda node: node.n - len(node.running))
         kept = task.checkpoint
         content = kept.read_bytes() if task.resume and kept is not None else None
@@ -122,7 +122,7 @@ class RayWorkers:
         node.starting[node.agent.start.remote(task, content)] = trial_id
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
-        """By calls to the nodes that have runs."""
+        """Yield the news of runs, by calls to the nodes that have some."""
         if not self._told:
             self._listen(timeout_s)
         while self._told:
@@ -147,23 +147,23 @@ class RayWorkers:
             time.sleep(timeout_s)
             return
         answered, _ = self._ray.wait(list(calls), num_returns=1, timeout=timeout_s)
-        if answered:  # and all others that are there by now
+        if answered:  # then take all others that are there by now
             answered, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for call in answered:
             self._answered(calls[call], call)
 
     def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
-        """Through their nodes."""
+        """Ask runs to stop, through their nodes."""
         for node, of_node in self._where(trial_ids):
             node.agent.ask_to_stop.remote(of_node)
 
     def kill(self, trial_ids: Iterable[str]) -> None:
-        """Through their nodes."""
+        """Kill runs, through their nodes."""
         for node, of_node in self._where(trial_ids):
             node.agent.kill.remote(of_node)
 
     def close(self) -> None:
-        """Give the nodes back; asked again they are taken anew."""
+        """Give the nodes back; a later call takes them again."""
         nodes = list(self._nodes.values())
         closing = [node.agent.close.remote() for node in nodes]
         with suppress(self._ray.exceptions.RayError):
@@ -180,7 +180,7 @@ class RayWorkers:
         return [node for node in self._nodes.values() if node.settling is None]
 
     def _look_for_nodes(self) -> None:
-        """Take what is free of nodes that are new."""
+        """Take the free places of new nodes."""
         if time.monotonic() - self._looked_at_s < _LOOK_FOR_NODES_EVERY_S:
             return
         self._looked_at_s = time.monotonic()
@@ -193,7 +193,7 @@ class RayWorkers:
                 self._nodes[node_id] = self._taken(node_id, live[node_id], n)
 
     def _taken(self, node_id: str, facts: dict[str, Any], n: int) -> _Node:
-        # One call waits for what runs tell, all others act in their order beside it.
+        # One call waits for news of the runs, while all others act in their order.
         agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
             num_cpus=n * self._cluster.cpus_per_trial,
             num_gpus=self._cluster.gpus_of(n),
@@ -224,7 +224,7 @@ class RayWorkers:
         with suppress(self._ray.exceptions.RayError):
             self._ray.kill(node.agent)
 
-    # ---- what they tell
+    # ---- messages
 
     def _answered(self, node: _Node, call: Any) -> None:
         if node.is_gone:
@@ -234,7 +234,7 @@ class RayWorkers:
         except self._ray.exceptions.RayError as error:
             trial_id = node.starting.pop(call, None)
             if trial_id is not None and isinstance(error, self._ray.exceptions.RayTaskError):
-                # The node is well, and could not begin this run: its disk may be full.
+                # The node works but could not begin this run: its disk may be full.
                 reason = Reason.as_written(f"on node {node.name}: {_cause_of(error)}")
                 self._told.append((node, trial_id, Ended(status=Status.ERROR, reason=reason)))
             else:
@@ -270,14 +270,14 @@ class RayWorkers:
 
 
 def _cause_of(error: BaseException) -> str:
-    """What was raised on a node, or what Ray says itself."""
+    """Return what was raised on a node, or what Ray says itself."""
     cause = getattr(error, "cause", None)
     return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
 
 
 def _free_resources() -> dict[str, dict[str, float]]:
     """Return what nobody uses, by node; nothing if Ray does not say, as through a Ray client."""
-    from ray._private import state  # a developer's interface: there is no other that tells it
+    from ray._private import state  # a developer's interface, as no other has it
 
     try:
         return dict(state.available_resources_per_node())

@@ -18,10 +18,10 @@ from batchlab.store.store import Store
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyName:
-    """Under what the store keeps a study."""
+    """The identity of a study in the store, and what is kept with it."""
 
     study_id: str
-    command: str  # that asked for it
+    command: str  # the command line that asked for it
     workload_id: str
     environment: tuple[tuple[str, str], ...]  # names and values of the place
     margin: float | None = None  # what still counts as ending as well, if it was given
@@ -29,17 +29,17 @@ class StudyName:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredEnd:
-    """How far a training run had come when it was answered, and how it had ended."""
+    """The state of a training run when it was answered: its steps, and how it had ended."""
 
     trial_id: str
     length: RunLength  # how far it was asked to go
-    steps: int | None  # at its last evaluation then; None: it had not begun
+    steps: int | None  # at its last evaluation then, or None if it had not begun
     status: Status
     reason: str | None  # why it ended badly, as a store keeps it
 
     @classmethod
     def of(cls, end: RunEnd) -> StoredEnd:
-        """What has to be known beside the stored trial to answer the same again."""
+        """Return what is needed in addition to the stored trial to answer the same again."""
         record = end.record
         assert record.status is not None
         return cls(
@@ -51,11 +51,11 @@ class StoredEnd:
         )
 
     def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
-        """The stored record, cut to what it had when it was answered."""
+        """Return the stored record, cut to what it had when it was answered."""
         last = -1 if self.steps is None else self.steps
         seen = tuple(each for each in record.evaluations if each.step <= last)
         notes = record.notes
-        if len(seen) < len(record.evaluations):  # the end that this one tells of came later
+        if len(seen) < len(record.evaluations):  # its early stop came later
             notes = tuple(note for note in notes if note.code != "stopped_early")
         return replace(
             record,
@@ -72,9 +72,9 @@ InTurn = tuple[tuple[float, ...], ...]  # by process and round: ratios of two st
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalEntry:
-    """One entry of a journal: what was learned since the entry before.
+    """One entry of a journal, with what was learned since the entry before.
 
-    The budget is in the first entry only. Where the profile there is of the reference alone, a
+    The budget is in the first entry only. If the profile there is only that of the reference, a
     later entry has that of all batch sizes.
     """
 
@@ -87,7 +87,7 @@ class JournalEntry:
     cost_model: CostModel = field(default_factory=CostModel)  # by then
     n_workers: int | None = None  # how many runs the engine did at a time by then
     spent_s: float = 0.0  # of the budget by then
-    best: BestSoFar | None = None  # what led then, for who looks on: nothing is decided by it
+    best: BestSoFar | None = None  # what led then, only to be shown: nothing is decided by it
 
 
 _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])
@@ -97,7 +97,7 @@ class Journal:
     """The journal of one study: first it replays what is stored, then it writes on."""
 
     def __init__(self, store: Store, study: StudyName) -> None:
-        """Read what the study was told so far.
+        """Read what the store has of the study.
 
         Raises:
             StoreError: the decisions were changed by another program.
@@ -105,7 +105,7 @@ class Journal:
         self._store = store
         self._study = study
         self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
-        # By earlier sessions, as far as it was written down.
+        # This is the time of earlier sessions, as far as it was written down.
         self.spent_before_s = max((entry.spent_s for entry in self._written), default=0.0)
         self._readings: list[float] = []
         self._readings_to_come = deque(
@@ -121,17 +121,17 @@ class Journal:
 
     @property
     def profiles(self) -> tuple[str, ...]:
-        """The JSON of the profiles so far: none, one, or that of the reference and the whole."""
+        """The JSON of the profiles: none, one, or that of the reference and the whole."""
         return tuple(entry.profile for entry in self._written if entry.profile is not None)
 
     @property
     def n_workers(self) -> int | None:
-        """How many runs the engine did at a time when it began; None before it has."""
+        """The number of runs the engine did at a time when it began, None before that."""
         return self._written[0].n_workers if self._written else None
 
     @property
     def budget_s(self) -> float | None:
-        """What the runs may take by the engine's clock, None before it is known."""
+        """The seconds that runs may take by the engine's clock, None before they are known."""
         return self._written[0].budget_s if self._written else None
 
     def begin(
@@ -156,7 +156,7 @@ class Journal:
         )
 
     def begin_again(self) -> None:
-        """Forget all that was learned, as the budget gave no answer.
+        """Forget all that was learned, because the budget gave no answer.
 
         The next session has the whole budget, and its runs go on from what the store has of them.
         """
@@ -167,23 +167,23 @@ class Journal:
         """Store the profile of all batch sizes, after that of the reference."""
         self._write(JournalEntry(profile=profile, spent_s=spent_s))
 
-    # ---- what was
+    # ---- replay
 
     def replayed_reading_s(self) -> float | None:
-        """The clock's next reading as it was; None: from here on the clock itself says."""
+        """Return the clock's next stored reading, or None if there are no more."""
         return self._readings_to_come.popleft() if self._readings_to_come else None
 
     def replayed_in_turn(self) -> InTurn | None:
-        """What the next two gave that were timed in turn; None: from here on they are timed."""
+        """Return the next stored result of timing in turn, or None if there are no more."""
         return self._in_turn_to_come.popleft() if self._in_turn_to_come else None
 
     def replayed_end(
         self, under_way: Sequence[RunRequest], *, engine: str
     ) -> tuple[RunEnd, JournalEntry] | None:
-        """The next end of a run, with the entry that tells of it; None: from here on they run.
+        """Return the next stored end of a run and its entry, or None if there are no more.
 
-        Where none of what is under way ended so (the program is another one), what is left of the
-        journal holds no longer and is forgotten.
+        If no run under way ended like that (the program is another one), the rest of the journal
+        no longer holds and is forgotten.
         """
         if not self._ends_to_come:
             return None
@@ -196,7 +196,7 @@ class Journal:
         self._forget_from(entry, stored)
         return None
 
-    # ---- what comes now
+    # ---- what is new
 
     def note_reading(self, spent_s: float) -> None:
         """Note a reading; it is stored before anything that follows from it is done."""
@@ -212,7 +212,7 @@ class Journal:
         self._best = best
 
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
-        """Store the readings and the study's trials: what follows from them is about to be done."""
+        """Store the readings and the study's trials, before anything that follows is done."""
         readings_s = tuple(self._readings)
         self._write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()
@@ -222,7 +222,7 @@ class Journal:
     def put_end(
         self, end: RunEnd, cost_model: CostModel, *, n_workers: int, spent_s: float
     ) -> None:
-        """Store how a run ended, and its record where its engine has not."""
+        """Store how a run ended, and its record if its engine has not."""
         keep_record(self._store, end.record)
         self._write(
             JournalEntry(
@@ -262,7 +262,7 @@ class Journal:
 
 
 def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
-    """What a study decided so far; none for a study that decides nothing, or that is not there.
+    """Return what a study has decided: nothing if it decides nothing or does not exist.
 
     Raises:
         StoreError: the decisions were changed by another program.
@@ -283,27 +283,27 @@ def keep_record(store: Store, record: TrialRecord) -> None:
         if stored is not None and stored.status is not None and stored.steps >= record.steps:
             return
         assert record.status is not None
-        # What an earlier, shorter answer had stays: it is what that answer is replayed from.
+        # The part of an earlier, shorter answer stays, because that answer is replayed from it.
         store.put_record(record)
 
 
 class ReplayingEngine:
-    """Answers from a study's journal as far as it goes, then from the engine inside (an `Engine`).
+    """An `Engine` that answers from a study's journal as far as it goes, then from another engine.
 
     What the inner engine says is written down before anything can follow from it: the readings of
     its clock before the next run is asked for, and the ends of runs in the order in which they
-    finished. So whoever decides by these alone decides the same after an interruption at any
-    moment, whatever the inner engine is.
+    finished. Whoever decides only by these therefore decides the same after an interruption at
+    any moment, whatever the inner engine is.
     """
 
     def __init__(self, inner: Engine, journal: Journal) -> None:
         """Answer from `journal`, then from `inner`."""
         self.name, self.capabilities = inner.name, inner.capabilities
         self.n_seeds = inner.n_seeds
-        # Of a cluster it changes while a study runs: what is replayed is decided by what was then.
+        # A cluster's number changes while a study runs, so a replay uses the number of that time.
         self.n_workers = journal.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
-        # By what the inner engine had learned at this place.
+        # These use what the inner engine had learned at this place.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
         self._inner = inner
         self._journal = journal
@@ -312,7 +312,7 @@ class ReplayingEngine:
 
     @property
     def cost_model(self) -> CostModel:
-        """The inner engine's, which is set back while runs are replayed."""
+        """The inner engine's model, which is set back while runs are replayed."""
         return self._inner.cost_model
 
     @cost_model.setter
@@ -320,7 +320,7 @@ class ReplayingEngine:
         self._inner.cost_model = value
 
     def spent_s(self) -> float:
-        """Seconds of the budget spent so far, over all sessions of the study."""
+        """Return the seconds of the budget spent over all sessions of the study."""
         replayed_s = self._journal.replayed_reading_s()
         if replayed_s is not None:
             return replayed_s
@@ -329,12 +329,12 @@ class ReplayingEngine:
         return spent_s
 
     def submit(self, request: RunRequest) -> None:
-        """Ask for a run; the inner engine hears of it once the journal holds no more ends."""
+        """Ask for a run; the inner engine gets it once the journal holds no more ends."""
         self._under_way.append(request)
         self._journal.note_request(request)
 
     def next_finished(self) -> RunEnd:
-        """The end that came next before; where the journal ends, the next that comes.
+        """Return the next end in the journal, or after it the inner engine's next.
 
         Raises:
             StoreError: the store cannot be used.
@@ -364,13 +364,13 @@ class ReplayingEngine:
         return end
 
     def cancel(self) -> None:
-        """End everything under way; asked for again, it goes on."""
+        """End everything under way; it goes on when it is asked for again."""
         self._under_way.clear()
         self._n_handed_over = 0
         self._inner.cancel()
 
     def _hand_over(self) -> None:
-        """Let the inner engine hear of what it has not; what was read before is stored first."""
+        """Give the inner engine the requests it lacks, after storing the readings before them."""
         waiting = self._under_way[self._n_handed_over :]
         if waiting:
             self._journal.put_readings(spent_s=self._spent_s())

@@ -1,4 +1,4 @@
-"""ScriptCourse: the evaluations of one training, as the progress of its script tells them."""
+"""ScriptCourse: the evaluations of one training, taken from the progress of its script."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, direction_of, p
 from batchlab.script.reading import Reading
 from batchlab.training.plain import EVALUATIONS, Outcome, divergence
 
-# A metric that is the same so often, at whatever value but a perfect one, was not trained.
+# A metric that is the same this often, and not perfect, was not trained.
 _FEWEST_STILL = 3
 _PERFECT: dict[Better, set[float | None]] = {"lower": {0.0}, "higher": {1.0, 100.0}}
 
 
 class ScriptCourse:
-    """One training under way: what it was evaluated to so far, and whether it is to end."""
+    """One training under way: its evaluations, and whether it has to end."""
 
     def __init__(
         self, request: RunRequest, command: TrainingCommand, *, earlier: Sequence[Evaluation] = ()
     ) -> None:
-        """Nothing was seen yet.
+        """Begin without any progress.
 
-        Of what was evaluated `earlier` that counts which lies before this run's first step.
+        Those of the `earlier` evaluations count that lie before this run's first step.
         """
         self._request = request
         self._metric = command.metric  # the validation metric that counts
@@ -44,26 +44,26 @@ class ScriptCourse:
         self._counted: tuple[Evaluation, ...] | None = None
         most_examples = command.most_examples(request.trial.n_train)
         self.points = ProgressPoints(command.metric, request.trial, most_examples=most_examples)
-        self.unstored: dict[int, Evaluation] = {}  # those that count; who stores them clears it
-        self.ended: Outcome | None = None  # how it is to end by what it told
-        self.step = 0  # updates done, as far as it was told
+        self.unstored: dict[int, Evaluation] = {}  # those that count; whoever stores them clears it
+        self.ended: Outcome | None = None  # how it has to end by its progress
+        self.step = 0  # updates done, as far as reported
         self.n_made = 0
-        self._first_told: dict[str, float] = {}  # of what training moves
+        self._first_told: dict[str, float] = {}  # first values of what training moves
         self._has_moved = False
         self.taken_up_at: int | None = None
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """All so far, by step."""
+        """All evaluations, by step."""
         return tuple(self._evaluations)
 
     @property
     def counted(self) -> tuple[Evaluation, ...]:
-        """Those up to where it is to end; what comes later is for a longer run."""
+        """The evaluations up to where it has to end; later ones are for a longer run."""
         return self.evaluations if self._counted is None else self._counted
 
     def take(self, reading: Reading) -> None:
-        """Take in a reading; one that contradicts what was told before ends the training."""
+        """Take in a reading; one that contradicts those before ends the training."""
         try:
             point = self.points.add(reading)
         except ProgressError as error:
@@ -86,7 +86,7 @@ class ScriptCourse:
     def add(
         self, values: Mapping[str, float], *, step: int, samples: int, at_s: float
     ) -> Evaluation | None:
-        """One piece of progress; told again, a step replaces what it was evaluated to before."""
+        """Add progress and return its evaluation, which replaces an earlier one of its step."""
         for _ in self._begun(step, at_s):
             pass
         assert self._began_s is not None
@@ -105,7 +105,7 @@ class ScriptCourse:
             step=step,
             samples=samples,
             train_s=at_s - self._began_s,
-            eval_s=0.0,  # a script does not tell it apart
+            eval_s=0.0,  # a script does not report it separately
             batch_loss=math.fsum(losses) / len(losses) if losses and step else None,
             scores=(Score(split="validation", metric=self._metric, value=known),),
         )
@@ -115,7 +115,7 @@ class ScriptCourse:
         return made
 
     def verdict(self) -> Outcome | None:
-        """Whether the training is to end, by the last that it told; None: it goes on."""
+        """Return how the training has to end by its last evaluation, or None if it goes on."""
         if self._lost_at is not None:
             reason = Reason.of("loss_not_a_number", step=self._lost_at)
             return Outcome(status=Status.NAN, reason=reason)
@@ -134,9 +134,9 @@ class ScriptCourse:
         return self.whole() if last.step >= self._request.last_step else None
 
     def whole(self) -> Outcome:
-        """What it means that it came to its end: nothing, where no number that it told has moved.
+        """Return the outcome of a training at its end: an error if no number has moved.
 
-        One that is as good as can be need not move.
+        A number that is as good as can be need not move.
         """
         values = {each.score("validation", self._metric) for each in self._evaluations}
         is_often = min(self.n_made, len(self._evaluations)) >= _FEWEST_STILL
@@ -153,7 +153,7 @@ class ScriptCourse:
         return Outcome(status=Status.ERROR, reason=reason)
 
     def _judge(self, made: Evaluation | None) -> None:
-        """Whether it is to end by what was just added; None: only steps were told, or a loss."""
+        """Decide by the evaluation just added, None if only steps or a loss were reported."""
         if self.ended is None:
             if made is not None:
                 self.unstored[made.step] = made
@@ -164,10 +164,10 @@ class ScriptCourse:
             self.ended, self._counted = verdict, self.evaluations
 
     def _begun(self, step: int, at_s: float) -> Iterator[Evaluation]:
-        """Take in what the run before was evaluated to; its clock goes on from there.
+        """Yield the evaluations of the run before one by one; its clock goes on from there.
 
-        One by one, for any of them may end the training: that run may have gone on beyond what is
-        asked, while nobody was there to end it.
+        Any of them may end the training, because that run may have gone on beyond what is asked,
+        while nobody was there to end it.
         """
         if self._began_s is not None:
             return
@@ -181,12 +181,12 @@ class ScriptCourse:
 
     @property
     def _first_and_last(self) -> Sequence[Evaluation]:
-        """All that `divergence` looks at."""
+        """The evaluations that `divergence` looks at."""
         first, n = self._evaluations[0], len(self._evaluations)
         return (first, *self._evaluations[max(1, n - EVALUATIONS) :])
 
     def _put(self, made: Evaluation) -> None:
-        """Keep an evaluation in its place: the last one, but for a script that counts anew."""
+        """Keep an evaluation in its place: the last, unless a script began its count again."""
         known = self._evaluations
         place = bisect_left(known, made.step, key=lambda each: each.step)
         is_told_again = place < len(known) and known[place].step == made.step
@@ -200,7 +200,7 @@ class ScriptCourse:
             return False
         seen = self._evaluations[self._n_missed :]
         if len(seen) > 1 and crossing_of(seen[:-1], until) is None:
-            # The last but one missed it. A script may tell a hundred a second, the last one twice.
+            # The last but one missed it. A script may report 100 per second, the last one twice.
             self._n_missed = len(self._evaluations) - 2
         crossing = crossing_of(seen, until)
         return crossing is not None and crossing.held
@@ -212,12 +212,12 @@ class ScriptCourse:
         if name is None:
             return
         self._losses.append(plain[name])
-        # An infinite one may be a step that a gradient scaler leaves out.
+        # An infinite loss may be a step that a gradient scaler leaves out.
         if math.isnan(plain[name]) and self._lost_at is None:
             self._lost_at = step
 
 
 def _as_loss(evaluation: Evaluation) -> Evaluation:
-    """As `divergence` reads it, where the metric goes down as a loss does."""
+    """Return it as `divergence` reads it: a metric that goes down is read as a loss."""
     score = evaluation.scores[0]
     return replace(evaluation, scores=(replace(score, metric="loss"),))

@@ -22,32 +22,32 @@ from batchlab.training.native.program import NativeBuild
 from batchlab.training.plain import Outcome, Task, train
 from batchlab.training.trainers import PLAIN, built_for
 
-# A build takes a second or two, which a study of fewer examples hardly has. Not the steps asked for
-# decide: the same trial is trained by the same trainer, however often it is asked for more.
+# A build takes a second or two, which a study of fewer examples hardly has. The steps asked for do
+# not decide, so that a trial has the same trainer however often it is asked for more.
 _WORTH_A_BUILD = 5000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeLost:
-    """What comes of a run instead of its end where the machine that it ran on is gone."""
+    """The message from a run instead of its end if the machine that it ran on is gone."""
 
     why: str
 
 
 Heard = tuple[str, tuple[Evaluation, ...] | Ended | NodeLost]
-"""A trial's id, and what its run tells: evaluations as they are made, then how it ended."""
+"""A trial's id, and what its run reports: evaluations as they are made, then how it ended."""
 
 
 class Workers(Protocol):
-    """Who takes the runs of an engine: each in a process of its own, several at a time."""
+    """The executors of an engine's runs: each in a process of its own, several at a time."""
 
     @property
     def n(self) -> int:
-        """How many runs they take at a time."""
+        """The number of runs they take at a time."""
         ...
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Do once what all runs need, before the first begins; why they are trained plainly.
+        """Do once what all runs need; return why they are trained plainly, if they are.
 
         Raises:
             EditedError: files of the workload are not what they were.
@@ -59,7 +59,7 @@ class Workers(Protocol):
         ...
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
-        """What the runs tell, as soon as one does; after the limit nothing."""
+        """Yield the news of the runs as soon as there is some, or nothing after the limit."""
         ...
 
     def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
@@ -76,7 +76,7 @@ class Workers(Protocol):
 
 
 class LocalWorkers:
-    """Child processes of this one (`Workers`): one run a core, one on a GPU."""
+    """Child processes of this one (`Workers`): one run per core, or one on a GPU."""
 
     def __init__(self, packed: PackedWorkload, plan: RunPlan) -> None:
         """Train `packed` as all runs of a plan do."""
@@ -89,11 +89,11 @@ class LocalWorkers:
 
     @property
     def n(self) -> int:
-        """One run for each core; one on a GPU."""
+        """The number of cores, or 1 on a GPU."""
         return max(thread_choices("cpu")) if self._plan.trial.device == "cpu" else 1
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Build what they are trained with natively, once."""
+        """Build once what runs are trained with natively; return why not if that fails."""
         trial = self._plan.trial
         if self._is_ready or not is_worth_a_build(self._plan):
             return None
@@ -106,13 +106,13 @@ class LocalWorkers:
         return ended.value if isinstance(ended.value, Reason) else ended.reason
 
     def start(self, task: Task) -> None:
-        """In a process forked from the server."""
+        """Begin a run in a process forked from the server."""
         task = replace(task, build=self._build)
         child = Child(_train_in_child, self._packed, self._measures, task)
         self._children[child.connection] = task.trial.trial_id, child
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
-        """By their pipes."""
+        """Yield the messages from the pipes of the child processes."""
         for connection in wait(list(self._children), timeout=timeout_s):
             assert isinstance(connection, Connection)
             trial_id, child = self._children[connection]
@@ -122,17 +122,17 @@ class LocalWorkers:
             yield trial_id, message
 
     def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
-        """By their pipes."""
+        """Ask the child processes to stop, by their pipes."""
         for child in self._of(trial_ids):
             child.ask_to_stop()
 
     def kill(self, trial_ids: Iterable[str]) -> None:
-        """By a signal."""
+        """Kill the child processes."""
         for child in self._of(trial_ids):
             child.kill()
 
     def close(self) -> None:
-        """End what is left, and wait for its end."""
+        """Kill the child processes that are left, and wait for their end."""
         for _, child in self._children.values():
             child.kill()
             child.wait()
@@ -140,25 +140,23 @@ class LocalWorkers:
 
     def _of(self, trial_ids: Iterable[str]) -> list[Child]:
         asked = set(trial_ids)
-        # Of a copy: on a node of a cluster another thread hears them meanwhile.
+        # This is a copy, because on a node of a cluster another thread listens to them meanwhile.
         children = list(self._children.values())
         return [child for trial_id, child in children if trial_id in asked]
 
 
 def is_worth_a_build(plan: RunPlan) -> bool:
-    """Whether runs may be trained natively, and take long enough for that."""
+    """Return whether runs may be trained natively, and take long enough for that."""
     trial = plan.trial
     return plan.trainer != PLAIN and trial.device == "cpu" and trial.n_train >= _WORTH_A_BUILD
 
 
 def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeBuild | Reason:
-    """What the child process does that builds for all runs."""
     torch.set_num_threads(1)
     return built_for(packed.unpack(), trial)
 
 
 def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:
-    """What a run's child process does."""
     torch.set_num_threads(task.threads)
     memory = PeakMemory(torch.device(task.device))
     outcome = train(

@@ -1,1 +1,1 @@
-"""Anybody's training command: its arguments, its life, its output, its progress."""
+"""Training commands of any script: arguments, processes, output and progress."""

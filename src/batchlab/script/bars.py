@@ -1,4 +1,4 @@
-"""Progress bars of trainings, as readings along the whole run: Lightning, Keras, tqdm."""
+"""Progress bars of Lightning, Keras and tqdm, read as progress along the whole run."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _BAR = re.compile(
     r"^(?:(?P<description>[^|]{0,200}?):?\s+)?(?P<percent>\d{1,3})%\|[^|]*\|\s*"
     r"(?P<n>\d+)/(?P<total>\d+)\s*\[(?P<rest>[^\]]*)\]?"
 )
-# Words before a bar for anything but the training.
+# These words before a bar say that it counts something other than training.
 _ELSEWHERE = re.compile(
     r"valid|\bval|eval|test|predict|infer|sanity|sampl|generat|download|load|map|filter|token|"
     r"fetch|process|read|cach|extract|sav|convert|warm",
     re.IGNORECASE,
 )
-# A comma before a digit belongs to the number: tqdm parts its values by a comma and a blank.
+# A comma before a digit is the number's own: tqdm separates values with a comma and a space.
 _VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
 class ProgressBar(NamedTuple):
-    """What a bar of tqdm shows: the words before it, how much is done of how much, its numbers."""
+    """The content of one drawn tqdm bar: the words before it, `n` of `total`, and its values."""
 
     words: str
     n: int
@@ -43,7 +43,7 @@ class ProgressBar(NamedTuple):
 
 
 def bar_of(line: str) -> ProgressBar | None:
-    """The bar in a line; None: there is none, or one of bytes or without an end."""
+    """Return the bar in a line, or None if there is none, or if it counts bytes or has no total."""
     match = _BAR.match(line[:_LONGEST_BAR]) if "%|" in line else None
     if match is None or int(match["total"]) < 1:
         return None
@@ -61,11 +61,11 @@ def _new(values: Values, known: Values) -> Values:
 
 
 class EpochBars(LineReader):
-    """The states of one bar that is drawn anew for each epoch, in order.
+    """A bar that is redrawn from the beginning in each epoch, read from its states in order.
 
-    A bar goes on showing a value until there is a new one, so what has not changed is not read
-    again before the epoch is over. At its end every value that the bar shows counts for the end of
-    that epoch: a validation comes after the last batch, and changes the bar once more.
+    A bar keeps showing a value until there is a new one, so an unchanged value is not read again
+    before the epoch is over. At the end of an epoch every value that the bar shows counts for that
+    end, because a validation comes after the last batch and changes the bar once more.
     """
 
     counts_updates = False
@@ -73,17 +73,17 @@ class EpochBars(LineReader):
     def __init__(self) -> None:
         self._epochs = Epochs()
         self._shown: Reading | None = None  # with all values that the bar shows
-        self._state = (0, 0, 1)  # the epoch counted from 0, steps done in it and steps that it has
+        self._state = (0, 0, 1)  # epoch counted from 0, steps done in it, and its length in steps
 
     def show(self, epoch: int, n: int, total: int, at_s: float, values: Values) -> list[Reading]:
-        """The readings that this state completes: `n` of `total` in an epoch counted from 0."""
+        """Return the readings that `n` of `total` in an epoch, counted from 0, completes."""
         if self._epochs.complaint is not None:
             return [Reading(at_s=at_s, shape=self.shape, complaint=self._epochs.complaint)]
         before, (before_epoch, before_n, _) = self._shown, self._state
         if before is not None and before_epoch == epoch and n < before_n:
-            return []  # cleared for the next epoch, whose number it does not have yet
-        # At the start of an epoch the bar shows what the one before ended with, or, of the first,
-        # what a trial run of the validation gave.
+            return []  # The bar was cleared for the next epoch, but its number comes later.
+        # At the start of an epoch the bar still shows the values from the end of the epoch before.
+        # In the first epoch it shows those of a trial run of the validation.
         known = dict(() if before is None else before.values)
         known |= values if n == 0 and epoch > 0 else ()
         values = values if n > 0 else ()
@@ -100,24 +100,24 @@ class EpochBars(LineReader):
         self._shown, self._state = replace(here, values=shown), (epoch, n, total)
         if n < total:
             return [*ended, replace(here, values=new)]
-        # It may be drawn again, with the values of a validation: they wait, the place does not.
+        # Its values wait, because it may be drawn again with those of a validation.
         is_first = before is None or (before_epoch, before_n) != (epoch, n)
         return [*ended, here] if is_first else ended
 
     def finish(self) -> list[Reading]:
-        """The reading of an epoch that ended with the run."""
+        """Return the reading of an epoch that ended with the run."""
         ended = [] if self._shown is None else self._ended(self._shown.values)
         self._shown = None
         return ended
 
     def _ended(self, values: Values) -> list[Reading]:
-        # Of an epoch that did not end the values were read when they changed.
+        # If the epoch did not end, its values were already read when they changed.
         shown, (_, n, total) = self._shown, self._state
         return [] if shown is None or n < total else [replace(shown, values=values)]
 
 
 class Keras(EpochBars):
-    """`Epoch 2/10`, then `12/120 ━━━ 1s 8ms/step - loss: 0.3 - val_loss: 0.2`."""
+    """Lines such as `Epoch 2/10`, then `12/120 ━━━ 1s 8ms/step - loss: 0.3 - val_loss: 0.2`."""
 
     shape = "keras"
     label = "lines of Keras"
@@ -132,22 +132,22 @@ class Keras(EpochBars):
     def __init__(self) -> None:
         super().__init__()
         self._epoch: int | None = None
-        self._total: int | None = None  # 0: a bar of something else was seen after the training's
+        self._total: int | None = None  # 0 if a bar of something else came after the training's
         self._last = 0
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The readings of a line after the header of an epoch."""
+        """Return the readings of a line that follows the header of an epoch."""
         if header := self._HEADER.match(line):
             self._epoch = self._epochs.number(int(header[1]), int(header[2]))
             self._total, self._last = None, 0
-            return None  # others may number their epochs so, too
+            return None  # Other formats may number their epochs in the same way.
         match = self._STEPS.match(line)
         if match is None or self._epoch is None:
             return None
         n, total = int(match["n"]), int(match["total"])
         if self._total is None:
             self._total = total
-        # A bar that begins again without a new epoch is one of `evaluate` or `predict`.
+        # A bar that begins again without a new epoch belongs to `evaluate` or `predict`.
         if total != self._total or n < self._last:
             self._total = 0
             return []
@@ -156,7 +156,7 @@ class Keras(EpochBars):
 
 
 class Lightning(EpochBars):
-    """Bars with the number of their epoch, as Lightning draws them with tqdm or rich."""
+    """Bars that show their epoch's number, as Lightning draws them with tqdm or rich."""
 
     shape = "lightning"
     label = "a bar of Lightning"
@@ -168,7 +168,7 @@ class Lightning(EpochBars):
         r"^Epoch (?P<epoch>\d+)/(?P<last>\d+)\s+[━╸╺ ]+(?P<n>\d+)/(?P<total>[1-9]\d*)\s+"
         r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
     )
-    # Lightning draws these before its epochs, which it numbers from 0; others may begin with 1.
+    # Lightning draws these before its epochs, which it numbers from 0. Others may begin with 1.
     _ITS_OWN = ("Sanity Checking", "Training: |")
     _NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
     _MORE = re.compile(rf"^[^\s:=]+[:=]\s*{NUMBER}(?:\s+[^\s:=]+[:=]\s*{NUMBER})*$")
@@ -178,14 +178,14 @@ class Lightning(EpochBars):
         self._rich: tuple[int, int, int] | None = None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The readings of a bar, or of the values below one of rich."""
+        """Return the readings of a bar, or of the values in the lines below a rich bar."""
         line = line[:_LONGEST_BAR]
         if line.startswith(self._ITS_OWN):
             self._epochs.number(0, None)
         if match := self._RICH.match(line):
             self._rich = (int(match["epoch"]), int(match["n"]), int(match["total"]))
             return self.show(*self._rich, at_s, _numbers(self._NAMED, match["rest"]))
-        # A bar of rich that is wider than the screen puts its values on the lines below.
+        # If a rich bar is wider than the screen, its values are on the lines below it.
         if self._rich is not None and self._MORE.match(line):
             return self.show(*self._rich, at_s, _numbers(self._NAMED, line))
         bar = bar_of(line)
@@ -202,11 +202,11 @@ def _numbers(pattern: re.Pattern[str], text: str) -> Values:
 
 
 class PassesBar:
-    """The states of one bar over epochs, in order.
+    """One bar over epochs, read from its states in order.
 
-    Values that are set in the body of its loop are shown before the bar moves on: the first ones
-    while it still stands where it began. Then they belong to the pass that ends with its next move.
-    Where the bar is moved first, they belong to where it stands.
+    Values that are set in the body of its loop are shown before the bar moves on, and the first of
+    them while it still shows its initial count. Such values belong to the pass that ends with the
+    next move. If the script moves the bar first, the values belong to the count that it shows.
     """
 
     def __init__(self) -> None:
@@ -218,7 +218,7 @@ class PassesBar:
         self._told: Values = ()
 
     def show(self, n: int, at_s: float, values: Values) -> list[Reading]:
-        """The readings that this state completes, with so many passes done."""
+        """Return the readings that this state completes; `n` passes are done."""
         is_first = self._began is None
         if self._began is None:
             self._began = self._n = n
@@ -228,14 +228,14 @@ class PassesBar:
         ended = self.finish() if has_moved else []
         told = values if has_moved else ()
         if self._moves_first:
-            # It still shows the values of the pass before, until it is drawn with new ones.
+            # The bar still shows the values of the pass before until it is drawn with new ones.
             told = _new(values, self._values)
         self._told = told if has_moved else (*self._told, *told)
         self._n, self._at_s, self._values = n, at_s, values
         return [*ended, self._reading(told)]
 
     def finish(self) -> list[Reading]:
-        """What did not change in the last pass, and so counts for it too."""
+        """Return the values that did not change in the last pass and so count for it too."""
         same = _new(self._values, self._told)
         return [self._reading(same)] if self._moves_first and same else []
 
@@ -245,9 +245,9 @@ class PassesBar:
 
 _EPOCHS = ("epoch", "epochs", "training epochs")
 _STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
-# A bar may vanish at its end, or between two of its states: of an epoch so much has to be shown.
+# A bar may vanish at its end or between states, but this part of an epoch has to be shown.
 _NEARLY = 0.9
-# A bar around the epochs is drawn ten times a second at most, and may be so many behind.
+# An outer bar is drawn at most ten times a second, so it may lag by this many epochs.
 _BEHIND = 3
 _MOST_OTHERS = 3
 
@@ -260,16 +260,16 @@ _UNSEEN_END = (
     "batchlab.log"
 )
 
-# What tells bars apart: their words, which may hold the number of the epoch, and their length.
+# Bars are distinguished by their words, in which digits become #, and their total.
 Key = tuple[str, int]
 
 
 class Tqdm(EpochBars):
     """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
 
-    One bar trains, told by its words and its length. Drawn anew, it is a new epoch. It is the
-    first that is not called otherwise. Where another one begins before the first has moved, the
-    first goes around the epochs, and the other trains.
+    The training's bar is the first one whose words don't name something else. It is recognized by
+    its words and its length, and begins again with each epoch. If another one begins before the
+    first has moved, the first counts epochs and the other is the training's.
     """
 
     shape = "tqdm"
@@ -288,7 +288,7 @@ class Tqdm(EpochBars):
         self._is_lost = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The readings of a bar, where it is one of the training."""
+        """Return the readings of a bar, which are none if it does not belong to the training."""
         bar = bar_of(line)
         if bar is None:
             return None
@@ -313,18 +313,18 @@ class Tqdm(EpochBars):
         return self._other(key, at_s) if begins else []
 
     def finish(self) -> list[Reading]:
-        """What the bars showed last."""
+        """Return the readings of the values that the bars showed last."""
         return [*super().finish(), *self._passes.finish()]
 
     def _is_around(self, key: Key) -> bool:
-        """Whether the bar that was taken for the training's goes around the one that begins."""
+        """Return whether the bar taken for the training's encloses `key`, which begins now."""
         first = self._training
         if first is None or self._outer is not None or key == first:
             return False
         return self._n[first] == 0 and self._n_epochs == 1 and first[0] in ("", key[0])
 
     def _around(self, bar: ProgressBar, at_s: float) -> list[Reading]:
-        """The bar around the epochs: what it shows belongs to where the bar inside it is."""
+        """Read the bar around the epochs; its values belong to the position of the inner bar."""
         is_done = bar.n == bar.total
         if bar.n > self._n_epochs or (is_done and self._n_epochs > bar.n):
             return self._lost(_NOT_TOLD_APART, at_s)
@@ -333,7 +333,7 @@ class Tqdm(EpochBars):
         return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 
     def _other(self, key: Key, at_s: float) -> list[Reading]:
-        """Another bar, such as that of a validation, after which the training's comes again."""
+        """Pass over a bar, as of a validation, unless it looks too much like the training's."""
         assert self._training is not None
         if key[0] == self._training[0]:
             self._others[key] += 1
@@ -351,7 +351,7 @@ class Tqdm(EpochBars):
             if self._outer is not None and self._n_epochs > self._n[self._outer] + _BEHIND:
                 return self._lost(_NOT_TOLD_APART, at_s)
         shown = self.show(self._n_epochs - 1, bar.n, bar.total, at_s, bar.values)
-        # Once it has begun again, or inside another, it is that of an epoch for sure.
+        # A bar that has begun again, or that runs inside another one, certainly covers one epoch.
         is_sure = self._outer is not None or self._n_epochs > 1
         if is_sure or _STEPS.search(bar.words):
             return [replace(each, epoch_length=None) for each in shown]

@@ -1,4 +1,4 @@
-"""CommandCheck: does a command train, and do its flags act? Found out before any budget."""
+"""CommandCheck: the check, before any budget is spent, that a command trains and its flags act."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from batchlab.script.reading import Reading
 from batchlab.script.trained_size import TrainedSize
 from batchlab.words.reasons import reason_text
 
-# Values of the metric after the first step that a look waits for: of one alone it might be chance
-# that two trainings print the same.
+# Number of metric values after the first step that a look waits for, because two trainings may
+# print the same single value by chance.
 _VALUES = 2
 _GRACE_S = 5.0
-# A command that names no rate has one of its own: the same in all trials.
+# A command without {learning_rate} uses a rate of its own, which is the same in all trials.
 _NO_RATE = 1.0
-# What a script is told to take that is ended after a look.
+# The length that a script is asked for if batchlab ends it after a look anyway.
 _EPOCHS = 1000
 _STEPS = 10**6
-# Epochs are printed with a few digits.
+# Epochs are printed rounded to a few digits.
 _ROUNDING = 1e-3
 
 _Enough = Callable[[Sequence[Reading]], bool]
@@ -41,20 +41,20 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FirstLook:
-    """What the beginning of a training showed."""
+    """The beginning of a training, and what its output showed."""
 
     trial: Trial
     told: ProgressPoints
     readings: tuple[Reading, ...]
-    start_s: float | None  # from its start to its first progress; None: there was none
+    start_s: float | None  # from its start to its first progress; None if there was none
     took_s: float
     end: CommandEnd
-    values: Mapping[str, Value | None]  # what it was told
-    is_whole: bool  # whether it was read to its own good end
+    values: Mapping[str, Value | None]  # the values of the placeholders
+    is_whole: bool  # whether it was read until it ended by itself with success
 
     @property
     def trained(self) -> list[float | None]:
-        """The values of the metric after the first step, one a step."""
+        """The values of the metric after the first step, one per step."""
         return _trained(self.told)
 
     @property
@@ -64,11 +64,11 @@ class FirstLook:
 
     @property
     def examples(self) -> Span | None:
-        """By its progress; None: it does not count both epochs and steps or examples.
+        """The number of examples; None unless its progress counts epochs and steps or examples.
 
-        Where steps are counted and not examples, the last batch of an epoch may be any size.
+        If it counts steps but not examples, the last batch of an epoch may have any size.
         """
-        # A bar over the whole training looks like one of an epoch; what tells the metric knows it.
+        # The metric's format comes first: a bar over the whole training looks like one of an epoch.
         first = self.told.first
         told = [each for each in self.readings if first and each.shape == first.shape]
         for reading in (*reversed(told), *reversed(self.readings)):
@@ -83,7 +83,7 @@ class FirstLook:
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
-        """A counter such as [640/60000] and what it runs to, where nothing says what it counts."""
+        """Counters such as [640/60000] and their totals, if nothing says what they count."""
         return [
             (round(each.epoch % 1 * each.epoch_length), each.epoch_length)
             for each in self.readings
@@ -91,15 +91,15 @@ class FirstLook:
         ]
 
     def contradiction(self, examples: Span) -> str | None:
-        """What shows that it trains with another batch size where there are so many examples."""
+        """Return what contradicts the batch size, given `examples`, or None if nothing does."""
         size = TrainedSize(replace(self.trial, n_train=examples[0]), most_examples=examples[1])
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: FirstLook) -> Span | None:
-        """By the counters within the epoch of two batch sizes; None: they tell of neither.
+        """Return the examples by the counters of two batch sizes, or None if their unit is unclear.
 
-        Examples are as many for both batch sizes and come by the batch; of batches there are fewer
-        where the batch is larger.
+        A counter of examples has the same total at both batch sizes and rises by one batch at a
+        time. A counter of batches has a smaller total at the larger batch size.
         """
         if not (self.within_epochs and other.within_epochs):
             return None
@@ -114,7 +114,7 @@ class FirstLook:
     @property
     def _counts_by_the_batch(self) -> bool:
         counted = {count for count, _ in self.within_epochs}
-        # The last batch of an epoch may be smaller, and is printed at times.
+        # The last batch of an epoch may be smaller, and is sometimes printed.
         return (
             len(counted) > 1 and sum(bool(count % self.trial.batch_size) for count in counted) <= 1
         )
@@ -125,7 +125,7 @@ def _trained(told: ProgressPoints) -> list[float | None]:
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
-    """Examples of an epoch with so many steps; a part of a step is a part of a batch."""
+    """Return the examples in an epoch of `steps`; part of a step is the same part of a batch."""
     size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > _ROUNDING * steps:
         return round(steps * size), round(steps * size)
@@ -141,7 +141,7 @@ def first_look(
     limit_s: float,
     is_enough: _Enough | None = None,
 ) -> FirstLook:
-    """Run a command until its metric was seen a few times, or what `is_enough`, and end it.
+    """Run a command until its metric was seen a few times or `is_enough` holds, then end it.
 
     Raises:
         ProgressError: its progress contradicts itself.
@@ -180,14 +180,14 @@ def first_look(
     )
 
 
-# What tells of the machine differs from run to run, whatever the flags do.
+# Numbers about the machine differ from run to run, whatever the flags do.
 _OF_MACHINE = re.compile(
     r"(?<![a-z])(time|runtime|secs?|seconds?|ms|eta|elapsed|took|dt|wall|speed|throughput|fps|mfu|"
     r"ups|wps|ips|mem|memory|allocated|duration|finished in)(?![a-z])|/s$|per_s(ec)?$|"
     r"^(data|pid)$",
     re.IGNORECASE,
 )
-# A script prints what it was given, which does not say that it uses it.
+# A script may print a value that it was given without using it.
 _GIVEN = {
     *(plain_flag(name) for names in NAMES.values() for name in names),
     "micro_batch_size",
@@ -201,16 +201,16 @@ _Numbers = dict[str, dict[object, float]]
 class LookComparison:
     """Two beginnings with the same arguments, with which others are compared.
 
-    All numbers count that a script prints, for its metric may be rounded to what all runs share.
-    What differs between the two by itself tells nothing of a flag.
+    All numbers that a script prints count, because its metric may be rounded to a value that all
+    runs share. A number that differs between these two runs says nothing about a flag.
 
     Attributes:
-        is_repeatable: whether the two tell the very same.
-        is_telling: whether anything changes along a training, so that equal numbers mean something.
+        is_repeatable: whether the two print exactly the same numbers.
+        is_telling: whether any number changes along a run, so that equal numbers mean something.
     """
 
     def __init__(self, first: FirstLook, again: FirstLook | None) -> None:
-        """Compare the two; without the other, nothing is taken to differ by itself."""
+        """Compare the two. If `again` is None, assume that no number differs by itself."""
         self._first = first
         self._known = known = _numbers(first)
         twin = known if again is None else _numbers(again)
@@ -223,11 +223,11 @@ class LookComparison:
         self.is_telling = any(len({*map(repr, told.values())}) > 1 for told in known.values())
 
     def is_seen(self, readings: Sequence[Reading]) -> bool:
-        """Whether a beginning of the same batch size differs where the two are the same."""
+        """Return whether a run at the same batch size differs from the two where they agree."""
         return _any_differs(self._steady, _numbers(replace(self._first, readings=tuple(readings))))
 
     def acts(self, look: FirstLook) -> bool | None:
-        """Whether another beginning differs because of its arguments; None: it can't be told."""
+        """Return whether a beginning differs because of its arguments, or None if that is open."""
         told = _numbers(look)
         if _any_differs(self._steady, told):
             return True
@@ -240,23 +240,23 @@ def _any_differs(one: _Numbers, other: _Numbers) -> bool:
 
 
 def _numbers(look: FirstLook) -> _Numbers:
-    """Each number that tells of the training, by its name and where it was told."""
+    """Return each number about the training, by its name and the counters that it came with."""
     found: _Numbers = defaultdict(dict)
     again, first_told = ProgressPoints(look.told.metric, look.trial), dict[int, float]()
     for reading in look.readings:
         point = again.add(reading)
-        # A bar tells a step again and again: the last time is as far as the look happened to come.
+        # A bar repeats a step, and its last value depends on when the look ended: the first counts.
         if point is not None and point.value is not None and point.step > 0:
             first_told.setdefault(point.step, point.value)
         for name, value in reading.values:
             if _OF_MACHINE.search(name) is None and plain_flag(name) not in _GIVEN:
                 found[f"{reading.shape} {name}"].setdefault(reading.counters, value)
-    found[_METRIC] = dict(enumerate(first_told.values()))  # sizes have other steps
+    found[_METRIC] = dict(enumerate(first_told.values()))  # steps depend on the batch size
     return found
 
 
 def _tells_losses(readings: Sequence[Reading]) -> bool:
-    """Whether these are so many losses that others with the same are no chance."""
+    """Return whether there are enough different losses that equal ones can't be a coincidence."""
     told: dict[object, float] = {}
     for each in readings:
         for name, value in each.values:
@@ -266,7 +266,7 @@ def _tells_losses(readings: Sequence[Reading]) -> bool:
 
 
 def _differ(name: str, one: dict[object, float], others: _Numbers) -> bool:
-    """Whether a number was told twice for one place, and not the same."""
+    """Return whether two runs printed different values of a number for the same counters."""
     other = others.get(name, {})
     return any(repr(one[place]) != repr(other[place]) for place in one.keys() & other.keys())
 
@@ -276,17 +276,17 @@ _SILENCE = (
     "buffer. PYTHONUNBUFFERED=1 is set, which helps where Python prints. Elsewhere try python -u, "
     "print(..., flush=True), or stdbuf -oL before the command."
 )
-# A rate so many times smaller shows in any curve that a rate shapes.
+# Dividing the rate by this much shows in any curve that depends on the rate.
 _RATE_FACTOR = 8.0
-# The first look waits longest: for the slowest start, when nothing is in any cache.
+# The first look waits longest, because the first start, with empty caches, is the slowest.
 _FIRST_SHARE = 0.5
-_PROOF_SHARE = 0.4  # and all others together so long: a tenth of a budget
+_PROOF_SHARE = 0.4  # for all other looks together, which is a tenth of a budget
 _ANOTHER_SIZE = "with another batch size"
 _NO_EXAMPLES = "how many training examples there are is not known"
 
 
 class CommandCheck:
-    """The check of one command."""
+    """The check of one command, by running its beginning with several values."""
 
     def __init__(
         self,
@@ -298,9 +298,9 @@ class CommandCheck:
         left_s: Callable[[], float],
         tell: Callable[[str], None],
     ) -> None:
-        """Nothing was run yet.
+        """Prepare the check without running anything.
 
-        All of it may take `limit_s` seconds; `left_s` is what is left of the budget.
+        The whole check may take `limit_s` seconds; `left_s` returns what is left of the budget.
         """
         self._command = command
         self._workload_id = workload_id
@@ -310,11 +310,11 @@ class CommandCheck:
         self._tell = tell
         self._spent_s = 0.0
         self._warnings: list[str] = []
-        self._looks: dict[object, FirstLook | None] = {}  # by what was changed
-        self.looks: list[FirstLook] = []  # all that were run
+        self._looks: dict[object, FirstLook | None] = {}  # by the values that were changed
+        self.looks: list[FirstLook] = []  # all that were run, in order
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
-        """Run the beginnings; what was found, with what is odd or could not be told as warnings.
+        """Run the beginnings and return the findings; oddities and open questions become warnings.
 
         Raises:
             WorkloadError: it does not train, or its metric is never seen.
@@ -340,7 +340,7 @@ class CommandCheck:
                 f"there are {fewest} to {most} training examples, by the steps of an epoch; "
                 f"{fewest} is taken, and --examples gives the exact number"
             )
-        # Of steps alone nothing printed tells whether each is a batch.
+        # If only steps are printed, nothing shows whether each of them is one batch.
         if fixed := self._multipliers(first, with_help=fewest < most):
             self._warnings.append(
                 f"the command fixes {fixed}: if that makes an update of several batches of "
@@ -377,7 +377,7 @@ class CommandCheck:
     # ---- beginnings
 
     def begun(self) -> FirstLook:
-        """The beginning of a training as it is now.
+        """Return the beginning of a training with the values that the user trains with now.
 
         Raises:
             ProgressError: its progress contradicts itself.
@@ -397,7 +397,7 @@ class CommandCheck:
         trial = Trial(
             workload_id=command.name,
             workload=command.name,
-            n_train=command.examples or int(size),  # perhaps it is not known yet
+            n_train=command.examples or int(size),  # a stand-in while the number is not known
             batch_size=int(size),
             learning_rate=changed.get("learning_rate", command.learning_rate or _NO_RATE),
             seed=int(changed.get("seed", 0)),
@@ -422,9 +422,9 @@ class CommandCheck:
         first: FirstLook,
         is_enough: _Enough | None = None,
     ) -> FirstLook | None:
-        """Another beginning as long as the first, or until it `is_enough`, run once.
+        """Return another beginning, as long as the first or until it `is_enough`, run only once.
 
-        None: no time for it, or it failed.
+        The result is None if there was no time for it, or if it failed.
         """
         key = tuple(changed.items())
         if key not in self._looks:
@@ -479,7 +479,7 @@ class CommandCheck:
         )
 
     def _multipliers(self, look: FirstLook, *, with_help: bool) -> str:
-        """What may make an update of several batches; with its help, which is run for it."""
+        """Return the flags that may combine batches in an update; look into --help if need be."""
         arguments = self._command.arguments
         found = multipliers_in(arguments)
         limit_s = min(look.took_s + _GRACE_S, self._limit_s - self._spent_s)
@@ -516,7 +516,7 @@ class CommandCheck:
     # ---- proof
 
     def _proven(self, first: FirstLook, examples: Span) -> Span:
-        """The fewest and the most examples, when all flags act."""
+        """Prove that the flags act, and return the fewest and the most examples."""
         has_seed, own = self._command.takes("seed"), self._command.batch_size
         again = self._compared("the same again", {}, first, _tells_losses)
         compared = LookComparison(first, again)
@@ -534,7 +534,7 @@ class CommandCheck:
         other_size = 2 * own if 2 * own <= examples[0] else max(1, own // 2)
         unproven = []
         for flag, what, changed, text in self._questions(other_size):
-            # Of another batch size its epochs are compared too.
+            # The look at another batch size also compares epochs, so it is not ended early.
             is_enough = None if flag == "batch_size" else compared.is_seen
             look = self._compared(what, changed, first, is_enough)
             acts = True if look is None else compared.acts(look)
@@ -548,7 +548,7 @@ class CommandCheck:
         return examples if other is None else self._examples_of_both(first, other, examples)
 
     def _questions(self, other_size: int) -> list[tuple[str, str, dict[str, float], str]]:
-        """By flag: how a beginning is called, what it changes, what to say if that is the same."""
+        """Return a row per flag: its name, that of its look, the changes, the text if it fails."""
         own, rate = self._command.batch_size, self._command.learning_rate or _NO_RATE
         other = rate / _RATE_FACTOR
         asked: list[tuple[str, str, dict[str, float], str]] = [
@@ -580,7 +580,7 @@ class CommandCheck:
     # ---- examples
 
     def _examples(self, first: FirstLook) -> Span:
-        """As they are given, or by the progress; a second batch size is run where that helps."""
+        """Return the given number, or that by the progress, with a second batch size if needed."""
         given = self._command.examples
         found = first.examples if given is None else (given, given)
         if found is None and first.within_epochs:
@@ -599,7 +599,7 @@ class CommandCheck:
         return found
 
     def _examples_of_both(self, first: FirstLook, other: FirstLook, examples: Span) -> Span:
-        """The fewest and the most by both batch sizes."""
+        """Return the fewest and the most examples that fit the progress at both batch sizes."""
         own, size = first.trial.batch_size, other.trial.batch_size
         one, two = first.examples, other.examples
         if one is None or two is None or size == own:
@@ -615,7 +615,7 @@ class CommandCheck:
         fewest, most = max(one[0], two[0]), min(one[1], two[1])
         if fewest <= most:
             return fewest, most
-        if fewest - most <= max(size, own):  # odd remainders that are left out tell a batch less
+        if fewest - most <= max(size, own):  # a dropped last batch hides up to a batch of them
             return one
         # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(

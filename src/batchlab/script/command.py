@@ -1,4 +1,4 @@
-"""TrainingCommand: anybody's training command, with its placeholders."""
+"""TrainingCommand: a training command of any script, with its placeholders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNTS = (
 PLACEHOLDERS = (*COUNTS[:4], "learning_rate", *COUNTS[4:], "output_dir", "resume_from", "config")
 Value = int | float | str | Path
 
-# By placeholder, what scripts call it; the first name that a script has is taken.
+# By placeholder, the names that scripts use for it. The first one that a script has is taken.
 NAMES: dict[str, tuple[str, ...]] = {
     "batch_size": (
         *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
@@ -45,7 +45,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("load_checkpoint", "restore_from", "init_from", "checkpoint"),
     ),
 }
-# Names that people write between braces, beside those of scripts.
+# Names that people write between braces, in addition to those of scripts.
 _MEANT = {
     "rate": "learning_rate",
     "micro_batch": "micro_batch_size",
@@ -64,10 +64,10 @@ _PLACEHOLDER = re.compile(r"(?P<kept>\$\{[^}]*\}|\{\{[a-z_]\w*\}\})|\{(?P<name>[
 
 
 def placeholders_in(text: str, *, where: str) -> list[str]:
-    """The names of the placeholders in a text, in order; `where` is what the text is.
+    """Return the names of the placeholders in a text, in order; `where` describes the text.
 
     Raises:
-        UsageError: one of them is unknown; the message says which may be meant.
+        UsageError: one of them is unknown; the message suggests the one that may be meant.
     """
     names = [match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"]]
     for name in names:
@@ -85,7 +85,7 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
 
 
 def _with_values(text: str, written: Callable[[str, int, int], str]) -> str:
-    """The text with its placeholders replaced: by their name, and where they begin and end."""
+    """Replace each placeholder by `written(name, start, end)`, and unescape braces."""
 
     def replaced(match: re.Match[str]) -> str:
         kept: str | None = match["kept"]
@@ -97,10 +97,10 @@ def _with_values(text: str, written: Callable[[str, int, int], str]) -> str:
 
 
 def _written_value(name: str, value: Value | None) -> str:
-    """A value so that Python and argparse read back exactly the same.
+    """Write a value so that Python and argparse read back exactly the same one.
 
     Raises:
-        UsageError: there is no value, or one that is no count for a placeholder that is one.
+        UsageError: there is no value, or one that is not whole for a placeholder that counts.
     """
     if value is None:
         raise UsageError(f"there is no value for {{{name}}} here; leave it out of the command")
@@ -118,7 +118,7 @@ _EXAMPLE = "python train.py --batch-size {batch_size}"
 
 
 def placeholders_of(argv: Sequence[str], in_config: Collection[str] | None) -> frozenset[str]:
-    """The names in the arguments of a command and in its configuration file (None: it has none).
+    """Return the names in the arguments and in the configuration file, which may be None.
 
     Raises:
         UsageError: no command, an unknown placeholder, none for the batch size, or `{config}`
@@ -162,10 +162,10 @@ def placeholders_of(argv: Sequence[str], in_config: Collection[str] | None) -> f
 
 
 def filled_arguments(argv: Sequence[str], values: Mapping[str, Value | None]) -> list[str]:
-    """The arguments with these values; those that the command does not have are passed over.
+    """Fill in the arguments with these values; ignore values that the command does not use.
 
-    Where `resume_from` has no value, the argument that holds it is left out. If that argument is
-    the placeholder alone, the flag before it (`--resume {resume_from}`) is left out too.
+    If `resume_from` has no value, the argument that holds it is left out. If that argument is only
+    the placeholder, the flag before it (`--resume {resume_from}`) is left out too.
 
     Raises:
         UsageError: a placeholder of the command has no value, or one that it can't take.
@@ -185,7 +185,7 @@ def filled_arguments(argv: Sequence[str], values: Mapping[str, Value | None]) ->
 
 
 _SYNTAXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
-# A YAML value that is a placeholder and nothing else: "lr: {learning_rate}  # a comment".
+# A YAML value that is only a placeholder: "lr: {learning_rate}  # a comment".
 _WHOLE_BEFORE, _WHOLE_AFTER = re.compile(r"(?:[:,\[-]\s+|^\s*|\[)$"), re.compile(r"\s*(?:$|[,\]#])")
 
 
@@ -196,7 +196,7 @@ class ConfigTemplate:
     """The text of a YAML, JSON or TOML file with placeholders where its values belong."""
 
     def __init__(self, path: Path) -> None:
-        """Read a template, and see that it is valid once its placeholders are filled.
+        """Read a template, and check that it is valid once its placeholders are filled.
 
         Raises:
             UsageError: no such file, another kind of file, an unknown placeholder, or a text that
@@ -225,7 +225,7 @@ class ConfigTemplate:
         self.filled(dict.fromkeys(COUNTS, 1) | {"learning_rate": 0.5, "output_dir": "out"})
 
     def filled(self, values: Mapping[str, Value | None]) -> str:
-        """The text with these values, written as the file's own syntax writes them.
+        """Return the text with these values, written in the syntax of the file.
 
         Raises:
             UsageError: a placeholder has no value, or the text is not valid with it.
@@ -250,7 +250,7 @@ class ConfigTemplate:
             return "" if self._quote_around(start) else "null"
         text = _written_value(name, value)
         if name in COUNTS or name == "learning_rate":
-            # YAML 1.1 takes 1e-05 for a text: its numbers have a point.
+            # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
             return re.sub(r"^(-?\d+)e", r"\1.0e", text)
         quote = self._quote_around(start)
         if quote == '"':
@@ -259,10 +259,10 @@ class ConfigTemplate:
             return text.replace("'", "''") if self._syntax == "yaml" else text
         if self._syntax == "yaml" and not self._is_whole(start, end):
             return text  # part of a plain text, as in out: {output_dir}/logs
-        return json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON's texts, too
+        return json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON strings, too
 
     def _quote_around(self, start: int) -> str | None:
-        """The quotation mark that is open at this place of its line; None: none is."""
+        """Return the quotation mark that is open at this place of its line, or None if none is."""
         line = self._text[self._text.rfind("\n", 0, start) + 1 : start]
         opened = re.search("[\"']", _QUOTED.sub("", line))
         return opened and opened[0]
@@ -275,27 +275,27 @@ class ConfigTemplate:
         return bool(_WHOLE_BEFORE.search(before) and _WHOLE_AFTER.match(after))
 
 
-# What people train with who have not said.
+# The batch size to assume if the user has not given theirs.
 _BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingCommand:
-    """A training command with placeholders, and what batchlab must know of it.
+    """A training command with placeholders, and the facts about it that batchlab needs.
 
     Attributes:
         arguments: the program and its arguments, such as ("python", "train.py", "--batch-size",
-            "{batch_size}", "--lr", "{learning_rate}"). No shell sees them.
-        metric: the validation metric that counts, as the script's progress names it.
-        better: its direction; None: by its name.
-        examples: training examples, N; None: found from the progress, if that counts epochs too.
-        batch_size: the one that you train with now.
-        learning_rate: the one that you train with now; None: the command has no {learning_rate}.
-        epochs: how many a training of yours takes; None: not said.
-        pattern: a regular expression that finds progress in the output; None: by its shape.
-        config: a template of a configuration file, for {config}; None: there is none.
-        folder: where the command runs; None: where batchlab was called.
-        devices: that take a part of each batch: the {world_size} of its launcher.
+            "{batch_size}", "--lr", "{learning_rate}"). They pass through no shell.
+        metric: the validation metric that counts, under the name that the script prints.
+        better: its direction; None if its name determines that.
+        examples: training examples, N; None to derive it from progress that counts epochs too.
+        batch_size: the one that the user trains with now.
+        learning_rate: the one that the user trains with now; None without {learning_rate}.
+        epochs: how many epochs the user's training takes; None if it was not given.
+        pattern: a regular expression that finds progress in the output; None to detect its format.
+        config: the template of a configuration file, for {config}; None if there is none.
+        folder: where the command runs; None if it runs where batchlab was called.
+        devices: the number of devices that share each batch: the {world_size} of its launcher.
         placeholders: the names in the arguments and in the configuration file.
 
     Raises:
@@ -317,7 +317,7 @@ class TrainingCommand:
     placeholders: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Refuse what could only fail later, and later less clearly."""
+        """Refuse now what would fail later with a less clear message."""
         object.__setattr__(self, "arguments", tuple(self.arguments))
         in_config = None
         if self.config is not None:
@@ -354,38 +354,38 @@ class TrainingCommand:
 
     @property
     def direction(self) -> Better:
-        """Whether the metric goes up or down."""
+        """The direction in which the metric improves, as given or by its name."""
         found = self.better or direction_of(self.metric)
         assert found is not None
         return found
 
     def most_examples(self, n_train: int) -> int:
-        """How many training examples there may be where `n_train` are the fewest.
+        """Return the most training examples that there may be if `n_train` are the fewest.
 
-        By the steps of an epoch at its own batch size they are known to a batch.
+        The steps of an epoch at its own batch size determine the number only up to one batch.
         """
         return self.examples or n_train + self.batch_size - 1
 
     @property
     def spans_a_length(self) -> bool:
-        """Whether the script is told how long it trains, so that its rate may follow that."""
+        """Whether the script receives its training length, so that its rate may depend on it."""
         return self.takes("epochs") or self.takes("steps")
 
     @property
     def place(self) -> Path:
-        """The folder that it runs in, absolute."""
+        """The folder that it runs in, as an absolute path."""
         return (self.folder or Path()).absolute()
 
     @property
     def name(self) -> str:
-        """What it is called: its script, else its program."""
+        """Its display name: the file name of its script, or else of its program."""
         scripts = [part for part in self.arguments if part.endswith((".py", ".sh"))]
         return Path(scripts[0] if scripts else self.arguments[0]).name
 
     def filled(
         self, values: Mapping[str, Value | None], *, folder: Path, output_dir: Path
     ) -> list[str]:
-        """The arguments of one training.
+        """Return the arguments of one training, after writing its configuration file to `folder`.
 
         Raises:
             UsageError: a value that a placeholder cannot take.
@@ -399,15 +399,15 @@ class TrainingCommand:
         return filled_arguments(self.arguments, known)
 
     def takes(self, placeholder: str) -> bool:
-        """Whether a value for this placeholder reaches the script."""
+        """Return whether the script receives a value for this placeholder."""
         return placeholder in self.placeholders
 
 
 def trial_values(trial: Trial, *, last_step: int) -> dict[str, Value | None]:
-    """The values of one training, but for its folders.
+    """Return the values of one training, except for its folders.
 
-    Where the trial has a horizon, the script is told that length: its rate may follow it. The
-    training is ended where it has gone far enough, at `last_step` at the latest.
+    If the trial has a horizon, the script gets that length, because its rate may depend on it. The
+    training is ended when it has gone far enough, at `last_step` at the latest.
     """
     steps = trial.horizon_steps or last_step
     return {

@@ -1,4 +1,4 @@
-"""How a command takes its values: the flags in its help, and a draft of `batchlab.toml`."""
+"""The ways in which a command takes its values: flags in its help, and a `batchlab.toml` draft."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from batchlab.script.reading import number_of
 from batchlab.words.reasons import reason_text
 
 _LONGEST_HELP = 200_000
-# Wide and plain: no line of the help is broken, none has colors.
+# A wide, plain terminal keeps the lines of the help unbroken and uncolored.
 _PLAIN = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def help_of(command: Sequence[str], limit_s: float, place: Path) -> tuple[str, str | None]:
-    """What a command that runs in a folder prints for --help, and what was wrong (None: nothing).
+    """Return the --help output of a command in a folder, and what was wrong (None if nothing was).
 
-    Placeholders are left out, with their flags. After `limit_s` seconds it is stopped.
+    Placeholders are left out, with their flags. After `limit_s` seconds the command is stopped.
 
     Raises:
         BatchlabError: the command can't be run.
@@ -56,7 +56,7 @@ def help_of(command: Sequence[str], limit_s: float, place: Path) -> tuple[str, s
 
 
 def _without_placeholders(command: Sequence[str]) -> list[str]:
-    """The command as it can be run: a parser refuses `{batch_size}` before it comes to --help."""
+    """Drop the placeholders, because a parser refuses `{batch_size}` before it comes to --help."""
     kept: list[str] = []
     for argument in command:
         if not placeholders_in(argument, where=f"the argument {argument!r}"):
@@ -85,21 +85,21 @@ _YAML_KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w\-]*):\s*(?P<value>\
 class Flag:
     """A way to give a script one value."""
 
-    name: str  # as it is typed: `--lr`, or `train.lr` where a setting is overridden
-    default: str | None = None  # as the help shows it; None: it does not
-    is_override: bool = False  # it is typed as name=value, without dashes
+    name: str  # as typed: `--lr`, or `train.lr` if it overrides a setting
+    default: str | None = None  # as the help shows it; None if it does not
+    is_override: bool = False  # whether it is typed as name=value, without dashes
 
     def arguments(self, placeholder: str) -> tuple[str, ...]:
-        """The arguments that give it the value of a placeholder."""
+        """Return the arguments that give this flag the value of a placeholder."""
         if self.is_override or self.name.startswith("--"):
             return (f"{self.name}={{{placeholder}}}",)
         return (self.name, f"{{{placeholder}}}")
 
 
 def flags_in(help_text: str) -> dict[str, Flag]:
-    """The flags by the placeholder that belongs to them, as far as the help shows them.
+    """Return the flags that the help shows, by the placeholder that each belongs to.
 
-    It may be printed by argparse, click, absl, Fire, Hydra or the like.
+    The help may come from argparse, click, absl, Fire, Hydra or the like.
     """
     found: dict[str, Flag] = {}
     for names, flag in _shown(help_text):
@@ -112,16 +112,16 @@ def flags_in(help_text: str) -> dict[str, Flag]:
 
 
 def flag_named(help_text: str, typed: str) -> Flag | None:
-    """The flag that is typed like this, under any of its names; None: the help does not show it."""
+    """Return the flag that has this name among its names, or None if the help does not show it."""
     return next((flag for names, flag in _shown(help_text) if typed in names), None)
 
 
 def plain_flag(name: str) -> str:
-    """A flag in the spelling in which flags are compared: `--trainer.max-epochs` is max_epochs."""
+    """Return a flag in the form used to compare flags: `--trainer.max-epochs` is max_epochs."""
     return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
 
 
-# What makes an update of more than one batch that a script is given.
+# Flags that make an update of more than one batch of the size that a script is given.
 _MULTIPLIERS = {
     *("gradient_accumulation_steps", "grad_accumulation_steps", "accumulate_grad_batches"),
     *("grad_accum_steps", "grad_accum", "accumulation_steps", "accum_iter", "update_freq"),
@@ -132,10 +132,10 @@ _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
 
 def multipliers_in(arguments: Sequence[str], help_text: str = "") -> tuple[str, ...]:
-    """The flags of a command that fix how many batches make an update, as they are typed.
+    """Return the flags, as typed, by which a command fixes how many batches make an update.
 
-    Gradients that are accumulated, or devices: by the flag's name, where its value is above 1. A
-    help adds those that are not typed, and have such a default.
+    They accumulate gradients or count devices, are known by name, and have a value above 1. The
+    help adds flags that are not typed and have such a default.
     """
     found, typed = [], set()
     for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
@@ -151,7 +151,7 @@ def multipliers_in(arguments: Sequence[str], help_text: str = "") -> tuple[str, 
 
 
 def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
-    """All the names of each flag, and the flag."""
+    """Yield each flag in a help text, after the list of all its names."""
     hydra = _HYDRA.search(text)
     if hydra:
         yield from _overrides(text[hydra.end() :])
@@ -173,13 +173,13 @@ def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
 
 
 def _takes_value(flags: str, rest: str) -> bool:
-    """Whether it is no switch: a name for its value stands behind it, or absl's colon."""
+    """Return whether the flag is no switch: its value has a name, or absl's colon follows it."""
     has_name = re.search(rf"{_FLAG}[ =][A-Z<\[{{]", flags) is not None
     return has_name or rest.startswith(":") or _VALUE_KIND.match(rest) is not None
 
 
 def _overrides(text: str) -> Iterator[tuple[list[str], Flag]]:
-    """The settings of a configuration that is shown as YAML, each by its whole name."""
+    """Yield the settings of a configuration that is shown as YAML, under their whole names."""
     above: list[tuple[int, str]] = []
     for match in filter(None, map(_YAML_KEY.match, text.splitlines())):
         indent, value = len(match["indent"]), match["value"]
@@ -221,20 +221,20 @@ _TAIL = """\
 
 
 def of_one_length(flags: dict[str, Flag]) -> dict[str, Flag]:
-    """Without the flag for steps where one takes epochs, the same for every batch size."""
+    """Drop the flag for steps if one takes epochs, which can be the same for every batch size."""
     is_either = "epochs" in flags
     return {name: flag for name, flag in flags.items() if not (is_either and name == "steps")}
 
 
 def missing_of(used: dict[str, Flag]) -> tuple[str, ...]:
-    """The placeholders that no flag was found for, of those that a study needs."""
+    """Return the placeholders that a study needs and that no flag was found for."""
     lengths = {"epochs", "steps"}
     has = used.keys() | (lengths if lengths & used.keys() else set())
     return tuple(name for name in NAMES if name not in has)
 
 
 def drafted(command: Sequence[str], flags: dict[str, Flag]) -> str:
-    """The text of a draft for a command as it is typed now, with `flags_in` its help."""
+    """Return the text of a draft for a command as it is typed now, with `flags_in` its help."""
     arguments, given = _without(command, flags)
     used = of_one_length(flags)
     rows = [arguments] if arguments else []
@@ -259,7 +259,7 @@ def drafted(command: Sequence[str], flags: dict[str, Flag]) -> str:
 
 
 def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str], dict[str, str]]:
-    """The command without the values that will change, and these values by placeholder."""
+    """Return the command without the values that will change, and these values by placeholder."""
     by_name = {plain_flag(flag.name): name for name, flag in flags.items()}
     kept: list[str] = []
     given: dict[str, str] = {}
@@ -279,5 +279,5 @@ def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str],
 
 
 def _quoted(text: str) -> str:
-    """A text as TOML: JSON's are the same but for the sign of deletion."""
+    """Write a text as TOML, whose strings differ from JSON's only in the delete character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

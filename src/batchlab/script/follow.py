@@ -1,4 +1,4 @@
-"""A launched training whose progress is read as it comes: its course, and its step times."""
+"""A launched training whose progress is read as it comes, and the step times of its run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, WIDE, CommandEnd, Launched
 from batchlab.script.reading import Reading
 
-# `batchlab.log` writes to a file, at which is looked so often.
+# `batchlab.log` writes to a file, which is checked at this interval.
 _LOOK_EVERY_S = 0.05
 _READ_BYTES = 1 << 20
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
-"""What {output_dir} is called in the folder of a training."""
+"""The name of {output_dir} in the folder of a training."""
 _FOLD_ARGUMENT = re.compile(r"(?:-+|[\w.]*\.)?fold(?!s)[\w\-]*(?:=.*)?")
 _RUN_BEGINS = b'\n{"batchlab_run": 1}\n'
 
 
 class FollowedTraining(Launched):
-    """One training of a command that runs: what it tells, and how it ended."""
+    """One running training of a command: the progress that it reports, and how it ended."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class FollowedTraining(Launched):
         grace_s: float = GRACE_S,
         goes_on: bool = False,
     ) -> None:
-        """Start it, with values of its placeholders but for `output_dir` and `config`.
+        """Start it, with values for all placeholders but `output_dir` and `config`.
 
-        In its own folder, made if missing, are its output, its progress, and {output_dir}. The
-        marker, the study, a slash and the training, names it among all trainings. Where it
-        `goes_on` from where its last run ended, what that told is kept.
+        Its own folder, made if missing, gets its output, its progress and {output_dir}. The marker,
+        which is `study/training`, names it among all trainings. If it `goes_on` from where its last
+        run ended, the progress logged then is kept.
         """
         output_dir = folder / OUTPUT_NAME
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class FollowedTraining(Launched):
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._log_reader = OutputReader()
         self._files = GrowingFiles(output_dir)
-        # Of a script that is told which fold to train, its word for it tells nothing.
+        # If a script is given the fold to train, printing that fold is no reason to complain.
         self._is_one_fold = any(map(_FOLD_ARGUMENT.fullmatch, command.arguments))
         self._readings: list[Reading] = []
         self._is_read, self._has_log = True, False
@@ -74,7 +74,7 @@ class FollowedTraining(Launched):
         )
 
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
-        """Have `take` take in what it tells, and once that has enough ask for its end; that end."""
+        """Pass all readings to `take`, ask for the end once that has enough, and return the end."""
         while True:
             ended = self.receive()
             if self._is_read:
@@ -85,7 +85,7 @@ class FollowedTraining(Launched):
                 self.stop_reading()
             told = sorted(self._readings, key=lambda reading: reading.at_s)
             self._readings = []
-            # Once `batchlab.log` speaks, it alone counts: a script may print the same, rounded.
+            # Once `batchlab.log` reports, only that counts: a script may print the same, rounded.
             logged = [reading for reading in told if reading.shape == LOG_SHAPE]
             self._has_log = self._has_log or bool(logged)
             is_enough = take(logged if self._has_log else told)
@@ -96,7 +96,7 @@ class FollowedTraining(Launched):
             wait([self.connection], _LOOK_EVERY_S)
 
     def stop_reading(self) -> None:
-        """Read no progress from here on; what it writes is kept as before."""
+        """Stop reading progress; what the training writes is still kept."""
         self._is_read = False
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
@@ -107,7 +107,7 @@ class FollowedTraining(Launched):
             ]
 
     def _take_log(self) -> None:
-        # The script may have removed it; its output may tell as well.
+        # The script may have removed the file. Its output may report progress as well.
         with suppress(OSError), self._log.open("rb") as file:
             file.seek(self._n_read)
             while piece := file.read(_READ_BYTES):
@@ -116,9 +116,9 @@ class FollowedTraining(Launched):
 
 
 def told_by_log(folder: Path) -> Iterator[list[Reading]]:
-    """What `batchlab.log` told in each run of a training since it last began, in order.
+    """Yield the `batchlab.log` readings of each run of a training since it last began, in order.
 
-    The script writes it itself, so it holds what a batchlab that was killed had not stored yet.
+    The script writes that file itself, so it also holds what a killed batchlab had not stored yet.
     """
     try:
         content = (folder / _LOG_NAME).read_bytes()
@@ -129,35 +129,35 @@ def told_by_log(folder: Path) -> Iterator[list[Reading]]:
         yield [*reader.feed(run, 0.0), *reader.finish()]
 
 
-# Kernels are picked, caches filled and workers started in the first steps: of the stretches so many
-# are warm-up, and at least one.
+# Kernels are picked, caches filled and workers started in the first steps, so this fraction of the
+# stretches, and at least one, is warm-up.
 _WARM_UP_FRACTION = 0.2
-# Where fewer stretches than this hold no evaluation, those that do count too.
+# An estimate needs this many stretches. If there are no more without an evaluation, all count.
 _FEWEST = 3
-# A stretch is at least so long, and so many times as long as its ends are uncertain; of a training
-# that is over before, it is one of so many parts.
+# A stretch lasts at least _SHORTEST_S, and _TIMES_RESOLUTION times the uncertainty of its ends. In
+# a short run the limit is one of _PARTS equal parts of it.
 _PARTS = 10
 _SHORTEST_S = 0.05
 _TIMES_RESOLUTION = 20.0
 
 
 class Moment(NamedTuple):
-    """A moment at which a script told how far it is."""
+    """A moment at which a script reported how far it is."""
 
     at_s: float  # by a monotonic clock
     step: int  # optimizer updates done
-    has_metric: bool  # so that an evaluation lies before it
-    resolution_s: float = 0.0  # how late `at_s` may be; 0.0: the script itself read the clock
+    has_metric: bool  # whether an evaluation lies before it
+    resolution_s: float = 0.0  # how late `at_s` may be; 0.0 if the script itself read the clock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepIntervals:
-    """Seconds a step, one value for each stretch of the training."""
+    """Seconds per step, with one value for each stretch of the training."""
 
     warmup_step_s: tuple[float, ...]  # of the first stretches, which do not count
     step_s: tuple[float, ...]  # of the others, in the order they ran
-    # Whether these hold the script's evaluations too: it told of its steps too seldom, or too fast,
-    # to keep them apart.
+    # Whether these include the script's evaluations, because it reported its steps too seldom, or
+    # too fast, to keep them apart.
     with_evaluations: bool
 
     @property
@@ -167,16 +167,16 @@ class StepIntervals:
 
 
 def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
-    """The seconds a step between the moments of one run.
+    """Return the seconds per step between the moments of one run.
 
-    What lies before a moment with the metric holds the evaluation that gave it, and is left out
-    where enough else is there and the clock is fine enough to tell the two apart.
+    The time before a moment with the metric includes the evaluation that gave it. It is left out if
+    there is enough other time and the clock is fine enough to tell the two apart.
     """
     pieces = list(pairwise(_risen(moments)))
     resolution_s = max((moment.resolution_s for moment in moments), default=0.0)
     whole_s = sum(_seconds(piece) for piece in pieces)
     if whole_s <= _TIMES_RESOLUTION * resolution_s:
-        pieces = []  # it came all at once, out of a buffer: these are no times of steps
+        pieces = []  # All came at once, out of a buffer, so these are no step times.
     shortest_s = min(max(_SHORTEST_S, _TIMES_RESOLUTION * resolution_s), whole_s / _PARTS)
     bare = [piece for piece in pieces if not piece[1].has_metric]
     stretches = _stretches(bare, shortest_s)
@@ -195,7 +195,7 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
 
 
 def _risen(moments: Sequence[Moment]) -> list[Moment]:
-    """Those at which the step had grown; an evaluation told at the same step comes after it."""
+    """Keep the moments at which the step grew, each moved behind an evaluation at that step."""
     kept: list[Moment] = []
     for moment in moments:
         if not kept or moment.step > kept[-1].step:
@@ -210,7 +210,7 @@ def _seconds(piece: tuple[Moment, Moment]) -> float:
 
 
 def _stretches(pieces: Sequence[tuple[Moment, Moment]], shortest_s: float) -> list[float]:
-    """Seconds a step of stretches of at least so many seconds; what is left over is left out."""
+    """Return the seconds per step of stretches of `shortest_s` or more; drop a shorter rest."""
     found = []
     seconds, steps = 0.0, 0
     for before, after in pieces:

@@ -39,7 +39,7 @@ LOG_SHAPE = "batchlab"
 
 
 class Logged(LineReader):
-    """The lines of `batchlab.log`, which say everything themselves."""
+    """The lines of `batchlab.log`, in which every number has a name."""
 
     shape = LOG_SHAPE
     label = "batchlab.log"
@@ -49,13 +49,13 @@ class Logged(LineReader):
         self._counted_an_epoch: float | None = None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """What one call told."""
+        """Return the reading of one call, or None if the line is none of `batchlab.log`."""
         if not line.startswith('{"batchlab_log"'):
             return None
         try:
             return [self._reading(json.loads(line))]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return []  # torn by a full disk: the next line is whole again
+            return []  # A full disk tore this line, and the next one is whole again.
 
     def _reading(self, told: dict[str, Any]) -> Reading:
         step, samples = told.get("step"), told.get("samples")
@@ -70,11 +70,11 @@ class Logged(LineReader):
         )
 
     def _passes(self, epoch: float | None, counted: int | None) -> float | None:
-        """Passes done.
+        """Return the passes done, or None if they are not certain.
 
-        Many scripts have the number of the epoch under way at hand. Alone it has to be what the
-        call asks for. Beside a finer counter it is not needed to tell the place, so a whole one
-        counts only where the counter rises by the same in every epoch.
+        Many scripts have the number of the current epoch at hand. If it is the only counter, it has
+        to be what the call asks for. Next to a finer counter it is not needed for the position, so
+        a whole one counts only if the counter rises by the same in every epoch.
         """
         if epoch is None or counted is None or not float(epoch).is_integer():
             return epoch
@@ -92,7 +92,7 @@ _DEEPEST_LITERAL = 50
 
 
 def _dict_in(line: str) -> dict[str, Any] | None:
-    """The dict that ends a line, of JSON or Python, whatever a logger has put before it."""
+    """Return the JSON or Python dict that ends a line, whatever a logger has put before it."""
     start = line.find("{")
     if start < 0 or not line.endswith("}"):
         return None
@@ -104,9 +104,9 @@ def _dict_in(line: str) -> dict[str, Any] | None:
         elif len(text) > _LONGEST_LITERAL or braces > _DEEPEST_LITERAL:
             return None
         else:
-            # nan is a name in such a line, and names are no literals.
+            # Python prints nan and inf as names, and names are not literals.
             text = text.replace(": nan", ": 'nan'").replace(": inf", ": 'inf'")
-            with warnings.catch_warnings():  # Python's own, of a line such as {'a': 1in}
+            with warnings.catch_warnings():  # Python warns about a line such as {'a': 1in}.
                 warnings.simplefilter("ignore", SyntaxWarning)
                 found = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -115,7 +115,7 @@ def _dict_in(line: str) -> dict[str, Any] | None:
 
 
 def _number_in(value: object) -> int | float | None:
-    """A number, as it is or as a text; None: it is none, or too large for a float."""
+    """Return a number, or that in a text; None if there is none or it is too large for a float."""
     if isinstance(value, str):
         count = count_of(value) if value.isdigit() else None
         return sure_number_of(value) if count is None else count
@@ -127,16 +127,16 @@ def _number_in(value: object) -> int | float | None:
 class Trainer(LineReader):
     """The dict lines of a Trainer, `{'loss': 0.5, 'epoch': 0.3}`, and the steps of its bar.
 
-    A dict line has no step: the bar, which is drawn again right below it, has. So a line waits for
-    the bar of the training, the first one without words before it.
+    A dict line has no step, but the bar that is drawn again right below it has one. So a line waits
+    for the bar of the training, which is the first one without words before it.
     """
 
     shape = "huggingface"
     label = "dict lines of a Hugging Face Trainer"
     needles = (b"{'", b"%|")
 
-    # A Trainer prints no counter but its epoch, which is a fraction but at the very start, and some
-    # of these. Any other dict with an epoch is somebody's own.
+    # A Trainer prints no counter except its epoch, which is a fraction except at the very start,
+    # and some of these. Any other dict with an epoch comes from another script.
     _RUNTIMES = ("eval_runtime", "train_runtime", "test_runtime", "predict_runtime")
     _RATES = ("learning_rate", "grad_norm", "eval_samples_per_second", "train_samples_per_second")
 
@@ -146,7 +146,7 @@ class Trainer(LineReader):
         self._has_dicts = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The dict that waited, at the bar below it; else the dict before this one."""
+        """Return the dict that waited, at the bar below it, or else the dict before this one."""
         if line.startswith("{'"):
             return self._logged(line, at_s)
         bar = bar_of(line)
@@ -157,11 +157,11 @@ class Trainer(LineReader):
         placed = []
         if bar.total == self._total:
             placed = [replace(reading, step=bar.n) for reading in self.finish()]
-        # Before the first dict line it may be any bar.
+        # Before the first dict line this may be any bar.
         return placed if self._has_dicts else None
 
     def finish(self) -> list[Reading]:
-        """What waits for a bar."""
+        """Return the readings that wait for a bar."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
@@ -178,7 +178,7 @@ class Trainer(LineReader):
         return before
 
     def _numbers(self, line: str) -> dict[str, float] | None:
-        """Those of a Trainer's dict; newer versions write them as texts. None: it is no such."""
+        """Return the numbers of a Trainer's dict, which may be texts; None for any other dict."""
         found = _dict_in(line)
         if found is None or len(found) < 2 or any(name in found for name in (*STEPS, *SAMPLES)):
             return None
@@ -194,7 +194,7 @@ class Trainer(LineReader):
 
 
 class JsonLines(LineReader):
-    """A JSON object a line, or a dict of Python, with a counter and numbers."""
+    """One JSON object or Python dict per line, with a counter and numbers."""
 
     shape = "json-lines"
     label = "JSON lines, or dicts that Python prints"
@@ -206,7 +206,7 @@ class JsonLines(LineReader):
         self._counters = Counters()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The numbers of an object, where one of them is a counter."""
+        """Return the numbers of an object if one of them is a counter."""
         found = _dict_in(line)
         if found is None:
             return None
@@ -231,7 +231,7 @@ class JsonLines(LineReader):
     def _numbers(
         self, found: dict[str, Any], before: str = "", depth: int = 0
     ) -> Iterator[tuple[str, Any]]:
-        """Every number; those of objects inside under names such as `validation.loss`."""
+        """Yield every number; those of nested objects get names such as `validation.loss`."""
         for name, value in found.items():
             if isinstance(value, dict) and depth < self._DEEPEST:
                 yield from self._numbers(value, f"{before}{name}.", depth + 1)
@@ -240,13 +240,13 @@ class JsonLines(LineReader):
 
 
 def _count(numbers: dict[str, float], names: tuple[str, ...]) -> int | None:
-    """The first of these that is whole: fairseq's `update` is the epoch as a fraction."""
+    """Return the first of these that is whole: fairseq's `update` is the epoch as a fraction."""
     whole = (numbers[name] for name in names if name in numbers and numbers[name] % 1 == 0)
     return next((int(number) for number in whole if 0 <= number < 1e18), None)
 
 
 def _told(shape: str, printed: Mapping[str, str], at_s: float) -> Reading:
-    """The numbers beside these names, as printed; the first of each kind of counter counts."""
+    """Return the printed numbers by their names; the first counter of each kind counts."""
     counted, values = {"step": "", "epoch": "", "samples": ""}, []
     for name, text in printed.items():
         if kind := _kind(name):
@@ -266,13 +266,13 @@ def _told(shape: str, printed: Mapping[str, str], at_s: float) -> Reading:
 
 def _kind(name: str) -> str | None:
     own = name.lower().rpartition("/")[2]
-    return {"e": "epoch", "#": "step"}.get(own) or spoken_kind(own)  # of spaCy
+    return {"e": "epoch", "#": "step"}.get(own) or spoken_kind(own)  # spaCy has these names
 
 
 class Table(LineReader):
     """A header with the names of the columns, one of them a counter, and rows of numbers.
 
-    A header without a counter may come after one with: of its rows that of all classes is read.
+    A header without a counter may follow one with a counter. Only its row for all classes is read.
     """
 
     shape = "table"
@@ -280,19 +280,19 @@ class Table(LineReader):
     needles = (b"epoch", b"step", b"iter", b"loss", b"map")
 
     _COLUMNS = re.compile(r"\s*[\t,;|│┃║]\s*|\s+")
-    _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # a name may have blanks in it
+    _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # allows names with spaces
     _NAME = re.compile(r"(?:[A-Za-z_#][^=:{}]{0,60})?$")
-    _UNNAMED = ("+", "*", "cp")  # skorch marks the epochs of which it kept the weights
-    # A bar that is drawn behind a row.
+    _UNNAMED = ("+", "*", "cp")  # skorch marks epochs whose weights it kept
+    # A bar may be drawn behind a row.
     _BAR = re.compile(r":?\s+\d{1,3}%\s?[|━─╸ ].{0,200}?\s(\d+)/(\d+)(?!\d).*$")
 
     def __init__(self) -> None:
-        self._headers: dict[tuple[int, bool], list[str]] = {}  # by length, with a counter or none
+        self._headers: dict[tuple[int, bool], list[str]] = {}  # by length and `is_counted`
         self._n_headers = 0
         self._counters = Counters()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The numbers of a row below a header."""
+        """Return the numbers of a row below a header."""
         bar = self._BAR.search(line[:_LONGEST_LINE])
         text = line[: bar.start() if bar else _LONGEST_LINE].strip(" |│┃║")
         if self._begins(text):
@@ -303,7 +303,7 @@ class Table(LineReader):
         is_of_all = cells[:1] == ["all"]
         names = self._headers.get((len(cells), not is_of_all))
         are_numbers = [number_of(each.strip("%")) is not None for each in cells if each]
-        if names is None or 2 * sum(are_numbers) <= len(are_numbers):  # or it is a sentence
+        if names is None or 2 * sum(are_numbers) <= len(are_numbers):  # mostly words: a sentence
             return None
         told = _told(self.shape, dict(zip(names, cells, strict=True)), at_s)
         if bar and int(bar[1]) < int(bar[2]):
@@ -317,7 +317,7 @@ class Table(LineReader):
         return [each for each in cells if each not in self._UNNAMED]
 
     def _begins(self, text: str) -> bool:
-        """Whether this is a header."""
+        """Return whether this is a header, and if so keep its names."""
         if not any(needle.decode() in text.lower() for needle in self.needles):
             return False
         is_header = False
@@ -332,7 +332,7 @@ class Table(LineReader):
 
 
 class Block(LineReader):
-    """A name and a number a line, between bars or as JSON; the counter may stand anywhere."""
+    """One name and one number per line, between bars or as JSON; the counter may be anywhere."""
 
     shape = "block"
     label = "a block of names and numbers"
@@ -347,10 +347,10 @@ class Block(LineReader):
     def __init__(self) -> None:
         self._counters = Counters()
         self._rows: dict[str, str] = {}
-        self._groups: list[str] = []  # `rollout/` in a box; in JSON each object inside
+        self._groups: list[str] = []  # `rollout/` in a box, or in JSON the objects around it
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """What a block holds, at the line that closes it."""
+        """Return the numbers of a block at the line that closes it."""
         row = self._ROW.fullmatch(line[:_LONGEST_LINE])
         if self.is_open and self._OF_LIST.fullmatch(line):
             return []
@@ -377,8 +377,8 @@ class Block(LineReader):
 
 _MOST_ROWS = 200
 _LONGEST_LINE = 2000
-# Words and numbers of progress stand at the beginning of a line, and what searches for them is
-# slower than what searches for the metric's name.
+# Progress stands at the beginning of a line, and searching for its words is slower than searching
+# for the metric's name.
 _LONGEST_SEARCHED = 500
 _WORD = r"(?!(?i:nan|inf(?:inity)?)\b)[A-Za-z_][\w@./\-]*(?:'s\b)?"
 # "val loss: 0.4", "Epoch [3/10]", "Accuracy: 9000/10000", "Epoch: [0]  [ 10/391]", "acc 0.9"
@@ -390,27 +390,27 @@ _PAIR = re.compile(
     r"(?![A-Za-z_\d]|[:/,.]\d)"
     r"(?:\]?\s*[\[(]\s*(?P<part>\d+)\s*/\s*(?P<whole>\d+))?"
 )
-# Ways of writing the same that are brought into the form above: what the line holds, what is
-# looked for then, and what it becomes.
+# Other ways to write the same are brought into the form above. Each row holds a text that such a
+# line contains, the pattern to look for then, and its replacement.
 _FORMS = (
     ("tensor(", re.compile(rf"tensor\(({NUMBER})[^)]{{0,80}}\)"), r"\1"),
-    # XGBoost and LightGBM number their trees so.
+    # XGBoost and LightGBM number their trees like this.
     ("[", re.compile(r"^\[(\d+)\]\t"), r"iteration \1 "),
     ("[", re.compile(r"^\[(\d+),\s*(\d+)\]"), r"epoch \1 step \2"),
     ("][", re.compile(r"^\[(\d+/\d+)\]\[(\d+/\d+)\]"), r"epoch \1 step \2 "),
-    # "Epoch(train) [1][50/188]" of mmengine; of its validation no counter is the training's.
+    # mmengine prints "Epoch(train) [1][50/188]". In its validation no counter is the training's.
     ("(train)", re.compile(r"\b(Epoch|Iter)\(train\)\s*"), r"train \1 "),
     ("(", re.compile(r"\b(?:Epoch|Iter)\((val|test)\)\s*(?:\[\d+\](?=\s*\[))?"), r"\1: "),
     (":", re.compile(r"^(\d+):\s+(?=(?:learn|test|loss): )"), r"iteration \1 "),  # CatBoost
     ("epoch", re.compile(r"\b(\d+)epoch\b"), r"epoch \1 "),  # ESPnet
     ("] [", re.compile(r"\] \[(\d+)\] (?=\w+=)"), r"] step \1 "),  # Flax
     (" (", re.compile(r"^\W*(train|valid) \((\d+/\d+)\)"), r"\1 epoch \2 "),  # Catalyst
-    # An iteration of scikit-learn's networks is a pass.
+    # An iteration of scikit-learn's networks is a pass over the data.
     ("Iteration ", re.compile(r"^Iteration (\d+), loss = (?=\d+\.\d{8}$)"), r"epoch \1 loss = "),
-    # "Train: 0 [  50/1251 (  4%)]" has the epoch's number before how far it is.
+    # "Train: 0 [  50/1251 (  4%)]" has the epoch's number before the position in it.
     ("Train: ", re.compile(r"^Train: (?=\d+ \[\s*\d+/)"), "epoch: "),
     (
-        "t",  # of at and after
+        "t",  # in both "at" and "after"
         re.compile(
             r"([A-Za-z][\w ./\-]{0,40}?)(?: \([^)]{0,40}\))? (?:at|after) "
             rf"(step|epoch|iteration|update) (\d+)\s*(?:is|was|[:=])\s*({NUMBER})"
@@ -418,30 +418,30 @@ _FORMS = (
         r"\2 \3 \1: \4",
     ),
 )
-# A line within a loop over validation batches: its values are of one batch, the averages so far in
-# parentheses; whole at its end alone.
+# A line in a loop over validation batches shows values of one batch, with the averages up to it in
+# parentheses. These are complete only at the end of the loop.
 _EVALUATION = re.compile(r"(?i:\b(test|val|valid|validation|eval)):\s*\[\s*(\d+)/(\d+)\]")
 _AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
-_WITHOUT_NAME = re.compile(r"^(\d+)/(\d+)\s(?!\d+:)|\s(\d+)/(\d+)$")  # "11/26 06:50" is a time
+_WITHOUT_NAME = re.compile(r"^(\d+)/(\d+)\s(?!\d+:)|\s(\d+)/(\d+)$")  # "11/26 06:50" is a time.
 _FOLD = re.compile(
     r"^\W*(?:\w+\W+)?(?i:fold)\W{0,3}\d+\s*(?:/|of)\s*(\d+)|"
     r"^\W*(?i:run|trial|repeat|repetition)\W{0,3}\d+\s*(?:/|of)\s*(\d+)\W*$"
 )
-# A line that says what the lines below it were measured on.
+# Such a line says which data the lines below it were measured on.
 _SPLIT_HEADER = re.compile(
     r"^\W*(?:(?i:running|starting|begin|start|phase|mode|now|in|on|the)\W+){0,3}"
     rf"{SPLIT_WORD.pattern}"
     r"(?:\W+(?i:set|error|results?|phase|mode|metrics|step|loop|summary|model)){0,3}\W*$"
 )
 _COUNTERS = ("epoch", "step", "iter", "batch", "update", "sample", "example")
-# Longer than two letters, for two are in any binary data; the metric asked for is looked for too.
+# Any binary data contains two letters, so these are longer. The metric asked for is added.
 _METRICS = (
     *("loss", "acc", "err", "val", "test", "score", "auc", "bleu", "perplexity", "ppl"),
     *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric"),
 )
-# Most lines that hold one of these words have no number where it would have to be. It begins at
-# words alone and every repetition is bounded: else a line of "loss" a thousand times takes seconds.
+# Most lines with one of these words have no number in the right place. It begins only at words,
+# with bounded repetitions, because a line of "loss" a thousand times would take seconds otherwise.
 _LIKELY = re.compile(
     rf"(?:{'|'.join(_COUNTERS)})[\w/]{{0,40}}\W{{0,4}}\d"
     r"|^\[\d+, *\d+\]"
@@ -453,7 +453,7 @@ _FILLERS = ("the", "is", "was", "of")
 
 
 class PlainLines(LineReader):
-    """Lines such as `epoch 3 step 100 val_loss=0.41`, by the names beside the numbers."""
+    """Lines such as `epoch 3 step 100 val_loss=0.41`, read by the names next to the numbers."""
 
     shape = "words"
     label = "names and numbers in plain lines"
@@ -465,14 +465,14 @@ class PlainLines(LineReader):
     def __init__(self) -> None:
         self._counters = Counters()
         self._style = NumberStyle()
-        # The loop over the training's batches: its epoch, how far it is, its length; another's.
+        # The training's loop, by epoch, position and length, and the length of another loop.
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
-        self._header = ""  # the split that the last header told
-        self._is_new = False  # no line with a counter came below it
+        self._header = ""  # the split that the last header named
+        self._is_new = False  # whether no line with a counter came below it
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The numbers of a line by the names before them."""
+        """Return the numbers of a line by the names before them."""
         line = line[:_LONGEST_LINE]
         fold = _FOLD.match(line)
         if fold is None or int(fold[1] or fold[2]) < 2:
@@ -526,7 +526,7 @@ class PlainLines(LineReader):
         if not has_values and step is None:
             if epoch is None:
                 return None
-            if isinstance(epoch, int):  # alone it says, for all that is known, that it begins
+            if isinstance(epoch, int):  # A bare epoch number is taken for its beginning.
                 self._counters.begin_epoch(epoch, n_epochs)
                 self._header = split_of(line)
             return []
@@ -552,7 +552,7 @@ class PlainLines(LineReader):
             shape=self.shape,
             step=step,
             epoch=epoch,
-            samples=counted.get("samples") if has_values else None,  # alone: the size of a data set
+            samples=counted.get("samples") if has_values else None,  # else the size of a data set
         )
         place = self._counters.placed(told, n_steps=n_steps, part=part, n_epochs=n_epochs)
         return [
@@ -561,7 +561,7 @@ class PlainLines(LineReader):
         ] or [place]
 
     def _is_other_loop(self, epoch: int | None, n: int, whole: int) -> bool:
-        """Whether `n` of `whole` is counted in another loop than the training's in its epoch."""
+        """Return whether `n` of `whole` counts another loop than the training's in its epoch."""
         of_epoch, before, length = self._loop
         if epoch != of_epoch:
             self._other_loop = 0
@@ -579,7 +579,7 @@ class PlainLines(LineReader):
 
 @lru_cache(maxsize=1000)
 def _name(name: str, sign: str) -> str:
-    """The words before the number; before `=` only the last of them is the name."""
+    """Return the words before the number; before `=` only the last of them is the name."""
     for level in _LOG_LEVELS:
         name = name.removeprefix(level)
     words = name.split()
@@ -591,7 +591,7 @@ def _name(name: str, sign: str) -> str:
 
 
 class LinePattern(LineReader):
-    """Reads lines by a user's pattern: groups `step`, `epoch`, `samples`, all others values."""
+    """Lines that match a user's pattern: groups `step`, `epoch`, `samples`, and values."""
 
     shape = "pattern"
     label = "the pattern"
@@ -600,7 +600,7 @@ class LinePattern(LineReader):
     _LONGEST = 4000
 
     def __init__(self, pattern: str) -> None:
-        """A reader at the beginning of a run.
+        """Prepare a reader at the beginning of a run.
 
         Raises:
             UsageError: no regular expression, or one without a named group for a value.
@@ -622,7 +622,7 @@ class LinePattern(LineReader):
         self._style = NumberStyle()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The groups of a line that matches, as far as they are numbers."""
+        """Return those groups of a matching line that are numbers."""
         match = self._pattern.search(line[: self._LONGEST])
         if match is None:
             return None

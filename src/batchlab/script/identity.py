@@ -11,14 +11,14 @@ from pathlib import Path
 
 from batchlab.script.command import TrainingCommand
 
-# So many files at most, none above so many bytes.
+# Limits on the number of files that are read, and on the bytes of each.
 _MOST_FILES = 2000
 _MOST_BYTES = 4 << 20
-# A package with so many files holds data, and its code was seen before them or is not looked for.
+# A package with more files than this holds data, and code that comes after them is ignored.
 _MOST_SEEN = 50_000
 _SHELL = {".sh", ".bash", ".zsh"}
 _CODE = {".py", *_SHELL}
-# Of the files that arguments name these alone: a log or a checkpoint is new after each training.
+# Named files with other endings don't count: each training has new logs and checkpoints.
 _NAMED = {
     *_CODE,
     *(".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".gin", ".jsonnet", ".ipynb"),
@@ -31,14 +31,14 @@ _WORD = re.compile(r"[^\s'\"`=:;,&|<>()]+")
 
 
 def command_identity(command: TrainingCommand) -> str:
-    """The first 16 hexadecimal digits of a SHA-256 over the command and the text of its files.
+    """Return the first 16 hexadecimal digits of a SHA-256 over the command and its files' text.
 
-    These are its configuration template; the code and the configuration files that its arguments
-    name, or the shell scripts among them; the modules behind `-m`; and the Python and shell files
-    in the folders of all these scripts and in the working directory, with the packages there. So
-    an edited script is never answered from old trainings. What it reads elsewhere (data, installed
-    packages) is not looked at, nor what it writes: hidden folders, virtual environments and the
-    trainings beside a store are left out.
+    These files are its configuration template; the code and the configuration files that its
+    arguments name, or the shell scripts among them; the modules after `-m`; and the Python and
+    shell files in the folders of all these scripts and in the working directory, with the packages
+    there. So an edited script is never answered from old trainings. Neither what it reads elsewhere
+    (data, installed packages) nor what it writes is included: hidden folders, virtual environments
+    and the trainings next to a store are left out.
     """
     digest = hashlib.sha256()
     for part in (*command.arguments, command.metric, command.direction, command.pattern or ""):
@@ -57,20 +57,20 @@ def command_identity(command: TrainingCommand) -> str:
 
 
 def _files(command: TrainingCommand) -> Iterator[Path]:
-    """The files, each perhaps more than once, those first that are named."""
+    """Yield the files, each perhaps more than once, beginning with the named ones."""
     place = command.place
     if command.config is not None:
         yield place / command.config
     named = list(_named(command.arguments, place))
     yield from named
     folders = [path.parent for path in named if path.suffix in _CODE]
-    # What a module or a script imports is found in its folder, and in the one that it runs in.
+    # A module or a script imports from its own folder and from the one that it runs in.
     for folder in dict.fromkeys([*folders, place, place / "src"]):
         yield from _code_in(folder)
 
 
 def _named(arguments: Sequence[str], place: Path) -> Iterator[Path]:
-    """What the arguments name, and what the shell scripts among that name."""
+    """Yield the files that the arguments name, and those that shell scripts among them name."""
     program = place / arguments[0]
     if os.sep in arguments[0] and _is_own_script(program, place):
         yield program
@@ -91,7 +91,7 @@ def _named_in_shell(script: Path, place: Path) -> Iterator[Path]:
 
 
 def _modules(text: str, place: Path) -> Iterator[Path]:
-    """The files of the modules behind -m."""
+    """Yield the files of the modules after -m."""
     for module in _MODULE.findall(text):
         for top in (place, place / "src"):
             base = top.joinpath(*module.split("."))
@@ -101,7 +101,7 @@ def _modules(text: str, place: Path) -> Iterator[Path]:
 
 
 def _code_in(folder: Path) -> Iterator[Path]:
-    """The Python and shell files of a folder and of the packages in it, in one order always."""
+    """Yield the Python and shell files of a folder and its packages, always in the same order."""
     try:
         entries = sorted(map(Path, os.scandir(folder)))
     except OSError:
@@ -131,7 +131,7 @@ def _is_searched(folder: Path) -> bool:
 
 
 def _is_own_script(path: Path, place: Path) -> bool:
-    """Whether a program without an ending is a script of this folder, and no environment's."""
+    """Return whether a program without a suffix is a script of this folder, not of a venv."""
     if not _counts(path, {""}) or not path.is_relative_to(place):
         return False
     above = list(path.relative_to(place).parents)[:-1]

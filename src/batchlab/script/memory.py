@@ -15,20 +15,20 @@ import psutil
 from batchlab.script.supervisor import descendants
 
 FULL_FRACTION = 0.95
-"""A GPU of which so much is taken is nearly full."""
+"""A GPU counts as nearly full when this share of its memory is taken."""
 
 _log = logging.getLogger(__name__)
 
 
 class GpuMemory:
-    """The most that a command's processes held on each GPU at any look.
+    """The most memory that a command's processes held on each GPU at any look.
 
-    NVML names the processes of a GPU by their numbers. In a container it may name none of ours;
-    then it is what is taken of the GPU beyond what was taken at first, whoever took it.
+    NVML lists the processes of a GPU by their numbers. In a container it may list none of ours.
+    Then the figure is the memory in use beyond that at the first look, whoever uses it.
     """
 
     def __init__(self, nvml: ModuleType | None = None) -> None:
-        """Get ready; without a library, `pynvml` is taken if it finds a driver."""
+        """Get ready to look; by default with `pynvml`, if it is installed and finds a driver."""
         self._nvml = _library() if nvml is None else nvml
         n_gpus = 0 if self._nvml is None else self._nvml.nvmlDeviceGetCount()
         self.most_bytes = [0] * n_gpus
@@ -37,14 +37,14 @@ class GpuMemory:
         self._is_named = False
 
     def look(self, pids: AbstractSet[int]) -> None:
-        """Look once, at the command's processes."""
+        """Look once at what the command's processes hold."""
         nvml: Any = self._nvml
         for index, most_bytes in enumerate(self.most_bytes):
             try:
                 gpu = nvml.nvmlDeviceGetHandleByIndex(index)
                 memory = nvml.nvmlDeviceGetMemoryInfo(gpu)
                 users = nvml.nvmlDeviceGetComputeRunningProcesses(gpu)
-            except Exception as error:  # NVML's own errors: a GPU that went away, no permission
+            except Exception as error:  # NVML's own errors, as for a GPU that went away
                 _log.debug("GPU %d: %s", index, error)
                 continue
             taken, total = int(memory.used), int(memory.total)
@@ -67,20 +67,20 @@ def _library() -> ModuleType | None:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return None  # no driver
+        return None  # There is no driver.
     return pynvml  # type: ignore[no-any-return]
 
 
 INTERVAL_S = 0.2
 COST_FRACTION = 0.002
-"""Of one core; if looking costs more, the looks are further apart."""
+"""The share of one core that looking may cost; if it costs more, it happens less often."""
 
 
 class MemoryWatch:
-    """Looks five times a second, or less often if that would cost more, in a thread of its own."""
+    """A thread that looks five times a second, or less often if that would cost more."""
 
     def __init__(self, supervisor: int) -> None:
-        """Begin to look at the processes below the supervisor, and at GPUs if NVML is there."""
+        """Begin to look at the processes below the supervisor, and at GPUs if NVML is available."""
         self._supervisor = supervisor
         self._gpus: GpuMemory | None = None
         self._most_bytes = 0
@@ -92,8 +92,8 @@ class MemoryWatch:
     def stop(self, largest_process_bytes: int = 0) -> int | None:
         """Stop looking and return the most bytes of main memory, or None if nothing was seen.
 
-        Pages that several processes share count once on Linux, elsewhere once in each. The peak of
-        the largest process is what the kernel has marked.
+        Pages that several processes share count once on Linux, elsewhere once in each process.
+        `largest_process_bytes` is the peak of the largest process as the kernel recorded it.
         """
         self._stop.set()
         self._thread.join()
@@ -101,7 +101,7 @@ class MemoryWatch:
 
     @property
     def gpu_peak_bytes(self) -> int | None:
-        """The most on any one GPU; None: none was used, or it is not known."""
+        """The most bytes on any one GPU, or None if none was used or it is not known."""
         return max(self._gpus.most_bytes, default=0) or None if self._gpus else None
 
     @property
@@ -110,7 +110,7 @@ class MemoryWatch:
         return self._gpus is not None and self._gpus.is_full
 
     def _run(self) -> None:
-        gpus = self._gpus = GpuMemory()  # here: a driver takes its time to start
+        gpus = self._gpus = GpuMemory()  # created in this thread, because a driver is slow to start
         rest_s = 0.0
         while not self._stop.wait(rest_s):
             began_s = time.thread_time()
@@ -132,11 +132,11 @@ def _below(root: int) -> tuple[int, ...]:
 
 
 def _held_bytes(pid: int, *, is_one: bool) -> int:
-    """Return what a process holds, with its part of the pages it shares if there are others."""
+    """Return the bytes that a process holds, with its share of shared pages if there are others."""
     try:
         process = psutil.Process(pid)
         if is_one or not psutil.LINUX:
             return int(process.memory_info().rss)
-        return int(process.memory_full_info().pss)  # takes 30 ms a gigabyte
-    except (psutil.Error, OSError):  # it has ended
+        return int(process.memory_full_info().pss)  # takes 30 ms per gigabyte
+    except (psutil.Error, OSError):  # The process has ended.
         return 0

@@ -22,22 +22,22 @@ _WORDS = {
     "err": "error",
 }
 BATCH_LOSSES = ("train_loss", "loss")
-"""What scripts call the loss of their training batches, as `plain_name` spells it."""
+"""Names that scripts give the loss of their training batches, as `plain_name` spells it."""
 
 
 def _is_near(asked: str, name: str) -> bool:
-    """Whether a printed name may be the one asked for."""
+    """Return whether a printed name may be the one that was asked for."""
     wanted, found = plain_name(asked), plain_name(name)
     return name == asked or found in (wanted, f"val_{wanted}")
 
 
 def _of_kind(name: str, kind: str) -> str:
-    """A name with what it was measured on, where that is not in the name."""
+    """Return a name with the kind of data before it, unless the name already has it."""
     return name if plain_name(name).startswith((kind, f"{kind}_")) else f"{kind} {name}"
 
 
 def _kind_of(reading: Reading, name: str) -> str:
-    """What a value was measured on: `val`, `test`, `epoch` or, where nothing is told, `train`."""
+    """Return the kind of data of a value: `val`, `test`, `epoch`, or by default `train`."""
     own = plain_name(name).partition("_")[0]
     kind = own if own in ("val", "test") else reading.split or "train"
     finer = {reading.step, reading.epoch_step, reading.epoch_length}
@@ -48,14 +48,13 @@ def _kind_of(reading: Reading, name: str) -> str:
 
 @lru_cache(maxsize=1000)
 def plain_name(name: str) -> str:
-    """A name in the spelling in which names are compared: `Eval/Acc` is `val_accuracy`."""
+    """Return a name in the spelling used to compare names: `Eval/Acc` is `val_accuracy`."""
     # LightGBM numbers its validation sets: "valid_0's auc".
     words = re.findall(r"[a-z0-9]+", re.sub(r"\bvalid_\d+'s\b", "valid", name.lower()))
     return "_".join(_WORDS.get(word, word) for word in words)
 
 
-# The names that everybody uses, without the digits behind them. What is not among them is asked
-# for, never guessed.
+# The usual names, without digits after them. Any other direction is asked for, never guessed.
 _DIRECTIONS: dict[str, Better] = {
     **dict.fromkeys(
         "loss logloss error err merror perplexity ppl mae mse rmse msle rmsle mape smape wape mase "
@@ -70,12 +69,12 @@ _DIRECTIONS: dict[str, Better] = {
         "higher",
     ),
 }
-# Words behind the one that tells, as in `error_rate`, `f1_macro` or `ep_rew_mean`.
+# These words may follow the one that decides, as in `error_rate`, `f1_macro` or `ep_rew_mean`.
 _BEHIND = frozenset("rate score mean avg macro micro weighted epoch k".split())
 
 
 def direction_of(metric: str) -> Better | None:
-    """The direction of a metric by its name, `val_loss` down, `eval_accuracy` up; None: neither."""
+    """Return a metric's direction by its name, `val_loss` down, `eval_accuracy` up, or None."""
     words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", "", metric.lower()))
     while words and (words[-1].isdigit() or words[-1] in _BEHIND):
         words.pop()  # "mAP50-95", "ndcg@10"
@@ -85,13 +84,13 @@ def direction_of(metric: str) -> Better | None:
 
 
 def counts_updates(shape: str) -> bool:
-    """Whether the steps of a format are optimizer updates, not batches; those of a pattern are."""
+    """Return whether the steps of a format, or of a pattern, are optimizer updates, not batches."""
     return shape not in FORMATS or FORMATS[shape].counts_updates
 
 
 # A bar of this shape may count anything.
 _BARS = "tqdm"
-# What is said of them, not how many there were.
+# At most this many contradictions are described, however many there are.
 _MOST_CONTRADICTIONS = 10
 # A number may be printed twice, once with fewer digits.
 _ROUNDED, _MOST_DOUBLES = 0.01, 3
@@ -101,62 +100,63 @@ _MOST_NAMES = 30
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricPoint:
-    """How far a training is by one reading, and its metric if that was told and counts."""
+    """The position of a training by one reading, and its metric if that was printed and counts."""
 
     samples: int
-    step: int  # updates as they were told, else the fewest that see so many samples
-    value: float | None  # not always finite
+    step: int  # updates as printed, else the fewest that see this many samples
+    value: float | None  # may be infinite or NaN
 
 
 class ProgressPoints:
-    """The points of one run, as its readings come, and what of its output was recognized.
+    """The points of one run, as its readings come, and what was recognized in its output.
 
-    The metric is found under the name that was asked for; else under one that says the same
+    The metric is read under the name that was asked for; else under one that means the same
     (`eval/loss` for `val_loss`); else under that of the validation data (`eval_loss` for `loss`).
 
     Samples are those that were printed; else steps × batch size; else epochs × training examples,
     with the steps since the last epoch. Steps of different batch sizes are never compared.
 
-    A metric may be printed in two shapes. The first that prints it is followed, but for
-    `batchlab.log`, which goes before all others.
+    A metric may be printed in two shapes. The first that prints it is followed, except that
+    `batchlab.log` replaces all others.
 
     A script may close with a line about its best epoch. So one value whose counter went back is
-    left out as long as no other comes after it, and a value without a counter never takes the
-    place of one with a counter.
+    left out as long as no other comes after it, and a value without a counter never replaces one
+    with a counter.
     """
 
     def __init__(self, metric: str, trial: Trial, *, most_examples: int | None = None) -> None:
-        """No points yet; a step is a batch or a micro-batch of the trial's size.
+        """Begin without points; a step is a batch or a micro-batch of the trial's size.
 
-        There are `trial.n_train` to `most_examples` training examples; None: that is not known.
+        There are `trial.n_train` to `most_examples` training examples; `most_examples` is None if
+        that is not known.
         """
         self.metric = metric
         self._size = (
             None if most_examples is None else TrainedSize(trial, most_examples=most_examples)
         )
-        self.printed: str | None = None  # the name that is read; None: it was not seen yet
-        self.names: dict[str, set[str]] = {}  # of all that was measured, as it came; its kinds
+        self.printed: str | None = None  # the name that is read; None until it was seen
+        self.names: dict[str, set[str]] = {}  # by every measured name as printed, its kinds
         self.points: list[MetricPoint] = []  # those with a value that counts, by rising samples
         self.first: Reading | None = None  # the first with the metric
-        self.contradictions: list[str] = []  # of values told for one step, or left out; ten at most
-        self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, and no number
+        self.contradictions: list[str] = []  # about values for one step, or left out; at most ten
+        self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, but not numbers
         self._trial = trial
         self._followed: str | None = None
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None
         self._is_placed = False
         self._complaints: dict[str, str] = {}
-        self._left_out: tuple[Reading, str] | None = None  # its place, and why another is refused
-        self._asked_kind: str | None = None  # None: the name alone was asked for
+        self._left_out: tuple[Reading, str] | None = None  # its place; the error if one follows
+        self._asked_kind: str | None = None  # None if only the name was asked for
         self._kind: str | None = None  # of the values that count
-        self._n_doubles = 0  # steps for which two numbers were told, and no third
-        # The last place with more than one value, and how many more.
+        self._n_doubles = 0  # steps for which two numbers were printed, and no third
+        # The last place with more than one value is kept with the number of further ones.
         self._more_at: tuple[tuple[float | None, ...] | None, int] = (None, 0)
 
     def add(self, reading: Reading) -> MetricPoint | None:
-        """Where the training is by this reading; None: that is not known.
+        """Return the position of the training by this reading, or None if it is not known.
 
-        A second value at the same samples takes the place of the first.
+        A second value at the same samples replaces the first.
 
         Raises:
             ProgressError: the counter went backward or there is none, it contradicts the batch
@@ -199,7 +199,6 @@ class ProgressPoints:
         return point
 
     def _value_in(self, reading: Reading) -> float | None:
-        """The metric's value; None: this reading has none."""
         values = dict(reading.values)
         for name in sorted(values, key=lambda name: name != self.metric):
             if (kind := _kind_of(reading, name)) not in self.names.setdefault(name, set()):
@@ -213,7 +212,7 @@ class ProgressPoints:
         return value
 
     def _consider(self, name: str, kind: str) -> None:
-        """Take a name for the metric's if it may be, unless that of the letter was seen."""
+        """Take a name for the metric's if it may be, unless exactly that name was already seen."""
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
@@ -233,7 +232,7 @@ class ProgressPoints:
         return shape == self._followed
 
     def _place_of(self, reading: Reading) -> Reading | None:
-        """The reading that says where this one is: itself, or the last one that said so."""
+        """Return the reading with the position of this one: itself, or the last one with one."""
         if reading.has_position:
             self._last[reading.shape] = reading
             return reading
@@ -241,7 +240,7 @@ class ProgressPoints:
         return own or max(self._last.values(), key=lambda each: each.at_s, default=None)
 
     def _point(self, place: Reading, value: float | None = None) -> MetricPoint | None:
-        """The point at a reading's own counters; None: they don't tell."""
+        """Return the point at a reading's own counters, or None if they don't determine one."""
         trial, samples = self._trial, place.samples
         if place.shape in self._complaints:
             return None
@@ -258,7 +257,7 @@ class ProgressPoints:
         return MetricPoint(samples=samples, step=step, value=value)
 
     def _unsure_place(self, reading: Reading, place: Reading | None) -> str | None:
-        """Why nobody knows where a value belongs; None: it is known."""
+        """Return why the place of a value is not known, or None if it is."""
         if place is None:
             return (
                 f"metric {self.printed!r} was printed before any step, epoch or count of "
@@ -284,9 +283,10 @@ class ProgressPoints:
         return None
 
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
-        """Whether its counter went back, or it is of another kind than those before.
+        """Return whether to leave out a value, as its counter went back or its kind is another.
 
-        So may be what is told once, after the last epoch. What comes at another place is refused.
+        A value that is printed once after the last epoch may be like this. If one follows at
+        another place, the run is refused.
         """
         if self._left_out is not None:
             first, refusal = self._left_out
@@ -336,7 +336,7 @@ class ProgressPoints:
             here, n_more = self._more_at
             n_more = n_more + 1 if here == place.counters else 1
             self._more_at = place.counters, n_more
-            # With a third value for a step it is a bar that is drawn again and again.
+            # A third value for a step means that a bar is drawn again and again.
             self._n_doubles += {1: 1, 2: -1}.get(n_more, 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(
@@ -352,7 +352,7 @@ class ProgressPoints:
         )
 
     def text(self) -> str:
-        """Where the metric was recognized first, in one line for people."""
+        """Return one line for people that says where the metric was first recognized."""
         assert self.first is not None
         shape, value = self.first.shape, dict(self.first.values)[str(self.printed)]
         of_file = "the pattern" if shape == "pattern" else f"{shape} in {{output_dir}}"
@@ -365,7 +365,7 @@ class ProgressPoints:
         return f"Recognized: {label}; {self.printed} = {value:g}{where}"
 
     def complaint(self) -> str | None:
-        """Why the metric can't be followed, in one line; None: it can."""
+        """Return one line that says why the metric can't be followed, or None if it can."""
         if self.not_understood:
             return (
                 f"batchlab.log was given what is no number: {', '.join(self.not_understood)}; give "
@@ -387,7 +387,7 @@ class ProgressPoints:
 
 
 def _backward(place: Reading, before: Reading) -> tuple[str, float, float] | None:
-    """Which counter went back, from what to what; None: none did."""
+    """Return the counter that went back, with its new and old values, or None if none did."""
     for name in ("samples", "step", "epoch"):
         now, then = getattr(place, name), getattr(before, name)
         if now is not None and then is not None:

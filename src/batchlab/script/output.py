@@ -1,4 +1,4 @@
-"""A training's output as it arrives: cut into lines, kept at its beginning and end, read."""
+"""The output of a training as it arrives: cut into lines, kept at both ends, and read."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Table
 from batchlab.script.reading import LineReader, Reading, split_of
 
 EACH_END_BYTES = 2 << 20
-"""So much of the beginning and so much of the end are kept, before they are compressed."""
+"""This much of the beginning and of the end is kept, before it is compressed."""
 _SHOWN_BYTES = 1 << 16
 _FLUSH_S = 1.0
 _SHOWN_CHARACTERS = 400
 _LONGEST_LINE_BYTES = 64 * 1024
-# Colors, cursor movements, window titles and other controls; a backspace takes back what bars draw.
+# These are colors, cursor movements, window titles and other controls, such as the backspaces with
+# which bars are redrawn.
 _CONTROLS = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def plain_text(line: bytes) -> str:
-    """The line without controls, as text; what is no UTF-8 becomes the sign for it."""
+    """Return the line as text without controls; bytes that are not UTF-8 become U+FFFD."""
     text = line.decode("utf-8", "replace")
     return (text if text.isprintable() else _CONTROLS.sub("", text)).strip()
 
@@ -40,12 +41,11 @@ def plain_text(line: bytes) -> str:
 class KeptOutput:
     """The first and last two mebibytes of an output in a gzip file, and its last lines.
 
-    The beginning is on the disk at most a second after it was written, and the end when it is
-    closed. A disk that is full costs the file, never the training.
+    The beginning is on the disk at most a second after it was written, and the end when the file is
+    closed. A full disk costs the file, never the training.
     """
 
     def __init__(self, path: Path) -> None:
-        """Begin an empty file."""
         self.path = path
         self.n_bytes = 0
         self._end = bytearray()
@@ -53,7 +53,7 @@ class KeptOutput:
         self._file: gzip.GzipFile | None = gzip.open(path, "wb", compresslevel=1)
 
     def write(self, piece: bytes) -> None:
-        """Keep a piece, or what is to be kept of it."""
+        """Keep a piece, or the part of it that is within the limits."""
         if beginning := piece[: max(0, EACH_END_BYTES - self.n_bytes)]:
             self._to_disk(beginning)
         self.n_bytes += len(piece)
@@ -62,7 +62,7 @@ class KeptOutput:
             del self._end[:-EACH_END_BYTES]
 
     def close(self) -> None:
-        """Write the end; says in its place how many bytes lie between the two."""
+        """Write the end, after a line with the number of bytes left out between the two."""
         n_behind = max(0, self.n_bytes - EACH_END_BYTES)
         if n_behind > EACH_END_BYTES:
             gap = n_behind - EACH_END_BYTES
@@ -74,9 +74,9 @@ class KeptOutput:
             self._file = None
 
     def last_lines(self, n: int) -> tuple[str, ...]:
-        """The last lines that hold something, as a terminal would show them, at most `n`.
+        """Return the last lines with content, as a terminal would show them, at most `n`.
 
-        A line that was written over (a progress bar) counts once; colors and other control
+        A line that was overwritten (a progress bar) counts once; colors and other control
         characters are left out, and a long line is cut.
         """
         shown = []
@@ -108,14 +108,14 @@ class KeptOutput:
 
 
 class OutputReader:
-    """Reads one run. It takes any bytes, in pieces of any length, in bounded memory.
+    """A reader of one run, which takes any bytes, in pieces of any length, in bounded memory.
 
-    A carriage return ends a line like a new line does. What is longer than 64 KiB is cut there:
-    the rest of such a line is left out.
+    A carriage return ends a line like a newline does. A line longer than 64 KiB is cut there, and
+    the rest of it is left out.
     """
 
     def __init__(self, pattern: str | None = None, *, metric: str | None = None) -> None:
-        """A reader at the beginning of a run.
+        """Prepare a reader at the beginning of a run.
 
         A pattern is tried first on each line; plain lines may call the metric by its own name.
 
@@ -136,7 +136,7 @@ class OutputReader:
         self._rest_at_s = 0.0
 
     def feed(self, data: bytes, at_s: float) -> list[Reading]:
-        """The readings of the lines that `data`, which came at this time, completes."""
+        """Return the readings of the lines that `data`, which came at this time, completes."""
         first, *others = data.replace(b"\r", b"\n").split(b"\n")
         if not self._rest or first:
             self._rest += first[: _LONGEST_LINE_BYTES - len(self._rest)]
@@ -146,7 +146,7 @@ class OutputReader:
         readings = self._read(self._rest, self._rest_at_s, self._needles)
         *whole, self._rest = others
         self._rest, self._rest_at_s = self._rest[:_LONGEST_LINE_BYTES], at_s
-        # Most output is no progress, and passes fast: its pieces hold no needle at all.
+        # Most output is not progress. It passes fast because its pieces contain no needle at all.
         lower = data.lower()
         present = [each for each in self._needles if each in lower]
         if present or any(reader.is_open for reader in self._readers):
@@ -155,7 +155,7 @@ class OutputReader:
         return readings
 
     def finish(self) -> list[Reading]:
-        """The last readings of a run that has ended."""
+        """Return the last readings of a run that has ended."""
         readings = self._read(self._rest, self._rest_at_s, self._needles)
         self._rest = b""
         for reader in self._readers:
@@ -175,19 +175,19 @@ class OutputReader:
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")
-_LARGEST_BYTES = 1 << 24  # what is larger is data
+_LARGEST_BYTES = 1 << 24  # A larger file is data.
 _COST_FRACTION = 0.05
 
 
 class GrowingFiles:
     """The tables and JSON lines that a training writes into a folder, read as they grow.
 
-    They may be written anew, with one more column or row: what was told is passed over. The shape
-    of what one tells is its name.
+    They may be rewritten with one more column or row, so rows that were read before are skipped.
+    The shape of a file's readings is its name.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Pass over what is there."""
+        """Pass over what the files already hold."""
         self._folder = folder
         self._stamps: dict[Path, tuple[int, int]] = {}
         self._n_told: Counter[Path] = Counter()
@@ -195,7 +195,7 @@ class GrowingFiles:
         self.grown()
 
     def grown(self, *, is_last: bool = False) -> list[Reading]:
-        """What was told since the last look; looks wait for a time that pays for the one before."""
+        """Return the readings since the last look, or none if it is too soon to look again."""
         began_s, found = time.monotonic(), []
         if began_s < self._next_s and not is_last:
             return []
@@ -212,7 +212,7 @@ class GrowingFiles:
 
     def _told(self, path: Path, content: bytes, at_s: float) -> list[Reading]:
         shapes = (Table.shape, JsonLines.shape)
-        # JSON ends itself: its last line may have no end, where rows are joined and written anew.
+        # A JSON line is complete without a newline, which may be missing if rows are joined.
         content += b"\n" * path.name.endswith((".jsonl", ".json"))
         told = [each for each in OutputReader().feed(content, at_s) if each.shape in shapes]
         new, name = told[self._n_told[path] :], str(path.relative_to(self._folder))

@@ -1,4 +1,4 @@
-"""One training command as processes: from its start until none is left, and how it ended."""
+"""One training command as processes, from its start until none is left, and how it ended."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _SAME_START_S = 2.0  # two processes of one number are further apart, and clocks
 
 
 def marks(marker: str) -> dict[str, str]:
-    """What the environment of a trial's processes holds; the marker is `study/trial`."""
+    """Return the marks for the environment of a trial's processes; the marker is `study/trial`."""
     return {MARK: marker, OWNER: f"{os.getpid()}:{psutil.Process().create_time():.2f}"}
 
 
 def end_leftovers(study: str, *, grace_s: float = 2.0) -> int:
-    """End what a batchlab that is dead has left of a study; leave alone what a living one trains.
+    """End what a dead batchlab has left of a study, but not what a living one trains.
 
-    A study is the first part of its trials' markers. Returns how many processes there were.
+    A study is the first part of its trials' markers. Return how many processes there were.
     """
     return _end(lambda environment: _is_of(environment, study) and _is_orphan(environment), grace_s)
 
 
 def end_marked(marker: str) -> int:
-    """End all processes of one trial at once, whoever started them; how many there were."""
+    """End all processes of one trial at once, whoever started them, and return their number."""
     return _end(lambda environment: environment.get(MARK) == marker, 0.0)
 
 
@@ -96,17 +96,17 @@ def _is_orphan(environment: Mapping[str, str]) -> bool:
 
 
 _TRACEBACK = "Traceback (most recent call last):"
-# The frames by which the traceback of a launcher is known from that of a script.
+# These frames distinguish the traceback of a launcher from that of a script.
 _LAUNCHER_FRAME = re.compile(r'File ".*\b(torch/distributed/run|accelerate/commands/launch)\.py"')
 _LAUNCHER_LOG = re.compile(r"^[WEI]\d{4} .*\btorch/distributed/(run|elastic/.*)\.py:\d+\]")
 _OF_A_RANK = re.compile(r"^\[rank\d+\]: ")
 
 
 def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the processes of a training said, and what their launcher said.
+    """Separate the lines of a training's processes from those of their launcher.
 
-    What other processes said after the error of one is left out: they were ended for it. Of an
-    output without a launcher, or with nothing beside its words, the first are all lines.
+    Lines of other processes after the error of one are left out, because they were ended for it. If
+    there is no launcher, or only its words, the first part holds all lines.
     """
     begins = [i for i, line in enumerate(lines) if line == _TRACEBACK]
     end = next((i for i in begins if _is_launchers(lines, i)), len(lines))
@@ -119,12 +119,12 @@ def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple
 
 
 def _is_launchers(lines: Sequence[str], begin: int) -> bool:
-    """Whether the traceback that begins there is a launcher's: it is the last in the output."""
+    """Return whether the traceback that begins there is a launcher's; it has to be the last one."""
     rest = lines[begin + 1 :]
     return _TRACEBACK not in rest and any(_LAUNCHER_FRAME.search(line) for line in rest)
 
 
-# Words that a failed command says when memory ran out, looked for in each of its last lines.
+# A failed command prints one of these in its last lines if memory ran out.
 OUT_OF_MEMORY = (
     r"torch(\.cuda)?\.OutOfMemoryError",
     r"(CUDA|HIP|MPS backend|XPU) out of memory",  # older PyTorch; ROCm, Apple, Intel
@@ -142,15 +142,15 @@ OUT_OF_MEMORY = (
     r"java\.lang\.OutOfMemoryError",
     r"(Errno 12|ENOMEM)\b|^[^\n]*: Cannot allocate memory",  # the C library
 )
-# Words that are said of other failures too: believed where the kernel killed a process for memory
-# meanwhile (workers of PyTorch, torchrun, pools of Python, shells) ...
+# Other failures print these too. They count only if the kernel killed a process for memory
+# meanwhile (workers of PyTorch, torchrun, pools of Python, shells).
 KILLED_FOR_MEMORY = (
     r"DataLoader worker .* killed by signal: Killed",
     r"Signal 9 \(SIGKILL\)|exitcode\s*:\s*-9\b",
     r"BrokenProcessPool|TerminatedWorkerError",
     r"^(.*: )?(line \d+: +\d+ )?Killed\b",
 )
-# ... or where the memory of a device was nearly full.
+# These count only if the memory of a device was nearly full.
 ON_FULL_DEVICE = (
     r"CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)",
     r"CUDNN_STATUS_(ALLOC_FAILED|INTERNAL_ERROR)",
@@ -161,7 +161,7 @@ ON_FULL_DEVICE = (
 def out_of_memory_line(
     last_lines: Sequence[str], *, kernel_killed: bool, is_device_full: bool
 ) -> str | None:
-    """The last line by which a failed command says that memory ran out; None: none does."""
+    """Return the last line by which a failed command says that memory ran out, or None."""
     patterns = [
         *OUT_OF_MEMORY,
         *(KILLED_FOR_MEMORY if kernel_killed else ()),
@@ -182,33 +182,33 @@ _NEEDS_TERMINAL = re.compile(
 class CommandEnd:
     """How a command ended, after the last of its processes is gone.
 
-    It is ok only for exit code 0 of a command that nobody ended; times of any other run tell
+    It is ok only for exit code 0 of a command that nobody ended; the times of any other run mean
     nothing. Whoever asked for the end knows why, and has a better status. Times are on the
     monotonic clock.
     """
 
     status: Status
-    reason: Reason | None  # why it is not ok
+    reason: Reason | None  # why it is not ok; None if it is
     last_lines: tuple[str, ...]  # of its output, cleaned for showing
     started_s: float
     ended_s: float  # of the command itself
     peak_bytes: int | None  # the most that its processes held; pages of mapped files count too
-    gpu_peak_bytes: int | None  # the most on any one GPU; None: none was used, or it is not known
+    gpu_peak_bytes: int | None  # the most on any one GPU; None if none was used or it is not known
     was_asked: bool = False  # whether batchlab ended it before it ended by itself
     exit_code: int | None = None  # None if a signal ended it or it never ran
-    signal: str | None = None  # name of the one that ended it
-    n_left_behind: int = 0  # processes that it left running when it ended by itself; ended too
+    signal: str | None = None  # name of the signal that ended it
+    n_left_behind: int = 0  # processes left running when it ended by itself; batchlab ends them
 
     @property
     def duration_s(self) -> float:
-        """From its start to its own end, in seconds."""
+        """The seconds from its start to its own end."""
         return self.ended_s - self.started_s
 
     @property
     def left_behind(self) -> Reason | None:
-        """What to say if it left processes running; None: it did not.
+        """The warning if it left processes running, or None if it did not.
 
-        A script that starts its training in the background and ends looks like one that was done.
+        A script that starts its training in the background and ends looks like a finished one.
         """
         if not self.n_left_behind:
             return None
@@ -216,7 +216,6 @@ class CommandEnd:
 
 
 def _why_not_started(argv: Sequence[str], cwd: Path, *, error: int, in_folder: bool) -> Reason:
-    """Why the system would not run it, by its error number."""
     if in_folder:
         return Reason.of("working_folder_missing", folder=str(cwd), error=os.strerror(error))
     program = argv[0]
@@ -241,7 +240,7 @@ def status_and_reason(
     last_lines: Sequence[str],
     launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
-    """What an end means, by its status as the system reports it and by what was said."""
+    """Return what an end means, by the system's status of it and by what was printed."""
     if was_asked:
         return Status.KILLED, Reason.of("ended_on_request")
     code = os.waitstatus_to_exitcode(wait_status)
@@ -252,7 +251,7 @@ def status_and_reason(
     )
     if line is not None:
         return Status.OOM, Reason.of("memory_ran_out", error=line)
-    # A shell that runs the training reports its signal as 128 and the number.
+    # A shell that runs the training reports its signal as 128 plus the number.
     number = -code if code < 0 else code - 128 if 128 < code <= 128 + 64 else 0
     if number == signal.SIGKILL and kernel_killed:
         return Status.OOM, Reason.of("kernel_ended_process")
@@ -279,12 +278,12 @@ GRACE_S = 10.0
 """From SIGTERM to SIGKILL."""
 _READ_BYTES = 1 << 20
 _N_LAST_LINES = 20
-# Many processes under one launcher have much to say after the error of one.
+# Many processes under one launcher print many lines after the error of one.
 _N_READ_LINES = 1000
 
 
 class Launched:
-    """A command that runs; `receive` gives what it says and how it ended."""
+    """A running command; `receive` passes on its output and returns how it ended."""
 
     def __init__(
         self,
@@ -297,17 +296,17 @@ class Launched:
         on_output: Callable[[bytes, float], None],
         grace_s: float = GRACE_S,
     ) -> None:
-        """Start it, without a shell. That it cannot be started comes by `receive` too, as its end.
+        """Start it, without a shell. If that fails, `receive` reports it as the end.
 
-        The environment is given whole, but for batchlab's own marks and `PYTHONUNBUFFERED=1`. Its
-        own folder, made if missing, gets `output.gz`. The marker, the study, a slash and the trial,
-        names it among all trials. `receive` calls `on_output` with each piece of what it wrote to
-        stdout and stderr, and when it came on the monotonic clock, late by 50 ms at most. From
-        SIGTERM to SIGKILL are `grace_s` seconds.
+        The environment is complete except for batchlab's own marks and `PYTHONUNBUFFERED=1`. Its
+        own folder, made if missing, gets `output.gz`. The marker, which is `study/trial`, names it
+        among all trials. `receive` calls `on_output` with each piece that it wrote to stdout or
+        stderr, and the time when that came on the monotonic clock, at most 50 ms late. SIGKILL
+        follows SIGTERM after `grace_s` seconds.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.marker = marker
-        self.pid: int | None = None  # the command's process, once it has been heard of
+        self.pid: int | None = None  # the command's process, once it was reported
         self._argv, self._cwd, self._on_output = tuple(argv), cwd, on_output
         self._kept = KeptOutput(folder / "output.gz")
         self._said = bytearray()
@@ -316,7 +315,7 @@ class Launched:
         self._ended: CommandEnd | None = None
         control, words = os.pipe()
         report, reporting = os.pipe()
-        # Connections rather than numbers: dropped, they close, and the supervisor sees that.
+        # Connections close when they are dropped, unlike numbers, and the supervisor sees that.
         self._control = Connection(words, readable=False)
         self.connection = Connection(report, writable=False)  # ready when there is something
         try:
@@ -339,7 +338,7 @@ class Launched:
         self._memory = MemoryWatch(self._supervisor.pid)
 
     def receive(self) -> CommandEnd | None:
-        """Take in what there is; how the command ended, or None while it goes on."""
+        """Take in what has arrived; return how the command ended, or None while it goes on."""
         if self._ended is not None:
             return self._ended
         try:
@@ -360,11 +359,11 @@ class Launched:
         return self._ended
 
     def end(self) -> None:
-        """Ask for its end: SIGTERM to all its processes, after the grace SIGKILL."""
+        """Ask for its end: SIGTERM to all its processes, and SIGKILL after the grace period."""
         self._tell(supervisor.END)
 
     def wait(self, timeout_s: float | None = None) -> CommandEnd | None:
-        """Receive until the end, or for so many seconds; None: it still goes on."""
+        """Receive until the end, or for `timeout_s` seconds. Return None if it still runs then."""
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
         while (ended := self.receive()) is None:
             left_s = None if until_s is None else until_s - time.monotonic()
@@ -386,7 +385,7 @@ class Launched:
 
     def _tell(self, word: bytes) -> None:
         if self._ended is None:
-            with suppress(BrokenPipeError):  # it has just ended: `receive` tells how
+            with suppress(BrokenPipeError):  # it has just ended, and `receive` returns how
                 os.write(self._control.fileno(), word)
 
     def _take(self, kind: bytes, at_s: float, payload: bytes) -> None:
@@ -442,7 +441,7 @@ class Launched:
         )
 
     def _lost(self) -> CommandEnd:
-        """The supervisor was killed; the kernel takes the command with it, this the rest."""
+        """End what is left of the command that the kernel killed together with its supervisor."""
         self._supervisor.kill()
         end_marked(self.marker)
         lines = self._kept.last_lines(_N_LAST_LINES)
@@ -474,26 +473,26 @@ class Launched:
         return self._ended
 
 
-# rich draws its bars into a pipe too, and breaks no line of them.
+# These make rich draw its bars into a pipe too, without breaking their lines.
 WIDE = {"TTY_COMPATIBLE": "1", "COLUMNS": "300"}
-"""Of the environment of a training whose output is read, where the user has not set it."""
+"""Environment variables of a training whose output is read, unless the user has set them."""
 
 _ENOUGH = 3
-# What differs between two runs of one failure: paths, addresses, numbers.
+# Paths, addresses and numbers differ between two runs of one failure.
 _VARIES = re.compile(r"(?:[\w.~-]*/)+[\w.-]*|0x[0-9a-fA-F]+|\d+")
 
 
 class FailureCount:
-    """Counts failures of the same kind: the same end, the same last line but for its numbers."""
+    """Counts of failures of one kind: the same end, and the same last line except for numbers."""
 
     def __init__(self) -> None:
         self._seen: Counter[object] = Counter()
 
     def add(self, end: CommandEnd, told: Reason | None = None) -> Reason | None:
-        """Count an end, by what was wrong with what it `told` where that is why it failed.
+        """Count an end; `told` is what was wrong with its progress, if that is why it failed.
 
-        Returns why the study should stop; None: it may go on. Memory that ran out never stops a
-        study: a smaller batch size may fit. An end that batchlab asked for is no failure.
+        Return why the study should stop, or None if it may go on. Memory that ran out never stops a
+        study, because a smaller batch size may fit. An end that batchlab asked for is no failure.
         """
         why = told or end.reason
         if why is None or (told is None and (end.was_asked or end.status is Status.OOM)):

@@ -1,4 +1,4 @@
-"""Reading: how far a training said it was, and what it measured; numbers, names and counters."""
+"""Reading: the position and the values that a training printed; numbers, names and counters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import ClassVar
 class Reading:
     """One line of progress. `ProgressPoints` turns its counters into samples.
 
-    Each counter is None where it was not printed. Values are not always finite.
+    A counter is None if it was not printed. Values may be infinite or NaN.
     """
 
     at_s: float  # when it was printed, by `time.monotonic`
@@ -22,28 +22,28 @@ class Reading:
     shape: str
     step: int | None = None  # since the training began, updates or batches as its format counts
     epoch: float | None = None  # passes over the training data done so far; it may be a fraction
-    # Steps since those passes, where the training counts from nothing in each epoch and says not
+    # Steps since those passes, if the training starts to count again in each epoch and does not say
     # how many steps an epoch has.
     epoch_step: int | None = None
     epoch_number: int | None = None  # of the epoch that it is in, or has just ended; from 0
     samples: int | None = None  # training examples seen so far
-    # What the counter within an epoch runs to, in batches or examples; of a bar that did not begin
-    # again yet, what it runs to.
+    # The total of the counter within an epoch, in batches or examples; for a bar that did not begin
+    # again yet, the total of the bar.
     epoch_length: int | None = None
-    values: tuple[tuple[str, float], ...] = ()  # what was measured, with the names as printed
-    split: str = ""  # the data that it was measured on, `train`, `val` or `test`, where it is told
-    unsure: tuple[str, ...] = ()  # of values printed as 2,531, which may be 2531 (taken) or 2.531
+    values: tuple[tuple[str, float], ...] = ()  # what was measured, by the names as printed
+    split: str = ""  # the data that it was measured on, `train`, `val` or `test`; else empty
+    unsure: tuple[str, ...] = ()  # names of values like 2,531, which may be 2531 (taken) or 2.531
     complaint: str | None = None  # why this shape's progress can't be followed from here on
-    not_understood: tuple[str, ...] = ()  # given to `batchlab.log` and no number, as `name=value`
+    not_understood: tuple[str, ...] = ()  # given to `batchlab.log` but no number, as `name=value`
 
     def __post_init__(self) -> None:
-        """An epoch that is no number tells no place."""
+        """Drop an epoch that is not finite, because it gives no position."""
         if self.epoch is not None and not math.isfinite(self.epoch):
             object.__setattr__(self, "epoch", None)
 
     @property
     def counters(self) -> tuple[float | None, ...]:
-        """All that was counted."""
+        """All of its counters, with None for those that were not printed."""
         return self.samples, self.step, self.epoch, self.epoch_step
 
     @property
@@ -57,12 +57,12 @@ class LineReader:
 
     Attributes:
         shape: its name in the readings.
-        label: what people are told it is.
-        needles: of its lines each holds one of these, in lower case; an empty one is in any line.
+        label: its name for people.
+        needles: each of its lines has one of these, in lower case; an empty one is in any line.
         counts_updates: whether `Reading.step` counts optimizer updates; else batches, which are
-            micro-batches where gradients are accumulated.
-        metric: the one asked for, in lower case; empty: none is.
-        is_open: whether a line without a needle may go on with what the lines before began.
+            micro-batches if gradients are accumulated.
+        metric: the metric that was asked for, in lower case; empty if there is none.
+        is_open: whether a line without a needle may continue what the lines before began.
     """
 
     shape: ClassVar[str]
@@ -73,11 +73,11 @@ class LineReader:
     is_open: bool = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """The readings that this line completes; None: the line is of no such format."""
+        """Return the readings that this line completes, or None if it is not of this format."""
         raise NotImplementedError
 
     def finish(self) -> list[Reading]:
-        """The readings that waited for a line to come after them."""
+        """Return the readings that waited for a line to come after them."""
         return []
 
 
@@ -85,11 +85,11 @@ SPLIT_WORD = re.compile(
     r"(?<![\w./\-])(?i:(?P<train>train(?:ing|_inner)?)|(?P<test>test(?:ing)?)|"
     r"(?P<val>val(?:id(?:at(?:ion|ing|e))?)?|eval(?:uat(?:ion|ing|e))?|dev))(?![\w./\-]*\w)"
 )
-"""A word that tells on which data was measured what comes after it."""
+"""A word that says on which data the value after it was measured."""
 
 
 def split_of(text: str) -> str:
-    """What the last such word of a text tells: `train`, `val` or `test`; empty: there is none."""
+    """Return the data that the last such word names, `train`, `val` or `test`, or empty text."""
     return next((str(found.lastgroup) for found in reversed([*SPLIT_WORD.finditer(text)])), "")
 
 
@@ -97,25 +97,25 @@ ONE_FOLD = (
     "where one run trains several models, as for cross-validation, have it train one fold; where "
     "it trains one, log a counter that goes on with batchlab.log"
 )
-"""What to do where counters begin again."""
+"""What to do if counters begin again."""
 
 
 class Epochs:
-    """The numbers of epochs, counted from 0, from the first number if that is 0, else from 1.
+    """The numbers of epochs, from 0. Printed ones begin with 0 if the first is 0, or else with 1.
 
-    Where they begin again to another total, as after training with frozen layers, they are counted
-    on. To the same total another model may train.
+    If they begin again to another total, as after training with frozen layers, counting goes on. If
+    they begin again to the same total, another model may train.
     """
 
     def __init__(self) -> None:
         self._first: int | None = None
         self._total: int | None = None
         self._number = 0
-        self._lengths: list[int] = []  # of those before they began again
+        self._lengths: list[int] = []  # of the sequences before they began again
         self.complaint: str | None = None  # why they can't be followed any more
 
     def number(self, printed: int, total: int | None) -> int:
-        """That of an epoch, by its number as printed and what that runs to."""
+        """Return the number of an epoch, by its number as printed and the total of that."""
         self._first = min(printed, 1) if self._first is None else self._first
         number, before = printed - self._first, self._total
         if number == 0 and None not in (before, total) and (self._number or total != before):
@@ -128,13 +128,12 @@ class Epochs:
 
 
 class Counters:
-    """What one run has counted so far.
+    """The state of one run's counters.
 
-    Epochs are numbered as `Epochs` has it. A line with the number of an epoch and nothing finer
-    stands for the end of that epoch. Where a fraction is printed, the number is that of the passes
-    done. A step counter that does not rise while the epoch rises is one that starts again in each
-    epoch. Where a total of steps rises by the same in every epoch, the lines stand at the ends of
-    epochs.
+    Epochs are numbered as in `Epochs`. A line with the number of an epoch and nothing finer is the
+    end of that epoch. If fractions are printed, the number is that of the passes done. A step
+    counter that does not rise when the epoch rises starts again in each epoch. If a total of steps
+    rises by the same in every epoch, the lines are at the ends of epochs.
     """
 
     def __init__(self) -> None:
@@ -146,7 +145,7 @@ class Counters:
         self._at_ends = True
 
     def begin_epoch(self, number: int, n_epochs: int | None) -> None:
-        """A line that only says which epoch begins."""
+        """Take in a line that only says which epoch begins."""
         self.number(number, n_epochs)
         self._inside_epoch = True
 
@@ -158,11 +157,11 @@ class Counters:
         part: tuple[int, int] | None = None,
         n_epochs: int | None = None,
     ) -> Reading:
-        """A line whose counters are as printed, with those that say how far the training is.
+        """Return a reading whose counters as printed are replaced by those that give its position.
 
-        An epoch that is an int is its number, a float the passes done. `n_steps` is what the step
-        runs to, `part` a counter within the epoch and what that runs to, in any unit. A line
-        without any counter is the end of the epoch, where the lines before were inside one.
+        An epoch that is an int is its number, and a float is the passes done. `n_steps` is the
+        total of the step, `part` a counter within the epoch and its total, in any unit. A line
+        without any counter is the end of the epoch if the lines before were inside one.
         """
         step, epoch, samples = told.step, told.epoch, told.samples
         number, complaint = self.number(epoch, n_epochs), self._epochs.complaint
@@ -187,7 +186,7 @@ class Counters:
         )
 
     def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
-        """That of the epoch of a line, counted from 0, by what it says of it, if anything."""
+        """Return the epoch number of a line, counted from 0, by what it says of it, if anything."""
         if isinstance(epoch, float):
             self._has_fractions = self._has_fractions or not epoch.is_integer()
         elif epoch is not None:
@@ -212,7 +211,7 @@ class Counters:
         return replace(bare, step=number * n_steps + step, epoch_length=n_steps)
 
     def _passes_at_end(self, step: int, number: int) -> int | None:
-        """Passes done, where two lines or more stood at the ends of their epochs; None: unknown."""
+        """Return the passes done if at least two lines were at ends of epochs, or else None."""
         each = step / (number + 1) if number >= 0 else 0.0
         is_first = self._steps_an_epoch is None
         self._at_ends = self._at_ends and (is_first or each == self._steps_an_epoch) and each >= 1
@@ -220,21 +219,21 @@ class Counters:
         return number + 1 if self._at_ends and not is_first and number > 0 else None
 
 
-# Singular alone: "steps: 1000" is how many there will be, not how many were done.
-# Of two in one object the first counts: fairseq prints num_updates beside an update of its epoch.
+# Only singular names count, because "steps: 1000" is how many there will be. If an object has two,
+# the first counts: fairseq prints num_updates next to an update of its epoch.
 STEPS = ("step", "global_step", "iteration", "iter", "it", "num_updates", "update", "_step")
 EPOCHS = ("epoch",)
-_TIMESTEPS = ("total_timesteps", "timesteps_total")  # of reinforcement learning
+_TIMESTEPS = ("total_timesteps", "timesteps_total")  # in reinforcement learning
 SAMPLES = (*("samples", "examples", "samples_seen", "examples_seen"), *_TIMESTEPS)
-# Words that may stand before a counter in a line of plain text, as in "Train Epoch: 3".
+# These words may precede a counter in a line of plain text, as in "Train Epoch: 3".
 _BEFORE = ("train", "training", "global", "at", "current", "end of", "after")
-# In plain text alone; a batch is counted within its epoch.
+# These count only in plain text. A batch is counted within its epoch.
 _WORDS_FOR_STEPS = ("iters", "batch", "mini-batch", "minibatch")
 
 
 @lru_cache(maxsize=1000)
 def spoken_kind(name: str) -> str | None:
-    """What a name in plain text counts: "step", "epoch", "samples" or None, nothing."""
+    """Return what a name in plain text counts: "step", "epoch", "samples", or None if nothing."""
     plain = name.lower().strip()
     for before in _BEFORE:
         plain = plain.removeprefix(before + " ")
@@ -246,10 +245,10 @@ def spoken_kind(name: str) -> str | None:
     return "samples" if plain in SAMPLES else None
 
 
-# A comma that parts thousands: the whole number has it after every third digit from the end, and
+# A comma separates thousands if the whole number has it after every third digit from the end, and
 # begins with no 0. Between digits elsewhere it is a decimal comma.
 _THOUSANDS = r"[1-9]\d{0,2}(?:,\d{3})+(?!,?\d)"
-# Atomic: what follows a number can't make it a shorter one ("0.41s" is no 0.4).
+# The group is atomic, so that what follows can't make a number shorter ("0.41s" is no 0.4).
 NUMBER = (
     rf"(?>[-+]?(?:{_THOUSANDS}(?:\.\d*)?"
     r"|(?:\d+(?:\.\d*|,\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
@@ -260,9 +259,9 @@ _EITHER = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
 
 
 def number_of(text: str) -> float | None:
-    """The number that a text is; None: it is none, or too large for one.
+    """Return the number that a text is, or None if it is none.
 
-    A comma parts thousands where it can (`1,234`), and stands before a fraction elsewhere (`0,53`).
+    A comma separates thousands if it can (`1,234`), and is a decimal comma elsewhere (`0,53`).
     """
     text = text.strip().rstrip(",")
     try:
@@ -272,12 +271,12 @@ def number_of(text: str) -> float | None:
 
 
 def sure_number_of(text: str) -> float | None:
-    """The number that a text is; None: it is none, or the comma in it may be of either kind."""
+    """Return the number that a text is, or None if it is none or its comma has two readings."""
     return None if _EITHER.fullmatch(text) else number_of(text)
 
 
 def count_of(text: str) -> int | None:
-    """The count that a text is: 0 or a whole number above it; None: it is none."""
+    """Return the count that a text is, a whole number of at least 0, or None if it is none."""
     number = number_of(text)
     if number is None or not 0 <= number < 1e18 or number != int(number):
         return None
@@ -285,7 +284,7 @@ def count_of(text: str) -> int | None:
 
 
 def epoch_of(text: str) -> float | None:
-    """An epoch: digits are its number, an int; anything else the passes done, a float."""
+    """Return an epoch: digits are its number, an int; anything else the passes done, a float."""
     return count_of(text) if text.isdigit() else number_of(text)
 
 
@@ -294,16 +293,16 @@ Measured = tuple[tuple[tuple[str, float], ...], tuple[str, ...]]
 
 
 class NumberStyle:
-    """How the numbers of one run are written, by what was seen: with a point or a decimal comma.
+    """The way in which one run writes its numbers, as seen so far: with a point or a decimal comma.
 
-    `2,531` may be either. A number that can be read in one way alone tells: `0,53`, or `0.53`.
+    `2,531` may be either. A number that can be read in only one way decides: `0,53`, or `0.53`.
     """
 
     def __init__(self) -> None:
         self._has_points = self._has_commas = False
 
     def see(self, text: str) -> None:
-        """Take in a number of the run."""
+        """Take in a number of the run, which may show how its numbers are written."""
         if number_of(text) is None:
             return
         if "," not in text:
@@ -314,9 +313,9 @@ class NumberStyle:
             self._has_commas = self._has_commas or not is_thousands
 
     def values_of(self, printed: Sequence[tuple[str, str, str | None]]) -> Measured:
-        """The numbers of one line, each with its name and the whole that it is a part of.
+        """Return the numbers of one line, each by its name and divided by its total if it has one.
 
-        `9000/10000` is 0.9; without a whole it counts as it is.
+        `9000/10000` is 0.9; without a total a number counts as it is.
         """
         for _, text, _ in printed:
             self.see(text)

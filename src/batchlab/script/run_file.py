@@ -1,4 +1,4 @@
-"""RunFile: `batchlab.toml`, a training command with what batchlab has to know."""
+"""RunFile: `batchlab.toml`, a training command with the facts that batchlab needs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Size = Count | Literal["full"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFile:
-    """What a file says; its keys are the options of the command line, with _ or - in them.
+    """The contents of a file; its keys are the options of the command line, with _ or - in them.
 
-    `config` and `cwd` are absolute, seen from where the file lies; `batch_size` and `learning_rate`
-    are those that the script is trained with now. Everything is None where the file does not say
-    it.
+    `config` and `cwd` are absolute, resolved from the file's folder; `batch_size` and
+    `learning_rate` are those that the user trains with now. A value is None if the file does not
+    give it.
     """
 
     command: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
@@ -50,7 +50,7 @@ class RunFile:
 
 
 def read_run_file(path: Path) -> RunFile:
-    """The file at `path`.
+    """Read the file at `path`.
 
     Raises:
         UsageError: it can't be read, is no TOML, or holds an unknown key or a wrong value; the
@@ -95,7 +95,7 @@ def _meant(name: str) -> str:
 
 
 def _hint(value: object) -> str:
-    """How a command that is written as one text is written as several."""
+    """Return a hint how to split a command that is written as one text."""
     if not isinstance(value, str) or " " not in value:
         return ""
     try:

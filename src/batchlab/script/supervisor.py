@@ -1,15 +1,15 @@
-"""Supervisor: the small process between batchlab and a command, which leaves nobody behind.
+"""Supervisor: the small process between batchlab and a command, which leaves no process behind.
 
 It is run by its path with `python -I -S -E`: it starts in a few hundredths of a second and imports
-little, and nothing of batchlab. What it does:
+little, and nothing of batchlab. It does the following:
 
-- It starts the command in a session of its own, and hands on what the command writes, each piece
+- It starts the command in a session of its own, and passes on what the command writes, each piece
   with the time at which it came. It listens to batchlab, and watches whether batchlab lives.
-- When the command ends, when batchlab asks for it or is gone (by kill -9 perhaps), it ends every
-  process that the command started: SIGTERM, a grace, SIGKILL until none is left. On Linux they are
-  found wherever they fled to, since an orphan becomes this process's own child (a subreaper); the
-  kernel's word that there are no children is the proof. Elsewhere it is the process group.
-- When it is killed itself, the kernel kills the command; `leftovers` finds the rest.
+- When the command ends, or when batchlab asks for it or is gone (perhaps by kill -9), it ends every
+  process that the command started: SIGTERM, a grace, SIGKILL until none is left. On Linux it finds
+  them wherever they fled to, because an orphan becomes its own child (it is a subreaper); the proof
+  is that the kernel reports no children. Elsewhere it ends the process group.
+- If it is killed itself, the kernel kills the command; `end_marked` or `end_leftovers` the rest.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ NOT_STARTED = struct.Struct("<ic")
 END, KILL = b"e", b"k"
 """The words of batchlab: end it with a grace, end it at once."""
 
-# Each look at an output costs some tenths of a millisecond of CPU time. So the pieces of a chatty
-# command are put together for longer and longer, up to twenty looks a second; a piece after some
-# quiet is taken at once, but for its end of line, which Python writes by itself.
+# Each read of an output costs some tenths of a millisecond of CPU time. So the pieces of a chatty
+# command are collected for longer and longer, down to twenty reads a second. A piece after some
+# quiet is read at once, except for its end of line, which Python writes separately.
 REST_S, LONGEST_REST_S = 0.01, 0.05
 END_OF_LINE_S = 0.0002
 MOST_WAITING_BYTES = 16 << 20  # beyond it the command waits until batchlab has read
@@ -51,7 +51,7 @@ PIPE_BYTES = 1 << 20
 # A process that the command left behind may end by itself, as Python's resource tracker does.
 LINGER_S = 1.0
 SCAN_S = 0.05
-OWNER_S = 0.5  # a batchlab that is killed closes its end; should another hold it, this is the look
+OWNER_S = 0.5  # a killed batchlab closes its end; this is the check if another process holds that
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _F_SETPIPE_SZ = 1031
@@ -62,7 +62,7 @@ class Supervisor:
     """One command, from its start until none of its processes is left."""
 
     def __init__(self, *, control: int, report: int, owner: int, grace_s: float) -> None:
-        """Get ready to listen to batchlab's words at `control`, and to say things at `report`."""
+        """Get ready to listen to batchlab's words at `control`, and to report at `report`."""
         self._control, self._report, self._owner = control, report, owner
         self._grace_s = grace_s
         self._command = 0
@@ -76,21 +76,21 @@ class Supervisor:
         self._kill_s: float | None = None  # when SIGKILL is due
         self._waiting: deque[memoryview] = deque()
         self._n_waiting_bytes = 0
-        self._read_s, self._rest_s = 0.0, REST_S  # not before this time; how long it rested
+        self._read_s, self._rest_s = 0.0, REST_S  # no read before this time; how long it rested
         self._output, self._output_of_command = _large_pipe()
         self._woken = _wakeup_pipe(self._on_signal)
         for end in (control, report, self._output):
             os.set_blocking(end, False)
 
     def run(self, argv: list[str], folder: str) -> None:
-        """Start the command in a folder and stay until all is over and said."""
+        """Start the command in a folder and stay until all is over and reported."""
         kills_before = kills_for_memory()
         self._start(argv, folder)
         while self._has_children():
             self._wait()
             self._signal_what_is_due()
         self._take_output(everything=True)
-        self._output = -1  # should somebody still hold it, the end is the last word
+        self._output = -1  # The end is the last report, even if a process still holds the pipe.
         ended = ENDED.pack(
             self._wait_status,
             self._n_left_behind,
@@ -120,13 +120,13 @@ class Supervisor:
             self._say(b"s", str(self._command).encode())
 
     def _wait(self) -> None:
-        """Until something happens or is due; then do all of it but the signals."""
+        """Wait until something happens or is due, then do all of it except the signals."""
         poll = select.poll()
         now_s = time.monotonic()
         due_s = [at_s for at_s in (self._end_s, self._kill_s) if at_s is not None]
         if self._kill_s is not None:
-            # Quick at first, so that what forks all the time is caught; then whoever does not die
-            # is stuck in the kernel or another user's.
+            # Be quick at first, to catch what forks all the time. Whatever does not die then is
+            # stuck in the kernel or belongs to another user.
             is_time = self._kill_s <= now_s < self._kill_s + 1.0
             due_s = [now_s + (0.002 if is_time else SCAN_S)]
         if self._output >= 0 and self._n_waiting_bytes < MOST_WAITING_BYTES:
@@ -179,7 +179,7 @@ class Supervisor:
             self._kill_s = now_s
 
     def _has_children(self) -> bool:
-        """Reap what has ended; whether anything of the command is left."""
+        """Reap what has ended, and return whether anything of the command is left."""
         while True:
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
@@ -211,8 +211,8 @@ class Supervisor:
         if self._command_ended_s is not None and not self._is_asked:
             self._n_left_behind = max(self._n_left_behind, len(alive))
         if now_s >= self._kill_s:
-            # A group dies at once, as no process of it can fork any more; one that flees from
-            # group to group dies by itself, or in the next round.
+            # A group dies at once, because no process of it can fork any more. A process that moves
+            # from group to group dies by its own signal, or in the next round.
             for group in {*alive.values()} - {own_group}:
                 _send_signal(os.killpg, group, signal.SIGKILL)
             for pid in alive:
@@ -271,7 +271,7 @@ class Supervisor:
 
 
 def descendants(ancestor: int) -> dict[int, int]:
-    """The living processes below one, each with its process group; zombies are left out."""
+    """Return the living processes below one, each with its process group; zombies are left out."""
     children: dict[int, list[int]] = {}
     group, is_alive = {}, {}
     for name in os.listdir("/proc"):
@@ -301,7 +301,7 @@ def descendants(ancestor: int) -> dict[int, int]:
 
 
 def kills_for_memory() -> int:
-    """How many processes the kernel has killed for memory so far; 0 where it does not tell."""
+    """Return how many processes the kernel has killed for memory so far; 0 if it does not say."""
     try:
         with open("/proc/vmstat", "rb") as counts:
             found = [line for line in counts if line.startswith(b"oom_kill ")]
@@ -311,7 +311,7 @@ def kills_for_memory() -> int:
 
 
 def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: int) -> None:
-    """In the child: turn into the command, or say why not. Never returns."""
+    """Turn this child into the command, or report why that failed. Never returns."""
     where = b"c"
     try:
         os.setsid()
@@ -336,7 +336,7 @@ def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: 
 
 
 def _offer_to_the_kernel() -> None:
-    """Where memory runs out, the kernel takes the training rather than batchlab."""
+    """Have the kernel end the training rather than batchlab if memory runs out."""
     try:
         with open("/proc/self/oom_score_adj", "r+b", buffering=0) as score:
             if int(score.read()) < 500:
@@ -367,7 +367,7 @@ def _large_pipe() -> tuple[int, int]:
 
 
 def _wakeup_pipe(on_signal: Callable[[int, object], None]) -> int:
-    """A reading end that becomes ready when a child ends, or somebody wants this process to end."""
+    """Return a pipe's end that is ready when a child ends or somebody wants this process to end."""
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
@@ -379,7 +379,7 @@ def _wakeup_pipe(on_signal: Callable[[int, object], None]) -> int:
 
 
 def main(arguments: list[str]) -> None:
-    """Supervise: the arguments are control, report, owner, grace, folder, then the command."""
+    """Supervise a command; the arguments are control, report, owner, grace, folder, command."""
     control, report, owner = map(int, arguments[:3])
     for end in (control, report):
         os.set_inheritable(end, False)

@@ -1,4 +1,4 @@
-"""TrainedSize: does a script train with the batch size that it was given? By its own counters."""
+"""TrainedSize: the check, by its counters, that a script trains with its given batch size."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import NamedTuple
 from batchlab.records.trial import Trial
 from batchlab.script.reading import Reading
 
-# A count of examples that is a little off is no other batch size.
+# A count of examples that is a little off does not mean another batch size.
 _TOLERANCE = 0.1
-# Not of evaluation, and not "batch" alone, which counts.
+# Sizes of evaluation don't match, and neither does a bare "batch", which is a counter.
 _SIZE = re.compile(
     r"(?!.*\b(?:val|eval|test|dev)[a-z]*\.)(?:.*\.)?"
     r"(?:(?:train|per[_-]device[_-]train|micro|mini)[ _-]?)?(?:batch[ _-]?size|bs)",
@@ -20,16 +20,16 @@ _SIZE = re.compile(
 )
 _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
 _EPOCHS_WITHOUT = 2
-# Epochs are printed with two digits or more.
+# Epochs are printed with two decimals or more.
 _ROUNDING = 0.01
 
 
 Told = tuple[str, float, float]
-"""The fewest and the most `steps` of an epoch, or `examples` of a step, that were told."""
+"""The fewest and the most `steps` per epoch, or `examples` per step, that were reported."""
 
 
 class Mark(NamedTuple):
-    """A place that a run told: its steps, the examples seen, and between what its passes lie."""
+    """A place in a run, as printed: its steps, the examples seen, and bounds on its passes."""
 
     step: int
     samples: int | None
@@ -37,43 +37,43 @@ class Mark(NamedTuple):
 
 
 class TrainedSize:
-    """The counters of one run, held against the batch size that it was given.
+    """The counters of one run, compared with the batch size that it was given.
 
-    By two of them an epoch has so many steps, or a step so many examples. Each may be one off,
-    for it is told before its step or after it, and the number of an epoch says only that the run
-    is somewhere in it: so what they tell are bounds.
+    Two of them give the steps of an epoch, or the examples of a step. Each may be one off, because
+    it is printed before its step or after it, and the number of an epoch says only that the run is
+    somewhere in it. So they give bounds.
     """
 
     def __init__(self, trial: Trial, *, most_examples: int) -> None:
-        """Nothing was told yet; there are `trial.n_train` to `most_examples` training examples."""
+        """Begin without readings, for `trial.n_train` to `most_examples` training examples."""
         self._trial = trial
         self._most_examples = most_examples
-        # Where gradients are accumulated, a step that is told may be either.
+        # If gradients are accumulated, a step that is printed may be any of these.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        self._begun: dict[str, Mark] = {}  # by shape: where it began to count
+        self._begun: dict[str, Mark] = {}  # by shape, where it began to count
         self._last_step: dict[str, int] = {}
-        # The last epoch with a loop as long as that of the training has to be.
+        # This is the last epoch with a loop as long as that of the training has to be.
         self._right_in = -_EPOCHS_WITHOUT
         self._has_fractions = False
-        # Whether it told one of these sizes last: the last batch of an epoch may be smaller.
+        # A smaller size may be that of an epoch's last batch, if one of these was printed before.
         self._has_told_own = self._has_begun = False
-        self._other: str | None = None  # that it told another size last
+        self._other: str | None = None  # that the size printed last was another one
 
     def contradiction(self, reading: Reading) -> str | None:
-        """What shows that it trains with another batch size; None: nothing does."""
+        """Return what shows that it trains with another batch size, or None if nothing does."""
         for name, value in reading.values:
             if _SIZE.fullmatch(name) and reading.split not in ("val", "test"):
                 is_last = self._has_begun and self._has_told_own and value < min(self._sizes)
                 self._has_told_own = value in self._sizes
                 is_other = not (self._has_told_own or is_last)
                 self._other = f"it tells {name} = {value:g}" if is_other else None
-        # Before it trains it may tell a default, or sizes that did not fit: the last one counts.
+        # Before training it may print a default, or sizes that did not fit, so the last one counts.
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
             return self._other
         return next(filter(None, map(self._refuted, self._told_by(reading))), None)
 
-    # ---- what is told
+    # ---- what was printed
 
     def _told_by(self, reading: Reading) -> Iterator[Told]:
         if reading.epoch_step is not None and reading.epoch is not None:
@@ -87,7 +87,7 @@ class TrainedSize:
             yield from self._of_loop(reading, reading.epoch_length)
 
     def _passes(self, reading: Reading) -> tuple[float, float]:
-        """Between what the passes done lie; from 0 to without end: nothing is known."""
+        """Return bounds on the passes done, which are 0 and infinity if nothing is known."""
         if reading.epoch_number is not None:
             return reading.epoch_number, reading.epoch_number + 1
         # The length of a bar that did not begin again yet may be that of the whole training.
@@ -111,9 +111,9 @@ class TrainedSize:
         return self._begun[shape]
 
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Told]:
-        """By a counter such as [640/60000], of batches or examples, where it tells a loss.
+        """Yield bounds by a counter such as [640/60000], of batches or examples, if it has a loss.
 
-        It may be a validation's, beside which the training's is seen in the same epoch.
+        It may be a validation's, next to which the training's is seen in the same epoch.
         """
         told, epoch = ("steps", length, length), int(reading.epoch or 0)
         is_of_examples = _meet(length, length, self._trial.n_train, self._most_examples)
@@ -123,10 +123,10 @@ class TrainedSize:
             if any(_OF_TRAINING.fullmatch(name) for name, _ in reading.values):
                 yield told
 
-    # ---- what would be told
+    # ---- what is expected
 
     def _refuted(self, told: Told) -> str | None:
-        """What was told, where no batch size that it was given can tell it."""
+        """Return the bounds in words if no batch size that the run was given can explain them."""
         what, fewest, most = told
         if any(_meet(fewest, most, *self._expected(what, size)) for size in self._sizes):
             return None
@@ -139,7 +139,7 @@ class TrainedSize:
         )
 
     def _expected(self, what: str, size: int) -> tuple[float, float]:
-        """The fewest and the most; a script may leave out the smaller last batch of an epoch."""
+        """Return both bounds; a script may leave out the smaller last batch of an epoch."""
         fewest, most = self._trial.n_train // size, -(-self._most_examples // size)
         if what == "steps":
             return fewest, most
@@ -151,7 +151,7 @@ def _between(before: Mark, here: Mark) -> Iterator[Told]:
     if steps <= 0:
         return
     fewest, most = here.passes[0] - before.passes[1], here.passes[1] - before.passes[0]
-    if most > 0:  # epochs that go back tell nothing
+    if most > 0:  # epochs that go back say nothing
         yield "steps", (steps - 1) / most, (steps + 1) / fewest if fewest > 0 else math.inf
     if here.samples is not None and before.samples is not None:
         samples = here.samples - before.samples
@@ -159,12 +159,11 @@ def _between(before: Mark, here: Mark) -> Iterator[Told]:
 
 
 def _meet(fewest: float, most: float, low: float, high: float) -> bool:
-    """Whether what was told may be what is expected."""
+    """Return whether what was printed may be what is expected."""
     return fewest <= high * (1 + _TOLERANCE) and most >= low * (1 - _TOLERANCE)
 
 
 def _range(fewest: float, most: float) -> str:
-    """Both numbers, or the one that they are."""
     low = math.floor(fewest)
     if most == math.inf:
         return f"at least {low}"

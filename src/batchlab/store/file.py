@@ -19,7 +19,7 @@ from batchlab.errors import NoStoreError, StoreError
 from batchlab.store import schema as store_schema
 from batchlab.store.schema import UnreadableColumn
 
-BUSY_TIMEOUT_S = 10.0  # writers hold the file for milliseconds; longer means somebody sits on it
+BUSY_TIMEOUT_S = 10.0  # writers hold the file for milliseconds, so longer means blocked
 
 _LITTLE_SPACE_BYTES = 256 * 1024
 
@@ -62,19 +62,19 @@ def open_store_file(path: Path, *, create: bool) -> sqlite3.Connection:
 
 
 def check_store_folder(path: Path) -> None:
-    """Refuse a folder that no store can be written to; nothing is made.
+    """Refuse a folder that a store cannot be written to, without creating anything.
 
     Raises:
         StoreError: the folder of `path` is read-only.
     """
-    # SQLite keeps its write-ahead log beside the file, so the folder must be writable too.
+    # SQLite keeps its write-ahead log next to the file, so the folder must be writable too.
     if not os.access(path.absolute().parent, os.W_OK | os.X_OK, effective_ids=True):
         raise _read_only(path)
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Raise the errors of a store file as a `StoreError`: what was found and what to do."""
+    """Turn errors of a store file into a `StoreError` that says what is wrong and what to do."""
     try:
         yield
     except UnreadableColumn as error:
@@ -89,12 +89,12 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _check_place(path: Path, *, create: bool) -> None:
-    """Refuse a place that cannot hold a store, or that holds none if none is to be made."""
+    """Refuse a path that cannot hold a store, or that holds none although `create` is False."""
     folder = path.absolute().parent
     if not folder.is_dir():
         raise StoreError(f"{path}: there is no folder {folder}; make it first (mkdir -p {folder})")
     try:
-        there = path.stat()  # once: other processes may be making it, or taking it away
+        there = path.stat()  # one call, because other processes may create or delete it
     except FileNotFoundError:
         there = None
     if there is not None and stat.S_ISDIR(there.st_mode):
@@ -111,13 +111,13 @@ def _check_place(path: Path, *, create: bool) -> None:
 
 
 def _check_content(path: Path, connection: sqlite3.Connection) -> None:
-    """Refuse a file that is not ours, damaged or of another version; an empty one is all right.
+    """Refuse a file that is not ours, damaged or of another version; an empty file is fine.
 
     Raises:
-        StoreError: what is wrong with it.
-        sqlite3.Error: it could not be read.
+        StoreError: the file cannot be used.
+        sqlite3.Error: the file could not be read.
     """
-    connection.execute("BEGIN")  # one snapshot, because another process may be making it
+    connection.execute("BEGIN")  # one snapshot, because another process may be creating it
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = _version(connection)
@@ -129,7 +129,7 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
         raise _not_a_store(path, "it is the SQLite file of another program")
     if state != "ok":
         raise _damaged(path, "its pages do not fit together")
-    # Before the first release other tables had this version's number too.
+    # Other tables carried this version's number too before the first release.
     if version != store_schema.VERSION or not store_schema.TABLES.keys() <= tables:
         raise StoreError(
             f"{path} was written by another version of batchlab (schema {version} of its own; "
@@ -139,12 +139,12 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
 
 
 def _make_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new store, all of them or none."""
+    """Create the tables of a new store, all of them or none."""
     if _version(connection):
         return
     try:
         connection.execute("BEGIN IMMEDIATE")
-        # Asked again, now alone: another process may have done it while we waited.
+        # Ask again under the lock, because another process may have done it while we waited.
         if not _version(connection):
             for statement in (*store_schema.TABLES.values(), store_schema.INDEX):
                 connection.execute(statement)
@@ -169,14 +169,14 @@ def _turn_wal_on(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode=WAL").fetchone()
             return
         except sqlite3.OperationalError as error:
-            # SQLite's own busy timeout does not hold here: the change needs the file alone.
+            # SQLite's busy timeout does not apply here, because the change needs exclusive access.
             if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline_s:
                 raise
             time.sleep(0.02)
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code, 0 for errors that Python's own module raised."""
+    """Return SQLite's primary result code, or 0 for an error of Python's own module."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF
 
@@ -195,7 +195,7 @@ def _explanation(error: sqlite3.Error, path: Path) -> str:
         )
     if code == sqlite3.SQLITE_READONLY:
         return str(_read_only(path))
-    # Without a code it is Python's own: a column's text is not UTF-8.
+    # An error without a code is Python's own and means that a column's text is not UTF-8.
     is_not_text = code == 0 and isinstance(error, sqlite3.OperationalError)
     if code == sqlite3.SQLITE_NOTADB:
         return str(_not_a_store(path, "it is not an SQLite file"))
@@ -241,7 +241,7 @@ def _damaged(path: Path, found: str) -> StoreError:
 
 
 class StoreConnection:
-    """An open store file; `Store` adds what is in it, one noun a file."""
+    """An open store file; subclasses add what is stored in it."""
 
     path: Path
 
@@ -250,7 +250,7 @@ class StoreConnection:
 
     @classmethod
     def existing(cls, path: str | Path) -> Self:
-        """The store at `path`, which must be there already."""
+        """Open the store at `path`, which must exist already."""
         store = cls.__new__(cls)
         store._open(Path(path), create=False)
         return store
@@ -262,7 +262,7 @@ class StoreConnection:
         self._owner = (os.getpid(), threading.get_ident())
 
     def close(self) -> None:
-        """Close the file; a second time does nothing."""
+        """Close the file; a second call does nothing."""
         if self._connection is not None and self._is_ours():
             with explained(self.path):
                 self._connection.close()
@@ -281,7 +281,7 @@ class StoreConnection:
 
     @contextmanager
     def _writing(self, *, wait_for_disk: bool = True) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it is stored when the block ends, nothing when it raises."""
+        """Run the block in one transaction: store all of it at its end, nothing if it raises."""
         connection = self._usable_connection()
         with explained(self.path):
             _undo(connection)
@@ -293,12 +293,12 @@ class StoreConnection:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                _undo(connection)  # nothing to undo when the disk is full: SQLite has done it
+                _undo(connection)  # SQLite has done it if the disk is full
                 raise
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """One snapshot: what others write meanwhile is not seen."""
+        """Run the block on one snapshot, which does not show what others write meanwhile."""
         connection = self._usable_connection()
         with explained(self.path):
             _undo(connection)
@@ -309,7 +309,7 @@ class StoreConnection:
                 _undo(connection)
 
     def _is_ours(self) -> bool:
-        # SQLite's locks do not pass a fork: a child that wrote through it would corrupt the file.
+        # SQLite's locks do not survive a fork, so a child that wrote here would corrupt the file.
         return self._owner == (os.getpid(), threading.get_ident())
 
     def _usable_connection(self) -> sqlite3.Connection:
@@ -325,8 +325,8 @@ class StoreConnection:
 def _undo(connection: sqlite3.Connection) -> None:
     """End a transaction that is still open.
 
-    Ctrl-C can come where no block sees it, between a block's entry and its first line; so what it
-    left open is undone before the next transaction, too, which could not begin otherwise.
+    Ctrl-C can strike between a block's entry and its first line, where no block handles it. The
+    transaction that it left open is undone before the next one, which could not begin otherwise.
     """
     if connection.in_transaction:
         connection.execute("ROLLBACK")
@@ -337,21 +337,21 @@ def _at_work(study_id: str) -> str:
 
 
 class StoreFolder(StoreConnection):
-    """The folder beside a store."""
+    """The folders next to a store, for checkpoints, locks and files of trials."""
 
     def checkpoint_path(self, trial_id: str) -> Path:
-        """Where the checkpoint of a trial belongs; its folder is there, the file may not be."""
+        """Return the path of a trial's checkpoint; its folder exists, the file may not."""
         return self._beside(f"{trial_id}.safetensors")
 
     def trial_folder(self, trial_id: str) -> Path:
-        """Where a trial that is a command of its own writes what it likes; made by who uses it."""
+        """Return the folder that a trial which is a command may write to; the caller creates it."""
         return self.path.with_name(f"{self.path.name}.trials") / trial_id
 
     @contextmanager
     def claim(self, trial_id: str) -> Iterator[bool]:
-        """Claim a trial for this process: True if it is ours now, False if another has it.
+        """Claim a trial for this process; yield True if it is ours now, False if another has it.
 
-        The claim ends with the block, or with the process however it ends, so none is ever stale.
+        The claim ends with the block or with the process, however that ends, so it is never stale.
         A child made by a bare fork inside the block shares the claim.
         """
         with self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as is_ours:
@@ -359,17 +359,17 @@ class StoreFolder(StoreConnection):
 
     @contextmanager
     def working_on(self, study_id: str) -> Iterator[None]:
-        """Tell everyone, for as long as the block lasts, that this process works on a study.
+        """Announce, for as long as the block lasts, that this process works on a study.
 
-        Several may at once. It ends with the process too, however that ends.
+        Several processes may do so at once. The announcement also ends with the process.
         """
         with self._locked(_at_work(study_id), fcntl.LOCK_SH):
             yield
 
     def is_worked_on(self, study_id: str) -> bool:
-        """Whether a process of this machine works on a study right now."""
+        """Return whether a process on this machine works on a study right now."""
         if not (self._folder / _at_work(study_id)).exists():
-            return False  # who only looks makes no files
+            return False  # a question must not create files
         with self._locked(_at_work(study_id), fcntl.LOCK_EX | fcntl.LOCK_NB) as is_free:
             return not is_free
 
@@ -377,7 +377,7 @@ class StoreFolder(StoreConnection):
     def _locked(self, name: str, how: int) -> Iterator[bool]:
         path = self._beside(name)
         try:
-            # Opened anew each time: flock is between open files, so it also holds inside a process.
+            # Open the file each time: flock is between open files, so it also holds in one process.
             file = path.open("ab")
         except OSError as error:
             raise self._beside_error(path, error) from error

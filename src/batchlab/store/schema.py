@@ -14,11 +14,11 @@ from batchlab.records.trial import Target
 from batchlab.words.document import coded, plain_float, reason_of
 from batchlab.words.reasons import reason_text
 
-APPLICATION_ID: Final = 0x424C4142  # "BLAB": in the file's header, so `file` and we know our own
+APPLICATION_ID: Final = 0x424C4142  # "BLAB": `file` and batchlab recognize a store by it
 VERSION: Final = 2
 
 # WITHOUT ROWID keeps the evaluations of a trial side by side on disk, which is how they are read.
-# Neither STRICT tables nor RETURNING: the SQLite of a Python 3.11 can be older than they are.
+# STRICT tables and RETURNING are not used, because a Python 3.11 can have an older SQLite.
 TABLES: Final = {
     "workloads": """
     CREATE TABLE workloads (
@@ -101,11 +101,11 @@ T = TypeVar("T")
 
 
 class UnreadableColumn(Exception):
-    """A text that is not what `JsonColumn.encoded` wrote; its message says whose."""
+    """Text that `JsonColumn.encoded` did not write; the message names what it belongs to."""
 
 
 class JsonColumn(Generic[T]):
-    """Values of one type as JSON, every float bit for bit, read back strictly.
+    """A column of values of one type as JSON; floats are exact, and reading is strict.
 
     Args:
         kind: the type, built of frozen dataclasses, tuples and scalars.
@@ -115,12 +115,12 @@ class JsonColumn(Generic[T]):
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
 
     def encoded(self, value: T, what: str) -> str:
-        """The JSON text of `value`, seen to read back equal; the error calls it `what`.
+        """Return the JSON text of `value` if it reads back equal; the error calls it `what`.
 
-        JSON has no NaN or infinity: msgspec writes null for them, which that comparison finds.
+        JSON has no NaN or infinity. msgspec writes null for them, which the comparison detects.
 
         Raises:
-            StoreError: it holds NaN or infinity, or other types than stated.
+            StoreError: it holds NaN or infinity, or types other than the stated ones.
         """
         try:
             encoded = msgspec.json.encode(value, enc_hook=plain_float)
@@ -134,10 +134,10 @@ class JsonColumn(Generic[T]):
         )
 
     def decoded(self, text: str, what: str) -> T:
-        """The value that `encoded` made into `text`.
+        """Return the value that `encoded` turned into `text`.
 
         Raises:
-            UnreadableColumn: `encoded` did not make it, or the text was changed since.
+            UnreadableColumn: `encoded` did not write the text, or it was changed since.
         """
         try:
             return self._decoder.decode(text)
@@ -154,7 +154,7 @@ def require_finite(number: float, what: str) -> None:
     """Refuse NaN and infinity: a number that is not known is None.
 
     Raises:
-        StoreError: which number it is, and what to give.
+        StoreError: the number is not finite.
     """
     if not math.isfinite(number):
         raise StoreError(
@@ -164,17 +164,17 @@ def require_finite(number: float, what: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text that UTF-8 can hold: bytes of a command line that it can't are spelled out."""
+    """Return text that UTF-8 can hold; other bytes of a command line are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def now() -> str:
-    """The time as a store writes it: ISO 8601, UTC, in whole seconds."""
+    """Return the current time as a store writes it: ISO 8601, UTC, in whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """The JSON of a reason; its text is for who reads the file without batchlab."""
+    """The JSON of a reason; its text is for people who read the file without batchlab."""
 
     text: str
     code: str
@@ -182,14 +182,14 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def kept_reason(reason: Reason) -> str:
-    """A reason as JSON text, with its code, values and words; surrogates are spelled out."""
+    """Return a reason as JSON text, with its code, values and words; surrogates are escaped."""
     written: Reason = _printable(reason)
     kept = _Kept(text=reason_text(written), **coded(written))
     return msgspec.json.encode(kept, enc_hook=plain_float).decode()
 
 
 def reason_kept(text: str) -> Reason:
-    """The reason of a text of `kept_reason`; a text that it did not make, as written."""
+    """Return the reason that `kept_reason` wrote; any other text becomes a reason as written."""
     try:
         kept = msgspec.json.decode(text, type=_Kept)
     except msgspec.DecodeError:
@@ -198,7 +198,7 @@ def reason_kept(text: str) -> Reason:
 
 
 def _printable(value: Any) -> Any:
-    """A reason, or a value of one, in text that UTF-8 can hold."""
+    """Make the texts of a reason, or of a value of one, printable."""
     if isinstance(value, Reason):
         return Reason(value.code, tuple((name, _printable(each)) for name, each in value.values))
     if isinstance(value, tuple):

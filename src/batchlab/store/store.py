@@ -26,10 +26,10 @@ _TIMING: Final = JsonColumn[StepTiming](StepTiming)
 
 
 class Store(Trials, StoreFolder):
-    """A store, opened or made; a context manager that closes it.
+    """A store that is opened or created; as a context manager, it closes itself.
 
-    It belongs to the process and thread that opened it; another opens its own. Several processes
-    can write to one file at the same time.
+    It belongs to the process and thread that opened it; any other must open its own. Several
+    processes can write to one file at the same time.
 
     Args:
         path: the file; a missing or empty one becomes a new store.
@@ -38,8 +38,8 @@ class Store(Trials, StoreFolder):
         path: the file, absolute.
 
     Raises:
-        StoreError: from here and from every method: one line that says what is wrong with the
-            file (or with what was to be stored) and what to do. Nothing is ever stored half.
+        StoreError: from here and from every method, in one line that says what is wrong with the
+            file (or with the new data) and what to do. Nothing is ever stored in part.
     """
 
     def put_timing(self, timing: StepTiming) -> None:
@@ -63,12 +63,12 @@ class Store(Trials, StoreFolder):
     def timings(
         self, workload_id: str, device: str, *, place: str | None
     ) -> tuple[StepTiming, ...]:
-        """The latest step times of each batch size and micro-batch size, in their order.
+        """Return the latest step times of each batch size and micro-batch size, sorted by them.
 
         Args:
-            workload_id: what was timed.
+            workload_id: the workload that was timed.
             device: as a `StepTiming` has it.
-            place: likewise; those that tell of another are left out.
+            place: as a `StepTiming` has it; those that name another place are left out.
         """
         with self._reading() as connection:
             return self._timings(connection, workload_id, device, place)
@@ -93,7 +93,7 @@ class Store(Trials, StoreFolder):
         records: Sequence[TrialRecord],
         environment: Sequence[tuple[str, str]],
     ) -> Iterator[StepTiming]:
-        """The step times of these trials' own shapes there; none where one was not as given."""
+        """Yield the step times of these trials there, without sizes that a script did not use."""
         not_as_given = {each.trial.batch_size for each in records if each.is_of_no_size}
         shapes = {
             (record.trial.device, size, micro)
@@ -120,17 +120,17 @@ class Store(Trials, StoreFolder):
     ) -> None:
         """Store that a study was asked for; it becomes the latest.
 
-        Asked for again under the same id, it keeps `created_at` and `spent_s`; the rest is
-        replaced.
+        A study that is asked for again under the same id keeps `created_at` and `spent_s`; the
+        rest is replaced.
 
         Args:
             study_id: its identity.
             command: the exact command line that asked for it.
-            workload_id: of a workload that is in the store.
+            workload_id: the identity of a workload in the store.
             environment: names and values.
             trial_ids: the trials in the order asked for; they need not have begun.
             target: the target asked for.
-            margin: what still counts as ending as well, if it was given.
+            margin: the difference that still counts as no worse, if it was given.
         """
         what = f"study {study_id!r}"
         row = {
@@ -166,7 +166,7 @@ class Store(Trials, StoreFolder):
             )
 
     def put_decisions(self, study_id: str, decisions: str) -> None:
-        """Store what a study decided so far; it replaces what was stored before.
+        """Store the decisions of a study; they replace those stored before.
 
         Args:
             study_id: a study in the store.
@@ -178,7 +178,7 @@ class Store(Trials, StoreFolder):
             )
 
     def decisions(self, study_id: str) -> str | None:
-        """What a study decided so far, as `put_decisions` was given it; None: no such study.
+        """Return a study's decisions as `put_decisions` got them, or None without such a study.
 
         A study that decides nothing has an empty list.
         """
@@ -187,11 +187,10 @@ class Store(Trials, StoreFolder):
             return text_by(connection, query, study_id)
 
     def study(self, study_id: str | None = None) -> Study:
-        """A study with its records; without an id the one asked for last.
+        """Return a study with its records; without an id, the one asked for last.
 
-        Records come in the order asked for, without the trials not yet begun. Timings are the
-        latest of each batch size and micro-batch size that its trials have, on their device where
-        it was asked for.
+        Records come in the order asked for, without trials that have not begun. Timings are the
+        latest of its trials' batch and micro-batch sizes, on their device where it was asked for.
         """
         with self._reading() as connection:
             row = connection.execute(
@@ -206,7 +205,7 @@ class Store(Trials, StoreFolder):
             spent_s, target, margin = rest
             what = f"study {found_id}"
             workload = self._workload(connection, workload_id)
-            if workload is None:  # foreign keys hold against us, not against other programs
+            if workload is None:  # foreign keys bind us, but not other programs
                 raise UnreadableColumn(f"the workload of {what}")
             asked = (
                 self._record(connection, trial_id) for trial_id in TEXTS.decoded(trial_ids, what)
@@ -227,7 +226,7 @@ class Store(Trials, StoreFolder):
             )
 
     def studies(self) -> tuple[tuple[str, str, str], ...]:
-        """The id, time of creation and command of every study, the one asked for last at the end.
+        """Return the id, creation time and command of every study; the latest comes last.
 
         Times are ISO 8601, UTC.
         """
@@ -239,7 +238,7 @@ class Store(Trials, StoreFolder):
             )
 
     def trial_ids(self, study_id: str) -> tuple[str, ...]:
-        """The trials that a study has asked for by now, in that order; some may not have begun."""
+        """Return the trials that a study has asked for, in order; some may not have begun."""
         with self._reading() as connection:
             query = "SELECT trial_ids FROM studies WHERE study_id = ?"
             if (text := text_by(connection, query, study_id)) is None:
@@ -266,6 +265,6 @@ class Store(Trials, StoreFolder):
             put_row(connection, "advices", "study_id", row)
 
     def advice(self, study_id: str) -> str | None:
-        """The answer of a study, None if there is none."""
+        """Return the answer of a study, or None if there is none."""
         with self._reading() as connection:
             return text_by(connection, "SELECT payload FROM advices WHERE study_id = ?", study_id)

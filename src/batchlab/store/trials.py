@@ -1,4 +1,4 @@
-"""Trials: what a store keeps of every training run: what was asked, what was seen, how it ended."""
+"""Trials: what was asked of every training run, what was observed, and how it ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NUMBERS = ("train_s", "eval_s", "batch_loss")
 def put_row(
     connection: sqlite3.Connection, table: str, key: str, row: Mapping[str, object]
 ) -> None:
-    """Store a row by its key: of one that is there, the columns given are replaced."""
+    """Insert a row, or replace the given columns of the row that has its key."""
     replaced = ", ".join(f"{name} = excluded.{name}" for name in row if name != key)
     connection.execute(
         f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))}) "
@@ -52,14 +52,14 @@ class Trials(StoreConnection):
     """The workloads of a store, their trials, and the evaluations of these."""
 
     def put_workload(self, summary: WorkloadSummary) -> None:
-        """Store what is known of a workload; again with the same id replaces it."""
+        """Store what is known of a workload, in place of an earlier summary with the same id."""
         encoded = _SUMMARY.encoded(summary, f"workload {summary.name!r}")
         row = {"workload_id": summary.workload_id, "name": summary.name, "summary": encoded}
         with self._writing() as connection:
             put_row(connection, "workloads", "workload_id", row)
 
     def workload(self, workload_id: str) -> WorkloadSummary | None:
-        """What is known of the workload, None if it is not in the store."""
+        """Return what is known of a workload, or None if it is not in the store."""
         with self._reading() as connection:
             return self._workload(connection, workload_id)
 
@@ -71,13 +71,13 @@ class Trials(StoreConnection):
     def begin_trial(self, record: TrialRecord) -> None:
         """Store that a trial begins or goes on: from now on it has no status.
 
-        Its evaluations are not looked at (`put_evaluations` and `drop_evaluations_after` do
-        that), nor are status, reason and traceback.
+        The evaluations, status, reason and traceback of the record are ignored; evaluations are
+        stored by `put_evaluations` and dropped by `drop_evaluations_after`.
 
         Args:
-            record: of a workload that is in the store.
+            record: a record of a workload that is in the store.
         """
-        # Before the identity, which a number that is not finite has none of.
+        # This comes first, because a trial with a number that is not finite has no identity.
         trial = _TRIAL.encoded(record.trial, f"trial of {record.trial.workload}")
         what, target = f"trial {record.trial.trial_id}", record.target
         row = {
@@ -110,13 +110,13 @@ class Trials(StoreConnection):
         )
 
     def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
-        """Store evaluations, all or none; one of the same step replaces the one before.
+        """Store evaluations, all or none; each replaces an earlier one of the same step.
 
         Args:
             trial_id: a trial that has begun.
-            evaluations: numbers that are not finite are None in them.
+            evaluations: evaluations with None for numbers that are not finite.
         """
-        # Killed processes lose nothing this way; only a power cut can take the last evaluations,
+        # A killed process loses nothing this way. Only a power cut can lose the last evaluations,
         # and not those of a finished trial. Waiting for the disk each time would slow small trials.
         with self._writing(wait_for_disk=False) as connection:
             self._insert_evaluations(connection, trial_id, evaluations)
@@ -151,14 +151,14 @@ class Trials(StoreConnection):
         )
 
     def drop_evaluations_after(self, trial_id: str, step: int) -> None:
-        """Forget the evaluations past a checkpoint at `step`; they are made again on the way."""
+        """Delete the evaluations after a checkpoint at `step`; the run makes them again."""
         with self._writing() as connection:
             connection.execute(
                 "DELETE FROM evaluations WHERE trial_id = ? AND step > ?", (trial_id, step)
             )
 
     def restart_trial(self, trial_id: str) -> None:
-        """Forget what was observed of a trial and that it was resumed, to run it from step 0."""
+        """Delete what was observed of a trial and that it was resumed, to run it from step 0."""
         nothing = dict.fromkeys(("status", "reason", "traceback", "peak_bytes", "place"))
         with self._writing() as connection:
             self._change_trial(connection, trial_id, nothing | {"resumed_from_steps": "[]"})
@@ -171,12 +171,12 @@ class Trials(StoreConnection):
         *,
         resumed_from_steps: tuple[int, ...],
     ) -> None:
-        """Put the curve of another run in place of the one that is stored, all or nothing.
+        """Replace the stored curve by that of another run, completely or not at all.
 
         Args:
             trial_id: a trial that has begun.
             evaluations: all of the new curve.
-            resumed_from_steps: where that was taken up.
+            resumed_from_steps: the steps from which that run was resumed.
         """
         steps = _STEPS.encoded(resumed_from_steps, f"resumed_from_steps of trial {trial_id}")
         with self._writing() as connection:
@@ -201,12 +201,12 @@ class Trials(StoreConnection):
         Args:
             trial_id: a trial that has begun.
             status: how it ended.
-            reason: why it ended badly, None where it ended well.
-            traceback: the whole report of an error, None without one.
-            peak_bytes: peak memory of its process, None: not reported.
-            place: what it ended on, None: not told.
-            notes: added to those it began with.
-            engine: what trained it; None: what it began with.
+            reason: why it ended badly, or None if it ended well.
+            traceback: the whole report of an error, or None if there was none.
+            peak_bytes: peak memory of its process, or None if it was not reported.
+            place: the processor or GPU that it ended on, or None if it is not known.
+            notes: notes to add to those it began with.
+            engine: the engine that trained it, or None for the one it began with.
         """
         with self._writing() as connection:
             (known,) = connection.execute(
@@ -228,10 +228,10 @@ class Trials(StoreConnection):
     def put_record(self, record: TrialRecord) -> None:
         """Store a trial with all that was observed of it: how it began, went and ended.
 
-        Evaluations at other steps that the store holds already stay.
+        Evaluations that the store already holds at other steps stay.
 
         Args:
-            record: of a workload that is in the store; without a status, it has not ended.
+            record: a record of a workload in the store; without a status, it has not ended.
         """
         trial_id = record.trial.trial_id
         self.begin_trial(record)
@@ -247,7 +247,7 @@ class Trials(StoreConnection):
             )
 
     def record(self, trial_id: str) -> TrialRecord | None:
-        """A trial and all that was observed of it, None if it has not begun."""
+        """Return a trial and all that was observed of it, or None if it has not begun."""
         with self._reading() as connection:
             return self._record(connection, trial_id)
 
@@ -283,7 +283,7 @@ def _evaluation_row(trial_id: str, evaluation: Evaluation) -> tuple[object, ...]
     what = f"evaluation at step {evaluation.step} of trial {trial_id}"
     numbers = [getattr(evaluation, name) for name in _NUMBERS]
     for name, value in zip(_NUMBERS, numbers, strict=True):
-        if value is not None:  # SQLite would turn NaN into NULL in silence
+        if value is not None:  # SQLite would silently turn NaN into NULL
             require_finite(value, f"{what}: {name}")
     scores = _SCORES.encoded(evaluation.scores, f"scores of the {what}")
     measured = _MEASURED.encoded(dict(evaluation.measured), f"measured of the {what}")

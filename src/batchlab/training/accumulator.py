@@ -23,19 +23,19 @@ Weight = Callable[[Any], float | Tensor]
 
 
 class Accumulator:
-    """Takes the gradient of a batch in micro-batches that fit into memory.
+    """An accumulator that takes the gradient of a batch in micro-batches that fit into memory.
 
         accumulator = batchlab.Accumulator(model, loss, micro_batch_size=32)
         for batch in loader:
             value = accumulator.backward(batch)
             accumulator.step(optimizer)
 
-    The gradient is that of the loss of the whole batch, whatever the pieces: each counts by its
-    weight. Where memory runs out, the micro-batch is halved and the batch begins anew, from the
-    same buffers and the same random state. Layers that normalize over the batch see a micro-batch.
+    The gradient is that of the loss of the whole batch, however it is cut, because each piece
+    counts by its weight. If memory runs out, the micro-batch is halved and the batch starts again
+    from the same buffers and random state. Layers that normalize over the batch see a micro-batch.
 
     Attributes:
-        micro_batch_size: the most examples of a pass; it falls where memory ran out.
+        micro_batch_size: the largest number of examples per pass; it falls when memory runs out.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class Accumulator:
         weight: Weight | None = None,
         scaler: torch.amp.GradScaler | None = None,
     ) -> None:
-        """Cut batches for a model.
+        """Prepare to cut batches for a model.
 
         Args:
-            model: what is trained; a DistributedDataParallel waits for the others in the last
-                micro-batch of a step only.
-            loss: `loss(model, batch)` gives the mean over a batch, a tensor with one number.
-            micro_batch_size: the most examples of a forward and backward pass.
-            weight: over how many units the loss of a batch is the mean (tokens that are not
-                padding, say); None: over its examples.
-            scaler: of a training in float16, whose scale the gradients get; None: none is used.
+            model: the model to train; a DistributedDataParallel waits for the other processes
+                only in the last micro-batch of a step.
+            loss: `loss(model, batch)` returns the mean over a batch, a tensor with one number.
+            micro_batch_size: the largest number of examples in a forward and backward pass.
+            weight: `weight(batch)` returns the number of units that the loss is a mean over
+                (tokens that are not padding, say); None for the number of examples.
+            scaler: scales the gradients of a training in float16; None for no scaling.
 
         Raises:
             BatchSizeError: a micro-batch size below 1.
@@ -69,22 +69,23 @@ class Accumulator:
         self._weight = weight or n_examples
         self._scaler = scaler
         self._world_size = distributed.get_world_size() if _is_distributed() else 1
-        # A batch that fits is then the plain loop's, whose small steps would feel anything else.
+        # A batch that fits then takes the plain loop: more work would slow its small steps.
         self._is_plain = weight is None and scaler is None and self._world_size == 1
 
     def backward(self, batch: Any) -> Tensor:
-        """Leave the gradient of the batch's mean loss in the parameters; what was there is gone.
+        """Replace the gradients in the parameters by that of the batch's mean loss.
 
         Args:
-            batch: tensors with examples first, in tuples, lists and mappings; what has another
-                length is given to each micro-batch whole.
+            batch: tensors with examples first, in tuples, lists and mappings; anything of another
+                length goes into each micro-batch whole.
 
         Returns:
             The mean loss over the batch, or over this process's share of it, without its graph.
 
         Raises:
-            BatchlabError: what the loss raises; out of memory with a single example or, where
-                several processes train, at all.
+            BatchlabError: the batch has no weight, or no tensor to count its examples by.
+            Exception: any error of the loss, and out of memory that halving cannot mend: with a
+                single example, or if several processes train.
         """
         parameters, buffers = _tensors_of(self._model)
         before = _Before.of(buffers)
@@ -96,7 +97,7 @@ class Accumulator:
             except Exception as error:
                 if not is_out_of_memory(error) or not self._may_halve(batch):
                     raise
-            # Out here the error is gone, and with it the tensors of the frames that it held.
+            # Outside `except`, the error is gone, and with it the tensors of the frames it held.
             before.restore(buffers)
             self._halve(batch)
 
@@ -104,7 +105,7 @@ class Accumulator:
         """Take an optimizer step.
 
         Raises:
-            UsageError: the optimizer needs the loss several times a step (LBFGS).
+            UsageError: the optimizer needs the loss several times per step (LBFGS).
         """
         if asks_for_closure(optimizer):
             raise UsageError(
@@ -126,12 +127,12 @@ class Accumulator:
         weights = [float(self._weight(part)) for part in parts]
         total = sum(weights)
         everywhere, n_empty = self._over_all(total, float(total == 0))
-        if n_empty:  # in every process, or one would wait for the others
+        if n_empty:  # raise in every process, or one would wait for the others
             raise UsageError(
                 "the weight of the whole batch, or of a process's share of it, is 0, so its loss "
                 "has no mean; leave such examples out"
             )
-        # DistributedDataParallel takes the mean over processes, each of which may have more.
+        # DistributedDataParallel averages over processes, whose total weights may differ.
         loss = backward_of_parts(
             lambda part: self._loss(self._model, part),
             parts,
@@ -142,7 +143,7 @@ class Accumulator:
         return loss if self._world_size == 1 else loss * (everywhere / self._world_size / total)
 
     def _over_all(self, *numbers: float) -> Sequence[float]:
-        """The sums over all processes."""
+        """Return the sum of each number over all processes."""
         if self._world_size == 1:
             return numbers
         device = next(self._model.parameters()).device
@@ -151,7 +152,7 @@ class Accumulator:
         return summed.tolist()
 
     def _waiting(self) -> AbstractContextManager[None]:
-        """Context of a pass whose gradients the other processes do not need yet."""
+        """Return a context for a pass whose gradients the other processes do not need yet."""
         no_sync = getattr(self._model, "no_sync", None)
         return nullcontext() if no_sync is None else no_sync()
 
@@ -179,17 +180,17 @@ def backward_of_parts(
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     scaled: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Add up the gradients of the parts' mean losses, each times its share; gives the sum.
+    """Add up the gradients of the parts' mean losses, each times its share; return the loss.
 
-    Parts without a share are left out: the mean over nothing (padding alone) is not a number.
-    All but the last are taken in the context `waiting`.
+    Parts without a share are left out, because the mean over nothing (only padding) is not a
+    number. All passes but the last run in the context `waiting`.
     """
     counting = [(part, share) for part, share in zip(parts, shares, strict=True) if share]
     values = []
     for number, (part, share) in enumerate(counting, start=1):
         with nullcontext() if number == len(counting) else waiting():
             value = loss(part)
-            if share != 1.0:  # a product costs a small model some of its step
+            if share != 1.0:  # a product would slow the step of a small model
                 value = value * share
             (value if scaled is None else scaled(value)).backward()
             values.append(value.detach())
@@ -197,7 +198,7 @@ def backward_of_parts(
 
 
 def cut(batch: Any, most: int) -> Iterator[Any]:
-    """The batch in pieces of at most so many examples, in the same containers."""
+    """Yield the batch in pieces of at most `most` examples, in the same containers."""
     n = n_examples(batch)
     if n <= most:
         yield batch
@@ -213,16 +214,16 @@ def _piece(value: Any, place: slice, n: int) -> Any:
         return value[place] if value.ndim and len(value) == n else value
     if isinstance(value, (tuple, list)):
         if not any(isinstance(part, (Tensor, Mapping, tuple, list)) for part in value):
-            return value[place] if len(value) == n else value  # texts, ids: one an example
+            return value[place] if len(value) == n else value  # texts or ids, one per example
         pieces = [_piece(part, place, n) for part in value]
         return type(value)(*pieces) if hasattr(value, "_fields") else type(value)(pieces)
     return value
 
 
 def _tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Its parameters and its buffers, one that is tied under each of its names.
+    """Return a model's parameters and buffers; a tied one appears once for each of its names.
 
-    PyTorch's own two iterators take three times as long, which a small step would feel.
+    PyTorch's own two iterators take three times as long, which would slow a small step.
     """
     parameters: list[Tensor | None] = []
     buffers: list[Tensor | None] = []

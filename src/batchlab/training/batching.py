@@ -32,12 +32,12 @@ from batchlab.workload.data import (
 from batchlab.workload.definition import SPLITS, Batch, Workload
 from batchlab.workload.identity import value_digest
 
-# What every generator takes as a seed.
+# Every random generator accepts a seed below this.
 _MOST_SEED = 2**31
 
 
 def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
-    """The examples of one epoch of a trial: by the workload's sampler, or as `epoch_order` says."""
+    """Return the example indices of one epoch, from the workload's sampler or `epoch_order`."""
     if workload.make_sampler is None:
         return epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
     seed = derived_seed("sampler", trial.seed, epoch)
@@ -45,10 +45,10 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 
 
 def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
-    """Whether the step may see the training set as it is, without a copy.
+    """Return whether the step may see the training set as it is, without a copy.
 
-    The order within one whole batch makes no difference but to rounding. Where micro-batches
-    normalise over themselves, it does make one; and `augment` may write into what it is given.
+    The order within one whole batch matters only to rounding. It does matter if micro-batches
+    normalize over themselves, and `augment` may write into its input.
     """
     return (
         trial.plan.batch_size_at(step) == trial.n_train
@@ -60,9 +60,9 @@ def sees_all_as_they_lie(workload: Workload, trial: Trial, step: int) -> bool:
 
 
 def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int = 0) -> Tensor:
-    """The indices of one epoch, in the order in which `make_sampler` gives them.
+    """Return the indices of one epoch in the order in which `make_sampler` gives them.
 
-    It is asked for batches of the size that the epoch begins with.
+    The sampler is asked for batches of the size that the epoch begins with.
     """
     assert workload.make_sampler is not None
     seed %= _MOST_SEED
@@ -100,7 +100,7 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
 
 
 def is_group(part: object) -> bool:
-    """Whether a sampler gave several indices at once, those of a batch."""
+    """Return whether a sampler gave the indices of a whole batch at once."""
     return isinstance(part, (list, tuple)) or (
         isinstance(part, Tensor | np.ndarray) and part.ndim == 1
     )
@@ -117,7 +117,7 @@ def _indices(given: Iterable[Any], what: str) -> list[int]:
 
 
 def on_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with every tensor in it on `device`; what has a `to` of its own is asked to."""
+    """Move every tensor of a batch to `device`, and anything else that has a `to` method."""
 
     def moved(part: Any) -> Any:
         if isinstance(part, Tensor):
@@ -128,16 +128,16 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
-    """The batch with `function` of every tensor in it, in the same containers."""
+    """Apply `function` to every tensor of a batch, in the same containers."""
     return mapped(batch, lambda part: function(part) if isinstance(part, Tensor) else part)
 
 
 def examples_at(workload: Workload, chosen: Tensor) -> Batch:
-    """Training examples as one batch, not augmented, where the data are."""
+    """Return training examples as one batch, not augmented, on the device of the data."""
     return fetched(workload.train, chosen, workload.collate)
 
 
-# The micro-batches of each step of an epoch, beginning with one of its steps.
+# A function of an epoch and its first step that yields the micro-batches of each step.
 Epoch = Callable[[int, int], Iterator[Sequence[Batch]]]
 
 
@@ -151,10 +151,10 @@ def training_batches(workload: Workload, trial: Trial, device: torch.device) -> 
     return _ResidentBatches(workload, trial, columns, device).epoch
 
 
-# Examples gathered by one index_select: enough that its cost vanishes beside the steps, few enough
-# that the copy stays in the cache.
+# One index_select gathers this many examples: enough to make its cost negligible compared with the
+# steps, and few enough for the copy to stay in the cache.
 _GATHER_EXAMPLES = 512
-# Where PyTorch begins every tensor of its own.
+# PyTorch begins every tensor that it allocates at a multiple of this.
 _BOUNDARY_BYTES = 64
 
 
@@ -173,7 +173,7 @@ class _ResidentBatches:
         self._device = device
 
     def epoch(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
-        """The micro-batches of each step of `epoch`, beginning with step `first_step` of it."""
+        """Yield the micro-batches of each step of `epoch`, beginning with its step `first_step`."""
         plan = self._plan
         begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
         if sees_all_as_they_lie(self._workload, self._trial, begin):
@@ -185,14 +185,14 @@ class _ResidentBatches:
         taken = plan.samples_at(begin)  # before this epoch
         first = begin + first_step
         while first < end:
-            # As many steps as the fewest with more examples than one gather has, but one.
+            # Take as many steps as one gather has examples for, and at least one.
             too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
             last = min(end, max(first + 1, too_many - 1))
             sizes = [plan.batch_size_at(step) for step in range(first, last)]
             start = plan.samples_at(first) - taken
             chosen = order[start : start + sum(sizes)]
             batches = zip(*(_cut(part, chosen, sizes) for part in self._tensors), strict=True)
-            whole = max(sizes) <= micro  # then a step's only pass is its batch
+            whole = max(sizes) <= micro  # then each step is one pass over its batch
             yield from zip(map(self._shaped, batches)) if whole else map(self._in_micro, batches)
             first = last
 
@@ -211,11 +211,11 @@ class _ResidentBatches:
 
 
 def _cut(part: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
-    """The chosen rows, cut into batches of these sizes.
+    """Return the chosen rows, cut into batches of these sizes.
 
-    They share memory where each begins on a boundary. The kernels for products look at where their
-    operands begin: elsewhere the last bits differ, and with them a run from one that was taken up
-    in the middle.
+    The batches share memory only if each begins on a boundary. The kernels for products look at
+    where their operands begin: off a boundary the last bits differ, and a run would differ from
+    one that was resumed in the middle.
     """
     row_bytes = part[0].numel() * part.element_size() if part.is_floating_point() else 0
     if all(size * row_bytes % _BOUNDARY_BYTES == 0 for size in set(sizes[:-1])):
@@ -246,7 +246,7 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
             for steps in (step, step + 1)
         )
         # A dataset that draws random crops must draw the same ones whichever worker serves the
-        # step and wherever the run was taken up again.
+        # step and wherever the run was resumed.
         with untouched_randomness():
             seed_everything(derived_seed("fetch", self._trial.seed, self._epoch, step))
             return fetched_in_parts(
@@ -260,16 +260,16 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
 def _fetched_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
-    """Batches of a map-style Dataset, through a DataLoader with the user's collate and workers."""
-    # A generator of its own: the loader must not draw its seed from the trial's stream.
+    """Yield batches of a map-style Dataset, by a DataLoader with the user's collate and workers."""
+    # The loader has its own generator, because it must not draw from the trial's stream.
     generator = torch.Generator().manual_seed(derived_seed("loader", trial.seed, epoch))
     loader = DataLoader(
         _FetchedSteps(workload, trial, epoch, first_step),
         batch_size=1,
         collate_fn=itemgetter(0),
         num_workers=workload.workers,
-        # A trial's process comes from a fork server, which its workers would inherit: they
-        # would get the user's functions by plain pickle, which cannot carry them.
+        # A trial's process comes from a fork server. Its workers would inherit that and get
+        # the user's functions by plain pickle, which cannot carry them.
         multiprocessing_context="fork" if workload.workers else None,
         generator=generator,
         pin_memory=device.type == "cuda",
@@ -281,7 +281,7 @@ def _fetched_epoch(
 def _streamed_epoch(
     workload: Workload, trial: Trial, device: torch.device, epoch: int, first_step: int
 ) -> Iterator[Sequence[Batch]]:
-    """Batches of a stream; a run that is taken up reads on to its place."""
+    """Yield batches of a stream; a resumed run reads on to its place."""
     plan, seed = trial.plan, derived_seed("stream", trial.seed, epoch)
     what = f"workload {workload.name!r}: train"
     reading = Reading(workload.train, epoch=epoch, seed=seed, what=what)
@@ -289,7 +289,7 @@ def _streamed_epoch(
     reading.skip(plan.samples_at(begin + first_step) - plan.samples_at(begin))
     for step in range(begin + first_step, end):
         examples = reading.take(plan.batch_size_at(step))
-        if step == end - 1:  # now, for a run may end here
+        if step == end - 1:  # check now, because a run may end here
             reading.check_end()
         with untouched_randomness():
             seed_everything(derived_seed("fetch", trial.seed, epoch, step))
@@ -298,14 +298,14 @@ def _streamed_epoch(
 
 
 _SHORT = 10_000
-_COMPARED = 64  # examples: in another order, or drawn anew, one of them is another
+_COMPARED = 64  # examples: enough to notice another order or another draw
 
 
 def check_streams(workload: Workload) -> None:
-    """Read the workload's short streams to their end: are they as long as they say?
+    """Check, by reading the workload's short streams to the end, that their lengths are right.
 
-    Each epoch reads a copy of the training stream, so one that counts its passes itself would be in
-    the first for ever.
+    Each epoch reads a copy of the training stream, so a stream that counts its passes itself would
+    stay in the first one forever.
 
     Raises:
         WorkloadError: one of up to 10,000 examples has another length, or train counts its passes.
@@ -324,7 +324,7 @@ def check_streams(workload: Workload) -> None:
             reading.check_end()
         if not may_count:
             continue
-        reading.begin()  # after the end, where some count
+        reading.begin()  # after the end, because some streams count there
         fresh = Reading(data, epoch=0, seed=0, what=what)
         again, anew = (value_digest(each.take(n_compared)) for each in (reading, fresh))
         if first == anew and first != again:

@@ -29,7 +29,7 @@ from batchlab.training.optimizers import Stateful
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far a trial is, besides its tensors.
+    """The progress of a trial, apart from its tensors.
 
     Attributes:
         step: optimizer steps done.
@@ -42,7 +42,7 @@ class Progress:
         versions: the library versions it ran with.
         engine: the engine that ran it.
         threads: the threads it computed with.
-        resumed_from_steps: checkpoints from which it was taken up before.
+        resumed_from_steps: the steps of the checkpoints from which it was resumed before.
     """
 
     step: int = 0
@@ -59,7 +59,7 @@ class Progress:
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The JSON half of a checkpoint file; `kept` (by name) and `random` are packed.
+    """The JSON part of a checkpoint file; `kept` (by name) and `random` are packed.
 
     `not_in_state_dict` names the buffers that the model's `state_dict` leaves out.
     """
@@ -70,13 +70,13 @@ class _Header(msgspec.Struct, frozen=True):
     not_in_state_dict: tuple[str, ...] = ()
 
 
-# What the names of the model's tensors begin with in the file.
+# The names of the model's tensors begin with this in the file.
 _MODEL = "model."
 AVERAGED = "averaged"
-"""The name under which averaged weights are kept beside the raw ones."""
+"""The name under which averaged weights are kept, in addition to the raw ones."""
 _OPTIMIZER = "optimizer"
 _NOTHING: Mapping[str, Stateful] = MappingProxyType({})
-# What reading a file that is damaged, foreign or from another model can raise on its way.
+# Reading a file that is damaged, foreign or from another model can raise these errors.
 _UNREADABLE = (
     OSError,
     SafetensorError,
@@ -113,19 +113,19 @@ def save_checkpoint(
         random=_packed(streams | {"numpy": randomness.numpy}, tensors, "random"),
         not_in_state_dict=tuple(sorted(state.keys() - model.state_dict().keys())),
     )
-    # A tensor that shares memory with another (tied weights) would be refused: copies don't.
+    # Copy, because tensors that share memory with each other (tied weights) would be refused.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = {"batchlab": msgspec.json.encode(header).decode()}
     write_whole(path, lambda temporary: save_file(copies, temporary, metadata=metadata))
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have a checkpoint written whole or not at all.
+    """Write a checkpoint whole or not at all.
 
     Raises:
         StoreError: the disk is full or the file cannot be written.
     """
-    temporary = path.with_name(f"{path.name}.tmp")  # over what a kill may have left
+    temporary = path.with_name(f"{path.name}.tmp")  # it may overwrite what a kill left
     try:
         write(temporary)
         with temporary.open("rb") as file:
@@ -141,7 +141,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def peek_checkpoint(path: Path) -> Progress | None:
-    """How far the checkpoint at `path` is; None where there is none or it cannot be read."""
+    """Return the progress of the checkpoint at `path`, or None if it is missing or unreadable."""
     try:
         with safe_open(path, framework="numpy") as file:
             return _header(file.metadata()).progress
@@ -156,7 +156,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer,
     beside: Mapping[str, Stateful] = _NOTHING,
 ) -> Progress:
-    """Put model, optimizer and random streams back to where the checkpoint was written.
+    """Restore model, optimizer and random streams to where the checkpoint was written.
 
     Raises:
         StoreError: the file is damaged or belongs to another model or optimizer.
@@ -177,7 +177,7 @@ def load_checkpoint(
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """The model alone, as its `load_state_dict` takes it, on the CPU, and whether it is averaged.
+    """Return the weights for `load_state_dict`, on the CPU, and whether they are averaged.
 
     Raises:
         StoreError: there is no such file, or it is damaged.
@@ -188,7 +188,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
             names = _model_names(file.keys())
             weights = {name: file.get_tensor(kept) for name, kept in names.items()}
             averaged = header.kept.get(AVERAGED, {"dict": []})["dict"]
-            for name, average in averaged:  # it may have more digits
+            for name, average in averaged:  # an average may have more digits
                 weights[name] = file.get_tensor(average["tensor"]).to(weights[name].dtype)
     except _UNREADABLE as error:
         raise StoreError(
@@ -211,7 +211,7 @@ def _state_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _model_names(kept: Iterable[str]) -> dict[str, str]:
-    """What the model calls its tensors, with their names in the file."""
+    """Return the name in the file of each of the model's tensors, by the model's name."""
     return {name.removeprefix(_MODEL): name for name in kept if name.startswith(_MODEL)}
 
 
@@ -228,7 +228,7 @@ def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
-    """Give a buffer that was empty, or had another shape, the one that it had grown into.
+    """Give a buffer that is empty, or has another shape, the shape that was saved.
 
     A hidden state that is carried from batch to batch has the shape of its last batch.
     """
@@ -242,7 +242,7 @@ def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
 
 
 def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    # `copy_` would stretch a shape and convert a type without a word.
+    # `copy_` would silently stretch a shape and convert a type.
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
@@ -250,8 +250,8 @@ def _restore(each: Stateful, state: dict[str, Any]) -> None:
     each.load_state_dict(state)
     if not isinstance(each, torch.optim.Optimizer):
         return
-    # It gives every state the type of its parameter (some keep more bits, or counts), and takes
-    # texts apart; it knows best only on which device each belongs.
+    # `load_state_dict` gives every state the type of its parameter (some keep more bits, or
+    # counts) and takes texts apart. Only the devices that it chooses are right.
     parameters = [part for group in each.param_groups for part in group["params"]]
     for key, entries in state["state"].items():
         owner = parameters[key] if isinstance(key, int) else key
@@ -259,10 +259,10 @@ def _restore(each: Stateful, state: dict[str, Any]) -> None:
 
 
 def _placed(value: Any, held: Any) -> Any:
-    """`value`, its tensors copied to where those of `held` are.
+    """Copy the tensors of `value` to the devices of those in `held`.
 
-    Copied, because those of a file lie anywhere in it, and a product of such differs in its last
-    bits from one of tensors that begin on a boundary.
+    They are always copied, because tensors of a file begin anywhere in it, and a product of such
+    tensors differs in its last bits from one of tensors that begin on a boundary.
     """
     if isinstance(value, Tensor):
         return value.to(held.device, copy=True)
@@ -274,7 +274,7 @@ def _placed(value: Any, held: Any) -> Any:
 
 
 def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """`value` as JSON; its tensors go into `tensors`, under names that begin with `name`."""
+    """Return `value` as JSON; its tensors go into `tensors`, by names that begin with `name`."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -286,7 +286,7 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         tensors[unique] = value
         return {"tensor": unique}
     if isinstance(value, np.ndarray):
-        # As bytes: NumPy's unsigned integers (its random state) are foreign to older torch.
+        # Keep bytes, because older torch lacks NumPy's unsigned integers (its random state).
         tensors[unique] = torch.from_numpy(value.view(np.uint8).copy())
         return {"array": unique, "dtype": value.dtype.str}
     if isinstance(value, (tuple, list)):
@@ -306,7 +306,7 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
 
 
 def _unpacked(packed: Any, tensors: dict[str, Tensor]) -> Any:
-    """What `_packed` was given."""
+    """Return the value that `_packed` was given."""
     if isinstance(packed, list):
         return [_unpacked(part, tensors) for part in packed]
     if not isinstance(packed, dict):

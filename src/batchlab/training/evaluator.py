@@ -34,7 +34,7 @@ from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, 
 
 
 def is_over_all(workload: Workload, name: str) -> bool:
-    """Whether metric `name` needs the whole split at once."""
+    """Return whether metric `name` needs the whole split at once."""
     given = workload.metrics.get(name)
     return is_stateful(given) or (isinstance(given, Metric) and given.over_all is not None)
 
@@ -43,7 +43,7 @@ class _WholeSet:
     """A metric of predictions and targets of a whole split, gathered batch by batch on the CPU."""
 
     def __init__(self, workload: Workload, name: str) -> None:
-        """Begin with nothing gathered; an object with a state is copied and emptied."""
+        """Begin with nothing gathered; a metric object with a state is copied and reset."""
         given = workload.metrics[name]
         metric = given if isinstance(given, Metric) else Metric(over_all=given, better="higher")
         self._what = f"workload {workload.name!r}: metric {name!r}"
@@ -58,10 +58,10 @@ class _WholeSet:
             self._judge.reset()
 
     def add(self, model: nn.Module, batch: Batch) -> None:
-        """Take in the predictions and targets of one batch."""
+        """Add the predictions and targets of one batch."""
         with torch.set_grad_enabled(self._with_gradients):
             found = self._predicted(model, batch)
-        # Of lists the tensors too: each would hold the graph of its whole batch.
+        # Detach tensors in lists too, because each would hold the graph of its whole batch.
         parts = tuple(with_tensors(part, lambda held: held.detach().cpu()) for part in found)
         self._n_batches += 1
         if self._is_fed:
@@ -72,7 +72,7 @@ class _WholeSet:
             held.append(part)
 
     def value(self) -> float:
-        """The metric of everything gathered; not a number where that is nothing."""
+        """Return the metric of everything gathered, or NaN if nothing was gathered."""
         if not self._n_batches:
             return math.nan
         result = (
@@ -128,29 +128,29 @@ def _joined(parts: list[Any]) -> Any:
     return torch.cat(parts)
 
 
-# Examples per forward pass of an evaluation: large enough for speed, small enough for the cache.
+# An evaluation's forward passes are large enough for speed and small enough for the cache.
 MOST_EVALUATED_AT_ONCE = 1000
 FEWEST_EVALUATED_AT_ONCE = 64
-# The train metric is taken over so many training examples, drawn once by a fixed seed: as many as
-# MNIST's validation and test sets hold, so that the three are equally noisy there.
+# The train metric is taken over this many training examples, drawn once by a fixed seed. MNIST's
+# validation and test sets hold as many, so that the three are equally noisy there.
 TRAIN_EXAMPLES_EVALUATED = 10_000
 
 
 def n_train_evaluated(n_train: int, *, most: int = TRAIN_EXAMPLES_EVALUATED) -> int:
-    """How many of `n_train` training examples the train metric is taken over, at `most`."""
+    """Return how many of `n_train` training examples the train metric uses, at most `most`."""
     return min(n_train, most)
 
 
 def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
-    """Examples per forward pass of an evaluation of `trial`, the same for all batch sizes.
+    """Return the examples per forward pass of an evaluation, the same for all batch sizes.
 
     A loss that couples the examples of a batch is another function for every batch size, and two
-    trials can only be compared by one. It is still another than what each batch size trained on,
-    so no advice rests on it, but one may on a metric over a fixed pool.
+    trials can only be compared by the same one. It still differs from the loss that each batch size
+    trained on, so no advice rests on it. Advice may rest on a metric over a fixed pool.
 
-    Four times the reference batch size, which without gradients takes less memory than training
-    does; at least 64, so that evaluations are not slow, and at most 1000. Where memory ends below
-    the trial's batch size, twice its micro-batch at most.
+    The result is four times the reference batch size, which takes less memory without gradients
+    than training does; at least 64, so that evaluations are not slow, and at most 1000. If the
+    trial's batch does not fit into memory, the result is at most twice its micro-batch, or 64.
     """
     usual = min(max(FEWEST_EVALUATED_AT_ONCE, 4 * reference_batch_size), MOST_EVALUATED_AT_ONCE)
     if not trial.accumulates:
@@ -159,24 +159,24 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
 
 
 class MetricSums(Protocol):
-    """What adds up metrics over rows of tensors, without a pass of PyTorch."""
+    """A way to add up metrics over rows of tensors, without a pass of PyTorch."""
 
     def fits(self, columns: Sequence[Tensor]) -> bool:
-        """Whether it can, over tensors of these shapes and types."""
+        """Return whether it can add up over tensors of these shapes and types."""
         ...
 
     def sums(
         self, columns: Sequence[Tensor], index: Tensor, *, batch_size: int
     ) -> Mapping[str, Tensor]:
-        """The sums of the metrics that it knows, over each batch of the rows `index`."""
+        """Return the sums of the metrics that it knows, over each batch of the rows `index`."""
         ...
 
 
 class Evaluator:
-    """Evaluates the metrics of one workload; the splits stay on the device.
+    """The evaluator of one workload's metrics; the splits stay on the device.
 
     Attributes:
-        fast: what gives the sums of some metrics of the model that is trained; None: nothing.
+        fast: gives the sums of some metrics of the model that is trained, or is None.
     """
 
     def __init__(
@@ -218,14 +218,14 @@ class Evaluator:
                 self._rows[split] = (columns.parts, index)
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
-        """All metrics of `splits`, in eval mode, without gradients; the model is left as it was.
+        """Return all metrics of `splits`, in eval mode, without gradients; restore the model.
 
-        What draws random numbers (a Dataset, a loss with random masks) draws the same ones each
-        time, so that two evaluations differ by the model alone. A metric that is not a finite
+        Anything that draws random numbers (a Dataset, a loss with random masks) draws the same ones
+        each time, so that two evaluations differ only by the model. A metric that is not a finite
         number has the value None.
 
         Raises:
-            WorkloadError: a metric has written into the examples it was given.
+            WorkloadError: a metric has written into the examples that it was given.
         """
         asked = [split for split in splits if split in self._batches]
         found: list[Score] = []
@@ -259,7 +259,7 @@ class Evaluator:
             yield Score(split=split, metric=name, value=value if math.isfinite(value) else None)
 
     def _added_up(self, split: Split) -> dict[str, float]:
-        """The metrics that need no pass of PyTorch."""
+        """Return the metrics that need no pass of PyTorch."""
         if self.fast is None or split not in self._rows:
             return {}
         columns, index = self._rows[split]
@@ -273,7 +273,7 @@ class Evaluator:
         }
 
     def _count(self, split: Split, name: str) -> float:
-        """What the metric's sum is divided by, the same whatever the model says."""
+        """Return the divisor of the metric's sum, which does not depend on the model."""
         if (split, name) not in self._counts:
             count = as_metric(self._workload, name).count
             assert count is not None
@@ -296,7 +296,7 @@ def _versions_of(batch: Batch) -> list[int]:
 
 
 def quotient(metric: Metric, total: Tensor, count: float) -> float:
-    """A metric from its sum and its count; not a number where nothing was counted."""
+    """Return a metric from its sum and its count, or NaN if nothing was counted."""
     if count <= 0:
         return math.nan
     if metric.finalise is not None:
@@ -305,7 +305,7 @@ def quotient(metric: Metric, total: Tensor, count: float) -> float:
 
 
 class _Sums:
-    """A metric that adds up over batches, on its way through a split."""
+    """The sum and count, until now, of a metric that adds up over the batches of a split."""
 
     def __init__(self, metric: Metric) -> None:
         self._metric = metric
@@ -317,7 +317,7 @@ class _Sums:
         if part.is_floating_point():
             part = part.double()
         elif not part.is_complex():
-            part = part.long()  # booleans would be joined by "or", bytes begin again at 256
+            part = part.long()  # booleans would be joined by "or", and bytes would overflow
         self._total = part if self._total is None else self._total + part
         assert self._metric.count is not None
         self._count += float(self._metric.count(batch))
@@ -327,7 +327,7 @@ class _Sums:
 
 
 def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
-    """Metric `name` over what is added to it batch by batch; nothing has been yet."""
+    """Return metric `name` as an empty tally, to which batches are added."""
     if is_over_all(workload, name):
         return _WholeSet(workload, name)
     return _Sums(as_metric(workload, name))
@@ -336,7 +336,7 @@ def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
 def _batches_of(
     workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, at_once: int
 ) -> Callable[[], Iterable[Batch]]:
-    """What gives the evaluation batches of a split, or of its chosen examples."""
+    """Return a function that gives the evaluation batches of a split or its chosen examples."""
     given = getattr(workload, split)
     data, collate = opened(given, workload.collate)
     n = size_of(data) if chosen is None else len(chosen)
@@ -356,7 +356,7 @@ def _batches_of(
 
 
 def _columns_of(data: Data, collate: Collate | None) -> Columns | None:
-    """The tensors that batches are rows of; None: examples are fetched one by one."""
+    """Return the tensors whose rows form batches, or None if examples are fetched one by one."""
     columns = None if is_stream(data) else resident(data)
     return None if collate is not None and columns is data else columns
 
@@ -364,7 +364,7 @@ def _columns_of(data: Data, collate: Collate | None) -> Columns | None:
 def _streamed(
     data: Data, collate: Collate | None, n: int, at_once: int, what: str
 ) -> Iterator[Batch]:
-    """The first examples of a stream, the same each time."""
+    """Yield batches of the first `n` examples of a stream, the same each time."""
     reading = Reading(data, epoch=0, seed=derived_seed("evaluation stream"), what=what)
     for at in range(0, n, at_once):
         yield from collated(reading.take(min(at_once, n - at)), collate, most=at_once)
@@ -373,14 +373,14 @@ def _streamed(
 
 
 def weight_of(workload: Workload, batch: Batch) -> float:
-    """Over how many units the loss of this batch is the mean."""
+    """Return the number of units that the loss of this batch is a mean over."""
     return float(n_examples(batch) if workload.weight is None else workload.weight(batch))
 
 
 def as_metric(workload: Workload, name: str) -> Metric:
-    """The metric called `name`, one that adds up; a function of means becomes sums and counts."""
+    """Return metric `name` as one that adds up; a function of means becomes sums and counts."""
     given = workload.metrics.get(name)
-    if given is None:  # `loss`, where the workload lists no metric of that name
+    if given is None:  # it is `loss`, and the workload lists no metric of that name
         given = workload.loss
 
     def count(batch: Batch) -> float:
@@ -392,12 +392,12 @@ def as_metric(workload: Workload, name: str) -> Metric:
         return replace(given, count=count)
     mean: Callable[[nn.Module, Batch], Tensor] = given
     if given is workload.loss:
-        # Nobody said whether a loss differentiates inside (a physical residual does): it shows.
+        # A loss may differentiate inside (a physical residual does), which only a try can show.
         mean = _with_gradients_if_needed(given)
 
     def sum_of_means(model: nn.Module, batch: Batch) -> Tensor:
         weight = count(batch)
-        # The mean over nothing (a batch of padding) is not a number, but it has no part in this.
+        # The mean over nothing (a batch of padding) is not a number, and it must not count.
         if weight == 0:
             return torch.zeros((), dtype=torch.float64)
         return torch.as_tensor(mean(model, batch)).double() * weight
@@ -406,7 +406,7 @@ def as_metric(workload: Workload, name: str) -> Metric:
 
 
 def evaluated_sum(metric: Metric, model: nn.Module, batch: Batch) -> Tensor:
-    """The metric's sum over a batch, detached; without gradients unless it asks for them."""
+    """Return the metric's sum over a batch, detached; gradients are on only if it asks."""
     with torch.set_grad_enabled(metric.enable_grad):
         return torch.as_tensor(metric.sum(model, batch)).detach()
 
@@ -414,7 +414,7 @@ def evaluated_sum(metric: Metric, model: nn.Module, batch: Batch) -> Tensor:
 def _with_gradients_if_needed(
     loss: Callable[[nn.Module, Batch], Tensor],
 ) -> Callable[[nn.Module, Batch], Tensor]:
-    """The loss without gradients, or with them once it has failed without and not with them."""
+    """Return the loss without gradients, or with them once it has worked only with them."""
     needs_gradients = False
 
     def evaluated(model: nn.Module, batch: Batch) -> Tensor:

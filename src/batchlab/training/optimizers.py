@@ -22,23 +22,23 @@ from batchlab.workload.definition import Workload, asks_for_names, horizons_of
 
 @runtime_checkable
 class Stateful(Protocol):
-    """What can be kept in a checkpoint: an optimizer, a scheduler, a GradScaler."""
+    """An object that a checkpoint can keep: an optimizer, a scheduler, a GradScaler."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers: tensors, numbers, texts, and lists and dicts of them."""
+        """Return its state: tensors, numbers, texts, and lists and dicts of them."""
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
-        """Take back what `state_dict` gave."""
+        """Restore a state that `state_dict` returned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MadeOptimizers:
-    """What `optimizer` returned, and what is in it.
+    """The result of the workload's `optimizer`, and the optimizers in it.
 
     Attributes:
-        given: as it was returned: what a `step` of the workload's own is called with.
-        optimizers: those in it, at least one.
-        kept: all that a checkpoint keeps beside the first optimizer, by name.
+        given: the result as it was returned, with which the workload's own `step` is called.
+        optimizers: the optimizers in it, at least one.
+        kept: everything that a checkpoint keeps in addition to the first optimizer, by name.
     """
 
     given: Any
@@ -88,15 +88,15 @@ def _several(workload: Workload, given: Mapping[str, Any]) -> MadeOptimizers:
 def default_optimizer(
     parameters: Sequence[nn.Parameter], learning_rate: float
 ) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9, for a workload that names no optimizer."""
+    """Make SGD with momentum 0.9, the default of a workload that names no optimizer."""
     return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)
 
 
 def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
-    """The least betas over all parameter groups, and the first one's eps.
+    """Return the smallest betas over all parameter groups, and the first group's eps.
 
-    What a rule can do with the least betas it can do with every group's. None: a group does not
-    have two betas and eps, as numbers.
+    A rule that can move the smallest betas can move those of every group. The result is None if a
+    group does not have two betas and eps as numbers.
     """
     found = [settings_of(group) for each in optimizers for group in each.param_groups]
     known = [settings for settings in found if settings is not None]
@@ -107,7 +107,7 @@ def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
 
 
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether one step needs the loss several times (`torch.optim.LBFGS`)."""
+    """Return whether one step needs the loss several times (`torch.optim.LBFGS`)."""
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     return closure is not None and closure.default is inspect.Parameter.empty
 
@@ -117,11 +117,11 @@ def move_adam_settings(
 ) -> None:
     """Give every parameter group the betas and eps that the trial's rule has for its batch size.
 
-    The rate is not touched: a trial has it after scaling. Rules that leave betas and eps alone
-    change nothing.
+    The rate is not touched, because a trial has it after scaling. Rules that do not move betas and
+    eps change nothing.
 
     Raises:
-        UsageError: the rule moves what a group does not have, or further than it can go.
+        UsageError: the rule moves a setting that a group does not have, or moves one too far.
     """
     for group in optimizer.param_groups:
         moved = moved_adam(
@@ -138,7 +138,7 @@ def move_adam_settings(
 class AveragedWeights:
     """The average of a model's real and complex parameters and buffers, from the initial ones on.
 
-    It covers the same number of examples at every batch size B where its decay per step is
+    It covers the same number of examples at every batch size B if its decay per step is
     `ema ** (B / reference)`.
 
     It has at least float32, whatever the weights have. Other buffers (counts) are the model's own.
@@ -147,9 +147,9 @@ class AveragedWeights:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        """Begin with the weights as they are."""
+        """Begin with the current weights."""
         self._model = model
-        # Under every name of a tied weight, as a state dict has them.
+        # A tied weight appears under each of its names, as in a state dict.
         parameters = dict(model.named_parameters(remove_duplicate=False))
         self._parameters: dict[str, Tensor] = _averageable(parameters)
         self._average = {name: _wide(part) for name, part in self._raw().items()}
@@ -157,7 +157,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
-        """Take the weights after a step into the average, which keeps so much of itself."""
+        """Take the weights after a step into the average, which keeps the share `decay`."""
         raw = self._raw() if self._has_buffers else self._parameters
         for name, average in self._average.items():
             if average.shape == raw[name].shape:
@@ -167,7 +167,7 @@ class AveragedWeights:
 
     @contextmanager
     def in_place_of_raw(self) -> Iterator[None]:
-        """Context: the model has the averaged weights; the raw ones come back bit for bit."""
+        """Give the model the averaged weights in the block, then the raw ones bit for bit."""
         raw = self._raw()
         kept = {name: raw[name].detach().clone() for name in self._average}
         try:
@@ -177,18 +177,18 @@ class AveragedWeights:
             _copy(kept, raw)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The average by the names of the model's parameters and buffers."""
+        """Return the average by the names of the model's parameters and buffers."""
         return dict(self._average)
 
     def load_state_dict(self, state_dict: dict[str, Tensor], /) -> None:
-        """Take back an average."""
+        """Restore an average that `state_dict` returned."""
         if state_dict.keys() != self._average.keys():
             raise ValueError("its averaged weights were written for another model")
         for name, part in state_dict.items():
             self._average[name] = _wide(part).to(self._average[name].device)
 
     def _raw(self) -> dict[str, Tensor]:
-        # A buffer may be another tensor after each step; a parameter stays what it is.
+        # A buffer may be another tensor after each step; a parameter stays the same tensor.
         buffers = dict(self._model.named_buffers(remove_duplicate=False))
         return {**self._parameters, **_averageable(buffers)}
 
@@ -200,7 +200,7 @@ def _averageable(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _wide(part: Tensor) -> Tensor:
-    """A copy in which a thousandth of a step is not rounded away: bfloat16 keeps three digits."""
+    """Copy so that a thousandth of a step is not rounded away: bfloat16 keeps three digits."""
     least = torch.complex64 if part.is_complex() else torch.float32
     return part.detach().to(max(part.dtype, least, key=lambda kind: kind.itemsize), copy=True)
 
@@ -212,11 +212,11 @@ def _copy(parts: dict[str, Tensor], into: dict[str, Tensor]) -> None:
 
 
 class RateSchedule:
-    """Sets the rates before a step: the workload's `schedule` or `scheduler`.
+    """The learning rates by step, from the workload's `schedule` or `scheduler`.
 
     Attributes:
         changes: whether the rate changes at all.
-        kept: what a checkpoint has to keep of it, by name.
+        kept: the state that a checkpoint has to keep, by name.
     """
 
     def __init__(self, workload: Workload, trial: Trial, made: MadeOptimizers) -> None:
@@ -233,8 +233,8 @@ class RateSchedule:
         self._group_rates = [group["lr"] for group in self._groups()]
         self._schedulers = () if workload.scheduler is None else _made(workload, trial, made.given)
         for optimizer in made.optimizers if self._schedulers else ():
-            # A run that is taken up again would be warned that its first step comes before
-            # `optimizer.step()`, which was called before it was stopped.
+            # Without this, a resumed run would be warned that its first step comes before
+            # `optimizer.step()`, although that was called before the run was stopped.
             optimizer._opt_called = True  # type: ignore[attr-defined]
         self._plateaus = [each for each in self._schedulers if isinstance(each, ReduceLROnPlateau)]
         for each in self._plateaus:
@@ -253,14 +253,14 @@ class RateSchedule:
 
     @property
     def follows_metric(self) -> bool:
-        """Whether it waits to be told the metric that counts at the end of each epoch."""
+        """Whether it needs the metric that counts at the end of each epoch."""
         return bool(self._plateaus)
 
     def before(self, step: int) -> None:
         """Set the rates for step `step`, counted from 0; called once for each step."""
         if self._schedulers:
-            # What torch does after a step is done before the next one: a run that is taken up
-            # again between the two does it once.
+            # torch moves a scheduler after a step. Here it moves before the next one, so that a
+            # run that is resumed between the two moves it just once.
             is_due = step > 0 and (
                 self._workload.scheduler_every == "step" or self._plan.position(step)[1] == 0
             )
@@ -275,20 +275,20 @@ class RateSchedule:
             group["lr"] = rate * factor
 
     def saw(self, value: float) -> None:
-        """Tell the metric that counts, on validation data at the end of an epoch."""
+        """Pass on the metric that counts, from validation data at the end of an epoch."""
         for each in self._plateaus:
             each.step(value)
 
     def _groups(self) -> Iterator[dict[str, Any]]:
-        # Asked for each time: a checkpoint's groups take the place of those that were made.
+        # Look them up each time, because a checkpoint's groups replace those that were made.
         return (group for each in self._optimizers for group in each.param_groups)
 
     def _factor(self, step: int) -> float:
-        """The part of the peak rate that the shape of the run leaves at a step."""
+        """Return the factor on the peak rate that the workload's schedule gives at a step."""
         if self._workload.schedule is None:
             return 1.0
         assert self._trial.horizon_steps is not None
-        # A plain number: a NumPy scalar in the optimizer's groups could not be kept as JSON.
+        # Make it a float, because a NumPy scalar in the optimizer's groups could not be JSON.
         return float(self._workload.schedule(step / self._trial.horizon_steps))
 
 

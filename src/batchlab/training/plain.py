@@ -1,4 +1,4 @@
-"""The plain trainer: ordinary PyTorch, an ordinary loop. It is the meaning of a trial."""
+"""The plain trainer: ordinary PyTorch in an ordinary loop. It defines what a trial means."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stopped_early(
     better: Better,
     patience_epochs: int,
 ) -> Reason | None:
-    """Why the run ends at its last evaluation, or None: it goes on."""
+    """Return why the run ends at its last evaluation, or None if it goes on."""
     epoch, steps_since = plan.position(evaluations[-1].step)
     if steps_since:
         return None
@@ -61,7 +61,7 @@ EVALUATIONS = 3
 
 
 def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
-    """Why the trial has diverged, or None.
+    """Return why the trial has diverged, or None if it has not.
 
     Its loss was above `FACTOR` times the untrained model's, or not a finite number, at each of the
     last `EVALUATIONS` evaluations: on validation data if there are any, else on training batches.
@@ -96,16 +96,16 @@ def _loss(evaluation: Evaluation) -> float | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
-        status: its status; None: it was asked to stop, and can go on.
-        reason: why it ended badly; None where it ended well.
-        traceback: an error's whole report.
-        peak_bytes: peak memory of its process above the idle process; None: not known.
-        notes: what a reader of its record must know of its end.
-        trainer: the name of what took its steps; None: not told.
-        place: what it ended on; None: not told.
+        status: its status, or None if it was asked to stop and can go on.
+        reason: why it ended badly, or None if it ended well.
+        traceback: the whole report of an error.
+        peak_bytes: peak memory of its process above the idle process, or None if not known.
+        notes: what a reader of its record must know about its end.
+        trainer: the name of the trainer that took its steps, or None if not known.
+        place: the processor or GPU that it ended on, or None if not known.
     """
 
     status: Status | None
@@ -124,7 +124,7 @@ def outcome_at(
     trial: Trial,
     until: Target | None,
 ) -> Outcome | None:
-    """How a run ends after `step` steps, as its evaluations say; None: it goes on."""
+    """Return how a run ends after `step` steps by its evaluations, or None if it goes on."""
     is_evaluated = evaluations[-1].step == step
     if is_evaluated and step > 0 and (reason := _not_a_number(evaluations, workload)):
         return Outcome(status=Status.NAN, reason=reason)
@@ -147,7 +147,7 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
     first, last = evaluations[0], evaluations[-1]
     # Without a loss the metric that counts stands for it; others may have no value yet.
     watched = workload.metric_names[0] if workload.loss is None else "loss"
-    # Nothing is decided by test data.
+    # Test data must not decide anything.
     scores = [score for score in last.scores if score.split != "test" and score.metric == watched]
     lost = [score for score in scores if score.value is None]
     if not lost:
@@ -158,34 +158,33 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
 
 
 def not_finite(value: float, step: int) -> Outcome:
-    """The end of a run whose batch losses are no finite number any more."""
+    """Return the end of a run whose batch losses are not finite any more."""
     if math.isnan(value):
         return Outcome(status=Status.NAN, reason=Reason.of("loss_not_a_number", step=step))
     return Outcome(status=Status.DIVERGED, reason=Reason.of("loss_infinite", step=step))
 
 
-# Between two looks at the clock, the losses and the wish to stop: at most so many seconds, and
-# so many steps.
+# The most seconds and steps between two checks of the clock, the losses and the wish to stop.
 _BLOCK_S = 0.05
 _BLOCK_STEPS = 256
-# Seconds between two checkpoints, at least, and the share of the run's time that they may take.
+# The fewest seconds between two checkpoints, and the share of the run's time that they may take.
 _CHECKPOINT_EVERY_S = 0.25
 _CHECKPOINT_FRACTION = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """A trial to run, how far, and where.
+    """A trial to run, how far to run it, and where.
 
     Attributes:
-        trial: what to train.
-        length: how far.
+        trial: the trial to run.
+        length: how far to run it.
         device: the PyTorch device, such as "cpu" or "cuda:1".
         threads: threads to compute with.
-        checkpoint: where to keep the checkpoint; None: nowhere.
+        checkpoint: the file for the checkpoint, or None to keep none.
         resume: whether to go on from the checkpoint that is there.
         versions: library versions, stored with the trial.
-        build: what was built to train it natively; None: nothing was.
+        build: the build that trains it natively, or None if there is none.
     """
 
     trial: Trial
@@ -218,13 +217,13 @@ def train(
     """Run one trial in this process, from its checkpoint or from the beginning.
 
     Args:
-        workload: what to train.
-        task: the trial and how far.
-        measures: what to measure of the model at each evaluation, by its name; None: not there.
-        emit: takes every evaluation as it happens; those of a checkpoint first.
-        stop: asked every few hundredths of a second; True makes the run write its checkpoint
+        workload: the workload to train.
+        task: the trial and how far to run it.
+        measures: functions that measure the model at an evaluation, by name; they may give None.
+        emit: takes every evaluation as it happens, after those of a checkpoint.
+        stop: called every few hundredths of a second; True makes the run write its checkpoint
             and end without a status.
-        most_steps: that are taken between two times it is asked.
+        most_steps: the most steps between two calls of `stop`.
 
     Returns:
         The outcome. Errors of the user's own code are raised as they are.
@@ -262,7 +261,7 @@ class _Run:
         self._trainer = trainer_of(workload, task.trial, self._device, task.build)
         self._stepper = self._trainer.stepper
         self._evaluator.fast = self._trainer.fast
-        self._initial = self._weights()  # a checkpoint has not taken their place yet
+        self._initial = self._weights()  # before a checkpoint replaces them
         self._before: list[Tensor] = []  # the weights before the step to an evaluation
         self._checkpoint_due_s = _CHECKPOINT_EVERY_S
         self._checkpoint_at_s = time.perf_counter()
@@ -283,7 +282,7 @@ class _Run:
         return replace(progress, resumed_from_steps=resumed_from)
 
     def until_done(self, stop: Callable[[], bool], most_steps: int) -> Outcome:
-        """Train to the end, to a bad end, or until asked to stop; the checkpoint is written."""
+        """Train until the end, a bad end or a stop; write the checkpoint unless the end is bad."""
         outcome = self._verdict(self._progress)
         is_at_end = outcome is None and self._progress.step >= self._task.last_step
         if is_at_end or _has_ended_well(outcome):
@@ -314,7 +313,7 @@ class _Run:
         stop: Callable[[], bool],
         most_steps: int,
     ) -> Outcome | None:
-        """Train up to a pause in blocks of steps; how it ended before that, if it did."""
+        """Train up to a pause in blocks of steps; return how the run ended before, if it did."""
         while (left := pause.step - self._progress.step) > 0:
             if stop():
                 return Outcome(status=None)
@@ -326,8 +325,8 @@ class _Run:
                 self._block_steps = min(most_steps, 2 * self._block_steps)
             elif self._block_steps > 1:
                 self._block_steps //= 2
-            # Not after a bad end, which it would then report at another step, and not at the pause
-            # itself, where a run taken up again would miss its evaluation.
+            # No checkpoint is kept after a bad end, which a resumed run would report at another
+            # step, or at the pause itself, where a resumed run would miss its evaluation.
             if outcome is not None:
                 return outcome
             if self._progress.step < pause.step:
@@ -335,9 +334,9 @@ class _Run:
         return None
 
     def _pauses(self) -> Iterator[Pause]:
-        """The evaluations still to come, including every epoch's end where something waits for it.
+        """Return the evaluations still to come, also at each epoch's end if something needs it.
 
-        They depend on the trial and the length asked for alone, never on a clock: a run that was
+        They depend only on the trial and the length asked for, never on a clock: a run that was
         killed and goes on must be evaluated where an undisturbed one is.
         """
         found = pauses(
@@ -359,14 +358,14 @@ class _Run:
                 self._stepper.rates.saw(value)
 
     def _train(self, stream: Iterator[Sequence[Batch]], steps: int) -> Outcome | None:
-        """Take so many steps; how the run ends where a loss is no finite number."""
+        """Take `steps` steps; return how the run ends if a loss is not a finite number."""
         before = self._progress
         started_s = time.perf_counter()
         values, sizes = self._stepper.steps(stream, steps, first_step=before.step)
         train_s = time.perf_counter() - started_s
         loss_sum = before.loss_sum
         outcome = None
-        # One by one: the sum must not depend on where a run was interrupted.
+        # Add one by one, because the sum must not depend on where a run was interrupted.
         for offset, (value, size) in enumerate(zip(values, sizes, strict=True)):
             loss_sum += value * size
             if not math.isfinite(loss_sum):
@@ -387,7 +386,7 @@ class _Run:
         return outcome
 
     def _is_lost_untrained(self, step: int) -> bool:
-        """Whether the loss of a step's batch is no finite number before any training either."""
+        """Return whether the loss of a step's batch is not finite before any training either."""
         with suppress(torch.OutOfMemoryError):  # there may be no room for a second model
             fresh = Stepper(self._workload, self._trial, self._device)
             return not math.isfinite(fresh.step(next(fresh.stream(step))).item())
@@ -422,9 +421,8 @@ class _Run:
     def _complete(self) -> None:
         """Evaluate the last step on all splits if that is missing.
 
-        A trial that ended before it was asked for this much comes here again, and one that was
-        stopped past what is asked now, between two evaluations: its weights are not those of the
-        last one.
+        This is for a trial that ended before this much was asked for, and for one that was stopped
+        past what is asked now, between two evaluations: its weights are not those of the last one.
         """
         if self._progress.evaluations[-1].step < self._progress.step:
             self._evaluate(Pause(step=self._progress.step, all_splits=True))
@@ -443,14 +441,14 @@ class _Run:
         if when == "never":
             return False
         is_end = pause.all_splits if when == "on_the_way" else pause.step == self._task.last_step
-        # If the target holds here too, it is the last evaluation: a trial ends with all splits.
+        # If the target holds here too, this evaluation is the last, which needs all splits.
         return is_end or self._may_end()
 
     def _is_epoch_end(self) -> bool:
         return self._trial.plan.position(self._progress.step)[1] == 0
 
     def _may_end(self) -> bool:
-        """Whether the run ends at its next evaluation if that meets the target."""
+        """Return whether the run ends at its next evaluation if that meets the target."""
         target = self._task.length.until
         crossing = None if target is None else crossing_of(self._progress.evaluations, target)
         if target is None or crossing is None:
@@ -461,7 +459,7 @@ class _Run:
         return [part.detach().clone() for part in self._stepper.model.parameters()]
 
     def _measured(self, *, is_end: bool, is_last: bool) -> tuple[tuple[str, float | None], ...]:
-        """What is measured of the model, by name; None: no finite number."""
+        """Measure the model, by name; a value that is not a finite number becomes None."""
         step = self._progress.step
         moment = Moment(
             model=self._stepper.model,
@@ -480,7 +478,7 @@ class _Run:
             name: value if value is not None and math.isfinite(value) else None
             for name, value in found.items()
         }
-        # Most are not taken of the initial weights.
+        # Most measures are not taken of the initial weights.
         return tuple((name, value) for name, value in finite.items() if step or value is not None)
 
     def _scores(self, splits: tuple[Split, ...]) -> tuple[Score, ...]:
@@ -488,7 +486,7 @@ class _Run:
             return self._evaluator.scores(self._stepper.model, splits)
 
     def _evaluated_weights(self) -> AbstractContextManager[None]:
-        """Context: the model with the weights that are evaluated."""
+        """Return a context in which the model has the weights that are evaluated."""
         averaged = self._stepper.averaged
         return nullcontext() if averaged is None else averaged.in_place_of_raw()
 

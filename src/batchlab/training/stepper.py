@@ -43,22 +43,24 @@ class Stepper:
     """A trial's model and optimizer on their device, ready to take steps.
 
     Attributes:
-        model: what is trained.
-        optimizers: what trains it.
-        optimizer: the first of them; the only one, unless the workload has a `step` of its own.
-        rates: what the learning rate of each step is.
-        averaged: the average of its weights, evaluated in their place; None: there is none.
+        model: the model that is trained.
+        optimizers: the optimizers that train it.
+        optimizer: the first of them; the only one, unless the workload has its own `step`.
+        rates: the learning rate of each step.
+        averaged: the average of the weights, evaluated in their place; None if there is none.
     """
 
     def __init__(self, workload: Workload, trial: Trial, device: torch.device) -> None:
-        """Seed everything, make the model (on the CPU, so that its weights don't depend on the
-        device) and the optimizer."""  # noqa: D205, D209
+        """Seed everything, then make the model and the optimizer.
+
+        The model is made on the CPU, so that its weights don't depend on the device.
+        """
         self._workload = workload
         self._trial = trial
         self._plan = trial.plan
         self._epoch = training_batches(workload, trial, device)
         if device.type == "cuda":
-            torch.cuda.init()  # only streams that are there can be seeded
+            torch.cuda.init()  # only random streams that exist can be seeded
         seed_everything(trial.seed)
         self.model = _with_memory_of_its_own(workload.model().to(device))
         self.model.train()
@@ -79,12 +81,12 @@ class Stepper:
 
     @property
     def kept(self) -> Mapping[str, Stateful]:
-        """What a checkpoint keeps beside the model and the optimizer, by name."""
+        """The state that a checkpoint keeps in addition to the model and the optimizer, by name."""
         averaged = {} if self.averaged is None else {AVERAGED: self.averaged}
         return {**self._made.kept, **self.rates.kept, **averaged}
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
-        """The micro-batches of step `step`, of the step after it, and so on without end."""
+        """Yield the micro-batches of step `step`, of the step after it, and so on without end."""
         epoch, first_step = self._plan.position(step)
         while True:
             yield from self._epoch(epoch, first_step)
@@ -93,7 +95,7 @@ class Stepper:
     def steps(
         self, stream: Iterator[Sequence[Batch]], n_steps: int, *, first_step: int
     ) -> tuple[list[float], list[int]]:
-        """Take `n_steps` steps and wait for the device to finish them."""
+        """Take `n_steps` steps, wait for the device, and return each step's loss and batch size."""
         losses: list[Tensor] = []
         scheduled = self.rates.changes
         for step, micro_batches in enumerate(islice(stream, n_steps), start=first_step):
@@ -106,16 +108,16 @@ class Stepper:
         return torch.stack(losses).tolist(), sizes
 
     def step(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """One optimizer step on the mean loss over all micro-batches; returns that loss.
+        """Take one optimizer step on the mean loss over all micro-batches and return that loss.
 
-        The averaged weights, which follow the number of the step, are left to `steps`.
+        The averaged weights, which depend on the number of the step, are left to `steps`.
         """
         if self._workload.augment is not None:
             micro_batches = tuple(map(self._workload.augment, micro_batches))
         if self._workload.step is not None:
             loss = self._own_step(micro_batches)
         elif self._asks_for_closure:
-            # It returns what the closure gave at its first call, before any update.
+            # Such a step returns what the closure gave at its first call, before any update.
             step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
             loss = step(lambda: self._gradient(micro_batches))
         else:
@@ -124,14 +126,14 @@ class Stepper:
         return loss
 
     def _average_decay(self, step: int) -> float:
-        """What the averaged weights keep at a step: less of a larger batch, by its scaling rule."""
+        """Return the share that averaged weights keep at a step; a larger batch keeps less."""
         workload = self._workload
         assert workload.ema is not None
         size = self._plan.stage_at(step).batch_size
         return float(workload.ema ** (size / workload.batch_size))
 
     def _own_step(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """The workload's `step`; gives the loss that it told, without its graph."""
+        """Call the workload's `step` and return the loss that it gave, without its graph."""
         workload = self._workload
         assert workload.step is not None
         batch = tuple(micro_batches) if workload.accumulates else micro_batches[0]
@@ -149,7 +151,7 @@ class Stepper:
         )
 
     def _gradient(self, micro_batches: Sequence[Batch]) -> Tensor:
-        """Leave the gradient of the mean loss over all micro-batches, clipped; returns the loss."""
+        """Compute the clipped gradient of the mean loss over all micro-batches; return the loss."""
         loss = self._backward(micro_batches)
         if self._workload.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self._workload.clip_norm)
@@ -163,8 +165,8 @@ class Stepper:
             loss.backward()
             return loss.detach()
         # Each micro-batch counts by its weight: the last one may be smaller, or hold only padding.
-        # It is that of what `augment` left, for that is what the loss is the mean over. One that
-        # mixes two copies of a batch doubles all of its weights, and only their shares count.
+        # The weight is taken after `augment`, because the loss is the mean over that. If `augment`
+        # mixes two copies of a batch, all weights double, but only their shares count.
         weights = [weight_of(self._workload, batch) for batch in micro_batches]
         total = sum(weights)
         if total == 0:
@@ -180,8 +182,8 @@ class Stepper:
 
 
 def _with_memory_of_its_own(model: nn.Module) -> nn.Module:
-    """The model; a buffer whose elements share memory (made by `expand`) cannot be written to."""
-    copies: dict[int, Tensor] = {}  # one that several modules hold stays one
+    """Copy buffers whose elements share memory (made by `expand`): they cannot be written to."""
+    copies: dict[int, Tensor] = {}  # a buffer that several modules hold stays one
     for module in model.modules():
         for name, held in module._buffers.items():
             if held is not None and _shares_memory_with_itself(held):
@@ -200,10 +202,10 @@ def _shares_memory_with_itself(tensor: Tensor) -> bool:
 
 
 def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:
-    """`optimizer.step` without the profiler's record around it, where nobody listens there.
+    """Return `optimizer.step` without the profiler's record around it, if nothing listens there.
 
-    At batch size 1 that record costs a tenth of the whole step. The function inside is the very
-    same; an optimizer with hooks, or with a step of its own making, keeps its own.
+    At batch size 1 that record costs a tenth of the whole step. The function inside is the same.
+    An optimizer with hooks, or with a `step` of its own, keeps its `step`.
     """
     step = type(optimizer).step
     wrapped = getattr(step, "__wrapped__", None)

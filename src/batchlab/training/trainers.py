@@ -1,4 +1,4 @@
-"""Trainers: what takes the steps of a trial. `plain` is the meaning; others must agree with it."""
+"""The trainers that take a trial's steps. `plain` defines a trial; others must agree with it."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from batchlab.workload.definition import Workload
 
 PLAIN, NATIVE = "plain", "native"
 
-# A build is checked at a size with kernels of its own for few rows, and at one for many.
+# A build is checked at a small size, which has its own kernels for few rows, and at a large one.
 _CHECKED_SIZES = (5, 200)
-# A compiler that is not done by then hangs: it takes two seconds.
+# A compiler takes two seconds, so one that is not done by then hangs.
 _COMPILER_S = 15.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trainer:
-    """What takes the steps of a trial.
+    """A way to take the steps of a trial.
 
     Attributes:
-        name: of its kind.
-        stepper: takes the steps.
-        fast: adds up metrics in its own way; None: it has none.
-        note: why it is not the one that was built; None: it is, or none was.
+        name: the name of its kind.
+        stepper: the stepper that takes the steps.
+        fast: adds up metrics in its own way, or None if it has none.
+        note: why the build is not used, or None if it is used or there is none.
     """
 
     name: str
@@ -48,7 +48,7 @@ def trainer_of(
     device: torch.device,
     build: NativeBuild | None,
 ) -> Trainer:
-    """The trainer of a trial: by what was built for its workload, else the plain one."""
+    """Return the native trainer if there is a build and it takes the trial, else the plain one."""
     if build is None:
         return Trainer(name=PLAIN, stepper=Stepper(workload, trial, device))
     try:
@@ -61,11 +61,11 @@ def trainer_of(
 
 
 def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
-    """What the trials of a workload can be trained with natively, or why they can't.
+    """Return a checked native build for a workload's trials, or why they can't be trained by it.
 
     Args:
-        workload: what is trained.
-        trial: one of its trials; another batch size and the workload's own rate take their place.
+        workload: the workload to train.
+        trial: one of its trials; it is checked at other batch sizes and the workload's own rate.
     """
     try:
         build = native_build(workload, timeout_s=_COMPILER_S)

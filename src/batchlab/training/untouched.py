@@ -1,4 +1,4 @@
-"""A model that is looked at and left as it was."""
+"""A context in which a model is evaluated and then left as it was."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def untouched_model(model: nn.Module) -> Iterator[None]:
     """Put the model into eval mode, without gradients, and leave it as it was.
 
     Modes, buffers, the parameters' `.grad` and the global random streams come back, after an
-    exception too. Inside, no parameter has a `.grad`, because that of the last step is no part of
-    a model, and a resumed run would not have it. Weights are not kept: a metric that moves them
-    has to move them back.
+    exception too. Inside, no parameter has a `.grad`, because that of the last step is not part of
+    a model, and a resumed run would not have it. Weights are not restored: a metric that moves
+    them has to move them back.
     """
     modes = [(module, module.training) for module in model.modules()]
     gradients = [(part, part.grad) for part in model.parameters()]

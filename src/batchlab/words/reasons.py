@@ -10,7 +10,7 @@ from batchlab.words.advice import ADVICE
 from batchlab.words.catalogue import Shown, text
 
 _MEASURED: dict[str, str] = {
-    # ---- Laws: why a law, an interval or a plateau is what it is, or can't be told.
+    # ---- Laws: why a law, an interval or a plateau is what it is, or is not known.
     # The law of steps to target.
     "target_missed_by_all": "no run of this batch size reached the target",
     "law_does_not_hold": (

@@ -1,1 +1,1 @@
-"""Workload: what is trained, how it is found, loaded and told apart."""
+"""Workload: what is trained, and how it is found, loaded and identified."""

@@ -31,12 +31,12 @@ Part = Any  # a Tensor, or a NumPy array that is read row by row
 
 
 def is_container(value: object) -> bool:
-    """Whether a value is a tuple, list or mapping, and does not move itself to a device."""
+    """Return whether a value is a tuple, list or mapping that cannot move itself to a device."""
     return isinstance(value, (Mapping, tuple, list)) and not callable(getattr(value, "to", None))
 
 
 def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
-    """The same containers with `function` of each thing in them."""
+    """Return the same containers with `function` applied to each thing in them."""
     if not is_container(value):
         return function(value)
     if isinstance(value, Mapping):
@@ -46,7 +46,7 @@ def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """What is in the containers, in their order, each with its place: `["x"][0]`."""
+    """Yield what is in the containers, in order, each with its place, such as `["x"][0]`."""
     if not is_container(value):
         yield place, value
         return
@@ -61,42 +61,42 @@ class Columns:
     A batch of it has the same containers, with tensors of the chosen examples.
 
     Attributes:
-        parts: what is in the containers, in their order.
+        parts: the tensors and arrays in the containers, in order.
     """
 
     def __init__(self, held: Any) -> None:
-        """Hold the parts as they are; nothing is read."""
+        """Hold the parts as they are, without reading them."""
         self._held = held
         self.parts: tuple[Part, ...] = tuple(part for _, part in leaves(held))
         self._is_tuple = type(held) is tuple and not any(map(is_container, held))
 
     def __len__(self) -> int:
-        """The number of examples."""
+        """Return the number of examples."""
         return len(self.parts[0])
 
     def __getitem__(self, index: int) -> Any:
-        """One example, as a `collate` of the user's own takes it."""
+        """Return one example, in the form that the user's own `collate` takes."""
         return self.filled([_row(part, index) for part in self.parts])
 
     @property
     def is_resident(self) -> bool:
-        """Whether all of it is tensors in memory, to be kept on the device."""
+        """Whether all parts are tensors in memory, which can be kept on the device."""
         return all(isinstance(part, Tensor) for part in self.parts)
 
     def filled(self, parts: Sequence[Any]) -> Any:
-        """The containers around other parts: those of a batch."""
+        """Return the same containers around other parts, such as those of a batch."""
         if self._is_tuple:
             return tuple(parts)
         coming = iter(parts)
         return mapped(self._held, lambda _: next(coming))
 
     def batch(self, chosen: Tensor) -> Any:
-        """The chosen examples, copied out of the parts."""
+        """Copy the chosen examples out of the parts."""
         return self.filled([_rows(part, chosen) for part in self.parts])
 
 
 def resident(data: Data) -> Columns | None:
-    """Data that are kept whole in memory as tensors; None: they are not."""
+    """Return data that are kept whole in memory as tensors, or None if they are not."""
     if isinstance(data, tuple):
         return Columns(data)
     return data if isinstance(data, Columns) and data.is_resident else None
@@ -121,38 +121,38 @@ def _as_tensor(rows: np.ndarray[Any, Any]) -> Tensor:
 
 
 def shared_tensor(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor over the memory of an array, which may be one for reading only."""
+    """Return a tensor over the memory of an array, which may be read-only."""
     with warnings.catch_warnings():
-        # Nothing is written to it: trainings read copies of their own.
+        # Nothing writes to it, because trainings read copies of their own.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collated:
-    """A data set with a collate of its own, which is not that of the training set."""
+    """A data set with its own collate, which is not that of the training set."""
 
     dataset: Any  # where the examples come from
-    collate: Collate | None  # list of examples -> batch; None: PyTorch's default
+    collate: Collate | None  # list of examples -> batch; None for PyTorch's default
 
     def __len__(self) -> int:
-        """The number of examples."""
+        """Return the number of examples."""
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        """One example."""
+        """Return one example."""
         return self.dataset[index]
 
 
 def opened(data: Data, collate: Collate | None) -> tuple[Data, Collate | None]:
-    """The data with the collate that holds for them, where the workload has `collate`."""
+    """Return the data and their collate: their own if they have one, else `collate`."""
     return (data.dataset, data.collate) if isinstance(data, Collated) else (data, collate)
 
 
 class ChosenPart(Subset[Any]):
     """Some examples of other data, by their indices in it, which are kept as a tensor.
 
-    A list of them, as PyTorch's own has, would take 40 bytes for each and process.
+    A list of indices, as PyTorch's own class has, would take 40 bytes per index and process.
     """
 
     def __init__(self, dataset: Any, indices: Tensor) -> None:
@@ -161,17 +161,17 @@ class ChosenPart(Subset[Any]):
         self.indices: Any = indices
 
     def __getitem__(self, index: Any) -> Any:
-        """One example of the other data."""
+        """Return one example of the other data."""
         return self.dataset[int(self.indices[index])]
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
-        """Several examples of the other data."""
+        """Return several examples of the other data."""
         chosen = self.indices[torch.as_tensor(indices)].tolist()
         return examples_at(self.dataset, chosen)
 
 
 def chosen_part(data: Data, chosen: Tensor) -> Data:
-    """Some examples of a split that is no stream, of the same kind; copied if they are tensors."""
+    """Return some examples of a split that is no stream, in the same form; tensors are copied."""
     columns = resident(data)
     if columns is None:
         return ChosenPart(data, chosen)
@@ -180,15 +180,15 @@ def chosen_part(data: Data, chosen: Tensor) -> Data:
 
 
 def shuffled(n: int, *, seed: int) -> Tensor:
-    """A random order of `n` examples, int64, shape (n,)."""
+    """Draw a random order of `n` examples, int64, shape (n,)."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 
 def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
-    """The examples of one epoch in the order they are used; the same for every batch size.
+    """Return the order in which an epoch uses its examples, the same for every batch size.
 
-    It depends on nothing but its arguments, so a run taken up in the middle of an epoch goes on
-    with the very examples it would have met.
+    It depends only on the arguments, so a run that is resumed in the middle of an epoch goes on
+    with the same examples that it would have met.
     """
     own_seed = derived_seed("order", seed, epoch)
     if sampling == "reshuffle":
@@ -197,9 +197,9 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
 
 
 def n_examples(batch: Batch) -> int:
-    """The number of examples in a batch: the length of the first tensor, or packed sequences.
+    """Return the number of examples in a batch: the length of its first tensor or packed sequence.
 
-    Where the first tensor has something else first, the check before a study asks for a `weight`.
+    If the first tensor has something else first, the check before a study asks for a `weight`.
 
     Raises:
         BatchSizeError: there is no tensor with examples first in it.
@@ -218,7 +218,7 @@ def _lengths(batch: Batch) -> Iterator[int]:
     if isinstance(batch, Tensor):
         if batch.ndim:
             yield len(batch)
-    elif isinstance(batch, PackedSequence):  # a tuple: its first tensor holds all time steps
+    elif isinstance(batch, PackedSequence):  # a tuple whose first tensor holds all time steps
         yield int(batch.batch_sizes[0])
     elif isinstance(batch, (Mapping, tuple, list)):
         for part in batch.values() if isinstance(batch, Mapping) else batch:
@@ -226,14 +226,14 @@ def _lengths(batch: Batch) -> Iterator[int]:
 
 
 def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:
-    """The chosen examples as one batch, where the data are."""
+    """Fetch the chosen examples as one batch, on the device of the data."""
     return fetched_in_parts(data, chosen, collate, most=len(chosen))[0]
 
 
 def fetched_in_parts(
     data: Data, chosen: Tensor, collate: Collate | None, *, most: int
 ) -> tuple[Batch, ...]:
-    """The chosen examples in batches of `most`, the last with what is left."""
+    """Fetch the chosen examples in batches of `most`, the last with what is left."""
     if isinstance(data, tuple):
         data, collate = Columns(data), None
     data, collate = opened(data, collate)
@@ -246,15 +246,15 @@ def fetched_in_parts(
 
 
 def collated(examples: list[Any], collate: Collate | None, *, most: int) -> tuple[Batch, ...]:
-    """Examples in batches of `most`, the last with what is left."""
+    """Collate examples into batches of `most`, the last with what is left."""
     together = collate or default_collate
     return tuple(together(examples[at : at + most]) for at in range(0, len(examples), most))
 
 
 def examples_at(data: Any, chosen: list[int]) -> list[Any]:
-    """The examples one by one, or all at once where the data offer that.
+    """Return the examples, read one by one, or all at once if the data offer that.
 
-    Of a stream by their place in its first epoch; all before the last of them are read too.
+    Those of a stream are found by their place in its first epoch, by reading all before them too.
     """
     if is_stream(data):
         reading, wanted = Reading(data, epoch=0, seed=0, what="train"), set(chosen)
@@ -271,26 +271,26 @@ def examples_at(data: Any, chosen: list[int]) -> list[Any]:
 
 
 def is_stream(data: object) -> bool:
-    """Whether data can be read from the beginning only, and not be asked for an example."""
+    """Return whether data can only be read from the beginning, not by index."""
     if isinstance(data, IterableDataset):
         return True
     return hasattr(data, "__iter__") and not hasattr(data, "__getitem__")
 
 
 def has_set_epoch(data: object) -> bool:
-    """Whether a stream is told which epoch it is in."""
+    """Return whether a stream has a `set_epoch` that gets the epoch it is in."""
     return callable(getattr(data, "set_epoch", None))
 
 
-# Each look at a stream puts the random streams aside, which costs as much as many examples.
+# Each read of a stream saves the random streams, which costs as much as many examples.
 _READ_AT_ONCE = 1000
 
 
 class Reading:
-    """One pass over a stream; it has random numbers of its own."""
+    """One pass over a stream, with random numbers of its own."""
 
     def __init__(self, data: Any, *, epoch: int, seed: int, what: str) -> None:
-        """Begin; `set_epoch(epoch)` is called first where there is one."""
+        """Begin, after a call of `set_epoch(epoch)` if there is one."""
         self._what = what
         self._n = len(data)
         self._data = copy.copy(data)  # another pass may be in another epoch
@@ -298,7 +298,7 @@ class Reading:
         self.begin()
 
     def begin(self) -> None:
-        """Begin, or begin again with the very object that was read before."""
+        """Begin, or begin again with the same object that was read before."""
         self._taken = 0
         with untouched_randomness():
             seed_everything(self._seed)
@@ -308,7 +308,7 @@ class Reading:
             self._randomness = RandomState.now()
 
     def take(self, n: int) -> list[Any]:
-        """The next `n` examples."""
+        """Return the next `n` examples."""
         found = self._next(n)
         self._taken += len(found)
         if len(found) < n:
@@ -319,12 +319,12 @@ class Reading:
         return found
 
     def skip(self, n: int) -> None:
-        """Read on over `n` examples."""
+        """Read `n` examples and drop them."""
         while n > 0:
             n -= len(self.take(min(n, _READ_AT_ONCE)))
 
     def check_end(self) -> None:
-        """Read what is left of the stated length, and see that there is no more."""
+        """Read what is left of the stated length, and check that there is no more."""
         self.skip(self._n - self._taken)
         if self._next(1):
             raise WorkloadError(

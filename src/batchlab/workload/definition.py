@@ -21,24 +21,24 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Batch = Any  # what the user's own functions take: a tuple of tensors, or what `collate` returned
 Data = Any  # what `Workload.train` says, or what loading has made of it
 VALIDATION_EVERY = 10
-"""One training example in so many is for validation where that is to be split off."""
+"""One training example in this many becomes validation data, if these are split off."""
 _BATCH_SIZE = 64
 _LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optimizer gets
 
 
 def asks_for_names(optimizer: Callable[..., Any]) -> bool:
-    """Whether the optimizer function wants (name, parameter) pairs, as its first parameter says."""
+    """Return whether the optimizer function wants (name, parameter) pairs, by its signature."""
     return next((each.name for each in parameters_of(optimizer)), None) == "named_parameters"
 
 
 def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
-    """Which of `n_steps` and `n_epochs` the scheduler function asks for."""
+    """Return which of `n_steps` and `n_epochs` the scheduler function asks for."""
     names = {each.name for each in parameters_of(scheduler)}
     return tuple(name for name in ("n_steps", "n_epochs") if name in names)
 
 
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a function, or none of one that does not tell them."""
+    """Return the parameters of a function, or an empty list if it has no signature."""
     try:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # written in C, without a signature
@@ -46,7 +46,7 @@ def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def check_has_loss(workload: Workload, asked: str) -> None:
-    """Refuse what looks at the loss of a workload that has none."""
+    """Refuse anything (`asked`) that needs the loss of a workload that has none."""
     if workload.loss is None:
         raise UsageError(
             f"workload {workload.name!r}: {asked} needs its loss, and it has only a `step`; give "
@@ -65,12 +65,12 @@ def check_may_be_cut(workload: Workload, trial: Trial) -> None:
 
 
 def is_stateful(metric: object) -> bool:
-    """Whether a metric is fed by `update`, asked by `compute` and emptied by `reset`."""
+    """Return whether a metric is fed by `update`, read by `compute` and emptied by `reset`."""
     return all(callable(getattr(metric, name, None)) for name in ("update", "compute", "reset"))
 
 
 def loader_batch_size(data: Any) -> int | None:
-    """The batch size of a DataLoader; None: it is none, or does not say."""
+    """Return the batch size of a DataLoader, or None if it is none or does not say."""
     if not _is_a(type(data), "torch.utils.data.dataloader", "DataLoader"):
         return None
     size = data.batch_size
@@ -87,16 +87,16 @@ class Metric:
 
     Attributes:
         sum: function(model, batch) -> tensor of any fixed shape that adds up over batches.
-        count: function(batch) -> number that adds up over batches; None: the batch's weight.
-        finalise: function(total sum, total count) -> number; None: their ratio.
+        count: function(batch) -> number that adds up over batches; None for the batch's weight.
+        finalise: function(total sum, total count) -> number; None for their ratio.
         over_all: function(predictions, targets) -> number, of all examples of a split: CPU
-            tensors with examples first, or lists where `predict` returns lists. A torchmetrics
-            object (with `update`, `compute` and `reset`) does as well.
-        predict: for `over_all`: function(model, batch) -> (predictions, targets) of a batch;
-            None: `model(batch[0])` and `batch[1]`.
+            tensors with examples first, or lists if `predict` returns lists. A torchmetrics
+            object (with `update`, `compute` and `reset`) works as well.
+        predict: for `over_all`, function(model, batch) -> (predictions, targets) of a batch;
+            None for `model(batch[0])` and `batch[1]`.
         better: "higher" or "lower".
         enable_grad: whether `sum` or `predict` differentiates itself (a physical residual, forces
-            from an energy), for which the evaluation, usually without gradients, keeps them.
+            from an energy), so that the evaluation, usually without gradients, keeps them.
 
     Raises:
         WorkloadError: no direction, or not exactly one of `sum` and `over_all`.
@@ -111,7 +111,7 @@ class Metric:
     enable_grad: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a direction that is neither of the two, and what cannot be computed."""
+        """Refuse an unknown direction, and a metric that cannot be computed."""
         if self.better is None:
             raise WorkloadError(
                 'a batchlab.Metric has no direction; give it better="higher" or better="lower"'
@@ -139,60 +139,61 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """What is trained: model, data, loss, metrics, optimizer and a reference configuration.
+    """A training task: model, data, loss, metrics, optimizer and a reference configuration.
 
     Attributes:
-        name: for people.
+        name: a name for people.
         model: function() -> a new `nn.Module`; called under the trial's seed.
         train: tensors or NumPy arrays with examples first, in a tuple, a dict, or a nesting of
             them; a DataFrame, taken as a dict of its columns; a map-style Dataset; an
-            IterableDataset with a length; a DataLoader, of which data set, collate and workers are
-            taken. A memory map stays in its file.
-        loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight; None:
-            there is a `step`, and `metrics` say what is good.
+            IterableDataset with a length; a DataLoader, whose data set, collate and workers are
+            used. A memory map stays in its file.
+        loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight; None if
+            there is a `step` and `metrics` say what is good.
         step: function(model, optimizer, batch) -> the batch's loss, or a dict of tensors with the
             loss first or called "loss": one optimizer step as you write it, with zero_grad,
-            backward and optimizer.step(). What it keeps between steps belongs into buffers of the
-            model, or into the dict that `optimizer` returns. None: plain steps on `loss`.
-        accumulates: whether `step` takes a tuple of micro-batches in place of a batch; False: a
+            backward and optimizer.step(). State between steps belongs in buffers of the model, or
+            in the dict that `optimizer` returns. None for plain steps on `loss`.
+        accumulates: whether `step` takes a tuple of micro-batches in place of a batch; if not, a
             batch is never cut.
-        validation: like `train`; "split": a tenth of `train`, drawn by a fixed seed; fewer than
-            2,000 examples by each training's seed; None: there is none, and what needs one says so.
-        test: like `train`, or None. Read for the report only, never for a choice.
+        validation: like `train`; "split" for a tenth of `train`, drawn by a fixed seed, or by each
+            training's seed if it has fewer than 2,000 examples; None for none, and whatever
+            needs one says so.
+        test: like `train`, or None. It is read only for the report, never for a choice.
         metrics: name -> function(model, batch) -> scalar mean, a `Metric`, or a torchmetrics
-            object. The first one is the one that counts; empty: the loss is.
-        optimizer: function(parameters, learning_rate, **settings) -> torch.optim.Optimizer;
-            (name, parameter) pairs where its first parameter is called `named_parameters`. With a
-            `step` it may return a dict of several, and of what else a training keeps, such as a
-            GradScaler. None: SGD with momentum 0.9.
-        clip_norm: the largest norm of the whole gradient, which is clipped to it; None: any.
+            object. The first one is the one that counts; without any, the loss counts.
+        optimizer: function(parameters, learning_rate, **settings) -> torch.optim.Optimizer; it gets
+            (name, parameter) pairs if its first parameter is called `named_parameters`. With a
+            `step` it may return a dict of several optimizers and of other state, such as a
+            GradScaler. None for SGD with momentum 0.9.
+        clip_norm: the largest norm of the whole gradient, which is clipped to it, or None.
         ema: decay per step, at the reference batch size, of averaged weights that are evaluated in
-            place of the raw ones; at batch size B it is ema ** (B / reference). None: no average.
-        schedule: function(fraction of the run in [0, 1]) -> multiplier of the rate; None: constant.
+            place of the raw ones; at batch size B it is ema ** (B / reference). None if unused.
+        schedule: function(fraction of the run in [0, 1]) -> multiplier of the rate; None if fixed.
         scheduler: function(optimizer) or (optimizer, n_steps) or (optimizer, n_epochs) -> a
-            scheduler of torch.optim.lr_scheduler, in place of `schedule`; ReduceLROnPlateau gets
-            the metric that counts. None: there is none.
-        scheduler_every: "epoch" or "step": when the scheduler goes on; "step" needs `n_steps`.
-        patience_epochs: a training ends where the metric that counts has not improved on
-            validation data for so many epochs; None: it does not end early.
-        weight: function(batch) -> over how many units the loss is the mean (tokens, pixels);
-            None: the number of examples.
-        batch_size: the reference batch size; None: that of the DataLoader in `train`, else 64.
-        learning_rate: the reference learning rate; None: 0.01 for the default optimizer. One of
-            your own has no default here.
-        epochs: how many passes a whole training of yours takes; None: as many as it takes to its
-            plateau (a sweep: 10).
+            scheduler of torch.optim.lr_scheduler, in place of `schedule`, or None;
+            ReduceLROnPlateau gets the metric that counts.
+        scheduler_every: "epoch" or "step", how often the scheduler moves; "step" needs `n_steps`.
+        patience_epochs: a training ends if the metric that counts has not improved on validation
+            data for this many epochs; None if it does not end early.
+        weight: function(batch) -> the number of units that the loss is a mean over (tokens,
+            pixels); None for the number of examples.
+        batch_size: the reference batch size; None for that of the DataLoader in `train`, else 64.
+        learning_rate: the reference learning rate; None for 0.01 with the default optimizer. An
+            optimizer of your own has no default here.
+        epochs: the number of passes in a whole training of yours; None for as many as it takes to
+            reach its plateau (10 in a sweep).
         target: the default target on validation data, or None.
-        collate: list of examples -> batch, for all data but tuples; None: PyTorch's default.
-        workers: for a Dataset: processes that fetch training examples.
+        collate: list of examples -> batch, for all data but tuples; None for PyTorch's default.
+        workers: the number of processes that fetch training examples of a Dataset.
         augment: function(batch) -> batch, on training batches only.
         make_sampler: function(batch_size, seed) -> the indices of an epoch's training examples,
             one by one or in lists of `batch_size`; called for each epoch with a seed of its own.
-            None: every example once, in a new order.
-        is_usual: whether `batch_size` is the usual 64, for none was given; not to be given itself.
+            None for every example once, in a new order.
+        is_usual: whether `batch_size` is the usual 64 because none was given; do not give it.
 
     Raises:
-        WorkloadError: a metric without a known direction, an optimizer of its own without a
+        WorkloadError: a metric without a known direction, an optimizer of your own without a
             learning rate, an impossible field, or fields that do not go together.
     """
 
@@ -226,7 +227,7 @@ class Workload:
     is_usual: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what could only fail later, and later less clearly."""
+        """Refuse now what would fail later, with a less clear message."""
         if not (isinstance(self.name, str) and self.name):
             raise WorkloadError(f'name is {self.name!r}; expected a text, such as name="mine"')
         for fault in _faults(self):
@@ -242,7 +243,7 @@ class Workload:
         object.__setattr__(self, "metrics", MappingProxyType(dict(self.metrics)))
 
     def better(self, metric: str) -> Better:
-        """The direction of `metric`.
+        """Return the direction of `metric`.
 
         Raises:
             WorkloadError: its name is not a known one and it is not a `Metric` with `better`.
@@ -276,23 +277,23 @@ class Workload:
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """All metrics, the one that counts first; `loss` is among them wherever there is one."""
+        """All metrics, the one that counts first; `loss` is among them if there is one."""
         names = tuple(self.metrics)
         return names if "loss" in names or self.loss is None else (*names, "loss")
 
     @property
     def takes_micro_batches(self) -> bool:
-        """Whether a batch may be cut: a `step` of its own has to say that it takes the pieces."""
+        """Whether a batch may be cut; the workload's own `step` has to say that it takes pieces."""
         return self.step is None or self.accumulates
 
     @property
     def has_schedule(self) -> bool:
-        """Whether its learning rate has a shape of its own."""
+        """Whether it has a `schedule` or a `scheduler`."""
         return self.schedule is not None or self.scheduler is not None
 
 
 def size_of(data: Data) -> int:
-    """The number of examples of a split; None counts as 0."""
+    """Return the number of examples of a split; None counts as 0."""
     if data is None:
         return 0
     return len(data[0]) if isinstance(data, tuple) else len(data)
@@ -315,7 +316,7 @@ def _is_positive_below(value: object, high: float) -> bool:
     return value is None or (is_number and 0 < value < high)  # type: ignore[operator]
 
 
-# What a field may be, in code and in words.
+# The values that a field may have, in code and in words.
 _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
     "schedule": (_is_function, "a function: schedule=lambda fraction: ..."),
     "weight": (_is_function, "a function: weight=lambda batch: ..."),
@@ -355,7 +356,7 @@ _POSSIBLE: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _faults(workload: Workload) -> Iterator[str]:
-    """What of its fields cannot be, or does not go together, each with what to write instead."""
+    """Yield the fields that cannot be or do not go together, each with what to write instead."""
     yield from _faults_of_model(workload.model)
     if workload.loss is not None:
         yield from _faults_of_loss(workload.loss)
@@ -388,7 +389,7 @@ def _faults_of_model(model: Any) -> Iterator[str]:
 
 
 def _faults_of_loss(loss: Any) -> Iterator[str]:
-    """One of PyTorch itself takes outputs and labels, and so does one like it."""
+    """Yield what is wrong with a loss, such as PyTorch's own, which take outputs and labels."""
     kind = loss if isinstance(loss, type) else type(loss)
     given = called = ""
     if _takes_outputs(kind):
@@ -410,13 +411,13 @@ def _faults_of_loss(loss: Any) -> Iterator[str]:
         )
 
 
-# What the first argument of a loss is called that takes outputs and not the model.
+# If a loss takes outputs and not the model, its first argument has one of these names.
 _OUTPUTS = ("input", "inputs", "output", "outputs", "logits", "pred", "preds", "prediction",
             "predictions", "x", "y_hat", "y_pred")  # fmt: skip
 
 
 def _takes_outputs(kind: type) -> bool:
-    """Whether a module computes a loss of outputs; one of the user's own may take the model."""
+    """Return whether a module computes a loss of outputs; the user's own may take the model."""
     if not _is_a(kind, "torch.nn.modules.module", "Module"):
         return False
     forward: Any = getattr(kind, "forward", None)

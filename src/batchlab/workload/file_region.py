@@ -1,4 +1,4 @@
-"""Where in a file the numbers of a memory map lie, and what stands for a file's bytes."""
+"""The place of a memory map's numbers in its file, and a hash of a file's bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileRegion:
-    """Numbers that lie in a file."""
+    """The place of numbers in a file."""
 
     path: str  # the file
     offset: int  # of the first number, in bytes
@@ -22,12 +22,12 @@ class FileRegion:
 
     @classmethod
     def whole(cls, path: Path | str) -> FileRegion:
-        """All of a file."""
+        """Return the region that is all of a file."""
         return cls(path=str(path), offset=0, n_bytes=Path(path).stat().st_size)
 
 
 def file_region(value: object) -> FileRegion | None:
-    """Return where an array over a memory map lies in its file; None if it is not all there."""
+    """Return where an array over a memory map lies in its file, or None if it is not all there."""
     if not isinstance(value, np.ndarray):
         return None
     if not value.size or min(value.strides, default=0) < 0:
@@ -48,7 +48,7 @@ def file_region(value: object) -> FileRegion | None:
 
 
 def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """Bytes from the beginning of the first number to the beginning of the last."""
+    """Return the bytes from the beginning of the first number to the beginning of the last."""
     return sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
 
 
@@ -58,7 +58,7 @@ _BLOCKS = 512
 
 
 def add_region(digest: Any, region: FileRegion) -> None:
-    """Update a hash with what stands for a part of a file."""
+    """Update a hash with a part of a file: its bytes, or blocks of them, size and time."""
     with Path(region.path).open("rb", buffering=0) as file:
         if region.n_bytes <= _WHOLE_BYTES:
             starts: Iterable[int] = range(0, region.n_bytes, _BLOCK_BYTES)

@@ -14,15 +14,14 @@ from batchlab.errors import BatchSizeError, WorkloadError
 def ghost_batch_norm(model: nn.Module, size: int) -> nn.Module:
     """Let every batch normalization of a model normalize parts of a batch, each on its own.
 
-    So a large batch is normalized as a small one is, and no differently when it is cut into
-    micro-batches of `size`. Running statistics take the parts one after the other. Evaluation stays
-    as it is.
+    A large batch is then normalized as a small one is, and no differently when it is cut into
+    micro-batches of `size`. Running statistics see one part after another. Evaluation is as usual.
 
         Workload(model=lambda: batchlab.ghost_batch_norm(build_model(), 64), ...)
 
     Args:
-        model: changed in place.
-        size: examples of a part; a last one of a single example joins the part before it.
+        model: the model, which is changed in place.
+        size: examples per part; a last part of a single example joins the part before it.
 
     Returns:
         The same model.

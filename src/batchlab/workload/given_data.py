@@ -45,22 +45,22 @@ from batchlab.workload.definition import (
 )
 from batchlab.workload.file_region import file_region
 
-_OF_PYTORCH = 1  # batch size of a DataLoader that was told none
+_OF_PYTORCH = 1  # the batch size of a DataLoader that was given none
 
 
 def with_data_as_read(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
-    """`workload` with its data as trainings read them, and what a reader must know of that.
+    """Return `workload` with its data as trainings read them, and notes on that for readers.
 
-    Of a DataLoader its data set is taken. NumPy arrays become tensors over the same memory, but for
-    those that run backwards or have foreign bytes; what is mapped from a file stays there; nested
-    ones become columns. A column data set gives tensors where it would give Python's numbers,
-    unless the user has chosen a format, or a `collate` takes the examples as they are.
+    A DataLoader is replaced by its data set. NumPy arrays become tensors over the same memory,
+    except those that run backwards or have foreign bytes; memory maps stay in their file; nested
+    ones become columns. A column data set gives tensors instead of Python's numbers, unless the
+    user has chosen a format, or a `collate` takes the examples as they are.
 
     Raises:
         WorkloadError: a loader chooses or collates examples in a way that cannot be taken over; an
-            array of doubles, of large unsigned integers, or of what is no number; parts of
-            different lengths; a split without examples, or of a kind that cannot be used; what
-            chooses the order of a stream.
+            array of doubles, of large unsigned integers, or of anything but numbers; parts of
+            different lengths; a split without examples, or of a kind that cannot be used; a field
+            that chooses the order of a stream.
     """
     notes: list[str] = []
     if isinstance(workload.train, DataLoader):
@@ -92,12 +92,12 @@ def _as_read(workload: Workload, split: str, notes: list[str]) -> Any:
 
 
 def _is_table(data: object) -> bool:
-    """Whether it is a DataFrame or a Series, of pandas or polars."""
+    """Return whether data are a DataFrame or a Series, of pandas or polars."""
     return type(data).__module__.partition(".")[0] in ("pandas", "polars")
 
 
 def _without_tables(data: Any) -> Any:
-    """The arrays of a table, by the names of its columns, or of a Series; others as they are."""
+    """Return a table's arrays by column name, or a Series's array; other data as they are."""
     if not _is_table(data):
         return data
     if hasattr(data, "columns"):
@@ -107,7 +107,7 @@ def _without_tables(data: Any) -> Any:
 
 
 def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
-    """The workload with the collate, the workers and the batch size of its training loader."""
+    """Return the workload with the collate, workers and batch size of its training loader."""
     of_loader = loader_batch_size(loader)
     if of_loader == workload.batch_size == _OF_PYTORCH:
         notes.append(
@@ -134,7 +134,7 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
                 f"DataLoader's {loader.num_workers} workers are not taken"
             )
     size, data = workload.batch_size, loader.dataset
-    if size == of_loader and hasattr(data, "__len__"):  # one that makes one smaller batch of all
+    if size == of_loader and hasattr(data, "__len__"):  # it makes one smaller batch of all
         n_held = len(data) // VALIDATION_EVERY if isinstance(workload.validation, str) else 0
         size = max(1, min(size, len(data) - n_held))
     collate = workload.collate or collate
@@ -142,7 +142,7 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
 
 
 def _taken(workload: Workload, split: str, loader: DataLoader[Any], notes: list[str]) -> Any:
-    """The data set of a loader that chooses examples one after the other, or shuffled."""
+    """Return the data set of a loader that takes examples one after the other, or shuffled."""
     what = f"workload {workload.name!r}: {split} is a DataLoader"
     if loader.batch_size is None and loader.batch_sampler is None:
         raise WorkloadError(
@@ -191,7 +191,7 @@ def _sampler_of_its_own(loader: DataLoader[Any]) -> object | None:
 
 
 def _arranged(data: Any, what: str, workload: Workload) -> Data:
-    """Tensors and arrays in containers: a tuple of tensors as it is, others as columns."""
+    """Arrange tensors and arrays: a tuple of tensors stays as it is, others become columns."""
     is_tuple = isinstance(data, tuple) and not any(is_container(part) for part in data)
     parts = [
         (place, _part(part, what if is_tuple else what + place, workload))
@@ -220,16 +220,16 @@ def _arranged(data: Any, what: str, workload: Workload) -> Data:
 
 
 def _part(part: Any, what: str, workload: Workload) -> Any:
-    """A part as the trainings read it: a tensor, or an array that is read row by row."""
+    """Return a part as trainings read it: a tensor, or an array that is read row by row."""
     if not isinstance(part, np.ndarray):
         return part
     is_mapped = file_region(part) is not None
     if part.dtype.kind in "OUS" and workload.collate is not None:
-        return part  # words, which the user's own collate makes numbers of
+        return part  # words, which the user's own collate turns into numbers
     _check_kind(part, what, is_mapped=is_mapped)
     if is_mapped:
         return part
-    # As it lies there: a slice of an array is not copied.
+    # Memory that torch can read as it is, such as a slice of an array, is not copied.
     is_as_torch_has_it = part.dtype.isnative and all(
         stride >= 0 and stride % part.itemsize == 0 for stride in part.strides
     )
@@ -240,7 +240,7 @@ def _part(part: Any, what: str, workload: Workload) -> Any:
 
 def _check_kind(part: np.ndarray[Any, Any], what: str, *, is_mapped: bool) -> None:
     if part.dtype.kind == "f" and part.dtype.itemsize >= np.dtype(np.float64).itemsize:
-        # NumPy's default and no model's: cast in silence, a model of doubles would lose digits.
+        # Doubles are NumPy's default. Cast silently, a model that needs them would lose digits.
         to_do = (
             "keep the file in float32, or give a Dataset that casts each example"
             if is_mapped
@@ -291,7 +291,7 @@ def _check(data: Any, split: str, what: str) -> None:
 
 
 def _order_notes(workload: Workload) -> tuple[str, ...]:
-    """What a reader must know of the order of its training examples."""
+    """Return what a reader must know about the order of the training examples."""
     if is_stream(workload.train):
         for name in ("make_sampler", "workers"):
             if getattr(workload, name):
@@ -306,7 +306,7 @@ def _order_notes(workload: Workload) -> tuple[str, ...]:
 
 
 def check_sampling(workload: Workload, sampling: Sampling) -> None:
-    """Refuse a way of sampling where the workload chooses for itself."""
+    """Refuse a way of sampling if the workload chooses the order itself."""
     if sampling == "reshuffle" or not _order_notes(workload):
         return
     raise UsageError(
@@ -315,25 +315,25 @@ def check_sampling(workload: Workload, sampling: Sampling) -> None:
     )
 
 
-# Of 400,000 examples an accuracy is known to 0.0008 (its standard error), and evaluating more would
-# take the time of the training.
+# An accuracy over 400,000 examples has a standard error of 0.0008, and evaluating more would take
+# as long as the training.
 _MOST_HELD = 400_000
-# Of the draw of the tenth: it never changes.
+# This seed draws the tenth for validation and must never change.
 _SPLIT_SEED = 20_170_308
 FEW_EXAMPLES = 2000
 """Fewer validate no more than coarsely: which ones they are is as much luck as a seed."""
 
 
 def draws_by_seed(workload: Workload) -> bool:
-    """Whether each seed draws its own tenth for validation; asked before one is split off."""
+    """Return whether each seed draws its own tenth for validation; call it before the split."""
     n_held = size_of(workload.train) // VALIDATION_EVERY
     return workload.validation == "split" and n_held < FEW_EXAMPLES
 
 
 def redraw_validation(workload: Workload, seed: int) -> None:
-    """Let `seed` draw anew which examples of the two splits validate.
+    """Let `seed` draw again which examples of the two splits validate.
 
-    They change places in the memory of this process, which a child has for itself.
+    The examples swap places in the memory of this process, which a child has to itself.
     """
     n_held = size_of(workload.validation)
     drawn = shuffled(n_held + size_of(workload.train), seed=_SPLIT_SEED + seed)[:n_held]
@@ -346,12 +346,12 @@ def redraw_validation(workload: Workload, seed: int) -> None:
 
 
 def _rows(part: Data | None) -> tuple[Tensor, ...]:
-    """What `chosen_part` has made, by rows: tensors, or the places of examples."""
+    """Return what `chosen_part` has made, by rows: tensors, or the places of examples."""
     return (part.indices,) if isinstance(part, ChosenPart) else tensors_of(part)
 
 
 def with_validation(workload: Workload) -> Workload:
-    """`workload` with `validation="split"` carried out: a fixed tenth of `train`."""
+    """Carry out `validation="split"`: return `workload` with a fixed tenth of `train` split off."""
     _check_apart(workload)
     if not isinstance(workload.validation, str):
         return workload
@@ -382,7 +382,7 @@ def with_validation(workload: Workload) -> Workload:
 
 
 def tensors_of(data: Data | None) -> tuple[Tensor, ...]:
-    """The tensors of a split, examples first; none for data that are read or made one by one."""
+    """Return the tensors of a split, or none for examples that are read or made one by one."""
     if isinstance(data, TensorDataset):
         return data.tensors
     columns = resident(data)
@@ -401,7 +401,7 @@ def _check_apart(workload: Workload) -> None:
 
 
 def _are_same(one: Data, other: Data) -> bool:
-    # Another collate makes no other examples.
+    # Data with another collate still have the same examples.
     one, other = (data.dataset if isinstance(data, Collated) else data for data in (one, other))
     tensors, others = tensors_of(one), tensors_of(other)
     if tensors and others:

@@ -1,4 +1,4 @@
-"""What a workload is known by: a hash of its source, settings, data, live values and model."""
+"""The identity of a workload: a hash of its source, settings, data, live values and model."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ from batchlab.workload.source import (
 )
 
 _SEED = 0
-# Reading all examples of a Dataset may take long: beside what it holds, so many count, evenly
-# spaced, and the first so many of a stream.
+# Reading all examples of a Dataset may take long. In addition to what it holds, this many examples
+# count: evenly spaced ones, or the first ones of a stream.
 _EXAMPLES_OF_A_DATASET = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MadeModel:
-    """What a child process sees of a model."""
+    """The parts of a model, as a child process sees them."""
 
-    # Names, shapes and types of its parameters and buffers, and what the files held that were read
-    # while it was made. Values are no part of it: the same seed draws others on another machine.
+    # Names, shapes and types of its parameters and buffers, and hashes of the files that were read
+    # while it was made. Values do not count: the same seed draws others on another machine.
     text: str
-    files: tuple[SourceFile, ...]  # all that were read there
+    files: tuple[SourceFile, ...]  # all files that were read there
 
 
 def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
-    """Call `workload().model` once; one that cannot be made has no parts, which the check tells."""
+    """Call `workload().model` once; one that cannot be made has no parts, and the check says so."""
     with heard_opening() as on_the_way:
         made = workload()
     text = ""
@@ -88,10 +88,10 @@ def workload_identity(
     settings: tuple[tuple[str, Setting], ...],
     beside: Mapping[str, Path],
 ) -> tuple[str, set[str]]:
-    """The first 16 hexadecimal digits of a SHA-256, and the user's own modules that were met.
+    """Return the first 16 hexadecimal digits of a SHA-256, and the user's modules that were met.
 
-    Where no text is its source it is known by what its functions do; `beside` are other files that
-    it read, by their place in its folder.
+    A workload without a source text is identified by what its functions do. `beside` holds other
+    files that it read, by their place in its folder.
     """
     digest = _Digest()
     if source is None:
@@ -110,7 +110,7 @@ def workload_identity(
 
 
 def value_digest(value: Any) -> str:
-    """A SHA-256 of any value, by what it does and holds."""
+    """Return a SHA-256 of any value, by what it does and holds."""
     digest = _Digest()
     digest.add(value)
     return digest.hexdigest()
@@ -131,7 +131,7 @@ class _Digest:
     """
 
     def __init__(self, within: _Digest | None = None) -> None:
-        """Begin; `within` has met what counts as seen here."""
+        """Begin; values that `within` has met count as seen here."""
         self._hash = hashlib.sha256()
         self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
         self.modules: set[str] = set() if within is None else within.modules
@@ -140,7 +140,7 @@ class _Digest:
         self._held: dict[object, Any] = {}  # files by their region, values by their id
 
     def add_data(self, data: Data | None, what: str) -> None:
-        """One split, as loading left it."""
+        """Add one split, as loading left it."""
         if data is None or isinstance(data, str):
             self.update(repr(data).encode())
         elif isinstance(data, tuple):
@@ -158,17 +158,17 @@ class _Digest:
             n = len(data)
             self.update(f"{type(data).__qualname__} {n}".encode())
             for example in _some_examples(data, n, what):
-                self._seen.clear()  # examples are made anew, at the places of others perhaps
+                self._seen.clear()  # a new example may have the id of an earlier one
                 self.add(example)
 
     def add(self, value: Any) -> None:
-        """Any value."""
+        """Add any value."""
         if isinstance(value, _ATOMS):
             self._word(f"{type(value).__name__} {value!r}")
         elif isinstance(value, Tensor):
             add_tensor(self, value)
         elif isinstance(value, (tuple, CodeType)):
-            # Which equal constants are one object is the compiler's affair: never "seen before".
+            # The compiler decides which equal constants are one object, so these are always new.
             self._add_new(value)
         elif id(value) in self._seen:
             self._word(f"again {self._seen[id(value)][0]}")
@@ -181,7 +181,7 @@ class _Digest:
         match value:
             case Workload():
                 for name in Workload.__dataclass_fields__:
-                    # How long a training is planned to be, and who chose, changes no step.
+                    # The planned length, and who chose the batch size, change no step.
                     if name not in (*SPLITS, "epochs", "is_usual"):
                         self._word(name)
                         self.add(getattr(value, name))
@@ -265,7 +265,7 @@ class _Digest:
         registered = copyreg.dispatch_table.get(type(value))
         try:
             reduced = registered(value) if registered is not None else value.__reduce_ex__(4)
-        except Exception:  # a lock, an open file: what cannot be pickled has nothing to tell
+        except Exception:  # what cannot be pickled (a lock, an open file) does not count
             return
         if isinstance(reduced, str):
             self._word(reduced)
@@ -285,7 +285,7 @@ class _Digest:
             self.add(value)
 
     def _meet(self, module: str | None) -> None:
-        # Those that travel by value are not imported by child processes.
+        # Child processes do not import the modules that travel by value.
         by_value = cloudpickle.list_registry_pickle_by_value()
         if module is not None and module != "__main__" and module not in by_value:
             self.modules.add(module)
@@ -294,7 +294,7 @@ class _Digest:
         self.update(text.encode(errors="surrogatepass") + b"\0")
 
     def _add_held(self, dataset: object) -> None:
-        """What a Dataset holds, and Datasets inside it; what two splits share counts once."""
+        """Add what a Dataset and Datasets inside it hold; what two splits share counts once."""
         n_files = 0
         for value in _held(dataset, depth=0):
             region = _named_file(value) if isinstance(value, (str, Path)) else file_region(value)
@@ -331,7 +331,7 @@ def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
 
 
 def _global_names(code: CodeType) -> Iterator[str]:
-    """The globals that a function names, also inside the functions it makes."""
+    """Yield the globals that a function names, also inside the functions it makes."""
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             yield str(instruction.argval)
@@ -341,7 +341,7 @@ def _global_names(code: CodeType) -> Iterator[str]:
 
 
 def _is_of_library(module: str | None) -> bool:
-    """Whether a module is not the user's own: batchlab's, an installed or a built-in one's."""
+    """Return whether a module is not the user's own but batchlab's, installed or built in."""
     found = None if module == "__main__" else sys.modules.get(module or "")
     if found is None:
         return False
@@ -362,7 +362,7 @@ def add_tensor(digest: _Digest, tensor: Tensor) -> None:
 
 
 def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
-    """Update a hash with type, shape and all numbers of an array; of a map, by its file."""
+    """Update a hash with type, shape and all numbers of an array; a map counts by its file."""
     digest.update(f"{array.dtype} {array.shape}".encode())
     region = file_region(array)
     if region is not None:
@@ -371,20 +371,20 @@ def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-# What is shorter is an option rather than data; 64 examples that are read show it anyway.
+# A shorter list is an option rather than data, and the 64 examples that are read show it anyway.
 _LONG = 33
-# Of a Dataset that keeps the names of many files, its examples tell enough.
+# A Dataset that keeps the names of many files is identified well enough by its examples.
 _MOST_FILES = 32
 _LONGEST_NAME = 1024
 _DEEPEST = 4
 _AT_ONCE = 65_536  # bounds the memory that a hash takes
 _PLAIN: set[type] = {int, float, complex, bool, str, bytes}
-# Without references between equal objects, which are another thing in another process.
+# This version writes no references between equal objects, which differ between processes.
 _MARSHAL_VERSION = 2
 
 
 def _held(value: object, depth: int) -> Iterator[Any]:
-    """What may be data among what a Dataset keeps: numbers, frames, long lists, names of files."""
+    """Yield what may be data in a Dataset: numbers, frames, long lists, names of files."""
     if isinstance(value, (Tensor, np.ndarray, str, Path)) or _is_frame(value):
         yield value
         return
@@ -392,7 +392,7 @@ def _held(value: object, depth: int) -> Iterator[Any]:
     if depth == 0 or isinstance(value, Dataset):
         parts = getattr(value, "__dict__", {}).values()
     elif isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        # Under numbers lies what was read so far: a cache.
+        # A mapping by numbers is left out: it is a cache of what was read.
         many = len(value) >= _LONG
         parts = [part for part in value.values() if not (many and isinstance(part, (str, Path)))]
     elif isinstance(value, (list, tuple)):
@@ -425,7 +425,7 @@ def _add_numbers(digest: _Digest, value: Any, depth: int) -> None:
         elif isinstance(value, (list, tuple)):
             _add_list(digest, value, depth)
         elif _is_frame(value):
-            from pandas.util import hash_pandas_object  # whoever has one has imported it
+            from pandas.util import hash_pandas_object  # a frame is there, so pandas is
 
             digest.update(" ".join(map(str, getattr(value, "columns", ()))).encode())
             digest.update(hash_pandas_object(value).to_numpy().data)
@@ -434,12 +434,12 @@ def _add_numbers(digest: _Digest, value: Any, depth: int) -> None:
 
 
 def _add_list(digest: _Digest, values: Sequence[Any], depth: int) -> None:
-    """All values, by C's loops where they are plain: ten million numbers take half a second."""
+    """Add all values, plain ones by C's loops: ten million numbers take half a second."""
     for start in range(0, len(values), _AT_ONCE):
         part = values[start : start + _AT_ONCE]
         kinds = set(map(type, part))
         if type(None) in kinds:
-            continue  # places to be filled as examples are read: a cache
+            continue  # a cache, which is filled as examples are read
         if all(map(_is_plain, kinds)):
             plain = list(map(_named, part)) if str in kinds else list(part)
             digest.update(marshal.dumps(plain, _MARSHAL_VERSION))
@@ -458,7 +458,7 @@ def _is_plain(kind: type) -> bool:
 
 
 def _named(value: Any) -> Any:
-    """A text as it is; where it is a whole path, the file's name: data may lie elsewhere."""
+    """Reduce a whole path to the file's name, because data may lie elsewhere."""
     if isinstance(value, str) and value.startswith(os.sep):
         return value.rpartition(os.sep)[2]
     return value

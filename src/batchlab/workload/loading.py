@@ -1,4 +1,4 @@
-"""How a workload is named (`mnist-mlp`, `train.py:workload`), found in its file, and loaded."""
+"""Loading of a workload by its name (`mnist-mlp`, `train.py:workload`), from its file."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ Made = Workload | Callable[..., Workload]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedWorkload:
-    """A workload that is ready to train, and who it is."""
+    """A workload that is ready to train, and its identity."""
 
-    workload: Workload  # with its validation set split off where it asked for that
+    workload: Workload  # with its validation set split off if it asked for that
     # The identity of its source, settings and data, and of its model once a child process has made
-    # that (`with_model`).
+    # one (`with_model`).
     workload_id: str
     reference: str  # how it was named
     settings: tuple[tuple[str, Setting], ...]  # all settings and the values used, sorted by name
-    notes: tuple[str, ...] = ()  # what a reader must know of how its data are read
-    files: tuple[SourceFile, ...] = ()  # of the user's that child processes import or read
-    folder: Path | None = None  # where files that it reads count; None: the current one
+    notes: tuple[str, ...] = ()  # what a reader must know about how its data are read
+    files: tuple[SourceFile, ...] = ()  # the user's files that child processes import or read
+    folder: Path | None = None  # where files that it reads count; None for the current one
     draws_by_seed: bool = False  # whether each seed draws its own examples for validation
 
 
 def loaded_workload(
     workload: Workload | str, settings: Mapping[str, str | Setting]
 ) -> LoadedWorkload:
-    """A workload by its name, or one that is given as it is (`load_workload`, `live_workload`).
+    """Load a workload by its name (`load_workload`), or one that is given (`live_workload`).
 
     Raises:
         UsageError: an unknown workload or setting, or a value of the wrong type.
@@ -120,7 +120,7 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
 
 
 def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> LoadedWorkload:
-    """A workload that exists in this process only: a notebook's, a closure.
+    """Load a workload that exists only in this process, such as a notebook's or a closure.
 
     Raises:
         UsageError: a setting that its optimizer does not take.
@@ -130,7 +130,7 @@ def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> Loaded
 
 
 def describe_workloads() -> list[dict[str, Any]]:
-    """The built-in workloads: name, description (its function's first line), settings, defaults."""
+    """List the built-in workloads: name, their function's first line, settings with defaults."""
     described = []
     for name in workload_names():
         function, _ = _built_in(name)
@@ -140,7 +140,7 @@ def describe_workloads() -> list[dict[str, Any]]:
 
 
 def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
-    """The same workload, known by its model and what that reads too."""
+    """Return the workload with an identity that includes its model and what that reads."""
     digest = hashlib.sha256(f"{loaded.workload_id}\0{model.text}".encode())
     files = {*loaded.files, *model.files}
     return replace(loaded, workload_id=digest.hexdigest()[:16], files=_by_path(files))
@@ -158,10 +158,10 @@ def _loaded(
     main: Path | None,
     opened: Iterable[str],
 ) -> LoadedWorkload:
-    """Known by its data and its source, with what was opened; a live one by what it does."""
+    """Identify a workload by its data, source and opened files; a live one by what it does."""
     settings = tuple(sorted(used.items()))
     workload, notes = with_data_as_read(workload)
-    ready = with_validation(workload)  # first: it refuses data that cannot be hashed either
+    ready = with_validation(workload)  # first, because it also refuses data that cannot be hashed
     text, imported = (None, {}) if source is None else (source.text, dict(source.imported))
     beside: dict[str, Path] = {}
     if source is not None and main is not None:
@@ -204,12 +204,12 @@ def _built_in(reference: str) -> tuple[Callable[..., Workload], Source]:
     module = importlib.import_module(f"batchlab.workload.builtin.{reference.replace('-', '_')}")
     assert module.__file__ is not None
     text = Path(module.__file__).read_text(encoding="utf-8")
-    # What it is built from elsewhere in the package changes with the version.
+    # The code that it uses elsewhere in the package changes with the version.
     return module.workload, Source(text=f"batchlab {__version__}\n{text}", imported={})
 
 
 def _make_ready(file: Path) -> None:
-    """See that the file is there, and have its neighbors imported as they are now."""
+    """Check that the file is there, and let its neighbors be imported as they are now."""
     if file.is_dir():
         raise WorkloadError(f"{file} is a folder; name a workload as {file}/file.py:name")
     if not file.is_file():
@@ -222,7 +222,7 @@ def _make_ready(file: Path) -> None:
 
 
 def _in_file(file: Path, name: str) -> tuple[Made, Source]:
-    """Run a file; what it holds under a name, and the source of that."""
+    """Run a file; return what it holds under a name, and the source of that."""
     module = _imported(file)
     if not hasattr(module, name):
         candidates = sorted(_candidates(module))
@@ -238,13 +238,13 @@ def _in_file(file: Path, name: str) -> tuple[Made, Source]:
             f"function that returns one"
         )
     try:
-        source = source_of(file)  # now, for running it may say where its modules lie
+        source = source_of(file)  # now, because running it may set where its modules lie
     except OSError as error:
         raise WorkloadError(
             f"{file}: it ran, but then {error.filename} could not be read ({error.strerror}); "
             f"leave the files of a workload in place while it is loaded"
         ) from error
-    # Two workloads of one file share its source, and may share their data: the name tells them.
+    # Two workloads of one file share its source and may share their data, so the name counts.
     return found, replace(source, text=f"{name}\n{source.text}")
 
 
@@ -269,8 +269,8 @@ def _imported(file: Path) -> ModuleType:
         if isinstance(error, Exception | SystemExit):
             raise WorkloadError(_why_not_run(file, error)) from error
         raise
-    # Children get its functions by value: by name they would run the file again, edited by then
-    # perhaps, and not find it at all where its name is none of a module (my-train.py).
+    # Children get its functions by value. By name they would run the file again, perhaps edited by
+    # then, and would not find it at all if its name is not that of a module (my-train.py).
     cloudpickle.register_pickle_by_value(module)
     return module
 
@@ -299,20 +299,20 @@ def _candidates(module: ModuleType) -> list[str]:
 
 
 def _did_you_mean(given: str, possible: Iterable[str]) -> str:
-    """A question with the nearest of the possible names; empty if none is near."""
+    """Return a question with the nearest of the possible names, or no text if none is near."""
     close = difflib.get_close_matches(given, list(possible), n=1)
     return f"did you mean {close[0]!r}? " if close else ""
 
 
 def _kind_of(value: object) -> str:
-    """What it is, in words: nothing is what a function without a `return` gives."""
+    """Describe a value in words; a function without a `return` gives nothing."""
     return "nothing" if value is None else f"an object of type {type(value).__name__}"
 
 
 def _called(
     function: Callable[..., Workload], reference: str, settings: Mapping[str, str | Setting]
 ) -> tuple[Workload, dict[str, Setting]]:
-    """What the function returns with these settings, and all that it takes as they were used."""
+    """Call the function with these settings; return the workload and all settings as used."""
     for parameter in parameters_of(function):
         is_extra = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
         if parameter.default is parameter.empty and not is_extra:
@@ -340,9 +340,9 @@ def _called(
 
 
 def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
-    """The keywords that a setting can change: those with a plain default.
+    """Return the keywords that a setting can change: those with a plain default.
 
-    `momentum: float = 0` says that it is a float.
+    The default of `momentum: float = 0` becomes a float.
     """
     return {
         parameter.name: float(parameter.default)
@@ -384,10 +384,10 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
-    """`value` as a setting of the type of `default` (None: of any)."""
+    """Return `value` as a setting of the type of `default`, or of any type if that is None."""
     given: Any = value
     if hasattr(given, "item"):  # one of NumPy's numbers
-        with suppress(ValueError, RuntimeError):  # several numbers are none
+        with suppress(ValueError, RuntimeError):  # several numbers are not one
             given = given.item()
     found = _read(default, given) if isinstance(given, str) else _converted(default, given)
     if found is _UNREADABLE or not _is_exact(found):
@@ -428,7 +428,7 @@ def _is_exact(value: object) -> bool:
 
 
 def _expected(default: Setting, found: object) -> str:
-    """What a setting with that default takes; the bound is told to who went beyond it."""
+    """Describe what a setting with that default takes, with the bound if it was exceeded."""
     whole = "a whole number"
     if isinstance(found, int) and not isinstance(found, bool):
         whole += " of at most 2^53 - 1"

@@ -1,4 +1,4 @@
-"""What the built-in workloads are made of: checked settings, optimizers by name, digits."""
+"""The parts of the built-in workloads: checked settings, optimizers by name, digits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Choice = TypeVar("Choice")
 
 
 def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload: str) -> Choice:
-    """What the choice called `value` stands for."""
+    """Return what the choice called `value` stands for."""
     if not isinstance(value, str) or value not in choices:
         raise WorkloadError(
             f"{workload}: {setting}={value!r} is not a choice; give one of {', '.join(choices)}"
@@ -32,7 +32,7 @@ def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload:
 def check_whole(
     value: int, *, setting: str, workload: str, low: int, high: int | None = None
 ) -> None:
-    """Refuse what is not a whole number from `low` to `high` (None: no upper end)."""
+    """Refuse anything but a whole number from `low` to `high` (None for no upper end)."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not is_whole or value < low or (high is not None and value > high):
         allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -43,7 +43,7 @@ def check_whole(
 def check_real(
     value: float, *, setting: str, workload: str, low: float, below: float = math.inf
 ) -> None:
-    """Refuse what is not a finite number x with low <= x < below."""
+    """Refuse anything but a finite number x with low <= x < below."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # NaN compares false with everything, so it fails here too.
     if not (is_number and low <= value < below):
@@ -68,7 +68,7 @@ class NamedOptimizer:
 
     Raises:
         WorkloadError: an unknown name, a momentum outside [0, 1), a negative weight decay, or
-            `nesterov` where there is none.
+            `nesterov` without "sgd" and a momentum above 0.
     """
 
     name: str
@@ -95,7 +95,7 @@ class NamedOptimizer:
     def __call__(
         self, parameters: Iterable[nn.Parameter], learning_rate: float
     ) -> torch.optim.Optimizer:
-        """A new optimizer of `parameters` at `learning_rate`."""
+        """Make a new optimizer of `parameters` at `learning_rate`."""
         parameters = list(parameters)
         fused = _fused_is_safe(parameters)
         if self.name == "sgd":
@@ -118,10 +118,10 @@ class NamedOptimizer:
 
 
 def _fused_is_safe(parameters: list[nn.Parameter]) -> bool:
-    """Whether PyTorch's fused kernels are right for all of these.
+    """Return whether PyTorch's fused kernels are right for all of these.
 
     They take half to a sixth of the plain step's time on a CPU. In half precision fused SGD
-    leaves out updates on a CPU (pytorch issue 191763, open in 2.13), so only these two types.
+    leaves out updates on a CPU (pytorch issue 191763, open in 2.13), so only these two types do.
     """
     return all(
         parameter.device.type in ("cpu", "cuda")
@@ -134,26 +134,26 @@ Labelled = tuple[Tensor, Tensor]
 
 
 def cross_entropy(model: nn.Module, batch: Labelled) -> Tensor:
-    """Mean cross entropy of the batch in nats, a scalar."""
+    """Return the mean cross entropy of the batch in nats, a scalar."""
     inputs, labels = batch
     scores: Tensor = model(inputs)
     return F.cross_entropy(scores, labels)
 
 
 def accuracy(model: nn.Module, batch: Labelled) -> Tensor:
-    """Fraction of the batch whose highest score is that of its label, a scalar in [0, 1]."""
+    """Return the fraction of the batch whose highest score is its label's, a scalar in [0, 1]."""
     inputs, labels = batch
     scores: Tensor = model(inputs)
     return (scores.argmax(1) == labels).float().mean()
 
 
-# name -> (mean, standard deviation) that are taken out, of pixels between 0 and 1. Standardized
-# by MNIST's own: those of all pixels of its 60,000 training images.
+# Each input takes a (mean, standard deviation) out of pixels between 0 and 1. The standardized one
+# takes MNIST's own, those of all pixels of its 60,000 training images.
 INPUTS = MappingProxyType({"unit": (0.0, 1.0), "standardized": (0.1307, 0.3081)})
 
 
 class Pixels(nn.Module):
-    """Bytes to numbers: (byte / 255 - mean) / standard deviation. It has no parameters.
+    """A layer from bytes to numbers, (byte / 255 - mean) / standard deviation, without parameters.
 
     Args:
         input: "unit" (between 0 and 1) or "standardized" (MNIST's mean 0 and deviation 1).
@@ -176,9 +176,9 @@ class Pixels(nn.Module):
         self.register_buffer("factor", torch.tensor(1 / (255 * deviation)), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The images as floating point."""
-        # One new tensor, changed in place: at B = 1024 two of them cost 30 times as long when
-        # the allocator hands the first back to the system. `copy`: never change the data itself.
+        """Return the images as floating point."""
+        # Change one new tensor in place: at B = 1024 two of them take 30 times as long when the
+        # allocator hands the first back to the system. `copy` keeps the data itself unchanged.
         numbers = images.to(self.factor.dtype, copy=True)
         if self._is_centred:
             numbers.sub_(self.mean)
@@ -191,7 +191,7 @@ _N_VALIDATION = {"split": 10_000, "all": 0}
 def digits_workload(
     model: Callable[[], nn.Module], *, train: str, optimizer: NamedOptimizer, learning_rate: float
 ) -> Workload:
-    """A model for MNIST's digits; `train` is "split" (the last 10,000 validate) or "all"."""
+    """Make a workload of MNIST's digits; `train` is "split" (last 10,000 validate) or "all"."""
     name = optimizer.workload
     mnist = load_mnist(n_validation=chosen(train, _N_VALIDATION, setting="train", workload=name))
 

@@ -1,4 +1,4 @@
-"""The user's own code: its text, what it imports and reads, and where an error of it lies."""
+"""The user's own code: its text, what it imports and reads, and where its errors lie."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _INSTALLED = {"site-packages", "dist-packages"}
 class SourceFile:
     """A file of the user's code, and what it held."""
 
-    path: str  # of the file, whole
-    sha256: str  # of its bytes, or what stands for them where they are many
+    path: str  # the whole path of the file
+    sha256: str  # of its bytes, or of some of them if they are many
 
     @classmethod
     def now(cls, path: Path | str) -> SourceFile:
-        """The file as it is at this moment."""
+        """Return the file as it is at this moment."""
         digest = hashlib.sha256()
         add_region(digest, FileRegion.whole(path))
         return cls(path=str(path), sha256=digest.hexdigest())
 
     def is_unchanged(self) -> bool:
-        """Whether the file holds the same still."""
+        """Return whether the file still holds the same."""
         try:
             return SourceFile.now(self.path) == self
         except OSError:  # it is gone
@@ -57,11 +57,11 @@ class Source:
 
 
 def source_of(file: Path) -> Source:
-    """The text of `file` and of the user's modules that it imports.
+    """Return the text of `file` and of the user's modules that it imports.
 
-    Imports are read and not run, so those inside functions count, and so do the imports of what is
-    imported. Installed libraries, the standard library and batchlab itself do not: their versions
-    are stored with every trial.
+    Imports are read, not run, so those inside functions count, and so do the imports of imported
+    modules. Installed libraries, the standard library and batchlab itself do not count, because
+    their versions are stored with every trial.
 
     Raises:
         OSError: a file cannot be read.
@@ -81,7 +81,7 @@ def source_of(file: Path) -> Source:
 
 
 def is_library(file: Path) -> bool:
-    """Whether `file` belongs to batchlab, to the standard library or to an installed package."""
+    """Return whether `file` belongs to batchlab, the standard library or an installed package."""
     resolved = file.resolve()
     folders = set(resolved.parents)
     return (
@@ -107,12 +107,12 @@ def _text(file: Path) -> str:
 
 
 def _imported_names(module: _Module) -> set[str]:
-    """Every dotted name that could be a module: `from a import b` names `a` and `a.b`."""
+    """Return each dotted name that could be a module: `from a import b` names `a` and `a.b`."""
     if module.file.suffix != ".py":
         return set()
     try:
         tree = ast.parse(module.file.read_bytes())
-    except (SyntaxError, ValueError):  # whoever imports it is told
+    except (SyntaxError, ValueError):  # importing it raises the error
         return set()
     names: set[str] = set()
     for node in ast.walk(tree):
@@ -127,7 +127,7 @@ def _imported_names(module: _Module) -> set[str]:
 
 
 def _users_modules(name: str, folder: Path) -> Iterator[_Module]:
-    """The modules of the user's along a dotted name: `a`, then `a.b`."""
+    """Yield the user's modules along a dotted name: `a`, then `a.b`."""
     path: Sequence[str] = [str(folder), *sys.path]
     reached = ""
     for part in name.split("."):
@@ -155,14 +155,14 @@ _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
 _COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS
 _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
-# What Python's hook tells at the moment. It stays once it is there, so it is one for all.
+# The sets that Python's hook fills. A hook can't be removed, so one serves all of them.
 _listening: list[set[str]] = []
 _is_heard = False
 
 
 @contextmanager
 def heard_opening() -> Iterator[set[str]]:
-    """Context: the paths of code, configurations and weights that are opened for reading inside."""
+    """Collect the paths of code, configurations and weights that the block opens for reading."""
     global _is_heard
     if not _is_heard:
         _is_heard = True
@@ -188,10 +188,10 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def files_below(folder: Path, opened: Iterable[str], *, named_in: str = "") -> dict[str, Path]:
-    """Return those under a folder that are the user's own, by their place; hidden ones are caches.
+    """Return the user's own files under a folder, by their place; hidden ones are caches.
 
-    The library of `.safetensors` opens them unheard, so those count that a text names, or that lie
-    in the folder of a saved model, whose configuration was read.
+    The library of `.safetensors` opens its files unheard, so they count if a text names them, or if
+    they lie in the folder of a saved model whose configuration was read.
     """
     folder = folder.resolve()
     paths = [_text_of_code(Path(text)) for text in opened]
@@ -208,7 +208,7 @@ def files_below(folder: Path, opened: Iterable[str], *, named_in: str = "") -> d
 
 
 def _text_of_code(path: Path) -> Path:
-    """The text that a cache of Python was made from; anything else is itself."""
+    """Return the source file that a cache of Python was made from; any other path as it is."""
     if path.suffix != ".pyc":
         return path
     try:
@@ -225,15 +225,15 @@ def _place_in(folder: Path, path: Path) -> str | None:
     return None
 
 
-# What the file of a module held when the module was new here; its spec tells it from itself after
-# it was reloaded.
+# The content of a module's file when the module was new here. Its spec distinguishes the module
+# from the same one after a reload.
 _noted: dict[str, tuple[ModuleSpec | None, SourceFile]] = {}
-# Those that no text names: they were imported by names put together at run time.
+# Modules that no text names, because they were imported by names put together at run time.
 _unnamed: set[str] = set()
 
 
 def note(files: Mapping[str, SourceFile]) -> None:
-    """Keep what the files of these modules hold, for those that are in this process and new."""
+    """Remember what these modules' files hold, for modules that are in this process and new."""
     for name, file in files.items():
         module = sys.modules.get(name)
         if module is not None and not _is_noted(name, module):
@@ -241,7 +241,7 @@ def note(files: Mapping[str, SourceFile]) -> None:
 
 
 def note_unnamed(paths: Iterable[Path]) -> None:
-    """Keep which modules were made of these files, that a file just run has read."""
+    """Remember which modules were made of these files, which a file just run has read."""
     read = set(map(str, paths))
     for name, module in list(sys.modules.items()):
         if name != "__main__" and getattr(module, "__dict__", {}).get("__file__") in read:
@@ -249,14 +249,14 @@ def note_unnamed(paths: Iterable[Path]) -> None:
 
 
 def forget_imported(source: Source) -> None:
-    """Have the modules of a file imported anew: one may have been edited, or read what was."""
+    """Have the modules of a file imported again: one, or a file that it read, may be edited."""
     files = {**source.imported, **files_of_modules(_unnamed)}
     for name, file in files.items():
         if not file.path.endswith(".py"):  # an extension module is loaded once in a process
             continue
         sys.modules.pop(name, None)
         _unnamed.discard(name)
-        # Python tells a cache from the text by its length and the whole second it was written in.
+        # Python checks a cache only against the text's length and the second it was written in.
         with suppress(OSError, NotImplementedError):
             cache = Path(importlib.util.cache_from_source(file.path))
             if cache.stat().st_mtime_ns <= Path(file.path).stat().st_mtime_ns:
@@ -265,7 +265,7 @@ def forget_imported(source: Source) -> None:
 
 
 def edited_since_imported(files: Mapping[str, SourceFile]) -> list[str]:
-    """The paths of those that are known to hold something else than when they were imported."""
+    """Return the paths of modules that hold something else than when they were imported."""
     return [
         file.path
         for name, file in files.items()
@@ -280,7 +280,7 @@ def _is_noted(name: str, module: ModuleType) -> bool:
 
 
 def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
-    """The files of modules of this process as they are now, by name; those that can be read."""
+    """Return the readable files of this process's modules as they are now, by module name."""
     found = {}
     for name in names:
         path = getattr(sys.modules.get(name), "__file__", None)
@@ -290,7 +290,7 @@ def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
 
 
 def told(error: BaseException) -> str:
-    """`ValueError: expected 3 columns (train.py, line 12)`: class, first line, user's own line.
+    """Describe an error, such as `ValueError: expected 3 columns (train.py, line 12)`.
 
     The place is the deepest call in code that is neither a library's nor batchlab's.
     """

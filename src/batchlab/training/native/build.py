@@ -1,4 +1,4 @@
-"""Build: C text becomes a library, kept in the user's cache."""
+"""Build: the library that C text is compiled to, kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from batchlab.training.native.graph import RefusedError
 
 _IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 _PROCESSOR = ("-march=native", "-mprefer-vector-width=512") if _IS_X86 else ("-mcpu=native",)
-# No -ffast-math: sums keep their order, and what is not a number stays so.
+# Without -ffast-math, sums keep their order and NaN stays NaN.
 FLAGS = (
     "-O2", *_PROCESSOR, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
     "-fopenmp-simd", "-fvisibility=hidden", "-std=gnu11", "-w", "-fPIC", "-shared",
@@ -27,30 +27,30 @@ _TIMEOUT_S = 60.0
 
 
 def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_S) -> Path:
-    """Return the library of a C text, from the cache or by the compiler of this machine.
+    """Return the library of a C text, from the cache or from the compiler of this machine.
 
     Args:
         text: the C.
-        folder: where libraries are kept; None if in the user's cache.
-        timeout_s: after which the compiler is ended.
+        folder: the folder of the libraries; None for that in the user's cache.
+        timeout_s: the time after which the compiler is ended.
 
     Raises:
-        RefusedError: there is no compiler, or it fails or hangs, or nothing can be written.
+        RefusedError: there is no compiler, it fails or hangs, or the folder can't be written to.
     """
     compiler = compiler_of_this_machine()
     if compiler is None:
         raise RefusedError(Reason.of("native_no_compiler"))
-    file = os.stat(compiler)  # another version is another file
+    file = os.stat(compiler)  # another version has another size or time
     which = [compiler, str(file.st_size), str(file.st_mtime_ns), _processor()]
     key = hashlib.sha256("\0".join([text, *FLAGS, *which]).encode()).hexdigest()
     try:
         folder = folder or cache_folder() / "native"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is loaded is code
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its files are loaded as code
         library = folder / f"{key[:32]}.so"
         if not library.exists():
             _compile(text, compiler, library, timeout_s)
         return library
-    except OSError as error:  # it may not be written to, or is full
+    except OSError as error:  # the folder is read-only or full, for example
         raise RefusedError(Reason.of("native_build_failed", what=str(error))) from error
 
 
@@ -67,13 +67,13 @@ def loaded(library: Path) -> ctypes.CDLL:
 
 
 def compiler_of_this_machine() -> str | None:
-    """The path of a C compiler, or None."""
+    """Return the path of a C compiler, or None if there is none."""
     return next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
 
 
 @cache
 def _processor() -> str:
-    """What `-march=native` depends on."""
+    """Describe the processor, which decides what `-march=native` means."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

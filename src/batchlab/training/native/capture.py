@@ -1,7 +1,7 @@
 """Capture: every operation that a function of tensors makes, seen below autograd, by shape only.
 
-The function is run once on tensors without memory, at two batch sizes. What differs between the
-two runs must be a multiple of the batch size, or a number divided by it.
+The function is run once at each of two batch sizes, on tensors without memory. A number that
+differs between the two runs must be a multiple of the batch size, or a number divided by it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from batchlab.records.estimate import Reason
 from batchlab.training.native.graph import STAND_IN, RefusedError, Scaled
 
-_ANOTHER = 1_000_033  # the batch size of the second run, a prime too
+_ANOTHER = 1_000_033  # the batch size of the second run, also a prime
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A tensor of a tape: what it is made of, and how it lies.
+    """A tensor of a tape: its origin, and its layout in memory.
 
     Attributes:
-        source: its place in the tape's sources, or -1.
-        call: the call that it came from, or -1.
-        result: which of the call's results it is.
-        base: the place of the tensor that it is a view of; -1: it has memory of its own.
+        source: its place in the tape's sources, or -1 if it is none of them.
+        call: the number of the call that returned it, or -1.
+        result: its place in the results of that call.
+        base: the place of the tensor that it is a view of, or -1 if it has memory of its own.
     """
 
     shape: tuple[int, ...]
@@ -45,7 +45,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """An argument that is a tensor: its place among the tape's."""
+    """An argument that is a tensor: its place among the tensors of the tape."""
 
     place: int
 
@@ -60,13 +60,13 @@ class Call:
 
 @dataclass(slots=True)
 class Tape:
-    """What a function did.
+    """The record of one run of a function.
 
     Attributes:
-        held: all tensors that it met.
-        calls: what it did, in order.
-        constants: tensors that it brought along itself.
-        results: the places of what it returned; None for what is not there.
+        held: all tensors that it used or made.
+        calls: its operations, in order.
+        constants: tensors that it used besides its arguments.
+        results: the places of the tensors that it returned; None for a None.
     """
 
     held: list[Held] = field(default_factory=list)
@@ -76,27 +76,27 @@ class Tape:
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes a tape while a function runs."""
+    """The mode that writes a tape while a function runs."""
 
     def __init__(self, sources: Sequence[Tensor], n_writable: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.tape = Tape()
         self._places: dict[int, int] = {}
         self._twins: dict[int, Tensor] = {}
-        self._alive: list[Tensor] = []  # an identity is free again when its tensor is gone
-        self._of_memory: dict[int, list[int]] = {}  # the tensors that share a storage
+        self._alive: list[Tensor] = []  # an id is reused once its tensor is gone
+        self._of_memory: dict[int, list[int]] = {}  # the places of tensors by their storage
         self._stale: set[int] = set()
-        self._n_writable = n_writable  # the last so many sources are a batch, to be written to
+        self._n_writable = n_writable  # the last sources are the batch, which may be written to
         for place, tensor in enumerate(sources):
             self._hold(tensor, source=place)
         self._n_sources = len(sources)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # else PyTorch loads its own compiler, which takes seconds
+        return False  # otherwise PyTorch loads its own compiler, which takes seconds
 
     def place_of(self, tensor: Tensor) -> int:
-        """Where the tape has this tensor."""
+        """Return the place of this tensor on the tape."""
         place = self._places.get(id(tensor))
         if place is None:
             raise RefusedError(Reason.of("native_not_followed", what="a tensor of unknown origin"))
@@ -105,7 +105,7 @@ class _Recorder(TorchDispatchMode):
         return place
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Record one operation, and run it for the shapes."""
+        """Record one operation, and run it without memory to learn the shapes."""
         flat, spec = tree_flatten((args, kwargs or {}))
         if not any(isinstance(part, Tensor) and part.is_meta for part in flat):
             return self._made(func, args, kwargs or {})
@@ -121,7 +121,7 @@ class _Recorder(TorchDispatchMode):
         return found
 
     def _made(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """A tensor out of nothing, on the CPU or without memory: ones, a range, ..."""
+        """Run an operation on no captured tensor (ones, ...); record results without memory."""
         found = func(*args, **kwargs)
         for made in tree_flatten(found)[0]:
             if isinstance(made, Tensor) and made.is_meta:
@@ -130,11 +130,11 @@ class _Recorder(TorchDispatchMode):
         return found
 
     def _twin(self, tensor: Tensor) -> Tensor:
-        """The tensor, or for one with memory, which is a constant then, one without."""
+        """Return a tensor without memory as it is; record others as constants, and return twins."""
         if tensor.is_meta:
             return tensor
         if id(tensor) not in self._twins:
-            # Without gaps, and once what is the same for each example.
+            # Close gaps, and keep a dimension that is only repeated (stride 0) once.
             once = tuple(slice(None if step else 1) for step in tensor.stride())
             kept = tensor.detach()[once].clone(memory_format=torch.contiguous_format)
             twin = torch.empty_like(kept, device="meta")
@@ -166,7 +166,7 @@ class _Recorder(TorchDispatchMode):
             self._hold(result, call=call, result=number, base=base)
 
     def _check_may_write(self, func: Any, target: Tensor) -> None:
-        """Refuse writes but to a tensor of its own memory that nobody else looks at."""
+        """Refuse a write unless it is in place, to the batch or a result, and not to a view."""
         place = self.place_of(target)
         held = self.tape.held[place]
         writable = held.call >= 0 or (
@@ -198,7 +198,7 @@ def _name(func: Any) -> str:
 
 
 def _by_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """All arguments of a call, those that were left out as well."""
+    """Return all arguments of a call by name, with the defaults of those left out."""
     specs = func._schema.arguments
     found = {spec.name: spec.default_value for spec in specs if spec.has_default_value()}
     return found | {spec.name: value for spec, value in zip(specs, args, strict=False)} | kwargs
@@ -233,7 +233,7 @@ def captured(
     fixed: Sequence[Tensor],
     columns: Sequence[Tensor],
 ) -> Tape:
-    """What a function of `fixed` tensors and a batch out of `columns` does at any batch size.
+    """Record what a function of `fixed` tensors and a batch of `columns` does at any batch size.
 
     Raises:
         RefusedError: it does not do the same at every batch size, or can't be followed.
@@ -257,9 +257,9 @@ def captured(
 
 
 def _join_repeated(tape: Tape) -> None:
-    """Take the results of an earlier call for those of a like one: metrics ask the model alike.
+    """Replace the results of a repeated call by those of the first: metrics call the model alike.
 
-    No call changes what it is given, and none draws: the same one gives the same again.
+    No call changes its arguments, and none draws, so the same call gives the same results again.
     """
     made: dict[int, list[int]] = {}
     for place, held in enumerate(tape.held):
@@ -276,7 +276,7 @@ def _join_repeated(tape: Tape) -> None:
 
 
 def _moved(argument: Any, instead: Mapping[int, int]) -> Any:
-    """An argument with other places for its tensors."""
+    """Return an argument with other places for its tensors."""
     if isinstance(argument, Ref):
         return Ref(instead.get(argument.place, argument.place))
     if isinstance(argument, dict):
@@ -287,7 +287,7 @@ def _moved(argument: Any, instead: Mapping[int, int]) -> Any:
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
-    """An argument at both batch sizes as one, with the batch size in it where they differ."""
+    """Join an argument at both batch sizes; numbers that differ depend on the batch size."""
     if isinstance(one, dict):
         return {key: _joined(part, other.get(key), what) for key, part in one.items()}
     if isinstance(one, (list, tuple)) and len(one) == len(other):

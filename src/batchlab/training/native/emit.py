@@ -1,7 +1,7 @@
-"""Emit: a graph becomes the text of one C function that runs many steps, or many evaluations.
+"""Emit: the text of a C function that runs many steps, or many evaluations, of a graph.
 
-The text is that of the passes over tiles, products of matrices, and loops over lines, each of which
-is a function of its own, and of what the gradients do to the parameters.
+It holds the passes over tiles, with products of matrices and loops over lines, and the update of
+the parameters by their gradients. Each loop over lines is a function of its own.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from batchlab.training.native.graph import (
 )
 from batchlab.training.native.schedule import SOURCES, Kernel, Schedule, Segment, loops
 
-TILE = 256  # examples at most
-_NEAR = 2**20  # bytes of a tile that stay near the processor
+TILE = 256  # examples at most, but up to half more in a single tile
+_NEAR = 2**20  # bytes of a tile that stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """How a graph's gradients change the parameters: see `batchlab.training.native.updates`.
+    """The change of the parameters by their gradients: see `batchlab.training.native.updates`.
 
     Attributes:
-        text: C: `prepare` and `update`.
-        n_states: tensors that the optimizer keeps for each parameter.
-        n_numbers: that it takes for each group of parameters.
+        text: the C of `prepare` and `update`.
+        n_states: how many tensors the optimizer keeps for each parameter.
+        n_numbers: how many numbers it takes for each group of parameters.
         is_plain: whether a step is `w -= lr * gradient`.
         groups: the group of each parameter.
     """
@@ -50,7 +50,7 @@ class Update:
 
 
 class _Writer:
-    """Writes the C of one schedule."""
+    """The writer of the C of one schedule."""
 
     def __init__(self, name: str, graph: Graph, update: Update | None) -> None:
         self._function = name
@@ -70,7 +70,7 @@ class _Writer:
                 self._uses[end.node] = self._uses.get(end.node, 0) + 1
 
     def _examples_of_tile(self) -> int:
-        """Examples of a tile: few where each needs much; the weights are read for each tile."""
+        """Return how many examples fit a tile's memory, which grows with the weights it reads."""
         stored = [node.shape for node in self._plan.stored if node.rows]
         weights = [node.shape for node in self._plan.nodes if node.kind == "parameter"]
         example = 4 * sum(map(math.prod, stored)) // STAND_IN
@@ -81,7 +81,7 @@ class _Writer:
         return f"{'p' if node.kind == 'parameter' else 'b'}{self._numbers[node]}"
 
     def _at_once(self, node: Node) -> bool:
-        """Whether a gradient is a product that may go straight into its parameter."""
+        """Return whether a node is a gradient whose product may go straight into its parameter."""
         return (
             self._update is not None
             and node.kind == "product"
@@ -92,7 +92,7 @@ class _Writer:
         )
 
     def text(self) -> str:
-        """The whole of it, without the kernels that all programs share."""
+        """Return the C, without the kernels that all programs share."""
         body = [*self._step()]
         taken = [f"    {c} *{n} = TAKE({c}, {count});" for c, n, count in self._memory]
         needed = " + ".join(f"SPACE({c}, {count})" for c, _, count in self._memory) or "0"
@@ -193,7 +193,7 @@ class _Writer:
         yield "    }"
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
-        """Zeros for what a loop adds to; where it has rows, for each tile."""
+        """Yield C that zeroes what a kernel adds to: all, or only values with or without `rows`."""
         called = kernel.nodes if kernel.kind == "call" else []
         for node in chain(called, *(segment.nodes for segment in kernel.segments)):
             if node.accumulates and (rows is None or node.rows == rows):
@@ -213,7 +213,7 @@ class _Writer:
             yield self._called(list(_Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()))
 
     def _called(self, lines: list[str]) -> str:
-        """A loop as a function of its own: a compiler's time grows faster than a function."""
+        """Make a loop a function and return its call, because long functions compile slowly."""
         text = "\n".join(lines)
         used = sorted(set(re.findall(r"\b[bp]\d+\b", text)))
         kinds = {self._name(node): node for node in self._plan.nodes}
@@ -239,7 +239,7 @@ class _Writer:
             yield f"        {column} + index[t0 + e] * {per}, {size});"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """A matrix, number `r` of those that it has; `after` the tiles, of which there was one."""
+        """Return matrix `r` of a view as C arguments; `after` means behind the loop over tiles."""
         *_, rows, columns = view.strides
         whole = "all" if after and view.node in self._plan.crossing else ""
         matrix = _line_offset(view.shape[:-2], view.strides[:-2]) or 0
@@ -272,16 +272,16 @@ class _Writer:
         )
 
     def _numbers_at(self, place: int) -> str:
-        """Where the numbers of a parameter's group begin."""
+        """Return the index in C at which the numbers of a parameter's group begin."""
         assert self._update is not None
         groups, n = self._update.groups, self._update.n_numbers
         return f"step * {n * (max(groups, default=0) + 1)} + {groups[place] * n}"
 
     def _changed_with(self, node: Node) -> int | None:
-        """The parameter that a product is the last to read, if it can be changed meanwhile.
+        """Return the parameter that a product reads last, if it can change meanwhile, or None.
 
-        That is the gradient's way back through a layer: `up @ weight`, with `up.T @ x` the weight's
-        own gradient.
+        Such a product takes the gradient back through a layer: it is `up @ weight`, and `up.T @ x`
+        is the weight's own gradient.
         """
         up, weight = node.operands[:2]
         if self._update is None or not self._update.is_plain:
@@ -346,19 +346,19 @@ class _Writer:
 
 
 class _Lines:
-    """Writes one loop over lines."""
+    """The writer of one loop over lines."""
 
     def __init__(self, writer: _Writer, kernel: Kernel, n_lines: str) -> None:
         self._writer = writer
         self._plan = writer._plan
         self._kernel = kernel
         self._n_lines = n_lines
-        self._before: dict[str, str] = {}  # what is read once, by its name
-        self._ahead: dict[str, str] = {}  # what is read or pointed to once a line
+        self._before: dict[str, str] = {}  # declarations of values read once, by name
+        self._ahead: dict[str, str] = {}  # values and pointers set once per line
         self._pointers: dict[object, str] = {}
 
     def text(self) -> Iterator[str]:
-        """The loop."""
+        """Yield the loop."""
         inner = [line for segment in self._kernel.segments for line in self._segment(segment)]
         yield from ("{", *(f"    {line}" for line in self._before.values()))
         yield f"    for (long r = 0; r < {self._n_lines}; r++) {{"
@@ -389,7 +389,7 @@ class _Lines:
         yield from after
 
     def _node(self, node: Node, segment: Segment) -> tuple[list[str], ...]:
-        """What a node declares before the loop, its clauses, its lines in the loop and after it."""
+        """Return a node's declarations before the loop, clauses, lines in the loop and after it."""
         value, kind, declared = self._value(node), node.c_type, []
         if node.kind in ("sum", "peak"):
             return self._reduction(node, segment)
@@ -414,7 +414,7 @@ class _Lines:
                 text = text.replace(f"{{{at}}}", self._read(view, node))
             text = text.replace("{column}", f"(int64_t){self._column(segment)}")
             text = self._with_places(text, node, segment)
-            per = self._kernel.n_lines // STAND_IN  # 0: it has no rows, and no tiles
+            per = self._kernel.n_lines // STAND_IN  # 0 without rows, and so without tiles
             element = f"(t0 * {per} + r) * {segment.length} + {self._column(segment)}"
             text = text.replace("{element}", element)
         lines = [f"const {kind} {value} = {text};"]
@@ -426,7 +426,7 @@ class _Lines:
         return declared, [], lines, []
 
     def _with_places(self, text: str, node: Node, segment: Segment) -> str:
-        """The place in each dimension in place of `{d0}`, `{d1}`."""
+        """Replace `{d0}`, `{d1}`, ... by the place in each dimension."""
         shape = node.space
         first = 0 if shape[: len(node.shape)] == node.shape else len(shape) - len(node.shape)
         for dim in range(len(node.shape)):
@@ -463,7 +463,7 @@ class _Lines:
         return declared, [clause] if is_loop else [], [line], after
 
     def _sum_place(self, node: Node) -> str:
-        """Where a sum over lines adds its elements: the dimensions that are gone do not move it."""
+        """Return the element that a sum over lines adds to; summed dimensions do not move it."""
         shape = node.space
         kept = tuple(1 if dim in node.dims else size for dim, size in enumerate(shape))
         steps = tuple(0 if dim in node.dims else step for dim, step in enumerate(contiguous(kept)))
@@ -486,7 +486,7 @@ class _Lines:
         return name
 
     def _place(self, view: View, user: Node) -> str:
-        """An element of a view in C, at line `r` and column `c` of the loops of its user."""
+        """Return an element of a view in C, at line `r` and column `c` of the loops of its user."""
         shape, strides = loops(view)
         name = self._writer._name(view.node)
         lines = _line_offset(shape[:-1], strides[:-1])
@@ -509,7 +509,7 @@ class _Lines:
 
 
 def _line_offset(shape: Shape, strides: Shape) -> str:
-    """The offset of line `r` in C: one term a group of dimensions that lie behind one another."""
+    """Return the offset of line `r` in C, one term per group of adjacent dimensions in memory."""
     groups: list[tuple[int, int]] = []  # size, stride
     for size, stride in zip(shape, strides, strict=True):
         if size == 1:
@@ -530,7 +530,7 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
 
 
 def program(functions: Sequence[tuple[str, Graph, Update | None]]) -> str:
-    """The C of some graphs, each under its name; the first may change parameters."""
+    """Return the C of some graphs, each under its name; only the first may change parameters."""
     kernels = resources.files(__package__).joinpath("kernels.c").read_text(encoding="utf-8")
     parts = [kernels]
     for name, graph, update in functions:

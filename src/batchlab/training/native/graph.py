@@ -1,7 +1,7 @@
-"""The values of a step, as loops see them: expressions, sums, products, and views of them.
+"""Graph: the values of a step as expressions, sums and products, and views of them.
 
-A shape has the batch size in it as the number `STAND_IN`: the first dimension of everything that
-has one number an example (its rows) is a multiple of it, and no other dimension is.
+In a shape, the number `STAND_IN` takes the place of the batch size: the first dimension of all
+that has rows (an equal part per example) is a multiple of it, and no other dimension is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 
 from batchlab.records.estimate import Reason
 
-STAND_IN = 1_000_003  # a prime that no layer is as wide as
+STAND_IN = 1_000_003  # a prime, larger than the width of any layer
 
 Shape = tuple[int, ...]
 
@@ -32,7 +32,7 @@ C_TYPES = {
 
 
 class RefusedError(Exception):
-    """This workload is not trained natively.
+    """The refusal to train a workload natively.
 
     Attributes:
         reason: why; its sentence is in `batchlab.words`.
@@ -45,19 +45,19 @@ class RefusedError(Exception):
 
 
 def unsupported(operation: str) -> RefusedError:
-    """The refusal of an operation that has no row, or not as it is used."""
+    """Return the refusal of an operation that has no row, or is used in a way that has none."""
     return RefusedError(Reason.of("native_operation", operation=operation))
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """A number that has the batch size B in it: `factor * B ** power`, where power is 1 or -1."""
+    """A number that depends on the batch size B: `factor * B ** power`, with power 1 or -1."""
 
     factor: float
     power: int
 
     def __str__(self) -> str:
-        """As C: the batch size is `B` there."""
+        """Return the number as C, in which the batch size is `B`."""
         return f"({self.factor!r} * (double)B)" if self.power == 1 else f"({self.factor!r} / B)"
 
 
@@ -65,23 +65,23 @@ Number = int | float | Scaled
 
 
 def has_rows(shape: Shape) -> bool:
-    """Whether it has one part an example."""
+    """Return whether the shape has one part per example."""
     return any(size and size % STAND_IN == 0 for size in shape)
 
 
 def contiguous(shape: Shape) -> Shape:
-    """The strides of a tensor without gaps."""
+    """Return the strides of a tensor of this shape without gaps."""
     return tuple(math.prod(max(size, 1) for size in shape[at + 1 :]) for at in range(len(shape)))
 
 
 def number_of(shape: Shape, dims: Sequence[int]) -> Number:
-    """How many elements these dimensions have together."""
+    """Return how many elements these dimensions have together."""
     n = math.prod(shape[dim] for dim in dims)
     return Scaled(n // STAND_IN, 1) if n and n % STAND_IN == 0 else n
 
 
 def times_rows(n: int, rows: str) -> str:
-    """A number of elements as C, in which `rows` is the number of examples."""
+    """Return a number of elements as C, in which `rows` is the number of examples."""
     if n % STAND_IN:
         return str(n)
     return rows if n == STAND_IN else f"{n // STAND_IN} * {rows}"
@@ -89,22 +89,22 @@ def times_rows(n: int, rows: str) -> str:
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """What is computed, and laid out without gaps.
+    """A tensor that is read or computed, laid out without gaps.
 
     Attributes:
         kind: "parameter", "buffer", "constant" or "column" (with `place`, its number among them);
-            "point" (an expression an element); "sum" and "peak" (over `dims`, which are gone);
-            "product" (of two matrices, or of as many as there are in the first dimensions, plus a
-            bias where there is a third operand); "take" (rows of a table) and "scatter" (its
-            gradient); "call" (of a function of kernels.c).
+            "point" (one expression for all elements); "sum" and "peak" (over `dims`, which are
+            gone); "product" (of two matrices, or of one pair for each index of the first
+            dimensions, plus a bias if there is a third operand); "take" (rows of a table) and
+            "scatter" (its gradient); "call" (of a function of kernels.c).
         shape: its shape.
         dtype: its type.
-        operands: what it is made of, each of the shape in which it is used.
-        text: of a point: C, with `{0}`, `{1}` for its operands, `{d0}`, `{d1}` for the place in
-            each dimension, and `{column}` for that in the last. Of a call: C, with `{0}`, `{1}`
-            for its operands, which are whole, and `{out}` for what it fills.
-        dims: of a sum or peak: over which dimensions of its operand.
-        place: of a source: its number among those of its kind.
+        operands: the views that it is made of, each in the shape in which it is used.
+        text: the C of a point, with `{0}`, `{1}` for its operands, `{d0}`, `{d1}` for the place in
+            each dimension, and `{column}` for that in the last; or the C of a call, with `{0}`,
+            `{1}` for its operands, which are whole, and `{out}` for the memory that it fills.
+        dims: the dimensions of its operand that a sum or peak goes over.
+        place: the number of a source among those of its kind.
     """
 
     kind: str
@@ -117,23 +117,23 @@ class Node:
 
     @property
     def rows(self) -> bool:
-        """Whether it has one part an example."""
+        """Whether it has one part per example."""
         return has_rows(self.shape)
 
     @property
     def space(self) -> Shape:
-        """The loops that make it: all but the last dimension are its lines, that one is a line."""
+        """The sizes of the loops that make it: the last is the length of a line."""
         over_operand = self.kind in ("sum", "peak", "scatter")
         return loops_of(self.operands[0].shape if over_operand else self.shape)
 
     @property
     def ends_lines(self) -> bool:
-        """Whether it is one number for each line of the loops that make it."""
+        """Whether it has one number per line of the loops that make it."""
         return self.kind in ("sum", "peak") and self.dims == (len(self.space) - 1,)
 
     @property
     def accumulates(self) -> bool:
-        """Whether it is complete only when all loops that make it are."""
+        """Whether it is complete only after all loops that make it."""
         is_sum = self.kind in ("sum", "peak") and not self.ends_lines
         is_alone = self.kind in ("product", "call")
         over_examples = is_alone and not self.rows and self.operands[0].rows
@@ -141,13 +141,13 @@ class Node:
 
     @property
     def c_type(self) -> str:
-        """Its type in C; what is one sum of everything is kept in double."""
+        """The C type of its elements, which is double for a float32 sum of everything."""
         is_total = self.accumulates and self.kind == "sum" and math.prod(self.shape) == 1
         return "double" if is_total and self.dtype == torch.float32 else C_TYPES[self.dtype]
 
 
 def loops_of(shape: Shape) -> Shape:
-    """A shape of at least two dimensions, with the examples never in the last."""
+    """Return the shape with at least two dimensions, the examples never in the last."""
     if len(shape) >= 2:
         return shape
     if not shape:
@@ -166,29 +166,29 @@ class View:
 
     @classmethod
     def of(cls, node: Node) -> View:
-        """The node as it lies."""
+        """Return the whole node as a view."""
         return cls(node, node.shape, contiguous(node.shape))
 
     @property
     def dtype(self) -> torch.dtype:
-        """The node's type."""
+        """The type of its node."""
         return self.node.dtype
 
     @property
     def rows(self) -> bool:
-        """Whether its shape has one part an example."""
+        """Whether its shape has one part per example."""
         return has_rows(self.shape)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the node as it lies, perhaps in other dimensions."""
+        """Whether it is the whole node in its order in memory, perhaps in other dimensions."""
         real = [(n, step) for n, step in zip(self.shape, self.strides, strict=True) if n != 1]
         packed = [step for _, step in real] == list(contiguous(tuple(n for n, _ in real)))
         same = math.prod(self.shape) == math.prod(self.node.shape)
         return packed and same and self.offset == 0
 
     def expanded(self, shape: Shape) -> View:
-        """Repeated to a larger shape, by PyTorch's rules of broadcasting."""
+        """Repeat the view to a larger shape, by PyTorch's rules of broadcasting."""
         missing = len(shape) - len(self.shape)
         old = (1,) * missing + self.shape
         strides = (0,) * missing + self.strides
@@ -199,19 +199,19 @@ class View:
         return View(self.node, shape, steps, self.offset)
 
     def reshaped(self, shape: Shape, strides: Shape) -> View:
-        """Other dimensions of the same elements."""
+        """Return a view of the same elements with other dimensions."""
         return View(self.node, shape, strides, self.offset)
 
 
 @dataclass(slots=True)
 class Graph:
-    """All that a step, or an evaluation, computes.
+    """All that a step or an evaluation computes.
 
     Attributes:
-        nodes: every node, operands before those that use them.
-        outputs: the scalars that are told for each batch; of a step its loss.
-        gradients: by the place of the parameter; None: the loss does not depend on it.
-        constants: tensors that are neither the model's nor of the data.
+        nodes: every node, operands before the nodes that use them.
+        outputs: the scalars that are reported for each batch; in a step this is the loss.
+        gradients: one per parameter, by its place; None if the loss does not depend on it.
+        constants: tensors that are neither the model's nor the data's.
         n_draws: how many times it draws random numbers.
     """
 
@@ -222,7 +222,7 @@ class Graph:
     n_draws: int = 0
 
     def add(self, kind: str, shape: Shape, dtype: torch.dtype, **details: Any) -> View:
-        """A new node."""
+        """Add a node, and return it as a view."""
         if dtype not in C_TYPES:
             raise RefusedError(Reason.of("native_type", dtype=str(dtype)))
         if has_rows(tuple(shape[1:])):

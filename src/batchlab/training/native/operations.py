@@ -1,8 +1,8 @@
-"""Operations: a row each, from ATen's name to an expression in C, or to nodes made of such.
+"""Operations: one row per ATen operation, with an expression in C or a function that makes nodes.
 
-To add one: a row in `POINTWISE` if each of its elements comes from one element of each operand
-(the names are those of ATen's schema), or else a function in `COMPOSED`, which takes the builder
-and the arguments by name. The shape and type of a result are those that PyTorch says.
+To add one, write a row in `POINTWISE` if each of its elements comes from one element of each
+operand (the names are those of ATen's schema), or else a function in `COMPOSED`, which takes the
+builder and the arguments by name. The shape and type of a result are those that PyTorch reports.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ POINTWISE: dict[str, str] = {
     **{f"mul.{kind}": "{self} * {other}" for kind in _BOTH},
     **{f"div.{kind}": "{self} / {other}" for kind in _BOTH},
     **{f"{n}.{kind}": f"{{self}} {c} {{other}}" for n, c in _COMPARED.items() for kind in _BOTH},
-    "pow.Tensor_Scalar": "powf({self}, {exponent})",  # small whole numbers: see `_power`
+    "pow.Tensor_Scalar": "powf({self}, {exponent})",  # `COMPOSED` comes first: see `_power`
     "pow.Tensor_Tensor": "powf({self}, {exponent})",
     "pow.Scalar": "powf({self}, {exponent})",
     "addcmul": "{self} + {value} * {tensor1} * {tensor2}",
@@ -63,7 +63,7 @@ POINTWISE: dict[str, str] = {
     "tanh_backward": "{grad_output} * (1.0f - {output} * {output})",
     "sigmoid": "sigmoid_of({self})",
     "sigmoid_backward": "{grad_output} * (1.0f - {output}) * {output}",
-    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # a NaN stays one
+    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # a NaN stays a NaN
     "threshold_backward": "({self} <= {threshold} ? 0.0f : {grad_output})",
     "silu": "{self} * sigmoid_of({self})",
     "silu_backward": "silu_slope({self}) * {grad_output}",
@@ -98,24 +98,24 @@ POINTWISE: dict[str, str] = {
     "zeros": "0",
     "full": "{fill_value}",
     "scalar_tensor": "{s}",
-    "empty_like": "0",  # to be filled
+    "empty_like": "0",  # it is filled afterwards
     "fill.Scalar": "{value}",
     "zero": "0",
 }
 
 
-_CALL = re.compile(r"[a-z]\w*f?\((?!float|double)")  # of a function of single precision
+_CALL = re.compile(r"[a-z]\w*f?\((?!float|double)")  # a call of a single-precision function
 
 
 class Builder:
-    """Makes nodes; each method is what the rows of `COMPOSED` are made of."""
+    """The maker of nodes, with the methods that the functions of `COMPOSED` use."""
 
     def __init__(self, graph: Graph) -> None:
-        """Add to this graph."""
+        """Add nodes to this graph."""
         self.graph = graph
 
     def draw(self, x: View, chance: float) -> View:
-        """1 with this chance, else 0, for each element; another draw at each call and step."""
+        """Draw 1 with this chance, else 0, per element; each call and step draws other values."""
         text = f"(uniform_of(noise, {self.graph.n_draws}, {{element}}) < {chance!r}f ? 1.0f : 0.0f)"
         self.graph.n_draws += 1
         return self.point(text, shape=x.shape)
@@ -127,7 +127,7 @@ class Builder:
         shape: Shape | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> View:
-        """An element from one of each operand; `{0}` in the text is the first of them."""
+        """Compute each element from one of each operand; `{0}` in the text is the first operand."""
         views = [part for part in given if isinstance(part, View)]
         if shape is None:
             shape = tuple(torch.broadcast_shapes(*(view.shape for view in views)))
@@ -146,22 +146,22 @@ class Builder:
             else:
                 names.append(literal(part, suffix if is_float else None))
         filled = re.sub(r"\{(\d+)\}", lambda found: names[int(found[1])], text)
-        if dtype == torch.bool:  # true and true is true, not two
+        if dtype == torch.bool:  # true + true is true, not two
             filled = f"(({filled}) != 0)"
         return self.graph.add("point", shape, dtype, operands=tuple(operands), text=filled)
 
     def sum(
         self, x: View, dims: Sequence[int], *, keep: bool = False, dtype: torch.dtype | None = None
     ) -> View:
-        """The sum over some dimensions."""
+        """Return the sum over some dimensions, or over all if `dims` is empty."""
         return self._reduced("sum", x, dims, keep, dtype or x.dtype)
 
     def peak(self, x: View, dim: int) -> View:
-        """The largest along one dimension, which stays with one element."""
+        """Return the largest along one dimension, which is kept with size 1."""
         return self._reduced("peak", x, [dim], True, x.dtype)
 
     def mean(self, x: View, dims: Sequence[int], *, keep: bool = False) -> View:
-        """The mean over some dimensions."""
+        """Return the mean over some dimensions, or over all if `dims` is empty."""
         dims = _dims(x.shape, dims)
         total = self.sum(x, dims, keep=keep)
         return self.point("{0} / {1}", total, number_of(x.shape, dims), dtype=x.dtype)
@@ -171,12 +171,12 @@ class Builder:
     ) -> View:
         if not x.shape:
             return self.point("{0}", x, dtype=dtype)
-        # Examples come first in loops.
+        # Loops need the examples in the first dimension.
         order = sorted(range(len(x.shape)), key=lambda dim: not has_rows((x.shape[dim],)))
         of_all = _dims(x.shape, dims)
         x, gone = _permuted(x, order), tuple(at for at, dim in enumerate(order) if dim in of_all)
         shape = tuple(size for dim, size in enumerate(x.shape) if dim not in gone)
-        # Loops have at least two dimensions: see `loops_of`.
+        # `loops_of` puts a dimension in front of a single one without examples.
         wide = len(x.shape) == 1 and not has_rows(x.shape)
         over = tuple(dim + wide for dim in gone)
         if kind == "peak" and gone != (len(x.shape) - 1,):
@@ -187,7 +187,7 @@ class Builder:
         return _permuted(found.reshaped(whole, contiguous(whole)), back)
 
     def product(self, a: View, b: View, bias: View | None = None) -> View:
-        """The product of two matrices, or of as many as both have in their first dimensions."""
+        """Return the product of two matrices, or one per index of their first dimensions."""
         batch = (math.prod(a.shape[:-2]),) if len(a.shape) > 2 else ()
         shape = (*batch, a.shape[-2], b.shape[-1])
         with_bias = () if bias is None else (bias.expanded(shape),)
@@ -195,12 +195,12 @@ class Builder:
         return self.graph.add("product", shape, torch.float32, operands=operands)
 
     def plain(self, x: View) -> View:
-        """A view as the functions of kernels.c read it: a sum of everything is not kept as such."""
+        """Return a view that kernels.c can read; a sum of everything is converted from double."""
         return x if x.node.c_type == C_TYPES[x.dtype] else self.point("{0}", x)
 
 
 def literal(number: Number, suffix: str | None) -> str:
-    """A number as C, with the suffix of its type; None: a whole one."""
+    """Return a number as C, with the suffix of its type; it is whole if the suffix is None."""
     if isinstance(number, Scaled):
         return (
             f"(int64_t){number}"
@@ -245,7 +245,7 @@ def _products(g: Builder, a: Arguments) -> View:
 
 
 def _uncopied(x: View) -> View:
-    """What a batch of matrices is a copy of, in as many dimensions as that has: heads apart."""
+    """Return what a batch of matrices copies (perhaps with a dimension for heads), or `x`."""
     made = x.node
     if (made.kind, made.text) != ("point", "{0}") or x.offset:
         return x
@@ -294,7 +294,7 @@ def _argmax(g: Builder, a: Arguments) -> View:
 
 
 def _place_of_peak(g: Builder, x: View, peak: View, *, keep: bool) -> View:
-    # The first of equals, as PyTorch has it; a line with a NaN has no such place.
+    # PyTorch returns the first of equal elements. A line with a NaN has no such place.
     place = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
     found = g.peak(place, len(x.shape) - 1)
     found = g.point("-{0}", found, dtype=torch.int64)
@@ -317,7 +317,7 @@ def _power(g: Builder, a: Arguments) -> View:
 
 
 def _logical(text: str) -> Callable[[Builder, Arguments], View]:
-    """An operation on truth values that is another one on numbers."""
+    """Return the function of a bitwise operation, which is supported on truth values only."""
 
     def lowered(g: Builder, a: Arguments) -> View:
         given = [part for part in (a["self"], a.get("other")) if part is not None]
@@ -361,7 +361,7 @@ def _softmax(g: Builder, a: Arguments) -> View:
 
 
 def _safe_softmax(g: Builder, a: Arguments) -> View:
-    """A softmax that is 0 where nothing is asked for: a line of -inf only."""
+    """Return a softmax that is 0 on a line in which everything is -inf."""
     x: View = a["self"]
     peak = g.peak(x, _last(x, a["dim"]))
     return _shares(g, x, g.point("({0} == -INFINITY ? 0.0f : {0})", peak))
@@ -405,7 +405,7 @@ def _log_softmax_backward(g: Builder, a: Arguments) -> View:
 
 
 def _labels(a: Arguments) -> tuple[View, View]:
-    """The scores and, beside them, the labels; classes are the last dimension."""
+    """Return the scores, and the labels as a column; classes are the last dimension."""
     x, target = a["self"], a["target"]
     if len(x.shape) != 2:
         raise unsupported("nll_loss of one example")
@@ -413,7 +413,7 @@ def _labels(a: Arguments) -> tuple[View, View]:
 
 
 def _picked(g: Builder, text: str, a: Arguments, *more: View) -> View:
-    """An element for the label's class, 0 for the others and where the label is to be ignored."""
+    """Compute the expression for the label's class, and 0 for others or an ignored label."""
     x, target = _labels(a)
     label = f"label_of({{0}}, {a['ignore_index']}, {x.shape[1]}, bad)"
     checked = g.graph.add("point", target.shape, torch.int64, operands=(target,), text=label)
@@ -450,7 +450,7 @@ def _nll_backward(g: Builder, a: Arguments) -> View:
 
 
 def _loss_of(text: str) -> Callable[[Builder, Arguments], View]:
-    """A loss that is the mean, the sum or all of an expression of {0} and {1}."""
+    """Return the function of a loss: the mean, sum or all of an expression of {0} and {1}."""
 
     def lowered(g: Builder, a: Arguments) -> View:
         if a.get("weight") is not None or a.get("pos_weight") is not None:
@@ -465,7 +465,7 @@ def _loss_of(text: str) -> Callable[[Builder, Arguments], View]:
 
 
 def _slope_of(text: str) -> Callable[[Builder, Arguments], View]:
-    """Its derivative by {0}, times the gradient {2}."""
+    """Return the function of a loss's derivative by {0}, times the gradient {2}."""
 
     def lowered(g: Builder, a: Arguments) -> View:
         more = [a[name] for name in ("beta", "delta") if name in a]
@@ -528,10 +528,10 @@ def _embedding_backward(g: Builder, a: Arguments) -> View:
 
 
 def _shifted(g: Builder, x: View, shape: Shape, dim: int, start: int) -> View:
-    """As if it had the whole shape and lay in it from `start` on: to be read there only."""
+    """Return `x` as if it lay in a tensor of this shape from `start` on; only read it there."""
     if x.strides[-1] == 0:
         x = g.point("{0}", x, dtype=x.dtype)
-    if shape[-1] == 1:  # what does not change within a line is read before the line
+    if shape[-1] == 1:  # it would be read before the line, outside of `x` too
         raise unsupported("a part of a tensor with nothing in its last dimension")
     return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
 
@@ -585,7 +585,7 @@ def _cat(g: Builder, a: Arguments) -> View:
 def _stack(g: Builder, a: Arguments) -> View:
     parts: list[View] = a["tensors"]
     dim = a["dim"] % (len(parts[0].shape) + 1)
-    at = max(dim, 1) if parts[0].rows else dim  # here examples stay first
+    at = max(dim, 1) if parts[0].rows else dim  # examples must stay first
     wide = [
         part.reshaped(
             (*part.shape[:at], 1, *part.shape[at:]), (*part.strides[:at], 0, *part.strides[at:])
@@ -597,10 +597,10 @@ def _stack(g: Builder, a: Arguments) -> View:
 
 
 def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
-    """Windows over images (n, C, H, W) or lines (n, C, W), as C has them.
+    """Describe windows over images (n, C, H, W) or lines (n, C, W) for C.
 
     Returns:
-        `struct windows`; how many windows, down and across; the elements of a framed image.
+        `struct windows` in C; the number of windows down and across; a padded image's elements.
     """
     n_dims = len(shape) - 2
     if n_dims not in (1, 2) or any(step != 1 for step in a["dilation"]) or a.get("ceil_mode"):
@@ -622,18 +622,18 @@ def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Sh
 def _call(
     g: Builder, text: str, shape: Shape, *given: View, dtype: torch.dtype = torch.float32
 ) -> View:
-    """What a function of kernels.c fills."""
+    """Add a tensor that a function of kernels.c fills."""
     whole = [g.plain(x) if x.is_whole else g.point("{0}", x, dtype=x.dtype) for x in given]
     return g.graph.add("call", shape, dtype, operands=tuple(whole), text=text)
 
 
 def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
-    """A call of one of the functions for convolutions, and the places in an image."""
+    """Return the C call of a convolution function, and the size of its result per image."""
     if a["transposed"] or a["groups"] != 1 or weight.rows:
         raise unsupported("convolution transposed or in groups")
     windows, places, framed = _windows(x.shape, weight.shape[2:], a)
     unfolded = math.prod(weight.shape[1:]) * math.prod(places)
-    if unfolded + framed > 2**24:  # each thread has these arrays of its own
+    if unfolded + framed > 2**24:  # each thread has its own copy of these arrays
         raise unsupported("convolution of large images")
     text = (
         f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
@@ -670,7 +670,7 @@ def _max_pool(g: Builder, a: Arguments) -> tuple[View, View]:
     x: View = a["self"]
     planes = math.prod(x.shape[:-2])
     windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
-    if n[1] > 4096:  # a line of them is kept on the stack
+    if n[1] > 4096:  # C keeps a line of them on the stack
         raise unsupported("windows, more than 4096 in a line")
     shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
     text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
@@ -713,7 +713,7 @@ def _means_backward(g: Builder, a: Arguments) -> View:
 
 
 def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
-    """How large the windows are of which an image has `n`, down and across."""
+    """Return the height and width of the windows if an image has `n` down and across."""
     if any(size % places for size, places in zip(shape[-2:], n, strict=True)):
         raise unsupported("means of windows that are not equal")
     return shape[-2] // n[0], shape[-1] // n[1]
@@ -788,19 +788,19 @@ COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
 
 
 def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]:
-    """The nodes that do what a tape did, and what it returned.
+    """Return a graph that does what a tape did, and the views that the tape returned.
 
     Args:
-        tape: what was captured.
-        kinds: of each of its sources, "parameter", "buffer" or "column".
+        tape: the captured tape.
+        kinds: the kind of each of its sources: "parameter", "buffer" or "column".
 
     Raises:
-        RefusedError: an operation has no row, or lies in memory in another order.
+        RefusedError: an operation has no row, or its result an unsupported order in memory.
     """
     graph = Graph(constants=tape.constants)
     builder = Builder(graph)
     places = _places([*kinds, *["constant"] * len(tape.constants)])
-    done: dict[int, dict[int, View | None]] = {}  # results by call
+    done: dict[int, dict[int, View | None]] = {}  # the results of each call
     views: dict[int, View | None] = {}
 
     def view(place: int) -> View | None:
@@ -813,7 +813,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             base = view(held.base)
             if base is None or base.dtype != held.dtype:
                 raise unsupported("a view of another type")
-            if base.rows and not has_rows(held.shape):  # they come in tiles
+            if base.rows and not has_rows(held.shape):  # examples come in tiles
                 raise unsupported("a view of some of the examples")
             return View(base.node, held.shape, *_lying(held, tape.held[held.base], base))
         if held.source >= 0:
@@ -877,7 +877,7 @@ def _result(
 
 
 def _laid_out(g: Builder, call: Call, made: View | None, held: Held) -> View | None:
-    """A result in the order of memory that PyTorch has it in: views of it count on that."""
+    """Return a result in PyTorch's order of memory, because views of it rely on that."""
     if made is None:
         return None
     if (made.shape, made.dtype) != (held.shape, held.dtype):
@@ -895,7 +895,7 @@ def _permuted(x: View, order: Sequence[int]) -> View:
 
 
 def _order(call: Call, held: Held) -> tuple[int, ...]:
-    """A result's dimensions as they lie in memory, the innermost last; it has no gaps."""
+    """Return a result's dimensions in their order in memory, the innermost last; refuse gaps."""
     order = sorted(range(len(held.shape)), key=lambda dim: -held.strides[dim])
     real = [dim for dim in order if held.shape[dim] != 1]
     packed = contiguous(tuple(held.shape[dim] for dim in real))
@@ -905,8 +905,8 @@ def _order(call: Call, held: Held) -> tuple[int, ...]:
 
 
 def _lying(held: Held, was: Held, base: View) -> tuple[Shape, int]:
-    """Strides and offset of a view: of PyTorch's base `was`, which may lie otherwise here."""
-    parts: list[tuple[int, int, int]] = []  # size, stride there, stride here; the outermost first
+    """Return a view's strides and offset here; PyTorch's base `was` lies here as `base` does."""
+    parts: list[tuple[int, int, int]] = []  # size, PyTorch's stride, stride here; outermost first
     for size, there, here in sorted(
         zip(was.shape, was.strides, base.strides, strict=True), key=lambda part: -part[1]
     ):

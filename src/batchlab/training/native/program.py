@@ -1,4 +1,4 @@
-"""Program: what is built once for a study, and travels to the processes that train."""
+"""Program: the native build of a workload, made once and sent to the processes that train."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Layout = tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape and type of
 
 @dataclass(frozen=True, kw_only=True)
 class NativeBuild:
-    """A workload's steps and evaluations as a library, and what they expect.
+    """A workload's steps and evaluations as a library, and the tensors that they expect.
 
     Attributes:
-        library: where it is.
-        parameters: the model's parameters as they were captured, in order.
-        buffers: the model's buffers, likewise.
+        library: the path of the library.
+        parameters: the layout of the model's parameters when they were captured, in order.
+        buffers: the same for the model's buffers.
         columns: the shape and type of an example's parts.
-        constants: tensors that the steps use beside them; those of evaluations follow.
-        n_constants: how many of them are those of the steps.
-        trained: of each parameter, whether the loss depends on it.
-        metrics: the metrics that evaluations tell, in order.
-        unmeasured: why evaluations are not native, if they are not.
+        constants: the other tensors that the steps use, then those of the evaluations.
+        n_constants: how many of the constants belong to the steps.
+        trained: whether the loss depends on each parameter, in their order.
+        metrics: the names of the metrics that evaluations return, in order.
+        unmeasured: why evaluations are not native; None if they are.
         n_draws: how many times a step draws random numbers, for dropout.
         is_plain: whether the update is only right without momentum and decay.
     """
@@ -59,12 +59,12 @@ class NativeBuild:
 
 
 def layout_of(named: Sequence[tuple[str, Tensor]]) -> Layout:
-    """How tensors lie, but for where."""
+    """Return the name, shape and type of each tensor."""
     return tuple((name, tuple(part.shape), str(part.dtype)) for name, part in named)
 
 
 def examples_layout(columns: Columns) -> Layout:
-    """How an example's parts lie."""
+    """Return the layout of the parts of one example."""
     return layout_of([("", part[0]) for part in columns.parts])
 
 
@@ -74,12 +74,12 @@ def native_build(
     """Capture a workload's steps and evaluations, and build them.
 
     Args:
-        workload: what is to be trained.
-        folder: where libraries are kept; None: in the user's cache.
-        timeout_s: after which the compiler is ended.
+        workload: the workload to train.
+        folder: the folder of the libraries; None for that in the user's cache.
+        timeout_s: the time after which the compiler is ended.
 
     Raises:
-        RefusedError: it can't be trained natively; with the reason.
+        RefusedError: it can't be trained natively; the error holds the reason.
     """
     columns = columns_of(workload)
     with untouched_randomness():
@@ -111,10 +111,10 @@ def native_build(
 
 
 def columns_of(workload: Workload) -> Columns:
-    """The training examples as tensors in memory.
+    """Return the training examples as tensors in memory.
 
     Raises:
-        RefusedError: they are not, or what happens to them is Python's.
+        RefusedError: they are not in memory, or Python code takes the steps or augments them.
     """
     for name in ("step", "augment"):
         if getattr(workload, name) is not None:
@@ -128,7 +128,7 @@ def columns_of(workload: Workload) -> Columns:
 
 
 def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Refuse parameters and buffers that are not float32 of their own, without gaps."""
+    """Refuse gaps, shared memory, and parameters not in float32 or unlike the optimizer's."""
     seen: set[int] = set()
     held = [*model.named_parameters(), *model.named_buffers()]
     for name, part in held:
@@ -149,7 +149,7 @@ def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 class _Asked(nn.Module):
-    """A function of a model and a batch as a module, whose parameters can be given."""
+    """A module that calls a function of a model and a batch, so its parameters can be replaced."""
 
     def __init__(self, model: nn.Module, function: Callable[[nn.Module, Any], Any]) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ def _scores_graph(
     try:
         graph, found = _graph(scores, held, columns, len(list(model.parameters())))
         _settle(graph, [view for view in found if view is not None], [])
-        if graph.n_draws:  # PyTorch's own would be the same ones each time
+        if graph.n_draws:  # the plain evaluation draws the same ones each time
             raise unsupported("random numbers in an evaluation")
     except RefusedError as refused:
         return None, (), refused.reason
@@ -216,10 +216,10 @@ def _graph(
         tape = captured(function, [part for _, part in held], columns.parts)
     except RefusedError:
         raise
-    except Exception as error:  # of code that is not made for such tensors
+    except Exception as error:  # the user's code may fail on tensors without memory
         what = f"{type(error).__name__}: {error}"
         raise RefusedError(Reason.of("native_not_followed", what=what)) from error
-    if not before.is_now():  # what it drew would be the same at each step
+    if not before.is_now():  # its draws would be the same at each step
         raise unsupported("random numbers outside of a model's layers")
     n_buffers = len(held) - n_parameters
     kinds = ["parameter"] * n_parameters + ["buffer"] * n_buffers
@@ -227,7 +227,7 @@ def _graph(
 
 
 def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> None:
-    """Give each result memory of its own, laid out as its tensor is."""
+    """Give each result memory of its own, in the layout of its tensor."""
     builder = Builder(graph)
     seen: set[int] = set()
     for view in outputs:
@@ -245,7 +245,7 @@ def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> 
 
 
 class Call(ctypes.Structure):
-    """`struct call` of kernels.c."""
+    """The `struct call` of kernels.c."""
 
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("parameters", "buffers", "constants", "columns",
@@ -262,10 +262,10 @@ class Program:
     """A function of a library, with the tensors that it works on."""
 
     def __init__(self, build: NativeBuild, name: str) -> None:
-        """Load it.
+        """Load the function `name`.
 
         Raises:
-            RefusedError: the library is gone or is another one.
+            RefusedError: the library is gone or can't be loaded.
         """
         self._library = loaded(build.library)
         self._function = getattr(self._library, name)
@@ -289,10 +289,10 @@ class Program:
         seed: int = 0,
         tensors: Mapping[str, Sequence[Tensor | None]],
     ) -> None:
-        """Run it: see `struct call`.
+        """Run the function; the arguments are those of `struct call`.
 
         Raises:
-            IndexError: a label or a place in a table lies outside.
+            IndexError: a label or a place in a table is out of range.
         """
         largest = int(sizes.max())
         if largest > self._room:

@@ -1,11 +1,11 @@
-"""Schedule: in which pass over the examples, and in which loop, each value of a graph is made.
+"""Schedule: the pass over the examples, and the loop, in which each value of a graph is made.
 
-Examples are taken in tiles of a few hundred, so that what a tile needs stays in the cache. What is
-summed over examples is complete after the last tile; what uses such a sum comes in another pass
-over the tiles (a level), as late as it can, so that one pass does nearly everything.
+Examples are taken in tiles of a few hundred, so that what a tile needs stays in the cache. A sum
+over examples is complete after the last tile, so a value that uses it is made in another pass over
+the tiles (a level). Each value comes in the last pass it can, so one pass does nearly everything.
 
-In a pass, values with as many lines share one loop over these lines. Within a line, loops over its
-elements follow one another, each with all expressions that are known by then.
+In a pass, values with the same number of lines share one loop over lines. Within a line, loops over
+its elements follow one another, each with all expressions whose operands are known by then.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from batchlab.training.native.graph import Graph, Node, Shape, View, contiguous, loops_of
 
 SOURCES = ("parameter", "buffer", "constant")
-_LONGEST_LINE = 4096  # elements of a line that are kept on the stack
+_LONGEST_LINE = 4096  # most elements of a line that are kept on the stack
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Segment:
 
 @dataclass(slots=True)
 class Kernel:
-    """One loop over lines, product or call, or the examples of a tile fetched from a column."""
+    """One loop over lines, one product or call, or one fetch of a tile's examples from a column."""
 
     kind: str
     n_lines: int
@@ -39,7 +39,7 @@ class Kernel:
 
 
 class Schedule:
-    """In which pass and which loop each node is made, and what has to be kept in memory."""
+    """The pass and the loop in which each node is made, and the nodes to keep in memory."""
 
     def __init__(self, graph: Graph) -> None:
         ends = [view.node for view in (*graph.outputs, *(g for g in graph.gradients if g))]
@@ -107,7 +107,7 @@ class Schedule:
         return len(kernel.segments) - 1
 
     def _relation(self, view: View, user: Node) -> str | None:
-        """How a node of the same loop is used: "element", "line" (one number), None: not so."""
+        """Return how a loop shares a node: "element", "line" (one number), or None if it can't."""
         made = view.node
         if made.kind in (*SOURCES, "column", "product", "call") or made.accumulates:
             return None
@@ -139,7 +139,7 @@ class Schedule:
             (self.scratch if is_short else self.stored).add(made)
 
     def is_here(self, view: View, user: Node) -> bool:
-        """Whether a node's value is at hand where it is used, and need not be read."""
+        """Return whether a node's value is at hand when it is used, and need not be read."""
         where = self._at.get(view.node)
         if where is None or self._relation(view, user) is None:
             return False
@@ -149,7 +149,7 @@ class Schedule:
 
 
 def loops(view: View) -> tuple[Shape, Shape]:
-    """A view's dimensions and strides as loops have them: at least two, examples not last."""
+    """Return a view's shape and strides for loops: at least two dimensions, examples not last."""
     shape = loops_of(view.shape)
     if len(shape) == len(view.shape):
         return shape, view.strides
@@ -167,7 +167,7 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
 
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
-    """The pass of each node: the last in which it may be made."""
+    """Return the pass of each node: the last in which it may be made."""
     earliest: dict[Node, int] = {}
     for node in nodes:
         made_of = [(view.node, view.node.rows and not node.rows) for view in node.operands]

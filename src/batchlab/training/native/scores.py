@@ -1,4 +1,4 @@
-"""Scores: the metrics that add up, over rows of tensors in memory, as one C function."""
+"""Scores: the metrics that add up over rows of tensors in memory, as one C function."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from batchlab.training.native.program import NativeBuild, Program, layout_of
 
 
 class NativeScores:
-    """Evaluates a build's metrics for one model.
+    """The metrics of a build, evaluated for one model.
 
-    What a metric's sum is divided by does not depend on the model, and is not told here.
+    The divisor of a metric's sum does not depend on the model, and is not computed here.
 
     Attributes:
-        metrics: their names.
+        metrics: the names of the metrics.
     """
 
     def __init__(self, build: NativeBuild, model: nn.Module) -> None:
-        """Load it.
+        """Load the function for `model`.
 
         Raises:
-            RefusedError: the build has no evaluation, or is one of another model.
+            RefusedError: the build has no evaluation, or is for another model.
         """
         if build.unmeasured is not None:
             raise RefusedError(build.unmeasured)
@@ -42,22 +42,22 @@ class NativeScores:
         self._run = Program(build, "evaluate")
 
     def fits(self, columns: Sequence[Tensor]) -> bool:
-        """Whether the examples are like those of the build: of these shapes and types, gapless."""
+        """Return whether the examples have the build's shapes and types, and no gaps."""
         like = layout_of([("", part[0]) for part in columns]) == self._columns
         return like and all(part.is_contiguous() for part in columns)
 
     def sums(
         self, columns: Sequence[Tensor], index: Tensor, *, batch_size: int
     ) -> Mapping[str, Tensor]:
-        """Each metric's sum over each batch of the rows, as the plain evaluation finds it.
+        """Return each metric's sum over each batch of the rows, as the plain evaluation does.
 
         Args:
-            columns: the parts of all examples, each of shape (n, ...); they fit.
-            index: which of them, in their order; shape (m,), int64.
-            batch_size: how many the metric is given at once; the last batch may be smaller.
+            columns: the parts of all examples, each of shape (n, ...); `fits` accepts them.
+            index: the examples to evaluate, in this order; shape (m,), int64.
+            batch_size: how many examples the metric gets at once; the last batch may be smaller.
 
         Returns:
-            By metric: its sums, float64, one a batch.
+            The sums by metric, float64, one per batch.
         """
         sizes = [len(part) for part in index.split(batch_size)]
         parts = torch.ones(len(sizes), dtype=torch.int64)

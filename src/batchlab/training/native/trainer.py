@@ -1,4 +1,4 @@
-"""Trainer: a stepper whose steps run in C, many a call, on the tensors of model and optimizer."""
+"""Trainer: a stepper whose steps run in C, many per call, on PyTorch's own tensors."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _CPU = torch.device("cpu")
 class NativeStepper(Stepper):
     """A `Stepper` that takes the same steps in C; weights and the optimizer's state stay PyTorch's.
 
-    Its numbers are those of the plain one but for rounding, and are the same bit for bit however
-    the steps are cut into calls.
+    Its numbers differ from those of the plain one by rounding only, and are the same bit for bit
+    however the steps are cut into calls.
     """
 
     def __init__(self, workload: Workload, trial: Trial, build: NativeBuild) -> None:
         """Make model and optimizer as the plain one does, and load what was built.
 
         Raises:
-            RefusedError: the build is not one of this workload, or a batch is cut in a way that
-                only Python knows.
+            RefusedError: the build is not for this workload, the optimizer has hooks or no row, or
+                a batch is cut into pieces in a way that only Python knows.
         """
         super().__init__(workload, trial, _CPU)
         columns = columns_of(workload)
@@ -76,13 +76,13 @@ class NativeStepper(Stepper):
         self._order = (-1, torch.empty(0, dtype=torch.int64))
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
-        """Nothing: examples are fetched in C."""
+        """Yield empty steps without end, because examples are fetched in C."""
         return iter(lambda: (), None)
 
     def steps(
         self, stream: Iterator[Sequence[Batch]], n_steps: int, *, first_step: int
     ) -> tuple[list[float], list[int]]:
-        """Take `n_steps` steps; `stream` is not looked at."""
+        """Take `n_steps` steps; `stream` is not used."""
         if self.averaged is None:
             return self._steps(first_step, n_steps)
         losses, sizes = [], []
@@ -121,7 +121,7 @@ class NativeStepper(Stepper):
         return [plan.batch_size_at(step) for step in range(first, first + n_steps)]
 
     def _cut(self, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """The sizes of all passes, how many a step has, and the share of each in its step."""
+        """Return the sizes of the passes, how many a step has, and their shares in their step."""
         micro = self._trial.micro_batch_size
         whole = torch.tensor(sizes)
         if max(sizes) <= micro:
@@ -136,7 +136,7 @@ class NativeStepper(Stepper):
         )
 
     def _index(self, first: int, n_steps: int) -> Tensor:
-        """The examples of the steps, in the order in which the plain stepper fetches them."""
+        """Return the examples of the steps, in the order of the plain stepper."""
         plan, found = self._plan, []
         step, last = first, first + n_steps
         while step < last:
@@ -158,7 +158,7 @@ class NativeStepper(Stepper):
         return self._order[1]
 
     def _numbers(self, first: int, n_steps: int) -> Tensor:
-        """The numbers of each parameter group at each step."""
+        """Return the numbers of all parameter groups, one row per step."""
         groups = self.optimizer.param_groups
         rows = []
         for step in range(first, first + (n_steps if self.rates.changes else 1)):
@@ -175,7 +175,7 @@ class NativeStepper(Stepper):
         return found
 
     def _begins(self) -> bool:
-        """Whether momentum is not there yet; it is made then."""
+        """Return whether momentum begins with the next step; missing state is made here."""
         names = self._rule.states(self.optimizer.param_groups[0])
         state: dict[Any, dict[str, Any]] = self.optimizer.state
         parts = [part for part in self._trained if part is not None]
@@ -212,8 +212,8 @@ def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
     return bool(hooks) or (own is not None and not is_schedulers)
 
 
-# A step of C and one of PyTorch differ by the order of their sums: parameters by a small part of
-# the way that they have gone, losses in the last digits.
+# C and PyTorch add in different orders. Parameters may therefore differ by a small part of the way
+# that they have gone (and of their size), and losses in the last digits.
 _STEPS = 4
 _OF_WAY = 5e-3
 _OF_SIZE = 1e-6
@@ -221,7 +221,7 @@ _OF_LOSS = 2e-5
 
 
 def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) -> None:
-    """Take a few steps of each trial by `build` and by PyTorch, on models of their own.
+    """Compare a few steps of each trial by `build` and by PyTorch, on models of their own.
 
     Raises:
         RefusedError: they differ by more than rounding.
@@ -247,12 +247,12 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
 
 
 def noise_seed(trial: Trial) -> int:
-    """The seed of dropout in C: PyTorch's stream of random numbers is not followed there."""
+    """Return the seed of dropout in C, which does not follow PyTorch's random numbers."""
     return derived_seed("native noise", trial.seed)
 
 
 def _plain_losses(plain: Stepper, trial: Trial) -> list[float]:
-    """PyTorch's first steps, with the random numbers of C in place of its own."""
+    """Take PyTorch's first steps with the random numbers of C; return the losses."""
     stream, losses = plain.stream(0), []
     for step in range(_STEPS):
         with _NoiseOfC(noise_seed(trial), step):
@@ -270,7 +270,7 @@ def _mixed(z: int) -> int:
 
 
 class _NoiseOfC(TorchDispatchMode):
-    """Context: what a step draws by `bernoulli_` is what kernels.c draws, if it is one pass."""
+    """A context in which `bernoulli_` draws as kernels.c does, in a step of one pass."""
 
     def __init__(self, seed: int, step: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -282,7 +282,7 @@ class _NoiseOfC(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Draw, or do what is done."""
+        """Draw as kernels.c does, and run all other operations as they are."""
         if str(func) not in ("aten.bernoulli_.float", "aten.bernoulli.p"):
             return func(*args, **(kwargs or {}))
         start = self._noise + self._n_draws * 0x9E3779B97F4A7C15
@@ -295,7 +295,7 @@ class _NoiseOfC(TorchDispatchMode):
         return args[0].copy_(mask) if str(func) == "aten.bernoulli_.float" else mask
 
 
-# Examples that the check of evaluations looks at, and how many at once.
+# The check of evaluations takes this many examples, in batches of this size.
 _EXAMPLES = 300
 _AT_ONCE = 128
 
@@ -311,6 +311,6 @@ def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> N
             metric = as_metric(workload, name)
             batches = map(columns.batch, index.split(_AT_ONCE))
             right = sum(float(evaluated_sum(metric, model, batch)) for batch in batches)
-            # One example on the edge of being right counts as one.
+            # Rounding may turn one example from right to wrong, which changes a count by 1.
             if not abs(float(sums.sum()) - right) <= 1 + _OF_LOSS * abs(right):
                 raise RefusedError(Reason.of("native_differs", what=name, step=_STEPS))

@@ -1,8 +1,8 @@
-"""Updates: a row each optimizer, what PyTorch's own does with a gradient, element by element.
+"""Updates: one row per optimizer, with what PyTorch's own does to each element of a parameter.
 
-`prepare` makes of a group's numbers, and of how many steps a parameter has had, up to eight numbers
-`d`; `update` changes parameters and the optimizer's own tensors in place. Both are as in
-`torch.optim`, term by term. To add an optimizer: a row in `RULES`.
+`prepare` turns a group's numbers, and the number of steps a parameter has had, into up to eight
+numbers `d`; `update` changes parameters and the optimizer's own tensors in place. Both are as in
+`torch.optim`, term by term. To add an optimizer, add a row to `RULES`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Rule:
     """One optimizer of `torch.optim`.
 
     Attributes:
-        states: the tensors that it keeps of each parameter, shaped like it.
+        states: the names of the tensors that it keeps for each parameter, shaped like it.
         counts: whether it counts the steps of each parameter, in a tensor `step`.
-        unlike: its switches, each with the value at which this rule is the one.
-        numbers: the numbers of a group, at one step.
-        shape: what of a group decides about the text; the same for all groups.
-        text: C for a shape.
+        unlike: its switches, each with the only value at which this rule holds.
+        numbers: the numbers of a group at one step.
+        shape: the settings of a group that decide about the text, the same for all groups.
+        text: the C for a shape.
     """
 
     states: Callable[[Group], tuple[str, ...]]
@@ -134,10 +134,10 @@ def _unlike(optimizer: str) -> RefusedError:
 
 
 def rule_of(optimizer: torch.optim.Optimizer) -> Rule:
-    """The row of an optimizer.
+    """Return the row of an optimizer.
 
     Raises:
-        RefusedError: there is none, or not with its switches.
+        RefusedError: there is none, or not for its switches, or its groups differ in shape.
     """
     rule = RULES.get(type(optimizer))
     name = type(optimizer).__name__
@@ -155,13 +155,13 @@ def rule_of(optimizer: torch.optim.Optimizer) -> Rule:
 
 
 def is_plain(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it takes nothing but the rate times the gradient from a parameter."""
+    """Return whether a step only subtracts the rate times the gradient from a parameter."""
     groups = optimizer.param_groups
     return not rule_of(optimizer).states(groups[0]) and not any(g["weight_decay"] for g in groups)
 
 
 def update_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Update:
-    """The C of an optimizer, for these parameters."""
+    """Return the C of an optimizer for these parameters."""
     rule = rule_of(optimizer)
     groups = optimizer.param_groups
     places = {id(part): at for at, group in enumerate(groups) for part in group["params"]}
