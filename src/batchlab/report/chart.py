@@ -245,9 +245,7 @@ def _horizontal_axis(panel: Panel) -> Spec:
         return _size_axis(drawn_sizes(panel.rows))
     if panel.axis == "configuration":
         return _configuration_axis(panel.rows)
-    places = [
-        float(row[panel.axis] or 0.0) for row in panel.frame or panel.rows if panel.axis in row
-    ]
+    places = [float(row[panel.axis] or 0.0) for row in panel.rows if panel.axis in row]
     return _rate_axis(places) if panel.axis == "learning_rate" else _along_axis(panel.axis, places)
 
 

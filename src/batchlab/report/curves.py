@@ -171,7 +171,7 @@ def chosen_notes(cells: Sequence[Cell]) -> Iterator[str]:
 
 def _notes(study: Study, cells: Sequence[Cell], train_s: TrainS) -> Iterator[str]:
     workload = study.workload
-    yield text("The axis begins where whole trainings are after a tenth of their length.")
+    yield text("The vertical axis begins where whole trainings are after a tenth of their length.")
     if not workload.has_validation:
         yield text("There is no validation set: learning rates are compared on train data.")
     if 0 < workload.n_train_evaluated < workload.n_train:
