@@ -138,8 +138,6 @@ def test_endings_are_those_of_the_whole_trainings(told):
     assert endings.verdict == "no_worse"
     assert endings.margin == pytest.approx(MARGIN, rel=0.05)
     assert endings.difference.low <= 0 <= endings.difference.high
-    assert all(0 < run.end_error < MARGIN for run in advice.tried if run.end)
-    assert {run.end_error for run in advice.tried if run.end is None} == {None}
 
 
 def test_the_end_is_compared_with_what_the_chance_compares_with():

@@ -27,6 +27,7 @@ from batchlab.advice.advice import (
     RateTried,
     Step,
 )
+from batchlab.belief.cell_means import CellMeans
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target, TrialRecord
@@ -107,7 +108,7 @@ def made_up_advice(
     tuned = next(c for c in candidates if c.batch_size == reference.batch_size)
     gain = REFERENCE_FACTOR * figures[tuned.batch_size] / figures[best.batch_size]
     flat_set = tuple(c.batch_size for c in flat)
-    return Advice(
+    advice = Advice(
         verdict="recommend",
         reason=Reason.of("best_of_likely_no_worse", size=best.batch_size),
         objective=objective,
@@ -151,6 +152,7 @@ def made_up_advice(
         spent_s=118.4,
         budget_s=300.0,
     )
+    return with_belief(advice)
 
 
 def cannot_tell_advice() -> Advice:
@@ -269,7 +271,50 @@ def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "n
     if tuned is not None:
         beside = ending_at(tuned.batch_size, tuned.learning_rate, 0.9772)
         endings = replace(endings, tuned=beside)
-    return replace(advice, endings=endings, tried=(*advice.tried, *_whole_runs(endings)))
+    tried_too = (*advice.tried, *_whole_runs(endings))
+    return with_belief(replace(advice, endings=endings, tried=tried_too))
+
+
+def with_belief(advice: Advice) -> Advice:
+    """The same advice with what its runs together say of each configuration that is shown."""
+    places = [advice.reference, *filter(None, [advice.named]), *map(_at, advice.candidates)]
+    cells = list(dict.fromkeys((at.batch_size, at.learning_rate) for at in places))
+    seen: dict[tuple[int, float], list[float]] = {cell: [] for cell in cells}
+    for run in advice.tried:
+        if run.end is not None:
+            seen.setdefault((run.batch_size, run.learning_rate), []).append(run.end)
+    means = CellMeans.of(
+        list(seen.values()), metric="accuracy", better="higher", n_examples=advice.n_validation
+    )
+    at = {cell: i for i, cell in enumerate(seen)}
+    named = None if advice.named is None else at[cells[1]]
+    return replace(
+        advice, believed=tuple(_believed(advice, cell, means, at[cell], named) for cell in cells)
+    )
+
+
+def _at(candidate: Candidate) -> Configuration:
+    rate = candidate.learning_rate or tuned_rate(candidate.batch_size)
+    size = candidate.batch_size
+    return Configuration(batch_size=size, micro_batch_size=size, learning_rate=rate)
+
+
+def _believed(
+    advice: Advice, cell: tuple[int, float], means: CellMeans, i: int, named: int | None
+) -> Believed:
+    candidate = advice.candidate(cell[0])
+    assert candidate is not None
+    cost, n_seen = candidate.cost, len(means.cells[i])
+    end = means.mean(i) if n_seen else around(0.978 - 1e-6 * cell[0], 0.002, 0)
+    if advice.objective == "quality" and cost.estimate is not None:
+        times = 1.0 if candidate.learning_rate == cell[1] else REFERENCE_FACTOR
+        far = cost.times(times)
+        end = Estimate.of(1 - far.estimate, interval=(1 - far.high, 1 - far.low), n=3)
+    better = Estimate.cannot_tell(Reason.of("no_whole_training"))
+    if named is not None and n_seen and len(means.cells[named]):
+        better = means.difference(i, named)
+    size, rate = cell
+    return Believed(batch_size=size, learning_rate=rate, end=end, ends_better_by=better, cost=cost)
 
 
 def _whole_runs(endings: Endings) -> Iterator[RateTried]:
@@ -443,11 +488,6 @@ def _candidate(
             for rule, power in (("none", 0.0), ("linear", 1.0), ("sqrt", 0.5))
         ),
         note=None if fits else written("does not fit whole: run in 4 micro-batches"),
-        believed=Believed(
-            learning_rate=tuned_rate(size),
-            end=around(0.978 - 1e-6 * size, 0.002, 3),
-            cost=around(figure, 2 * spread, 3),
-        ),
     )
 
 

@@ -14,6 +14,7 @@ from tests.reference.made_up_advice import (
     around,
     made_up_advice,
     tried,
+    with_belief,
     with_endings,
 )
 from tests.reference.shown import table_rows
@@ -97,7 +98,7 @@ def ends_at(
         for at, end, met in both
         for seed in range(n)
     )
-    return replace(ADVICE, tried=tuple(runs), chance=0.9, **changes)
+    return with_belief(replace(ADVICE, tried=tuple(runs), chance=0.9, **changes))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tests.reference.shown import table_rows
 
 from batchlab.records.estimate import Estimate
 from batchlab.report.advice_figures import advice_figures, advice_looks, trained_cells
+from batchlab.report.advice_rows import believed_of_size
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.chart import plot
 from batchlab.report.figure import Figure
@@ -86,7 +87,7 @@ def test_every_batch_size_is_in_the_first_picture_with_what_the_belief_says_of_i
         band = rows(figure, "band", panel)
         assert [row["batch_size"] for row in band] == sizes
         for candidate, row in zip(advice.candidates, band, strict=True):
-            believed = getattr(candidate.believed, of)
+            believed = getattr(believed_of_size(advice, candidate), of)
             drawn = (row["low"], row["mean"], row["high"])
             assert drawn == pytest.approx((believed.low, believed.estimate, believed.high))
 
@@ -100,17 +101,17 @@ def test_a_size_that_was_not_trained_to_its_end_is_an_open_mark_of_the_belief():
     expected = {row["batch_size"]: row["mean"] for row in rows(figure, "expected", "a-end")}
     assert set(expected) == trained - ended != set()
     for size, mean in expected.items():
-        assert mean == pytest.approx(advice.candidate(size).believed.end.estimate)
+        believed = believed_of_size(advice, advice.candidate(size))
+        assert mean == pytest.approx(believed.end.estimate)
 
 
 def test_the_axis_is_made_for_what_was_measured():
     """The interval of a batch size that nothing is known of leaves the frame."""
     advice = with_endings(ADVICE)
-    last = advice.candidates[-1]
-    vague = replace(last.believed, end=Estimate.of(0.96, interval=(0.1, 0.99), n=0))
-    candidates = (*advice.candidates[:-1], replace(last, believed=vague))
+    *known, last = advice.believed
+    vague = replace(last, end=Estimate.of(0.96, interval=(0.1, 0.99), n=0))
 
-    (end, _) = figures(replace(advice, candidates=candidates))["a"].panels
+    (end, _) = figures(replace(advice, believed=(*known, vague)))["a"].panels
 
     low, _ = plot(end, advice_looks(advice))["encoding"]["y"]["scale"]["domain"]
     assert 0.9 < low < 0.96

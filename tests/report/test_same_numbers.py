@@ -11,8 +11,6 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, advice_study
 from tests.reference.pages import SWEEPS
 
-from batchlab.advice.advice import Advice
-from batchlab.records.study import Study
 from batchlab.report.advice_page import render_advice_html
 from batchlab.report.advice_rows import answer_rows
 from batchlab.report.advice_tables import answer_table
@@ -63,14 +61,11 @@ def test_every_row_of_an_advice_is_the_same_everywhere(kind: str) -> None:
     assert words(_Cells(advice._repr_html_()).rows) == words(table.texts())
     assert on_page(render_advice_html(advice, study, None)) == words(shown) != []
     # The screen has no room for test data, and for a few of the rows.
-    screen = [" ".join(line.split()) for line in _screen(advice, study)]
+    text = advice_text(advice, study=study, report=None)
+    screen = [" ".join(line.split()) for line in text.splitlines()]
     at = [i for i, column in enumerate(table.columns) if column.key != "end_test"]
     narrow = words([row[i] for i in at] for row in shown)
     assert len(set(narrow) & set(screen)) >= min(len(narrow), 8)
-
-
-def _screen(advice: Advice, study: Study) -> list[str]:
-    return advice_text(advice, study=study, report=None).splitlines()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -156,8 +156,6 @@ class RateTried:
         best_value: the best validation value of the metric; None if it was never evaluated.
         end: its final value on validation data, as in `Ending.values`; None if it is not a whole
             training, or the length of a whole training is not known.
-        end_error: the standard error of that final value, from a line through its last quarter;
-            None as for `end`, or if there are too few evaluations.
         end_test: the metric on test data after its last step; None as for `end`, or if not known.
     """
 
@@ -171,22 +169,25 @@ class RateTried:
     after_steps: int | None = None
     best_value: float | None = None
     end: float | None = None
-    end_error: float | None = None
     end_test: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Believed:
-    """The figures that the joint model of all runs expects of one batch size, trained or not.
+    """The figures that the joint model of all runs expects of one configuration, trained or not.
 
     Attributes:
-        learning_rate: the rate of the candidate, or the best rate expected if it was not trained.
-        end: the final value of a whole training.
+        batch_size: examples per step.
+        learning_rate: the rate.
+        end: the final value of a whole training; `n` counts those that were seen.
+        ends_better_by: by how much it ends better than what is named, in the metric's unit.
         cost: the objective's own figure of a training that meets the target.
     """
 
+    batch_size: int
     learning_rate: float
     end: Estimate
+    ends_better_by: Estimate
     cost: Estimate
 
 
@@ -216,8 +217,6 @@ class Candidate:
         rule_learning_rates: the rate that each scaling rule would have set from the reference
             configuration's tuned rate, by its name; rules that do not apply are left out.
         note: why it was not trained, or what is odd about it; None if nothing is.
-        believed: what all runs together predict for it; None if it does not fit, or nothing was
-            trained.
     """
 
     batch_size: int
@@ -235,7 +234,6 @@ class Candidate:
     peak_bytes: int | None
     rule_learning_rates: tuple[tuple[str, float], ...] = ()
     note: Reason | None = None
-    believed: Believed | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -425,6 +423,8 @@ class Advice(Reported):
         is_usual: whether nobody chose `reference`: a built-in workload's, or with the default size.
         reference_tuned: the reference batch size at its tuned rate; None if it was not tuned.
         candidates: all batch sizes in question, ascending.
+        believed: what all runs together say of the configurations that are shown: one per batch
+            size that fits, trained or not, the reference, and what is named.
         laws: fitted laws; None if nothing could be fitted.
         endings: how whole trainings of the recommendation (or what came nearest), the reference and
             the tuned reference end; None if the level was given or no end was seen.
@@ -460,6 +460,7 @@ class Advice(Reported):
     reference_tuned: Configuration | None
     is_usual: bool = False
     candidates: tuple[Candidate, ...]
+    believed: tuple[Believed, ...] = ()
     laws: Laws | None
     endings: Endings | None = None
     hardly_learns: Reason | None = None

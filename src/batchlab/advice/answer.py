@@ -145,6 +145,7 @@ class _Answer:
             gain_from_batch_size=self._gain_from_batch_size(tuned),
             reference_tuned=None if tuned is None else self._configuration(tuned),
             candidates=tuple(self._candidate(option.batch_size) for option in question.options),
+            believed=tuple(self._all_believed()),
             laws=laws_of(self._study, self._outlook, self._met),
             endings=self._endings(tuned),
             caveats=tuple(self._caveats()),
@@ -250,27 +251,46 @@ class _Answer:
             ends = np.clip(ends, 0.0, 1.0 if study.end.value <= 1 else 100.0)
         return estimate_of(ends, n=len(study.cells[i].ends))
 
-    def _believed(self, size: int) -> Believed | None:
-        """Return what the belief predicts for a batch size, at the rate that represents it."""
-        study, outlook, question = self._study, self._outlook, self._question
-        at = [i for i, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
-        if not at or size not in study.options:
-            return None
-        i = self._shown.get(size)
-        if i is None:
-            i = max(at, key=lambda j: (outlook.utility[j], -j))
+    def _all_believed(self) -> Iterator[Believed]:
+        """Yield what the belief says of the configurations that are shown.
+
+        A batch size that was not trained is shown at the rate that is expected to be best.
+        """
+        study, utility = self._study, self._outlook.utility
+        places = {study.own, self._named}
+        for size in study.options:
+            i = self._shown.get(size)
+            at = [j for j, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
+            if i is not None:
+                places.add(i)
+            elif at:
+                places.add(max(at, key=lambda j: (utility[j], -j)))
+        yield from map(self._believed, sorted(places))
+
+    def _believed(self, i: int) -> Believed:
+        study, outlook = self._study, self._outlook
+        size, rate = study.cells[i].cell
         steps = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
         if self._log.until is not None and float(outlook.misses[:, i].mean()) < _HALF:
             steps = self._expected_steps(i)
         plan, one_epoch = self._log.plan(size), self._log.plan(size).steps_in(1)
         end = self._expected_end(i)
+        better = end
+        if study.end is not None:
+            apart = (outlook.end[:, self._named] - outlook.end[:, i]) * study.end.margin
+            better = estimate_of(apart, n=len(study.cells[i].ends))
         cost = {
             "time": _product(steps, study.options[size].step_s),
             "samples": steps.times(plan.samples_at(one_epoch) / one_epoch),
             "quality": self._far(end),
         }
-        rate = study.cells[i].cell[1]
-        return Believed(learning_rate=rate, end=end, cost=cost[question.objective])
+        return Believed(
+            batch_size=size,
+            learning_rate=rate,
+            end=end,
+            ends_better_by=better,
+            cost=cost[self._question.objective],
+        )
 
     def _candidate(self, size: int) -> Candidate:
         study, question = self._study, self._question
@@ -301,7 +321,6 @@ class _Answer:
             if tuned is None
             else tuple((rule, f * study.cells[tuned].cell[1]) for rule, f in factors),
             note=option.note or self._log.ruled_out.get(size),
-            believed=self._believed(size),
         )
 
     def _relative(self, i: int) -> Estimate:
@@ -460,7 +479,6 @@ class _Answer:
         return replace(
             run,
             end=self._study.final_value(i, record),
-            end_error=one.end_errors[run.seed],
             end_test=of_test,
         )
 

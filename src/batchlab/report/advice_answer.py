@@ -10,7 +10,7 @@ from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.advice_commands import follow_up, weights_command
-from batchlab.report.advice_rows import AnswerRow, answer_rows, ends_of, runs_of
+from batchlab.report.advice_rows import AnswerRow, answer_rows, believed_at, runs_of
 from batchlab.report.advice_words import (
     least_text,
     level_text,
@@ -285,7 +285,7 @@ class _Rival:
 
     best: AnswerRow
     named: AnswerRow
-    apart: Estimate  # final value of the best minus that of the named one
+    apart: Estimate  # by how much the best ends better
 
     @classmethod
     def of(cls, advice: Advice) -> _Rival | None:
@@ -301,8 +301,9 @@ class _Rival:
         at = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
         if at == named:
             return None
-        apart = ends_of(advice).difference(at, named)
-        return cls(best=ended[at], named=ended[named], apart=apart)
+        known = believed_at(advice, at)
+        assert known is not None
+        return cls(best=ended[at], named=ended[named], apart=known.ends_better_by)
 
     @property
     def is_sure(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from batchlab.advice.advice import Advice
+from batchlab.advice.advice import Advice, Believed
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
@@ -12,6 +12,7 @@ from batchlab.records.trial import Trial, TrialRecord
 from batchlab.report.advice_rows import (
     AnswerRow,
     answer_rows,
+    believed_of_size,
     is_run_of,
     is_same_rate,
     run_figures,
@@ -182,7 +183,7 @@ def _framed(rows: Iterable[Row]) -> list[Row]:
 
 
 def _end_rows(advice: Advice) -> Iterator[Row]:
-    believed = {c.batch_size: c.believed.end for c in advice.candidates if c.believed is not None}
+    believed = {size: found.end for size, found in _believed(advice).items()}
     yield from _band_rows(believed.items(), "belief")
     has_end = {row.candidate.batch_size for row in answer_rows(advice) if _is_known(row.end)}
     for row in answer_rows(advice):
@@ -197,8 +198,7 @@ def _cost_rows(advice: Advice) -> Iterator[Row]:
     words = objective_words(advice)
     yield from _flat_spans(advice)
     yield from _band_rows(
-        ((c.batch_size, c.believed.cost) for c in advice.candidates if c.believed is not None),
-        "belief",
+        ((size, found.cost) for size, found in _believed(advice).items()), "belief"
     )
     for row in answer_rows(advice):
         if row.at is None:
@@ -211,6 +211,12 @@ def _cost_rows(advice: Advice) -> Iterator[Row]:
                 yield mark("bound" if run.is_bound else "run", run.shown, batch_size=size)
         if cost is not None and not cost.is_bound:
             yield from _answer_marks(advice, row, cost.estimate, words.quantity)
+
+
+def _believed(advice: Advice) -> dict[int, Believed]:
+    """Return what all runs together say of each batch size, by size."""
+    of_sizes = {c.batch_size: believed_of_size(advice, c) for c in advice.candidates}
+    return {size: found for size, found in of_sizes.items() if found is not None}
 
 
 def _is_known(estimate: Estimate) -> bool:
@@ -271,9 +277,7 @@ def _rates_figure(advice: Advice) -> Figure:
         for run in advice.tried
     ]
     trained = {c.batch_size: c for c in advice.candidates if c.learning_rate is not None}
-    believed = {
-        c.batch_size: c.believed.learning_rate for c in advice.candidates if c.believed is not None
-    }
+    believed = {size: found.learning_rate for size, found in _believed(advice).items()}
     rules: dict[str, dict[int, float]] = {}
     for size, candidate in trained.items():
         for rule, rate in candidate.rule_learning_rates:

@@ -6,10 +6,8 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
-from batchlab.advice.advice import Advice, Candidate, Configuration, RateTried
-from batchlab.belief.cell_means import CellMeans
+from batchlab.advice.advice import Advice, Believed, Candidate, Configuration, RateTried
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_words import objective_words
 from batchlab.report.text import quantity_text
@@ -208,7 +206,6 @@ class AnswerRow:
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """Yield one row per batch size at its rate, and one each for the user's own and the named."""
-    ends = ends_of(advice)
     for candidate in advice.candidates:
         size, rate = candidate.batch_size, candidate.learning_rate
         places = [advice.reference, advice.named or advice.reference]
@@ -222,17 +219,22 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
                 found.setdefault(_cell(size, place.learning_rate), place)
         for at in found.values() or [None]:
             cost = None if at is None else cost_at(advice, at)
-            end = ends.mean(at)
-            if advice.objective == "quality" and cost is not None:
-                end = cost.estimate
+            known = believed_at(advice, at)
             yield AnswerRow(
                 at=at,
                 candidate=candidate,
-                end=end,
-                end_test=ends.mean_of_test(at),
+                end=_NO_END if known is None or known.end.n == 0 else known.end,
+                end_test=_mean_of_test(advice, at),
                 cost=cost,
                 met=_met(advice, size, at),
             )
+
+
+def _mean_of_test(advice: Advice, at: Configuration | None) -> float | None:
+    """Return the mean test metric of whole trainings; None if it is not known."""
+    runs = () if at is None else runs_of(advice, at.batch_size, at.learning_rate)
+    known = [run.end_test for run in runs if run.end is not None and run.end_test is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int, int]:
@@ -242,46 +244,21 @@ def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int
     return sum(run.steps_to_target is not None for run in runs), len(runs)
 
 
-class Ends:
-    """The final values of whole trainings of each configuration, judged together."""
-
-    def __init__(self, advice: Advice) -> None:
-        """Collect the final values of all runs."""
-        self._validation: dict[_Cell, list[float]] = {}
-        self._test: dict[_Cell, list[float]] = {}
-        for run in advice.tried:
-            if run.end is not None:
-                cell = _cell(run.batch_size, run.learning_rate)
-                self._validation.setdefault(cell, []).append(run.end)
-                self._test.setdefault(cell, []).extend(_finite([run.end_test]))
-        self._places = {cell: i for i, cell in enumerate(self._validation)}
-        self._means = CellMeans.of(
-            list(self._validation.values()),
-            metric=advice.metric,
-            better=advice.better,
-            n_examples=advice.n_validation,
-            end_errors=_finite(run.end_error for run in advice.tried),
-        )
-
-    def mean(self, at: Configuration | None) -> Estimate:
-        """Return the mean on validation data, with an interval from the scatter of all seeds."""
-        i = None if at is None else self._places.get(_cell_of(at))
-        return _NO_END if i is None else self._means.mean(i)
-
-    def mean_of_test(self, at: Configuration | None) -> float | None:
-        """Return the mean on test data; None if it is not known."""
-        values = [] if at is None else self._test.get(_cell_of(at), [])
-        return statistics.fmean(values) if values else None
-
-    def difference(self, one: Configuration, other: Configuration) -> Estimate:
-        """Return the mean of `one` minus that of `other`; both must have final values."""
-        return self._means.difference(self._places[_cell_of(one)], self._places[_cell_of(other)])
+def believed_at(advice: Advice, at: Configuration | None) -> Believed | None:
+    """Return what all runs together say of a configuration, or None if nothing was found out."""
+    if at is None:
+        return None
+    cell = _cell(at.batch_size, at.learning_rate)
+    same = (b for b in advice.believed if _cell(b.batch_size, b.learning_rate) == cell)
+    return next(same, None)
 
 
-@lru_cache(maxsize=1)
-def ends_of(advice: Advice) -> Ends:
-    """Return the final values of an advice, computed once for its texts, tables and figures."""
-    return Ends(advice)
+def believed_of_size(advice: Advice, candidate: Candidate) -> Believed | None:
+    """Return the same for a batch size: at its rate, or if it has none at the one expected best."""
+    own = [b for b in advice.believed if b.batch_size == candidate.batch_size]
+    rate = candidate.learning_rate
+    at_rate = [b for b in own if rate is not None and is_same_rate(b.learning_rate, rate)]
+    return next(iter(at_rate or own), None)
 
 
 # Batch size, and learning rate rounded to 9 digits.
@@ -291,11 +268,3 @@ _NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
 
 def _cell(batch_size: int, learning_rate: float) -> _Cell:
     return batch_size, f"{learning_rate:.9g}"
-
-
-def _cell_of(at: Configuration) -> _Cell:
-    return _cell(at.batch_size, at.learning_rate)
-
-
-def _finite(values: Iterable[float | None]) -> list[float]:
-    return [value for value in values if value is not None and math.isfinite(value)]
