@@ -152,7 +152,7 @@ MISSED = Estimate.cannot_tell(written("no seed"))
         (replace(ADVICE, gain=Estimate.of(2.0, interval=(1.9, 2.1), n=3)), "cost", "2.56 s"),
         (replace(ADVICE, gain=MISSED), "cost", "met by 4 of 4"),  # nothing is made up
         (made_up_advice(reference_misses=True), "cost", "> 2.3 s"),
-        (with_endings(ADVICE), "end", "97.800 ± 0.090 %"),
+        (with_endings(ADVICE), "end", "97.80 ± 0.09 %"),
         (with_endings(ADVICE), "runs", "7"),
         (with_endings(ADVICE), "end_test", "97.70 %"),
         (KINDS["quality"](), "end", "90.93 ± 0.45 %"),  # the metric is compared itself
@@ -339,3 +339,17 @@ def test_a_run_evaluated_seldom_is_shown_with_the_evaluations_it_lies_between():
 
     step_s = ADVICE.candidate(own.batch_size).step_s.estimate
     assert (found.low, found.high) == (None, pytest.approx(94 * step_s))
+
+
+def test_a_table_that_is_too_wide_leaves_out_columns_and_is_not_cut() -> None:
+    """Intervals with two ends are wider than those with a ±."""
+    wide = Estimate.of(1.94, interval=(1.19, 3.16), n=1)
+    candidates = tuple(replace(each, cost=wide) for each in ADVICE.candidates)
+    advice = with_endings(replace(ADVICE, candidates=candidates))
+
+    with on_a_terminal(100):
+        said = advice_text(advice, study=advice_study(advice), report=None)
+
+    (table,) = [part for part in said.split("\n\n") if part.startswith("   batch")]
+    assert "← yours" in table
+    assert ("memory" in table, "final accuracy" in table) == (False, True)

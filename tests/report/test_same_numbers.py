@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from html.parser import HTMLParser
 
 import pytest
-from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, advice_study
 from tests.reference.pages import SWEEPS
 
@@ -102,18 +101,3 @@ def test_every_row_of_a_sweep_is_the_same_everywhere(name: str) -> None:
     column = [each.key for each in sweep_table(study).columns].index(final)
     for row in sweep_table(study).texts():
         assert row[column] in said
-
-
-def test_the_json_of_a_sweep_has_the_seeds_whose_mean_the_table_shows() -> None:
-    study = made_up_study(batch_sizes=(64, 256), seeds=2)
-    trials = study.to_dict()["trials"]
-
-    means = sweep_table(study).by_key()["validation"]
-
-    for size, mean in zip((64, 256), means, strict=True):
-        ends = [
-            trial["final"]["validation"]["accuracy"]
-            for trial in trials
-            if trial["batch_size"] == size
-        ]
-        assert mean == pytest.approx(sum(ends) / len(ends))

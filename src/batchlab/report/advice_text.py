@@ -30,6 +30,8 @@ _COLUMNS = (
     *("named", "batch_size", "learning_rate", "end", "epochs_to_target", "cost", "step_s"),
     *("peak_bytes", "runs", "which"),
 )
+# The columns that a narrow screen does without, in this order; the page has them all.
+_LEFT_OUT_FIRST = ("peak_bytes", "epochs_to_target", "step_s", "runs")
 
 
 def advice_sections(advice: Advice) -> Iterator[Section]:
@@ -134,8 +136,13 @@ def _table(advice: Advice, *, most: int) -> list[str]:
     tried = [row for row in rows if row.is_tried]
     shown = set(map(id, sorted(tried, key=lambda row: _rank(advice, row))[:most]))
     table = answer_table(advice, [row for row in tried if id(row) in shown])
-    keys = {column.key for column in table.columns}
-    lines = table.only([key for key in _COLUMNS if key in keys]).to_text(width=WIDTH).splitlines()
+    known = {column.key for column in table.columns}
+    keys = [key for key in _COLUMNS if key in known]
+    for key in _LEFT_OUT_FIRST:
+        if "\n\n" not in table.only(keys).to_text(width=WIDTH):
+            break  # it fits, and is not cut into several tables
+        keys = [other for other in keys if other != key]
+    lines = table.only(keys).to_text(width=WIDTH).splitlines()
     if left := [row.candidate.batch_size for row in tried if id(row) not in shown]:
         lines += _wrapped(text("Also trained: {sizes}.", sizes=ranges_text(advice, left)))
     if untried := untried_text(advice):

@@ -187,7 +187,8 @@ def spread_text(name: str, estimate: Estimate) -> str:
     if is_share:
         scale = 1.0 if name != "gap_points" and abs(value) > 1 else 100.0
         unit = text("points") if name == "gap_points" else "%"
-        digits = max(0, 1 - math.floor(math.log10(scale * half)))
+        # Two decimals throughout a column, or more if the interval would look like none.
+        digits = max(2, 1 - math.floor(math.log10(scale * half)) - 1)
         return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
     if shown_quantity(name).unit not in _RELATIVE:
         digits = max(0, 1 - math.floor(math.log10(half)))
