@@ -234,6 +234,12 @@ class _Answer:
         weight = math.log2(self._study.weight[one.cell[0]])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
 
+    def _time_and_samples(self, size: int, steps: Estimate) -> tuple[Estimate, Estimate]:
+        """Return the seconds and the examples that steps of a batch size that ran take."""
+        plan, per_epoch = self._log.plan(size), self._log.plan(size).steps_in(1)
+        samples = steps.times(plan.samples_at(per_epoch) / per_epoch)
+        return _product(steps, self._study.options[size].step_s), samples
+
     def _end(self, i: int) -> Estimate:
         """Return the final value of its whole trainings, in the metric's unit."""
         if not self._study.cells[i].ends:
@@ -273,15 +279,14 @@ class _Answer:
         steps = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
         if self._log.until is not None and float(outlook.misses[:, i].mean()) < _HALF:
             steps = self._expected_steps(i)
-        plan, one_epoch = self._log.plan(size), self._log.plan(size).steps_in(1)
-        end = self._expected_end(i)
+        end, time_s, samples = self._expected_end(i), *self._time_and_samples(size, steps)
         better = end
         if study.end is not None:
             apart = (outlook.end[:, self._named] - outlook.end[:, i]) * study.end.margin
             better = estimate_of(apart, n=len(study.cells[i].ends))
         cost = {
-            "time": _product(steps, study.options[size].step_s),
-            "samples": steps.times(plan.samples_at(one_epoch) / one_epoch),
+            "time": time_s,
+            "samples": samples,
             "quality": self._far(end),
         }
         return Believed(
@@ -403,16 +408,16 @@ class _Answer:
         if not self._is_known(i):
             return None
         size = int(self._study.sizes[i])
-        option, steps, plan = self._study.options[size], self._steps(i), self._log.plan(size)
+        option, steps = self._study.options[size], self._steps(i)
+        time_s, samples = self._time_and_samples(size, steps)
         peak = Estimate.cannot_tell(Reason.of("peak_not_reported"))
         if (exact := option.peak_bytes) is not None:
             peak = Estimate.of(exact, interval=(exact, exact), n=1)
-        per_epoch = plan.steps_in(1)
         return Expected(
-            time_to_target_s=_product(steps, option.step_s),
+            time_to_target_s=time_s,
             steps_to_target=steps,
-            samples_to_target=steps.times(plan.samples_at(per_epoch) / per_epoch),
-            epochs_to_target=steps.times(1 / per_epoch),
+            samples_to_target=samples,
+            epochs_to_target=steps.times(1 / self._log.plan(size).steps_in(1)),
             peak_bytes=peak,
         )
 

@@ -12,6 +12,7 @@ from typing import get_args
 
 from batchlab.belief.final_value import final_of
 from batchlab.laws.plateau import Plateau, plateau_of
+from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.run import PlanName
 from batchlab.records.study import Study
 from batchlab.records.trial import Split, Trial, TrialRecord
@@ -43,6 +44,15 @@ def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None
     """Return train minus held-out metric at the last evaluation, or None if either is unknown."""
     train, other = record.last("train", metric), record.last(held_out, metric)
     return None if train is None or other is None else train - other
+
+
+def gap_quantity(study: Study) -> str:
+    """Return the quantity that writes differences of the metric that counts: shares in points."""
+    metric, split = study.workload.metrics[0].name, held_out_split(study) or "train"
+    last = [record.last(split, metric) for record in study.records if record.ended_well]
+    # Some scripts report accuracies in percent, whose differences are points already.
+    is_share = all(abs(value) <= 1 for value in last if value is not None)
+    return "gap_points" if metric in FRACTION_METRICS and is_share else "generalization_gap"
 
 
 def mean_of(values: Sequence[float]) -> float | None:

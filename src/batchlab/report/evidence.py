@@ -24,6 +24,7 @@ from batchlab.report.cells import (
     Cell,
     chosen_cells,
     final_gap,
+    gap_quantity,
     has_plans,
     in_order,
 )
@@ -31,7 +32,6 @@ from batchlab.report.text import (
     Kind,
     batch_sizes_text,
     batch_text,
-    gap_quantity,
     label_text,
     quantity_text,
 )
@@ -356,7 +356,7 @@ class Evidence:
             means=held_out.means.of_gaps([_values(cell, gap) for cell in self.cells]),
             better="lower" if self.better == "higher" else "higher",
             margin=self.margin,
-            quantity=gap_quantity(self.metric, self._level),
+            quantity=gap_quantity(self.study),
         )
 
     def _pooled(self, split: Split, value: Callable[[TrialRecord], float | None]) -> Measured:
@@ -407,7 +407,7 @@ class Evidence:
             case EqualBudget():
                 return value.words
             case Comparison():
-                return value.size_text(gap_quantity(self.metric, self._level))
+                return value.size_text(gap_quantity(self.study))
             case str() | float() | int() | None:
                 return value
             case _:
@@ -419,12 +419,7 @@ class Evidence:
 
     def difference_text(self, difference: float) -> str:
         """Return a difference of the metric that counts: "0.65 points"."""
-        return quantity_text(gap_quantity(self.metric, self._level), difference)
-
-    @property
-    def _level(self) -> float:
-        """A value that shows whether the metric is a fraction or a percentage."""
-        return max((abs(value) for value in self._finals), default=1.0)
+        return quantity_text(gap_quantity(self.study), difference)
 
     def level_text(self, cell: Cell, level: float | None, quantity: str = "") -> str:
         """Return a value of the metric that counts, with its cell: "97.00 % at batch size 64"."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from batchlab.records.study import Study
-from batchlab.report.cells import Cell, held_out_split
+from batchlab.report.cells import Cell, gap_quantity, held_out_split
 from batchlab.report.figure import Figure, Panel, Row, size_rows
-from batchlab.report.text import batch_text, difference_text, label_text
+from batchlab.report.text import batch_text, label_text, quantity_text
 from batchlab.words.catalogue import listing, plural, term_text, text
 
 
@@ -66,7 +66,7 @@ def _gap_text(study: Study, cells: Sequence[Cell]) -> str | None:
     known = {size: gap for size, gap in gaps.items() if gap}
     if len(known) < 2:
         return None
-    level = max(abs(value) for cell in cells for value in cell.final(study, split))
+    quantity = gap_quantity(study)
     ends = [
         text(
             "{gap} at {size}",
@@ -75,7 +75,7 @@ def _gap_text(study: Study, cells: Sequence[Cell]) -> str | None:
                 "{gap} ({n} run)",
                 "{gap} ({n} runs)",
                 len(known[size]),
-                gap=difference_text(metric, fmean(known[size]), level=level),
+                gap=quantity_text(quantity, fmean(known[size])),
             ),
         )
         for size in (min(known), max(known))

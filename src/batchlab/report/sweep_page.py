@@ -153,7 +153,7 @@ def html_page(study: Study) -> str:
         brand=text("batchlab: what batch size does to {name}", name=study.workload.name),
         headline=found.headline,
         lead=found.lead,
-        table=marked_table(sweep_table(study)),
+        table=marked_table(first.table),
         figures=figures,
         looks=looks,
         legends=(legend([first]), legend(others)),

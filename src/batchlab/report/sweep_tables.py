@@ -24,6 +24,7 @@ from batchlab.report.cells import (
     cells,
     chosen_cells,
     final_gap,
+    gap_quantity,
     held_out_split,
     kind_word,
     mean_of,
@@ -35,7 +36,7 @@ from batchlab.report.cells import (
 from batchlab.report.evidence import BudgetName, Evidence, budget_split, races
 from batchlab.report.figure import SPLITS
 from batchlab.report.table import NAMED, Column, Table, table_of
-from batchlab.report.text import gap_quantity, label_text, split_label
+from batchlab.report.text import label_text, split_label
 from batchlab.words.catalogue import listing, term_text, text
 from batchlab.words.reasons import reason_text
 
@@ -101,7 +102,7 @@ def sweep_table(study: Study) -> Table:
         *with_equal("steps", text("in equal steps")),
         *with_equal("time", text("in equal time")),
         *([other("test")] if split == "validation" else []),
-        Column("generalization_gap", _gap_quantity(study), text("gap"), of=gap, is_minor=True),
+        Column("generalization_gap", gap_quantity(study), text("gap"), of=gap, is_minor=True),
         Column("equal_time_s", label=text("time"), of=train_s),
         *(measured(row) for row in measurement_rows().values() if row.figure == "cost"),
         Column("n", label=text("seeds"), of=lambda c: len(c.ended_well), is_minor=True),
@@ -115,14 +116,6 @@ def sweep_table(study: Study) -> Table:
 
 def _final(study: Study, split: Split, cell: Cell) -> float | None:
     return mean_of(cell.final(study, split))
-
-
-def _gap_quantity(study: Study) -> str:
-    """Return the quantity that formats gaps of the metric that counts."""
-    metric, held_out = study.workload.metrics[0].name, held_out_split(study)
-    last = [] if held_out is None else [r.last(held_out, metric) for r in study.records]
-    level = max((abs(value) for value in last if value is not None), default=1.0)
-    return gap_quantity(metric, level)
 
 
 def rates_table(study: Study) -> Table:
@@ -292,7 +285,7 @@ def trials_table(study: Study) -> Table:
         *(final(split, row.name) for row in study.workload.metrics for split in SPLITS),
         Column(
             "generalization_gap",
-            _gap_quantity(study),
+            gap_quantity(study),
             _gap_label(study, metric),
             of=lambda told: told.document.generalization_gap,
         ),

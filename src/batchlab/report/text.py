@@ -109,23 +109,6 @@ def quantity_text(name: str, value: float | str | None) -> str:
     return number_text(value, form_of(name, shown_quantity(name).unit))
 
 
-def difference_text(metric: str, difference: float, *, level: float) -> str:
-    """Write a difference of a metric; accuracies differ in points: "0.65 points".
-
-    Args:
-        metric: its name.
-        difference: the difference between two of its values.
-        level: one of these values, which shows whether they are shares or percent.
-    """
-    return quantity_text(gap_quantity(metric, level), difference)
-
-
-def gap_quantity(metric: str, level: float) -> str:
-    """Return the quantity for writing differences of a metric with values like `level`."""
-    is_share = metric in FRACTION_METRICS and abs(level) <= 1
-    return "gap_points" if is_share else "generalization_gap"
-
-
 def range_text(name: str, low: float, high: float) -> str:
     """Write a range of a quantity, "0.961 to 0.972", or one value if both ends read the same."""
     from_, to = quantity_text(name, low), quantity_text(name, high)
