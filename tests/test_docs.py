@@ -19,7 +19,6 @@ from tests.reference.stored_study import STUDY, put_study
 from batchlab.cli.main import batchlab as command_line
 from batchlab.cli.mcp import TOOLS
 from batchlab.measure.noise import Noise
-from batchlab.report.advice_page import TERMS
 from batchlab.report.check import CheckDocument
 from batchlab.report.comparison import Comparison
 from batchlab.report.sweep_page import SweepDocument
@@ -165,12 +164,6 @@ def test_a_page_names_all_that_there_is(page: str, names: list[str]) -> None:
 )
 def test_a_schema_is_that_of_its_document(name: str, kind: type) -> None:
     assert (DOCS / "schema" / f"{name}.json").read_text("utf-8") == schema_text(kind)
-
-
-def test_the_glossary_has_every_term_that_a_report_explains() -> None:
-    glossary = (DOCS / "glossary.md").read_text("utf-8").lower()
-
-    assert [term for term in TERMS if term.lower() not in glossary] == []
 
 
 @pytest.mark.parametrize("script", ["setup", "demo", "test", "site", "figures", "nightly"])

@@ -304,12 +304,13 @@ def _believed(
 ) -> Believed:
     candidate = advice.candidate(cell[0])
     assert candidate is not None
+    is_own_rate = candidate.learning_rate not in (None, cell[1])
     cost, n_seen = candidate.cost, len(means.cells[i])
+    if is_own_rate and cost.estimate is not None:
+        cost = cost.times(REFERENCE_FACTOR)
     end = means.mean(i) if n_seen else around(0.978 - 1e-6 * cell[0], 0.002, 0)
     if advice.objective == "quality" and cost.estimate is not None:
-        times = 1.0 if candidate.learning_rate == cell[1] else REFERENCE_FACTOR
-        far = cost.times(times)
-        end = Estimate.of(1 - far.estimate, interval=(1 - far.high, 1 - far.low), n=3)
+        end = Estimate.of(1 - cost.estimate, interval=(1 - cost.high, 1 - cost.low), n=3)
     better = Estimate.cannot_tell(Reason.of("no_whole_training"))
     if named is not None and n_seen and len(means.cells[named]):
         better = means.difference(i, named)

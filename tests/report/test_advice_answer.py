@@ -22,7 +22,7 @@ from tests.reference.shown import table_rows
 from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_answer import advice_sentences
-from batchlab.report.advice_tables import answer_table
+from batchlab.report.advice_rows import answer_table
 from batchlab.words.reasons import reason_text
 
 ADVICE = made_up_advice()

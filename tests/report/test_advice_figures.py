@@ -21,8 +21,7 @@ from tests.reference.shown import table_rows
 
 from batchlab.records.estimate import Estimate
 from batchlab.report.advice_figures import advice_figures, advice_looks, trained_cells
-from batchlab.report.advice_rows import believed_of_size
-from batchlab.report.advice_tables import answer_table
+from batchlab.report.advice_rows import answer_table, believed_by_size
 from batchlab.report.chart import plot
 from batchlab.report.figure import Figure
 from batchlab.report.text import quantity_text
@@ -87,7 +86,7 @@ def test_every_batch_size_is_in_the_first_picture_with_what_the_belief_says_of_i
         band = rows(figure, "band", panel)
         assert [row["batch_size"] for row in band] == sizes
         for candidate, row in zip(advice.candidates, band, strict=True):
-            believed = getattr(believed_of_size(advice, candidate), of)
+            believed = getattr(believed_by_size(advice)[candidate.batch_size], of)
             drawn = (row["low"], row["mean"], row["high"])
             assert drawn == pytest.approx((believed.low, believed.estimate, believed.high))
 
@@ -101,7 +100,7 @@ def test_a_size_that_was_not_trained_to_its_end_is_an_open_mark_of_the_belief():
     expected = {row["batch_size"]: row["mean"] for row in rows(figure, "expected", "a-end")}
     assert set(expected) == trained - ended != set()
     for size, mean in expected.items():
-        believed = believed_of_size(advice, advice.candidate(size))
+        believed = believed_by_size(advice)[size]
         assert mean == pytest.approx(believed.end.estimate)
 
 

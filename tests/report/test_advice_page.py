@@ -22,7 +22,7 @@ from tests.reference.page import HOSTILE, Page
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_page import render_advice_html, whole_trainings
-from batchlab.report.advice_tables import answer_table, tried_table
+from batchlab.report.advice_rows import answer_table, tried_table
 from batchlab.report.evidence import Evidence
 from batchlab.report.sayings import claim_sentences
 

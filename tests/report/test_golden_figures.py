@@ -24,8 +24,8 @@ from batchlab.measure.noise import LayerNoise, Noise
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.advice_figures import advice_figures
-from batchlab.report.advice_tables import answer_table, cost_table
-from batchlab.report.advice_text import bars
+from batchlab.report.advice_page import bars
+from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import observations_table
 from batchlab.report.figure import Figure, Panel
 from batchlab.report.noise import noise_figures, noise_sections
@@ -79,7 +79,6 @@ def of_table(table: Table) -> Iterator[str]:
 def of_advice(advice: Advice) -> Iterator[str]:
     study = advice_study(advice)
     yield from of_table(answer_table(advice))
-    yield from of_table(cost_table(advice, study))
     yield bars(advice)
     yield from of_figures(advice_figures(advice, study, None))
 

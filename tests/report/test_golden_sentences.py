@@ -27,8 +27,7 @@ from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Reason
 from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
 from batchlab.records.trial import Status
-from batchlab.report.advice_answer import advice_sentences
-from batchlab.report.advice_text import cost_text
+from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.cells import trial_counts
 from batchlab.report.check import check_text
 from batchlab.report.evidence import Evidence

@@ -20,7 +20,7 @@ from batchlab.app.compare import compare
 from batchlab.errors import BatchlabError
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.report.advice_tables import answer_table
+from batchlab.report.advice_rows import answer_table
 from batchlab.report.notebook import notebook_view
 from batchlab.report.sweep_answer import conclusion
 from batchlab.report.sweep_tables import trials_table

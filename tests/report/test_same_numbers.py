@@ -10,10 +10,8 @@ import pytest
 from tests.reference.made_up_advice import KINDS, advice_study
 from tests.reference.pages import SWEEPS
 
-from batchlab.report.advice_page import render_advice_html
-from batchlab.report.advice_rows import answer_rows
-from batchlab.report.advice_tables import answer_table
-from batchlab.report.advice_text import advice_text
+from batchlab.report.advice_page import advice_text, render_advice_html
+from batchlab.report.advice_rows import answer_rows, answer_table
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.report.sweep_tables import sweep_table
 

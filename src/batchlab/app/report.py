@@ -200,7 +200,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
 
 def _text_and_headline(shown: Study | Advised) -> tuple[str, str]:
     if isinstance(shown, Advised):
-        from batchlab.report.advice_text import advice_headline, advice_text, explain_text
+        from batchlab.report.advice_page import advice_headline, advice_text, explain_text
 
         text = advice_text(shown.advice, study=shown.study, report=None)
         text += f"\n{explain_text(shown.advice, study=shown.study)}"

@@ -139,7 +139,7 @@ def advise(
     if as_json:
         print(json_document(made, store=given["store"], page=report))
     else:
-        from batchlab.report.advice_text import advice_headline, advice_text, explain_text
+        from batchlab.report.advice_page import advice_headline, advice_text, explain_text
 
         def told() -> str:
             said = advice_text(made.advice, study=made.study, report=report)

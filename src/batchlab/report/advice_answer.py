@@ -9,17 +9,12 @@ from dataclasses import dataclass
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.report.advice_commands import follow_up, weights_command
 from batchlab.report.advice_rows import AnswerRow, answer_rows, believed_at, runs_of
-from batchlab.report.advice_words import (
-    least_text,
-    level_text,
-    ratio_text,
-)
+from batchlab.report.commands import follow_up, weights_command
 from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
-from batchlab.words.catalogue import capitalized, listing, text
+from batchlab.words.catalogue import capitalized, listing, number_text, plural, text
 
-_Said = Iterator[Sentence]  # sentences of one topic
+_Sentences = Iterator[str | Sentence]  # those of one topic
 
 
 def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...]:
@@ -29,28 +24,23 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
         advice: the advice.
         study: the study behind it, with the command that started it; None if it is not known.
     """
-    found = []
+    sentences = []
     for topic, say in _TOPICS.items():
-        said = list(say(advice, study))
-        if said:
-            words = " ".join(capitalized(each.text) for each in said)
-            command = next((each.command for each in said if each.command), "")
-            found.append(Sentence(topic=topic, text=words, command=command))
-    return tuple(found)
-
-
-def _sentence(message: str, /, command: str = "", **values: str | float | None) -> Sentence:
-    return Sentence(topic="", text=text(message, **values), command=command)
+        parts = list(say(advice, study))
+        if parts:
+            words = " ".join(capitalized(str(part)) for part in parts)
+            commands = [part.command for part in parts if isinstance(part, Sentence)]
+            sentences.append(Sentence(topic=topic, text=words, command="".join(commands)))
+    return tuple(sentences)
 
 
 # ---- the answer
 
 
-def _answer(advice: Advice, study: Study | None) -> _Said:
-    """Say in one line which batch size and learning rate to use."""
+def _answer(advice: Advice, study: Study | None) -> _Sentences:
     named, own = advice.named, advice.reference
     if named is None:
-        yield _sentence("There is no answer yet.")
+        yield text("There is no answer yet.")
         return
     message = "Use batch size {size} at learning rate {rate:rate}{pieces}."
     if named.is_same(own):
@@ -60,17 +50,17 @@ def _answer(advice: Advice, study: Study | None) -> _Said:
     pieces = ""
     if named.accumulation_steps > 1:
         pieces = text(", in micro-batches of {micro}", micro=named.micro_batch_size)
-    yield _sentence(message, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
+    yield text(message, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
 
 
 # Reasons for a recommendation, and for keeping the user's own configuration.
 _WHY = {
-    "time": "{faster} to {level}{ends}: {how} ({odds}).",
+    "time": "{faster} to {level}{ends}: {how_sure}.",
     "samples": (
         "It is the largest that needs at most {delta:percent} more examples to {level} than the "
-        "fewest{ends}: {how} ({odds})."
+        "fewest{ends}: {how_sure}."
     ),
-    "quality": "It ends best of all that was trained, and no worse than {own}: {how} ({odds}).",
+    "quality": "It ends best of all that was trained, and no worse than {own}: {how_sure}.",
 }
 _WHY_IT_STAYS = {
     "time": "Nothing else that was trained is likely to be faster and to end as well.",
@@ -79,32 +69,35 @@ _WHY_IT_STAYS = {
     ),
     "quality": "Nothing else that was trained is likely to end better.",
 }
-
-
 # Reasons to keep the user's own configuration that already name the nearest alternative.
 _NAMES_ANOTHER = ("risk_outweighs", "nearest_not_likely")
 
 
-def _why(advice: Advice, study: Study | None) -> _Said:
-    """Say what that gains and how sure it is, or why nothing else is named."""
+def _why(advice: Advice, study: Study | None) -> _Sentences:
     if advice.hardly_learns is not None:
-        yield Sentence(topic="", text=whole_sentence(advice.hardly_learns))
+        yield whole_sentence(advice.hardly_learns)
     if advice.recommendation is not None:
-        chance = advice.chance or 0.0
-        yield _sentence(
+        yield text(
             _WHY[advice.objective],
             faster=_faster(advice),
-            level="" if advice.target is None else level_text(advice.target),
+            level=_level_text(advice),
             delta=advice.delta,
             own=_compared_with(advice),
             ends=_end_clause(advice),
-            how=how_sure(chance),
-            odds=odds_text(chance),
+            how_sure=how_sure_text(advice.chance or 0.0),
         )
     elif advice.provisional is not None and advice.reason.code not in _NAMES_ANOTHER:
-        yield _sentence(_WHY_IT_STAYS[advice.objective])
+        yield text(_WHY_IT_STAYS[advice.objective])
     else:
-        yield Sentence(topic="", text=whole_sentence(advice.reason))
+        yield whole_sentence(advice.reason)
+
+
+def _level_text(advice: Advice) -> str:
+    """Return the target as a level to reach, "97.00 % validation accuracy"."""
+    if advice.target is None:
+        return ""
+    value = quantity_text(advice.target.metric, advice.target.value)
+    return text("{value} validation {metric}", metric=advice.target.metric, value=value)
 
 
 def _end_clause(advice: Advice) -> str:
@@ -119,41 +112,43 @@ def _end_clause(advice: Advice) -> str:
 def _faster(advice: Advice) -> str:
     gain, own = advice.gain, _compared_with(advice)
     if gain.estimate is None and gain.low is not None:
-        return text("At least {times}× as fast as {own}", times=least_text(gain.low), own=own)
+        return text("At least {times}× as fast as {own}", times=_least_text(gain.low), own=own)
     if gain.estimate is None:
         return text("No slower than {own}", own=own)
     return text(
-        "{times}× as fast as {own} (95 %: {low} to {high})",
-        times=ratio_text(gain.estimate),
+        "{times:times}× as fast as {own} (95 %: {low:times} to {high:times})",
+        times=gain.estimate,
         own=own,
-        low=ratio_text(gain.low or 0.0),
-        high=ratio_text(gain.high or 0.0),
+        low=gain.low,
+        high=gain.high,
     )
+
+
+def _least_text(ratio: float) -> str:
+    """Return a lower bound of a ratio with the digits of its form, rounded down."""
+    digits = 2 if ratio < 1.2 else 1 - math.floor(math.log10(ratio))
+    return number_text(math.floor(ratio * 10.0**digits + 1e-9) / 10.0**digits, "times")
 
 
 def _compared_with(advice: Advice) -> str:
     """Name the user's configuration, or its batch size at the best rate if nobody chose it."""
     if advice.is_usual:
         return text("{size} at its best rate", size=advice.reference.batch_size)
-    return _at_rate(advice.reference)
+    return _name(advice.reference)
 
 
-def _at_rate(at: Configuration) -> str:
+def _name(at: Configuration) -> str:
     return text("{size} at {rate:rate}", size=at.batch_size, rate=at.learning_rate)
 
 
-def how_sure(chance: float) -> str:
-    """Return the word for a chance: "sure", "likely" or "not sure"."""
-    if chance >= LIKELY:
-        return text("sure") if chance >= SURE else text("likely")
-    return text("not sure")
-
-
-def odds_text(chance: float) -> str:
-    """Return a chance with one digit, such as "9 in 10"."""
+def how_sure_text(chance: float) -> str:
+    """Return the word for a chance, and its odds: "likely (9 in 10)"."""
     if chance >= SURE:
-        return text("more than 9 in 10")
-    return text("{n} in 10", n=min(9, round(10 * chance)))
+        return text("sure (more than 9 in 10)")
+    n = min(9, round(10 * chance))
+    return (
+        text("likely ({n} in 10)", n=n) if chance >= LIKELY else text("not sure ({n} in 10)", n=n)
+    )
 
 
 # ---- what else counts
@@ -162,7 +157,7 @@ _FAR = 2.0  # a learning rate that is off by this factor or more is reported
 _GAINS = 1.2  # provided that correcting only the rate makes training this much faster
 
 
-def _learning_rate(advice: Advice, study: Study | None) -> _Said:
+def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     """Say that the user's learning rate is far from its best, and what batch size adds to that."""
     own, tuned, whole = advice.reference, advice.reference_tuned, advice.gain
     of_size = advice.gain_from_batch_size
@@ -175,45 +170,83 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Said:
     rate_gains = whole.estimate / of_size.estimate
     if rate_gains < _GAINS or whole.low is None or whole.low <= 1:
         return
-    message = (
-        "Your learning rate is about {far:.1g} times too {way}. {size} at {rate:rate} is {gains}× "
-        "as fast as now{more}."
-    )
     more = ""
     if advice.named.batch_size != own.batch_size:
         more = text("; whether another batch size adds to that is not certain")
         if of_size.low is not None and of_size.low > 1:
-            times_more = ratio_text(of_size.estimate)
-            more = text("; batch size {n} adds {t}×", n=advice.named.batch_size, t=times_more)
-    yield _sentence(
-        message,
+            more = text(
+                "; batch size {n} adds {times:times}×",
+                n=advice.named.batch_size,
+                times=of_size.estimate,
+            )
+    yield text(
+        "Your learning rate is about {far:.1g} times too {way}. {size} at {rate:rate} is "
+        "{gains:times}× as fast as now{more}.",
         far=far,
         way=text("low") if times > 1 else text("high"),
         size=own.batch_size,
         rate=tuned.learning_rate,
-        gains=ratio_text(rate_gains),
+        gains=rate_gains,
         more=more,
     )
 
 
-def _ends_best(advice: Advice, study: Study | None) -> _Said:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rival:
+    """The configuration that ends best, next to the named one."""
+
+    best: AnswerRow
+    named: AnswerRow
+    ahead: Estimate  # by how much the best ends better
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it surely ends better."""
+        low, high = self.ahead.low, self.ahead.high
+        return low is not None and high is not None and not low <= 0 <= high
+
+    def values(self, advice: Advice) -> dict[str, str]:
+        """Return the names and final values of both to fill in a sentence."""
+        assert self.best.at is not None
+        assert self.named.at is not None
+        return {
+            "best": _name(self.best.at),
+            "best_end": quantity_text(advice.metric, self.best.end.estimate),
+            "named": _name(self.named.at),
+            "named_end": quantity_text(advice.metric, self.named.end.estimate),
+        }
+
+
+def _rival(advice: Advice) -> _Rival | None:
+    """Return it; None if the named one ends best, or final values don't count or are unknown."""
+    named, sign = advice.named, 1 if advice.better == "higher" else -1
+    if named is None or advice.objective == "quality" or advice.target_origin == "given":
+        return None
+    ended = {row.at: row for row in answer_rows(advice) if row.at and row.end.estimate is not None}
+    if named not in ended:
+        return None
+    at = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
+    known = believed_at(advice, at.batch_size, at.learning_rate)
+    if at == named or known is None:
+        return None
+    return _Rival(best=ended[at], named=ended[named], ahead=known.ends_better_by)
+
+
+def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
     """Say that time and final quality conflict, if something else surely ends better."""
-    rival = _Rival.of(advice)
-    if rival is not None and rival.is_sure:
-        yield _sentence(
-            "{best} ends best, at {end}. {named} ends at {mine}{takes}.",
-            takes=_takes(advice, rival.named, rival.best),
-            **rival.values(advice),
-        )
-
-
-def _takes(advice: Advice, one: AnswerRow, other: AnswerRow) -> str:
-    """Return the ratio of both costs in words, ", with 0.5× the time", or "" if it is unknown."""
-    if one.cost is None or other.cost is None or one.cost.is_bound or other.cost.is_bound:
-        return ""
-    share = ratio_text(one.cost.value / other.cost.value)
-    figure = text("time") if advice.objective == "time" else text("examples")
-    return text(", with {share}× the {figure}", share=share, figure=figure)
+    rival = _rival(advice)
+    if rival is None or not rival.is_sure:
+        return
+    takes = ""
+    mine, other = rival.named.cost.estimate, rival.best.cost.estimate
+    if mine is not None and other is not None:
+        figure = text("time") if advice.objective == "time" else text("examples")
+        takes = text(", with {share:times}× the {figure}", share=mine / other, figure=figure)
+    yield text(
+        "{best} ends best, at {best_end}. {named} ends at {named_end}{takes}.",
+        takes=takes,
+        **rival.values(advice),
+    )
 
 
 _AS_GOOD = {
@@ -223,175 +256,104 @@ _AS_GOOD = {
 }
 
 
-def _flat_set(advice: Advice, study: Study | None) -> _Said:
+def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
     """Name the other batch sizes that do as well."""
     named = advice.named
-    others = [n for n in advice.flat_set if named is None or n != named.batch_size]
+    others = [str(n) for n in advice.flat_set if named is None or n != named.batch_size]
     if others:
-        yield _sentence(
-            _AS_GOOD[advice.objective],
-            share=advice.delta,
-            sizes=listing([str(n) for n in others]),
-        )
+        yield text(_AS_GOOD[advice.objective], share=advice.delta, sizes=listing(others))
 
 
 # Hardly anybody runs more seeds than this to distinguish two final values.
 _MOST_SEEDS = 12
 
 
-def _open(advice: Advice, study: Study | None) -> _Said:
+def _open(advice: Advice, study: Study | None) -> _Sentences:
     """Say that another configuration may end better, and which further runs would settle it."""
-    rival = _Rival.of(advice)
+    rival = _rival(advice)
     if rival is None or rival.is_sure:
         return
-    best, named, apart = rival.best, rival.named, rival.apart
+    best, named, ahead = rival.best, rival.named, rival.ahead
     is_own_size = best.candidate.batch_size == advice.reference.batch_size
     if is_own_size and (advice.chance or 0.0) >= SURE:
         return  # the named one surely ends no worse
-    if apart.estimate is None or apart.low is None or apart.high is None:
+    if ahead.estimate is None or ahead.low is None or ahead.high is None:
         return
     margin = 0.0 if advice.endings is None else advice.endings.margin
-    if max(abs(apart.low), abs(apart.high)) <= margin:
+    if max(abs(ahead.low), abs(ahead.high)) <= margin:
         return  # the difference is within the margin
-    half = (apart.high - apart.low) / 2
-    n = min(best.end.n, named.end.n)
-    needed = math.ceil(n * (half / max(abs(apart.estimate), 1e-12)) ** 2)
-    if needed > _MOST_SEEDS and abs(apart.estimate) <= margin:
+    half, apart = (ahead.high - ahead.low) / 2, max(abs(ahead.estimate), 1e-12)
+    needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
+    if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
         return  # they are too close for it to matter
-    yield _sentence(
-        "Open: whether {best} ends better than {named} ({end} against {mine}).",
+    yield text(
+        "Open: whether {best} ends better than {named} ({best_end} against {named_end}).",
         **rival.values(advice),
     )
     if needed > _MOST_SEEDS:
-        yield _sentence("A few more runs would not tell.")
+        yield text("A few more runs would not tell.")
         return
     more_s = _seconds_for(advice, best, needed) + _seconds_for(advice, named, needed)
     minutes = math.ceil((advice.spent_s + more_s) / 60)
     command = "" if study is None else follow_up(study.command, {"--budget": f"{minutes}m"})
-    yield _sentence("About {more:about_seconds} more would tell.", command=command, more=more_s)
+    words = text("About {more:about_seconds} more would tell.", more=more_s)
+    yield Sentence(topic="", text=words, command=command)
 
 
 def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
     """Return the seconds that it takes to bring a configuration to n whole trainings."""
-    assert row.at is not None
-    steps = [run.steps for run in runs_of(advice, row.at.batch_size, row.at.learning_rate)]
-    step_s = row.candidate.step_s.estimate or 0.0
-    return max(0, n - row.end.n) * max(steps, default=0) * step_s
+    steps = max((run.steps for run in row.runs), default=0)
+    return max(0, n - row.end.n) * steps * (row.candidate.step_s.estimate or 0.0)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Rival:
-    """The configuration that ends best, next to the named one."""
-
-    best: AnswerRow
-    named: AnswerRow
-    apart: Estimate  # by how much the best ends better
-
-    @classmethod
-    def of(cls, advice: Advice) -> _Rival | None:
-        """Return it; None if the named one ends best or final values don't count or are unknown."""
-        if advice.objective == "quality" or advice.target_origin == "given":
-            return None
-        ended = {
-            row.at: row for row in answer_rows(advice) if row.at and row.end.estimate is not None
-        }
-        named, sign = advice.named, 1 if advice.better == "higher" else -1
-        if named is None or named not in ended:
-            return None
-        at = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
-        if at == named:
-            return None
-        known = believed_at(advice, at)
-        assert known is not None
-        return cls(best=ended[at], named=ended[named], apart=known.ends_better_by)
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether it surely ends better."""
-        low, high = self.apart.low, self.apart.high
-        return low is not None and high is not None and not low <= 0 <= high
-
-    def values(self, advice: Advice) -> dict[str, str]:
-        """Return the names and final values of both to fill in a sentence."""
-        (best, end), (named, mine) = (
-            (_at_rate(row.at), quantity_text(advice.metric, row.end.estimate))
-            for row in (self.best, self.named)
-            if row.at is not None
-        )
-        return {"best": best, "end": end, "named": named, "mine": mine}
-
-
-def _trained_model(advice: Advice, study: Study | None) -> _Said:
+def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
     """Say how to get the model of a whole training of what is named, if one is kept."""
-    named, endings = advice.named, advice.endings
-    if named is None or endings is None or study is None or study.workload.is_own_command:
+    named = advice.named
+    if named is None or study is None or study.workload.is_own_command:
         return  # the user's own command saves its models itself
-    followed = (endings.named, endings.own, endings.tuned)
-    if any(end is not None and end.found and named.is_same(end) for end in followed):
-        yield _sentence(
-            "This command writes the model of a whole training with it to a file.",
-            command=weights_command(study),
-        )
+    runs = runs_of(advice, named.batch_size, named.learning_rate)
+    if any(run.end is not None for run in runs):
+        words = text("This command writes the model of a whole training with it to a file.")
+        yield Sentence(topic="", text=words, command=weights_command(study))
 
 
 # ---- laws, for researchers
 
 
-def _critical_batch_size(advice: Advice, study: Study | None) -> _Said:
+def _critical_batch_size(advice: Advice, study: Study | None) -> _Sentences:
     """State the critical batch size with its interval, or why there is none."""
     if advice.laws is None:
         return
     b_crit = advice.laws.b_crit
     if (b_crit.estimate, b_crit.low, b_crit.high) == (None, None, None):
-        yield _sentence(
-            "The critical batch size can't be told: {why}.",
-            why=clause(b_crit.reason) or text("no fit"),
-        )
+        why = clause(b_crit.reason) or text("no fit")
+        yield text("The critical batch size can't be told: {why}.", why=why)
         return
-    found = estimate_text("critical_batch_size", b_crit)
+    value = estimate_text("critical_batch_size", b_crit)
     if b_crit.estimate is None and b_crit.reason is not None:
-        found = text("{bound}: {why}", bound=found, why=clause(b_crit.reason))
-    yield _sentence("The critical batch size for this target is {found}.", found=found)
+        value = text("{bound}: {why}", bound=value, why=clause(b_crit.reason))
+    yield text(
+        "The critical batch size for this target, at which it takes twice the fewest steps, is "
+        "{value}.",
+        value=value,
+    )
 
 
-def _law_of_steps(advice: Advice, study: Study | None) -> _Said:
+def _law_of_steps(advice: Advice, study: Study | None) -> _Sentences:
     """State the law that was fitted to the steps, if it holds."""
     laws = advice.laws
     if laws is not None and laws.law_holds:
-        yield _sentence(
-            "S = S_min (1 + B_crit / B). S_min: {s_min}. E_min in examples: {e_min}.",
+        yield text(
+            "S = S_min (1 + B_crit / B), with S the steps to the target, B the batch size and "
+            "B_crit the critical one. The fewest steps, S_min: {s_min}. The fewest examples, with "
+            "small batches: {e_min}.",
             s_min=estimate_text("steps_to_target", laws.s_min),
             e_min=estimate_text("samples_to_target", laws.e_min),
         )
 
 
-def _rules(advice: Advice, study: Study | None) -> _Said:
-    """Say which learning rates the scaling rules give for the recommended batch size."""
-    found = advice.recommendation
-    candidate = None if found is None else advice.candidate(found.batch_size)
-    if found is None or candidate is None or not candidate.rule_learning_rates:
-        return
-    if found.batch_size == advice.reference.batch_size:
-        return
-    rates = [
-        text(
-            "{rule} {by_rule:learning_rate} ({times:times} times it)",
-            rule=rule,
-            by_rule=rate,
-            times=rate / found.learning_rate,
-        )
-        for rule, rate in candidate.rule_learning_rates
-    ]
-    yield _sentence(
-        "Scaling rules beside the tuned rate: {rates}. They start from the tuned rate of batch "
-        "size {own_size}.",
-        rates=", ".join(rates),
-        own_size=advice.reference.batch_size,
-    )
-
-
 # The topics in reading order.
-_TOPICS: dict[str, Callable[[Advice, Study | None], _Said]] = {
+_TOPICS: dict[str, Callable[[Advice, Study | None], _Sentences]] = {
     "answer": _answer,
     "why": _why,
     "learning rate": _learning_rate,
@@ -401,8 +363,22 @@ _TOPICS: dict[str, Callable[[Advice, Study | None], _Said]] = {
     "trained model": _trained_model,
     "critical batch size": _critical_batch_size,
     "law of the steps": _law_of_steps,
-    "scaling rules": _rules,
 }
+RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps"})
+"""Topics for researchers, which the page folds away."""
 
-# Topics for researchers. The page folds them away, together with a glossary of their terms.
-RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps", "scaling rules"})
+
+def cost_text(advice: Advice) -> str:
+    """Return how many runs and seconds the study took, and its budget."""
+    spent = plural(
+        "{n} run in {spent_s:train_s} of {budget_s:train_s}",
+        "{n} runs in {spent_s:train_s} of {budget_s:train_s}",
+        advice.n_trials,
+        spent_s=advice.spent_s,
+        budget_s=advice.budget_s,
+    )
+    if advice.trainings is None:  # the budget was given as a time
+        return spent
+    return text(
+        "{spent} ({trainings:.4g} of your trainings)", spent=spent, trainings=advice.trainings
+    )

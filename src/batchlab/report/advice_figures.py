@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from batchlab.advice.advice import Advice, Believed
+from batchlab.advice.advice import Advice
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
@@ -12,19 +13,14 @@ from batchlab.records.trial import Trial, TrialRecord
 from batchlab.report.advice_rows import (
     AnswerRow,
     answer_rows,
-    believed_of_size,
-    is_run_of,
+    answer_table,
+    believed_by_size,
+    cost_words,
+    end_label,
     is_same_rate,
-    run_figures,
-    runs_of,
-)
-from batchlab.report.advice_tables import answer_table, end_label
-from batchlab.report.advice_words import (
-    named_text,
-    near_text,
-    objective_words,
-    reference_text,
-    target_text,
+    named_label,
+    own_label,
+    run_costs,
 )
 from batchlab.report.cells import Cell, deciding_split, in_order
 from batchlab.report.curves import Shown, curve_figure
@@ -39,7 +35,6 @@ from batchlab.words.catalogue import text
 
 def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
     """Return the figure of the answer, then its evidence in the order of the argument."""
-    trained = trained_cells(advice, study)
     step_s = {each.batch_size: each.step_s.estimate for each in advice.candidates}
 
     def train_s(trial: Trial, step: int) -> float | None:
@@ -47,13 +42,52 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
         return None if per_step is None else step * per_step
 
     shown: list[Shown] = [(deciding_split(study), advice.metric)]
+    trained = trained_cells(advice, study)
+    ended = trained_cells(advice, whole_trainings(advice, study))
     return (
         answer_figure(advice),
         curve_figure(study, trained, shown, train_s=train_s, target=advice.target),
         _rates_figure(advice),
         machine_figure(advice, profile),
-        gap_figure(study, [cell for cell in trained if _is_whole(advice, cell)]),
+        gap_figure(study, ended),
     )
+
+
+def whole_trainings(advice: Advice, study: Study) -> Study:
+    """Return the study with only the runs that were trained to their end."""
+    whole = {
+        (run.batch_size, run.learning_rate, run.seed) for run in advice.tried if run.end is not None
+    }
+    records = [
+        record
+        for record in study.records
+        if (record.trial.batch_size, record.trial.learning_rate, record.trial.seed) in whole
+    ]
+    return replace(study, records=tuple(records))
+
+
+def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
+    """Return the runs of each batch size at the rate that stands for it, ascending.
+
+    Among several seeds only those trained longest are kept, so that their mean has no jumps. The
+    named configuration and the user's own have priority at their batch sizes.
+    """
+    own = [] if advice.is_usual else [advice.reference]
+    rates: dict[int, float] = {}
+    for place in (advice.named, *own, *advice.candidates):
+        if place is not None and place.learning_rate is not None:
+            rates.setdefault(place.batch_size, place.learning_rate)
+    by_size: dict[int, list[TrialRecord]] = {}
+    for record in study.records:
+        rate = rates.get(record.trial.batch_size)
+        if rate is not None and is_same_rate(record.trial.learning_rate, rate):
+            by_size.setdefault(record.trial.batch_size, []).append(record)
+    cells = []
+    for records in by_size.values():
+        longest = max(record.steps for record in records)
+        kept = tuple(record for record in records if record.steps == longest)
+        cells.append(Cell(records=kept, takes_rate=study.workload.takes_rate))
+    return in_order(cells)
 
 
 def advice_looks(advice: Advice) -> tuple[Look, ...]:
@@ -77,11 +111,11 @@ def advice_looks(advice: Advice) -> tuple[Look, ...]:
 def named_looks(
     advice: Advice, looks: Iterable[Look], rows: Iterable[Row]
 ) -> Iterator[tuple[Look, str]]:
-    """Yield one look for each part that rows draw, with its sizes: "usual: 16, 32, 128"."""
+    """Yield one look for each part that rows draw, with its sizes: "common: 16, 32, 128"."""
     drawn = drawn_sizes(rows)
     names: dict[Part, str] = {
-        "named": named_text(advice),
-        "yours": reference_text(advice, "short"),
+        "named": named_label(advice),
+        "yours": own_label(advice),
         "usual": text("common"),
         "other": text("others"),
     }
@@ -90,39 +124,6 @@ def named_looks(
         if of_part:
             sizes = ", ".join(look.label for look in of_part)
             yield of_part[0], text("{part}: {sizes}", part=name, sizes=sizes)
-
-
-def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
-    """Return the runs of each batch size at the rate that stands for it, ascending.
-
-    Among several seeds only those trained longest are kept, so that their mean has no jumps. The
-    named configuration and the user's own have priority at their batch sizes.
-    """
-    own = [] if advice.is_usual else [advice.reference]
-    places = [advice.named, *own, *advice.candidates]
-    rates: dict[int, float] = {}
-    for place in places:
-        if place is not None and place.learning_rate is not None:
-            rates.setdefault(place.batch_size, place.learning_rate)
-    by_size: dict[int, list[TrialRecord]] = {}
-    for record in study.records:
-        rate = rates.get(record.trial.batch_size)
-        if rate is not None and is_same_rate(record.trial.learning_rate, rate):
-            by_size.setdefault(record.trial.batch_size, []).append(record)
-    cells = []
-    for records in by_size.values():
-        longest = max(record.steps for record in records)
-        kept = [record for record in records if record.steps == longest]
-        cells.append(Cell(records=tuple(kept), takes_rate=study.workload.takes_rate))
-    return in_order(cells)
-
-
-def _is_whole(advice: Advice, cell: Cell) -> bool:
-    """Return whether a whole training was seen, so that its end can be compared."""
-    return any(
-        run.end is not None and is_run_of(run, cell.batch_size, cell.learning_rate)
-        for run in advice.tried
-    )
 
 
 # ---- the answer
@@ -138,30 +139,30 @@ _READ = {
 }
 
 
-def marks_text(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield a sentence that explains each kind of mark among the rows."""
-    kinds = {row["kind"] for row in rows}
-    yield from (text(words) for kind, words in _READ.items() if kind in kinds)
-
-
 def answer_figure(advice: Advice) -> Figure:
     """Draw what the table shows: how each batch size ends, and its time (or samples) to the target.
 
     Curve and band are the belief about all batch sizes.
     """
-    words, ends = objective_words(advice), tuple(_end_rows(advice))
-    title, metric = end_label(advice), advice.metric
-    panels = [Panel("a-end", title, metric, ends, is_metric=True, frame=_framed(ends))]
-    if advice.objective != "quality":
-        cost = tuple(_cost_rows(advice))
-        figure, quantity = words.figure, words.quantity
-        panels.append(Panel("a-objective", figure, quantity, cost, frame=_framed(cost)))
-    drawn = [row for panel in panels for row in panel.rows]
-    notes = list(marks_text(drawn))
-    if any(row["kind"] == "span" for row in drawn):
-        notes.append(text("Shaded: the flat set, {near} (95 % each).", near=near_text(advice)))
+    words = cost_words(advice)
+    ends = tuple(_end_rows(advice))
+    panels = [
+        Panel("a-end", end_label(advice), advice.metric, ends, is_metric=True, frame=_framed(ends))
+    ]
+    if words is not None:
+        costs = tuple(_cost_rows(advice, words.quantity))
+        frame = _framed(costs)
+        panels.append(Panel("a-objective", text(words.name), words.quantity, costs, frame=frame))
+    kinds = {row["kind"] for panel in panels for row in panel.rows}
+    notes = [text(sentence) for kind, sentence in _READ.items() if kind in kinds]
+    if words is not None and "span" in kinds:
+        message = "Shaded: surely within {share:percent} of {best}, and no worse at the end."
+        notes.append(text(message, share=advice.delta, best=text(words.best)))
     if advice.target is not None:
-        notes.append(text("The target is {target}.", target=target_text(advice.target)))
+        message = "The target is validation {metric} {sign} {value}."
+        sign = "≥" if advice.target.better == "higher" else "≤"
+        value = quantity_text(advice.target.metric, advice.target.value)
+        notes.append(text(message, metric=advice.target.metric, sign=sign, value=value))
     return Figure(
         "a",
         "answer",
@@ -183,44 +184,32 @@ def _framed(rows: Iterable[Row]) -> list[Row]:
 
 
 def _end_rows(advice: Advice) -> Iterator[Row]:
-    believed = {size: found.end for size, found in _believed(advice).items()}
-    yield from _band_rows(believed.items(), "belief")
-    has_end = {row.candidate.batch_size for row in answer_rows(advice) if _is_known(row.end)}
+    ends = {size: known.end for size, known in believed_by_size(advice).items()}
+    yield from _band_rows(ends, "belief")
+    has_end = {
+        row.candidate.batch_size
+        for row in answer_rows(advice)
+        if row.at is not None and row.end.estimate is not None
+    }
     for row in answer_rows(advice):
         size = row.candidate.batch_size
-        if row.at is not None and _is_known(row.end):
+        if row.at is not None and row.end.estimate is not None:
             yield from _answer_marks(advice, row, row.end, advice.metric)
-        elif row.is_tried and size not in has_end and size in believed:
-            yield from interval_mark("expected", believed[size], batch_size=size)
+        elif row.is_tried and size not in has_end and size in ends:
+            yield from interval_mark("expected", ends[size], batch_size=size)
 
 
-def _cost_rows(advice: Advice) -> Iterator[Row]:
-    words = objective_words(advice)
+def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
     yield from _flat_spans(advice)
-    yield from _band_rows(
-        ((size, found.cost) for size, found in _believed(advice).items()), "belief"
-    )
+    costs = {size: known.cost for size, known in believed_by_size(advice).items()}
+    yield from _band_rows(costs, "belief")
     for row in answer_rows(advice):
-        if row.at is None:
-            continue
-        size, cost = row.candidate.batch_size, row.cost
-        if cost is None or cost.is_bound or cost.runs:
-            runs = runs_of(advice, size, row.at.learning_rate)
-            figures = cost.runs if cost and cost.runs else run_figures(advice, row.candidate, runs)
-            for run in figures:
-                yield mark("bound" if run.is_bound else "run", run.shown, batch_size=size)
-        if cost is not None and not cost.is_bound:
-            yield from _answer_marks(advice, row, cost.estimate, words.quantity)
-
-
-def _believed(advice: Advice) -> dict[int, Believed]:
-    """Return what all runs together say of each batch size, by size."""
-    of_sizes = {c.batch_size: believed_of_size(advice, c) for c in advice.candidates}
-    return {size: found for size, found in of_sizes.items() if found is not None}
-
-
-def _is_known(estimate: Estimate) -> bool:
-    return estimate.estimate is not None
+        if row.at is not None and row.cost.estimate is not None:
+            yield from _answer_marks(advice, row, row.cost, quantity)
+        elif row.at is not None:
+            for run in run_costs(advice, row):
+                kind = "bound" if run.is_bound else "run"
+                yield mark(kind, run.value, batch_size=row.at.batch_size)
 
 
 def _answer_marks(
@@ -230,17 +219,15 @@ def _answer_marks(
     assert row.at is not None
     assert estimate.estimate is not None
     size, is_named = row.at.batch_size, row.at == advice.named
-    name = named_text(advice) if is_named else ""
-    if not is_named and row.at.is_same(advice.reference):
-        name = reference_text(advice, "short")
     yield from interval_mark("verified" if is_named else "point", estimate, batch_size=size)
-    if name:
-        value = quantity_text(quantity, estimate.estimate)
-        words = text("{name}: {value}", name=name, value=value)
-        at = estimate.estimate
-        if is_named and estimate.high is not None:
-            at = estimate.high  # so that the label is above the bar
-        yield mark("named" if is_named else "words", at, batch_size=size, text=words)
+    value = quantity_text(quantity, estimate.estimate)
+    if is_named:
+        words = text("{name}: {value}", name=named_label(advice), value=value)
+        above_the_bar = estimate.estimate if estimate.high is None else estimate.high
+        yield mark("named", above_the_bar, batch_size=size, text=words)
+    elif row.at.is_same(advice.reference):
+        words = text("{name}: {value}", name=own_label(advice), value=value)
+        yield mark("words", estimate.estimate, batch_size=size, text=words)
 
 
 _EDGE = 2**0.25  # how far the shade extends beyond the batch sizes inside it
@@ -253,16 +240,13 @@ def _flat_spans(advice: Advice) -> Iterator[Row]:
         if candidate is not None and candidate.batch_size in advice.flat_set:
             together.append(candidate.batch_size)
         elif together:
-            yield {
-                "kind": "span",
-                "batch_size": together[0] / _EDGE,
-                "to_size": together[-1] * _EDGE,
-            }
+            first, last = together[0] / _EDGE, together[-1] * _EDGE
+            yield {"kind": "span", "batch_size": first, "to_size": last}
             together = []
 
 
-def _band_rows(curve: Iterable[tuple[int, Estimate]], series: str) -> Iterator[Row]:
-    for batch_size, value in curve:
+def _band_rows(curve: Mapping[int, Estimate], series: str) -> Iterator[Row]:
+    for batch_size, value in curve.items():
         yield from interval_mark("band", value, series=series, batch_size=batch_size)
 
 
@@ -276,15 +260,19 @@ def _rates_figure(advice: Advice) -> Figure:
         RateTaken(run.batch_size, run.learning_rate, run.status in _WENT_WRONG)
         for run in advice.tried
     ]
-    trained = {c.batch_size: c for c in advice.candidates if c.learning_rate is not None}
-    believed = {size: found.learning_rate for size, found in _believed(advice).items()}
     rules: dict[str, dict[int, float]] = {}
-    for size, candidate in trained.items():
-        for rule, rate in candidate.rule_learning_rates:
-            rules.setdefault(rule, {})[size] = rate
-    best = {size: c.learning_rate for size, c in trained.items() if c.learning_rate is not None}
+    best: dict[int, float] = {}
+    for candidate in advice.candidates:
+        if candidate.learning_rate is not None:
+            best[candidate.batch_size] = candidate.learning_rate
+            for rule, rate in candidate.rule_learning_rates:
+                rules.setdefault(rule, {})[candidate.batch_size] = rate
     return rates_figure(
-        taken, best=best, believed=believed, rules=rules, tuned_at=advice.reference.batch_size
+        taken,
+        best=best,
+        believed={size: known.learning_rate for size, known in believed_by_size(advice).items()},
+        rules=rules,
+        tuned_at=advice.reference.batch_size,
     )
 
 
@@ -311,49 +299,42 @@ def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
 def _step_time_rows(advice: Advice) -> Iterator[Row]:
     laws = advice.laws
     if laws is not None and laws.step_curve:
-        yield from _band_rows(laws.step_curve, "law")
+        yield from _band_rows(dict(laws.step_curve), "law")
         sizes, knee = [size for size, _ in laws.step_curve], laws.knee_batch_size.estimate
         if knee is not None and sizes[0] <= knee <= sizes[-1]:
             yield {"kind": "place", "batch_size": knee, "text": text("knee")}
-    else:
-        yield from _band_rows(((c.batch_size, c.step_s) for c in advice.candidates), "measured")
     for candidate in advice.candidates:
-        size, step_s = candidate.batch_size, candidate.step_s.estimate
         yield from interval_mark(
             "point",
             candidate.step_s,
-            batch_size=size,
+            batch_size=candidate.batch_size,
             micro_batch_size=candidate.micro_batch_size,
-            samples_per_s=size / step_s if step_s else None,
-            fits=text("yes") if candidate.fits else text("no"),
         )
 
 
 def _memory_rows(advice: Advice, limit_bytes: int | None) -> Iterator[Row]:
     laws = advice.laws
-    known = [(c.batch_size, c.peak_bytes) for c in advice.candidates if c.peak_bytes is not None]
-    for size, peak in known:
+    known = {c.batch_size: c.peak_bytes for c in advice.candidates if c.peak_bytes is not None}
+    for size, peak in known.items():
         yield from interval_mark("point", Estimate.of(peak, n=1), batch_size=size)
     if known and limit_bytes is not None:
         words = text("limit {limit}", limit=quantity_text("peak_bytes", limit_bytes))
         yield mark("level", limit_bytes, text=words)
     fixed = None if laws is None else laws.fixed_bytes.estimate
     slope = None if laws is None else laws.bytes_per_example.estimate
-    if known and fixed is not None and slope is not None:
-        for size, _ in known:
+    if fixed is not None and slope is not None:
+        for size in known:
             if fixed + slope * size > 0:
                 yield mark("rule", fixed + slope * size, series="law", batch_size=size)
 
 
-def _machine_notes(advice: Advice, profile: Profile | None) -> Sequence[str]:
+def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
     where = "" if profile is None else text(" on {device}", device=profile.device_name)
-    notes = [
-        text(
-            "Each batch size ran alone{where}. Marks are its time per step by its own steps and by "
-            "what all batch sizes show together, bars the 95 % interval.",
-            where=where,
-        )
-    ]
+    yield text(
+        "Each batch size ran alone{where}. A mark is its time per step, by its own steps and by "
+        "what all batch sizes show together; bars are 95 % intervals.",
+        where=where,
+    )
     laws = advice.laws
     if laws is not None and laws.step_curve:
         law = step_time_text(
@@ -361,14 +342,11 @@ def _machine_notes(advice: Advice, profile: Profile | None) -> Sequence[str]:
             s_per_example=laws.step_s_per_example,
             knee=laws.knee_batch_size,
         )
-        notes.append(text("Line and band: the law of the step time, {law}.", law=law))
+        yield text("Line and band: the law of the step time, {law}.", law=law)
     if laws is not None and laws.bytes_per_example.estimate is not None:
-        notes.append(
-            text(
-                "Memory is the peak above an idle process. Dashed: the fitted law, {fixed} and "
-                "{slope} for each example of the batch.",
-                fixed=estimate_text("peak_bytes", laws.fixed_bytes),
-                slope=estimate_text("peak_bytes", laws.bytes_per_example),
-            )
+        yield text(
+            "Memory is the peak above an idle process. Dashed: the fitted law, {fixed} and {slope} "
+            "for each example of the batch.",
+            fixed=estimate_text("peak_bytes", laws.fixed_bytes),
+            slope=estimate_text("peak_bytes", laws.bytes_per_example),
         )
-    return notes

@@ -1,72 +1,179 @@
-"""An advice as a page, on one screen of a terminal, as CSV and images."""
+"""An advice as a page, on one screen of a terminal, in a notebook's cell and as files."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
-from batchlab.report.advice_answer import RESEARCH_TOPICS, advice_sentences
-from batchlab.report.advice_commands import lines_to_paste
-from batchlab.report.advice_figures import advice_figures, advice_looks, named_looks
-from batchlab.report.advice_rows import answer_rows
-from batchlab.report.advice_tables import (
+from batchlab.report.advice_answer import RESEARCH_TOPICS, advice_sentences, cost_text
+from batchlab.report.advice_figures import (
+    advice_figures,
+    advice_looks,
+    named_looks,
+    whole_trainings,
+)
+from batchlab.report.advice_rows import (
+    AnswerRow,
+    answer_rows,
     answer_table,
-    cost_table,
+    cost_words,
+    ranges_text,
     steps_table,
     tried_table,
     untried_text,
 )
-from batchlab.report.advice_text import cost_text
-from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
+from batchlab.report.commands import lines_to_paste, report_command
 from batchlab.report.evidence import Evidence
 from batchlab.report.page import Tables
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.study_page import study_page
-from batchlab.report.table import marked_table
-from batchlab.report.text import Sentence, whole_sentence
-from batchlab.words.catalogue import text
+from batchlab.report.table import Section, marked_table
+from batchlab.report.text import (
+    Sentence,
+    quantity_text,
+    text_width,
+    whole_sentence,
+    wrapped_lines,
+)
+from batchlab.words.catalogue import capitalized, plural, text
+from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
     from batchlab.measure.profile import Profile
 
+MOST_LINES, WIDTH = 24, 100
+_MOST_NOTES = 3
 
-# docs/glossary.md explains the same terms at more length.
-TERMS: dict[str, str] = {
-    "critical batch size": (
-        "The batch size at which the target takes twice the fewest steps. Beyond it, larger "
-        "batches save few steps."
-    ),
-    "B_crit": "The critical batch size, in formulas.",
-    "B": "The batch size.",
-    "S": "The steps to the target.",
-    "S_min": "The fewest steps to the target, with very large batches.",
-    "E_min": "The fewest examples to the target, with very small batches.",
-    "p": (
-        "How often chance alone would put the runs this far from the law, if the law were true. "
-        "Below 0.05 it speaks against the law, which is used if its exponent still may be 1."
-    ),
-    "exponent": "How sharply the steps level off as batches grow. In the usual law it is 1.",
-    "tuned rate": "The learning rate that was best for a batch size in the search.",
-    "scaling rule": (
-        "A rule of thumb that guesses the learning rate for another batch size: none keeps it, "
-        "linear grows it with the batch size, sqrt with its square root."
-    ),
-}
+# ---- on one screen
 
 
-def researcher_terms(said: Iterable[Sentence]) -> tuple[tuple[str, str], ...]:
-    """Return the terms that these sentences use, each with its meaning."""
-    words = " ".join(map(str, said))
-    return tuple(
-        (text(term), text(meaning))
-        for term, meaning in TERMS.items()
-        if re.search(rf"(?<!\w){re.escape(text(term))}s?(?!\w)", words)
-    )
+def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
+    """Return the answer on one screen: what to set, why, a table of what was trained, what is open.
+
+    It has at most 24 lines of 100 columns; a narrower terminal gets more lines. Notes and bars that
+    do not fit are on the page only.
+    """
+    answer, *others = advice_sentences(advice, study)
+    head = _wrapped(str(answer))
+    head += [line for each in others if each.topic == "why" for line in _wrapped(str(each))]
+    page = "" if report is None else text(" Page: {file}.", file=str(report))
+    why = text(" Why: {command}", command=report_command(study))
+    last = _wrapped(f"{cost_text(advice)}.{page}{why}")
+    room = MOST_LINES * WIDTH // text_width(WIDTH) - len(head) - len(last) - 2
+    table = _table_lines(advice, most=room - 3)
+    room -= len(table)
+    notes: list[str] = []
+    for note in _notes(advice, others):
+        lines = _wrapped(note)
+        if len(notes) + len(lines) + 1 <= room:
+            notes += lines
+    drawn = bars(advice)
+    bar_lines = [drawn] if drawn and len(notes) + 3 <= room else []
+    parts = (head, table, bar_lines, notes, last)
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def _wrapped(sentence: str) -> list[str]:
+    return wrapped_lines(sentence, text_width(WIDTH))
+
+
+def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
+    """Yield the notes below the table, caveats last: at most three, then how many are left."""
+    notes = [
+        f"{each} {each.command}".rstrip()
+        for each in sentences
+        if each.topic not in RESEARCH_TOPICS | {"why", "trained model"}
+    ]
+    notes += map(whole_sentence, advice.caveats)
+    yield from notes[:_MOST_NOTES]
+    left = len(notes) - _MOST_NOTES
+    if left > 0:
+        yield plural("{n} more note is on the page.", "{n} more notes are on the page.", left)
+
+
+def _table_lines(advice: Advice, *, most: int) -> list[str]:
+    """Return the table of what was trained, at most `most` rows, and lines about the others."""
+    tried = [row for row in answer_rows(advice) if row.is_tried]
+    first = sorted(tried, key=lambda row: _rank(advice, row))[:most]
+    rows = [row for row in tried if row in first]
+    table = marked_table(answer_table(advice, rows))
+    keys = [column.key for column in table.columns if column.key != "end_test"]
+    lines = table.only(keys).to_text(width=WIDTH).splitlines()
+    left = [row.candidate.batch_size for row in tried if row not in first]
+    if left:
+        lines += _wrapped(text("Also trained: {sizes}.", sizes=ranges_text(advice, left)))
+    if untried := untried_text(advice):
+        lines += _wrapped(untried)
+    return lines
+
+
+def _rank(advice: Advice, row: AnswerRow) -> tuple[bool, bool, int]:
+    """Return a sort key of rows: the named one and the user's own batch size come first."""
+    is_own = row.candidate.batch_size == advice.reference.batch_size
+    return row.at != advice.named, not is_own, -len(row.runs)
+
+
+_LONGEST, _SHORTEST = 14, 3  # characters of the longest bar
+
+
+def bars(advice: Advice) -> str:
+    """Return one line with a bar per batch size, at its best rate; bars begin at 0.
+
+    The line is empty for the objective quality, for fewer than two figures, and if it has no room.
+    """
+    words, least = cost_words(advice), dict[int, float]()
+    for row in answer_rows(advice):
+        if row.cost.estimate is not None:
+            size = row.candidate.batch_size
+            least[size] = min(row.cost.estimate, least.get(size, row.cost.estimate))
+    if words is None or len(least) < 2:
+        return ""
+    title, longest = capitalized(text(words.name)), max(least.values())
+    room = text_width(WIDTH) - len(title) - 1 - sum(len(str(size)) + 3 for size in least)
+    wide = min(_LONGEST, int((room - len(least)) / sum(least.values()) * longest))
+    if wide < _SHORTEST:
+        return ""
+    drawn = (f"{size} {'█' * max(1, round(each / longest * wide))}" for size, each in least.items())
+    return f"{title}:  {'  '.join(drawn)}"
+
+
+def advice_headline(advice: Advice, *, study: Study) -> str:
+    """Return only the answer, to be repeated at the end of a long text."""
+    return "\n".join(_wrapped(str(advice_sentences(advice, study)[0]))) + "\n"
+
+
+def explain_text(advice: Advice, *, study: Study) -> str:
+    """Return what was run and why, one line per step, and the lines to paste into a script."""
+    times = [quantity_text("train_s", step.spent_s) for step in advice.steps]
+    width = max(map(len, times), default=0)
+    lines = [
+        f"{time:>{width}}  {reason_text(step.did)}: {reason_text(step.why)}"
+        for time, step in zip(times, advice.steps, strict=True)
+    ] or [text("No step was recorded.")]
+    paste = _paste(advice, study)
+    if paste:
+        lines += ["", text("To paste:"), *(f"  {line}" for line in paste)]
+    return "\n".join(lines) + "\n"
+
+
+def _paste(advice: Advice, study: Study) -> tuple[str, ...]:
+    return () if advice.recommendation is None else lines_to_paste(advice.recommendation, study)
+
+
+def advice_sections(advice: Advice) -> Iterator[Section]:
+    """Yield the sections of a notebook cell, the answer first."""
+    answer, *others = advice_sentences(advice, None)
+    why = [str(each) for each in others if each.topic == "why"]
+    yield Section(title=str(answer), facts=tuple(why), table=marked_table(answer_table(advice)))
+    yield Section(drawing=tuple(filter(None, [bars(advice)])))
+    yield Section(facts=(*_notes(advice, others), f"{cost_text(advice)}."))
+
+
+# ---- on a page, and as files
 
 
 def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
@@ -82,7 +189,6 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     first, *others = figures = advice_figures(advice, study, profile)
     looks, untried = advice_looks(advice), untried_text(advice)
     rows = [row for row in answer_rows(advice) if row.is_tried]
-    paste = [] if advice.recommendation is None else lines_to_paste(advice.recommendation, study)
     return study_page(
         study,
         brand=text("batchlab: which batch size for {name}?", name=study.workload.name),
@@ -98,30 +204,24 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         below=[untried] if untried else [],
         findings=[*said.values(), *caveats, *model],
         summary=_summary(advice),
-        run={
-            "steps": steps_table(advice),
-            "tried": tried_table(advice),
-            "cost": cost_table(advice, study),
-        },
+        run={"steps": steps_table(advice), "tried": tried_table(advice)},
         files=advice_files(advice, study),
-        paste="\n".join(paste),
+        paste="\n".join(_paste(advice, study)),
         claims=claim_sentences(Evidence.of(whole_trainings(advice, study))),
         research=research,
-        terms=researcher_terms(research),
     )
 
 
-def whole_trainings(advice: Advice, study: Study) -> Study:
-    """Return the study with only the runs that were trained to their end."""
-    whole = {
-        (run.batch_size, run.learning_rate, run.seed) for run in advice.tried if run.end is not None
-    }
-    records = [
-        record
-        for record in study.records
-        if (record.trial.batch_size, record.trial.learning_rate, record.trial.seed) in whole
-    ]
-    return replace(study, records=tuple(records))
+_ASKED = {
+    "time": "Asked for: least time to the target.",
+    "samples": "Asked for: the largest batch size that needs few samples to the target.",
+    "quality": "Asked for: best metric in a run of fixed length.",
+}
+
+
+def _summary(advice: Advice) -> str:
+    cost = text("{cost}, profile and waiting included.", cost=cost_text(advice))
+    return f"{text(_ASKED[advice.objective])} {cost}"
 
 
 def advice_files(advice: Advice, study: Study) -> Tables:
@@ -131,16 +231,3 @@ def advice_files(advice: Advice, study: Study) -> Tables:
         "runs": (text("one row a training run"), tried_table(advice)),
         "observations": (text("one row a number that was seen"), observations_table(study)),
     }
-
-
-def _summary(advice: Advice) -> str:
-    asked = {
-        "time": "Asked for: least time to the target.",
-        "samples": "Asked for: the largest batch size that needs few samples to the target.",
-        "quality": "Asked for: best metric in a run of fixed length.",
-    }[advice.objective]
-    said = [text(asked)]
-    if advice.target is not None:
-        said.append(text("Target: {target}.", target=target_text(advice.target)))
-    said.append(text("{cost}, profile and waiting included.", cost=cost_text(advice)))
-    return " ".join(said)

@@ -1,35 +1,24 @@
-"""The rows of an advice's table, with the runs and figures that every view of it shows."""
+"""The rows of an advice: what each batch size gives, as one table that every view shows."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 from batchlab.advice.advice import Advice, Believed, Candidate, Configuration, RateTried
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice_words import objective_words
-from batchlab.report.text import quantity_text
-from batchlab.words.catalogue import text
+from batchlab.report.table import NAMED, Cell, Column, Table, table_of
+from batchlab.report.text import quantity_text, split_label
+from batchlab.words.catalogue import term_text, text
+from batchlab.words.reasons import reason_text
 
-
-def has_rate_of(candidate: Candidate, named: Configuration) -> bool:
-    """Return whether the estimate of a batch size is for the learning rate of `named`."""
-    rate = candidate.learning_rate
-    return rate is not None and is_same_rate(rate, named.learning_rate)
-
-
-def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> Iterator[RateTried]:
-    """Yield the runs of a configuration."""
-    for tried in advice.tried:
-        if is_run_of(tried, batch_size, learning_rate):
-            yield tried
-
-
-def is_run_of(run: RateTried, batch_size: int, learning_rate: float) -> bool:
-    """Return whether a run has this batch size and learning rate."""
-    return run.batch_size == batch_size and is_same_rate(run.learning_rate, learning_rate)
+_NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
+_NOT_TRAINED = Estimate.cannot_tell(Reason.of("not_trained"))
 
 
 def is_same_rate(one: float, other: float) -> bool:
@@ -37,234 +26,327 @@ def is_same_rate(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-9)
 
 
-# If evaluations are further apart than this fraction of a figure, they are shown as its interval.
-_WIDE = 0.2
-
-# ---- the objective's figure of one configuration
-
-# Table, picture and bars show the same number.
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunFigure:
-    """The objective's figure of one run, a lower bound if the run did not reach the target."""
-
-    shown: float
-    is_bound: bool
-    after: float | None = None  # at the evaluation before; `shown` is in the middle to the next
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ShownCost:
-    """The objective's figure of one configuration."""
-
-    estimate: Estimate  # as it is shown
-    is_bound: bool = False  # it is larger than this, because some run did not reach the target
-    runs: tuple[RunFigure, ...] = ()  # the runs that it is the mean of; empty for an estimate
-
-    @property
-    def value(self) -> float:
-        """The figure as a number."""
-        assert self.estimate.estimate is not None
-        return self.estimate.estimate
-
-    def text(self, quantity: str) -> str:
-        """Return the figure in words, such as "1.28 s" or "at least 9 s"."""
-        value = quantity_text(quantity, self.value)
-        return text("at least {least}", least=value) if self.is_bound else value
-
-
-def named_cost(advice: Advice) -> ShownCost | None:
-    """Return the figure of the named configuration; None if there is none or it is unknown."""
-    named, expected = advice.named, _expected(advice)
-    if named is None:
-        return None
-    return _known(advice, named) if expected is None else ShownCost(estimate=expected)
-
-
-def own_cost(advice: Advice) -> ShownCost | None:
-    """Return the figure of the user's configuration as it is: the gain times the named one's."""
-    if advice.objective == "quality":
-        return _own_quality(advice)
-    expected = _expected(advice)
-    if expected is not None and not advice.is_usual:  # a usual one's gain is over its best rate
-        return _times(advice.gain, expected)
-    return _known(advice, advice.reference)
-
-
-def cost_at(advice: Advice, at: Configuration) -> ShownCost | None:
-    """Return the figure of any configuration in the table."""
-    if advice.named is not None and at.is_same(advice.named):
-        return named_cost(advice)
-    if at.is_same(advice.reference):
-        return own_cost(advice)
-    return _known(advice, at)
-
-
-def run_figures(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[RunFigure]:
-    """Return the figures of single runs of a batch size; none without a target or for quality."""
-    per_step = {"time": candidate.step_s.estimate, "samples": float(candidate.batch_size)}
-    each = per_step.get(advice.objective)
-    if each is None or advice.target is None:
-        return []
+def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> list[RateTried]:
+    """Return the runs of a configuration."""
     return [
-        RunFigure(
-            shown=each * (run.steps_to_target or run.steps),
-            is_bound=run.steps_to_target is None,
-            after=None if run.after_steps is None else each * run.after_steps,
-        )
-        for run in runs
+        run
+        for run in advice.tried
+        if run.batch_size == batch_size and is_same_rate(run.learning_rate, learning_rate)
     ]
 
 
-def _known(advice: Advice, at: Configuration) -> ShownCost | None:
-    """Return the estimate, or else the mean of the runs."""
-    runs = runs_of(advice, at.batch_size, at.learning_rate)
-    return _estimated(advice, at) or _of_runs(advice, at, runs)
+def believed_at(advice: Advice, batch_size: int, learning_rate: float) -> Believed | None:
+    """Return what all runs together say of a configuration, or None if it is not shown."""
+    for known in advice.believed:
+        if known.batch_size == batch_size and is_same_rate(known.learning_rate, learning_rate):
+            return known
+    return None
 
 
-def _estimated(advice: Advice, at: Configuration) -> ShownCost | None:
-    """Return the estimate for a batch size, if it is for this learning rate."""
-    candidate = advice.candidate(at.batch_size)
-    if candidate is None:
-        return None
-    cost = objective_words(advice).shown_estimate(candidate.cost)
-    known = cost.estimate is not None and has_rate_of(candidate, at)
-    return ShownCost(estimate=cost) if known else None
+def believed_by_size(advice: Advice) -> dict[int, Believed]:
+    """Return what all runs together say of each batch size, ascending.
+
+    It is for the learning rate of the batch size, or without one for the rate expected to be best.
+    """
+    found = {}
+    for candidate in advice.candidates:
+        of_size = [b for b in advice.believed if b.batch_size == candidate.batch_size]
+        at_rate = None
+        if candidate.learning_rate is not None:
+            at_rate = believed_at(advice, candidate.batch_size, candidate.learning_rate)
+        if of_size:
+            found[candidate.batch_size] = at_rate or of_size[0]
+    return found
 
 
-def _expected(advice: Advice) -> Estimate | None:
-    """Return the expected figure of the named one; None if it is unknown or there is no target."""
-    expected = advice.expected
-    if expected is None or advice.target is None:
-        return None
-    of_objective = {"time": expected.time_to_target_s, "samples": expected.samples_to_target}
-    found = of_objective.get(advice.objective)
-    return None if found is None or found.estimate is None else found
-
-
-def _times(gain: Estimate, expected: Estimate) -> ShownCost | None:
-    """Return the gain times what is expected of the named configuration."""
-    assert expected.estimate is not None
-    times = gain.low if gain.estimate is None else gain.estimate
-    if times is None:
-        return None
-    estimate = Estimate.of(times * expected.estimate, n=gain.n)
-    return ShownCost(estimate=estimate, is_bound=gain.estimate is None)
-
-
-def _own_quality(advice: Advice) -> ShownCost | None:
-    """Return the metric itself, whose distance from perfect is the gain times the named one's."""
-    named = advice.named
-    candidate = None if named is None else advice.candidate(named.batch_size)
-    if named is None or candidate is None or not has_rate_of(candidate, named):
-        return None  # the estimate of the batch size is for another rate
-    if candidate.cost.estimate is None or advice.gain.estimate is None:
-        return None
-    distance = advice.gain.estimate * candidate.cost.estimate
-    shown = objective_words(advice).shown(distance)
-    return ShownCost(estimate=Estimate.of(shown, n=advice.gain.n))
-
-
-def _of_runs(advice: Advice, at: Configuration, runs: Iterable[RateTried]) -> ShownCost | None:
-    """Return the mean of single runs, a lower bound if one of them missed the target."""
-    candidate = advice.candidate(at.batch_size)
-    figures = [] if candidate is None else run_figures(advice, candidate, runs)
-    if not figures:
-        return None
-    mean = statistics.fmean(figure.shown for figure in figures)
-    low = statistics.fmean(f.shown if f.after is None else f.after for f in figures)
-    is_bound = any(figure.is_bound for figure in figures)
-    is_wide = not is_bound and 2 * (mean - low) > _WIDE * mean
-    interval = (low or None, 2 * mean - low) if is_wide else (None, None)
-    return ShownCost(
-        estimate=Estimate.of(mean, interval=interval, n=len(figures)),
-        is_bound=is_bound,
-        runs=tuple(figures),
-    )
-
-
-# ---- the table
+# ---- the rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnswerRow:
-    """A batch size at one learning rate: its final value, and its cost to the target."""
+    """A batch size at one learning rate: its final value, and its cost to the target.
 
-    at: Configuration | None  # None if the batch size has no rate because it was not trained
+    Attributes:
+        at: the configuration; None if the batch size has no rate because it was not trained.
+        candidate: its batch size.
+        end: the validation metric at the end of whole trainings.
+        end_test: their mean on test data, which decides nothing; None if not known.
+        cost: the seconds or examples to the target; only a lower bound if no run has met it.
+        runs: its runs.
+    """
+
+    at: Configuration | None
     candidate: Candidate
-    end: Estimate  # the validation metric at the end of whole trainings
-    end_test: float | None  # their mean on test data, which decides nothing; None if not known
-    cost: ShownCost | None  # the objective's figure; None if not known
-    met: tuple[int, int]  # the number of its runs that met the target, and of all its runs
+    end: Estimate
+    end_test: float | None
+    cost: Estimate
+    runs: tuple[RateTried, ...]
 
     @property
     def is_tried(self) -> bool:
         """Whether it was trained, or is the user's own or the named one."""
-        return self.at is not None or self.met[1] > 0
+        return self.at is not None or bool(self.runs)
 
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """Yield one row per batch size at its rate, and one each for the user's own and the named."""
     for candidate in advice.candidates:
-        size, rate = candidate.batch_size, candidate.learning_rate
-        places = [advice.reference, advice.named or advice.reference]
-        if rate is not None:
-            micro = candidate.micro_batch_size
-            tuned = Configuration(batch_size=size, micro_batch_size=micro, learning_rate=rate)
-            places.append(tuned)
-        found: dict[_Cell, Configuration] = {}
-        for place in places:
-            if place.batch_size == size:
-                found.setdefault(_cell(size, place.learning_rate), place)
-        for at in found.values() or [None]:
-            cost = None if at is None else cost_at(advice, at)
-            known = believed_at(advice, at)
+        places = _places(advice, candidate)
+        for at in places:
+            runs = tuple(runs_of(advice, at.batch_size, at.learning_rate))
+            known = believed_at(advice, at.batch_size, at.learning_rate)
+            tests = [r.end_test for r in runs if r.end is not None and r.end_test is not None]
             yield AnswerRow(
                 at=at,
                 candidate=candidate,
                 end=_NO_END if known is None or known.end.n == 0 else known.end,
-                end_test=_mean_of_test(advice, at),
-                cost=cost,
-                met=_met(advice, size, at),
+                end_test=statistics.fmean(tests) if tests else None,
+                cost=_cost(advice, candidate, at, runs),
+                runs=runs,
+            )
+        if not places:
+            size = candidate.batch_size
+            yield AnswerRow(
+                at=None,
+                candidate=candidate,
+                end=_NO_END,
+                end_test=None,
+                cost=_NOT_TRAINED,
+                runs=tuple(run for run in advice.tried if run.batch_size == size),
             )
 
 
-def _mean_of_test(advice: Advice, at: Configuration | None) -> float | None:
-    """Return the mean test metric of whole trainings; None if it is not known."""
-    runs = () if at is None else runs_of(advice, at.batch_size, at.learning_rate)
-    known = [run.end_test for run in runs if run.end is not None and run.end_test is not None]
-    return statistics.fmean(known) if known else None
+def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
+    """Return the configurations of a batch size that have a row."""
+    places = [place for place in (advice.reference, advice.named) if place is not None]
+    if candidate.learning_rate is not None:
+        places.append(
+            Configuration(
+                batch_size=candidate.batch_size,
+                micro_batch_size=candidate.micro_batch_size,
+                learning_rate=candidate.learning_rate,
+            )
+        )
+    different: list[Configuration] = []
+    for place in places:
+        is_new = not any(is_same_rate(place.learning_rate, one.learning_rate) for one in different)
+        if place.batch_size == candidate.batch_size and is_new:
+            different.append(place)
+    return different
 
 
-def _met(advice: Advice, batch_size: int, at: Configuration | None) -> tuple[int, int]:
-    runs = [run for run in advice.tried if run.batch_size == batch_size]
-    if at is not None:
-        runs = [run for run in runs if is_run_of(run, batch_size, at.learning_rate)]
-    return sum(run.steps_to_target is not None for run in runs), len(runs)
+class RunCost(NamedTuple):
+    """The seconds or examples to the target of one run, or those it took without meeting it."""
+
+    value: float
+    is_bound: bool
 
 
-def believed_at(advice: Advice, at: Configuration | None) -> Believed | None:
-    """Return what all runs together say of a configuration, or None if nothing was found out."""
-    if at is None:
-        return None
-    cell = _cell(at.batch_size, at.learning_rate)
-    same = (b for b in advice.believed if _cell(b.batch_size, b.learning_rate) == cell)
-    return next(same, None)
+def run_costs(advice: Advice, row: AnswerRow) -> list[RunCost]:
+    """Return the cost of each run of a row; none without a target or a step time."""
+    return _run_costs(advice, row.candidate, row.runs)
 
 
-def believed_of_size(advice: Advice, candidate: Candidate) -> Believed | None:
-    """Return the same for a batch size: at its rate, or if it has none at the one expected best."""
-    own = [b for b in advice.believed if b.batch_size == candidate.batch_size]
+def _run_costs(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[RunCost]:
+    per_step = {"time": candidate.step_s.estimate, "samples": float(candidate.batch_size)}
+    cost_per_step = per_step.get(advice.objective)
+    if cost_per_step is None or advice.target is None:
+        return []
+    return [
+        RunCost(cost_per_step * (run.steps_to_target or run.steps), run.steps_to_target is None)
+        for run in runs
+    ]
+
+
+def _cost(
+    advice: Advice, candidate: Candidate, at: Configuration, runs: Iterable[RateTried]
+) -> Estimate:
+    """Return the cost by all runs together, or else what the own runs show."""
     rate = candidate.learning_rate
-    at_rate = [b for b in own if rate is not None and is_same_rate(b.learning_rate, rate)]
-    return next(iter(at_rate or own), None)
+    if rate is not None and is_same_rate(rate, at.learning_rate):
+        return candidate.cost
+    own = _run_costs(advice, candidate, runs)
+    known = believed_at(advice, at.batch_size, at.learning_rate)
+    has_met = any(not run.is_bound for run in own)
+    if known is not None and has_met and known.cost.estimate is not None:
+        return known.cost
+    if not own:
+        return _NOT_TRAINED
+    if all(not run.is_bound for run in own):
+        return Estimate.of(statistics.fmean(run.value for run in own), n=len(own))
+    longest = max(run.value for run in own)
+    return Estimate.cannot_tell(Reason.of("size_not_seen"), n=len(own), low=longest)
 
 
-# Batch size, and learning rate rounded to 9 digits.
-_Cell = tuple[int, str]
-_NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
+# ---- their labels
 
 
-def _cell(batch_size: int, learning_rate: float) -> _Cell:
-    return batch_size, f"{learning_rate:.9g}"
+class CostWords(NamedTuple):
+    """The words for the cost of an objective."""
+
+    quantity: str  # its name in `batchlab.records.quantities`
+    name: str
+    to_level: str
+    best: str
+
+
+_COST = {
+    "time": CostWords("time_to_target_s", "time to target", "time to {level}", "the best time"),
+    "samples": CostWords(
+        "samples_to_target", "samples to target", "examples to {level}", "the fewest samples"
+    ),
+}
+
+
+def cost_words(advice: Advice) -> CostWords | None:
+    """Return the words for the cost of an advice; None for quality, and without a target."""
+    return None if advice.target is None else _COST.get(advice.objective)
+
+
+def overfits(advice: Advice) -> bool:
+    """Return whether a final value is the mean of the best evaluations in a row, not the last."""
+    return any(caveat.code == "reference_overfits" for caveat in advice.caveats)
+
+
+def end_label(advice: Advice) -> str:
+    """Return the label of final values, such as "final accuracy"."""
+    if advice.objective == "quality" or overfits(advice):
+        return text("best {metric}", metric=advice.metric)
+    return text("final {metric}", metric=advice.metric)
+
+
+def own_label(advice: Advice) -> str:
+    """Return the label of the user's own configuration, "usual" if nobody chose it."""
+    return text("usual") if advice.is_usual else text("yours")
+
+
+def named_label(advice: Advice) -> str:
+    """Return the label of the named configuration."""
+    if advice.named is None or advice.named.is_same(advice.reference):
+        return own_label(advice)
+    return text("recommended")
+
+
+# ---- the tables
+
+
+def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Table:
+    """Return the table of what each batch size gives, with all rows if `rows` is None."""
+    words = cost_words(advice)
+    caption = text("What each batch size gives, with 95 % intervals")
+    if advice.endings is not None:
+        if overfits(advice):
+            caption += text("; final: the mean of the best three evaluations in a row")
+        else:
+            caption += text("; final: read off a line through the last quarter")
+
+    def name(row: AnswerRow) -> str:
+        if row.at is None or row.at.batch_size != advice.reference.batch_size:
+            return ""
+        is_own = row.at.is_same(advice.reference)
+        return f"← {own_label(advice) if is_own else text('best rate')}"
+
+    def epochs(row: AnswerRow) -> float | None:
+        return _epochs(advice, row)
+
+    test = split_label("test", advice.metric)
+    columns = [
+        Column("batch_size", label=text("batch"), of=attrgetter("candidate.batch_size")),
+        Column("learning_rate", label=text("rate"), of=lambda row: row.at and row.at.learning_rate),
+        Column("end", advice.metric, end_label(advice)),
+        Column("end_test", advice.metric, test, is_minor=True),
+    ]
+    if words is not None and advice.target is not None:
+        level = quantity_text(advice.target.metric, advice.target.value)
+        label = text("epochs to {level}", level=level)
+        columns += [
+            Column("epochs_to_target", label=label, of=epochs, is_minor=True),
+            Column("cost", words.quantity, text(words.to_level, level=level), of=_cost_cell),
+        ]
+    columns += [
+        Column(
+            "step_s", label=text("step"), of=lambda r: r.candidate.step_s.estimate, is_minor=True
+        ),
+        Column(
+            "peak_bytes", label=text("memory"), of=lambda r: r.candidate.peak_bytes, is_minor=True
+        ),
+        Column("runs", "n", text("runs"), of=lambda row: len(row.runs) or None, is_minor=True),
+        Column("which", label=" ", of=name),
+        Column("named", label=" ", of=lambda row: NAMED if _is_named(advice, row) else ""),
+    ]
+    shown = answer_rows(advice) if rows is None else rows
+    return table_of(caption, shown, *columns).without_empty_columns()
+
+
+def _is_named(advice: Advice, row: AnswerRow) -> bool:
+    return row.at is not None and row.at == advice.named
+
+
+def _cost_cell(row: AnswerRow) -> Cell:
+    """Return the cost, or if nothing is known of it how many runs met the target."""
+    if (row.cost.estimate, row.cost.low) != (None, None):
+        return row.cost
+    n_met = sum(run.steps_to_target is not None for run in row.runs)
+    if n_met:
+        return text("met by {met} of {n}", met=n_met, n=len(row.runs))
+    return text("not met") if row.runs else text("not trained")
+
+
+def _epochs(advice: Advice, row: AnswerRow) -> float | None:
+    """Return the passes over the training set to the target."""
+    samples, step_s = row.cost.estimate, row.candidate.step_s.estimate
+    if samples is not None and advice.objective == "time":
+        samples = samples * row.candidate.batch_size / step_s if step_s else None
+    return None if samples is None else samples / advice.n_train
+
+
+def untried_text(advice: Advice) -> str:
+    """Return a sentence on the batch sizes that were only timed, or "" if there are none."""
+    untried = [row.candidate.batch_size for row in answer_rows(advice) if not row.is_tried]
+    return text("Timed only: {sizes}.", sizes=ranges_text(advice, untried)) if untried else ""
+
+
+def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
+    """Return batch sizes as text, with three or more neighbors joined as "4096 to 32768"."""
+    wanted, said = set(sizes), list[str]()
+    in_question = [candidate.batch_size for candidate in advice.candidates]
+    for is_wanted, group in itertools.groupby(in_question, wanted.__contains__):
+        together = list(group)
+        if is_wanted and len(together) > 2:
+            said.append(text("{first} to {last}", first=together[0], last=together[-1]))
+        elif is_wanted:
+            said += map(str, together)
+    return ", ".join(said)
+
+
+_PURPOSES = {
+    "pilot": "set the target",
+    "search": "compare with what is fastest",
+    "whole": "train as long as the reference",
+}
+
+
+def tried_table(advice: Advice) -> Table:
+    """Return the table of every training run, in the order of the requests."""
+    return table_of(
+        text("Every training run, in order"),
+        advice.tried,
+        Column("batch_size"),
+        Column("learning_rate"),
+        Column("seed", label=text("seed")),
+        Column("purpose", label=text("to"), of=lambda run: text(_PURPOSES[run.purpose])),
+        Column("status", label=text("status"), of=lambda r: term_text(r.status).replace("_", " ")),
+        Column("steps", label=text("steps")),
+        Column("steps_to_target"),
+    )
+
+
+def steps_table(advice: Advice) -> Table:
+    """Return the table of what was done and why, in order."""
+    return table_of(
+        text("What was done and why, with the time spent until then"),
+        advice.steps,
+        Column("spent_s", "train_s", text("after")),
+        Column("did", label=text("did"), of=lambda step: reason_text(step.did)),
+        Column("why", label=text("why"), of=lambda step: reason_text(step.why)),
+    )

@@ -14,8 +14,8 @@ from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report import sweep_figures
 from batchlab.report.advice_figures import advice_looks, answer_figure
-from batchlab.report.advice_tables import answer_table
-from batchlab.report.advice_text import advice_sections
+from batchlab.report.advice_page import advice_sections
+from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import figure_looks
 from batchlab.report.comparison import Comparison, comparison_section
 from batchlab.report.figure import Figure
