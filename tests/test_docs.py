@@ -20,8 +20,8 @@ from batchlab.cli.main import batchlab as command_line
 from batchlab.cli.mcp import TOOLS
 from batchlab.measure.noise import Noise
 from batchlab.report.advice_page import TERMS
-from batchlab.report.check import CheckDocument
 from batchlab.report.comparison import Comparison
+from batchlab.report.short_reports import CheckDocument
 from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
 from batchlab.words.document import schema_text
