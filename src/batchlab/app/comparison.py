@@ -250,7 +250,7 @@ def _final_values(a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float)
         lambda x, y: means.difference(place_b[y], place_a[x], confidence=confidence),
         is_ratio=False,
         better=metric.better,
-        ends=(ours, theirs),
+        epochs=({x: n for x, (n, _) in ours.items()}, {y: n for y, (n, _) in theirs.items()}),
     )
 
 
@@ -262,7 +262,7 @@ def _rows(
     *,
     is_ratio: bool = True,
     better: Better = "lower",
-    ends: tuple[Ends, Ends] = ({}, {}),
+    epochs: tuple[Mapping[Key, float], Mapping[Key, float]] = ({}, {}),
 ) -> list[Figure]:
     """Return a figure for each batch size, at the best shared rate, or else at each side's best.
 
@@ -281,7 +281,7 @@ def _rows(
             quantity=quantity,
             batch_size=size,
             learning_rates=(x[1], y[1]),
-            epochs=(ends[0].get(x, (None,))[0], ends[1].get(y, (None,))[0]),
+            epochs=(epochs[0].get(x), epochs[1].get(y)),
             a=a[x],
             b=b[y],
             change=change(x, y),

@@ -56,8 +56,9 @@ def _profile_title(profile: Profile) -> str:
     fits = "The largest batch size that was tried and fits{within}: {largest}."
     if profile.stopped == "memory":
         fits = "The largest batch size that fits in one piece{within}: {largest}."
+    largest_text = _number_text(profile, largest)
     throughput = text(throughput, size=plateau, speed=point.samples_per_s)
-    return f"{throughput} {text(fits, within=within, largest=largest)}"
+    return f"{throughput} {text(fits, within=within, largest=largest_text)}"
 
 
 def _profile_table(profile: Profile) -> Table:
@@ -85,13 +86,16 @@ def _profile_table(profile: Profile) -> Table:
 
 
 def _size_text(profile: Profile, point: ProfilePoint) -> str:
-    name = number_text(point.batch_size, "")
-    if point.batch_size == profile.workload.n_train:
-        name = text("{n} (full)", n=point.batch_size)
+    name = _number_text(profile, point.batch_size)
     if point.accumulation_steps == 1:
         return name
     micro, n = point.micro_batch_size, point.accumulation_steps
     return text("{name} = {n_steps} × {micro}", name=name, n_steps=n, micro=micro)
+
+
+def _number_text(profile: Profile, size: int) -> str:
+    is_full = size == profile.workload.n_train
+    return text("{n} (full)", n=size) if is_full else number_text(size, "")
 
 
 def _problems(profile: Profile) -> Iterator[str]:
