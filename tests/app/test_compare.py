@@ -161,23 +161,25 @@ def test_an_advice_compares_by_all_of_its_runs(tmp_path: Path) -> None:
     assert found.to_dict()["command"] == "compare"
 
 
-def test_the_first_sentence_says_what_differs_and_that_nothing_else_does() -> None:
+def title(found: Comparison) -> str:
+    return comparison_section(found).title
+
+
+def test_the_first_sentence_says_what_differs_and_where() -> None:
     same, slower = pair(profile_to_compare, 0), pair(profile_to_compare, 0, slower=1.5)
 
-    assert comparison_section(same).title == "Nothing that was measured differs beyond noise."
-    first = comparison_section(slower).title
-    assert first.startswith("B's steps take 1.")
-    assert first.endswith(
-        "at every batch size; nothing else that was measured differs beyond noise."
-    )
-    # Of what can't be told from noise nothing is said.
-    unknown = Estimate.of(1.0, n=1)
-    figures = tuple(
-        figure if figure.quantity == "step_s" else replace(figure, change=unknown)
-        for figure in slower.figures
-    )
-    assert comparison_section(replace(slower, figures=figures)).title == (
-        first.removesuffix("; nothing else that was measured differs beyond noise.") + "."
+    assert title(same) == "Nothing that was measured differs beyond noise."
+    assert title(slower).startswith("B's steps take 1.")
+    assert title(slower).endswith("over all batch sizes.")
+
+
+def test_a_difference_at_one_batch_size_is_said_of_that_one() -> None:
+    slower = pair(profile_to_compare, 0, slower=1.5)
+    *_, last, overall = of(slower, "step_s")
+    last = replace(last, change=Estimate.of(6.0, interval=(5.0, 7.0), n=3))
+
+    assert title(replace(slower, figures=(last, overall))) == (
+        "B's steps take 6 times as long at batch size 1024."
     )
 
 

@@ -19,11 +19,11 @@ from tests.reference.stored_study import STUDY, put_asked
 
 from batchlab.app import live_report
 from batchlab.app.live_report import EVERY_S, write_live_page
+from batchlab.app.progress import ProgressState, progress_lines
 from batchlab.app.report import Advised
 from batchlab.errors import StoreError
 from batchlab.records.study import BestSoFar, Study
 from batchlab.records.trial import Status
-from batchlab.report.progress import ProgressState, progress_lines
 from batchlab.runs.replay import Journal
 from batchlab.store.store import Store
 

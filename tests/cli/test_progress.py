@@ -68,11 +68,11 @@ def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFix
     assert (told.out, told.err.splitlines()) == (
         "",
         [
-            "sweep mine: checking the workload",
-            "sweep mine, stage 2 of 2: training 6 trials",
+            "sweep mine: checking the workload (0s)",
+            "sweep mine, stage 2 of 2: training 6 trials (0s)",
             "warning: odd",
-            "sweep mine: writing the report",
-            "sweep mine, stage 1 of 2: timing (1m38s of 3m spent)",
+            "sweep mine: writing the report (0s)",
+            "sweep mine, stage 1 of 2: timing (1m38s of 3m)",
         ],
     )
 
@@ -88,7 +88,7 @@ def test_every_width_shows_bar_and_time_in_lines_that_fit(tmp_path: Path, column
     assert len(bars) >= 2
     assert all("█" in bar and "m3" in bar and bar.endswith("of 3m") for bar in bars)
     whole = (  # a line that is longer than the terminal is wide is cut
-        "advise mnist-mlp   stage 1 of 2: setting the target",
+        "advise mnist-mlp, stage 1 of 2: setting the target",
         "best so far: batch size 256 at learning rate 0.08",
         "now: batch size 512, learning rate 0.16",
         "why: to see whether it may be faster",

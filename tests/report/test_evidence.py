@@ -11,12 +11,12 @@ from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size, claims,
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.level import end_so_far
+from batchlab.app.comparison import Side
 from batchlab.belief.cell_means import CellMeans
 from batchlab.belief.final_value import final_of
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.cells import cells
-from batchlab.report.comparison import Side
 from batchlab.report.evidence import (
     Evidence,
     Measured,

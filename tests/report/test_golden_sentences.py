@@ -29,12 +29,10 @@ from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.cells import trial_counts
-from batchlab.report.check import check_text
 from batchlab.report.evidence import Evidence
-from batchlab.report.fit import fit_text
 from batchlab.report.noise import noise_sections
-from batchlab.report.profile import profile_section
 from batchlab.report.sayings import claim_sentences
+from batchlab.report.short_reports import check_section, fit_section, profile_section
 from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.table import Section
 
@@ -209,7 +207,7 @@ def _of_fit() -> Iterator[str]:
             for size in (16, 64, 256, 1024)
             for seed in (1, 2)
         ]
-        yield from fit_text(batchlab.fit(points))
+        yield from _of_part(fit_section(batchlab.fit(points)))
 
 
 def _of_check(kind: str) -> Iterator[str]:
@@ -220,7 +218,7 @@ def _of_check(kind: str) -> Iterator[str]:
         rounding=1e-7,
         findings=FINDINGS[kind],
     )
-    yield from (line for line in check_text(made).splitlines() if line)
+    yield from _of_part(check_section(made))
 
 
 # ---- the page

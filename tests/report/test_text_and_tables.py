@@ -16,7 +16,7 @@ from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.noise import noise_sections
 from batchlab.report.output_file import OutputFileError, check_output_file, write_output_file
-from batchlab.report.profile import profile_section
+from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_page import text_report
 from batchlab.report.table import Column, Table, aligned_text, sections_text
 from batchlab.report.text import (

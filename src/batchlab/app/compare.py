@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
+from batchlab.app.comparison import Side, compared
 from batchlab.app.question import read_profile
 from batchlab.app.report import Advised, stored_in
 from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
-from batchlab.report.comparison import Comparison, Side, compared
+from batchlab.report.comparison import Comparison
 from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 

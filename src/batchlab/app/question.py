@@ -14,13 +14,13 @@ import torch
 
 from batchlab.advice.advice import Objective
 from batchlab.app.budget import Budget, seconds_of
+from batchlab.app.progress import listener_or_notebook
 from batchlab.errors import BatchSizeError, LearningRateError, ProfileError, UsageError
 from batchlab.measure.measurements import checked_on_request
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import PlanName, TrainerName
 from batchlab.records.trial import Sampling, Setting
-from batchlab.report.progress import listener_or_notebook
 from batchlab.runs.cluster import Cluster
 from batchlab.script.command import TrainingCommand
 from batchlab.workload.definition import Workload

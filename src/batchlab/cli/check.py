@@ -8,7 +8,7 @@ import click
 
 from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.output import as_wide_as_stdout, at_work
+from batchlab.cli.output import at_work, print_result
 
 
 @click.command()
@@ -29,8 +29,12 @@ def check(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -
     """
     with at_work("check", given["workload"], quiet=quiet):
         from batchlab.app.check import check as run_check
-        from batchlab.report.check import check_json, check_text
+        from batchlab.report.short_reports import check_json, check_section
+        from batchlab.report.table import headline_of, sections_text
 
         found = run_check(**given, reserved_s=invocation.reserved_s(given["budget"], None))
-    with as_wide_as_stdout():
-        print(check_json(found) if as_json else check_text(found), end="\n" if as_json else "")
+    if as_json:
+        print(check_json(found))
+        return
+    section = check_section(found)
+    print_result(lambda: sections_text([section]), headline=lambda: headline_of(section))

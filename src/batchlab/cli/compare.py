@@ -23,8 +23,7 @@ def compare(a: str, b: str, store: Path, as_json: bool) -> None:
     """
     from batchlab.app.compare import compare as compare_studies
     from batchlab.report.comparison import comparison_section
-    from batchlab.report.table import sections_text
-    from batchlab.report.text import wrapped_text
+    from batchlab.report.table import headline_of, sections_text
     from batchlab.words.document import document_text
 
     found = compare_studies(a, b, store=store)
@@ -32,6 +31,4 @@ def compare(a: str, b: str, store: Path, as_json: bool) -> None:
         print(document_text(found))
         return
     section = comparison_section(found)
-    print_result(
-        lambda: sections_text([section]), headline=lambda: f"{wrapped_text(section.title)}\n"
-    )
+    print_result(lambda: sections_text([section]), headline=lambda: headline_of(section))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from batchlab.cli import options
-from batchlab.cli.output import as_wide_as_stdout
+from batchlab.cli.output import print_result
 
 
 @click.command()
@@ -22,13 +22,13 @@ def fit(points: Path, as_json: bool) -> None:
     run that never reached it has no steps and says here how many it went).
     """
     from batchlab.app.fit import fit as fit_points
-    from batchlab.report.fit import FitDocument, fit_text
-    from batchlab.report.text import wrapped_text
+    from batchlab.report.short_reports import FitDocument, fit_section
+    from batchlab.report.table import headline_of, sections_text
     from batchlab.words.document import document_text
 
     law = fit_points(points)
     if as_json:
         print(document_text(FitDocument(source=str(points), law=law)))
         return
-    with as_wide_as_stdout():
-        print(*map(wrapped_text, fit_text(law)), sep="\n")
+    section = fit_section(law)
+    print_result(lambda: sections_text([section]), headline=lambda: headline_of(section))

@@ -44,7 +44,7 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
     with at_work("profile", given["workload"], quiet=quiet) as progress:
         # Also load now, while there is time, what shows the result.
         from batchlab.app.profile import profile as run_profile
-        from batchlab.report.profile import profile_section
+        from batchlab.report.short_reports import profile_section
         from batchlab.report.table import headline_of, sections_text
 
         made = run_profile(
@@ -55,5 +55,5 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
     if as_json:
         print(made.to_json())
         return
-    part = profile_section(made)
-    print_result(lambda: sections_text([part]), headline=lambda: headline_of(part))
+    section = profile_section(made)
+    print_result(lambda: sections_text([section]), headline=lambda: headline_of(section))

@@ -7,9 +7,8 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from batchlab.app.progress import ProgressState, progress_lines, stage_text, time_text
 from batchlab.records.progress_listener import ProgressListener, Silent
-from batchlab.report.progress import ProgressState, clock_text, progress_lines, stage_text
-from batchlab.words.catalogue import text as in_words
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -21,18 +20,12 @@ class ProgressLines(ProgressState):
     """Plain lines, for a log or a pipe: one per stage and one per warning."""
 
     def phase(self, text: str) -> None:
-        """Say what begins, and how much of the budget is spent by then."""
+        """Print what begins, and how much time is spent by then."""
         super().phase(text)
-        said = stage_text(self)
-        if self.spent is not None:
-            spent, budget = map(clock_text, self.spent)
-            said = in_words(
-                "{stage} ({spent} of {budget} spent)", stage=said, spent=spent, budget=budget
-            )
-        print(said, file=sys.stderr, flush=True)
+        print(f"{stage_text(self)} ({time_text(self)})", file=sys.stderr, flush=True)
 
     def warning(self, text: str) -> None:
-        """Say it at once."""
+        """Print it at once."""
         print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
@@ -59,8 +52,9 @@ class ProgressDisplay(ProgressState):
 
         # The last column stays free, because a terminal may break the line after it.
         lines = progress_lines(self, options.max_width - 1, ascii_only=options.ascii_only)
-        for n, line in enumerate(lines):
-            yield Text(line, style="bold" if n == 0 else "", no_wrap=True, overflow="crop")
+        yield Text(lines[0], style="bold", no_wrap=True, overflow="crop")
+        for line in lines[1:]:
+            yield Text(line, no_wrap=True, overflow="crop")
 
     def __enter__(self) -> ProgressDisplay:
         """Draw it."""

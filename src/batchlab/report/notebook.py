@@ -22,7 +22,7 @@ from batchlab.report.figure import Figure
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
 from batchlab.report.palette import Look
-from batchlab.report.profile import profile_section
+from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.sweep_tables import trials_table
 from batchlab.report.table import Section

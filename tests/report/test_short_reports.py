@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.reference.made_up_profile import limited_profile, made_up_point, made_up_profile
 
 from batchlab.measure.profile import Profile
-from batchlab.report.profile import profile_section
+from batchlab.report.short_reports import profile_section
 from batchlab.report.table import sections_text
 
 

@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 import pytest
 
-from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import Silent
-from batchlab.records.run import RunsAsked
-from batchlab.records.study import BestSoFar
-from batchlab.report.progress import (
+from batchlab.app.progress import (
     NotebookProgress,
     ProgressState,
     clock_text,
     listener_or_notebook,
     progress_lines,
 )
+from batchlab.records.estimate import Reason
+from batchlab.records.progress_listener import Silent
+from batchlab.records.run import RunsAsked
+from batchlab.records.study import BestSoFar
 
 STAGES = ("measuring each batch size", "setting the target", "comparing batch sizes")
 
@@ -42,7 +42,7 @@ def an_advice() -> ProgressState:
 
 def test_a_terminal_has_all_of_it() -> None:
     assert progress_lines(an_advice(), 79) == [
-        "advise mnist-mlp   stage 3 of 3: comparing batch sizes",
+        "advise mnist-mlp, stage 3 of 3: comparing batch sizes",
         f"[{'█' * 16}{'░' * 14}]   54 %  1m38s of 3m",
         "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)",
         "now: batch size 512, learning rate 0.16, seed 2",
@@ -72,7 +72,7 @@ def test_planned_work_has_its_own_bar_and_the_time_left() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0, "0s"), (59.6, "1m"), (98, "1m38s"), (180, "3m"), (7200, "2h"), (7500, "2h05m")],
+    [(0, "0s"), (59.6, "1m"), (98, "1m38s"), (180, "3m"), (7500, "2h05m")],
 )
 def test_seconds_are_shown_as_on_a_clock(seconds: float, shown: str) -> None:
     assert clock_text(seconds) == shown
@@ -139,14 +139,14 @@ def test_one_output_is_written_again_and_ends_as_one_line() -> None:
     progress.ends()
 
     assert cell.n_displayed == 1
-    assert "advise mine   stage 2 of 2: second" in cell.outputs[1]
+    assert "advise mine, stage 2 of 2: second" in cell.outputs[1]
     assert cell.outputs[-1].splitlines() == ["advise mine: 1m38s", "warning: <b>odd</b>"]
 
 
 def test_outside_of_a_notebook_nobody_is_told_and_ipython_is_not_loaded() -> None:
     code = (
         "import sys\n"
-        "from batchlab.report.progress import listener_or_notebook\n"
+        "from batchlab.app.progress import listener_or_notebook\n"
         "print(type(listener_or_notebook(None)).__name__, 'IPython' in sys.modules)"
     )
 

@@ -1,0 +1,248 @@
+"""Progress: what a command has reported so far, in lines for a terminal or a notebook."""
+
+from __future__ import annotations
+
+import html
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.run import RunsAsked
+from batchlab.records.study import BestSoFar
+from batchlab.report.text import WIDTH, best_so_far_text
+from batchlab.words.catalogue import listing, number_text, text
+from batchlab.words.reasons import reason_text
+
+
+class ProgressState(Silent):
+    """A listener that keeps the progress of a command in its attributes, for others to show.
+
+    Attributes:
+        name: the command that runs, with its subject; "" before it has begun.
+        stages: its stages, in order; empty for a command that has none.
+        stage: what it is at, one of the stages or something else.
+        runs: the training runs that it waits for, or None if it reports none.
+        lead: what leads so far, or None if nothing does yet.
+        doing: what is done just now.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin without any report; `clock` is monotonic, in seconds."""
+        self.name = ""
+        self.stages: tuple[str, ...] = ()
+        self.stage = ""
+        self.runs: RunsAsked | None = None
+        self.lead: BestSoFar | None = None
+        self.doing = ""
+        self._clock = clock
+        self._began_s = clock()
+        self._budget: tuple[float, float] | None = None  # when it began by the clock, and its size
+        self._done_fraction: float | None = None
+        self._ends_s: float | None = None  # by the clock
+
+    def changed(self, *, at_once: bool = False) -> None:
+        """Show the change with the next report, or at once; a subclass does it."""
+
+    def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
+        """Keep the command, its subject and its stages."""
+        self.name, self.stages = f"{command} {subject}".strip(), tuple(stages)
+        self.changed(at_once=True)
+
+    def phase(self, text: str) -> None:
+        """Begin a stage and forget what was done in the last one."""
+        self.stage, self.runs, self.doing = text, None, ""
+        self._done_fraction = self._ends_s = None
+        self.changed(at_once=True)
+
+    def budget(self, *, spent_s: float, budget_s: float) -> None:
+        """Keep it. Seconds spent of one budget never fall: an earlier report may know of more."""
+        began_s = self._clock() - spent_s
+        if self._budget is not None and self._budget[1] == budget_s:
+            began_s = min(began_s, self._budget[0])
+        self._budget = (began_s, budget_s)
+
+    def asked(self, runs: RunsAsked) -> None:
+        """Keep the runs that the command waits for."""
+        self.runs = runs
+        self.changed()
+
+    def best(self, best: BestSoFar | None) -> None:
+        """Keep what leads so far."""
+        self.lead = best
+        self.changed()
+
+    def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
+        """Keep how far the work is, and what is being done."""
+        self._done_fraction, self.doing = min(1.0, max(0.0, done_fraction)), text
+        self._ends_s = None if left_s is None else self._clock() + left_s
+        self.changed()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since it began."""
+        return self._clock() - self._began_s
+
+    @property
+    def spent(self) -> tuple[float, float] | None:
+        """Seconds spent of a budget by now, and the whole budget; None if there is no budget."""
+        if self._budget is None:
+            return None
+        began_s, budget_s = self._budget
+        return min(budget_s, self._clock() - began_s), budget_s
+
+    @property
+    def done_fraction(self) -> float | None:
+        """The fraction done: of the budget if there is one, else of the planned work."""
+        if (spent := self.spent) is not None:
+            return spent[0] / spent[1]
+        return self._done_fraction
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that the planned work still takes; None if not known yet."""
+        return None if self._ends_s is None else max(0.0, self._ends_s - self._clock())
+
+
+_LONGEST_BAR = 30
+
+
+def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
+    """Return the stage, the bar, what leads, what is run and why, one line each if known.
+
+    A line longer than `width` characters is cut.
+    """
+    lines = [stage_text(state), _bar_line(state, width, ascii_only=ascii_only)]
+    if state.lead is not None:
+        lines.append(best_so_far_text(state.lead))
+    if state.runs is not None:
+        lines.append(text("now: {doing}", doing=_runs_text(state.runs)))
+        lines.append(text("why: {why}", why=reason_text(state.runs.why)))
+    elif state.doing:
+        lines.append(text("now: {doing}", doing=state.doing))
+    return [line[:width] for line in lines]
+
+
+def stage_text(state: ProgressState) -> str:
+    """Name the command and its stage: "sweep mine, stage 2 of 2: training 6 trials"."""
+    stage = state.stage or text("starting")
+    if state.stage in state.stages:
+        number, n = state.stages.index(state.stage) + 1, len(state.stages)
+        stage = text("stage {number} of {n}: {stage}", number=number, n=n, stage=stage)
+        return text("{name}, {stage}", name=state.name, stage=stage)
+    return text("{name}: {stage}", name=state.name, stage=stage) if state.name else stage
+
+
+def time_text(state: ProgressState) -> str:
+    """Return what is spent of the budget, or else how long the work still takes, or took so far."""
+    if state.spent is not None:
+        spent, budget = map(clock_text, state.spent)
+        return text("{spent} of {budget}", spent=spent, budget=budget)
+    if state.left_s is not None:
+        return text("{left} left", left=clock_text(state.left_s))
+    return clock_text(state.elapsed_s)
+
+
+def clock_text(seconds: float) -> str:
+    """Write seconds as a clock shows them: "8s", "1m38s", "3m", "2h05m"."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    if hours:
+        return text("{h}h{m:02d}m", h=hours, m=m)
+    if minutes and s:
+        return text("{m}m{s:02d}s", m=minutes, s=s)
+    return text("{m}m", m=minutes) if minutes else text("{s}s", s=s)
+
+
+def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
+    clock, fraction = time_text(state), state.done_fraction
+    if fraction is None:
+        return clock
+    after = f"  {100 * fraction:3.0f} %  {clock}"
+    length = min(_LONGEST_BAR, max(0, width - len(f"[]{after}")))
+    full, empty = "#-" if ascii_only else "█░"
+    n_full = int(fraction * length)
+    return f"[{full * n_full}{empty * (length - n_full)}]{after}"
+
+
+def _runs_text(runs: RunsAsked) -> str:
+    sizes = _several("batch size", "batch sizes", list(map(str, runs.batch_sizes)))
+    seeds = _several("seed", "seeds", list(map(str, runs.seeds)))
+    if len(runs.batch_sizes) > 1:  # each batch size has its own rates
+        return f"{sizes}, {seeds}"
+    rates = [number_text(rate, "rate") for rate in runs.learning_rates]
+    return f"{sizes}, {_several('learning rate', 'learning rates', rates)}, {seeds}"
+
+
+def _several(one: str, more: str, values: Sequence[str]) -> str:
+    """Write "seed 2", "seeds 1, 2 and 5" or "seeds 0 to 7"."""
+    if len(values) > 3:
+        return text("{more} {first} to {last}", more=more, first=values[0], last=values[-1])
+    return f"{text(one if len(values) == 1 else more)} {listing(values)}"
+
+
+_EVERY_S = 0.5
+
+
+class NotebookProgress(ProgressState):
+    """One output of a notebook's cell, rewritten at most twice a second as the work goes on."""
+
+    def __init__(
+        self, display: Callable[..., Any], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Show nothing before the command begins, and then use `display`, which is IPython's."""
+        super().__init__(clock=clock)
+        self._display = display
+        self._warnings: list[str] = []
+        self._written_s = -math.inf
+        self._reported_s = 0.0
+        self._output: Any = None
+
+    def changed(self, *, at_once: bool = False) -> None:
+        """Write the lines."""
+        self._reported_s = self.elapsed_s
+        if at_once or self._clock() - self._written_s >= _EVERY_S:
+            self._written_s = self._clock()
+            self._write(progress_lines(self, WIDTH))
+
+    def warning(self, text: str) -> None:
+        """Show a warning with the others, for as long as the cell has its output."""
+        self._warnings.append(f"warning: {text}")
+        self.changed(at_once=True)
+
+    def ends(self) -> None:
+        """Leave one line with the time until the last report, and the warnings."""
+        if self._output is not None:
+            self._write([f"{self.name}: {clock_text(self._reported_s)}"])
+
+    def _write(self, lines: Sequence[str]) -> None:
+        plain = "\n".join([*lines, *self._warnings])
+        both = {"text/plain": plain, "text/html": f"<pre>{html.escape(plain)}</pre>"}
+        if self._output is None:
+            self._output = self._display(both, raw=True, display_id=True)
+        else:
+            self._output.update(both, raw=True)
+
+
+def listener_or_notebook(listener: ProgressListener | None) -> ProgressListener:
+    """Return the listener given, else one for the notebook that asks, else a silent one."""
+    return listener or _notebook_progress() or Silent()
+
+
+def _notebook_progress() -> NotebookProgress | None:
+    # If IPython is not loaded yet, this is no notebook; it is never imported here.
+    interactive = sys.modules.get("IPython")
+    shell = None if interactive is None else interactive.get_ipython()
+    if shell is None or getattr(shell, "kernel", None) is None:  # IPython in a terminal has none
+        return None
+    progress = NotebookProgress(import_module("IPython.display").display)
+
+    def end(*_: object) -> None:
+        shell.events.unregister("post_run_cell", end)
+        progress.ends()
+
+    shell.events.register("post_run_cell", end)  # also if the cell is interrupted
+    return progress
