@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 
 import altair as alt
 import pytest
-import vl_convert
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS
 
@@ -26,6 +24,7 @@ from batchlab.report.chart import (
     write_figure_images,
 )
 from batchlab.report.figure import (
+    LAYOUT,
     Figure,
     Panel,
     interval_mark,
@@ -33,9 +32,7 @@ from batchlab.report.figure import (
     script_json,
     write_figure_rows,
 )
-from batchlab.report.pointer import number_expression
 from batchlab.report.sweep_figures import sweep_figures
-from batchlab.report.text import quantity_text
 
 STUDY = made_up_study(
     learning_rates=(0.01, 0.1),
@@ -166,22 +163,31 @@ PANEL = Panel(
         *interval_mark("band", Estimate.of(4.0, interval=(3.0, 5.0), n=3), batch_size=64),
         *interval_mark("point", Estimate.of(4.0, interval=(3.0, 5.0), n=3), batch_size=64),
         mark("run", 4.5, batch_size=64),
-        mark("run", 6.0, batch_size=128, seed=1),
-        mark("bound", 9.0, batch_size=128, seed=2),
+        mark("run", 6.0, batch_size=128, learning_rate=0.1),
+        mark("bound", 9.0, batch_size=128, learning_rate=0.2),
         mark("level", 5.0, text="limit"),
     ],
 )
+DRAWN = Figure("x", "x", "A figure", [PANEL], notes=(), nothing="")
 
 
-def test_rows_are_told_in_words_and_in_a_table_once_each():
-    table = Figure("x", "x", "A figure", [PANEL], notes=(), nothing="").table
-
-    assert "64: 4 s (3 s to 5 s); 128: 6 s, more than 9 s." in PANEL.alternative
-    assert table.to_csv().splitlines() == [
-        "batch_size,seed,p,p-low,p-high,n,p-bound",
+def test_a_table_has_each_number_of_a_chart_once():
+    assert DRAWN.table.to_csv().splitlines() == [
+        "batch_size,learning_rate,p,p-low,p-high,n,p-bound",
         "64,,4.0,3.0,5.0,3,",
-        "128,1,6.0,,,,",
-        "128,2,,,,,9.0",
+        "128,0.1,6.0,,,,",
+        "128,0.2,,,,,9.0",
+    ]
+
+
+def test_points_alone_have_words_for_the_pointer():
+    assert [(row.get("shown"), row.get("details")) for row in DRAWN.rows] == [
+        (None, None),
+        ("4 s (95 %: 3 s to 5 s)", "3 observations"),
+        ("4.5 s", "one run"),
+        ("6 s", "one run, learning rate 0.1"),
+        ("more than 9 s", "one run, learning rate 0.2"),
+        (None, None),
     ]
 
 
@@ -196,7 +202,7 @@ def test_the_rows_of_a_figure_are_a_file_with_a_column_for_each_field_that_was_m
     assert [row["kind"] for row in read] == [row["kind"] for row in figure.rows]
     point = next(row for row in read if row["kind"] == "point")
     assert float(point["low"]) <= float(point["mean"]) <= float(point["high"])
-    assert not {"text", "to_size"} & read[0].keys()
+    assert not {*LAYOUT} & read[0].keys()
 
 
 @pytest.mark.slow
@@ -218,43 +224,3 @@ def test_nothing_to_draw_is_an_error_that_says_why(tmp_path):
     with pytest.raises(NothingToDrawError, match="No trial has been evaluated"):
         write_figure_images(figures, (), tmp_path / "report", "png")
     assert list(tmp_path.iterdir()) == []
-
-
-VALUES = (0.0, 3.2e-7, 0.000_012_345, 0.000_9996, 0.08, 0.125, 0.113_137, 0.843_412, 0.9996, 0.9634)
-LARGER = (1.0, 1.28, 9.9999, 64.0, 99.6, 119.7, 123.456, 999.7, 4096.0, 71_712_345.0, 3.1e10)
-
-
-def drawn(name: str, values: tuple[float, ...]) -> list[str]:
-    """The texts that a chart draws for the values, read off its SVG."""
-    svg = vl_convert.vegalite_to_svg(
-        {
-            "data": {"values": [{"place": place, "v": v} for place, v in enumerate(values)]},
-            "transform": [
-                {"calculate": f"'<' + {number_expression(name, 'datum.v')} + '>'", "as": "w"}
-            ],
-            "mark": "text",
-            "encoding": {"x": {"field": "place", "type": "ordinal"}, "text": {"field": "w"}},
-        },
-        vl_version="6.1",
-    )
-    return re.findall(r">&lt;([^<]*?)&gt;<", svg)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "time_to_target_s",
-        "peak_bytes",
-        "samples_per_s",
-        "steps_to_target",
-        "learning_rate",
-        "accuracy",
-        "epoch",
-        "ratio",
-        "a metric of a user's",
-    ],
-)
-def test_the_pointer_reads_the_number_that_the_table_has(name: str) -> None:
-    values = VALUES + LARGER
-
-    assert drawn(name, values) == [quantity_text(name, value) for value in values]

@@ -26,8 +26,7 @@ from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image
 from batchlab.report.evidence import Evidence, races
-from batchlab.report.figure import Figure, write_figure_rows
-from batchlab.report.palette import drawn_looks
+from batchlab.report.figure import Figure, drawn_looks, write_figure_rows
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.sweep_figures import sweep_figures

@@ -5,7 +5,7 @@ The kinds of rows:
     point, mean         an estimate; the mean of the observations
     expected            an estimate without an observation of its own, an open mark
     run, bound, failed  one run; one of which only a lower bound is known; one that failed
-    curve, lone, line   the mean over seeds along training; a single trial; a line without points
+    curve, lone         the mean over seeds along training; a single trial
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
     level, place, span  a value, a batch size, a range of batch sizes marked across the chart
     verified            an estimate of what an answer names, in a ring
@@ -31,17 +31,15 @@ import vl_convert
 
 from batchlab.errors import BatchlabError
 from batchlab.records.quantities import FRACTION_METRICS
-from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
+from batchlab.report.figure import Figure, Look, Panel, Row, drawn_looks, drawn_sizes
 from batchlab.report.output_file import kept_text, write_output_file
-from batchlab.report.palette import SERIES_DASHES, Look, drawn_looks
-from batchlab.report.pointer import IS_POINT, point_tooltip
 from batchlab.report.text import axis_text, label_text, shown_quantity
 from batchlab.words.catalogue import text
 
 Spec = dict[str, Any]
 _ROWS = "rows"  # the name of the figure's rows in a chart
 _PROBE = "probe"  # the layer that answers the pointer; still images lack it
-_LANE = 4  # pixels between lines of the same value
+_SERIES_DASHES = [[1, 0], [6, 3]]  # the first is a solid line
 _INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the reader's colors
 
 
@@ -85,7 +83,6 @@ _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
-_BY_SEED = {"detail": {"field": "seed", "type": "nominal"}}
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold"}
 
 
@@ -94,14 +91,13 @@ class _Marks:
 
     def __init__(self, panel: Panel, looks: Sequence[Look]) -> None:
         self.panel = panel
-        self.kinds = {row["kind"] for row in panel.rows}
-        names, title = [look.label for look in looks], label_text("batch_size")
+        names, self.title = [look.label for look in looks], label_text("batch_size")
         if any(isinstance(look.kind, str) for look in looks):
-            title = text("batch size or plan")
+            self.title = text("batch size or plan")
 
         def by_size(values: list[Any]) -> Spec:
             scale = {"domain": names, "range": values}
-            return {"field": "batch", "type": "nominal", "title": title, "scale": scale}
+            return {"field": "batch", "type": "nominal", "title": self.title, "scale": scale}
 
         self.color = {"color": by_size([f"var({look.css_name})" for look in looks])}
         self.shaped = {**self.color, "shape": by_size([look.shape for look in looks])}
@@ -109,9 +105,8 @@ class _Marks:
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
         # A single series sets no dashes: an image's panels share one scale, which the first sets.
         self.of_series: Spec = {}
-        self.lane: Spec = {"yOffset": {"expr": f"{_LANE} * (datum.lane || 0)"}}
         if len(panel.series) > 1:
-            scale = {"domain": panel.series, "range": [list(dash) for dash in SERIES_DASHES]}
+            scale = {"domain": panel.series, "range": _SERIES_DASHES}
             dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
             self.of_series = {"strokeDash": dash}
 
@@ -158,8 +153,6 @@ class _Marks:
         """Yield the lines: in ink across batch sizes; along training, one per batch size."""
         mean: Spec = {"color": _INK, "opacity": 0.45, "strokeWidth": 1.5}
         yield from self._of("mean", "line", self.of_series, **mean)
-        if self.panel.axis == "configuration" and "point" not in self.kinds:
-            yield from self._of("run", "line", _BY_SEED, color=_INK, opacity=0.35, strokeWidth=1)
         band = {**_INTERVAL, **self.color}
         yield from self._of("curve", "area", band, "low", opacity=0.18, clip=True)
         mark: Spec = {"filled": True, "size": 46, "opacity": 1, "clip": True}
@@ -168,8 +161,8 @@ class _Marks:
         lone: Spec = {"strokeWidth": 1, "opacity": 0.75, "clip": True, "strokeDash": [1, 3]}
         yield from self._of("lone", "line", by_run, **lone)
         yield from self._of("lone", _CROSS, self.color, "marked", clip=True)
-        by_seed = {**self.color, **_BY_SEED, **(self.of_series or self.dashed)}
-        yield from self._of("curve line", "line", by_seed, strokeWidth=2, clip=True, **self.lane)
+        by_size = {**self.color, **self.dashed}
+        yield from self._of("curve", "line", by_size, strokeWidth=2, clip=True)
 
     def points(self) -> Iterator[Spec]:
         """Yield the single runs and, drawn over them, the marks that stand for several runs."""
@@ -217,12 +210,19 @@ class _Marks:
         channel in the wrong place for the nearest point ("undefined").
         """
         select = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
-        said = point_tooltip(self.panel.quantity, self.panel.series)
+        batch, details, value = (
+            json.dumps(words)
+            for words in (self.title, text("details"), label_text(self.panel.quantity))
+        )
+        said = (
+            f"merge({{{batch}: datum.batch, {value}: datum.shown}},"
+            f" datum.details ? {{{details}: datum.details}} : {{}})"
+        )
         is_near = {"param": "hover", "value": 0.4, "empty": False}
         return {
             "name": _PROBE,
             "params": [{"name": "hover", "select": select}],
-            "transform": [{"filter": IS_POINT}, {"calculate": said, "as": "said"}],
+            "transform": [{"filter": "isValid(datum.shown)"}, {"calculate": said, "as": "said"}],
             "mark": {
                 "type": "point",
                 "filled": True,
@@ -230,7 +230,6 @@ class _Marks:
                 "clip": True,
                 # The chart has a cell around each point; the cell's datum holds the point.
                 "tooltip": {"expr": "(datum.datum || datum).said"},
-                **self.lane,
             },
             "encoding": {**self.color, "opacity": {"condition": is_near, "value": 0}},
         }
@@ -285,11 +284,11 @@ def _rate_axis(places: Iterable[float]) -> Spec:
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
     """Return an axis along training, with a little room at its right end.
 
-    Epochs and examples are linear, steps and time logarithmic. If the initial weights (at 0) are
-    among the places, the scale is logarithmic only far from them.
+    Epochs are linear, steps and time logarithmic. If the initial weights (at 0) are among the
+    places, the scale is logarithmic only far from them.
     """
     first, last = min(places), max(places)
-    if view in ("epoch", "samples"):
+    if view == "epoch":
         values = None
         scale: Spec = {"domain": [first, last + 0.02 * (last - first)]}
     elif first > 0:
@@ -320,8 +319,6 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
         room = (high / low) ** _LOG_ROOM
         values = _round_values(low, high, room=room)
-        if quantity == "batch_size":  # label the trained sizes instead
-            values = sorted({float(row["mean"] or 0.0) for row in rows})
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
         return _quantitative("mean", scale, _axis(quantity, values))
     span = high - low

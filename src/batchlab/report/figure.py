@@ -1,33 +1,35 @@
-"""Figure: one question of a report, answered by rows, charts that draw them, and sentences.
+"""Figure: one question of a report, answered by charts, the rows that they draw, and sentences.
 
 A row holds the data of one mark of a chart, and is a line of the figure's CSV file. Its `kind` says
-how it is drawn (see `chart`).
+how it is drawn (see `chart`). A `Look` is how all marks of a batch size are drawn.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from batchlab.records.estimate import Estimate
+from batchlab.records.run import PlanName
 from batchlab.records.trial import Split
 from batchlab.report.output_file import write_output_file
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import label_text, quantity_text, range_text
-from batchlab.words.catalogue import term_text, text
+from batchlab.report.text import Kind, label_text, quantity_text, range_text
+from batchlab.words.catalogue import plural, term_text, text
 
 T = TypeVar("T")
 Row = dict[str, Value | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# Fields that place words in a chart and say nothing about the measurement.
-LAYOUT = ("text", "marked", "to_size", "lane")
-# Kinds of rows that stand for several runs, and kinds that only annotate a chart.
+# Fields for drawing, which say nothing about the measurement that the others do not.
+LAYOUT = ("text", "marked", "to_size", "shown", "details")
+# Kinds of rows that stand for several runs, that only annotate a chart, and that are no points.
 _WHOLE = ("point", "mean", "verified", "expected")
 _ASIDE = ("level", "place", "span", "rule")
+_NO_POINTS = (*_ASIDE, "band", "words", "named", "start")
 # A single place on these axes compares nothing, so a sentence says it better.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 
@@ -67,48 +69,29 @@ class Panel:
 
     @property
     def alternative(self) -> str:
-        """The chart in words, for readers who do not see it: "64: 4.1 s (3.9 s to 4.3 s)"."""
-        told: dict[str, list[str]] = {}
-        # A plan is described by where it begins and ends; for other lines only the end matters.
-        for row in self.told(2 if self.axis == "samples" else 1):
-            if row["kind"] != "rule":
-                told.setdefault(_name(row), []).append(self._value_text(row))
+        """What the chart shows, for readers who do not see it; the table has its numbers."""
         return text(
-            "Chart of {what} against {axis}. {values}.",
+            "Chart of {what} against {axis}. Its numbers are in the table.",
             what=self.title,
             axis=label_text(self.axis),
-            values="; ".join(f"{name}: {', '.join(values)}" for name, values in told.items()),
         )
 
-    def told(self, n_places: int) -> list[Row]:
-        """Return the rows for words and tables: marks, and up to `n_places` places of each line.
+    def listed_rows(self, n_places: int) -> list[Row]:
+        """Return the rows for a table: marks, and up to `n_places` places of each line.
 
         Single runs are included if no mean stands for them, and a law if nothing was observed.
         """
         whole = {_name(row) for row in self.rows if row["kind"] in _WHOLE}
-        lines: dict[tuple[str, Value | bool], list[Row]] = {}
-        found = []
+        lines: dict[str, list[Row]] = {}
+        rows = []
         for row in self.rows:
             is_alone = row["kind"] == "run" and _name(row) not in whole
             if row["kind"] == "curve":
-                lines.setdefault((_name(row), row.get("seed")), []).append(row)
+                lines.setdefault(_name(row), []).append(row)
             elif row["kind"] in (*_WHOLE, "bound", "rule") or is_alone:
-                found.append(row)
-        found += [row for line in lines.values() for row in thinned(line, n_places)]
-        return found or [row for row in self.rows if row["kind"] == "band"]
-
-    def _value_text(self, row: Row) -> str:
-        value = quantity_text(self.quantity, row["mean"])
-        if row["kind"] == "bound":
-            value = text("more than {bound}", bound=value)
-        elif row.get("low") != row.get("high"):
-            between = range_text(self.quantity, float(row["low"] or 0.0), float(row["high"] or 0.0))
-            value = text("{value} ({interval})", value=value, interval=between)
-        if self.axis in ("batch_size", "configuration"):
-            return value
-        return text(
-            "{value} at {place}", value=value, place=quantity_text(self.axis, row[self.axis])
-        )
+                rows.append(row)
+        rows += [row for line in lines.values() for row in thinned(line, n_places)]
+        return rows or [row for row in self.rows if row["kind"] == "band"]
 
 
 class Figure:
@@ -138,14 +121,13 @@ class Figure:
             self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)
         self.absent = None if self.panels else nothing
-        named = ({"panel": panel.key, **row} for panel in self.panels for row in panel.rows)
-        # Seven digits are finer than a screen shows, and take a third of the bytes.
+        if rows is None:
+            rows = [{"panel": panel.key, **row} for panel in self.panels for row in panel.rows]
+        of_panels = {panel.key: panel.quantity for panel in self.panels}
+        quantities = [str(row.get("metric") or of_panels[str(row["panel"])]) for row in rows]
         self.rows = tuple(
-            {
-                field: float(f"{value:.7g}") if isinstance(value, float) else value
-                for field, value in row.items()
-            }
-            for row in (named if rows is None else rows)
+            _rounded(row) | _pointer_words(row, quantity)
+            for row, quantity in zip(rows, quantities, strict=True)
         )
         self.table = table or panels_table(title, self.panels)
 
@@ -197,20 +179,68 @@ def thinned(points: Sequence[T], most: int) -> Sequence[T]:
     return [points[round(i * last / (most - 1))] for i in range(most)]
 
 
+def _rounded(row: Row) -> Row:
+    """Return a row in seven digits, finer than a screen shows and a third of the bytes."""
+    return {
+        field: float(f"{value:.7g}") if isinstance(value, float) else value
+        for field, value in row.items()
+    }
+
+
+# ---- what a chart says of the point under the pointer
+
+_KINDS = {
+    "run": "one run",
+    "bound": "one run",
+    "failed": "one run that failed",
+    "expected": "all runs together",
+    "verified": "what is named",
+}
+_PLACED = {
+    "learning_rate": "learning rate {value}",
+    "epoch": "epoch {value}",
+    "step": "step {value}",
+    "equal_time_s": "{value} of training",
+}
+
+
+def _pointer_words(row: Row, quantity: str) -> Row:
+    """Return the value of a point with its range as words, and what it is the value of."""
+    if row["kind"] in _NO_POINTS:
+        return {}
+    return {"shown": _value_text(row, quantity), "details": ", ".join(_details(row))}
+
+
+def _value_text(row: Row, quantity: str) -> str:
+    value = quantity_text(quantity, row["mean"])
+    if row["kind"] == "bound":
+        return text("more than {bound}", bound=value)
+    low, high = row.get("low"), row.get("high")
+    if low is None or high is None or low == high:
+        return value
+    is_estimate = row["kind"] in ("point", "verified", "expected")
+    message = "{value} (95 %: {range})" if is_estimate else "{value} (range: {range})"
+    return text(message, value=value, range=range_text(quantity, float(low), float(high)))
+
+
+def _details(row: Row) -> Iterator[str]:
+    if row["kind"] in _KINDS:
+        yield text(_KINDS[str(row["kind"])])
+    for field in ("series", "run"):
+        if row.get(field) is not None:
+            yield term_text(str(row[field]))
+    for field, message in _PLACED.items():
+        if row.get(field) is not None:
+            yield text(message, value=quantity_text(field, row[field]))
+    n = row.get("n")
+    if n:
+        yield plural("{n} observation", "{n} observations", int(n))
+
+
 # ---- their numbers
 
-# The fields that place a mark, in the order of a table's columns, and the columns' labels.
-_PLACES: dict[str, str | None] = {
-    "configuration": "configuration",
-    "line": "line",
-    "plan": "plan",
-    "batch_size": None,
-    "learning_rate": None,
-    "seed": "seed",
-    "epoch": None,
-    "step": None,
-    "equal_time_s": None,
-}
+# The fields that place a mark, in the order of a table's columns.
+_PLACES = ("configuration", "plan", "batch_size", "learning_rate", "epoch", "step", "equal_time_s")
 _DRAWN = {"panel", "kind", "series", "run", "split", "metric", "mean", "low", "high", "n"}
 
 
@@ -219,16 +249,11 @@ def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Ta
 
     A line has up to `n_places` places. All other fields of the rows have columns too.
     """
-    columns = {
-        key: Column(key, label=None if label is None else text(label))
-        for key, label in _PLACES.items()
-    }
+    columns = {key: Column(key) for key in _PLACES}
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for panel in panels:
-        for row in panel.told(n_places):
+        for row in panel.listed_rows(n_places):
             place = {key: row.get(key) for key in _PLACES}
-            if row["kind"] == "curve" and "series" in row:
-                place["line"] = term_text(str(row["series"]))
             if "configuration" in row:
                 place |= {"configuration": _in_one_line(row), "plan": None}
             cells = rows.setdefault(tuple(place.values()), dict(place))
@@ -243,15 +268,15 @@ def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Ta
 
 
 def _numbers(panel: Panel, row: Row) -> Iterator[tuple[Column, Value | bool]]:
-    key, label, is_line = panel.key, panel.title, row["kind"] == "curve"
-    if "series" in row and not is_line:
+    key, label = panel.key, panel.title
+    if "series" in row:
         key = f"{key}-{row['series']}"
         label = f"{term_text(str(row['series']))} {label_text(panel.quantity)}"
     if row["kind"] == "bound":
         yield Column(f"{key}-bound", panel.quantity, text("not reached by")), row["mean"]
         return
     yield Column(key, panel.quantity, label), row["mean"]
-    if row.get("low") != row.get("high") and not is_line:
+    if row.get("low") != row.get("high") and row["kind"] != "curve":
         yield Column(f"{key}-low", panel.quantity, text("from")), row["low"]
         yield Column(f"{key}-high", panel.quantity, text("to")), row["high"]
     if "n" in row:
@@ -262,9 +287,8 @@ def _numbers(panel: Panel, row: Row) -> Iterator[tuple[Column, Value | bool]]:
 
 
 def _name(row: Row) -> str:
-    size_or_plan = term_text(str(row.get("plan") or row.get("batch_size")))
-    name = _in_one_line(row) if "configuration" in row else size_or_plan
-    return f"{name} {term_text(str(row['series']))}" if "series" in row else name
+    size_or_plan = row.get("configuration") or row.get("plan") or row.get("batch_size")
+    return f"{size_or_plan} {row.get('series', '')}"
 
 
 def _in_one_line(row: Row) -> str:
@@ -294,9 +318,9 @@ def write_figure_rows(figures: Iterable[Figure], path: Path) -> tuple[Path, ...]
 
 def rows_csv(rows: Sequence[Row]) -> str:
     """Return rows of charts as CSV, one column per field but `LAYOUT`; missing fields are empty."""
-    told = columns(rows)
-    whole = Table(caption="", columns=tuple(map(Column, told["fields"])), rows=told["values"])
-    return whole.only(field for field in told["fields"] if field not in LAYOUT).to_csv()
+    fields, values = columns(rows).values()
+    table = Table(caption="", columns=tuple(map(Column, fields)), rows=values)
+    return table.only(field for field in fields if field not in LAYOUT).to_csv()
 
 
 def columns(rows: Sequence[Row]) -> dict[str, Any]:
@@ -309,3 +333,112 @@ def script_json(value: object) -> str:
     """Return JSON that is safe inside a script element, whatever a user's text holds."""
     said = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return said.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+# ---- looks
+
+Part = Literal["named", "yours", "usual", "other"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """The look of one batch size or plan, everywhere in the report."""
+
+    kind: Kind
+    label: str  # "4096 (full)" for full batch
+    light: str  # color on a white ground, as #RRGGBB
+    dark: str  # color on a dark ground
+    dash: tuple[int, ...]  # lengths of its dashes and gaps in pixels; empty if solid
+    shape: str  # the Vega name of its points' shape
+    part: Part | None = None  # its part in an answer, if colors show that, not the size
+
+    @property
+    def css_name(self) -> str:
+        """The CSS variable that holds its color in the reader's color scheme."""
+        return f"--batch-{self.part or self.kind}"
+
+
+_Style = tuple[str, str, tuple[int, ...], str]  # light, dark, dash and shape
+# Three batch sizes and the full batch are the same in every report: 64 orange, 256 green, 1024
+# lilac.
+_FULL: _Style = ("#3F4650", "#E3E7EC", (9, 3, 2, 3), "diamond")
+_FIXED: dict[int, _Style] = {
+    64: ("#D06000", "#FF9A3D", (), "circle"),
+    256: ("#0E8A5F", "#2FC08A", (7, 3), "square"),
+    1024: ("#A274D6", "#C9A8F5", (2, 2), "triangle-up"),
+}
+# Found by search: every pair differs by at least 16 (CIE 1976) for normal sight and under the
+# protanopia, deuteranopia and tritanopia of Machado et al. 2009; contrast with the ground >= 3.5.
+_OTHERS = (
+    ("#2135C2", "#676C9E", "triangle-down"),
+    ("#991B14", "#B25436", "cross"),
+    ("#02607F", "#23877F", "triangle-right"),
+    ("#460D50", "#CC42DD", "triangle-left"),
+)
+# Five dashes and four colors have no common divisor, so 20 batch sizes differ.
+_OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))
+_PARTS: dict[Part, _Style] = {
+    "named": ("#0E8A5F", "#2FC08A", (), "diamond"),
+    "yours": ("#D06000", "#FF9A3D", (7, 3), "square"),
+    "usual": ("#2135C2", "#7C86FF", (2, 2), "circle"),
+    "other": ("#66707C", "#98A3B0", (2, 2), "circle"),
+}
+
+
+def looks(
+    batch_sizes: Iterable[int], *, n_train: int, plans: Sequence[PlanName] = ()
+) -> tuple[Look, ...]:
+    """Return the looks of the batch sizes, in ascending order, and then of the plans.
+
+    No two share color and dash.
+    """
+    sizes = sorted(set(batch_sizes))
+    # A plan begins as its smallest batch size does, so its color must be far from that one's.
+    unused = [style for size, style in _FIXED.items() if size not in sizes]
+    fixed: dict[Kind, _Style] = {n_train: _FULL}
+    fixed |= [*_FIXED.items(), *zip(plans, unused, strict=False)]
+    shown: list[Look] = []
+    n_others = 0
+    for kind in [*sizes, *plans]:
+        if kind in fixed:
+            style = fixed[kind]
+        else:
+            light, dark, shape = _OTHERS[n_others % len(_OTHERS)]
+            style = light, dark, _OTHER_DASHES[n_others % len(_OTHER_DASHES)], shape
+            n_others += 1
+        shown.append(_look(kind, style, n_train=n_train))
+    return tuple(shown)
+
+
+def part_looks(
+    batch_sizes: Iterable[int],
+    *,
+    n_train: int,
+    named: int | None,
+    yours: int,
+    usual: Container[int] = (),
+) -> tuple[Look, ...]:
+    """Return the looks of batch sizes by their part in an answer, in ascending order."""
+
+    def part_of(size: int) -> Part:
+        if size in (named, yours):
+            return "named" if size == named else "yours"
+        return "usual" if size in usual else "other"
+
+    return tuple(
+        replace(_look(size, _PARTS[part_of(size)], n_train=n_train), part=part_of(size))
+        for size in sorted(set(batch_sizes))
+    )
+
+
+def _look(kind: Kind, style: _Style, *, n_train: int) -> Look:
+    light, dark, dash, shape = style
+    label = text("{n} (full)", n=kind) if kind == n_train else term_text(str(kind))
+    return Look(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape)
+
+
+def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> tuple[Look, ...]:
+    """Return the looks of the batch sizes and plans that occur in rows of charts."""
+    kinds = {look.kind for look in looks}
+    drawn = {row["plan"] if row.get("plan") in kinds else row.get("batch_size") for row in rows}
+    return tuple(look for look in looks if look.kind in drawn)

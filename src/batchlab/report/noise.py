@@ -7,9 +7,8 @@ from typing import Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
 from batchlab.records.estimate import Estimate
-from batchlab.report.figure import Figure, Panel, Row, interval_mark, mark
+from batchlab.report.figure import Figure, Panel, Row, interval_mark, looks, mark
 from batchlab.report.page import downloads, render_page
-from batchlab.report.palette import looks
 from batchlab.report.table import Column, Section, Table, Value, table_of
 from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import text
@@ -201,10 +200,9 @@ def _along_rows(noise: Noise) -> Iterator[Row]:
     for point in noise.along:
         at: dict[str, Value] = {"batch_size": size, "step": point.step}
         scale = point.gradient_noise_scale
+        yield from interval_mark("band", scale, series="measured", **at)
         yield from interval_mark("point", scale, **at)
-        if scale.estimate is not None:
-            yield mark("line", scale.estimate, **at)
-        elif scale.low is not None:
+        if scale.estimate is None and scale.low is not None:
             yield mark("bound", scale.low, **at)
     yield mark("level", size, text=text("batch size in use: {size}", size=size))
 

@@ -18,10 +18,9 @@ from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import advice_sections
 from batchlab.report.cells import figure_looks
 from batchlab.report.comparison import Comparison, comparison_section
-from batchlab.report.figure import Figure
+from batchlab.report.figure import Figure, Look
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
-from batchlab.report.palette import Look
 from batchlab.report.profile import profile_section
 from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.sweep_tables import trials_table

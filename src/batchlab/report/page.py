@@ -12,9 +12,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.figure import LAYOUT, Figure, columns, script_json, write_figure_rows
+from batchlab.report.figure import LAYOUT, Figure, Look, columns, script_json, write_figure_rows
 from batchlab.report.output_file import write_output_file
-from batchlab.report.palette import Look
 from batchlab.report.table import Table
 from batchlab.report.text import VERDICT_WORDS, unbroken
 from batchlab.version import __version__

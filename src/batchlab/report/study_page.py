@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from batchlab.records.study import Study
-from batchlab.report.figure import Figure
+from batchlab.report.figure import Figure, Look
 from batchlab.report.page import Tables, downloads, render_page, study_environment
-from batchlab.report.palette import Look
 from batchlab.report.table import Table
 from batchlab.report.text import Sentence
 

@@ -15,9 +15,8 @@ from batchlab.report.cells import (
     trial_counts,
 )
 from batchlab.report.evidence import Evidence
-from batchlab.report.figure import Figure
+from batchlab.report.figure import Figure, Look, drawn_looks
 from batchlab.report.page import Tables
-from batchlab.report.palette import Look, drawn_looks
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.study_page import study_page
 from batchlab.report.sweep_answer import conclusion, sentences
