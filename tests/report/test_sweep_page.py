@@ -24,7 +24,7 @@ from batchlab.report import cells
 from batchlab.report.cells import observations_table
 from batchlab.report.comparison import Side
 from batchlab.report.evidence import Evidence
-from batchlab.report.page import download
+from batchlab.report.page import data_address
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.sweep_page import (
@@ -79,11 +79,10 @@ def test_the_raw_data_are_in_the_page_packed_or_not_at_all_where_they_are_too_la
 
     assert unquote(files["batchlab-trials.csv"].partition(",")[2]) == trials.to_csv()
     assert unquote(files["batchlab-observations.csv"].partition(",")[2]) == table.to_csv()
-    file = download("data.csv", "rows", table, most=10_000)
-    packed = file.address.partition(",")[2]
-    assert file.name == "data.csv.gz"
+    kind, _, packed = (data_address(table, most=10_000) or "").partition(",")
+    assert kind == "data:application/gzip;base64"
     assert gzip.decompress(base64.b64decode(packed)).decode() == table.to_csv()
-    assert download("data.csv", "rows", table, most=100).address is None
+    assert data_address(table, most=100) is None
 
 
 def test_what_is_said_stands_under_its_topic_once_with_its_verdict(text):

@@ -24,9 +24,8 @@ from batchlab.report.advice_text import cost_text
 from batchlab.report.advice_words import target_text
 from batchlab.report.cells import observations_table
 from batchlab.report.evidence import Evidence
-from batchlab.report.page import Tables
+from batchlab.report.page import Tables, render_page, study_origin
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.study_page import study_page
 from batchlab.report.table import marked_table
 from batchlab.report.text import Sentence, whole_sentence
 from batchlab.words.catalogue import text
@@ -83,8 +82,8 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     looks, untried = advice_looks(advice), untried_text(advice)
     rows = [row for row in answer_rows(advice) if row.is_tried]
     paste = [] if advice.recommendation is None else lines_to_paste(advice.recommendation, study)
-    return study_page(
-        study,
+    return render_page(
+        study_origin(study),
         brand=text("batchlab: which batch size for {name}?", name=study.workload.name),
         headline=answer.text,
         lead="" if lead is None else lead.text,

@@ -15,7 +15,7 @@
   const { layout, rows, panels } = JSON.parse(
     document.getElementById("batchlab-figures").textContent,
   );
-  // The names of the fields are told once.
+  // The names of the fields are stored once.
   const rowsOf = (data) =>
     rows[data].values.map((values) =>
       Object.fromEntries(values.map((value, i) => [rows[data].fields[i], value])),
@@ -105,27 +105,25 @@
   }
 
   const pressed = {
-    rows: ({ rows: data, file }) => save(new Blob([csv(data)]), file),
-    image({ image, file }, button) {
+    rows: (button, { rows: data, file }) => save(new Blob([csv(data)]), file),
+    image(button, { image, file }) {
       const svg = picture(button.closest("[id^=figure]"));
       if (image === "png") png(svg, (blob) => save(blob, file));
       else save(new Blob([svg], { type: "image/svg+xml" }), file);
     },
-    copy(_, button) {
+    copy(button) {
       // Also where a page has no right to the clipboard itself.
       getSelection().selectAllChildren(button.previousElementSibling);
       document.execCommand("copy");
     },
   };
-  for (const [name, act] of Object.entries(pressed)) {
-    for (const button of document.querySelectorAll(`button[data-${name}]`)) {
-      button.hidden = false;
-      button.addEventListener("click", () => act(button.dataset, button));
-    }
+  for (const button of document.querySelectorAll("button")) {
+    const act = Object.keys(pressed).find((name) => name in button.dataset);
+    button.hidden = false;
+    button.addEventListener("click", () => pressed[act](button, button.dataset));
   }
 
   // A chart that was hidden while the window changed has to learn its width.
-  for (const radio of document.querySelectorAll("input[name=view]")) {
+  for (const radio of document.querySelectorAll("input[name=view]"))
     radio.addEventListener("change", () => window.dispatchEvent(new Event("resize")));
-  }
 })();
