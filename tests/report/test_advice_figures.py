@@ -122,7 +122,7 @@ def test_learning_rates_show_what_was_tried_and_what_the_rules_say():
     for kind, has_failed in (("run", False), ("failed", True)):
         drawn = {(row["batch_size"], row["mean"]) for row in rows(figure, kind)}
         assert drawn == {
-            (run.batch_size, float(f"{run.learning_rate:.7g}"))
+            (run.batch_size, run.learning_rate)
             for run in ADVICE.tried
             if (run.status == "diverged") == has_failed
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import re
 
 import altair as alt
 import pytest
@@ -17,9 +17,8 @@ from batchlab.report.cells import figure_looks
 from batchlab.report.chart import (
     NothingToDrawError,
     figure_image,
-    page_spec,
+    page_svg,
     plot,
-    still_svg,
     value_axis,
     write_figure_images,
 )
@@ -29,7 +28,7 @@ from batchlab.report.figure import (
     Panel,
     interval_mark,
     mark,
-    script_json,
+    point_words,
     write_figure_rows,
 )
 from batchlab.report.sweep_figures import sweep_figures
@@ -63,7 +62,7 @@ def test_a_chart_has_no_layer_that_would_draw_nothing():
         [layer["mark"]["type"] for layer in plot(panel, LOOKS)["layer"]] for panel in (bare, full)
     )
 
-    assert drawn == ["line", "line", "point"]  # the last is what answers the pointer
+    assert drawn == ["line", "line"]
     assert sorted(set(all_drawn) - set(drawn)) == ["area", "text"]
     assert len(all_drawn) == len(drawn) + 2
 
@@ -80,24 +79,31 @@ def test_a_chart_has_no_layer_that_would_draw_nothing():
     ],
 )
 def test_horizontal_axes_are_logarithmic_but_for_epochs(key, field):
-    axis = page_spec(PANELS[key], LOOKS)["encoding"]["x"]
+    axis = plot(PANELS[key], LOOKS)["encoding"]["x"]
 
     assert axis["field"] == field
     assert (axis["scale"].get("type") == "log") == (field != "epoch")
     assert (axis["scale"].get("base") == 2) == (field == "batch_size")
 
 
-def test_a_still_image_is_the_same_every_time_with_identifiers_of_its_own():
-    figure = FIGURE["b"]
-    spec = page_spec(figure.panels[0], LOOKS)
+def test_a_chart_is_the_same_every_time_with_identifiers_of_its_own():
+    panel = FIGURE["b"].panels[0]
 
-    svg = still_svg(figure.panels[0], spec, figure.rows, prefix="a-1")
+    svg = page_svg(panel, LOOKS)
 
-    assert svg == still_svg(figure.panels[0], spec, figure.rows, prefix="a-1")
-    assert 'opacity="0"' not in svg  # what answers the pointer
-    assert 'id="a-1-clip0"' in svg
+    assert svg == page_svg(panel, LOOKS)
+    assert f'id="{panel.key}-clip0"' in svg
     assert "url(#clip" not in svg
     assert "var(--batch-64)" in svg
+
+
+def test_each_point_of_a_chart_has_its_words():
+    marked = [row for row in PANELS["b-epochs-train-1"].rows if row["marked"]]
+
+    svg = page_svg(PANELS["b-epochs-train-1"], LOOKS)
+
+    assert svg.count('aria-label="batch size: ') == svg.count("aria-label=") == len(marked) > 3
+    assert not re.search('aria-label="[^"]*(undefined|null|NaN)', svg)
 
 
 def test_images_for_paper_have_plain_colours_and_a_legend():
@@ -108,13 +114,6 @@ def test_images_for_paper_have_plain_colours_and_a_legend():
     assert "#D06000" in svg
     assert ">1024<" in svg
     assert figure_image(figure, figure.panels, LOOKS, "png").startswith(b"\x89PNG")
-
-
-def test_json_in_a_script_element_cannot_end_it():
-    text = script_json({"name": "</script><script>alert(1)</script>&<!--"})
-
-    assert "<" not in text
-    assert json.loads(text) == {"name": "</script><script>alert(1)</script>&<!--"}
 
 
 def axis(low: float, high: float, *, is_metric: bool = False) -> dict:
@@ -168,26 +167,27 @@ PANEL = Panel(
         mark("level", 5.0, text="limit"),
     ],
 )
-DRAWN = Figure("x", "x", "A figure", [PANEL], notes=(), nothing="")
 
 
-def test_a_table_has_each_number_of_a_chart_once():
-    assert DRAWN.table.to_csv().splitlines() == [
-        "batch_size,learning_rate,p,p-low,p-high,n,p-bound",
-        "64,,4.0,3.0,5.0,3,",
-        "128,0.1,6.0,,,,",
-        "128,0.2,,,,,9.0",
+def test_a_table_has_the_numbers_of_a_chart_in_words():
+    figure = Figure("x", "x", "A figure", [PANEL], notes=(), nothing="")
+
+    assert figure.table.to_csv().splitlines() == [
+        "batch_size,learning_rate,time to target",
+        "64,,4 s (95 %: 3 s to 5 s)",
+        "128,0.1,6 s",
+        "128,0.2,more than 9 s",
     ]
 
 
-def test_points_alone_have_words_for_the_pointer():
-    assert [(row.get("shown"), row.get("details")) for row in DRAWN.rows] == [
-        (None, None),
-        ("4 s (95 %: 3 s to 5 s)", "3 observations"),
-        ("4.5 s", "one run"),
-        ("6 s", "one run, learning rate 0.1"),
-        ("more than 9 s", "one run, learning rate 0.2"),
-        (None, None),
+def test_points_alone_have_words():
+    assert [point_words(row, PANEL.quantity) for row in PANEL.rows] == [
+        None,
+        "time to target: 4 s (95 %: 3 s to 5 s)\n3 observations",
+        "time to target: 4.5 s\none run",
+        "time to target: 6 s\none run, learning rate 0.1",
+        "time to target: more than 9 s\none run, learning rate 0.2",
+        None,
     ]
 
 

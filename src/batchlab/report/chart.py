@@ -1,4 +1,4 @@
-"""Chart: a panel as Vega-Lite for a page, and as an image.
+"""Chart: a panel as an SVG of a page, and as an image file.
 
 The kinds of rows:
 
@@ -16,14 +16,11 @@ Rows of other kinds are only in the data. If a row has words, its field `text` h
 
 from __future__ import annotations
 
-import base64
 import functools
-import gzip
 import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,14 +28,12 @@ import vl_convert
 
 from batchlab.errors import BatchlabError
 from batchlab.records.quantities import FRACTION_METRICS
-from batchlab.report.figure import Figure, Look, Panel, Row, drawn_looks, drawn_sizes
-from batchlab.report.output_file import kept_text, write_output_file
+from batchlab.report.figure import Figure, Look, Panel, Row, drawn_looks, drawn_sizes, point_words
+from batchlab.report.output_file import write_output_file
 from batchlab.report.text import axis_text, label_text, shown_quantity
 from batchlab.words.catalogue import text
 
 Spec = dict[str, Any]
-_ROWS = "rows"  # the name of the figure's rows in a chart
-_PROBE = "probe"  # the layer that answers the pointer; still images lack it
 _SERIES_DASHES = [[1, 0], [6, 3]]  # the first is a solid line
 _INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the reader's colors
 
@@ -58,10 +53,9 @@ def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
     kind = f"indexof({plans}, datum.plan) < 0 ? datum.batch_size : datum.plan"
     frame = panel.frame or panel.rows
     return {
-        "data": {"name": _ROWS},
         "transform": [
-            *({"filter": {"field": name, "equal": value}} for name, value in panel.whose.items()),
             {"calculate": f"({labels})[{kind}]", "as": "batch"},
+            {"calculate": f"'{marks.title}: ' + datum.batch + '\\n' + datum.words", "as": "said"},
         ],
         "encoding": {
             "x": _horizontal_axis(panel),
@@ -72,7 +66,6 @@ def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
             *marks.lines(),
             *marks.points(),
             *marks.words(),
-            marks.probe(),
         ],
     }
 
@@ -83,7 +76,10 @@ _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
-_CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold"}
+# A point has its words in the SVG, for the script of a page.
+_SAID = {"description": {"field": "said", "type": "nominal"}}
+_POINT: Spec = {"type": "point", "aria": True}
+_CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
 
 
 class _Marks:
@@ -100,7 +96,8 @@ class _Marks:
             return {"field": "batch", "type": "nominal", "title": self.title, "scale": scale}
 
         self.color = {"color": by_size([f"var({look.css_name})" for look in looks])}
-        self.shaped = {**self.color, "shape": by_size([look.shape for look in looks])}
+        self.pointed = {**self.color, **_SAID}
+        self.shaped = {**self.pointed, "shape": by_size([look.shape for look in looks])}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
         # A single series sets no dashes: an image's panels share one scale, which the first sets.
@@ -156,26 +153,25 @@ class _Marks:
         band = {**_INTERVAL, **self.color}
         yield from self._of("curve", "area", band, "low", opacity=0.18, clip=True)
         mark: Spec = {"filled": True, "size": 46, "opacity": 1, "clip": True}
-        yield from self._of("curve", "point", self.shaped, "marked", **mark)
+        yield from self._of("curve", _POINT, self.shaped, "marked", **mark)
         by_run = {**self.color, "detail": {"field": "run", "type": "nominal"}}
         lone: Spec = {"strokeWidth": 1, "opacity": 0.75, "clip": True, "strokeDash": [1, 3]}
         yield from self._of("lone", "line", by_run, **lone)
-        yield from self._of("lone", _CROSS, self.color, "marked", clip=True)
+        yield from self._of("lone", _CROSS, self.pointed, "marked", clip=True)
         by_size = {**self.color, **self.dashed}
         yield from self._of("curve", "line", by_size, strokeWidth=2, clip=True)
 
     def points(self) -> Iterator[Spec]:
         """Yield the single runs and, drawn over them, the marks that stand for several runs."""
         bar = {**_INTERVAL, **self.color}
-        yield from self._of("run", "point", self.color, size=26, opacity=0.8, strokeWidth=1.2)
-        arrow: Spec = {"text": "↑", "fontSize": 15, "fontWeight": "bold", "dy": -5}
-        yield from self._of("bound", "text", self.color, **arrow)
+        yield from self._of("run", _POINT, self.pointed, size=26, opacity=0.8, strokeWidth=1.2)
+        yield from self._of("bound", _CROSS, self.pointed, text="↑", fontSize=15, dy=-5)
         bars: Spec = {"strokeWidth": 2, "clip": True}
         yield from self._of("point mean expected verified", "rule", bar, **bars)
-        yield from self._of("expected", "point", self.shaped, size=70, opacity=1, strokeWidth=1.6)
+        yield from self._of("expected", _POINT, self.shaped, size=70, opacity=1, strokeWidth=1.6)
         filled: Spec = {"filled": True, "size": 90, "opacity": 1}
-        yield from self._of("point mean verified", "point", self.shaped, **filled)
-        yield from self._of("failed", _CROSS, self.color, clip=True)
+        yield from self._of("point mean verified", _POINT, self.shaped, **filled)
+        yield from self._of("failed", _CROSS, self.pointed, clip=True)
 
     def words(self) -> Iterator[Spec]:
         """Yield the words next to marks, and a ring around what an answer names."""
@@ -202,37 +198,6 @@ class _Marks:
         drawn["align"] = {"expr": side}
         drawn["dx"] = {"expr": f"({side}) == 'left' ? {away} : -{away}"}
         yield from self._of(kind, "text", {**_WORDS, **(encoding or {})}, **(drawn | style))
-
-    def probe(self) -> Spec:
-        """Return a halo for the point nearest to the pointer, with a tooltip of its numbers.
-
-        The tooltip is one expression and not a channel, because Vega-Lite reads the words of a
-        channel in the wrong place for the nearest point ("undefined").
-        """
-        select = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
-        batch, details, value = (
-            json.dumps(words)
-            for words in (self.title, text("details"), label_text(self.panel.quantity))
-        )
-        said = (
-            f"merge({{{batch}: datum.batch, {value}: datum.shown}},"
-            f" datum.details ? {{{details}: datum.details}} : {{}})"
-        )
-        is_near = {"param": "hover", "value": 0.4, "empty": False}
-        return {
-            "name": _PROBE,
-            "params": [{"name": "hover", "select": select}],
-            "transform": [{"filter": "isValid(datum.shown)"}, {"calculate": said, "as": "said"}],
-            "mark": {
-                "type": "point",
-                "filled": True,
-                "size": 250,
-                "clip": True,
-                # The chart has a cell around each point; the cell's datum holds the point.
-                "tooltip": {"expr": "(datum.datum || datum).said"},
-            },
-            "encoding": {**self.color, "opacity": {"condition": is_near, "value": 0}},
-        }
 
 
 # ---- axes
@@ -390,76 +355,58 @@ _PLAIN_LABEL = (
 )
 
 
-# ---- as Vega-Lite
+# ---- as SVG
 
 
-def page_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """Return the Vega-Lite specification of a panel on a page, without its data."""
-    size = {"width": 400, "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
-    return plot(panel, looks) | size | {"config": _CONFIG}
+def page_svg(panel: Panel, looks: Sequence[Look]) -> str:
+    """Draw a panel as SVG text for a page, in the reader's colors; points say their numbers."""
+    # About the size of a chart in a row of three, so that its labels keep their size.
+    size = {"width": 360, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
+    return _svg(plot(panel, looks) | size | _rows(panel) | {"config": _CONFIG}, prefix=panel.key)
 
 
-def paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """Return `page_spec` with title, legend and fixed colors, on a white ground."""
-    spec = _still(page_spec(panel, looks)) | {"title": panel.title, "width": 320, "height": 220}
-    del spec["autosize"]
-    legend = spec["config"]["legend"] | {"disable": False}
-    spec["config"] = spec["config"] | {"legend": legend, "background": "white"}
+def paper_svg(panel: Panel, looks: Sequence[Look], *, prefix: str) -> str:
+    """Draw a panel as SVG text with title and legend on a white ground.
+
+    `prefix` goes before the identifiers in the SVG.
+    """
+    return _svg(_paper_spec(panel, looks) | _rows(panel), prefix=prefix)
+
+
+def _paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
+    legend = _CONFIG["legend"] | {"disable": False}
+    size = {"width": 320, "height": 220, "title": panel.title}
+    spec = plot(panel, looks) | size
+    spec["config"] = _CONFIG | {"legend": legend, "background": "white"}
     colors = {look.css_name: look.light for look in looks} | _ON_PAPER
-    plain = re.sub(r"var\((--[\w-]+)\)", lambda found: colors[found[1]], json.dumps(spec))
+    plain = re.sub(r"var\((--[\w-]+)\)", lambda match: colors[match[1]], json.dumps(spec))
     drawn: Spec = json.loads(plain.replace("system-ui, ", ""))
     return drawn
 
 
-def still_svg(panel: Panel, spec: Spec, rows: Iterable[Row], *, prefix: str) -> str:
-    """Draw the specification of a panel as SVG text, with its own rows among its figure's `rows`.
+def _rows(panel: Panel) -> Spec:
+    rows = [{**row, "words": point_words(row, panel.quantity)} for row in panel.rows]
+    return {"data": {"values": rows}}
 
-    `prefix` goes before the identifiers in the SVG, which are otherwise the same in every SVG and
-    would clash on one page.
-    """
-    # About as large as the live chart with its labels; an exact fit takes half as long again.
-    size = {"width": 335, "height": 222, "autosize": "pad"}
-    own = [row for row in rows if panel.whose.items() <= row.items()]
-    rest = spec["transform"][len(panel.whose) :]  # no other panel's rows are left to filter out
-    whole = _still(spec) | size | {"transform": rest, "datasets": {_ROWS: own}}
-    drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
+
+def _svg(spec: Spec, *, prefix: str) -> str:
+    """Draw a specification with `prefix` before the identifiers, which would clash on one page."""
+    drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=_version()))
     # The renderer keeps counting from image to image. Renumbered, a page is always the same.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
-    found = list(dict.fromkeys(re.findall(place, drawn)))
-    return re.sub(place, lambda match: f"{prefix}-clip{found.index(match[0])}", drawn)
+    names = list(dict.fromkeys(re.findall(place, drawn)))
+    return re.sub(place, lambda match: f"{prefix}-clip{names.index(match[0])}", drawn)
 
 
 def prepare() -> None:
     """Load and start the renderer: half a second, best spent while waiting for something else."""
-    script()
     vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"}, vl_version=_version())
-
-
-@functools.cache
-def script() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script, packed: gzip in base64.
-
-    It needs nothing else. Building it takes a second, so it is cached.
-    """
-    version = _version()
-
-    def packed() -> str:
-        call = "window.vegaEmbed = vegaEmbed;"
-        made = str(vl_convert.javascript_bundle(call, vl_version=version))
-        return base64.b64encode(gzip.compress(made.encode(), mtime=0)).decode()
-
-    return kept_text(f"vega-lite-{version}-by-{version_of('vl-convert-python')}.gz.b64", packed)
 
 
 @functools.cache
 def _version() -> str:
     """Return the newest Vega-Lite version that vl_convert has, as "6.4"."""
     return str(vl_convert.get_vegalite_versions()[-1])
-
-
-def _still(spec: Spec) -> Spec:
-    """Return the specification without the layer that answers the pointer."""
-    return spec | {"layer": [layer for layer in spec["layer"] if layer.get("name") != _PROBE]}
 
 
 _FONT = "system-ui, sans-serif"
@@ -481,6 +428,8 @@ _CONFIG: Spec = {
         "labelOverlap": "greedy",
         "labelLimit": 0,  # no label is cut, as each would have to be measured again
     },
+    # A reader's font may be wider than the one that the labels were measured in.
+    "axisY": {"titlePadding": 12},
     # The page has one legend for all its charts.
     "legend": {**_LABELS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
     "title": {"color": _INK, "font": _FONT, "fontWeight": "normal", "anchor": "start"},
@@ -531,7 +480,7 @@ def figure_image(
 ) -> bytes:
     """Return panels of a figure and its legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, figure.rows)
-    panels = [paper_spec(panel, looks) for panel in shown]
+    panels = [_paper_spec(panel, looks) | _rows(panel) for panel in shown]
     # Train, validation and test stand side by side. Four panels are two metrics, no validation.
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
@@ -539,7 +488,6 @@ def figure_image(
         "vconcat": rows,
         "title": f"({figure.key}) {figure.title}",
         "config": panels[0]["config"],
-        "datasets": {_ROWS: list(figure.rows)},
     }
     for panel in panels:
         del panel["config"]

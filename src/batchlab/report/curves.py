@@ -107,7 +107,6 @@ def _panels(rows: Sequence[Row], shown: Sequence[Shown], view: str) -> Iterator[
                 axis=along,
                 is_metric=True,
                 frame=framed,
-                where={"split": split, "metric": metric},
                 view=view,
             )
 

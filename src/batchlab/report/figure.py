@@ -6,8 +6,7 @@ how it is drawn (see `chart`). A `Look` is how all marks of a batch size are dra
 
 from __future__ import annotations
 
-import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -24,8 +23,8 @@ from batchlab.words.catalogue import plural, term_text, text
 T = TypeVar("T")
 Row = dict[str, Value | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-# Fields for drawing, which say nothing about the measurement that the others do not.
-LAYOUT = ("text", "marked", "to_size", "shown", "details")
+# Fields that place words in a chart and say nothing about the measurement.
+LAYOUT = ("text", "marked", "to_size")
 # Kinds of rows that stand for several runs, that only annotate a chart, and that are no points.
 _WHOLE = ("point", "mean", "verified", "expected")
 _ASIDE = ("level", "place", "span", "rule")
@@ -46,13 +45,7 @@ class Panel:
     axis: str = "batch_size"  # the quantity of its horizontal axis
     is_metric: bool = False  # whether differences of its quantity matter, not ratios
     frame: Sequence[Row] = ()  # rows that its axes make room for; empty for just its own
-    where: Mapping[str, str] | None = None  # fields that select its rows; None selects by key
     view: str = ""  # the position of its figure's switch that shows it; empty without a switch
-
-    @property
-    def whose(self) -> Mapping[str, str]:
-        """The fields and values that its rows have and those of other panels do not."""
-        return self.where or {"panel": self.key}
 
     @property
     def has_marks(self) -> bool:
@@ -95,10 +88,7 @@ class Panel:
 
 
 class Figure:
-    """One figure of a report: the panels that have something to show, with their rows and numbers.
-
-    Figures that share their rows have the same `data`, the name of their CSV file.
-    """
+    """One figure of a report: the panels that have something to show, with rows and numbers."""
 
     def __init__(
         self,
@@ -109,8 +99,8 @@ class Figure:
         *,
         notes: Iterable[str],  # sentences under it: how to read it, what was left out
         nothing: str,  # why there is nothing to show, if it has no panel
-        data: str = "",  # name of the rows that its charts read; by default its own
-        rows: Sequence[Row] | None = None,  # those rows, if they are not its panels'
+        data: str = "",  # the name of its CSV file; by default its own
+        rows: Iterable[Row] | None = None,  # of that file, if they are not its panels'
         table: Table | None = None,  # its numbers, if they are not its panels'
     ) -> None:
         """Keep the panels that have marks, and collect their rows."""
@@ -123,12 +113,7 @@ class Figure:
         self.absent = None if self.panels else nothing
         if rows is None:
             rows = [{"panel": panel.key, **row} for panel in self.panels for row in panel.rows]
-        of_panels = {panel.key: panel.quantity for panel in self.panels}
-        quantities = [str(row.get("metric") or of_panels[str(row["panel"])]) for row in rows]
-        self.rows = tuple(
-            _rounded(row) | _pointer_words(row, quantity)
-            for row, quantity in zip(rows, quantities, strict=True)
-        )
+        self.rows = tuple(rows)
         self.table = table or panels_table(title, self.panels)
 
 
@@ -179,15 +164,7 @@ def thinned(points: Sequence[T], most: int) -> Sequence[T]:
     return [points[round(i * last / (most - 1))] for i in range(most)]
 
 
-def _rounded(row: Row) -> Row:
-    """Return a row in seven digits, finer than a screen shows and a third of the bytes."""
-    return {
-        field: float(f"{value:.7g}") if isinstance(value, float) else value
-        for field, value in row.items()
-    }
-
-
-# ---- what a chart says of the point under the pointer
+# ---- points in words
 
 _KINDS = {
     "run": "one run",
@@ -204,22 +181,24 @@ _PLACED = {
 }
 
 
-def _pointer_words(row: Row, quantity: str) -> Row:
-    """Return the value of a point with its range as words, and what it is the value of."""
+def point_words(row: Row, quantity: str) -> str | None:
+    """Return the value of a point, and below it what it is the value of; None if it is no point."""
     if row["kind"] in _NO_POINTS:
-        return {}
-    return {"shown": _value_text(row, quantity), "details": ", ".join(_details(row))}
+        return None
+    shown = f"{label_text(quantity)}: {value_words(row, quantity)}"
+    return "\n".join(filter(None, (shown, ", ".join(_details(row)))))
 
 
-def _value_text(row: Row, quantity: str) -> str:
+def value_words(row: Row, quantity: str) -> str:
+    """Return the value of a row with its interval or range."""
     value = quantity_text(quantity, row["mean"])
     if row["kind"] == "bound":
         return text("more than {bound}", bound=value)
     low, high = row.get("low"), row.get("high")
     if low is None or high is None or low == high:
         return value
-    is_estimate = row["kind"] in ("point", "verified", "expected")
-    message = "{value} (95 %: {range})" if is_estimate else "{value} (range: {range})"
+    is_range = row["kind"] in ("mean", "curve")
+    message = "{value} (range: {range})" if is_range else "{value} (95 %: {range})"
     return text(message, value=value, range=range_text(quantity, float(low), float(high)))
 
 
@@ -241,13 +220,16 @@ def _details(row: Row) -> Iterator[str]:
 
 # The fields that place a mark, in the order of a table's columns.
 _PLACES = ("configuration", "plan", "batch_size", "learning_rate", "epoch", "step", "equal_time_s")
-_DRAWN = {"panel", "kind", "series", "run", "split", "metric", "mean", "low", "high", "n"}
+_DRAWN = {
+    *("panel", "kind", "series", "run", "split", "metric", "mean", "low", "high", "n"),
+    *(*_PLACES, *LAYOUT),
+}
 
 
 def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Table:
     """Return the numbers that charts draw, with one row per place and one column per chart.
 
-    A line has up to `n_places` places. All other fields of the rows have columns too.
+    A line has up to `n_places` places. Other fields of the rows have columns too.
     """
     columns = {key: Column(key) for key in _PLACES}
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -256,34 +238,20 @@ def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Ta
             place = {key: row.get(key) for key in _PLACES}
             if "configuration" in row:
                 place |= {"configuration": _in_one_line(row), "plan": None}
-            cells = rows.setdefault(tuple(place.values()), dict(place))
-            for column, value in _numbers(panel, row):
-                columns.setdefault(column.key, column)
-                cells[column.key] = value
+            title = panel.title
+            if "series" in row:
+                title = f"{term_text(str(row['series']))} {label_text(panel.quantity)}"
+            other = {field: value for field, value in row.items() if field not in _DRAWN}
+            cells = {f"{panel.key} {title}": value_words(row, panel.quantity), **other}
+            rows.setdefault(tuple(place.values()), {}).update(cells | place)
+            columns.setdefault(f"{panel.key} {title}", Column(title))
+            for field in other:
+                columns.setdefault(field, Column(field, label=label_text(field).replace("_", " ")))
     return Table(
         caption=caption,
         columns=tuple(columns.values()),
         rows=tuple(tuple(cells.get(key) for key in columns) for cells in rows.values()),
     ).without_empty_columns()
-
-
-def _numbers(panel: Panel, row: Row) -> Iterator[tuple[Column, Value | bool]]:
-    key, label = panel.key, panel.title
-    if "series" in row:
-        key = f"{key}-{row['series']}"
-        label = f"{term_text(str(row['series']))} {label_text(panel.quantity)}"
-    if row["kind"] == "bound":
-        yield Column(f"{key}-bound", panel.quantity, text("not reached by")), row["mean"]
-        return
-    yield Column(key, panel.quantity, label), row["mean"]
-    if row.get("low") != row.get("high") and row["kind"] != "curve":
-        yield Column(f"{key}-low", panel.quantity, text("from")), row["low"]
-        yield Column(f"{key}-high", panel.quantity, text("to")), row["high"]
-    if "n" in row:
-        yield Column("n", label=text("observations")), row["n"]
-    for field, value in row.items():
-        if field not in (*_DRAWN, *_PLACES, *LAYOUT):
-            yield Column(field, label=label_text(field).replace("_", " ")), value
 
 
 def _name(row: Row) -> str:
@@ -296,43 +264,32 @@ def _in_one_line(row: Row) -> str:
     return str(row["configuration"]).replace("|", ", ")
 
 
-# ---- as files, and for the script of a page
+# ---- as files
 
 
 def write_figure_rows(figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
     """Write the rows of each figure next to `path`: `report.csv` gives `report-objective.csv`, ...
 
-    Figures that share their rows share a file.
-
     Raises:
         OutputFileError: a file cannot be written.
     """
-    rows = {figure.data: figure.rows for figure in figures if figure.panels}
     written = []
-    for data, its_rows in rows.items():
-        file = path.with_name(f"{path.stem}-{data}.csv")
-        write_output_file(file, rows_csv(its_rows).encode())
-        written.append(file)
+    for figure in figures:
+        if figure.panels:
+            file = path.with_name(f"{path.stem}-{figure.data}.csv")
+            write_output_file(file, rows_table(figure.rows).to_csv().encode())
+            written.append(file)
     return tuple(written)
 
 
-def rows_csv(rows: Sequence[Row]) -> str:
-    """Return rows of charts as CSV, one column per field but `LAYOUT`; missing fields are empty."""
-    fields, values = columns(rows).values()
-    table = Table(caption="", columns=tuple(map(Column, fields)), rows=values)
-    return table.only(field for field in fields if field not in LAYOUT).to_csv()
-
-
-def columns(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the field names once, and the values of each row, None for a field it lacks."""
-    fields = list(dict.fromkeys(field for row in rows for field in row))
-    return {"fields": fields, "values": [[row.get(field) for field in fields] for row in rows]}
-
-
-def script_json(value: object) -> str:
-    """Return JSON that is safe inside a script element, whatever a user's text holds."""
-    said = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return said.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+def rows_table(rows: Sequence[Row]) -> Table:
+    """Return rows of charts as a table, one column per field but `LAYOUT`."""
+    fields = dict.fromkeys(field for row in rows for field in row if field not in LAYOUT)
+    return Table(
+        caption="",
+        columns=tuple(map(Column, fields)),
+        rows=tuple(tuple(row.get(field) for field in fields) for row in rows),
+    )
 
 
 # ---- looks

@@ -29,13 +29,12 @@ from batchlab.report.table import Section
 
 def _picture(figure: Figure, looks: Sequence[Look], prefix: str) -> tuple[str, str] | None:
     """Return the first chart of a figure as a still SVG, and in words; None if it has none."""
-    from batchlab.report.chart import paper_spec, still_svg
+    from batchlab.report.chart import paper_svg
 
     if not figure.panels:
         return None
     panel = figure.panels[0]
-    still = still_svg(panel, paper_spec(panel, looks), figure.rows, prefix=prefix)
-    return still, panel.alternative
+    return paper_svg(panel, looks, prefix=prefix), panel.alternative
 
 
 def record_dict(record: Study) -> dict[str, Any]:

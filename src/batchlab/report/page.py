@@ -11,14 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.figure import (
-    LAYOUT,
-    Figure,
-    Look,
-    columns,
-    script_json,
-    write_figure_rows,
-)
+from batchlab.report.figure import Figure, Look, rows_table, write_figure_rows
 from batchlab.report.output_file import write_output_file
 from batchlab.report.table import Table
 from batchlab.report.text import VERDICT_WORDS, Sentence, unbroken
@@ -53,15 +46,20 @@ _MOST_PLAIN_CHARACTERS = 100_000
 MOST_ADDRESS_CHARACTERS = 1_900_000
 
 
-def data_address(table: Table, *, most: int = MOST_ADDRESS_CHARACTERS) -> str | None:
-    """Return the CSV of a table as a data: address, packed if large, or None if too large."""
+def download(
+    name: str, table: Table, *, most: int = MOST_ADDRESS_CHARACTERS
+) -> tuple[str, str | None]:
+    """Return the name and the data: address of a table as CSV, packed if it is large.
+
+    The address is None if it is longer than `most`.
+    """
     content = table.to_csv()
     if len(content) > min(_MOST_PLAIN_CHARACTERS, most):
         packed = base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode()
-        address = f"data:application/gzip;base64,{packed}"
+        name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
     else:
         address = "data:text/csv;charset=utf-8," + quote(content, safe=",.:;-_ ()/")
-    return address if len(address) <= most else None
+    return name, address if len(address) <= most else None
 
 
 def write_tables(tables: Tables, figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
@@ -181,7 +179,7 @@ def render_page(
     research: Sequence[Sentence] = (),
     terms: Facts = (),
 ) -> str:
-    """Return a page as text that fetches nothing and holds every chart both still and live.
+    """Return a page as text that fetches nothing and needs no script to show every chart.
 
     Args:
         origin: what the numbers come from.
@@ -202,19 +200,10 @@ def render_page(
         research: findings in the words of researchers, folded.
         terms: the words of researchers and their meanings.
     """
-    from batchlab.report.chart import page_spec, script, still_svg
+    from batchlab.report.chart import page_svg
 
     first, *others = figures
-    panels = [(figure, panel) for figure in figures for panel in figure.panels]
-    specs = {panel.key: page_spec(panel, looks) for _, panel in panels}
-    # The page's script draws these: the rows only once, and one specification per panel.
-    drawn = {
-        "layout": LAYOUT,
-        "rows": {figure.data: columns(figure.rows) for figure in figures if figure.panels},
-        "panels": {
-            panel.key: {"data": figure.data, "spec": specs[panel.key]} for figure, panel in panels
-        },
-    }
+    drawn = [figure for figure in figures if figure.panels]
     first_legend, others_legend = map(list, legends)
     return rendered(
         "page.html.j2",
@@ -245,15 +234,14 @@ def render_page(
         research=_by_topic(research, "{topic}"),
         terms=terms,
         downloads=[
-            (f"batchlab-{name}.csv", data_address(shown), words, len(shown.rows))
+            (*download(f"batchlab-{name}.csv", shown), words, len(shown.rows))
             for name, (words, shown) in files.items()
         ],
-        stills={
-            panel.key: still_svg(panel, specs[panel.key], figure.rows, prefix=panel.key)
-            for figure, panel in panels
+        rows={
+            figure.key: download(f"batchlab-{figure.data}.csv", rows_table(figure.rows))
+            for figure in drawn
         },
-        figures_json=script_json(drawn),
-        vega_script=script(),
+        charts={panel.key: page_svg(panel, looks) for figure in drawn for panel in figure.panels},
     )
 
 
@@ -276,7 +264,6 @@ def with_status(page: str, status: str, *, reload_s: int | None) -> str:
     if reload_s is not None:
         reload = f'<meta http-equiv="refresh" content="{reload_s}">'
         page = page.replace("<head>", f"<head>\n{reload}", 1)
-    # The script that draws the charts has this tag in a string, so take the last one.
     head, tag, tail = page.rpartition("</body>")
     return f"{head}{_STATUS.format(status=html.escape(status))}{tag}{tail}"
 

@@ -1,71 +1,36 @@
-// Each still chart becomes a live one when it comes into sight; until then, and if this fails,
-// the still one stays.
+// Charts need no script. This adds the words of the mark under the pointer, and buttons.
 (() => {
-  // Vega is packed. A browser that cannot unpack it keeps the still charts.
-  async function loadVega() {
-    const text = document.getElementById("batchlab-vega").textContent;
-    const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const script = document.createElement("script");
-    script.textContent = await new Response(unpacked).text();
-    document.head.append(script);
+  const words = document.createElement("p");
+  words.className = "words";
+  words.hidden = true;
+  document.body.append(words);
+
+  function nearestMark(plot, { clientX, clientY }) {
+    let [nearest, least] = [null, 40]; // pixels
+    for (const mark of plot.querySelectorAll("[aria-label]")) {
+      const { x, y, width, height } = mark.getBoundingClientRect();
+      const away = Math.hypot(x + width / 2 - clientX, y + height / 2 - clientY);
+      if (away <= least) [nearest, least] = [mark, away];
+    }
+    return nearest;
   }
-  const vega = loadVega().catch((error) => console.error(`charts stay still: ${error}`));
-
-  const { layout, rows, panels } = JSON.parse(
-    document.getElementById("batchlab-figures").textContent,
-  );
-  // The names of the fields are stored once.
-  const rowsOf = (data) =>
-    rows[data].values.map((values) =>
-      Object.fromEntries(values.map((value, i) => [rows[data].fields[i], value])),
-    );
-  const views = (window.batchlabViews = {});
-
-  async function draw(plot) {
-    await vega;
-    if (!window.vegaEmbed) return;
-    const { data, spec } = panels[plot.id];
-    const live = document.createElement("div");
-    live.className = "live";
-    live.setAttribute("aria-hidden", "true");
-    plot.append(live);
-    const sized = { ...spec, width: "container", height: "container" };
-    sized.datasets = { rows: rowsOf(data) };
-    vegaEmbed(live, sized, { actions: false, renderer: "svg" }).then(
-      ({ view }) => {
-        plot.classList.add("drawn");
-        views[plot.id] = view;
-      },
-      (error) => {
-        live.remove();
-        console.error(`chart ${plot.id} stays still: ${error}`);
-      },
-    );
+  function showWords(mark) {
+    document.querySelector(".near")?.classList.remove("near");
+    words.hidden = !mark;
+    if (!mark) return;
+    mark.classList.add("near");
+    words.textContent = mark.getAttribute("aria-label");
+    const { right, bottom } = mark.getBoundingClientRect();
+    words.style.left = `${Math.min(right + 8, innerWidth - words.offsetWidth - 8)}px`;
+    words.style.top = `${Math.min(bottom + 8, innerHeight - words.offsetHeight - 8)}px`;
   }
-
-  const seen = new IntersectionObserver(
-    (entries) => {
-      for (const { target, isIntersecting } of entries) {
-        if (!isIntersecting) continue;
-        seen.unobserve(target);
-        draw(target);
-      }
-    },
-    { rootMargin: "200px" },
-  );
-  for (const id of Object.keys(panels)) seen.observe(document.getElementById(id));
-
-  // The rows of a figure as a file; without scripts its table has the numbers.
-  function csv(data) {
-    const fields = rows[data].fields.filter((field) => !layout.includes(field));
-    const cell = (value) => {
-      const text = String(value ?? "");
-      return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-    };
-    const lines = rowsOf(data).map((row) => fields.map((field) => cell(row[field])));
-    return [fields, ...lines].map((line) => line.join(",") + "\n").join("");
+  for (const plot of document.querySelectorAll(".plot")) {
+    for (const moved of ["pointermove", "pointerdown"])
+      plot.addEventListener(moved, (event) => showWords(nearestMark(plot, event)));
+    plot.addEventListener("pointerleave", () => showWords(null));
   }
+  addEventListener("scroll", () => showWords(null));
+
   function save(content, file) {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(content);
@@ -80,7 +45,7 @@
     const plots = [...figure.querySelectorAll(".plot")].filter((plot) => plot.offsetHeight > 0);
     const [across, down] = [400, 310];
     const charts = plots.map((plot, i) => {
-      const chart = plot.querySelector(".live svg, .still svg").cloneNode(true);
+      const chart = plot.querySelector("svg").cloneNode(true);
       for (const [name, value] of Object.entries({ x: i * across, y: 24, width: across, height: 280 }))
         chart.setAttribute(name, value);
       const title = plot.parentElement.querySelector("figcaption").innerHTML;
@@ -105,7 +70,6 @@
   }
 
   const pressed = {
-    rows: (button, { rows: data, file }) => save(new Blob([csv(data)]), file),
     image(button, { image, file }) {
       const svg = picture(button.closest("[id^=figure]"));
       if (image === "png") png(svg, (blob) => save(blob, file));
@@ -122,8 +86,4 @@
     button.hidden = false;
     button.addEventListener("click", () => pressed[act](button, button.dataset));
   }
-
-  // A chart that was hidden while the window changed has to learn its width.
-  for (const radio of document.querySelectorAll("input[name=view]"))
-    radio.addEventListener("change", () => window.dispatchEvent(new Event("resize")));
 })();
