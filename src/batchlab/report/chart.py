@@ -28,7 +28,16 @@ import vl_convert
 
 from batchlab.errors import BatchlabError
 from batchlab.records.quantities import FRACTION_METRICS
-from batchlab.report.figure import Figure, Look, Panel, Row, drawn_looks, drawn_sizes, point_words
+from batchlab.report.figure import (
+    Figure,
+    Look,
+    Panel,
+    Row,
+    drawn_kind,
+    drawn_looks,
+    drawn_sizes,
+    point_words,
+)
 from batchlab.report.output_file import write_output_file
 from batchlab.report.text import axis_text, label_text, shown_quantity
 from batchlab.words.catalogue import text
@@ -46,27 +55,15 @@ class NothingToDrawError(BatchlabError):
 
 
 def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """Return the specification of a panel's marks, without its rows and its size."""
+    """Return the specification of a panel's marks, without its size."""
     marks = _Marks(panel, looks)
-    labels = json.dumps({look.kind: look.label for look in looks})
-    plans = json.dumps([look.kind for look in looks if isinstance(look.kind, str)])
-    kind = f"indexof({plans}, datum.plan) < 0 ? datum.batch_size : datum.plan"
     frame = panel.frame or panel.rows
     return {
-        "transform": [
-            {"calculate": f"({labels})[{kind}]", "as": "batch"},
-            {"calculate": f"'{marks.title}: ' + datum.batch + '\\n' + datum.words", "as": "said"},
-        ],
         "encoding": {
             "x": _horizontal_axis(panel),
             "y": value_axis(panel.quantity, frame, is_metric=panel.is_metric),
         },
-        "layer": [
-            *marks.behind(),
-            *marks.lines(),
-            *marks.points(),
-            *marks.words(),
-        ],
+        "layer": [*marks.behind(), *marks.lines(), *marks.points(), *marks.words()],
     }
 
 
@@ -77,7 +74,7 @@ _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
 # A point has its words in the SVG, for the script of a page.
-_SAID = {"description": {"field": "said", "type": "nominal"}}
+_SHOWN = {"description": {"field": "words", "type": "nominal"}}
 _POINT: Spec = {"type": "point", "aria": True}
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
 
@@ -87,16 +84,22 @@ class _Marks:
 
     def __init__(self, panel: Panel, looks: Sequence[Look]) -> None:
         self.panel = panel
-        names, self.title = [look.label for look in looks], label_text("batch_size")
+        names, title = [look.label for look in looks], label_text("batch_size")
         if any(isinstance(look.kind, str) for look in looks):
-            self.title = text("batch size or plan")
+            title = text("batch size or plan")
+        labels = {look.kind: look.label for look in looks}
+        self.rows = []
+        for row in panel.rows:
+            batch = labels.get(drawn_kind(row, labels))
+            words = f"{title}: {batch}\n{point_words(row, panel.quantity)}"
+            self.rows.append({**row, "batch": batch, "words": words})
 
         def by_size(values: list[Any]) -> Spec:
             scale = {"domain": names, "range": values}
-            return {"field": "batch", "type": "nominal", "title": self.title, "scale": scale}
+            return {"field": "batch", "type": "nominal", "title": title, "scale": scale}
 
         self.color = {"color": by_size([f"var({look.css_name})" for look in looks])}
-        self.pointed = {**self.color, **_SAID}
+        self.pointed = {**self.color, **_SHOWN}
         self.shaped = {**self.pointed, "shape": by_size([look.shape for look in looks])}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
@@ -117,14 +120,12 @@ class _Marks:
     ) -> Iterator[Spec]:
         """Yield a layer of the rows of these kinds that have the field `having`, if any do."""
         wanted = kinds.split()
-        rows = [row for row in self.panel.rows if row["kind"] in wanted]
-        if any(not having or row.get(having) not in (None, False) for row in rows):
-            filters: list[Spec] = [{"filter": {"field": "kind", "oneOf": wanted}}]
-            if having:
-                has = f"isValid(datum.{having}) && datum.{having} !== false"
-                filters.append({"filter": has})
+        rows = [row for row in self.rows if row["kind"] in wanted]
+        if having:
+            rows = [row for row in rows if row.get(having) not in (None, False)]
+        if rows:
             drawn = {"type": mark} if isinstance(mark, str) else mark
-            yield {"transform": filters, "mark": drawn | style, "encoding": encoding or {}}
+            yield {"data": {"values": rows}, "mark": drawn | style, "encoding": encoding or {}}
 
     def behind(self) -> Iterator[Spec]:
         """Yield the marks across the whole chart, and the fitted laws."""
@@ -165,7 +166,7 @@ class _Marks:
         """Yield the single runs and, drawn over them, the marks that stand for several runs."""
         bar = {**_INTERVAL, **self.color}
         yield from self._of("run", _POINT, self.pointed, size=26, opacity=0.8, strokeWidth=1.2)
-        yield from self._of("bound", _CROSS, self.pointed, text="↑", fontSize=15, dy=-5)
+        yield from self._of("bound", _CROSS, self.pointed, text="↑", dy=-5)
         bars: Spec = {"strokeWidth": 2, "clip": True}
         yield from self._of("point mean expected verified", "rule", bar, **bars)
         yield from self._of("expected", _POINT, self.shaped, size=70, opacity=1, strokeWidth=1.6)
@@ -362,7 +363,7 @@ def page_svg(panel: Panel, looks: Sequence[Look]) -> str:
     """Draw a panel as SVG text for a page, in the reader's colors; points say their numbers."""
     # About the size of a chart in a row of three, so that its labels keep their size.
     size = {"width": 360, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
-    return _svg(plot(panel, looks) | size | _rows(panel) | {"config": _CONFIG}, prefix=panel.key)
+    return _svg(plot(panel, looks) | size | {"config": _CONFIG}, prefix=panel.key)
 
 
 def paper_svg(panel: Panel, looks: Sequence[Look], *, prefix: str) -> str:
@@ -370,7 +371,7 @@ def paper_svg(panel: Panel, looks: Sequence[Look], *, prefix: str) -> str:
 
     `prefix` goes before the identifiers in the SVG.
     """
-    return _svg(_paper_spec(panel, looks) | _rows(panel), prefix=prefix)
+    return _svg(_paper_spec(panel, looks), prefix=prefix)
 
 
 def _paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
@@ -379,14 +380,11 @@ def _paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
     spec = plot(panel, looks) | size
     spec["config"] = _CONFIG | {"legend": legend, "background": "white"}
     colors = {look.css_name: look.light for look in looks} | _ON_PAPER
-    plain = re.sub(r"var\((--[\w-]+)\)", lambda match: colors[match[1]], json.dumps(spec))
+    plain = re.sub(
+        r"var\((--[\w-]+)\)", lambda match: colors.get(match[1], match[0]), json.dumps(spec)
+    )
     drawn: Spec = json.loads(plain.replace("system-ui, ", ""))
     return drawn
-
-
-def _rows(panel: Panel) -> Spec:
-    rows = [{**row, "words": point_words(row, panel.quantity)} for row in panel.rows]
-    return {"data": {"values": rows}}
 
 
 def _svg(spec: Spec, *, prefix: str) -> str:
@@ -480,7 +478,7 @@ def figure_image(
 ) -> bytes:
     """Return panels of a figure and its legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, figure.rows)
-    panels = [_paper_spec(panel, looks) | _rows(panel) for panel in shown]
+    panels = [_paper_spec(panel, looks) for panel in shown]
     # Train, validation and test stand side by side. Four panels are two metrics, no validation.
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]

@@ -397,5 +397,10 @@ def _look(kind: Kind, style: _Style, *, n_train: int) -> Look:
 def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> tuple[Look, ...]:
     """Return the looks of the batch sizes and plans that occur in rows of charts."""
     kinds = {look.kind for look in looks}
-    drawn = {row["plan"] if row.get("plan") in kinds else row.get("batch_size") for row in rows}
+    drawn = {drawn_kind(row, kinds) for row in rows}
     return tuple(look for look in looks if look.kind in drawn)
+
+
+def drawn_kind(row: Row, kinds: Container[object]) -> Any:
+    """Return the plan of a row if it is one of `kinds`, else its batch size, or None."""
+    return row["plan"] if row.get("plan") in kinds else row.get("batch_size")

@@ -98,14 +98,10 @@ class Origin:
     @property
     def source(self) -> str:
         """The sentences that end the captions of figures."""
-        made = text(
-            "Measured with batchlab {version}: {command}",
-            version=__version__,
-            command=self.command,
-        )
-        if not self.study_id:
-            return made
-        return text("Study {study}. {made}", study=self.study_id, made=made)
+        message = "Measured with batchlab {version}: {command}"
+        if self.study_id:
+            message = "Study {study}. Measured with batchlab {version}: {command}"
+        return text(message, study=self.study_id, version=__version__, command=self.command)
 
 
 def study_origin(study: Study) -> Origin:
@@ -162,44 +158,24 @@ Legend = Iterable[tuple[Look, str]]
 def render_page(
     origin: Origin,
     *,
-    brand: str,
-    headline: str,
-    table: Table,
-    figures: Sequence[Figure],
-    looks: Sequence[Look],
-    summary: str,
-    files: Tables,
-    lead: str = "",
-    legends: tuple[Legend, Legend] = ((), ()),
-    below: Iterable[str] = (),
-    findings: Iterable[Sentence] = (),
-    paste: str = "",
-    claims: Sequence[Sentence] = (),
-    run: Mapping[str, Table] | None = None,
-    research: Sequence[Sentence] = (),
-    terms: Facts = (),
+    brand: str,  # a few words above the headline
+    headline: str,  # the answer
+    lead: str = "",  # the reason for it
+    table: Table,  # the results of each batch size
+    figures: Sequence[Figure],  # the picture next to the table, then the evidence
+    looks: Sequence[Look],  # how batch sizes are drawn
+    legends: tuple[Legend, Legend] = ((), ()),  # of the picture, and of the evidence
+    below: Iterable[str] = (),  # sentences below the table
+    findings: Iterable[Sentence] = (),  # other things a reader should know, by topic
+    paste: str = "",  # lines for the user's script
+    claims: Sequence[Sentence] = (),  # common claims, each with its verdict
+    summary: str,  # a sentence on the runs
+    run: Mapping[str, Table] | None = None,  # tables of the runs, folded
+    research: Sequence[Sentence] = (),  # findings in the words of researchers, folded
+    terms: Facts = (),  # these words and their meanings
+    files: Tables,  # tables that can be saved
 ) -> str:
-    """Return a page as text that fetches nothing and needs no script to show every chart.
-
-    Args:
-        origin: what the numbers come from.
-        brand: a few words above the headline.
-        headline: the answer.
-        table: the results of each batch size.
-        figures: the picture next to the table, then the evidence.
-        looks: how batch sizes are drawn.
-        summary: a sentence on the runs.
-        files: tables that can be saved.
-        lead: the reason for the answer.
-        legends: one for the picture, and one for the evidence.
-        below: sentences below the table.
-        findings: other things a reader should know, by topic.
-        paste: lines for the user's script.
-        claims: common claims, each with its verdict.
-        run: tables of the runs, folded.
-        research: findings in the words of researchers, folded.
-        terms: the words of researchers and their meanings.
-    """
+    """Return a page as text that fetches nothing and needs no script to show every chart."""
     from batchlab.report.chart import page_svg
 
     first, *others = figures

@@ -51,17 +51,6 @@ class Column:
             return spread_text(quantity, value)
         return quantity_text(quantity, value)
 
-    def parts(self, values: Sequence[Cell]) -> Iterator[tuple[str, Sequence[Cell]]]:
-        """Yield its key and values, followed by those of the bounds if a value has an interval."""
-        if not any(isinstance(value, Estimate) for value in values):
-            yield self.key, values
-            return
-        for part, key in (("estimate", ""), ("low", "_low"), ("high", "_high")):
-            yield (
-                f"{self.key}{key}",
-                [getattr(each, part) if isinstance(each, Estimate) else None for each in values],
-            )
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
@@ -80,21 +69,25 @@ class Table:
 
     def are_numbers(self) -> list[bool]:
         """Return whether each column holds numbers, which are aligned to the right."""
-        found = [
-            any(isinstance(value, Estimate) for value in each)
-            or not any(isinstance(value, str) for value in each)
-            for each in zip(*self.rows, strict=True)
+        words = {i for row in self.rows for i, value in enumerate(row) if isinstance(value, str)}
+        return [
+            i not in words or any(isinstance(row[i], Estimate) for row in self.rows)
+            for i in range(len(self.columns))
         ]
-        return found or [True] * len(self.columns)
 
     def by_key(self) -> dict[str, Sequence[Cell]]:
         """Return the values by column; an interval has columns of its own: `end`, `end_low`, ..."""
-        values = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
-        return dict(
-            part
-            for column, found in zip(self.columns, values, strict=True)
-            for part in column.parts(found)
-        )
+        by_key: dict[str, Sequence[Cell]] = {}
+        for i, column in enumerate(self.columns):
+            values = [row[i] for row in self.rows]
+            known = [value if isinstance(value, Estimate) else None for value in values]
+            if not any(known):
+                by_key[column.key] = values
+                continue
+            by_key[column.key] = [value and value.estimate for value in known]
+            by_key[f"{column.key}_low"] = [value and value.low for value in known]
+            by_key[f"{column.key}_high"] = [value and value.high for value in known]
+        return by_key
 
     def to_csv(self) -> str:
         """Return the table as CSV: full precision, an empty field if a value is not known."""
@@ -257,14 +250,14 @@ class Section:
 
 def sections_text(sections: Iterable[Section]) -> str:
     """Return the sections for a terminal, blank lines between all parts, a newline at the end."""
-    said = []
+    parts = []
     for section in sections:
         facts = wrapped_text(section.facts[0]) if len(section.facts) == 1 else listed(section.facts)
-        said += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
+        parts += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
         if section.table is not None:
-            said.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
-        said.append(listed(section.notes))
-    return "\n\n".join(filter(None, said)) + "\n"
+            parts.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
+        parts.append(listed(section.notes))
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def headline_of(section: Section) -> str:
