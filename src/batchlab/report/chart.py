@@ -36,6 +36,7 @@ from batchlab.report.figure import (
     drawn_kind,
     drawn_looks,
     drawn_sizes,
+    is_point,
     point_words,
 )
 from batchlab.report.output_file import write_output_file
@@ -90,9 +91,10 @@ class _Marks:
         labels = {look.kind: look.label for look in looks}
         self.rows = []
         for row in panel.rows:
-            batch = labels.get(drawn_kind(row, labels))
-            words = f"{title}: {batch}\n{point_words(row, panel.quantity)}"
-            self.rows.append({**row, "batch": batch, "words": words})
+            drawn = {**row, "batch": labels.get(drawn_kind(row, labels))}
+            if is_point(row):
+                drawn["words"] = f"{title}: {drawn['batch']}\n{point_words(row, panel.quantity)}"
+            self.rows.append(drawn)
 
         def by_size(values: list[Any]) -> Spec:
             scale = {"domain": names, "range": values}

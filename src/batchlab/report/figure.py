@@ -25,8 +25,7 @@ Row = dict[str, Value | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Fields that place words in a chart and say nothing about the measurement.
 LAYOUT = ("text", "marked", "to_size")
-# Kinds of rows that stand for several runs, that only annotate a chart, and that are no points.
-_WHOLE = ("point", "mean", "verified", "expected")
+# Kinds of rows that only annotate a chart, and that are no points.
 _ASIDE = ("level", "place", "span", "rule")
 _NO_POINTS = (*_ASIDE, "band", "words", "named", "start")
 # A single place on these axes compares nothing, so a sentence says it better.
@@ -69,23 +68,6 @@ class Panel:
             axis=label_text(self.axis),
         )
 
-    def listed_rows(self, n_places: int) -> list[Row]:
-        """Return the rows for a table: marks, and up to `n_places` places of each line.
-
-        Single runs are included if no mean stands for them, and a law if nothing was observed.
-        """
-        whole = {_name(row) for row in self.rows if row["kind"] in _WHOLE}
-        lines: dict[str, list[Row]] = {}
-        rows = []
-        for row in self.rows:
-            is_alone = row["kind"] == "run" and _name(row) not in whole
-            if row["kind"] == "curve":
-                lines.setdefault(_name(row), []).append(row)
-            elif row["kind"] in (*_WHOLE, "bound", "rule") or is_alone:
-                rows.append(row)
-        rows += [row for line in lines.values() for row in thinned(line, n_places)]
-        return rows or [row for row in self.rows if row["kind"] == "band"]
-
 
 class Figure:
     """One figure of a report: the panels that have something to show, with rows and numbers."""
@@ -114,7 +96,8 @@ class Figure:
         if rows is None:
             rows = [{"panel": panel.key, **row} for panel in self.panels for row in panel.rows]
         self.rows = tuple(rows)
-        self.table = table or panels_table(title, self.panels)
+        # The other views have the same points.
+        self.table = table or points_table(title, next(iter(self.views.values()), []))
 
 
 # ---- rows
@@ -155,11 +138,9 @@ def size_rows(named: Row, values: Sequence[float], middle: float | None = None) 
 
 
 def thinned(points: Sequence[T], most: int) -> Sequence[T]:
-    """Return at most `most` points, evenly spaced by index: the last and, if two fit, the first."""
+    """Return at most `most` points (two or more), spaced evenly from first to last."""
     if len(points) <= most:
         return points
-    if most == 1:
-        return points[-1:]
     last = len(points) - 1
     return [points[round(i * last / (most - 1))] for i in range(most)]
 
@@ -181,10 +162,13 @@ _PLACED = {
 }
 
 
-def point_words(row: Row, quantity: str) -> str | None:
-    """Return the value of a point, and below it what it is the value of; None if it is no point."""
-    if row["kind"] in _NO_POINTS:
-        return None
+def is_point(row: Row) -> bool:
+    """Return whether a row is drawn as a point; on a line, some have a mark."""
+    return row["kind"] not in _NO_POINTS and bool(row.get("marked", True))
+
+
+def point_words(row: Row, quantity: str) -> str:
+    """Return the value of a point, and below it what it is the value of."""
     shown = f"{label_text(quantity)}: {value_words(row, quantity)}"
     return "\n".join(filter(None, (shown, ", ".join(_details(row)))))
 
@@ -195,11 +179,14 @@ def value_words(row: Row, quantity: str) -> str:
     if row["kind"] == "bound":
         return text("more than {bound}", bound=value)
     low, high = row.get("low"), row.get("high")
-    if low is None or high is None or low == high:
+    if low is None or high is None:
+        return value
+    between = range_text(quantity, float(low), float(high))
+    if between == value:
         return value
     is_range = row["kind"] in ("mean", "curve")
-    message = "{value} (range: {range})" if is_range else "{value} (95 %: {range})"
-    return text(message, value=value, range=range_text(quantity, float(low), float(high)))
+    message = "{value} (range: {between})" if is_range else "{value} (95 %: {between})"
+    return text(message, value=value, between=between)
 
 
 def _details(row: Row) -> Iterator[str]:
@@ -216,52 +203,22 @@ def _details(row: Row) -> Iterator[str]:
         yield plural("{n} observation", "{n} observations", int(n))
 
 
-# ---- their numbers
-
-# The fields that place a mark, in the order of a table's columns.
-_PLACES = ("configuration", "plan", "batch_size", "learning_rate", "epoch", "step", "equal_time_s")
-_DRAWN = {
-    *("panel", "kind", "series", "run", "split", "metric", "mean", "low", "high", "n"),
-    *(*_PLACES, *LAYOUT),
-}
-
-
-def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Table:
-    """Return the numbers that charts draw, with one row per place and one column per chart.
-
-    A line has up to `n_places` places. Other fields of the rows have columns too.
-    """
-    columns = {key: Column(key) for key in _PLACES}
-    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+def points_table(caption: str, panels: Sequence[Panel]) -> Table:
+    """Return one row for each point of charts."""
+    columns = (
+        Column("chart", label=text("chart")),
+        Column("batch", label=text("batch")),
+        Column("value", label=text("value")),
+        Column("details", label=text("details")),
+    )
+    rows = []
     for panel in panels:
-        for row in panel.listed_rows(n_places):
-            place = {key: row.get(key) for key in _PLACES}
-            if "configuration" in row:
-                place |= {"configuration": _in_one_line(row), "plan": None}
-            title = panel.title
-            if "series" in row:
-                title = f"{term_text(str(row['series']))} {label_text(panel.quantity)}"
-            other = {field: value for field, value in row.items() if field not in _DRAWN}
-            cells = {f"{panel.key} {title}": value_words(row, panel.quantity), **other}
-            rows.setdefault(tuple(place.values()), {}).update(cells | place)
-            columns.setdefault(f"{panel.key} {title}", Column(title))
-            for field in other:
-                columns.setdefault(field, Column(field, label=label_text(field).replace("_", " ")))
-    return Table(
-        caption=caption,
-        columns=tuple(columns.values()),
-        rows=tuple(tuple(cells.get(key) for key in columns) for cells in rows.values()),
-    ).without_empty_columns()
-
-
-def _name(row: Row) -> str:
-    size_or_plan = row.get("configuration") or row.get("plan") or row.get("batch_size")
-    return f"{size_or_plan} {row.get('series', '')}"
-
-
-def _in_one_line(row: Row) -> str:
-    """Return a configuration without the bars that break its label on an axis."""
-    return str(row["configuration"]).replace("|", ", ")
+        title = panel.title if len(panels) > 1 else None
+        for row in filter(is_point, panel.rows):
+            batch = row.get("configuration") or row.get("plan") or row.get("batch_size")
+            details = ", ".join(_details(row))
+            rows.append((title, str(batch), value_words(row, panel.quantity), details))
+    return Table(caption=caption, columns=columns, rows=tuple(rows)).without_empty_columns()
 
 
 # ---- as files
