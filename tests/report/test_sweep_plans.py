@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
-from pathlib import Path
 
 import pytest
 from tests.reference.made_up import made_up_study
@@ -20,13 +18,14 @@ from tests.reference.made_up_plans import (
     plan_study,
     planned_trial,
 )
+from tests.reference.shown import table_rows
 
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image
 from batchlab.report.evidence import Evidence, races
-from batchlab.report.figure import Figure, drawn_looks, write_figure_rows
+from batchlab.report.figure import Figure, drawn_looks, rows_table
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.sweep_figures import sweep_figures
@@ -187,18 +186,16 @@ def test_some_of_the_plans_have_a_page_too(names: tuple) -> None:
 # ---- the figures
 
 
-def test_a_column_of_its_own_names_the_plan_in_every_file(tmp_path: Path) -> None:
-    batch_sizes = {"small": str(SMALL), "large": str(LARGE), "grow": "", "decay": str(SMALL)}
+def test_a_column_of_its_own_names_the_plan_in_every_file() -> None:
+    batch_sizes = {"small": SMALL, "large": LARGE, "grow": None, "decay": SMALL}
     study = plan_study(rates=(0.01, 0.1))
 
-    files = write_figure_rows(sweep_figures(study), tmp_path / "plans.csv")
+    rows = {each.name: table_rows(rows_table(each.rows)) for each in sweep_figures(study)}
 
-    by_name = {file.stem: list(csv.DictReader(file.open())) for file in files}
     for name in ("answer", "curves"):
-        rows = by_name[f"plans-{name}"]
-        assert {row["plan"]: row["batch_size"] for row in rows} == batch_sizes
-    seen = {row["batch_size"] for rows in by_name.values() for row in rows}
-    assert seen == {"", *map(str, STEP_S)}
+        assert {row["plan"]: row.get("batch_size") for row in rows[name]} == batch_sizes
+    seen = {row["batch_size"] for of_figure in rows.values() for row in of_figure}
+    assert seen == {None, *STEP_S}
 
 
 def test_a_legend_has_what_its_figures_draw() -> None:

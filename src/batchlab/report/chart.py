@@ -409,14 +409,13 @@ def _version() -> str:
     return str(vl_convert.get_vegalite_versions()[-1])
 
 
-_FONT = "system-ui, sans-serif"
 _ON_PAPER = {"--text": "#1b1f24", "--grid": "#d5d9df"}
-_LABELS = {"labelColor": _INK, "titleColor": _INK, "labelFont": _FONT, "titleFont": _FONT}
+_LABELS = {"labelColor": _INK, "titleColor": _INK}
 _CONFIG: Spec = {
     # Screen readers get the panel's description; labels on a thousand marks would not help.
     "aria": False,
     "background": None,
-    "font": _FONT,
+    "font": "system-ui, sans-serif",
     "axis": {
         **_LABELS,
         "domainColor": _INK,
@@ -432,7 +431,7 @@ _CONFIG: Spec = {
     "axisY": {"titlePadding": 12},
     # The page has one legend for all its charts.
     "legend": {**_LABELS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
-    "title": {"color": _INK, "font": _FONT, "fontWeight": "normal", "anchor": "start"},
+    "title": {"color": _INK, "fontWeight": "normal", "anchor": "start"},
     "view": {"stroke": None},
 }
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, TypeVar
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.run import PlanName
 from batchlab.records.trial import Split
-from batchlab.report.output_file import write_output_file
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import Kind, label_text, quantity_text, range_text
 from batchlab.words.catalogue import plural, term_text, text
@@ -222,21 +220,6 @@ def points_table(caption: str, panels: Sequence[Panel]) -> Table:
 
 
 # ---- as files
-
-
-def write_figure_rows(figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
-    """Write the rows of each figure next to `path`: `report.csv` gives `report-objective.csv`, ...
-
-    Raises:
-        OutputFileError: a file cannot be written.
-    """
-    written = []
-    for figure in figures:
-        if figure.panels:
-            file = path.with_name(f"{path.stem}-{figure.data}.csv")
-            write_output_file(file, rows_table(figure.rows).to_csv().encode())
-            written.append(file)
-    return tuple(written)
 
 
 def rows_table(rows: Sequence[Row]) -> Table:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.figure import Figure, Look, rows_table, write_figure_rows
+from batchlab.report.figure import Figure, Look, rows_table
 from batchlab.report.output_file import write_output_file
 from batchlab.report.table import Table
 from batchlab.report.text import VERDICT_WORDS, Sentence, unbroken
@@ -70,12 +70,14 @@ def write_tables(tables: Tables, figures: Iterable[Figure], path: Path) -> tuple
     Raises:
         OutputFileError: a file cannot be written.
     """
+    contents = {name: table for name, (_, table) in tables.items()}
+    contents |= {figure.data: rows_table(figure.rows) for figure in figures if figure.panels}
     written: list[Path] = []
-    for name, (_, table) in tables.items():
+    for name, table in contents.items():
         file = path.with_name(f"{path.stem}-{name}.csv") if written else path
         write_output_file(file, table.to_csv().encode())
         written.append(file)
-    return (*written, *write_figure_rows(figures, path))
+    return tuple(written)
 
 
 # ---- where the numbers come from
