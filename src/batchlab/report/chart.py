@@ -232,12 +232,11 @@ def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
 
 
 def _configuration_axis(rows: Iterable[Row]) -> Spec:
-    """Return an axis of configurations, left to right; labels break at bars and brackets."""
+    """Return an axis of configurations, left to right; labels break at brackets."""
     names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
     scale = {"domain": names, "type": "point", "padding": 0.5}
     lines = "split(replace(datum.label, ' (', '|('), '|')"
-    words = {"labelExpr": lines, "labelAngle": 0, "labelOverlap": False}
-    axis = {"title": None, **words}
+    axis = {"title": None, "labelExpr": lines, "labelAngle": 0, "labelOverlap": False}
     return {"field": "configuration", "type": "nominal", "scale": scale, "axis": axis}
 
 
@@ -271,9 +270,8 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
 
 # A vertical axis is logarithmic above this ratio of its ends: for a quantity, for a metric.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
-# Shares of an axis left free at both ends, and above marks that need more room than a circle.
-_LINEAR_ROOM, _LOG_ROOM = 0.05, 0.08
-_ROOM_ABOVE = {"bound": 0.12, "named": 0.1, "place": 0.12}
+# Shares of an axis left free: below, above (where marks have words), of a logarithmic one at both.
+_ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.05, 0.12, 0.08
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
@@ -290,9 +288,8 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
         return _quantitative("mean", scale, _axis(quantity, values))
     span = high - low
-    above = max(_ROOM_ABOVE.get(str(row["kind"]), _LINEAR_ROOM) for row in rows)
     # An axis that reaches to 0 ends there.
-    ends = [low - _LINEAR_ROOM * span if low else low, high + above * span if high else high]
+    ends = [low and low - _ROOM_BELOW * span, high and high + _ROOM_ABOVE * span]
     axis = _axis(quantity)
     if quantity in FRACTION_METRICS and 0 <= low and high <= 1:
         ends = [max(ends[0], 0.0), min(ends[1], 1.0)]
