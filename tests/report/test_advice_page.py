@@ -67,12 +67,12 @@ def test_the_answer_is_the_heading_and_every_sentence_is_there(text):
 
 def test_each_figure_has_its_caption_with_where_it_is_from_and_its_rows(text, page):
     files = [link["download"] for link in page.having("a") if "download" in link]
-    _, *captions = html.unescape(text).split('<p class="whole">')
+    _, *captions = html.unescape(text).split('<ul class="notes">')
 
     assert len(captions) > 1
     assert {"batchlab-answer.csv", "batchlab-curves.csv"} <= set(files)
     for each in captions:
-        caption, _, _ = each.partition("</p>")
+        caption, _, _ = each.partition("</li>\n</ul>")
         assert f"Study {STUDY.study_id}." in caption
         assert "Measured with batchlab " in caption
         assert caption.endswith(STUDY.command)

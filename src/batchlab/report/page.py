@@ -99,7 +99,7 @@ class Origin:
 
     @property
     def source(self) -> str:
-        """The sentences that end the captions of figures."""
+        """The last note under a figure."""
         message = "Measured with batchlab {version}: {command}"
         if self.study_id:
             message = "Study {study}. Measured with batchlab {version}: {command}"

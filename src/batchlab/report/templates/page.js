@@ -27,7 +27,10 @@
   for (const plot of document.querySelectorAll(".plot")) {
     for (const moved of ["pointermove", "pointerdown"])
       plot.addEventListener(moved, (event) => showWords(nearestMark(plot, event)));
-    plot.addEventListener("pointerleave", () => showWords(null));
+    // A finger leaves when it is lifted; then the words stay until the page scrolls.
+    plot.addEventListener("pointerleave", ({ pointerType }) => {
+      if (pointerType !== "touch") showWords(null);
+    });
   }
   addEventListener("scroll", () => showWords(null));
 
