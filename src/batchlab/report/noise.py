@@ -206,12 +206,12 @@ def noise_page(noise: Noise, *, command: str) -> str:
             name=workload.name,
             command=command,
             created_at=noise.created_at,
-            workload=(
-                (text("name"), workload.name),
+            facts=(
+                (text("workload"), workload.name),
                 (text("identity"), workload.workload_id),
                 (text("training examples"), str(workload.n_train)),
+                *noise.environment,
             ),
-            environment=noise.environment,
         ),
         brand=text("batchlab: the gradient noise of {name}", name=workload.name),
         headline=answer.title,

@@ -93,9 +93,7 @@ class Origin:
     command: str
     created_at: str  # ISO 8601
     study_id: str = ""
-    workload: Facts  # names and values
-    warnings: Sequence[str] = ()  # what was odd about the workload
-    environment: Facts
+    facts: Facts  # on the workload and on what it ran on: names and values
 
     @property
     def source(self) -> str:
@@ -124,16 +122,16 @@ def study_origin(study: Study) -> Origin:
         command=study.command,
         created_at=study.created_at,
         study_id=study.study_id,
-        workload=(
-            (text("name"), f"{workload.name} ({workload.reference})"),
+        facts=(
+            (text("workload"), f"{workload.name} ({workload.reference})"),
             (text("identity"), workload.workload_id),
             (text("examples"), examples),
             (text("trainable parameters"), str(workload.n_parameters)),
             (text("metrics"), ", ".join(metrics)),
             *workload.settings,
+            *((text("odd when it was checked"), warning) for warning in workload.warnings),
+            *_study_environment(study),
         ),
-        warnings=workload.warnings,
-        environment=_study_environment(study),
     )
 
 
