@@ -17,7 +17,6 @@ Rows of other kinds are only in the data. If a row has words, its field `text` h
 from __future__ import annotations
 
 import functools
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -370,20 +369,20 @@ def paper_svg(panel: Panel, looks: Sequence[Look], *, prefix: str) -> str:
 
     `prefix` goes before the identifiers in the SVG.
     """
-    return _svg(_paper_spec(panel, looks), prefix=prefix)
+    return _on_paper(_svg(_paper_spec(panel, looks) | _PAPER, prefix=prefix), looks)
 
 
 def _paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
-    legend = _CONFIG["legend"] | {"disable": False}
-    size = {"width": 320, "height": 220, "title": panel.title}
-    spec = plot(panel, looks) | size
-    spec["config"] = _CONFIG | {"legend": legend, "background": "white"}
-    colors = {look.css_name: look.light for look in looks} | _ON_PAPER
-    plain = re.sub(
-        r"var\((--[\w-]+)\)", lambda match: colors.get(match[1], match[0]), json.dumps(spec)
-    )
-    drawn: Spec = json.loads(plain.replace("system-ui, ", ""))
-    return drawn
+    return plot(panel, looks) | {"width": 320, "height": 220, "title": panel.title}
+
+
+def _on_paper(svg: str, looks: Sequence[Look]) -> str:
+    """Return an SVG with the colors of a white ground, for programs that know no variables."""
+    for look in looks:
+        svg = svg.replace(f"var({look.css_name})", look.light)
+    for variable, color in ((_INK, "#1b1f24"), (_FAINT, "#d5d9df")):
+        svg = svg.replace(variable, color)
+    return svg.replace("system-ui, ", "")
 
 
 def _svg(spec: Spec, *, prefix: str) -> str:
@@ -406,7 +405,6 @@ def _version() -> str:
     return str(vl_convert.get_vegalite_versions()[-1])
 
 
-_ON_PAPER = {"--text": "#1b1f24", "--grid": "#d5d9df"}
 _LABELS = {"labelColor": _INK, "titleColor": _INK}
 _CONFIG: Spec = {
     # Screen readers get the panel's description; labels on a thousand marks would not help.
@@ -431,6 +429,10 @@ _CONFIG: Spec = {
     "title": {"color": _INK, "fontWeight": "normal", "anchor": "start"},
     "view": {"stroke": None},
 }
+
+
+_LEGEND: Spec = _CONFIG["legend"] | {"disable": False}
+_PAPER: Spec = {"config": _CONFIG | {"legend": _LEGEND, "background": "white"}}
 
 
 # ---- as files
@@ -480,13 +482,6 @@ def figure_image(
     # Train, validation and test stand side by side. Four panels are two metrics, no validation.
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
-    spec = {
-        "vconcat": rows,
-        "title": f"({figure.key}) {figure.title}",
-        "config": panels[0]["config"],
-    }
-    for panel in panels:
-        del panel["config"]
-    if image_format == "svg":
-        return str(vl_convert.vegalite_to_svg(spec, vl_version=_version())).encode()
-    return bytes(vl_convert.vegalite_to_png(spec, vl_version=_version(), scale=2))
+    title = f"({figure.key}) {figure.title}"
+    svg = _on_paper(_svg({"vconcat": rows, "title": title} | _PAPER, prefix=figure.key), looks)
+    return svg.encode() if image_format == "svg" else bytes(vl_convert.svg_to_png(svg, scale=2))
