@@ -66,16 +66,13 @@ def write_demo() -> None:
 
 
 def shot(page: Path, profile: Path, look: View, *, image_format: str = "png") -> bytes:
-    """Return one screenshot of the first screen of a page, its charts drawn."""
+    """Return one screenshot of the first screen of a page."""
     browser = Browser(page, profile, width=look.width, dark=look.dark, scripts=True)
     try:
         size = {"width": look.width, "height": look.height, "deviceScaleFactor": 1}
         browser.tell("Emulation.setDeviceMetricsOverride", **size, mobile=look.width < 500)
-        for panel in browser.ask("[...document.querySelectorAll('.first .plot')].map(p => p.id)"):
-            browser.live(panel)
         if look.media:
             browser.tell("Emulation.setEmulatedMedia", media=look.media)
-        browser.ask("window.scrollTo(0, 0)")
         quality = {"quality": 70} if image_format == "jpeg" else {}
         made = browser.tell("Page.captureScreenshot", format=image_format, **quality)
         return base64.b64decode(made["data"])

@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,41 +125,26 @@ class Browser:
             self.tell("Target.activateTarget", targetId=self.driver.current_window_handle)
             self.tell("Target.closeTarget", targetId=other)
 
-    def live(self, panel: str) -> None:
-        """Bring a chart into sight and wait until the script has drawn it."""
-        self.ask(f"document.getElementById('{panel}').scrollIntoView()")
-        self.wait_for(f"Boolean((window.batchlabViews || {{}})['{panel}'])")
-
     def points(self, panel: str) -> list[dict[str, Any]]:
-        """The points of a live chart: where each is in the window, and its row as `datum`."""
+        """The points of a chart: where each is in the window, and the lines that it has."""
         self.ask(f"document.getElementById('{panel}').scrollIntoView({{block: 'center'}})")
-        return self.ask(
-            f"[...document.querySelectorAll('#{panel} .live .probe_marks path')]"
-            ".map(mark => [mark.getBoundingClientRect(), mark.__data__.datum])"
-            ".map(([box, datum]) => ({x: box.x + box.width / 2, y: box.y + box.height / 2, datum}))"
-        )
-
-    def pointed_at(self, panel: str, matching: Callable[[dict[str, Any]], bool]) -> dict[str, str]:
-        """What is said when the pointer comes near the first point whose row is `matching`."""
         self.be_awake()
-        return self.said_at(next(p for p in self.points(panel) if matching(p["datum"])))
-
-    def said_at(self, point: dict[str, Any], *, beside: float = 2.0) -> dict[str, str]:
-        """What is said when the pointer comes so many pixels beside a point."""
-        for away in (2 * beside, beside):  # a pointer comes in several moves
-            at = {"x": point["x"] + away, "y": point["y"]}
-            self.tell("Input.dispatchMouseEvent", type="mouseMoved", **at)
-        self.wait_for("Boolean(document.querySelector('#vg-tooltip-element.visible'))")
-        cells = self.ask(
-            "[...document.querySelectorAll('#vg-tooltip-element td')].map(cell => cell.innerText)"
+        return self.ask(
+            f"[...document.querySelectorAll('#{panel} [aria-label]')]"
+            ".map(mark => [mark.getBoundingClientRect(), mark.getAttribute('aria-label')])"
+            ".map(([box, words]) => ({"
+            "x: box.x + box.width / 2, y: box.y + box.height / 2, lines: words.split('\\n')}))"
         )
-        return dict(zip(cells[::2], cells[1::2], strict=True))
+
+    def said_at(self, point: dict[str, Any], *, beside: float = 2.0) -> list[str]:
+        """The lines that are shown when the pointer comes so many pixels beside a point."""
+        at = {"x": point["x"] + beside, "y": point["y"]}
+        self.tell("Input.dispatchMouseEvent", type="mouseMoved", **at)
+        self.wait_for("!document.querySelector('.words').hidden")
+        return self.ask("document.querySelector('.words').textContent").split("\n")
 
     def choose(self, view: str) -> None:
         self.driver.find_element("id", f"view-{view}").click()
-
-    def rows(self, panel: str, data: str) -> list[dict[str, Any]]:
-        return self.ask(f"batchlabViews['{panel}'].data('{data}')")
 
     def assert_quiet(self) -> None:
         """No message on the console, and no request but for the page itself."""

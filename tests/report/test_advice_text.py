@@ -319,4 +319,4 @@ def test_a_table_that_is_too_wide_leaves_out_columns_and_is_not_cut() -> None:
 
     (table,) = [part for part in said.split("\n\n") if part.startswith("   batch")]
     assert "← yours" in table
-    assert ("memory" in table, "final accuracy" in table) == (False, True)
+    assert ("runs" in table, "final accuracy" in table) == (False, True)

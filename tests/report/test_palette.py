@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from batchlab.report.palette import looks, part_looks
+from batchlab.report.figure import looks, part_looks
 
 GROUND = {"light": "#ffffff", "dark": "#15181d"}
 # Machado, Oliveira and Fernandes 2009, severity 1.0, on linear RGB.

@@ -18,7 +18,7 @@ from batchlab.report.noise import noise_sections
 from batchlab.report.output_file import OutputFileError, check_output_file, write_output_file
 from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_page import text_report
-from batchlab.report.table import Column, Table, aligned_text, sections_text
+from batchlab.report.table import Column, Table, sections_text
 from batchlab.report.text import (
     estimate_text,
     on_a_terminal,
@@ -93,68 +93,62 @@ def test_csv_keeps_full_precision_and_leaves_unknown_values_empty():
     ]
 
 
-NUMBERS = [
-    ["batch size", "mean accuracy", "lowest", "highest"],
-    ["64", "0.9698", "0.9612", "0.9743"],
-    ["2000 (full)", "0.9684", "0.9601", "0.9712"],
-]
-
-WORDS = [
-    ["", "yours", "best so far"],
-    ["time to target, validation accuracy", "13.2 s", "1.28 s (1.21 s to 1.34 s)"],
-]
+SIZES = Table(
+    caption="Sizes",
+    columns=(
+        Column("batch", label="batch size"),
+        Column("mean", "accuracy", "mean accuracy"),
+        Column("lowest", "accuracy", "lowest", is_minor=True),
+        Column("highest", "accuracy", "highest"),
+    ),
+    rows=(("64", 0.9698, 0.9612, 0.9743), ("2000 (full)", 0.9684, 0.9601, 0.9712)),
+)
 
 
 @pytest.mark.parametrize(
-    ("rows", "width", "lines"),
+    ("width", "lines"),
     [
         (  # Headers are wrapped first.
-            NUMBERS,
-            40,
+            39,
             [
-                "batch size         mean  lowest  highest",
-                "               accuracy",
-                "64               0.9698  0.9612   0.9743",
-                "2000 (full)      0.9684  0.9601   0.9712",
+                "batch size       mean   lowest  highest",
+                "             accuracy",
+                "64            96.98 %  96.12 %  97.43 %",
+                "2000 (full)   96.84 %  96.01 %  97.12 %",
             ],
         ),
-        (  # What is still too wide becomes tables that each name their rows.
-            NUMBERS,
+        (  # Then minor columns are left out.
             30,
             [
-                "batch size        mean  lowest",
-                "              accuracy",
-                "64              0.9698  0.9612",
-                "2000 (full)     0.9684  0.9601",
-                "",
-                "batch size   highest",
-                "64            0.9743",
-                "2000 (full)   0.9712",
+                "batch size       mean  highest",
+                "             accuracy",
+                "64            96.98 %  97.43 %",
+                "2000 (full)   96.84 %  97.12 %",
             ],
         ),
-        (  # Rows that take two columns to tell apart keep both.
+        (  # Then others, from the right.
+            16,
             [
-                ["size", "rate", "a", "s"],
-                ["64", "0.1", "0.97", "12345"],
-                ["64", "0.2", "0.98", "9"],
-            ],
-            18,
-            [
-                *("size  rate     a", "64     0.1  0.97", "64     0.2  0.98", ""),
-                *("size  rate      s", "64     0.1  12345", "64     0.2      9"),
+                "batch       mean",
+                "size    accuracy",
+                "64       96.98 %",
+                "2000     96.84 %",
+                "(full)",
+                "No room for: highest.",
             ],
         ),
     ],
 )
-def test_a_table_that_is_too_wide_is_made_narrower(rows, width, lines) -> None:
-    is_number = [False, *[True] * (len(rows[0]) - 1)]
-
-    assert aligned_text(rows, is_number=is_number, width=width).splitlines() == lines
+def test_a_table_that_is_too_wide_is_made_narrower(width, lines) -> None:
+    assert SIZES.to_text(width=width).splitlines() == lines
 
 
 @pytest.mark.parametrize("width", [40, 50, 60])
 def test_words_are_wrapped_and_a_number_keeps_its_unit(width: int) -> None:
-    lines = aligned_text(WORDS, is_number=[False] * 3, width=width).splitlines()
+    columns = (Column("what", label=" "), Column("yours"), Column("best", label="best so far"))
+    row = ("time to target, validation accuracy", "13.2 s", "1.28 s (1.21 s to 1.34 s)")
+
+    lines = Table(caption="", columns=columns, rows=(row,)).to_text(width=width).splitlines()
 
     assert max(map(len, lines)) <= width
     assert "13.2 s" in lines[1]

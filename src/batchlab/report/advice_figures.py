@@ -24,9 +24,18 @@ from batchlab.report.advice_rows import (
 )
 from batchlab.report.cells import Cell, deciding_split, in_order
 from batchlab.report.curves import Shown, curve_figure
-from batchlab.report.figure import Figure, Panel, Row, drawn_sizes, interval_mark, mark
+from batchlab.report.figure import (
+    Figure,
+    Look,
+    Panel,
+    Part,
+    Row,
+    drawn_sizes,
+    interval_mark,
+    mark,
+    part_looks,
+)
 from batchlab.report.gap import gap_figure
-from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.rates import RateTaken, rates_figure
 from batchlab.report.short_reports import step_time_text
 from batchlab.report.text import estimate_text, label_text, quantity_text

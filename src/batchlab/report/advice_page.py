@@ -28,9 +28,8 @@ from batchlab.report.advice_rows import (
 from batchlab.report.cells import observations_table
 from batchlab.report.commands import lines_to_paste, report_command
 from batchlab.report.evidence import Evidence
-from batchlab.report.page import Tables
+from batchlab.report.page import Tables, render_page, study_origin
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.study_page import study_page
 from batchlab.report.table import Section, marked_table
 from batchlab.report.text import (
     Sentence,
@@ -189,8 +188,8 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     first, *others = figures = advice_figures(advice, study, profile)
     looks, untried = advice_looks(advice), untried_text(advice)
     rows = [row for row in answer_rows(advice) if row.is_tried]
-    return study_page(
-        study,
+    return render_page(
+        study_origin(study),
         brand=text("batchlab: which batch size for {name}?", name=study.workload.name),
         headline=answer.text,
         lead="" if lead is None else lead.text,

@@ -16,8 +16,7 @@ from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.run import PlanName
 from batchlab.records.study import Study
 from batchlab.records.trial import Split, Trial, TrialRecord
-from batchlab.report.figure import Row, seeds_row
-from batchlab.report.palette import Look, looks
+from batchlab.report.figure import Look, Row, looks, seeds_row
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import Kind
 from batchlab.words.catalogue import listing, number_text, plural, term_text, text

@@ -1,11 +1,11 @@
-"""Chart: a panel as Vega-Lite for a page, and as an image.
+"""Chart: a panel as an SVG of a page, and as an image file.
 
 The kinds of rows:
 
     point, mean         an estimate; the mean of the observations
     expected            an estimate without an observation of its own, an open mark
     run, bound, failed  one run; one of which only a lower bound is known; one that failed
-    curve, lone, line   the mean over seeds along training; a single trial; a line without points
+    curve, lone         the mean over seeds along training; a single trial
     band, rule          a fitted law with its interval; a theory or rule of thumb, dashed
     level, place, span  a value, a batch size, a range of batch sizes marked across the chart
     verified            an estimate of what an answer names, in a ring
@@ -16,14 +16,10 @@ Rows of other kinds are only in the data. If a row has words, its field `text` h
 
 from __future__ import annotations
 
-import base64
 import functools
-import gzip
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,17 +27,23 @@ import vl_convert
 
 from batchlab.errors import BatchlabError
 from batchlab.records.quantities import FRACTION_METRICS
-from batchlab.report.figure import Figure, Panel, Row, drawn_sizes
-from batchlab.report.output_file import kept_text, write_output_file
-from batchlab.report.palette import SERIES_DASHES, Look, drawn_looks
-from batchlab.report.pointer import IS_POINT, point_tooltip
+from batchlab.report.figure import (
+    Figure,
+    Look,
+    Panel,
+    Row,
+    drawn_kind,
+    drawn_looks,
+    drawn_sizes,
+    is_point,
+    point_words,
+)
+from batchlab.report.output_file import write_output_file
 from batchlab.report.text import axis_text, label_text, shown_quantity
 from batchlab.words.catalogue import text
 
 Spec = dict[str, Any]
-_ROWS = "rows"  # the name of the figure's rows in a chart
-_PROBE = "probe"  # the layer that answers the pointer; still images lack it
-_LANE = 4  # pixels between lines of the same value
+_SERIES_DASHES = [[1, 0], [6, 3]]  # the first is a solid line
 _INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the reader's colors
 
 
@@ -53,29 +55,15 @@ class NothingToDrawError(BatchlabError):
 
 
 def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """Return the specification of a panel's marks, without its rows and its size."""
+    """Return the specification of a panel's marks, without its size."""
     marks = _Marks(panel, looks)
-    labels = json.dumps({look.kind: look.label for look in looks})
-    plans = json.dumps([look.kind for look in looks if isinstance(look.kind, str)])
-    kind = f"indexof({plans}, datum.plan) < 0 ? datum.batch_size : datum.plan"
     frame = panel.frame or panel.rows
     return {
-        "data": {"name": _ROWS},
-        "transform": [
-            *({"filter": {"field": name, "equal": value}} for name, value in panel.whose.items()),
-            {"calculate": f"({labels})[{kind}]", "as": "batch"},
-        ],
         "encoding": {
             "x": _horizontal_axis(panel),
             "y": value_axis(panel.quantity, frame, is_metric=panel.is_metric),
         },
-        "layer": [
-            *marks.behind(),
-            *marks.lines(),
-            *marks.points(),
-            *marks.words(),
-            marks.probe(),
-        ],
+        "layer": [*marks.behind(), *marks.lines(), *marks.points(), *marks.words()],
     }
 
 
@@ -85,8 +73,10 @@ _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
-_BY_SEED = {"detail": {"field": "seed", "type": "nominal"}}
-_CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold"}
+# A point has its words in the SVG, for the script of a page.
+_SHOWN = {"description": {"field": "words", "type": "nominal"}}
+_POINT: Spec = {"type": "point", "aria": True}
+_CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
 
 
 class _Marks:
@@ -94,24 +84,30 @@ class _Marks:
 
     def __init__(self, panel: Panel, looks: Sequence[Look]) -> None:
         self.panel = panel
-        self.kinds = {row["kind"] for row in panel.rows}
         names, title = [look.label for look in looks], label_text("batch_size")
         if any(isinstance(look.kind, str) for look in looks):
             title = text("batch size or plan")
+        labels = {look.kind: look.label for look in looks}
+        self.rows = []
+        for row in panel.rows:
+            drawn = {**row, "batch": labels.get(drawn_kind(row, labels))}
+            if is_point(row):
+                drawn["words"] = f"{title}: {drawn['batch']}\n{point_words(row, panel.quantity)}"
+            self.rows.append(drawn)
 
         def by_size(values: list[Any]) -> Spec:
             scale = {"domain": names, "range": values}
             return {"field": "batch", "type": "nominal", "title": title, "scale": scale}
 
         self.color = {"color": by_size([f"var({look.css_name})" for look in looks])}
-        self.shaped = {**self.color, "shape": by_size([look.shape for look in looks])}
+        self.pointed = {**self.color, **_SHOWN}
+        self.shaped = {**self.pointed, "shape": by_size([look.shape for look in looks])}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
         # A single series sets no dashes: an image's panels share one scale, which the first sets.
         self.of_series: Spec = {}
-        self.lane: Spec = {"yOffset": {"expr": f"{_LANE} * (datum.lane || 0)"}}
         if len(panel.series) > 1:
-            scale = {"domain": panel.series, "range": [list(dash) for dash in SERIES_DASHES]}
+            scale = {"domain": panel.series, "range": _SERIES_DASHES}
             dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
             self.of_series = {"strokeDash": dash}
 
@@ -125,14 +121,12 @@ class _Marks:
     ) -> Iterator[Spec]:
         """Yield a layer of the rows of these kinds that have the field `having`, if any do."""
         wanted = kinds.split()
-        rows = [row for row in self.panel.rows if row["kind"] in wanted]
-        if any(not having or row.get(having) not in (None, False) for row in rows):
-            filters: list[Spec] = [{"filter": {"field": "kind", "oneOf": wanted}}]
-            if having:
-                has = f"isValid(datum.{having}) && datum.{having} !== false"
-                filters.append({"filter": has})
+        rows = [row for row in self.rows if row["kind"] in wanted]
+        if having:
+            rows = [row for row in rows if row.get(having) not in (None, False)]
+        if rows:
             drawn = {"type": mark} if isinstance(mark, str) else mark
-            yield {"transform": filters, "mark": drawn | style, "encoding": encoding or {}}
+            yield {"data": {"values": rows}, "mark": drawn | style, "encoding": encoding or {}}
 
     def behind(self) -> Iterator[Spec]:
         """Yield the marks across the whole chart, and the fitted laws."""
@@ -158,31 +152,28 @@ class _Marks:
         """Yield the lines: in ink across batch sizes; along training, one per batch size."""
         mean: Spec = {"color": _INK, "opacity": 0.45, "strokeWidth": 1.5}
         yield from self._of("mean", "line", self.of_series, **mean)
-        if self.panel.axis == "configuration" and "point" not in self.kinds:
-            yield from self._of("run", "line", _BY_SEED, color=_INK, opacity=0.35, strokeWidth=1)
         band = {**_INTERVAL, **self.color}
         yield from self._of("curve", "area", band, "low", opacity=0.18, clip=True)
         mark: Spec = {"filled": True, "size": 46, "opacity": 1, "clip": True}
-        yield from self._of("curve", "point", self.shaped, "marked", **mark)
+        yield from self._of("curve", _POINT, self.shaped, "marked", **mark)
         by_run = {**self.color, "detail": {"field": "run", "type": "nominal"}}
         lone: Spec = {"strokeWidth": 1, "opacity": 0.75, "clip": True, "strokeDash": [1, 3]}
         yield from self._of("lone", "line", by_run, **lone)
-        yield from self._of("lone", _CROSS, self.color, "marked", clip=True)
-        by_seed = {**self.color, **_BY_SEED, **(self.of_series or self.dashed)}
-        yield from self._of("curve line", "line", by_seed, strokeWidth=2, clip=True, **self.lane)
+        yield from self._of("lone", _CROSS, self.pointed, "marked", clip=True)
+        by_size = {**self.color, **self.dashed}
+        yield from self._of("curve", "line", by_size, strokeWidth=2, clip=True)
 
     def points(self) -> Iterator[Spec]:
         """Yield the single runs and, drawn over them, the marks that stand for several runs."""
         bar = {**_INTERVAL, **self.color}
-        yield from self._of("run", "point", self.color, size=26, opacity=0.8, strokeWidth=1.2)
-        arrow: Spec = {"text": "↑", "fontSize": 15, "fontWeight": "bold", "dy": -5}
-        yield from self._of("bound", "text", self.color, **arrow)
+        yield from self._of("run", _POINT, self.pointed, size=26, opacity=0.8, strokeWidth=1.2)
+        yield from self._of("bound", _CROSS, self.pointed, text="↑", dy=-5)
         bars: Spec = {"strokeWidth": 2, "clip": True}
         yield from self._of("point mean expected verified", "rule", bar, **bars)
-        yield from self._of("expected", "point", self.shaped, size=70, opacity=1, strokeWidth=1.6)
+        yield from self._of("expected", _POINT, self.shaped, size=70, opacity=1, strokeWidth=1.6)
         filled: Spec = {"filled": True, "size": 90, "opacity": 1}
-        yield from self._of("point mean verified", "point", self.shaped, **filled)
-        yield from self._of("failed", _CROSS, self.color, clip=True)
+        yield from self._of("point mean verified", _POINT, self.shaped, **filled)
+        yield from self._of("failed", _CROSS, self.pointed, clip=True)
 
     def words(self) -> Iterator[Spec]:
         """Yield the words next to marks, and a ring around what an answer names."""
@@ -209,31 +200,6 @@ class _Marks:
         drawn["align"] = {"expr": side}
         drawn["dx"] = {"expr": f"({side}) == 'left' ? {away} : -{away}"}
         yield from self._of(kind, "text", {**_WORDS, **(encoding or {})}, **(drawn | style))
-
-    def probe(self) -> Spec:
-        """Return a halo for the point nearest to the pointer, with a tooltip of its numbers.
-
-        The tooltip is one expression and not a channel, because Vega-Lite reads the words of a
-        channel in the wrong place for the nearest point ("undefined").
-        """
-        select = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
-        said = point_tooltip(self.panel.quantity, self.panel.series)
-        is_near = {"param": "hover", "value": 0.4, "empty": False}
-        return {
-            "name": _PROBE,
-            "params": [{"name": "hover", "select": select}],
-            "transform": [{"filter": IS_POINT}, {"calculate": said, "as": "said"}],
-            "mark": {
-                "type": "point",
-                "filled": True,
-                "size": 250,
-                "clip": True,
-                # The chart has a cell around each point; the cell's datum holds the point.
-                "tooltip": {"expr": "(datum.datum || datum).said"},
-                **self.lane,
-            },
-            "encoding": {**self.color, "opacity": {"condition": is_near, "value": 0}},
-        }
 
 
 # ---- axes
@@ -265,12 +231,11 @@ def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
 
 
 def _configuration_axis(rows: Iterable[Row]) -> Spec:
-    """Return an axis of configurations, left to right; labels break at bars and brackets."""
+    """Return an axis of configurations, left to right; labels break at brackets."""
     names = list(dict.fromkeys(row["configuration"] for row in rows if "configuration" in row))
     scale = {"domain": names, "type": "point", "padding": 0.5}
     lines = "split(replace(datum.label, ' (', '|('), '|')"
-    words = {"labelExpr": lines, "labelAngle": 0, "labelOverlap": False}
-    axis = {"title": None, **words}
+    axis = {"title": None, "labelExpr": lines, "labelAngle": 0, "labelOverlap": False}
     return {"field": "configuration", "type": "nominal", "scale": scale, "axis": axis}
 
 
@@ -285,11 +250,11 @@ def _rate_axis(places: Iterable[float]) -> Spec:
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
     """Return an axis along training, with a little room at its right end.
 
-    Epochs and examples are linear, steps and time logarithmic. If the initial weights (at 0) are
-    among the places, the scale is logarithmic only far from them.
+    Epochs are linear, steps and time logarithmic. If the initial weights (at 0) are among the
+    places, the scale is logarithmic only far from them.
     """
     first, last = min(places), max(places)
-    if view in ("epoch", "samples"):
+    if view == "epoch":
         values = None
         scale: Spec = {"domain": [first, last + 0.02 * (last - first)]}
     elif first > 0:
@@ -304,9 +269,8 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
 
 # A vertical axis is logarithmic above this ratio of its ends: for a quantity, for a metric.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
-# Shares of an axis left free at both ends, and above marks that need more room than a circle.
-_LINEAR_ROOM, _LOG_ROOM = 0.05, 0.08
-_ROOM_ABOVE = {"bound": 0.12, "named": 0.1, "place": 0.12}
+# Shares of an axis left free: below, above (where marks have words), of a logarithmic one at both.
+_ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.05, 0.12, 0.08
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
@@ -320,14 +284,11 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
         room = (high / low) ** _LOG_ROOM
         values = _round_values(low, high, room=room)
-        if quantity == "batch_size":  # label the trained sizes instead
-            values = sorted({float(row["mean"] or 0.0) for row in rows})
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
         return _quantitative("mean", scale, _axis(quantity, values))
     span = high - low
-    above = max(_ROOM_ABOVE.get(str(row["kind"]), _LINEAR_ROOM) for row in rows)
     # An axis that reaches to 0 ends there.
-    ends = [low - _LINEAR_ROOM * span if low else low, high + above * span if high else high]
+    ends = [low and low - _ROOM_BELOW * span, high and high + _ROOM_ABOVE * span]
     axis = _axis(quantity)
     if quantity in FRACTION_METRICS and 0 <= low and high <= 1:
         ends = [max(ends[0], 0.0), min(ends[1], 1.0)]
@@ -393,65 +354,49 @@ _PLAIN_LABEL = (
 )
 
 
-# ---- as Vega-Lite
+# ---- as SVG
 
 
-def page_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """Return the Vega-Lite specification of a panel on a page, without its data."""
-    size = {"width": 400, "height": 280, "autosize": {"type": "fit", "contains": "padding"}}
-    return plot(panel, looks) | size | {"config": _CONFIG}
+def page_svg(panel: Panel, looks: Sequence[Look]) -> str:
+    """Draw a panel as SVG text for a page, in the reader's colors; points say their numbers."""
+    # About the size of a chart in a row of three, so that its labels keep their size.
+    size = {"width": 360, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
+    return _svg(plot(panel, looks) | size | {"config": _CONFIG}, prefix=panel.key)
 
 
-def paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """Return `page_spec` with title, legend and fixed colors, on a white ground."""
-    spec = _still(page_spec(panel, looks)) | {"title": panel.title, "width": 320, "height": 220}
-    del spec["autosize"]
-    legend = spec["config"]["legend"] | {"disable": False}
-    spec["config"] = spec["config"] | {"legend": legend, "background": "white"}
-    colors = {look.css_name: look.light for look in looks} | _ON_PAPER
-    plain = re.sub(r"var\((--[\w-]+)\)", lambda found: colors[found[1]], json.dumps(spec))
-    drawn: Spec = json.loads(plain.replace("system-ui, ", ""))
-    return drawn
+def paper_svg(panel: Panel, looks: Sequence[Look], *, prefix: str) -> str:
+    """Draw a panel as SVG text with title and legend on a white ground.
 
-
-def still_svg(panel: Panel, spec: Spec, rows: Iterable[Row], *, prefix: str) -> str:
-    """Draw the specification of a panel as SVG text, with its own rows among its figure's `rows`.
-
-    `prefix` goes before the identifiers in the SVG, which are otherwise the same in every SVG and
-    would clash on one page.
+    `prefix` goes before the identifiers in the SVG.
     """
-    # About as large as the live chart with its labels; an exact fit takes half as long again.
-    size = {"width": 335, "height": 222, "autosize": "pad"}
-    own = [row for row in rows if panel.whose.items() <= row.items()]
-    rest = spec["transform"][len(panel.whose) :]  # no other panel's rows are left to filter out
-    whole = _still(spec) | size | {"transform": rest, "datasets": {_ROWS: own}}
-    drawn = str(vl_convert.vegalite_to_svg(whole, vl_version=_version()))
+    return _on_paper(_svg(_paper_spec(panel, looks) | _PAPER, prefix=prefix), looks)
+
+
+def _paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
+    return plot(panel, looks) | {"width": 320, "height": 220, "title": panel.title}
+
+
+def _on_paper(svg: str, looks: Sequence[Look]) -> str:
+    """Return an SVG with the colors of a white ground, for programs that know no variables."""
+    for look in looks:
+        svg = svg.replace(f"var({look.css_name})", look.light)
+    for variable, color in ((_INK, "#1b1f24"), (_FAINT, "#d5d9df")):
+        svg = svg.replace(variable, color)
+    return svg.replace("system-ui, ", "")
+
+
+def _svg(spec: Spec, *, prefix: str) -> str:
+    """Draw a specification with `prefix` before the identifiers, which would clash on one page."""
+    drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=_version()))
     # The renderer keeps counting from image to image. Renumbered, a page is always the same.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
-    found = list(dict.fromkeys(re.findall(place, drawn)))
-    return re.sub(place, lambda match: f"{prefix}-clip{found.index(match[0])}", drawn)
+    names = list(dict.fromkeys(re.findall(place, drawn)))
+    return re.sub(place, lambda match: f"{prefix}-clip{names.index(match[0])}", drawn)
 
 
 def prepare() -> None:
     """Load and start the renderer: half a second, best spent while waiting for something else."""
-    script()
     vl_convert.vegalite_to_svg({"data": {"values": []}, "mark": "point"}, vl_version=_version())
-
-
-@functools.cache
-def script() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script, packed: gzip in base64.
-
-    It needs nothing else. Building it takes a second, so it is cached.
-    """
-    version = _version()
-
-    def packed() -> str:
-        call = "window.vegaEmbed = vegaEmbed;"
-        made = str(vl_convert.javascript_bundle(call, vl_version=version))
-        return base64.b64encode(gzip.compress(made.encode(), mtime=0)).decode()
-
-    return kept_text(f"vega-lite-{version}-by-{version_of('vl-convert-python')}.gz.b64", packed)
 
 
 @functools.cache
@@ -460,19 +405,12 @@ def _version() -> str:
     return str(vl_convert.get_vegalite_versions()[-1])
 
 
-def _still(spec: Spec) -> Spec:
-    """Return the specification without the layer that answers the pointer."""
-    return spec | {"layer": [layer for layer in spec["layer"] if layer.get("name") != _PROBE]}
-
-
-_FONT = "system-ui, sans-serif"
-_ON_PAPER = {"--text": "#1b1f24", "--grid": "#d5d9df"}
-_LABELS = {"labelColor": _INK, "titleColor": _INK, "labelFont": _FONT, "titleFont": _FONT}
+_LABELS = {"labelColor": _INK, "titleColor": _INK}
 _CONFIG: Spec = {
     # Screen readers get the panel's description; labels on a thousand marks would not help.
     "aria": False,
     "background": None,
-    "font": _FONT,
+    "font": "system-ui, sans-serif",
     "axis": {
         **_LABELS,
         "domainColor": _INK,
@@ -484,11 +422,17 @@ _CONFIG: Spec = {
         "labelOverlap": "greedy",
         "labelLimit": 0,  # no label is cut, as each would have to be measured again
     },
+    # A reader's font may be wider than the one that the labels were measured in.
+    "axisY": {"titlePadding": 12},
     # The page has one legend for all its charts.
     "legend": {**_LABELS, "symbolSize": 90, "symbolOpacity": 1, "disable": True},
-    "title": {"color": _INK, "font": _FONT, "fontWeight": "normal", "anchor": "start"},
+    "title": {"color": _INK, "fontWeight": "normal", "anchor": "start"},
     "view": {"stroke": None},
 }
+
+
+_LEGEND: Spec = _CONFIG["legend"] | {"disable": False}
+_PAPER: Spec = {"config": _CONFIG | {"legend": _LEGEND, "background": "white"}}
 
 
 # ---- as files
@@ -534,18 +478,10 @@ def figure_image(
 ) -> bytes:
     """Return panels of a figure and its legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, figure.rows)
-    panels = [paper_spec(panel, looks) for panel in shown]
+    panels = [_paper_spec(panel, looks) for panel in shown]
     # Train, validation and test stand side by side. Four panels are two metrics, no validation.
     in_a_row = 2 if len(panels) == 4 else 3
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
-    spec = {
-        "vconcat": rows,
-        "title": f"({figure.key}) {figure.title}",
-        "config": panels[0]["config"],
-        "datasets": {_ROWS: list(figure.rows)},
-    }
-    for panel in panels:
-        del panel["config"]
-    if image_format == "svg":
-        return str(vl_convert.vegalite_to_svg(spec, vl_version=_version())).encode()
-    return bytes(vl_convert.vegalite_to_png(spec, vl_version=_version(), scale=2))
+    title = f"({figure.key}) {figure.title}"
+    svg = _on_paper(_svg({"vconcat": rows, "title": title} | _PAPER, prefix=figure.key), looks)
+    return svg.encode() if image_format == "svg" else bytes(vl_convert.svg_to_png(svg, scale=2))

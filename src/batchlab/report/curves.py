@@ -15,7 +15,7 @@ from batchlab.report.cells import (
     mean_curve,
     trial_words,
 )
-from batchlab.report.figure import Figure, Panel, Row, mark, panels_table, thinned
+from batchlab.report.figure import Figure, Panel, Row, mark, thinned
 from batchlab.report.text import quantity_text, split_label
 from batchlab.words.catalogue import text
 
@@ -23,7 +23,6 @@ MOST_POINTS = 120  # per line on the page, more than its pixels can show; the CS
 MOST_ROWS = 6_000  # for all lines together, so that the page stays small
 FEWEST_POINTS = 12
 MOST_MARKS = 8  # point shapes on a line: enough to tell lines apart, few enough to see them
-MOST_TABLE_PLACES = 50  # rows per batch size in the table under the curves
 
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
@@ -82,11 +81,6 @@ def curve_figure(
         notes=(*notes, *chosen_notes(cells), *_notes(study, cells, train_s)),
         nothing=text("No trial has been evaluated after its first step yet."),
         rows=(*rows, *level),
-        table=panels_table(
-            text("Means over the seeds that ended well, by batch size and epoch"),
-            [panel for panel in panels if panel.view == "epochs"],
-            MOST_TABLE_PLACES,
-        ),
     )
 
 
@@ -107,7 +101,6 @@ def _panels(rows: Sequence[Row], shown: Sequence[Shown], view: str) -> Iterator[
                 axis=along,
                 is_metric=True,
                 frame=framed,
-                where={"split": split, "metric": metric},
                 view=view,
             )
 

@@ -1,33 +1,31 @@
-"""Figure: one question of a report, answered by rows, charts that draw them, and sentences.
+"""Figure: one question of a report, answered by charts, the rows that they draw, and sentences.
 
 A row holds the data of one mark of a chart, and is a line of the figure's CSV file. Its `kind` says
-how it is drawn (see `chart`).
+how it is drawn (see `chart`). A `Look` is how all marks of a batch size are drawn.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
-from pathlib import Path
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from batchlab.records.estimate import Estimate
+from batchlab.records.run import PlanName
 from batchlab.records.trial import Split
-from batchlab.report.output_file import write_output_file
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import label_text, quantity_text, range_text
-from batchlab.words.catalogue import term_text, text
+from batchlab.report.text import Kind, label_text, quantity_text, range_text
+from batchlab.words.catalogue import plural, term_text, text
 
 T = TypeVar("T")
 Row = dict[str, Value | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Fields that place words in a chart and say nothing about the measurement.
-LAYOUT = ("text", "marked", "to_size", "lane")
-# Kinds of rows that stand for several runs, and kinds that only annotate a chart.
-_WHOLE = ("point", "mean", "verified", "expected")
+LAYOUT = ("text", "marked", "to_size")
+# Kinds of rows that only annotate a chart, and that are no points.
 _ASIDE = ("level", "place", "span", "rule")
+_NO_POINTS = (*_ASIDE, "band", "words", "named", "start")
 # A single place on these axes compares nothing, so a sentence says it better.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 
@@ -44,13 +42,7 @@ class Panel:
     axis: str = "batch_size"  # the quantity of its horizontal axis
     is_metric: bool = False  # whether differences of its quantity matter, not ratios
     frame: Sequence[Row] = ()  # rows that its axes make room for; empty for just its own
-    where: Mapping[str, str] | None = None  # fields that select its rows; None selects by key
     view: str = ""  # the position of its figure's switch that shows it; empty without a switch
-
-    @property
-    def whose(self) -> Mapping[str, str]:
-        """The fields and values that its rows have and those of other panels do not."""
-        return self.where or {"panel": self.key}
 
     @property
     def has_marks(self) -> bool:
@@ -67,55 +59,16 @@ class Panel:
 
     @property
     def alternative(self) -> str:
-        """The chart in words, for readers who do not see it: "64: 4.1 s (3.9 s to 4.3 s)"."""
-        told: dict[str, list[str]] = {}
-        # A plan is described by where it begins and ends; for other lines only the end matters.
-        for row in self.told(2 if self.axis == "samples" else 1):
-            if row["kind"] != "rule":
-                told.setdefault(_name(row), []).append(self._value_text(row))
+        """What the chart shows, for readers who do not see it; the table has its numbers."""
         return text(
-            "Chart of {what} against {axis}. {values}.",
+            "Chart of {what} against {axis}. Its numbers are in the table.",
             what=self.title,
             axis=label_text(self.axis),
-            values="; ".join(f"{name}: {', '.join(values)}" for name, values in told.items()),
-        )
-
-    def told(self, n_places: int) -> list[Row]:
-        """Return the rows for words and tables: marks, and up to `n_places` places of each line.
-
-        Single runs are included if no mean stands for them, and a law if nothing was observed.
-        """
-        whole = {_name(row) for row in self.rows if row["kind"] in _WHOLE}
-        lines: dict[tuple[str, Value | bool], list[Row]] = {}
-        found = []
-        for row in self.rows:
-            is_alone = row["kind"] == "run" and _name(row) not in whole
-            if row["kind"] == "curve":
-                lines.setdefault((_name(row), row.get("seed")), []).append(row)
-            elif row["kind"] in (*_WHOLE, "bound", "rule") or is_alone:
-                found.append(row)
-        found += [row for line in lines.values() for row in thinned(line, n_places)]
-        return found or [row for row in self.rows if row["kind"] == "band"]
-
-    def _value_text(self, row: Row) -> str:
-        value = quantity_text(self.quantity, row["mean"])
-        if row["kind"] == "bound":
-            value = text("more than {bound}", bound=value)
-        elif row.get("low") != row.get("high"):
-            between = range_text(self.quantity, float(row["low"] or 0.0), float(row["high"] or 0.0))
-            value = text("{value} ({interval})", value=value, interval=between)
-        if self.axis in ("batch_size", "configuration"):
-            return value
-        return text(
-            "{value} at {place}", value=value, place=quantity_text(self.axis, row[self.axis])
         )
 
 
 class Figure:
-    """One figure of a report: the panels that have something to show, with their rows and numbers.
-
-    Figures that share their rows have the same `data`, the name of their CSV file.
-    """
+    """One figure of a report: the panels that have something to show, with rows and numbers."""
 
     def __init__(
         self,
@@ -126,8 +79,8 @@ class Figure:
         *,
         notes: Iterable[str],  # sentences under it: how to read it, what was left out
         nothing: str,  # why there is nothing to show, if it has no panel
-        data: str = "",  # name of the rows that its charts read; by default its own
-        rows: Sequence[Row] | None = None,  # those rows, if they are not its panels'
+        data: str = "",  # the name of its CSV file; by default its own
+        rows: Iterable[Row] | None = None,  # of that file, if they are not its panels'
         table: Table | None = None,  # its numbers, if they are not its panels'
     ) -> None:
         """Keep the panels that have marks, and collect their rows."""
@@ -138,16 +91,11 @@ class Figure:
             self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)
         self.absent = None if self.panels else nothing
-        named = ({"panel": panel.key, **row} for panel in self.panels for row in panel.rows)
-        # Seven digits are finer than a screen shows, and take a third of the bytes.
-        self.rows = tuple(
-            {
-                field: float(f"{value:.7g}") if isinstance(value, float) else value
-                for field, value in row.items()
-            }
-            for row in (named if rows is None else rows)
-        )
-        self.table = table or panels_table(title, self.panels)
+        if rows is None:
+            rows = [{"panel": panel.key, **row} for panel in self.panels for row in panel.rows]
+        self.rows = tuple(rows)
+        # The other views have the same points.
+        self.table = table or points_table(title, next(iter(self.views.values()), []))
 
 
 # ---- rows
@@ -188,124 +136,211 @@ def size_rows(named: Row, values: Sequence[float], middle: float | None = None) 
 
 
 def thinned(points: Sequence[T], most: int) -> Sequence[T]:
-    """Return at most `most` points, evenly spaced by index: the last and, if two fit, the first."""
+    """Return at most `most` points (two or more), spaced evenly from first to last."""
     if len(points) <= most:
         return points
-    if most == 1:
-        return points[-1:]
     last = len(points) - 1
     return [points[round(i * last / (most - 1))] for i in range(most)]
 
 
-# ---- their numbers
+# ---- points in words
 
-# The fields that place a mark, in the order of a table's columns, and the columns' labels.
-_PLACES: dict[str, str | None] = {
-    "configuration": "configuration",
-    "line": "line",
-    "plan": "plan",
-    "batch_size": None,
-    "learning_rate": None,
-    "seed": "seed",
-    "epoch": None,
-    "step": None,
-    "equal_time_s": None,
+_KINDS = {
+    "run": "one run",
+    "bound": "one run",
+    "failed": "one run that failed",
+    "expected": "all runs together",
+    "verified": "what is named",
 }
-_DRAWN = {"panel", "kind", "series", "run", "split", "metric", "mean", "low", "high", "n"}
+_PLACED = {
+    "learning_rate": "learning rate {value}",
+    "epoch": "epoch {value}",
+    "step": "step {value}",
+    "equal_time_s": "{value} of training",
+}
 
 
-def panels_table(caption: str, panels: Iterable[Panel], n_places: int = 1) -> Table:
-    """Return the numbers that charts draw, with one row per place and one column per chart.
-
-    A line has up to `n_places` places. All other fields of the rows have columns too.
-    """
-    columns = {
-        key: Column(key, label=None if label is None else text(label))
-        for key, label in _PLACES.items()
-    }
-    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for panel in panels:
-        for row in panel.told(n_places):
-            place = {key: row.get(key) for key in _PLACES}
-            if row["kind"] == "curve" and "series" in row:
-                place["line"] = term_text(str(row["series"]))
-            if "configuration" in row:
-                place |= {"configuration": _in_one_line(row), "plan": None}
-            cells = rows.setdefault(tuple(place.values()), dict(place))
-            for column, value in _numbers(panel, row):
-                columns.setdefault(column.key, column)
-                cells[column.key] = value
-    return Table(
-        caption=caption,
-        columns=tuple(columns.values()),
-        rows=tuple(tuple(cells.get(key) for key in columns) for cells in rows.values()),
-    ).without_empty_columns()
+def is_point(row: Row) -> bool:
+    """Return whether a row is drawn as a point; on a line, some have a mark."""
+    return row["kind"] not in _NO_POINTS and bool(row.get("marked", True))
 
 
-def _numbers(panel: Panel, row: Row) -> Iterator[tuple[Column, Value | bool]]:
-    key, label, is_line = panel.key, panel.title, row["kind"] == "curve"
-    if "series" in row and not is_line:
-        key = f"{key}-{row['series']}"
-        label = f"{term_text(str(row['series']))} {label_text(panel.quantity)}"
+def point_words(row: Row, quantity: str) -> str:
+    """Return the value of a point, and below it what it is the value of."""
+    shown = f"{label_text(quantity)}: {value_words(row, quantity)}"
+    return "\n".join(filter(None, (shown, ", ".join(_details(row)))))
+
+
+def value_words(row: Row, quantity: str) -> str:
+    """Return the value of a row with its interval or range."""
+    value = quantity_text(quantity, row["mean"])
     if row["kind"] == "bound":
-        yield Column(f"{key}-bound", panel.quantity, text("not reached by")), row["mean"]
-        return
-    yield Column(key, panel.quantity, label), row["mean"]
-    if row.get("low") != row.get("high") and not is_line:
-        yield Column(f"{key}-low", panel.quantity, text("from")), row["low"]
-        yield Column(f"{key}-high", panel.quantity, text("to")), row["high"]
-    if "n" in row:
-        yield Column("n", label=text("observations")), row["n"]
-    for field, value in row.items():
-        if field not in (*_DRAWN, *_PLACES, *LAYOUT):
-            yield Column(field, label=label_text(field).replace("_", " ")), value
+        return text("more than {bound}", bound=value)
+    low, high = row.get("low"), row.get("high")
+    if low is None or high is None:
+        return value
+    between = range_text(quantity, float(low), float(high))
+    if between == value:
+        return value
+    is_range = row["kind"] in ("mean", "curve")
+    message = "{value} (range: {between})" if is_range else "{value} (95 %: {between})"
+    return text(message, value=value, between=between)
 
 
-def _name(row: Row) -> str:
-    size_or_plan = term_text(str(row.get("plan") or row.get("batch_size")))
-    name = _in_one_line(row) if "configuration" in row else size_or_plan
-    return f"{name} {term_text(str(row['series']))}" if "series" in row else name
+def _details(row: Row) -> Iterator[str]:
+    if row["kind"] in _KINDS:
+        yield text(_KINDS[str(row["kind"])])
+    for field in ("series", "run"):
+        if row.get(field) is not None:
+            yield term_text(str(row[field]))
+    for field, message in _PLACED.items():
+        if row.get(field) is not None:
+            yield text(message, value=quantity_text(field, row[field]))
+    n = row.get("n")
+    if n:
+        yield plural("{n} observation", "{n} observations", int(n))
 
 
-def _in_one_line(row: Row) -> str:
-    """Return a configuration without the bars that break its label on an axis."""
-    return str(row["configuration"]).replace("|", ", ")
+def points_table(caption: str, panels: Sequence[Panel]) -> Table:
+    """Return one row for each point of charts."""
+    columns = (
+        Column("chart", label=text("chart")),
+        Column("batch", label=text("batch")),
+        Column("value", label=text("value")),
+        Column("details", label=text("details")),
+    )
+    rows = []
+    for panel in panels:
+        title = panel.title if len(panels) > 1 else None
+        for row in filter(is_point, panel.rows):
+            batch = row.get("configuration") or row.get("plan") or row.get("batch_size")
+            details = ", ".join(_details(row))
+            rows.append((title, str(batch), value_words(row, panel.quantity), details))
+    return Table(caption=caption, columns=columns, rows=tuple(rows)).without_empty_columns()
 
 
-# ---- as files, and for the script of a page
+# ---- as files
 
 
-def write_figure_rows(figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
-    """Write the rows of each figure next to `path`: `report.csv` gives `report-objective.csv`, ...
+def rows_table(rows: Sequence[Row]) -> Table:
+    """Return rows of charts as a table, one column per field but `LAYOUT`."""
+    fields = dict.fromkeys(field for row in rows for field in row if field not in LAYOUT)
+    return Table(
+        caption="",
+        columns=tuple(map(Column, fields)),
+        rows=tuple(tuple(row.get(field) for field in fields) for row in rows),
+    )
 
-    Figures that share their rows share a file.
 
-    Raises:
-        OutputFileError: a file cannot be written.
+# ---- looks
+
+Part = Literal["named", "yours", "usual", "other"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """The look of one batch size or plan, everywhere in the report."""
+
+    kind: Kind
+    label: str  # "4096 (full)" for full batch
+    light: str  # color on a white ground, as #RRGGBB
+    dark: str  # color on a dark ground
+    dash: tuple[int, ...]  # lengths of its dashes and gaps in pixels; empty if solid
+    shape: str  # the Vega name of its points' shape
+    part: Part | None = None  # its part in an answer, if colors show that, not the size
+
+    @property
+    def css_name(self) -> str:
+        """The CSS variable that holds its color in the reader's color scheme."""
+        return f"--batch-{self.part or self.kind}"
+
+
+_Style = tuple[str, str, tuple[int, ...], str]  # light, dark, dash and shape
+# Three batch sizes and the full batch are the same in every report: 64 orange, 256 green, 1024
+# lilac.
+_FULL: _Style = ("#3F4650", "#E3E7EC", (9, 3, 2, 3), "diamond")
+_FIXED: dict[int, _Style] = {
+    64: ("#D06000", "#FF9A3D", (), "circle"),
+    256: ("#0E8A5F", "#2FC08A", (7, 3), "square"),
+    1024: ("#A274D6", "#C9A8F5", (2, 2), "triangle-up"),
+}
+# Found by search: every pair differs by at least 16 (CIE 1976) for normal sight and under the
+# protanopia, deuteranopia and tritanopia of Machado et al. 2009; contrast with the ground >= 3.5.
+_OTHERS = (
+    ("#2135C2", "#676C9E", "triangle-down"),
+    ("#991B14", "#B25436", "cross"),
+    ("#02607F", "#23877F", "triangle-right"),
+    ("#460D50", "#CC42DD", "triangle-left"),
+)
+# Five dashes and four colors have no common divisor, so 20 batch sizes differ.
+_OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))
+_PARTS: dict[Part, _Style] = {
+    "named": ("#0E8A5F", "#2FC08A", (), "diamond"),
+    "yours": ("#D06000", "#FF9A3D", (7, 3), "square"),
+    "usual": ("#2135C2", "#7C86FF", (2, 2), "circle"),
+    "other": ("#66707C", "#98A3B0", (2, 2), "circle"),
+}
+
+
+def looks(
+    batch_sizes: Iterable[int], *, n_train: int, plans: Sequence[PlanName] = ()
+) -> tuple[Look, ...]:
+    """Return the looks of the batch sizes, in ascending order, and then of the plans.
+
+    No two share color and dash.
     """
-    rows = {figure.data: figure.rows for figure in figures if figure.panels}
-    written = []
-    for data, its_rows in rows.items():
-        file = path.with_name(f"{path.stem}-{data}.csv")
-        write_output_file(file, rows_csv(its_rows).encode())
-        written.append(file)
-    return tuple(written)
+    sizes = sorted(set(batch_sizes))
+    # A plan begins as its smallest batch size does, so its color must be far from that one's.
+    unused = [style for size, style in _FIXED.items() if size not in sizes]
+    fixed: dict[Kind, _Style] = {n_train: _FULL}
+    fixed |= [*_FIXED.items(), *zip(plans, unused, strict=False)]
+    shown: list[Look] = []
+    n_others = 0
+    for kind in [*sizes, *plans]:
+        if kind in fixed:
+            style = fixed[kind]
+        else:
+            light, dark, shape = _OTHERS[n_others % len(_OTHERS)]
+            style = light, dark, _OTHER_DASHES[n_others % len(_OTHER_DASHES)], shape
+            n_others += 1
+        shown.append(_look(kind, style, n_train=n_train))
+    return tuple(shown)
 
 
-def rows_csv(rows: Sequence[Row]) -> str:
-    """Return rows of charts as CSV, one column per field but `LAYOUT`; missing fields are empty."""
-    told = columns(rows)
-    whole = Table(caption="", columns=tuple(map(Column, told["fields"])), rows=told["values"])
-    return whole.only(field for field in told["fields"] if field not in LAYOUT).to_csv()
+def part_looks(
+    batch_sizes: Iterable[int],
+    *,
+    n_train: int,
+    named: int | None,
+    yours: int,
+    usual: Container[int] = (),
+) -> tuple[Look, ...]:
+    """Return the looks of batch sizes by their part in an answer, in ascending order."""
+
+    def part_of(size: int) -> Part:
+        if size in (named, yours):
+            return "named" if size == named else "yours"
+        return "usual" if size in usual else "other"
+
+    return tuple(
+        replace(_look(size, _PARTS[part_of(size)], n_train=n_train), part=part_of(size))
+        for size in sorted(set(batch_sizes))
+    )
 
 
-def columns(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the field names once, and the values of each row, None for a field it lacks."""
-    fields = list(dict.fromkeys(field for row in rows for field in row))
-    return {"fields": fields, "values": [[row.get(field) for field in fields] for row in rows]}
+def _look(kind: Kind, style: _Style, *, n_train: int) -> Look:
+    light, dark, dash, shape = style
+    label = text("{n} (full)", n=kind) if kind == n_train else term_text(str(kind))
+    return Look(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape)
 
 
-def script_json(value: object) -> str:
-    """Return JSON that is safe inside a script element, whatever a user's text holds."""
-    said = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return said.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> tuple[Look, ...]:
+    """Return the looks of the batch sizes and plans that occur in rows of charts."""
+    kinds = {look.kind for look in looks}
+    drawn = {drawn_kind(row, kinds) for row in rows}
+    return tuple(look for look in looks if look.kind in drawn)
+
+
+def drawn_kind(row: Row, kinds: Container[object]) -> Any:
+    """Return the plan of a row if it is one of `kinds`, else its batch size, or None."""
+    return row["plan"] if row.get("plan") in kinds else row.get("batch_size")

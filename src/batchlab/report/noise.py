@@ -1,18 +1,17 @@
-"""The noise of a gradient along a training: in words, as tables, and as a page of two figures."""
+"""The noise of a gradient along a training: in words, as tables, and as a page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
-from batchlab.records.estimate import Estimate
-from batchlab.report.figure import Figure, Panel, Row, interval_mark, mark
-from batchlab.report.page import downloads, render_page
-from batchlab.report.palette import looks
+from batchlab.report.figure import Figure, Panel, Row, interval_mark, looks, mark
+from batchlab.report.page import Origin, render_page
 from batchlab.report.table import Column, Section, Table, Value, table_of
 from batchlab.report.text import interval_only_text, label_text
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import plural, text
 from batchlab.words.reasons import reason_text
 
 # Noise over squared gradient. At a tenth, a batch has hardly any noise left.
@@ -52,7 +51,9 @@ def noise_sections(noise: Noise) -> Iterator[Section]:
 
 def _table(noise: Noise) -> Table:
     """Return one row per point of the training."""
-    n_train = noise.workload.n_train
+
+    def epochs(point: NoisePoint) -> float:
+        return point.samples / noise.workload.n_train
 
     def interval(point: NoisePoint) -> str:
         return text("all examples") if point.is_whole else _interval(point)
@@ -70,10 +71,10 @@ def _table(noise: Noise) -> Table:
         ),
         noise.along,
         Column("step"),
-        Column("epoch", "epochs_to_target", text("epochs"), of=lambda p: p.samples / n_train),
+        Column("epoch", "epochs_to_target", text("epochs"), of=epochs, is_minor=True),
         *_scale_columns(interval),
         Column("preconditioned", "critical_batch_size", text("for Adam"), of=adam),
-        Column("n_examples", "step", text("examples")),
+        Column("n_examples", "step", text("examples"), is_minor=True),
     ).without_empty_columns()
 
 
@@ -90,20 +91,19 @@ def _layers_table(noise: Noise) -> Table:
 
 def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
     """Return the columns of both tables: the noise scale and the two terms of its ratio."""
-
-    def scale(found: Sampled) -> float | None:
-        return found.gradient_noise_scale.estimate
-
+    scale = attrgetter("gradient_noise_scale.estimate")
+    grad_sq = attrgetter("gradient_norm_squared.estimate")
+    trace = attrgetter("noise_trace.estimate")
     return (
         Column("gradient_noise_scale", "critical_batch_size", text("noise scale"), of=scale),
         Column("interval", label=text("95 %"), of=interval),
-        Column("grad_sq", "ratio", "|G|²", of=lambda each: each.gradient_norm_squared.estimate),
-        Column("trace", "ratio", "tr Σ", of=lambda each: each.noise_trace.estimate),
+        Column("grad_sq", "ratio", "|G|²", of=grad_sq, is_minor=True),
+        Column("trace", "ratio", "tr Σ", of=trace, is_minor=True),
     )
 
 
-def _interval(found: Sampled) -> str:
-    return interval_only_text("critical_batch_size", found.gradient_noise_scale)
+def _interval(point: Sampled) -> str:
+    return interval_only_text("critical_batch_size", point.gradient_noise_scale)
 
 
 # ---- words
@@ -143,10 +143,10 @@ def _meaning(noise: Noise) -> str:
 
 def _growth(noise: Noise) -> Iterator[str]:
     known = [(point.step, point.gradient_noise_scale.estimate) for point in noise.along]
-    told = [(step, scale) for step, scale in known if scale is not None]
-    if len(told) < 2:
+    measured = [(step, scale) for step, scale in known if scale is not None]
+    if len(measured) < 2:
         return
-    (first_step, first), (last_step, last) = told[0], told[-1]
+    (first_step, first), (last_step, last) = measured[0], measured[-1]
     if last >= first:
         change = text("{times:two_digits} times as large", times=last / first)
     else:
@@ -156,126 +156,74 @@ def _growth(noise: Noise) -> Iterator[str]:
     yield text(_GROWTH, it=it, first=first, last=last, change=change, **steps)
 
 
-# ---- figures
+# ---- the page
 
 
-def noise_figures(noise: Noise) -> tuple[Figure, ...]:
-    """Return the figures of a noise measurement, in their order."""
-    return _along(noise), _variance(noise)
-
-
-def _along(noise: Noise) -> Figure:
+def noise_figure(noise: Noise) -> Figure:
     """Draw the noise scale along a training, next to the batch size in use."""
-    panel = Panel(
-        "along",
-        label_text("noise_scale"),
-        "noise_scale",
-        tuple(_along_rows(noise)),
-        axis="step",
-    )
+    rows = tuple(_rows(noise))
     notes = [
         text(
             "The noise scale is the batch size at which half of a gradient's squared length is "
-            "noise (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162). It usually grows "
-            "while the loss falls, because the gradient shrinks faster than its noise."
+            "noise (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162)."
         ),
-        text(
-            "Bars are 95 % intervals for the weights of that step. Another seed has other weights."
-        ),
+        text("Bars and band: the 95 % interval for the weights of that step."),
     ]
-    if any(row["kind"] == "bound" for row in panel.rows):
+    if any(row["kind"] == "bound" for row in rows):
         notes.append(text("An arrow: only a lower bound is known."))
     return Figure(
         "a",
         "along",
         text("The noise scale along a training"),
-        [panel],
+        [Panel("along", label_text("noise_scale"), "noise_scale", rows, axis="step")],
         notes=notes,
         nothing=text("It could not be told at any point of the training."),
         table=_table(noise),
     )
 
 
-def _along_rows(noise: Noise) -> Iterator[Row]:
+def _rows(noise: Noise) -> Iterator[Row]:
     size = noise.workload.batch_size
     for point in noise.along:
         at: dict[str, Value] = {"batch_size": size, "step": point.step}
         scale = point.gradient_noise_scale
+        yield from interval_mark("band", scale, series="measured", **at)
         yield from interval_mark("point", scale, **at)
-        if scale.estimate is not None:
-            yield mark("line", scale.estimate, **at)
-        elif scale.low is not None:
+        if scale.estimate is None and scale.low is not None:
             yield mark("bound", scale.low, **at)
     yield mark("level", size, text=text("batch size in use: {size}", size=size))
 
 
-def _variance(noise: Noise) -> Figure:
-    """Draw the noise that tr Sigma at the last point gives each batch size, next to |G|²."""
-    rows = tuple(_variance_rows(noise))
-    panel = Panel(
-        "variance",
-        text("variance of the gradient of a batch, at step {step}", step=noise.along[-1].step),
-        "gradient_variance",
-        rows,
-    )
-    return Figure(
-        "b",
-        "variance",
-        text("Twice the batch, half the noise"),
-        [panel],
-        notes=(
-            text(
-                "How far the gradient of a batch lies from that of the whole training set (mean "
-                "squared distance). It is the noise of one example over the batch size. A batch "
-                "that is a large part of the training set has less, and all of it has none "
-                "(sampling without replacement)."
-            ),
-            text(
-                "Above a dashed line, a batch's gradient is more noise than gradient. The lines "
-                "cross near the noise scale, or before it where that is a large part of the "
-                "training set."
-            ),
-        ),
-        nothing=text("The noise of one example is not known."),
-    )
-
-
-def _variance_rows(noise: Noise) -> Iterator[Row]:
-    found = noise.along[-1].found
-    trace, n_train = found.trace.estimate, noise.workload.n_train
-    if trace is None or trace <= 0 or n_train < 4:
-        return
-    for power in range((n_train // 2).bit_length()):
-        size = 2**power
-        left = (n_train - size) / (n_train - 1)
-        value = Estimate.of(trace / size * left, n=1)
-        yield from interval_mark("band", value, batch_size=size, series="in theory")
-    if found.scale.estimate is not None and found.grad_sq.estimate is not None:
-        words = text("squared length of the gradient itself")
-        yield mark("level", found.grad_sq.estimate, text=words)
-    words = text("in use: {size}", size=noise.workload.batch_size)
-    yield {"kind": "place", "batch_size": noise.workload.batch_size, "text": words}
-
-
-# ---- the page
-
-
 def noise_page(noise: Noise, *, command: str) -> str:
     """Return the page as text, with what follows for the batch size in use first."""
-    part, *others = noise_sections(noise)
-    tables = [each.table for each in (part, *others) if each.table is not None]
-    rows = (text("one row a step"), text("one row a parameter"))
-    files = dict(zip(("noise", "layers"), zip(rows, tables, strict=False), strict=False))
+    answer, *layers = noise_sections(noise)
+    workload, table = noise.workload, _table(noise)
+    files = {"noise": (text("one row a step"), table)}
+    if layers:
+        files["layers"] = (text("one row a parameter"), _layers_table(noise))
     return render_page(
-        "noise.html.j2",
-        noise=noise,
-        command=command,
-        environment=list(noise.environment),
-        figures=noise_figures(noise),
-        looks=looks([noise.workload.batch_size], n_train=noise.workload.n_train),
-        headline=part.title,
-        compared=tables[0],
-        notes=part.notes,
-        layers=tables[1] if others else None,
-        downloads=downloads(files),
+        Origin(
+            name=workload.name,
+            command=command,
+            created_at=noise.created_at,
+            facts=(
+                (text("workload"), workload.name),
+                (text("identity"), workload.workload_id),
+                (text("training examples"), str(workload.n_train)),
+                *noise.environment,
+            ),
+        ),
+        brand=text("batchlab: the gradient noise of {name}", name=workload.name),
+        headline=answer.title,
+        table=table,
+        figures=[noise_figure(noise)],
+        looks=looks([workload.batch_size], n_train=workload.n_train),
+        below=answer.notes,
+        summary=plural(
+            "Measured at {n} step of a training.",
+            "Measured at {n} steps of a training.",
+            len(noise.along),
+        ),
+        run={"layers": _layers_table(noise)} if layers else {},
+        files=files,
     )

@@ -18,10 +18,9 @@ from batchlab.report.advice_page import advice_sections
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import figure_looks
 from batchlab.report.comparison import Comparison, comparison_section
-from batchlab.report.figure import Figure
+from batchlab.report.figure import Figure, Look
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
-from batchlab.report.palette import Look
 from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.sweep_tables import trials_table
@@ -30,13 +29,12 @@ from batchlab.report.table import Section
 
 def _picture(figure: Figure, looks: Sequence[Look], prefix: str) -> tuple[str, str] | None:
     """Return the first chart of a figure as a still SVG, and in words; None if it has none."""
-    from batchlab.report.chart import paper_spec, still_svg
+    from batchlab.report.chart import paper_svg
 
     if not figure.panels:
         return None
     panel = figure.panels[0]
-    still = still_svg(panel, paper_spec(panel, looks), figure.rows, prefix=prefix)
-    return still, panel.alternative
+    return paper_svg(panel, looks, prefix=prefix), panel.alternative
 
 
 def record_dict(record: Study) -> dict[str, Any]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from batchlab.cache import cache_folder
 from batchlab.errors import BatchlabError, UsageError
 
 # Programs that open files with these suffixes accept no other format.
@@ -87,15 +84,3 @@ def write_output_file(path: Path, content: bytes) -> None:
             + ("make that folder" if missing else "free some space")
             + " or give another path"
         ) from error
-
-
-def kept_text(name: str, make: Callable[[], str]) -> str:
-    """Return a text from the user's cache; a missing one is made, and kept if possible."""
-    with suppress(OSError, UnicodeDecodeError):
-        return (cache_folder() / name).read_text(encoding="utf-8")
-    text = make()
-    with suppress(OSError, OutputFileError):
-        path = cache_folder() / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_output_file(path, text.encode())
-    return text

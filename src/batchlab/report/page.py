@@ -1,22 +1,20 @@
-"""Page: the frame, charts and downloads that every self-contained HTML page has."""
+"""Page: one self-contained HTML page for an advice, a sweep or a noise measurement."""
 
 from __future__ import annotations
 
 import base64
-import functools
 import gzip
-import subprocess
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.figure import LAYOUT, Figure, columns, script_json, write_figure_rows
+from batchlab.report.figure import Figure, Look, rows_table
 from batchlab.report.output_file import write_output_file
-from batchlab.report.palette import Look
 from batchlab.report.table import Table
-from batchlab.report.text import VERDICT_WORDS, unbroken
+from batchlab.report.text import VERDICT_WORDS, Sentence, unbroken
 from batchlab.version import __version__
 from batchlab.words.catalogue import plural, text
 
@@ -39,47 +37,29 @@ def rendered(template: str, **values: object) -> str:
 
 # ---- tables as files
 
+Tables = Mapping[str, tuple[str, Table]]
+"""The downloads of a page by name: what a row of the table is, and the table."""
+
 # A larger file is packed, because it would be most of a page of a few megabytes.
 _MOST_PLAIN_CHARACTERS = 100_000
 # Browsers refuse to save a data: address of more than 2 MiB.
 MOST_ADDRESS_CHARACTERS = 1_900_000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Download:
-    """A table as a file within a page, described in words; it has no address if too large."""
-
-    name: str
-    words: str
-    address: str | None
-    n_rows: int
-
-
 def download(
-    name: str, words: str, table: Table, *, most: int = MOST_ADDRESS_CHARACTERS
-) -> Download:
-    """Return a table as a file within the page, plain if it is small, else packed."""
+    name: str, table: Table, *, most: int = MOST_ADDRESS_CHARACTERS
+) -> tuple[str, str | None]:
+    """Return the name and the data: address of a table as CSV, packed if it is large.
+
+    The address is None if it is longer than `most`.
+    """
     content = table.to_csv()
     if len(content) > min(_MOST_PLAIN_CHARACTERS, most):
         packed = base64.b64encode(gzip.compress(content.encode(), mtime=0)).decode()
         name, address = f"{name}.gz", f"data:application/gzip;base64,{packed}"
     else:
         address = "data:text/csv;charset=utf-8," + quote(content, safe=",.:;-_ ()/")
-    fits = len(address) <= most
-    return Download(
-        name=name, words=words, address=address if fits else None, n_rows=len(table.rows)
-    )
-
-
-Tables = Mapping[str, tuple[str, Table]]
-"""The downloads of a page by name: what a row of the table is, and the table."""
-
-
-def downloads(tables: Tables) -> list[Download]:
-    """Return each table as a file within the page."""
-    return [
-        download(f"batchlab-{name}.csv", words, table) for name, (words, table) in tables.items()
-    ]
+    return name, address if len(address) <= most else None
 
 
 def write_tables(tables: Tables, figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
@@ -90,85 +70,167 @@ def write_tables(tables: Tables, figures: Iterable[Figure], path: Path) -> tuple
     Raises:
         OutputFileError: a file cannot be written.
     """
+    contents = {name: table for name, (_, table) in tables.items()}
+    contents |= {figure.data: rows_table(figure.rows) for figure in figures if figure.panels}
     written: list[Path] = []
-    for name, (_, table) in tables.items():
+    for name, table in contents.items():
         file = path.with_name(f"{path.stem}-{name}.csv") if written else path
         write_output_file(file, table.to_csv().encode())
         written.append(file)
-    return (*written, *write_figure_rows(figures, path))
+    return tuple(written)
+
+
+# ---- where the numbers come from
+
+Facts = Sequence[tuple[str, object]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What the numbers of a page come from."""
+
+    name: str  # of the workload
+    command: str
+    created_at: str  # ISO 8601
+    study_id: str = ""
+    facts: Facts  # on the workload and on what it ran on: names and values
+
+    @property
+    def source(self) -> str:
+        """The last note under a figure."""
+        message = "Measured with batchlab {version}: {command}"
+        if self.study_id:
+            message = "Study {study}. Measured with batchlab {version}: {command}"
+        return text(message, study=self.study_id, version=__version__, command=self.command)
+
+
+def study_origin(study: Study) -> Origin:
+    """Return the origin of a page about a study."""
+    workload = study.workload
+    examples = text(
+        "{train} train, {validation} validation, {test} test",
+        train=workload.n_train,
+        validation=workload.n_validation or text("no"),
+        test=workload.n_test or text("no"),
+    )
+    metrics = [
+        text("{metric} (better {direction})", metric=metric.name, direction=text(metric.better))
+        for metric in workload.metrics
+    ]
+    return Origin(
+        name=workload.name,
+        command=study.command,
+        created_at=study.created_at,
+        study_id=study.study_id,
+        facts=(
+            (text("workload"), f"{workload.name} ({workload.reference})"),
+            (text("identity"), workload.workload_id),
+            (text("examples"), examples),
+            (text("trainable parameters"), str(workload.n_parameters)),
+            (text("metrics"), ", ".join(metrics)),
+            *workload.settings,
+            *((text("odd when it was checked"), warning) for warning in workload.warnings),
+            *_study_environment(study),
+        ),
+    )
+
+
+def _study_environment(study: Study) -> Facts:
+    """Return what the trials ran on and with; a library of two versions has both."""
+    named = dict(study.environment)
+    versions: dict[str, set[str]] = {}
+    for record in study.records:
+        for name, version in (*record.versions, ("engine", record.engine)):
+            versions.setdefault(name, set()).add(version)
+    facts = [*study.environment]
+    for name, own_versions in versions.items():
+        if name not in named or len(own_versions) > 1:
+            own = text("{name} of the trials", name=name) if name in named else name
+            facts.append((own, ", ".join(sorted(own_versions))))
+    return [*facts, (text("report"), f"batchlab {__version__}")]
 
 
 # ---- the page
 
+Legend = Iterable[tuple[Look, str]]
+
 
 def render_page(
-    template: str,
+    origin: Origin,
     *,
-    environment: Sequence[tuple[str, str]],
-    figures: Sequence[Figure],
-    looks: Sequence[Look],
-    command: str,
-    study_id: str = "",
-    **contents: object,
+    brand: str,  # a few words above the headline
+    headline: str,  # the answer
+    lead: str = "",  # the reason for it
+    table: Table,  # the results of each batch size
+    figures: Sequence[Figure],  # the picture next to the table, then the evidence
+    looks: Sequence[Look],  # how batch sizes are drawn
+    legends: tuple[Legend, Legend] = ((), ()),  # of the picture, and of the evidence
+    below: Iterable[str] = (),  # sentences below the table
+    findings: Iterable[Sentence] = (),  # other things a reader should know, by topic
+    paste: str = "",  # lines for the user's script
+    claims: Sequence[Sentence] = (),  # common claims, each with its verdict
+    summary: str,  # a sentence on the runs
+    run: Mapping[str, Table] | None = None,  # tables of the runs, folded
+    research: Sequence[Sentence] = (),  # findings in the words of researchers, folded
+    files: Tables,  # tables that can be saved
 ) -> str:
-    """Return a page as text that fetches nothing and holds every chart both still and live.
+    """Return a page as text that fetches nothing and needs no script to show every chart."""
+    from batchlab.report.chart import page_svg
 
-    `template` is a file name, `contents` is what it needs in addition to what all templates get.
-    """
-    from batchlab.report.chart import page_spec, script, still_svg
-
-    panels = [(figure, panel) for figure in figures for panel in figure.panels]
-    specs = {panel.key: page_spec(panel, looks) for _, panel in panels}
-    # The page's script draws these: the rows only once, and one specification per panel.
-    drawn = {
-        "layout": LAYOUT,
-        "rows": {figure.data: columns(figure.rows) for figure in figures if figure.panels},
-        "panels": {
-            panel.key: {"data": figure.data, "spec": specs[panel.key]} for figure, panel in panels
-        },
-    }
+    first, *others = figures
+    drawn = [figure for figure in figures if figure.panels]
+    first_legend, others_legend = map(list, legends)
     return rendered(
-        template,
-        version=__version__,
-        figures=figures,
-        verdict_words={verdict: text(words) for verdict, words in VERDICT_WORDS.items()},
+        "page.html.j2",
         say=text,
-        unbroken=unbroken,
         say_n=plural,
+        unbroken=unbroken,
+        version=__version__,
+        verdict_words=VERDICT_WORDS,
+        outlines=_OUTLINES,
+        origin=origin,
+        source=origin.source,
+        brand=brand,
+        headline=headline,
+        lead=lead,
+        first=first,
+        first_legend=first_legend,
+        others=[figure for figure in others if figure.panels],
+        others_legend=[] if others_legend == first_legend else others_legend,
+        absent=list(dict.fromkeys(figure.absent for figure in others if figure.absent)),
         looks=looks,
-        legend_shapes=_SHAPES,
-        stills={
-            panel.key: still_svg(panel, specs[panel.key], figure.rows, prefix=panel.key)
-            for figure, panel in panels
+        compared=table,
+        below=list(below),
+        findings=_by_topic(findings, "{topic}"),
+        paste=paste,
+        claims=_by_topic(claims, "“{topic}”"),
+        summary=summary,
+        runs=run or {},
+        research=_by_topic(research, "{topic}"),
+        downloads=[
+            (*download(f"batchlab-{name}.csv", shown), words, len(shown.rows))
+            for name, (words, shown) in files.items()
+        ],
+        rows={
+            figure.key: download(f"batchlab-{figure.data}.csv", rows_table(figure.rows))
+            for figure in drawn
         },
-        source=_source(command, study_id),
-        figures_json=script_json(drawn),
-        vega_script=script(),
-        environment=environment,
-        command=command,
-        **contents,
+        charts={panel.key: page_svg(panel, looks) for figure in drawn for panel in figure.panels},
     )
 
 
-def _source(command: str, study_id: str) -> str:
-    """Say where the numbers of a page come from, for its captions."""
-    made = text("Measured with batchlab {version}: {made}", version=__version__, made=command)
-    study = text("Study {study}.", study=study_id) if study_id else ""
-    commit = text("Drawn at commit {commit}.", commit=_commit()) if _commit() else ""
-    return " ".join(filter(None, (study, commit, made)))
+def _by_topic(sentences: Iterable[Sentence], heading: str) -> list[tuple[str, list[Sentence]]]:
+    topics: dict[str, list[Sentence]] = {}
+    for sentence in sentences:
+        topics.setdefault(sentence.topic, []).append(sentence)
+    return [(text(heading, topic=text(topic)), group) for topic, group in topics.items()]
 
 
-@functools.cache
-def _commit() -> str:
-    """Return the commit of batchlab's own source; empty if that is not a checkout."""
-    root = Path(__file__).parents[3]
-    if not (root / ".git").exists():
-        return ""
-    called = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(called, capture_output=True, text=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+_STATUS = (
+    '<aside role="status" style="position: sticky; bottom: 0; padding: .5rem 1rem; '
+    "font: .9rem/1.4 system-ui, sans-serif; background: Canvas; color: CanvasText; "
+    'border-top: 1px solid GrayText">{status}</aside>'
+)
 
 
 def with_status(page: str, status: str, *, reload_s: int | None) -> str:
@@ -176,27 +238,12 @@ def with_status(page: str, status: str, *, reload_s: int | None) -> str:
     if reload_s is not None:
         reload = f'<meta http-equiv="refresh" content="{reload_s}">'
         page = page.replace("<head>", f"<head>\n{reload}", 1)
-    # The script that draws the charts has this tag in a string, so take the last one.
     head, tag, tail = page.rpartition("</body>")
-    return f"{head}{rendered('status.html.j2', status=status)}{tag}{tail}"
-
-
-def study_environment(study: Study) -> list[tuple[str, str]]:
-    """Return what the trials of a study ran on and with; a library of two versions has both."""
-    found, said = [*study.environment], {name for name, _ in study.environment}
-    versions: dict[str, set[str]] = {}
-    for record in study.records:
-        for name, version in (*record.versions, ("engine", record.engine)):
-            versions.setdefault(name, set()).add(version)
-    for name, own_versions in versions.items():
-        if name not in said or len(own_versions) > 1:
-            own = text("{name} of the trials", name=name) if name in said else name
-            found.append((own, ", ".join(sorted(own_versions))))
-    return found
+    return f"{head}{_STATUS.format(status=html.escape(status))}{tag}{tail}"
 
 
 # The outlines of the points in a legend, around (0, 0), as SVG paths.
-_SHAPES = {
+_OUTLINES = {
     "circle": "M5 0A5 5 0 1 1 -5 0A5 5 0 1 1 5 0Z",
     "square": "M-4.5-4.5H4.5V4.5H-4.5Z",
     "triangle-up": "M0-5.5L5.5 4.5H-5.5Z",

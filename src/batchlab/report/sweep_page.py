@@ -15,11 +15,9 @@ from batchlab.report.cells import (
     trial_counts,
 )
 from batchlab.report.evidence import Evidence
-from batchlab.report.figure import Figure
-from batchlab.report.page import Tables
-from batchlab.report.palette import Look, drawn_looks
+from batchlab.report.figure import Figure, Look, drawn_looks
+from batchlab.report.page import Tables, render_page, study_origin
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.study_page import study_page
 from batchlab.report.sweep_answer import conclusion, sentences
 from batchlab.report.sweep_figures import sweep_figures
 from batchlab.report.sweep_tables import (
@@ -148,8 +146,8 @@ def html_page(study: Study) -> str:
             yield look, look.label
 
     columns = [column.key for column in trials.columns if column.key != "trial_id"]
-    return study_page(
-        study,
+    return render_page(
+        study_origin(study),
         brand=text("batchlab: what batch size does to {name}", name=study.workload.name),
         headline=found.headline,
         lead=found.lead,

@@ -19,7 +19,7 @@ from batchlab.report.text import (
     wrapped_lines,
     wrapped_text,
 )
-from batchlab.words.catalogue import term_text
+from batchlab.words.catalogue import term_text, text
 from batchlab.words.numbers import UNKNOWN
 
 Value = str | float | int | None
@@ -35,7 +35,7 @@ class Column:
     label: str | None = None  # its header for people; by default the quantity's label
     has_terms: bool = False  # whether its values are keys that people read as words
     of: Callable[[Any], Cell] | None = None  # its value for an item; by default its attribute `key`
-    is_minor: bool = False  # whether a phone has no room for it
+    is_minor: bool = False  # whether a phone or a narrow terminal has no room for it
 
     @property
     def header(self) -> str:
@@ -50,17 +50,6 @@ class Column:
         if isinstance(value, Estimate):
             return spread_text(quantity, value)
         return quantity_text(quantity, value)
-
-    def parts(self, values: Sequence[Cell]) -> Iterator[tuple[str, Sequence[Cell]]]:
-        """Yield its key and values, followed by those of the bounds if a value has an interval."""
-        if not any(isinstance(value, Estimate) for value in values):
-            yield self.key, values
-            return
-        for part, key in (("estimate", ""), ("low", "_low"), ("high", "_high")):
-            yield (
-                f"{self.key}{key}",
-                [getattr(each, part) if isinstance(each, Estimate) else None for each in values],
-            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,21 +69,25 @@ class Table:
 
     def are_numbers(self) -> list[bool]:
         """Return whether each column holds numbers, which are aligned to the right."""
-        found = [
-            any(isinstance(value, Estimate) for value in each)
-            or not any(isinstance(value, str) for value in each)
-            for each in zip(*self.rows, strict=True)
+        words = {i for row in self.rows for i, value in enumerate(row) if isinstance(value, str)}
+        return [
+            i not in words or any(isinstance(row[i], Estimate) for row in self.rows)
+            for i in range(len(self.columns))
         ]
-        return found or [True] * len(self.columns)
 
     def by_key(self) -> dict[str, Sequence[Cell]]:
         """Return the values by column; an interval has columns of its own: `end`, `end_low`, ..."""
-        values = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
-        return dict(
-            part
-            for column, found in zip(self.columns, values, strict=True)
-            for part in column.parts(found)
-        )
+        by_key: dict[str, Sequence[Cell]] = {}
+        for i, column in enumerate(self.columns):
+            values = [row[i] for row in self.rows]
+            known = [value if isinstance(value, Estimate) else None for value in values]
+            if not any(known):
+                by_key[column.key] = values
+                continue
+            by_key[column.key] = [value and value.estimate for value in known]
+            by_key[f"{column.key}_low"] = [value and value.low for value in known]
+            by_key[f"{column.key}_high"] = [value and value.high for value in known]
+        return by_key
 
     def to_csv(self) -> str:
         """Return the table as CSV: full precision, an empty field if a value is not known."""
@@ -109,12 +102,27 @@ class Table:
         """Return the table as aligned text, without its caption, fitted to the terminal.
 
         Without a terminal it has at most `width` columns, or as many as it needs if that is None.
+        A table that is too wide gets wrapped headers and words, without its minor columns if that
+        is not enough. If nothing else helps it ends early, and says so. No number is wrapped.
         """
-        return aligned_text(
-            [tuple(column.header for column in self.columns), *self.texts()],
-            is_number=self.are_numbers(),
-            width=table_width() or width,
-        )
+        headers = tuple(column.header for column in self.columns)
+        texts = zip(headers, *self.texts(), strict=True)
+        columns = [
+            _TextColumn(texts=cells, is_number=is_number, is_minor=column.is_minor)
+            for column, cells, is_number in zip(
+                self.columns, texts, self.are_numbers(), strict=True
+            )
+        ]
+        room = table_width() or width
+        if room is None:
+            return "\n".join(_aligned(columns, [column.width for column in columns]))
+        shown, widths = _fitted(columns, room)
+        lines = list(_aligned(shown, widths))
+        left_out = [column for column in columns if column not in shown and not column.is_minor]
+        names = [column.texts[0] for column in left_out if column.texts[0].strip()]
+        if names:
+            lines.append(wrapped_text(text("No room for: {columns}.", columns=", ".join(names))))
+        return "\n".join(lines)
 
     def only(self, keys: Iterable[str]) -> Table:
         """Return the table with only the columns called `keys`, in that order."""
@@ -161,101 +169,69 @@ def marked_table(table: Table) -> Table:
     return table.only(sorted((column.key for column in table.columns), key="named".__ne__))
 
 
-# ---- aligned, however narrow the terminal is
+# ---- as aligned text
 
 _BETWEEN = "  "
-# A column of words is not made narrower than its longest word, or this.
-_NARROWEST = 9
-# Up to this many columns stay side by side, with their words wrapped.
-_FEW = 3
+# If possible, words are not wrapped into columns that are narrower than this.
+_NARROWEST = 13
 
 
-def aligned_text(
-    rows: Sequence[Sequence[str]], *, is_number: Sequence[bool], width: int | None
-) -> str:
-    """Return the rows as lines, the header first, with numbers to the right, words to the left.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _TextColumn:
+    texts: tuple[str, ...]  # the header first
+    is_number: bool
+    is_minor: bool
 
-    If they are too wide, headers are wrapped, and words too if there are few columns. A table that
-    is still too wide becomes several tables below each other, each with the columns that tell its
-    rows apart. If `width` is None, a table is as wide as it needs.
-    """
-    columns = [tuple(column) for column in zip(*rows, strict=True)]
-    whole = [max(map(len, column)) for column in columns]
-    if width is None:
-        return "\n".join(_lines(rows, whole, is_number))
-    headers_wrapped = [_least(column, wraps_words=False) for column in columns]
-    all_wrapped = [
-        _least(column, wraps_words=not number)
-        for column, number in zip(columns, is_number, strict=True)
-    ]
-    tables = []
-    for group in _groups(headers_wrapped, width, n_keys=_n_keys(rows)):
-        least = [headers_wrapped[i] for i in group]
-        if _total(least) > width:
-            least = [all_wrapped[i] for i in group]
-        widths = _narrowed([whole[i] for i in group], least, width)
-        cells = [[row[i] for i in group] for row in rows]
-        tables.append("\n".join(_lines(cells, widths, [is_number[i] for i in group])))
-    return "\n\n".join(tables)
+    @property
+    def width(self) -> int:
+        return max(map(len, self.texts))
+
+    def least(self, narrowest: int) -> int:
+        """Return its width with a wrapped header, and wrapped cells if they are words."""
+        header, *cells = self.texts
+        pieces = wrapped_lines(header, 1)
+        for cell in cells:
+            pieces += [cell] if self.is_number else wrapped_lines(cell, 1)
+        least = max(map(len, pieces), default=0)
+        return min(least if self.is_number else max(least, narrowest), self.width)
 
 
 def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(_BETWEEN) * (len(widths) - 1)
 
 
-def _least(column: Sequence[str], *, wraps_words: bool) -> int:
-    """Return the width of a column with a wrapped header, and wrapped cells if they are words."""
-    header, *cells = column
-    pieces = [_NARROWEST, *map(_longest_piece, cells)] if wraps_words else map(len, cells)
-    least: int = max([_longest_piece(header), *pieces])
-    return min(least, max(map(len, column)))
+def _fitted(columns: Sequence[_TextColumn], room: int) -> tuple[list[_TextColumn], list[int]]:
+    """Return the columns that there is room for, and their widths."""
+
+    def least(narrowest: int) -> list[int]:
+        return [column.least(narrowest) for column in shown]
+
+    shown, narrowest = list(columns), _NARROWEST
+    minor = [column for column in columns if column.is_minor]
+    while minor and _total(least(narrowest)) > room:
+        shown.remove(minor.pop())
+    if _total(least(narrowest)) > room:
+        narrowest = 1
+    while len(shown) > 2 and _total(least(narrowest)) > room:
+        shown.pop()
+    widths, at_least = [column.width for column in shown], least(narrowest)
+    # The widest columns get narrower first.
+    while _total(widths) > room and widths != at_least:
+        wide = [i for i in range(len(widths)) if widths[i] > at_least[i]]
+        widths[max(wide, key=widths.__getitem__)] -= 1
+    return shown, widths
 
 
-def _longest_piece(cell: str) -> int:
-    return max(map(len, wrapped_lines(cell, 1)), default=0)
-
-
-def _n_keys(rows: Sequence[Sequence[str]]) -> int:
-    """Count the first columns that it takes to tell the rows apart; 1 if none do."""
-    for n in range(1, len(rows[0])):
-        if len({tuple(row[:n]) for row in rows}) == len(rows):
-            return n
-    return 1
-
-
-def _groups(least: Sequence[int], width: int, *, n_keys: int) -> list[list[int]]:
-    """Return which columns stand together, each group behind those that tell the rows apart."""
-    if len(least) <= max(_FEW, n_keys + 1):
-        return [list(range(len(least)))]
-    keys = list(range(n_keys))
-    groups = [keys]
-    for i in range(n_keys, len(least)):
-        if len(groups[-1]) > n_keys and _total([least[j] for j in (*groups[-1], i)]) > width:
-            groups.append(keys)
-        groups[-1] = [*groups[-1], i]
-    return groups
-
-
-def _narrowed(whole: Sequence[int], least: Sequence[int], width: int) -> list[int]:
-    """Narrow the columns, the widest first, as far as needed and possible."""
-    narrow = list(whole)
-    while _total(narrow) > width and narrow != list(least):
-        narrow[max(range(len(narrow)), key=lambda i: narrow[i] > least[i] and narrow[i])] -= 1
-    return narrow
-
-
-def _lines(
-    rows: Sequence[Sequence[str]], widths: Sequence[int], is_number: Sequence[bool]
-) -> Iterator[str]:
-    for row in rows:
-        cells = [
+def _aligned(columns: Sequence[_TextColumn], widths: Sequence[int]) -> Iterator[str]:
+    for row in zip(*(column.texts for column in columns), strict=True):
+        wrapped = [
             wrapped_lines(cell, wide) if len(cell) > wide else [cell]
             for cell, wide in zip(row, widths, strict=True)
         ]
-        for parts in itertools.zip_longest(*cells, fillvalue=""):
+        for pieces in itertools.zip_longest(*wrapped, fillvalue=""):
             aligned = [
-                part.rjust(wide) if number else part.ljust(wide)
-                for part, wide, number in zip(parts, widths, is_number, strict=True)
+                piece.rjust(wide) if column.is_number else piece.ljust(wide)
+                for piece, wide, column in zip(pieces, widths, columns, strict=True)
             ]
             yield _BETWEEN.join(aligned).rstrip()
 
@@ -274,14 +250,14 @@ class Section:
 
 def sections_text(sections: Iterable[Section]) -> str:
     """Return the sections for a terminal, blank lines between all parts, a newline at the end."""
-    said = []
+    parts = []
     for section in sections:
         facts = wrapped_text(section.facts[0]) if len(section.facts) == 1 else listed(section.facts)
-        said += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
+        parts += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
         if section.table is not None:
-            said.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
-        said.append(listed(section.notes))
-    return "\n\n".join(filter(None, said)) + "\n"
+            parts.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
+        parts.append(listed(section.notes))
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def headline_of(section: Section) -> str:

@@ -51,11 +51,10 @@ def table_width() -> int | None:
     return _columns.get()
 
 
-def wrapped_text(said: str) -> str:
+def wrapped_text(line: str) -> str:
     """Wrap a text at the terminal's width, else at 88, if words allow it; indent lists ("- ")."""
-    return "\n".join(
-        wrapped_lines(said, text_width(WIDTH), indent="  " if said.startswith("- ") else "")
-    )
+    indent = "  " if line.startswith("- ") else ""
+    return "\n".join(wrapped_lines(line, text_width(WIDTH), indent=indent))
 
 
 def listed(facts: Iterable[str]) -> str:
@@ -63,20 +62,19 @@ def listed(facts: Iterable[str]) -> str:
     return "\n".join(wrapped_text(f"- {fact}") for fact in facts)
 
 
-def unbroken(said: str) -> str:
+def unbroken(line: str) -> str:
     """Return a text in which no line breaks between a number and its unit."""
-    return _BEFORE_A_UNIT.sub(_NO_BREAK, said)
+    return _BEFORE_A_UNIT.sub(_NO_BREAK, line)
 
 
-def wrapped_lines(said: str, width: int, *, first: str = "", indent: str = "") -> list[str]:
+def wrapped_lines(line: str, width: int, *, indent: str = "") -> list[str]:
     """Wrap a text at `width` characters if words allow it; they are not broken, even at hyphens.
 
-    `first` stands before the first line, `indent` before all others, both within the width.
+    `indent` stands before all lines but the first, within the width.
     """
     lines = textwrap.wrap(
-        unbroken(said),
+        unbroken(line),
         width,
-        initial_indent=first,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
@@ -117,8 +115,8 @@ def range_text(name: str, low: float, high: float) -> str:
 
 def label_text(name: str) -> str:
     """Return the words for a quantity on an axis or column; a user's metric keeps its name."""
-    found = shown_quantity(name)
-    return text(found.label) if name in _NAMED or found.label != name else name
+    label = shown_quantity(name).label
+    return text(label) if name in _NAMED or label != name else name
 
 
 def axis_text(name: str) -> str:
@@ -140,8 +138,8 @@ def estimate_text(name: str, estimate: Estimate) -> str:
     """
     if estimate.estimate is None:
         return bound_text(name, estimate) or text("can't be told")
-    interval, value = interval_text(name, estimate), quantity_text(name, estimate.estimate)
-    return f"{value} ({interval})" if interval else value
+    interval, value = interval_only_text(name, estimate), quantity_text(name, estimate.estimate)
+    return text("{value} (95 %: {interval})", value=value, interval=interval) if interval else value
 
 
 # An interval within this share of its value reads as "± 12 %"; a wider one has its two ends.
@@ -182,12 +180,6 @@ def spread_text(name: str, estimate: Estimate) -> str:
     if half > _NARROW * value:
         return f"{shown} ({range_text(name, low, high)})"
     return f"{shown} ± {number_text(half / value, 'whole_percent')}"
-
-
-def interval_text(name: str, estimate: Estimate) -> str:
-    """Write only the 95 % interval, "95 %: 11.8 s to 12.9 s"; empty if no bound is known."""
-    interval = interval_only_text(name, estimate)
-    return text("95 %: {interval}", interval=interval) if interval else ""
 
 
 def interval_only_text(name: str, estimate: Estimate) -> str:
@@ -241,8 +233,8 @@ def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
     numbers = [
         text("{n} (full)", n=size) if size == full else number_text(size, "") for size in sizes
     ]
-    said = text("batch sizes {named}", named=listing(numbers))
-    return text("{sizes}, and {plans}", sizes=said, plans=listing(plans)) if plans else said
+    named = text("batch sizes {named}", named=listing(numbers))
+    return text("{sizes}, and {plans}", sizes=named, plans=listing(plans)) if plans else named
 
 
 def best_so_far_text(best: BestSoFar) -> str:

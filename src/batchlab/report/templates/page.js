@@ -1,131 +1,81 @@
-// Each still chart becomes a live one when it comes into sight; until then, and if this fails,
-// the still one stays.
+// Charts need no script. This adds the words of the mark under the pointer, and copies commands.
 (() => {
-  // Vega is packed. A browser that cannot unpack it keeps the still charts.
-  async function loadVega() {
-    const text = document.getElementById("batchlab-vega").textContent;
-    const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    const script = document.createElement("script");
-    script.textContent = await new Response(unpacked).text();
-    document.head.append(script);
-  }
-  const vega = loadVega().catch((error) => console.error(`charts stay still: ${error}`));
+  const words = document.createElement("p");
+  words.className = "words";
+  words.hidden = true;
+  document.body.append(words);
 
-  const { layout, rows, panels } = JSON.parse(
-    document.getElementById("batchlab-figures").textContent,
-  );
-  // The names of the fields are told once.
-  const rowsOf = (data) =>
-    rows[data].values.map((values) =>
-      Object.fromEntries(values.map((value, i) => [rows[data].fields[i], value])),
-    );
-  const views = (window.batchlabViews = {});
-
-  async function draw(plot) {
-    await vega;
-    if (!window.vegaEmbed) return;
-    const { data, spec } = panels[plot.id];
-    const live = document.createElement("div");
-    live.className = "live";
-    live.setAttribute("aria-hidden", "true");
-    plot.append(live);
-    const sized = { ...spec, width: "container", height: "container" };
-    sized.datasets = { rows: rowsOf(data) };
-    vegaEmbed(live, sized, { actions: false, renderer: "svg" }).then(
-      ({ view }) => {
-        plot.classList.add("drawn");
-        views[plot.id] = view;
-      },
-      (error) => {
-        live.remove();
-        console.error(`chart ${plot.id} stays still: ${error}`);
-      },
-    );
+  function nearestMark(plot, { clientX, clientY }) {
+    let [nearest, least] = [null, 40]; // pixels
+    for (const mark of plot.querySelectorAll("[aria-label]")) {
+      const { x, y, width, height } = mark.getBoundingClientRect();
+      const away = Math.hypot(x + width / 2 - clientX, y + height / 2 - clientY);
+      if (away <= least) [nearest, least] = [mark, away];
+    }
+    return nearest;
   }
-
-  const seen = new IntersectionObserver(
-    (entries) => {
-      for (const { target, isIntersecting } of entries) {
-        if (!isIntersecting) continue;
-        seen.unobserve(target);
-        draw(target);
-      }
-    },
-    { rootMargin: "200px" },
-  );
-  for (const id of Object.keys(panels)) seen.observe(document.getElementById(id));
-
-  // The rows of a figure as a file; without scripts its table has the numbers.
-  function csv(data) {
-    const fields = rows[data].fields.filter((field) => !layout.includes(field));
-    const cell = (value) => {
-      const text = String(value ?? "");
-      return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-    };
-    const lines = rowsOf(data).map((row) => fields.map((field) => cell(row[field])));
-    return [fields, ...lines].map((line) => line.join(",") + "\n").join("");
+  function showWords(mark) {
+    document.querySelector(".near")?.classList.remove("near");
+    words.hidden = !mark;
+    if (!mark) return;
+    mark.classList.add("near");
+    words.textContent = mark.getAttribute("aria-label");
+    const { right, bottom } = mark.getBoundingClientRect();
+    words.style.left = `${Math.min(right + 8, innerWidth - words.offsetWidth - 8)}px`;
+    words.style.top = `${Math.min(bottom + 8, innerHeight - words.offsetHeight - 8)}px`;
   }
-  function save(content, file) {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(content);
-    link.download = file;
-    link.click();
-    URL.revokeObjectURL(link.href);
+  for (const plot of document.querySelectorAll(".plot")) {
+    for (const moved of ["pointermove", "pointerdown"])
+      plot.addEventListener(moved, (event) => showWords(nearestMark(plot, event)));
+    // A finger leaves when it is lifted; then the words stay until the page scrolls.
+    plot.addEventListener("pointerleave", ({ pointerType }) => {
+      if (pointerType !== "touch") showWords(null);
+    });
   }
+  addEventListener("scroll", () => showWords(null));
 
   // The charts of a figure that are in sight, side by side, in the colors that they have there.
   function picture(figure) {
     const style = getComputedStyle(document.documentElement);
     const plots = [...figure.querySelectorAll(".plot")].filter((plot) => plot.offsetHeight > 0);
-    const [across, down] = [400, 310];
     const charts = plots.map((plot, i) => {
-      const chart = plot.querySelector(".live svg, .still svg").cloneNode(true);
-      for (const [name, value] of Object.entries({ x: i * across, y: 24, width: across, height: 280 }))
+      const chart = plot.querySelector("svg").cloneNode(true);
+      for (const [name, value] of [["x", 380 * i], ["y", 24], ["width", 370], ["height", 260]])
         chart.setAttribute(name, value);
       const title = plot.parentElement.querySelector("figcaption").innerHTML;
-      return `<text x="${i * across + 8}" y="18" font-weight="600">${title}</text>${chart.outerHTML}`;
+      return `<text x="${380 * i + 8}" y="18" font-weight="600">${title}</text>${chart.outerHTML}`;
     });
-    const width = across * plots.length;
     return (
-      `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${down}"` +
+      `<svg xmlns="http://www.w3.org/2000/svg" width="${380 * plots.length}" height="290"` +
       ` font-family="system-ui, sans-serif" font-size="13" fill="var(--text)">` +
       `<rect width="100%" height="100%" fill="var(--ground)"/>${charts.join("")}</svg>`
     ).replace(/var\((--[\w-]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
   }
-  function png(svg, then) {
+  function save(address, file) {
+    const link = document.createElement("a");
+    [link.href, link.download] = [address, file];
+    link.click();
+  }
+  function saveImage(button) {
+    const address = `data:image/svg+xml,${encodeURIComponent(picture(button.closest("[id^=figure]")))}`;
+    const { image: kind, file } = button.dataset;
+    if (kind === "svg") return save(address, file);
     const image = new Image();
     image.onload = () => {
       const canvas = document.createElement("canvas");
       [canvas.width, canvas.height] = [2 * image.width, 2 * image.height];
       canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-      canvas.toBlob(then);
+      save(canvas.toDataURL(), file);
     };
-    image.src = `data:image/svg+xml,${encodeURIComponent(svg)}`;
+    image.src = address;
   }
-
-  const pressed = {
-    rows: ({ rows: data, file }) => save(new Blob([csv(data)]), file),
-    image({ image, file }, button) {
-      const svg = picture(button.closest("[id^=figure]"));
-      if (image === "png") png(svg, (blob) => save(blob, file));
-      else save(new Blob([svg], { type: "image/svg+xml" }), file);
-    },
-    copy(_, button) {
-      // Also where a page has no right to the clipboard itself.
-      getSelection().selectAllChildren(button.previousElementSibling);
-      document.execCommand("copy");
-    },
-  };
-  for (const [name, act] of Object.entries(pressed)) {
-    for (const button of document.querySelectorAll(`button[data-${name}]`)) {
-      button.hidden = false;
-      button.addEventListener("click", () => act(button.dataset, button));
-    }
+  function copyText(button) {
+    // Also where a page has no right to the clipboard itself.
+    getSelection().selectAllChildren(button.previousElementSibling);
+    document.execCommand("copy");
   }
-
-  // A chart that was hidden while the window changed has to learn its width.
-  for (const radio of document.querySelectorAll("input[name=view]")) {
-    radio.addEventListener("change", () => window.dispatchEvent(new Event("resize")));
+  for (const button of document.querySelectorAll("button")) {
+    button.hidden = false;
+    button.addEventListener("click", () => (button.dataset.image ? saveImage : copyText)(button));
   }
 })();
