@@ -186,9 +186,8 @@ def place(point: dict[str, float]) -> tuple[float, float]:
 
 def test_a_figure_is_saved_as_an_image_as_it_is_seen(open_page):
     browser = open_page("advice")
-    browser.ask(
-        "HTMLAnchorElement.prototype.click = function () { window.saved = [this.href, this.download]; }"
-    )
+    saved = "window.saved = [this.href, this.download]"
+    browser.ask(f"HTMLAnchorElement.prototype.click = function () {{ {saved}; }}")
     browser.choose("steps")
     press = "document.querySelector('#figure-b [data-image={}]').click()"
 
