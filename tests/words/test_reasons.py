@@ -89,7 +89,7 @@ NEVER_ONE = {
     *("differences_not_told", "few_validation_examples", "seeds_draw_examples"),
     *("gradient_lost_in_batches", "gradient_lost_in_noise", "losses_far_above_untrained"),
     *("ends_as_planned", "ends_at_plateau", "ends_before_overfitting", "epochs_to_bring"),
-    *("metric_never_changed", "metric_still_rises", "native_differs", "no_pilot_learned"),
+    *("metric_never_changed", "metric_still_rises", "no_pilot_learned"),
     *("rate_followed_schedule", "reference_never_met", "same_failure_again"),
 }
 

@@ -95,30 +95,8 @@ _MEASURED: dict[str, str] = {
     "plateau_open": (
         "{expected}: too wide to call; more epochs or a larger validation set would tell"
     ),
-    # Reasons not to train a workload by a function in C.
-    "trained_plainly": "PyTorch's own loop trains it: {why}",
-    "native_another_model": (
-        "the model or the optimizer is not as it was when the function in C was made of it"
-    ),
-    "native_branches_on_batch_size": "what it computes is not the same at every batch size",
-    "native_build_failed": "the C compiler failed: {what}",
-    "native_data_not_resident": "its data are not tensors kept in memory",
-    "native_depends_on_values": "what it computes depends on values of its data",
-    "native_differs": "after {step} steps its {what} differs from PyTorch's by more than rounding",
-    "native_examples_not_first": (
-        "it has tensors in which the examples of a batch are not the first dimension"
-    ),
-    "native_no_compiler": "there is no C compiler (cc, gcc or clang)",
-    "native_not_a_number": "its loss or a metric is not one number",
-    "native_not_followed": "it could not be followed: {what}",
-    "native_operation": "it has the operation {operation}",
-    "native_optimizer": "its optimizer is {optimizer}",
-    "native_parameters_elsewhere": "model and optimizer have different parameters",
-    "native_python_in_steps": "its steps call Python: {what}",
-    "native_shares_memory": "{name} shares memory, or lies in it with gaps",
-    "native_type": "it computes in {dtype}",
-    "native_uses_batch_size": "it uses the batch size in a way that is not followed: {what}",
-    "native_writes": "it writes into what it was given: {operation}",
+    # Training natively.
+    "trained_by_pytorch": "PyTorch's own loop trains it: {why}",
     # ---- Diagnoses: what a trial's curves show, the numbers behind it, and what to try.
     "diverged_label": "diverged",
     "diverged_advice": "Training made the loss grow. Lower the learning rate, or warm it up.",
