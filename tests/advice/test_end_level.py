@@ -278,13 +278,13 @@ def test_a_model_that_can_not_learn_has_no_level_at_any_rate():
 def test_a_reference_that_diverges_is_said_to_not_train():
     broken = replace(
         pilot_at(0.01, lambda epoch: 5.7, status=Status.NAN),
-        reason=Reason.of("loss_not_finite", step=3),
+        reason=Reason.of("metric_not_finite", metric="loss", step=3),
     )
     lower = pilot_at(0.0006, approach(1.0, start=5.70, rate=0.5))
 
     why = pilots_of(LOSS, broken, lower).hardly_learns
 
-    assert codes(why) == {"another_rate_learns", "own_fails", "loss_not_finite"}
+    assert codes(why) == {"another_rate_learns", "own_fails", "metric_not_finite"}
 
 
 def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():

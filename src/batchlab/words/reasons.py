@@ -17,43 +17,23 @@ _MEASURED: dict[str, str] = {
         "the law S_min (1 + B_crit/B) does not hold here. Its exponent would be {low:.2f} to "
         "{high:.2f}; use the measured points"
     ),
-    "s_min_not_told": (
-        "S_min may be 0: the steps do not level off up to batch size {largest:.6g}; larger batch "
-        "sizes would tell"
-    ),
-    "e_min_not_told": (
-        "E_min may be 0: the steps do not fall from batch size {smallest:.6g} on; smaller batch "
-        "sizes would tell"
-    ),
-    "steps_scatter": (
-        "the steps from batch size {smallest:.6g} to {largest:.6g} scatter too much to tell "
-        "whether they fall; more seeds or a wider range would tell"
-    ),
-    "beyond_largest_measured": (
-        "the estimate lies beyond the largest measured batch size, {largest}; larger batch sizes "
+    "may_be_zero": (
+        "{what} may be 0, judged by batch sizes from {smallest} to {largest}; {other} batch sizes "
         "would tell"
     ),
-    "below_smallest_measured": (
-        "the estimate lies below the smallest measured batch size, {smallest}; smaller batch "
-        "sizes would tell"
+    "scatter_too_much": (
+        "{what} from batch size {smallest} to {largest} scatter too much to tell how they change; "
+        "more runs, a quieter machine or a wider range would tell"
+    ),
+    "outside_measured": (
+        "the estimate lies outside of the measured batch sizes, {smallest} to {largest}; {other} "
+        "batch sizes would tell"
     ),
     "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
     "exponent_not_told": (
         "the points fit nearly any exponent up to {largest}; more seeds or batch sizes would tell"
     ),
     # The laws of step time and memory.
-    "step_time_never_flat": (
-        "step time grows from batch size {smallest} on, so the time of an empty step may be 0; "
-        "smaller batch sizes would tell"
-    ),
-    "step_time_flat": (
-        "step time is flat up to batch size {largest}, so the time of one example may be 0; "
-        "larger batch sizes would tell"
-    ),
-    "step_times_scatter": (
-        "step times from batch size {smallest} to {largest} scatter too much to tell where they "
-        "begin to grow; a quieter machine or a wider range would tell"
-    ),
     "memory_at_too_few": (
         "only {n:one batch size has|# batch sizes have} a peak; a line needs two, and three for "
         "an interval: profile more"
@@ -71,8 +51,6 @@ _MEASURED: dict[str, str] = {
     "gradient_not_finite": (
         "the gradient has values that are not finite; lower the learning rate or look at the loss"
     ),
-    "loss_not_finite": "the loss was not finite after step {step}",
-    "noise_out_of_time": "the budget ended before step {step} was measured",
     # Plateaus.
     "no_level_after_bad_end": "the trial ended as {status:term}, so there is no level to reach",
     "no_validation_at_epoch_end": (
@@ -84,25 +62,20 @@ _MEASURED: dict[str, str] = {
         "model. Training may not have begun to work; try a higher learning rate or more epochs"
     ),
     "curve_too_short": "{n:one point is|# points are} too few: at least {needed} epochs are needed",
-    "curve_has_turned": "the curve got worse again, so no fitted law can describe it",
     "worse_since_best": "best near epoch {epoch}, and since then worse by more than {delta:.3g}",
     "epochs_to_bring": (
         "{horizon} more epochs should bring {gain:.3g} (95 %: {low:.3g} to {high:.3g}), where "
         "{delta:.3g} would count"
     ),
-    "plateau_reached": "reached at epoch {epoch}: {expected}",
-    "plateau_not_yet": "not yet: {expected}",
     "plateau_open": (
         "{expected}: too wide to call; more epochs or a larger validation set would tell"
     ),
     # Training natively.
     "trained_by_pytorch": "PyTorch's own loop trains it: {why}",
     # ---- Diagnoses: what a trial's curves show, the numbers behind it, and what to try.
-    "diverged_label": "diverged",
     "diverged_advice": "Training made the loss grow. Lower the learning rate, or warm it up.",
     "ended_badly": "ended as {status:term} after {steps:one step|# steps}",
     "loss_grew": "{split:term} loss {last:.3g} after training, {untrained:.3g} before it",
-    "unstable_label": "unstable",
     "unstable_advice": (
         "The training loss jumps: the learning rate may be too high. Lower it, clip gradients, or "
         "use a larger batch."
@@ -110,7 +83,6 @@ _MEASURED: dict[str, str] = {
     "loss_spikes": (
         "{n:one jump|# jumps} of the training loss, the largest {ratio:.3g} times at step {step}"
     ),
-    "overfitting_label": "overfitting",
     "overfitting_advice": (
         "The model fits its training data better than other data. Stop earlier, regularize, or "
         "get more data."
@@ -123,13 +95,11 @@ _MEASURED: dict[str, str] = {
         "validation {metric} got worse after epoch {epoch} while training improved"
     ),
     "wide_gap": "training {metric} {train:.3g}, validation {metric} {validation:.3g}",
-    "underfitting_label": "underfitting",
     "underfitting_advice": (
         "Training has come to rest at a high loss. Try a larger model or another learning rate, "
         "unless the data itself is that noisy."
     ),
     "loss_at_rest": "training loss came to rest at {last:.3g}, {share:.0%} of that before training",
-    "slow_convergence_label": "slow convergence",
     "slow_convergence_advice": (
         "Training makes progress slowly. A higher learning rate or a smaller batch may get more "
         "out of each epoch."
@@ -138,7 +108,6 @@ _MEASURED: dict[str, str] = {
     "loss_still_falls": (
         "{share:.0%} of the fall of the training loss came in the last quarter of the epochs"
     ),
-    "not_enough_epochs_label": "not enough epochs",
     "not_enough_epochs_advice": (
         "The validation curve is still getting better: its last value is not its level."
     ),
@@ -156,40 +125,26 @@ _MEASURED: dict[str, str] = {
     ),
     # ---- Trials: why a training run ended as it did, and what a reader must know of its batches.
     # Endings seen in the losses.
-    "metric_not_finite_at_evaluation": (
-        "the {metric:term} at the evaluation after step {step} is not a finite number; try a "
-        "smaller learning rate"
-    ),
-    "loss_not_a_number": "the loss of step {step} is not a number; try a smaller learning rate",
-    "never_finite_at_evaluations": (
-        "the {metric} at evaluations is not a finite number, nor was it with the untrained model: "
-        "at any learning rate. A batch may have nothing to take the mean of: give the workload a "
-        "`weight`, which is 0 there"
+    "metric_not_finite": (
+        "the {metric} at step {step} is not a finite number; try a smaller learning rate"
     ),
     "not_finite_at_any_rate": (
-        "the loss of step {step} is not a finite number, nor is it with the untrained weights: at "
-        "any learning rate. Its batch has nothing to take the mean of (a known label, a positive, "
-        "a token), or an example that is no number. Let `loss` give 0 there, or mend the data"
+        "the {metric} at step {step} is not a finite number, nor is it with the untrained "
+        "weights, so no learning rate helps. A batch may have nothing to take the mean of (a known "
+        "label, a positive, a token): let `loss` and `weight` give 0 there. Or an example holds a "
+        "number that is not finite: correct the data"
     ),
-    "loss_infinite": "the loss of step {step} is infinite or near it; try a smaller learning rate",
     "losses_far_above_untrained": (
-        "the loss at the last {n} evaluations was {seen}, more than {factor:.6g} times that of "
-        "the untrained model, {first:.3g}; try a smaller learning rate"
+        "at each of the last {n} evaluations the loss was more than {factor:.6g} times that of the "
+        "untrained model, {first:.3g}, or not finite; try a smaller learning rate"
     ),
-    "loss_seen": "{loss:.3g}",
-    "loss_seen_not_finite": "not finite",
     # Endings of the process.
     "user_error": "{error}: {text}",
     "failed_alike_before": (
         "it was not trained: two trials of batch size {size} had ended with {why}"
     ),
     "memory_ran_out": "memory ran out ({error}); use a smaller micro-batch or batch size",
-    "kernel_ended_process": (
-        "the kernel ended the process because memory ran out; use a smaller micro-batch or batch "
-        "size"
-    ),
-    "ended_by_signal": "{signal} ended the process",
-    "ended_without_a_word": "the process ended without a message, exit code {exit_code}",
+    "process_died": "the process ended without a message ({how})",
     "node_lost": "{why}, twice",
     "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
     # Endings reported by the engine.
@@ -237,19 +192,12 @@ _MEASURED: dict[str, str] = {
         "the command {program} was not found; check its name, or give the path to it"
     ),
     "command_not_executable": (
-        "{program} may not be run; make it executable (chmod +x), or name its program first, as "
-        "in: python {program}"
+        "{program} cannot be executed ({error}); name the program that runs it first, as in: "
+        "python {program}"
     ),
-    "command_without_interpreter": "{program} is no program; name one first: python {program}",
-    "interpreter_missing": (
-        "{program} is there, but the program named in its first line is not; name it on the "
-        "command line, as in: python {program}"
-    ),
-    "working_folder_missing": "the command cannot run in the folder {folder}: {error}",
-    "command_not_started": "{program} could not be started: {error}",
+    "command_not_started": "the command could not be started: {error}",
     # It ran.
     "command_failed": "{command} ended with exit code {exit_code}; its last line: {said}",
-    "nothing_said": "it wrote nothing",
     "needs_terminal": (
         "the command asks for input and nobody is there to answer ({line}); give it all it needs "
         "as options"
@@ -274,7 +222,6 @@ _MEASURED: dict[str, str] = {
     ),
     "metric_told_before_end": "the script last told its metric at step {step} of {asked}",
     "metric_never_seen": "it ended well, and {metric} was never told",
-    "metric_not_finite": "{metric} is no finite number at step {step}; try a smaller learning rate",
     "over_too_soon": (
         "it ended by itself after {seconds:.2g} s, and its progress came all at once: too soon for "
         "a step time"
