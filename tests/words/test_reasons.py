@@ -113,7 +113,7 @@ def test_the_chance_of_a_model_is_not_worded_as_a_share_of_answers() -> None:
 
 @pytest.mark.parametrize("code", sorted(MESSAGES))
 def test_every_text_can_be_written(code: str) -> None:
-    forms = {quantity.name for quantity in QUANTITIES} | set(FORMS) | {"term", "moment"}
+    forms = {quantity.name for quantity in QUANTITIES} | set(FORMS)
     for name, form in fields_in(MESSAGES[code]):
         assert name != "", f"{code}: a value without a name"
         assert form in forms or not form.isidentifier(), f"{code}: {form!r}"

@@ -185,12 +185,10 @@ class Pilots:
         if own.has_failed:
             why = Reason.of("own_fails", why=why_it_failed(own))
         else:
-            evaluation, first = curve[0]
-            seen = Reason.of("seen_at_first", metric=metric, value=first)
-            if evaluation.step == 0:
-                seen = Reason.of("seen_untrained", metric=metric, value=first)
-            epochs, value = own.epochs, self._values[0]
-            why = Reason.of("hardly_learns", metric=metric, epochs=epochs, value=value, seen=seen)
+            first, value = curve[0][1], self._values[0]
+            why = Reason.of(
+                "hardly_learns", metric=metric, epochs=own.epochs, value=value, first=first
+            )
         if not self._learned or self._are_near:
             return why
         rate, value = self.best.learning_rate, self._values[self._most]

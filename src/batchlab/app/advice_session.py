@@ -604,17 +604,12 @@ class AdviceSession:
     def _origin_of_times(self) -> Iterator[Reason]:
         """Yield which machine the step times are from, if trainings may have run on another."""
         elsewhere, here = self._asked.profile, self._here.device_name
-        is_on_cluster = self._asked.cluster is not None
-        if elsewhere is None:
-            if is_on_cluster:
-                yield Reason.of("times_of_this_machine", here=here)
-            return
-        there, created_at = elsewhere.device_name, elsewhere.created_at
-        if is_on_cluster:
-            yield Reason.of("times_of_profile", there=there, created_at=created_at)
-        else:
-            yield Reason.of("profile_from_elsewhere", there=there, created_at=created_at, here=here)
-        if elsewhere.workload.workload_id != self._trial.workload_id:
+        there = here if elsewhere is None else elsewhere.device_name
+        if self._asked.cluster is not None:
+            yield Reason.of("times_of_machine", there=there)
+        elif elsewhere is not None:
+            yield Reason.of("profile_from_elsewhere", there=there, here=here)
+        if elsewhere is not None and elsewhere.workload.workload_id != self._trial.workload_id:
             yield Reason.of("profile_of_another_version")
 
     def _caveats(self) -> Iterator[Reason]:

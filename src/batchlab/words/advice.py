@@ -52,9 +52,8 @@ ADVICE: dict[str, str] = {
     "budget_ended_before_reference": (
         "the budget ended before your own settings had been trained once"
     ),
-    "pilot_stopped": "a run of your own configuration failed: {why}",
     "every_pilot_failed": (
-        "your own configuration failed, and so did every other learning rate that was tried: {why}"
+        "neither your own configuration nor any other learning rate that was tried trains: {why}"
     ),
     "no_pilot_learned": (
         "no first run learned anything in {steps} steps, with learning rates from {low:rate} to "
@@ -62,11 +61,9 @@ ADVICE: dict[str, str] = {
     ),
     "hardly_learns": (
         "your configuration hardly learns: after {epochs:.3g} epochs the best validation {metric} "
-        "is {value:metric {metric}}, {seen}"
+        "is {value:metric {metric}}, and the first was {first:metric {metric}}"
     ),
-    "seen_untrained": "untrained {value:metric {metric}}",
-    "seen_at_first": "at its first evaluation {value:metric {metric}}",
-    "own_fails": "your configuration does not train: {why}",
+    "own_fails": "your own configuration does not train: {why}",
     "another_rate_learns": (
         "{why}. With learning rate {rate:rate} it gets to {value:metric {metric}}"
     ),
@@ -101,16 +98,12 @@ ADVICE: dict[str, str] = {
         "{n:once|# times} an epoch"
     ),
     "profile_from_elsewhere": (
-        "step times and memory are those of {there} (the profile given, of {created_at:moment}). "
-        "Steps were counted here, on {here}, and nothing was verified there"
+        "step times and memory are those of {there} (the profile given). Steps were counted here, "
+        "on {here}, and nothing was verified there"
     ),
-    "times_of_this_machine": (
-        "step times and memory are those of this machine, {here}, so times are for it, wherever "
-        "the trainings ran"
-    ),
-    "times_of_profile": (
-        "step times and memory are those of {there} (the profile given, of {created_at:moment}), "
-        "so times are for it, wherever the trainings ran"
+    "times_of_machine": (
+        "step times and memory are those of {there}, so times are for it, wherever the trainings "
+        "ran"
     ),
     "target_is_early": (
         "validation {metric} {value:metric {metric}} is met after {epochs:.2g} of the "

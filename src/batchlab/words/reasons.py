@@ -52,7 +52,7 @@ _MEASURED: dict[str, str] = {
         "the gradient has values that are not finite; lower the learning rate or look at the loss"
     ),
     # Plateaus.
-    "no_level_after_bad_end": "the trial ended as {status:term}, so there is no level to reach",
+    "no_level_after_bad_end": "the trial ended as {status}, so there is no level to reach",
     "no_validation_at_epoch_end": (
         "there is no validation {metric} at an epoch's end, and a plateau is judged on it; train "
         "with a validation set and for whole epochs"
@@ -74,8 +74,8 @@ _MEASURED: dict[str, str] = {
     "trained_by_pytorch": "PyTorch's own loop trains it: {why}",
     # ---- Diagnoses: what a trial's curves show, the numbers behind it, and what to try.
     "diverged_advice": "Training made the loss grow. Lower the learning rate, or warm it up.",
-    "ended_badly": "ended as {status:term} after {steps:one step|# steps}",
-    "loss_grew": "{split:term} loss {last:.3g} after training, {untrained:.3g} before it",
+    "ended_badly": "ended as {status} after {steps:one step|# steps}",
+    "loss_grew": "{split} loss {last:.3g} after training, {untrained:.3g} before it",
     "unstable_advice": (
         "The training loss jumps: the learning rate may be too high. Lower it, clip gradients, or "
         "use a larger batch."
@@ -114,7 +114,7 @@ _MEASURED: dict[str, str] = {
     "metric_still_rises": ("{epochs} more epochs should improve validation {metric} by {gain:.3g}"),
     # ---- Profile: why a batch size has no step time or did not run.
     "size_did_not_run": "batch size {size} did not run: {why}",
-    "ended_as": "{status:term}",
+    "ended_as": "{status}",
     "no_size_ran": "no batch size of the profile ran",
     "outside_profile": (
         "batch size {size} lies outside the measured {smallest} to {largest}; profile it"
@@ -151,7 +151,7 @@ _MEASURED: dict[str, str] = {
     "out_of_time": "the budget ended",
     # Notes on the batches.
     "stopped_early": (
-        "it ended after {epochs:one epoch|# epochs}: {metric:term} was best after epoch {best}, "
+        "it ended after {epochs:one epoch|# epochs}: {metric} was best after epoch {best}, "
         "and the patience of the workload was over"
     ),
     "examples_left_out": (
