@@ -259,7 +259,7 @@ def test_fewer_than_three_batch_sizes_that_reached_the_target_are_refused_by_nam
 def test_three_batch_sizes_leave_no_exponent_to_tell():
     fit = fit_steps_to_target(on_the_law((1, 50, 800), seeds=2))
 
-    assert fit.exponent.reason.code == "exponent_needs_four"
+    assert fit.exponent.reason.code == "too_few"
 
 
 # Coverage. All of STUDIES and ANY_EXPONENT, with more draws: tests/nightly.

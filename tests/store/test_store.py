@@ -47,7 +47,7 @@ pairs = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
 warnings = st.lists(texts, max_size=2, unique=True).map(tuple)
 reasons = st.one_of(
     texts.map(Reason.as_written),
-    st.builds(lambda error, text: Reason.of("user_error", error=error, text=text), texts, texts),
+    st.builds(lambda line, said: Reason.of("wants_terminal", line=line, said=said), texts, texts),
     st.integers(0, 9).map(lambda step: Reason.of("metric_not_finite", metric="loss", step=step)),
 )
 notes = st.lists(reasons, max_size=2, unique=True).map(tuple)

@@ -371,7 +371,7 @@ def find_plateau(
         y = -y
     n = len(t)
     if n < MIN_POINTS or t[-1] < 1:
-        return Plateau.cannot_tell(Reason.of("curve_too_short", n=n, needed=MIN_POINTS), n=n)
+        return Plateau.cannot_tell(Reason.of("too_few", what="epochs", n=n, needed=MIN_POINTS), n=n)
     peak = _turned_at(y, delta=delta)
     if peak is None:
         return _judged(t, y, delta=delta)

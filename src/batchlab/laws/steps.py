@@ -380,7 +380,7 @@ class _Curves:
     def exponent(self, k: int) -> Estimate:
         (low, high), why = self._ends(_EXPONENT)[0], None
         if k < _SIZES_FOR_AN_EXPONENT:
-            why = Reason.of("exponent_needs_four", n=k)
+            why = Reason.of("too_few", what="batch sizes", n=k, needed=_SIZES_FOR_AN_EXPONENT)
         elif high - low > _ALMOST_ANY * 2 * math.log(_LARGEST_EXPONENT):
             why = Reason.of("exponent_not_told", largest=_LARGEST_EXPONENT)
         if why is not None:

@@ -181,7 +181,7 @@ def _failed(error: BaseException) -> Ended:
     text = "".join(traceback.format_exception(error))
     first_line = (str(error).strip().splitlines() or [""])[0]
     name = type(error).__name__
-    status, reason = Status.ERROR, Reason.of("user_error", error=name, text=first_line)
+    status, reason = Status.ERROR, Reason.as_written(f"{name}: {first_line}")
     if is_out_of_memory(error):
         status, reason = Status.OOM, Reason.of("memory_ran_out", error=first_line)
     elif isinstance(error, BatchlabError):

@@ -144,7 +144,6 @@ def _rate_text(learning_rate: float) -> str:
 FORMS: dict[str, Callable[[float], str]] = {
     "percent": lambda fraction: f"{100 * fraction:.3g} %",
     "times": _compared_text,
-    "octaves": lambda octaves: f"{2.0**octaves:.2g}",  # 3 octaves are 8 times as much
     "rate": _rate_text,
     "whole_percent": lambda fraction: f"{100 * fraction:.0f} %",
     "two_digits": _two_digits_text,

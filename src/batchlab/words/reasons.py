@@ -29,28 +29,19 @@ _MEASURED: dict[str, str] = {
         "the estimate lies outside of the measured batch sizes, {smallest} to {largest}; {other} "
         "batch sizes would tell"
     ),
-    "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
+    "too_few": "too few {what}: {n}, and at least {needed} are needed",
     "exponent_not_told": (
-        "the points fit nearly any exponent up to {largest}; more seeds or batch sizes would tell"
+        "nearly any exponent up to {largest} fits the points; more seeds or batch sizes would tell"
     ),
     # The laws of step time and memory.
-    "memory_at_too_few": (
-        "only {n:one batch size has|# batch sizes have} a peak; a line needs two, and three for "
-        "an interval: profile more"
-    ),
-    # Means.
     "no_trial_ended_well": "no trial ended well; run one that does",
     # The gradient noise scale.
     "gradient_lost_in_noise": (
         "the gradient is lost in the noise of {n} examples: |G|² = {value:.3g} (95 %: {low:.3g} "
         "to {high:.3g}); about {n_needed} examples would tell"
     ),
-    "gradient_lost_in_batches": (
-        "the gradient is lost in the noise of {n} batches; more batches would tell"
-    ),
-    "gradient_not_finite": (
-        "the gradient has values that are not finite; lower the learning rate or look at the loss"
-    ),
+    "gradient_lost_in_batches": "the noise of {n} batches hides the gradient; more would tell",
+    "gradient_not_finite": "the gradient is not finite; lower the learning rate or check the loss",
     # Plateaus.
     "no_level_after_bad_end": "the trial ended as {status}, so there is no level to reach",
     "no_validation_at_epoch_end": (
@@ -58,19 +49,15 @@ _MEASURED: dict[str, str] = {
         "with a validation set and for whole epochs"
     ),
     "flat_as_untrained": (
-        "validation {metric} is flat, but only {gained:.3g} better than that of the untrained "
-        "model. Training may not have begun to work; try a higher learning rate or more epochs"
+        "validation {metric} is flat, and only {gained:.3g} better than untrained, so training may "
+        "not have begun to work. Try a higher learning rate or more epochs"
     ),
-    "curve_too_short": "{n:one point is|# points are} too few: at least {needed} epochs are needed",
     "worse_since_best": "best near epoch {epoch}, and since then worse by more than {delta:.3g}",
     "epochs_to_bring": (
         "{horizon} more epochs should bring {gain:.3g} (95 %: {low:.3g} to {high:.3g}), where "
         "{delta:.3g} would count"
     ),
-    "plateau_open": (
-        "{expected}: too wide to call; more epochs or a larger validation set would tell"
-    ),
-    # Training natively.
+    "plateau_open": "{expected}; more epochs or a larger validation set would tell",
     "trained_by_pytorch": "PyTorch's own loop trains it: {why}",
     # ---- Diagnoses: what a trial's curves show, the numbers behind it, and what to try.
     "diverged_advice": "Training made the loss grow. Lower the learning rate, or warm it up.",
@@ -91,9 +78,7 @@ _MEASURED: dict[str, str] = {
         "validation loss rose from {least:.3g} at epoch {epoch} to {last:.3g}, while training "
         "loss fell from {train_then:.3g} to {train_last:.3g}"
     ),
-    "validation_got_worse": (
-        "validation {metric} got worse after epoch {epoch} while training improved"
-    ),
+    "validation_got_worse": "validation {metric} got worse after epoch {epoch}; training did not",
     "wide_gap": "training {metric} {train:.3g}, validation {metric} {validation:.3g}",
     "underfitting_advice": (
         "Training has come to rest at a high loss. Try a larger model or another learning rate, "
@@ -105,16 +90,11 @@ _MEASURED: dict[str, str] = {
         "out of each epoch."
     ),
     "loss_hardly_fell": "training loss only went from {untrained:.3g} to {last:.3g}",
-    "loss_still_falls": (
-        "{share:.0%} of the fall of the training loss came in the last quarter of the epochs"
-    ),
-    "not_enough_epochs_advice": (
-        "The validation curve is still getting better: its last value is not its level."
-    ),
+    "loss_still_falls": "{share:.0%} of the fall of the training loss came in the last quarter",
+    "not_enough_epochs_advice": "Validation is still getting better. Train for more epochs.",
     "metric_still_rises": ("{epochs} more epochs should improve validation {metric} by {gain:.3g}"),
     # ---- Profile: why a batch size has no step time or did not run.
     "size_did_not_run": "batch size {size} did not run: {why}",
-    "ended_as": "{status}",
     "no_size_ran": "no batch size of the profile ran",
     "outside_profile": (
         "batch size {size} lies outside the measured {smallest} to {largest}; profile it"
@@ -139,20 +119,16 @@ _MEASURED: dict[str, str] = {
         "untrained model, {first:.3g}, or not finite; try a smaller learning rate"
     ),
     # Endings of the process.
-    "user_error": "{error}: {text}",
-    "failed_alike_before": (
-        "it was not trained: two trials of batch size {size} had ended with {why}"
-    ),
+    "failed_alike_before": "not trained: two runs of batch size {size} failed with {why}",
     "memory_ran_out": "memory ran out ({error}); use a smaller micro-batch or batch size",
     "process_died": "the process ended without a message ({how})",
     "node_lost": "{why}, twice",
     "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
-    # Endings reported by the engine.
     "out_of_time": "the budget ended",
     # Notes on the batches.
     "stopped_early": (
-        "it ended after {epochs:one epoch|# epochs}: {metric} was best after epoch {best}, "
-        "and the patience of the workload was over"
+        "it ended after {epochs:one epoch|# epochs} by the patience of the workload: {metric} was "
+        "best after epoch {best}"
     ),
     "examples_left_out": (
         "{rest:one example is|# examples are} left out of every epoch (the last, smaller batch)"
@@ -163,16 +139,13 @@ _MEASURED: dict[str, str] = {
         "the batch see the micro-batch"
     ),
     "batches_are_split": (
-        "{n} devices take a part of each batch: at most {size} examples at once on each, over "
-        "which its layers normalize"
+        "{n} devices share each batch: at most {size} examples at once on each, over which its "
+        "layers normalize"
     ),
     # ---- Monitor: what it says about a running training, and why it cannot.
     "monitor_sees_no_layer": (
         "the model has no layer whose noise can be seen (Linear, Conv2d, Embedding, LayerNorm, "
         "each used once); batchlab noise measures any model"
-    ),
-    "monitor_too_early": (
-        "only {n:one step was|# steps were} measured so far, one in {every}; three are needed"
     ),
     "mostly_noise": (
         "each step is mostly noise: the noise scale is above {low:critical_batch_size}, the batch "
@@ -188,9 +161,7 @@ _MEASURED: dict[str, str] = {
     ),
     # ---- Commands: how somebody's own training command ended, and what shared the machine with it.
     # It never ran.
-    "command_not_found": (
-        "the command {program} was not found; check its name, or give the path to it"
-    ),
+    "command_not_found": "the command {program} was not found; check its name or give its path",
     "command_not_executable": (
         "{program} cannot be executed ({error}); name the program that runs it first, as in: "
         "python {program}"
@@ -207,35 +178,33 @@ _MEASURED: dict[str, str] = {
         "output is no terminal. Its last line: {said}"
     ),
     "ended_on_request": "batchlab ended it",
-    "supervisor_killed": (
-        "the small process that watches over the command was killed; batchlab ended the command"
-    ),
+    "supervisor_killed": "the process that watched it was killed; batchlab ended the command",
     # Progress of the script.
     "script_ended_itself": (
         "the script ended by itself at step {step} of the {asked} that were asked for: put "
         "{{epochs}} where your script takes its length"
     ),
-    "script_trained_to_its_end": "the script ended by itself at step {step}: its own length",
+    "script_trained_to_its_end": "the script ended by itself at step {step}, its own length",
     "script_stopped_early": (
-        "the script stopped early: it ended well, and told its metric at step {step} of {asked} "
-        "for the last time"
+        "the script ended well, but early: it last reported its metric at step {step} of {asked}"
     ),
-    "metric_told_before_end": "the script last told its metric at step {step} of {asked}",
-    "metric_never_seen": "it ended well, and {metric} was never told",
+    "metric_told_before_end": "the script last reported its metric at step {step} of {asked}",
+    "metric_never_seen": "it ended well, but never reported {metric}",
     "over_too_soon": (
-        "it ended by itself after {seconds:.2g} s, and its progress came all at once: too soon for "
+        "it ended by itself after {seconds:.2g} s and reported all progress at once, too soon for "
         "a step time"
     ),
     "steps_seen_too_seldom": (
-        "its progress was told {n:once|# times} after its first steps, too seldom for a step time; "
-        "tell it more often, as with batchlab.log(step=...)"
+        "it reported progress {n:once|# times} after its first steps, too seldom for a step time; "
+        "report it more often, as with batchlab.log(step=...)"
     ),
     "log_not_understood": (
-        "batchlab.log was given what is no number: {told}; give numbers, and counters of at least 0"
+        "batchlab.log was given something that is no number: {told}; give numbers, and counters of "
+        "at least 0"
     ),
     "steps_with_evaluations": (
-        "the step times of batch size {sizes} hold the script's evaluations too: its progress does "
-        "not tell them apart. Print progress several times between two evaluations, or use "
+        "the step times of batch size {sizes} include the script's evaluations, because its "
+        "progress does not show them. Print progress several times between two evaluations, or use "
         "batchlab.log(step=...)"
     ),
     "processes_left_behind": (
@@ -244,29 +213,11 @@ _MEASURED: dict[str, str] = {
     ),
     "other_batch_size": "{told}",
     "metric_never_changed": (
-        "{metric} was {value} at all {n} evaluations: it did not train, or not so that the metric "
-        "shows it. A batch larger than the training set takes no step where the last batch of an "
-        "epoch is left out"
+        "{metric} was {value} at all {n} evaluations, so it did not train, or the metric does not "
+        "show it. A batch larger than the training set takes no step if the last batch of an epoch "
+        "is left out"
     ),
-    # Repeated failures.
     "same_failure_again": "{n} runs failed in the same way: {why}",
-    # ---- Checks: what was found odd in a workload that can be trained.
-    "taken_up_otherwise": (
-        "a training that is stopped and taken up again goes another way. After a few steps its "
-        "weights were off by {percent} of their change. Something is kept where no checkpoint "
-        "looks: a counter, a hidden state or a random generator. Keep it in a buffer of the model "
-        "(register_buffer), or in the dict that `optimizer` returns. Draw from the global "
-        "generators of torch, NumPy or Python"
-    ),
-    "not_repeatable": (
-        "a training is not repeatable from its seed. Two alike ended {percent} of their change "
-        "apart after a few steps. A generator of its own draws without a seed, or a module keeps "
-        "what the last training left. Draw from the global generators of torch, NumPy or Python"
-    ),
-    "cannot_be_taken_up": (
-        "a training that is stopped cannot be taken up again from its checkpoint ({error}); let "
-        "each new model and optimizer have the same parts"
-    ),
     # ---- Others: what a user's code says.
     "as_written": "{text}",
 }
@@ -280,9 +231,8 @@ CAUSES: dict[str, str] = {
     ),
     "weight": (
         "Some examples count more than others in the loss (tokens without padding, known labels, "
-        "positives, weights of classes). Micro-batches are added up as if all counted the same, "
-        "or by a `weight` that is not what the loss divides by. Give the workload a `weight`: "
-        "over how many units a batch's loss is the mean."
+        "class weights), but micro-batches are added up as if all counted the same, or by a wrong "
+        "`weight`. Give the workload a `weight`: over how many units a batch's loss is the mean."
     ),
     "batch_norm": (
         "Batch normalization takes mean and variance from each micro-batch. Use GroupNorm or "
@@ -294,10 +244,9 @@ CAUSES: dict[str, str] = {
     ),
     "coupled": (
         "What an example adds to the gradient depends on the rest of its batch: a contrastive "
-        "loss, statistics of the batch, mixed examples, a factor that depends on the batch size, "
-        "a model that changes in its forward pass, or gradients that are clipped before they are "
-        "added up. So a micro-batch trains on something else than the batch. Change that, or do "
-        "not accumulate."
+        "loss, statistics of the batch, mixed examples, a factor that depends on the batch size, a "
+        "model that changes in its forward pass, or clipping before gradients are added up. So a "
+        "micro-batch trains on something else. Change that, or do not accumulate."
     ),
 }
 
