@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchlab.laws.plateau import HORIZON_EPOCHS, Plateau, plateau_of
+from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import FRACTION_METRICS, Better
 from batchlab.records.trial import Split, Status, TrialRecord
@@ -201,8 +201,7 @@ def find_not_enough_epochs(case: Case) -> Reason | None:
     """Find a validation curve that has not reached its plateau."""
     if case.diverged or case.cut_short or case.plateau.verdict != "not_yet":
         return None
-    gain = case.plateau.expected_improvement.estimate
-    return Reason.of("metric_still_rises", epochs=HORIZON_EPOCHS, gain=gain, metric=case.metric)
+    return case.plateau.reason
 
 
 RULES = (
