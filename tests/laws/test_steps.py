@@ -236,7 +236,7 @@ def test_the_same_steps_at_every_batch_size_give_upper_bounds():
     assert fit.b_crit.reason.code == "outside_measured"
     assert 0 < fit.e_min.high < 16 * 700
     assert fit.e_min.reason.code == "may_be_zero"
-    assert fit.exponent.reason.code == "exponent_not_told"
+    assert fit.exponent.reason.code == "exponent_unknown"
 
 
 def test_pure_scatter_leaves_b_crit_untold():

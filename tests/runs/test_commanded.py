@@ -172,7 +172,7 @@ TELLS_NO_MORE = "for step in range(1, 101):\n    print('step', step, 'val_loss 1
         (
             {"source": TELLS_NO_MORE},
             100,
-            Reason.of("metric_told_before_end", step=60, asked=100),
+            Reason.of("metric_reported_before_end", step=60, asked=100),
             False,
         ),
     ],

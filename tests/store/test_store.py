@@ -47,7 +47,9 @@ pairs = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
 warnings = st.lists(texts, max_size=2, unique=True).map(tuple)
 reasons = st.one_of(
     texts.map(Reason.as_written),
-    st.builds(lambda line, said: Reason.of("wants_terminal", line=line, said=said), texts, texts),
+    st.builds(
+        lambda line, said: Reason.of("wants_terminal", line=line, last_line=said), texts, texts
+    ),
     st.integers(0, 9).map(lambda step: Reason.of("metric_not_finite", metric="loss", step=step)),
 )
 notes = st.lists(reasons, max_size=2, unique=True).map(tuple)
@@ -568,7 +570,7 @@ def test_text_that_utf_8_cannot_hold_is_spelled_out_at_every_depth() -> None:
 
 def test_a_size_that_was_not_trained_as_given_has_no_step_time(store):
     wrong = STUDY.records[0]
-    reason = Reason.of("other_batch_size", told="it told another")
+    reason = Reason.of("other_batch_size", error="it reported another")
     ended = replace(wrong, status=Status.ERROR, reason=reason, evaluations=())
     put_study(store, replace(STUDY, records=(ended, *STUDY.records[1:])))
 

@@ -584,7 +584,7 @@ class AdviceSession:
         best = max(seen) if advice.better == "higher" else min(seen)
         share = (best * n + 2) / (n + 4)
         least = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
-        return [Reason.of("differences_not_told", n=n, metric=metric, least=least)]
+        return [Reason.of("small_differences_unknown", n=n, metric=metric, least=least)]
 
     def _met_early(self, advice: Advice) -> list[Reason]:
         """Say if the reference or the named size meets the level early in a whole training."""

@@ -382,7 +382,7 @@ class _Curves:
         if k < _SIZES_FOR_AN_EXPONENT:
             why = Reason.of("too_few", what="batch sizes", n=k, needed=_SIZES_FOR_AN_EXPONENT)
         elif high - low > _ALMOST_ANY * 2 * math.log(_LARGEST_EXPONENT):
-            why = Reason.of("exponent_not_told", largest=_LARGEST_EXPONENT)
+            why = Reason.of("exponent_unknown", largest=_LARGEST_EXPONENT)
         if why is not None:
             return Estimate.cannot_tell(why, n=len(self.runs.low))
         return self._estimate(self.best[_EXPONENT], (low, high))

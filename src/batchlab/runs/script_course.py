@@ -69,7 +69,7 @@ class ScriptCourse:
         except ProgressError as error:
             reason = Reason.as_written(str(error))
             if isinstance(error, OtherBatchSizeError):
-                reason = Reason.of("other_batch_size", told=str(error))
+                reason = Reason.of("other_batch_size", error=str(error))
             self._decide(Outcome(status=Status.ERROR, reason=reason))
             raise
         if point is None:

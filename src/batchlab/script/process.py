@@ -257,11 +257,11 @@ def status_and_reason(
         return Status.ERROR, Reason.of("needs_terminal", line=last_lines[-1])
     if number and (name := _signal_name(number)):
         return Status.KILLED, Reason.of("process_died", how=name)
-    said = last_lines[-1] if last_lines else "none"
+    last_line = last_lines[-1] if last_lines else "none"
     if asked := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
-        return Status.ERROR, Reason.of("wants_terminal", line=asked, said=said)
+        return Status.ERROR, Reason.of("wants_terminal", line=asked, last_line=last_line)
     return Status.ERROR, Reason.of(
-        "command_failed", command=shlex.join(argv[:2]), exit_code=code, said=said
+        "command_failed", command=shlex.join(argv[:2]), exit_code=code, last_line=last_line
     )
 
 

@@ -9,8 +9,8 @@ MESSAGES: dict[str, str] = {
     # ---- Advice: why the answer is what it is, and what limits it.
     # The verdict.
     "best_of_likely_no_worse": (
-        "of all that is likely to do as well as the reference, batch size {size} is the best "
-        "choice by all runs together"
+        "batch size {size} is the best, by all runs, of those that likely do as well as the "
+        "reference"
     ),
     "nothing_likely_better": "nothing else that was trained is likely to be a better choice",
     "nearest_not_likely": (
@@ -25,10 +25,10 @@ MESSAGES: dict[str, str] = {
     "train_configuration": "train batch size {size} at rate {rate:rate}, seed {seed}",
     "size_not_seen": "this batch size has not been run yet",
     "promises": (
-        "of all runs this one is expected to improve the answer most for its seconds; it takes "
-        "about {cost_s:train_s}"
+        "of all runs this one is expected to improve the answer most for its time, about "
+        "{cost_s:train_s}"
     ),
-    "to_confirm": "nothing promises more, so the comparison is confirmed",
+    "to_confirm": "no other run promises more, so train the compared ones again",
     "none_met": (
         "no run met the target {metric} {value:metric {metric}}; the best one came to "
         "{best:metric {metric}}. Give an easier --target, or a larger --budget"
@@ -38,7 +38,7 @@ MESSAGES: dict[str, str] = {
     "missed_the_level": "it was trained for {steps} steps, and did not meet the target",
     "stopped_when_slower": "it was stopped after {steps} steps, slower than the fastest",
     "steps_off_the_law": (
-        "the steps lie further from S = S_min (1 + B_crit / B) than their scatter explains"
+        "the steps lie further from S = S_min (1 + B_crit / B) than chance explains"
     ),
     "steps_still_fall": "the steps still fall at the largest batch sizes",
     "asked_for_end": "to see how the reference ends",
@@ -135,7 +135,7 @@ MESSAGES: dict[str, str] = {
         "validation has only {n} examples, so small differences in {metric} may be chance. Hold "
         "out more"
     ),
-    "differences_not_told": (
+    "small_differences_unknown": (
         "validation has only {n} examples, so differences in {metric} below about {least:.1g} may "
         "be chance. Hold out more"
     ),
@@ -170,7 +170,7 @@ MESSAGES: dict[str, str] = {
     "pilot_was_cut": (
         "the budget cut the first run after {epochs:.3g} of the {planned:.3g} epochs planned"
     ),
-    "pilot_without_plateau": "the first run was not seen to reach a plateau: {why}",
+    "pilot_without_plateau": "the first run did not reach a plateau that can be seen: {why}",
     "as_well_as_reference": (
         "nearly as well as the reference batch size, which gets to {value:metric {metric}}"
     ),
@@ -196,7 +196,7 @@ MESSAGES: dict[str, str] = {
         "batch sizes would tell"
     ),
     "too_few": "too few {what}: {n}, and at least {needed} are needed",
-    "exponent_not_told": (
+    "exponent_unknown": (
         "nearly any exponent up to {largest} fits the points; more seeds or batch sizes would tell"
     ),
     "no_trial_ended_well": "no trial ended well; run one that does",
@@ -273,10 +273,10 @@ MESSAGES: dict[str, str] = {
         "the {metric} at step {step} is not a finite number; try a smaller learning rate"
     ),
     "not_finite_at_any_rate": (
-        "the {metric} at step {step} is not a finite number, nor is it with the untrained "
-        "weights, so no learning rate helps. A batch may have nothing to take the mean of (a known "
-        "label, a positive, a token): let `loss` and `weight` give 0 there. Or an example holds a "
-        "number that is not finite: correct the data"
+        "the {metric} at step {step} is not a finite number, nor is it with the untrained weights, "
+        "so no learning rate helps. A batch may have nothing to take a mean of (a label, a "
+        "positive, a token): let `loss` and `weight` be 0 there. Or an example holds such a "
+        "number: correct the data"
     ),
     "losses_far_above_untrained": (
         "at each of the last {n} evaluations the loss was more than {factor:.6g} times that of the "
@@ -329,14 +329,14 @@ MESSAGES: dict[str, str] = {
     ),
     "command_not_started": "the command could not be started: {error}",
     # It ran.
-    "command_failed": "{command} ended with exit code {exit_code}; its last line: {said}",
+    "command_failed": "{command} ended with exit code {exit_code}; its last line: {last_line}",
     "needs_terminal": (
         "the command asks for input and nobody is there to answer ({line}); give it all it needs "
         "as options"
     ),
     "wants_terminal": (
         "the command wants a terminal, and here is none ({line}); have it do without one where its "
-        "output is no terminal. Its last line: {said}"
+        "output is no terminal. Its last line: {last_line}"
     ),
     "ended_on_request": "batchlab ended it",
     "supervisor_killed": "the process that watched it was killed; batchlab ended the command",
@@ -349,7 +349,7 @@ MESSAGES: dict[str, str] = {
     "script_stopped_early": (
         "the script ended well, but early: it last reported its metric at step {step} of {asked}"
     ),
-    "metric_told_before_end": "the script last reported its metric at step {step} of {asked}",
+    "metric_reported_before_end": "the script last reported its metric at step {step} of {asked}",
     "metric_never_seen": "it ended well, but never reported {metric}",
     "over_too_soon": (
         "it ended by itself after {seconds:.2g} s and reported all progress at once, too soon for "
@@ -360,8 +360,8 @@ MESSAGES: dict[str, str] = {
         "report it more often, as with batchlab.log(step=...)"
     ),
     "log_not_understood": (
-        "batchlab.log was given something that is no number: {told}; give numbers, and counters of "
-        "at least 0"
+        "batchlab.log was given something that is no number: {values}; give numbers, and counters "
+        "of at least 0"
     ),
     "steps_with_evaluations": (
         "the step times of batch size {sizes} include the script's evaluations, because its "
@@ -372,7 +372,7 @@ MESSAGES: dict[str, str] = {
         "the command ended and left {n:1 process|# processes} running, which batchlab ended; if "
         "{n:that|one} was the training, let the command wait for it"
     ),
-    "other_batch_size": "{told}",
+    "other_batch_size": "{error}",
     "metric_never_changed": (
         "{metric} was {value} at all {n} evaluations, so it did not train, or the metric does not "
         "show it. A batch larger than the training set takes no step if the last batch of an epoch "
