@@ -28,7 +28,7 @@ MESSAGES: dict[str, str] = {
         "of all runs this one is expected to improve the answer most for its time, about "
         "{cost_s:train_s}"
     ),
-    "to_confirm": "no other run promises more, so train the compared ones again",
+    "to_confirm": "no other run promises more, so the comparison is repeated",
     "none_met": (
         "no run met the target {metric} {value:metric {metric}}; the best one came to "
         "{best:metric {metric}}. Give an easier --target, or a larger --budget"
@@ -140,8 +140,8 @@ MESSAGES: dict[str, str] = {
         "be chance. Hold out more"
     ),
     "seeds_draw_examples": (
-        "each seed draws its own {n} examples for validation, so intervals include the luck of "
-        "that draw"
+        "each seed draws its own {n} examples for validation, the same at every batch size, so "
+        "intervals include the luck of that draw"
     ),
     "loss_couples": (
         "the loss couples the examples of a batch, so another batch size trains on another loss, "
@@ -177,7 +177,6 @@ MESSAGES: dict[str, str] = {
     "time_in_turn": "time steps of batch sizes {size} and {other} once more, in turn",
     "load_falls_on_both": "so that other load on the machine slows both alike",
     # ---- Laws: why a law, an interval or a plateau is what it is, or is not known.
-    # The law of steps to target.
     "target_missed_by_all": "no run of this batch size reached the target",
     "law_does_not_hold": (
         "the law S_min (1 + B_crit/B) does not hold here. Its exponent would be {low:.2f} to "
@@ -243,7 +242,7 @@ MESSAGES: dict[str, str] = {
         "validation loss rose from {least:.3g} at epoch {epoch} to {last:.3g}, while training "
         "loss fell from {train_then:.3g} to {train_last:.3g}"
     ),
-    "validation_got_worse": "validation {metric} got worse after epoch {epoch}; training did not",
+    "validation_got_worse": "validation {metric} got worse after epoch {epoch}; training improved",
     "wide_gap": "training {metric} {train:.3g}, validation {metric} {validation:.3g}",
     "underfitting_advice": (
         "Training has come to rest at a high loss. Try a larger model or another learning rate, "
@@ -285,7 +284,7 @@ MESSAGES: dict[str, str] = {
     # Endings of the process.
     "failed_alike_before": "not trained: two runs of batch size {size} failed with {why}",
     "memory_ran_out": "memory ran out ({error}); use a smaller micro-batch or batch size",
-    "process_died": "the process ended without a message ({how})",
+    "process_died": "the process ended without a result ({how})",
     "node_lost": "{why}, twice",
     "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
     "out_of_time": "the budget ended",
@@ -312,15 +311,15 @@ MESSAGES: dict[str, str] = {
         "each used once); batchlab noise measures any model"
     ),
     "mostly_noise": (
-        "the noise scale is above {low:critical_batch_size}, far above your batch size of {size}: "
-        "a larger batch would cost few extra examples"
+        "the noise scale is above {low:critical_batch_size}, more than twice your batch size of "
+        "{size}: a larger batch would cost few extra examples"
     ),
-    "some_noise": "the noise scale is {scale:critical_batch_size}, near your batch size of {size}",
+    "some_noise": "the noise scale is {scale:critical_batch_size}, and your batch size is {size}",
     "hardly_noise": (
-        "the noise scale is below {high:critical_batch_size}, far below your batch size of {size}: "
-        "a smaller batch would need hardly more steps"
+        "the noise scale is below {high:critical_batch_size}, less than a tenth of your batch size "
+        "of {size}: a smaller batch would need hardly more steps"
     ),
-    # ---- Commands: how somebody's own training command ended, and what shared the machine with it.
+    # ---- Commands: how somebody's own training command ended.
     # It never ran.
     "command_not_found": "the command {program} was not found; check its name or give its path",
     "command_not_executable": (
@@ -379,7 +378,7 @@ MESSAGES: dict[str, str] = {
         "is left out"
     ),
     "same_failure_again": "{n} runs failed in the same way: {why}",
-    # ---- Others: what a user's code says.
+    # ---- Others: what a user's code or another program says.
     "as_written": "{text}",
 }
 
