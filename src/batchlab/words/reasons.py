@@ -273,7 +273,7 @@ MESSAGES: dict[str, str] = {
     ),
     "not_finite_at_any_rate": (
         "the {metric} at step {step} is not a finite number, nor is it with the untrained weights, "
-        "so no learning rate helps. A batch may have nothing to take a mean of (a label, a "
+        "so at any learning rate. A batch may have nothing to take the mean of (a known label, a "
         "positive, a token): let `loss` and `weight` be 0 there. Or an example holds such a "
         "number: correct the data"
     ),
@@ -351,7 +351,7 @@ MESSAGES: dict[str, str] = {
     "metric_reported_before_end": "the script last reported its metric at step {step} of {asked}",
     "metric_never_seen": "it ended well, but never reported {metric}",
     "over_too_soon": (
-        "it ended by itself after {seconds:.2g} s and reported all progress at once, too soon for "
+        "it ended by itself after {seconds:.2g} s, and its progress came all at once: too soon for "
         "a step time"
     ),
     "steps_seen_too_seldom": (
@@ -373,7 +373,7 @@ MESSAGES: dict[str, str] = {
     ),
     "other_batch_size": "{error}",
     "metric_never_changed": (
-        "{metric} was {value} at all {n} evaluations, so it did not train, or the metric does not "
+        "{metric} was {value} at all {n} evaluations: it did not train, or the metric does not "
         "show it. A batch larger than the training set takes no step if the last batch of an epoch "
         "is left out"
     ),
