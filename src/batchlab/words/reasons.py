@@ -106,7 +106,7 @@ MESSAGES: dict[str, str] = {
     ),
     "compared_by_examples": (
         "the step time of batch size {sizes} is not known: {why}. So batch sizes are compared by "
-        "the examples they need, not by time"
+        "the examples they need, and not by time"
     ),
     "profile_of_another_version": (
         "the profile given is of another version of this workload, with other source, settings or "
