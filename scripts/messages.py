@@ -17,12 +17,11 @@ from functools import cache
 from pathlib import Path
 
 import batchlab
-from batchlab.words.advice import ADVICE
 from batchlab.words.reasons import CAUSES, MESSAGES
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(batchlab.__file__).parent
-_TABLES = {"ADVICE", "_MEASURED", "CAUSES"}
+_TABLES = {"MESSAGES", "CAUSES"}
 _PRODUCERS = ("Reason.of", "cls.of")
 # The check of an accumulated gradient holds the code of a cause as plain text.
 _CAUSES_IN = "measure"
@@ -104,7 +103,7 @@ def missing() -> list[Place]:
 
 
 def _printed(code: str) -> str:
-    words = ADVICE.get(code) or MESSAGES.get(code) or CAUSES[code]
+    words = MESSAGES.get(code) or CAUSES[code]
     places = [f"  worded    {place}" for place in worded() if place.code == code]
     places += [f"  produced  {place}" for place in produced() if place.code == code]
     return "\n".join([code, f"  {words}", *places])

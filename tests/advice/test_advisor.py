@@ -68,8 +68,8 @@ def test_a_reference_that_breaks_ends_the_study_with_its_reason(status):
     advice, engine = advised(fails=lambda size, rate, seed: status)
 
     assert (advice.verdict, advice.named) == ("cannot_tell", None)
-    assert advice.reason.code == "pilot_stopped"
-    assert advice.reason.quotes(Reason.of("ended_as", status=str(status)))
+    assert advice.reason.code == "own_fails"
+    assert advice.reason.quotes(Reason.as_written(str(status)))
     assert len(engine.asked) == 1
 
 

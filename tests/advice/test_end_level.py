@@ -236,9 +236,9 @@ def test_the_rate_that_learns_sets_the_level_and_the_reference_is_said_to_hardly
     assert pilots.is_open  # it is the highest, and gained by far the most
     assert pilots.level.end.learning_rate == 0.64
     why = pilots.hardly_learns
-    assert codes(why) == {"another_rate_learns", "hardly_learns", "seen_untrained"}
+    assert codes(why) == {"another_rate_learns", "hardly_learns"}
     assert why.named["rate"] == 0.64
-    assert why.named["why"].named["seen"].named["value"] == pytest.approx(5.70)
+    assert why.named["why"].named["first"] == pytest.approx(5.70)
 
 
 def test_little_to_learn_of_which_a_higher_rate_learns_no_more_is_learned():
@@ -272,19 +272,19 @@ def test_a_model_that_can_not_learn_has_no_level_at_any_rate():
     pilots = pilots_of(LOSS, *flat)
 
     assert pilots.level is None
-    assert codes(pilots.hardly_learns) == {"hardly_learns", "seen_untrained"}
+    assert codes(pilots.hardly_learns) == {"hardly_learns"}
 
 
 def test_a_reference_that_diverges_is_said_to_not_train():
     broken = replace(
         pilot_at(0.01, lambda epoch: 5.7, status=Status.NAN),
-        reason=Reason.of("loss_not_finite", step=3),
+        reason=Reason.of("metric_not_finite", metric="loss", step=3),
     )
     lower = pilot_at(0.0006, approach(1.0, start=5.70, rate=0.5))
 
     why = pilots_of(LOSS, broken, lower).hardly_learns
 
-    assert codes(why) == {"another_rate_learns", "own_fails", "loss_not_finite"}
+    assert codes(why) == {"another_rate_learns", "own_fails", "metric_not_finite"}
 
 
 def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
@@ -292,7 +292,7 @@ def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
     own, learns = (replace(each, evaluations=each.evaluations[2:]) for each in (own, learns))
     flat = replace(own, evaluations=own.evaluations[-9:])
 
-    assert codes(pilots_of(LOSS, flat, learns).hardly_learns) >= {"hardly_learns", "seen_at_first"}
+    assert codes(pilots_of(LOSS, flat, learns).hardly_learns) >= {"hardly_learns"}
     early = pilot_at(0.01, approach(0.9, start=5.7, rate=3.0))
     early = replace(early, evaluations=early.evaluations[2:])
     assert pilots_of(LOSS, early).hardly_learns is None

@@ -80,7 +80,7 @@ def test_a_batch_size_out_of_memory_is_out_and_others_are_not_touched():
         assert 0 < asked.count(1024) <= n_workers
         assert asked.count(64) > 5
         notes = {row.batch_size: row.note and row.note.code for row in advice.candidates}
-        assert notes == {64: None, 256: "ended_as", 1024: "ended_as"}
+        assert notes == {64: None, 256: "as_written", 1024: "as_written"}
         assert advice.named.batch_size == 64
 
 

@@ -457,7 +457,7 @@ def test_trainings_too_short_for_a_profile_are_refused_before_it(
 @pytest.mark.parametrize(
     ("fields", "codes"),
     [
-        ({}, {"differences_not_told"}),
+        ({}, {"small_differences_unknown"}),
         ({"metrics": {}}, {"few_validation_examples"}),
         ({"weight": len}, set()),
     ],
@@ -475,12 +475,12 @@ def test_what_few_validation_examples_cannot_tell_is_said(
 
     found = {each.code: each for each in advise(lab, workload=tiny(**fields)).caveats}
 
-    assert found.keys() & {"differences_not_told", "few_validation_examples"} == codes
+    assert found.keys() & {"small_differences_unknown", "few_validation_examples"} == codes
     for code in codes:
-        assert "validation has 20 examples" in reason_text(found[code])
-    if "differences_not_told" in codes:
+        assert "validation has only 20 examples" in reason_text(found[code])
+    if "small_differences_unknown" in codes:
         # 18 of 20 were right: a standard error of 0.076, of as many others too.
-        assert found["differences_not_told"].named["least"] == pytest.approx(0.15, abs=0.01)
+        assert found["small_differences_unknown"].named["least"] == pytest.approx(0.15, abs=0.01)
 
 
 @pytest.mark.parametrize("validation", ["split", None])
@@ -675,7 +675,7 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
 
     assert advice.verdict == "cannot_tell"
     why = reason_text(advice.reason)
-    assert "every batch size trains on another loss" in why
+    assert "losses of two batch sizes cannot be compared" in why
     assert "Give the workload a metric over a fixed set of examples" in why
     assert why in told.warnings
     assert (advice.n_trials, advice.provisional) == (0, None)

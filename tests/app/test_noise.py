@@ -99,7 +99,7 @@ def test_a_training_that_diverges_ends_with_what_was_seen_before() -> None:
 
     assert [point.step for point in points] == [0]
     assert stopped is not None
-    assert stopped.code == "loss_not_finite"
+    assert stopped.code == "metric_not_finite"
 
 
 def test_steps_beyond_a_schedule_are_refused() -> None:

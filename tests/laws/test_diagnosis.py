@@ -92,7 +92,7 @@ CURVES = {
                 accuracy=lambda e: 0.1 + 0.02 * e,
             )
         },
-        {"slow_convergence": "loss_still_falls", "not_enough_epochs": "metric_still_rises"},
+        {"slow_convergence": "loss_still_falls", "not_enough_epochs": "epochs_to_bring"},
     ),
     "a loss that has hardly moved": (
         {
@@ -106,7 +106,7 @@ CURVES = {
     ),
     "before its plateau": (
         {"curves": made_up_curves(rate=0.2), "epochs": 12},
-        {"not_enough_epochs": "metric_still_rises"},
+        {"not_enough_epochs": "epochs_to_bring"},
     ),
     "before its plateau, at its target": (
         {

@@ -76,7 +76,7 @@ def test_one_batch_size_is_no_line(points: list[tuple[int, int]]) -> None:
     fit = fit_memory(points)
 
     assert fit.fixed_bytes.estimate is None
-    assert fit.bytes_per_example.reason.code == "memory_at_too_few"
+    assert fit.bytes_per_example.reason.code == "too_few"
     assert fit.predicted_bytes(8).reason == fit.fixed_bytes.reason
     assert fit.largest_batch_size(10**9) is None
 

@@ -199,7 +199,7 @@ FLAT = {("validation", "accuracy"): lambda epoch: 0.1 + 0.0001 * epoch}
     [
         (made_up_record(curves=made_up_curves(has_validation=False)), "no_validation_at_epoch_end"),
         (made_up_record(curves=FLAT, epochs=20), "flat_as_untrained"),
-        (made_up_record(curves=FLAT, epochs=5), "curve_too_short"),
+        (made_up_record(curves=FLAT, epochs=5), "too_few"),
     ],
 )
 def test_of_too_little_it_cannot_tell_and_says_why(record, code):

@@ -101,7 +101,7 @@ def test_a_step_time_that_never_grows_bounds_the_knee_from_below() -> None:
     assert fit.knee_batch_size.estimate is None
     assert fit.knee_batch_size.high is None
     assert 64 < fit.knee_batch_size.low < 1000
-    assert fit.knee_batch_size.reason.code == "beyond_largest_measured"
+    assert fit.knee_batch_size.reason.code == "outside_measured"
     assert fit.s_per_example.estimate is None
     assert fit.s_per_example.high > 1e-6
     assert fit.overhead_s.holds(1e-3)
@@ -115,7 +115,7 @@ def test_a_step_time_that_grows_from_the_first_example_bounds_the_knee_from_abov
     assert fit.knee_batch_size.estimate is None
     assert fit.knee_batch_size.low is None
     assert fit.knee_batch_size.high < 32
-    assert fit.knee_batch_size.reason.code == "below_smallest_measured"
+    assert fit.knee_batch_size.reason.code == "outside_measured"
     assert fit.overhead_s.estimate is None
     assert fit.s_per_example.holds(1e-6)
 
@@ -131,7 +131,7 @@ def test_scatter_that_hides_the_knee_leaves_it_untold() -> None:
 
     assert fit.knee_batch_size.estimate is None
     assert (fit.knee_batch_size.low, fit.knee_batch_size.high) == (None, None)
-    assert fit.knee_batch_size.reason.code == "step_times_scatter"
+    assert fit.knee_batch_size.reason.code == "scatter_too_much"
 
 
 def test_every_interval_holds_its_estimate() -> None:

@@ -248,7 +248,7 @@ def test_too_early_it_says_how_many_steps_it_has_seen() -> None:
     monitor = train(mlp(), steps=51)
 
     assert monitor.reading.seen_fraction == 1
-    assert monitor.reading.hint == Reason.of("monitor_too_early", n=2, every=50)
+    assert monitor.reading.hint == Reason.of("too_few", what="steps", n=2, needed=3)
     assert str(monitor).startswith("Step 51: ")
 
 

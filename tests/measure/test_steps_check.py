@@ -182,7 +182,7 @@ def test_what_waits_for_validation_data_needs_some(fields: dict[str, Any], waits
     assert checked(replace(small_workload(), **fields)) == 1
 
 
-OTHERWISE = "a training that is stopped and taken up again goes another way"
+OTHERWISE = "a training that is stopped and resumed goes another way"
 NOT_REPEATABLE = "a training is not repeatable from its seed"
 
 
@@ -308,7 +308,7 @@ def test_a_model_that_is_another_each_time_cannot_be_taken_up() -> None:
 
     (told,) = warnings(replace(small_workload(), model=model))
 
-    assert told.startswith("a training that is stopped cannot be taken up again from its ")
+    assert told.startswith("a training that is stopped cannot be resumed from its ")
 
 
 @pytest.mark.slow

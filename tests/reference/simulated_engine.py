@@ -138,7 +138,7 @@ class SimulatedEngine(AnswersAtOnce):
             return request.never_begun("simulated")
         failed = self.truth.fails(trial.batch_size, trial.learning_rate, trial.seed)
         if failed is not None:
-            return record_of(trial, failed, Reason.of("ended_as", status=str(failed)), ())
+            return record_of(trial, failed, Reason.as_written(str(failed)), ())
         mean = self.truth.steps(trial.batch_size, trial.learning_rate)
         if math.isinf(mean):
             record = record_of(

@@ -57,7 +57,7 @@ CASES: dict[str, tuple[str, Advice]] = {
                 epochs=5.0,
                 metric="accuracy",
                 value=0.11,
-                seen=Reason.of("seen_untrained", metric="accuracy", value=0.1),
+                first=0.1,
             ),
         ),
     ),

@@ -184,7 +184,7 @@ NOISES = {
         *(made_up_point(step, scale) for step, scale in ((0, 20.0), (10, 40.0), (20, math.inf)))
     ),
     "micro-batches": _units,
-    "cut": lambda: made_up_noise(stopped=Reason.of("noise_out_of_time", step=200)),
+    "cut": lambda: made_up_noise(stopped=Reason.of("out_of_time")),
 }
 FINDINGS = {
     "equal": (),

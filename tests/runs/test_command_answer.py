@@ -23,7 +23,7 @@ from batchlab.runs.engine import as_asked, is_answered
 from batchlab.store.store import Store
 
 TRIAL = made_up_trial(batch_size=10, n_train=1000)
-TOLD_BEFORE_END = Reason.of("metric_told_before_end", step=50, asked=60)
+TOLD_BEFORE_END = Reason.of("metric_reported_before_end", step=50, asked=60)
 ENDED_ITSELF = Reason.of("script_ended_itself", step=50, asked=99)
 TRAINED_TO_ITS_END = Reason.of("script_trained_to_its_end", step=50)
 STOPPED_EARLY = Reason.of("script_stopped_early", step=50, asked=99)

@@ -172,7 +172,7 @@ TELLS_NO_MORE = "for step in range(1, 101):\n    print('step', step, 'val_loss 1
         (
             {"source": TELLS_NO_MORE},
             100,
-            Reason.of("metric_told_before_end", step=60, asked=100),
+            Reason.of("metric_reported_before_end", step=60, asked=100),
             False,
         ),
     ],
@@ -198,7 +198,7 @@ def test_a_script_that_stops_early_has_ended_and_one_that_trains_on_has_not(
     [
         ({"more": ("--fail", "nan")}, Status.NAN, [21], "step 21"),
         ({"source": CRASHES}, Status.ERROR, [20], "the disk is on fire"),
-        ({"source": "print('step 3 train_loss 1.0')"}, Status.ERROR, [], "val_loss was never told"),
+        ({"source": "print('step 3 train_loss 1.0')"}, Status.ERROR, [], "never reported val_loss"),
     ],
 )
 def test_a_training_that_fails_keeps_its_reason_and_what_was_seen_before(
@@ -304,7 +304,9 @@ def test_what_batchlab_log_did_not_understand_is_told_once(tmp_path: Path) -> No
     assert record.steps == 2
     assert "log_not_understood" in {note.code for note in record.notes}
     (warning,) = [text for text in told.warnings if "batchlab.log" in text]
-    assert "batchlab.log was given what is no number: val_loss=None; give numbers" in warning
+    assert (
+        "batchlab.log was given something that is no number: val_loss=None; give numbers" in warning
+    )
 
 
 def test_without_time_nothing_begins(tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_an_advice_trains_on_the_nodes_and_times_steps_on_this_machine(
     assert {timing.place for point in found.profile.points for timing in point.timings} == {
         place_here("cpu")
     }
-    assert advice.caveats[0].code == "times_of_this_machine"
+    assert advice.caveats[0].code == "times_of_machine"
 
 
 @pytest.mark.nightly

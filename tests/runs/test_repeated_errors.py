@@ -16,7 +16,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Trial
 from batchlab.runs.process_engine import RepeatedErrors
 
-SHAPE = Reason.of("user_error", error="RuntimeError", text="shape '[5]' is invalid for size 3")
+SHAPE = Reason.as_written("RuntimeError: shape '[5]' is invalid for size 3")
 
 
 def trial(batch_size: int = 10, *, rate: float = 0.1, seed: int = 0) -> Trial:
@@ -25,7 +25,7 @@ def trial(batch_size: int = 10, *, rate: float = 0.1, seed: int = 0) -> Trial:
 
 TWO_RATES = (trial(rate=0.1), trial(rate=0.2))
 MAY_BE_THE_RATES_FAULT = tuple(
-    Reason.of("user_error", error="ValueError", text=text)
+    Reason.as_written(f"ValueError: {text}")
     for text in ("the loss is NaN", "expected finite values", "loss diverged", "inf in gradients")
 )
 

@@ -91,7 +91,7 @@ def test_a_batch_loss_that_is_no_number_is_a_result_and_an_infinite_one_may_be_a
 
     verdict = seen.verdict()
     found = verdict and (verdict.status, verdict.reason)
-    lost = (Status.NAN, Reason.of("loss_not_a_number", step=3))
+    lost = (Status.NAN, Reason.of("metric_not_finite", metric="loss", step=3))
     assert found == (lost if is_of_batches else None)
 
 

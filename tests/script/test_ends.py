@@ -201,7 +201,7 @@ def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(
 
 FAILED = CommandEnd(
     status=Status.ERROR,
-    reason=Reason.of("command_failed", command="python train.py", exit_code=1, said="no"),
+    reason=Reason.of("command_failed", command="python train.py", exit_code=1, last_line="no"),
     exit_code=1,
     was_asked=False,
     last_lines=("FileNotFoundError: /tmp/a/data_1.csv, line 3 at 0x7f01",),

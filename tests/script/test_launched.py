@@ -259,12 +259,12 @@ def test_a_piece_has_the_time_at_which_it_was_written_however_late_it_is_receive
     ("command", "says"),
     [
         (("no-such-command", "x"), "the command no-such-command was not found"),
-        (("./data.txt",), "./data.txt may not be run; make it executable"),
-        (("./words",), "./words is no program; name one first"),
-        (("./orphan.py",), "the program named in its first line is not"),
-        (("sh", "-c", "exit 3"), "sh -c ended with exit code 3; its last line: it wrote nothing"),
+        (("./data.txt",), "./data.txt cannot be executed (Permission denied); name the program"),
+        (("./words",), "./words cannot be executed (Exec format error)"),
+        (("./orphan.py",), "the program named in its first line was not found"),
+        (("sh", "-c", "exit 3"), "sh -c ended with exit code 3; its last line: none"),
         (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2; its last line: no data"),
-        (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "SIGSEGV ended the process"),
+        (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "without a result (SIGSEGV)"),
     ],
 )
 def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
@@ -294,7 +294,7 @@ def test_a_working_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     ) as launched:
         end = launched.wait(30)
 
-    assert f"cannot run in the folder {tmp_path}/nowhere: No such file" in why(end)
+    assert f"could not be started: No such file or directory: {tmp_path}/nowhere" in why(end)
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,10 @@ pairs = st.lists(st.tuples(texts, texts), max_size=2).map(tuple)
 warnings = st.lists(texts, max_size=2, unique=True).map(tuple)
 reasons = st.one_of(
     texts.map(Reason.as_written),
-    st.builds(lambda error, text: Reason.of("user_error", error=error, text=text), texts, texts),
-    st.integers(0, 9).map(lambda step: Reason.of("loss_infinite", step=step)),
+    st.builds(
+        lambda line, said: Reason.of("wants_terminal", line=line, last_line=said), texts, texts
+    ),
+    st.integers(0, 9).map(lambda step: Reason.of("metric_not_finite", metric="loss", step=step)),
 )
 notes = st.lists(reasons, max_size=2, unique=True).map(tuple)
 setting_values = st.none() | st.booleans() | st.integers(1 - 2**53, 2**53 - 1) | floats | texts
@@ -545,13 +547,7 @@ def test_a_forked_child_is_told_to_open_its_own(store):
     assert "another process or thread" in said
 
 
-GREW = Reason.of(
-    "losses_far_above_untrained",
-    n=3,
-    seen=(Reason.of("loss_seen", loss=21.5), Reason.of("loss_seen_not_finite")),
-    factor=10.0,
-    first=2.0,
-)
+GREW = Reason.of("losses_far_above_untrained", n=3, factor=10.0, first=2.0)
 
 
 @pytest.mark.parametrize("text", ["", "no such file", "12", '{"code":"out_of_time"}', "[1]"])
@@ -574,7 +570,7 @@ def test_text_that_utf_8_cannot_hold_is_spelled_out_at_every_depth() -> None:
 
 def test_a_size_that_was_not_trained_as_given_has_no_step_time(store):
     wrong = STUDY.records[0]
-    reason = Reason.of("other_batch_size", told="it told another")
+    reason = Reason.of("other_batch_size", error="it reported another")
     ended = replace(wrong, status=Status.ERROR, reason=reason, evaluations=())
     put_study(store, replace(STUDY, records=(ended, *STUDY.records[1:])))
 

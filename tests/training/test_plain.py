@@ -253,7 +253,7 @@ class TestBadEnds:
         run = run_engine(workload, small_trial(workload, batch_size=10), RunLength(epochs=1))
 
         assert run.outcome.status is status
-        told = "at evaluations is not a finite number, nor was it with the untrained model"
+        told = "is not a finite number, nor is it with the untrained weights"
         assert status is Status.OK or told in reason_text(run.outcome.reason)
 
     def test_an_error_of_the_users_own_code_is_raised_as_it_is(self) -> None:

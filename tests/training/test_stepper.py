@@ -271,4 +271,4 @@ class TestWithoutALoss:
 
         assert run.outcome.status is Status.NAN
         assert run.outcome.reason is not None
-        assert run.outcome.reason.code == "metric_not_finite_at_evaluation"
+        assert run.outcome.reason.code == "metric_not_finite"

@@ -88,7 +88,7 @@ def test_a_reason_is_read_back_from_its_code_and_values(reason: Reason) -> None:
         ("size_did_not_run", None),
         ("compared_by_examples", {"sizes": [[1]]}),
         ("size_did_not_run", {"size": 8, "why": {"no": "reason"}}),
-        ("exponent_needs_four", {"n": [{}]}),
+        ("target_missed_by_all", {"n": [{}]}),
         (None, None),
     ],
 )

@@ -7,11 +7,9 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice
 
-from batchlab.records.estimate import Reason
 from batchlab.report.advice_page import render_advice_html
 from batchlab.report.sweep_page import html_page, sweep_document
 from batchlab.words.numbers import moment_text
-from batchlab.words.reasons import reason_text
 
 
 @pytest.fixture
@@ -64,15 +62,3 @@ def test_pages_show_the_local_time_and_json_keeps_utc(tmp_path) -> None:
         assert "2026-01-01T" not in page
     document = sweep_document(study, store=tmp_path / "lab.db", report=None)
     assert "JST" not in document
-
-
-@pytest.mark.usefixtures("in_tokyo")
-def test_a_reason_names_the_local_time() -> None:
-    reason = Reason.of(
-        "profile_from_elsewhere",
-        there="a GPU",
-        created_at="2026-01-01T00:00:00+00:00",
-        here="this one",
-    )
-
-    assert "(the profile given, of 2026-01-01 09:00 JST)" in reason_text(reason)

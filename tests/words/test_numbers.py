@@ -22,8 +22,6 @@ from batchlab.words.numbers import english_number, form_of
         (99.7, "times", "100"),
         (1234.0, "times", "1,200"),
         (0.0031415, "rate", "0.0031"),
-        (3.0, "octaves", "8"),
-        (-0.5, "octaves", "0.71"),
         (0.97312, "metric", "0.9731"),
         (7, "metric", "7"),
         (10.5, "metric", "10.5"),

@@ -126,7 +126,7 @@ def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
     (record,) = log.run([request], "pilot")
     _refuse_target_met_untrained(question, record)
     if record.has_failed and not record.has_diverged:
-        return Reason.of("pilot_stopped", why=why_it_failed(record))
+        return Reason.of("own_fails", why=why_it_failed(record))
     if len(record.evaluations) <= 1 and not record.has_failed:
         return Reason.of("budget_ended_before_reference")
     if question.objective == "quality":

@@ -185,12 +185,10 @@ class Pilots:
         if own.has_failed:
             why = Reason.of("own_fails", why=why_it_failed(own))
         else:
-            evaluation, first = curve[0]
-            seen = Reason.of("seen_at_first", metric=metric, value=first)
-            if evaluation.step == 0:
-                seen = Reason.of("seen_untrained", metric=metric, value=first)
-            epochs, value = own.epochs, self._values[0]
-            why = Reason.of("hardly_learns", metric=metric, epochs=epochs, value=value, seen=seen)
+            first, value = curve[0][1], self._values[0]
+            why = Reason.of(
+                "hardly_learns", metric=metric, epochs=own.epochs, value=value, first=first
+            )
         if not self._learned or self._are_near:
             return why
         rate, value = self.best.learning_rate, self._values[self._most]
@@ -210,7 +208,7 @@ class Pilots:
             ended = [end for index in self._learned if (end := self._ends[index]) is not None]
             if ended:
                 best = max(ended, key=lambda end: question.sign * end.value)
-                return _at_the_end(question, best, _why(best, question.metric))
+                return _at_the_end(question, best, _as_reference(question, best))
             others = [self._records[index] for index in self._learned]
             return easier(question, others, why=_why_no_end(question, others[0]))
         if best is None:
@@ -221,7 +219,7 @@ class Pilots:
                 cut = _at_the_end(question, so_far, why)
                 return replace(cut, origin="easier", end=None)
             return easier(question, self._records, why=why)
-        return _at_the_end(question, best, _why(best, question.metric))
+        return _at_the_end(question, best, _as_reference(question, best))
 
 
 def _best_value(question: Question, record: TrialRecord) -> float:
@@ -261,18 +259,13 @@ def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel 
     return question.sign * (end.value - start) <= least
 
 
+def _as_reference(question: Question, end: EndLevel) -> Reason:
+    return Reason.of("as_well_as_reference", metric=question.metric, value=end.value)
+
+
 def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:
     target = as_well_as(end.value, end.margin, metric=question.metric, better=question.better)
     return TargetLevel(target=target, origin="pilot", why=why, end=end)
-
-
-def _why(end: EndLevel, metric: str) -> Reason:
-    value = end.value
-    if end.ended_by == "overfitting":
-        return Reason.of("ends_before_overfitting", level=value, metric=metric)
-    if end.ended_by == "planned_end":
-        return Reason.of("ends_as_planned", level=value, metric=metric)
-    return Reason.of("ends_at_plateau", level=value, metric=metric)
 
 
 def easier(

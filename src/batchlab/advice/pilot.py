@@ -74,7 +74,7 @@ class _Pilot:
             records += self._until_its_end(rates[: log.engine.n_workers], limit)
             own = records[0]
             if own.has_failed and not own.has_diverged:
-                return Piloted(stopped=Reason.of("pilot_stopped", why=why_it_failed(own)))
+                return Piloted(stopped=Reason.of("own_fails", why=why_it_failed(own)))
             longest = log.longest_steps(self._size)
             pilots = Pilots(self._question, records, planned_steps=longest)
             if pilots.is_open:

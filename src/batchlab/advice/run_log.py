@@ -69,7 +69,7 @@ def why_it_failed(record: TrialRecord) -> Reason:
     """Return why a run ended badly."""
     if record.reason is not None:
         return record.reason
-    return Reason.of("ended_as", status=str(record.status))
+    return Reason.as_written(str(record.status))
 
 
 @dataclass(kw_only=True)

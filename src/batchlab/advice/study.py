@@ -344,7 +344,7 @@ class Study:
     def _rule_out(self, i: int, record: TrialRecord) -> None:
         """Stop training at a batch size that does not fit; its rates say nothing about others."""
         size = self.cells[i].cell[0]
-        self.log.ruled_out[size] = record.reason or Reason.of("ended_as", status="oom")
+        self.log.ruled_out[size] = record.reason or Reason.of("does_not_fit")
         for one in self.cells:
             if one.cell[0] == size:
                 one.failed = one.is_over = True

@@ -584,7 +584,7 @@ class AdviceSession:
         best = max(seen) if advice.better == "higher" else min(seen)
         share = (best * n + 2) / (n + 4)
         least = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
-        return [Reason.of("differences_not_told", n=n, metric=metric, least=least)]
+        return [Reason.of("small_differences_unknown", n=n, metric=metric, least=least)]
 
     def _met_early(self, advice: Advice) -> list[Reason]:
         """Say if the reference or the named size meets the level early in a whole training."""
@@ -604,17 +604,12 @@ class AdviceSession:
     def _origin_of_times(self) -> Iterator[Reason]:
         """Yield which machine the step times are from, if trainings may have run on another."""
         elsewhere, here = self._asked.profile, self._here.device_name
-        is_on_cluster = self._asked.cluster is not None
-        if elsewhere is None:
-            if is_on_cluster:
-                yield Reason.of("times_of_this_machine", here=here)
-            return
-        there, created_at = elsewhere.device_name, elsewhere.created_at
-        if is_on_cluster:
-            yield Reason.of("times_of_profile", there=there, created_at=created_at)
-        else:
-            yield Reason.of("profile_from_elsewhere", there=there, created_at=created_at, here=here)
-        if elsewhere.workload.workload_id != self._trial.workload_id:
+        there = here if elsewhere is None else elsewhere.device_name
+        if self._asked.cluster is not None:
+            yield Reason.of("times_of_machine", there=there)
+        elif elsewhere is not None:
+            yield Reason.of("profile_from_elsewhere", there=there, here=here)
+        if elsewhere is not None and elsewhere.workload.workload_id != self._trial.workload_id:
             yield Reason.of("profile_of_another_version")
 
     def _caveats(self) -> Iterator[Reason]:

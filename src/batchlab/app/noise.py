@@ -16,6 +16,7 @@ from batchlab.measure.noise import Noise, NoisePoint, NoiseWorkload
 from batchlab.processes.children import Child, Ended, refuse_edited
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.trial import Setting, Trial
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload, check_has_loss
@@ -137,7 +138,7 @@ def _measured(
                 text=f"step {said.step}",
             )
         if points:
-            return tuple(points), Reason.of("noise_out_of_time", step=request.steps[len(points)])
+            return tuple(points), OUT_OF_TIME
         raise budget.ended("before the noise of the initial weights was measured")
     finally:
         child.kill()

@@ -161,7 +161,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
         batch_size=size,
         micro_batch_size=size,
         step_s=_mean_step_s(profile, trial),
-        timed_s=Estimate.cannot_tell(Reason.of("between_two_timed")),
+        timed_s=Estimate.cannot_tell(_UNKNOWN),
         peak_bytes=profile.training_bytes(None if by_law is None else round(by_law)),
     )
     tried = next((point for point in profile.points if point.batch_size == size), None)
@@ -170,7 +170,7 @@ def _option(profile: Profile, trial: Trial) -> Option:
         return replace(option, step_s=step_s, peak_bytes=tried.peak_bytes)
     if tried is not None:
         why = Reason.of("does_not_fit") if tried.status is Status.OK else tried.reason
-        return _refused(option, why or Reason.of("ended_as", status=tried.status.value))
+        return _refused(option, why or Reason.as_written(tried.status.value))
     largest = profile.largest_batch_size
     is_below = largest is not None and between.estimate is None and size < largest
     if is_below and profile.stopped is not None:

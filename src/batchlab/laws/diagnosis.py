@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchlab.laws.plateau import HORIZON_EPOCHS, Plateau, plateau_of
+from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import FRACTION_METRICS, Better
 from batchlab.records.trial import Split, Status, TrialRecord
@@ -66,11 +66,15 @@ class Rule:
     """One row of the registry."""
 
     name: str  # as JSON has it
-    label: Reason  # for people
     sentence: Reason  # what it means and what to try
     needs: Split | None  # the split whose curve it needs, or None if it needs none
     # It returns the evidence, or None if the rule does not hold.
     find: Callable[[Case], Reason | None]
+
+    @property
+    def label(self) -> str:
+        """The name for people."""
+        return self.name.replace("_", " ")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,49 +201,42 @@ def find_not_enough_epochs(case: Case) -> Reason | None:
     """Find a validation curve that has not reached its plateau."""
     if case.diverged or case.cut_short or case.plateau.verdict != "not_yet":
         return None
-    gain = case.plateau.expected_improvement.estimate
-    return Reason.of("metric_still_rises", epochs=HORIZON_EPOCHS, gain=gain, metric=case.metric)
+    return case.plateau.reason
 
 
 RULES = (
     Rule(
         name="diverged",
-        label=Reason.of("diverged_label"),
         sentence=Reason.of("diverged_advice"),
         needs=None,
         find=find_diverged,
     ),
     Rule(
         name="unstable",
-        label=Reason.of("unstable_label"),
         sentence=Reason.of("unstable_advice"),
         needs=None,
         find=find_unstable,
     ),
     Rule(
         name="overfitting",
-        label=Reason.of("overfitting_label"),
         sentence=Reason.of("overfitting_advice"),
         needs="validation",
         find=find_overfitting,
     ),
     Rule(
         name="underfitting",
-        label=Reason.of("underfitting_label"),
         sentence=Reason.of("underfitting_advice"),
         needs="train",
         find=find_underfitting,
     ),
     Rule(
         name="slow_convergence",
-        label=Reason.of("slow_convergence_label"),
         sentence=Reason.of("slow_convergence_advice"),
         needs="train",
         find=find_slow_convergence,
     ),
     Rule(
         name="not_enough_epochs",
-        label=Reason.of("not_enough_epochs_label"),
         sentence=Reason.of("not_enough_epochs_advice"),
         needs="validation",
         find=find_not_enough_epochs,

@@ -147,7 +147,8 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
     n = len(points)
     n_distinct = len({batch_size for batch_size, _ in points})
     if n_distinct < 2:
-        unknown = Estimate.cannot_tell(Reason.of("memory_at_too_few", n=n_distinct), n=n)
+        why = Reason.of("too_few", what="batch sizes with a peak", n=n_distinct, needed=2)
+        unknown = Estimate.cannot_tell(why, n=n)
         return MemoryFit(fixed_bytes=unknown, bytes_per_example=unknown, line=None)
     sizes, peaks = zip(*points, strict=True)
     line = StraightLine.through(sizes, peaks)

@@ -371,18 +371,19 @@ def find_plateau(
         y = -y
     n = len(t)
     if n < MIN_POINTS or t[-1] < 1:
-        return Plateau.cannot_tell(Reason.of("curve_too_short", n=n, needed=MIN_POINTS), n=n)
+        return Plateau.cannot_tell(Reason.of("too_few", what="epochs", n=n, needed=MIN_POINTS), n=n)
     peak = _turned_at(y, delta=delta)
     if peak is None:
         return _judged(t, y, delta=delta)
     turned = max(1, round(float(t[peak])))
     rise = _judged(t[: peak + 1], y[: peak + 1], delta=delta) if peak + 1 >= MIN_POINTS else None
+    worse = Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta)
     return Plateau(
         verdict="reached",
         epoch=turned if rise is None or rise.epoch is None else rise.epoch,
-        expected_improvement=Estimate.cannot_tell(Reason.of("curve_has_turned"), n=n),
+        expected_improvement=Estimate.cannot_tell(worse, n=n),
         turned=True,
-        reason=Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta),
+        reason=worse,
     )
 
 
@@ -416,12 +417,13 @@ def _judged(t: Array, y: Array, *, delta: float) -> Plateau:
         "epochs_to_bring", horizon=HORIZON_EPOCHS, gain=middle, low=low, high=high, delta=delta
     )
     verdict: PlateauVerdict = "cannot_tell"
-    at, reason = None, Reason.of("plateau_open", expected=expected)
+    at, reason = None, expected
     if reached >= REACHED_PROBABILITY and rising < STILL_RISING_PROBABILITY:
         verdict, at = "reached", int(_quantile(epoch.astype(float), weight, 0.5))
-        reason = Reason.of("plateau_reached", epoch=at, expected=expected)
     elif reached <= NOT_YET_PROBABILITY:
-        verdict, reason = "not_yet", Reason.of("plateau_not_yet", expected=expected)
+        verdict = "not_yet"
+    else:
+        reason = Reason.of("plateau_open", expected=expected)
     return Plateau(
         verdict=verdict,
         epoch=at,

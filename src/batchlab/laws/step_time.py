@@ -352,8 +352,20 @@ def _parameters(
     overhead, knee = (math.exp(float(log[0])) for log in (point.log_overhead, point.log_knee))
     sharpness = 1 / float(point.roundness[0])
     overheads, each = np.exp(draws.log_overhead), np.exp(draws.log_overhead - draws.log_knee)
-    never_flat = Reason.of("step_time_never_flat", smallest=smallest)
-    flat = Reason.of("step_time_flat", largest=largest)
+    never_flat = Reason.of(
+        "may_be_zero",
+        what="the time of an empty step",
+        smallest=smallest,
+        largest=largest,
+        other="smaller",
+    )
+    flat = Reason.of(
+        "may_be_zero",
+        what="the time of one example",
+        smallest=smallest,
+        largest=largest,
+        other="larger",
+    )
     return {
         "overhead_s": _positive(
             overhead,
@@ -388,14 +400,15 @@ def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Poster
     """Return the knee, or only its bound if it lies outside the measured batch sizes."""
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
     if posterior.no_overhead and posterior.no_slope:
-        why = Reason.of("step_times_scatter", smallest=smallest, largest=largest)
+        why = Reason.of("scatter_too_much", what="step times", smallest=smallest, largest=largest)
         return Estimate.cannot_tell(why, n=n)
     low, high = _around(value, draws)
-    if value > largest:
-        why = Reason.of("beyond_largest_measured", largest=largest)
-        return Estimate.cannot_tell(why, low=low, n=n)
-    if value < smallest:
-        why = Reason.of("below_smallest_measured", smallest=smallest)
+    if not smallest <= value <= largest:
+        is_above = value > largest
+        other = "larger" if is_above else "smaller"
+        why = Reason.of("outside_measured", smallest=smallest, largest=largest, other=other)
+        if is_above:
+            return Estimate.cannot_tell(why, low=low, n=n)
         return Estimate.cannot_tell(why, high=high, n=n)
     bounds = (None if posterior.no_overhead else low, None if posterior.no_slope else high)
     return Estimate.of(value, interval=bounds, n=n)

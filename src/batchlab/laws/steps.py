@@ -380,9 +380,9 @@ class _Curves:
     def exponent(self, k: int) -> Estimate:
         (low, high), why = self._ends(_EXPONENT)[0], None
         if k < _SIZES_FOR_AN_EXPONENT:
-            why = Reason.of("exponent_needs_four", n=k)
+            why = Reason.of("too_few", what="batch sizes", n=k, needed=_SIZES_FOR_AN_EXPONENT)
         elif high - low > _ALMOST_ANY * 2 * math.log(_LARGEST_EXPONENT):
-            why = Reason.of("exponent_not_told", largest=_LARGEST_EXPONENT)
+            why = Reason.of("exponent_unknown", largest=_LARGEST_EXPONENT)
         if why is not None:
             return Estimate.cannot_tell(why, n=len(self.runs.low))
         return self._estimate(self.best[_EXPONENT], (low, high))
@@ -390,30 +390,34 @@ class _Curves:
     def b_crit(self) -> Estimate:
         low, high = self._ends(_B_CRIT)[0]
         value, smallest, largest = self.point[_B_CRIT], *self._range()
-        why = None
+        why, (first, last) = None, self._sizes()
         if np.isinf(low) and np.isinf(high):
-            why = Reason.of("steps_scatter", smallest=_exp(smallest), largest=_exp(largest))
+            why = Reason.of("scatter_too_much", what="steps", smallest=first, largest=last)
         elif value > largest:
             high = math.inf
-            why = Reason.of("beyond_largest_measured", largest=round(_exp(largest)))
+            why = Reason.of("outside_measured", smallest=first, largest=last, other="larger")
         elif value < smallest:
             low = -math.inf
-            why = Reason.of("below_smallest_measured", smallest=round(_exp(smallest)))
+            why = Reason.of("outside_measured", smallest=first, largest=last, other="smaller")
         return self._estimate(value, (low, high), why)
 
     def s_min(self) -> Estimate:
         ends, (_, largest) = self._ends(_LEVEL, _LARGE)[0], self._range()
-        why = None
+        why, (first, last) = None, self._sizes()
         if np.isinf(ends[0]) and self.point[_B_CRIT] > largest + _NOTHING:
-            why = Reason.of("s_min_not_told", largest=_exp(largest))
+            why = Reason.of(
+                "may_be_zero", what="S_min", smallest=first, largest=last, other="larger"
+            )
         return self._estimate(self._log_steps(_LARGE), ends, why)
 
     def e_min(self) -> Estimate:
         """Return E_min of the law."""
         ends, (smallest, _) = self._ends(_LEVEL, _SMALL, is_law=True)[0], self._range()
-        why = None
+        why, (first, last) = None, self._sizes()
         if np.isinf(ends[0]) and self.point[_B_CRIT] < smallest - _NOTHING:
-            why = Reason.of("e_min_not_told", smallest=_exp(smallest))
+            why = Reason.of(
+                "may_be_zero", what="E_min", smallest=first, largest=last, other="smaller"
+            )
         return self._estimate(self._log_steps(_SMALL) + _SMALL, ends + _SMALL, why)
 
     def steps(self, log_sizes: Array) -> list[Estimate]:
@@ -422,6 +426,10 @@ class _Curves:
 
     def _range(self) -> tuple[float, float]:
         return float(self.runs.log_size.min()), float(self.runs.log_size.max())
+
+    def _sizes(self) -> tuple[int, int]:
+        smallest, largest = self._range()
+        return round(_exp(smallest)), round(_exp(largest))
 
     def _log_steps(self, log_size: float) -> float:
         return float(_log_steps(self.point[None], np.zeros(1), np.array([log_size]))[0][0, 0])

@@ -400,7 +400,7 @@ def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseReques
             losses, _ = stepper.steps(stream, steps, first_step=taken)
             for loss in losses:
                 if not math.isfinite(loss):
-                    return Reason.of("loss_not_finite", step=taken)
+                    return Reason.of("metric_not_finite", metric="loss", step=taken)
                 taken += 1
         line.say(_sampled_point(noise, stepper, request, step))
     return None

@@ -166,7 +166,7 @@ class Monitor:
         if not self._layers:
             return Estimate.cannot_tell(Reason.of("monitor_sees_no_layer"))
         if len(self._pairs) < _FEWEST:
-            missing = Reason.of("monitor_too_early", n=len(self._pairs), every=_EVERY)
+            missing = Reason.of("too_few", what="steps", n=len(self._pairs), needed=_FEWEST)
             return Estimate.cannot_tell(missing, n=len(self._pairs))
         traces, grad_sqs = zip(*self._pairs, strict=True)
         return noise_scale_of_pairs(traces, grad_sqs)

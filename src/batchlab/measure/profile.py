@@ -116,7 +116,7 @@ class ProfilePoint:
         """
         each = [_of_blocks(timing) for timing in self.timings]
         if not each:
-            why = self.reason or Reason.of("ended_as", status=self.status.value)
+            why = self.reason or Reason.as_written(self.status.value)
             if not self.is_untimed:
                 why = Reason.of("size_did_not_run", size=self.batch_size, why=why)
             return Estimate.cannot_tell(why)

@@ -15,12 +15,10 @@ from batchlab.errors import WorkloadError
 from batchlab.measure.examples import around, asking, places, succeeds
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
 from batchlab.training.batching import on_device
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.stepper import Stepper
-from batchlab.words.reasons import reason_text
 from batchlab.workload.data import chosen_part, is_stream
 from batchlab.workload.definition import Workload, size_of
 
@@ -35,6 +33,7 @@ LEAST_STEPS = 3
 # far less.
 _TOLERANCE = 1e-3
 _GRAINS = 4  # the rounding of a weight may amount to this many grains of its type
+_DRAW_FROM = "Draw from the global generators of torch, NumPy or Python"
 _MAKING = "making its optimizer or its scheduler"
 _MOST_S = 0.5  # a training that takes longer to make and to do its first step is not checked
 
@@ -248,15 +247,28 @@ def resumption_warnings(
         if is_out_of_memory(error) or isinstance(error, WorkloadError):
             raise
         text = " ".join(str(error.__cause__ or error).split())
-        return (reason_text(Reason.of("cannot_be_taken_up", error=text)),)
+        return (
+            f"a training that is stopped cannot be resumed from its checkpoint ({text}); let each "
+            f"new model and optimizer have the same parts",
+        )
     off = _length(end, resumed, grains=_GRAINS) / update
     if off <= _TOLERANCE:
         return ()
     repeated = check.in_one_go()
     off_by_itself = 0.0 if repeated is None else _length(end, repeated[1], grains=_GRAINS) / update
     if off_by_itself > _TOLERANCE:
-        return (reason_text(Reason.of("not_repeatable", percent=_percent(off_by_itself))),)
-    return (reason_text(Reason.of("taken_up_otherwise", percent=_percent(off))),)
+        return (
+            f"a training is not repeatable from its seed: two alike ended "
+            f"{_percent(off_by_itself)} of their change apart after a few steps. A generator of "
+            f"its own draws without a seed, or a module keeps what the last training left. "
+            f"{_DRAW_FROM}",
+        )
+    return (
+        f"a training that is stopped and resumed goes another way: after a few steps its weights "
+        f"were off by {_percent(off)} of their change. A counter, a hidden state or a random "
+        f"generator is not in the checkpoint. Keep it in a buffer of the model (register_buffer), "
+        f"or in the dict that `optimizer` returns. {_DRAW_FROM}",
+    )
 
 
 class _Resumed:

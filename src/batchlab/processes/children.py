@@ -122,12 +122,13 @@ class Child:
         self.connection.close()
         code, kills = self._process.exitcode, kills_for_memory()
         if code == -signal.SIGKILL and kills is not None and kills != self._kills_before:
-            return Ended(status=Status.OOM, reason=Reason.of("kernel_ended_process"))
+            killed = Reason.of("memory_ran_out", error="the kernel ended the process")
+            return Ended(status=Status.OOM, reason=killed)
         if code is not None and code < 0:
-            name = signal.Signals(-code).name
-            return Ended(status=Status.KILLED, reason=Reason.of("ended_by_signal", signal=name))
+            died = Reason.of("process_died", how=signal.Signals(-code).name)
+            return Ended(status=Status.KILLED, reason=died)
         status = Status.KILLED if code == _SERVER_GONE else Status.ERROR
-        return Ended(status=status, reason=Reason.of("ended_without_a_word", exit_code=code))
+        return Ended(status=status, reason=Reason.of("process_died", how=f"exit code {code}"))
 
 
 def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float) -> Ended:
@@ -180,7 +181,7 @@ def _failed(error: BaseException) -> Ended:
     text = "".join(traceback.format_exception(error))
     first_line = (str(error).strip().splitlines() or [""])[0]
     name = type(error).__name__
-    status, reason = Status.ERROR, Reason.of("user_error", error=name, text=first_line)
+    status, reason = Status.ERROR, Reason.as_written(f"{name}: {first_line}")
     if is_out_of_memory(error):
         status, reason = Status.OOM, Reason.of("memory_ran_out", error=first_line)
     elif isinstance(error, BatchlabError):

@@ -325,7 +325,7 @@ def _gap_label(study: Study, metric: str) -> str:
 def _diagnosis_text(told: _Told) -> str:
     """Return the diagnoses; "nothing found" only if every rule could be judged."""
     if told.diagnoses:
-        return ", ".join(reason_text(diagnosis.rule.label) for diagnosis in told.diagnoses)
+        return ", ".join(diagnosis.rule.label for diagnosis in told.diagnoses)
     return text("can't tell all") if unjudged(told.record) else text("nothing found")
 
 
@@ -333,7 +333,7 @@ def _diagnosis_reason(told: _Told) -> str | None:
     reasons = [
         text(
             "{label}: {evidence}. {advice}",
-            label=reason_text(diagnosis.rule.label),
+            label=diagnosis.rule.label,
             evidence=reason_text(diagnosis.evidence),
             advice=reason_text(diagnosis.rule.sentence),
         )
@@ -346,7 +346,7 @@ def _diagnosis_reason(told: _Told) -> str | None:
             text(
                 "Not judged, for want of a curve on {splits} data: {rules}.",
                 splits=listing([term_text(split) for split in splits]),
-                rules=", ".join(reason_text(rule.label) for rule in blind),
+                rules=", ".join(rule.label for rule in blind),
             )
         )
     return " ".join(reasons) or None

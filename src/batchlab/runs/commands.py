@@ -193,7 +193,7 @@ class CommandRun:
         if end.left_behind is not None and not end.was_asked:
             found.append(end.left_behind)
         if not_understood := self.course.points.not_understood:
-            found.append(Reason.of("log_not_understood", told=", ".join(not_understood)))
+            found.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
         return tuple(found)
 
     def _note_of_length(self, verdict: Outcome) -> Reason | None:
@@ -207,7 +207,7 @@ class CommandRun:
         is_whole = step >= min(_NEARLY * asked, _steps_without_smaller_batches(self._request))
         if self._command.spans_a_length:
             if is_whole:
-                return Reason.of("metric_told_before_end", step=last, asked=asked)
+                return Reason.of("metric_reported_before_end", step=last, asked=asked)
             return Reason.of("script_stopped_early", step=last, asked=asked)
         if is_whole or self._request.length.to_own_end:
             return Reason.of("script_trained_to_its_end", step=step)

@@ -367,7 +367,7 @@ def _has_met(record: TrialRecord, length: RunLength) -> bool:
 
 def _trained_steps(record: TrialRecord) -> int:
     """Return the steps of a training; a script may report its metric before its end."""
-    notes = [note for note in record.notes if note.code == "metric_told_before_end"]
+    notes = [note for note in record.notes if note.code == "metric_reported_before_end"]
     asked = [dict(note.values)["asked"] for note in notes]
     return max([record.steps, *(steps for steps in asked if isinstance(steps, int))])
 

@@ -41,7 +41,7 @@ class Settled:
     """The result of handing a workload to a node."""
 
     refused: str | None = None  # why it cannot train it, if it cannot
-    trained_plainly: Reason | None = None  # why not natively, as others perhaps are
+    warning: Reason | None = None  # why PyTorch's own loop trains here
 
 
 class NodeAgent:
@@ -75,7 +75,7 @@ class NodeAgent:
         self._devices = list(devices)
         try:
             self._workers = LocalWorkers(shipped.arrived(self._folder / "files"), plan)
-            return Settled(trained_plainly=self._workers.get_ready(timeout_s=_BUILD_S))
+            return Settled(warning=self._workers.get_ready(timeout_s=_BUILD_S))
         except (BatchlabError, OSError) as error:
             return Settled(refused=str(error))
 

@@ -200,7 +200,7 @@ class ProcessEngine(StoredEngine):
         timeout_s = _BUILD_S if self._plan.budget_s is None else min(_BUILD_S, self._left_s())
         why = self._workers.get_ready(timeout_s=timeout_s)
         if why is not None:
-            self._listener.warning(reason_text(Reason.of("trained_plainly", why=why)))
+            self._listener.warning(reason_text(why))
 
     def _evaluated(self, run: _Run, evaluations: tuple[Evaluation, ...]) -> None:
         """Store evaluations at once, and report the progress."""

@@ -87,7 +87,7 @@ class RayWorkers:
         return max(1, sum(node.n for node in self._ready))
 
     def get_ready(self, *, timeout_s: float = 0.0) -> Reason | None:
-        """Wait for a node as long as the budget lasts; each one warns if it trains plainly.
+        """Wait for a node as long as the budget lasts; each warns if PyTorch's loop trains.
 
         Raises:
             ClusterError: no node can train it, or none was free in time.
@@ -209,9 +209,8 @@ class RayWorkers:
         node.settling = None
         if settled.refused is not None:
             self._refuse(node, settled.refused)
-        elif settled.trained_plainly is not None:
-            why = reason_text(Reason.of("trained_plainly", why=settled.trained_plainly))
-            self._listener.warning(f"node {node.name}: {why}")
+        elif settled.warning is not None:
+            self._listener.warning(f"node {node.name}: {reason_text(settled.warning)}")
 
     def _refuse(self, node: _Node, why: str) -> None:
         self._refused[node.node_id] = f"node {node.name}: {why}"

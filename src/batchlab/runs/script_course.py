@@ -69,7 +69,7 @@ class ScriptCourse:
         except ProgressError as error:
             reason = Reason.as_written(str(error))
             if isinstance(error, OtherBatchSizeError):
-                reason = Reason.of("other_batch_size", told=str(error))
+                reason = Reason.of("other_batch_size", error=str(error))
             self._decide(Outcome(status=Status.ERROR, reason=reason))
             raise
         if point is None:
@@ -117,7 +117,7 @@ class ScriptCourse:
     def verdict(self) -> Outcome | None:
         """Return how the training has to end by its last evaluation, or None if it goes on."""
         if self._lost_at is not None:
-            reason = Reason.of("loss_not_a_number", step=self._lost_at)
+            reason = Reason.of("metric_not_finite", metric="loss", step=self._lost_at)
             return Outcome(status=Status.NAN, reason=reason)
         if not self._evaluations:
             return None

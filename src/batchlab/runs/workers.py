@@ -47,7 +47,7 @@ class Workers(Protocol):
         ...
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
-        """Do once what all runs need; return why they are trained plainly, if they are.
+        """Do once what all runs need; return why PyTorch's own loop trains, if it does.
 
         Raises:
             EditedError: files of the workload are not what they were.
@@ -103,7 +103,9 @@ class LocalWorkers:
         if isinstance(ended.value, NativeBuild):
             self._build = ended.value
             return None
-        return ended.value if isinstance(ended.value, Reason) else ended.reason
+        if isinstance(ended.value, Reason):
+            return ended.value
+        return Reason.of("trained_by_pytorch", why=ended.reason)
 
     def start(self, task: Task) -> None:
         """Begin a run in a process forked from the server."""

@@ -348,8 +348,8 @@ class CommandCheck:
                 f"{{micro_batch_size}} and {{accumulation_steps}} would say so"
             )
         if first.told.not_understood:
-            told = ", ".join(first.told.not_understood)
-            self._warnings.append(reason_text(Reason.of("log_not_understood", told=told)))
+            values = ", ".join(first.told.not_understood)
+            self._warnings.append(reason_text(Reason.of("log_not_understood", values=values)))
         self._tell(first.told.text())
         return WorkloadSummary(
             workload_id=self._workload_id,

@@ -216,18 +216,16 @@ class CommandEnd:
 
 
 def _why_not_started(argv: Sequence[str], cwd: Path, *, error: int, in_folder: bool) -> Reason:
+    program, why = argv[0], os.strerror(error)
     if in_folder:
-        return Reason.of("working_folder_missing", folder=str(cwd), error=os.strerror(error))
-    program = argv[0]
+        return Reason.of("command_not_started", error=f"{why}: {cwd}")
     if error == errno.ENOENT:
-        if os.sep in program and (cwd / program).exists():
-            return Reason.of("interpreter_missing", program=program)
-        return Reason.of("command_not_found", program=program)
-    if error in (errno.EACCES, errno.EPERM):
-        return Reason.of("command_not_executable", program=program)
-    if error == errno.ENOEXEC:
-        return Reason.of("command_without_interpreter", program=program)
-    return Reason.of("command_not_started", program=program, error=os.strerror(error))
+        if not (os.sep in program and (cwd / program).exists()):
+            return Reason.of("command_not_found", program=program)
+        why = "the program named in its first line was not found"
+    elif error not in (errno.EACCES, errno.EPERM, errno.ENOEXEC):
+        return Reason.of("command_not_started", error=f"{why}: {program}")
+    return Reason.of("command_not_executable", program=program, error=why)
 
 
 def status_and_reason(
@@ -254,16 +252,16 @@ def status_and_reason(
     # A shell that runs the training reports its signal as 128 plus the number.
     number = -code if code < 0 else code - 128 if 128 < code <= 128 + 64 else 0
     if number == signal.SIGKILL and kernel_killed:
-        return Status.OOM, Reason.of("kernel_ended_process")
+        return Status.OOM, Reason.of("memory_ran_out", error="the kernel ended the process")
     if any(map(_ASKS_FOR_INPUT.search, last_lines)):
         return Status.ERROR, Reason.of("needs_terminal", line=last_lines[-1])
     if number and (name := _signal_name(number)):
-        return Status.KILLED, Reason.of("ended_by_signal", signal=name)
-    said = last_lines[-1] if last_lines else Reason.of("nothing_said")
+        return Status.KILLED, Reason.of("process_died", how=name)
+    last_line = last_lines[-1] if last_lines else "none"
     if asked := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
-        return Status.ERROR, Reason.of("wants_terminal", line=asked, said=said)
+        return Status.ERROR, Reason.of("wants_terminal", line=asked, last_line=last_line)
     return Status.ERROR, Reason.of(
-        "command_failed", command=shlex.join(argv[:2]), exit_code=code, said=said
+        "command_failed", command=shlex.join(argv[:2]), exit_code=code, last_line=last_line
     )
 
 

@@ -74,16 +74,7 @@ def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
     last = [_loss(evaluation) for evaluation in evaluations[-EVALUATIONS:]]
     if any(loss is not None and loss <= FACTOR * first for loss in last):
         return None
-    return Reason.of(
-        "losses_far_above_untrained",
-        n=EVALUATIONS,
-        seen=tuple(
-            Reason.of("loss_seen_not_finite") if loss is None else Reason.of("loss_seen", loss=loss)
-            for loss in last
-        ),
-        factor=FACTOR,
-        first=first,
-    )
+    return Reason.of("losses_far_above_untrained", n=EVALUATIONS, factor=FACTOR, first=first)
 
 
 def _loss(evaluation: Evaluation) -> float | None:
@@ -153,15 +144,14 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
     if not lost:
         return None
     if all(first.is_not_finite(score.split, score.metric) for score in lost):
-        return Reason.of("never_finite_at_evaluations", metric=watched)
-    return Reason.of("metric_not_finite_at_evaluation", metric=watched, step=last.step)
+        return Reason.of("not_finite_at_any_rate", metric=watched, step=last.step)
+    return Reason.of("metric_not_finite", metric=watched, step=last.step)
 
 
 def not_finite(value: float, step: int) -> Outcome:
     """Return the end of a run whose batch losses are not finite any more."""
-    if math.isnan(value):
-        return Outcome(status=Status.NAN, reason=Reason.of("loss_not_a_number", step=step))
-    return Outcome(status=Status.DIVERGED, reason=Reason.of("loss_infinite", step=step))
+    status = Status.NAN if math.isnan(value) else Status.DIVERGED
+    return Outcome(status=status, reason=Reason.of("metric_not_finite", metric="loss", step=step))
 
 
 # The most seconds and steps between two checks of the clock, the losses and the wish to stop.
@@ -372,7 +362,7 @@ class _Run:
                 step = before.step + offset
                 outcome = not_finite(value, step + 1)
                 if self._is_lost_untrained(step):
-                    reason = Reason.of("not_finite_at_any_rate", step=step + 1)
+                    reason = Reason.of("not_finite_at_any_rate", metric="loss", step=step + 1)
                     outcome = replace(outcome, reason=reason)
                 break
         self._progress = replace(

@@ -55,7 +55,7 @@ def trainer_of(
         stepper = NativeStepper(workload, trial, build)
     except RefusedError as refused:
         plain = trainer_of(workload, trial, device, None)
-        return replace(plain, note=Reason.of("trained_plainly", why=refused.reason))
+        return replace(plain, note=_left_to_pytorch(refused))
     fast = None if build.unmeasured is not None else NativeScores(build, stepper.model)
     return Trainer(name=NATIVE, stepper=stepper, fast=fast)
 
@@ -71,8 +71,12 @@ def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
         build = native_build(workload, timeout_s=_COMPILER_S)
         self_check(build, workload, _checked(workload, trial))
     except RefusedError as refused:
-        return refused.reason
+        return _left_to_pytorch(refused)
     return build
+
+
+def _left_to_pytorch(refused: RefusedError) -> Reason:
+    return Reason.of("trained_by_pytorch", why=str(refused))
 
 
 def _checked(workload: Workload, trial: Trial) -> Sequence[Trial]:

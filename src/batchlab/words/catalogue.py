@@ -28,8 +28,8 @@ def text(message: str, /, **values: Shown) -> str:
 
     Args:
         message: the text; `{name}` is a value as it is, `{name:form}` a number in that
-            form (see `english_number`), `{name:term}` a key of `TERMS`, `{name:moment}` a time
-            (see `moment_text`), `{name:one run|# runs}` the words for a count.
+            form (see `english_number`), `{name:moment}` a time (see `moment_text`),
+            `{name:one run|# runs}` the words for a count.
         values: a number, a text, or None for unknown.
     """
     return _WRITER.vformat(message, (), values)
@@ -70,8 +70,6 @@ class _Writer(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None:
             return UNKNOWN
-        if format_spec == "term":
-            return term_text(str(value))
         if format_spec == "moment":
             return moment_text(str(value))
         if "|" in format_spec:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, is_dataclass
 from functools import lru_cache
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -24,15 +24,11 @@ SCHEMA = 1
 """Version of the documents; it rises when a field changes its meaning or is removed."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_NULL = {"type": "null"}
-Held = Literal["a reason", "reasons", "named", "else"]
-_CODED = {
-    "title": "Reason",
-    "description": "A reason as its code, with the values that its text names.",
-    "type": "object",
-    "properties": {"code": {"type": "string"}, "values": {"type": "object"}},
-    "required": ["code", "values"],
-}
+_CODED = msgspec.defstruct(
+    "Reason",
+    [("code", str), ("values", dict[str, Any])],
+    namespace={"__doc__": "A reason as its code, with the values that its text names."},
+)
 
 
 def document_text(document: object) -> str:
@@ -43,17 +39,12 @@ def document_text(document: object) -> str:
 def schema_text(kind: type) -> str:
     """Return the JSON Schema of what `document_text` writes for a kind of record."""
     schema = {"$schema": _DIALECT} | msgspec.json.schema(_as_shown(kind))
-    for described in schema["$defs"].values():
-        if "properties" in described:
-            described["properties"] = dict(_described(described["properties"]))
-    if "Reason" in schema["$defs"]:
-        schema["$defs"]["Reason"] = _CODED
     return json_text(schema) + "\n"
 
 
 def plain(value: object) -> Any:
     """Return plain values for JSON: tuples as lists, records as objects, reasons as text."""
-    if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
+    if isinstance(value, msgspec.Struct) or is_dataclass(value):
         return dict(_fields(value))
     if isinstance(value, dict):
         return {name: plain(part) for name, part in value.items()}
@@ -62,12 +53,13 @@ def plain(value: object) -> Any:
     return msgspec.to_builtins(value, enc_hook=plain_float)
 
 
-def coded(reason: Reason) -> dict[str, Any]:
-    """Return a reason without its text: its code, and its values by name."""
-    return {
-        "code": reason.code,
-        "values": {name: _coded_value(value) for name, value in reason.values},
-    }
+def coded(value: Value) -> Any:
+    """Return a reason, or a value of one, for JSON: a reason as its code and values by name."""
+    if isinstance(value, tuple):
+        return [coded(part) for part in value]
+    if isinstance(value, Reason):
+        return {"code": value.code, "values": {name: coded(part) for name, part in value.values}}
+    return value
 
 
 def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None) -> Reason | None:
@@ -94,43 +86,54 @@ def _decoded(value: Any) -> Any:
     return Reason.with_values(code, {name: _decoded(part) for name, part in values.items()})
 
 
-def _coded_value(value: Value) -> Any:
-    if isinstance(value, tuple):
-        return [_coded_value(part) for part in value]
-    return coded(value) if isinstance(value, Reason) else value
-
-
 def _fields(record: Any) -> Iterator[tuple[str, Any]]:
-    for name, holds in _kinds(record.__class__):
+    kind = record.__class__
+    for name, hint in _hints(kind).items():
         value = getattr(record, name)
-        if holds == "a reason":
-            known = None if value is None else coded(value)
-            yield name, None if value is None else reason_text(value)
-            yield f"{name}_code", known and known["code"]
-            yield f"{name}_values", known and known["values"]
-        elif holds == "named":
+        if name in _by_name(kind):
             pairs = (part if isinstance(part, tuple) else astuple(part) for part in value)
             yield name, dict(map(plain, pairs))
-        elif holds == "reasons":
+        elif _is_reason(hint):
+            known = {} if value is None else coded(value)
+            yield name, None if value is None else reason_text(value)
+            yield f"{name}_code", known.get("code")
+            yield f"{name}_values", known.get("values")
+        elif _are_reasons(hint):
             yield name, [reason_text(part) for part in value]
-            yield f"{name}_coded", [coded(part) for part in value]
+            yield f"{name}_coded", coded(value)
         else:
             yield name, plain(value)
 
 
+def _described(name: str, hint: Any) -> list[tuple[str, Any]]:
+    """Return the names and types of what `_fields` yields for one field."""
+    if _is_reason(hint):
+        text = str if hint is Reason else str | None
+        code, values = str | None, dict[str, Any] | None
+        return [(name, text), (f"{name}_code", code), (f"{name}_values", values)]
+    if _are_reasons(hint):
+        return [(name, list[str]), (f"{name}_coded", list[_CODED])]  # type: ignore[valid-type]
+    return [(name, _as_shown(hint))]
+
+
+def _is_reason(hint: Any) -> bool:
+    return hint is Reason or hint == Reason | None
+
+
+def _are_reasons(hint: Any) -> bool:
+    return bool(hint == tuple[Reason, ...])
+
+
+def _by_name(kind: type) -> tuple[str, ...]:
+    names: tuple[str, ...] = getattr(kind, "by_name", ())
+    return names
+
+
 @lru_cache
-def _kinds(kind: type) -> tuple[tuple[str, Held], ...]:
-    """Return the fields of a kind of record, and which hold reasons, or values by name."""
-    named = getattr(kind, "by_name", ())
-    return tuple(
-        (name, "named" if name in named else _held(hint)) for name, hint in _hints(kind).items()
-    )
-
-
 def _hints(kind: type) -> dict[str, Any]:
     """Return the names of what a record shows, with their types."""
     hints = get_type_hints(kind)
-    hints |= {name: _by_name(hints[name]) for name in getattr(kind, "by_name", ())}
+    hints |= {name: _object_of(hints[name]) for name in _by_name(kind)}
     names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
     for name in names:
         if name not in hints:  # a property, cached or not
@@ -139,58 +142,32 @@ def _hints(kind: type) -> dict[str, Any]:
     return {name: hints[name] for name in names}
 
 
-def _as_shown(hint: Any, *, within: tuple[type, ...] = ()) -> Any:
-    """Return a type for the schema, in which each record has only the fields that it shows.
-
-    `within` holds the records that it is a field of, as one may hold another of its kind.
-    """
-    parts = get_args(hint)
-    if parts:
-        shown = tuple(_as_shown(part, within=within) for part in parts)
-        if shown == parts:
-            return hint
-        origin = get_origin(hint)
-        return Union[shown] if origin in (Union, UnionType) else origin[shown]  # noqa: UP007
-    if hint is Reason or not isinstance(hint, type) or hint in within:
-        return hint
-    if not (issubclass(hint, msgspec.Struct) or is_dataclass(hint)):
-        return hint
-    hints = _hints(hint)
-    within = (*within, hint)
-    fields = [(name, _as_shown(part, within=within)) for name, part in hints.items()]
-    if fields == list(get_type_hints(hint).items()):
-        return hint
-    doc = str(hint.__doc__).partition("\n\n    Attributes:")[0]
-    return msgspec.defstruct(hint.__name__, fields, namespace={"__doc__": doc}, kw_only=True)
-
-
-def _held(hint: Any) -> Held:
-    if hint is Reason or (Reason in get_args(hint) and get_origin(hint) is not tuple):
-        return "a reason"
-    return "reasons" if Reason in get_args(hint) else "else"
-
-
-def _by_name(hint: Any) -> Any:
+def _object_of(hint: Any) -> Any:
     """Return the type of the object that shows several pairs, from the type of the pairs."""
     pair = get_args(hint)[0]
     *_, value = get_type_hints(pair).values() if is_dataclass(pair) else get_args(pair)
     return dict[str, value]  # type: ignore[valid-type]
 
 
-def _described(properties: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the schema of each field, those of reasons as `_fields` writes them."""
-    one = {"$ref": "#/$defs/Reason"}
-    for name, described in properties.items():
-        if described == one or one in described.get("anyOf", ()):
-            text = {"type": "string"}
-            yield name, text if described == one else {"anyOf": [text, _NULL]}
-            yield f"{name}_code", {"anyOf": [text, _NULL]}
-            yield f"{name}_values", {"anyOf": [{"type": "object"}, _NULL]}
-        elif described.get("items") == one:
-            yield name, {"type": "array", "items": {"type": "string"}}
-            yield f"{name}_coded", {"type": "array", "items": one}
-        else:
-            yield name, described
+@lru_cache
+def _as_shown(hint: Any) -> Any:
+    """Return a type for the schema, in which each record has only the fields that it shows."""
+    parts = get_args(hint)
+    if parts:
+        shown = tuple(map(_as_shown, parts))
+        if shown == parts:
+            return hint
+        origin = get_origin(hint)
+        return Union[shown] if origin in (Union, UnionType) else origin[shown]  # noqa: UP007
+    if not (isinstance(hint, type) and (issubclass(hint, msgspec.Struct) or is_dataclass(hint))):
+        return hint
+    fields = [field for name, part in _hints(hint).items() for field in _described(name, part)]
+    if fields == list(get_type_hints(hint).items()):
+        return hint
+    doc = str(hint.__doc__)
+    if list(_hints(hint)) != list(get_type_hints(hint)):  # it describes fields that are not shown
+        doc = doc.partition("\n\n    Attributes:")[0]
+    return msgspec.defstruct(hint.__name__, fields, namespace={"__doc__": doc}, kw_only=True)
 
 
 def json_text(document: object) -> str:

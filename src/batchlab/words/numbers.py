@@ -43,7 +43,7 @@ def form_of(name: str, unit: str) -> str:
     """Return the form of a quantity; a user's own, unknown to the records, goes by its unit."""
     if name in _QUANTITIES or name in FRACTION_METRICS:
         return name
-    return _OF_UNIT.get(unit, "metric")
+    return unit if unit in _OF_UNIT else "metric"
 
 
 def in_percent(share: float) -> float:
@@ -67,10 +67,8 @@ def moment_text(moment: str) -> str:
 def _quantity_text(name: str, value: float) -> str:
     """Write three or four significant digits, with the unit."""
     unit = quantity(name).unit
-    if unit == "s":
-        return _seconds_text(value)
-    if unit in ("B", "1/s"):
-        return _si_text(value, unit)
+    if unit in _OF_UNIT:
+        return _OF_UNIT[unit](value)
     if unit == "points":
         return f"{100 * value + 0.0:.2f} points"
     if name in THREE_DIGITS:
@@ -141,19 +139,20 @@ def _rate_text(learning_rate: float) -> str:
     return f"{learning_rate:.2g}"
 
 
+_OF_UNIT: dict[str, Callable[[float], str]] = {
+    "s": _seconds_text,
+    "B": lambda n_bytes: _si_text(n_bytes, "B"),
+    "1/s": lambda rate: _si_text(rate, "1/s"),
+}
 FORMS: dict[str, Callable[[float], str]] = {
     "percent": lambda fraction: f"{100 * fraction:.3g} %",
     "times": _compared_text,
-    "octaves": lambda octaves: f"{2.0**octaves:.2g}",  # 3 octaves are 8 times as much
     "rate": _rate_text,
     "whole_percent": lambda fraction: f"{100 * fraction:.0f} %",
     "two_digits": _two_digits_text,
     "count": _three_digits_text,
     "limit_bytes": lambda n_bytes: f"{n_bytes / 1e6:.4g} MB",
     "metric": lambda value: _quantity_text("metric", value),
-    "seconds": _seconds_text,
     "about_seconds": _about_seconds_text,
-    "bytes": lambda n_bytes: _si_text(n_bytes, "B"),
-    "per_second": lambda rate: _si_text(rate, "1/s"),
+    **_OF_UNIT,
 }
-_OF_UNIT = {"s": "seconds", "B": "bytes", "1/s": "per_second"}

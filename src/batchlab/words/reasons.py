@@ -1,130 +1,232 @@
-"""Reasons: the message of every code, and a reason as text.
-
-The codes of an advice are in `advice.py`, all others here.
-"""
+"""Reasons: the message of every code, and a reason as text."""
 
 from __future__ import annotations
 
 from batchlab.records.estimate import Reason, Value
-from batchlab.words.advice import ADVICE
 from batchlab.words.catalogue import Shown, text
 
-_MEASURED: dict[str, str] = {
+MESSAGES: dict[str, str] = {
+    # ---- Advice: why the answer is what it is, and what limits it.
+    # The verdict.
+    "best_of_likely_no_worse": (
+        "batch size {size} is the best, by all runs, of those that likely do as well as the "
+        "reference"
+    ),
+    "nothing_likely_better": "nothing else that was trained is likely to be a better choice",
+    "nearest_not_likely": (
+        "nothing else that was trained is likely to be as fast and to end as well. {size} at "
+        "{rate:rate} comes nearest: {tenths} in 10"
+    ),
+    "risk_outweighs": (
+        "batch size {size} at learning rate {rate:rate} is likely no slower and ends no worse "
+        "(about {tenths} in 10), but its risks weigh more than the time it saves"
+    ),
+    "follow_configuration": "follow batch size {size} at rate {rate:rate}, seed {seed}",
+    "train_configuration": "train batch size {size} at rate {rate:rate}, seed {seed}",
+    "size_not_seen": "this batch size has not been run yet",
+    "promises": (
+        "of all runs this one is expected to improve the answer most for its time, about "
+        "{cost_s:train_s}"
+    ),
+    "to_confirm": "no other run promises more, so the comparison is repeated",
+    "none_met": (
+        "no run met the target {metric} {value:metric {metric}}; the best one came to "
+        "{best:metric {metric}}. Give an easier --target, or a larger --budget"
+    ),
+    "every_run_failed": "every run diverged or failed",
+    "no_distance_from_perfect": "the distance of {metric} from perfect is not known",
+    "missed_the_level": "it was trained for {steps} steps, and did not meet the target",
+    "stopped_when_slower": "it was stopped after {steps} steps, slower than the fastest",
+    "steps_off_the_law": (
+        "the steps lie further from S = S_min (1 + B_crit / B) than chance explains"
+    ),
+    "steps_still_fall": "the steps still fall at the largest batch sizes",
+    "asked_for_end": "to see how the reference ends",
+    "asked_to_compare": "to see whether it may be faster",
+    "asked_to_train_whole": "to see how it ends, or how far seeds scatter",
+    "no_whole_training": "no whole training of it was run",
+    "reference_overfits": (
+        "the reference gets worse again (it overfits), so its best level counts; stop it there"
+    ),
+    # What stopped the study.
+    "reference_cannot_run": "the reference batch size {size} does not run: {why}",
+    "budget_ended_before_reference": "the budget ended before your own settings were trained once",
+    "every_pilot_failed": (
+        "neither your own configuration nor any other learning rate that was tried trains: {why}"
+    ),
+    "no_pilot_learned": (
+        "no first run learned anything in {steps} steps, with learning rates from {low:rate} to "
+        "{high:rate}; try a larger budget, or look at the data, the model and the loss"
+    ),
+    "hardly_learns": (
+        "your configuration hardly learns: after {epochs:.3g} epochs the best validation {metric} "
+        "is {value:metric {metric}}, and the first was {first:metric {metric}}"
+    ),
+    "own_fails": "your own configuration does not train: {why}",
+    "another_rate_learns": "{why}. At learning rate {rate:rate} it gets to {value:metric {metric}}",
+    "nothing_to_compare": "there is no recommendation to compare",
+    # Candidates and laws.
+    "not_trained": "it was not trained",
+    "peak_not_reported": "this device does not report it",
+    "does_not_fit": "it does not fit in memory",
+    "does_not_fit_whole": (
+        "it does not fit in memory whole, and the workload's `step` takes no micro-batches"
+    ),
+    "profile_ended_before": "it was not profiled: the time for that had ended",
+    "smaller_did_not_run": "it was not profiled: the batch sizes before it did not run",
+    "not_profiled": "it was not profiled",
+    "timed_at_fewer_than_three": "fewer than 3 batch sizes were timed in one piece",
+    # Caveats.
+    "easier_than_plateau": (
+        "the target, {metric} {value:metric {metric}}, is easier than the end of a whole training, "
+        "which the budget does not reach. A harder target usually has a larger critical batch "
+        "size"
+    ),
+    "at_the_edge": (
+        "at batch size {size} training diverged with learning rate {above:rate}. {n:Only one seed "
+        "was run with {rate:rate}: should it diverge,|With {rate:rate}, {held} of # seeds held, so "
+        "up to {share:whole_percent} of trainings may diverge (95 %): then} halve the rate"
+    ),
+    "marks_too_wide": (
+        "{metric} is reported so seldom that the time to the target is hardly known; report it "
+        "about {n:once|# times} an epoch"
+    ),
+    "profile_from_elsewhere": (
+        "step times and memory are those of {there} (the profile given). Steps were counted here, "
+        "on {here}, and nothing was verified there"
+    ),
+    "times_of_machine": (
+        "step times and memory are those of {there}, so times are for it, wherever the trainings "
+        "ran"
+    ),
+    "target_is_early": (
+        "validation {metric} {value:metric {metric}} is met after {epochs:.2g} of the {whole:.3g} "
+        "epochs of a whole training, too early to compare times. To compare ends, ask for "
+        "objective quality"
+    ),
+    "compared_by_examples": (
+        "the step time of batch size {sizes} is not known: {why}. So batch sizes are compared by "
+        "the examples they need, and not by time"
+    ),
+    "profile_of_another_version": (
+        "the profile given is of another version of this workload, with other source, settings or "
+        "data, or on another number of devices"
+    ),
+    "rate_followed_schedule": (
+        "the learning rate followed the workload's own schedule over {epochs} epochs: the answer "
+        "holds for trainings of that length"
+    ),
+    "rate_left_to_script": (
+        "the script may change its learning rate along a training, and the answer holds for the "
+        "way it does"
+    ),
+    "rate_was_constant": (
+        "the learning rate was constant in all runs; under a schedule other rates may be best"
+    ),
+    "devices_share_batches": (
+        "batch sizes and step times are those of {n} devices together, which share every batch "
+        "equally"
+    ),
+    "evaluation_needs_more": (
+        "the peak memory is that of an evaluation, {whole:peak_bytes}; a training step with your "
+        "batch size takes {step:peak_bytes}"
+    ),
+    "few_validation_examples": (
+        "validation has only {n} examples, so small differences in {metric} may be chance. Hold "
+        "out more"
+    ),
+    "small_differences_unknown": (
+        "validation has only {n} examples, so differences in {metric} below about {least:.1g} may "
+        "be chance. Hold out more"
+    ),
+    "seeds_draw_examples": (
+        "each seed draws its own {n} examples for validation, the same at every batch size, so "
+        "intervals include the luck of that draw"
+    ),
+    "loss_couples": (
+        "the loss couples the examples of a batch, so another batch size trains on another loss, "
+        "even with accumulation"
+    ),
+    "losses_not_comparable": (
+        "the loss couples the examples of a batch, so the losses of two batch sizes cannot be "
+        "compared. Give the workload a metric over a fixed set of examples, such as retrieval, or, "
+        "if the loss is a mean over other units, a `weight` that says over which"
+    ),
+    "pieces_train_on_another_loss": (
+        "it fits only in micro-batches of {size}, which train on another loss: the loss couples "
+        "the examples of a batch"
+    ),
+    "model_has_batch_norm": (
+        "the model has BatchNorm, which takes its mean from the micro-batch, so another batch size "
+        "trains another function, even with accumulation"
+    ),
+    # ---- Advice steps: what the advice did, and why it did it.
+    # The target.
+    "pilot": "pilot: train the reference for up to {epochs:.1f} epochs",
+    "pilot_sets_target": "no target was given, so the end of this run sets one",
+    "pilot_at_other_rates": "pilot at other rates",
+    "nothing_learned_at": "nothing was learned at {rate:rate}",
+    "target_set": "target: {metric} {value:metric {metric}}",
+    "pilot_was_cut": (
+        "the budget cut the first run after {epochs:.3g} of the {planned:.3g} epochs planned"
+    ),
+    "pilot_without_plateau": "the first run did not reach a plateau that can be seen: {why}",
+    "as_well_as_reference": (
+        "nearly as well as the reference batch size, which gets to {value:metric {metric}}"
+    ),
+    "time_in_turn": "time steps of batch sizes {size} and {other} once more, in turn",
+    "load_falls_on_both": "so that other load on the machine slows both alike",
     # ---- Laws: why a law, an interval or a plateau is what it is, or is not known.
-    # The law of steps to target.
     "target_missed_by_all": "no run of this batch size reached the target",
     "law_does_not_hold": (
         "the law S_min (1 + B_crit/B) does not hold here. Its exponent would be {low:.2f} to "
         "{high:.2f}; use the measured points"
     ),
-    "s_min_not_told": (
-        "S_min may be 0: the steps do not level off up to batch size {largest:.6g}; larger batch "
-        "sizes would tell"
-    ),
-    "e_min_not_told": (
-        "E_min may be 0: the steps do not fall from batch size {smallest:.6g} on; smaller batch "
-        "sizes would tell"
-    ),
-    "steps_scatter": (
-        "the steps from batch size {smallest:.6g} to {largest:.6g} scatter too much to tell "
-        "whether they fall; more seeds or a wider range would tell"
-    ),
-    "beyond_largest_measured": (
-        "the estimate lies beyond the largest measured batch size, {largest}; larger batch sizes "
+    "may_be_zero": (
+        "{what} may be 0, judged by batch sizes from {smallest} to {largest}; {other} batch sizes "
         "would tell"
     ),
-    "below_smallest_measured": (
-        "the estimate lies below the smallest measured batch size, {smallest}; smaller batch "
-        "sizes would tell"
+    "scatter_too_much": (
+        "{what} from batch size {smallest} to {largest} scatter too much to tell how they change; "
+        "more runs, a quieter machine or a wider range would tell"
     ),
-    "exponent_needs_four": "an exponent needs at least 4 different batch sizes, given {n}",
-    "exponent_not_told": (
-        "the points fit nearly any exponent up to {largest}; more seeds or batch sizes would tell"
+    "outside_measured": (
+        "the estimate lies outside of the measured batch sizes, {smallest} to {largest}; {other} "
+        "batch sizes would tell"
     ),
-    # The laws of step time and memory.
-    "step_time_never_flat": (
-        "step time grows from batch size {smallest} on, so the time of an empty step may be 0; "
-        "smaller batch sizes would tell"
+    "too_few": "too few {what}: {n}, and at least {needed} are needed",
+    "exponent_unknown": (
+        "nearly any exponent up to {largest} fits the points; more seeds or batch sizes would tell"
     ),
-    "step_time_flat": (
-        "step time is flat up to batch size {largest}, so the time of one example may be 0; "
-        "larger batch sizes would tell"
-    ),
-    "step_times_scatter": (
-        "step times from batch size {smallest} to {largest} scatter too much to tell where they "
-        "begin to grow; a quieter machine or a wider range would tell"
-    ),
-    "memory_at_too_few": (
-        "only {n:one batch size has|# batch sizes have} a peak; a line needs two, and three for "
-        "an interval: profile more"
-    ),
-    # Means.
     "no_trial_ended_well": "no trial ended well; run one that does",
     # The gradient noise scale.
     "gradient_lost_in_noise": (
         "the gradient is lost in the noise of {n} examples: |G|² = {value:.3g} (95 %: {low:.3g} "
         "to {high:.3g}); about {n_needed} examples would tell"
     ),
-    "gradient_lost_in_batches": (
-        "the gradient is lost in the noise of {n} batches; more batches would tell"
-    ),
-    "gradient_not_finite": (
-        "the gradient has values that are not finite; lower the learning rate or look at the loss"
-    ),
-    "loss_not_finite": "the loss was not finite after step {step}",
-    "noise_out_of_time": "the budget ended before step {step} was measured",
+    "gradient_lost_in_batches": "the noise of {n} batches hides the gradient; more would tell",
+    "gradient_not_finite": "the gradient is not finite; lower the learning rate or check the loss",
     # Plateaus.
-    "no_level_after_bad_end": "the trial ended as {status:term}, so there is no level to reach",
+    "no_level_after_bad_end": "the trial ended as {status}, so there is no level to reach",
     "no_validation_at_epoch_end": (
         "there is no validation {metric} at an epoch's end, and a plateau is judged on it; train "
         "with a validation set and for whole epochs"
     ),
     "flat_as_untrained": (
-        "validation {metric} is flat, but only {gained:.3g} better than that of the untrained "
-        "model. Training may not have begun to work; try a higher learning rate or more epochs"
+        "validation {metric} is flat, and only {gained:.3g} better than untrained, so training may "
+        "not have begun to work. Try a higher learning rate or more epochs"
     ),
-    "curve_too_short": "{n:one point is|# points are} too few: at least {needed} epochs are needed",
-    "curve_has_turned": "the curve got worse again, so no fitted law can describe it",
     "worse_since_best": "best near epoch {epoch}, and since then worse by more than {delta:.3g}",
     "epochs_to_bring": (
         "{horizon} more epochs should bring {gain:.3g} (95 %: {low:.3g} to {high:.3g}), where "
         "{delta:.3g} would count"
     ),
-    "plateau_reached": "reached at epoch {epoch}: {expected}",
-    "plateau_not_yet": "not yet: {expected}",
-    "plateau_open": (
-        "{expected}: too wide to call; more epochs or a larger validation set would tell"
-    ),
-    # Reasons not to train a workload by a function in C.
-    "trained_plainly": "PyTorch's own loop trains it: {why}",
-    "native_another_model": (
-        "the model or the optimizer is not as it was when the function in C was made of it"
-    ),
-    "native_branches_on_batch_size": "what it computes is not the same at every batch size",
-    "native_build_failed": "the C compiler failed: {what}",
-    "native_data_not_resident": "its data are not tensors kept in memory",
-    "native_depends_on_values": "what it computes depends on values of its data",
-    "native_differs": "after {step} steps its {what} differs from PyTorch's by more than rounding",
-    "native_examples_not_first": (
-        "it has tensors in which the examples of a batch are not the first dimension"
-    ),
-    "native_no_compiler": "there is no C compiler (cc, gcc or clang)",
-    "native_not_a_number": "its loss or a metric is not one number",
-    "native_not_followed": "it could not be followed: {what}",
-    "native_operation": "it has the operation {operation}",
-    "native_optimizer": "its optimizer is {optimizer}",
-    "native_parameters_elsewhere": "model and optimizer have different parameters",
-    "native_python_in_steps": "its steps call Python: {what}",
-    "native_shares_memory": "{name} shares memory, or lies in it with gaps",
-    "native_type": "it computes in {dtype}",
-    "native_uses_batch_size": "it uses the batch size in a way that is not followed: {what}",
-    "native_writes": "it writes into what it was given: {operation}",
+    "plateau_open": "{expected}; more epochs or a larger validation set would tell",
+    "trained_by_pytorch": "PyTorch's own loop trains it: {why}",
     # ---- Diagnoses: what a trial's curves show, the numbers behind it, and what to try.
-    "diverged_label": "diverged",
     "diverged_advice": "Training made the loss grow. Lower the learning rate, or warm it up.",
-    "ended_badly": "ended as {status:term} after {steps:one step|# steps}",
-    "loss_grew": "{split:term} loss {last:.3g} after training, {untrained:.3g} before it",
-    "unstable_label": "unstable",
+    "ended_badly": "ended as {status} after {steps:one step|# steps}",
+    "loss_grew": "{split} loss {last:.3g} after training, {untrained:.3g} before it",
     "unstable_advice": (
         "The training loss jumps: the learning rate may be too high. Lower it, clip gradients, or "
         "use a larger batch."
@@ -132,7 +234,6 @@ _MEASURED: dict[str, str] = {
     "loss_spikes": (
         "{n:one jump|# jumps} of the training loss, the largest {ratio:.3g} times at step {step}"
     ),
-    "overfitting_label": "overfitting",
     "overfitting_advice": (
         "The model fits its training data better than other data. Stop earlier, regularize, or "
         "get more data."
@@ -141,33 +242,22 @@ _MEASURED: dict[str, str] = {
         "validation loss rose from {least:.3g} at epoch {epoch} to {last:.3g}, while training "
         "loss fell from {train_then:.3g} to {train_last:.3g}"
     ),
-    "validation_got_worse": (
-        "validation {metric} got worse after epoch {epoch} while training improved"
-    ),
+    "validation_got_worse": "validation {metric} got worse after epoch {epoch}; training improved",
     "wide_gap": "training {metric} {train:.3g}, validation {metric} {validation:.3g}",
-    "underfitting_label": "underfitting",
     "underfitting_advice": (
         "Training has come to rest at a high loss. Try a larger model or another learning rate, "
         "unless the data itself is that noisy."
     ),
     "loss_at_rest": "training loss came to rest at {last:.3g}, {share:.0%} of that before training",
-    "slow_convergence_label": "slow convergence",
     "slow_convergence_advice": (
         "Training makes progress slowly. A higher learning rate or a smaller batch may get more "
         "out of each epoch."
     ),
     "loss_hardly_fell": "training loss only went from {untrained:.3g} to {last:.3g}",
-    "loss_still_falls": (
-        "{share:.0%} of the fall of the training loss came in the last quarter of the epochs"
-    ),
-    "not_enough_epochs_label": "not enough epochs",
-    "not_enough_epochs_advice": (
-        "The validation curve is still getting better: its last value is not its level."
-    ),
-    "metric_still_rises": ("{epochs} more epochs should improve validation {metric} by {gain:.3g}"),
+    "loss_still_falls": "{share:.0%} of the fall of the training loss came in the last quarter",
+    "not_enough_epochs_advice": "Validation is still getting better. Train for more epochs.",
     # ---- Profile: why a batch size has no step time or did not run.
     "size_did_not_run": "batch size {size} did not run: {why}",
-    "ended_as": "{status:term}",
     "no_size_ran": "no batch size of the profile ran",
     "outside_profile": (
         "batch size {size} lies outside the measured {smallest} to {largest}; profile it"
@@ -178,48 +268,30 @@ _MEASURED: dict[str, str] = {
     ),
     # ---- Trials: why a training run ended as it did, and what a reader must know of its batches.
     # Endings seen in the losses.
-    "metric_not_finite_at_evaluation": (
-        "the {metric:term} at the evaluation after step {step} is not a finite number; try a "
-        "smaller learning rate"
-    ),
-    "loss_not_a_number": "the loss of step {step} is not a number; try a smaller learning rate",
-    "never_finite_at_evaluations": (
-        "the {metric} at evaluations is not a finite number, nor was it with the untrained model: "
-        "at any learning rate. A batch may have nothing to take the mean of: give the workload a "
-        "`weight`, which is 0 there"
+    "metric_not_finite": (
+        "the {metric} at step {step} is not a finite number; try a smaller learning rate"
     ),
     "not_finite_at_any_rate": (
-        "the loss of step {step} is not a finite number, nor is it with the untrained weights: at "
-        "any learning rate. Its batch has nothing to take the mean of (a known label, a positive, "
-        "a token), or an example that is no number. Let `loss` give 0 there, or mend the data"
+        "the {metric} at step {step} is not a finite number, nor is it with the untrained weights, "
+        "so at any learning rate. A batch may have nothing to take the mean of (a known label, a "
+        "positive, a token): let `loss` and `weight` be 0 there. Or an example holds such a "
+        "number: correct the data"
     ),
-    "loss_infinite": "the loss of step {step} is infinite or near it; try a smaller learning rate",
     "losses_far_above_untrained": (
-        "the loss at the last {n} evaluations was {seen}, more than {factor:.6g} times that of "
-        "the untrained model, {first:.3g}; try a smaller learning rate"
+        "at each of the last {n} evaluations the loss was more than {factor:.6g} times that of the "
+        "untrained model, {first:.3g}, or not finite; try a smaller learning rate"
     ),
-    "loss_seen": "{loss:.3g}",
-    "loss_seen_not_finite": "not finite",
     # Endings of the process.
-    "user_error": "{error}: {text}",
-    "failed_alike_before": (
-        "it was not trained: two trials of batch size {size} had ended with {why}"
-    ),
+    "failed_alike_before": "not trained: two runs of batch size {size} failed with {why}",
     "memory_ran_out": "memory ran out ({error}); use a smaller micro-batch or batch size",
-    "kernel_ended_process": (
-        "the kernel ended the process because memory ran out; use a smaller micro-batch or batch "
-        "size"
-    ),
-    "ended_by_signal": "{signal} ended the process",
-    "ended_without_a_word": "the process ended without a message, exit code {exit_code}",
+    "process_died": "the process ended without a result ({how})",
     "node_lost": "{why}, twice",
     "not_ended_in_time": "it had not ended after {timeout_s:.0f} s",
-    # Endings reported by the engine.
     "out_of_time": "the budget ended",
     # Notes on the batches.
     "stopped_early": (
-        "it ended after {epochs:one epoch|# epochs}: {metric:term} was best after epoch {best}, "
-        "and the patience of the workload was over"
+        "it ended after {epochs:one epoch|# epochs} by the patience of the workload: {metric} was "
+        "best after epoch {best}"
     ),
     "examples_left_out": (
         "{rest:one example is|# examples are} left out of every epoch (the last, smaller batch)"
@@ -230,122 +302,85 @@ _MEASURED: dict[str, str] = {
         "the batch see the micro-batch"
     ),
     "batches_are_split": (
-        "{n} devices take a part of each batch: at most {size} examples at once on each, over "
-        "which its layers normalize"
+        "{n} devices share each batch: at most {size} examples at once on each, over which its "
+        "layers normalize"
     ),
     # ---- Monitor: what it says about a running training, and why it cannot.
     "monitor_sees_no_layer": (
         "the model has no layer whose noise can be seen (Linear, Conv2d, Embedding, LayerNorm, "
         "each used once); batchlab noise measures any model"
     ),
-    "monitor_too_early": (
-        "only {n:one step was|# steps were} measured so far, one in {every}; three are needed"
-    ),
     "mostly_noise": (
-        "each step is mostly noise: the noise scale is above {low:critical_batch_size}, the batch "
-        "size is {size}. A larger batch would cost few extra examples"
+        "the noise scale is above {low:critical_batch_size}, more than twice your batch size of "
+        "{size}: a larger batch would cost few extra examples"
     ),
-    "some_noise": (
-        "steps are part signal, part noise: the noise scale is {scale:critical_batch_size}, the "
-        "batch size is {size}"
-    ),
+    "some_noise": "the noise scale is {scale:critical_batch_size}, and your batch size is {size}",
     "hardly_noise": (
-        "the gradient has hardly any noise: the noise scale is below {high:critical_batch_size}, "
-        "the batch size is {size}. A smaller batch would need hardly more steps"
+        "the noise scale is below {high:critical_batch_size}, less than a tenth of your batch size "
+        "of {size}: a smaller batch would need hardly more steps"
     ),
-    # ---- Commands: how somebody's own training command ended, and what shared the machine with it.
+    # ---- Commands: how somebody's own training command ended.
     # It never ran.
-    "command_not_found": (
-        "the command {program} was not found; check its name, or give the path to it"
-    ),
+    "command_not_found": "the command {program} was not found; check its name or give its path",
     "command_not_executable": (
-        "{program} may not be run; make it executable (chmod +x), or name its program first, as "
-        "in: python {program}"
+        "{program} cannot be executed ({error}); name the program that runs it first, as in: "
+        "python {program}"
     ),
-    "command_without_interpreter": "{program} is no program; name one first: python {program}",
-    "interpreter_missing": (
-        "{program} is there, but the program named in its first line is not; name it on the "
-        "command line, as in: python {program}"
-    ),
-    "working_folder_missing": "the command cannot run in the folder {folder}: {error}",
-    "command_not_started": "{program} could not be started: {error}",
+    "command_not_started": "the command could not be started: {error}",
     # It ran.
-    "command_failed": "{command} ended with exit code {exit_code}; its last line: {said}",
-    "nothing_said": "it wrote nothing",
+    "command_failed": "{command} ended with exit code {exit_code}; its last line: {last_line}",
     "needs_terminal": (
         "the command asks for input and nobody is there to answer ({line}); give it all it needs "
         "as options"
     ),
     "wants_terminal": (
         "the command wants a terminal, and here is none ({line}); have it do without one where its "
-        "output is no terminal. Its last line: {said}"
+        "output is no terminal. Its last line: {last_line}"
     ),
     "ended_on_request": "batchlab ended it",
-    "supervisor_killed": (
-        "the small process that watches over the command was killed; batchlab ended the command"
-    ),
+    "supervisor_killed": "the process that watched it was killed; batchlab ended the command",
     # Progress of the script.
     "script_ended_itself": (
         "the script ended by itself at step {step} of the {asked} that were asked for: put "
         "{{epochs}} where your script takes its length"
     ),
-    "script_trained_to_its_end": "the script ended by itself at step {step}: its own length",
+    "script_trained_to_its_end": "the script ended by itself at step {step}, its own length",
     "script_stopped_early": (
-        "the script stopped early: it ended well, and told its metric at step {step} of {asked} "
-        "for the last time"
+        "the script ended well, but early: it last reported its metric at step {step} of {asked}"
     ),
-    "metric_told_before_end": "the script last told its metric at step {step} of {asked}",
-    "metric_never_seen": "it ended well, and {metric} was never told",
-    "metric_not_finite": "{metric} is no finite number at step {step}; try a smaller learning rate",
+    "metric_reported_before_end": "the script last reported its metric at step {step} of {asked}",
+    "metric_never_seen": "it ended well, but never reported {metric}",
     "over_too_soon": (
         "it ended by itself after {seconds:.2g} s, and its progress came all at once: too soon for "
         "a step time"
     ),
     "steps_seen_too_seldom": (
-        "its progress was told {n:once|# times} after its first steps, too seldom for a step time; "
-        "tell it more often, as with batchlab.log(step=...)"
+        "it reported progress {n:once|# times} after its first steps, too seldom for a step time; "
+        "report it more often, as with batchlab.log(step=...)"
     ),
     "log_not_understood": (
-        "batchlab.log was given what is no number: {told}; give numbers, and counters of at least 0"
+        "batchlab.log was given something that is no number: {values}; give numbers, and counters "
+        "of at least 0"
     ),
     "steps_with_evaluations": (
-        "the step times of batch size {sizes} hold the script's evaluations too: its progress does "
-        "not tell them apart. Print progress several times between two evaluations, or use "
+        "the step times of batch size {sizes} include the script's evaluations, because its "
+        "progress does not show them. Print progress several times between two evaluations, or use "
         "batchlab.log(step=...)"
     ),
     "processes_left_behind": (
         "the command ended and left {n:1 process|# processes} running, which batchlab ended; if "
         "{n:that|one} was the training, let the command wait for it"
     ),
-    "other_batch_size": "{told}",
+    "other_batch_size": "{error}",
     "metric_never_changed": (
-        "{metric} was {value} at all {n} evaluations: it did not train, or not so that the metric "
-        "shows it. A batch larger than the training set takes no step where the last batch of an "
-        "epoch is left out"
+        "{metric} was {value} at all {n} evaluations: it did not train, or the metric does not "
+        "show it. A batch larger than the training set takes no step if the last batch of an epoch "
+        "is left out"
     ),
-    # Repeated failures.
     "same_failure_again": "{n} runs failed in the same way: {why}",
-    # ---- Checks: what was found odd in a workload that can be trained.
-    "taken_up_otherwise": (
-        "a training that is stopped and taken up again goes another way. After a few steps its "
-        "weights were off by {percent} of their change. Something is kept where no checkpoint "
-        "looks: a counter, a hidden state or a random generator. Keep it in a buffer of the model "
-        "(register_buffer), or in the dict that `optimizer` returns. Draw from the global "
-        "generators of torch, NumPy or Python"
-    ),
-    "not_repeatable": (
-        "a training is not repeatable from its seed. Two alike ended {percent} of their change "
-        "apart after a few steps. A generator of its own draws without a seed, or a module keeps "
-        "what the last training left. Draw from the global generators of torch, NumPy or Python"
-    ),
-    "cannot_be_taken_up": (
-        "a training that is stopped cannot be taken up again from its checkpoint ({error}); let "
-        "each new model and optimizer have the same parts"
-    ),
-    # ---- Others: what a user's code says.
+    # ---- Others: what a user's code or another program says.
     "as_written": "{text}",
 }
-MESSAGES: dict[str, str] = ADVICE | _MEASURED
 
 # Accumulation: why an accumulated gradient differs, and what to do about it.
 CAUSES: dict[str, str] = {
@@ -355,9 +390,8 @@ CAUSES: dict[str, str] = {
     ),
     "weight": (
         "Some examples count more than others in the loss (tokens without padding, known labels, "
-        "positives, weights of classes). Micro-batches are added up as if all counted the same, "
-        "or by a `weight` that is not what the loss divides by. Give the workload a `weight`: "
-        "over how many units a batch's loss is the mean."
+        "class weights), but micro-batches are added up as if all counted the same, or by a wrong "
+        "`weight`. Give the workload a `weight`: over how many units a batch's loss is the mean."
     ),
     "batch_norm": (
         "Batch normalization takes mean and variance from each micro-batch. Use GroupNorm or "
@@ -369,10 +403,9 @@ CAUSES: dict[str, str] = {
     ),
     "coupled": (
         "What an example adds to the gradient depends on the rest of its batch: a contrastive "
-        "loss, statistics of the batch, mixed examples, a factor that depends on the batch size, "
-        "a model that changes in its forward pass, or gradients that are clipped before they are "
-        "added up. So a micro-batch trains on something else than the batch. Change that, or do "
-        "not accumulate."
+        "loss, statistics of the batch, mixed examples, a factor that depends on the batch size, a "
+        "model that changes in its forward pass, or clipping before gradients are added up. So a "
+        "micro-batch trains on something else. Change that, or do not accumulate."
     ),
 }
 

@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 
 from batchlab.cache import cache_folder
-from batchlab.records.estimate import Reason
 from batchlab.training.native.graph import RefusedError
 
 _IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -39,7 +38,7 @@ def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_
     """
     compiler = compiler_of_this_machine()
     if compiler is None:
-        raise RefusedError(Reason.of("native_no_compiler"))
+        raise RefusedError("there is no C compiler (cc, gcc or clang)")
     file = os.stat(compiler)  # another version has another size or time
     which = [compiler, str(file.st_size), str(file.st_mtime_ns), _processor()]
     key = hashlib.sha256("\0".join([text, *FLAGS, *which]).encode()).hexdigest()
@@ -51,7 +50,7 @@ def built(text: str, *, folder: Path | None = None, timeout_s: float = _TIMEOUT_
             _compile(text, compiler, library, timeout_s)
         return library
     except OSError as error:  # the folder is read-only or full, for example
-        raise RefusedError(Reason.of("native_build_failed", what=str(error))) from error
+        raise RefusedError(f"its C code could not be built: {error}") from error
 
 
 def loaded(library: Path) -> ctypes.CDLL:
@@ -63,7 +62,7 @@ def loaded(library: Path) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(str(library))
     except OSError as error:
-        raise RefusedError(Reason.of("native_build_failed", what=str(error))) from error
+        raise RefusedError(f"its C code could not be built: {error}") from error
 
 
 def compiler_of_this_machine() -> str | None:
@@ -99,10 +98,9 @@ def _compile(text: str, compiler: str, library: Path, timeout_s: float) -> None:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            what = f"it was not done after {timeout_s:.3g} s"
-            raise RefusedError(Reason.of("native_build_failed", what=what)) from error
+            raise RefusedError(f"the C compiler took more than {timeout_s:.3g} s") from error
         if done.returncode:
             lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
             what = lines[0] if lines else f"it ended with {done.returncode}"
-            raise RefusedError(Reason.of("native_build_failed", what=what))
+            raise RefusedError(f"the C compiler failed: {what}")
         os.replace(made, library)

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from batchlab.records.estimate import Reason
 from batchlab.training.native.graph import STAND_IN, RefusedError, Scaled
 
 _ANOTHER = 1_000_033  # the batch size of the second run, also a prime
@@ -99,9 +98,9 @@ class _Recorder(TorchDispatchMode):
         """Return the place of this tensor on the tape."""
         place = self._places.get(id(tensor))
         if place is None:
-            raise RefusedError(Reason.of("native_not_followed", what="a tensor of unknown origin"))
+            raise RefusedError("it uses a tensor of unknown origin")
         if place in self._stale:
-            raise RefusedError(Reason.of("native_not_followed", what="a view of what changes"))
+            raise RefusedError("it uses a view of a tensor that changes")
         return place
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -115,7 +114,7 @@ class _Recorder(TorchDispatchMode):
             found = func(*args, **kwargs)
         except (NotImplementedError, RuntimeError) as error:
             if "meta" in str(error).lower():
-                raise RefusedError(Reason.of("native_depends_on_values")) from error
+                raise RefusedError("what it computes depends on values of its data") from error
             raise
         self._record(func, flat, spec, found)
         return found
@@ -174,7 +173,7 @@ class _Recorder(TorchDispatchMode):
         )
         name = _name(func)
         if held.base >= 0 or not writable or not name.split(".")[0].endswith("_"):
-            raise RefusedError(Reason.of("native_writes", operation=name))
+            raise RefusedError(f"it writes into a tensor that it was given: {name}")
         self._stale.update(self._of_memory[_memory(target)])
 
     def _hold(self, tensor: Tensor, *, base: int = -1, **origin: int) -> None:
@@ -240,12 +239,12 @@ def captured(
     """
     first, second = (_tape(function, fixed, columns, size) for size in (STAND_IN, _ANOTHER))
     if [call.name for call in first.calls] != [call.name for call in second.calls]:
-        raise RefusedError(Reason.of("native_branches_on_batch_size"))
+        raise RefusedError("it computes something else at another batch size")
     if len(first.held) != len(second.held) or first.results != second.results:
-        raise RefusedError(Reason.of("native_branches_on_batch_size"))
+        raise RefusedError("it computes something else at another batch size")
     for one, other in zip(first.constants, second.constants, strict=True):
         if one.shape != other.shape or not torch.equal(one, other):
-            raise RefusedError(Reason.of("native_uses_batch_size", what="a tensor"))
+            raise RefusedError("a tensor depends on the batch size")
     for held, beside in zip(first.held, second.held, strict=True):
         _joined(list(held.shape), list(beside.shape), "a shape")
     first.calls = [
@@ -300,4 +299,4 @@ def _joined(one: Any, other: Any, what: str) -> Any:
             return Scaled(one / STAND_IN, 1)
         if abs(one * STAND_IN - other * _ANOTHER) <= 1e-12 * abs(one * STAND_IN):
             return Scaled(one * STAND_IN, -1)
-    raise RefusedError(Reason.of("native_uses_batch_size", what=what))
+    raise RefusedError(f"{what} depends on the batch size")

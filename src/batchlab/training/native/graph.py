@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 
-from batchlab.records.estimate import Reason
-
 STAND_IN = 1_000_003  # a prime, larger than the width of any layer
 
 Shape = tuple[int, ...]
@@ -32,21 +30,12 @@ C_TYPES = {
 
 
 class RefusedError(Exception):
-    """The refusal to train a workload natively.
-
-    Attributes:
-        reason: why; its sentence is in `batchlab.words`.
-    """
-
-    def __init__(self, reason: Reason) -> None:
-        """Refuse for this reason."""
-        super().__init__(reason)
-        self.reason = reason
+    """The refusal to train a workload natively; its text is a clause that says why."""
 
 
 def unsupported(operation: str) -> RefusedError:
-    """Return the refusal of an operation that has no row, or is used in a way that has none."""
-    return RefusedError(Reason.of("native_operation", operation=operation))
+    """Return the refusal of an operation, type or optimizer that has no C code."""
+    return RefusedError(f"batchlab's C code does not cover {operation}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +213,8 @@ class Graph:
     def add(self, kind: str, shape: Shape, dtype: torch.dtype, **details: Any) -> View:
         """Add a node, and return it as a view."""
         if dtype not in C_TYPES:
-            raise RefusedError(Reason.of("native_type", dtype=str(dtype)))
+            raise unsupported(f"numbers of type {dtype}")
         if has_rows(tuple(shape[1:])):
-            raise RefusedError(Reason.of("native_examples_not_first"))
+            raise unsupported("tensors whose first dimension is not the examples of a batch")
         self.nodes.append(Node(kind, tuple(shape), dtype, **details))
         return View.of(self.nodes[-1])

@@ -14,14 +14,12 @@ from typing import Any
 
 import torch
 
-from batchlab.records.estimate import Reason
 from batchlab.training.native.capture import Call, Held, Ref, Tape
 from batchlab.training.native.graph import (
     C_TYPES,
     STAND_IN,
     Graph,
     Number,
-    RefusedError,
     Scaled,
     Shape,
     View,
@@ -134,7 +132,7 @@ class Builder:
         dtypes = {dtype, *(view.dtype for view in views)}
         is_float = any(each.is_floating_point for each in dtypes)
         if _CALL.search(text) and (torch.float64 in dtypes or not is_float):
-            raise RefusedError(Reason.of("native_type", dtype=str(dtype)))
+            raise unsupported(f"numbers of type {dtype}")
         suffix = "" if torch.float64 in dtypes else "f"
         names: list[str] = []
         operands: list[View] = []

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.random_state import RandomState, untouched_randomness
-from batchlab.records.estimate import Reason
 from batchlab.training.evaluator import as_metric, is_over_all
 from batchlab.training.native.build import built, loaded
 from batchlab.training.native.capture import captured
@@ -53,7 +52,7 @@ class NativeBuild:
     n_constants: int
     trained: tuple[bool, ...]
     metrics: tuple[str, ...]
-    unmeasured: Reason | None
+    unmeasured: str | None
     n_draws: int
     is_plain: bool
 
@@ -118,12 +117,12 @@ def columns_of(workload: Workload) -> Columns:
     """
     for name in ("step", "augment"):
         if getattr(workload, name) is not None:
-            raise RefusedError(Reason.of("native_python_in_steps", what=name))
+            raise unsupported(f"`{name}` of a workload")
     columns = resident(workload.train)
     if columns is None or (workload.collate is not None and columns is workload.train):
-        raise RefusedError(Reason.of("native_data_not_resident"))
+        raise RefusedError("its data are not tensors in memory")
     if not all(part.is_contiguous() and part.device.type == "cpu" for part in columns.parts):
-        raise RefusedError(Reason.of("native_data_not_resident"))
+        raise RefusedError("its data are not tensors in memory")
     return columns
 
 
@@ -134,18 +133,16 @@ def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     for name, part in held:
         memory = part.untyped_storage().data_ptr()
         if not part.is_contiguous() or (part.numel() and memory in seen):
-            raise RefusedError(Reason.of("native_shares_memory", name=name))
+            raise RefusedError(f"{name} shares memory or has gaps in it")
         seen.add(memory)
     for part in model.parameters():
         if part.dtype != torch.float32:
-            raise RefusedError(
-                Reason.of("native_type", dtype=str(part.dtype).removeprefix("torch."))
-            )
+            raise unsupported(f"parameters of type {part.dtype}")
     known = {id(part) for part in model.parameters()}
     grouped = [part for group in optimizer.param_groups for part in group["params"]]
     needed = {id(part) for part in model.parameters() if part.requires_grad}
     if any(id(part) not in known for part in grouped) or needed - {id(part) for part in grouped}:
-        raise RefusedError(Reason.of("native_parameters_elsewhere"))
+        raise RefusedError("model and optimizer have different parameters")
 
 
 class _Asked(nn.Module):
@@ -184,7 +181,7 @@ def _step_graph(workload: Workload, model: nn.Module, columns: Columns) -> Graph
 
 def _scores_graph(
     workload: Workload, model: nn.Module, columns: Columns
-) -> tuple[Graph | None, tuple[str, ...], Reason | None]:
+) -> tuple[Graph | None, tuple[str, ...], str | None]:
     names = tuple(name for name in workload.metric_names if not is_over_all(workload, name))
     metrics = [as_metric(workload, name) for name in names]
     asked = _Asked(model, lambda module, batch: [each.sum(module, batch) for each in metrics])
@@ -201,7 +198,7 @@ def _scores_graph(
         if graph.n_draws:  # the plain evaluation draws the same ones each time
             raise unsupported("random numbers in an evaluation")
     except RefusedError as refused:
-        return None, (), refused.reason
+        return None, (), str(refused)
     return graph, names, None
 
 
@@ -218,7 +215,7 @@ def _graph(
         raise
     except Exception as error:  # the user's code may fail on tensors without memory
         what = f"{type(error).__name__}: {error}"
-        raise RefusedError(Reason.of("native_not_followed", what=what)) from error
+        raise RefusedError(f"its steps could not be recorded: {what}") from error
     if not before.is_now():  # its draws would be the same at each step
         raise unsupported("random numbers outside of a model's layers")
     n_buffers = len(held) - n_parameters
@@ -232,7 +229,7 @@ def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> 
     seen: set[int] = set()
     for view in outputs:
         if view.rows or any(size != 1 for size in view.shape):
-            raise RefusedError(Reason.of("native_not_a_number"))
+            raise RefusedError("its loss or a metric is not one number")
         graph.outputs.append(builder.point("{0}", view, dtype=view.dtype))
     for gradient in gradients:
         if gradient is not None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from batchlab.records.estimate import Reason
 from batchlab.training.native.graph import RefusedError
 from batchlab.training.native.program import NativeBuild, Program, layout_of
 
@@ -31,7 +30,7 @@ class NativeScores:
             raise RefusedError(build.unmeasured)
         named = (list(model.named_parameters()), list(model.named_buffers()))
         if (build.parameters, build.buffers) != (layout_of(named[0]), layout_of(named[1])):
-            raise RefusedError(Reason.of("native_another_model"))
+            raise RefusedError("the model changed after the build")
         self.metrics = build.metrics
         self._columns = build.columns
         self._held: dict[str, Sequence[Tensor | None]] = {

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from batchlab.random_state import derived_seed
-from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
 from batchlab.training.batching import order_of, sees_all_as_they_lie
 from batchlab.training.evaluator import as_metric, evaluated_sum
-from batchlab.training.native.graph import RefusedError
+from batchlab.training.native.graph import RefusedError, unsupported
 from batchlab.training.native.program import (
     NativeBuild,
     Program,
@@ -57,12 +56,12 @@ class NativeStepper(Stepper):
         )
         check_tensors(self.model, self.optimizer)
         if build.n_draws and trial.accumulates:
-            raise RefusedError(Reason.of("native_python_in_steps", what="dropout in pieces"))
+            raise unsupported("dropout in micro-batches")
         if workload.weight is not None and trial.accumulates:
-            raise RefusedError(Reason.of("native_python_in_steps", what="weight"))
+            raise unsupported("`weight` with micro-batches")
         self._rule = rule_of(self.optimizer)
         if len(self.optimizers) > 1 or _has_hooks(self.optimizer):
-            raise RefusedError(Reason.of("native_optimizer", optimizer="one with hooks"))
+            raise unsupported("an optimizer with hooks")
         pairs = zip(named, build.trained, strict=True)
         self._trained = [part if is_trained else None for (_, part), is_trained in pairs]
         self._held: dict[str, Sequence[Tensor | None]] = {
@@ -202,7 +201,11 @@ class NativeStepper(Stepper):
 
 def _check_same(is_same: bool) -> None:
     if not is_same:
-        raise RefusedError(Reason.of("native_another_model"))
+        raise RefusedError("model or optimizer changed after the build")
+
+
+def _differs(what: str, step: int) -> RefusedError:
+    return RefusedError(f"{what} differed from PyTorch's after step {step}, by more than rounding")
 
 
 def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
@@ -234,7 +237,7 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
         expected = _plain_losses(plain, trial)
         for step, loss, right in zip(counted_from(1), found, expected, strict=False):
             if not abs(loss - right) <= _OF_LOSS * (abs(right) + 1):
-                raise RefusedError(Reason.of("native_differs", what="loss", step=step))
+                raise _differs("loss", step)
         _check_scores(build, workload, native.model)
         names = [name for name, _ in plain.model.named_parameters()]
         ends = zip(native.model.parameters(), plain.model.parameters(), strict=True)
@@ -243,7 +246,7 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
             way = float((other - begun).detach().double().norm())
             size = float(other.detach().double().norm())
             if not apart <= _OF_WAY * way + _OF_SIZE * size:
-                raise RefusedError(Reason.of("native_differs", what=name, step=_STEPS))
+                raise _differs(name, _STEPS)
 
 
 def noise_seed(trial: Trial) -> int:
@@ -313,4 +316,4 @@ def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> N
             right = sum(float(evaluated_sum(metric, model, batch)) for batch in batches)
             # Rounding may turn one example from right to wrong, which changes a count by 1.
             if not abs(float(sums.sum()) - right) <= 1 + _OF_LOSS * abs(right):
-                raise RefusedError(Reason.of("native_differs", what=name, step=_STEPS))
+                raise _differs(name, _STEPS)

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchlab.records.estimate import Reason
 from batchlab.training.native.emit import Update
-from batchlab.training.native.graph import RefusedError
+from batchlab.training.native.graph import unsupported
 
 Group = dict[str, Any]
 
@@ -129,10 +128,6 @@ RULES: dict[type[torch.optim.Optimizer], Rule] = {
 }
 
 
-def _unlike(optimizer: str) -> RefusedError:
-    return RefusedError(Reason.of("native_optimizer", optimizer=optimizer))
-
-
 def rule_of(optimizer: torch.optim.Optimizer) -> Rule:
     """Return the row of an optimizer.
 
@@ -142,15 +137,13 @@ def rule_of(optimizer: torch.optim.Optimizer) -> Rule:
     rule = RULES.get(type(optimizer))
     name = type(optimizer).__name__
     if rule is None:
-        raise _unlike(name)
+        raise unsupported(f"the optimizer {name}")
     for group in optimizer.param_groups:
         for switch, expected in rule.unlike.items():
             if group.get(switch, expected) != expected:
-                raise _unlike(f"{name} with {switch}")
+                raise unsupported(f"{name} with {switch}")
         if rule.shape(group) != rule.shape(optimizer.param_groups[0]):
-            raise RefusedError(
-                Reason.of("native_optimizer", optimizer=f"{name} with unlike groups")
-            )
+            raise unsupported(f"{name} with groups of different kinds")
     return rule
 
 
