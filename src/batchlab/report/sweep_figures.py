@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 
 from batchlab.measure.measurements import measurement_rows, on_request
 from batchlab.records.estimate import Estimate
@@ -36,7 +35,6 @@ from batchlab.report.figure import (
 from batchlab.report.gap import gap_figure
 from batchlab.report.rates import RateTaken, rates_figure
 from batchlab.report.sweep_tables import rates_table, sweep_table
-from batchlab.report.table import Column, Table, table_of
 from batchlab.report.text import label_text, split_label
 from batchlab.words.catalogue import text
 
@@ -44,7 +42,7 @@ MOST_MEASURED = 60  # points per line of a measurement along training
 
 
 def sweep_figures(study: Study) -> tuple[Figure, ...]:
-    """Return the figure of the answer, then its evidence; the figure of plans is last."""
+    """Return the figure of the answer, then its evidence; that of `--measure` only if it ran."""
     chosen, metric = chosen_cells(study), study.workload.metrics[0].name
     shown: list[Shown] = [(budget_split(study), metric), ("train", metric), ("train", "loss")]
     figures = (
@@ -54,8 +52,8 @@ def sweep_figures(study: Study) -> tuple[Figure, ...]:
         cost_figure(study),
         gap_figure(study, chosen),
     )
-    noise, plans = noise_figure(study), plans_figure(study)
-    return (*figures, *(figure for figure in (noise, plans) if figure.panels))
+    noise = noise_figure(study)
+    return (*figures, noise) if noise.panels else figures
 
 
 def answer_figure(study: Study) -> Figure:
@@ -266,84 +264,3 @@ def _noise_notes(
             command=" ".join(["batchlab sweep", *(f"--measure {name}" for name in missing)]),
         )
     yield from chosen_notes(chosen)
-
-
-def plans_figure(study: Study) -> Figure:
-    """Draw the batch size and the learning rate of each plan along its run."""
-    chosen = [cell for cell in chosen_cells(study) if cell.ended_well and has_plans(cells(study))]
-    quantities = ["batch_size"]
-    # With a schedule, the plan's rate is not the rate of a step: the schedule multiplies it.
-    if all(cell.records[0].trial.horizon_steps is None for cell in chosen):
-        quantities.append("learning_rate")
-    panels = [
-        Panel(
-            f"g-{quantity}",
-            label_text(quantity),
-            quantity,
-            list(_plan_rows(study, chosen, quantity)),
-            axis="samples",
-        )
-        for quantity in quantities
-    ]
-    return Figure(
-        "g",
-        "plans",
-        text("Batch size and learning rate along the run"),
-        panels,
-        notes=(
-            text(
-                "Where decay would cut the rate, grow takes a larger batch; at the largest it cuts "
-                "the rate too."
-            ),
-            text("Lines of the same value are drawn beside each other."),
-        ),
-        nothing=text("No trial of a plan ended well."),
-        table=_plans_table(study, chosen),
-    )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Part:
-    """A part of a run with a constant batch size and learning rate."""
-
-    cell: Cell
-    from_samples: int
-    to_samples: int
-    batch_size: int
-    learning_rate: float
-
-
-def _parts_of(cell: Cell) -> Iterator[_Part]:
-    record = cell.ended_well[0]
-    plan = record.trial.plan
-    begins = [0, *(stage.from_samples for stage in plan.stages), record.samples]
-    for begin, end in pairwise(begins):
-        stage = plan.stage_at(plan.step_at(begin))
-        yield _Part(
-            cell=cell,
-            from_samples=begin,
-            to_samples=end,
-            batch_size=stage.batch_size,
-            learning_rate=cell.learning_rate * stage.rate_factor,
-        )
-
-
-def _plan_rows(study: Study, chosen: Sequence[Cell], quantity: str) -> Iterator[Row]:
-    """Yield two points for each part of a run: its beginning and its end."""
-    for number, cell in enumerate(chosen):
-        lane = number - (len(chosen) - 1) / 2
-        line: Row = {"kind": "curve", **kind_fields(study, cell), "lane": lane}
-        for part in _parts_of(cell):
-            for samples in (part.from_samples, part.to_samples):
-                yield {**line, "samples": samples, "mean": getattr(part, quantity)}
-
-
-def _plans_table(study: Study, chosen: Sequence[Cell]) -> Table:
-    return table_of(
-        text("Batch size and learning rate of each plan, and from which example on"),
-        [part for cell in chosen for part in _parts_of(cell)],
-        Column("plan", label=text("plan"), of=lambda part: cell_label(study, part.cell)),
-        Column("from_samples", "n", text("from")),
-        Column("batch_size"),
-        Column("learning_rate"),
-    )
