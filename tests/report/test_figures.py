@@ -34,7 +34,7 @@ from batchlab.report.figure import (
     write_figure_rows,
 )
 from batchlab.report.pointer import number_expression
-from batchlab.report.sweep_figures import sweep_figures
+from batchlab.report.sweep_page import sweep_figures
 from batchlab.report.text import quantity_text
 
 STUDY = made_up_study(

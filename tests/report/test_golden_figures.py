@@ -29,8 +29,8 @@ from batchlab.report.advice_text import bars
 from batchlab.report.cells import observations_table
 from batchlab.report.figure import Figure, Panel
 from batchlab.report.noise import noise_figures, noise_sections
-from batchlab.report.sweep_figures import sweep_figures
-from batchlab.report.sweep_tables import rates_table, sweep_table, trials_table
+from batchlab.report.sweep_answer import rates_table, sweep_table, trials_table
+from batchlab.report.sweep_page import sweep_figures
 from batchlab.report.table import Table
 
 PAGE = Path(__file__).with_name("golden_figures.txt")

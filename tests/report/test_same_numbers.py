@@ -14,8 +14,8 @@ from batchlab.report.advice_page import render_advice_html
 from batchlab.report.advice_rows import answer_rows
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import advice_text
+from batchlab.report.sweep_answer import sweep_table
 from batchlab.report.sweep_page import html_page, text_report
-from batchlab.report.sweep_tables import sweep_table
 
 
 class _Cells(HTMLParser):

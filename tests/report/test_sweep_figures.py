@@ -10,9 +10,9 @@ from tests.reference.shown import rows_of
 
 from batchlab.records.trial import Status
 from batchlab.report.cells import chosen_cells
-from batchlab.report.curves import curve_figure
 from batchlab.report.figure import Figure
-from batchlab.report.sweep_figures import cost_figure
+from batchlab.report.study_figures import curve_figure
+from batchlab.report.sweep_page import cost_figure
 
 DIVERGED = (Status.DIVERGED, "the loss grew", 3)
 

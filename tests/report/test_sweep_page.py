@@ -26,7 +26,7 @@ from batchlab.report.comparison import Side
 from batchlab.report.evidence import Evidence
 from batchlab.report.page import download
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.sweep_answer import conclusion, sentences
+from batchlab.report.sweep_answer import conclusion, sentences, sweep_table, trials_table
 from batchlab.report.sweep_page import (
     SweepDocument,
     html_page,
@@ -34,7 +34,6 @@ from batchlab.report.sweep_page import (
     sweep_files,
     text_report,
 )
-from batchlab.report.sweep_tables import sweep_table, trials_table
 from batchlab.words.document import schema_text
 
 STUDY = replace(

@@ -25,14 +25,12 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image
-from batchlab.report.evidence import Evidence, races
+from batchlab.report.evidence import Evidence, leaders
 from batchlab.report.figure import Figure, write_figure_rows
 from batchlab.report.palette import drawn_looks
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.sweep_answer import conclusion, sentences
-from batchlab.report.sweep_figures import sweep_figures
-from batchlab.report.sweep_page import html_page, text_report
-from batchlab.report.sweep_tables import sweep_table
+from batchlab.report.sweep_answer import conclusion, sentences, sweep_table
+from batchlab.report.sweep_page import html_page, sweep_figures, text_report
 from batchlab.report.table import Table
 
 EVERY = ["small (64)", "large (1024)", "grow (64 to 1024)", "decay (64)"]
@@ -83,10 +81,10 @@ def test_each_plan_is_at_its_best_rate() -> None:
 
 
 def test_plans_are_compared_after_equal_epochs_only() -> None:
-    (race,) = races(Evidence.of(plan_study()))
+    by_budget = leaders(Evidence.of(plan_study()))
 
-    assert (race.budget.name, race.budget.amount) == ("epochs", EPOCHS)
-    assert race.best == ("grow",)
+    assert list(by_budget) == ["epochs"]
+    assert (by_budget["epochs"].kind, by_budget["epochs"].budget.amount) == ("grow", EPOCHS)
     assert "plans" in [sentence.topic for sentence in sentences(plan_study())]
 
 
@@ -104,39 +102,40 @@ def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -
     )
     study = plan_study()
 
-    (race,) = races(Evidence.of(replace(study, records=(*longer.records, *study.records[3:]))))
+    mixed = replace(study, records=(*longer.records, *study.records[3:]))
 
-    assert race.budget.amount == EPOCHS
+    assert leaders(Evidence.of(mixed))["epochs"].budget.amount == EPOCHS
 
 
 def test_an_interval_is_that_of_any_two_batch_sizes() -> None:
     evidence = Evidence.of(plan_study())
-    (race,) = races(evidence)
+    leader = leaders(evidence)["epochs"]
     grow, decay_ = (cell for cell in evidence.cells if isinstance(cell.kind, str))
-    decay = evidence.at_end("validation").compare(grow, decay_).difference
+    decay = evidence.ends("validation").difference(grow, decay_)
 
     # Three seeds whose standard deviation is 0.001, pooled over four plans.
     assert decay.estimate == pytest.approx(0.02)
     assert decay.low is not None
     assert decay.high is not None
     assert decay.high - decay.low > 2 * 2 * 0.001 * sqrt(2 / 3)
-    assert race.standing == "clear"
+    assert leader.has_interval
+    assert leader.as_good == ()
 
 
 def test_plans_that_may_be_as_good_come_after_sizes() -> None:
     alike = {"small": 0.9301, "large": 0.85, "grow": 0.9302, "decay": 0.93}
     study = plan_study(alike)
-    (race,) = races(Evidence.of(study))
+    leader = leaders(Evidence.of(study))["epochs"]
 
-    assert race.as_good == (SMALL, "decay")
+    assert leader.as_good == (SMALL, "decay")
     assert "Batch size 64 and the plan decay may be as good." in conclusion(study).headline
 
 
 def test_a_plan_is_not_taken_for_the_batch_size_that_it_begins_with() -> None:
     study = plan_study({"small": 0.85, "large": 0.87, "grow": 0.9302, "decay": 0.9285})
-    (race,) = races(Evidence.of(study))
+    leader = leaders(Evidence.of(study))["epochs"]
 
-    assert race.as_good == ("decay",)
+    assert leader.as_good == ("decay",)
 
 
 def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:
@@ -171,7 +170,7 @@ def test_without_a_metric_nothing_is_compared() -> None:
         ),
     )
 
-    assert races(Evidence.of(blind)) == ()
+    assert leaders(Evidence.of(blind)) == {}
     assert EVERY[2] in text_report(blind)
 
 

@@ -27,12 +27,16 @@ from batchlab.report.advice_words import (
     target_text,
 )
 from batchlab.report.cells import Cell, deciding_split, in_order
-from batchlab.report.curves import Shown, curve_figure
 from batchlab.report.figure import Figure, Panel, Row, drawn_sizes, interval_mark, mark
-from batchlab.report.gap import gap_figure
 from batchlab.report.palette import Look, Part, part_looks
 from batchlab.report.profile import step_time_text
-from batchlab.report.rates import RateTaken, rates_figure
+from batchlab.report.study_figures import (
+    RateTaken,
+    Shown,
+    curve_figure,
+    gap_figure,
+    rates_figure,
+)
 from batchlab.report.text import estimate_text, label_text, quantity_text
 from batchlab.words.catalogue import text
 

@@ -12,7 +12,7 @@ from batchlab.errors import MissingLibraryError
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
-from batchlab.report import sweep_figures
+from batchlab.report import sweep_page
 from batchlab.report.advice_figures import advice_looks, answer_figure
 from batchlab.report.advice_tables import answer_table
 from batchlab.report.advice_text import advice_sections
@@ -23,8 +23,8 @@ from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
 from batchlab.report.palette import Look
 from batchlab.report.profile import profile_section
+from batchlab.report.sweep_answer import trials_table
 from batchlab.report.sweep_page import answer_section, sweep_document
-from batchlab.report.sweep_tables import trials_table
 from batchlab.report.table import Section
 
 
@@ -90,7 +90,7 @@ def _(shown: Advice) -> Iterator[Section]:
 @_sections.register
 def _(shown: Study) -> Iterator[Section]:
     yield answer_section(shown)
-    figure = sweep_figures.answer_figure(shown)
+    figure = sweep_page.answer_figure(shown)
     yield Section(picture=_picture(figure, figure_looks(shown), shown.study_id))
 
 

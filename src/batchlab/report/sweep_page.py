@@ -1,4 +1,4 @@
-"""A sweep as a page, as text for a terminal, as CSV, images and JSON."""
+"""A sweep as a page with its figures, as text for a terminal, as CSV, images and JSON."""
 
 from __future__ import annotations
 
@@ -8,28 +8,60 @@ from pathlib import Path
 
 import msgspec
 
+from batchlab.measure.measurements import measurement_rows
+from batchlab.records.estimate import Estimate
+from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study, WorkloadSummary
+from batchlab.records.trial import TrialRecord
 from batchlab.report.cells import (
+    Cell,
+    budget_split,
+    cell_label,
+    cells,
+    chosen_cells,
+    deciding_split,
     figure_looks,
+    has_plans,
+    kind_fields,
     observations_table,
     trial_counts,
 )
 from batchlab.report.evidence import Evidence
-from batchlab.report.figure import Figure
+from batchlab.report.figure import (
+    Figure,
+    Panel,
+    Row,
+    interval_mark,
+    mark,
+    seeds_row,
+    size_rows,
+    thinned,
+)
 from batchlab.report.page import Tables
 from batchlab.report.palette import Look, drawn_looks
 from batchlab.report.sayings import claim_sentences
+from batchlab.report.study_figures import (
+    MOST_MARKS,
+    RateTaken,
+    Shown,
+    curve_figure,
+    gap_figure,
+    mean_curve,
+    rates_figure,
+    seeds_notes,
+)
 from batchlab.report.study_page import study_page
-from batchlab.report.sweep_answer import conclusion, sentences
-from batchlab.report.sweep_figures import sweep_figures
-from batchlab.report.sweep_tables import (
+from batchlab.report.sweep_answer import (
     TrialDocument,
+    conclusion,
+    rates_table,
+    sentences,
     sweep_table,
     trial_documents,
     trials_table,
 )
 from batchlab.report.table import Section, marked_table, sections_text
-from batchlab.report.text import VERDICT_WORDS, wrapped_text
+from batchlab.report.text import VERDICT_WORDS, label_text, split_label, wrapped_text
 from batchlab.version import __version__
 from batchlab.words.catalogue import text
 from batchlab.words.document import SCHEMA, document_text
@@ -131,6 +163,227 @@ def claims_text(evidence: Evidence) -> str:
         if (verdict := each.verdict) not in (None, "not_tested")
     ]
     return text("Folklore: {claims}.", claims=", ".join(said)) if said else ""
+
+
+# ---- figures
+
+MOST_MEASURED = 60  # points per line of a measurement along training
+
+
+def sweep_figures(study: Study) -> tuple[Figure, ...]:
+    """Return the figure of the answer, then its evidence; that of `--measure` only if it ran."""
+    chosen, metric = chosen_cells(study), study.workload.metrics[0].name
+    shown: list[Shown] = [(budget_split(study), metric), ("train", metric), ("train", "loss")]
+    figures = (
+        answer_figure(study),
+        curve_figure(study, chosen, list(dict.fromkeys(shown)), train_s=study.train_s),
+        _rates_figure(study),
+        cost_figure(study),
+        gap_figure(study, chosen),
+    )
+    measured = measured_figure(study)
+    return (*figures, measured) if measured.panels else figures
+
+
+def answer_figure(study: Study) -> Figure:
+    """Draw the final value and the training time of each batch size or plan."""
+    evidence, split = Evidence.of(study), budget_split(study)
+    ends, metric = evidence.ends(split), evidence.metric
+    finals: list[Row] = []
+    times: list[Row] = []
+    axis = "configuration" if has_plans(evidence.cells) else "batch_size"
+    for cell in evidence.cells:
+        place: Row = {**kind_fields(study, cell), "learning_rate": cell.shown_rate}
+        if axis == "configuration":
+            place["configuration"] = cell_label(study, cell)
+        else:
+            band: Row = {"series": "mean", "batch_size": cell.batch_size}
+            finals += [band | row for row in interval_mark("band", ends.mean(cell))]
+        finals += [place | row for row in interval_mark("point", ends.mean(cell))]
+        if len(ends.values(cell)) > 1:
+            finals += [place | mark("run", value) for value in ends.values(cell)]
+        first = cell.ended_well[0]
+        train_s = study.train_s(first.trial, first.steps)
+        if train_s is not None:
+            times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
+    title = text("final {what}", what=split_label(split, metric))
+    nothing = "No trial has ended well."
+    if evidence.cells:
+        nothing = "There is nothing to compare it with."
+    return Figure(
+        "a",
+        "answer",
+        text("What each batch size gives"),
+        [
+            Panel("a-final", title, metric, finals, axis=axis, is_metric=True),
+            Panel("a-time", text("time of the training"), "equal_time_s", times, axis=axis),
+        ],
+        notes=_answer_notes(study, finals),
+        nothing=text(nothing),
+        table=sweep_table(study),
+    )
+
+
+def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
+    yield text("Large marks are means over the seeds with their 95 % interval.")
+    if any(row["kind"] == "run" for row in finals):
+        yield text("Small circles are single seeds.")
+    if study.workload.has_validation:
+        yield text(
+            "A final validation metric is the end of a line through a training's last quarter."
+        )
+    yield text("The time is steps × the time of a step measured alone on this machine.")
+
+
+def _rates_figure(study: Study) -> Figure:
+    """Draw the rates that were tried for each batch size, and the one that ends best."""
+    of_sizes = [cell for cell in cells(study) if isinstance(cell.kind, int)]
+    nothing = "No trials have been run."
+    if not study.workload.takes_rate:
+        nothing = "The command takes no learning rate."
+    elif len({cell.learning_rate for cell in of_sizes}) == 1:
+        nothing = (
+            "One learning rate was run, so nothing can be said about others; add some with "
+            "--learning-rates."
+        )
+    elif of_sizes:
+        nothing = ""
+    if nothing:
+        of_sizes = []
+    chosen = [cell for cell in chosen_cells(study) if cell.ended_well and cell in of_sizes]
+    best = {cell.batch_size: cell.learning_rate for cell in chosen}
+    own = study.workload.batch_size
+    start = own if own in best else min(best, default=0)
+    rules = {
+        rule: {size: best[start] * (size / start) ** power for size in best}
+        for rule, power in (("linear", 1.0), ("sqrt", 0.5))
+    }
+    return rates_figure(
+        [RateTaken(c.batch_size, c.learning_rate, not c.ended_well) for c in of_sizes],
+        best=best,
+        believed={},
+        rules=rules,
+        tuned_at=start,
+        by_rate=_by_rate_panel(study, of_sizes),
+        nothing=text(nothing),
+        table=rates_table(study),
+    )
+
+
+def _by_rate_panel(study: Study, of_sizes: Sequence[Cell]) -> Panel:
+    metric, split = study.workload.metrics[0].name, deciding_split(study)
+    rows: list[Row] = []
+    for cell in of_sizes:
+        values = cell.final(study, split)
+        if values:
+            at: Row = {"batch_size": cell.batch_size, "learning_rate": cell.learning_rate}
+            rows.append({**at, "kind": "curve", "run": "mean", "marked": True, **seeds_row(values)})
+    title = text("final {what} by learning rate", what=split_label(split, metric))
+    return Panel("c-final", title, metric, rows, axis="learning_rate", is_metric=True)
+
+
+def cost_figure(study: Study) -> Figure:
+    """Draw time per step and peak memory by batch size."""
+    panels: list[Panel] = []
+    notes: list[str] = []
+    for measurement in measurement_rows().values():
+        name = measurement.quantity.name
+        if measurement.of_batch_size is None or measurement.figure != "cost":
+            continue
+        rows: list[Row] = []
+        for size in study.batch_sizes:
+            known = measurement.of_batch_size(study, size)
+            if known is not None:
+                middle, values = known
+                rows += size_rows({"batch_size": size}, values, middle)
+        panels.append(Panel(f"d-{name}", text(measurement.quantity.label), name, rows))
+        notes += measurement.notes(study)
+    return Figure(
+        "d",
+        "machine",
+        text("Time per step and memory"),
+        panels,
+        notes=notes,
+        nothing=text("Step times and memory are known of fewer than two batch sizes."),
+    )
+
+
+# ---- what --measure gave
+
+# Titles of the panels, by the place of a measurement in the figure.
+_TITLES = {
+    "along_training": "{what}",
+    "at_the_start": "{what}, at the start",
+    "at_the_end": "{what}, at the end",
+}
+
+
+def measured_figure(study: Study) -> Figure:
+    """Draw the measurements of the models along training, or by batch size at its start or end."""
+    chosen = chosen_cells(study)
+    panels: list[Panel] = []
+    notes: list[str] = []
+    for measurement in measurement_rows().values():
+        if measurement.figure not in _TITLES:
+            continue
+        name, is_along = measurement.quantity.name, measurement.figure == "along_training"
+        rows = (_along_rows if is_along else _by_size_rows)(study, chosen, measurement)
+        title = text(_TITLES[measurement.figure], what=label_text(name))
+        axis = "step" if is_along else "batch_size"
+        panel = Panel(f"f-{name}", title, name, tuple(rows), axis=axis)
+        if panel.has_marks:
+            panels.append(panel)
+            notes += measurement.notes(study)
+    return Figure(
+        "f",
+        "noise",
+        text("What the noise does"),
+        panels,
+        notes=(*notes, *seeds_notes(chosen)),
+        nothing=text("No model was measured on its way."),
+    )
+
+
+def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
+    values = {at.step: at.measurement(name) for at in record.evaluations}
+    return {step: value for step, value in values.items() if value is not None}
+
+
+def _along_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
+    """Yield rows along training, without step 0, because the axis is logarithmic."""
+    name = measurement.quantity.name
+    for cell in chosen:
+        curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
+        shown = thinned([place for place in curve if place["step"]], MOST_MEASURED)
+        marked = thinned(shown, MOST_MARKS)
+        line: Row = {**kind_fields(study, cell), "kind": "curve", "run": "mean"}
+        for place in shown:
+            yield {**line, **place, "marked": place in marked}
+
+
+def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
+    """Yield rows by batch size, and the dashed line that theory predicts."""
+    middles: dict[int, float] = {}
+    for cell in chosen:
+        if isinstance(cell.kind, str):  # a plan has no place on the axis of batch sizes
+            continue
+        values = [*_start_or_end(cell, measurement)]
+        if not values:
+            continue
+        middle = middles[cell.batch_size] = measurement.of_seeds(values)
+        if middle != 0:  # the axis cannot show 0
+            yield from size_rows({"batch_size": cell.batch_size}, values, middle)
+    if measurement.expected is not None:
+        for size, value in sorted(measurement.expected(middles, study).items()):
+            yield mark("rule", value, series="expected", batch_size=size)
+
+
+def _start_or_end(cell: Cell, measurement: Measurement) -> Iterator[float]:
+    """Yield each trial's measurement of its initial weights, or else its last measurement."""
+    is_at_start = measurement.figure == "at_the_start"
+    for record in cell.ended_well:
+        by_step = _measured_by_step(record, measurement.quantity.name)
+        yield from [value for step, value in by_step.items() if (step == 0) == is_at_start][-1:]
 
 
 # ---- a page
