@@ -117,7 +117,7 @@ def test_the_plateau_of_a_trial_is_fitted_once_for_a_page(monkeypatch):
         return plateau_of(record, **named)
 
     monkeypatch.setattr(cells, "plateau_of", counted)
-    cells.plateaus_of.cache_clear()
+    cells.plateaus.cache_clear()
     html_page(STUDY)
 
     assert sorted(fitted) == sorted(record.trial.trial_id for record in STUDY.records)

@@ -85,7 +85,6 @@ def test_plans_are_compared_after_equal_epochs_only() -> None:
 
     assert list(by_budget) == ["epochs"]
     assert (by_budget["epochs"].kind, by_budget["epochs"].budget.amount) == ("grow", EPOCHS)
-    assert "plans" in [sentence.topic for sentence in sentences(plan_study())]
 
 
 def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -> None:

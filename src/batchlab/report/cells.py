@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
 from typing import get_args
@@ -202,18 +202,13 @@ def figure_looks(study: Study) -> tuple[Look, ...]:
 
 
 @functools.lru_cache(maxsize=1)
-def plateaus_of(study: Study) -> Callable[[TrialRecord], Plateau]:
-    """Return a function that fits a trial's plateau in the metric that counts, once per trial."""
+def plateaus(study: Study) -> dict[str, Plateau]:
+    """Return the plateau of each trial in the metric that counts, by its id."""
     metric = study.workload.metrics[0]
-    plateaus: dict[str, Plateau] = {}
-
-    def plateau(record: TrialRecord) -> Plateau:
-        trial_id = record.trial.trial_id
-        if trial_id not in plateaus:
-            plateaus[trial_id] = plateau_of(record, metric=metric.name, better=metric.better)
-        return plateaus[trial_id]
-
-    return plateau
+    return {
+        record.trial.trial_id: plateau_of(record, metric=metric.name, better=metric.better)
+        for record in study.records
+    }
 
 
 # ---- how trials ended

@@ -127,10 +127,15 @@ class Measured:
     better: Better
     margin: float  # the difference that still counts as no worse, >= 0
     quantity: str  # the quantity that formats its values
+    budget: EqualBudget | None = None  # None at the end of each training
 
     def values(self, cell: Cell) -> Sequence[float]:
         """Return the value of every seed that has one."""
         return self.means.cells[self.kinds.index(cell.kind)] if cell.kind in self.kinds else ()
+
+    def level(self, cell: Cell) -> float:
+        """Return the mean of a cell that has a value."""
+        return fmean(self.values(cell))
 
     def mean(self, cell: Cell) -> Estimate:
         """Return the mean of a cell with its interval."""
@@ -145,9 +150,9 @@ class Measured:
         return self.means.difference(self.kinds.index(first.kind), self.kinds.index(second.kind))
 
     def draws(self, cells: Sequence[Cell]) -> Array | None:
-        """Return joint draws of the cells' values, higher is better, shape (n_draws, cells).
+        """Return joint draws of the values of cells that have one; higher is better.
 
-        The result is None if the scatter of the seeds is unknown. Every cell has a value.
+        The shape is (n_draws, cells). The result is None if the scatter of the seeds is unknown.
         """
         if self.means.draws is None:
             return None
@@ -157,9 +162,7 @@ class Measured:
     def ranked(self, cells: Iterable[Cell]) -> list[Cell]:
         """Return the cells that have a value, the one with the best mean first."""
         known = [cell for cell in cells if self.values(cell)]
-        return sorted(
-            known, key=lambda cell: fmean(self.values(cell)), reverse=self.better == "higher"
-        )
+        return sorted(known, key=self.level, reverse=self.better == "higher")
 
 
 # ---- all the evidence
@@ -252,7 +255,14 @@ class Evidence:
             n_examples=self.study.workload.n_evaluated(split),
             end_errors=errors if split == "validation" else (),
         )
-        return self._measured(means, self.better, self.metric)
+        return Measured(
+            kinds=tuple(cell.kind for cell in self.cells),
+            means=means,
+            better=self.better,
+            margin=self.margin,
+            quantity=self.metric,
+            budget=budget,
+        )
 
     def gaps(self, held_out: Split, budget: EqualBudget | None = None) -> Measured:
         """Return train minus held-out metric, at the end or after an equal budget.
@@ -267,23 +277,18 @@ class Evidence:
             train, other = budget.value(record, "train"), budget.value(record, held_out)
             return None if train is None or other is None else train - other
 
-        means = self.ends(held_out, budget).means.of_gaps(self._values(gap))
-        better: Better = "lower" if self.better == "higher" else "higher"
-        return self._measured(means, better, gap_quantity(self.study))
+        ends = self.ends(held_out, budget)
+        return replace(
+            ends,
+            means=ends.means.of_gaps(self._values(gap)),
+            better="lower" if self.better == "higher" else "higher",
+            quantity=gap_quantity(self.study),
+        )
 
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
         """Return a number from each trial that ended well and has it, by cell."""
-        of_cells = []
-        for cell in self.cells:
-            values = map(value, cell.ended_well)
-            of_cells.append([known for known in values if known is not None])
-        return of_cells
-
-    def _measured(self, means: CellMeans, better: Better, quantity: str) -> Measured:
-        kinds = tuple(cell.kind for cell in self.cells)
-        return Measured(
-            kinds=kinds, means=means, better=better, margin=self.margin, quantity=quantity
-        )
+        by_cell = [map(value, cell.ended_well) for cell in self.cells]
+        return [[known for known in values if known is not None] for values in by_cell]
 
 
 # ---- who leads
@@ -313,7 +318,7 @@ def leaders(evidence: Evidence) -> dict[str, Leader]:
         by_budget[budget.name] = Leader(
             budget=budget,
             kind=ranked[0].kind,
-            mean=fmean(measured.values(ranked[0])),
+            mean=measured.level(ranked[0]),
             as_good=tuple(cell.kind for cell in in_order(alike)),
             has_interval=draws is not None,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
-from typing import NamedTuple
 
 from batchlab.belief.statements import (
     Verdict,
@@ -125,11 +124,11 @@ def cells_alike_in_training(evidence: Evidence) -> list[Cell]:
     untrained = evidence.untrained("train")
     if not ranked:
         return []
-    best = _mean(fits, ranked[0])
+    best = fits.level(ranked[0])
     gained = abs(best - fmean(untrained)) if untrained else math.inf
     if gained <= STARTED_DELTAS * evidence.improvement:
         return []
-    alike = {c.kind for c in ranked if abs(_mean(fits, c) - best) <= _fit_margin(evidence)}
+    alike = {c.kind for c in ranked if abs(fits.level(c) - best) <= _fit_margin(evidence)}
     return [cell for cell in evidence.cells if cell.kind in alike]
 
 
@@ -155,13 +154,20 @@ def _falls_with_size(evidence: Evidence, what: str, measured: Measured) -> _Judg
             "equally well: in {budget} {train} is {best} and {worst}. More epochs, or a tuned rate "
             "for each, would tell."
         )
-        best, worst = (_mean_text(evidence, fits, cell) for cell in (trained[0], trained[-1]))
+        best, worst = (_level_text(evidence, fits, cell) for cell in (trained[0], trained[-1]))
         return "not_tested", text(message, budget=epochs.words, train=train, best=best, worst=worst)
     compared = [cell for cell in alike if measured.values(cell)]
     if len(compared) < 2:
-        unknown = what if trained else train
-        return "not_tested", text(_NOT_MEASURED, what=capitalized(unknown))
-    verdict, why = _judged_order(evidence, what, measured, compared)
+        return "not_tested", text(_NOT_MEASURED, what=capitalized(what if trained else train))
+    draws = measured.draws(compared)
+    verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
+    why = _pair_text(evidence, what, measured, compared[0], compared[-1], verdict)
+    if draws is not None and verdict == "held" and (reversals := rises(draws)):
+        verdict = "did_not_hold"
+        names = [batch_text(evidence.study, cell.kind) for cell in compared]
+        steps = [text("from {a} to {b}", a=names[i], b=names[i + 1]) for i in reversals]
+        reverse = text("But it goes the other way {steps}.", steps=listing(steps))
+        why = f"{why} {reverse}"
     others = [cell.batch_size for cell in evidence.cells if cell not in alike]
     if others:
         left_out = text(
@@ -172,23 +178,6 @@ def _falls_with_size(evidence: Evidence, what: str, measured: Measured) -> _Judg
         )
         why = f"{why} {left_out}"
     return verdict, why
-
-
-def _judged_order(
-    evidence: Evidence, what: str, measured: Measured, compared: Sequence[Cell]
-) -> _Judged:
-    """Compare the first of several cells with the last, then neighbors with each other."""
-    draws = measured.draws(compared)
-    verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
-    pair = _Pair(evidence.budgets[0], measured, compared[0], compared[-1])
-    why = _pair_text(evidence, what, pair, verdict)
-    reversals = rises(draws) if draws is not None and verdict == "held" else []
-    if not reversals:
-        return verdict, why
-    names = [batch_text(evidence.study, cell.kind) for cell in compared]
-    steps = [text("from {a} to {b}", a=names[i], b=names[i + 1]) for i in reversals]
-    reverse = text("But it goes the other way {steps}.", steps=listing(steps))
-    return "did_not_hold", f"{why} {reverse}"
 
 
 # ---- is one batch size as good as all others
@@ -204,79 +193,62 @@ def _against_others(
     held: str,
 ) -> _Judged:
     """Judge a statement on a cell and all others in every budget; `held` is the text if so."""
-    split = budget_split(evidence.study)
-    what = split_label(split, evidence.metric)
+    what = split_label(budget_split(evidence.study), evidence.metric)
     compared: list[str] = []
-    undecided: list[_Pair] = []
+    undecided: dict[str, float] = {}  # by sentence, the seeds that it takes to decide
     for budget in budgets:
-        measured = evidence.ends(split, budget)
-        pairs = [_Pair(budget, measured, cell, other) for other in measured.ranked(others)]
-        if not pairs or not measured.values(cell):
+        measured = evidence.ends(budget_split(evidence.study), budget)
+        best_first = measured.ranked(others)
+        if not best_first or not measured.values(cell):
             continue
         compared.append(text("equal {what}", what=text(budget.name)))
-        draws = measured.draws([cell, *(pair.other for pair in pairs)])
+        draws = measured.draws([cell, *best_first])
         verdict = "cannot_tell" if draws is None else statement(draws, measured.margin)
         if verdict == "did_not_hold":
-            return verdict, _pair_text(evidence, what, pairs[0], verdict)
-        if verdict == "cannot_tell":
-            undecided += pairs
+            return verdict, _pair_text(evidence, what, measured, cell, best_first[0], verdict)
+        for other in best_first if verdict == "cannot_tell" else ():
+            why = _pair_text(evidence, what, measured, cell, other, verdict)
+            undecided[why] = seeds_to_tell(measured.difference(cell, other), measured.margin)
     if not compared:
         return "not_tested", text(_NOT_MEASURED, what=capitalized(what))
     if undecided:
-        hardest = max(undecided, key=lambda pair: seeds_to_tell(pair.difference, evidence.margin))
-        return "cannot_tell", _pair_text(evidence, what, hardest, "cannot_tell")
-    return "held", text(
-        held,
-        budgets=listing(compared),
-        size=batch_text(evidence.study, cell.kind),
-        margin=quantity_text(gap_quantity(evidence.study), evidence.margin),
-    )
+        return "cannot_tell", max(undecided, key=undecided.__getitem__)
+    size = batch_text(evidence.study, cell.kind)
+    margin = quantity_text(gap_quantity(evidence.study), evidence.margin)
+    return "held", text(held, budgets=listing(compared), size=size, margin=margin)
 
 
-# ---- two batch sizes, in words
+# ---- in words
 
 
-class _Pair(NamedTuple):
-    budget: EqualBudget
-    measured: Measured
-    one: Cell
-    other: Cell
-
-    @property
-    def difference(self) -> Estimate:
-        """How far they are apart, 0 or more."""
-        difference = self.measured.difference(self.one, self.other)
-        if difference.estimate is not None and difference.estimate < 0:
-            return self.measured.difference(self.other, self.one)
-        return difference
+def _level_text(evidence: Evidence, measured: Measured, cell: Cell) -> str:
+    value = quantity_text(measured.quantity, measured.level(cell))
+    return text("{value} at {size}", value=value, size=batch_text(evidence.study, cell.kind))
 
 
-def _pair_text(evidence: Evidence, what: str, pair: _Pair, verdict: Verdict) -> str:
+def _pair_text(
+    evidence: Evidence, what: str, measured: Measured, one: Cell, other: Cell, verdict: Verdict
+) -> str:
     """Say what two cells have, how far that is apart, and why that is not more if it is little."""
-    quantity, difference = gap_quantity(evidence.study), pair.difference
+    difference = measured.difference(one, other)
+    if (difference.estimate or 0.0) < 0:
+        difference = measured.difference(other, one)
+    quantity = gap_quantity(evidence.study)
     said = text(
         "In {budget}, {what} is {one} and {other}, a difference of {difference}.",
-        budget=pair.budget.words,
+        budget="" if measured.budget is None else measured.budget.words,
         what=what,
-        one=_mean_text(evidence, pair.measured, pair.one),
-        other=_mean_text(evidence, pair.measured, pair.other),
+        one=_level_text(evidence, measured, one),
+        other=_level_text(evidence, measured, other),
         difference=estimate_text(quantity, difference),
     )
     if verdict == "cannot_tell":
-        return f"{said} {_seeds_text(difference, evidence.margin)}"
-    if verdict == "did_not_hold" and (difference.estimate or 0.0) < evidence.margin:
-        margin = quantity_text(quantity, evidence.margin)
-        return f"{said} {text('Up to {margin} counts as no difference.', margin=margin)}"
+        return f"{said} {_seeds_text(difference, measured.margin)}"
+    if verdict == "did_not_hold" and (difference.estimate or 0.0) < measured.margin:
+        margin = quantity_text(quantity, measured.margin)
+        counts = text("Up to {margin} counts as no difference.", margin=margin)
+        return f"{said} {counts}"
     return said
-
-
-def _mean(measured: Measured, cell: Cell) -> float:
-    return fmean(measured.values(cell))
-
-
-def _mean_text(evidence: Evidence, measured: Measured, cell: Cell) -> str:
-    value = quantity_text(measured.quantity, _mean(measured, cell))
-    return text("{value} at {size}", value=value, size=batch_text(evidence.study, cell.kind))
 
 
 def seeds_to_tell(difference: Estimate, margin: float) -> float:

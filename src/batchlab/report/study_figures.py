@@ -18,7 +18,6 @@ from batchlab.report.figure import (
     size_rows,
     thinned,
 )
-from batchlab.report.table import Table
 from batchlab.report.text import label_text, quantity_text, split_label
 from batchlab.words.catalogue import term_text, text
 
@@ -250,7 +249,6 @@ def rates_figure(
     tuned_at: int,
     by_rate: Panel | None = None,
     nothing: str = "",
-    table: Table | None = None,
 ) -> Figure:
     """Draw learning rates by batch size.
 
@@ -262,7 +260,6 @@ def rates_figure(
         tuned_at: the batch size that the rules start from.
         by_rate: a panel with a metric by learning rate.
         nothing: why nothing is drawn, if there are no runs.
-        table: the figure's numbers, if they are not those of its marks.
     """
     rows = tuple(_rate_rows(taken, best, believed, rules))
     panel = Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)
@@ -274,7 +271,6 @@ def rates_figure(
         notes=_rate_notes(rows, tuned_at),
         nothing=nothing or text("Nothing was trained."),
         data="rates",
-        table=table,
     )
 
 

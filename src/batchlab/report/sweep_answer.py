@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from batchlab.belief.final_value import final_of
-from batchlab.laws.diagnosis import Diagnosis, diagnose, unjudged
+from batchlab.laws.diagnosis import RULES, Diagnosis, diagnose, unjudged
+from batchlab.laws.plateau import Plateau
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Reason
-from batchlab.records.measurement import Measurement
+from batchlab.records.measurement import Measurement, OfTrial
 from batchlab.records.study import Study
 from batchlab.records.trial import Crossing, Split, Target, TrialRecord
 from batchlab.report.cells import (
@@ -32,7 +33,7 @@ from batchlab.report.cells import (
     held_out_split,
     kind_of,
     plan_name,
-    plateaus_of,
+    plateaus,
     status_text,
     trial_words,
 )
@@ -109,21 +110,18 @@ def _rivals_text(evidence: Evidence, leader: Leader) -> str:
 
 
 def _of_one(evidence: Evidence) -> str:
-    """Say what one batch size ended with, or several that have no equal epochs."""
+    """Say what one batch size ended with, or the best of several that have no equal epochs."""
     split = budget_split(evidence.study)
     what, ends = split_label(split, evidence.metric), evidence.ends(split)
     ranked = ends.ranked(evidence.cells)
     if not ranked:
         return text("The {what} was never measured.", what=what)
-    said = text(
-        "{size} ended at {what} {value}",
-        size=capitalized(batch_text(evidence.study, ranked[0].kind)),
-        what=what,
-        value=quantity_text(evidence.metric, ends.mean(ranked[0]).estimate),
-    )
-    if len(ranked) == 1:
-        return f"{said}."
-    return text("{said}, the best, each after its own number of epochs.", said=said)
+    message = "{size} ended at {what} {value}."
+    if len(ranked) > 1:
+        message = "{size} ended best, at {what} {value}, each after its own number of epochs."
+    size = capitalized(batch_text(evidence.study, ranked[0].kind))
+    value = quantity_text(evidence.metric, ends.mean(ranked[0]).estimate)
+    return text(message, size=size, what=what, value=value)
 
 
 def _basis_text(evidence: Evidence) -> str:
@@ -144,24 +142,22 @@ def _basis_text(evidence: Evidence) -> str:
 
 def _rates_text(study: Study) -> str:
     """Say which learning rates were used, and which rule set them."""
-    by_kind: dict[Kind, set[float]] = {}
-    for record in study.records:
-        by_kind.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
-    distinct = set().union(*by_kind.values())
-    rules = {record.trial.scaling_rule for record in study.records}
     if not study.workload.takes_rate:
         return text("at the learning rate of the command")
-    if len(distinct) == 1:
-        message = "at learning rate {rate:learning_rate}"
-        if len(by_kind) > 1:
-            message = "at one fixed learning rate, {rate:learning_rate}, not tuned for each"
-        return text(message, rate=min(distinct))
-    if any(len(own) > 1 for own in by_kind.values()):
+    rates: dict[Kind, set[float]] = {}
+    for record in study.records:
+        rates.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
+    if any(len(of_kind) > 1 for of_kind in rates.values()):
         message = "at the best learning rate of each on {split} data"
         return text(message, split=term_text(deciding_split(study)))
-    if len(rules) != 1 or rules == {"none"}:
-        return text("at one learning rate each, not tuned")
-    return text("at one learning rate each, set by the rule {rule}, not tuned", rule=rules.pop())
+    distinct = set().union(*rates.values())
+    rules = {record.trial.scaling_rule for record in study.records}
+    message = "at one learning rate each, not tuned"
+    if len(distinct) == 1:
+        message = "at learning rate {rate:learning_rate}, not tuned"
+    elif len(rules) == 1 and rules != {"none"}:
+        message = "at one learning rate each, set by the rule {rule}, not tuned"
+    return text(message, rate=min(distinct), rule=min(rules))
 
 
 # ---- other findings
@@ -221,16 +217,11 @@ def _edges(study: Study) -> Iterator[Sentence]:
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
     """Yield which size leads in equal time and in equal steps, or why they were not compared."""
-    if has_plans(evidence.cells):
-        message = (
-            "A plan changes at set places of its own run, so plans are compared in equal epochs "
-            "only."
-        )
-        yield Sentence(topic="plans", text=text(message))
-        return
     by_budget = leaders(evidence)
     if len(evidence.cells) > 1 and "time" not in by_budget:
         message = "Equal time was not compared: the step times were not all measured alone."
+        if has_plans(evidence.cells):
+            message = "Equal time was not compared: a plan changes at set places of its own run."
         yield Sentence(topic="equal time", text=text(message))
     for name, where in (("time", ""), ("steps", ", where larger batches see more examples")):
         if name not in by_budget:
@@ -254,22 +245,18 @@ _PLATEAUS = {
 }
 
 
-def _epochs(of_sizes: Evidence) -> Iterator[Sentence]:
+def _epochs(evidence: Evidence) -> Iterator[Sentence]:
     """Yield how many epochs are enough, or which batch sizes were still improving."""
-    study = of_sizes.study
-    if not study.workload.has_validation:
-        message = "Whether the epochs were enough is shown by validation data, and there are none."
-        yield Sentence(topic="epochs", text=text(message))
-        return
     sizes: dict[str, list[int]] = {}
     enough = 0
-    for cell in of_sizes.cells:
-        for plateau in map(plateaus_of(study), cell.ended_well):
+    for cell in evidence.cells:
+        for record in cell.ended_well:
+            plateau = plateaus(evidence.study)[record.trial.trial_id]
             sizes.setdefault(plateau.verdict, []).append(cell.batch_size)
             enough = max(enough, math.ceil(plateau.epoch or 0))
     for verdict, message in _PLATEAUS.items():
         if verdict in sizes:
-            named = batch_sizes_text(study, list(dict.fromkeys(sizes[verdict])))
+            named = batch_sizes_text(evidence.study, list(dict.fromkeys(sizes[verdict])))
             yield Sentence(topic="epochs", text=text(message, sizes=named))
     if list(sizes) == ["reached"]:
         said = plural("{n} epoch is enough.", "{n} epochs are enough.", enough)
@@ -295,7 +282,7 @@ def _speed(of_sizes: Evidence) -> Iterator[Sentence]:
     yield Sentence(topic="speed", text=capitalized(said))
 
 
-# ---- tables by batch size
+# ---- by batch size
 
 
 def sweep_table(study: Study) -> Table:
@@ -359,31 +346,6 @@ def sweep_table(study: Study) -> Table:
     ).without_empty_columns()
 
 
-def rates_table(study: Study) -> Table:
-    """Return one row per batch size or plan and learning rate, including those that failed."""
-    chosen, split = chosen_cells(study), budget_split(study)
-    metric = study.workload.metrics[0].name
-    return table_of(
-        text("Every learning rate that was tried"),
-        cells(study),
-        Column("batch", label=text("batch"), of=partial(cell_label, study)),
-        Column("learning_rate", of=attrgetter("shown_rate")),
-        Column(
-            "mean",
-            metric,
-            text("mean {what}", what=split_label(split, metric)),
-            of=lambda cell: cell.mean_final(study, split),
-        ),
-        Column("n", label=text("seeds"), of=lambda cell: len(cell.ended_well)),
-        Column(
-            "others",
-            label=text("not averaged"),
-            of=lambda cell: "; ".join(map(trial_words, cell.others)),
-        ),
-        Column("chosen", label=text("shown"), of=lambda c: text("yes") if c in chosen else ""),
-    ).without_empty_columns()
-
-
 # ---- by trial
 
 
@@ -429,11 +391,12 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
     """Return every trial as `--json` prints it."""
-    return tuple(_document(study, record) for record in study.records)
+    by_id = plateaus(study)
+    return tuple(_document(study, record, by_id[record.trial.trial_id]) for record in study.records)
 
 
-def _document(study: Study, record: TrialRecord) -> TrialDocument:
-    metrics, held_out, plateau = study.workload.metrics, held_out_split(study), plateaus_of(study)
+def _document(study: Study, record: TrialRecord, plateau: Plateau) -> TrialDocument:
+    metrics, held_out = study.workload.metrics, held_out_split(study)
     crossing = None if study.target is None else record.crossing(study.target)
     timing = study.timing(record.trial.batch_size)
     # Copy fields that share their name with an attribute of the record, or else of its trial.
@@ -451,9 +414,9 @@ def _document(study: Study, record: TrialRecord) -> TrialDocument:
         samples_to_target=None if crossing is None else crossing.samples,
         crossing=crossing,
         resumed_from_step=record.resumed_from_steps,
-        plateau=plateau(record).verdict,
-        plateau_epoch=plateau(record).epoch,
-        diagnosis=tuple(diagnosis.rule.name for diagnosis in _diagnoses(study, record)),
+        plateau=plateau.verdict,
+        plateau_epoch=plateau.epoch,
+        diagnosis=tuple(found.rule.name for found in _diagnoses(study, record, plateau)),
         final={
             split: {m.name: final_of(record, split, m.name, m.better) for m in metrics}
             for split in SPLITS
@@ -466,85 +429,72 @@ def _document(study: Study, record: TrialRecord) -> TrialDocument:
     return TrialDocument(**(copied | derived))
 
 
-def _diagnoses(study: Study, record: TrialRecord) -> Sequence[Diagnosis]:
-    metric, plateau = study.workload.metrics[0], plateaus_of(study)(record)
+def _diagnoses(study: Study, record: TrialRecord, plateau: Plateau) -> Sequence[Diagnosis]:
+    metric = study.workload.metrics[0]
     return diagnose(record, metric=metric.name, better=metric.better, plateau=plateau)
-
-
-_PLATEAU = {"reached": "reached", "not_yet": "not yet", "cannot_tell": "can't tell"}
 
 
 def trials_table(study: Study) -> Table:
     """Return all trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
-    documents = {document.trial_id: document for document in trial_documents(study)}
-
-    def document(record: TrialRecord) -> TrialDocument:
-        return documents[record.trial.trial_id]
-
-    def field(key: str, label: str | None = None, *, has_terms: bool = False) -> Column:
-        """Return a column with a field of the trial's document."""
-        quantity = None if has_terms else key
-        return Column(key, quantity, label, has_terms, lambda r: getattr(document(r), key))
+    records = {record.trial.trial_id: record for record in study.records}
+    by_id, labels = plateaus(study), {rule.name: reason_text(rule.label) for rule in RULES}
 
     def final(split: Split, name: str) -> Column:
-        label = split_label(split, name)
-        key = f"{split}_{name}"
-        return Column(key, name, label, of=lambda r: document(r).final.get(split, {}).get(name))
+        label, key = split_label(split, name), f"{split}_{name}"
+        return Column(key, name, label, of=lambda trial: trial.final.get(split, {}).get(name))
 
-    def rate(record: TrialRecord) -> float | None:
-        return record.trial.learning_rate if study.workload.takes_rate else None
+    def measured(row: Measurement, of_trial: OfTrial) -> Column:
+        return Column(row.quantity.name, of=lambda trial: of_trial(records[trial.trial_id]))
 
-    measured = [row for row in measurement_rows().values() if row.of_trial is not None]
+    def rate(trial: TrialDocument) -> float | None:
+        return trial.learning_rate if study.workload.takes_rate else None
+
+    def diagnosis(trial: TrialDocument) -> str:
+        return ", ".join(labels[name] for name in trial.diagnosis)
+
+    def why(trial: TrialDocument) -> str:
+        return _why(study, records[trial.trial_id], by_id[trial.trial_id])
+
+    def plan(trial: TrialDocument) -> str | None:
+        return plan_name(study, records[trial.trial_id].trial)
+
+    rows = measurement_rows().values()
     return table_of(
         text("All trials"),
-        study.records,
-        field("trial_id", text("trial")),
-        field("status", text("status"), has_terms=True),
-        field("batch_mode", text("mode"), has_terms=True),
-        field("batch_size"),
-        field("micro_batch_size", text("micro-batch size")),
+        trial_documents(study),
+        Column("trial_id", label=text("trial")),
+        Column("status", label=text("status"), has_terms=True),
+        Column("batch_mode", label=text("mode"), has_terms=True),
+        Column("batch_size"),
+        Column("micro_batch_size", label=text("micro-batch size")),
         Column("learning_rate", of=rate),
-        Column("plan", label=text("plan"), of=lambda record: plan_name(study, record.trial)),
-        field("seed", text("seed")),
-        Column("epochs", "epoch", text("epochs"), of=lambda record: round(record.epochs, 4)),
-        field("steps", text("steps")),
+        Column("plan", label=text("plan"), of=plan),
+        Column("seed", label=text("seed")),
+        Column("epochs", "epoch", text("epochs"), of=lambda trial: round(trial.epochs, 4)),
+        Column("steps", label=text("steps")),
         *(final(split, row.name) for row in study.workload.metrics for split in SPLITS),
-        Column(
-            "generalization_gap",
-            gap_quantity(study),
-            text("gap"),
-            of=lambda record: document(record).generalization_gap,
-        ),
-        field("train_s"),
-        field("eval_s"),
-        *(Column(row.quantity.name, of=row.of_trial) for row in measured),
-        field("engine", text("engine")),
-        field("threads", text("threads")),
-        Column("plateau", label=text("plateau"), of=lambda r: text(_PLATEAU[document(r).plateau])),
-        field("plateau_epoch", text("plateau epoch")),
-        Column("diagnosis", label=text("diagnosis"), of=partial(_diagnosis_text, study)),
-        Column("why", label=text("why"), of=partial(_why, study)),
+        Column("generalization_gap", gap_quantity(study), text("gap")),
+        Column("train_s"),
+        Column("eval_s"),
+        *(measured(row, row.of_trial) for row in rows if row.of_trial is not None),
+        Column("engine", label=text("engine")),
+        Column("threads", label=text("threads")),
+        Column("plateau", label=text("plateau"), has_terms=True),
+        Column("plateau_epoch", label=text("plateau epoch")),
+        Column("diagnosis", label=text("diagnosis"), of=diagnosis),
+        Column("why", label=text("why"), of=why),
     )
 
 
-def _diagnosis_text(study: Study, record: TrialRecord) -> str:
-    """Return the diagnoses; "nothing found" only if every rule could be judged."""
-    labels = [reason_text(diagnosis.rule.label) for diagnosis in _diagnoses(study, record)]
-    if labels:
-        return ", ".join(labels)
-    return text("can't tell all") if unjudged(record) else text("nothing found")
-
-
-def _why(study: Study, record: TrialRecord) -> str | None:
+def _why(study: Study, record: TrialRecord, plateau: Plateau) -> str:
     """Return why a trial ended so, why it has this plateau and these diagnoses, and its notes."""
-    reasons = [record.reason, plateaus_of(study)(record).reason, *record.notes]
-    sentences = [whole_sentence(reason) for reason in reasons if reason is not None]
-    for diagnosis in _diagnoses(study, record):
-        message = "{label}: {evidence}. {advice}"
-        label, advice = reason_text(diagnosis.rule.label), reason_text(diagnosis.rule.sentence)
-        evidence = reason_text(diagnosis.evidence)
-        sentences.append(text(message, label=capitalized(label), evidence=evidence, advice=advice))
+    reasons = [record.reason, plateau.reason, *record.notes]
+    said = [whole_sentence(reason) for reason in reasons if reason is not None]
+    for diagnosis in _diagnoses(study, record, plateau):
+        label, evidence = reason_text(diagnosis.rule.label), reason_text(diagnosis.evidence)
+        said.append(f"{capitalized(label)}: {evidence}.")
+        said.append(whole_sentence(diagnosis.rule.sentence))
     if blind := unjudged(record):
         rules = ", ".join(reason_text(rule.label) for rule in blind)
-        sentences.append(text("Not judged, because a curve is missing: {rules}.", rules=rules))
-    return " ".join(sentences) or None
+        said.append(text("Not judged, because a curve is missing: {rules}.", rules=rules))
+    return " ".join(said)

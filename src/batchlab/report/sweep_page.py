@@ -54,7 +54,6 @@ from batchlab.report.study_page import study_page
 from batchlab.report.sweep_answer import (
     TrialDocument,
     conclusion,
-    rates_table,
     sentences,
     sweep_table,
     trial_documents,
@@ -266,7 +265,6 @@ def _rates_figure(study: Study) -> Figure:
         tuned_at=start,
         by_rate=_by_rate_panel(study, of_sizes),
         nothing=text(nothing),
-        table=rates_table(study),
     )
 
 
