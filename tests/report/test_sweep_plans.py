@@ -33,7 +33,7 @@ from batchlab.report.sweep_answer import conclusion, sentences, sweep_table
 from batchlab.report.sweep_page import html_page, sweep_figures, text_report
 from batchlab.report.table import Table
 
-EVERY = ["small (64)", "large (1024)", "grow (64 to 1024)", "decay (64)"]
+EVERY = ["64", "1024", "grow (64 to 1024)", "decay (64)"]
 
 
 def changed(study: Study, change: Callable[[TrialRecord], TrialRecord]) -> Study:
@@ -179,7 +179,7 @@ def test_some_of_the_plans_have_a_page_too(names: tuple) -> None:
 
     assert len(table(study).rows) == len(names)
     page = html_page(study)
-    assert all(f"{name} (64" in page for name in names)
+    assert all(f"{name} (64" in page for name in names if name != "small")
     assert "No trial" not in " ".join(filter(None, (f.absent for f in sweep_figures(study)[:2])))
 
 
@@ -187,7 +187,7 @@ def test_some_of_the_plans_have_a_page_too(names: tuple) -> None:
 
 
 def test_a_column_of_its_own_names_the_plan_in_every_file(tmp_path: Path) -> None:
-    batch_sizes = {"small": str(SMALL), "large": str(LARGE), "grow": "", "decay": str(SMALL)}
+    names = {("", str(SMALL)), ("", str(LARGE)), ("grow", ""), ("decay", str(SMALL))}
     study = plan_study(rates=(0.01, 0.1))
 
     files = write_figure_rows(sweep_figures(study), tmp_path / "plans.csv")
@@ -195,7 +195,7 @@ def test_a_column_of_its_own_names_the_plan_in_every_file(tmp_path: Path) -> Non
     by_name = {file.stem: list(csv.DictReader(file.open())) for file in files}
     for name in ("answer", "curves"):
         rows = by_name[f"plans-{name}"]
-        assert {row["plan"]: row["batch_size"] for row in rows} == batch_sizes
+        assert {(row["plan"], row["batch_size"]) for row in rows} == names
     seen = {row["batch_size"] for rows in by_name.values() for row in rows}
     assert seen == {"", *map(str, STEP_S)}
 
@@ -235,7 +235,7 @@ def test_each_plan_has_a_color_of_its_own(sizes: tuple[int, ...]) -> None:
 
 def test_a_plan_has_its_curve_in_its_own_time() -> None:
     study = plan_study()
-    rows = [row for row in figure(study, "b").rows if row["plan"] == "grow"]
+    rows = [row for row in figure(study, "b").rows if row.get("plan") == "grow"]
     (whole_s,) = {
         study.train_s(record.trial, record.steps)
         for record in study.records

@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import fmean
-from typing import get_args
 
 from batchlab.belief.final_value import final_of
 from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.quantities import FRACTION_METRICS
-from batchlab.records.run import PlanName
 from batchlab.records.study import Study
 from batchlab.records.trial import Split, Trial, TrialRecord
 from batchlab.report.figure import Row
@@ -92,6 +90,14 @@ class Cell:
         return self.learning_rate if self.takes_rate else None
 
     @property
+    def fields(self) -> Row:
+        """The fields of its rows in a figure: its plan, and its batch size unless that grows."""
+        if isinstance(self.kind, int):
+            return {"batch_size": self.kind}
+        plan: Row = {"plan": self.kind}
+        return plan if self.kind == "grow" else {**plan, "batch_size": self.batch_size}
+
+    @property
     def ended_well(self) -> tuple[TrialRecord, ...]:
         """The trials whose numbers may be averaged."""
         return tuple(record for record in self.records if record.ended_well)
@@ -133,10 +139,9 @@ def cells(study: Study) -> tuple[Cell, ...]:
 def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
     """Sort by batch size, then by plan, then by learning rate."""
 
-    def place(cell: Cell) -> tuple[bool, int, float]:
-        is_plan = isinstance(cell.kind, str)
-        number = get_args(PlanName).index(cell.kind) if is_plan else cell.batch_size
-        return is_plan, number, cell.learning_rate
+    def place(cell: Cell) -> tuple[int, int, float]:
+        plan = ("grow", "decay").index(cell.kind) + 1 if isinstance(cell.kind, str) else 0
+        return plan, cell.batch_size, cell.learning_rate
 
     return tuple(sorted(unsorted, key=place))
 
@@ -170,29 +175,11 @@ def cell_label(study: Study, cell: Cell) -> str:
     label = text("{n} (full)", n=trial.batch_size)
     if trial.batch_size < study.workload.n_train:
         label = number_text(trial.batch_size, "")
-    if (name := plan_name(study, trial)) is None:
+    if isinstance(cell.kind, int):
         return label
     if cell.kind == "grow":
         label = text("{first} to {last}", first=label, last=trial.largest_batch_size)
-    return text("{plan} ({sizes})", plan=term_text(name), sizes=label)
-
-
-def kind_fields(study: Study, cell: Cell) -> Row:
-    """Return the plan of a cell if its study has plans, and its batch size unless it grows."""
-    plan = plan_name(study, cell.records[0].trial)
-    fields: Row = {} if plan is None else {"plan": plan}
-    return fields if cell.kind == "grow" else {**fields, "batch_size": cell.batch_size}
-
-
-def plan_name(study: Study, trial: Trial) -> PlanName | None:
-    """Return the plan of a trial, or None if its study only compares batch sizes."""
-    kind = kind_of(trial)
-    if isinstance(kind, str):
-        return kind
-    planned = [record.trial for record in study.records if record.trial.stages]
-    if not planned:
-        return None
-    return "small" if trial.batch_size == planned[0].batch_size else "large"
+    return text("{plan} ({sizes})", plan=term_text(cell.kind), sizes=label)
 
 
 def figure_looks(study: Study) -> tuple[Look, ...]:

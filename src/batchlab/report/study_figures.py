@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from batchlab.records.study import Study
 from batchlab.records.trial import Split, Target, Trial, TrialRecord
-from batchlab.report.cells import Cell, held_out_split, kind_fields, trial_words
+from batchlab.report.cells import Cell, held_out_split, trial_words
 from batchlab.report.figure import (
     Figure,
     Panel,
@@ -106,7 +106,7 @@ def curve_figure(
         train_s: the seconds of a training until a step.
         target: a level that is marked in its panel.
     """
-    rows = [*_curve_rows(study, cells, shown, train_s)]
+    rows = [*_curve_rows(cells, shown, train_s)]
     if target is not None and ("validation", target.metric) in shown:
         words = text("target {value}", value=quantity_text(target.metric, target.value))
         of_target = {"split": "validation", "metric": target.metric, "text": words}
@@ -165,11 +165,9 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _curve_rows(
-    study: Study, cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS
-) -> Iterator[Row]:
+def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
     """Yield the points of all lines, thinned so that they fit on a page."""
-    lines = list(_lines(study, cells, shown, train_s))
+    lines = list(_lines(cells, shown, train_s))
     most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_ROWS // max(1, len(lines))))
     for name, places, n_marks in lines:
         kept = thinned(places, most)
@@ -180,7 +178,7 @@ def _curve_rows(
 
 
 def _lines(
-    study: Study, cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS
+    cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS
 ) -> Iterator[tuple[Row, list[Row], int]]:
     """Yield the name and places of every line, and how many of its last places may be marked.
 
@@ -188,7 +186,7 @@ def _lines(
     """
     for cell in cells:
         for split, metric in shown:
-            name: Row = {**kind_fields(study, cell), "split": split, "metric": metric}
+            name: Row = {**cell.fields, "split": split, "metric": metric}
             by_seed = [scores_by_step(record, split, metric) for record in cell.ended_well]
             mean = mean_curve(cell, by_seed, train_s)
             if mean:

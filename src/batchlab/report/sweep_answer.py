@@ -32,7 +32,6 @@ from batchlab.report.cells import (
     has_plans,
     held_out_split,
     kind_of,
-    plan_name,
     plateaus,
     status_text,
     trial_words,
@@ -82,21 +81,31 @@ def conclusion(study: Study) -> Conclusion:
         if not study.records:
             nothing = "No trial has been run."
         return Conclusion(headline=text(nothing))
-    leader = leaders(evidence).get("epochs")
-    headline = _of_one(evidence) if leader is None else _headline(evidence, leader)
-    return Conclusion(headline=headline, lead=_basis_text(evidence))
+    return Conclusion(headline=_headline(evidence), lead=_basis_text(evidence))
 
 
-def _headline(evidence: Evidence, leader: Leader) -> str:
-    epochs = leader.budget.amount
-    said = text(
-        "{best} did best in {epochs}: {what} {value}.",
-        best=batch_text(evidence.study, leader.kind),
-        epochs=text("{epochs:.4g} epoch" if epochs == 1 else "{epochs:.4g} epochs", epochs=epochs),
-        what=split_label(budget_split(evidence.study), evidence.metric),
-        value=quantity_text(evidence.metric, leader.mean),
-    )
-    return capitalized(said + _rivals_text(evidence, leader))
+def _headline(evidence: Evidence) -> str:
+    """Say what did best in equal epochs; without those, what one batch size ended with."""
+    study, split = evidence.study, budget_split(evidence.study)
+    what, leader = split_label(split, evidence.metric), leaders(evidence).get("epochs")
+    if leader is not None:
+        epochs = leader.budget.amount
+        said = text(
+            "{best} did best in {epochs:.4g} {unit}: {what} {value}.",
+            best=batch_text(study, leader.kind),
+            epochs=epochs,
+            unit=text("epoch" if epochs == 1 else "epochs"),
+            what=what,
+            value=quantity_text(evidence.metric, leader.mean),
+        )
+        return capitalized(said + _rivals_text(evidence, leader))
+    ends = evidence.ends(split)
+    ranked = ends.ranked(evidence.cells)
+    if not ranked:
+        return text("The {what} was never measured.", what=what)
+    size = capitalized(batch_text(study, ranked[0].kind))
+    value = quantity_text(evidence.metric, ends.level(ranked[0]))
+    return text("{size} ended at {what} {value}.", size=size, what=what, value=value)
 
 
 def _rivals_text(evidence: Evidence, leader: Leader) -> str:
@@ -109,25 +118,11 @@ def _rivals_text(evidence: Evidence, leader: Leader) -> str:
     return text(" {others} may be as good.", others=others)
 
 
-def _of_one(evidence: Evidence) -> str:
-    """Say what one batch size ended with, or the best of several that have no equal epochs."""
-    split = budget_split(evidence.study)
-    what, ends = split_label(split, evidence.metric), evidence.ends(split)
-    ranked = ends.ranked(evidence.cells)
-    if not ranked:
-        return text("The {what} was never measured.", what=what)
-    message = "{size} ended at {what} {value}."
-    if len(ranked) > 1:
-        message = "{size} ended best, at {what} {value}, each after its own number of epochs."
-    size = capitalized(batch_text(evidence.study, ranked[0].kind))
-    value = quantity_text(evidence.metric, ends.mean(ranked[0]).estimate)
-    return text(message, size=size, what=what, value=value)
-
-
 def _basis_text(evidence: Evidence) -> str:
     """Say what was compared, at which learning rates and with how many seeds."""
     study, n = evidence.study, len(evidence.cells)
-    fewest, *_, most = sorted(len(cell.ended_well) for cell in evidence.cells * 2)
+    n_seeds = [len(cell.ended_well) for cell in evidence.cells]
+    fewest, most = min(n_seeds), max(n_seeds)
     which = str(most) if fewest == most else text("{fewest} to {most}", fewest=fewest, most=most)
     seeds = text("{which} seed" if most == 1 else "{which} seeds", which=which)
     rates = _rates_text(study)
@@ -248,10 +243,10 @@ _PLATEAUS = {
 def _epochs(evidence: Evidence) -> Iterator[Sentence]:
     """Yield how many epochs are enough, or which batch sizes were still improving."""
     sizes: dict[str, list[int]] = {}
-    enough = 0
+    enough, by_id = 0, plateaus(evidence.study)
     for cell in evidence.cells:
         for record in cell.ended_well:
-            plateau = plateaus(evidence.study)[record.trial.trial_id]
+            plateau = by_id[record.trial.trial_id]
             sizes.setdefault(plateau.verdict, []).append(cell.batch_size)
             enough = max(enough, math.ceil(plateau.epoch or 0))
     for verdict, message in _PLATEAUS.items():
@@ -456,7 +451,8 @@ def trials_table(study: Study) -> Table:
         return _why(study, records[trial.trial_id], by_id[trial.trial_id])
 
     def plan(trial: TrialDocument) -> str | None:
-        return plan_name(study, records[trial.trial_id].trial)
+        kind = kind_of(records[trial.trial_id].trial)
+        return kind if isinstance(kind, str) else None
 
     rows = measurement_rows().values()
     return table_of(

@@ -22,7 +22,6 @@ from batchlab.report.cells import (
     deciding_split,
     figure_looks,
     has_plans,
-    kind_fields,
     observations_table,
     trial_counts,
 )
@@ -188,16 +187,16 @@ def answer_figure(study: Study) -> Figure:
     """Draw the final value and the training time of each batch size or plan."""
     evidence, split = Evidence.of(study), budget_split(study)
     ends, metric = evidence.ends(split), evidence.metric
+    axis = "configuration" if has_plans(evidence.cells) else "batch_size"
     finals: list[Row] = []
     times: list[Row] = []
-    axis = "configuration" if has_plans(evidence.cells) else "batch_size"
     for cell in evidence.cells:
-        place: Row = {**kind_fields(study, cell), "learning_rate": cell.shown_rate}
+        place: Row = {**cell.fields, "learning_rate": cell.shown_rate}
         if axis == "configuration":
             place["configuration"] = cell_label(study, cell)
         else:
-            band: Row = {"series": "mean", "batch_size": cell.batch_size}
-            finals += [band | row for row in interval_mark("band", ends.mean(cell))]
+            line: Row = {"series": "mean", "batch_size": cell.batch_size}
+            finals += [line | row for row in interval_mark("band", ends.mean(cell))]
         finals += [place | row for row in interval_mark("point", ends.mean(cell))]
         if len(ends.values(cell)) > 1:
             finals += [place | mark("run", value) for value in ends.values(cell)]
@@ -206,9 +205,6 @@ def answer_figure(study: Study) -> Figure:
         if train_s is not None:
             times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
     title = text("final {what}", what=split_label(split, metric))
-    nothing = "No trial has ended well."
-    if evidence.cells:
-        nothing = "There is nothing to compare it with."
     return Figure(
         "a",
         "answer",
@@ -218,7 +214,7 @@ def answer_figure(study: Study) -> Figure:
             Panel("a-time", text("time of the training"), "equal_time_s", times, axis=axis),
         ],
         notes=_answer_notes(study, finals),
-        nothing=text(nothing),
+        nothing=text("Fewer than two batch sizes have a trial that ended well."),
         table=sweep_table(study),
     )
 
@@ -237,34 +233,31 @@ def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
 def _rates_figure(study: Study) -> Figure:
     """Draw the rates that were tried for each batch size, and the one that ends best."""
     of_sizes = [cell for cell in cells(study) if isinstance(cell.kind, int)]
-    nothing = "No trials have been run."
+    nothing = ""
     if not study.workload.takes_rate:
-        nothing = "The command takes no learning rate."
+        nothing = text("The command takes no learning rate.")
     elif len({cell.learning_rate for cell in of_sizes}) == 1:
-        nothing = (
+        nothing = text(
             "One learning rate was run, so nothing can be said about others; add some with "
             "--learning-rates."
         )
-    elif of_sizes:
-        nothing = ""
     if nothing:
         of_sizes = []
     chosen = [cell for cell in chosen_cells(study) if cell.ended_well and cell in of_sizes]
     best = {cell.batch_size: cell.learning_rate for cell in chosen}
     own = study.workload.batch_size
     start = own if own in best else min(best, default=0)
-    rules = {
-        rule: {size: best[start] * (size / start) ** power for size in best}
-        for rule, power in (("linear", 1.0), ("sqrt", 0.5))
-    }
     return rates_figure(
         [RateTaken(c.batch_size, c.learning_rate, not c.ended_well) for c in of_sizes],
         best=best,
         believed={},
-        rules=rules,
+        rules={
+            rule: {size: best[start] * (size / start) ** power for size in best}
+            for rule, power in (("linear", 1.0), ("sqrt", 0.5))
+        },
         tuned_at=start,
         by_rate=_by_rate_panel(study, of_sizes),
-        nothing=text(nothing),
+        nothing=nothing,
     )
 
 
@@ -354,7 +347,7 @@ def _along_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) 
         curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
         shown = thinned([place for place in curve if place["step"]], MOST_MEASURED)
         marked = thinned(shown, MOST_MARKS)
-        line: Row = {**kind_fields(study, cell), "kind": "curve", "run": "mean"}
+        line: Row = {**cell.fields, "kind": "curve", "run": "mean"}
         for place in shown:
             yield {**line, **place, "marked": place in marked}
 
