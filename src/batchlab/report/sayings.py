@@ -15,6 +15,7 @@ from batchlab.belief.statements import (
 )
 from batchlab.laws.plateau import STARTED_DELTAS
 from batchlab.records.estimate import Estimate
+from batchlab.records.trial import Split
 from batchlab.report.cells import Cell, budget_split, gap_quantity, held_out_split
 from batchlab.report.evidence import Array, EqualBudget, Evidence, Measured
 from batchlab.report.text import (
@@ -31,7 +32,6 @@ from batchlab.words.catalogue import capitalized, listing, text
 _GOOD_START = (32, 128)
 _MOST_SEEDS = 50  # a larger estimate is too vague to give as a number
 _NOT_MEASURED = "{what} was not measured at two batch sizes under an equal budget."
-_NOTHING_HELD_OUT = "There are no test and no validation data."
 # Fits on training data are similar within this many improvements that count, so 0.01 of an accuracy
 # or 5 % of a held-out loss. Nobody makes claims about smaller held-out differences, and fits this
 # close cannot explain a larger one.
@@ -54,20 +54,12 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
 def larger_batches_generalize_worse(evidence: Evidence) -> _Judged:
     """Judge whether the held-out metric falls as the batch size grows, after equal epochs."""
-    split = held_out_split(evidence.study)
-    if split is None:
-        return "cannot_tell", text(_NOTHING_HELD_OUT)
-    measured = evidence.ends(split, evidence.budgets[0])
-    return _falls_with_size(evidence, split_label(split, evidence.metric), measured)
+    return _falls_with_size(evidence, "{metric}", Evidence.ends)
 
 
 def larger_batches_overfit_more(evidence: Evidence) -> _Judged:
     """Judge whether training gets further ahead of held-out data as the batch size grows."""
-    split = held_out_split(evidence.study)
-    if split is None:
-        return "cannot_tell", text(_NOTHING_HELD_OUT)
-    what = text("training minus {metric}", metric=split_label(split, evidence.metric))
-    return _falls_with_size(evidence, what, evidence.gaps(split, evidence.budgets[0]))
+    return _falls_with_size(evidence, "training minus {metric}", Evidence.gaps)
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
@@ -136,15 +128,16 @@ def _fit_margin(evidence: Evidence) -> float:
     return _IMPROVEMENTS * evidence.improvement
 
 
-def _falls_with_size(evidence: Evidence, what: str, measured: Measured) -> _Judged:
-    """Judge whether the smallest batch size beats the largest and no step between them reverses.
-
-    Args:
-        evidence: the evidence on batch sizes, without plans.
-        what: the name of what was measured, in words.
-        measured: its values under equal epochs.
-    """
+def _falls_with_size(
+    evidence: Evidence, name: str, measure: Callable[[Evidence, Split, EqualBudget], Measured]
+) -> _Judged:
+    """Judge whether the smallest batch size beats the largest and no step between them reverses."""
+    split = held_out_split(evidence.study)
+    if split is None:
+        return "cannot_tell", text("There are no test and no validation data.")
+    what = text(name, metric=split_label(split, evidence.metric))
     epochs, train = evidence.budgets[0], split_label("train", evidence.metric)
+    measured = measure(evidence, split, epochs)
     fits = evidence.ends("train", epochs)
     trained = fits.ranked(evidence.cells)
     alike = cells_alike_in_training(evidence)

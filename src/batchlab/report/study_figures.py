@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,9 +22,7 @@ from batchlab.report.figure import (
 from batchlab.report.text import label_text, quantity_text, split_label
 from batchlab.words.catalogue import term_text, text
 
-MOST_POINTS = 120  # per line on the page, more than its pixels can show; the CSV has all
-MOST_ROWS = 6_000  # for all lines together, so that the page stays small
-FEWEST_POINTS = 12
+MOST_POINTS = 80  # per line on the page, nearly as many as can be seen; the CSV has all
 MOST_MARKS = 8  # point shapes on a line: enough to tell lines apart, few enough to see them
 MOST_TABLE_PLACES = 50  # rows per batch size in the table under the curves
 
@@ -166,41 +165,32 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
 
 
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
-    """Yield the points of all lines, thinned so that they fit on a page."""
-    lines = list(_lines(cells, shown, train_s))
-    most = max(FEWEST_POINTS, min(MOST_POINTS, MOST_ROWS // max(1, len(lines))))
-    for name, places, n_marks in lines:
-        kept = thinned(places, most)
-        marked = thinned(kept[-n_marks:], MOST_MARKS) if n_marks else ()
-        for place in kept:
-            row = {**name, **place, "marked": place in marked}
-            yield row if place["step"] else row | {"kind": "start"}
-
-
-def _lines(
-    cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS
-) -> Iterator[tuple[Row, list[Row], int]]:
-    """Yield the name and places of every line, and how many of its last places may be marked.
+    """Yield the points of all lines.
 
     A trial that did not end well has a line of its own, and any other past the last shared place.
     """
-    for cell in cells:
-        for split, metric in shown:
-            name: Row = {**cell.fields, "split": split, "metric": metric}
-            by_seed = [scores_by_step(record, split, metric) for record in cell.ended_well]
-            mean = mean_curve(cell, by_seed, train_s)
-            if mean:
-                yield {**name, "kind": "curve", "run": "mean"}, mean, len(mean) - 1
-            last_shared = int(mean[-1]["step"] or 0) if mean else -1
-            for record in cell.records:
-                averaged_to = last_shared if record.ended_well else -1
-                values = scores_by_step(record, split, metric)
-                if max(values, default=-1) <= averaged_to:
-                    continue
-                alone = [step for step in values if step >= averaged_to]
-                places = [_place(cell, step, (values[step],), train_s) for step in alone]
-                n_marks = 0 if record.ended_well else 1
-                yield {**name, "kind": "lone", "run": trial_words(record)}, places, n_marks
+    for cell, (split, metric) in itertools.product(cells, shown):
+        name: Row = {**cell.fields, "split": split, "metric": metric}
+        by_seed = [scores_by_step(record, split, metric) for record in cell.ended_well]
+        mean = thinned(mean_curve(cell, by_seed, train_s), MOST_POINTS)
+        line: Row = {**name, "kind": "curve", "run": "mean"}
+        yield from _line(line, mean, thinned(mean[1:], MOST_MARKS))
+        last_shared = int(mean[-1]["step"] or 0) if mean else -1
+        for record in cell.records:
+            averaged_to = last_shared if record.ended_well else -1
+            values = scores_by_step(record, split, metric)
+            if max(values, default=-1) <= averaged_to:
+                continue
+            steps = thinned([step for step in values if step >= averaged_to], MOST_POINTS)
+            places = [_place(cell, step, (values[step],), train_s) for step in steps]
+            line = {**name, "kind": "lone", "run": trial_words(record)}
+            yield from _line(line, places, () if record.ended_well else places[-1:])
+
+
+def _line(line: Row, places: Sequence[Row], marked: Sequence[Row]) -> Iterator[Row]:
+    for place in places:
+        row = {**line, **place, "marked": place in marked}
+        yield row if place["step"] else row | {"kind": "start"}
 
 
 def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -285,47 +285,39 @@ def sweep_table(study: Study) -> Table:
 
     Batch sizes without a trial that ended well have a row without a final value.
     """
-    evidence, by_budget = Evidence.of(study), leaders(Evidence.of(study))
-    metric, split, held_out = evidence.metric, budget_split(study), held_out_split(study)
+    evidence, held_out, split = Evidence.of(study), held_out_split(study), budget_split(study)
+    by_budget, metric = leaders(evidence), evidence.metric
     best = by_budget["epochs"].kind if "epochs" in by_budget else None
 
     def train_s(cell: Cell) -> float | None:
         first = cell.ended_well[0] if cell.ended_well else None
         return None if first is None else study.train_s(first.trial, first.steps)
 
+    def test(cell: Cell) -> float | None:
+        return cell.mean_final(study, "test")
+
+    def minor(key: str, quantity: str, label: str, of: Callable[[Cell], Any]) -> Column:
+        return Column(key, quantity, label, of=of, is_minor=True)
+
     def measured(row: Measurement) -> Column:
         def value(cell: Cell) -> float | None:
             return row.value_of(study, cell.kind) if isinstance(cell.kind, int) else None
 
-        label = text(row.short or row.quantity.label)
-        return Column(row.quantity.name, label=label, of=value, is_minor=True)
+        name = row.quantity.name
+        return minor(name, name, text(row.short or row.quantity.label), value)
 
-    columns = [
-        Column("batch", label=text("batch"), of=partial(cell_label, study)),
-        Column("learning_rate", label=text("rate"), of=attrgetter("shown_rate")),
-        Column(
-            split,
-            metric,
-            text("final {metric}", metric=label_text(metric)),
-            of=evidence.ends(split).mean,
-        ),
-    ]
+    final = text("final {metric}", metric=label_text(metric))
+    columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
     for name in ("steps", "time"):
         if name in by_budget:
             in_budget = evidence.ends(split, by_budget[name].budget)
             label = text("in equal {what}", what=text(name))
-            columns.append(Column(f"equal_{name}", metric, label, of=in_budget.mean, is_minor=True))
+            columns.append(minor(f"equal_{name}", metric, label, in_budget.mean))
     if split == "validation":
-
-        def test(cell: Cell) -> float | None:
-            return cell.mean_final(study, "test")
-
-        columns.append(Column("test", metric, split_label("test", metric), of=test, is_minor=True))
+        columns.append(minor("test", metric, split_label("test", metric), test))
     if held_out is not None:
-        gap = evidence.gaps(held_out).mean
-        columns.append(
-            Column("generalization_gap", gap_quantity(study), text("gap"), of=gap, is_minor=True)
-        )
+        gaps = evidence.gaps(held_out)
+        columns.append(minor("generalization_gap", gaps.quantity, text("gap"), gaps.mean))
     costs = [row for row in measurement_rows().values() if row.figure == "cost"]
     return table_of(
         text(
@@ -333,10 +325,12 @@ def sweep_table(study: Study) -> Table:
             split=term_text(split),
         ),
         chosen_cells(study),
+        Column("batch", label=text("batch"), of=partial(cell_label, study)),
+        Column("learning_rate", label=text("rate"), of=attrgetter("shown_rate")),
         *columns,
         Column("equal_time_s", label=text("time"), of=train_s),
         *map(measured, costs),
-        Column("n", label=text("seeds"), of=lambda c: len(c.ended_well), is_minor=True),
+        minor("n", "n", text("seeds"), lambda cell: len(cell.ended_well)),
         Column("named", label=" ", of=lambda cell: NAMED if cell.kind == best else ""),
     ).without_empty_columns()
 
