@@ -86,36 +86,35 @@ def conclusion(study: Study) -> Conclusion:
 
 def _headline(evidence: Evidence) -> str:
     """Say what did best in equal epochs; without those, what one batch size ended with."""
-    study, split = evidence.study, budget_split(evidence.study)
-    what, leader = split_label(split, evidence.metric), leaders(evidence).get("epochs")
+    leader, split = leaders(evidence).get("epochs"), budget_split(evidence.study)
     if leader is not None:
-        epochs = leader.budget.amount
-        said = text(
-            "{best} did best in {epochs:.4g} {unit}: {what} {value}.",
-            best=batch_text(study, leader.kind),
-            epochs=epochs,
-            unit=text("epoch" if epochs == 1 else "epochs"),
-            what=what,
-            value=quantity_text(evidence.metric, leader.mean),
-        )
-        return capitalized(said + _rivals_text(evidence, leader))
-    ends = evidence.ends(split)
+        return _leader_text(evidence, leader)
+    what, ends = split_label(split, evidence.metric), evidence.ends(split)
     ranked = ends.ranked(evidence.cells)
     if not ranked:
         return text("The {what} was never measured.", what=what)
-    size = capitalized(batch_text(study, ranked[0].kind))
+    size = capitalized(batch_text(evidence.study, ranked[0].kind))
     value = quantity_text(evidence.metric, ends.level(ranked[0]))
     return text("{size} ended at {what} {value}.", size=size, what=what, value=value)
 
 
-def _rivals_text(evidence: Evidence, leader: Leader) -> str:
-    """Say what may be as good as the leader, in a sentence that follows another one."""
+def _leader_text(evidence: Evidence, leader: Leader) -> str:
+    """Say what did best under an equal budget, and what may be as good."""
+    said = text(
+        "{best} did best in {budget}: {what} {value}.",
+        best=capitalized(batch_text(evidence.study, leader.kind)),
+        budget=leader.budget.words,
+        what=split_label(budget_split(evidence.study), evidence.metric),
+        value=quantity_text(evidence.metric, leader.mean),
+    )
     if not leader.has_interval:
-        return text(" One seed each: this may be chance.")
+        chance = text("One seed each: this may be chance.")
+        return f"{said} {chance}"
     if not leader.as_good:
-        return ""
+        return said
     others = capitalized(batch_sizes_text(evidence.study, leader.as_good))
-    return text(" {others} may be as good.", others=others)
+    also = text("{others} may be as good.", others=others)
+    return f"{said} {also}"
 
 
 def _basis_text(evidence: Evidence) -> str:
@@ -218,17 +217,10 @@ def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
         if has_plans(evidence.cells):
             message = "Equal time was not compared: a plan changes at set places of its own run."
         yield Sentence(topic="equal time", text=text(message))
-    for name, where in (("time", ""), ("steps", ", where larger batches see more examples")):
-        if name not in by_budget:
-            continue
-        leader = by_budget[name]
-        said = text(
-            f"In {{budget}}{where}, {{best}} did best, with {{value}}.",
-            budget=leader.budget.words,
-            best=batch_text(evidence.study, leader.kind),
-            value=quantity_text(evidence.metric, leader.mean),
-        )
-        yield Sentence(topic=f"equal {name}", text=said + _rivals_text(evidence, leader))
+    for name in ("time", "steps"):
+        if name in by_budget:
+            said = _leader_text(evidence, by_budget[name])
+            yield Sentence(topic=f"equal {name}", text=said)
 
 
 _PLATEAUS = {

@@ -273,58 +273,39 @@ def _by_rate_panel(study: Study, of_sizes: Sequence[Cell]) -> Panel:
     return Panel("c-final", title, metric, rows, axis="learning_rate", is_metric=True)
 
 
-def cost_figure(study: Study) -> Figure:
-    """Draw time per step and peak memory by batch size."""
-    panels: list[Panel] = []
-    notes: list[str] = []
-    for measurement in measurement_rows().values():
-        name = measurement.quantity.name
-        if measurement.of_batch_size is None or measurement.figure != "cost":
-            continue
-        rows: list[Row] = []
-        for size in study.batch_sizes:
-            known = measurement.of_batch_size(study, size)
-            if known is not None:
-                middle, values = known
-                rows += size_rows({"batch_size": size}, values, middle)
-        panels.append(Panel(f"d-{name}", text(measurement.quantity.label), name, rows))
-        notes += measurement.notes(study)
-    return Figure(
-        "d",
-        "machine",
-        text("Time per step and memory"),
-        panels,
-        notes=notes,
-        nothing=text("Step times and memory are known of fewer than two batch sizes."),
-    )
+# ---- measurements
 
-
-# ---- what --measure gave
-
-# Titles of the panels, by the place of a measurement in the figure.
+# Titles of their panels, by the place of a measurement in the figures.
 _TITLES = {
+    "cost": "{what}",
     "along_training": "{what}",
     "at_the_start": "{what}, at the start",
     "at_the_end": "{what}, at the end",
 }
 
 
+def cost_figure(study: Study) -> Figure:
+    """Draw time per step and peak memory by batch size."""
+    shown = [row for row in measurement_rows().values() if row.figure == "cost"]
+    return Figure(
+        "d",
+        "machine",
+        text("Time per step and memory"),
+        [_measurement_panel(study, "d", row) for row in shown],
+        notes=[note for row in shown for note in row.notes(study)],
+        nothing=text("Step times and memory are known of fewer than two batch sizes."),
+    )
+
+
 def measured_figure(study: Study) -> Figure:
-    """Draw the measurements of the models along training, or by batch size at its start or end."""
+    """Draw what `--measure` gave: along training, or by batch size at its start or end."""
     chosen = chosen_cells(study)
     panels: list[Panel] = []
     notes: list[str] = []
-    for measurement in measurement_rows().values():
-        if measurement.figure not in _TITLES:
-            continue
-        name, is_along = measurement.quantity.name, measurement.figure == "along_training"
-        rows = (_along_rows if is_along else _by_size_rows)(study, chosen, measurement)
-        title = text(_TITLES[measurement.figure], what=label_text(name))
-        axis = "step" if is_along else "batch_size"
-        panel = Panel(f"f-{name}", title, name, tuple(rows), axis=axis)
-        if panel.has_marks:
-            panels.append(panel)
-            notes += measurement.notes(study)
+    for row in measurement_rows().values():
+        if row.figure in _TITLES and row.figure != "cost":
+            panels.append(_measurement_panel(study, "f", row, chosen))
+            notes += row.notes(study) if panels[-1].has_marks else ()
     return Figure(
         "f",
         "noise",
@@ -335,14 +316,23 @@ def measured_figure(study: Study) -> Figure:
     )
 
 
+def _measurement_panel(
+    study: Study, figure: str, measurement: Measurement, chosen: Sequence[Cell] = ()
+) -> Panel:
+    name, is_along = measurement.quantity.name, measurement.figure == "along_training"
+    rows = _along_rows(chosen, name) if is_along else _by_size_rows(study, chosen, measurement)
+    title = text(_TITLES[measurement.figure or ""], what=label_text(name))
+    axis = "step" if is_along else "batch_size"
+    return Panel(f"{figure}-{name}", title, name, tuple(rows), axis=axis)
+
+
 def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
     values = {at.step: at.measurement(name) for at in record.evaluations}
     return {step: value for step, value in values.items() if value is not None}
 
 
-def _along_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
+def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
     """Yield rows along training, without step 0, because the axis is logarithmic."""
-    name = measurement.quantity.name
     for cell in chosen:
         curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
         shown = thinned([place for place in curve if place["step"]], MOST_MEASURED)
@@ -355,26 +345,30 @@ def _along_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) 
 def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
     """Yield rows by batch size, and the dashed line that theory predicts."""
     middles: dict[int, float] = {}
-    for cell in chosen:
-        if isinstance(cell.kind, str):  # a plan has no place on the axis of batch sizes
+    for size in study.batch_sizes:
+        if measurement.of_batch_size is not None:
+            known = measurement.of_batch_size(study, size)
+        else:
+            known = _of_models(chosen, size, measurement)
+        if known is None or known[0] == 0:  # the axis cannot show 0
             continue
-        values = [*_start_or_end(cell, measurement)]
-        if not values:
-            continue
-        middle = middles[cell.batch_size] = measurement.of_seeds(values)
-        if middle != 0:  # the axis cannot show 0
-            yield from size_rows({"batch_size": cell.batch_size}, values, middle)
+        middles[size], values = known
+        yield from size_rows({"batch_size": size}, values, middles[size])
     if measurement.expected is not None:
         for size, value in sorted(measurement.expected(middles, study).items()):
             yield mark("rule", value, series="expected", batch_size=size)
 
 
-def _start_or_end(cell: Cell, measurement: Measurement) -> Iterator[float]:
-    """Yield each trial's measurement of its initial weights, or else its last measurement."""
+def _of_models(
+    chosen: Sequence[Cell], size: int, measurement: Measurement
+) -> tuple[float, tuple[float, ...]] | None:
+    """Return the mean and each trial's value, of the initial weights or else the last one."""
     is_at_start = measurement.figure == "at_the_start"
-    for record in cell.ended_well:
+    values: list[float] = []
+    for record in (r for cell in chosen if cell.kind == size for r in cell.ended_well):
         by_step = _measured_by_step(record, measurement.quantity.name)
-        yield from [value for step, value in by_step.items() if (step == 0) == is_at_start][-1:]
+        values += [value for step, value in by_step.items() if (step == 0) == is_at_start][-1:]
+    return (measurement.of_seeds(values), tuple(values)) if values else None
 
 
 # ---- a page
