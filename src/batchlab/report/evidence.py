@@ -73,8 +73,8 @@ class EqualBudget:
 
         The result is None if it is not known on both sides, nor exactly at that point.
         """
-        *_, (_, value) = [(0.0, None), *self._curve(record, split)]
-        return value
+        curve = self._curve(record, split)
+        return curve[-1][1] if curve else None
 
     def end(self, record: TrialRecord, split: Split) -> float | None:
         """Return what a trial would have ended with if it had stopped with the budget spent."""

@@ -45,6 +45,7 @@ from batchlab.report.text import (
     batch_sizes_text,
     batch_text,
     best_so_far_text,
+    clause,
     label_text,
     quantity_text,
     split_label,
@@ -162,8 +163,7 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
     evidence = Evidence.of(study)
     notes = [*_failed(study)]
     if evidence.cells:
-        notes += [*_edges(study), *_other_budgets(evidence)]
-        notes += [*_epochs(evidence.of_sizes), *_speed(evidence.of_sizes)]
+        notes += [*_edges(study), *_other_budgets(evidence), *_epochs(evidence.of_sizes)]
     return tuple(notes)
 
 
@@ -177,15 +177,13 @@ def _failed(study: Study) -> Iterator[Sentence]:
     if study.workload.takes_rate:
         message = "{size} at learning rate {rate:learning_rate}"
         size = text(message, size=size, rate=first.trial.learning_rate)
-    trial = f"{size}, {trial_words(first)}"
-    if first.reason:
-        trial = f"{trial}: {reason_text(first.reason).rstrip('.')}"
     said = plural(
-        "Left out of every mean: {trial}.",
-        "Left out of every mean: {n} trials. The table of all trials has the reasons. First: "
-        "{trial}.",
+        "Left out of every mean: {size}, {trial}{why}.",
+        "Left out of every mean: {n} trials. The first: {size}, {trial}{why}.",
         len(failed),
-        trial=trial,
+        size=size,
+        trial=trial_words(first),
+        why=f": {clause(first.reason)}" if first.reason else "",
     )
     yield Sentence(topic="left out", text=said)
 
@@ -248,25 +246,6 @@ def _epochs(evidence: Evidence) -> Iterator[Sentence]:
     if list(sizes) == ["reached"]:
         said = plural("{n} epoch is enough.", "{n} epochs are enough.", enough)
         yield Sentence(topic="epochs", text=said)
-
-
-def _speed(of_sizes: Evidence) -> Iterator[Sentence]:
-    """Yield the throughput of the slowest and the fastest batch size, measured in isolation."""
-    study = of_sizes.study
-    timings = [study.timing(cell.batch_size) for cell in of_sizes.cells]
-    timed = sorted(filter(None, timings), key=attrgetter("samples_per_s"))
-    if len(timed) < 2:
-        return
-    slow, fast = timed[0], timed[-1]
-    said = text(
-        "{fast} is the fastest: {per_s:count} examples a second, {times:.3g} times as many as "
-        "{slow}.",
-        fast=batch_text(study, fast.batch_size),
-        per_s=fast.samples_per_s,
-        times=fast.samples_per_s / slow.samples_per_s,
-        slow=batch_text(study, slow.batch_size),
-    )
-    yield Sentence(topic="speed", text=capitalized(said))
 
 
 # ---- by batch size
