@@ -4,7 +4,7 @@ import numpy as np
 from tests.reference.made_up import made_up_curves
 from tests.reference.shown import table_rows
 
-from batchlab.report.evidence import Evidence, leaders
+from batchlab.report.evidence import Evidence
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import sentences, sweep_table
 
@@ -38,8 +38,8 @@ def texts(study, topic):
 
 def leader(study, budget):
     """Return the batch size that is clearly ahead, or None if none is."""
-    found = leaders(Evidence.of(study))[budget]
-    return found.kind if found.has_interval and not found.as_good else None
+    measured = Evidence.of(study).by_budget()[budget]
+    return measured.ranked[0].kind if measured.rivals == () else None
 
 
 def finals(study):

@@ -21,7 +21,6 @@ from batchlab.report.evidence import (
     Evidence,
     Measured,
     equal_budget,
-    leaders,
 )
 from batchlab.report.sayings import cells_alike_in_training, seeds_to_tell
 from batchlab.report.sweep_answer import conclusion, sweep_table, trial_documents
@@ -42,7 +41,7 @@ def difference(first, second, *, better="higher"):
     values = [list(of_size.values()) for of_size in (first, second)]
     means = CellMeans.of(values, metric="accuracy", better=better, n_examples=1000)
     measured = Measured(
-        kinds=(64, 256), means=means, better=better, margin=0.002, quantity="accuracy"
+        cells=(FIRST, SECOND), means=means, better=better, margin=0.002, quantity="accuracy"
     )
     return measured.difference(FIRST, SECOND)
 
@@ -106,7 +105,7 @@ def test_a_budget_needs_step_times_and_no_trial_that_ended_badly():
 
     assert equal_budget(study, cells(study), "epochs").amount == 10
     assert equal_budget(untimed, cells(untimed), "time") is None
-    assert list(leaders(Evidence.of(untimed))) == ["epochs", "steps"]
+    assert list(Evidence.of(untimed).by_budget()) == ["epochs", "steps"]
     assert "equal_time" not in sweep_table(untimed).by_key()
 
 
@@ -165,7 +164,7 @@ def test_a_size_whose_own_interval_excludes_the_best_is_not_called_as_good():
 
     first, *_, last = evidence.cells
     assert evidence.ends("validation").difference(first, last).low > 0
-    assert leaders(evidence)["epochs"].as_good == (64, 256)
+    assert evidence.by_budget()["epochs"].rivals == (64, 256)
 
 
 def test_what_was_not_measured_is_not_called_trained_apart():

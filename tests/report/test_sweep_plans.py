@@ -25,7 +25,7 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image
-from batchlab.report.evidence import Evidence, leaders
+from batchlab.report.evidence import Evidence
 from batchlab.report.figure import Figure, write_figure_rows
 from batchlab.report.palette import drawn_looks
 from batchlab.report.sayings import claim_sentences
@@ -81,10 +81,11 @@ def test_each_plan_is_at_its_best_rate() -> None:
 
 
 def test_plans_are_compared_after_equal_epochs_only() -> None:
-    by_budget = leaders(Evidence.of(plan_study()))
+    by_budget = Evidence.of(plan_study()).by_budget()
 
     assert list(by_budget) == ["epochs"]
-    assert (by_budget["epochs"].kind, by_budget["epochs"].budget.amount) == ("grow", EPOCHS)
+    assert by_budget["epochs"].budget.amount == EPOCHS
+    assert by_budget["epochs"].ranked[0].kind == "grow"
 
 
 def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -> None:
@@ -103,12 +104,12 @@ def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -
 
     mixed = replace(study, records=(*longer.records, *study.records[3:]))
 
-    assert leaders(Evidence.of(mixed))["epochs"].budget.amount == EPOCHS
+    assert Evidence.of(mixed).by_budget()["epochs"].budget.amount == EPOCHS
 
 
 def test_an_interval_is_that_of_any_two_batch_sizes() -> None:
     evidence = Evidence.of(plan_study())
-    leader = leaders(evidence)["epochs"]
+    leader = evidence.by_budget()["epochs"]
     grow, decay_ = (cell for cell in evidence.cells if isinstance(cell.kind, str))
     decay = evidence.ends("validation").difference(grow, decay_)
 
@@ -117,24 +118,23 @@ def test_an_interval_is_that_of_any_two_batch_sizes() -> None:
     assert decay.low is not None
     assert decay.high is not None
     assert decay.high - decay.low > 2 * 2 * 0.001 * sqrt(2 / 3)
-    assert leader.has_interval
-    assert leader.as_good == ()
+    assert leader.rivals == ()
 
 
 def test_plans_that_may_be_as_good_come_after_sizes() -> None:
     alike = {"small": 0.9301, "large": 0.85, "grow": 0.9302, "decay": 0.93}
     study = plan_study(alike)
-    leader = leaders(Evidence.of(study))["epochs"]
+    leader = Evidence.of(study).by_budget()["epochs"]
 
-    assert leader.as_good == (SMALL, "decay")
+    assert leader.rivals == (SMALL, "decay")
     assert "Batch size 64 and the plan decay may be as good." in conclusion(study).headline
 
 
 def test_a_plan_is_not_taken_for_the_batch_size_that_it_begins_with() -> None:
     study = plan_study({"small": 0.85, "large": 0.87, "grow": 0.9302, "decay": 0.9285})
-    leader = leaders(Evidence.of(study))["epochs"]
+    leader = Evidence.of(study).by_budget()["epochs"]
 
-    assert leader.as_good == ("decay",)
+    assert leader.rivals == ("decay",)
 
 
 def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:
@@ -169,7 +169,7 @@ def test_without_a_metric_nothing_is_compared() -> None:
         ),
     )
 
-    assert leaders(Evidence.of(blind)) == {}
+    assert Evidence.of(blind).by_budget() == {}
     assert EVERY[2] in text_report(blind)
 
 

@@ -241,11 +241,9 @@ def observations_table(study: Study) -> Table:
 
     A number without a split has an empty one; a trial without evaluations has an empty metric.
     """
-    names = ("trial_id", "batch_size", "learning_rate", "seed", "epoch", "step", "samples")
-    times = ("train_s", "eval_s", "equal_time_s")
-    columns = tuple(
-        Column(key=name, quantity=name) for name in (*names, *times, "split", "metric", "value")
-    )
+    identity = ("trial_id", "batch_size", "learning_rate", "seed")
+    place = ("epoch", "step", "samples", "train_s", "eval_s", "equal_time_s")
+    columns = tuple(map(Column, (*identity, *place, "split", "metric", "value")))
     rows = tuple(row for record in study.records for row in _observations(study, record))
     return Table(caption=text("Every observation of every trial"), columns=columns, rows=rows)
 

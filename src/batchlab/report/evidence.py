@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
@@ -122,32 +122,35 @@ def equal_budget(study: Study, cells: Sequence[Cell], name: BudgetName) -> Equal
 class Measured:
     """One metric of every compared batch size and plan at one point of training."""
 
-    kinds: tuple[Kind, ...]
-    means: CellMeans  # in the order of `kinds`
+    cells: tuple[Cell, ...]
+    means: CellMeans  # in the order of `cells`
     better: Better
     margin: float  # the difference that still counts as no worse, >= 0
     quantity: str  # the quantity that formats its values
     budget: EqualBudget | None = None  # None at the end of each training
 
+    def _place(self, cell: Cell) -> int:
+        return [compared.kind for compared in self.cells].index(cell.kind)
+
     def values(self, cell: Cell) -> Sequence[float]:
-        """Return the value of every seed that has one."""
-        return self.means.cells[self.kinds.index(cell.kind)] if cell.kind in self.kinds else ()
+        """Return the value of every seed of a compared cell that has one."""
+        return self.means.cells[self._place(cell)]
 
     def level(self, cell: Cell) -> float:
         """Return the mean of a cell that has a value."""
         return fmean(self.values(cell))
 
     def mean(self, cell: Cell) -> Estimate:
-        """Return the mean of a cell with its interval."""
-        if not self.values(cell):
+        """Return the mean of any cell with its interval; there is none if it is not compared."""
+        if all(compared.kind != cell.kind for compared in self.cells):
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
-        return self.means.mean(self.kinds.index(cell.kind))
+        return self.means.mean(self._place(cell))
 
     def difference(self, first: Cell, second: Cell) -> Estimate:
         """Return how much better the first cell is than the second."""
         if self.better == "lower":
             first, second = second, first
-        return self.means.difference(self.kinds.index(first.kind), self.kinds.index(second.kind))
+        return self.means.difference(self._place(first), self._place(second))
 
     def draws(self, cells: Sequence[Cell]) -> Array | None:
         """Return joint draws of the values of cells that have one; higher is better.
@@ -157,12 +160,23 @@ class Measured:
         if self.means.draws is None:
             return None
         sign = 1.0 if self.better == "higher" else -1.0
-        return np.asarray(sign * self.means.draws[:, [self.kinds.index(c.kind) for c in cells]])
+        return np.asarray(sign * self.means.draws[:, [self._place(cell) for cell in cells]])
 
-    def ranked(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Return the cells that have a value, the one with the best mean first."""
-        known = [cell for cell in cells if self.values(cell)]
+    @property
+    def ranked(self) -> list[Cell]:
+        """The cells that have a value, the one with the best mean first."""
+        known = [cell for cell in self.cells if self.values(cell)]
         return sorted(known, key=self.level, reverse=self.better == "higher")
+
+    @property
+    def rivals(self) -> tuple[Kind, ...] | None:
+        """What may be as good as the best: batch sizes, then plans; None without intervals."""
+        ranked = self.ranked
+        draws = self.draws(ranked)
+        if draws is None:
+            return None
+        others = in_order(ranked[i] for i in as_good(draws, 0, self.margin))
+        return tuple(cell.kind for cell in others)
 
 
 # ---- all the evidence
@@ -256,13 +270,19 @@ class Evidence:
             end_errors=errors if split == "validation" else (),
         )
         return Measured(
-            kinds=tuple(cell.kind for cell in self.cells),
+            cells=self.cells,
             means=means,
             better=self.better,
             margin=self.margin,
             quantity=self.metric,
             budget=budget,
         )
+
+    def by_budget(self) -> dict[str, Measured]:
+        """Return what trials end with after each equal budget that two or more cells spent."""
+        split = budget_split(self.study)
+        ends = {budget.name: self.ends(split, budget) for budget in self.budgets}
+        return {name: measured for name, measured in ends.items() if len(measured.ranked) > 1}
 
     def gaps(self, held_out: Split, budget: EqualBudget | None = None) -> Measured:
         """Return train minus held-out metric, at the end or after an equal budget.
@@ -289,37 +309,3 @@ class Evidence:
         """Return a number from each trial that ended well and has it, by cell."""
         by_cell = [map(value, cell.ended_well) for cell in self.cells]
         return [[known for known in values if known is not None] for values in by_cell]
-
-
-# ---- who leads
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Leader:
-    """The cell with the best mean under one budget, among two or more."""
-
-    budget: EqualBudget
-    kind: Kind
-    mean: float
-    as_good: tuple[Kind, ...]  # what may be as good: batch sizes, ascending, then plans
-    has_interval: bool  # whether there are intervals to judge that by
-
-
-def leaders(evidence: Evidence) -> dict[str, Leader]:
-    """Return who leads under every equal budget in which two or more cells have a value."""
-    by_budget: dict[str, Leader] = {}
-    for budget in evidence.budgets:
-        measured = evidence.ends(budget_split(evidence.study), budget)
-        ranked = measured.ranked(evidence.cells)
-        if len(ranked) < 2:
-            continue
-        draws = measured.draws(ranked)
-        alike = [] if draws is None else [ranked[i] for i in as_good(draws, 0, measured.margin)]
-        by_budget[budget.name] = Leader(
-            budget=budget,
-            kind=ranked[0].kind,
-            mean=measured.level(ranked[0]),
-            as_good=tuple(cell.kind for cell in in_order(alike)),
-            has_interval=draws is not None,
-        )
-    return by_budget

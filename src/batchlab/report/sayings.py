@@ -112,7 +112,7 @@ def cells_alike_in_training(evidence: Evidence) -> list[Cell]:
     how far training got. So there are none if the best one has hardly learned.
     """
     fits = evidence.ends("train", evidence.budgets[0])
-    ranked = fits.ranked(evidence.cells)
+    ranked = fits.ranked
     untrained = evidence.untrained("train")
     if not ranked:
         return []
@@ -139,7 +139,7 @@ def _falls_with_size(
     epochs, train = evidence.budgets[0], split_label("train", evidence.metric)
     measured = measure(evidence, split, epochs)
     fits = evidence.ends("train", epochs)
-    trained = fits.ranked(evidence.cells)
+    trained = fits.ranked
     alike = cells_alike_in_training(evidence)
     if trained and len(alike) < 2:
         message = (
@@ -191,7 +191,7 @@ def _against_others(
     undecided: dict[str, float] = {}  # by sentence, the seeds that it takes to decide
     for budget in budgets:
         measured = evidence.ends(budget_split(evidence.study), budget)
-        best_first = measured.ranked(others)
+        best_first = [other for other in measured.ranked if other in others]
         if not best_first or not measured.values(cell):
             continue
         compared.append(text("equal {what}", what=text(budget.name)))

@@ -36,7 +36,7 @@ from batchlab.report.cells import (
     status_text,
     trial_words,
 )
-from batchlab.report.evidence import Evidence, Leader, leaders
+from batchlab.report.evidence import Evidence, Measured
 from batchlab.report.figure import SPLITS
 from batchlab.report.table import NAMED, Column, Table, table_of
 from batchlab.report.text import (
@@ -87,35 +87,36 @@ def conclusion(study: Study) -> Conclusion:
 
 def _headline(evidence: Evidence) -> str:
     """Say what did best in equal epochs; without those, what one batch size ended with."""
-    leader, split = leaders(evidence).get("epochs"), budget_split(evidence.study)
-    if leader is not None:
-        return _leader_text(evidence, leader)
+    measured = evidence.by_budget().get("epochs")
+    if measured is not None:
+        return _leader_text(evidence, measured)
+    split = budget_split(evidence.study)
     what, ends = split_label(split, evidence.metric), evidence.ends(split)
-    ranked = ends.ranked(evidence.cells)
-    if not ranked:
+    if not ends.ranked:
         return text("The {what} was never measured.", what=what)
-    size = capitalized(batch_text(evidence.study, ranked[0].kind))
-    value = quantity_text(evidence.metric, ends.level(ranked[0]))
+    best = ends.ranked[0]
+    size = capitalized(batch_text(evidence.study, best.kind))
+    value = quantity_text(evidence.metric, ends.level(best))
     return text("{size} ended at {what} {value}.", size=size, what=what, value=value)
 
 
-def _leader_text(evidence: Evidence, leader: Leader) -> str:
+def _leader_text(evidence: Evidence, measured: Measured) -> str:
     """Say what did best under an equal budget, and what may be as good."""
+    best, rivals = measured.ranked[0], measured.rivals
     said = text(
         "{best} did best in {budget}: {what} {value}.",
-        best=capitalized(batch_text(evidence.study, leader.kind)),
-        budget=leader.budget.words,
+        best=capitalized(batch_text(evidence.study, best.kind)),
+        budget="" if measured.budget is None else measured.budget.words,
         what=split_label(budget_split(evidence.study), evidence.metric),
-        value=quantity_text(evidence.metric, leader.mean),
+        value=quantity_text(evidence.metric, measured.level(best)),
     )
-    if not leader.has_interval:
-        chance = text("One seed each: this may be chance.")
-        return f"{said} {chance}"
-    if not leader.as_good:
-        return said
-    others = capitalized(batch_sizes_text(evidence.study, leader.as_good))
-    also = text("{others} may be as good.", others=others)
-    return f"{said} {also}"
+    also = ""
+    if rivals is None:
+        also = text(" One seed each: this may be chance.")
+    elif rivals:
+        others = capitalized(batch_sizes_text(evidence.study, rivals))
+        also = text(" {others} may be as good.", others=others)
+    return said + also
 
 
 def _basis_text(evidence: Evidence) -> str:
@@ -209,7 +210,7 @@ def _edges(study: Study) -> Iterator[Sentence]:
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
     """Yield which size leads in equal time and in equal steps, or why they were not compared."""
-    by_budget = leaders(evidence)
+    by_budget = evidence.by_budget()
     if len(evidence.cells) > 1 and "time" not in by_budget:
         message = "Equal time was not compared: the step times were not all measured alone."
         if has_plans(evidence.cells):
@@ -257,8 +258,8 @@ def sweep_table(study: Study) -> Table:
     Batch sizes without a trial that ended well have a row without a final value.
     """
     evidence, held_out, split = Evidence.of(study), held_out_split(study), budget_split(study)
-    by_budget, metric = leaders(evidence), evidence.metric
-    best = by_budget["epochs"].kind if "epochs" in by_budget else None
+    by_budget, metric = evidence.by_budget(), evidence.metric
+    best = by_budget["epochs"].ranked[0].kind if "epochs" in by_budget else None
 
     def train_s(cell: Cell) -> float | None:
         first = cell.ended_well[0] if cell.ended_well else None
@@ -281,9 +282,8 @@ def sweep_table(study: Study) -> Table:
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
     for name in ("steps", "time"):
         if name in by_budget:
-            in_budget = evidence.ends(split, by_budget[name].budget)
             label = text("in equal {what}", what=text(name))
-            columns.append(minor(f"equal_{name}", metric, label, in_budget.mean))
+            columns.append(minor(f"equal_{name}", metric, label, by_budget[name].mean))
     if split == "validation":
         columns.append(minor("test", metric, split_label("test", metric), test))
     if held_out is not None:
