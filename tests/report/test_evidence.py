@@ -41,7 +41,14 @@ def difference(first, second, *, better="higher"):
     values = [list(of_size.values()) for of_size in (first, second)]
     means = CellMeans.of(values, metric="accuracy", better=better, n_examples=1000)
     measured = Measured(
-        cells=(FIRST, SECOND), means=means, better=better, margin=0.002, quantity="accuracy"
+        study=made_up_study(),
+        what="accuracy",
+        when="",
+        cells=(FIRST, SECOND),
+        means=means,
+        better=better,
+        margin=0.002,
+        quantity="accuracy",
     )
     return measured.difference(FIRST, SECOND)
 

@@ -29,7 +29,7 @@ from batchlab.report.cells import (
     has_plans,
     in_order,
 )
-from batchlab.report.text import Kind
+from batchlab.report.text import Kind, batch_text, quantity_text, split_label
 from batchlab.words.catalogue import number_text, text
 
 Array = NDArray[np.float64]
@@ -122,12 +122,14 @@ def equal_budget(study: Study, cells: Sequence[Cell], name: BudgetName) -> Equal
 class Measured:
     """One metric of every compared batch size and plan at one point of training."""
 
+    study: Study
+    what: str  # its name: "validation accuracy"
+    when: str  # "equal epochs (20 each)"
     cells: tuple[Cell, ...]
     means: CellMeans  # in the order of `cells`
     better: Better
     margin: float  # the difference that still counts as no worse, >= 0
     quantity: str  # the quantity that formats its values
-    budget: EqualBudget | None = None  # None at the end of each training
 
     def _place(self, cell: Cell) -> int:
         return [compared.kind for compared in self.cells].index(cell.kind)
@@ -139,6 +141,11 @@ class Measured:
     def level(self, cell: Cell) -> float:
         """Return the mean of a cell that has a value."""
         return fmean(self.values(cell))
+
+    def level_text(self, cell: Cell) -> str:
+        """Return the mean of a cell in words: "97.00 % at batch size 64"."""
+        value = quantity_text(self.quantity, self.level(cell))
+        return text("{value} at {size}", value=value, size=batch_text(self.study, cell.kind))
 
     def mean(self, cell: Cell) -> Estimate:
         """Return the mean of any cell with its interval; there is none if it is not compared."""
@@ -270,12 +277,14 @@ class Evidence:
             end_errors=errors if split == "validation" else (),
         )
         return Measured(
+            study=self.study,
+            what=split_label(split, self.metric),
+            when=text("the end") if budget is None else budget.words,
             cells=self.cells,
             means=means,
             better=self.better,
             margin=self.margin,
             quantity=self.metric,
-            budget=budget,
         )
 
     def by_budget(self) -> dict[str, Measured]:
@@ -300,6 +309,7 @@ class Evidence:
         ends = self.ends(held_out, budget)
         return replace(
             ends,
+            what=text("training minus {held_out}", held_out=ends.what),
             means=ends.means.of_gaps(self._values(gap)),
             better="lower" if self.better == "higher" else "higher",
             quantity=gap_quantity(self.study),

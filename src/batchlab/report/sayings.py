@@ -54,12 +54,12 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
 
 def larger_batches_generalize_worse(evidence: Evidence) -> _Judged:
     """Judge whether the held-out metric falls as the batch size grows, after equal epochs."""
-    return _falls_with_size(evidence, "{metric}", Evidence.ends)
+    return _falls_with_size(evidence, Evidence.ends)
 
 
 def larger_batches_overfit_more(evidence: Evidence) -> _Judged:
     """Judge whether training gets further ahead of held-out data as the batch size grows."""
-    return _falls_with_size(evidence, "training minus {metric}", Evidence.gaps)
+    return _falls_with_size(evidence, Evidence.gaps)
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
@@ -129,32 +129,31 @@ def _fit_margin(evidence: Evidence) -> float:
 
 
 def _falls_with_size(
-    evidence: Evidence, name: str, measure: Callable[[Evidence, Split, EqualBudget], Measured]
+    evidence: Evidence, measure: Callable[[Evidence, Split, EqualBudget], Measured]
 ) -> _Judged:
     """Judge whether the smallest batch size beats the largest and no step between them reverses."""
-    split = held_out_split(evidence.study)
+    split, epochs = held_out_split(evidence.study), evidence.budgets[0]
     if split is None:
         return "cannot_tell", text("There are no test and no validation data.")
-    what = text(name, metric=split_label(split, evidence.metric))
-    epochs, train = evidence.budgets[0], split_label("train", evidence.metric)
-    measured = measure(evidence, split, epochs)
-    fits = evidence.ends("train", epochs)
-    trained = fits.ranked
+    measured, fits = measure(evidence, split, epochs), evidence.ends("train", epochs)
     alike = cells_alike_in_training(evidence)
-    if trained and len(alike) < 2:
+    if fits.ranked and len(alike) < 2:
         message = (
             "Batch sizes can be compared only if they have learned their training data, and about "
             "equally well: in {budget} {train} is {best} and {worst}. More epochs, or a tuned rate "
             "for each, would tell."
         )
-        best, worst = (_level_text(evidence, fits, cell) for cell in (trained[0], trained[-1]))
-        return "not_tested", text(message, budget=epochs.words, train=train, best=best, worst=worst)
+        best, *_, worst = map(fits.level_text, fits.ranked)
+        return "not_tested", text(
+            message, budget=epochs.words, train=fits.what, best=best, worst=worst
+        )
     compared = [cell for cell in alike if measured.values(cell)]
     if len(compared) < 2:
-        return "not_tested", text(_NOT_MEASURED, what=capitalized(what if trained else train))
+        unknown = measured.what if fits.ranked else fits.what
+        return "not_tested", text(_NOT_MEASURED, what=capitalized(unknown))
     draws = measured.draws(compared)
     verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
-    why = _pair_text(evidence, what, measured, compared[0], compared[-1], verdict)
+    why = _pair_text(measured, compared[0], compared[-1], verdict)
     if draws is not None and verdict == "held" and (reversals := rises(draws)):
         verdict = "did_not_hold"
         names = [batch_text(evidence.study, cell.kind) for cell in compared]
@@ -166,7 +165,7 @@ def _falls_with_size(
         left_out = text(
             "Left out: {sizes}, whose {train} is more than {apart} off the best.",
             sizes=batch_sizes_text(evidence.study, others),
-            train=train,
+            train=fits.what,
             apart=quantity_text(gap_quantity(evidence.study), _fit_margin(evidence)),
         )
         why = f"{why} {left_out}"
@@ -186,11 +185,11 @@ def _against_others(
     held: str,
 ) -> _Judged:
     """Judge a statement on a cell and all others in every budget; `held` is the text if so."""
-    what = split_label(budget_split(evidence.study), evidence.metric)
+    split = budget_split(evidence.study)
     compared: list[str] = []
     undecided: dict[str, float] = {}  # by sentence, the seeds that it takes to decide
     for budget in budgets:
-        measured = evidence.ends(budget_split(evidence.study), budget)
+        measured = evidence.ends(split, budget)
         best_first = [other for other in measured.ranked if other in others]
         if not best_first or not measured.values(cell):
             continue
@@ -198,12 +197,13 @@ def _against_others(
         draws = measured.draws([cell, *best_first])
         verdict = "cannot_tell" if draws is None else statement(draws, measured.margin)
         if verdict == "did_not_hold":
-            return verdict, _pair_text(evidence, what, measured, cell, best_first[0], verdict)
+            return verdict, _pair_text(measured, cell, best_first[0], verdict)
         for other in best_first if verdict == "cannot_tell" else ():
-            why = _pair_text(evidence, what, measured, cell, other, verdict)
+            why = _pair_text(measured, cell, other, verdict)
             undecided[why] = seeds_to_tell(measured.difference(cell, other), measured.margin)
     if not compared:
-        return "not_tested", text(_NOT_MEASURED, what=capitalized(what))
+        what = capitalized(split_label(split, evidence.metric))
+        return "not_tested", text(_NOT_MEASURED, what=what)
     if undecided:
         return "cannot_tell", max(undecided, key=undecided.__getitem__)
     size = batch_text(evidence.study, cell.kind)
@@ -214,25 +214,18 @@ def _against_others(
 # ---- in words
 
 
-def _level_text(evidence: Evidence, measured: Measured, cell: Cell) -> str:
-    value = quantity_text(measured.quantity, measured.level(cell))
-    return text("{value} at {size}", value=value, size=batch_text(evidence.study, cell.kind))
-
-
-def _pair_text(
-    evidence: Evidence, what: str, measured: Measured, one: Cell, other: Cell, verdict: Verdict
-) -> str:
+def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
     """Say what two cells have, how far that is apart, and why that is not more if it is little."""
     difference = measured.difference(one, other)
     if (difference.estimate or 0.0) < 0:
         difference = measured.difference(other, one)
-    quantity = gap_quantity(evidence.study)
+    quantity = gap_quantity(measured.study)
     said = text(
         "In {budget}, {what} is {one} and {other}, a difference of {difference}.",
-        budget="" if measured.budget is None else measured.budget.words,
-        what=what,
-        one=_level_text(evidence, measured, one),
-        other=_level_text(evidence, measured, other),
+        budget=measured.when,
+        what=measured.what,
+        one=measured.level_text(one),
+        other=measured.level_text(other),
         difference=estimate_text(quantity, difference),
     )
     if verdict == "cannot_tell":

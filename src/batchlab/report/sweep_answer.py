@@ -89,32 +89,29 @@ def _headline(evidence: Evidence) -> str:
     """Say what did best in equal epochs; without those, what one batch size ended with."""
     measured = evidence.by_budget().get("epochs")
     if measured is not None:
-        return _leader_text(evidence, measured)
-    split = budget_split(evidence.study)
-    what, ends = split_label(split, evidence.metric), evidence.ends(split)
+        return _leader_text(measured)
+    ends = evidence.ends(budget_split(evidence.study))
     if not ends.ranked:
-        return text("The {what} was never measured.", what=what)
-    best = ends.ranked[0]
-    size = capitalized(batch_text(evidence.study, best.kind))
-    value = quantity_text(evidence.metric, ends.level(best))
-    return text("{size} ended at {what} {value}.", size=size, what=what, value=value)
+        return text("The {what} was never measured.", what=ends.what)
+    best = ends.level_text(ends.ranked[0])
+    return text("{what} ended at {best}.", what=capitalized(ends.what), best=best)
 
 
-def _leader_text(evidence: Evidence, measured: Measured) -> str:
+def _leader_text(measured: Measured) -> str:
     """Say what did best under an equal budget, and what may be as good."""
     best, rivals = measured.ranked[0], measured.rivals
     said = text(
         "{best} did best in {budget}: {what} {value}.",
-        best=capitalized(batch_text(evidence.study, best.kind)),
-        budget="" if measured.budget is None else measured.budget.words,
-        what=split_label(budget_split(evidence.study), evidence.metric),
-        value=quantity_text(evidence.metric, measured.level(best)),
+        best=capitalized(batch_text(measured.study, best.kind)),
+        budget=measured.when,
+        what=measured.what,
+        value=quantity_text(measured.quantity, measured.level(best)),
     )
     also = ""
     if rivals is None:
         also = text(" One seed each: this may be chance.")
     elif rivals:
-        others = capitalized(batch_sizes_text(evidence.study, rivals))
+        others = capitalized(batch_sizes_text(measured.study, rivals))
         also = text(" {others} may be as good.", others=others)
     return said + also
 
@@ -218,7 +215,7 @@ def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
         yield Sentence(topic="equal time", text=text(message))
     for name in ("time", "steps"):
         if name in by_budget:
-            said = _leader_text(evidence, by_budget[name])
+            said = _leader_text(by_budget[name])
             yield Sentence(topic=f"equal {name}", text=said)
 
 

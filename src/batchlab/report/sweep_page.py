@@ -204,7 +204,7 @@ def answer_figure(study: Study) -> Figure:
         train_s = study.train_s(first.trial, first.steps)
         if train_s is not None:
             times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
-    title = text("final {what}", what=split_label(split, metric))
+    title = text("final {what}", what=ends.what)
     return Figure(
         "a",
         "answer",
