@@ -373,7 +373,7 @@ def _document(study: Study, record: TrialRecord, plateau: Plateau) -> TrialDocum
         resumed_from_step=record.resumed_from_steps,
         plateau=plateau.verdict,
         plateau_epoch=plateau.epoch,
-        diagnosis=tuple(found.rule.name for found in _diagnoses(study, record, plateau)),
+        diagnosis=tuple(fired.rule.name for fired in _diagnoses(study, record, plateau)),
         final={
             split: {m.name: final_of(record, split, m.name, m.better) for m in metrics}
             for split in SPLITS

@@ -124,43 +124,39 @@ def text_report(study: Study) -> str:
         return sweep_headline(study)
     shown = answer_section(study)
     if shown.table is not None:
-        off = {"generalization_gap", *(["test"] if study.workload.has_validation else [])}
-        keys = [column.key for column in shown.table.columns if column.key not in off]
+        hidden = {"generalization_gap", "test"} - {budget_split(study)}
+        keys = [column.key for column in shown.table.columns if column.key not in hidden]
         shown = replace(shown, table=shown.table.only(keys))
-    folklore = claims_text(Evidence.of(study))
     notes = [*map(str, sentences(study))][:_MOST_NOTES]
+    folklore = claims_text(Evidence.of(study))
+    if folklore:
+        notes.append(folklore)
     last = (trial_counts(study), text("Command: {command}", command=study.command))
-    return sections_text(
-        (
-            shown,
-            Section(facts=(*notes, *([folklore] if folklore else []))),
-            Section(drawing=last),
-        )
-    )
+    return sections_text((shown, Section(facts=tuple(notes)), Section(drawing=last)))
 
 
 def sweep_headline(study: Study) -> str:
     """Return the first sentences: which batch size did best, and how the trials ended."""
-    said = (conclusion(study).headline, trial_counts(study))
-    return "".join(f"{wrapped_text(each)}\n" for each in said)
+    headline, counts = conclusion(study).headline, trial_counts(study)
+    return f"{wrapped_text(headline)}\n{wrapped_text(counts)}\n"
 
 
 def answer_section(study: Study) -> Section:
     """Return which batch size or plan did best, with one row for each."""
-    found = conclusion(study)
-    facts = (found.lead,) if found.lead else ()
+    answer = conclusion(study)
+    facts = (answer.lead,) if answer.lead else ()
     table = marked_table(sweep_table(study)) if study.records else None
-    return Section(title=found.headline, facts=facts, table=table)
+    return Section(title=answer.headline, facts=facts, table=table)
 
 
 def claims_text(evidence: Evidence) -> str:
     """Return the verdict on each common claim in one line, or nothing if none was tested."""
-    said = [
-        text("“{claim}” {verdict}", claim=text(each.topic), verdict=text(VERDICT_WORDS[verdict]))
-        for each in claim_sentences(evidence)
-        if (verdict := each.verdict) not in (None, "not_tested")
+    claims = [
+        text("“{claim}” {verdict}", claim=text(claim.topic), verdict=text(VERDICT_WORDS[verdict]))
+        for claim in claim_sentences(evidence)
+        if (verdict := claim.verdict) not in (None, "not_tested")
     ]
-    return text("Folklore: {claims}.", claims=", ".join(said)) if said else ""
+    return text("Folklore: {claims}.", claims=", ".join(claims)) if claims else ""
 
 
 # ---- figures
@@ -378,7 +374,7 @@ def html_page(study: Study) -> str:
     """Return the page of a sweep as HTML text."""
     files, evidence = sweep_files(study), Evidence.of(study)
     first, *others = figures = sweep_figures(study)
-    looks, found = figure_looks(study), conclusion(study)
+    looks, answer = figure_looks(study), conclusion(study)
     _, trials = files["trials"]
 
     def legend(shown: Sequence[Figure]) -> Iterator[tuple[Look, str]]:
@@ -389,8 +385,8 @@ def html_page(study: Study) -> str:
     return study_page(
         study,
         brand=text("batchlab: what batch size does to {name}", name=study.workload.name),
-        headline=found.headline,
-        lead=found.lead,
+        headline=answer.headline,
+        lead=answer.lead,
         table=marked_table(first.table),
         figures=figures,
         looks=looks,
