@@ -6,15 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
 
 from batchlab.belief.cell_means import CellMeans
 from batchlab.belief.final_value import end_errors, final_of, final_value
 from batchlab.belief.margin import margin_of
-from batchlab.belief.statements import as_good
+from batchlab.belief.statements import Array, as_good
 from batchlab.laws.plateau import default_delta
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
@@ -32,12 +28,9 @@ from batchlab.report.cells import (
 from batchlab.report.text import Kind, batch_text, quantity_text, split_label
 from batchlab.words.catalogue import number_text, text
 
-Array = NDArray[np.float64]
-
 # ---- equal budgets
 
-BudgetName = Literal["epochs", "steps", "time"]
-NAMES: tuple[BudgetName, ...] = ("epochs", "steps", "time")
+NAMES = ("epochs", "steps", "time")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +38,7 @@ class EqualBudget:
     """The largest budget of one kind that every compared trial has spent."""
 
     study: Study
-    name: BudgetName
+    name: str  # one of `NAMES`
     amount: float  # epochs, optimizer steps, or seconds at the step time measured in isolation
 
     @property
@@ -98,7 +91,7 @@ class EqualBudget:
         return [*seen, (at, earlier + (later - earlier) * (at - before) / (after - before))]
 
 
-def equal_budget(study: Study, cells: Sequence[Cell], name: BudgetName) -> EqualBudget | None:
+def equal_budget(study: Study, cells: Sequence[Cell], name: str) -> EqualBudget | None:
     """Return the budget that all trials of `cells` that ended well have spent.
 
     The result is None if there are none, or for time if a step was not timed in isolation.
@@ -167,7 +160,7 @@ class Measured:
         if self.means.draws is None:
             return None
         sign = 1.0 if self.better == "higher" else -1.0
-        return np.asarray(sign * self.means.draws[:, [self._place(cell) for cell in cells]])
+        return sign * self.means.draws[:, [self._place(cell) for cell in cells]]
 
     @property
     def ranked(self) -> list[Cell]:

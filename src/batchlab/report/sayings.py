@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from batchlab.belief.statements import (
+    Array,
     Verdict,
     better_than_all,
     falls,
@@ -17,7 +18,7 @@ from batchlab.laws.plateau import STARTED_DELTAS
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Split
 from batchlab.report.cells import Cell, budget_split, gap_quantity, held_out_split
-from batchlab.report.evidence import Array, EqualBudget, Evidence, Measured
+from batchlab.report.evidence import EqualBudget, Evidence, Measured
 from batchlab.report.text import (
     ClaimVerdict,
     Sentence,
