@@ -98,12 +98,7 @@ def curve_figure(
 ) -> Figure:
     """Draw metrics along training, one line per batch size or plan.
 
-    Args:
-        study: the study that the trials belong to.
-        cells: the trials of each batch size or plan, which share a line.
-        shown: a split and a metric for each panel.
-        train_s: the seconds of a training until a step.
-        target: a level that is marked in its panel.
+    `train_s` gives the seconds of a training until a step; the level of `target` is marked.
     """
     rows = [*_curve_rows(cells, shown, train_s)]
     if target is not None and ("validation", target.metric) in shown:
@@ -238,16 +233,10 @@ def rates_figure(
     by_rate: Panel | None = None,
     nothing: str = "",
 ) -> Figure:
-    """Draw learning rates by batch size.
+    """Draw learning rates by batch size, and with `by_rate` a metric by learning rate.
 
-    Args:
-        taken: the runs.
-        best: by batch size, the rate that its figures belong to.
-        believed: by batch size, the best rate according to all runs together.
-        rules: by scaling rule, the rates that it derives from the best one at `tuned_at`.
-        tuned_at: the batch size that the rules start from.
-        by_rate: a panel with a metric by learning rate.
-        nothing: why nothing is drawn, if there are no runs.
+    `best` and `believed` are rates by batch size: those that its figures belong to, and the best
+    ones by all runs together. `rules` has what each scaling rule makes of the best at `tuned_at`.
     """
     rows = tuple(_rate_rows(taken, best, believed, rules))
     panel = Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)
@@ -310,23 +299,24 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
     """Draw the final metric on training and on held-out data by batch size."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
     rows = tuple(_gap_rows(study, cells))
-    nothing = text("There are no test and no validation data, so there is no gap to show.")
-    title = ""
+    panels: list[Panel] = []
+    nothing = "There are no test and no validation data, so there is no gap to show."
     if held_out is not None:
-        nothing = text("No two batch sizes were trained far enough to compare their gaps.")
+        nothing = "No two batch sizes were trained far enough to compare their gaps."
         title = text(
             "final {metric}: train solid, {split} dashed",
             metric=label_text(metric),
             split=term_text(held_out),
         )
+        panels.append(Panel("e-gap", title, metric, rows, is_metric=True))
     has_both = len({row["series"] for row in rows}) == 2
     return Figure(
         "e",
         "gap",
         text("Training and held-out data"),
-        [Panel("e-gap", title, metric, rows, is_metric=True)] if has_both else [],
+        panels if has_both else [],
         notes=(text("Marks are means over seeds, bars their range."),),
-        nothing=nothing,
+        nothing=text(nothing),
     )
 
 
