@@ -97,7 +97,7 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
     curve = mean_curve(Cell(records=(run,)), [scores])
 
     assert curve[-1]["step"] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
-    for place, evaluation in zip(curve, run.evaluations, strict=True):
+    for place, evaluation in zip(curve, run.evaluations[1:], strict=True):
         assert place["epoch"] == pytest.approx(run.epoch_of(evaluation))
         assert place["epoch"] == pytest.approx(evaluation.samples / 96)
     # By steps it would be anywhere else: the same steps are more and more of an epoch.

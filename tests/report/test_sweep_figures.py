@@ -65,7 +65,6 @@ def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
     alone = rows_of(figure, split="test", metric="accuracy", run="seed 1: diverged at epoch 3")
 
     assert [(row["kind"], row["epoch"], row["marked"]) for row in alone] == [
-        ("start", 0, False),
         ("lone", 1, False),
         ("lone", 2, False),
         ("lone", 3, True),

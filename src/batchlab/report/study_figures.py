@@ -40,12 +40,15 @@ def scores_by_step(record: TrialRecord, split: Split, metric: str) -> dict[int, 
 def mean_curve(
     cell: Cell, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None = None
 ) -> list[Row]:
-    """Return a row for each step that all seeds of a cell have a value at.
+    """Return a row for each step, from the first on, that all seeds of a cell have a value at.
 
     Places that only some seeds reached are left out: a mean over fewer seeds would jump there.
     """
-    shared = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
-    return [_place(cell, step, [values[step] for values in by_seed], train_s) for step in shared]
+    shared = set.intersection(*map(set, by_seed)) if by_seed else set()
+    return [
+        _place(cell, step, [values[step] for values in by_seed], train_s)
+        for step in sorted(shared - {0})
+    ]
 
 
 def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | None) -> Row:
@@ -126,7 +129,7 @@ def _curve_panels(rows: Sequence[Row], shown: Sequence[Shown], view: str) -> Ite
     axis, _ = _VIEWS[view]
     for number, (split, metric) in enumerate(shown):
         of_metric = [row for row in rows if row["metric"] == metric]
-        placed = [row for row in of_metric if row["kind"] != "start" and axis in row]
+        placed = [row for row in of_metric if axis in row]
         own = [row for row in placed if row["split"] == split]
         levels = [row for row in of_metric if row["kind"] == "level" and row["split"] == split]
         if own:
@@ -168,24 +171,21 @@ def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) 
         name: Row = {**cell.fields, "split": split, "metric": metric}
         by_seed = [scores_by_step(record, split, metric) for record in cell.ended_well]
         mean = thinned(mean_curve(cell, by_seed, train_s), MOST_POINTS)
-        line: Row = {**name, "kind": "curve", "run": "mean"}
-        yield from _line(line, mean, thinned(mean[1:], MOST_MARKS))
-        last_shared = int(mean[-1]["step"] or 0) if mean else -1
+        marked = thinned(mean, MOST_MARKS)
+        for place in mean:
+            yield {**name, "kind": "curve", "run": "mean", **place, "marked": place in marked}
+        last_shared = int(mean[-1]["step"] or 0) if mean else 0
         for record in cell.records:
-            averaged_to = last_shared if record.ended_well else -1
+            averaged_to = last_shared if record.ended_well else 0
             values = scores_by_step(record, split, metric)
-            if max(values, default=-1) <= averaged_to:
+            if max(values, default=0) <= averaged_to:
                 continue
-            steps = thinned([step for step in values if step >= averaged_to], MOST_POINTS)
-            places = [_place(cell, step, (values[step],), train_s) for step in steps]
-            line = {**name, "kind": "lone", "run": trial_words(record)}
-            yield from _line(line, places, () if record.ended_well else places[-1:])
-
-
-def _line(line: Row, places: Sequence[Row], marked: Sequence[Row]) -> Iterator[Row]:
-    for place in places:
-        row = {**line, **place, "marked": place in marked}
-        yield row if place["step"] else row | {"kind": "start"}
+            alone = [step for step in values if step >= max(averaged_to, 1)]
+            for step in thinned(alone, MOST_POINTS):
+                place = _place(cell, step, (values[step],), train_s)
+                is_end = step == alone[-1] and not record.ended_well
+                line: Row = {**name, "kind": "lone", "run": trial_words(record)}
+                yield {**line, **place, "marked": is_end}
 
 
 def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -> Iterator[str]:

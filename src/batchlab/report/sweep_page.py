@@ -328,10 +328,10 @@ def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
 
 
 def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
-    """Yield rows along training, without step 0, because the axis is logarithmic."""
+    """Yield rows along training."""
     for cell in chosen:
         curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
-        shown = thinned([place for place in curve if place["step"]], MOST_MEASURED)
+        shown = thinned(curve, MOST_MEASURED)
         marked = thinned(shown, MOST_MARKS)
         line: Row = {**cell.fields, "kind": "curve", "run": "mean"}
         for place in shown:
