@@ -88,9 +88,7 @@ def full_batch_converges_better(evidence: Evidence) -> _Judged:
     n_train = evidence.study.workload.n_train
     full = next((cell for cell in evidence.cells if cell.batch_size == n_train), None)
     if full is None:
-        was_run = any(record.trial.batch_size == n_train for record in evidence.study.records)
-        why = "No trial of full batch ended well." if was_run else "Full batch was not run."
-        return "not_tested", text(why)
+        return "not_tested", text("No trial of full batch was run to its end.")
     others = [cell for cell in evidence.cells if cell is not full]
     held = "In {budgets}, {size} is better than every other size."
     return _against_others(evidence, full, others, evidence.budgets, better_than_all, held=held)

@@ -299,24 +299,19 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
     """Draw the final metric on training and on held-out data by batch size."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
     rows = tuple(_gap_rows(study, cells))
-    panels: list[Panel] = []
-    nothing = "There are no test and no validation data, so there is no gap to show."
-    if held_out is not None:
-        nothing = "No two batch sizes were trained far enough to compare their gaps."
-        title = text(
-            "final {metric}: train solid, {split} dashed",
-            metric=label_text(metric),
-            split=term_text(held_out),
-        )
-        panels.append(Panel("e-gap", title, metric, rows, is_metric=True))
+    title = text(
+        "final {metric}: train solid, {split} dashed",
+        metric=label_text(metric),
+        split=term_text(held_out or "train"),
+    )
     has_both = len({row["series"] for row in rows}) == 2
     return Figure(
         "e",
         "gap",
         text("Training and held-out data"),
-        panels if has_both else [],
+        [Panel("e-gap", title, metric, rows, is_metric=True)] if has_both else [],
         notes=(text("Marks are means over seeds, bars their range."),),
-        nothing=text(nothing),
+        nothing=text("Fewer than two batch sizes have an end on training and held-out data."),
     )
 
 

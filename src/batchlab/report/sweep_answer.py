@@ -78,10 +78,7 @@ def conclusion(study: Study) -> Conclusion:
         )
     evidence = Evidence.of(study)
     if not evidence.cells or not evidence.budgets:
-        nothing = "No trial has ended well, so nothing can be compared."
-        if not study.records:
-            nothing = "No trial has been run."
-        return Conclusion(headline=text(nothing))
+        return Conclusion(headline=text("No trial has ended well, so nothing can be compared."))
     return Conclusion(headline=_headline(evidence), lead=_basis_text(evidence))
 
 

@@ -229,15 +229,7 @@ def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
 def _rates_figure(study: Study) -> Figure:
     """Draw the rates that were tried for each batch size, and the one that ends best."""
     of_sizes = [cell for cell in cells(study) if isinstance(cell.kind, int)]
-    nothing = ""
-    if not study.workload.takes_rate:
-        nothing = text("The command takes no learning rate.")
-    elif len({cell.learning_rate for cell in of_sizes}) == 1:
-        nothing = text(
-            "One learning rate was run, so nothing can be said about others; add some with "
-            "--learning-rates."
-        )
-    if nothing:
+    if len({cell.shown_rate for cell in of_sizes}) < 2:
         of_sizes = []
     chosen = [cell for cell in chosen_cells(study) if cell.ended_well and cell in of_sizes]
     best = {cell.batch_size: cell.learning_rate for cell in chosen}
@@ -253,7 +245,7 @@ def _rates_figure(study: Study) -> Figure:
         },
         tuned_at=start,
         by_rate=_by_rate_panel(study, of_sizes),
-        nothing=nothing,
+        nothing=text("Fewer than two learning rates were tried."),
     )
 
 
