@@ -188,6 +188,18 @@ def test_what_was_not_measured_is_not_called_trained_apart():
     assert text(found, GENERALIZE).startswith("Test accuracy was not measured")
 
 
+def test_a_train_metric_of_one_batch_size_alone_compares_nothing():
+    study = made_up_study(batch_sizes=(64, 256), curves=by_size(LEVEL))
+    first, *others = study.records
+    bare = tuple(
+        replace(e, scores=tuple(score for score in e.scores if score.split != "train"))
+        for e in first.evaluations
+    )
+    one_sided = replace(study, records=(replace(first, evaluations=bare), *others))
+
+    assert claims(one_sided)[GENERALIZE] == claims(one_sided)[OVERFIT] == "not_tested"
+
+
 def learning_at(rates, step_s=lambda size: 1e-6 * size):
     """Batch sizes that learn at these rates an epoch."""
     return made_up_study(

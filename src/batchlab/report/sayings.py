@@ -136,7 +136,10 @@ def _falls_with_size(
         return "cannot_tell", text("There are no test and no validation data.")
     measured, fits = measure(evidence, split, epochs), evidence.ends("train", epochs)
     alike = cells_alike_in_training(evidence)
-    if fits.ranked and len(alike) < 2:
+    compared = [cell for cell in alike if measured.values(cell)]
+    if len(fits.ranked) < 2:
+        return "not_tested", text(_NOT_MEASURED, what=capitalized(fits.what))
+    if len(alike) < 2:
         message = (
             "Batch sizes can be compared only if they have learned their training data, and about "
             "equally well: in {budget} {train} is {best} and {worst}. More epochs, or a tuned rate "
@@ -146,10 +149,8 @@ def _falls_with_size(
         return "not_tested", text(
             message, budget=epochs.words, train=fits.what, best=best, worst=worst
         )
-    compared = [cell for cell in alike if measured.values(cell)]
     if len(compared) < 2:
-        unknown = measured.what if fits.ranked else fits.what
-        return "not_tested", text(_NOT_MEASURED, what=capitalized(unknown))
+        return "not_tested", text(_NOT_MEASURED, what=capitalized(measured.what))
     draws = measured.draws(compared)
     verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
     why = _pair_text(measured, compared[0], compared[-1], verdict)
@@ -197,9 +198,10 @@ def _against_others(
         verdict = "cannot_tell" if draws is None else statement(draws, measured.margin)
         if verdict == "did_not_hold":
             return verdict, _pair_text(measured, cell, best_first[0], verdict)
-        for other in best_first if verdict == "cannot_tell" else ():
-            why = _pair_text(measured, cell, other, verdict)
-            undecided[why] = seeds_to_tell(measured.difference(cell, other), measured.margin)
+        if verdict == "cannot_tell":
+            for other in best_first:
+                why = _pair_text(measured, cell, other, verdict)
+                undecided[why] = seeds_to_tell(measured.difference(cell, other), measured.margin)
     if not compared:
         what = capitalized(split_label(split, evidence.metric))
         return "not_tested", text(_NOT_MEASURED, what=what)

@@ -292,8 +292,10 @@ def measured_figure(study: Study) -> Figure:
     notes: list[str] = []
     for row in measurement_rows().values():
         if row.figure in _TITLES and row.figure != "cost":
-            panels.append(_measurement_panel(study, "f", row, chosen))
-            notes += row.notes(study) if panels[-1].has_marks else ()
+            panel = _measurement_panel(study, "f", row, chosen)
+            panels.append(panel)
+            if panel.has_marks:
+                notes += row.notes(study)
     return Figure(
         "f",
         "noise",
@@ -353,7 +355,8 @@ def _of_models(
     """Return the mean and each trial's value, of the initial weights or else the last one."""
     is_at_start = measurement.figure == "at_the_start"
     values: list[float] = []
-    for record in (r for cell in chosen if cell.kind == size for r in cell.ended_well):
+    records = [record for cell in chosen if cell.kind == size for record in cell.ended_well]
+    for record in records:
         by_step = _measured_by_step(record, measurement.quantity.name)
         values += [value for step, value in by_step.items() if (step == 0) == is_at_start][-1:]
     return (measurement.of_seeds(values), tuple(values)) if values else None
