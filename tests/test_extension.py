@@ -21,9 +21,8 @@ from batchlab.measure import at_steps, measurements
 from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaling_rule
 from batchlab.records.study import Study
 from batchlab.report.page import write_tables
-from batchlab.report.sweep_figures import cost_figure
-from batchlab.report.sweep_page import html_page, sweep_files, text_report
-from batchlab.report.sweep_tables import trials_table
+from batchlab.report.sweep_answer import trials_table
+from batchlab.report.sweep_page import cost_figure, html_page, sweep_files, text_report
 from batchlab.script.formats import FORMATS
 from batchlab.script.reading import LineReader, Reading
 from batchlab.workload import builtin

@@ -10,8 +10,7 @@ import pytest
 
 from batchlab.app.sweep import sweep
 from batchlab.report.page import write_tables
-from batchlab.report.sweep_figures import sweep_figures
-from batchlab.report.sweep_page import html_page, sweep_files, text_report
+from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, "full")
 LEARNING_RATES = tuple(0.002 * 2**octave for octave in range(8))

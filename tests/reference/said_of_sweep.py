@@ -1,13 +1,12 @@
-"""What a made-up sweep says: its claims, sentences, races and final metrics."""
+"""What a made-up sweep says: its claims, sentences, leaders and final metrics."""
 
 import numpy as np
 from tests.reference.made_up import made_up_curves
 from tests.reference.shown import table_rows
 
-from batchlab.report.evidence import Evidence, races
+from batchlab.report.evidence import Evidence
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.sweep_answer import sentences
-from batchlab.report.sweep_tables import sweep_table
+from batchlab.report.sweep_answer import sentences, sweep_table
 
 SIZES = (64, 256, 1024)
 
@@ -37,15 +36,10 @@ def texts(study, topic):
     return [found.text for found in said if found.topic == topic]
 
 
-def race(study, budget):
-    (found,) = (found for found in races(Evidence.of(study)) if found.budget.name == budget)
-    return found
-
-
 def leader(study, budget):
-    """The batch size that is clearly ahead; None: none is."""
-    found = race(study, budget)
-    return found.best[0] if found.standing == "clear" else None
+    """Return the batch size that is clearly ahead, or None if none is."""
+    measured = Evidence.of(study).by_budget()[budget]
+    return measured.ranked[0].kind if measured.rivals == () else None
 
 
 def finals(study):

@@ -21,9 +21,9 @@ from batchlab.report.cells import (
     deciding_split,
     final_gap,
     held_out_split,
-    mean_curve,
     trial_counts,
 )
+from batchlab.report.study_figures import mean_curve, scores_by_step
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,11 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
     curves = {("validation", "accuracy"): lambda epoch: 0.1 * epoch}
     run = made_up_record(trial=grown, curves=curves, epochs=3, evaluations_per_epoch=4)
 
-    curve = mean_curve(Cell(records=(run,)), "validation", "accuracy", None)
+    scores = scores_by_step(run, "validation", "accuracy")
+    curve = mean_curve(Cell(records=(run,)), [scores])
 
     assert curve[-1]["step"] == grown.plan.steps_in(3) < trial.plan.steps_in(3)
-    for place, evaluation in zip(curve, run.evaluations, strict=True):
+    for place, evaluation in zip(curve, run.evaluations[1:], strict=True):
         assert place["epoch"] == pytest.approx(run.epoch_of(evaluation))
         assert place["epoch"] == pytest.approx(evaluation.samples / 96)
     # By steps it would be anywhere else: the same steps are more and more of an epoch.

@@ -1,4 +1,4 @@
-"""Batch sizes of a sweep held against each other: budgets, comparisons, races and claims."""
+"""Batch sizes of a sweep held against each other: budgets, differences, leaders and claims."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ from batchlab.report.evidence import (
     Evidence,
     Measured,
     equal_budget,
-    races,
-    training_fit,
 )
-from batchlab.report.sweep_answer import conclusion
-from batchlab.report.sweep_tables import sweep_table, trial_documents
+from batchlab.report.sayings import cells_alike_in_training, seeds_to_tell
+from batchlab.report.sweep_answer import conclusion, sweep_table, trial_documents
 
 GENERALIZE = "Larger batches generalize worse"
 OVERFIT = "Larger batches overfit more"
@@ -39,45 +37,46 @@ BAD = {0: 0.951, 1: 0.952, 2: 0.953}
 FIRST, SECOND = cells(made_up_study(batch_sizes=(64, 256)))
 
 
-def compare(first, second, *, better="higher"):
+def difference(first, second, *, better="higher"):
     values = [list(of_size.values()) for of_size in (first, second)]
     means = CellMeans.of(values, metric="accuracy", better=better, n_examples=1000)
     measured = Measured(
-        kinds=(64, 256), means=means, better=better, margin=0.002, quantity="accuracy"
+        study=made_up_study(),
+        what="accuracy",
+        when="",
+        cells=(FIRST, SECOND),
+        means=means,
+        better=better,
+        margin=0.002,
+        quantity="accuracy",
     )
-    return measured.compare(FIRST, SECOND)
+    return measured.difference(FIRST, SECOND)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "better", "outcome"),
+    ("first", "second", "better", "signs"),
     [
-        (GOOD, BAD, "higher", "better"),
-        (BAD, GOOD, "higher", "worse"),
-        (GOOD, BAD, "lower", "worse"),
-        (GOOD, {0: 0.95, 1: 0.99, 2: 0.97}, "higher", "cannot_tell"),
-        ({0: 0.97}, {0: 0.9}, "higher", "better"),  # by the scatter that seeds usually have
-        ({0: 0.97}, {0: 0.96}, "higher", "cannot_tell"),
-        ({0: 0.97, 1: 0.971}, {2: 0.9, 3: 0.901}, "higher", "better"),  # seeds need not be shared
-        (
-            {seed: 0.97 + 0.0001 * (seed % 3) for seed in range(6)},
-            {seed: 0.9701 + 0.0001 * (seed % 3) for seed in range(6)},
-            "higher",
-            "same",
-        ),
+        (GOOD, BAD, "higher", (1, 1)),
+        (BAD, GOOD, "higher", (-1, -1)),
+        (GOOD, BAD, "lower", (-1, -1)),
+        (GOOD, {0: 0.95, 1: 0.99, 2: 0.97}, "higher", (-1, 1)),
+        ({0: 0.97}, {0: 0.9}, "higher", (1, 1)),  # by the scatter that seeds usually have
+        ({0: 0.97}, {0: 0.96}, "higher", (-1, 1)),
+        ({0: 0.97, 1: 0.971}, {2: 0.9, 3: 0.901}, "higher", (1, 1)),  # seeds need not be shared
     ],
 )
-def test_outcome_follows_the_interval(first, second, better, outcome):
-    assert compare(first, second, better=better).outcome == outcome
+def test_the_interval_of_a_difference_is_signed_by_what_is_better(first, second, better, signs):
+    apart = difference(first, second, better=better)
+
+    assert (math.copysign(1, apart.low), math.copysign(1, apart.high)) == signs
 
 
 def test_what_is_open_says_how_many_seeds_would_tell():
-    near = {0: 0.97, 1: 0.974}, {0: 0.968, 1: 0.972}
-    apart = compare(*near)
+    apart = difference({0: 0.97, 1: 0.974}, {0: 0.968, 1: 0.972})
 
-    assert apart.outcome == "cannot_tell"
-    half = (apart.difference.high - apart.difference.low) / 2
-    assert apart.seeds_to_tell == math.ceil(2 * (half / 0.002) ** 2)
-    assert compare({0: 0.97}, {0: 0.9}).seeds_to_tell == 1
+    half = (apart.high - apart.low) / 2
+    assert seeds_to_tell(apart, 0.002) == math.ceil(2 * (half / 0.002) ** 2)
+    assert seeds_to_tell(difference({0: 0.97}, {0: 0.9}), 0.002) == 1
 
 
 # ---- equal budgets
@@ -113,7 +112,7 @@ def test_a_budget_needs_step_times_and_no_trial_that_ended_badly():
 
     assert equal_budget(study, cells(study), "epochs").amount == 10
     assert equal_budget(untimed, cells(untimed), "time") is None
-    assert [found.budget.name for found in races(Evidence.of(untimed))] == ["epochs", "steps"]
+    assert list(Evidence.of(untimed).by_budget()) == ["epochs", "steps"]
     assert "equal_time" not in sweep_table(untimed).by_key()
 
 
@@ -121,11 +120,11 @@ def test_values_lie_on_the_line_between_two_evaluations():
     study = straight_study(evaluations_per_epoch=2)
     budget = equal_budget(study, cells(study), "steps")
 
-    small, large = (budget.value(r, "validation", "accuracy") for r in study.records)
+    small, large = (budget.value(r, "validation") for r in study.records)
 
     assert small == pytest.approx(0.01 * 40 / 64)
     assert large == pytest.approx(0.1)
-    assert budget.value(study.records[0], "test", "accuracy") is None
+    assert budget.value(study.records[0], "test") is None
 
 
 def noisy(batch_size, *_):
@@ -149,7 +148,7 @@ def test_a_sweep_reads_the_ends_that_an_advice_reads(notes):
     assert [cell.final(study, "validation") for cell in cells(study)] == [(end,) for end in ends]
     assert [found.final["validation"]["accuracy"] for found in trial_documents(study)] == ends
     assert [end for _, (end,) in Side(name="a", study=study).ends.values()] == ends
-    for measured in (evidence.final("validation"), evidence.at_end("validation")):
+    for measured in (evidence.ends("validation"), evidence.ends("validation", evidence.budgets[0])):
         assert [*measured.means.cells] == [(pytest.approx(end),) for end in ends]
 
 
@@ -159,7 +158,7 @@ def test_less_than_a_whole_training_ends_on_the_line_until_there():
 
     shorter = final_of(record, "validation", "accuracy", "higher", steps=budget.amount)
     assert budget.end(record, "validation") == pytest.approx(shorter)
-    assert budget.value(record, "validation", "accuracy") != pytest.approx(shorter)
+    assert budget.value(record, "validation") != pytest.approx(shorter)
 
 
 # ---- who leads
@@ -169,18 +168,10 @@ def test_a_size_whose_own_interval_excludes_the_best_is_not_called_as_good():
     ends = {16: 0.9748, 64: 0.9733, 256: 0.97, 1024: 0.9477}
     levels = {size: (0.99, end, end) for size, end in ends.items()}
     evidence = Evidence.of(study_of(levels, scatter=0.01, seeds=3))
-    race, *_ = races(evidence)
 
     first, *_, last = evidence.cells
-    assert evidence.at_end("validation").compare(first, last).outcome == "better"
-    assert race.as_good == (64, 256)
-
-
-def test_batch_sizes_with_the_very_same_mean_lead_together():
-    study = made_up_study(batch_sizes=(64, 256), curves=by_size(LEVEL, scatter=0.0))
-    race, *_ = races(Evidence.of(study))
-
-    assert (race.best, race.as_good) == ((64, 256), ())
+    assert evidence.ends("validation").difference(first, last).low > 0
+    assert evidence.by_budget()["epochs"].rivals == (64, 256)
 
 
 def test_what_was_not_measured_is_not_called_trained_apart():
@@ -194,7 +185,19 @@ def test_what_was_not_measured_is_not_called_trained_apart():
     found = replace(study, records=(replace(first, evaluations=bare), *others))
 
     assert claims(found)[GENERALIZE] == "not_tested"
-    assert text(found, GENERALIZE) == "Test accuracy was not measured in equal epochs."
+    assert text(found, GENERALIZE).startswith("Test accuracy was not measured")
+
+
+def test_a_train_metric_of_one_batch_size_alone_compares_nothing():
+    study = made_up_study(batch_sizes=(64, 256), curves=by_size(LEVEL))
+    first, *others = study.records
+    bare = tuple(
+        replace(e, scores=tuple(score for score in e.scores if score.split != "train"))
+        for e in first.evaluations
+    )
+    one_sided = replace(study, records=(replace(first, evaluations=bare), *others))
+
+    assert claims(one_sided)[GENERALIZE] == claims(one_sided)[OVERFIT] == "not_tested"
 
 
 def learning_at(rates, step_s=lambda size: 1e-6 * size):
@@ -314,11 +317,10 @@ def test_a_full_batch_at_13_percent_proves_nothing_about_generalization(seeds):
 
 def test_batch_sizes_of_unlike_fit_are_left_out_and_the_others_compared():
     study = fit_study({64: (0.99, 0.97), 1024: (0.988, 0.95), 4096: (0.13, 0.13)})
-    fit = training_fit(Evidence.of(study))
+    alike = cells_alike_in_training(Evidence.of(study))
 
     assert claims(study)[GENERALIZE] == "held"
-    assert [cell.batch_size for cell in fit.alike] == [64, 1024]
-    assert [cell.batch_size for cell in fit.others] == [4096]
+    assert [cell.batch_size for cell in alike] == [64, 1024]
 
 
 # Held-out losses of 0.5 make a margin of 0.025; a train loss is 2.5 times what it lacks of 1.
@@ -332,7 +334,9 @@ def test_batch_sizes_of_unlike_fit_are_left_out_and_the_others_compared():
     ],
 )
 def test_the_margin_is_0_01_of_an_accuracy_and_5_percent_of_a_held_out_loss(levels, alike, study):
-    assert len(training_fit(Evidence.of(fit_study(levels, **study))).alike) == alike
+    fits = cells_alike_in_training(Evidence.of(fit_study(levels, **study)))
+
+    assert len(fits) == alike
 
 
 # ---- what else is said
@@ -352,9 +356,7 @@ def test_a_best_rate_at_the_edge_is_unfinished(best, n):
     assert len(texts(rate_study(best), "learning rate")) == n
 
 
-@pytest.mark.parametrize(
-    ("rule", "told"), [("none", "not tuned"), ("sqrt", "rule sqrt"), ("half-life", "of Adam too")]
-)
+@pytest.mark.parametrize(("rule", "told"), [("none", "not tuned"), ("sqrt", "rule sqrt")])
 def test_the_rule_that_set_the_rates_is_named(rule, told):
     study = made_up_study(seeds=2)
     trials = [

@@ -30,7 +30,7 @@ from batchlab.report.figure import (
     mark,
     rows_table,
 )
-from batchlab.report.sweep_figures import sweep_figures
+from batchlab.report.sweep_page import sweep_figures
 
 STUDY = made_up_study(
     learning_rates=(0.01, 0.1),

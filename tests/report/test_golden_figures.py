@@ -29,8 +29,8 @@ from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import observations_table
 from batchlab.report.figure import Figure, Panel
 from batchlab.report.noise import noise_figure, noise_sections
-from batchlab.report.sweep_figures import sweep_figures
-from batchlab.report.sweep_tables import rates_table, sweep_table, trials_table
+from batchlab.report.sweep_answer import sweep_table, trials_table
+from batchlab.report.sweep_page import sweep_figures
 from batchlab.report.table import Table
 
 PAGE = Path(__file__).with_name("golden_figures.txt")
@@ -113,7 +113,7 @@ ADVICES: dict[str, Callable[[], Advice]] = {
 
 
 def of_sweep(study: Study) -> Iterator[str]:
-    for table in (sweep_table(study), rates_table(study), trials_table(study)):
+    for table in (sweep_table(study), trials_table(study)):
         yield from of_table(table)
     yield f"{len(observations_table(study).rows)} observations"
     yield from of_figures(sweep_figures(study))

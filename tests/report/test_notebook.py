@@ -22,8 +22,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.notebook import notebook_view
-from batchlab.report.sweep_answer import conclusion
-from batchlab.report.sweep_tables import trials_table
+from batchlab.report.sweep_answer import conclusion, trials_table
 
 written = Reason.as_written
 SCRIPT = "<script>alert('a')</script>"

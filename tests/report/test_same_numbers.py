@@ -12,8 +12,8 @@ from tests.reference.pages import SWEEPS
 
 from batchlab.report.advice_page import advice_text, render_advice_html
 from batchlab.report.advice_rows import answer_rows, answer_table
+from batchlab.report.sweep_answer import sweep_table
 from batchlab.report.sweep_page import html_page, text_report
-from batchlab.report.sweep_tables import sweep_table
 
 
 class _Cells(HTMLParser):

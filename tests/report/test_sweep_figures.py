@@ -10,9 +10,9 @@ from tests.reference.shown import rows_of
 
 from batchlab.records.trial import Status
 from batchlab.report.cells import chosen_cells
-from batchlab.report.curves import curve_figure
 from batchlab.report.figure import Figure
-from batchlab.report.sweep_figures import cost_figure
+from batchlab.report.study_figures import curve_figure
+from batchlab.report.sweep_page import cost_figure
 
 DIVERGED = (Status.DIVERGED, "the loss grew", 3)
 
@@ -65,7 +65,6 @@ def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
     alone = rows_of(figure, split="test", metric="accuracy", run="seed 1: diverged at epoch 3")
 
     assert [(row["kind"], row["epoch"], row["marked"]) for row in alone] == [
-        ("start", 0, False),
         ("lone", 1, False),
         ("lone", 2, False),
         ("lone", 3, True),

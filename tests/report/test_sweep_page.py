@@ -26,7 +26,7 @@ from batchlab.report.cells import observations_table
 from batchlab.report.evidence import Evidence
 from batchlab.report.page import download
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.sweep_answer import conclusion, sentences
+from batchlab.report.sweep_answer import conclusion, sentences, sweep_table, trials_table
 from batchlab.report.sweep_page import (
     SweepDocument,
     html_page,
@@ -34,7 +34,6 @@ from batchlab.report.sweep_page import (
     sweep_files,
     text_report,
 )
-from batchlab.report.sweep_tables import sweep_table, trials_table
 from batchlab.words.document import schema_text
 
 STUDY = replace(
@@ -118,7 +117,7 @@ def test_the_plateau_of_a_trial_is_fitted_once_for_a_page(monkeypatch):
         return plateau_of(record, **named)
 
     monkeypatch.setattr(cells, "plateau_of", counted)
-    cells.plateaus_of.cache_clear()
+    cells.plateaus.cache_clear()
     html_page(STUDY)
 
     assert sorted(fitted) == sorted(record.trial.trial_id for record in STUDY.records)

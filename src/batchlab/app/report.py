@@ -183,8 +183,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     from batchlab.report.cells import figure_looks
     from batchlab.report.chart import write_figure_images
     from batchlab.report.page import write_tables
-    from batchlab.report.sweep_figures import sweep_figures
-    from batchlab.report.sweep_page import sweep_files
+    from batchlab.report.sweep_page import sweep_figures, sweep_files
 
     if isinstance(shown, Advised):
         figures = advice_figures(shown.advice, shown.study, shown.profile)

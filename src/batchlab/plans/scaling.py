@@ -77,11 +77,6 @@ def scaling_rule(name: str | float) -> ScalingRule:
     return SCALING_RULES[name]
 
 
-def moves_adam(rule: str) -> bool:
-    """Return whether the rule called `rule` changes Adam's betas and eps as well as the rate."""
-    return scaling_rule(rule).move_adam is not None
-
-
 def moved_adam(
     adam: AdamSettings | None,
     rule: str | float,

@@ -23,7 +23,6 @@ from batchlab.report.advice_rows import (
     run_costs,
 )
 from batchlab.report.cells import Cell, deciding_split, in_order
-from batchlab.report.curves import Shown, curve_figure
 from batchlab.report.figure import (
     Figure,
     Look,
@@ -35,9 +34,14 @@ from batchlab.report.figure import (
     mark,
     part_looks,
 )
-from batchlab.report.gap import gap_figure
-from batchlab.report.rates import RateTaken, rates_figure
 from batchlab.report.short_reports import step_time_text
+from batchlab.report.study_figures import (
+    RateTaken,
+    Shown,
+    curve_figure,
+    gap_figure,
+    rates_figure,
+)
 from batchlab.report.text import estimate_text, label_text, quantity_text
 from batchlab.words.catalogue import text
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import functools
-import math
-import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import get_args
+from statistics import fmean
 
 from batchlab.belief.final_value import final_of
 from batchlab.laws.plateau import Plateau, plateau_of
 from batchlab.records.quantities import FRACTION_METRICS
-from batchlab.records.run import PlanName
 from batchlab.records.study import Study
 from batchlab.records.trial import Split, Trial, TrialRecord
-from batchlab.report.figure import Look, Row, looks, seeds_row
+from batchlab.report.figure import Look, Row, looks
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import Kind
 from batchlab.words.catalogue import listing, number_text, plural, term_text, text
@@ -36,7 +33,14 @@ def held_out_split(study: Study) -> Split | None:
     return "validation" if study.workload.has_validation else None
 
 
-# ---- one number per seed
+def budget_split(study: Study) -> Split:
+    """Return the split that budgets are compared on: scored often, and held out if possible."""
+    if study.workload.has_validation:
+        return "validation"
+    return "test" if study.workload.n_test else "train"
+
+
+# ---- gaps
 
 
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
@@ -52,15 +56,6 @@ def gap_quantity(study: Study) -> str:
     # Some scripts report accuracies in percent, whose differences are points already.
     is_share = all(abs(value) <= 1 for value in last if value is not None)
     return "gap_points" if metric in FRACTION_METRICS and is_share else "generalization_gap"
-
-
-def mean_of(values: Sequence[float]) -> float | None:
-    """Return the mean of the seeds' values, or None if there are none."""
-    return statistics.fmean(values) if values else None
-
-
-def _known(values: Iterable[float | None]) -> tuple[float, ...]:
-    return tuple(value for value in values if value is not None)
 
 
 # ---- cells
@@ -94,6 +89,14 @@ class Cell:
         return self.learning_rate if self.takes_rate else None
 
     @property
+    def fields(self) -> Row:
+        """The fields of its rows in a figure: its plan, and its batch size unless that grows."""
+        if isinstance(self.kind, int):
+            return {"batch_size": self.kind}
+        plan: Row = {"plan": self.kind}
+        return plan if self.kind == "grow" else {**plan, "batch_size": self.batch_size}
+
+    @property
     def ended_well(self) -> tuple[TrialRecord, ...]:
         """The trials whose numbers may be averaged."""
         return tuple(record for record in self.records if record.ended_well)
@@ -105,19 +108,14 @@ class Cell:
 
     def final(self, study: Study, split: Split) -> tuple[float, ...]:
         """Return the known final values of trials that ended well, in the metric that counts."""
-        name, better = study.workload.metrics[0].name, study.workload.metrics[0].better
-        return _known(final_of(record, split, name, better) for record in self.ended_well)
+        metric = study.workload.metrics[0]
+        ends = (final_of(record, split, metric.name, metric.better) for record in self.ended_well)
+        return tuple(end for end in ends if end is not None)
 
-    def final_gap(self, held_out: Split, metric: str) -> tuple[float, ...]:
-        """Return train minus held-out metric for the trials that ended well and have both."""
-        return _known(final_gap(record, held_out, metric) for record in self.ended_well)
-
-    def worth(self, study: Study) -> float:
-        """Return a score that ranks rates by mean final metric, or -inf if no trial has one."""
-        mean = mean_of(self.final(study, deciding_split(study)))
-        if mean is None:
-            return -math.inf
-        return mean if study.workload.metrics[0].better == "higher" else -mean
+    def mean_final(self, study: Study, split: Split) -> float | None:
+        """Return the mean of the final values, or None if there are none."""
+        values = self.final(study, split)
+        return fmean(values) if values else None
 
 
 def kind_of(trial: Trial) -> Kind:
@@ -137,15 +135,14 @@ def cells(study: Study) -> tuple[Cell, ...]:
     return in_order(Cell(records=tuple(r), takes_rate=takes_rate) for r in by_key.values())
 
 
-def in_order(found: Iterable[Cell]) -> tuple[Cell, ...]:
+def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
     """Sort by batch size, then by plan, then by learning rate."""
 
-    def place(cell: Cell) -> tuple[bool, int, float]:
-        is_plan = isinstance(cell.kind, str)
-        number = get_args(PlanName).index(cell.kind) if is_plan else cell.batch_size
-        return is_plan, number, cell.learning_rate
+    def place(cell: Cell) -> tuple[int, int, float]:
+        plan = ("grow", "decay").index(cell.kind) + 1 if isinstance(cell.kind, str) else 0
+        return plan, cell.batch_size, cell.learning_rate
 
-    return tuple(sorted(found, key=place))
+    return tuple(sorted(unsorted, key=place))
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
@@ -154,10 +151,11 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
     It has the best mean final value of the first metric on validation data (train data if there
     are none). Rates at which every seed ended well are preferred.
     """
+    split, sign = deciding_split(study), 1 if study.workload.metrics[0].better == "higher" else -1
 
     def preference(cell: Cell) -> tuple[bool, bool, float]:
-        worth = cell.worth(study)
-        return math.isfinite(worth), not cell.others, worth
+        mean = cell.mean_final(study, split)
+        return mean is not None, not cell.others, sign * (mean or 0.0)
 
     by_kind: dict[Kind, list[Cell]] = {}
     for cell in cells(study):
@@ -165,14 +163,9 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
     return tuple(max(choices, key=preference) for choices in by_kind.values())
 
 
-def has_plans(found: Iterable[Cell]) -> bool:
+def has_plans(some: Iterable[Cell]) -> bool:
     """Return whether any of the cells is a plan."""
-    return any(isinstance(cell.kind, str) for cell in found)
-
-
-def kind_word(found: Iterable[Cell]) -> str:
-    """Return the word for the rows of a table of these cells: plan or batch size."""
-    return text("plan") if has_plans(found) else text("batch size")
+    return any(isinstance(cell.kind, str) for cell in some)
 
 
 def cell_label(study: Study, cell: Cell) -> str:
@@ -181,29 +174,11 @@ def cell_label(study: Study, cell: Cell) -> str:
     label = text("{n} (full)", n=trial.batch_size)
     if trial.batch_size < study.workload.n_train:
         label = number_text(trial.batch_size, "")
-    if (name := plan_name(study, trial)) is None:
+    if isinstance(cell.kind, int):
         return label
     if cell.kind == "grow":
         label = text("{first} to {last}", first=label, last=trial.largest_batch_size)
-    return text("{plan} ({sizes})", plan=term_text(name), sizes=label)
-
-
-def kind_fields(study: Study, cell: Cell) -> Row:
-    """Return the plan of a cell if its study has plans, and its batch size unless it grows."""
-    plan = plan_name(study, cell.records[0].trial)
-    fields: Row = {} if plan is None else {"plan": plan}
-    return fields if cell.kind == "grow" else {**fields, "batch_size": cell.batch_size}
-
-
-def plan_name(study: Study, trial: Trial) -> PlanName | None:
-    """Return the plan of a trial, or None if its study only compares batch sizes."""
-    kind = kind_of(trial)
-    if isinstance(kind, str):
-        return kind
-    planned = [record.trial for record in study.records if record.trial.stages]
-    if not planned:
-        return None
-    return "small" if trial.batch_size == planned[0].batch_size else "large"
+    return text("{plan} ({sizes})", plan=term_text(cell.kind), sizes=label)
 
 
 def figure_looks(study: Study) -> tuple[Look, ...]:
@@ -213,91 +188,13 @@ def figure_looks(study: Study) -> tuple[Look, ...]:
 
 
 @functools.lru_cache(maxsize=1)
-def plateaus_of(study: Study) -> Callable[[TrialRecord], Plateau]:
-    """Return a function that fits a trial's plateau in the metric that counts, once per trial."""
+def plateaus(study: Study) -> dict[str, Plateau]:
+    """Return the plateau of each trial in the metric that counts, by its id."""
     metric = study.workload.metrics[0]
-    found: dict[str, Plateau] = {}
-
-    def plateau(record: TrialRecord) -> Plateau:
-        trial_id = record.trial.trial_id
-        if trial_id not in found:
-            found[trial_id] = plateau_of(record, metric=metric.name, better=metric.better)
-        return found[trial_id]
-
-    return plateau
-
-
-# ---- along training: rows with their place and the values of the seeds there
-
-
-TrainS = Callable[[Trial, int], float | None]
-"""Seconds of training until a step, from step times measured in isolation; None if unknown."""
-
-
-def mean_curve(cell: Cell, split: Split, metric: str, train_s: TrainS | None) -> list[Row]:
-    """Return a row for each place that every trial that ended well has reached.
-
-    Places that only some seeds reached are left out: a mean over fewer seeds would jump there.
-    """
-    known = [
-        {evaluation.step: value for evaluation, value in record.curve(split, metric)}
-        for record in cell.ended_well
-    ]
-    return _shared_places(cell, known, train_s)
-
-
-def lone_curves(
-    cell: Cell, split: Split, metric: str, train_s: TrainS | None
-) -> Iterator[tuple[TrialRecord, list[Row]]]:
-    """Yield curves of trials that have not ended well, and of others past the last shared place."""
-    shared = mean_curve(cell, split, metric, train_s)
-    last_shared = int(shared[-1]["step"] or 0) if shared else -1
-    for record in cell.records:
-        averaged_to = last_shared if record.ended_well else -1
-        curve = [(each.step, value) for each, value in record.curve(split, metric)]
-        if curve and curve[-1][0] > averaged_to:
-            beyond = [(step, value) for step, value in curve if step >= averaged_to]
-            yield record, [_place(cell, step, (value,), train_s) for step, value in beyond]
-
-
-def measured_curve(cell: Cell, quantity: str) -> list[Row]:
-    """Return the mean of a measured quantity at each step, as `mean_curve` does."""
-    return _shared_places(cell, [_measured(record, quantity) for record in cell.ended_well], None)
-
-
-def measured_once(cell: Cell, quantity: str, *, at_the_start: bool) -> tuple[float, ...]:
-    """Return each trial's measurement of its initial weights, or else its last measurement."""
-    found: list[float] = []
-    for record in cell.ended_well:
-        known = _measured(record, quantity).items()
-        found += [value for step, value in known if (step == 0) == at_the_start][-1:]
-    return tuple(found)
-
-
-def _measured(record: TrialRecord, quantity: str) -> dict[int, float]:
-    """Return the measured values of one trial, by step."""
     return {
-        evaluation.step: value
-        for evaluation in record.evaluations
-        if (value := evaluation.measurement(quantity)) is not None
+        record.trial.trial_id: plateau_of(record, metric=metric.name, better=metric.better)
+        for record in study.records
     }
-
-
-def _shared_places(
-    cell: Cell, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None
-) -> list[Row]:
-    """Return rows for the steps that all seeds have; `by_seed` holds each seed's values by step."""
-    shared = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
-    return [_place(cell, step, [values[step] for values in by_seed], train_s) for step in shared]
-
-
-def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | None) -> Row:
-    trial = cell.records[0].trial
-    place: Row = {"epoch": trial.plan.epoch_at(step), "step": step}
-    seconds = None if train_s is None else train_s(trial, step)
-    if seconds is not None:
-        place["equal_time_s"] = seconds
-    return place | seeds_row(values)
 
 
 # ---- how trials ended
@@ -343,11 +240,9 @@ def observations_table(study: Study) -> Table:
 
     A number without a split has an empty one; a trial without evaluations has an empty metric.
     """
-    names = ("trial_id", "batch_size", "learning_rate", "seed", "epoch", "step", "samples")
-    times = ("train_s", "eval_s", "equal_time_s")
-    columns = tuple(
-        Column(key=name, quantity=name) for name in (*names, *times, "split", "metric", "value")
-    )
+    identity = ("trial_id", "batch_size", "learning_rate", "seed")
+    place = ("epoch", "step", "samples", "train_s", "eval_s", "equal_time_s")
+    columns = tuple(map(Column, (*identity, *place, "split", "metric", "value")))
     rows = tuple(row for record in study.records for row in _observations(study, record))
     return Table(caption=text("Every observation of every trial"), columns=columns, rows=rows)
 

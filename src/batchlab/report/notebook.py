@@ -12,7 +12,7 @@ from batchlab.errors import MissingLibraryError
 from batchlab.measure.noise import Noise
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
-from batchlab.report import sweep_figures
+from batchlab.report import sweep_page
 from batchlab.report.advice_figures import advice_looks, answer_figure
 from batchlab.report.advice_page import advice_sections
 from batchlab.report.advice_rows import answer_table
@@ -22,8 +22,8 @@ from batchlab.report.figure import Figure, Look
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
 from batchlab.report.short_reports import profile_section
+from batchlab.report.sweep_answer import trials_table
 from batchlab.report.sweep_page import answer_section, sweep_document
-from batchlab.report.sweep_tables import trials_table
 from batchlab.report.table import Section
 
 
@@ -88,7 +88,7 @@ def _(shown: Advice) -> Iterator[Section]:
 @_sections.register
 def _(shown: Study) -> Iterator[Section]:
     yield answer_section(shown)
-    figure = sweep_figures.answer_figure(shown)
+    figure = sweep_page.answer_figure(shown)
     yield Section(picture=_picture(figure, figure_looks(shown), shown.study_id))
 
 

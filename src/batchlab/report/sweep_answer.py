@@ -1,37 +1,57 @@
-"""The answer of a sweep: its conclusion, and what else a reader should know."""
+"""The answer of a sweep: its conclusion, what else a reader should know, and its tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any
 
-from batchlab.plans.scaling import moves_adam
+import msgspec
+
+from batchlab.belief.final_value import final_of
+from batchlab.laws.diagnosis import RULES, Diagnosis, diagnose, unjudged
+from batchlab.laws.plateau import Plateau
+from batchlab.measure.measurements import measurement_rows
+from batchlab.records.batch_plan import Stage
+from batchlab.records.estimate import Reason
+from batchlab.records.measurement import Measurement, OfTrial
 from batchlab.records.study import Study
+from batchlab.records.trial import Crossing, Split, Target, TrialRecord
 from batchlab.report.cells import (
+    Cell,
+    budget_split,
+    cell_label,
     cells,
     chosen_cells,
     deciding_split,
+    final_gap,
+    gap_quantity,
     has_plans,
+    held_out_split,
     kind_of,
-    plateaus_of,
+    plateaus,
+    status_text,
     trial_words,
 )
-from batchlab.report.evidence import (
-    Evidence,
-    Race,
-    budget_split,
-    races,
-)
+from batchlab.report.evidence import Evidence, Measured
+from batchlab.report.figure import SPLITS
+from batchlab.report.table import NAMED, Column, Table, table_of
 from batchlab.report.text import (
     Kind,
     Sentence,
     batch_sizes_text,
     batch_text,
     best_so_far_text,
+    clause,
+    label_text,
     quantity_text,
+    split_label,
+    whole_sentence,
 )
-from batchlab.words.catalogue import capitalized, number_text, plural, term_text, text
+from batchlab.words.catalogue import capitalized, plural, term_text, text
 from batchlab.words.reasons import reason_text
 
 # ---- the conclusion
@@ -58,145 +78,118 @@ def conclusion(study: Study) -> Conclusion:
         )
     evidence = Evidence.of(study)
     if not evidence.cells or not evidence.budgets:
-        nothing = "No trial has ended well, so nothing can be compared."
-        if not study.records:
-            nothing = "No trial has been run."
-        return Conclusion(headline=text(nothing))
-    raced = {race.budget.name: race for race in races(evidence)}
-    headline = _of_one(evidence)
-    if "epochs" in raced:
-        headline = _headline(evidence, raced["epochs"])
-    return Conclusion(headline=headline, lead=_basis_text(evidence))
+        return Conclusion(headline=text("No trial has ended well, so nothing can be compared."))
+    return Conclusion(headline=_headline(evidence), lead=_basis_text(evidence))
 
 
-def _headline(evidence: Evidence, race: Race) -> str:
-    amount = race.budget.amount
-    n = 1 if amount == 1 else 2
-    end = ""
-    if race.standing == "no_interval":
-        end = text(" One seed each: this may be chance.")
-    elif race.as_good:
-        others = capitalized(batch_sizes_text(evidence.study, race.as_good))
-        end = text(" {others} may be as good.", others=others)
-    return capitalized(
-        evidence.say(
-            "{best} did best in {epochs}: {metric} {value}.{end}",
-            best=race.best,
-            epochs=plural("{epochs:.4g} epoch", "{epochs:.4g} epochs", n, epochs=amount),
-            value=quantity_text(evidence.metric, race.level),
-            end=end,
-        )
+def _headline(evidence: Evidence) -> str:
+    """Say what did best in equal epochs; without those, what one batch size ended with."""
+    measured = evidence.by_budget().get("epochs")
+    if measured is not None:
+        return _leader_text(measured)
+    ends = evidence.ends(budget_split(evidence.study))
+    if not ends.ranked:
+        return text("The {what} was never measured.", what=ends.what)
+    best = ends.level_text(ends.ranked[0])
+    return text("{what} ended at {best}.", what=capitalized(ends.what), best=best)
+
+
+def _leader_text(measured: Measured) -> str:
+    """Say what did best under an equal budget, and what may be as good."""
+    best, rivals = measured.ranked[0], measured.rivals
+    said = text(
+        "{best} did best in {budget}: {what} {value}.",
+        best=capitalized(batch_text(measured.study, best.kind)),
+        budget=measured.when,
+        what=measured.what,
+        value=quantity_text(measured.quantity, measured.level(best)),
     )
-
-
-def _of_one(evidence: Evidence) -> str:
-    """Say what one batch size ended with, or several that have no equal epochs."""
-    ranked = evidence.ranked(evidence.final(budget_split(evidence.study)))
-    if not ranked:
-        return evidence.say("The {metric} was never measured.")
-    (cell, level), *others = ranked
-    message = "{size} ended at {metric} {value}."
-    if others:
-        message = "{size} ended best, at {metric} {value}, each after its own number of epochs."
-    value = quantity_text(evidence.metric, level)
-    return capitalized(evidence.say(message, size=cell, value=value))
+    also = ""
+    if rivals is None:
+        also = text(" One seed each: this may be chance.")
+    elif rivals:
+        others = capitalized(batch_sizes_text(measured.study, rivals))
+        also = text(" {others} may be as good.", others=others)
+    return said + also
 
 
 def _basis_text(evidence: Evidence) -> str:
     """Say what was compared, at which learning rates and with how many seeds."""
-    n, n_seeds = len(evidence.cells), sorted({len(cell.ended_well) for cell in evidence.cells})
-    which = number_text(n_seeds[-1], "")
-    if n_seeds[0] < n_seeds[-1]:
-        which = text("{few} to {more}", few=n_seeds[0], more=n_seeds[-1])
-    message = "Compared: {n} batch sizes {rates}, {seeds} each."
-    if has_plans(evidence.cells):
-        message = "Compared: {n} plans {rates}, {seeds} each."
-    if n == 1:
-        message = "Trained {rates}, {seeds}."
-    rates = _rates_text(evidence.study)
-    if (n_devices := evidence.study.records[0].trial.world_size) > 1:
+    study, n = evidence.study, len(evidence.cells)
+    n_seeds = [len(cell.ended_well) for cell in evidence.cells]
+    fewest, most = min(n_seeds), max(n_seeds)
+    which = str(most) if fewest == most else text("{fewest} to {most}", fewest=fewest, most=most)
+    seeds = text("{which} seed" if most == 1 else "{which} seeds", which=which)
+    rates = _rates_text(study)
+    if (n_devices := study.records[0].trial.world_size) > 1:
         rates = text("on {n} devices together {rates}", n=n_devices, rates=rates)
-    seeds = plural("{which} seed", "{which} seeds", n_seeds[-1], which=which)
-    return text(message, n=n, rates=rates, seeds=seeds)
+    if n == 1:
+        return text("Trained {rates}, {seeds}.", rates=rates, seeds=seeds)
+    what = text("plans" if has_plans(evidence.cells) else "batch sizes")
+    message = "Compared: {n} {what} {rates}, {seeds} each."
+    return text(message, n=n, what=what, rates=rates, seeds=seeds)
 
 
 def _rates_text(study: Study) -> str:
     """Say which learning rates were used, and which rule set them."""
-    by_kind: dict[Kind, set[float]] = {}
-    for record in study.records:
-        by_kind.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
-    distinct = set().union(*by_kind.values())
-    rules = {record.trial.scaling_rule for record in study.records}
-    rule = next(iter(rules))
     if not study.workload.takes_rate:
-        message = "at the learning rate of the command"
-    elif len(distinct) == 1 and len(by_kind) == 1:
-        message = "at learning rate {rate:learning_rate}"
-    elif len(distinct) == 1:
-        message = "at one fixed learning rate, {rate:learning_rate}, not tuned for each"
-    elif any(len(own) > 1 for own in by_kind.values()):
+        return text("at the learning rate of the command")
+    rates: dict[Kind, set[float]] = {}
+    for record in study.records:
+        rates.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
+    if any(len(of_kind) > 1 for of_kind in rates.values()):
         message = "at the best learning rate of each on {split} data"
-    elif len(rules) != 1 or rule == "none":
-        message = "at one learning rate each, not tuned"
-    else:
-        also = " (which moves other settings of Adam too)" if moves_adam(rule) else ""
-        message = f"at one learning rate each, set by the rule {{rule}}{also}, not tuned"
-    split = deciding_split(study)
-    chosen_on = term_text("training" if split == "train" else split)
-    return text(message, rate=min(distinct), split=chosen_on, rule=rule)
+        return text(message, split=term_text(deciding_split(study)))
+    distinct = set().union(*rates.values())
+    rules = {record.trial.scaling_rule for record in study.records}
+    message = "at one learning rate each, not tuned"
+    if len(distinct) == 1:
+        message = "at learning rate {rate:learning_rate}, not tuned"
+    elif len(rules) == 1 and rules != {"none"}:
+        message = "at one learning rate each, set by the rule {rule}, not tuned"
+    return text(message, rate=min(distinct), rule=min(rules))
 
 
 # ---- other findings
-
-_Seen = Iterator[tuple[str, str]]  # topics and their sentences
 
 
 def sentences(study: Study) -> tuple[Sentence, ...]:
     """Return what else a reader should know about a study, the most important first."""
     evidence = Evidence.of(study)
-    seen = [*_failed(study)]
-    for tell in (_edges, _other_budgets, _epochs, _speed) if evidence.cells else ():
-        seen += tell(evidence)
-    return tuple(Sentence(topic=topic, text=said) for topic, said in seen)
+    notes = [*_failed(study)]
+    if evidence.cells:
+        notes += [*_edges(study), *_other_budgets(evidence), *_epochs(evidence.of_sizes)]
+    return tuple(notes)
 
 
-def _failed(study: Study) -> _Seen:
+def _failed(study: Study) -> Iterator[Sentence]:
     """Yield how many trials no mean includes, and describe the first of them."""
     failed = [record for record in study.records if not record.ended_well]
     if not failed:
         return
-    first, n_more = failed[0], len(failed) - 1
-    trial = trial_words(first)
-    if first.reason:
-        trial = text("{trial}: {reason}", trial=trial, reason=reason_text(first.reason))
-    message = "Left out of every mean: {size}, {trial}"
+    first = failed[0]
+    size = batch_text(study, kind_of(first.trial))
     if study.workload.takes_rate:
-        message = "Left out of every mean: {size} at learning rate {rate:learning_rate}, {trial}"
-    said = text(
-        message,
-        size=batch_text(study, kind_of(first.trial)),
-        rate=first.trial.learning_rate,
-        trial=trial,
-    ).rstrip(".")
-    more = ""
-    if n_more:
-        more = plural(
-            ", and {n} more trial; the table of all trials has the reasons",
-            ", and {n} more trials; the table of all trials has the reasons",
-            n_more,
-        )
-    yield "left out", f"{said}{more}."
+        message = "{size} at learning rate {rate:learning_rate}"
+        size = text(message, size=size, rate=first.trial.learning_rate)
+    said = plural(
+        "Left out of every mean: {size}, {trial}{why}.",
+        "Left out of every mean: {n} trials. The first: {size}, {trial}{why}.",
+        len(failed),
+        size=size,
+        trial=trial_words(first),
+        why=f": {clause(first.reason)}" if first.reason else "",
+    )
+    yield Sentence(topic="left out", text=said)
 
 
-def _edges(evidence: Evidence) -> _Seen:
+def _edges(study: Study) -> Iterator[Sentence]:
     """Yield the batch sizes whose best learning rate is the lowest or highest that was tried."""
-    study = evidence.study
     rates: dict[Kind, list[float]] = {}
     for cell in cells(study):
         rates.setdefault(cell.kind, []).append(cell.learning_rate)
-    several = [
-        cell for cell in chosen_cells(study) if len(rates[cell.kind]) > 1 and cell.ended_well
-    ]
+    chosen = [cell for cell in chosen_cells(study) if cell.ended_well]
+    several = [cell for cell in chosen if len(rates[cell.kind]) > 1]
     message = (
         "The best learning rate is the {edge} that was tried at {sizes}: a {other} one may be "
         "better."
@@ -204,86 +197,259 @@ def _edges(evidence: Evidence) -> _Seen:
     for edge, other, of in (("highest", "higher", max), ("lowest", "lower", min)):
         at_edge = [c.kind for c in several if c.learning_rate == of(rates[c.kind])]
         if at_edge:
-            yield "learning rate", evidence.say(message, edge=edge, other=other, sizes=at_edge)
+            sizes = batch_sizes_text(study, at_edge)
+            said = text(message, edge=text(edge), other=text(other), sizes=sizes)
+            yield Sentence(topic="learning rate", text=said)
 
 
-def _other_budgets(evidence: Evidence) -> _Seen:
+def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
     """Yield which size leads in equal time and in equal steps, or why they were not compared."""
-    if has_plans(evidence.cells):
-        yield (
-            "plans",
-            text(
-                "A plan changes at set places of its own run, so plans are compared in equal "
-                "epochs only."
-            ),
-        )
-        return
-    raced = {race.budget.name: race for race in races(evidence)}
-    if len(evidence.cells) > 1 and "time" not in raced:
+    by_budget = evidence.by_budget()
+    if len(evidence.cells) > 1 and "time" not in by_budget:
         message = "Equal time was not compared: the step times were not all measured alone."
-        yield "equal time", text(message)
-    for name, topic in (("time", "equal time"), ("steps", "equal steps")):
-        race = next((race for key, race in raced.items() if key == name), None)
-        if race is None:
-            continue
-        message = "In {budget}, {best} did best, with {value}.{others}"
-        if name == "steps":
-            message = (
-                "In {budget}, where larger batches see more examples, {best} did best, with "
-                "{value}.{others}"
-            )
-        others = ""
-        if race.standing == "tied" and race.as_good:
-            as_good = capitalized(batch_sizes_text(evidence.study, race.as_good))
-            others = text(" {others} may be as good.", others=as_good)
-        value = quantity_text(evidence.metric, race.level)
-        yield (
-            topic,
-            evidence.say(message, budget=race.budget, best=race.best, value=value, others=others),
-        )
+        if has_plans(evidence.cells):
+            message = "Equal time was not compared: a plan changes at set places of its own run."
+        yield Sentence(topic="equal time", text=text(message))
+    for name in ("time", "steps"):
+        if name in by_budget:
+            said = _leader_text(by_budget[name])
+            yield Sentence(topic=f"equal {name}", text=said)
 
 
-def _epochs(evidence: Evidence) -> _Seen:
-    """Yield how many epochs are enough, and which batch sizes were still improving."""
-    study, sizes = evidence.study, evidence.of_sizes.cells
-    if not study.workload.has_validation:
-        message = "Whether the epochs were enough is shown by validation data, and there are none."
-        yield "epochs", text(message)
-        return
-    plateau = plateaus_of(study)
-    by_size = {c.batch_size: [plateau(record) for record in c.ended_well] for c in sizes}
-    improving = [n for n, found in by_size.items() if any(p.verdict == "not_yet" for p in found)]
-    unknown = [n for n, found in by_size.items() if any(p.verdict == "cannot_tell" for p in found)]
-    enough = [p.epoch for found in by_size.values() for p in found if p.epoch is not None]
-    if enough and not improving and not unknown:
-        n = math.ceil(max(enough))
-        yield "epochs", plural("{n} epoch is enough.", "{n} epochs are enough.", n)
-    if improving:
-        message = "Still improving at the end: {sizes}."
-        if len(sizes) > 1:
-            message += " More epochs may change the order."
-        yield "epochs", evidence.say(message, sizes=improving)
-    if unknown:
-        message = (
-            "Whether the epochs were enough cannot be told for {sizes}. The table of all trials "
-            "says why."
-        )
-        yield "epochs", evidence.say(message, sizes=unknown)
+_PLATEAUS = {
+    "not_yet": "Still improving at the end: {sizes}. More epochs may give other results.",
+    "cannot_tell": (
+        "Whether the epochs were enough cannot be told for {sizes}. The table of all trials says "
+        "why."
+    ),
+}
 
 
-def _speed(evidence: Evidence) -> _Seen:
-    """Yield the throughput of the slowest and the fastest batch size, measured in isolation."""
-    timings = [evidence.study.timing(cell.batch_size) for cell in evidence.of_sizes.cells]
-    timed = [timing for timing in timings if timing is not None]
-    if len(timed) < 2:
-        return
-    slow, fast = (choose(timed, key=lambda each: each.samples_per_s) for choose in (min, max))
-    said = text(
-        "{fast} is the fastest: {per_s:count} examples a second, {times:.3g} times as many as "
-        "{slow}.",
-        fast=batch_text(evidence.study, fast.batch_size),
-        per_s=fast.samples_per_s,
-        times=fast.samples_per_s / slow.samples_per_s,
-        slow=batch_text(evidence.study, slow.batch_size),
+def _epochs(evidence: Evidence) -> Iterator[Sentence]:
+    """Yield how many epochs are enough, or which batch sizes were still improving."""
+    sizes: dict[str, list[int]] = {}
+    enough, by_id = 0, plateaus(evidence.study)
+    for cell in evidence.cells:
+        for record in cell.ended_well:
+            plateau = by_id[record.trial.trial_id]
+            sizes.setdefault(plateau.verdict, []).append(cell.batch_size)
+            enough = max(enough, math.ceil(plateau.epoch or 0))
+    for verdict, message in _PLATEAUS.items():
+        if verdict in sizes:
+            named = batch_sizes_text(evidence.study, list(dict.fromkeys(sizes[verdict])))
+            yield Sentence(topic="epochs", text=text(message, sizes=named))
+    if list(sizes) == ["reached"]:
+        said = plural("{n} epoch is enough.", "{n} epochs are enough.", enough)
+        yield Sentence(topic="epochs", text=said)
+
+
+# ---- by batch size
+
+
+def sweep_table(study: Study) -> Table:
+    """Return the results of each batch size or plan at its shown rate, with 95 % intervals.
+
+    Batch sizes without a trial that ended well have a row without a final value.
+    """
+    evidence, held_out, split = Evidence.of(study), held_out_split(study), budget_split(study)
+    by_budget, metric = evidence.by_budget(), evidence.metric
+    best = by_budget["epochs"].ranked[0].kind if "epochs" in by_budget else None
+
+    def train_s(cell: Cell) -> float | None:
+        first = cell.ended_well[0] if cell.ended_well else None
+        return None if first is None else study.train_s(first.trial, first.steps)
+
+    def test(cell: Cell) -> float | None:
+        return cell.mean_final(study, "test")
+
+    def minor(key: str, quantity: str, label: str, of: Callable[[Cell], Any]) -> Column:
+        return Column(key, quantity, label, of=of, is_minor=True)
+
+    def measured(row: Measurement) -> Column:
+        def value(cell: Cell) -> float | None:
+            return row.value_of(study, cell.kind) if isinstance(cell.kind, int) else None
+
+        name = row.quantity.name
+        return minor(name, name, text(row.short or row.quantity.label), value)
+
+    final = text("final {metric}", metric=label_text(metric))
+    columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
+    for name in ("steps", "time"):
+        if name in by_budget:
+            label = text("in equal {what}", what=text(name))
+            columns.append(minor(f"equal_{name}", metric, label, by_budget[name].mean))
+    if split == "validation":
+        columns.append(minor("test", metric, split_label("test", metric), test))
+    if held_out is not None:
+        gaps = evidence.gaps(held_out)
+        columns.append(minor("generalization_gap", gaps.quantity, text("gap"), gaps.mean))
+    costs = [row for row in measurement_rows().values() if row.figure == "cost"]
+    return table_of(
+        text(
+            "What each batch size gives; final: on {split} data, with 95 % intervals",
+            split=term_text(split),
+        ),
+        chosen_cells(study),
+        Column("batch", label=text("batch"), of=partial(cell_label, study)),
+        Column("learning_rate", label=text("rate"), of=attrgetter("shown_rate")),
+        *columns,
+        Column("equal_time_s", label=text("time"), of=train_s),
+        *map(measured, costs),
+        minor("n", "n", text("seeds"), lambda cell: len(cell.ended_well)),
+        Column("named", label=" ", of=lambda cell: NAMED if cell.kind == best else ""),
+    ).without_empty_columns()
+
+
+# ---- by trial
+
+
+class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """One trial: what was asked, how it ended, what it reached."""
+
+    trial_id: str
+    status: str
+    reason: Reason | None
+    engine: str
+    threads: int
+    device: str
+    world_size: int
+    place: str | None
+    batch_mode: str
+    batch_size: int
+    micro_batch_size: int
+    sampling: str
+    drop_last: bool
+    learning_rate: float
+    scaling_rule: str
+    stages: tuple[Stage, ...]
+    seed: int
+    epochs: float
+    steps: int
+    samples: int
+    train_s: float
+    eval_s: float
+    peak_bytes: int | None
+    step_s: float | None
+    target: Target | None
+    steps_to_target: int | None
+    samples_to_target: int | None
+    crossing: Crossing | None
+    resumed_from_step: tuple[int, ...]
+    plateau: str
+    plateau_epoch: int | None
+    diagnosis: tuple[str, ...]
+    final: dict[str, dict[str, float | None]]
+    generalization_gap: float | None
+    notes: tuple[Reason, ...]
+
+
+def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
+    """Return every trial as `--json` prints it."""
+    by_id = plateaus(study)
+    return tuple(_document(study, record, by_id[record.trial.trial_id]) for record in study.records)
+
+
+def _document(study: Study, record: TrialRecord, plateau: Plateau) -> TrialDocument:
+    metrics, held_out = study.workload.metrics, held_out_split(study)
+    crossing = None if study.target is None else record.crossing(study.target)
+    timing = study.timing(record.trial.batch_size)
+    # Copy fields that share their name with an attribute of the record, or else of its trial.
+    copied: dict[str, Any] = {
+        name: getattr(source, name)
+        for source in (record.trial, record)
+        for name in TrialDocument.__struct_fields__
+        if hasattr(source, name)
+    }
+    derived = dict(
+        status=status_text(record),
+        step_s=None if timing is None or record.trial.stages else timing.step_s,
+        target=study.target,
+        steps_to_target=None if crossing is None else crossing.step,
+        samples_to_target=None if crossing is None else crossing.samples,
+        crossing=crossing,
+        resumed_from_step=record.resumed_from_steps,
+        plateau=plateau.verdict,
+        plateau_epoch=plateau.epoch,
+        diagnosis=tuple(fired.rule.name for fired in _diagnoses(study, record, plateau)),
+        final={
+            split: {m.name: final_of(record, split, m.name, m.better) for m in metrics}
+            for split in SPLITS
+            if any(score.split == split for e in record.evaluations for score in e.scores)
+        },
+        generalization_gap=None
+        if held_out is None
+        else final_gap(record, held_out, metrics[0].name),
     )
-    yield "speed", capitalized(said)
+    return TrialDocument(**(copied | derived))
+
+
+def _diagnoses(study: Study, record: TrialRecord, plateau: Plateau) -> Sequence[Diagnosis]:
+    metric = study.workload.metrics[0]
+    return diagnose(record, metric=metric.name, better=metric.better, plateau=plateau)
+
+
+def trials_table(study: Study) -> Table:
+    """Return all trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
+    records = {record.trial.trial_id: record for record in study.records}
+    by_id, labels = plateaus(study), {rule.name: rule.label for rule in RULES}
+
+    def final(split: Split, name: str) -> Column:
+        label, key = split_label(split, name), f"{split}_{name}"
+        return Column(key, name, label, of=lambda trial: trial.final.get(split, {}).get(name))
+
+    def measured(row: Measurement, of_trial: OfTrial) -> Column:
+        return Column(row.quantity.name, of=lambda trial: of_trial(records[trial.trial_id]))
+
+    def rate(trial: TrialDocument) -> float | None:
+        return trial.learning_rate if study.workload.takes_rate else None
+
+    def diagnosis(trial: TrialDocument) -> str:
+        return ", ".join(labels[name] for name in trial.diagnosis)
+
+    def why(trial: TrialDocument) -> str:
+        return _why(study, records[trial.trial_id], by_id[trial.trial_id])
+
+    def plan(trial: TrialDocument) -> str | None:
+        kind = kind_of(records[trial.trial_id].trial)
+        return kind if isinstance(kind, str) else None
+
+    rows = measurement_rows().values()
+    return table_of(
+        text("All trials"),
+        trial_documents(study),
+        Column("trial_id", label=text("trial")),
+        Column("status", label=text("status"), has_terms=True),
+        Column("batch_mode", label=text("mode"), has_terms=True),
+        Column("batch_size"),
+        Column("micro_batch_size", label=text("micro-batch size")),
+        Column("learning_rate", of=rate),
+        Column("plan", label=text("plan"), of=plan),
+        Column("seed", label=text("seed")),
+        Column("epochs", "epoch", text("epochs"), of=lambda trial: round(trial.epochs, 4)),
+        Column("steps", label=text("steps")),
+        *(final(split, row.name) for row in study.workload.metrics for split in SPLITS),
+        Column("generalization_gap", gap_quantity(study), text("gap")),
+        Column("train_s"),
+        Column("eval_s"),
+        *(measured(row, row.of_trial) for row in rows if row.of_trial is not None),
+        Column("engine", label=text("engine")),
+        Column("threads", label=text("threads")),
+        Column("plateau", label=text("plateau"), has_terms=True),
+        Column("plateau_epoch", label=text("plateau epoch")),
+        Column("diagnosis", label=text("diagnosis"), of=diagnosis),
+        Column("why", label=text("why"), of=why),
+    )
+
+
+def _why(study: Study, record: TrialRecord, plateau: Plateau) -> str:
+    """Return why a trial ended so, why it has this plateau and these diagnoses, and its notes."""
+    reasons = [record.reason, plateau.reason, *record.notes]
+    said = [whole_sentence(reason) for reason in reasons if reason is not None]
+    for diagnosis in _diagnoses(study, record, plateau):
+        label, evidence = diagnosis.rule.label, reason_text(diagnosis.evidence)
+        said.append(f"{capitalized(label)}: {evidence}.")
+        said.append(whole_sentence(diagnosis.rule.sentence))
+    if blind := unjudged(record):
+        rules = ", ".join(rule.label for rule in blind)
+        said.append(text("Not judged, because a curve is missing: {rules}.", rules=rules))
+    return " ".join(said)

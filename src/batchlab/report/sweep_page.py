@@ -1,4 +1,4 @@
-"""A sweep as a page, as text for a terminal, as CSV, images and JSON."""
+"""A sweep as a page with its figures, as text for a terminal, as CSV, images and JSON."""
 
 from __future__ import annotations
 
@@ -8,26 +8,58 @@ from pathlib import Path
 
 import msgspec
 
+from batchlab.measure.measurements import measurement_rows
+from batchlab.records.estimate import Estimate
+from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study, WorkloadSummary
+from batchlab.records.trial import TrialRecord
 from batchlab.report.cells import (
+    Cell,
+    budget_split,
+    cell_label,
+    cells,
+    chosen_cells,
+    deciding_split,
     figure_looks,
+    has_plans,
     observations_table,
     trial_counts,
 )
 from batchlab.report.evidence import Evidence
-from batchlab.report.figure import Figure, Look, drawn_looks
+from batchlab.report.figure import (
+    Figure,
+    Look,
+    Panel,
+    Row,
+    drawn_looks,
+    interval_mark,
+    mark,
+    seeds_row,
+    size_rows,
+    thinned,
+)
 from batchlab.report.page import Tables, render_page, study_origin
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.sweep_answer import conclusion, sentences
-from batchlab.report.sweep_figures import sweep_figures
-from batchlab.report.sweep_tables import (
+from batchlab.report.study_figures import (
+    MOST_MARKS,
+    RateTaken,
+    Shown,
+    curve_figure,
+    gap_figure,
+    mean_curve,
+    rates_figure,
+    seeds_notes,
+)
+from batchlab.report.sweep_answer import (
     TrialDocument,
+    conclusion,
+    sentences,
     sweep_table,
     trial_documents,
     trials_table,
 )
 from batchlab.report.table import Section, marked_table, sections_text
-from batchlab.report.text import VERDICT_WORDS, wrapped_text
+from batchlab.report.text import VERDICT_WORDS, label_text, split_label, wrapped_text
 from batchlab.version import __version__
 from batchlab.words.catalogue import text
 from batchlab.words.document import SCHEMA, document_text
@@ -92,43 +124,242 @@ def text_report(study: Study) -> str:
         return sweep_headline(study)
     shown = answer_section(study)
     if shown.table is not None:
-        off = {"generalization_gap", *(["test"] if study.workload.has_validation else [])}
-        keys = [column.key for column in shown.table.columns if column.key not in off]
+        hidden = {"generalization_gap", "test"} - {budget_split(study)}
+        keys = [column.key for column in shown.table.columns if column.key not in hidden]
         shown = replace(shown, table=shown.table.only(keys))
-    folklore = claims_text(Evidence.of(study))
     notes = [*map(str, sentences(study))][:_MOST_NOTES]
+    folklore = claims_text(Evidence.of(study))
+    if folklore:
+        notes.append(folklore)
     last = (trial_counts(study), text("Command: {command}", command=study.command))
-    return sections_text(
-        (
-            shown,
-            Section(facts=(*notes, *([folklore] if folklore else []))),
-            Section(drawing=last),
-        )
-    )
+    return sections_text((shown, Section(facts=tuple(notes)), Section(drawing=last)))
 
 
 def sweep_headline(study: Study) -> str:
     """Return the first sentences: which batch size did best, and how the trials ended."""
-    said = (conclusion(study).headline, trial_counts(study))
-    return "".join(f"{wrapped_text(each)}\n" for each in said)
+    headline, counts = conclusion(study).headline, trial_counts(study)
+    return f"{wrapped_text(headline)}\n{wrapped_text(counts)}\n"
 
 
 def answer_section(study: Study) -> Section:
     """Return which batch size or plan did best, with one row for each."""
-    found = conclusion(study)
-    facts = (found.lead,) if found.lead else ()
+    answer = conclusion(study)
+    facts = (answer.lead,) if answer.lead else ()
     table = marked_table(sweep_table(study)) if study.records else None
-    return Section(title=found.headline, facts=facts, table=table)
+    return Section(title=answer.headline, facts=facts, table=table)
 
 
 def claims_text(evidence: Evidence) -> str:
     """Return the verdict on each common claim in one line, or nothing if none was tested."""
-    said = [
-        text("“{claim}” {verdict}", claim=text(each.topic), verdict=text(VERDICT_WORDS[verdict]))
-        for each in claim_sentences(evidence)
-        if (verdict := each.verdict) not in (None, "not_tested")
+    claims = [
+        text("“{claim}” {verdict}", claim=text(claim.topic), verdict=text(VERDICT_WORDS[verdict]))
+        for claim in claim_sentences(evidence)
+        if (verdict := claim.verdict) not in (None, "not_tested")
     ]
-    return text("Folklore: {claims}.", claims=", ".join(said)) if said else ""
+    return text("Folklore: {claims}.", claims=", ".join(claims)) if claims else ""
+
+
+# ---- figures
+
+MOST_MEASURED = 60  # points per line of a measurement along training
+
+
+def sweep_figures(study: Study) -> tuple[Figure, ...]:
+    """Return the figure of the answer, then its evidence; that of `--measure` only if it ran."""
+    chosen, metric = chosen_cells(study), study.workload.metrics[0].name
+    shown: list[Shown] = [(budget_split(study), metric), ("train", metric), ("train", "loss")]
+    figures = (
+        answer_figure(study),
+        curve_figure(study, chosen, list(dict.fromkeys(shown)), train_s=study.train_s),
+        _rates_figure(study),
+        cost_figure(study),
+        gap_figure(study, chosen),
+    )
+    measured = measured_figure(study)
+    return (*figures, measured) if measured.panels else figures
+
+
+def answer_figure(study: Study) -> Figure:
+    """Draw the final value and the training time of each batch size or plan."""
+    evidence, split = Evidence.of(study), budget_split(study)
+    ends, metric = evidence.ends(split), evidence.metric
+    axis = "configuration" if has_plans(evidence.cells) else "batch_size"
+    finals: list[Row] = []
+    times: list[Row] = []
+    for cell in evidence.cells:
+        place: Row = {**cell.fields, "learning_rate": cell.shown_rate}
+        if axis == "configuration":
+            place["configuration"] = cell_label(study, cell)
+        else:
+            line: Row = {"series": "mean", "batch_size": cell.batch_size}
+            finals += [line | row for row in interval_mark("band", ends.mean(cell))]
+        finals += [place | row for row in interval_mark("point", ends.mean(cell))]
+        if len(ends.values(cell)) > 1:
+            finals += [place | mark("run", value) for value in ends.values(cell)]
+        first = cell.ended_well[0]
+        train_s = study.train_s(first.trial, first.steps)
+        if train_s is not None:
+            times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
+    title = text("final {what}", what=ends.what)
+    return Figure(
+        "a",
+        "answer",
+        text("What each batch size gives"),
+        [
+            Panel("a-final", title, metric, finals, axis=axis, is_metric=True),
+            Panel("a-time", text("time of the training"), "equal_time_s", times, axis=axis),
+        ],
+        notes=_answer_notes(study, finals),
+        nothing=text("Fewer than two batch sizes have a trial that ended well."),
+        table=sweep_table(study),
+    )
+
+
+def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
+    yield text("Large marks are means over the seeds with their 95 % interval.")
+    if any(row["kind"] == "run" for row in finals):
+        yield text("Small circles are single seeds.")
+    if study.workload.has_validation:
+        yield text(
+            "A final validation metric is the end of a line through a training's last quarter."
+        )
+    yield text("The time is steps × the time of a step measured alone on this machine.")
+
+
+def _rates_figure(study: Study) -> Figure:
+    """Draw the rates that were tried for each batch size, and the one that ends best."""
+    of_sizes = [cell for cell in cells(study) if isinstance(cell.kind, int)]
+    if len({cell.shown_rate for cell in of_sizes}) < 2:
+        of_sizes = []
+    chosen = [cell for cell in chosen_cells(study) if cell.ended_well and cell in of_sizes]
+    best = {cell.batch_size: cell.learning_rate for cell in chosen}
+    own = study.workload.batch_size
+    start = own if own in best else min(best, default=0)
+    return rates_figure(
+        [RateTaken(c.batch_size, c.learning_rate, not c.ended_well) for c in of_sizes],
+        best=best,
+        believed={},
+        rules={
+            rule: {size: best[start] * (size / start) ** power for size in best}
+            for rule, power in (("linear", 1.0), ("sqrt", 0.5))
+        },
+        tuned_at=start,
+        by_rate=_by_rate_panel(study, of_sizes),
+        nothing=text("Fewer than two learning rates were tried."),
+    )
+
+
+def _by_rate_panel(study: Study, of_sizes: Sequence[Cell]) -> Panel:
+    metric, split = study.workload.metrics[0].name, deciding_split(study)
+    rows: list[Row] = []
+    for cell in of_sizes:
+        values = cell.final(study, split)
+        if values:
+            at: Row = {"batch_size": cell.batch_size, "learning_rate": cell.learning_rate}
+            rows.append({**at, "kind": "curve", "run": "mean", "marked": True, **seeds_row(values)})
+    title = text("final {what} by learning rate", what=split_label(split, metric))
+    return Panel("c-final", title, metric, rows, axis="learning_rate", is_metric=True)
+
+
+# ---- measurements
+
+# Titles of their panels, by the place of a measurement in the figures.
+_TITLES = {
+    "cost": "{what}",
+    "along_training": "{what}",
+    "at_the_start": "{what}, at the start",
+    "at_the_end": "{what}, at the end",
+}
+
+
+def cost_figure(study: Study) -> Figure:
+    """Draw time per step and peak memory by batch size."""
+    shown = [row for row in measurement_rows().values() if row.figure == "cost"]
+    return Figure(
+        "d",
+        "machine",
+        text("Time per step and memory"),
+        [_measurement_panel(study, "d", row) for row in shown],
+        notes=[note for row in shown for note in row.notes(study)],
+        nothing=text("Step times and memory are known of fewer than two batch sizes."),
+    )
+
+
+def measured_figure(study: Study) -> Figure:
+    """Draw what `--measure` gave: along training, or by batch size at its start or end."""
+    chosen = chosen_cells(study)
+    panels: list[Panel] = []
+    notes: list[str] = []
+    for row in measurement_rows().values():
+        if row.figure in _TITLES and row.figure != "cost":
+            panel = _measurement_panel(study, "f", row, chosen)
+            panels.append(panel)
+            if panel.has_marks:
+                notes += row.notes(study)
+    return Figure(
+        "f",
+        "noise",
+        text("What the noise does"),
+        panels,
+        notes=(*notes, *seeds_notes(chosen)),
+        nothing=text("No model was measured on its way."),
+    )
+
+
+def _measurement_panel(
+    study: Study, figure: str, measurement: Measurement, chosen: Sequence[Cell] = ()
+) -> Panel:
+    name, is_along = measurement.quantity.name, measurement.figure == "along_training"
+    rows = _along_rows(chosen, name) if is_along else _by_size_rows(study, chosen, measurement)
+    title = text(_TITLES[measurement.figure or ""], what=label_text(name))
+    axis = "step" if is_along else "batch_size"
+    return Panel(f"{figure}-{name}", title, name, tuple(rows), axis=axis)
+
+
+def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
+    values = {at.step: at.measurement(name) for at in record.evaluations}
+    return {step: value for step, value in values.items() if value is not None}
+
+
+def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
+    """Yield rows along training."""
+    for cell in chosen:
+        curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
+        shown = thinned(curve, MOST_MEASURED)
+        marked = thinned(shown, MOST_MARKS)
+        line: Row = {**cell.fields, "kind": "curve", "run": "mean"}
+        for place in shown:
+            yield {**line, **place, "marked": place in marked}
+
+
+def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
+    """Yield rows by batch size, and the dashed line that theory predicts."""
+    middles: dict[int, float] = {}
+    for size in study.batch_sizes:
+        if measurement.of_batch_size is not None:
+            known = measurement.of_batch_size(study, size)
+        else:
+            known = _of_models(chosen, size, measurement)
+        if known is None or known[0] == 0:  # the axis cannot show 0
+            continue
+        middles[size], values = known
+        yield from size_rows({"batch_size": size}, values, middles[size])
+    if measurement.expected is not None:
+        for size, value in sorted(measurement.expected(middles, study).items()):
+            yield mark("rule", value, series="expected", batch_size=size)
+
+
+def _of_models(
+    chosen: Sequence[Cell], size: int, measurement: Measurement
+) -> tuple[float, tuple[float, ...]] | None:
+    """Return the mean and each trial's value, of the initial weights or else the last one."""
+    is_at_start = measurement.figure == "at_the_start"
+    values: list[float] = []
+    records = [record for cell in chosen if cell.kind == size for record in cell.ended_well]
+    for record in records:
+        by_step = _measured_by_step(record, measurement.quantity.name)
+        values += [value for step, value in by_step.items() if (step == 0) == is_at_start][-1:]
+    return (measurement.of_seeds(values), tuple(values)) if values else None
 
 
 # ---- a page
@@ -138,7 +369,7 @@ def html_page(study: Study) -> str:
     """Return the page of a sweep as HTML text."""
     files, evidence = sweep_files(study), Evidence.of(study)
     first, *others = figures = sweep_figures(study)
-    looks, found = figure_looks(study), conclusion(study)
+    looks, answer = figure_looks(study), conclusion(study)
     _, trials = files["trials"]
 
     def legend(shown: Sequence[Figure]) -> Iterator[tuple[Look, str]]:
@@ -149,8 +380,8 @@ def html_page(study: Study) -> str:
     return render_page(
         study_origin(study),
         brand=text("batchlab: what batch size does to {name}", name=study.workload.name),
-        headline=found.headline,
-        lead=found.lead,
+        headline=answer.headline,
+        lead=answer.lead,
         table=marked_table(first.table),
         figures=figures,
         looks=looks,

@@ -19,6 +19,8 @@ TERMS: dict[str, str] = {
     "samples": "examples to target",
     "quality": "remaining error",
     "reference, tuned": "tuned rate only",
+    "not_yet": "not yet",
+    "cannot_tell": "can't tell",
 }
 """Keys that records hold and people read in other words."""
 
