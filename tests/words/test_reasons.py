@@ -11,7 +11,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.quantities import QUANTITIES
 from batchlab.words.catalogue import text
 from batchlab.words.numbers import FORMS
-from batchlab.words.reasons import CAUSES, MESSAGES, reason_text
+from batchlab.words.reasons import CAUSES, MESSAGES, has_words, reason_text
 
 
 def fields_in(message: str) -> Iterator[tuple[str, str]]:
@@ -119,3 +119,13 @@ def test_a_reason_that_quotes_another_is_text_all_through() -> None:
 
 def test_no_reason_is_no_text() -> None:
     assert reason_text(None) == ""
+
+
+def test_a_reason_of_another_version_is_written_as_it_was_stored() -> None:
+    inner = Reason.of("ends_somewhere", level=0.9)
+
+    assert reason_text(inner) == "ends somewhere (level 0.9)"
+    assert reason_text(Reason.of("own_fails", how=inner)) == (
+        "own fails (how ends somewhere (level 0.9))"
+    )
+    assert not has_words(inner)

@@ -411,20 +411,32 @@ CAUSES: dict[str, str] = {
 
 
 def reason_text(reason: Reason | None) -> str:
-    """Return a reason as a clause without its full stop; empty if there is none."""
+    """Return a reason as a clause without its full stop; empty if there is none.
+
+    A reason that another version of batchlab stored, with a code or values that this one lacks, is
+    written as it was stored.
+    """
     if reason is None:
         return ""
-    said = {name: _said(value) for name, value in reason.values}
-    return text(MESSAGES[reason.code], **said)
+    try:
+        return _filled(reason)
+    except KeyError:
+        values = ", ".join(f"{name} {_said(value)}" for name, value in reason.values)
+        return f"{reason.code.replace('_', ' ')} ({values})" if values else reason.code
 
 
 def has_words(reason: Reason) -> bool:
     """Return whether this batchlab knows its code and values, as other versions have others."""
     try:
-        reason_text(reason)
+        _filled(reason)
     except (KeyError, ValueError, TypeError):
         return False
     return True
+
+
+def _filled(reason: Reason) -> str:
+    said = {name: _said(value) for name, value in reason.values}
+    return text(MESSAGES[reason.code], **said)
 
 
 def _said(value: Value) -> Shown:
