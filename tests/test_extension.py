@@ -20,7 +20,7 @@ from batchlab.app.sweep import sweep
 from batchlab.measure import at_steps, measurements
 from batchlab.plans.scaling import SCALING_RULES, ScalingRule, scaling_rule
 from batchlab.records.study import Study
-from batchlab.report.page import write_tables
+from batchlab.report.page import csv_files
 from batchlab.report.sweep_answer import trials_table
 from batchlab.report.sweep_page import cost_figure, html_page, sweep_files, text_report
 from batchlab.script.formats import FORMATS
@@ -105,8 +105,7 @@ def test_a_row_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert last.step == 4
     assert norm is not None
     assert norm > 0
-    _, observations, *_ = write_tables(sweep_files(study), (), tmp_path / "report.csv")
-    assert f"largest_weight,{norm}" in observations.read_text()
+    assert f"largest_weight,{norm}" in csv_files(sweep_files(study), ())["observations"].decode()
     assert "largest weight" in html_page(study)
 
 

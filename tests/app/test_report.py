@@ -11,7 +11,7 @@ from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
 
 from batchlab.advice.advice import Advice
-from batchlab.app.report import ReportFormat, report
+from batchlab.app.report import NothingToDrawError, ReportFormat, report
 from batchlab.errors import StoreError, UsageError
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.store.store import Store
@@ -86,6 +86,15 @@ def test_words_go_to_the_file_that_is_given(
 
     assert (made.text, made.files) == (None, (tmp_path / "words",))
     assert (tmp_path / "words").read_text() == shown
+
+
+def test_nothing_to_draw_is_an_error_that_says_why(tmp_path: Path) -> None:
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, made_up_study(batch_sizes=()))
+
+    with pytest.raises(NothingToDrawError, match="No trial has been evaluated"):
+        report(tmp_path / "lab.db", output_format="png", path=tmp_path / "image.png")
+    assert [file.suffix for file in tmp_path.iterdir()] == [".db"]
 
 
 @pytest.fixture

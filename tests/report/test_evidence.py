@@ -13,16 +13,18 @@ from tests.reference.simulated_question import knee, question
 from batchlab.advice.level import end_so_far
 from batchlab.app.comparison import Side
 from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.equal_budget import equal_budget
 from batchlab.belief.final_value import final_of
+from batchlab.belief.statements import seeds_to_tell
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.cells import cells
 from batchlab.report.evidence import (
     Evidence,
     Measured,
-    equal_budget,
+    budget_text,
 )
-from batchlab.report.sayings import cells_alike_in_training, seeds_to_tell
+from batchlab.report.sayings import cells_alike_in_training
 from batchlab.report.sweep_answer import conclusion, sweep_table, trial_documents
 
 GENERALIZE = "Larger batches generalize worse"
@@ -100,25 +102,25 @@ def straight_study(**settings):
 )
 def test_the_budget_is_the_largest_that_all_have_spent(name, amount, words):
     study = straight_study()
-    budget = equal_budget(study, cells(study), name)
+    budget = equal_budget(study, study.records, name)
 
     assert budget.amount == pytest.approx(amount)
-    assert budget.words == words
+    assert budget_text(budget) == words
 
 
 def test_a_budget_needs_step_times_and_no_trial_that_ended_badly():
     study = straight_study(seeds=2, endings={(1024, 0.01, 1): (Status.DIVERGED, "loss grew", 2)})
     untimed = made_up_study(seeds=2, timed=False)
 
-    assert equal_budget(study, cells(study), "epochs").amount == 10
-    assert equal_budget(untimed, cells(untimed), "time") is None
+    assert Evidence.of(study).budgets[0].amount == 10
+    assert equal_budget(untimed, untimed.records, "time") is None
     assert list(Evidence.of(untimed).by_budget()) == ["epochs", "steps"]
     assert "equal_time" not in sweep_table(untimed).by_key()
 
 
 def test_values_lie_on_the_line_between_two_evaluations():
     study = straight_study(evaluations_per_epoch=2)
-    budget = equal_budget(study, cells(study), "steps")
+    budget = equal_budget(study, study.records, "steps")
 
     small, large = (budget.value(r, "validation") for r in study.records)
 
@@ -154,7 +156,7 @@ def test_a_sweep_reads_the_ends_that_an_advice_reads(notes):
 
 def test_less_than_a_whole_training_ends_on_the_line_until_there():
     study = made_up_study(batch_sizes=(64, 1024), curves=noisy, evaluations_per_epoch=16)
-    budget, record = equal_budget(study, cells(study), "steps"), study.records[0]
+    budget, record = equal_budget(study, study.records, "steps"), study.records[0]
 
     shorter = final_of(record, "validation", "accuracy", "higher", steps=budget.amount)
     assert budget.end(record, "validation") == pytest.approx(shorter)

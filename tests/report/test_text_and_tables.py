@@ -12,10 +12,10 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_profile import made_up_profile
 
+from batchlab.app.output_file import OutputFileError, check_output_file, write_output_file
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.noise import noise_sections
-from batchlab.report.output_file import OutputFileError, check_output_file, write_output_file
 from batchlab.report.short_reports import profile_section
 from batchlab.report.sweep_page import text_report
 from batchlab.report.table import Column, Table, sections_text

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchlab.app.output_file import write_output_file
 from batchlab.app.report import Advised, page_of, stored_in
 from batchlab.errors import NoStoreError
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
-from batchlab.report.output_file import write_output_file
 from batchlab.report.page import with_status
 from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store

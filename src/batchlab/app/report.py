@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from batchlab.advice.advice import Advice
-from batchlab.errors import UsageError
+from batchlab.app.output_file import check_output_file, write_output_file, write_output_files
+from batchlab.errors import BatchlabError, UsageError
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
-from batchlab.report.output_file import check_output_file, write_output_file
 from batchlab.runs.replay import stored_journal
 from batchlab.store.schema import JsonColumn, UnreadableColumn
 from batchlab.store.store import Store
@@ -19,6 +19,10 @@ from batchlab.words.numbers import moment_text
 
 ReportFormat = Literal["html", "text", "csv", "svg", "png", "json"]
 _Files = tuple[Path, ...]
+
+
+class NothingToDrawError(BatchlabError):
+    """A report without anything that a figure could show."""
 
 
 _ADVICE: Final = JsonColumn[Advice](Advice)
@@ -181,20 +185,24 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     from batchlab.report.advice_figures import advice_figures, advice_looks
     from batchlab.report.advice_page import advice_files
     from batchlab.report.cells import figure_looks
-    from batchlab.report.chart import write_figure_images
-    from batchlab.report.page import write_tables
+    from batchlab.report.chart import figure_images
+    from batchlab.report.page import csv_files
     from batchlab.report.sweep_page import sweep_figures, sweep_files
 
     if isinstance(shown, Advised):
         figures = advice_figures(shown.advice, shown.study, shown.profile)
-        looks = advice_looks(shown.advice)
+        looks, tables = advice_looks(shown.advice), advice_files(shown.advice, shown.study)
     else:
-        figures, looks = sweep_figures(shown), figure_looks(shown)
-    if output_format in ("svg", "png"):
-        return write_figure_images(figures, looks, path, output_format)
-    if isinstance(shown, Advised):
-        return write_tables(advice_files(shown.advice, shown.study), figures, path)
-    return write_tables(sweep_files(shown), figures, path)
+        figures, looks, tables = sweep_figures(shown), figure_looks(shown), sweep_files(shown)
+    if output_format == "csv":
+        first, *others = csv_files(tables, figures).items()
+        write_output_file(path, first[1])
+        return (path, *write_output_files(path.with_suffix(".csv"), dict(others)))
+    images = figure_images(figures, looks, "png" if output_format == "png" else "svg")
+    if not images:
+        reasons = " ".join(f"({figure.key}) {figure.absent}" for figure in figures)
+        raise NothingToDrawError(f"no figure has anything to show: {reasons}")
+    return write_output_files(path.with_suffix(f".{output_format}"), images)
 
 
 def _text_and_headline(shown: Study | Advised) -> tuple[str, str]:

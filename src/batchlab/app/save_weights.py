@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchlab.advice.advice import Advice, Configuration
+from batchlab.app.output_file import check_output_file, write_output_file
 from batchlab.app.report import Advised, stored
 from batchlab.errors import UsageError
 from batchlab.records.trial import TrialRecord
-from batchlab.report.output_file import check_output_file, write_output_file
 from batchlab.store.store import Store
 from batchlab.words.catalogue import number_text
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from batchlab.records.estimate import Estimate
 
 Array = NDArray[np.float64]
 Verdict = Literal["held", "did_not_hold", "cannot_tell"]
@@ -59,3 +62,15 @@ def rises(draws: Array) -> list[int]:
     """Return the places i at which cell i + 1 is surely better than cell i, all of them at once."""
     chances = np.mean(np.diff(draws, axis=1) > 0, axis=0)
     return [i for i, chance in enumerate(chances) if chance >= 1 - (1 - SURE) / len(chances)]
+
+
+def seeds_to_tell(difference: Estimate, margin: float) -> float:
+    """Return about how many seeds per cell would decide; inf if that is unknown.
+
+    The interval shrinks with the root of the number of seeds. It must exclude 0 or the margin.
+    """
+    value, low, high = difference.estimate, difference.low, difference.high
+    if value is None or low is None or high is None:
+        return math.inf
+    far = max(abs(value), margin - abs(value))
+    return math.ceil(difference.n / 2 * ((high - low) / 2 / far) ** 2) if far else math.inf

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
+from batchlab.app.output_file import check_output_file
 from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import with_own_command
-from batchlab.report.output_file import check_output_file
 
 _DEFAULT_REPORT = "batchlab-report.html"
 _NOT_MET = 3  # the exit code

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from batchlab.app.output_file import check_output_file, write_output_file
 from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
-from batchlab.report.output_file import check_output_file, write_output_file
 
 
 @click.command()

@@ -79,7 +79,7 @@ def _write_live(
             f"--live writes a page, not {output_format}; leave out --format, or --live"
         )
     from batchlab.app.live_report import write_live_page
-    from batchlab.report.output_file import check_output_file
+    from batchlab.app.output_file import check_output_file
 
     path = path or store.with_name("batchlab-live.html")
     check_output_file(path, store=store)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchlab.app.output_file import check_output_file
 from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import with_own_command
 from batchlab.errors import BatchlabError
 from batchlab.plans.scaling import SCALING_RULES
-from batchlab.report.output_file import check_output_file
 from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:

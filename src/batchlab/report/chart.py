@@ -20,12 +20,10 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import vl_convert
 
-from batchlab.errors import BatchlabError
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.report.figure import (
     Figure,
@@ -38,17 +36,12 @@ from batchlab.report.figure import (
     is_point,
     point_words,
 )
-from batchlab.report.output_file import write_output_file
 from batchlab.report.text import axis_text, label_text, shown_quantity
 from batchlab.words.catalogue import text
 
 Spec = dict[str, Any]
 _SERIES_DASHES = [[1, 0], [6, 3]]  # the first is a solid line
 _INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the reader's colors
-
-
-class NothingToDrawError(BatchlabError):
-    """A report without anything that a figure could show."""
 
 
 # ---- marks
@@ -435,46 +428,27 @@ _LEGEND: Spec = _CONFIG["legend"] | {"disable": False}
 _PAPER: Spec = {"config": _CONFIG | {"legend": _LEGEND, "background": "white"}}
 
 
-# ---- as files
+# ---- as images
+
+ImageFormat = Literal["svg", "png"]
 
 
-def write_figure_images(
-    figures: Iterable[Figure],
-    looks: Sequence[Look],
-    path: Path,
-    image_format: Literal["svg", "png"],
-) -> tuple[Path, ...]:
-    """Write one image per figure: `report.svg` gives `report-a-finals.svg`, ...
-
-    A figure with a switch has one image per view: `report-c-epochs.svg`.
-
-    Figures that have nothing to show are left out.
-
-    Raises:
-        NothingToDrawError: no figure has anything to show; the message says why for each.
-        OutputFileError: a file cannot be written.
-    """
-    figures = tuple(figures)
-    drawn = [figure for figure in figures if figure.panels]
-    if not drawn:
-        raise NothingToDrawError(
-            "no figure has anything to show: "
-            + " ".join(f"({figure.key}) {figure.absent}" for figure in figures)
-        )
-    written = []
-    for figure in drawn:
-        for view, panels in figure.views.items():
-            file = path.with_name(f"{path.stem}-{figure.key}-{view or figure.name}.{image_format}")
-            write_output_file(file, figure_image(figure, panels, looks, image_format))
-            written.append(file)
-    return tuple(written)
+def figure_images(
+    figures: Iterable[Figure], looks: Sequence[Look], image_format: ImageFormat
+) -> dict[str, bytes]:
+    """Return one image per figure, and per view of its switch, by name: "b-epochs"."""
+    return {
+        f"{figure.key}-{view or figure.name}": figure_image(figure, panels, looks, image_format)
+        for figure in figures
+        for view, panels in figure.views.items()
+    }
 
 
 def figure_image(
     figure: Figure,
     shown: Iterable[Panel],
     looks: Sequence[Look],
-    image_format: Literal["svg", "png"],
+    image_format: ImageFormat,
 ) -> bytes:
     """Return panels of a figure and its legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, figure.rows)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from batchlab.belief.cell_means import CellMeans
-from batchlab.belief.final_value import end_errors, final_of, final_value
+from batchlab.belief.equal_budget import NAMES, EqualBudget, equal_budget
+from batchlab.belief.final_value import end_errors, final_of
 from batchlab.belief.margin import margin_of
 from batchlab.belief.statements import Array, as_good
 from batchlab.laws.plateau import default_delta
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 from batchlab.records.study import Study
-from batchlab.records.trial import Evaluation, Split, TrialRecord
+from batchlab.records.trial import Split, TrialRecord
 from batchlab.report.cells import (
     Cell,
     budget_split,
@@ -28,84 +28,12 @@ from batchlab.report.cells import (
 from batchlab.report.text import Kind, batch_text, quantity_text, split_label
 from batchlab.words.catalogue import number_text, text
 
-# ---- equal budgets
 
-NAMES = ("epochs", "steps", "time")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EqualBudget:
-    """The largest budget of one kind that every compared trial has spent."""
-
-    study: Study
-    name: str  # one of `NAMES`
-    amount: float  # epochs, optimizer steps, or seconds at the step time measured in isolation
-
-    @property
-    def words(self) -> str:
-        """The budget in words: "equal steps (1,280 each)", "equal time (2.1 s each)"."""
-        form = "train_s" if self.name == "time" else ",.6g"
-        return text(
-            "equal {what} ({amount} each)",
-            what=text(self.name),
-            amount=number_text(self.amount, form),
-        )
-
-    def spent_at(self, record: TrialRecord, evaluation: Evaluation) -> float:
-        """Return how much of such a budget a trial had spent at an evaluation."""
-        if self.name == "epochs":
-            return record.epoch_of(evaluation)
-        if self.name == "steps":
-            return float(evaluation.step)
-        train_s = self.study.train_s(record.trial, evaluation.step)
-        assert train_s is not None, "equal_budget has looked"
-        return train_s
-
-    def value(self, record: TrialRecord, split: Split) -> float | None:
-        """Return a trial's metric when the budget was spent, on the line between two evaluations.
-
-        The result is None if it is not known on both sides, nor exactly at that point.
-        """
-        curve = self._curve(record, split)
-        return curve[-1][1] if curve else None
-
-    def end(self, record: TrialRecord, split: Split) -> float | None:
-        """Return what a trial would have ended with if it had stopped with the budget spent."""
-        if split != "validation":
-            return self.value(record, split)
-        curve = [point for point in self._curve(record, split) if point[0] > 0]
-        better = self.study.workload.metrics[0].better
-        return final_value(curve, better=better, keeps_best=record.ended_by_patience)
-
-    def _curve(self, record: TrialRecord, split: Split) -> list[tuple[float, float]]:
-        at, curve = self.amount, record.curve(split, self.study.workload.metrics[0].name)
-        points = [(self.spent_at(record, evaluation), value) for evaluation, value in curve]
-        # The budget is the end of one of the trials, so rounding must not put it past that end.
-        slack = 1e-9 * abs(at)
-        seen = [point for point in points if point[0] <= at + slack]
-        if not seen or seen[-1][0] >= at - slack:
-            return seen
-        if len(seen) == len(points):
-            return []
-        (before, earlier), (after, later) = points[len(seen) - 1 : len(seen) + 1]
-        return [*seen, (at, earlier + (later - earlier) * (at - before) / (after - before))]
-
-
-def equal_budget(study: Study, cells: Sequence[Cell], name: str) -> EqualBudget | None:
-    """Return the budget that all trials of `cells` that ended well have spent.
-
-    The result is None if there are none, or for time if a step was not timed in isolation.
-    """
-    if name == "time" and any(study.timing(cell.batch_size) is None for cell in cells):
-        return None
-    budget = EqualBudget(study=study, name=name, amount=math.inf)
-    spent = [
-        budget.spent_at(record, record.evaluations[-1])
-        for cell in cells
-        for record in cell.ended_well
-        if record.evaluations
-    ]
-    return replace(budget, amount=min(spent)) if spent else None
+def budget_text(budget: EqualBudget) -> str:
+    """Return a budget in words: "equal steps (1,280 each)", "equal time (2.1 s each)"."""
+    form = "train_s" if budget.name == "time" else ",.6g"
+    amount = number_text(budget.amount, form)
+    return text("equal {what} ({amount} each)", what=text(budget.name), amount=amount)
 
 
 # ---- one metric of every compared cell
@@ -197,7 +125,8 @@ class Evidence:
         # A plan changes at set places of its own run. So its trials can be compared only at their
         # end, and all of them end after the same number of epochs.
         names = ("epochs",) if has_plans(cells) else NAMES
-        budgets = (equal_budget(study, cells, name) for name in names)
+        records = [record for cell in cells for record in cell.ended_well]
+        budgets = (equal_budget(study, records, name) for name in names)
         return cls(study=study, cells=cells, budgets=tuple(filter(None, budgets)))
 
     @property
@@ -272,7 +201,7 @@ class Evidence:
         return Measured(
             study=self.study,
             what=split_label(split, self.metric),
-            when=text("the end") if budget is None else budget.words,
+            when=text("the end") if budget is None else budget_text(budget),
             cells=self.cells,
             means=means,
             better=self.better,

@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from batchlab.records.study import Study
 from batchlab.report.figure import Figure, Look, rows_table
-from batchlab.report.output_file import write_output_file
 from batchlab.report.table import Table
 from batchlab.report.text import VERDICT_WORDS, Sentence, unbroken
 from batchlab.version import __version__
@@ -62,22 +61,11 @@ def download(
     return name, address if len(address) <= most else None
 
 
-def write_tables(tables: Tables, figures: Iterable[Figure], path: Path) -> tuple[Path, ...]:
-    """Write the tables and the rows of the figures as CSV files.
-
-    The first table goes to `path` itself, all others next to it: `report-observations.csv`, ...
-
-    Raises:
-        OutputFileError: a file cannot be written.
-    """
+def csv_files(tables: Tables, figures: Iterable[Figure]) -> dict[str, bytes]:
+    """Return the tables and the rows of the figures as CSV files, by name."""
     contents = {name: table for name, (_, table) in tables.items()}
     contents |= {figure.data: rows_table(figure.rows) for figure in figures if figure.panels}
-    written: list[Path] = []
-    for name, table in contents.items():
-        file = path.with_name(f"{path.stem}-{name}.csv") if written else path
-        write_output_file(file, table.to_csv().encode())
-        written.append(file)
-    return tuple(written)
+    return {name: table.to_csv().encode() for name, table in contents.items()}
 
 
 # ---- where the numbers come from

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from batchlab.belief.equal_budget import EqualBudget
 from batchlab.belief.statements import (
     Array,
     Verdict,
@@ -13,12 +14,13 @@ from batchlab.belief.statements import (
     falls,
     no_worse_than_any,
     rises,
+    seeds_to_tell,
 )
 from batchlab.laws.plateau import STARTED_DELTAS
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Split
 from batchlab.report.cells import Cell, budget_split, gap_quantity, held_out_split
-from batchlab.report.evidence import EqualBudget, Evidence, Measured
+from batchlab.report.evidence import Evidence, Measured, budget_text
 from batchlab.report.text import (
     ClaimVerdict,
     Sentence,
@@ -147,7 +149,7 @@ def _falls_with_size(
         )
         best, *_, worst = map(fits.level_text, fits.ranked)
         return "not_tested", text(
-            message, budget=epochs.words, train=fits.what, best=best, worst=worst
+            message, budget=budget_text(epochs), train=fits.what, best=best, worst=worst
         )
     if len(compared) < 2:
         return "not_tested", text(_NOT_MEASURED, what=capitalized(measured.what))
@@ -236,18 +238,6 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
         counts = text("Up to {margin} counts as no difference.", margin=margin)
         return f"{said} {counts}"
     return said
-
-
-def seeds_to_tell(difference: Estimate, margin: float) -> float:
-    """Return about how many seeds per cell would decide; inf if that is unknown.
-
-    The interval shrinks with the root of the number of seeds. It must exclude 0 or the margin.
-    """
-    value, low, high = difference.estimate, difference.low, difference.high
-    if value is None or low is None or high is None:
-        return math.inf
-    far = max(abs(value), margin - abs(value))
-    return math.ceil(difference.n / 2 * ((high - low) / 2 / far) ** 2) if far else math.inf
 
 
 def _seeds_text(difference: Estimate, margin: float) -> str:

@@ -210,10 +210,11 @@ def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
         if has_plans(evidence.cells):
             message = "Equal time was not compared: a plan changes at set places of its own run."
         yield Sentence(topic="equal time", text=text(message))
-    for name in ("time", "steps"):
-        if name in by_budget:
-            said = _leader_text(by_budget[name])
-            yield Sentence(topic=f"equal {name}", text=said)
+    if "time" in by_budget:
+        yield Sentence(topic="equal time", text=_leader_text(by_budget["time"]))
+    if "steps" in by_budget:
+        more = text("In equal steps, larger batches see more examples.")
+        yield Sentence(topic="equal steps", text=f"{_leader_text(by_budget['steps'])} {more}")
 
 
 _PLATEAUS = {

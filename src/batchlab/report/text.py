@@ -110,7 +110,9 @@ def quantity_text(name: str, value: float | str | None) -> str:
 def range_text(name: str, low: float, high: float) -> str:
     """Write a range of a quantity, "0.961 to 0.972", or one value if both ends read the same."""
     from_, to = quantity_text(name, low), quantity_text(name, high)
-    return from_ if from_ == to else text("{low} to {high}", low=from_, high=to)
+    if from_ == to:
+        return from_
+    return text("{low} to {high}", low=from_.removesuffix(" points"), high=to)
 
 
 def label_text(name: str) -> str:

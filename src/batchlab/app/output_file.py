@@ -1,8 +1,9 @@
-"""Output file: write a report whole, or leave the old one on the disk."""
+"""Output files: written whole, or the old ones stay on the disk."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from batchlab.errors import BatchlabError, UsageError
@@ -84,3 +85,15 @@ def write_output_file(path: Path, content: bytes) -> None:
             + ("make that folder" if missing else "free some space")
             + " or give another path"
         ) from error
+
+
+def write_output_files(path: Path, contents: Mapping[str, bytes]) -> tuple[Path, ...]:
+    """Write a file for each of `contents` next to `path`: `report.svg` gives `report-b-epochs.svg`.
+
+    Raises:
+        OutputFileError: a file cannot be written.
+    """
+    files = {path.with_name(f"{path.stem}-{name}{path.suffix}"): c for name, c in contents.items()}
+    for file, content in files.items():
+        write_output_file(file, content)
+    return tuple(files)

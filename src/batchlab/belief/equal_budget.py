@@ -1,0 +1,76 @@
+"""Equal budgets: what trials have after the same epochs, steps or time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from batchlab.belief.final_value import final_value
+from batchlab.records.study import Study
+from batchlab.records.trial import Evaluation, Split, TrialRecord
+
+NAMES = ("epochs", "steps", "time")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EqualBudget:
+    """The largest budget of one kind that every compared trial has spent."""
+
+    study: Study
+    name: str  # one of `NAMES`
+    amount: float  # epochs, optimizer steps, or seconds at the step time measured in isolation
+
+    def spent_at(self, record: TrialRecord, evaluation: Evaluation) -> float:
+        """Return how much of such a budget a trial had spent at an evaluation."""
+        if self.name == "epochs":
+            return record.epoch_of(evaluation)
+        if self.name == "steps":
+            return float(evaluation.step)
+        train_s = self.study.train_s(record.trial, evaluation.step)
+        assert train_s is not None, "equal_budget has looked"
+        return train_s
+
+    def value(self, record: TrialRecord, split: Split) -> float | None:
+        """Return a trial's metric when the budget was spent, on the line between two evaluations.
+
+        The result is None if it is not known on both sides, nor exactly at that point.
+        """
+        curve = self._curve(record, split)
+        return curve[-1][1] if curve else None
+
+    def end(self, record: TrialRecord, split: Split) -> float | None:
+        """Return what a trial would have ended with if it had stopped with the budget spent."""
+        if split != "validation":
+            return self.value(record, split)
+        curve = [point for point in self._curve(record, split) if point[0] > 0]
+        better = self.study.workload.metrics[0].better
+        return final_value(curve, better=better, keeps_best=record.ended_by_patience)
+
+    def _curve(self, record: TrialRecord, split: Split) -> list[tuple[float, float]]:
+        at, curve = self.amount, record.curve(split, self.study.workload.metrics[0].name)
+        points = [(self.spent_at(record, evaluation), value) for evaluation, value in curve]
+        # The budget is the end of one of the trials, so rounding must not put it past that end.
+        slack = 1e-9 * abs(at)
+        seen = [point for point in points if point[0] <= at + slack]
+        if not seen or seen[-1][0] >= at - slack:
+            return seen
+        if len(seen) == len(points):
+            return []
+        (before, earlier), (after, later) = points[len(seen) - 1 : len(seen) + 1]
+        return [*seen, (at, earlier + (later - earlier) * (at - before) / (after - before))]
+
+
+def equal_budget(study: Study, records: Sequence[TrialRecord], name: str) -> EqualBudget | None:
+    """Return the largest budget that all of these trials have spent.
+
+    The result is None if there are none, or for time if a step was not timed in isolation.
+    """
+    sizes = {record.trial.batch_size for record in records}
+    if name == "time" and any(study.timing(size) is None for size in sizes):
+        return None
+    budget = EqualBudget(study=study, name=name, amount=math.inf)
+    spent = [
+        budget.spent_at(record, record.evaluations[-1]) for record in records if record.evaluations
+    ]
+    return replace(budget, amount=min(spent)) if spent else None
