@@ -51,8 +51,13 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
     evidence = evidence.of_sizes
     if len(evidence.cells) < 2 or not evidence.budgets:
         return ()
-    judged = [(topic, claim(evidence)) for topic, claim in CLAIMS.items()]
-    return tuple(Sentence(topic=topic, text=why, verdict=said) for topic, (said, why) in judged)
+    sentences: list[Sentence] = []
+    for topic, claim in CLAIMS.items():
+        verdict, why = claim(evidence)
+        if sentences and sentences[-1].text == why:
+            why = text("For the same reason as the one above.")
+        sentences.append(Sentence(topic=topic, text=why, verdict=verdict))
+    return tuple(sentences)
 
 
 def larger_batches_generalize_worse(evidence: Evidence) -> _Judged:

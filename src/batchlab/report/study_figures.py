@@ -303,7 +303,9 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
         text("Training and held-out data"),
         [Panel("e-gap", title, metric, rows, is_metric=True)] if has_both else [],
         notes=(text("Marks are means over seeds, bars their range."),),
-        nothing=text("Fewer than two batch sizes have an end on training and held-out data."),
+        nothing=text(
+            "Fewer than two batch sizes have a final value on training and held-out data."
+        ),
     )
 
 
