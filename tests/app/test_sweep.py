@@ -30,13 +30,13 @@ from torch.utils.data import Dataset
 import batchlab
 from batchlab import machine
 from batchlab.app.subjects import WorkloadSubject
+from batchlab.belief.evidence import Evidence
 from batchlab.errors import BatchSizeError, BudgetError, StoreError, UsageError, WorkloadError
 from batchlab.machine import place_here
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.study import AdamSettings, Study, place_of
 from batchlab.records.trial import Status, TrialRecord
-from batchlab.report.evidence import Evidence
 from batchlab.report.sweep_page import sweep_document, text_report
 from batchlab.runs import process_engine
 from batchlab.store.store import Store

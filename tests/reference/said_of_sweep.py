@@ -4,7 +4,7 @@ import numpy as np
 from tests.reference.made_up import made_up_curves
 from tests.reference.shown import table_rows
 
-from batchlab.report.evidence import Evidence
+from batchlab.belief.evidence import Evidence
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import sentences, sweep_table
 

@@ -19,11 +19,11 @@ from tests.reference.made_up_advice import (
 )
 from tests.reference.page import HOSTILE, Page
 
+from batchlab.belief.evidence import Evidence
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_page import render_advice_html, whole_trainings
 from batchlab.report.advice_rows import answer_table, tried_table
-from batchlab.report.evidence import Evidence
 from batchlab.report.sayings import claim_sentences
 
 written = Reason.as_written

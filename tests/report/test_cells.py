@@ -13,16 +13,16 @@ from tests.reference.made_up import (
     made_up_trial,
 )
 
-from batchlab.records.batch_plan import Stage
-from batchlab.records.trial import Status
-from batchlab.report.cells import (
+from batchlab.belief.cells import (
     Cell,
     chosen_cells,
     deciding_split,
     final_gap,
     held_out_split,
-    trial_counts,
 )
+from batchlab.records.batch_plan import Stage
+from batchlab.records.trial import Status
+from batchlab.report.cells import trial_counts
 from batchlab.report.study_figures import mean_curve, scores_by_step
 
 

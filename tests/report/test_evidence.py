@@ -13,17 +13,14 @@ from tests.reference.simulated_question import knee, question
 from batchlab.advice.level import end_so_far
 from batchlab.app.comparison import Side
 from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.cells import cells
 from batchlab.belief.equal_budget import equal_budget
+from batchlab.belief.evidence import Evidence, Measured
 from batchlab.belief.final_value import final_of
 from batchlab.belief.statements import seeds_to_tell
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
-from batchlab.report.cells import cells
-from batchlab.report.evidence import (
-    Evidence,
-    Measured,
-    budget_text,
-)
+from batchlab.report.cells import budget_text
 from batchlab.report.sayings import cells_alike_in_training
 from batchlab.report.sweep_answer import conclusion, sweep_table, trial_documents
 
@@ -44,13 +41,11 @@ def difference(first, second, *, better="higher"):
     means = CellMeans.of(values, metric="accuracy", better=better, n_examples=1000)
     measured = Measured(
         study=made_up_study(),
-        what="accuracy",
-        when="",
+        split="validation",
         cells=(FIRST, SECOND),
         means=means,
         better=better,
         margin=0.002,
-        quantity="accuracy",
     )
     return measured.difference(FIRST, SECOND)
 

@@ -24,12 +24,12 @@ from tests.report.advice_cases import CASES
 
 import batchlab
 from batchlab.advice.advice import Advice
+from batchlab.belief.evidence import Evidence
 from batchlab.records.estimate import Reason
 from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
 from batchlab.report.cells import trial_counts
-from batchlab.report.evidence import Evidence
 from batchlab.report.noise import noise_sections
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.short_reports import check_section, fit_section, profile_section

@@ -8,8 +8,8 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.shown import rows_of
 
+from batchlab.belief.cells import chosen_cells
 from batchlab.records.trial import Status
-from batchlab.report.cells import chosen_cells
 from batchlab.report.figure import Figure
 from batchlab.report.study_figures import curve_figure
 from batchlab.report.sweep_page import cost_figure

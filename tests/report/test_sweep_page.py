@@ -18,12 +18,12 @@ from tests.reference.page import HOSTILE, Page
 from tests.reference.said_of_sweep import by_size, finals
 
 from batchlab.app.comparison import Side
+from batchlab.belief import cells
+from batchlab.belief.evidence import Evidence
 from batchlab.laws.plateau import plateau_of
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target
-from batchlab.report import cells
 from batchlab.report.cells import observations_table
-from batchlab.report.evidence import Evidence
 from batchlab.report.page import download
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences, sweep_table, trials_table

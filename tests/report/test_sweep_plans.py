@@ -20,11 +20,11 @@ from tests.reference.made_up_plans import (
 )
 from tests.reference.shown import table_rows
 
+from batchlab.belief.evidence import Evidence
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image
-from batchlab.report.evidence import Evidence
 from batchlab.report.figure import Figure, drawn_looks, rows_table
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences, sweep_table

@@ -20,6 +20,9 @@ PlanName = Literal["small", "large", "grow", "decay"]
 """A small or a large batch size throughout, one that grows from the small to the large one, and the
 small one whose rate is cut where that one grows."""
 
+Kind = int | PlanName
+"""The batch size of a training, or the plan that changes it on the way."""
+
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END
 """As `RunLength.watched_from_samples`: seldom evaluated all along, for no level is waited for."""

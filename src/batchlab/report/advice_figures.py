@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from batchlab.advice.advice import Advice
+from batchlab.belief.cells import Cell, deciding_split, in_order
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
@@ -22,7 +23,6 @@ from batchlab.report.advice_rows import (
     own_label,
     run_costs,
 )
-from batchlab.report.cells import Cell, deciding_split, in_order
 from batchlab.report.figure import (
     Figure,
     Look,

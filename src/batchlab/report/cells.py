@@ -1,171 +1,22 @@
-"""Cells: the trials of one batch size at one learning rate, their values and how they ended."""
+"""Cells in words: their names, what was measured of them, and how their trials ended."""
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Iterator
 
-from batchlab.belief.final_value import final_of
-from batchlab.laws.plateau import Plateau, plateau_of
+from batchlab.belief.cells import Cell, chosen_cells, held_out_split
+from batchlab.belief.equal_budget import EqualBudget
+from batchlab.belief.evidence import Measured
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.study import Study
-from batchlab.records.trial import Split, Trial, TrialRecord
+from batchlab.records.trial import TrialRecord
 from batchlab.report.figure import Look, Row, looks
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import Kind
+from batchlab.report.text import batch_text, quantity_text, split_label
 from batchlab.words.catalogue import listing, number_text, plural, term_text, text
 
-# ---- which splits to compare on
-
-
-def deciding_split(study: Study) -> Split:
-    """Return the split that learning rates are compared on, which is never the test set."""
-    return "validation" if study.workload.has_validation else "train"
-
-
-def held_out_split(study: Study) -> Split | None:
-    """Return the split to compare the train metric with: test, else validation, else None."""
-    if study.workload.n_test:
-        return "test"
-    return "validation" if study.workload.has_validation else None
-
-
-def budget_split(study: Study) -> Split:
-    """Return the split that budgets are compared on: scored often, and held out if possible."""
-    if study.workload.has_validation:
-        return "validation"
-    return "test" if study.workload.n_test else "train"
-
-
-# ---- gaps
-
-
-def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
-    """Return train minus held-out metric at the last evaluation, or None if either is unknown."""
-    train, other = record.last("train", metric), record.last(held_out, metric)
-    return None if train is None or other is None else train - other
-
-
-def gap_quantity(study: Study) -> str:
-    """Return the quantity that writes differences of the metric that counts: shares in points."""
-    metric, split = study.workload.metrics[0].name, held_out_split(study) or "train"
-    last = [record.last(split, metric) for record in study.records if record.ended_well]
-    # Some scripts report accuracies in percent, whose differences are points already.
-    is_share = all(abs(value) <= 1 for value in last if value is not None)
-    return "gap_points" if metric in FRACTION_METRICS and is_share else "generalization_gap"
-
-
 # ---- cells
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """The trials of one batch size or plan at one learning rate, in the requested order."""
-
-    records: tuple[TrialRecord, ...]
-    takes_rate: bool = True
-
-    @property
-    def kind(self) -> Kind:
-        """The batch size, or the name of the plan."""
-        return kind_of(self.records[0].trial)
-
-    @property
-    def batch_size(self) -> int:
-        """The examples per step; for a plan, those of its first steps."""
-        return self.records[0].trial.batch_size
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of its trials."""
-        return self.records[0].trial.learning_rate
-
-    @property
-    def shown_rate(self) -> float | None:
-        """The learning rate of its trials, or None if their command sets its own."""
-        return self.learning_rate if self.takes_rate else None
-
-    @property
-    def fields(self) -> Row:
-        """The fields of its rows in a figure: its plan, and its batch size unless that grows."""
-        if isinstance(self.kind, int):
-            return {"batch_size": self.kind}
-        plan: Row = {"plan": self.kind}
-        return plan if self.kind == "grow" else {**plan, "batch_size": self.batch_size}
-
-    @property
-    def ended_well(self) -> tuple[TrialRecord, ...]:
-        """The trials whose numbers may be averaged."""
-        return tuple(record for record in self.records if record.ended_well)
-
-    @property
-    def others(self) -> tuple[TrialRecord, ...]:
-        """The trials that ended badly or are unfinished; shown one by one, never averaged."""
-        return tuple(record for record in self.records if not record.ended_well)
-
-    def final(self, study: Study, split: Split) -> tuple[float, ...]:
-        """Return the known final values of trials that ended well, in the metric that counts."""
-        metric = study.workload.metrics[0]
-        ends = (final_of(record, split, metric.name, metric.better) for record in self.ended_well)
-        return tuple(end for end in ends if end is not None)
-
-    def mean_final(self, study: Study, split: Split) -> float | None:
-        """Return the mean of the final values, or None if there are none."""
-        values = self.final(study, split)
-        return fmean(values) if values else None
-
-
-def kind_of(trial: Trial) -> Kind:
-    """Return the batch size of a trial, or the name of the plan that changes it or its rate."""
-    if not trial.stages:
-        return trial.batch_size
-    return "grow" if trial.largest_batch_size > trial.batch_size else "decay"
-
-
-def cells(study: Study) -> tuple[Cell, ...]:
-    """Return all cells, sorted by batch size, then by plan, then by learning rate."""
-    by_key: dict[tuple[Kind, float], list[TrialRecord]] = {}
-    for record in study.records:
-        key = kind_of(record.trial), record.trial.learning_rate
-        by_key.setdefault(key, []).append(record)
-    takes_rate = study.workload.takes_rate
-    return in_order(Cell(records=tuple(r), takes_rate=takes_rate) for r in by_key.values())
-
-
-def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Sort by batch size, then by plan, then by learning rate."""
-
-    def place(cell: Cell) -> tuple[int, int, float]:
-        plan = ("grow", "decay").index(cell.kind) + 1 if isinstance(cell.kind, str) else 0
-        return plan, cell.batch_size, cell.learning_rate
-
-    return tuple(sorted(unsorted, key=place))
-
-
-def chosen_cells(study: Study) -> tuple[Cell, ...]:
-    """Return the cell whose curves the report shows, for every batch size and plan.
-
-    It has the best mean final value of the first metric on validation data (train data if there
-    are none). Rates at which every seed ended well are preferred.
-    """
-    split, sign = deciding_split(study), 1 if study.workload.metrics[0].better == "higher" else -1
-
-    def preference(cell: Cell) -> tuple[bool, bool, float]:
-        mean = cell.mean_final(study, split)
-        return mean is not None, not cell.others, sign * (mean or 0.0)
-
-    by_kind: dict[Kind, list[Cell]] = {}
-    for cell in cells(study):
-        by_kind.setdefault(cell.kind, []).append(cell)
-    return tuple(max(choices, key=preference) for choices in by_kind.values())
-
-
-def has_plans(some: Iterable[Cell]) -> bool:
-    """Return whether any of the cells is a plan."""
-    return any(isinstance(cell.kind, str) for cell in some)
 
 
 def cell_label(study: Study, cell: Cell) -> str:
@@ -181,20 +32,58 @@ def cell_label(study: Study, cell: Cell) -> str:
     return text("{plan} ({sizes})", plan=term_text(cell.kind), sizes=label)
 
 
+def cell_fields(cell: Cell) -> Row:
+    """Return the fields of a cell's rows in a figure: its plan, and its batch size if constant."""
+    if isinstance(cell.kind, int):
+        return {"batch_size": cell.kind}
+    plan: Row = {"plan": cell.kind}
+    return plan if cell.kind == "grow" else {**plan, "batch_size": cell.batch_size}
+
+
 def figure_looks(study: Study) -> tuple[Look, ...]:
     """Return how the batch sizes and plans of a study are drawn."""
     plans = [cell.kind for cell in chosen_cells(study) if isinstance(cell.kind, str)]
     return looks(study.batch_sizes, n_train=study.workload.n_train, plans=plans)
 
 
-@functools.lru_cache(maxsize=1)
-def plateaus(study: Study) -> dict[str, Plateau]:
-    """Return the plateau of each trial in the metric that counts, by its id."""
-    metric = study.workload.metrics[0]
-    return {
-        record.trial.trial_id: plateau_of(record, metric=metric.name, better=metric.better)
-        for record in study.records
-    }
+# ---- what was measured of them
+
+
+def budget_text(budget: EqualBudget | None) -> str:
+    """Return a budget in words: "equal steps (1,280 each)", "equal time (2.1 s each)"."""
+    if budget is None:
+        return text("the end")
+    form = "train_s" if budget.name == "time" else ",.6g"
+    amount = number_text(budget.amount, form)
+    return text("equal {what} ({amount} each)", what=text(budget.name), amount=amount)
+
+
+def measured_text(measured: Measured) -> str:
+    """Return what was measured: "validation accuracy", "training minus test accuracy"."""
+    what = split_label(measured.split, measured.study.workload.metrics[0].name)
+    return text("training minus {held_out}", held_out=what) if measured.is_gap else what
+
+
+def measured_quantity(measured: Measured) -> str:
+    """Return the quantity that writes measured values."""
+    if measured.is_gap:
+        return gap_quantity(measured.study)
+    return measured.study.workload.metrics[0].name
+
+
+def level_text(measured: Measured, cell: Cell) -> str:
+    """Return the mean of a cell in words: "97.00 % at batch size 64"."""
+    value = quantity_text(measured_quantity(measured), measured.level(cell))
+    return text("{value} at {size}", value=value, size=batch_text(measured.study, cell.kind))
+
+
+def gap_quantity(study: Study) -> str:
+    """Return the quantity that writes differences of the metric that counts: shares in points."""
+    metric, split = study.workload.metrics[0].name, held_out_split(study) or "train"
+    last = [record.last(split, metric) for record in study.records if record.ended_well]
+    # Some scripts report accuracies in percent, whose differences are points already.
+    is_share = all(abs(value) <= 1 for value in last if value is not None)
+    return "gap_points" if metric in FRACTION_METRICS and is_share else "generalization_gap"
 
 
 # ---- how trials ended

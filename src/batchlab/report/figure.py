@@ -12,10 +12,10 @@ from statistics import fmean
 from typing import Any, Literal, TypeVar
 
 from batchlab.records.estimate import Estimate
-from batchlab.records.run import PlanName
+from batchlab.records.run import Kind, PlanName
 from batchlab.records.trial import Split
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import Kind, label_text, quantity_text, range_text
+from batchlab.report.text import label_text, quantity_text, range_text
 from batchlab.words.catalogue import plural, term_text, text
 
 T = TypeVar("T")

@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from batchlab.belief.cells import Cell, budget_split, held_out_split
 from batchlab.belief.equal_budget import EqualBudget
+from batchlab.belief.evidence import Evidence, Measured
 from batchlab.belief.statements import (
     Array,
     Verdict,
@@ -19,8 +21,7 @@ from batchlab.belief.statements import (
 from batchlab.laws.plateau import STARTED_DELTAS
 from batchlab.records.estimate import Estimate
 from batchlab.records.trial import Split
-from batchlab.report.cells import Cell, budget_split, gap_quantity, held_out_split
-from batchlab.report.evidence import Evidence, Measured, budget_text
+from batchlab.report.cells import budget_text, gap_quantity, level_text, measured_text
 from batchlab.report.text import (
     ClaimVerdict,
     Sentence,
@@ -145,19 +146,19 @@ def _falls_with_size(
     alike = cells_alike_in_training(evidence)
     compared = [cell for cell in alike if measured.values(cell)]
     if len(fits.ranked) < 2:
-        return "not_tested", text(_NOT_MEASURED, what=capitalized(fits.what))
+        return "not_tested", text(_NOT_MEASURED, what=capitalized(measured_text(fits)))
     if len(alike) < 2:
         message = (
             "Batch sizes can be compared only if they have learned their training data, and about "
             "equally well: in {budget} {train} is {best} and {worst}. More epochs, or a tuned rate "
             "for each, would tell."
         )
-        best, *_, worst = map(fits.level_text, fits.ranked)
+        best, *_, worst = (level_text(fits, cell) for cell in fits.ranked)
         return "not_tested", text(
-            message, budget=budget_text(epochs), train=fits.what, best=best, worst=worst
+            message, budget=budget_text(epochs), train=measured_text(fits), best=best, worst=worst
         )
     if len(compared) < 2:
-        return "not_tested", text(_NOT_MEASURED, what=capitalized(measured.what))
+        return "not_tested", text(_NOT_MEASURED, what=capitalized(measured_text(measured)))
     draws = measured.draws(compared)
     verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
     why = _pair_text(measured, compared[0], compared[-1], verdict)
@@ -172,7 +173,7 @@ def _falls_with_size(
         left_out = text(
             "Left out: {sizes}, whose {train} is more than {apart} off the best.",
             sizes=batch_sizes_text(evidence.study, others),
-            train=fits.what,
+            train=measured_text(fits),
             apart=quantity_text(gap_quantity(evidence.study), _fit_margin(evidence)),
         )
         why = f"{why} {left_out}"
@@ -230,10 +231,10 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
     quantity = gap_quantity(measured.study)
     said = text(
         "In {budget}, {what} is {one} and {other}, a difference of {difference}.",
-        budget=measured.when,
-        what=measured.what,
-        one=measured.level_text(one),
-        other=measured.level_text(other),
+        budget=budget_text(measured.budget),
+        what=measured_text(measured),
+        one=level_text(measured, one),
+        other=level_text(measured, other),
         difference=estimate_text(quantity, difference),
     )
     if verdict == "cannot_tell":

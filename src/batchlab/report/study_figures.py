@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from batchlab.belief.cells import Cell, held_out_split
 from batchlab.records.study import Study
 from batchlab.records.trial import Split, Target, Trial, TrialRecord
-from batchlab.report.cells import Cell, held_out_split, trial_words
+from batchlab.report.cells import cell_fields, trial_words
 from batchlab.report.figure import (
     Figure,
     Panel,
@@ -160,7 +161,7 @@ def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) 
     A trial that did not end well has a line of its own, and any other past the last shared place.
     """
     for cell, (split, metric) in itertools.product(cells, shown):
-        name: Row = {**cell.fields, "split": split, "metric": metric}
+        name: Row = {**cell_fields(cell), "split": split, "metric": metric}
         by_seed = [scores_by_step(record, split, metric) for record in cell.ended_well]
         mean = thinned(mean_curve(cell, by_seed, train_s), MOST_POINTS)
         marked = thinned(mean, MOST_MARKS)

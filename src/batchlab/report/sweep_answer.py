@@ -11,6 +11,19 @@ from typing import Any
 
 import msgspec
 
+from batchlab.belief.cells import (
+    Cell,
+    budget_split,
+    cells,
+    chosen_cells,
+    deciding_split,
+    final_gap,
+    has_plans,
+    held_out_split,
+    kind_of,
+    plateaus,
+)
+from batchlab.belief.evidence import Evidence, Measured
 from batchlab.belief.final_value import final_of
 from batchlab.laws.diagnosis import RULES, Diagnosis, diagnose, unjudged
 from batchlab.laws.plateau import Plateau
@@ -18,29 +31,22 @@ from batchlab.measure.measurements import measurement_rows
 from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import Measurement, OfTrial
+from batchlab.records.run import Kind
 from batchlab.records.study import Study
 from batchlab.records.trial import Crossing, Split, Target, TrialRecord
 from batchlab.report.cells import (
-    Cell,
-    budget_split,
+    budget_text,
     cell_label,
-    cells,
-    chosen_cells,
-    deciding_split,
-    final_gap,
     gap_quantity,
-    has_plans,
-    held_out_split,
-    kind_of,
-    plateaus,
+    level_text,
+    measured_quantity,
+    measured_text,
     status_text,
     trial_words,
 )
-from batchlab.report.evidence import Evidence, Measured
 from batchlab.report.figure import SPLITS
 from batchlab.report.table import NAMED, Column, Table, table_of
 from batchlab.report.text import (
-    Kind,
     Sentence,
     batch_sizes_text,
     batch_text,
@@ -89,9 +95,9 @@ def _headline(evidence: Evidence) -> str:
         return _leader_text(measured)
     ends = evidence.ends(budget_split(evidence.study))
     if not ends.ranked:
-        return text("The {what} was never measured.", what=ends.what)
-    best = ends.level_text(ends.ranked[0])
-    return text("{what} ended at {best}.", what=capitalized(ends.what), best=best)
+        return text("The {what} was never measured.", what=measured_text(ends))
+    best = level_text(ends, ends.ranked[0])
+    return text("{what} ended at {best}.", what=capitalized(measured_text(ends)), best=best)
 
 
 def _leader_text(measured: Measured) -> str:
@@ -100,9 +106,9 @@ def _leader_text(measured: Measured) -> str:
     said = text(
         "{best} did best in {budget}: {what} {value}.",
         best=capitalized(batch_text(measured.study, best.kind)),
-        budget=measured.when,
-        what=measured.what,
-        value=quantity_text(measured.quantity, measured.level(best)),
+        budget=budget_text(measured.budget),
+        what=measured_text(measured),
+        value=quantity_text(measured_quantity(measured), measured.level(best)),
     )
     also = ""
     if rivals is None:
@@ -283,7 +289,7 @@ def sweep_table(study: Study) -> Table:
         columns.append(minor("test", metric, split_label("test", metric), test))
     if held_out is not None:
         gaps = evidence.gaps(held_out)
-        columns.append(minor("generalization_gap", gaps.quantity, text("gap"), gaps.mean))
+        columns.append(minor("generalization_gap", gap_quantity(study), text("gap"), gaps.mean))
     costs = [row for row in measurement_rows().values() if row.figure == "cost"]
     return table_of(
         text(

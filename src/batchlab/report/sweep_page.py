@@ -8,24 +8,28 @@ from pathlib import Path
 
 import msgspec
 
+from batchlab.belief.cells import (
+    Cell,
+    budget_split,
+    cells,
+    chosen_cells,
+    deciding_split,
+    has_plans,
+)
+from batchlab.belief.evidence import Evidence
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate
 from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import TrialRecord
 from batchlab.report.cells import (
-    Cell,
-    budget_split,
+    cell_fields,
     cell_label,
-    cells,
-    chosen_cells,
-    deciding_split,
     figure_looks,
-    has_plans,
+    measured_text,
     observations_table,
     trial_counts,
 )
-from batchlab.report.evidence import Evidence
 from batchlab.report.figure import (
     Figure,
     Look,
@@ -187,7 +191,7 @@ def answer_figure(study: Study) -> Figure:
     finals: list[Row] = []
     times: list[Row] = []
     for cell in evidence.cells:
-        place: Row = {**cell.fields, "learning_rate": cell.shown_rate}
+        place: Row = {**cell_fields(cell), "learning_rate": cell.shown_rate}
         if axis == "configuration":
             place["configuration"] = cell_label(study, cell)
         else:
@@ -200,7 +204,7 @@ def answer_figure(study: Study) -> Figure:
         train_s = study.train_s(first.trial, first.steps)
         if train_s is not None:
             times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
-    title = text("final {what}", what=ends.what)
+    title = text("final {what}", what=measured_text(ends))
     return Figure(
         "a",
         "answer",
@@ -327,7 +331,7 @@ def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
         curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
         shown = thinned(curve, MOST_MEASURED)
         marked = thinned(shown, MOST_MARKS)
-        line: Row = {**cell.fields, "kind": "curve", "run": "mean"}
+        line: Row = {**cell_fields(cell), "kind": "curve", "run": "mean"}
         for place in shown:
             yield {**line, **place, "marked": place in marked}
 

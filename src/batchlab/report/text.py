@@ -14,7 +14,7 @@ from typing import Literal
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS, QUANTITIES, Quantity, quantity
-from batchlab.records.run import PlanName
+from batchlab.records.run import Kind
 from batchlab.records.study import BestSoFar, Study
 from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
 from batchlab.words.numbers import UNKNOWN, form_of
@@ -206,9 +206,6 @@ def bound_text(name: str, estimate: Estimate) -> str:
 
 
 # ---- words
-
-Kind = int | PlanName
-"""The batch size of a training, or the plan that changes it on the way."""
 
 
 def split_label(split: str, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""Evidence: the values of the batch sizes of a sweep under equal budgets, and who leads."""
+"""Evidence: the values of the batch sizes of a study under equal budgets, and which leads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.cells import (
+    Cell,
+    budget_split,
+    chosen_cells,
+    final_gap,
+    has_plans,
+    in_order,
+)
 from batchlab.belief.equal_budget import NAMES, EqualBudget, equal_budget
 from batchlab.belief.final_value import end_errors, final_of
 from batchlab.belief.margin import margin_of
@@ -14,29 +22,9 @@ from batchlab.belief.statements import Array, as_good
 from batchlab.laws.plateau import default_delta
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
+from batchlab.records.run import Kind
 from batchlab.records.study import Study
 from batchlab.records.trial import Split, TrialRecord
-from batchlab.report.cells import (
-    Cell,
-    budget_split,
-    chosen_cells,
-    final_gap,
-    gap_quantity,
-    has_plans,
-    in_order,
-)
-from batchlab.report.text import Kind, batch_text, quantity_text, split_label
-from batchlab.words.catalogue import number_text, text
-
-
-def budget_text(budget: EqualBudget) -> str:
-    """Return a budget in words: "equal steps (1,280 each)", "equal time (2.1 s each)"."""
-    form = "train_s" if budget.name == "time" else ",.6g"
-    amount = number_text(budget.amount, form)
-    return text("equal {what} ({amount} each)", what=text(budget.name), amount=amount)
-
-
-# ---- one metric of every compared cell
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,13 +32,13 @@ class Measured:
     """One metric of every compared batch size and plan at one point of training."""
 
     study: Study
-    what: str  # its name: "validation accuracy"
-    when: str  # "equal epochs (20 each)"
+    split: Split
+    is_gap: bool = False  # whether it is train minus `split`, not the metric itself
+    budget: EqualBudget | None = None  # None for the end of each training
     cells: tuple[Cell, ...]
     means: CellMeans  # in the order of `cells`
     better: Better
     margin: float  # the difference that still counts as no worse, >= 0
-    quantity: str  # the quantity that formats its values
 
     def _place(self, cell: Cell) -> int:
         return [compared.kind for compared in self.cells].index(cell.kind)
@@ -62,11 +50,6 @@ class Measured:
     def level(self, cell: Cell) -> float:
         """Return the mean of a cell that has a value."""
         return fmean(self.values(cell))
-
-    def level_text(self, cell: Cell) -> str:
-        """Return the mean of a cell in words: "97.00 % at batch size 64"."""
-        value = quantity_text(self.quantity, self.level(cell))
-        return text("{value} at {size}", value=value, size=batch_text(self.study, cell.kind))
 
     def mean(self, cell: Cell) -> Estimate:
         """Return the mean of any cell with its interval; there is none if it is not compared."""
@@ -200,13 +183,12 @@ class Evidence:
         )
         return Measured(
             study=self.study,
-            what=split_label(split, self.metric),
-            when=text("the end") if budget is None else budget_text(budget),
+            split=split,
+            budget=budget,
             cells=self.cells,
             means=means,
             better=self.better,
             margin=self.margin,
-            quantity=self.metric,
         )
 
     def by_budget(self) -> dict[str, Measured]:
@@ -231,10 +213,9 @@ class Evidence:
         ends = self.ends(held_out, budget)
         return replace(
             ends,
-            what=text("training minus {held_out}", held_out=ends.what),
+            is_gap=True,
             means=ends.means.of_gaps(self._values(gap)),
             better="lower" if self.better == "higher" else "higher",
-            quantity=gap_quantity(self.study),
         )
 
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
