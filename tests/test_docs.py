@@ -19,8 +19,7 @@ from tests.reference.stored_study import STUDY, put_study
 from batchlab.cli.main import batchlab as command_line
 from batchlab.cli.mcp import TOOLS
 from batchlab.measure.noise import Noise
-from batchlab.report.comparison import Comparison
-from batchlab.report.short_reports import CheckDocument
+from batchlab.report.short_reports import CheckDocument, Comparison
 from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
 from batchlab.words.document import schema_text

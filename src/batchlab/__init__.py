@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from batchlab.records.trial import Target as Target
     from batchlab.records.trial import Trial as Trial
     from batchlab.records.trial import TrialRecord as TrialRecord
-    from batchlab.report.comparison import Comparison as Comparison
+    from batchlab.report.short_reports import Comparison as Comparison
     from batchlab.runs.cluster import Cluster as Cluster
     from batchlab.script.command import TrainingCommand as TrainingCommand
     from batchlab.store.store import Store as Store
@@ -55,7 +55,7 @@ _HOME = {
     "BatchSizeSampler": "plans.sampler",
     "BatchlabError": "errors",
     "Cluster": "runs.cluster",
-    "Comparison": "report.comparison",
+    "Comparison": "report.short_reports",
     "Configuration": "advice.advice",
     "Estimate": "records.estimate",
     "Evaluation": "records.trial",

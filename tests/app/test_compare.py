@@ -19,7 +19,7 @@ from tests.reference.studies_to_compare import TARGET, profile_to_compare, study
 from batchlab.app.compare import compare
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate
-from batchlab.report.comparison import Comparison, Figure, comparison_section
+from batchlab.report.short_reports import ComparedFigure, Comparison, comparison_section
 from batchlab.store.store import Store
 
 Make = Callable[..., Any]
@@ -34,7 +34,7 @@ def differing(found: Comparison) -> set[str]:
     return {figure.quantity for figure in found.figures if figure.verdict == "differs"}
 
 
-def of(found: Comparison, quantity: str) -> list[Figure]:
+def of(found: Comparison, quantity: str) -> list[ComparedFigure]:
     return [figure for figure in found.figures if figure.quantity == quantity]
 
 

@@ -26,15 +26,16 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.advice.advice import Advice, Configuration, Step
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.advice_answer import RESEARCH_TOPICS, advice_sentences
-from batchlab.report.advice_page import advice_headline, advice_text, bars, explain_text
-from batchlab.report.advice_rows import answer_rows, answer_table, believed_at
-from batchlab.report.commands import (
+from batchlab.report.advice_answer import (
+    RESEARCH_TOPICS,
+    advice_sentences,
     follow_up,
     lines_to_paste,
     script_lines,
     weights_command,
 )
+from batchlab.report.advice_page import advice_headline, advice_text, bars, explain_text
+from batchlab.report.advice_rows import answer_rows, answer_table, believed_at
 from batchlab.report.text import on_a_terminal
 
 written = Reason.as_written

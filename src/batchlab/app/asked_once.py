@@ -12,7 +12,7 @@ from typing import Any
 from batchlab.app.init import trained_with_now
 from batchlab.errors import ProgressError, UsageError
 from batchlab.records.trial import Status
-from batchlab.report.commands import follow_up
+from batchlab.report.advice_answer import follow_up
 from batchlab.script.check import CommandCheck, FirstLook
 from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholders_of
 from batchlab.script.metric import direction_of, plain_name

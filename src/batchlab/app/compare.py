@@ -11,7 +11,7 @@ from batchlab.app.report import Advised, stored_in
 from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
-from batchlab.report.comparison import Comparison
+from batchlab.report.short_reports import Comparison
 from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 

@@ -21,7 +21,13 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Crossing, Split, Target, TrialRecord
-from batchlab.report.comparison import ENDED_BADLY, MISSED_TARGET, Comparison, Figure, Setting
+from batchlab.report.short_reports import (
+    ENDED_BADLY,
+    MISSED_TARGET,
+    ComparedFigure,
+    Comparison,
+    Setting,
+)
 from batchlab.words.document import plain
 
 _MISSES = 0.05  # the share of comparisons in which any of the intervals may miss
@@ -164,7 +170,7 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
     return other if other.met_by(one.value) else one
 
 
-def _figures(a: Side, b: Side, target: Target | None) -> Iterator[Figure]:
+def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure]:
     """Yield every figure that both have. The more there are, the wider each interval is."""
     met = [a.crossings(target), b.crossings(target)]
     ends = (a.ends, b.ends)
@@ -222,11 +228,13 @@ def _product(one: Estimate, other: Estimate, power: int = 1) -> Estimate:
     return Estimate.of_log(_log(one) + power * _log(other), half, n=min(one.n, other.n))
 
 
-def _ratios(quantity: str, a: Values, b: Values) -> list[Figure]:
+def _ratios(quantity: str, a: Values, b: Values) -> list[ComparedFigure]:
     return _rows(quantity, a, b, lambda x, y: _product(b[y], a[x], -1))
 
 
-def _final_values(a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float) -> list[Figure]:
+def _final_values(
+    a: Side, b: Side, ours: Ends, theirs: Ends, confidence: float
+) -> list[ComparedFigure]:
     """Return the figures of the metric at the end of whole trainings."""
     if a.study is None or b.study is None:
         return []
@@ -263,7 +271,7 @@ def _rows(
     is_ratio: bool = True,
     better: Better = "lower",
     epochs: tuple[Mapping[Key, float], Mapping[Key, float]] = ({}, {}),
-) -> list[Figure]:
+) -> list[ComparedFigure]:
     """Return a figure for each batch size, at the best shared rate, or else at each side's best.
 
     A rate chosen by only one of the sides would look better there than it is.
@@ -277,7 +285,7 @@ def _rows(
     rows = []
     for size in _sizes(a, b):
         x, y = max(((x, y) for x in a for y in b if x[0] == y[0] == size), key=worth)
-        row = Figure(
+        row = ComparedFigure(
             quantity=quantity,
             batch_size=size,
             learning_rates=(x[1], y[1]),
@@ -292,8 +300,8 @@ def _rows(
 
 
 def _with_mean(
-    rows: list[Figure], *, confidence_by_scatter: float | None = None
-) -> Iterator[Figure]:
+    rows: list[ComparedFigure], *, confidence_by_scatter: float | None = None
+) -> Iterator[ComparedFigure]:
     """Yield the rows of a quantity, then the mean of its changes.
 
     Its bounds are the means of theirs, because the state of a machine affects all batch sizes.
@@ -314,4 +322,6 @@ def _with_mean(
         logs = mean_interval(list(map(_log, changes)), confidence=confidence_by_scatter)
         half = None if logs.high is None else logs.high - _log(change)
         change = Estimate.of_log(_log(change), half, n=len(rows))
-    yield Figure(quantity=first.quantity, batch_size=None, change=change, is_ratio=first.is_ratio)
+    yield ComparedFigure(
+        quantity=first.quantity, batch_size=None, change=change, is_ratio=first.is_ratio
+    )

@@ -22,7 +22,7 @@ def compare(a: str, b: str, store: Path, as_json: bool) -> None:
     a file with what batchlab profile --json printed.
     """
     from batchlab.app.compare import compare as compare_studies
-    from batchlab.report.comparison import comparison_section
+    from batchlab.report.short_reports import comparison_section
     from batchlab.report.table import headline_of, sections_text
     from batchlab.words.document import document_text
 

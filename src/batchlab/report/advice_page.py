@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from batchlab.advice.advice import Advice
 from batchlab.belief.evidence import Evidence
 from batchlab.records.study import Study
-from batchlab.report.advice_answer import RESEARCH_TOPICS, advice_sentences, cost_text
+from batchlab.report.advice_answer import (
+    RESEARCH_TOPICS,
+    advice_sentences,
+    cost_text,
+    lines_to_paste,
+    report_command,
+)
 from batchlab.report.advice_figures import (
     advice_figures,
     advice_looks,
@@ -27,7 +33,6 @@ from batchlab.report.advice_rows import (
     untried_text,
 )
 from batchlab.report.cells import observations_table
-from batchlab.report.commands import lines_to_paste, report_command
 from batchlab.report.page import Tables, render_page, study_origin
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.table import Section, marked_table

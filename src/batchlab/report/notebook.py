@@ -17,11 +17,10 @@ from batchlab.report.advice_figures import advice_looks, answer_figure
 from batchlab.report.advice_page import advice_sections
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import figure_looks
-from batchlab.report.comparison import Comparison, comparison_section
 from batchlab.report.figure import Figure, Look
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
-from batchlab.report.short_reports import profile_section
+from batchlab.report.short_reports import Comparison, comparison_section, profile_section
 from batchlab.report.sweep_answer import trials_table
 from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.table import Section
