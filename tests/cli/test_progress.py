@@ -127,17 +127,17 @@ def test_a_command_tells_a_terminal_its_stages_and_ends_with_the_result(tmp_path
     command = [sys.executable, "-m", "batchlab.cli.main", "sweep", "mine.py:workload"]
 
     written = in_a_terminal(
-        [*command, "--batch-sizes", "8,32", "--epochs", "40"], columns=80, folder=tmp_path
+        [*command, "--batch-sizes", "4,8,16,32", "--epochs", "40"], columns=50, folder=tmp_path
     )
 
     assert written.code == 0, written.raw
     assert written.shows_the_cursor
     lines = written.lines
-    assert any("training 2 trials" in line for line in lines)
+    assert any("training 4 trials" in line for line in lines)
     stored = next(i for i, line in enumerate(lines) if line.startswith("The store: "))
-    assert any("2 trials: " in line for line in lines[stored + 1 :])  # the headline again
+    assert any("4 trials: " in line for line in lines[stored + 1 :])  # the headline again
     in_one_piece = [i for i, line in enumerate(lines) if line.startswith("Command: ")]
-    assert all(len(line) <= 80 for i, line in enumerate(lines) if i not in in_one_piece)
+    assert all(len(line) <= 50 for i, line in enumerate(lines) if i not in in_one_piece)
 
 
 @pytest.mark.slow

@@ -96,8 +96,11 @@ def _headline(evidence: Evidence) -> str:
     ends = evidence.ends(budget_split(evidence.study))
     if not ends.ranked:
         return text("The {what} was never measured.", what=measured_text(ends))
+    message = "{what} ended at {best}."
+    if len(ends.ranked) > 1:
+        message = "{what} ended best with {best}, each after its own number of epochs."
     best = level_text(ends, ends.ranked[0])
-    return text("{what} ended at {best}.", what=capitalized(measured_text(ends)), best=best)
+    return text(message, what=capitalized(measured_text(ends)), best=best)
 
 
 def _leader_text(measured: Measured) -> str:
