@@ -105,7 +105,7 @@ def test_long_caveats_still_fit_and_the_rest_is_counted():
         text = screen(advice)
 
     assert len(text.splitlines()) <= 24
-    assert "more notes are on the page." in text
+    assert "more notes are on the page (" in text
 
 
 def test_what_is_to_be_pasted_for_a_command_of_ones_own_is_that_command() -> None:

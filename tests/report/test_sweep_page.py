@@ -24,6 +24,7 @@ from batchlab.laws.plateau import plateau_of
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target
 from batchlab.report.cells import observations_table
+from batchlab.report.figure import rows_table
 from batchlab.report.page import download
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences, sweep_table, trials_table
@@ -31,6 +32,7 @@ from batchlab.report.sweep_page import (
     SweepDocument,
     html_page,
     sweep_document,
+    sweep_figures,
     sweep_files,
     text_report,
 )
@@ -279,3 +281,50 @@ def test_a_rate_that_a_command_has_itself_is_shown_nowhere():
     assert "0.0193" in text_report(with_rate)
     assert not any("0.0193" in said for said in (text_report(study), html_page(study), *files))
     assert {rate for _, rate in Side(name="a", study=study).ends} == {None}
+
+
+def test_the_screen_has_the_first_notes_and_the_folklore():
+    said = " ".join(text_report(STUDY).split())
+
+    notes = [str(sentence) for sentence in sentences(STUDY)]
+    assert notes
+    assert all(note in said for note in notes[:3])
+    assert "Folklore: " in said
+
+
+def of_unequal_lengths() -> Study:
+    """Two seeds of batch size 64 that ended after 4 and 8 epochs, and one of 256 after 8."""
+    long, short = made_up_study(epochs=8, seeds=2), made_up_study(epochs=4, seeds=2)
+    kept = [r for r in long.records if (r.trial.batch_size, r.trial.seed) in ((64, 0), (256, 0))]
+    kept += [r for r in short.records if (r.trial.batch_size, r.trial.seed) == (64, 1)]
+    return replace(long, records=tuple(kept))
+
+
+def test_unequal_lengths_have_a_column_for_equal_epochs_and_a_mean_time():
+    study = of_unequal_lengths()
+    table = sweep_table(study).by_key()
+    seconds = [
+        study.train_s(record.trial, record.steps)
+        for record in study.records
+        if record.trial.batch_size == 64
+    ]
+
+    assert "equal_epochs" in table
+    assert "equal_epochs" not in sweep_table(STUDY).by_key()
+    assert table["equal_epochs"] != table["validation"]
+    assert table["equal_time_s"][0] == pytest.approx(sum(seconds) / 2)
+
+
+def test_a_figure_is_saved_as_the_rows_that_it_draws(text):
+    files = {a["download"]: a["href"] for a in Page(text).having("a") if "download" in a}
+    figures = {figure.data: figure for figure in sweep_figures(STUDY) if figure.panels}
+
+    assert len(figures) > 3
+    for name, figure in figures.items():
+        expected = rows_table(figure.rows).to_csv()
+        packed = files.get(f"batchlab-{name}.csv.gz")
+        if packed is not None:
+            saved = gzip.decompress(base64.b64decode(packed.partition(",")[2])).decode()
+        else:
+            saved = unquote(files[f"batchlab-{name}.csv"].partition(",")[2])
+        assert saved == expected

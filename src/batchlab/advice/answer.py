@@ -164,7 +164,8 @@ class _Answer:
             return Reason.of("nothing_likely_better")
         nearest = max(possible, key=lambda i: (utility[i], -i))
         size, rate = study.cells[nearest].cell
-        tenths = min(9, round(10 * float(outlook.chance[nearest])))
+        most = 9 if likely else math.ceil(10 * LIKELY) - 1
+        tenths = min(most, round(10 * float(outlook.chance[nearest])))
         if likely:
             return Reason.of("risk_outweighs", size=size, rate=rate, tenths=tenths)
         return Reason.of("nearest_not_likely", size=size, rate=rate, tenths=tenths)

@@ -141,14 +141,17 @@ def _name(at: Configuration) -> str:
     return text("{size} at {rate:rate}", size=at.batch_size, rate=at.learning_rate)
 
 
+def tenths_of(chance: float) -> int:
+    """Return a chance in tenths, fewer than those of a likely one if it is not likely."""
+    return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
+
+
 def how_sure_text(chance: float) -> str:
     """Return the word for a chance, and its odds: "likely (9 in 10)"."""
     if chance >= SURE:
         return text("sure (more than 9 in 10)")
-    n = min(9, round(10 * chance))
-    return (
-        text("likely ({n} in 10)", n=n) if chance >= LIKELY else text("not sure ({n} in 10)", n=n)
-    )
+    n = tenths_of(chance)
+    return text("likely ({n} in 10)" if chance >= LIKELY else "not sure ({n} in 10)", n=n)
 
 
 # ---- what else counts
@@ -252,7 +255,7 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
 _AS_GOOD = {
     "time": "As fast within {share:percent}: {sizes}.",
     "samples": "As few examples within {share:percent}: {sizes}.",
-    "quality": "End as well within {share:percent}: {sizes}.",
+    "quality": "Nearly as good at the end (remaining error within {share:percent}): {sizes}.",
 }
 
 

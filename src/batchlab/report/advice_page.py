@@ -96,7 +96,11 @@ def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
     yield from notes[:_MOST_NOTES]
     left = len(notes) - _MOST_NOTES
     if left > 0:
-        yield plural("{n} more note is on the page.", "{n} more notes are on the page.", left)
+        yield plural(
+            "{n} more note is on the page (batchlab report).",
+            "{n} more notes are on the page (batchlab report).",
+            left,
+        )
 
 
 def _table_lines(advice: Advice, *, most: int) -> list[str]:
@@ -233,5 +237,5 @@ def advice_files(advice: Advice, study: Study) -> Tables:
     return {
         "candidates": (text("one row a batch size in question"), answer_table(advice)),
         "runs": (text("one row a training run"), tried_table(advice)),
-        "observations": (text("one row a number that was seen"), observations_table(study)),
+        "observations": (text("one row per number that was seen"), observations_table(study)),
     }

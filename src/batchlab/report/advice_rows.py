@@ -14,7 +14,7 @@ from batchlab.advice.advice import Advice, Believed, Candidate, Configuration, R
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.table import NAMED, Cell, Column, Table, table_of
 from batchlab.report.text import quantity_text, split_label
-from batchlab.words.catalogue import term_text, text
+from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
 _NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
@@ -193,7 +193,7 @@ class CostWords(NamedTuple):
 _COST = {
     "time": CostWords("time_to_target_s", "time to target", "time to {level}", "the best time"),
     "samples": CostWords(
-        "samples_to_target", "samples to target", "examples to {level}", "the fewest samples"
+        "samples_to_target", "examples to target", "examples to {level}", "the fewest examples"
     ),
 }
 
@@ -335,7 +335,7 @@ def tried_table(advice: Advice) -> Table:
         Column("learning_rate"),
         Column("seed", label=text("seed")),
         Column("purpose", label=text("to"), of=lambda run: text(_PURPOSES[run.purpose])),
-        Column("status", label=text("status"), of=lambda r: term_text(r.status).replace("_", " ")),
+        Column("status", label=text("status"), has_terms=True),
         Column("steps", label=text("steps")),
         Column("steps_to_target"),
     )

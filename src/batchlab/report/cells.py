@@ -53,7 +53,7 @@ def budget_text(budget: EqualBudget | None) -> str:
     """Return a budget in words: "equal steps (1,280 each)", "equal time (2.1 s each)"."""
     if budget is None:
         return text("the end")
-    form = "train_s" if budget.name == "time" else ",.6g"
+    form = {"time": "train_s", "steps": ",.6g", "epochs": ".3g"}[budget.name]
     amount = number_text(budget.amount, form)
     return text("equal {what} ({amount} each)", what=text(budget.name), amount=amount)
 
@@ -74,7 +74,8 @@ def measured_quantity(measured: Measured) -> str:
 def level_text(measured: Measured, cell: Cell) -> str:
     """Return the mean of a cell in words: "97.00 % at batch size 64"."""
     value = quantity_text(measured_quantity(measured), measured.level(cell))
-    return text("{value} at {size}", value=value, size=batch_text(measured.study, cell.kind))
+    message = "{value} at {size}" if isinstance(cell.kind, int) else "{value} with {size}"
+    return text(message, value=value, size=batch_text(measured.study, cell.kind))
 
 
 def gap_quantity(study: Study) -> str:

@@ -241,18 +241,20 @@ def _rate_axis(places: Iterable[float]) -> Spec:
 
 
 def _along_axis(view: str, places: Sequence[float]) -> Spec:
-    """Return an axis along training, with a little room at its right end.
+    """Return an axis along training, with a little room at both ends.
 
     Epochs are linear, steps and time logarithmic. If the initial weights (at 0) are among the
     places, the scale is logarithmic only far from them.
     """
     first, last = min(places), max(places)
     if view == "epoch":
+        room = 0.02 * (last - first)
         values = None
-        scale: Spec = {"domain": [first, last + 0.02 * (last - first)]}
+        scale: Spec = {"domain": [first - min(room, first), last + room]}
     elif first > 0:
+        times = (last / first) ** 0.02
         values = _round_values(first, last)
-        scale = {"type": "log", "domain": [first, last * (last / first) ** 0.02]}
+        scale = {"type": "log", "domain": [first / times, last * times]}
     else:
         last = max(1.0, last)
         values = [0, *_round_values(1.0, last)]

@@ -25,7 +25,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 LAYOUT = ("text", "marked", "to_size")
 # Kinds of rows that only annotate a chart, and that are no points.
 _ASIDE = ("level", "place", "span", "rule")
-_NO_POINTS = (*_ASIDE, "band", "words", "named", "start")
+_NO_POINTS = (*_ASIDE, "band", "words", "named")
 # A single place on these axes compares nothing, so a sentence says it better.
 _SIDE_BY_SIDE = ("batch_size", "configuration", "learning_rate")
 

@@ -147,7 +147,9 @@ def _growth(noise: Noise) -> Iterator[str]:
     if len(measured) < 2:
         return
     (first_step, first), (last_step, last) = measured[0], measured[-1]
-    if last >= first:
+    if 0.95 < last / first < 1.05:
+        change = text("about the same")
+    elif last >= first:
         change = text("{times:two_digits} times as large", times=last / first)
     else:
         change = text("{times:two_digits} times smaller", times=first / last)

@@ -69,7 +69,8 @@ def notebook_view(shown: object) -> str:
 
 @singledispatch
 def _sections(shown: object) -> Iterator[Section]:
-    raise TypeError(f"a {type(shown).__name__} has no view; an Advice, Study, Profile or Noise has")
+    has_view = "an Advice, Study, Profile, Comparison or Noise has"
+    raise TypeError(f"a {type(shown).__name__} has no view; {has_view}")
 
 
 _sections.register(Noise, noise_sections)

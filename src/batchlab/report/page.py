@@ -168,6 +168,9 @@ def render_page(
     first, *others = figures
     drawn = [figure for figure in figures if figure.panels]
     first_legend, others_legend = map(list, legends)
+    absent = list(dict.fromkeys(figure.absent for figure in others if figure.absent))
+    if drawn and len(table.rows) == 1:
+        absent = []  # all that is missing is a second batch size, and the first figure says so
     return rendered(
         "page.html.j2",
         say=text,
@@ -185,7 +188,7 @@ def render_page(
         first_legend=first_legend,
         others=[figure for figure in others if figure.panels],
         others_legend=[] if others_legend == first_legend else others_legend,
-        absent=list(dict.fromkeys(figure.absent for figure in others if figure.absent)),
+        absent=absent,
         looks=looks,
         compared=table,
         below=list(below),

@@ -15,6 +15,7 @@ import msgspec
 from batchlab.laws.steps import StepsToTargetFit
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
+from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import Accumulation, Finding
 from batchlab.records.trial import Target
@@ -408,10 +409,15 @@ def _comparison_title(comparison: Comparison) -> str:
     by_quantity = [[*rows] for _, rows in groupby(differing, lambda figure: figure.quantity)]
     if by_quantity:
         return f"{capitalized(listing([_difference_text(rows) for rows in by_quantity]))}."
-    verdicts = {figure.verdict for figure in comparison.figures}
-    if "within_noise" in verdicts:
+    quantities = dict.fromkeys(figure.quantity for figure in comparison.figures)
+    judged = {row.quantity for row in comparison.figures if row.verdict != "cannot_tell"}
+    open_ = [label_text(quantity) for quantity in quantities if quantity not in judged]
+    if judged and open_:
+        message = "Nothing differs beyond noise. Too few runs to tell: {what}."
+        return text(message, what=listing(open_))
+    if judged:
         return text("Nothing that was measured differs beyond noise.")
-    if verdicts:
+    if open_:
         return text("Nothing can be told from noise: that takes two runs or more of each.")
     return text("Nothing was measured of the same batch size in both A and B.")
 
@@ -433,7 +439,11 @@ def _difference_text(rows: list[ComparedFigure]) -> str:
 
 
 def _form(figure: ComparedFigure) -> str:
-    return "ratio" if figure.is_ratio else figure.quantity
+    if figure.is_ratio:
+        return "ratio"
+    values = [known.estimate for known in (figure.a, figure.b) if known is not None]
+    is_share = all(value is not None and abs(value) <= 1 for value in values)
+    return "gap_points" if figure.quantity in FRACTION_METRICS and is_share else figure.quantity
 
 
 def _facts(comparison: Comparison) -> Iterator[str]:
@@ -468,8 +478,15 @@ def _comparison_table(comparison: Comparison) -> Table:
         a=comparison.a,
         b=comparison.b,
     )
-    headers = ("what", "batch size", "A", "B", "B to A", "beyond noise")
-    return Table(caption=caption, columns=tuple(map(Column, headers)), rows=tuple(rows))
+    columns = (
+        Column("what"),
+        Column("batch size"),
+        Column("A", is_minor=True),
+        Column("B", is_minor=True),
+        Column("B to A"),
+        Column("beyond noise"),
+    )
+    return Table(caption=caption, columns=columns, rows=tuple(rows))
 
 
 def _compared_at(row: ComparedFigure) -> str:
@@ -478,7 +495,8 @@ def _compared_at(row: ComparedFigure) -> str:
     if rates := _of_both(row.learning_rates, "rate"):
         parts.append(text("at {rates}", rates=rates))
     if epochs := _of_both(row.epochs, ".3g"):
-        parts.append(text("for {epochs} epochs", epochs=epochs))
+        message = "for {epochs} epoch" if epochs == "1" else "for {epochs} epochs"
+        parts.append(text(message, epochs=epochs))
     return " ".join(parts)
 
 

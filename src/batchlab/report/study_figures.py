@@ -134,7 +134,7 @@ def _curve_panels(rows: Sequence[Row], shown: Sequence[Shown], view: str) -> Ite
                 (*own, *levels),
                 axis=axis,
                 is_metric=True,
-                frame=_framed(placed),
+                frame=[*_framed(placed), *levels],
                 view=view,
             )
 
@@ -142,17 +142,20 @@ def _curve_panels(rows: Sequence[Row], shown: Sequence[Shown], view: str) -> Ite
 def _framed(rows: Sequence[Row]) -> list[Row]:
     """Return the rows that an axis has room for: whole trainings, after a tenth of their length.
 
-    The values of untrained models would hide all differences at the end.
+    The values of untrained models would hide all differences at the end. Of other lines, which were
+    stopped or met a target, there is room for the end.
     """
     epochs = [float(row["epoch"] or 0.0) for row in rows]
     whole = _WHOLE * max(epochs, default=0.0)
     lines = [(row.get("plan"), row.get("batch_size")) for row in rows]
     ended = {line for line, epoch in zip(lines, epochs, strict=True) if epoch >= whole}
-    return [
+    framed = [
         row
         for row, line, epoch in zip(rows, lines, epochs, strict=True)
         if line in ended and epoch >= _FIRST * whole
     ]
+    last = {line: row for line, row in zip(lines, rows, strict=True) if row["kind"] == "curve"}
+    return [*framed, *last.values()]
 
 
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
@@ -312,11 +315,11 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
 
 def _gap_rows(study: Study, cells: Sequence[Cell]) -> Iterator[Row]:
     held_out = held_out_split(study)
-    for cell in cells:
-        if isinstance(cell.kind, str):
-            continue  # a plan has no place on an axis of batch sizes
-        for split in ("train", held_out):
-            values = () if split is None else cell.final(study, split)
+    for split in ("train", held_out):  # the first is drawn solid
+        for cell in cells:
+            if split is None or isinstance(cell.kind, str):
+                continue  # a plan has no place on an axis of batch sizes
+            values = cell.final(study, split)
             if values:
                 at: Row = {"batch_size": cell.batch_size, "learning_rate": cell.shown_rate}
                 yield from size_rows(at | {"series": split}, values)

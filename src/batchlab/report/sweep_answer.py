@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -84,7 +85,10 @@ def conclusion(study: Study) -> Conclusion:
         )
     evidence = Evidence.of(study)
     if not evidence.cells or not evidence.budgets:
-        return Conclusion(headline=text("No trial has ended well, so nothing can be compared."))
+        headline = "No trial has ended well, so nothing can be compared."
+        if evidence.cells:
+            headline = "No trial was evaluated, so nothing can be compared."
+        return Conclusion(headline=text(headline))
     return Conclusion(headline=_headline(evidence), lead=_basis_text(evidence))
 
 
@@ -148,6 +152,10 @@ def _rates_text(study: Study) -> str:
         rates.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
     if any(len(of_kind) > 1 for of_kind in rates.values()):
         message = "at the best learning rate of each on {split} data"
+        if len(rates) == 1:
+            (tried,) = rates.values()
+            message = "at the best of {n} learning rates"
+            return text(message, n=len(tried))
         return text(message, split=term_text(deciding_split(study)))
     distinct = set().union(*rates.values())
     rules = {record.trial.scaling_rule for record in study.records}
@@ -167,7 +175,9 @@ def sentences(study: Study) -> tuple[Sentence, ...]:
     evidence = Evidence.of(study)
     notes = [*_failed(study)]
     if evidence.cells:
-        notes += [*_edges(study), *_other_budgets(evidence), *_epochs(evidence.of_sizes)]
+        notes += [*_edges(study), *_other_budgets(evidence)]
+        if not has_plans(evidence.cells):
+            notes += _epochs(evidence)
     return tuple(notes)
 
 
@@ -217,7 +227,9 @@ def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
     if len(evidence.cells) > 1 and "time" not in by_budget:
         message = "Equal time was not compared: the step times were not all measured alone."
         if has_plans(evidence.cells):
-            message = "Equal time was not compared: a plan changes at set places of its own run."
+            message = "Plans were not compared in equal time: each changes at its own places."
+        elif any(budget.name == "time" for budget in evidence.budgets):
+            message = "Equal time was not compared: there were too few evaluations on the way."
         yield Sentence(topic="equal time", text=text(message))
     if "time" in by_budget:
         yield Sentence(topic="equal time", text=_leader_text(by_budget["time"]))
@@ -228,26 +240,28 @@ def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
 
 _PLATEAUS = {
     "not_yet": "Still improving at the end: {sizes}. More epochs may give other results.",
-    "cannot_tell": (
-        "Whether the epochs were enough cannot be told for {sizes}. The table of all trials says "
-        "why."
-    ),
+    "cannot_tell": "Whether the epochs were enough cannot be told for {sizes}. {why}",
 }
 
 
 def _epochs(evidence: Evidence) -> Iterator[Sentence]:
     """Yield how many epochs are enough, or which batch sizes were still improving."""
     sizes: dict[str, list[int]] = {}
+    reasons: dict[str, Reason | None] = {}
     enough, by_id = 0, plateaus(evidence.study)
     for cell in evidence.cells:
         for record in cell.ended_well:
             plateau = by_id[record.trial.trial_id]
             sizes.setdefault(plateau.verdict, []).append(cell.batch_size)
+            reasons.setdefault(plateau.verdict, plateau.reason)
             enough = max(enough, math.ceil(plateau.epoch or 0))
     for verdict, message in _PLATEAUS.items():
         if verdict in sizes:
             named = batch_sizes_text(evidence.study, list(dict.fromkeys(sizes[verdict])))
-            yield Sentence(topic="epochs", text=text(message, sizes=named))
+            reason = reasons[verdict]
+            why = "" if reason is None else whole_sentence(reason)
+            said = text(message, sizes=named, why=why)
+            yield Sentence(topic="epochs", text=said)
     if list(sizes) == ["reached"]:
         said = plural("{n} epoch is enough.", "{n} epochs are enough.", enough)
         yield Sentence(topic="epochs", text=said)
@@ -265,10 +279,6 @@ def sweep_table(study: Study) -> Table:
     by_budget, metric = evidence.by_budget(), evidence.metric
     best = by_budget["epochs"].ranked[0].kind if "epochs" in by_budget else None
 
-    def train_s(cell: Cell) -> float | None:
-        first = cell.ended_well[0] if cell.ended_well else None
-        return None if first is None else study.train_s(first.trial, first.steps)
-
     def test(cell: Cell) -> float | None:
         return cell.mean_final(study, "test")
 
@@ -284,7 +294,9 @@ def sweep_table(study: Study) -> Table:
 
     final = text("final {metric}", metric=label_text(metric))
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
-    for name in ("steps", "time"):
+    # After equal epochs all trials have their final values, unless some trained for longer.
+    has_longer = len({record.epochs for cell in evidence.cells for record in cell.ended_well}) > 1
+    for name in ("epochs", "steps", "time") if has_longer else ("steps", "time"):
         if name in by_budget:
             label = text("in equal {what}", what=text(name))
             columns.append(minor(f"equal_{name}", metric, label, by_budget[name].mean))
@@ -303,11 +315,18 @@ def sweep_table(study: Study) -> Table:
         Column("batch", label=text("batch"), of=partial(cell_label, study)),
         Column("learning_rate", label=text("rate"), of=attrgetter("shown_rate")),
         *columns,
-        Column("equal_time_s", label=text("time"), of=train_s),
+        Column("equal_time_s", label=text("time"), of=partial(mean_train_s, study)),
         *map(measured, costs),
         minor("n", "n", text("seeds"), lambda cell: len(cell.ended_well)),
         Column("named", label=" ", of=lambda cell: NAMED if cell.kind == best else ""),
     ).without_empty_columns()
+
+
+def mean_train_s(study: Study, cell: Cell) -> float | None:
+    """Return the mean seconds of a cell's trainings, None if a step was not timed alone."""
+    seconds = [study.train_s(record.trial, record.steps) for record in cell.ended_well]
+    known = [value for value in seconds if value is not None]
+    return fmean(known) if known else None
 
 
 # ---- by trial
@@ -439,6 +458,7 @@ def trials_table(study: Study) -> Table:
         Column("steps", label=text("steps")),
         *(final(split, row.name) for row in study.workload.metrics for split in SPLITS),
         Column("generalization_gap", gap_quantity(study), text("gap")),
+        Column("steps_to_target"),
         Column("train_s"),
         Column("eval_s"),
         *(measured(row, row.of_trial) for row in rows if row.of_trial is not None),

@@ -57,6 +57,7 @@ from batchlab.report.study_figures import (
 from batchlab.report.sweep_answer import (
     TrialDocument,
     conclusion,
+    mean_train_s,
     sentences,
     sweep_table,
     trial_documents,
@@ -110,7 +111,7 @@ def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> 
 
 def sweep_files(study: Study) -> Tables:
     """Return the tables to export: the trials, and every observation in long format."""
-    numbers = text("one row a number that was seen, joined by trial_id")
+    numbers = text("one row per number that was seen, joined by trial_id")
     return {
         "trials": (text("one row a trial"), trials_table(study)),
         "observations": (numbers, observations_table(study)),
@@ -174,7 +175,13 @@ def sweep_figures(study: Study) -> tuple[Figure, ...]:
     shown: list[Shown] = [(budget_split(study), metric), ("train", metric), ("train", "loss")]
     figures = (
         answer_figure(study),
-        curve_figure(study, chosen, list(dict.fromkeys(shown)), train_s=study.train_s),
+        curve_figure(
+            study,
+            chosen,
+            list(dict.fromkeys(shown)),
+            train_s=study.train_s,
+            target=study.target,
+        ),
         _rates_figure(study),
         cost_figure(study),
         gap_figure(study, chosen),
@@ -200,8 +207,7 @@ def answer_figure(study: Study) -> Figure:
         finals += [place | row for row in interval_mark("point", ends.mean(cell))]
         if len(ends.values(cell)) > 1:
             finals += [place | mark("run", value) for value in ends.values(cell)]
-        first = cell.ended_well[0]
-        train_s = study.train_s(first.trial, first.steps)
+        train_s = mean_train_s(study, cell)
         if train_s is not None:
             times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
     title = text("final {what}", what=measured_text(ends))
@@ -214,7 +220,7 @@ def answer_figure(study: Study) -> Figure:
             Panel("a-time", text("time of the training"), "equal_time_s", times, axis=axis),
         ],
         notes=_answer_notes(study, finals),
-        nothing=text("Fewer than two batch sizes have a trial that ended well."),
+        nothing=text("A picture takes two batch sizes with a trial that ended well."),
         table=sweep_table(study),
     )
 

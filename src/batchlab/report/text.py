@@ -175,6 +175,8 @@ def spread_text(name: str, estimate: Estimate) -> str:
         return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
     if shown_quantity(name).unit not in _RELATIVE:
         digits = max(0, 1 - math.floor(math.log10(half)))
+        if value and digits > 6 - math.floor(math.log10(abs(value))):
+            return shown  # the interval is far narrower than the digits of a value
         forms = (f".{digits}f",) * 2 if half < _LONG else (".4g", ".2g")
         return " ± ".join(map(number_text, (value, half), forms))
     if estimate.is_too_wide:

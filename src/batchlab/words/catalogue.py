@@ -15,10 +15,9 @@ Shown: TypeAlias = str | float | None
 """The values that a text may show; others would appear as their repr. None is unknown."""
 
 TERMS: dict[str, str] = {
-    "time": "time to target",
-    "samples": "examples to target",
-    "quality": "remaining error",
-    "reference, tuned": "tuned rate only",
+    "target_reached": "target reached",
+    "oom": "out of memory",
+    "nan": "not a number",
     "not_yet": "not yet",
     "cannot_tell": "can't tell",
 }

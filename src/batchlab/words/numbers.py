@@ -70,7 +70,7 @@ def _quantity_text(name: str, value: float) -> str:
     if unit in _OF_UNIT:
         return _OF_UNIT[unit](value)
     if unit == "points":
-        return f"{100 * value + 0.0:.2f} points"
+        return f"{round(100 * value, 2) + 0.0:.2f} points"  # a tiny difference is 0, not -0
     if name in THREE_DIGITS:
         return _three_digits_text(value)
     if isinstance(value, int):
@@ -150,7 +150,6 @@ FORMS: dict[str, Callable[[float], str]] = {
     "rate": _rate_text,
     "whole_percent": lambda fraction: f"{100 * fraction:.0f} %",
     "two_digits": _two_digits_text,
-    "count": _three_digits_text,
     "limit_bytes": lambda n_bytes: f"{n_bytes / 1e6:.4g} MB",
     "metric": lambda value: _quantity_text("metric", value),
     "about_seconds": _about_seconds_text,

@@ -202,7 +202,7 @@ MESSAGES: dict[str, str] = {
     # The gradient noise scale.
     "gradient_lost_in_noise": (
         "the gradient is lost in the noise of {n} examples: |G|² = {value:.3g} (95 %: {low:.3g} "
-        "to {high:.3g}); about {n_needed} examples would tell"
+        "to {high:.3g}); about {n_needed:,} examples would tell"
     ),
     "gradient_lost_in_batches": "the noise of {n} batches hides the gradient; more would tell",
     "gradient_not_finite": "the gradient is not finite; lower the learning rate or check the loss",
@@ -420,7 +420,7 @@ def reason_text(reason: Reason | None) -> str:
         return ""
     try:
         return _filled(reason)
-    except KeyError:
+    except (KeyError, ValueError, TypeError):
         values = ", ".join(f"{name} {_said(value)}" for name, value in reason.values)
         return f"{reason.code.replace('_', ' ')} ({values})" if values else reason.code
 
