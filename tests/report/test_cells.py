@@ -22,8 +22,7 @@ from batchlab.belief.cells import (
 )
 from batchlab.records.batch_plan import Stage
 from batchlab.records.trial import Status
-from batchlab.report.cells import trial_counts
-from batchlab.report.study_figures import mean_curve, scores_by_step
+from batchlab.report.cells import mean_curve, scores_by_step, trial_counts
 
 
 @pytest.mark.parametrize(

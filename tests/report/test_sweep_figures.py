@@ -10,8 +10,8 @@ from tests.reference.shown import rows_of
 
 from batchlab.belief.cells import chosen_cells
 from batchlab.records.trial import Status
+from batchlab.report.cells import curve_figure
 from batchlab.report.figure import Figure
-from batchlab.report.study_figures import curve_figure
 from batchlab.report.sweep_page import cost_figure
 
 DIVERGED = (Status.DIVERGED, "the loss grew", 3)

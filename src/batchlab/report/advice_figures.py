@@ -23,6 +23,13 @@ from batchlab.report.advice_rows import (
     own_label,
     run_costs,
 )
+from batchlab.report.cells import (
+    RateTaken,
+    Shown,
+    curve_figure,
+    gap_figure,
+    rates_figure,
+)
 from batchlab.report.figure import (
     Figure,
     Look,
@@ -35,13 +42,6 @@ from batchlab.report.figure import (
     part_looks,
 )
 from batchlab.report.short_reports import step_time_text
-from batchlab.report.study_figures import (
-    RateTaken,
-    Shown,
-    curve_figure,
-    gap_figure,
-    rates_figure,
-)
 from batchlab.report.text import estimate_text, label_text, quantity_text
 from batchlab.words.catalogue import text
 

@@ -1,19 +1,31 @@
-"""Cells in words: their names, what was measured of them, and how their trials ended."""
+"""Cells in words, as rows, and in the figures that a sweep and an advice share."""
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from batchlab.belief.cells import Cell, chosen_cells, held_out_split
 from batchlab.belief.equal_budget import EqualBudget
 from batchlab.belief.evidence import Measured
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.study import Study
-from batchlab.records.trial import TrialRecord
-from batchlab.report.figure import Look, Row, looks
+from batchlab.records.trial import Split, Target, Trial, TrialRecord
+from batchlab.report.figure import (
+    Figure,
+    Look,
+    Panel,
+    Row,
+    looks,
+    mark,
+    seeds_row,
+    size_rows,
+    thinned,
+)
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import batch_text, quantity_text, split_label
+from batchlab.report.text import batch_text, label_text, quantity_text, split_label
 from batchlab.words.catalogue import listing, number_text, plural, term_text, text
 
 # ---- cells
@@ -158,3 +170,306 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[Value, ..
             yield (*identity, *place, None, "batch_loss", evaluation.batch_loss)
         for name, value in evaluation.measured:
             yield (*identity, *place, None, name, value)
+
+
+MOST_POINTS = 80  # per line on the page, nearly as many as can be seen; the CSV has all
+MOST_MARKS = 8  # point shapes on a line: enough to tell lines apart, few enough to see them
+
+# ---- values along training
+
+TrainS = Callable[[Trial, int], float | None]
+"""Seconds of training until a step, from step times measured in isolation; None if unknown."""
+
+
+def scores_by_step(record: TrialRecord, split: Split, metric: str) -> dict[int, float]:
+    """Return the known values of a metric of one trial, by step."""
+    return {evaluation.step: value for evaluation, value in record.curve(split, metric)}
+
+
+def mean_curve(
+    cell: Cell, by_seed: Sequence[Mapping[int, float]], train_s: TrainS | None = None
+) -> list[Row]:
+    """Return a row for each step, from the first on, that all seeds of a cell have a value at.
+
+    Places that only some seeds reached are left out: a mean over fewer seeds would jump there.
+    """
+    shared = set.intersection(*map(set, by_seed)) if by_seed else set()
+    return [
+        _place(cell, step, [values[step] for values in by_seed], train_s)
+        for step in sorted(shared - {0})
+    ]
+
+
+def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | None) -> Row:
+    trial = cell.records[0].trial
+    place: Row = {"epoch": trial.plan.epoch_at(step), "step": step}
+    seconds = None if train_s is None else train_s(trial, step)
+    if seconds is not None:
+        place["equal_time_s"] = seconds
+    return place | seeds_row(values)
+
+
+def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield what the marks of several seeds stand for."""
+    n_seeds = max((len(cell.ended_well) for cell in cells), default=0)
+    if n_seeds > 1:
+        yield text(
+            "Lines and large marks are means over the seeds, bands and bars reach from the lowest "
+            "to the highest, small circles are single seeds."
+        )
+    elif n_seeds:
+        yield text("One seed only: the spread between seeds is not known.")
+
+
+# ---- learning curves
+
+Shown = tuple[Split, str]
+"""The split of the data and the metric that a panel shows."""
+
+# Share of the longest line that makes a line whole, and share of it at which the axis begins.
+_WHOLE, _FIRST = 0.99, 0.1
+
+# The horizontal axis of each view of the curves, and what is equal in it.
+_VIEWS = {
+    "epochs": ("epoch", "Equal epochs: every batch size has seen the same number of examples."),
+    "steps": ("step", "Equal steps: every batch size has made the same number of updates."),
+    "time": (
+        "equal_time_s",
+        "Equal time: steps × the time of a step measured alone on this machine.",
+    ),
+}
+
+
+def curve_figure(
+    study: Study,
+    cells: Sequence[Cell],
+    shown: Sequence[Shown],
+    *,
+    train_s: TrainS,
+    target: Target | None = None,
+) -> Figure:
+    """Draw metrics along training, one line per batch size or plan.
+
+    `train_s` gives the seconds of a training until a step; the level of `target` is marked.
+    """
+    rows = [*_curve_rows(cells, shown, train_s)]
+    if target is not None and ("validation", target.metric) in shown:
+        words = text("target {value}", value=quantity_text(target.metric, target.value))
+        of_target = {"split": "validation", "metric": target.metric, "text": words}
+        rows.append(mark("level", target.value, **of_target))
+    panels = [panel for view in _VIEWS for panel in _curve_panels(rows, shown, view)]
+    return Figure(
+        "b",
+        "curves",
+        text("Learning curves"),
+        panels,
+        notes=(*_curve_notes(study, cells, panels), *seeds_notes(cells)),
+        nothing=text("No trial has been evaluated after its first step yet."),
+        rows=rows,
+    )
+
+
+def _curve_panels(rows: Sequence[Row], shown: Sequence[Shown], view: str) -> Iterator[Panel]:
+    axis, _ = _VIEWS[view]
+    for number, (split, metric) in enumerate(shown):
+        of_metric = [row for row in rows if row["metric"] == metric]
+        placed = [row for row in of_metric if axis in row]
+        own = [row for row in placed if row["split"] == split]
+        levels = [row for row in of_metric if row["kind"] == "level" and row["split"] == split]
+        if own:
+            yield Panel(
+                f"b-{view}-{split}-{number}",
+                split_label(split, metric),
+                metric,
+                (*own, *levels),
+                axis=axis,
+                is_metric=True,
+                frame=[*_framed(placed), *levels],
+                view=view,
+            )
+
+
+def _framed(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that an axis has room for: whole trainings, after a tenth of their length.
+
+    The values of untrained models would hide all differences at the end. Of other lines, which were
+    stopped or met a target, there is room for the end.
+    """
+    epochs = [float(row["epoch"] or 0.0) for row in rows]
+    whole = _WHOLE * max(epochs, default=0.0)
+    lines = [(row.get("plan"), row.get("batch_size")) for row in rows]
+    ended = {line for line, epoch in zip(lines, epochs, strict=True) if epoch >= whole}
+    framed = [
+        row
+        for row, line, epoch in zip(rows, lines, epochs, strict=True)
+        if line in ended and epoch >= _FIRST * whole
+    ]
+    last = {line: row for line, row in zip(lines, rows, strict=True) if row["kind"] == "curve"}
+    return [*framed, *last.values()]
+
+
+def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
+    """Yield the points of all lines.
+
+    A trial that did not end well has a line of its own, and any other past the last shared place.
+    """
+    for cell, (split, metric) in itertools.product(cells, shown):
+        name: Row = {**cell_fields(cell), "split": split, "metric": metric}
+        by_seed = [scores_by_step(record, split, metric) for record in cell.ended_well]
+        mean = thinned(mean_curve(cell, by_seed, train_s), MOST_POINTS)
+        marked = thinned(mean, MOST_MARKS)
+        for place in mean:
+            yield {**name, "kind": "curve", "run": "mean", **place, "marked": place in marked}
+        last_shared = int(mean[-1]["step"] or 0) if mean else 0
+        for record in cell.records:
+            averaged_to = last_shared if record.ended_well else 0
+            values = scores_by_step(record, split, metric)
+            if max(values, default=0) <= averaged_to:
+                continue
+            alone = [step for step in values if step >= max(averaged_to, 1)]
+            for step in thinned(alone, MOST_POINTS):
+                place = _place(cell, step, (values[step],), train_s)
+                is_end = step == alone[-1] and not record.ended_well
+                line: Row = {**name, "kind": "lone", "run": trial_words(record)}
+                yield {**line, **place, "marked": is_end}
+
+
+def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -> Iterator[str]:
+    drawn = {panel.view for panel in panels if panel.has_marks}
+    for view, (_, equal) in _VIEWS.items():
+        if view in drawn:
+            yield text(equal)
+    if panels and "time" not in drawn:
+        yield text(
+            "No step time was measured alone, so there is no common clock for the batch sizes."
+        )
+    yield text("The vertical axis begins where whole trainings are after a tenth of their length.")
+    workload = study.workload
+    if 0 < workload.n_train_evaluated < workload.n_train:
+        yield text(
+            "The train metric is taken over a fixed {n} of the {n_train} training examples.",
+            n=workload.n_train_evaluated,
+            n_train=workload.n_train,
+        )
+    if any(cell.others for cell in cells):
+        yield text(
+            "Dotted thin lines that end in × are single trials that ended badly or have not "
+            "ended; they are in no mean and may leave the frame."
+        )
+
+
+# ---- learning rates
+
+
+class RateTaken(NamedTuple):
+    """One run: its batch size, its learning rate, and whether it failed."""
+
+    batch_size: int
+    learning_rate: float
+    has_failed: bool
+
+
+def rates_figure(
+    taken: Iterable[RateTaken],
+    *,
+    best: Mapping[int, float],
+    believed: Mapping[int, float],
+    rules: Mapping[str, Mapping[int, float]],
+    tuned_at: int,
+    by_rate: Panel | None = None,
+    nothing: str = "",
+) -> Figure:
+    """Draw learning rates by batch size, and with `by_rate` a metric by learning rate.
+
+    `best` and `believed` are rates by batch size: those that its figures belong to, and the best
+    ones by all runs together. `rules` has what each scaling rule makes of the best at `tuned_at`.
+    """
+    rows = tuple(_rate_rows(taken, best, believed, rules))
+    panel = Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)
+    return Figure(
+        "c",
+        "learning-rates",
+        text("Learning rate by batch size"),
+        [panel for panel in (panel, by_rate) if rows and panel is not None],
+        notes=_rate_notes(rows, tuned_at),
+        nothing=nothing or text("Nothing was trained."),
+        data="rates",
+    )
+
+
+def _rate_rows(
+    taken: Iterable[RateTaken],
+    best: Mapping[int, float],
+    believed: Mapping[int, float],
+    rules: Mapping[str, Mapping[int, float]],
+) -> Iterator[Row]:
+    # All rules agree at a single batch size, so their names would cover each other.
+    for rule, rates in rules.items() if len(best) > 1 else ():
+        for size, rate in rates.items():
+            name = rule if size == max(rates) else None
+            yield mark("rule", rate, series=rule, text=name, batch_size=size)
+    if len(believed) > 1:
+        for size, rate in believed.items():
+            yield mark("band", rate, series="belief", batch_size=size) | {"low": rate, "high": rate}
+    for run in dict.fromkeys(taken):
+        kind = "failed" if run.has_failed else "run"
+        yield mark(kind, run.learning_rate, batch_size=run.batch_size)
+    for size, rate in best.items():
+        yield mark("point", rate, batch_size=size)
+
+
+# Sentences that explain each kind of mark.
+_RATE_NOTES = {
+    "point": "Large marks: the rate that each batch size is shown at.",
+    "run": "Small circles: every rate that was tried.",
+    "failed": "×: a run at this rate diverged or failed.",
+    "band": "Line: the best rate by all runs together.",
+    "rule": (
+        "Dashed: what the scaling rules give from the best rate of batch size {size}. A rate is "
+        "tuned to about a factor of two, so points near a line agree with it."
+    ),
+}
+
+
+def _rate_notes(rows: Iterable[Row], tuned_at: int) -> Iterator[str]:
+    kinds = {row["kind"] for row in rows}
+    for kind, words in _RATE_NOTES.items():
+        if kind in kinds:
+            yield text(words, size=tuned_at)
+
+
+# ---- training and held-out data
+
+
+def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
+    """Draw the final metric on training and on held-out data by batch size."""
+    metric, held_out = study.workload.metrics[0].name, held_out_split(study)
+    rows = tuple(_gap_rows(study, cells))
+    title = text(
+        "final {metric}: train solid, {split} dashed",
+        metric=label_text(metric),
+        split=term_text(held_out or "train"),
+    )
+    has_both = len({row["series"] for row in rows}) == 2
+    return Figure(
+        "e",
+        "gap",
+        text("Training and held-out data"),
+        [Panel("e-gap", title, metric, rows, is_metric=True)] if has_both else [],
+        notes=(text("Marks are means over seeds, bars their range."),),
+        nothing=text(
+            "Fewer than two batch sizes have a final value on training and held-out data."
+        ),
+    )
+
+
+def _gap_rows(study: Study, cells: Sequence[Cell]) -> Iterator[Row]:
+    held_out = held_out_split(study)
+    for split in ("train", held_out):  # the first is drawn solid
+        for cell in cells:
+            if split is None or isinstance(cell.kind, str):
+                continue  # a plan has no place on an axis of batch sizes
+            values = cell.final(study, split)
+            if values:
+                at: Row = {"batch_size": cell.batch_size, "learning_rate": cell.shown_rate}
+                yield from size_rows(at | {"series": split}, values)

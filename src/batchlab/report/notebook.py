@@ -58,13 +58,56 @@ def data_frame(record: Advice | Study) -> Any:
     return pandas.DataFrame(table.by_key())
 
 
+_VIEW = """\
+<div class="batchlab">
+{% for section in sections %}
+{% if section.title %}
+<p><strong>{{ section.title }}</strong></p>
+{% endif %}
+{% for fact in section.facts %}
+<p>{{ fact }}</p>
+{% endfor %}
+{% if section.drawing %}
+<pre style="line-height: 1.2">{{ section.drawing | join("\\n") }}</pre>
+{% endif %}
+{% if section.picture %}
+<div role="img" aria-label="{{ section.picture[1] }}">{{ section.picture[0] | safe }}</div>
+{% endif %}
+{% if section.table %}
+<table>
+<caption>{{ section.table.caption }}</caption>
+<thead><tr>
+{% for column in section.table.columns %}
+<th scope="col">{{ column.header }}</th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% set numbers = section.table.are_numbers() %}
+{% for row in section.table.texts() %}
+<tr>
+{% for cell in row %}
+<td{% if numbers[loop.index0] %} style="text-align: right"{% endif %}>{{ cell }}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+{% endif %}
+{% for note in section.notes %}
+<p>{{ note }}</p>
+{% endfor %}
+{% endfor %}
+</div>
+"""
+
+
 def notebook_view(shown: object) -> str:
     """Return the record as HTML, its answer first: no script, no style sheet, no address.
 
     Raises:
         TypeError: the record has no view.
     """
-    return rendered("notebook.html.j2", sections=list(_sections(shown)))
+    return rendered(_VIEW, sections=list(_sections(shown)))
 
 
 @singledispatch

@@ -17,21 +17,20 @@ from batchlab.report.text import VERDICT_WORDS, Sentence, unbroken
 from batchlab.version import __version__
 from batchlab.words.catalogue import plural, text
 
-_FOLDER = Path(__file__).parent / "templates"
+_PAGE = Path(__file__).with_name("page.html.j2")
 
 
 def rendered(template: str, **values: object) -> str:
-    """Fill an HTML template, given by file name, with values; text by users is escaped."""
+    """Fill an HTML template with values; text by users is escaped."""
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template(template).render(**values)
+    return environment.from_string(template).render(**values)
 
 
 # ---- tables as files
@@ -172,7 +171,7 @@ def render_page(
     if drawn and len(table.rows) == 1:
         absent = []  # all that is missing is a second batch size, and the first figure says so
     return rendered(
-        "page.html.j2",
+        _PAGE.read_text(encoding="utf-8"),
         say=text,
         say_n=plural,
         unbroken=unbroken,

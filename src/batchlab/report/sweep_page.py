@@ -23,11 +23,19 @@ from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import TrialRecord
 from batchlab.report.cells import (
+    MOST_MARKS,
+    RateTaken,
+    Shown,
     cell_fields,
     cell_label,
+    curve_figure,
     figure_looks,
+    gap_figure,
+    mean_curve,
     measured_text,
     observations_table,
+    rates_figure,
+    seeds_notes,
     trial_counts,
 )
 from batchlab.report.figure import (
@@ -44,16 +52,6 @@ from batchlab.report.figure import (
 )
 from batchlab.report.page import Tables, render_page, study_origin
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.study_figures import (
-    MOST_MARKS,
-    RateTaken,
-    Shown,
-    curve_figure,
-    gap_figure,
-    mean_curve,
-    rates_figure,
-    seeds_notes,
-)
 from batchlab.report.sweep_answer import (
     TrialDocument,
     conclusion,
