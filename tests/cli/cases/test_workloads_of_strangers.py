@@ -49,7 +49,7 @@ def test_a_batch_without_a_known_label_ends_a_training_at_any_rate(do: Any) -> N
     said = words_of(done.out)
     assert "at any learning rate. A batch may have nothing to take the mean of (a known" in said
     assert "try a smaller learning rate" not in said
-    assert "2 trials: 1 nan, 1 ok." in said
+    assert "2 trials: 1 not a number, 1 ok." in said
 
 
 @pytest.mark.slow
