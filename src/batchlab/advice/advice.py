@@ -29,6 +29,11 @@ Purpose = Literal["pilot", "search", "whole"]
 SURE, LIKELY = 0.95, 0.8
 
 
+def tenths_of(chance: float) -> int:
+    """Return a chance in tenths, fewer than those of a likely one if it is not likely."""
+    return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
     """The settings for a training script.

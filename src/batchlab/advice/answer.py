@@ -23,6 +23,7 @@ from batchlab.advice.advice import (
     Expected,
     Option,
     RateTried,
+    tenths_of,
 )
 from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
@@ -164,8 +165,7 @@ class _Answer:
             return Reason.of("nothing_likely_better")
         nearest = max(possible, key=lambda i: (utility[i], -i))
         size, rate = study.cells[nearest].cell
-        most = 9 if likely else math.ceil(10 * LIKELY) - 1
-        tenths = min(most, round(10 * float(outlook.chance[nearest])))
+        tenths = tenths_of(float(outlook.chance[nearest]))
         if likely:
             return Reason.of("risk_outweighs", size=size, rate=rate, tenths=tenths)
         return Reason.of("nearest_not_likely", size=size, rate=rate, tenths=tenths)

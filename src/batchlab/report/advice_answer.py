@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration
+from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
 from batchlab.report.advice_rows import AnswerRow, answer_rows, believed_at, runs_of
@@ -139,11 +139,6 @@ def _compared_with(advice: Advice) -> str:
 
 def _name(at: Configuration) -> str:
     return text("{size} at {rate:rate}", size=at.batch_size, rate=at.learning_rate)
-
-
-def tenths_of(chance: float) -> int:
-    """Return a chance in tenths, fewer than those of a likely one if it is not likely."""
-    return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
 
 
 def how_sure_text(chance: float) -> str:
