@@ -13,13 +13,13 @@ from pathlib import Path
 
 import batchlab
 from batchlab.cli.main import COMMANDS
-from batchlab.words.reasons import MESSAGES
+from batchlab.words.catalogue import CAUSES, SENTENCES
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "batchlab"
 
-# Lines of Python, C and templates in src, and of Python in tests. A ceiling only falls: whoever
-# makes the house smaller lowers it, and an issue has to say that one may rise.
+# Lines of Python, C, templates and sentences in src, and of Python in tests. A ceiling only falls:
+# whoever makes the house smaller lowers it, and an issue has to say that one may rise.
 CEILINGS = {"src": 49_550, "tests": 47_950}
 
 Graph = dict[str, set[str]]
@@ -129,7 +129,7 @@ def main() -> int:
         room.records += sum(map(is_record, ast.walk(trees[name])))
         room.modules.append(name)
     for file in PACKAGE.rglob("*"):
-        if file.suffix in {".c", ".j2", ".js", ".css"}:
+        if file.suffix in {".c", ".j2", ".toml"}:
             rooms[file.relative_to(PACKAGE).parts[0]].lines += n_lines(file)
 
     print(f"{'room':10} {'files':>5} {'lines':>6} {'statements':>10} {'classes':>7} {'floors':>6}")
@@ -142,7 +142,8 @@ def main() -> int:
     print(f"files in circles of imports: {len(circles)} {' '.join(circles)}".rstrip())
     print(
         f"records {sum(room.records for room in rooms.values())}, public names "
-        f"{len(batchlab.__all__)}, commands {len(COMMANDS)}, reason codes {len(MESSAGES)}"
+        f"{len(batchlab.__all__)}, commands {len(COMMANDS)}, "
+        f"sentences {len(SENTENCES) + len(CAUSES)}"
     )
     lines = {
         "src": sum(room.lines for room in rooms.values()),

@@ -22,8 +22,8 @@ from batchlab.measure.noise import Noise
 from batchlab.report.short_reports import CheckDocument, Comparison
 from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
+from batchlab.words.catalogue import CAUSES
 from batchlab.words.document import schema_text
-from batchlab.words.reasons import CAUSES
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
 

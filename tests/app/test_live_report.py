@@ -252,7 +252,7 @@ def test_an_advice_is_finished_when_there_is_an_answer(live: Followed) -> None:
     with store_with_study(live.store):
         live.until_ctrl_c(answer)
 
-    assert live.statuses[0].startswith("Stopped: no training run has begun yet.")
+    assert live.statuses[0].startswith("Stopped: 0 training runs have ended.")
     assert live.statuses[1].startswith("Finished: ")
     assert "an advice" in live.now
 
@@ -265,7 +265,7 @@ def test_the_whole_page_of_a_study_without_a_run_can_be_made(tmp_path: Path) -> 
 
     live.until_ctrl_c()
 
-    assert "No trials have been run." in live.pages[0]
+    assert "No trials yet." in live.pages[0]
     assert live.pages[0].count(RELOADS) == 1
     assert live.pages[0].index(RELOADS) < live.pages[0].index("<title>")
     assert live.statuses[0].startswith("Stopped: 0 of 2")

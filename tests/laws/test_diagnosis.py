@@ -45,7 +45,7 @@ CURVES = {
     "a bad end": ({"status": Status.DIVERGED, "epochs": 8}, {"diverged": "ended_badly"}),
     "a loss above the untrained one": (
         {"curves": with_losses(train=lambda e: 2.3 + 0.1 * e, validation=lambda e: 2.3)},
-        {"diverged": "loss_grew"},
+        {"diverged": "loss_before_and_after"},
     ),
     "a loss spike": (
         batch_loss(0.7, lambda e: 0.2 + (1.5 if e == 12 else 0)),
@@ -83,7 +83,7 @@ CURVES = {
     ),
     "a narrow gap": ({"curves": made_up_curves(train=1.0, validation=0.96), "epochs": 25}, {}),
     "test scores far below": ({"curves": made_up_curves(train=1.0, test=0.2), "epochs": 25}, {}),
-    "a high loss at rest": ({"curves": HIGH_AT_REST}, {"underfitting": "loss_at_rest"}),
+    "a high loss at rest": ({"curves": HIGH_AT_REST}, {"underfitting": "loss_before_and_after"}),
     "a high loss that still falls": (
         {
             "curves": with_losses(
@@ -102,7 +102,7 @@ CURVES = {
                 accuracy=lambda e: 0.1,
             )
         },
-        {"slow_convergence": "loss_hardly_fell"},
+        {"slow_convergence": "loss_before_and_after"},
     ),
     "before its plateau": (
         {"curves": made_up_curves(rate=0.2), "epochs": 12},

@@ -138,7 +138,7 @@ def made_up_advice(
         ),
         caveats=(
             written("The answer holds for a constant learning rate; a schedule may move it."),
-            written("Step times were measured on this machine; another one has others."),
+            written("Step times are those of this machine; other machines differ."),
         ),
         steps=tuple(
             Step(spent_s=spent_s, did=written(did), why=written(why))

@@ -60,7 +60,7 @@ def test_a_learning_rate_far_from_its_best_is_told_with_its_direction(learning_r
 @pytest.mark.parametrize(
     ("whole", "part", "told"),
     [
-        (around(6.0), around(2.0), "3× as fast as now; batch size 1024 adds 2×"),
+        (around(6.0), around(2.0), "3× as fast as now; batch size 1024 makes it 2×"),
         (around(2.0), around(1.0, 0.2), "is not certain"),
         (around(2.0), around(2.0), None),  # the rate gains nothing
         (around(1.3, 0.4), around(1.0, 0.2), None),  # it is not sure that anything is gained

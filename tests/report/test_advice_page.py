@@ -98,7 +98,7 @@ def evidence(text: str) -> str:
 def test_what_the_runs_do_not_show_of_batch_sizes_is_said(text):
     said = html.unescape(evidence(text))
 
-    assert "Fewer than two batch sizes have a final value on training and held-out data." in said
+    assert "Training and held-out data: left out, as it takes two batch sizes with" in said
 
 
 @pytest.mark.slow

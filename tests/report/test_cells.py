@@ -118,7 +118,5 @@ def test_trainings_of_several_machines_are_told_apart() -> None:
     )
     alike = replace(study, records=tuple(replace(each, place=here) for each in study.records))
 
-    assert trial_counts(mixed) == (
-        f"3 trials: 3 ok. They ran in different places: 2 on {there} and 1 on {here}."
-    )
+    assert trial_counts(mixed) == (f"3 trials: 3 ok. Places: 2 on {there} and 1 on {here}.")
     assert trial_counts(alike) == trial_counts(study) == "3 trials: 3 ok."

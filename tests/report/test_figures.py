@@ -168,7 +168,7 @@ PANEL = Panel(
 
 
 def test_the_points_of_a_chart_have_words_in_its_table():
-    figure = Figure("x", "x", "A figure", [PANEL], notes=(), nothing="")
+    figure = Figure("x", "x", "A figure", [PANEL], notes=(), needs="")
 
     assert list(figure.table.texts()) == [
         ("64", "4 s (95 %: 3 s to 5 s)", "3 observations"),

@@ -124,7 +124,7 @@ def test_plans_that_may_be_as_good_come_after_sizes() -> None:
     leader = Evidence.of(study).by_budget()["epochs"]
 
     assert leader.rivals == (SMALL, "decay")
-    assert "Batch size 64 and the plan decay may be as good." in conclusion(study).headline
+    assert "Batch size 64 and the plan “decay” may be as good." in conclusion(study).headline
 
 
 def test_a_plan_is_not_taken_for_the_batch_size_that_it_begins_with() -> None:
@@ -154,7 +154,7 @@ def test_a_plan_that_diverged_is_named_and_in_no_mean() -> None:
 
     said = [sentence.text for sentence in sentences(study) if sentence.topic == "left out"]
     assert len(said) == 1
-    assert "the plan grow at learning rate 0.01" in said[0]
+    assert "the plan “grow” at learning rate 0.01" in said[0]
     assert list(table(study).by_key()["n"]) == [3, 3, 2, 3]
 
 

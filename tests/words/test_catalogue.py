@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from batchlab.words.catalogue import listing, number_text, plural, text
+from batchlab.words.catalogue import listing, number_text, text
 
 
 def test_a_text_has_its_values() -> None:
@@ -18,7 +18,6 @@ def test_a_value_that_is_not_known_is_a_dash() -> None:
 
 @pytest.mark.parametrize(("n", "said"), [(1, "1 run"), (0, "0 runs"), (7, "7 runs")])
 def test_a_count_chooses_the_form_of_its_text(n: int, said: str) -> None:
-    assert plural("{n} run", "{n} runs", n) == said
     assert text("{n:1 run|# runs}", n=n) == said
 
 

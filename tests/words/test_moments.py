@@ -58,7 +58,7 @@ def test_pages_show_the_local_time_and_json_keeps_utc(tmp_path) -> None:
     pages = (html_page(study), render_advice_html(advice, asked, None))
 
     for page in pages:
-        assert "Asked for at 2026-01-01 09:00 JST" in page
+        assert "Started: 2026-01-01 09:00 JST" in page
         assert "2026-01-01T" not in page
     document = sweep_document(study, store=tmp_path / "lab.db", report=None)
     assert "JST" not in document

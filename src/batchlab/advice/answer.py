@@ -107,6 +107,13 @@ def _untrained(option: Option, none: Estimate) -> Candidate:
     )
 
 
+_NOTHING_LIKELY = {
+    "time": "nothing_likely_faster",
+    "samples": "no_larger_likely",
+    "quality": "nothing_likely_better",
+}
+
+
 class _Answer:
     def __init__(self, decided: Decided, study: Study, outlook: Outlook) -> None:
         self._decided, self._study, self._outlook = decided, study, outlook
@@ -162,7 +169,7 @@ class _Answer:
         shown = [i for i in others if i in self._shown.values()]
         possible = likely or [i for i in shown if outlook.chance[i] >= _POSSIBLE]
         if self._question.objective != "time" or not possible:
-            return Reason.of("nothing_likely_better")
+            return Reason.of(_NOTHING_LIKELY[self._question.objective])
         nearest = max(possible, key=lambda i: (utility[i], -i))
         size, rate = study.cells[nearest].cell
         tenths = tenths_of(float(outlook.chance[nearest]))

@@ -181,7 +181,7 @@ class Procedure:
             at = [i for i, one in enumerate(study.cells) if one.cell[0] == size]
             best = max(at, key=lambda i: (self.outlook.utility[i], -i))
             if not study.cells[best].is_over and self._begin_first(best):
-                self._note(best, Reason.of("size_not_seen"))
+                self._note(best, Reason.of("not_trained"))
                 return True
         return False
 
@@ -387,10 +387,7 @@ class Procedure:
         """Write down what was begun, and why."""
         size, rate = self.study.cells[at].cell
         begun = self._flights[-1]
-        did = Reason.of("train_configuration", size=size, rate=rate, seed=begun.seed)
-        if begun.chase is not None:
-            did = Reason.of("follow_configuration", size=size, rate=rate, seed=begun.seed)
-        self.log.note(did, why)
+        self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=begun.seed), why)
 
     def _submit(self, flight: Flight) -> None:
         self._flights.append(flight)

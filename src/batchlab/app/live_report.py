@@ -15,7 +15,7 @@ from batchlab.records.trial import TrialRecord
 from batchlab.report.page import with_status
 from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
-from batchlab.words.catalogue import plural, text
+from batchlab.words.catalogue import sentence, text
 
 # Making a page takes seconds on a core that the study could use.
 EVERY_S = 20
@@ -82,9 +82,8 @@ def _looks(
         elif not is_told:
             is_told = True
             say(
-                text(
-                    "There is no study in {path} yet. Its page is shown as soon as there is one, "
-                    "that of a sweep once its steps are timed.",
+                sentence(
+                    "no_study_yet",
                     path=str(store),
                 )
             )
@@ -134,12 +133,12 @@ def _has_ended(record: TrialRecord) -> bool:
 def _status(store: Store, study: Study, *, is_finished: bool, is_worked_on: bool) -> str:
     n_ended = sum(map(_has_ended, study.records))
     if is_finished:
-        return plural("Finished: {n} training run.", "Finished: {n} training runs.", n_ended)
+        return text("Finished: {n:1 training run|# training runs}.", n=n_ended)
     so_far = _so_far(store, study, n_ended)
     if is_worked_on:
         return text("Under way at {at}: {so_far}.", so_far=so_far, at=time.strftime("%H:%M:%S"))
-    return text(
-        "Stopped: {so_far}. No process works on it now. To go on, give the same command: {command}",
+    return sentence(
+        "study_stopped",
         so_far=so_far,
         command=study.command,
     )
@@ -149,12 +148,10 @@ def _so_far(store: Store, study: Study, n_ended: int) -> str:
     from batchlab.report.text import best_so_far_text
 
     n_asked = len(store.trial_ids(study.study_id))
-    if not n_asked:
-        return text("no training run has begun yet")
-    if not stored_journal(store, study.study_id):
-        return text("{ended} of {n} training runs have ended", ended=n_ended, n=n_asked)
+    if n_asked and not stored_journal(store, study.study_id):
+        return sentence("some_ended", ended=n_ended, n=n_asked)
     # An answer was asked for, and the number of runs that it needs is not known before it is there.
-    ended = plural("{n} training run has ended", "{n} training runs have ended", n_ended)
+    ended = sentence("runs_ended", n=n_ended)
     if study.best_so_far is None:
         return ended
     return text("{ended}; {best}", ended=ended, best=best_so_far_text(study.best_so_far))

@@ -92,7 +92,6 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 _NOT_REACHED: dict[Stopped | None, Reason] = {
     "memory": Reason.of("does_not_fit"),
     "time": Reason.of("profile_ended_before"),
-    "errors": Reason.of("smaller_did_not_run"),
 }
 _UNKNOWN = Reason.of("not_profiled")
 

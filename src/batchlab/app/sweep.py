@@ -26,7 +26,7 @@ from batchlab.runs.replay import keep_record
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
-from batchlab.words.catalogue import plural, text
+from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Workload
 
@@ -121,7 +121,7 @@ def swept(subject: Subject) -> Study:
     question = subject.question
     assert question.store is not None
     _, trials = subject.planned(lambda: (subject.length, subject.trials))
-    training = plural("training {n} trial", "training {n} trials", len(trials))
+    training = text("training {n:1 trial|# trials}", n=len(trials))
     question.listener.begins(
         command="sweep", subject=subject.name, stages=(text(_TIMING), training)
     )

@@ -129,7 +129,9 @@ def find_diverged(case: Case) -> Reason | None:
         if len(curve) > 1 and curve[0][0] == 0 < curve[0][1]:
             untrained, last = curve[0][1], curve[-1][1]
             if last > DIVERGED_LOSS_RATIO * untrained:
-                return Reason.of("loss_grew", split=split, last=last, untrained=untrained)
+                return Reason.of(
+                    "loss_before_and_after", split=split, last=last, untrained=untrained
+                )
     return None
 
 
@@ -178,7 +180,7 @@ def find_underfitting(case: Case) -> Reason | None:
     behind = validation is not None and validation - last > UNDERFIT_GAP_FRACTION * abs(last)
     if last < UNDERFIT_LOSS_FRACTION * untrained or behind:
         return None
-    return Reason.of("loss_at_rest", last=last, share=last / untrained)
+    return Reason.of("loss_before_and_after", split="train", last=last, untrained=untrained)
 
 
 def find_slow_convergence(case: Case) -> Reason | None:
@@ -189,7 +191,7 @@ def find_slow_convergence(case: Case) -> Reason | None:
     (_, untrained), (end, last) = train[0], train[-1]
     progress = untrained - last
     if progress <= SLOW_LEAST_PROGRESS * abs(untrained):
-        return Reason.of("loss_hardly_fell", untrained=untrained, last=last)
+        return Reason.of("loss_before_and_after", split="train", last=last, untrained=untrained)
     at_three_quarters = [loss for epoch, loss in train if epoch <= 0.75 * end][-1]
     share = (at_three_quarters - last) / progress
     if share < SLOW_LAST_QUARTER_SHARE:

@@ -30,7 +30,7 @@ from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
 from batchlab.training.batching import examples_at, on_device, with_tensors
 from batchlab.training.evaluator import weight_of
-from batchlab.words.reasons import CAUSES
+from batchlab.words.catalogue import CAUSES
 from batchlab.workload.data import leaves, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.source import told

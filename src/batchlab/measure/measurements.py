@@ -14,7 +14,7 @@ from batchlab.errors import UsageError
 from batchlab.records.measurement import Measurement
 from batchlab.records.quantities import quantity
 from batchlab.records.study import Study
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import sentence, text
 
 # ---- quantities of a batch size
 
@@ -41,30 +41,25 @@ def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...
 
 def _step_time_notes(study: Study) -> Iterator[str]:
     if not study.timings:
-        yield text(
-            "No step time was measured alone: the trials' own clocks were shared and give none."
-        )
+        yield sentence("time_not_alone")
         return
-    yield text(
-        "Each batch size ran alone on {devices} with {threads} thread(s): large marks are the "
-        "median of up to {blocks} blocks of steps, small circles single blocks, bars their "
-        "range.",
-        devices=", ".join(sorted({timing.device for timing in study.timings})),
-        threads=", ".join(map(str, sorted({timing.threads for timing in study.timings}))),
-        blocks=max(len(timing.block_s) for timing in study.timings),
-    )
+    devices = ", ".join(sorted({timing.device for timing in study.timings}))
+    threads = ", ".join(map(str, sorted({timing.threads for timing in study.timings})))
+    where = text(" on {devices}, threads: {threads}", devices=devices, threads=threads)
+    yield sentence("ran_alone", where=where)
+    blocks = max(len(timing.block_s) for timing in study.timings)
+    yield text("Large marks: medians of up to {blocks} blocks of steps.", blocks=blocks)
+    yield text("Small circles: single blocks. Bars: their range.")
     untimed = [batch_size for batch_size in study.batch_sizes if study.timing(batch_size) is None]
     if untimed:
-        yield text(
-            "No step time was measured alone for: {sizes}.", sizes=", ".join(map(str, untimed))
-        )
+        yield text("Not measured alone: {sizes}.", sizes=", ".join(map(str, untimed)))
 
 
 def _peak_memory_notes(study: Study) -> Iterator[str]:
     if any(study.peak_bytes(batch_size) is not None for batch_size in study.batch_sizes):
-        yield text("Memory is the peak of the process above an idle one.")
+        yield text("Memory: the peak of the process above an idle one.")
     else:
-        yield text("Peak memory was not reported on this device.")
+        yield text("Memory: not reported by this device.")
 
 
 # ---- quantities of the model at a step
@@ -90,33 +85,28 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
     return {size: trace * part for size, part in share.items()}
 
 
-def _always(note: str) -> Callable[[Study], Iterator[str]]:
-    """Return a function that yields the same note for every study."""
-    return lambda study: iter((text(note),))
+def _always(code: str) -> Callable[[Study], Iterator[str]]:
+    """Return a function that yields the same sentence for every study."""
+    return lambda study: iter((sentence(code),))
 
 
-_KESKAR = (
-    "Large batches are said to end in sharp minima, which would generalize worse (Keskar et al. "
-    "2017, https://arxiv.org/abs/1609.04836). Others doubt that sharpness decides this (Dinh et "
-    "al. 2017, https://arxiv.org/abs/1703.04933)."
-)
-_BOX = (
-    "Sharpness is how much the training loss can grow, in percent, when every weight may move by a "
-    "{part} of its size plus one {part}."
-)
+def _sharpness_notes(directions: str, part: str) -> Callable[[Study], Iterator[str]]:
+    """Return a function that says what sharpness is in a box whose sides are a `part`."""
+
+    def notes(study: Study) -> Iterator[str]:
+        yield sentence("sharpness_is", directions=text(directions), part=text(part))
+        yield sentence("sharpness_disputed")
+
+    return notes
+
+
+_MORE, _IN_100 = ", a hundred numbers a weight,", " in 100 random directions"
+# The name, what it costs in addition, and what its box is.
 _SHARPNESS = (
-    ("sharpness", "", _BOX.format(part="thousandth")),
-    ("sharpness_half_box", "", _BOX.format(part="two-thousandth")),
-    (
-        "sharpness_subspace",
-        ", a hundred numbers a weight,",
-        "Sharpness in 100 random directions, in the box of a thousandth.",
-    ),
-    (
-        "sharpness_subspace_half_box",
-        ", a hundred numbers a weight,",
-        "Sharpness in 100 random directions, in the box of a two-thousandth.",
-    ),
+    ("sharpness", "", ("", "thousandth")),
+    ("sharpness_half_box", "", ("", "two-thousandth")),
+    ("sharpness_subspace", _MORE, (_IN_100, "thousandth")),
+    ("sharpness_subspace_half_box", _MORE, (_IN_100, "two-thousandth")),
 )
 
 MEASUREMENTS = (
@@ -151,31 +141,18 @@ MEASUREMENTS = (
         cost="one pass over the parameters at each evaluation",
         over_seeds="mean",
         figure=None,
-        notes=_always(
-            "The gradient norm is that of the last batch, with its noise: of two batches at the "
-            "same weights the smaller one's gradient is longer."
-        ),
     ),
     Measurement(
         quantity=quantity("update_norm"),
         cost="a copy of the parameters and one pass over them at each evaluation",
         over_seeds="mean",
         figure=None,
-        notes=_always(
-            "The length of a step is how far the last step moved all weights together: the "
-            "gradient, what momentum or Adam make of it, times the learning rate."
-        ),
     ),
     Measurement(
         quantity=quantity("distance"),
         cost="one pass over the parameters at each evaluation, and a copy of the initial ones",
         over_seeds="mean",
         figure=None,
-        notes=_always(
-            "The distance from the initial weights grows about as the logarithm of the steps at a "
-            "large rate. So what takes fewer steps stays nearer (Hoffer et al. 2017, "
-            "https://arxiv.org/abs/1705.08741)."
-        ),
     ),
     Measurement(
         quantity=quantity("parameter_norm"),
@@ -189,11 +166,7 @@ MEASUREMENTS = (
         over_seeds="mean",
         figure="along_training",
         on_request=True,
-        notes=_always(
-            "The noise scale is the batch size at which half of a gradient's squared length is "
-            "noise. It usually grows while the loss falls. It is not a critical batch size "
-            "(McCandlish et al. 2018, https://arxiv.org/abs/1812.06162)."
-        ),
+        notes=_always("noise_scale_is"),
     ),
     Measurement(
         quantity=quantity("gradient_variance"),
@@ -202,12 +175,7 @@ MEASUREMENTS = (
         figure="at_the_start",
         on_request=True,
         expected=expected_variance,
-        notes=_always(
-            "The variance of the gradient is how far the gradients of batches, drawn at the "
-            "initial weights, lie from one another (mean squared distance). Twice the batch has "
-            "half of it, and the whole training set in one batch none. The dashed line is what "
-            "sampling must give (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162)."
-        ),
+        notes=_always("variance_is"),
     ),
     *(
         Measurement(
@@ -218,9 +186,9 @@ MEASUREMENTS = (
             figure="at_the_end",
             on_request=True,
             at_ends=True,
-            notes=_always(f"{says} {_KESKAR}"),
+            notes=_sharpness_notes(*box),
         )
-        for name, more, says in _SHARPNESS
+        for name, more, box in _SHARPNESS
     ),
     Measurement(
         quantity=quantity("top_eigenvalue"),
@@ -229,11 +197,7 @@ MEASUREMENTS = (
         over_seeds="mean",
         figure="at_the_end",
         on_request=True,
-        notes=_always(
-            "The top eigenvalue of the Hessian is how strongly the training loss bends in its "
-            "steepest direction. Plain gradient descent is stable up to a learning rate of 2 over "
-            "it (Cohen et al. 2021, https://arxiv.org/abs/2103.00065)."
-        ),
+        notes=_always("eigenvalue_is"),
     ),
 )
 

@@ -22,7 +22,7 @@ from batchlab.measure.gradients import (
 )
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import MonitorReading
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import sentence, text
 from batchlab.words.reasons import reason_text
 
 # A measured step takes about half as long again, so one in fifty costs 1 % of the time.
@@ -134,9 +134,8 @@ class Monitor:
         """Return the reading as two lines of text."""
         reading = self.reading
         first = text("Step {step}: {hint}.", step=reading.step, hint=reason_text(reading.hint))
-        second = text(
-            "Gradient norm {norm:gradient_norm}, loss {loss:loss}, {n:1 spike|# spikes} of the "
-            "loss. The noise was seen in layers with {seen:whole_percent} of the parameters.",
+        second = sentence(
+            "monitor_values",
             n=reading.loss_spikes,
             norm=reading.gradient_norm,
             loss=reading.loss,

@@ -43,7 +43,7 @@ QUANTITIES = (
     Quantity(name="samples", unit="examples", better=None, label="examples seen"),
     Quantity(name="time_to_target_s", unit="s", better="lower", label="time to target"),
     Quantity(name="steps_to_target", unit="", better="lower", label="steps to target"),
-    Quantity(name="samples_to_target", unit="examples", better="lower", label="samples to target"),
+    Quantity(name="samples_to_target", unit="examples", better="lower", label="examples to target"),
     Quantity(name="epochs_to_target", unit="", better="lower", label="epochs to target"),
     Quantity(name="critical_batch_size", unit="examples", better=None, label="critical batch size"),
     Quantity(name="train_s", unit="s", better="lower", label="training time"),

@@ -92,7 +92,7 @@ class Finding:
     """One cause why the accumulated gradient is not that of the whole batch.
 
     Attributes:
-        cause: a code; `CAUSES` of `batchlab.words.reasons` says what it means and what to do.
+        cause: a code; `CAUSES` of `batchlab.words.catalogue` says what it means and what to do.
         where: the layers, parameters or function that it lies in.
         size: how far the accumulated gradient is off, over the batch's gradient; None if it was
             not compared.

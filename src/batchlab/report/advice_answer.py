@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.report.advice_rows import AnswerRow, answer_rows, believed_at, runs_of
+from batchlab.report.advice_rows import AnswerRow, answer_rows, believed_at, cost_words, runs_of
 from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
-from batchlab.words.catalogue import capitalized, listing, number_text, plural, text
+from batchlab.words.catalogue import capitalized, listing, number_text, sentence, text
 
 _Sentences = Iterator[str | Sentence]  # those of one topic
 
@@ -40,54 +40,38 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
 def _answer(advice: Advice, study: Study | None) -> _Sentences:
     named, own = advice.named, advice.reference
     if named is None:
-        yield text("There is no answer yet.")
+        yield sentence("no_answer_yet")
         return
-    message = "Use batch size {size} at learning rate {rate:rate}{pieces}."
+    code = "use_size"
     if named.is_same(own):
-        message = "Stay with batch size {size} at learning rate {rate:rate}{pieces}."
+        code = "stay_with_size"
     elif named.batch_size == own.batch_size:
-        message = "Keep batch size {size}, and set the learning rate to {rate:rate}{pieces}."
+        code = "keep_size"
     pieces = ""
     if named.accumulation_steps > 1:
         pieces = text(", in micro-batches of {micro}", micro=named.micro_batch_size)
-    yield text(message, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
+    yield sentence(code, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
 
 
-# Reasons for a recommendation, and for keeping the user's own configuration.
-_WHY = {
-    "time": "{faster} to {level}{ends}: {how_sure}.",
-    "samples": (
-        "It is the largest that needs at most {delta:percent} more examples to {level} than the "
-        "fewest{ends}: {how_sure}."
-    ),
-    "quality": "It ends best of all that was trained, and no worse than {own}: {how_sure}.",
-}
-_WHY_IT_STAYS = {
-    "time": "Nothing else that was trained is likely to be faster and to end as well.",
-    "samples": (
-        "No larger batch that was trained is likely to need few more examples and to end as well."
-    ),
-    "quality": "Nothing else that was trained is likely to end better.",
-}
-# Reasons to keep the user's own configuration that already name the nearest alternative.
-_NAMES_ANOTHER = ("risk_outweighs", "nearest_not_likely")
+# Reasons for a recommendation.
+_WHY = {"time": "why_time", "samples": "why_samples", "quality": "why_quality"}
 
 
 def _why(advice: Advice, study: Study | None) -> _Sentences:
     if advice.hardly_learns is not None:
         yield whole_sentence(advice.hardly_learns)
     if advice.recommendation is not None:
-        yield text(
+        yield sentence(
             _WHY[advice.objective],
             faster=_faster(advice),
             level=_level_text(advice),
             delta=advice.delta,
             own=_compared_with(advice),
-            ends=_end_clause(advice),
+            ends="" if advice.endings is None else sentence("ends_as_well"),
             how_sure=how_sure_text(advice.chance or 0.0),
         )
-    elif advice.provisional is not None and advice.reason.code not in _NAMES_ANOTHER:
-        yield text(_WHY_IT_STAYS[advice.objective])
+        if advice.endings is None and advice.target_origin != "given":
+            yield sentence("end_not_seen")
     else:
         yield whole_sentence(advice.reason)
 
@@ -98,15 +82,6 @@ def _level_text(advice: Advice) -> str:
         return ""
     value = quantity_text(advice.target.metric, advice.target.value)
     return text("{value} validation {metric}", metric=advice.target.metric, value=value)
-
-
-def _end_clause(advice: Advice) -> str:
-    """Say how the named configuration ends; return "" if the user gave the level."""
-    if advice.target_origin == "given":
-        return ""
-    if advice.endings is None:
-        return text(", though how it ends was not seen")
-    return text(", and it ends as well")
 
 
 def _faster(advice: Advice) -> str:
@@ -170,16 +145,12 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
         return
     more = ""
     if advice.named.batch_size != own.batch_size:
-        more = text("; whether another batch size adds to that is not certain")
+        more = sentence("size_may_add")
         if of_size.low is not None and of_size.low > 1:
-            more = text(
-                "; batch size {n} adds {times:times}×",
-                n=advice.named.batch_size,
-                times=of_size.estimate,
-            )
-    yield text(
-        "Your learning rate is about {far:.1g} times too {way}. {size} at {rate:rate} is "
-        "{gains:times}× as fast as now{more}.",
+            size = advice.named.batch_size
+            more = sentence("size_adds", size=size, times=of_size.estimate)
+    yield sentence(
+        "rate_far_off",
         far=far,
         way=text("low") if times > 1 else text("high"),
         size=own.batch_size,
@@ -240,18 +211,11 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
     if mine is not None and other is not None:
         figure = text("time") if advice.objective == "time" else text("examples")
         takes = text(", with {share:times}× the {figure}", share=mine / other, figure=figure)
-    yield text(
-        "{best} ends best, at {best_end}. {named} ends at {named_end}{takes}.",
+    yield sentence(
+        "ends_best",
         takes=takes,
         **rival.values(advice),
     )
-
-
-_AS_GOOD = {
-    "time": "As fast within {share:percent}: {sizes}.",
-    "samples": "As few examples within {share:percent}: {sizes}.",
-    "quality": "Nearly as good at the end (remaining error within {share:percent}): {sizes}.",
-}
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
@@ -259,7 +223,9 @@ def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
     named = advice.named
     others = [str(n) for n in advice.flat_set if named is None or n != named.batch_size]
     if others:
-        yield text(_AS_GOOD[advice.objective], share=advice.delta, sizes=listing(others))
+        words = cost_words(advice)
+        best = text("the least remaining error") if words is None else text(words.best)
+        yield sentence("as_good", share=advice.delta, best=best, sizes=listing(others))
 
 
 # Hardly anybody runs more seeds than this to distinguish two final values.
@@ -284,17 +250,17 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
         return  # they are too close for it to matter
-    yield text(
-        "Open: whether {best} ends better than {named} ({best_end} against {named_end}).",
+    yield sentence(
+        "may_end_better",
         **rival.values(advice),
     )
     if needed > _MOST_SEEDS:
-        yield text("A few more runs would not tell.")
+        yield sentence("more_runs_do_not_tell")
         return
     more_s = _seconds_for(advice, best, needed) + _seconds_for(advice, named, needed)
     minutes = math.ceil((advice.spent_s + more_s) / 60)
     command = "" if study is None else follow_up(study.command, {"--budget": f"{minutes}m"})
-    words = text("About {more:about_seconds} more would tell.", more=more_s)
+    words = sentence("more_time_tells", more=more_s)
     yield Sentence(topic="", text=words, command=command)
 
 
@@ -311,7 +277,7 @@ def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
         return  # the user's own command saves its models itself
     runs = runs_of(advice, named.batch_size, named.learning_rate)
     if any(run.end is not None for run in runs):
-        words = text("This command writes the model of a whole training with it to a file.")
+        words = sentence("writes_model", named=_name(named))
         yield Sentence(topic="", text=words, command=weights_command(study))
 
 
@@ -325,14 +291,13 @@ def _critical_batch_size(advice: Advice, study: Study | None) -> _Sentences:
     b_crit = advice.laws.b_crit
     if (b_crit.estimate, b_crit.low, b_crit.high) == (None, None, None):
         why = clause(b_crit.reason) or text("no fit")
-        yield text("The critical batch size can't be told: {why}.", why=why)
+        yield sentence("critical_size_unknown", why=why)
         return
     value = estimate_text("critical_batch_size", b_crit)
     if b_crit.estimate is None and b_crit.reason is not None:
         value = text("{bound}: {why}", bound=value, why=clause(b_crit.reason))
-    yield text(
-        "The critical batch size for this target, at which it takes twice the fewest steps, is "
-        "{value}.",
+    yield sentence(
+        "critical_size",
         value=value,
     )
 
@@ -341,10 +306,8 @@ def _law_of_steps(advice: Advice, study: Study | None) -> _Sentences:
     """State the law that was fitted to the steps, if it holds."""
     laws = advice.laws
     if laws is not None and laws.law_holds:
-        yield text(
-            "S = S_min (1 + B_crit / B), with S the steps to the target, B the batch size and "
-            "B_crit the critical one. The fewest steps, S_min: {s_min}. The fewest examples, with "
-            "small batches: {e_min}.",
+        yield sentence(
+            "law_of_steps",
             s_min=estimate_text("steps_to_target", laws.s_min),
             e_min=estimate_text("samples_to_target", laws.e_min),
         )
@@ -368,10 +331,9 @@ RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps"})
 
 def cost_text(advice: Advice) -> str:
     """Return how many runs and seconds the study took, and its budget."""
-    spent = plural(
-        "{n} run in {spent_s:train_s} of {budget_s:train_s}",
-        "{n} runs in {spent_s:train_s} of {budget_s:train_s}",
-        advice.n_trials,
+    spent = text(
+        "{n:1 run|# runs} in {spent_s:train_s} of {budget_s:train_s}",
+        n=advice.n_trials,
         spent_s=advice.spent_s,
         budget_s=advice.budget_s,
     )

@@ -42,8 +42,8 @@ from batchlab.report.figure import (
     part_looks,
 )
 from batchlab.report.short_reports import step_time_text
-from batchlab.report.text import estimate_text, label_text, quantity_text
-from batchlab.words.catalogue import text
+from batchlab.report.text import label_text, quantity_text
+from batchlab.words.catalogue import sentence, text
 
 
 def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
@@ -141,14 +141,14 @@ def named_looks(
 
 # ---- the answer
 
-# Sentences that explain each kind of mark.
-_READ = {
-    "band": "Line and band: what all runs together say of each batch size (95 %).",
-    "point": "Large marks: batch sizes that were trained. Bars are 95 % intervals.",
-    "expected": "Open marks: trained, but not to the end, so this is what all runs together say.",
-    "verified": "The ring is what is named.",
+# What each kind of mark is.
+_LEGEND = {
+    "band": "Line and band: estimate from all runs, with its 95 % interval.",
+    "point": "Large marks: trained batch sizes. Bars: 95 % intervals.",
+    "expected": "Open marks: sizes not trained to the end, estimated from all runs.",
+    "verified": "Ring: what is {named}.",
     "run": "Small circles: single runs.",
-    "bound": "↑: no run had reached the target by then, so the figure is larger than this.",
+    "bound": "↑: lower bounds, of runs that did not reach the target.",
 }
 
 
@@ -167,12 +167,14 @@ def answer_figure(advice: Advice) -> Figure:
         frame = _framed(costs)
         panels.append(Panel("a-objective", text(words.name), words.quantity, costs, frame=frame))
     kinds = {row["kind"] for panel in panels for row in panel.rows}
-    notes = [text(sentence) for kind, sentence in _READ.items() if kind in kinds]
+    named = named_label(advice)
+    notes = [text(marks, named=named) for kind, marks in _LEGEND.items() if kind in kinds]
     if words is not None and "span" in kinds:
-        message = "Shaded: surely within {share:percent} of {best}, and no worse at the end."
-        notes.append(text(message, share=advice.delta, best=text(words.best)))
+        message = "Shade: surely within {share:percent} of {best}{also}."
+        also = "" if advice.endings is None else text(", and no worse at the end")
+        notes.append(text(message, share=advice.delta, best=text(words.best), also=also))
     if advice.target is not None:
-        message = "The target is validation {metric} {sign} {value}."
+        message = "Target: validation {metric} {sign} {value}."
         sign = "≥" if advice.target.better == "higher" else "≤"
         value = quantity_text(advice.target.metric, advice.target.value)
         notes.append(text(message, metric=advice.target.metric, sign=sign, value=value))
@@ -182,7 +184,7 @@ def answer_figure(advice: Advice) -> Figure:
         text("What each batch size gives"),
         panels,
         notes=notes,
-        nothing=text("No two batch sizes were trained far enough to show what they give."),
+        needs=text("two batch sizes that were trained far enough"),
         table=answer_table(advice),
     )
 
@@ -305,7 +307,7 @@ def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
             Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", list(peak_bytes)),
         ],
         notes=_machine_notes(advice, profile),
-        nothing=text("Step times and memory are known of fewer than two batch sizes."),
+        needs=text("two batch sizes with a step time or memory"),
     )
 
 
@@ -343,11 +345,8 @@ def _memory_rows(advice: Advice, limit_bytes: int | None) -> Iterator[Row]:
 
 def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
     where = "" if profile is None else text(" on {device}", device=profile.device_name)
-    yield text(
-        "Each batch size ran alone{where}. A mark is its time per step, by its own steps and by "
-        "what all batch sizes show together; bars are 95 % intervals.",
-        where=where,
-    )
+    yield sentence("ran_alone", where=where)
+    yield text("Marks: from its own steps and those of all batch sizes. Bars: 95 % intervals.")
     laws = advice.laws
     if laws is not None and laws.step_curve:
         law = step_time_text(
@@ -355,11 +354,7 @@ def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
             s_per_example=laws.step_s_per_example,
             knee=laws.knee_batch_size,
         )
-        yield text("Line and band: the law of the step time, {law}.", law=law)
+        yield text("Line and band: {law}.", law=law)
     if laws is not None and laws.bytes_per_example.estimate is not None:
-        yield text(
-            "Memory is the peak above an idle process. Dashed: the fitted law, {fixed} and {slope} "
-            "for each example of the batch.",
-            fixed=estimate_text("peak_bytes", laws.fixed_bytes),
-            slope=estimate_text("peak_bytes", laws.bytes_per_example),
-        )
+        fixed, each = laws.fixed_bytes.estimate, laws.bytes_per_example.estimate
+        yield sentence("memory_law", fixed=fixed, each=each)

@@ -43,7 +43,7 @@ from batchlab.report.text import (
     whole_sentence,
     wrapped_lines,
 )
-from batchlab.words.catalogue import capitalized, plural, text
+from batchlab.words.catalogue import capitalized, sentence, text
 from batchlab.words.reasons import reason_text
 
 if TYPE_CHECKING:
@@ -96,11 +96,7 @@ def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
     yield from notes[:_MOST_NOTES]
     left = len(notes) - _MOST_NOTES
     if left > 0:
-        yield plural(
-            "{n} more note is on the page (batchlab report).",
-            "{n} more notes are on the page (batchlab report).",
-            left,
-        )
+        yield sentence("more_notes", n=left)
 
 
 def _table_lines(advice: Advice, *, most: int) -> list[str]:
@@ -161,7 +157,7 @@ def explain_text(advice: Advice, *, study: Study) -> str:
     lines = [
         f"{time:>{width}}  {reason_text(step.did)}: {reason_text(step.why)}"
         for time, step in zip(times, advice.steps, strict=True)
-    ] or [text("No step was recorded.")]
+    ] or [text("no steps")]
     paste = _paste(advice, study)
     if paste:
         lines += ["", text("To paste:"), *(f"  {line}" for line in paste)]
@@ -222,7 +218,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 
 _ASKED = {
     "time": "Asked for: least time to the target.",
-    "samples": "Asked for: the largest batch size that needs few samples to the target.",
+    "samples": "Asked for: the largest batch size that needs few examples to the target.",
     "quality": "Asked for: best metric in a run of fixed length.",
 }
 
@@ -235,7 +231,7 @@ def _summary(advice: Advice) -> str:
 def advice_files(advice: Advice, study: Study) -> Tables:
     """Return the tables to export: the batch sizes in question, the runs and the observations."""
     return {
-        "candidates": (text("one row a batch size in question"), answer_table(advice)),
-        "runs": (text("one row a training run"), tried_table(advice)),
+        "candidates": (text("one row per batch size and rate"), answer_table(advice)),
+        "runs": (text("one row per training run"), tried_table(advice)),
         "observations": (text("one row per number that was seen"), observations_table(study)),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
@@ -159,7 +159,7 @@ def _run_costs(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) 
 
 
 def _cost(
-    advice: Advice, candidate: Candidate, at: Configuration, runs: Iterable[RateTried]
+    advice: Advice, candidate: Candidate, at: Configuration, runs: Sequence[RateTried]
 ) -> Estimate:
     """Return the cost by all runs together, or else what the own runs show."""
     rate = candidate.learning_rate
@@ -174,8 +174,8 @@ def _cost(
         return _NOT_TRAINED
     if all(not run.is_bound for run in own):
         return Estimate.of(statistics.fmean(run.value for run in own), n=len(own))
-    longest = max(run.value for run in own)
-    return Estimate.cannot_tell(Reason.of("size_not_seen"), n=len(own), low=longest)
+    missed = Reason.of("missed_the_level", steps=max(run.steps for run in runs))
+    return Estimate.cannot_tell(missed, n=len(own), low=max(run.value for run in own))
 
 
 # ---- their labels
@@ -321,8 +321,8 @@ def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
 
 _PURPOSES = {
     "pilot": "set the target",
-    "search": "compare with what is fastest",
-    "whole": "train as long as the reference",
+    "search": "compare",
+    "whole": "see its end",
 }
 
 
@@ -334,7 +334,7 @@ def tried_table(advice: Advice) -> Table:
         Column("batch_size"),
         Column("learning_rate"),
         Column("seed", label=text("seed")),
-        Column("purpose", label=text("to"), of=lambda run: text(_PURPOSES[run.purpose])),
+        Column("purpose", label=text("purpose"), of=lambda run: text(_PURPOSES[run.purpose])),
         Column("status", label=text("status"), has_terms=True),
         Column("steps", label=text("steps")),
         Column("steps_to_target"),

@@ -26,7 +26,7 @@ from batchlab.report.figure import (
 )
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import batch_text, label_text, quantity_text, split_label
-from batchlab.words.catalogue import listing, number_text, plural, term_text, text
+from batchlab.words.catalogue import listing, number_text, sentence, term_text, text
 
 # ---- cells
 
@@ -120,18 +120,18 @@ def trial_words(record: TrialRecord) -> str:
 def trial_counts(study: Study) -> str:
     """Say in a sentence how many trials there are and how they ended."""
     if not study.records:
-        return text("No trials have been run.")
+        return text("No trials yet.")
     counts = Counter(map(status_text, study.records))
     ended = ", ".join(
         text("{n} {status}", n=count, status=term_text(status))
         for status, count in counts.most_common()
     )
-    said = plural("{n} trial: {ended}.", "{n} trials: {ended}.", len(study.records), ended=ended)
+    said = text("{n:1 trial|# trials}: {ended}.", n=len(study.records), ended=ended)
     places = Counter(record.place for record in study.records if record.place is not None)
     if len(places) < 2:
         return said
     where = listing([text("{n} on {place}", n=n, place=name) for name, n in places.most_common()])
-    return text("{said} They ran in different places: {where}.", said=said, where=where)
+    return text("{said} Places: {where}.", said=said, where=where)
 
 
 # ---- every observation
@@ -213,12 +213,10 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
     """Yield what the marks of several seeds stand for."""
     n_seeds = max((len(cell.ended_well) for cell in cells), default=0)
     if n_seeds > 1:
-        yield text(
-            "Lines and large marks are means over the seeds, bands and bars reach from the lowest "
-            "to the highest, small circles are single seeds."
-        )
+        yield text("Lines and large marks: means over the seeds. Bands and bars: their range.")
+        yield text("Small circles: single seeds.")
     elif n_seeds:
-        yield text("One seed only: the spread between seeds is not known.")
+        yield sentence("one_seed_each")
 
 
 # ---- learning curves
@@ -229,14 +227,11 @@ Shown = tuple[Split, str]
 # Share of the longest line that makes a line whole, and share of it at which the axis begins.
 _WHOLE, _FIRST = 0.99, 0.1
 
-# The horizontal axis of each view of the curves, and what is equal in it.
+# The horizontal axis of each view of the curves, and the sentence on what is equal in it.
 _VIEWS = {
-    "epochs": ("epoch", "Equal epochs: every batch size has seen the same number of examples."),
-    "steps": ("step", "Equal steps: every batch size has made the same number of updates."),
-    "time": (
-        "equal_time_s",
-        "Equal time: steps × the time of a step measured alone on this machine.",
-    ),
+    "epochs": ("epoch", "equal_epochs"),
+    "steps": ("step", "equal_steps"),
+    "time": ("equal_time_s", "equal_time"),
 }
 
 
@@ -264,7 +259,7 @@ def curve_figure(
         text("Learning curves"),
         panels,
         notes=(*_curve_notes(study, cells, panels), *seeds_notes(cells)),
-        nothing=text("No trial has been evaluated after its first step yet."),
+        needs=text("a trial that was evaluated after its first step"),
         rows=rows,
     )
 
@@ -338,24 +333,15 @@ def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -
     drawn = {panel.view for panel in panels if panel.has_marks}
     for view, (_, equal) in _VIEWS.items():
         if view in drawn:
-            yield text(equal)
+            yield sentence(equal)
     if panels and "time" not in drawn:
-        yield text(
-            "No step time was measured alone, so there is no common clock for the batch sizes."
-        )
-    yield text("The vertical axis begins where whole trainings are after a tenth of their length.")
-    workload = study.workload
-    if 0 < workload.n_train_evaluated < workload.n_train:
-        yield text(
-            "The train metric is taken over a fixed {n} of the {n_train} training examples.",
-            n=workload.n_train_evaluated,
-            n_train=workload.n_train,
-        )
+        yield sentence("time_not_alone")
+    yield text("Vertical axis: made for what comes after the first tenth of a training.")
+    n, n_train = study.workload.n_train_evaluated, study.workload.n_train
+    if 0 < n < n_train and any("train" in panel.key for panel in panels):
+        yield sentence("train_metric_subset", n=n, n_train=n_train)
     if any(cell.others for cell in cells):
-        yield text(
-            "Dotted thin lines that end in × are single trials that ended badly or have not "
-            "ended; they are in no mean and may leave the frame."
-        )
+        yield text("Dotted, up to ×: single trials in no mean, unfinished or ended badly.")
 
 
 # ---- learning rates
@@ -377,7 +363,7 @@ def rates_figure(
     rules: Mapping[str, Mapping[int, float]],
     tuned_at: int,
     by_rate: Panel | None = None,
-    nothing: str = "",
+    needs: str = "",
 ) -> Figure:
     """Draw learning rates by batch size, and with `by_rate` a metric by learning rate.
 
@@ -392,7 +378,7 @@ def rates_figure(
         text("Learning rate by batch size"),
         [panel for panel in (panel, by_rate) if rows and panel is not None],
         notes=_rate_notes(rows, tuned_at),
-        nothing=nothing or text("Nothing was trained."),
+        needs=needs or text("a training run"),
         data="rates",
     )
 
@@ -418,24 +404,23 @@ def _rate_rows(
         yield mark("point", rate, batch_size=size)
 
 
-# Sentences that explain each kind of mark.
-_RATE_NOTES = {
+# What each kind of mark is.
+_RATE_LEGEND = {
     "point": "Large marks: the rate that each batch size is shown at.",
     "run": "Small circles: every rate that was tried.",
     "failed": "×: a run at this rate diverged or failed.",
-    "band": "Line: the best rate by all runs together.",
-    "rule": (
-        "Dashed: what the scaling rules give from the best rate of batch size {size}. A rate is "
-        "tuned to about a factor of two, so points near a line agree with it."
-    ),
+    "band": "Line: the best rate, estimated from all runs.",
+    "rule": "Dashed: what the scaling rules give from the best rate of batch size {size}.",
 }
 
 
 def _rate_notes(rows: Iterable[Row], tuned_at: int) -> Iterator[str]:
     kinds = {row["kind"] for row in rows}
-    for kind, words in _RATE_NOTES.items():
+    for kind, words in _RATE_LEGEND.items():
         if kind in kinds:
             yield text(words, size=tuned_at)
+    if "rule" in kinds:
+        yield sentence("rates_are_rough")
 
 
 # ---- training and held-out data
@@ -456,10 +441,8 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
         "gap",
         text("Training and held-out data"),
         [Panel("e-gap", title, metric, rows, is_metric=True)] if has_both else [],
-        notes=(text("Marks are means over seeds, bars their range."),),
-        nothing=text(
-            "Fewer than two batch sizes have a final value on training and held-out data."
-        ),
+        notes=(text("Marks: means over seeds. Bars: their range."),),
+        needs=text("two batch sizes with a final value on training and held-out data"),
     )
 
 

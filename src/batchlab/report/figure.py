@@ -16,7 +16,7 @@ from batchlab.records.run import Kind, PlanName
 from batchlab.records.trial import Split
 from batchlab.report.table import Column, Table, Value
 from batchlab.report.text import label_text, quantity_text, range_text
-from batchlab.words.catalogue import plural, term_text, text
+from batchlab.words.catalogue import sentence, term_text, text
 
 T = TypeVar("T")
 Row = dict[str, Value | bool]
@@ -60,11 +60,7 @@ class Panel:
     @property
     def alternative(self) -> str:
         """What the chart shows, for readers who do not see it; the table has its numbers."""
-        return text(
-            "Chart of {what} against {axis}. Its numbers are in the table.",
-            what=self.title,
-            axis=label_text(self.axis),
-        )
+        return sentence("chart_in_words", what=self.title, axis=label_text(self.axis))
 
 
 class Figure:
@@ -78,7 +74,7 @@ class Figure:
         panels: Iterable[Panel],
         *,
         notes: Iterable[str],  # sentences under it: how to read it, what was left out
-        nothing: str,  # why there is nothing to show, if it has no panel
+        needs: str,  # what it takes to show something: it may have no panel
         data: str = "",  # the name of its CSV file; by default its own
         rows: Iterable[Row] | None = None,  # of that file, if they are not its panels'
         table: Table | None = None,  # its numbers, if they are not its panels'
@@ -90,7 +86,9 @@ class Figure:
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)
-        self.absent = None if self.panels else nothing
+        self.absent = (
+            None if self.panels else sentence("left_out_figure", figure=title, needs=needs)
+        )
         if rows is None:
             rows = [{"panel": panel.key, **row} for panel in self.panels for row in panel.rows]
         self.rows = tuple(rows)
@@ -198,7 +196,7 @@ def _details(row: Row) -> Iterator[str]:
             yield text(message, value=quantity_text(field, row[field]))
     n = row.get("n")
     if n:
-        yield plural("{n} observation", "{n} observations", int(n))
+        yield text("{n:1 observation|# observations}", n=int(n))
 
 
 def points_table(caption: str, panels: Sequence[Panel]) -> Table:

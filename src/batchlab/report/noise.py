@@ -11,27 +11,11 @@ from batchlab.report.figure import Figure, Panel, Row, interval_mark, looks, mar
 from batchlab.report.page import Origin, render_page
 from batchlab.report.table import Column, Section, Table, Value, table_of
 from batchlab.report.text import interval_only_text, label_text
-from batchlab.words.catalogue import plural, text
+from batchlab.words.catalogue import sentence, text
 from batchlab.words.reasons import reason_text
 
 # Noise over squared gradient. At a tenth, a batch has hardly any noise left.
 _HARDLY_NOISE = 0.1
-_NOISY = (
-    "At step {step} the noise scale is {scale:critical_batch_size} examples. In a batch of "
-    "{size}, {share:whole_percent} of the gradient's squared length is noise."
-)
-_CLEAR = (
-    "At step {step} the noise scale is {scale:critical_batch_size} examples. The gradient of a "
-    "batch of {size} is nearly that of the whole training set."
-)
-_BOUND = "At step {step} the noise scale is above {low:critical_batch_size} examples."
-_UNKNOWN = "At step {step} the noise scale can't be told."
-_GROWTH = (
-    "{it} goes from {first:critical_batch_size} at step {first_step} to "
-    "{last:critical_batch_size} at step {last_step}: {change}."
-)
-
-
 _MOST_NOTES = 3
 
 
@@ -113,32 +97,33 @@ def _notes(noise: Noise) -> Iterator[str]:
     """Yield what limits the measurement, then how the noise grows, in a sentence or two each."""
     last = noise.along[-1]
     if noise.stopped is not None:
-        yield text("Not measured to the end: {reason}.", reason=reason_text(noise.stopped))
+        yield sentence("noise_stopped", reason=reason_text(noise.stopped))
     lost = next((why for point in noise.along if (why := point.gradient_noise_scale.reason)), None)
     if lost is not None:
-        yield text("Where it can't be told, {reason}.", reason=reason_text(lost))
+        yield sentence("noise_lost", reason=reason_text(lost))
     if last.way == "micro-batches":
-        yield text(
-            "Single examples have no gradient of their own here (batch normalization, or a loss "
-            "that couples them). So the noise is that of micro-batches of {n}.",
+        yield sentence(
+            "noise_of_micro_batches",
             n=last.unit_examples,
         )
     yield from _growth(noise)
-    yield text(
-        "It is measured at single moments and is not a critical batch size: only training shows "
-        "how much a larger batch saves (batchlab advise)."
-    )
+    yield sentence("noise_is_not_critical")
 
 
 def _meaning(noise: Noise) -> str:
     scale, step, size = noise.gradient_noise_scale, noise.along[-1].step, noise.workload.batch_size
     if scale.estimate is None:
-        return text(_UNKNOWN if scale.low is None else _BOUND, step=step, low=scale.low)
+        return sentence(
+            "noise_bound" if scale.low is not None else "noise_unknown", step=step, low=scale.low
+        )
     # A batch that is a large part of the training set has less noise; the whole set has none.
     n_train = noise.workload.n_train
     ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
-    message = _NOISY if ratio > _HARDLY_NOISE else _CLEAR
-    return text(message, step=step, scale=scale.estimate, size=size, share=ratio / (1 + ratio))
+    code, share = (
+        "noise_of_batch" if ratio > _HARDLY_NOISE else "noise_is_small",
+        ratio / (1 + ratio),
+    )
+    return sentence(code, step=step, scale=scale.estimate, size=size, share=share)
 
 
 def _growth(noise: Noise) -> Iterator[str]:
@@ -153,9 +138,9 @@ def _growth(noise: Noise) -> Iterator[str]:
         change = text("{times:two_digits} times as large", times=last / first)
     else:
         change = text("{times:two_digits} times smaller", times=first / last)
-    it = text("It" if last_step == noise.along[-1].step else "Before that it")
+    it = text("It") if last_step == noise.along[-1].step else text("Before that it")
     steps = {"first_step": first_step, "last_step": last_step}
-    yield text(_GROWTH, it=it, first=first, last=last, change=change, **steps)
+    yield sentence("noise_changes", it=it, first=first, last=last, change=change, **steps)
 
 
 # ---- the page
@@ -165,21 +150,18 @@ def noise_figure(noise: Noise) -> Figure:
     """Draw the noise scale along a training, next to the batch size in use."""
     rows = tuple(_rows(noise))
     notes = [
-        text(
-            "The noise scale is the batch size at which half of a gradient's squared length is "
-            "noise (McCandlish et al. 2018, https://arxiv.org/abs/1812.06162)."
-        ),
-        text("Bars and band: the 95 % interval for the weights of that step."),
+        sentence("noise_scale_is"),
+        text("Bars and band: 95 % intervals for the weights of that step."),
     ]
     if any(row["kind"] == "bound" for row in rows):
-        notes.append(text("An arrow: only a lower bound is known."))
+        notes.append(text("Arrows: lower bounds."))
     return Figure(
         "a",
         "along",
         text("The noise scale along a training"),
         [Panel("along", label_text("noise_scale"), "noise_scale", rows, axis="step")],
         notes=notes,
-        nothing=text("It could not be told at any point of the training."),
+        needs=text("a point of the training at which the noise scale can be told"),
         table=_table(noise),
     )
 
@@ -200,9 +182,9 @@ def noise_page(noise: Noise, *, command: str) -> str:
     """Return the page as text, with what follows for the batch size in use first."""
     answer, *layers = noise_sections(noise)
     workload, table = noise.workload, _table(noise)
-    files = {"noise": (text("one row a step"), table)}
+    files = {"noise": (text("one row per step"), table)}
     if layers:
-        files["layers"] = (text("one row a parameter"), _layers_table(noise))
+        files["layers"] = (text("one row per parameter"), _layers_table(noise))
     return render_page(
         Origin(
             name=workload.name,
@@ -221,11 +203,7 @@ def noise_page(noise: Noise, *, command: str) -> str:
         figures=[noise_figure(noise)],
         looks=looks([workload.batch_size], n_train=workload.n_train),
         below=answer.notes,
-        summary=plural(
-            "Measured at {n} step of a training.",
-            "Measured at {n} steps of a training.",
-            len(noise.along),
-        ),
+        summary=text("Measured at {n:1 step|# steps} of a training.", n=len(noise.along)),
         run={"layers": _layers_table(noise)} if layers else {},
         files=files,
     )

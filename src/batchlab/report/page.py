@@ -15,7 +15,7 @@ from batchlab.report.figure import Figure, Look, rows_table
 from batchlab.report.table import Table
 from batchlab.report.text import VERDICT_WORDS, Sentence, unbroken
 from batchlab.version import __version__
-from batchlab.words.catalogue import plural, text
+from batchlab.words.catalogue import sentence, text
 
 _PAGE = Path(__file__).with_name("page.html.j2")
 
@@ -101,7 +101,7 @@ def study_origin(study: Study) -> Origin:
         test=workload.n_test or text("no"),
     )
     metrics = [
-        text("{metric} (better {direction})", metric=metric.name, direction=text(metric.better))
+        text("{metric} ({direction} is better)", metric=metric.name, direction=text(metric.better))
         for metric in workload.metrics
     ]
     return Origin(
@@ -173,7 +173,7 @@ def render_page(
     return rendered(
         _PAGE.read_text(encoding="utf-8"),
         say=text,
-        say_n=plural,
+        say_sentence=sentence,
         unbroken=unbroken,
         version=__version__,
         verdict_words=VERDICT_WORDS,
@@ -211,8 +211,8 @@ def render_page(
 
 def _by_topic(sentences: Iterable[Sentence], heading: str) -> list[tuple[str, list[Sentence]]]:
     topics: dict[str, list[Sentence]] = {}
-    for sentence in sentences:
-        topics.setdefault(sentence.topic, []).append(sentence)
+    for one in sentences:
+        topics.setdefault(one.topic, []).append(one)
     return [(text(heading, topic=text(topic)), group) for topic, group in topics.items()]
 
 

@@ -31,11 +31,10 @@ from batchlab.report.text import (
     quantity_text,
     split_label,
 )
-from batchlab.words.catalogue import capitalized, listing, text
+from batchlab.words.catalogue import capitalized, listing, sentence, text
 
 _GOOD_START = (32, 128)
 _MOST_SEEDS = 50  # a larger estimate is too vague to give as a number
-_NOT_MEASURED = "{what} was not measured at two batch sizes under an equal budget."
 # Fits on training data are similar within this many improvements that count, so 0.01 of an accuracy
 # or 5 % of a held-out loss. Nobody makes claims about smaller held-out differences, and fits this
 # close cannot explain a larger one.
@@ -56,7 +55,7 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
     for topic, claim in CLAIMS.items():
         verdict, why = claim(evidence)
         if sentences and sentences[-1].text == why:
-            why = text("For the same reason as the one above.")
+            why = sentence("same_reason")
         sentences.append(Sentence(topic=topic, text=why, verdict=verdict))
     return tuple(sentences)
 
@@ -81,14 +80,15 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
     outside = [cell for cell in evidence.cells if cell not in inside]
     if not inside or not outside:
-        which = text("outside" if inside else "from")
-        message = "No batch size {which} {low} to {high} was run."
-        return "not_tested", text(message, which=which, low=low, high=high)
+        message = (
+            "batch size outside {low} to {high}" if inside else "batch size from {low} to {high}"
+        )
+        return "not_tested", sentence("none_to_its_end", what=text(message, low=low, high=high))
     # Choose by size. The best result of several would look better than it is.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
-    held = "In {budgets}, {size} is at most {margin} worse than any size outside."
-    return _against_others(evidence, start, outside, budgets, no_worse_than_any, held=held)
+    how = "at most {margin} worse than any size outside"
+    return _against_others(evidence, start, outside, budgets, no_worse_than_any, how=how)
 
 
 def full_batch_converges_better(evidence: Evidence) -> _Judged:
@@ -96,10 +96,10 @@ def full_batch_converges_better(evidence: Evidence) -> _Judged:
     n_train = evidence.study.workload.n_train
     full = next((cell for cell in evidence.cells if cell.batch_size == n_train), None)
     if full is None:
-        return "not_tested", text("No trial of full batch was run to its end.")
+        return "not_tested", sentence("none_to_its_end", what=text("full batch"))
     others = [cell for cell in evidence.cells if cell is not full]
-    held = "In {budgets}, {size} is better than every other size."
-    return _against_others(evidence, full, others, evidence.budgets, better_than_all, held=held)
+    how = "better than every other size"
+    return _against_others(evidence, full, others, evidence.budgets, better_than_all, how=how)
 
 
 CLAIMS: dict[str, Callable[[Evidence], _Judged]] = {
@@ -141,24 +141,23 @@ def _falls_with_size(
     """Judge whether the smallest batch size beats the largest and no step between them reverses."""
     split, epochs = held_out_split(evidence.study), evidence.budgets[0]
     if split is None:
-        return "cannot_tell", text("There are no test and no validation data.")
+        return "cannot_tell", sentence("no_held_out_data")
     measured, fits = measure(evidence, split, epochs), evidence.ends("train", epochs)
     alike = cells_alike_in_training(evidence)
     compared = [cell for cell in alike if measured.values(cell)]
     if len(fits.ranked) < 2:
-        return "not_tested", text(_NOT_MEASURED, what=capitalized(measured_text(fits)))
+        return "not_tested", _not_measured(measured_text(fits))
     if len(alike) < 2:
-        message = (
-            "Batch sizes can be compared only if they have learned their training data, and about "
-            "equally well: in {budget} {train} is {best} and {worst}. More epochs, or a tuned rate "
-            "for each, would tell."
-        )
         best, *_, worst = (level_text(fits, cell) for cell in fits.ranked)
-        return "not_tested", text(
-            message, budget=budget_text(epochs), train=measured_text(fits), best=best, worst=worst
+        return "not_tested", sentence(
+            "trained_unequally",
+            budget=budget_text(epochs),
+            train=measured_text(fits),
+            best=best,
+            worst=worst,
         )
     if len(compared) < 2:
-        return "not_tested", text(_NOT_MEASURED, what=capitalized(measured_text(measured)))
+        return "not_tested", _not_measured(measured_text(measured))
     draws = measured.draws(compared)
     verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
     why = _pair_text(measured, compared[0], compared[-1], verdict)
@@ -166,12 +165,12 @@ def _falls_with_size(
         verdict = "did_not_hold"
         names = [batch_text(evidence.study, cell.kind) for cell in compared]
         steps = [text("from {a} to {b}", a=names[i], b=names[i + 1]) for i in reversals]
-        reverse = text("But it goes the other way {steps}.", steps=listing(steps))
+        reverse = sentence("goes_other_way", steps=listing(steps))
         why = f"{why} {reverse}"
     others = [cell.batch_size for cell in evidence.cells if cell not in alike]
     if others:
-        left_out = text(
-            "Left out: {sizes}, whose {train} is more than {apart} off the best.",
+        left_out = sentence(
+            "left_out_of_claim",
             sizes=batch_sizes_text(evidence.study, others),
             train=measured_text(fits),
             apart=quantity_text(gap_quantity(evidence.study), _fit_margin(evidence)),
@@ -190,9 +189,9 @@ def _against_others(
     budgets: Sequence[EqualBudget],
     statement: Callable[[Array, float], Verdict],
     *,
-    held: str,
+    how: str,
 ) -> _Judged:
-    """Judge a statement on a cell and all others in every budget; `held` is the text if so."""
+    """Judge a statement on a cell and all others in every budget; `how` it compares, if so."""
     split = budget_split(evidence.study)
     compared: list[str] = []
     undecided: dict[str, float] = {}  # by sentence, the seeds that it takes to decide
@@ -211,16 +210,19 @@ def _against_others(
                 why = _pair_text(measured, cell, other, verdict)
                 undecided[why] = seeds_to_tell(measured.difference(cell, other), measured.margin)
     if not compared:
-        what = capitalized(split_label(split, evidence.metric))
-        return "not_tested", text(_NOT_MEASURED, what=what)
+        return "not_tested", _not_measured(split_label(split, evidence.metric))
     if undecided:
         return "cannot_tell", max(undecided, key=undecided.__getitem__)
     size = batch_text(evidence.study, cell.kind)
-    margin = quantity_text(gap_quantity(evidence.study), evidence.margin)
-    return "held", text(held, budgets=listing(compared), size=size, margin=margin)
+    how = text(how, margin=quantity_text(gap_quantity(evidence.study), evidence.margin))
+    return "held", sentence("compares_with_all", budgets=listing(compared), size=size, how=how)
 
 
 # ---- in words
+
+
+def _not_measured(what: str) -> str:
+    return sentence("not_under_equal_budget", what=capitalized(what))
 
 
 def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> str:
@@ -229,8 +231,8 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
     if (difference.estimate or 0.0) < 0:
         difference = measured.difference(other, one)
     quantity = gap_quantity(measured.study)
-    said = text(
-        "In {budget}, {what} is {one} and {other}, a difference of {difference}.",
+    said = sentence(
+        "pair_differs",
         budget=budget_text(measured.budget),
         what=measured_text(measured),
         one=level_text(measured, one),
@@ -241,7 +243,7 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
         return f"{said} {_seeds_text(difference, measured.margin)}"
     if verdict == "did_not_hold" and (difference.estimate or 0.0) < measured.margin:
         margin = quantity_text(quantity, measured.margin)
-        counts = text("Up to {margin} counts as no difference.", margin=margin)
+        counts = sentence("margin_counts", margin=margin)
         return f"{said} {counts}"
     return said
 
@@ -249,15 +251,14 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
 def _seeds_text(difference: Estimate, margin: float) -> str:
     """Say that seeds leave a difference open, and about how many would decide."""
     if difference.low is None:
-        return text("One seed each: this may be chance.")
+        return sentence("one_seed_each")
     n, n_now = seeds_to_tell(difference, margin), difference.n / 2
-    message = "About {n} seeds of each would."
+    seeds = "about {n} seeds of each"
     if n_now <= 1:
         # With one seed each, the width of the interval comes from the uncertain usual scatter.
-        message = "A second seed of each would tell more."
+        seeds = "a second seed of each, and perhaps more,"
     elif n <= n_now:
-        message = "More seeds would."
+        seeds = "more seeds"
     elif n > _MOST_SEEDS:
-        message = "More than {most} seeds of each would."
-    more = text(message, n=n, most=_MOST_SEEDS)
-    return text("That is too close for these seeds to tell. {more}", more=more)
+        seeds = "more than {most} seeds of each"
+    return sentence("seeds_would_tell", seeds=text(seeds, n=n, most=_MOST_SEEDS))

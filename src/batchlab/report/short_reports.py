@@ -14,7 +14,7 @@ import msgspec
 
 from batchlab.laws.steps import StepsToTargetFit
 from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.records.estimate import Estimate
+from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import Accumulation, Finding
@@ -31,9 +31,8 @@ from batchlab.report.text import (
     whole_sentence,
 )
 from batchlab.version import __version__
-from batchlab.words.catalogue import capitalized, listing, number_text, plural, text
+from batchlab.words.catalogue import CAUSES, capitalized, listing, number_text, sentence, text
 from batchlab.words.document import SCHEMA, document_text, plain
-from batchlab.words.reasons import CAUSES
 
 _MOST_NOTES = 3
 
@@ -55,24 +54,13 @@ def _profile_title(profile: Profile) -> str:
     limit = profile.memory_limit_bytes
     within = "" if limit is None else text(" within {limit:peak_bytes}", limit=limit)
     if plateau is None or largest is None:
-        return text("No batch size ran in one piece{within}.", within=within)
+        return sentence("none_in_one_piece", within=within)
     point = profile.best_micro_batch(plateau)
     assert point is not None
-    throughput = (
-        "Throughput stops growing at batch size {size}, at {speed:samples_per_s}: no larger one "
-        "that ran is more than 10 % faster."
-    )
-    if plateau == largest:
-        throughput = (
-            "Throughput is highest at the largest batch size that ran in one piece, {size}, and "
-            "may grow beyond it: {speed:samples_per_s}."
-        )
-    fits = "The largest batch size that was tried and fits{within}: {largest}."
-    if profile.stopped == "memory":
-        fits = "The largest batch size that fits in one piece{within}: {largest}."
-    largest_text = _number_text(profile, largest)
-    throughput = text(throughput, size=plateau, speed=point.samples_per_s)
-    return f"{throughput} {text(fits, within=within, largest=largest_text)}"
+    code = "throughput_grows" if plateau == largest else "throughput_stops"
+    throughput = sentence(code, size=plateau, speed=point.samples_per_s)
+    code = "largest_fits" if profile.stopped == "memory" else "largest_tried"
+    return f"{throughput} {sentence(code, within=within, largest=_number_text(profile, largest))}"
 
 
 def _profile_table(profile: Profile) -> Table:
@@ -116,15 +104,14 @@ def _problems(profile: Profile) -> Iterator[str]:
     """Yield what did not run and why, and what the times include in addition to the steps."""
     failed = [point for point in profile.points if not point.ran]
     if failed:
-        size, reason = _size_text(profile, failed[0]), clause(failed[0].reason)
-        others = ", ".join(_size_text(profile, point) for point in failed[1:])
-        also = text(" Nor did {others}.", others=others) if others else ""
-        message = "Batch size {size} did not run: {reason}.{also}"
-        yield text(message, size=size, reason=reason, also=also)
+        size, *others = (_size_text(profile, point) for point in failed)
+        said = sentence("size_did_not_run", size=size, why=clause(failed[0].reason))
+        also = text(" Also not: {others}.", others=", ".join(others)) if others else ""
+        yield f"{capitalized(said)}.{also}"
     if profile.stopped == "time":
-        yield text("The budget ended before all batch sizes were tried.")
+        yield sentence("profile_budget_ended")
     if profile.stopped == "errors":
-        yield text("Larger batch sizes were not tried, because several in a row did not run.")
+        yield sentence("profile_errors")
     if profile.evaluations_in_steps is not None:
         yield whole_sentence(profile.evaluations_in_steps)
 
@@ -132,18 +119,13 @@ def _problems(profile: Profile) -> Iterator[str]:
 def _step_time_note(profile: Profile) -> str:
     law = profile.step_time
     if law is None:
-        return text(
-            "Step time by batch size: cannot tell (fewer than 3 batch sizes ran in one piece; "
-            "profile more)."
-        )
+        too_few = clause(Reason.of("timed_at_fewer_than_three"))
+        return sentence("law_unknown", what=text("Step time"), why=too_few)
     said = step_time_text(
         overhead_s=law.overhead_s, s_per_example=law.s_per_example, knee=law.knee_batch_size
     )
-    off = law.max_residual_fraction
-    if off <= _FAR_OFF_FRACTION:
-        return text("Step time: {law}.", law=said)
-    message = "Step time: {law}. Single batch sizes are up to {off:whole_percent} off that."
-    return text(message, law=said, off=off)
+    note, off = text("Step time: {law}.", law=said), law.max_residual_fraction
+    return note if off <= _FAR_OFF_FRACTION else f"{note} {sentence('sizes_off_law', off=off)}"
 
 
 def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
@@ -155,10 +137,8 @@ def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estim
     if (knee.estimate, knee.low, knee.high) == (None, None, None):
         return text("cannot tell ({reason})", reason=clause(knee.reason))
     overhead, each = (_value_or_bound("step_s", known) for known in (overhead_s, s_per_example))
-    return text(
-        "{overhead} however small the batch, and {each} for each example of a large one. The two "
-        "are equal at a batch size of {knee}. Far above that, larger batches train no more "
-        "examples a second",
+    return sentence(
+        "step_time_law",
         overhead=overhead,
         each=each,
         knee=estimate_text("critical_batch_size", knee),
@@ -173,18 +153,16 @@ def _memory_note(profile: Profile) -> str:
     fixed, each = profile.memory.fixed_bytes, profile.memory.bytes_per_example
     if fixed.estimate is None or each.estimate is None:
         reason = clause(fixed.reason or each.reason)
-        return text("Memory by batch size: cannot tell ({reason}).", reason=reason)
-    said = text(
-        "Memory: about {fixed:peak_bytes}, and {each:peak_bytes} more for each example of the "
-        "batch (above an idle process).",
+        return sentence("law_unknown", what=text("Memory"), why=reason)
+    said = sentence(
+        "memory_law",
         fixed=fixed.estimate,
         each=each.estimate,
     )
     least = min((p.peak_bytes for p in profile.points if p.peak_bytes is not None), default=0)
     if (profile.evaluation_bytes or 0) <= least:
         return said
-    message = "{said} An evaluation takes {evaluation:peak_bytes}, at any batch size."
-    return text(message, said=said, evaluation=profile.evaluation_bytes)
+    return f"{said} {sentence('evaluation_memory', evaluation=profile.evaluation_bytes)}"
 
 
 # ---- a fitted law of steps to target
@@ -211,25 +189,18 @@ class FitDocument:
 
 def fit_section(law: StepsToTargetFit) -> Section:
     """Return whether a law holds, its parameters, and the steps at each batch size."""
+    known = {name: getattr(law, name) for name in _PARAMETERS}
+    facts = [
+        f"{text(label)}: {estimate_text(quantity, known[name])}"
+        for name, (quantity, label) in _PARAMETERS.items()
+    ]
+    reasons = [whole_sentence(each.reason) for each in known.values() if each.reason is not None]
     if not law.law_holds:
-        title = (
-            "The law does not hold: its exponent is not 1. B_crit and S_min are those of the best "
-            "curve of any exponent; use the measured steps."
-        )
+        title = capitalized(clause(law.e_min.reason)) + "."
     elif law.exponent.estimate is None:
-        title = "The points are too few to say whether the law holds."
+        title = sentence("law_points_too_few")
     else:
-        title = "The law is not refuted: its exponent of 1 lies within the interval."
-    facts, reasons = [], []
-    for name, (quantity, label) in _PARAMETERS.items():
-        value = getattr(law, name)
-        facts.append(f"{text(label)}: {estimate_text(quantity, value)}")
-        if value.reason is not None:
-            reasons.append(whole_sentence(value.reason))
-    method = text(
-        "Fitted by maximum likelihood of log steps; 95 % intervals by profile likelihood, with the "
-        "scatter of the seeds pooled over batch sizes."
-    )
+        title = sentence("law_not_refuted")
     table = table_of(
         text("Steps to the target by batch size, with 95 % intervals"),
         law.by_batch_size,
@@ -237,8 +208,8 @@ def fit_section(law: StepsToTargetFit) -> Section:
         Column("measured", "steps_to_target", text("measured")),
         Column("expected", "steps_to_target", text("on the curve")),
     )
-    notes = (*list(dict.fromkeys(reasons))[: _MOST_NOTES - 1], method)
-    return Section(title=text(title), facts=tuple(facts), table=table, notes=notes)
+    notes = [each for each in dict.fromkeys(reasons) if each != title][:_MOST_NOTES]
+    return Section(title=title, facts=tuple(facts), table=table, notes=tuple(notes))
 
 
 # ---- a check of accumulation
@@ -284,26 +255,18 @@ def check_json(check: Accumulation) -> str:
 
 def check_section(check: Accumulation) -> Section:
     """Return the answer, then each cause with its place and what to do."""
-    answer = "{workload}: a batch and its micro-batches have the same gradient."
-    if check.findings and check.equal:
-        answer = "{workload}: a batch and its micro-batches have the same gradient on average."
-    if not check.equal:
-        answer = "{workload}: a batch and its micro-batches do NOT have the same gradient."
-    compared = "Compared in float64, on {n} training examples."
+    average = text(" on average") if check.findings else ""
+    title = sentence("another_gradient", workload=check.workload)
+    if check.equal:
+        title = sentence("same_gradient", workload=check.workload, average=average)
+    compared = "Compared on {n} training examples, in float64."
     if not check.in_double:
-        compared = (
-            "Compared on {n} training examples in the model's own precision, because it takes no "
-            "float64."
-        )
+        compared = "Compared on {n} training examples, in the model's own precision."
     notes = [text(compared, n=check.n_examples)]
     if check.rounding is not None:
-        message = (
-            "In the workload's own precision they differ by {rounding:.1g} of the gradient. That "
-            "is rounding."
-        )
-        notes.append(text(message, rounding=check.rounding))
-    title, facts = text(answer, workload=check.workload), map(_finding_text, check.findings)
-    return Section(title=title, facts=tuple(facts), notes=tuple(notes))
+        notes.append(sentence("rounding_apart", rounding=check.rounding))
+    facts = tuple(map(_finding_text, check.findings))
+    return Section(title=title, facts=facts, notes=tuple(notes))
 
 
 def _finding_text(finding: Finding) -> str:
@@ -394,13 +357,12 @@ def comparison_section(comparison: Comparison) -> Section:
     return Section(title=title, facts=facts, table=_comparison_table(comparison))
 
 
-_SENTENCES = {
-    "step_s": "B's steps take {change} times as long{where}",
-    "steps_to_target": "B takes {change} times as many steps to the target{where}",
-    "time_to_target_s": "B takes {change} times as long to the target{where}",
-    "peak_bytes": "B takes {change} times as much memory{where}",
+_AS_MUCH = {
+    "step_s": "long for a step",
+    "steps_to_target": "many steps to the target",
+    "time_to_target_s": "long to the target",
+    "peak_bytes": "much memory",
 }
-_OF_METRIC = "B's {quantity} at the end differs by {change}{where}"
 _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't tell"}
 
 
@@ -413,13 +375,13 @@ def _comparison_title(comparison: Comparison) -> str:
     judged = {row.quantity for row in comparison.figures if row.verdict != "cannot_tell"}
     open_ = [label_text(quantity) for quantity in quantities if quantity not in judged]
     if judged and open_:
-        message = "Nothing differs beyond noise. Too few runs to tell: {what}."
-        return text(message, what=listing(open_))
+        more = text("Too few runs to tell: {what}.", what=listing(open_))
+        return f"{sentence('nothing_differs')} {more}"
     if judged:
-        return text("Nothing that was measured differs beyond noise.")
+        return sentence("nothing_differs")
     if open_:
-        return text("Nothing can be told from noise: that takes two runs or more of each.")
-    return text("Nothing was measured of the same batch size in both A and B.")
+        return sentence("comparing_takes_two")
+    return sentence("nothing_in_common")
 
 
 def _difference_text(rows: list[ComparedFigure]) -> str:
@@ -433,9 +395,11 @@ def _difference_text(rows: list[ComparedFigure]) -> str:
         changes = [row.change.estimate or 0.0 for row in sizes]
         change = range_text(form, min(changes), max(changes))
         named = listing([str(row.batch_size) for row in sizes])
-        where = plural(" at batch size {of}", " at batch sizes {of}", len(sizes), of=named)
-    message = _SENTENCES.get(last.quantity, _OF_METRIC)
-    return text(message, quantity=label_text(last.quantity), change=change, where=where)
+        where = text(" at {n:batch size|batch sizes} {of}", n=len(sizes), of=named)
+    if last.quantity in _AS_MUCH:
+        much = text(_AS_MUCH[last.quantity])
+        return sentence("b_takes", change=change, much=much, where=where)
+    return sentence("b_ends", metric=label_text(last.quantity), change=change, where=where)
 
 
 def _form(figure: ComparedFigure) -> str:
@@ -449,18 +413,17 @@ def _form(figure: ComparedFigure) -> str:
 def _facts(comparison: Comparison) -> Iterator[str]:
     names = {setting.name for setting in comparison.settings} - {ENDED_BADLY, MISSED_TARGET}
     if "workload id" in names:
-        yield text("They are not the same workload: code, data or settings differ.")
+        yield sentence("another_workload")
     elif not names:
-        yield text("Workload, machine and versions are the same.")
+        yield sentence("all_the_same")
         if ("step_s", "differs") in ((row.quantity, row.verdict) for row in comparison.figures):
-            yield text("So the machine was slower during one of them: profile both again, in turn.")
+            yield sentence("machine_was_slower")
     if comparison.target is not None:
         metric, value = comparison.target.metric, comparison.target.value
         shown = quantity_text(metric, value)
-        yield text("Steps and time are to {metric} {value}.", metric=metric, value=shown)
+        yield text("Target of steps and time: {metric} {value}.", metric=metric, value=shown)
     if comparison.n_shared:
-        message = "{n} runs and timings are in both, as one store does no work twice."
-        yield text(message, n=comparison.n_shared)
+        yield sentence("shared_runs", n=comparison.n_shared)
 
 
 def _comparison_table(comparison: Comparison) -> Table:
@@ -473,11 +436,7 @@ def _comparison_table(comparison: Comparison) -> Table:
             change += f" ({interval_only_text(_form(row), row.change)})"
         beyond = text(_BEYOND_NOISE[row.verdict])
         rows.append((label_text(row.quantity), _compared_at(row), a or "", b or "", change, beyond))
-    caption = text(
-        "A is {a}, B is {b}. In 95 of 100 comparisons all intervals hold at once.",
-        a=comparison.a,
-        b=comparison.b,
-    )
+    caption = sentence("both_sides", a=comparison.a, b=comparison.b)
     columns = (
         Column("what"),
         Column("batch size"),

@@ -58,7 +58,7 @@ from batchlab.report.text import (
     split_label,
     whole_sentence,
 )
-from batchlab.words.catalogue import capitalized, plural, term_text, text
+from batchlab.words.catalogue import capitalized, sentence, term_text, text
 from batchlab.words.reasons import reason_text
 
 # ---- the conclusion
@@ -81,14 +81,12 @@ def conclusion(study: Study) -> Conclusion:
         best = capitalized(best_so_far_text(study.best_so_far))
         return Conclusion(
             headline=text("{best}.", best=best),
-            lead=text("It is not certain yet: this question has no answer so far."),
+            lead=sentence("no_answer_yet"),
         )
     evidence = Evidence.of(study)
     if not evidence.cells or not evidence.budgets:
-        headline = "No trial has ended well, so nothing can be compared."
-        if evidence.cells:
-            headline = "No trial was evaluated, so nothing can be compared."
-        return Conclusion(headline=text(headline))
+        what = text("was evaluated") if evidence.cells else text("has ended well")
+        return Conclusion(headline=sentence("no_trial_to_compare", what=what))
     return Conclusion(headline=_headline(evidence), lead=_basis_text(evidence))
 
 
@@ -99,31 +97,28 @@ def _headline(evidence: Evidence) -> str:
         return _leader_text(measured)
     ends = evidence.ends(budget_split(evidence.study))
     if not ends.ranked:
-        return text("The {what} was never measured.", what=measured_text(ends))
-    message = "{what} ended at {best}."
-    if len(ends.ranked) > 1:
-        message = "{what} ended best with {best}, each after its own number of epochs."
+        return sentence("no_trial_to_compare", what=text("has a {what}", what=measured_text(ends)))
+    code = "ended_best_apart" if len(ends.ranked) > 1 else "ended_at"
     best = level_text(ends, ends.ranked[0])
-    return text(message, what=capitalized(measured_text(ends)), best=best)
+    return sentence(code, what=capitalized(measured_text(ends)), best=best)
 
 
 def _leader_text(measured: Measured) -> str:
     """Say what did best under an equal budget, and what may be as good."""
     best, rivals = measured.ranked[0], measured.rivals
-    said = text(
-        "{best} did best in {budget}: {what} {value}.",
+    said = sentence(
+        "did_best",
         best=capitalized(batch_text(measured.study, best.kind)),
         budget=budget_text(measured.budget),
         what=measured_text(measured),
         value=quantity_text(measured_quantity(measured), measured.level(best)),
     )
-    also = ""
     if rivals is None:
-        also = text(" One seed each: this may be chance.")
-    elif rivals:
+        return f"{said} {sentence('one_seed_each')}"
+    if rivals:
         others = capitalized(batch_sizes_text(measured.study, rivals))
-        also = text(" {others} may be as good.", others=others)
-    return said + also
+        return f"{said} {sentence('may_be_as_good', others=others)}"
+    return said
 
 
 def _basis_text(evidence: Evidence) -> str:
@@ -138,7 +133,7 @@ def _basis_text(evidence: Evidence) -> str:
         rates = text("on {n} devices together {rates}", n=n_devices, rates=rates)
     if n == 1:
         return text("Trained {rates}, {seeds}.", rates=rates, seeds=seeds)
-    what = text("plans" if has_plans(evidence.cells) else "batch sizes")
+    what = text("batch sizes and plans" if has_plans(evidence.cells) else "batch sizes")
     message = "Compared: {n} {what} {rates}, {seeds} each."
     return text(message, n=n, what=what, rates=rates, seeds=seeds)
 
@@ -191,10 +186,9 @@ def _failed(study: Study) -> Iterator[Sentence]:
     if study.workload.takes_rate:
         message = "{size} at learning rate {rate:learning_rate}"
         size = text(message, size=size, rate=first.trial.learning_rate)
-    said = plural(
-        "Left out of every mean: {size}, {trial}{why}.",
-        "Left out of every mean: {n} trials. The first: {size}, {trial}{why}.",
-        len(failed),
+    said = text(
+        "Left out of every mean: {n:|# trials, first }{size}, {trial}{why}.",
+        n=len(failed),
         size=size,
         trial=trial_words(first),
         why=f": {clause(first.reason)}" if first.reason else "",
@@ -209,15 +203,11 @@ def _edges(study: Study) -> Iterator[Sentence]:
         rates.setdefault(cell.kind, []).append(cell.learning_rate)
     chosen = [cell for cell in chosen_cells(study) if cell.ended_well]
     several = [cell for cell in chosen if len(rates[cell.kind]) > 1]
-    message = (
-        "The best learning rate is the {edge} that was tried at {sizes}: a {other} one may be "
-        "better."
-    )
     for edge, other, of in (("highest", "higher", max), ("lowest", "lower", min)):
         at_edge = [c.kind for c in several if c.learning_rate == of(rates[c.kind])]
         if at_edge:
             sizes = batch_sizes_text(study, at_edge)
-            said = text(message, edge=text(edge), other=text(other), sizes=sizes)
+            said = sentence("rate_at_edge", edge=text(edge), other=text(other), sizes=sizes)
             yield Sentence(topic="learning rate", text=said)
 
 
@@ -225,23 +215,20 @@ def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
     """Yield which size leads in equal time and in equal steps, or why they were not compared."""
     by_budget = evidence.by_budget()
     if len(evidence.cells) > 1 and "time" not in by_budget:
-        message = "Equal time was not compared: the step times were not all measured alone."
+        code = "time_not_alone"
         if has_plans(evidence.cells):
-            message = "Plans were not compared in equal time: each changes at its own places."
+            code = "time_of_plans"
         elif any(budget.name == "time" for budget in evidence.budgets):
-            message = "Equal time was not compared: there were too few evaluations on the way."
-        yield Sentence(topic="equal time", text=text(message))
+            code = "time_too_seldom"
+        yield Sentence(topic="equal time", text=sentence(code))
     if "time" in by_budget:
         yield Sentence(topic="equal time", text=_leader_text(by_budget["time"]))
     if "steps" in by_budget:
-        more = text("In equal steps, larger batches see more examples.")
+        more = sentence("larger_see_more")
         yield Sentence(topic="equal steps", text=f"{_leader_text(by_budget['steps'])} {more}")
 
 
-_PLATEAUS = {
-    "not_yet": "Still improving at the end: {sizes}. More epochs may give other results.",
-    "cannot_tell": "Whether the epochs were enough cannot be told for {sizes}. {why}",
-}
+_PLATEAUS = {"not_yet": "still_improving", "cannot_tell": "epochs_unknown"}
 
 
 def _epochs(evidence: Evidence) -> Iterator[Sentence]:
@@ -255,16 +242,15 @@ def _epochs(evidence: Evidence) -> Iterator[Sentence]:
             sizes.setdefault(plateau.verdict, []).append(cell.batch_size)
             reasons.setdefault(plateau.verdict, plateau.reason)
             enough = max(enough, math.ceil(plateau.epoch or 0))
-    for verdict, message in _PLATEAUS.items():
+    for verdict, code in _PLATEAUS.items():
         if verdict in sizes:
             named = batch_sizes_text(evidence.study, list(dict.fromkeys(sizes[verdict])))
             reason = reasons[verdict]
             why = "" if reason is None else whole_sentence(reason)
-            said = text(message, sizes=named, why=why)
+            said = sentence(code, sizes=named, why=why)
             yield Sentence(topic="epochs", text=said)
     if list(sizes) == ["reached"]:
-        said = plural("{n} epoch is enough.", "{n} epochs are enough.", enough)
-        yield Sentence(topic="epochs", text=said)
+        yield Sentence(topic="epochs", text=sentence("epochs_enough", n=enough))
 
 
 # ---- by batch size
@@ -473,13 +459,15 @@ def trials_table(study: Study) -> Table:
 
 def _why(study: Study, record: TrialRecord, plateau: Plateau) -> str:
     """Return why a trial ended so, why it has this plateau and these diagnoses, and its notes."""
+    found = _diagnoses(study, record, plateau)
+    shown = [diagnosis.evidence for diagnosis in found]  # a plateau may be the evidence of one
     reasons = [record.reason, plateau.reason, *record.notes]
-    said = [whole_sentence(reason) for reason in reasons if reason is not None]
-    for diagnosis in _diagnoses(study, record, plateau):
+    said = [whole_sentence(each) for each in reasons if each is not None and each not in shown]
+    for diagnosis in found:
         label, evidence = diagnosis.rule.label, reason_text(diagnosis.evidence)
         said.append(f"{capitalized(label)}: {evidence}.")
         said.append(whole_sentence(diagnosis.rule.sentence))
     if blind := unjudged(record):
         rules = ", ".join(rule.label for rule in blind)
-        said.append(text("Not judged, because a curve is missing: {rules}.", rules=rules))
+        said.append(sentence("not_judged", rules=rules))
     return " ".join(said)

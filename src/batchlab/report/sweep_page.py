@@ -64,7 +64,7 @@ from batchlab.report.sweep_answer import (
 from batchlab.report.table import Section, marked_table, sections_text
 from batchlab.report.text import VERDICT_WORDS, label_text, split_label, wrapped_text
 from batchlab.version import __version__
-from batchlab.words.catalogue import text
+from batchlab.words.catalogue import sentence, text
 from batchlab.words.document import SCHEMA, document_text
 
 # ---- JSON
@@ -111,7 +111,7 @@ def sweep_files(study: Study) -> Tables:
     """Return the tables to export: the trials, and every observation in long format."""
     numbers = text("one row per number that was seen, joined by trial_id")
     return {
-        "trials": (text("one row a trial"), trials_table(study)),
+        "trials": (text("one row per trial"), trials_table(study)),
         "observations": (numbers, observations_table(study)),
     }
 
@@ -215,23 +215,21 @@ def answer_figure(study: Study) -> Figure:
         text("What each batch size gives"),
         [
             Panel("a-final", title, metric, finals, axis=axis, is_metric=True),
-            Panel("a-time", text("time of the training"), "equal_time_s", times, axis=axis),
+            Panel("a-time", text("training time"), "equal_time_s", times, axis=axis),
         ],
         notes=_answer_notes(study, finals),
-        nothing=text("A picture takes two batch sizes with a trial that ended well."),
+        needs=text("two batch sizes with a trial that ended well"),
         table=sweep_table(study),
     )
 
 
 def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
-    yield text("Large marks are means over the seeds with their 95 % interval.")
+    yield text("Large marks: means over the seeds, with 95 % intervals.")
     if any(row["kind"] == "run" for row in finals):
-        yield text("Small circles are single seeds.")
+        yield text("Small circles: single seeds.")
     if study.workload.has_validation:
-        yield text(
-            "A final validation metric is the end of a line through a training's last quarter."
-        )
-    yield text("The time is steps × the time of a step measured alone on this machine.")
+        yield sentence("final_is_line")
+    yield text("Time: steps × the time of a step measured alone on this machine.")
 
 
 def _rates_figure(study: Study) -> Figure:
@@ -253,7 +251,7 @@ def _rates_figure(study: Study) -> Figure:
         },
         tuned_at=start,
         by_rate=_by_rate_panel(study, of_sizes),
-        nothing=text("Fewer than two learning rates were tried."),
+        needs=text("two learning rates"),
     )
 
 
@@ -289,7 +287,7 @@ def cost_figure(study: Study) -> Figure:
         text("Time per step and memory"),
         [_measurement_panel(study, "d", row) for row in shown],
         notes=[note for row in shown for note in row.notes(study)],
-        nothing=text("Step times and memory are known of fewer than two batch sizes."),
+        needs=text("two batch sizes with a step time or memory"),
     )
 
 
@@ -310,7 +308,7 @@ def measured_figure(study: Study) -> Figure:
         text("What the noise does"),
         panels,
         notes=(*notes, *seeds_notes(chosen)),
-        nothing=text("No model was measured on its way."),
+        needs=text("a model that was measured along its training"),
     )
 
 
@@ -398,7 +396,7 @@ def html_page(study: Study) -> str:
         findings=sentences(study),
         claims=claim_sentences(evidence),
         summary=text(
-            "{counts} {spent_s:train_s} spent.", counts=trial_counts(study), spent_s=study.spent_s
+            "{counts} Spent: {spent_s:train_s}.", counts=trial_counts(study), spent_s=study.spent_s
         ),
         run={"trials": trials.only(columns).without_empty_columns()},
         files=files,

@@ -218,7 +218,7 @@ def split_label(split: str, metric: str) -> str:
 def batch_text(study: Study, kind: Kind) -> str:
     """Name a batch size or plan in words: "batch size 64", "full batch", "the plan grow"."""
     if isinstance(kind, str):
-        return text("the plan {name}", name=term_text(kind))
+        return text("the plan “{name}”", name=term_text(kind))
     if kind == study.workload.n_train:
         return text("full batch")
     return text("batch size {batch_size}", batch_size=kind)

@@ -1,12 +1,15 @@
-"""Catalogue: a text of the source with its values written in it.
+"""Catalogue: every sentence by its code, and a text with its values written in it.
 
-Everything that people read passes through `text`, which could look up another language.
+What has a verb stands in `sentences.toml` and is said by `sentence`. Names, labels and headings
+stand where they are used, and pass through `text`. Both could look up another language.
 """
 
 from __future__ import annotations
 
 import string
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from batchlab.words.numbers import UNKNOWN, english_number, moment_text
@@ -24,6 +27,23 @@ TERMS: dict[str, str] = {
 """Keys that records hold and people read in other words."""
 
 
+SENTENCES: dict[str, str] = tomllib.loads(
+    Path(__file__).with_name("sentences.toml").read_text(encoding="utf-8")
+)
+"""The text of every sentence, by its code."""
+CAUSES: dict[str, str] = SENTENCES.pop("causes")  # type: ignore[assignment]
+"""Why an accumulated gradient differs and what to do about it, by the code of the cause."""
+
+
+def sentence(code: str, /, **values: Shown) -> str:
+    """Return a sentence with its values.
+
+    Raises:
+        KeyError: there is no such sentence, or a value of it is lacking.
+    """
+    return text(SENTENCES[code], **values)
+
+
 def text(message: str, /, **values: Shown) -> str:
     """Fill a text with its values.
 
@@ -34,11 +54,6 @@ def text(message: str, /, **values: Shown) -> str:
         values: a number, a text, or None for unknown.
     """
     return _WRITER.vformat(message, (), values)
-
-
-def plural(singular: str, plural: str, n: int, /, **values: Shown) -> str:
-    """Fill the text for the count `n`, which is also a value: `singular` for 1, else `plural`."""
-    return text(singular if n == 1 else plural, **{"n": n, **values})
 
 
 def number_text(value: float | None, form: str) -> str:
