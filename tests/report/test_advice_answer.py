@@ -145,7 +145,7 @@ def test_what_came_nearest_is_told_where_the_own_one_stays() -> None:
 
     found = said(replace(ADVICE, recommendation=None, provisional=ADVICE.reference, reason=why))
 
-    assert found["why"].endswith("128 at 0.08 comes nearest: 7 in 10.")
+    assert found["why"].endswith("The nearest is 128 at 0.08: 7 in 10.")
 
 
 # Sentences that must not stand side by side.

@@ -28,8 +28,8 @@ def test_every_point_has_a_row_with_time_throughput_and_memory() -> None:
     made = made_up_profile(*(made_up_point(size) for size in (32, 64)))
     on_gpu = replace(made, points=tuple(replace(p, gpu_peak_bytes=3 * 10**9) for p in made.points))
 
-    assert cells(made, "64") == "64 1.64 ms ± 3 % 39 k/s 56.4 MB".split()
-    assert cells(on_gpu, "64")[-4:] == ["56.4", "MB", "3", "GB"]
+    assert cells(made, "64") == "64 1.64 ms ± 3 % 39.0 k/s 56.4 MB".split()
+    assert cells(on_gpu, "64")[-4:] == ["56.4", "MB", "3.00", "GB"]
 
 
 def test_where_some_did_not_run_every_row_says_how_it_ended() -> None:

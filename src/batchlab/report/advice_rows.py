@@ -336,7 +336,7 @@ def tried_table(advice: Advice) -> Table:
         Column("seed", label=text("seed")),
         Column("purpose", label=text("purpose"), of=lambda run: text(_PURPOSES[run.purpose])),
         Column("status", label=text("status"), has_terms=True),
-        Column("steps", label=text("steps")),
+        Column("steps", "step", text("steps")),
         Column("steps_to_target"),
     )
 

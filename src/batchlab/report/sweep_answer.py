@@ -441,7 +441,7 @@ def trials_table(study: Study) -> Table:
         Column("plan", label=text("plan"), of=plan),
         Column("seed", label=text("seed")),
         Column("epochs", "epoch", text("epochs"), of=lambda trial: round(trial.epochs, 4)),
-        Column("steps", label=text("steps")),
+        Column("steps", "step", text("steps")),
         *(final(split, row.name) for row in study.workload.metrics for split in SPLITS),
         Column("generalization_gap", gap_quantity(study), text("gap")),
         Column("steps_to_target"),

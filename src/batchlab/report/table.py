@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from batchlab.report.text import (
     label_text,
     listed,
     quantity_text,
+    shown_quantity,
     spread_text,
     table_width,
     wrapped_lines,
@@ -47,9 +49,26 @@ class Column:
         if self.has_terms and isinstance(value, str):
             return term_text(value)
         quantity = self.key if self.quantity is None else self.quantity
+        if isinstance(value, str):
+            return value
         if isinstance(value, Estimate):
-            return spread_text(quantity, value)
-        return quantity_text(quantity, value)
+            shown = spread_text(quantity, value)
+        else:
+            shown = quantity_text(quantity, value)
+        if shown_quantity(quantity).unit in _IN_THREE_DIGITS or quantity == "epochs_to_target":
+            return _FEWER_DIGITS.sub(_three_digits, shown)
+        return shown
+
+
+_IN_THREE_DIGITS = ("s", "B", "1/s")  # units
+# A number of one digit or two that begins a text, perhaps after the sign of a bound.
+_FEWER_DIGITS = re.compile(r"^(?P<sign>[<>] )?(?P<number>0\.\d{1,2}|[1-9](\.\d)?|[1-9]\d)(?= |$)")
+
+
+def _three_digits(shown: re.Match[str]) -> str:
+    """Return a number with as many digits as the others of its column: "2" is "2.00"."""
+    number, sign = shown["number"], shown["sign"] or ""
+    return f"{sign}{float(number):#.3g}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

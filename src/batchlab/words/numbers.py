@@ -74,7 +74,7 @@ def _quantity_text(name: str, value: float) -> str:
     if name in THREE_DIGITS:
         return _three_digits_text(value)
     if isinstance(value, int):
-        return str(value)
+        return f"{value:,}" if name == "step" else str(value)
     if name == "epoch":
         return f"{value:.6g}"
     if name == "learning_rate":
