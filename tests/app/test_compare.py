@@ -169,7 +169,7 @@ def test_the_first_sentence_says_what_differs_and_where() -> None:
     same, slower = pair(profile_to_compare, 0), pair(profile_to_compare, 0, slower=1.5)
 
     assert title(same) == "Nothing that was measured differs beyond noise."
-    assert title(slower).startswith("B's steps take 1.")
+    assert title(slower).startswith("B takes 1.")
     assert title(slower).endswith("over all batch sizes.")
 
 
@@ -179,7 +179,7 @@ def test_a_difference_at_one_batch_size_is_said_of_that_one() -> None:
     last = replace(last, change=Estimate.of(6.0, interval=(5.0, 7.0), n=3))
 
     assert title(replace(slower, figures=(last, overall))) == (
-        "B's steps take 6 times as long at batch size 1024."
+        "B takes 6 times as long for a step at batch size 1024."
     )
 
 

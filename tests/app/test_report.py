@@ -92,7 +92,7 @@ def test_nothing_to_draw_is_an_error_that_says_why(tmp_path: Path) -> None:
     with Store(tmp_path / "lab.db") as store:
         put_study(store, made_up_study(batch_sizes=()))
 
-    with pytest.raises(NothingToDrawError, match="No trial has been evaluated"):
+    with pytest.raises(NothingToDrawError, match="takes a trial that was evaluated"):
         report(tmp_path / "lab.db", output_format="png", path=tmp_path / "image.png")
     assert [file.suffix for file in tmp_path.iterdir()] == [".db"]
 

@@ -124,7 +124,7 @@ def test_an_interrupted_advice_is_shown_with_what_led_as_it_was_told(
     best = best_so_far_text(shown.best_so_far)
     found = conclusion(shown)
     assert found.headline == f"B{best[1:]}."
-    assert found.lead == "It is not certain yet: this question has no answer so far."
+    assert found.lead == "There is no answer yet."
 
 
 @pytest.mark.slow

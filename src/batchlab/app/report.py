@@ -200,7 +200,7 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
         return (path, *write_output_files(path.with_suffix(".csv"), dict(others)))
     images = figure_images(figures, looks, "png" if output_format == "png" else "svg")
     if not images:
-        reasons = " ".join(f"({figure.key}) {figure.absent}" for figure in figures)
+        reasons = " ".join(str(figure.absent) for figure in figures)
         raise NothingToDrawError(f"no figure has anything to show: {reasons}")
     return write_output_files(path.with_suffix(f".{output_format}"), images)
 
