@@ -138,7 +138,9 @@ def _growth(noise: Noise) -> Iterator[str]:
         change = text("{times:two_digits} times as large", times=last / first)
     else:
         change = text("{times:two_digits} times smaller", times=first / last)
-    it = text("It") if last_step == noise.along[-1].step else text("Before that it")
+    it = text("The noise scale")
+    if last_step != noise.along[-1].step:
+        it = text("Before that, the noise scale")
     steps = {"first_step": first_step, "last_step": last_step}
     yield sentence("noise_changes", it=it, first=first, last=last, change=change, **steps)
 
