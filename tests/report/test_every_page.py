@@ -95,8 +95,8 @@ def test_a_page_is_short_with_few_figures_whose_letters_are_in_order(screen: Bro
 
 def test_on_paper_every_fold_is_open(screen: Browser) -> None:
     # The numbers of the first figure stand below it already.
-    tables = "section:not(.first) details table"
-    seen = f"[...document.querySelectorAll('{tables}')].map(e => e.checkVisibility())"
+    content = "details li, section:not(.first) details table"
+    seen = f"[...document.querySelectorAll('{content}')].map(e => e.checkVisibility())"
     folded = screen.ask(seen)
 
     screen.tell("Emulation.setEmulatedMedia", media="print")
