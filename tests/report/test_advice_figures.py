@@ -115,6 +115,15 @@ def test_the_axis_is_made_for_what_was_measured():
     assert 0.9 < low < 0.96
 
 
+def test_bars_of_what_nobody_measured_have_as_much_room_as_all_marks_together():
+    (end, _) = figures(ADVICE)["a"].panels
+
+    low, high = plot(end, advice_looks(ADVICE))["encoding"]["y"]["scale"]["domain"]
+    bars = [row for row in end.rows if row["kind"] == "expected"]
+    assert low < min(row["low"] for row in bars)
+    assert high > max(row["high"] for row in bars)
+
+
 def test_learning_rates_show_what_was_tried_and_what_the_rules_say():
     figure = figures(ADVICE)["c"]
 

@@ -145,6 +145,23 @@ def test_words_at_the_top_have_room_above_what_is_drawn():
     assert value_axis("step_s", rows)["scale"]["domain"][1] >= 2.12
 
 
+def shifts(*rows: dict) -> list[tuple[str, int]]:
+    """How words next to a mark at batch size 64 and 0.8 are aligned and moved down."""
+    ends = [mark("point", value, batch_size=size) for size, value in ((16, 0.6), (512, 1.0))]
+    layers = plot(Panel("a-x", "x", "loss", [*ends, *rows]), LOOKS)["layer"]
+    return [(row["align"], row["dy"]) for row in layers[-1]["data"]["values"]]
+
+
+def test_words_stand_on_a_side_of_their_mark_where_nothing_lies():
+    words = mark("words", 0.8, batch_size=64, text="some words")
+    at_right, at_left = (mark("point", 0.8, batch_size=size) for size in (128, 32))
+
+    assert shifts(words) == [("left", 0)]
+    assert shifts(words, at_right) == [("right", 0)]
+    assert shifts(words, at_right, at_left) == [("left", -18)]
+    assert shifts(words, words) == [("left", 0), ("right", 0)]
+
+
 @pytest.mark.parametrize(
     ("high", "labels"), [(5.0, [1, 2, 3, 4]), (20.0, [1, 2, 5, 10, 20]), (1e3, [1, 3, 10, 30])]
 )

@@ -42,7 +42,7 @@ from batchlab.report.figure import (
     part_looks,
 )
 from batchlab.report.short_reports import step_time_text
-from batchlab.report.text import label_text, quantity_text
+from batchlab.report.text import label_text, quantity_text, spread_text
 from batchlab.words.catalogue import sentence, text
 
 
@@ -190,12 +190,19 @@ def answer_figure(advice: Advice) -> Figure:
 
 
 def _framed(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows that the axis must fit, without intervals of values that nobody measured."""
+    """Return the rows that the axis must fit.
+
+    An interval of a value that nobody measured gets no more room than all values together have.
+    """
     own = [row for row in rows if "mean" in row]
-    return [
-        {"kind": row["kind"], "mean": row["mean"]} if row["kind"] in ("band", "expected") else row
-        for row in own
-    ]
+    means = [float(row["mean"] or 0.0) for row in own if row["kind"] != "band"]
+    room = max(means, default=0.0) - min(means, default=0.0)
+    return [_cut(row, room) if row["kind"] in ("band", "expected") else row for row in own]
+
+
+def _cut(row: Row, room: float) -> Row:
+    middle, low, high = (float(row[field] or 0.0) for field in ("mean", "low", "high"))
+    return {**row, "low": max(low, middle - room), "high": min(high, middle + room)}
 
 
 def _end_rows(advice: Advice) -> Iterator[Row]:
@@ -222,9 +229,13 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
         if row.at is not None and row.cost.estimate is not None:
             yield from _answer_marks(advice, row, row.cost, quantity)
         elif row.at is not None:
+            size, bound = row.at.batch_size, row.cost.low
             for run in run_costs(advice, row):
-                kind = "bound" if run.is_bound else "run"
-                yield mark(kind, run.value, batch_size=row.at.batch_size)
+                yield mark("bound" if run.is_bound else "run", run.value, batch_size=size)
+            if bound is not None and row.at.is_same(advice.reference):
+                shown = spread_text(quantity, row.cost)
+                words = text("{name}: {value}", name=own_label(advice), value=shown)
+                yield mark("words", bound, batch_size=size, text=words)
 
 
 def _answer_marks(
@@ -238,10 +249,11 @@ def _answer_marks(
     value = quantity_text(quantity, estimate.estimate)
     if is_named:
         words = text("{name}: {value}", name=named_label(advice), value=value)
-        above_the_bar = estimate.estimate if estimate.high is None else estimate.high
-        yield mark("named", above_the_bar, batch_size=size, text=words)
-    elif row.at.is_same(advice.reference):
-        words = text("{name}: {value}", name=own_label(advice), value=value)
+        yield mark("named", estimate.estimate, batch_size=size, text=words)
+    elif size == advice.reference.batch_size:
+        is_own = row.at.is_same(advice.reference)
+        name = own_label(advice) if is_own else text("best rate")
+        words = text("{name}: {value}", name=name, value=value)
         yield mark("words", estimate.estimate, batch_size=size, text=words)
 
 

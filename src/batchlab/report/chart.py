@@ -41,7 +41,8 @@ from batchlab.words.catalogue import text
 
 Spec = dict[str, Any]
 _SERIES_DASHES = [[1, 0], [6, 3]]  # the first is a solid line
-_INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the reader's colors
+# CSS variables, which follow the reader's colors.
+_INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 
 
 # ---- marks
@@ -50,14 +51,8 @@ _INK, _FAINT = "var(--text)", "var(--grid)"  # CSS variables, which follow the r
 def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
     """Return the specification of a panel's marks, without its size."""
     marks = _Marks(panel, looks)
-    frame = panel.frame or panel.rows
-    return {
-        "encoding": {
-            "x": _horizontal_axis(panel),
-            "y": value_axis(panel.quantity, frame, is_metric=panel.is_metric),
-        },
-        "layer": [*marks.behind(), *marks.lines(), *marks.points(), *marks.words()],
-    }
+    layers = [*marks.behind(), *marks.lines(), *marks.points(), *marks.words()]
+    return {"encoding": marks.axes, "layer": layers}
 
 
 # Encodings that replace or extend the value of a row.
@@ -69,6 +64,8 @@ _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
 # A point has its words in the SVG, for the script of a page.
 _SHOWN = {"description": {"field": "words", "type": "nominal"}}
 _POINT: Spec = {"type": "point", "aria": True}
+# An edge of the ground sets words and marks off from what lies under them; see `_svg`.
+_EDGE: Spec = {"stroke": _GROUND, "strokeWidth": 3}
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
 
 
@@ -77,6 +74,9 @@ class _Marks:
 
     def __init__(self, panel: Panel, looks: Sequence[Look]) -> None:
         self.panel = panel
+        frame = panel.frame or panel.rows
+        up = value_axis(panel.quantity, frame, is_metric=panel.is_metric)
+        self.axes = {"x": _horizontal_axis(panel), "y": up}
         names, title = [look.label for look in looks], label_text("batch_size")
         if any(isinstance(look.kind, str) for look in looks):
             title = text("batch size or plan")
@@ -127,19 +127,12 @@ class _Marks:
         to_size = {"x2": {"field": "to_size"}, **_WHOLE_HEIGHT}
         yield from self._of("span", "rect", to_size, color=_INK, opacity=0.09, clip=True)
         yield from self._of("place", "rule", _WHOLE_HEIGHT, strokeDash=[2, 3], clip=True, **across)
-        yield from self._beside("place", {"y": {"value": 2}}, away=4, fontSize=11, baseline="top")
         band = {**_INTERVAL, **_BY_SERIES}
         yield from self._of("band", "area", band, color=_INK, opacity=0.13, clip=True)
         line: Spec = {"color": _INK, "opacity": 0.5, "strokeWidth": 1.5, "clip": True}
         yield from self._of("band", "line", _BY_SERIES, **line)
-        small: Spec = {"color": _INK, "fontSize": 11}
         yield from self._of("level", "rule", _WHOLE_WIDTH, strokeDash=[5, 3], **across)
-        at_left = {"x": {"value": 3}, **_WORDS}
-        yield from self._of(
-            "level", "text", at_left, align="left", baseline="bottom", dy=-2, **small
-        )
         yield from self._of("rule", "line", _BY_SERIES, strokeDash=[4, 3], clip=True, **across)
-        yield from self._of("rule", "text", _WORDS, "text", align="right", dy=-9, **small)
 
     def lines(self) -> Iterator[Spec]:
         """Yield the lines: in ink across batch sizes; along training, one per batch size."""
@@ -164,35 +157,117 @@ class _Marks:
         bars: Spec = {"strokeWidth": 2, "clip": True}
         yield from self._of("point mean expected verified", "rule", bar, **bars)
         yield from self._of("expected", _POINT, self.shaped, size=70, opacity=1, strokeWidth=1.6)
-        filled: Spec = {"filled": True, "size": 90, "opacity": 1}
+        filled: Spec = {"filled": True, "size": 90, "opacity": 1, **_EDGE}
         yield from self._of("point mean verified", _POINT, self.shaped, **filled)
         yield from self._of("failed", _CROSS, self.pointed, clip=True)
 
     def words(self) -> Iterator[Spec]:
-        """Yield the words next to marks, and a ring around what an answer names."""
-        yield from self._beside("words", away=9, dy=9)
-        yield from self._beside("named", away=0, fontSize=13, fontWeight="bold", dy=-20)
+        """Yield a ring around what an answer names, and all words, the most important first."""
         ring: Spec = {"size": 260, "strokeWidth": 1.6, "shape": "circle", "color": _INK}
         yield from self._of("verified", "point", **ring)
+        yield from self._placed("named", 13, _AROUND, _WORDS, fontWeight="bold")
+        yield from self._placed("words", 12, _AROUND, _WORDS)
+        yield from self._placed("rule", 11, _AROUND, _WORDS)
+        yield from self._placed("level", 11, _ALONG, {**_WORDS, "x": {"value": "width"}})
+        yield from self._placed("place", 11, _AT_TOP, {**_WORDS, "y": {"value": 0}})
 
-    def _beside(
-        self, kind: str, encoding: Spec | None = None, *, away: int, **style: Any
+    @functools.cached_property
+    def places(self) -> _Places:
+        """The places of the words."""
+        return _Places(self.panel, self.axes)
+
+    def _placed(
+        self, kind: str, size: int, shifts: Sequence[_Shift], encoding: Spec, **style: Any
     ) -> Iterator[Spec]:
-        """Yield words on a mark's roomier side; if `away` is 0, centered except at the edges."""
-        side = "'left'"
-        if self.panel.axis == "batch_size":
-            sizes = drawn_sizes(self.panel.rows)
-            middle = sizes[(len(sizes) - 1) // 2]
-            side = f"datum.batch_size <= {middle} ? 'left' : 'right'"
-            if away == 0:
-                third = len(sizes) // 3
-                first, last = sizes[third], sizes[-1 - third]
-                inside = f"datum.batch_size >= {first} && datum.batch_size <= {last}"
-                side = f"{inside} ? 'center' : {side}"
-        drawn: Spec = {"color": _INK, "fontSize": 12, "baseline": "middle"}
-        drawn["align"] = {"expr": side}
-        drawn["dx"] = {"expr": f"({side}) == 'left' ? {away} : -{away}"}
-        yield from self._of(kind, "text", {**_WORDS, **(encoding or {})}, **(drawn | style))
+        """Yield words of a font size, each where it covers least."""
+        for row in self.rows:
+            if row["kind"] == kind and row.get("text"):
+                row |= self.places.free(row, shifts, size)
+        style |= {name: {"expr": f"datum.{name}"} for name in ("align", "dx", "dy")}
+        style |= {"baseline": "middle", "color": _INK, "fontSize": size, **_EDGE}
+        yield from self._of(kind, "text", encoding, "text", **style)
+
+
+# ---- places of words
+
+_Spot = tuple[float, float]  # pixels from the left and from the top
+_Box = tuple[float, float, float, float]  # left, top, right and bottom in pixels
+_Shift = tuple[str, int, int]  # the alignment of words, and pixels to the right and down
+_WIDE, _HIGH = 330.0, 190.0  # about the size of a chart inside its axes, in pixels
+# Shifts to choose from, the best first: around a mark, along a level, next to the top of a place.
+_AROUND: list[_Shift] = [
+    (align, dx, dy)
+    for dy in (0, -18, 18, -30, 30, -45, 45, -60, 60)
+    for align, dx in (("left", 13), ("right", -13), ("center", 0))
+]
+_ALONG: list[_Shift] = [("right", dx, dy) for dx in (-3, -80, -150) for dy in (-8, 9)]
+_AT_TOP: list[_Shift] = [("left", 4, 8), ("right", -4, 8)]
+_LINES = ("band", "mean", "curve", "lone", "rule")
+
+
+class _Places:
+    """What a chart draws, as small boxes, to put words where they cover few of them."""
+
+    def __init__(self, panel: Panel, axes: Spec) -> None:
+        self.axes = {panel.axis: axes["x"]["scale"], "mean": axes["y"]["scale"]}
+        self.taken: list[_Box] = []
+        names = ["kind", "series", "run", "plan"]
+        if panel.axis != "batch_size":
+            names.append("batch_size")
+        ends: dict[tuple[object, ...], _Spot] = {}  # of each line so far
+        for row in panel.rows:
+            if {panel.axis, "mean"} <= row.keys():
+                here, line = self.spot(row), tuple(map(row.get, names))
+                for bound in ("low", "high"):
+                    self.draw(here, self.spot({**row, "mean": row.get(bound, row["mean"])}))
+                if row["kind"] in _LINES:
+                    self.draw(ends.get(line, here), here)
+                    ends[line] = here
+
+    def spot(self, row: Row) -> _Spot:
+        """Return where a row is drawn: at the right without a place, at the top without a value."""
+        x, y = (_share(scale, row.get(field)) for field, scale in self.axes.items())
+        return _WIDE * x, _HIGH * (1 - y)
+
+    def draw(self, start: _Spot, end: _Spot) -> None:
+        """Add a straight line."""
+        for i in range(11):
+            x, y = (a + (b - a) * i / 10 for a, b in zip(start, end, strict=True))
+            self.taken.append((x, y, x, y))
+
+    def free(self, row: Row, shifts: Sequence[_Shift], size: int) -> Row:
+        """Return the shift of a row's words, of a font size, that covers least, and take it."""
+        x, y = self.spot(row)
+        wide, high = 0.64 * size * len(str(row["text"])), 1.8 * size
+
+        def box(shift: _Shift) -> _Box:
+            align, dx, dy = shift
+            left = x + dx - wide * {"left": 0.0, "center": 0.5, "right": 1.0}[align]
+            return left, y + dy - high / 2, left + wide, y + dy + high / 2
+
+        def cost(shift: _Shift) -> float:
+            left, top, right, bottom = box(shift)
+            outside = max(0.0, -left, right - _WIDE, -top, bottom - _HIGH)
+            covered = sum(
+                left < its_right and its_left < right and top < its_bottom and its_top < bottom
+                for its_left, its_top, its_right, its_bottom in self.taken
+            )
+            # Words far from their mark seem to belong to another one.
+            return covered + 50 * outside + 0.6 * abs(shift[2])
+
+        best = min(shifts, key=cost)
+        self.taken += 50 * [box(best)]  # other words are far worse to cover than a line
+        return dict(zip(("align", "dx", "dy"), best, strict=True))
+
+
+def _share(scale: Spec, value: Any) -> float:
+    """Return where on an axis a value lies, as a share of its length; 1 without a value."""
+    if value is None:
+        return 1.0
+    turn: Any = {"log": math.log, "symlog": math.log1p}.get(scale["type"], float)
+    first, last = scale["domain"]
+    low, at, high = map(turn, (first, min(max(value, first), last), last))
+    return float((at - low) / (high - low))
 
 
 # ---- axes
@@ -218,8 +293,8 @@ def _size_axis(sizes: Sequence[int]) -> Spec:
 
 
 def _quantitative(field: str, scale: Spec, axis: Spec) -> Spec:
-    """Return a channel of numbers; its scale ends at the given domain unless it says `nice`."""
-    scale = {"nice": False} | scale
+    """Return a channel of numbers; its scale ends at the given domain."""
+    scale = scale | {"nice": False}
     return {"field": field, "type": "quantitative", "scale": scale, "axis": axis}
 
 
@@ -250,7 +325,7 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
     if view == "epoch":
         room = 0.02 * (last - first)
         values = None
-        scale: Spec = {"domain": [first - min(room, first), last + room]}
+        scale: Spec = {"type": "linear", "domain": [first - min(room, first), last + room]}
     elif first > 0:
         times = (last / first) ** 0.02
         values = _round_values(first, last)
@@ -258,14 +333,15 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
     else:
         last = max(1.0, last)
         values = [0, *_round_values(1.0, last)]
-        scale = {"type": "symlog", "constant": 1, "domain": [0, last * 1.05]}
+        room = (1 + last) ** 0.03
+        scale = {"type": "symlog", "constant": 1, "domain": [1 - room, last * room]}
     return _quantitative(view, scale, _axis(view, values, grid=False))
 
 
 # A vertical axis is logarithmic above this ratio of its ends: for a quantity, for a metric.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
 # Shares of an axis left free: below, above (where marks have words), of a logarithmic one at both.
-_ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.05, 0.12, 0.08
+_ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.05, 0.2, 0.08
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
@@ -289,7 +365,7 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
         ends = [max(ends[0], 0.0), min(ends[1], 1.0)]
         percent = "datum.label === '' ? '' : format(100 * datum.value, '~g') + ' %'"
         axis |= {"labelExpr": percent}
-    scale = {"domain": ends, "type": "linear", "nice": True, "zero": False}
+    scale = {"domain": ends, "type": "linear", "zero": False}
     return _quantitative("mean", scale, axis)
 
 
@@ -306,25 +382,31 @@ def _domain(rows: Iterable[Row]) -> tuple[float, float]:
     return low - room, high + room
 
 
-# The decades up to which a logarithmic axis labels these leading digits.
-_DIGITS: tuple[tuple[float, tuple[int, ...]], ...] = (
-    (0.8, (1, 2, 3, 4, 6, 8)),
-    (1.7, (1, 2, 5)),
-    (3.5, (1, 3)),
-    (math.inf, (1,)),
+# The leading digits that a logarithmic axis labels, from few to many.
+_DIGITS = (
+    (1.0,),
+    (1.0, 3.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 2.0, 3.0, 4.0, 6.0, 8.0),
+    (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
+    (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
 )
+_FEWEST = 5  # labels of an axis
 
 
 def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
-    """Return round values for a logarithmic axis, more of them if it is short.
+    """Return round values for a logarithmic axis: few, but at least five if it is not too short.
 
     The axis extends beyond `low` and `high` by the factor `room`.
     """
-    decades = math.log10(high / low)
-    digits = next(digits for most, digits in _DIGITS if decades < most)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    values = [digit * 10.0**power for power in powers for digit in digits]
-    return [value for value in values if low / room <= value <= high * room]
+    values: list[float] = []
+    for digits in _DIGITS:
+        values = [digit * 10.0**power for power in powers for digit in digits]
+        values = [value for value in values if low / room <= value <= high * room]
+        if len(values) >= _FEWEST:
+            break
+    return values
 
 
 def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> Spec:
@@ -352,10 +434,10 @@ _PLAIN_LABEL = (
 # ---- as SVG
 
 
-def page_svg(panel: Panel, looks: Sequence[Look]) -> str:
+def page_svg(panel: Panel, looks: Sequence[Look], *, width: int = 360) -> str:
     """Draw a panel as SVG text for a page, in the reader's colors; points say their numbers."""
-    # About the size of a chart in a row of three, so that its labels keep their size.
-    size = {"width": 360, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
+    # By default about as wide as a chart in a row of three, so that its labels keep their size.
+    size = {"width": width, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
     return _svg(plot(panel, looks) | size | {"config": _CONFIG}, prefix=panel.key)
 
 
@@ -375,7 +457,7 @@ def _on_paper(svg: str, looks: Sequence[Look]) -> str:
     """Return an SVG with the colors of a white ground, for programs that know no variables."""
     for look in looks:
         svg = svg.replace(f"var({look.css_name})", look.light)
-    for variable, color in ((_INK, "#1b1f24"), (_FAINT, "#d5d9df")):
+    for variable, color in ((_INK, "#1b1f24"), (_FAINT, "#d5d9df"), (_GROUND, "#ffffff")):
         svg = svg.replace(variable, color)
     return svg.replace("system-ui, ", "")
 
@@ -383,6 +465,8 @@ def _on_paper(svg: str, looks: Sequence[Look]) -> str:
 def _svg(spec: Spec, *, prefix: str) -> str:
     """Draw a specification with `prefix` before the identifiers, which would clash on one page."""
     drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=_version()))
+    # Vega knows no paint order, and would draw an edge over thin letters.
+    drawn = drawn.replace(edge := f'stroke="{_GROUND}"', f'{edge} paint-order="stroke"')
     # The renderer keeps counting from image to image. Renumbered, a page is always the same.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     names = list(dict.fromkeys(re.findall(place, drawn)))

@@ -265,10 +265,10 @@ _FIXED: dict[int, _Style] = {
 # Found by search: every pair differs by at least 16 (CIE 1976) for normal sight and under the
 # protanopia, deuteranopia and tritanopia of Machado et al. 2009; contrast with the ground >= 3.5.
 _OTHERS = (
-    ("#2135C2", "#676C9E", "triangle-down"),
-    ("#991B14", "#B25436", "cross"),
+    ("#2135C2", "#808CFF", "triangle-down"),
+    ("#991B14", "#F0664C", "cross"),
     ("#02607F", "#23877F", "triangle-right"),
-    ("#460D50", "#CC42DD", "triangle-left"),
+    ("#460D50", "#CC85B7", "triangle-left"),
 )
 # Five dashes and four colors have no common divisor, so 20 batch sizes differ.
 _OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from batchlab.records.study import Study
 from batchlab.report.figure import Figure, Look, rows_table
-from batchlab.report.table import Table
+from batchlab.report.table import Table, marked_table
 from batchlab.report.text import VERDICT_WORDS, Sentence, unbroken
 from batchlab.version import __version__
 from batchlab.words.catalogue import sentence, text
@@ -186,7 +186,8 @@ def render_page(
         first=first,
         first_legend=first_legend,
         others=[figure for figure in others if figure.panels],
-        others_legend=[] if others_legend == first_legend else others_legend,
+        others_legend=others_legend,
+        marked_table=marked_table,
         absent=absent,
         looks=looks,
         compared=table,
@@ -205,7 +206,11 @@ def render_page(
             figure.key: download(f"batchlab-{figure.data}.csv", rows_table(figure.rows))
             for figure in drawn
         },
-        charts={panel.key: page_svg(panel, looks) for figure in drawn for panel in figure.panels},
+        charts={
+            panel.key: page_svg(panel, looks, width=410 if figure is first else 360)
+            for figure in drawn
+            for panel in figure.panels
+        },
     )
 
 
