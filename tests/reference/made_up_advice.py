@@ -416,8 +416,8 @@ def _record(run: RateTried, step_s: float, target: Target | None) -> TrialRecord
         value = level - 1e-5
     rate = math.log((level - 0.1) / (level - value)) * per_epoch / at
     curves = {("validation", "accuracy"): approach(level, rate=rate)}
-    if run.end_test is not None:
-        fitted = run.end_test + 0.1 / math.sqrt(run.batch_size)  # larger batches overfit less
+    if run.end is not None:
+        fitted = run.end + 0.1 / math.sqrt(run.batch_size)  # larger batches overfit less
         curves["train", "accuracy"] = approach(fitted, rate=rate)
         curves["test", "accuracy"] = approach(run.end_test, rate=rate)
     status = Status(run.status)
@@ -569,5 +569,5 @@ def _of_quality(run: RateTried, distance: float) -> RateTried:
 
 
 def _with_end(run: RateTried, end: float) -> RateTried:
-    value = end + 0.0006 * (run.seed % 3 - 1)
-    return replace(run, purpose="whole", status="ok", end=value, end_test=value - 0.001)
+    value, test = (end + 0.0006 * (seed % 3 - 1) for seed in (run.seed, run.seed + 1))
+    return replace(run, purpose="whole", status="ok", end=value, end_test=test - 0.001)
