@@ -348,9 +348,7 @@ def _whole(advice: Advice, at: Configuration, end: float, seed: int) -> RateTrie
 
 KINDS: dict[str, Callable[[], Advice]] = {
     "recommend": made_up_advice,
-    "alike": lambda: made_up_advice(
-        steps=lambda b: 150_000 / b + 2, step_s=full_machine, spread=0.03
-    ),
+    "alike": lambda: made_up_advice(steps=lambda b: 15e4 / b + 2, step_s=full_machine, spread=0.03),
     "likely": likely_advice,
     "cannot_tell": cannot_tell_advice,
     "quality": quality_advice,
@@ -420,8 +418,7 @@ def _record(run: RateTried, step_s: float, target: Target | None) -> TrialRecord
         fitted = run.end + 0.1 / math.sqrt(run.batch_size)  # larger batches overfit less
         curves["train", "accuracy"] = approach(fitted, rate=rate)
         curves["test", "accuracy"] = approach(run.end_test, rate=rate)
-    status = Status(run.status)
-    return made_up_record(
+    record = made_up_record(
         trial=made_up_trial(
             batch_size=run.batch_size,
             learning_rate=run.learning_rate,
@@ -431,10 +428,12 @@ def _record(run: RateTried, step_s: float, target: Target | None) -> TrialRecord
         curves=curves,
         epochs=max(1, math.ceil(run.steps / per_epoch)),
         step_s=step_s,
-        status=status,
-        reason=None if status.ended_well else "the loss grew a thousandfold",
+        status=Status(run.status),
+        reason=None if Status(run.status).ended_well else "the loss grew a thousandfold",
         target=None if run.purpose == "whole" else target,
     )
+    seldom = max(1, len(record.evaluations) // 50)  # a page has to stay small
+    return replace(record, evaluations=record.evaluations[::-seldom][::-1])
 
 
 def _figure(objective: str, size: int, steps: float, step_s: float) -> float:
