@@ -19,6 +19,7 @@ Curve = Callable[[float], float | None]
 Curves = Mapping[tuple[Split, str], Curve]
 Cell = tuple[int, float, int]  # batch size, learning rate, seed
 
+FIXED_BYTES, BYTES_PER_EXAMPLE = 30_000_000, 40_000
 METRICS: tuple[tuple[str, Better], ...] = (("accuracy", "higher"), ("loss", "lower"))
 
 
@@ -49,12 +50,16 @@ def made_up_curves(
 def seeded_curves(
     batch_size: int, learning_rate: float, seed: int
 ) -> dict[tuple[Split, str], Curve]:
-    """Healthy curves, each seed a little off; slower for larger batches, as at one fixed rate."""
+    """Healthy curves, each seed a little off; slower for larger batches and for lower rates."""
     offset = np.random.default_rng([batch_size, seed]).normal(0.0, 0.001, 3)
     train, validation, test = (np.array([0.99, 0.97, 0.97]) + offset).tolist()
-    return made_up_curves(
-        train=train, validation=validation, test=test, rate=min(2.0, 6.0 / batch_size**0.5)
-    )
+    rate = min(2.0, learning_rate / 0.01 * 6.0 / batch_size**0.5)
+    return made_up_curves(train=train, validation=validation, test=test, rate=rate)
+
+
+def made_up_peak(batch_size: int) -> int:
+    """Peak memory of a step, in bytes."""
+    return FIXED_BYTES + BYTES_PER_EXAMPLE * batch_size
 
 
 def made_up_trial(
@@ -88,15 +93,16 @@ def made_up_record(
     evaluations_per_epoch: int = 1,
     batch_loss: Curve | None = None,
     step_s: float = 0.001,
+    example_s: float = 0.0,
     eval_s: float = 0.01,
     status: Status | None = Status.OK,
     reason: str | None = None,
     target: Target | None = None,
-    peak_bytes: int | None = 50_000_000,
 ) -> TrialRecord:
     """A record whose scores follow `curves`; train and test are scored at epoch ends only.
 
     A curve may return None or a number that is not finite: the score is then unknown.
+    A step takes `step_s` and `example_s` for each example.
     `batch_loss` is the training loss curve where it is not given; the gradient norm is 1.
     """
     trial = trial or made_up_trial()
@@ -115,7 +121,7 @@ def made_up_record(
             Evaluation(
                 step=step,
                 samples=plan.samples_at(step),
-                train_s=step * step_s,
+                train_s=step * step_s + plan.samples_at(step) * example_s,
                 eval_s=number * eval_s,
                 batch_loss=None if step == 0 else _finite(batch_loss(epoch)),
                 measured=() if step == 0 else (("gradient_norm", 1.0),),
@@ -135,7 +141,7 @@ def made_up_record(
         versions=(("python", "3.11"), ("torch", "2.13.0")),
         target=target,
         evaluations=tuple(evaluations),
-        peak_bytes=peak_bytes,
+        peak_bytes=made_up_peak(trial.micro_batch_size),
     )
 
 
@@ -152,7 +158,7 @@ def made_up_timing(
         warmup_s=(20 * step_s,),
         block_s=(10 * step_s,) * 5,
         block_steps=10,
-        peak_bytes=30_000_000 + 1000 * batch_size,
+        peak_bytes=made_up_peak(batch_size),
     )
 
 

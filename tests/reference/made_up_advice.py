@@ -1,17 +1,23 @@
 """Made-up advice: the records an advice would hold if the laws were exactly these.
 
 Nothing here trains or decides well. Steps to target follow S_min (1 + B_crit / B) with a fixed
-scatter, step times a line, tuned rates a power; a test changes one of them, or one field by
-`dataclasses.replace`, and says what the words must be then.
+scatter, step times a knee, tuned rates a power; a test changes one of them, or one field by
+`dataclasses.replace`, and says what the words must be then. The product fits the laws.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from tests.reference.made_up import approach, made_up_record, made_up_study, made_up_trial
+from tests.reference.made_up import (
+    approach,
+    made_up_peak,
+    made_up_record,
+    made_up_study,
+    made_up_trial,
+)
 
 from batchlab.advice.advice import (
     Advice,
@@ -28,6 +34,9 @@ from batchlab.advice.advice import (
     Step,
 )
 from batchlab.belief.cell_means import CellMeans
+from batchlab.belief.steps_law import StepsLaw
+from batchlab.laws.lines import fit_memory
+from batchlab.laws.step_time import fit_step_time
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, Target, TrialRecord
@@ -37,9 +46,11 @@ written = Reason.as_written
 N_TRAIN = 4096
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 4096)
 TARGET = Target(metric="accuracy", value=0.95, better="higher")
-UNTOLD = Estimate.cannot_tell(written("no run reached the target"))
 S_MIN, B_CRIT = 300.0, 500.0
-REFERENCE_FACTOR = 2.5  # the reference's steps as a multiple of those at its tuned rate
+END = 0.978  # of whole trainings, which take this many epochs
+WHOLE_EPOCHS, QUALITY_EPOCHS = 400, 40
+PROFILE_S, BUDGET_S = 4.2, 1800.0
+MISSED_SHARE = 0.6  # of its steps to the target, after which a run that misses it was stopped
 
 
 def around(value: float, share: float = 0.05, n: int = 6) -> Estimate:
@@ -57,14 +68,24 @@ def flat_machine(batch_size: float) -> float:
     return 2e-3 * (1 + (batch_size / 1000) ** 2) ** 0.5
 
 
-def same_time_machine(batch_size: float) -> float:
-    """A step time under which every batch size takes the same time to the target."""
-    return 4.0 / law(batch_size)
+def full_machine(batch_size: float) -> float:
+    """A step time of a machine that a few examples fill."""
+    return 2.4e-5 + 3e-5 * batch_size
+
+
+def slow_machine(batch_size: float) -> float:
+    """A step time that grows slowly from the first example on."""
+    return 1.4e-3 * (1 + (batch_size / 200) ** (2 / 3)) ** 1.5
 
 
 def tuned_rate(batch_size: float) -> float:
     """The best learning rate, growing slower than the linear rule."""
     return float(f"{0.05 * (batch_size / 64) ** 0.6:.2g}")
+
+
+def off_best(batch_size: int, learning_rate: float) -> float:
+    """How many times the steps of the best rate another one takes: 2.5 for 64 at 0.01."""
+    return float(2 ** (0.245 * math.log2(learning_rate / tuned_rate(batch_size)) ** 2))
 
 
 def made_up_advice(
@@ -85,29 +106,35 @@ def made_up_advice(
     What does not fit runs in micro-batches of a quarter.
     """
     reference = reference or Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)
+    if objective == "quality":
+        steps = _quality_steps
     figures = {size: _figure(objective, size, steps(size), step_s(size)) for size in sizes}
     least = min(figures.values())
     candidates = tuple(
-        _candidate(
-            size,
-            steps=steps(size),
-            step_s=step_s(size),
-            figure=figures[size],
-            least=least,
-            spread=spread,
-            fits=size not in does_not_fit,
-        )
+        _candidate(size, steps(size), step_s(size), figures[size], least, spread, does_not_fit)
         for size in sizes
     )
     flat = [c for c in candidates if c.in_flat_set]
-    alike = len(flat) == len(candidates)
-    best = flat[0] if alike else min(flat, key=lambda c: figures[c.batch_size])
-    if objective == "samples" and not alike:
+    best = min(candidates, key=lambda c: figures[c.batch_size])
+    if objective == "samples":
         best = flat[-1]
     recommendation = _configuration(best)
     tuned = next(c for c in candidates if c.batch_size == reference.batch_size)
-    gain = REFERENCE_FACTOR * figures[tuned.batch_size] / figures[best.batch_size]
-    flat_set = tuple(c.batch_size for c in flat)
+    cells = [(size, tuned_rate(size) * 2**octave, 0) for size in sizes for octave in OCTAVES]
+    cells += [(size, tuned_rate(size), seed) for size in sizes for seed in (1, 2, 3)]
+    for at in (recommendation, _configuration(tuned), reference):
+        cells += [(at.batch_size, at.learning_rate, seed) for seed in (100, 101, 102, 103)]
+    missed = reference if reference_misses else None
+    runs = tuple(_run(*cell, steps, scatter, missed) for cell in dict.fromkeys(cells))
+    if objective == "quality":
+        runs = tuple(_of_quality(run, figures[run.batch_size]) for run in runs)
+    spent_s = PROFILE_S + _train_s(runs, candidates)
+    from_size = around(figures[tuned.batch_size] / figures[best.batch_size], spread, 4)
+    gain = from_size.times(off_best(reference.batch_size, reference.learning_rate))
+    if reference_misses:
+        last = max(run.steps for run in runs if reference.is_same(run))
+        low = last * step_s(reference.batch_size) / figures[best.batch_size] / (1 + spread)
+        gain = Estimate.cannot_tell(Reason.of("missed_the_level", steps=last), n=4, low=low)
     advice = Advice(
         verdict="recommend",
         reason=Reason.of("best_of_likely_no_worse", size=best.batch_size),
@@ -120,22 +147,15 @@ def made_up_advice(
         delta=0.1,
         recommendation=recommendation,
         chance=0.97,
-        flat_set=flat_set,
+        flat_set=tuple(c.batch_size for c in flat),
         expected=_expected(best, spread),
-        gain=Estimate.cannot_tell(Reason.of("not_trained"), n=4, low=1.8)
-        if reference_misses
-        else around(gain, spread, 4),
-        gain_from_batch_size=around(
-            figures[tuned.batch_size] / figures[best.batch_size], spread, 4
-        ),
+        gain=gain,
+        gain_from_batch_size=from_size,
         reference=reference,
         reference_tuned=_configuration(tuned),
         candidates=candidates,
-        laws=_laws(sizes, steps),
-        tried=(
-            *_tried(sizes, steps, scatter),
-            *_further_seeds(recommendation, tuned, reference, steps, reference_misses),
-        ),
+        laws=None if objective == "quality" else _laws(candidates),
+        tried=runs,
         caveats=(
             written("The answer holds for a constant learning rate; a schedule may move it."),
             written("Step times are those of this machine; other machines differ."),
@@ -143,88 +163,86 @@ def made_up_advice(
         steps=tuple(
             Step(spent_s=spent_s, did=written(did), why=written(why))
             for spent_s, did, why in (
-                (4.2, "profiled 8 batch sizes", "step time and memory decide"),
-                (31.0, "ran the reference", "its plateau sets the target"),
-                (95.5, "tuned 8 learning rates", "each size at its own best"),
+                (PROFILE_S, "profiled the batch sizes", "step time and memory decide"),
+                (spent_s, "trained each at five learning rates", "each size at its own best"),
             )
         ),
-        n_trials=len(sizes) * 8,
-        spent_s=118.4,
-        budget_s=300.0,
+        n_trials=len(runs),
+        spent_s=spent_s,
+        budget_s=BUDGET_S,
     )
     return with_belief(advice)
 
 
-def cannot_tell_advice() -> Advice:
-    """The budget was too small: wide bounds, and nothing is likely better than the reference."""
-    advice = made_up_advice(spread=0.4, scatter=0.3)
-    own = advice.candidate(advice.reference.batch_size)
-    assert own is not None
-    missing = written("the steps lie further from the law than their scatter explains")
+def cannot_tell_advice(scatter: float = 0.15) -> Advice:
+    """The budget was too small: wide bounds around times that hardly differ, and off the law."""
+    own = Configuration(batch_size=64, micro_batch_size=64, learning_rate=tuned_rate(64))
+    advice = made_up_advice(
+        steps=lambda b: 2500 * (b / 64) ** -0.4,
+        step_s=slow_machine,
+        spread=0.25,
+        scatter=scatter,
+        reference=own,
+    )
+    near, same = advice.recommendation, Estimate.of(1.0, interval=(1.0, 1.0), n=1)
+    values = {"size": near.batch_size, "rate": near.learning_rate, "tenths": 6}
     return replace(
         advice,
         verdict="cannot_tell",
-        reason=Reason.of("nothing_likely_better"),
+        reason=Reason.of("nearest_not_likely", **values),
         recommendation=None,
-        provisional=advice.reference,
+        provisional=own,
         chance=None,
         flat_set=(),
-        expected=_expected(_times(own, REFERENCE_FACTOR), 0.4),
-        gain=Estimate.of(1.0, interval=(1.0, 1.0), n=1),
-        gain_from_batch_size=around(1 / REFERENCE_FACTOR, 0.4, 4),
+        expected=_expected(advice.candidate(own.batch_size), 0.25),
+        gain=same,
+        gain_from_batch_size=same,
         candidates=tuple(replace(c, in_flat_set=False) for c in advice.candidates),
-        laws=replace(
-            advice.laws,
-            s_min=Estimate.cannot_tell(missing),
-            e_min=Estimate.cannot_tell(missing),
-            b_crit=Estimate.cannot_tell(missing),
-            curve=(),
-            law_holds=False,
-        ),
-    )
-
-
-def _times(candidate: Candidate, times: float) -> Candidate:
-    return replace(
-        candidate,
-        steps_to_target=candidate.steps_to_target.times(times),
-        time_to_target_s=candidate.time_to_target_s.times(times),
-        samples_to_target=candidate.samples_to_target.times(times),
     )
 
 
 def nothing_reached_advice() -> Advice:
-    """No run reached the target that was given."""
-    advice = cannot_tell_advice()
-    return replace(
+    """No run reached the target that was given; the best one came to 95.1 %."""
+    advice = cannot_tell_advice(scatter=0.0)
+    missed = replace(
         advice,
         reason=Reason.of("none_met", metric="accuracy", value=0.999, best=0.951),
         target=replace(TARGET, value=0.999),
         target_origin="given",
         provisional=None,
         expected=None,
-        candidates=tuple(
-            replace(
-                c,
-                steps_to_target=UNTOLD,
-                time_to_target_s=UNTOLD,
-                samples_to_target=UNTOLD,
-                cost=UNTOLD,
-                relative=UNTOLD,
-            )
-            for c in advice.candidates
-        ),
+        reference_tuned=None,
+        candidates=tuple(map(_bounded, advice.candidates)),
         laws=None,
-        tried=tuple(replace(run, steps_to_target=None, status="ok") for run in advice.tried),
+        tried=tuple(map(_missed, advice.tried)),
     )
+    return with_belief(missed)
 
 
-def one_sided_advice() -> Advice:
-    """B_crit lies above the measured range: a lower bound."""
-    advice = made_up_advice(steps=lambda b: 200_000 / b + 2)
-    why = Reason.of("steps_still_fall")
-    bound = Estimate(estimate=None, low=9000.0, high=None, n=24, reason=why)
-    return replace(advice, laws=replace(advice.laws, b_crit=bound, s_min=UNTOLD))
+def _bounded(candidate: Candidate) -> Candidate:
+    """The candidate if its runs missed the target after the steps that would have met it."""
+    why = Reason.of("missed_the_level", steps=round(candidate.steps_to_target.estimate or 0.0))
+    bounds = {
+        name: Estimate.cannot_tell(why, n=4, low=getattr(candidate, name).estimate)
+        for name in ("steps_to_target", "time_to_target_s", "samples_to_target", "cost")
+    }
+    return replace(candidate, **bounds, relative=Estimate.cannot_tell(why))
+
+
+def _missed(run: RateTried) -> RateTried:
+    """The run without a target met: it came the further, the nearer to the best rate it was."""
+    if run.status == "diverged":
+        return run
+    best = 0.951 - 0.02 * (1 - 1 / off_best(run.batch_size, run.learning_rate))
+    return replace(run, steps_to_target=None, status="ok", best_value=best)
+
+
+def quality_advice() -> Advice:
+    """Whole trainings of equal length, the smallest batch size ending best."""
+    advice = made_up_advice(objective="quality")
+    whole = [run for run in advice.tried if run.seed >= 100]
+    endings = _endings(advice, whole, better_by=0.058, verdict="no_worse")
+    return replace(advice, endings=endings)
 
 
 def likely_advice() -> Advice:
@@ -232,54 +250,65 @@ def likely_advice() -> Advice:
     return replace(made_up_advice(spread=0.2, scatter=0.15), chance=0.87, flat_set=())
 
 
-def ending_at(batch_size: int, learning_rate: float, value: float) -> Ending:
-    """Three whole trainings of 16 epochs that end around a validation accuracy."""
-    values = (value - 0.0006, value, value + 0.0006)
+def _ending(runs: Sequence[RateTried], at: Configuration) -> Ending:
+    ended = [run for run in runs if at.is_same(run)]
     return Ending(
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        epochs=16.0,
-        values=values,
-        test=tuple(each - 0.001 for each in values),
+        batch_size=at.batch_size,
+        learning_rate=at.learning_rate,
+        epochs=ended[0].steps / math.ceil(N_TRAIN / at.batch_size),
+        values=tuple(run.end for run in ended),
+        test=tuple(run.end_test for run in ended),
     )
 
 
-def ends_beside(
-    yours: Ending, mine: Ending, *, better_by: float, half: float, verdict: EndingVerdict
+def _endings(
+    advice: Advice, runs: Sequence[RateTried], *, better_by: float, verdict: EndingVerdict
 ) -> Endings:
-    """How `mine` ends beside the reference as it is: better by so much, give or take `half`."""
+    """How these whole trainings end: what is named better than the reference by so much."""
+    tuned, interval = advice.reference_tuned, (better_by - 0.0012, better_by + 0.0012)
     return Endings(
         metric="accuracy",
         better="higher",
-        seeds=(80, 81, 82),
-        named=mine,
-        own=yours,
-        tuned=None,
-        difference=Estimate.of(better_by, interval=(better_by - half, better_by + half), n=3),
-        margin=0.05 * (1 - 0.978),
+        seeds=tuple(run.seed for run in runs if advice.named.is_same(run)),
+        named=_ending(runs, advice.named),
+        own=_ending(runs, advice.reference),
+        tuned=None if tuned is None else _ending(runs, tuned),
+        difference=Estimate.of(better_by, interval=interval, n=3),
+        margin=0.05 * (1 - END),
         verdict=verdict,
     )
 
 
-def with_endings(advice: Advice, *, better_by: float = 0.0004, verdict: str = "no_worse") -> Advice:
+def with_endings(
+    advice: Advice, *, better_by: float = 0.0004, verdict: EndingVerdict = "no_worse"
+) -> Advice:
     """The same advice with whole trainings of what it names and of the reference."""
-    found, reference, tuned = advice.named, advice.reference, advice.reference_tuned
-    assert found is not None
-    yours = ending_at(reference.batch_size, reference.learning_rate, 0.978)
-    mine = ending_at(found.batch_size, found.learning_rate, 0.978 + better_by)
-    endings = ends_beside(yours, mine, better_by=better_by, half=0.0012, verdict=verdict)
-    if tuned is not None:
-        beside = ending_at(tuned.batch_size, tuned.learning_rate, 0.9772)
-        endings = replace(endings, tuned=beside)
-    tried_too = (*advice.tried, *_whole_runs(endings))
-    return with_belief(replace(advice, endings=endings, tried=tried_too))
+    ends = {advice.reference_tuned: END - 0.0008, advice.reference: END}
+    ends |= {advice.named: END + better_by}
+    whole = tuple(
+        _whole(advice, at, end, seed) for at, end in ends.items() if at for seed in (80, 81, 82)
+    )
+    runs = (*advice.tried, *whole)
+    return with_belief(
+        replace(
+            advice,
+            endings=_endings(advice, whole, better_by=better_by, verdict=verdict),
+            tried=runs,
+            n_trials=len(runs),
+            spent_s=advice.spent_s + _train_s(whole, advice.candidates),
+        )
+    )
 
 
 def with_belief(advice: Advice) -> Advice:
     """The same advice with what its runs together say of each configuration that is shown."""
-    places = [advice.reference, *filter(None, [advice.named]), *map(_at, advice.candidates)]
-    cells = list(dict.fromkeys((at.batch_size, at.learning_rate) for at in places))
+    places = [advice.reference, *filter(None, [advice.named])]
+    cells = [(at.batch_size, at.learning_rate) for at in places]
+    cells += [
+        (c.batch_size, c.learning_rate or tuned_rate(c.batch_size)) for c in advice.candidates
+    ]
     seen: dict[tuple[int, float], list[float]] = {cell: [] for cell in cells}
+    shown = tuple(seen)
     for run in advice.tried:
         if run.end is not None:
             seen.setdefault((run.batch_size, run.learning_rate), []).append(run.end)
@@ -287,61 +316,48 @@ def with_belief(advice: Advice) -> Advice:
         list(seen.values()), metric="accuracy", better="higher", n_examples=advice.n_validation
     )
     at = {cell: i for i, cell in enumerate(seen)}
-    named = None if advice.named is None else at[cells[1]]
+    named = advice.named and at[advice.named.batch_size, advice.named.learning_rate]
     return replace(
-        advice, believed=tuple(_believed(advice, cell, means, at[cell], named) for cell in cells)
+        advice, believed=tuple(_believed(advice, cell, means, at[cell], named) for cell in shown)
     )
-
-
-def _at(candidate: Candidate) -> Configuration:
-    rate = candidate.learning_rate or tuned_rate(candidate.batch_size)
-    size = candidate.batch_size
-    return Configuration(batch_size=size, micro_batch_size=size, learning_rate=rate)
 
 
 def _believed(
     advice: Advice, cell: tuple[int, float], means: CellMeans, i: int, named: int | None
 ) -> Believed:
-    candidate = advice.candidate(cell[0])
-    assert candidate is not None
-    is_own_rate = candidate.learning_rate not in (None, cell[1])
-    cost, n_seen = candidate.cost, len(means.cells[i])
-    if is_own_rate and cost.estimate is not None:
-        cost = cost.times(REFERENCE_FACTOR)
-    end = means.mean(i) if n_seen else around(0.978 - 1e-6 * cell[0], 0.002, 0)
-    if advice.objective == "quality" and cost.estimate is not None:
-        end = Estimate.of(1 - cost.estimate, interval=(1 - cost.high, 1 - cost.low), n=3)
+    cost, n_seen = advice.candidate(cell[0]).cost.times(off_best(*cell)), len(means.cells[i])
+    if cost.estimate is None:
+        cost = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
+    end = means.mean(i) if n_seen else around(END - 1e-7 * cell[0], 0.002, 0)
+    if advice.target_origin == "given":  # then no end is followed
+        end = Estimate.cannot_tell(Reason.of("no_whole_training"))
     better = Estimate.cannot_tell(Reason.of("no_whole_training"))
     if named is not None and n_seen and len(means.cells[named]):
         better = means.difference(i, named)
-    size, rate = cell
-    return Believed(batch_size=size, learning_rate=rate, end=end, ends_better_by=better, cost=cost)
+    return Believed(
+        batch_size=cell[0], learning_rate=cell[1], end=end, ends_better_by=better, cost=cost
+    )
 
 
-def _whole_runs(endings: Endings) -> Iterator[RateTried]:
-    for ending in endings.trainings:
-        for seed, value, test in zip(endings.seeds, ending.values, ending.test, strict=True):
-            times = REFERENCE_FACTOR if ending == endings.own else 1.0
-            run = tried(
-                ending.batch_size,
-                rate=ending.learning_rate,
-                seed=seed,
-                purpose="whole",
-                steps=round(ending.epochs * math.ceil(N_TRAIN / ending.batch_size)),
-                met=times * law(ending.batch_size),
-            )
-            yield replace(run, end=value, end_test=test)
+def _whole(advice: Advice, at: Configuration, end: float, seed: int) -> RateTried:
+    size, rate = at.batch_size, at.learning_rate
+    met = advice.candidate(size).steps_to_target.times(off_best(size, rate)).estimate
+    steps = WHOLE_EPOCHS * math.ceil(N_TRAIN / size)
+    return _with_end(tried(size, rate=rate, seed=seed, steps=steps, met=met), end)
 
 
 KINDS: dict[str, Callable[[], Advice]] = {
     "recommend": made_up_advice,
-    "alike": lambda: made_up_advice(step_s=same_time_machine, spread=0.03),
+    "alike": lambda: made_up_advice(steps=lambda b: 15e4 / b + 2, step_s=full_machine, spread=0.03),
     "likely": likely_advice,
     "cannot_tell": cannot_tell_advice,
-    "quality": lambda: made_up_advice(objective="quality"),
-    "samples": lambda: made_up_advice(objective="samples"),
+    "quality": quality_advice,
+    "samples": lambda: made_up_advice(
+        objective="samples", steps=lambda b: 500 * (1 + 300 / b), spread=0.03
+    ),
     "reference_missed": lambda: made_up_advice(reference_misses=True, does_not_fit=(1024, 4096)),
-    "one_sided": one_sided_advice,
+    # The steps still fall at the largest batch sizes: of B_crit only a bound is known.
+    "one_sided": lambda: made_up_advice(steps=lambda b: 200_000 / b - 1),
     "nothing_reached": nothing_reached_advice,
     "ends_no_worse": lambda: with_endings(made_up_advice()),
     "ending_open": lambda: with_endings(likely_advice(), better_by=-0.0006, verdict="open"),
@@ -377,63 +393,32 @@ def tried(
 @lru_cache(maxsize=32)
 def advice_study(advice: Advice) -> Study:
     """A study with a record for every run of `advice`, crossing the target where it says so."""
-    base = made_up_study(batch_sizes=(64,), epochs=1, n_train=N_TRAIN)
+    step_s = {c.batch_size: c.step_s.estimate or 1e-3 for c in advice.candidates}
     return replace(
-        base,
-        command="batchlab advise made-up --budget 5m",
-        records=(
-            *(_record(run) for run in advice.tried if run.purpose != "whole"),
-            *_whole_trainings(advice),
+        made_up_study(batch_sizes=(64,), epochs=1, n_train=N_TRAIN),
+        command="batchlab advise made-up --budget 30m",
+        records=tuple(
+            _record(run, step_s.get(run.batch_size, 1e-3), advice.target) for run in advice.tried
         ),
         target=advice.target,
     )
 
 
-def made_up_gap(batch_size: int) -> float:
-    """Train less test accuracy of a whole training: smaller for larger batches."""
-    return 0.1 / math.sqrt(batch_size)
-
-
-def made_up_jump(batch_size: int) -> float:
-    """How far validation accuracy lies above and below its level, turn by turn."""
-    return 0.02 / math.sqrt(batch_size)
-
-
-def _whole_trainings(advice: Advice) -> Iterator[TrialRecord]:
-    """A record for every whole training, on its level long before its end."""
-    if (endings := advice.endings) is None:
-        return
-    for ending in endings.trainings:
-        for seed, value, test in zip(endings.seeds, ending.values, ending.test, strict=True):
-            if value is not None and test is not None:
-                yield _whole(ending, seed, value, test)
-
-
-def _whole(ending: Ending, seed: int, value: float, test: float) -> TrialRecord:
-    size, level = ending.batch_size, approach(value, rate=2.0)
-    jump = made_up_jump(size)
-    trial = made_up_trial(
-        batch_size=size, learning_rate=ending.learning_rate, seed=seed, n_train=N_TRAIN
-    )
-    return made_up_record(
-        trial=trial,
-        curves={
-            ("train", "accuracy"): approach(test + made_up_gap(size), rate=2.0),
-            ("validation", "accuracy"): lambda epoch: (level(epoch) or 0) + jump * (-1) ** epoch,
-            ("test", "accuracy"): approach(test, rate=2.0),
-        },
-        epochs=round(ending.epochs),
-        step_s=flat_machine(size),
-    )
-
-
-def _record(run: RateTried) -> TrialRecord:
+def _record(run: RateTried, step_s: float, target: Target | None) -> TrialRecord:
+    """A record with curves through what the run tells: the step that met the target, or its end."""
     per_epoch = math.ceil(N_TRAIN / run.batch_size)
-    epochs = max(1, math.ceil(run.steps / per_epoch))
-    at = (run.steps_to_target or 3 * run.steps) / per_epoch
-    rate = math.log((0.97 - 0.1) / (0.97 - TARGET.value)) / at
-    curves = {("validation", "accuracy"): approach(0.97, rate=rate)}
-    return made_up_record(
+    level, at, value = run.end or END, run.steps, run.best_value or 0.9
+    if run.steps_to_target is not None and target is not None:
+        at, value = run.steps_to_target, target.value
+    elif run.end is not None:
+        value = level - 1e-5
+    rate = math.log((level - 0.1) / (level - value)) * per_epoch / at
+    curves = {("validation", "accuracy"): approach(level, rate=rate)}
+    if run.end is not None:
+        fitted = run.end + 0.1 / math.sqrt(run.batch_size)  # larger batches overfit less
+        curves["train", "accuracy"] = approach(fitted, rate=rate)
+        curves["test", "accuracy"] = approach(run.end_test, rate=rate)
+    record = made_up_record(
         trial=made_up_trial(
             batch_size=run.batch_size,
             learning_rate=run.learning_rate,
@@ -441,12 +426,14 @@ def _record(run: RateTried) -> TrialRecord:
             n_train=N_TRAIN,
         ),
         curves=curves,
-        epochs=min(epochs, 150),
-        step_s=flat_machine(run.batch_size),
+        epochs=max(1, math.ceil(run.steps / per_epoch)),
+        step_s=step_s,
         status=Status(run.status),
         reason=None if Status(run.status).ended_well else "the loss grew a thousandfold",
-        target=TARGET,
+        target=None if run.purpose == "whole" else target,
     )
+    seldom = max(1, len(record.evaluations) // 50)  # a page has to stay small
+    return replace(record, evaluations=record.evaluations[::-seldom][::-1])
 
 
 def _figure(objective: str, size: int, steps: float, step_s: float) -> float:
@@ -460,15 +447,14 @@ def _figure(objective: str, size: int, steps: float, step_s: float) -> float:
 
 def _candidate(
     size: int,
-    *,
     steps: float,
     step_s: float,
     figure: float,
     least: float,
     spread: float,
-    fits: bool,
+    does_not_fit: Sequence[int],
 ) -> Candidate:
-    relative = figure / least
+    fits, relative = size not in does_not_fit, figure / least
     high = relative * (1 + spread)
     return Candidate(
         batch_size=size,
@@ -483,7 +469,7 @@ def _candidate(
         cost=around(figure, spread, 3),
         relative=Estimate.of(relative, interval=(relative * (1 - spread), high), n=3),
         in_flat_set=high <= 1.1 or figure == least,
-        peak_bytes=30_000_000 + 40_000 * (size if fits else size // 4),
+        peak_bytes=made_up_peak(size if fits else size // 4),
         rule_learning_rates=tuple(
             (rule, tuned_rate(64) * (size / 64) ** power)
             for rule, power in (("none", 0.0), ("linear", 1.0), ("sqrt", 0.5))
@@ -493,7 +479,6 @@ def _candidate(
 
 
 def _configuration(candidate: Candidate) -> Configuration:
-    assert candidate.learning_rate is not None
     return Configuration(
         batch_size=candidate.batch_size,
         micro_batch_size=candidate.micro_batch_size,
@@ -513,72 +498,75 @@ def _expected(candidate: Candidate, spread: float) -> Expected:
     )
 
 
-def _laws(sizes: Sequence[int], steps: Callable[[float], float]) -> Laws:
-    octaves = np.arange(math.log2(sizes[0]), math.log2(sizes[-1]) + 0.01, 0.5)
+@lru_cache(maxsize=32)
+def _laws(candidates: Sequence[Candidate]) -> Laws:
+    """The laws that the product fits to the same figures."""
+    sizes = [c.batch_size for c in candidates]
+    whole = [c for c in candidates if c.fits]
+    time = fit_step_time([(c.batch_size, c.step_s) for c in whole])
+    memory = fit_memory([(c.batch_size, c.peak_bytes) for c in whole if c.peak_bytes is not None])
+    means = [math.log2(c.steps_to_target.estimate or 0.0) for c in candidates]
+    half = [(c.steps_to_target.log_half_width or 0.0) / math.log(2) / 1.96 for c in candidates]
+    noise = np.random.default_rng(0).standard_normal((400, len(sizes)))
+    steps = StepsLaw.of(np.array(sizes, float), means + half * noise)
+    places = [round(size) for size in np.geomspace(sizes[0], sizes[-1], 17)]
     return Laws(
-        s_min=around(S_MIN, 0.06, 24),
-        e_min=around(S_MIN * B_CRIT, 0.08, 24),
-        b_crit=around(B_CRIT, 0.12, 24),
-        fixed_bytes=around(30_000_000, 0.02, 8),
-        bytes_per_example=around(40_000, 0.02, 8),
-        step_overhead_s=around(2e-3, 0.02, 8),
-        step_s_per_example=around(2e-6, 0.02, 8),
-        knee_batch_size=around(1000, 0.03, 8),
-        curve=tuple((round(2**octave), around(steps(2**octave), 0.04, 24)) for octave in octaves),
-        step_curve=tuple(
-            (round(2**octave), around(flat_machine(2**octave), 0.02, 8)) for octave in octaves
-        ),
-        law_holds=True,
+        s_min=steps.s_min,
+        e_min=steps.e_min,
+        b_crit=steps.b_crit,
+        fixed_bytes=memory.fixed_bytes,
+        bytes_per_example=memory.bytes_per_example,
+        step_overhead_s=time.overhead_s,
+        step_s_per_example=time.s_per_example,
+        knee_batch_size=time.knee_batch_size,
+        curve=steps.curve(places) if steps.holds else (),
+        step_curve=tuple((s, time.step_s(s)) for s in places if s <= time.batch_sizes[-1]),
+        law_holds=steps.holds,
     )
 
 
-def _tried(
-    sizes: Sequence[int], steps: Callable[[float], float], scatter: float
-) -> Iterator[RateTried]:
-    """Five rates of a basin, its upper end diverging or missing, then three fresh seeds."""
-    random = np.random.default_rng(0)
-    for size in sizes:
-        for octave in (-3, -1.5, 0, 1.5, 3):
-            taken = steps(size) * 2 ** (0.25 * octave**2) * math.exp(random.normal(0, scatter))
-            missed = octave == -3 and size >= 256
-            ended = "diverged" if octave == 3 else "ok" if missed else "target_reached"
-            met = ended == "target_reached"
-            yield tried(
-                size,
-                rate=float(f"{tuned_rate(size) * 2**octave:.3g}"),
-                status=ended,
-                steps=round(taken if met else 1.5 * steps(size)),
-                met=taken if met else None,
-            )
-        for seed in (1, 2, 3):
-            taken = steps(size) * math.exp(random.normal(0, scatter))
-            yield tried(
-                size,
-                rate=tuned_rate(size),
-                seed=seed,
-                status="target_reached",
-                steps=round(taken),
-                met=taken,
-            )
+# Of rates from the best one; the highest diverges, and the lowest is too low for large batches.
+OCTAVES = (-3.0, -1.5, 0.0, 1.5, 3.0)
 
 
-def _further_seeds(
-    best: Configuration,
-    tuned: Candidate,
-    reference: Configuration,
+def _run(
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
     steps: Callable[[float], float],
-    misses: bool,
-) -> Iterator[RateTried]:
-    """Three configurations on four further seeds."""
-    for found, times in ((best, 1.0), (_configuration(tuned), 1.0), (reference, REFERENCE_FACTOR)):
-        missed = misses and found == reference
-        taken = times * steps(found.batch_size)
-        for seed in (100, 101, 102, 103):
-            yield tried(
-                found.batch_size,
-                rate=found.learning_rate,
-                seed=seed,
-                status="ok" if missed else "target_reached",
-                steps=round(0.6 * taken if missed else taken),
-                met=None if missed else taken,
-            )
+    scatter: float,
+    missed: Configuration | None,
+) -> RateTried:
+    """A run of a configuration, which misses the target if it is `missed`."""
+    rate = float(f"{learning_rate:.3g}")
+    octave = math.log2(rate / tuned_rate(batch_size))
+    luck = np.random.default_rng([batch_size, seed]).normal(0, scatter)
+    taken = steps(batch_size) * off_best(batch_size, rate) * math.exp(luck)
+    run = tried(batch_size, rate=rate, seed=seed, steps=round(MISSED_SHARE * taken))
+    if octave > 2.9:
+        return replace(run, status="diverged", steps=round(0.1 * taken), best_value=0.1)
+    if (octave < -2.9 and batch_size >= 256) or (missed is not None and missed.is_same(run)):
+        return run
+    return replace(run, status="target_reached", steps=round(taken), steps_to_target=taken)
+
+
+def _quality_steps(batch_size: float) -> int:
+    return QUALITY_EPOCHS * math.ceil(N_TRAIN / batch_size)
+
+
+def _train_s(runs: Sequence[RateTried], candidates: Sequence[Candidate]) -> float:
+    step_s = {c.batch_size: c.step_s.estimate or 0.0 for c in candidates}
+    return math.fsum(run.steps * step_s[run.batch_size] for run in runs)
+
+
+def _of_quality(run: RateTried, distance: float) -> RateTried:
+    """A whole training instead of the run: so far from perfect at the best rate, else further."""
+    if run.status == "diverged":
+        return run
+    steps, off = _quality_steps(run.batch_size), off_best(run.batch_size, run.learning_rate)
+    return _with_end(replace(run, steps=steps, steps_to_target=None), 1 - off * distance)
+
+
+def _with_end(run: RateTried, end: float) -> RateTried:
+    value, test = (end + 0.0006 * (seed % 3 - 1) for seed in (run.seed, run.seed + 1))
+    return replace(run, purpose="whole", status="ok", end=value, end_test=test - 0.001)

@@ -44,7 +44,7 @@ def made_up_noise(
     chosen = points or (made_up_point(0, 20.0), made_up_point(100, 200.0))
     return Noise(
         workload=NoiseWorkload(
-            workload_id="w", name="made up", n_train=N_TRAIN, batch_size=64, learning_rate=0.1
+            workload_id="w", name="made-up", n_train=N_TRAIN, batch_size=64, learning_rate=0.1
         ),
         device="cpu",
         environment=(("python", "3.11"),),

@@ -19,7 +19,8 @@ from batchlab.records.trial import Trial
 
 SMALL, LARGE, EPOCHS, N_TRAIN = 64, 1024, 20, 4096
 CUTS, FACTOR = (0.4, 0.7, 0.9), 4.0
-STEP_S = {64: 1e-3, 256: 2e-3, 1024: 4e-3}
+OVERHEAD_S, EXAMPLE_S = 8e-4, 3.125e-6
+STEP_S = {size: OVERHEAD_S + size * EXAMPLE_S for size in (64, 256, 1024)}
 ENDS: Mapping[PlanName, float] = {"small": 0.90, "large": 0.85, "grow": 0.95, "decay": 0.93}
 _SEEDS_LUCK = (-0.001, 0.0, 0.001)
 
@@ -54,6 +55,8 @@ def plan_study(
                         curves={(split, "accuracy"): value for split in ("train", "validation")},
                         epochs=EPOCHS,
                         evaluations_per_epoch=4,
+                        step_s=OVERHEAD_S,
+                        example_s=EXAMPLE_S,
                     )
                 )
     timings = tuple(made_up_timing(size, step_s=step_s) for size, step_s in STEP_S.items())

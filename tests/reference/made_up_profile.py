@@ -71,7 +71,7 @@ def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None
     sizes = (*(2**power for power in range(11)), 2000)
     return Profile(
         workload=ProfiledWorkload(
-            workload_id="made-up", name="made up", n_train=2000, batch_size=64
+            workload_id="made-up", name="made-up", n_train=2000, batch_size=64
         ),
         device="cpu",
         device_name="a processor",

@@ -65,12 +65,14 @@ CASES: dict[str, tuple[str, Advice]] = {
     "in micro-batches": ("answer", KINDS["reference_missed"]()),
     # What stays.
     "stays": ("answer", OPEN),
-    "nothing is faster": ("why", OPEN),
-    "no larger one": ("why", replace(OPEN, objective="samples")),
-    "none ends better": ("why", replace(OPEN, objective="quality", target=None)),
+    "another came nearest": ("why", OPEN),
+    **{
+        code: ("why", replace(OPEN, reason=Reason.of(code)))
+        for code in ("nothing_likely_faster", "no_larger_likely", "nothing_likely_better")
+    },
     "stays, beside the usual": (
         "answer",
-        replace(OPEN, provisional=ADVICE.reference_tuned, **USUAL),
+        replace(OPEN, reference=ADVICE.reference, **USUAL),
     ),
     "nothing ran": ("answer", replace(OPEN, provisional=None)),
     # The learning rate.

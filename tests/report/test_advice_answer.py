@@ -124,7 +124,7 @@ def test_what_would_tell_is_the_command_with_room_for_so_many_more_trainings() -
     (open_,) = [each for each in advice_sentences(advice, STUDY) if each.topic == "still open"]
 
     minutes = int(re.search(r"--budget (\d+)m$", open_.command)[1])
-    budgets_s = [118.4 + more * 1000 * sum(step_s) for more in range(1, 9)]
+    budgets_s = [ADVICE.spent_s + more * 1000 * sum(step_s) for more in range(1, 9)]
     assert open_.command.startswith("batchlab advise mine.py:f ")
     assert said(advice)["still open"] == open_.text  # where the command is not known, too
     assert minutes in {math.ceil(budget_s / 60) for budget_s in budgets_s}

@@ -29,7 +29,7 @@ def test_the_page_shows_its_picture_and_fetches_nothing() -> None:
     page = noise_page(made_up_noise(), command="batchlab noise --report page.html")
 
     assert page.count("<svg") >= 1
-    assert "Gradient noise of made up" in page
+    assert "Gradient noise of made-up" in page
     assert "batchlab noise --report page.html" in page
     assert "https://arxiv.org/abs/1812.06162" in page
     assert not re.findall(r"(?:src|href)=\"https?://(?!arxiv)", page)

@@ -285,7 +285,8 @@ class _Answer:
         study, outlook = self._study, self._outlook
         size, rate = study.cells[i].cell
         steps = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
-        if self._log.until is not None and float(outlook.misses[:, i].mean()) < _HALF:
+        # If no run met the level, the belief about the steps is only a prior.
+        if self._log.until is not None and self._met and outlook.misses[:, i].mean() < _HALF:
             steps = self._expected_steps(i)
         end, time_s, samples = self._expected_end(i), *self._time_and_samples(size, steps)
         better = end

@@ -222,9 +222,9 @@ def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
     """Name the other batch sizes that do as well."""
     named = advice.named
     others = [str(n) for n in advice.flat_set if named is None or n != named.batch_size]
-    if others:
-        words = cost_words(advice)
-        best = text("the least remaining error") if words is None else text(words.best)
+    words = cost_words(advice)
+    if others and words is not None:
+        best = text(words.best)
         yield sentence("as_good", share=advice.delta, best=best, sizes=listing(others))
 
 

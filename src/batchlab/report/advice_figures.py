@@ -192,9 +192,12 @@ def answer_figure(advice: Advice) -> Figure:
 def _framed(rows: Iterable[Row]) -> list[Row]:
     """Return the rows that the axis must fit.
 
-    An interval of a value that nobody measured gets no more room than all values together have.
+    Beside what was measured, an interval of a value that nobody measured gets no more room than all
+    values together have.
     """
     own = [row for row in rows if "mean" in row]
+    if not any(row["kind"] in ("point", "verified") for row in own):
+        return own
     means = [float(row["mean"] or 0.0) for row in own if row["kind"] != "band"]
     room = max(means, default=0.0) - min(means, default=0.0)
     return [_cut(row, room) if row["kind"] in ("band", "expected") else row for row in own]
