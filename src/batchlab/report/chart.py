@@ -182,10 +182,20 @@ class _Marks:
         """Yield words of a font size, each where it covers least."""
         for row in self.rows:
             if row["kind"] == kind and row.get("text"):
-                row |= self.places.free(row, shifts, size)
+                row |= self.places.free(row, self._on_its_side(row, shifts), size)
         style |= {name: {"expr": f"datum.{name}"} for name in ("align", "dx", "dy")}
         style |= {"baseline": "middle", "color": _INK, "fontSize": size, **_EDGE}
         yield from self._of(kind, "text", encoding, "text", **style)
+
+    def _on_its_side(self, row: Row, shifts: Sequence[_Shift]) -> list[_Shift]:
+        """Return the shifts that keep words above those of a lower mark of the same batch size."""
+        own, size = float(row.get("mean") or 0.0), row.get("batch_size")
+        marks = [each for each in self.rows if each["kind"] in ("named", "words")]
+        others = [float(each["mean"] or 0.0) for each in marks if each.get("batch_size") == size]
+        has_above, has_below = own < max(others, default=own), own > min(others, default=own)
+        if has_above == has_below:
+            return list(shifts)
+        return [shift for shift in shifts if (shift[2] >= 0 if has_above else shift[2] <= 0)]
 
 
 # ---- places of words
