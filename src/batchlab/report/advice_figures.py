@@ -253,10 +253,8 @@ def _answer_marks(
     if is_named:
         words = text("{name}: {value}", name=named_label(advice), value=value)
         yield mark("named", estimate.estimate, batch_size=size, text=words)
-    elif size == advice.reference.batch_size:
-        is_own = row.at.is_same(advice.reference)
-        name = own_label(advice) if is_own else text("best rate")
-        words = text("{name}: {value}", name=name, value=value)
+    elif row.at.is_same(advice.reference):
+        words = text("{name}: {value}", name=own_label(advice), value=value)
         yield mark("words", estimate.estimate, batch_size=size, text=words)
 
 

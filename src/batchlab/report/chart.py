@@ -212,6 +212,7 @@ _AROUND: list[_Shift] = [
 ]
 _ALONG: list[_Shift] = [("right", dx, dy) for dx in (-3, -80, -150) for dy in (-8, 9)]
 _AT_TOP: list[_Shift] = [("left", 4, 8), ("right", -4, 8)]
+_OTHER_WORDS = 50  # how much worse they are to cover than a point of a line
 _LINES = ("band", "mean", "curve", "lone", "rule")
 
 
@@ -246,7 +247,10 @@ class _Places:
             self.taken.append((x, y, x, y))
 
     def free(self, row: Row, shifts: Sequence[_Shift], size: int) -> Row:
-        """Return the shift of a row's words, of a font size, that covers least, and take it."""
+        """Return the shift of a row's words, of a font size, that covers least, and take it.
+
+        The words are left out where they would cover others or leave the chart.
+        """
         x, y = self.spot(row)
         wide, high = 0.64 * size * len(str(row["text"])), 1.8 * size
 
@@ -266,7 +270,9 @@ class _Places:
             return covered + 50 * outside + 0.6 * abs(shift[2])
 
         best = min(shifts, key=cost)
-        self.taken += 50 * [box(best)]  # other words are far worse to cover than a line
+        if cost(best) >= _OTHER_WORDS:
+            return {"text": None}  # the table has it
+        self.taken += _OTHER_WORDS * [box(best)]
         return dict(zip(("align", "dx", "dy"), best, strict=True))
 
 
