@@ -212,7 +212,7 @@ _AROUND: list[_Shift] = [
 ]
 _ALONG: list[_Shift] = [("right", dx, dy) for dx in (-3, -80, -150) for dy in (-8, 9)]
 _AT_TOP: list[_Shift] = [("left", 4, 8), ("right", -4, 8)]
-_OTHER_WORDS = 50  # how much worse they are to cover than a point of a line
+_OTHER_WORDS = 1000  # how much worse they are to cover than a point of a line
 _LINES = ("band", "mean", "curve", "lone", "rule")
 
 
@@ -222,6 +222,7 @@ class _Places:
     def __init__(self, panel: Panel, axes: Spec) -> None:
         self.axes = {panel.axis: axes["x"]["scale"], "mean": axes["y"]["scale"]}
         self.taken: list[_Box] = []
+        self.words: list[_Box] = []
         names = ["kind", "series", "run", "plan"]
         if panel.axis != "batch_size":
             names.append("batch_size")
@@ -252,7 +253,7 @@ class _Places:
         The words are left out where they would cover others or leave the chart.
         """
         x, y = self.spot(row)
-        wide, high = 0.64 * size * len(str(row["text"])), 1.8 * size
+        wide, high = 0.64 * size * len(str(row["text"])), 1.4 * size
 
         def box(shift: _Shift) -> _Box:
             align, dx, dy = shift
@@ -262,18 +263,22 @@ class _Places:
         def cost(shift: _Shift) -> float:
             left, top, right, bottom = box(shift)
             outside = max(0.0, -left, right - _WIDE, -top, bottom - _HIGH)
-            covered = sum(
-                left < its_right and its_left < right and top < its_bottom and its_top < bottom
-                for its_left, its_top, its_right, its_bottom in self.taken
-            )
+            here = left, top, right, bottom
+            covered = sum(_overlap(here, drawn) for drawn in self.taken)
+            words = sum(_overlap(here, others) for others in self.words)
             # Words far from their mark seem to belong to another one.
-            return covered + 50 * outside + 0.6 * abs(shift[2])
+            return covered + _OTHER_WORDS * words + 50 * outside + 0.6 * abs(shift[2])
 
         best = min(shifts, key=cost)
         if cost(best) >= _OTHER_WORDS:
             return {"text": None}  # the table has it
-        self.taken += _OTHER_WORDS * [box(best)]
+        self.words.append(box(best))
         return dict(zip(("align", "dx", "dy"), best, strict=True))
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    """Return whether two boxes share a place."""
+    return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))
 
 
 def _share(scale: Spec, value: Any) -> float:
