@@ -22,6 +22,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import vl_convert
 
 from batchlab.records.quantities import FRACTION_METRICS
@@ -217,11 +218,11 @@ _LINES = ("band", "mean", "curve", "lone", "rule")
 
 
 class _Places:
-    """What a chart draws, as small boxes, to put words where they cover few of them."""
+    """What a chart draws, as points, and its words, as boxes, to put words where little is."""
 
     def __init__(self, panel: Panel, axes: Spec) -> None:
         self.axes = {panel.axis: axes["x"]["scale"], "mean": axes["y"]["scale"]}
-        self.taken: list[_Box] = []
+        self.drawn: list[_Spot] = []
         self.words: list[_Box] = []
         names = ["kind", "series", "run", "plan"]
         if panel.axis != "batch_size":
@@ -243,9 +244,13 @@ class _Places:
 
     def draw(self, start: _Spot, end: _Spot) -> None:
         """Add a straight line."""
-        for i in range(11):
-            x, y = (a + (b - a) * i / 10 for a, b in zip(start, end, strict=True))
-            self.taken.append((x, y, x, y))
+        (x, y), (to_x, to_y) = start, end
+        self.drawn += [(x + (to_x - x) * i / 10, y + (to_y - y) * i / 10) for i in range(11)]
+
+    @functools.cached_property
+    def points(self) -> np.ndarray[Any, Any]:
+        """The points that are drawn, from the left and from the top."""
+        return np.array(self.drawn)
 
     def free(self, row: Row, shifts: Sequence[_Shift], size: int) -> Row:
         """Return the shift of a row's words, of a font size, that covers least, and take it.
@@ -263,9 +268,14 @@ class _Places:
         def cost(shift: _Shift) -> float:
             left, top, right, bottom = box(shift)
             outside = max(0.0, -left, right - _WIDE, -top, bottom - _HIGH)
-            here = left, top, right, bottom
-            covered = sum(_overlap(here, drawn) for drawn in self.taken)
-            words = sum(_overlap(here, others) for others in self.words)
+            x_drawn, y_drawn = self.points.T
+            covered = np.count_nonzero(
+                (left < x_drawn) & (x_drawn < right) & (top < y_drawn) & (y_drawn < bottom)
+            )
+            words = sum(
+                left < its_right and its_left < right and top < its_bottom and its_top < bottom
+                for its_left, its_top, its_right, its_bottom in self.words
+            )
             # Words far from their mark seem to belong to another one.
             return covered + _OTHER_WORDS * words + 50 * outside + 0.6 * abs(shift[2])
 
@@ -274,11 +284,6 @@ class _Places:
             return {"text": None}  # the table has it
         self.words.append(box(best))
         return dict(zip(("align", "dx", "dy"), best, strict=True))
-
-
-def _overlap(one: _Box, other: _Box) -> bool:
-    """Return whether two boxes share a place."""
-    return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))
 
 
 def _share(scale: Spec, value: Any) -> float:
