@@ -29,7 +29,7 @@ _CHECK = "accumulation.py"  # finds the causes, whose codes are common words
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a sentence is said in the source."""
+    """A place in the source that says a sentence, or that holds its code."""
 
     file: str  # from the root of the repository
     line: int
@@ -46,40 +46,66 @@ def _name(file: Path) -> str:
 
 @cache
 def said() -> tuple[Place, ...]:
-    """Return each place where the source has the code of a sentence or says one."""
+    """Return each place that says a sentence or holds the code of one."""
     return tuple(_said())
 
 
 def _said() -> Iterator[Place]:
     for file in sorted(SOURCE.rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        calls: dict[int, ast.Call] = {}
+        places: dict[ast.Constant, frozenset[str] | None] = {}
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+                if ast.unparse(call.func) in _SAY and call.args:
+                    names = [keyword.arg for keyword in call.keywords]
+                    values = None if None in names else frozenset(filter(None, names))
+                    codes = _codes(call.args[0], function, tree)
+                    places |= {code: values for code in codes if isinstance(code.value, str)}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in _SAY and node.args:
-                calls |= {id(code): node for code in _codes(node.args[0])}
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-                continue
-            call = calls.get(id(node))
-            if call is not None:
-                names = [keyword.arg for keyword in call.keywords]
-                known = None if None in names else frozenset(name for name in names if name)
-                yield Place(_name(file), node.lineno, node.value, known)
-            elif node.value in SENTENCES or (file.name == _CHECK and node.value in CAUSES):
-                yield Place(_name(file), node.lineno, node.value)
+            if isinstance(node, ast.Constant) and node not in places and _is_code(node, file):
+                places[node] = None
+        for code, values in places.items():
+            yield Place(_name(file), code.lineno, str(code.value), values)
     for file in sorted(SOURCE.rglob("*.j2")):
         for line, words in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            for code in re.findall(r'say_sentence\("(\w+)"', words):
-                yield Place(_name(file), line, code)
+            for code, values in re.findall(r'say_sentence\("(\w+)"(.*?)\)', words):
+                yield Place(_name(file), line, code, frozenset(re.findall(r"(\w+)=", values)))
 
 
-def _codes(argument: ast.expr) -> Iterator[ast.expr]:
-    """Yield the constants that an argument may be: itself, or both sides of a choice."""
+def _is_code(node: ast.Constant, file: Path) -> bool:
+    """Return whether a text of the source can only be a code; those of causes are common words."""
+    if file.name == _CHECK and node.value in CAUSES:
+        return True
+    return isinstance(node.value, str) and "_" in node.value and node.value in SENTENCES
+
+
+def _codes(argument: ast.expr, function: ast.FunctionDef, tree: ast.Module) -> list[ast.Constant]:
+    """Return the texts that an argument may be: one, both of a choice, or those of a name."""
+    if isinstance(argument, ast.Constant):
+        return [argument]
     if isinstance(argument, ast.IfExp):
-        yield from _codes(argument.body)
-        yield from _codes(argument.orelse)
-    elif isinstance(argument, ast.Constant):
-        yield argument
+        return [
+            code
+            for side in (argument.body, argument.orelse)
+            for code in _codes(side, function, tree)
+        ]
+    if isinstance(argument, ast.Subscript) and isinstance(argument.value, ast.Name):
+        tables = _assigned(argument.value.id, tree)
+        dicts = [table for table in tables if isinstance(table, ast.Dict)]
+        return [each for table in dicts for each in table.values if isinstance(each, ast.Constant)]
+    if isinstance(argument, ast.Name):
+        values = _assigned(argument.id, function)
+        return [code for value in values for code in _codes(value, function, tree)]
+    return []
+
+
+def _assigned(name: str, inside: ast.AST) -> list[ast.expr]:
+    return [
+        node.value
+        for node in ast.walk(inside)
+        if isinstance(node, ast.Assign)
+        if any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+    ]
 
 
 def dead() -> list[str]:

@@ -41,14 +41,14 @@ def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...
 
 def _step_time_notes(study: Study) -> Iterator[str]:
     if not study.timings:
-        yield sentence("time_not_alone")
+        yield text("Step time: not measured alone.")
         return
     devices = ", ".join(sorted({timing.device for timing in study.timings}))
     threads = ", ".join(map(str, sorted({timing.threads for timing in study.timings})))
     where = text(" on {devices}, threads: {threads}", devices=devices, threads=threads)
     yield sentence("ran_alone", where=where)
     blocks = max(len(timing.block_s) for timing in study.timings)
-    yield text("Large marks: medians of up to {blocks} blocks of steps.", blocks=blocks)
+    yield text("Large marks: medians of up to {blocks:1 block|# blocks} of steps.", blocks=blocks)
     yield text("Small circles: single blocks. Bars: their range.")
     untimed = [batch_size for batch_size in study.batch_sizes if study.timing(batch_size) is None]
     if untimed:

@@ -146,9 +146,9 @@ _LEGEND = {
     "band": "Line and band: estimate from all runs, with its 95 % interval.",
     "point": "Large marks: trained batch sizes. Bars: 95 % intervals.",
     "expected": "Open marks: sizes not trained to the end, estimated from all runs.",
-    "verified": "Ring: what is {named}.",
+    "verified": "Ring: {named}.",
     "run": "Small circles: single runs.",
-    "bound": "↑: lower bounds, of runs that did not reach the target.",
+    "bound": "↑: lower bounds, of runs short of the target.",
 }
 
 
@@ -359,7 +359,7 @@ def _memory_rows(advice: Advice, limit_bytes: int | None) -> Iterator[Row]:
 def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
     where = "" if profile is None else text(" on {device}", device=profile.device_name)
     yield sentence("ran_alone", where=where)
-    yield text("Marks: from its own steps and those of all batch sizes. Bars: 95 % intervals.")
+    yield text("Marks: time per step, by own steps and those of all sizes. Bars: 95 % intervals.")
     laws = advice.laws
     if laws is not None and laws.step_curve:
         law = step_time_text(
@@ -371,3 +371,4 @@ def _machine_notes(advice: Advice, profile: Profile | None) -> Iterator[str]:
     if laws is not None and laws.bytes_per_example.estimate is not None:
         fixed, each = laws.fixed_bytes.estimate, laws.bytes_per_example.estimate
         yield sentence("memory_law", fixed=fixed, each=each)
+        yield text("Dashed: the memory law.")

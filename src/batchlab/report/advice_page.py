@@ -218,7 +218,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 
 _ASKED = {
     "time": "Asked for: least time to the target.",
-    "samples": "Asked for: the largest batch size that needs few examples to the target.",
+    "samples": "Asked for: the largest batch size with few more examples to the target.",
     "quality": "Asked for: best metric in a run of fixed length.",
 }
 

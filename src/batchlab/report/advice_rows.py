@@ -174,8 +174,11 @@ def _cost(
         return _NOT_TRAINED
     if all(not run.is_bound for run in own):
         return Estimate.of(statistics.fmean(run.value for run in own), n=len(own))
-    missed = Reason.of("missed_the_level", steps=max(run.steps for run in runs))
-    return Estimate.cannot_tell(missed, n=len(own), low=max(run.value for run in own))
+    steps = max(run.steps for run in runs if run.steps_to_target is None)
+    bounds = [run.value for run in own if run.is_bound]
+    return Estimate.cannot_tell(
+        Reason.of("missed_the_level", steps=steps), n=len(bounds), low=max(bounds)
+    )
 
 
 # ---- their labels

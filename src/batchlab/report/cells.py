@@ -216,7 +216,7 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
         yield text("Lines and large marks: means over the seeds. Bands and bars: their range.")
         yield text("Small circles: single seeds.")
     elif n_seeds:
-        yield sentence("one_seed_each")
+        yield text("One seed: no spread between seeds.")
 
 
 # ---- learning curves
@@ -335,7 +335,7 @@ def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -
         if view in drawn:
             yield sentence(equal)
     if panels and "time" not in drawn:
-        yield sentence("time_not_alone")
+        yield text("Equal time: no step times.")
     yield text("Vertical axis: made for what comes after the first tenth of a training.")
     n, n_train = study.workload.n_train_evaluated, study.workload.n_train
     if 0 < n < n_train and any("train" in panel.key for panel in panels):
@@ -406,11 +406,11 @@ def _rate_rows(
 
 # What each kind of mark is.
 _RATE_LEGEND = {
-    "point": "Large marks: the rate that each batch size is shown at.",
-    "run": "Small circles: every rate that was tried.",
+    "point": "Large marks: the rates in the other figures.",
+    "run": "Small circles: all rates tried.",
     "failed": "×: a run at this rate diverged or failed.",
     "band": "Line: the best rate, estimated from all runs.",
-    "rule": "Dashed: what the scaling rules give from the best rate of batch size {size}.",
+    "rule": "Dashed: the scaling rules, from the best rate of batch size {size}.",
 }
 
 

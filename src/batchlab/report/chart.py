@@ -49,9 +49,12 @@ _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 # ---- marks
 
 
-def plot(panel: Panel, looks: Sequence[Look]) -> Spec:
-    """Return the specification of a panel's marks, without its size."""
-    marks = _Marks(panel, looks)
+def plot(panel: Panel, looks: Sequence[Look], *, wide: float = 300) -> Spec:
+    """Return the specification of a panel's marks, without its size.
+
+    `wide` is about how many pixels the axes leave inside them, for words to find their places.
+    """
+    marks = _Marks(panel, looks, wide)
     layers = [*marks.behind(), *marks.lines(), *marks.points(), *marks.words()]
     return {"encoding": marks.axes, "layer": layers}
 
@@ -73,8 +76,8 @@ _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bol
 class _Marks:
     """The layers of a panel, from back to front; each draws the rows of some kinds."""
 
-    def __init__(self, panel: Panel, looks: Sequence[Look]) -> None:
-        self.panel = panel
+    def __init__(self, panel: Panel, looks: Sequence[Look], wide: float) -> None:
+        self.panel, self.wide = panel, wide
         frame = panel.frame or panel.rows
         up = value_axis(panel.quantity, frame, is_metric=panel.is_metric)
         self.axes = {"x": _horizontal_axis(panel), "y": up}
@@ -175,7 +178,7 @@ class _Marks:
     @functools.cached_property
     def places(self) -> _Places:
         """The places of the words."""
-        return _Places(self.panel, self.axes)
+        return _Places(self.panel, self.axes, self.wide)
 
     def _placed(
         self, kind: str, size: int, shifts: Sequence[_Shift], encoding: Spec, **style: Any
@@ -204,7 +207,7 @@ class _Marks:
 _Spot = tuple[float, float]  # pixels from the left and from the top
 _Box = tuple[float, float, float, float]  # left, top, right and bottom in pixels
 _Shift = tuple[str, int, int]  # the alignment of words, and pixels to the right and down
-_WIDE, _HIGH = 330.0, 190.0  # about the size of a chart inside its axes, in pixels
+_HIGH = 190.0  # about the height of a chart inside its axes, in pixels
 # Shifts to choose from, the best first: around a mark, along a level, next to the top of a place.
 _AROUND: list[_Shift] = [
     (align, dx, dy)
@@ -220,10 +223,11 @@ _LINES = ("band", "mean", "curve", "lone", "rule")
 class _Places:
     """What a chart draws, as points, and its words, as boxes, to put words where little is."""
 
-    def __init__(self, panel: Panel, axes: Spec) -> None:
+    def __init__(self, panel: Panel, axes: Spec, wide: float) -> None:
+        self.wide = wide
         self.axes = {panel.axis: axes["x"]["scale"], "mean": axes["y"]["scale"]}
         self.drawn: list[_Spot] = []
-        self.words: list[_Box] = []
+        self.taken: list[_Box] = []  # by words
         names = ["kind", "series", "run", "plan"]
         if panel.axis != "batch_size":
             names.append("batch_size")
@@ -240,7 +244,7 @@ class _Places:
     def spot(self, row: Row) -> _Spot:
         """Return where a row is drawn: at the right without a place, at the top without a value."""
         x, y = (_share(scale, row.get(field)) for field, scale in self.axes.items())
-        return _WIDE * x, _HIGH * (1 - y)
+        return self.wide * x, _HIGH * (1 - y)
 
     def draw(self, start: _Spot, end: _Spot) -> None:
         """Add a straight line."""
@@ -250,12 +254,12 @@ class _Places:
     @functools.cached_property
     def points(self) -> np.ndarray[Any, Any]:
         """The points that are drawn, from the left and from the top."""
-        return np.array(self.drawn)
+        return np.array(self.drawn).reshape(-1, 2)
 
     def free(self, row: Row, shifts: Sequence[_Shift], size: int) -> Row:
         """Return the shift of a row's words, of a font size, that covers least, and take it.
 
-        The words are left out where they would cover others or leave the chart.
+        The words are left out where they would cover others or end far outside of the chart.
         """
         x, y = self.spot(row)
         wide, high = 0.64 * size * len(str(row["text"])), 1.4 * size
@@ -267,14 +271,14 @@ class _Places:
 
         def cost(shift: _Shift) -> float:
             left, top, right, bottom = box(shift)
-            outside = max(0.0, -left, right - _WIDE, -top, bottom - _HIGH)
+            outside = max(0.0, -left, right - self.wide, -top, bottom - _HIGH)
             x_drawn, y_drawn = self.points.T
             covered = np.count_nonzero(
                 (left < x_drawn) & (x_drawn < right) & (top < y_drawn) & (y_drawn < bottom)
             )
             words = sum(
                 left < its_right and its_left < right and top < its_bottom and its_top < bottom
-                for its_left, its_top, its_right, its_bottom in self.words
+                for its_left, its_top, its_right, its_bottom in self.taken
             )
             # Words far from their mark seem to belong to another one.
             return covered + _OTHER_WORDS * words + 50 * outside + 0.6 * abs(shift[2])
@@ -282,7 +286,7 @@ class _Places:
         best = min(shifts, key=cost)
         if cost(best) >= _OTHER_WORDS:
             return {"text": None}  # the table has it
-        self.words.append(box(best))
+        self.taken.append(box(best))
         return dict(zip(("align", "dx", "dy"), best, strict=True))
 
 
@@ -464,7 +468,7 @@ def page_svg(panel: Panel, looks: Sequence[Look], *, width: int = 360) -> str:
     """Draw a panel as SVG text for a page, in the reader's colors; points say their numbers."""
     # By default about as wide as a chart in a row of three, so that its labels keep their size.
     size = {"width": width, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
-    return _svg(plot(panel, looks) | size | {"config": _CONFIG}, prefix=panel.key)
+    return _svg(plot(panel, looks, wide=width - 60) | size | {"config": _CONFIG}, prefix=panel.key)
 
 
 def paper_svg(panel: Panel, looks: Sequence[Look], *, prefix: str) -> str:
@@ -476,7 +480,7 @@ def paper_svg(panel: Panel, looks: Sequence[Look], *, prefix: str) -> str:
 
 
 def _paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
-    return plot(panel, looks) | {"width": 320, "height": 220, "title": panel.title}
+    return plot(panel, looks, wide=320) | {"width": 320, "height": 220, "title": panel.title}
 
 
 def _on_paper(svg: str, looks: Sequence[Look]) -> str:

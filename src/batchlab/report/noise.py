@@ -97,7 +97,7 @@ def _notes(noise: Noise) -> Iterator[str]:
     """Yield what limits the measurement, then how the noise grows, in a sentence or two each."""
     last = noise.along[-1]
     if noise.stopped is not None:
-        yield sentence("noise_stopped", reason=reason_text(noise.stopped))
+        yield text("Not measured to the end: {reason}.", reason=reason_text(noise.stopped))
     lost = next((why for point in noise.along if (why := point.gradient_noise_scale.reason)), None)
     if lost is not None:
         yield sentence("noise_lost", reason=reason_text(lost))
@@ -112,18 +112,17 @@ def _notes(noise: Noise) -> Iterator[str]:
 
 def _meaning(noise: Noise) -> str:
     scale, step, size = noise.gradient_noise_scale, noise.along[-1].step, noise.workload.batch_size
+    if scale.low is None and scale.estimate is None:
+        return sentence("noise_unknown", step=step)
     if scale.estimate is None:
-        return sentence(
-            "noise_bound" if scale.low is not None else "noise_unknown", step=step, low=scale.low
-        )
+        return sentence("noise_bound", step=step, low=scale.low)
     # A batch that is a large part of the training set has less noise; the whole set has none.
     n_train = noise.workload.n_train
     ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
-    code, share = (
-        "noise_of_batch" if ratio > _HARDLY_NOISE else "noise_is_small",
-        ratio / (1 + ratio),
-    )
-    return sentence(code, step=step, scale=scale.estimate, size=size, share=share)
+    if ratio <= _HARDLY_NOISE:
+        return sentence("noise_is_small", step=step, scale=scale.estimate, size=size)
+    share = ratio / (1 + ratio)
+    return sentence("noise_of_batch", step=step, scale=scale.estimate, size=size, share=share)
 
 
 def _growth(noise: Noise) -> Iterator[str]:

@@ -59,8 +59,8 @@ def _profile_title(profile: Profile) -> str:
     assert point is not None
     code = "throughput_grows" if plateau == largest else "throughput_stops"
     throughput = sentence(code, size=plateau, speed=point.samples_per_s)
-    code = "largest_fits" if profile.stopped == "memory" else "largest_tried"
-    return f"{throughput} {sentence(code, within=within, largest=_number_text(profile, largest))}"
+    fits = "largest_fits" if profile.stopped == "memory" else "largest_tried"
+    return f"{throughput} {sentence(fits, within=within, largest=_number_text(profile, largest))}"
 
 
 def _profile_table(profile: Profile) -> Table:
@@ -102,7 +102,7 @@ def _number_text(profile: Profile, size: int) -> str:
 
 def _problems(profile: Profile) -> Iterator[str]:
     """Yield what did not run and why, and what the times include in addition to the steps."""
-    failed = [point for point in profile.points if not point.ran]
+    failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
     if failed:
         size, *others = (_size_text(profile, point) for point in failed)
         said = sentence("size_did_not_run", size=size, why=clause(failed[0].reason))

@@ -469,5 +469,5 @@ def _why(study: Study, record: TrialRecord, plateau: Plateau) -> str:
         said.append(whole_sentence(diagnosis.rule.sentence))
     if blind := unjudged(record):
         rules = ", ".join(rule.label for rule in blind)
-        said.append(sentence("not_judged", rules=rules))
+        said.append(text("Not judged, without its curve: {rules}.", rules=rules))
     return " ".join(said)

@@ -15,7 +15,6 @@ from batchlab.report.text import (
     label_text,
     listed,
     quantity_text,
-    shown_quantity,
     spread_text,
     table_width,
     wrapped_lines,
@@ -55,20 +54,13 @@ class Column:
             shown = spread_text(quantity, value)
         else:
             shown = quantity_text(quantity, value)
-        if shown_quantity(quantity).unit in _IN_THREE_DIGITS or quantity == "epochs_to_target":
-            return _FEWER_DIGITS.sub(_three_digits, shown)
-        return shown
+        return _FEWER_DIGITS.sub(lambda number: f"{float(number[0]):#.3g}", shown)
 
 
-_IN_THREE_DIGITS = ("s", "B", "1/s")  # units
-# A number of one digit or two that begins a text, perhaps after the sign of a bound.
-_FEWER_DIGITS = re.compile(r"^(?P<sign>[<>] )?(?P<number>0\.\d{1,2}|[1-9](\.\d)?|[1-9]\d)(?= |$)")
-
-
-def _three_digits(shown: re.Match[str]) -> str:
-    """Return a number with as many digits as the others of its column: "2" is "2.00"."""
-    number, sign = shown["number"], shown["sign"] or ""
-    return f"{sign}{float(number):#.3g}"
+# A number of less than three digits before a unit: in a column, "2 ms" is "2.00 ms".
+_FEWER_DIGITS = re.compile(
+    r"(?<![\d.,])(?:[1-9]\d?|[1-9]\.\d)(?= ?(?:[kMG]?B|[kMG]?/s|[µm]?s|min|h)\b)"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -216,7 +216,7 @@ def split_label(split: str, metric: str) -> str:
 
 
 def batch_text(study: Study, kind: Kind) -> str:
-    """Name a batch size or plan in words: "batch size 64", "full batch", "the plan grow"."""
+    """Name a batch size or plan in words: "batch size 64", "full batch", "the plan “grow”"."""
     if isinstance(kind, str):
         return text("the plan “{name}”", name=term_text(kind))
     if kind == study.workload.n_train:
@@ -225,7 +225,7 @@ def batch_text(study: Study, kind: Kind) -> str:
 
 
 def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
-    """Name several in words: "batch sizes 32, 128 and 512", "batch size 32 and the plan grow"."""
+    """Name several in words: "batch sizes 32, 128 and 512", "batch size 32 and the plan “grow”"."""
     sizes = [kind for kind in kinds if isinstance(kind, int)]
     plans = [batch_text(study, kind) for kind in kinds if isinstance(kind, str)]
     if len(sizes) < 2:

@@ -1,7 +1,7 @@
 """Catalogue: every sentence by its code, and a text with its values written in it.
 
-What has a verb stands in `sentences.toml` and is said by `sentence`. Names, labels and headings
-stand where they are used, and pass through `text`. Both could look up another language.
+A sentence stands in `sentences.toml` and is said by `sentence`. Names, labels, headings and what a
+sentence is filled with stand where they are used, and pass through `text`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Writer(string.Formatter):
             return moment_text(str(value))
         if "|" in format_spec:
             one, more = format_spec.split("|")
-            return one if value == 1 else more.replace("#", str(value))
+            return one if value == 1 else more.replace("#", f"{value:,g}")
         if isinstance(value, bool | str):
             return str(value)
         return english_number(value, format_spec)

@@ -71,6 +71,8 @@ def _quantity_text(name: str, value: float) -> str:
         return _OF_UNIT[unit](value)
     if unit == "points":
         return f"{round(100 * value, 2) + 0.0:.2f} points"  # a tiny difference is 0, not -0
+    if name == "epochs_to_target" and abs(value) < 100:
+        return f"{value:#.3g}"  # a column has as many digits throughout
     if name in THREE_DIGITS:
         return _three_digits_text(value)
     if isinstance(value, int):
