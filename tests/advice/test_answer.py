@@ -258,7 +258,7 @@ def test_where_nothing_is_better_the_reference_stays():
 
     assert (advice.verdict, advice.recommendation) == ("cannot_tell", None)
     assert advice.named == advice.reference
-    assert advice.reason.code == "nothing_likely_better"
+    assert advice.reason.code == "nothing_likely_faster"
     assert (advice.gain.estimate, advice.chance) == (1, None)
     assert advice.endings.verdict == "no_worse"
 

@@ -291,13 +291,16 @@ class _Places:
 
 
 def _share(scale: Spec, value: Any) -> float:
-    """Return where on an axis a value lies, as a share of its length; 1 without a value."""
+    """Return where on an axis a value lies, as a share of its length; 1 without a value.
+
+    On an axis of a single place it lies in the middle.
+    """
     if value is None:
         return 1.0
     turn: Any = {"log": math.log, "symlog": math.log1p}.get(scale["type"], float)
     first, last = scale["domain"]
     low, at, high = map(turn, (first, min(max(value, first), last), last))
-    return float((at - low) / (high - low))
+    return float((at - low) / (high - low)) if low < high else 0.5
 
 
 # ---- axes
