@@ -220,7 +220,6 @@ def test_every_figure_that_has_something_to_show_is_an_image():
 def test_words_find_a_place_on_an_axis_of_a_single_one():
     at = {"batch_size": 64, "step": 10, "epoch": 4.0}
     rows = [{"kind": "curve", "mean": 0.5, **at}, {"kind": "level", "mean": 0.9, "text": "target"}]
-
     layers = plot(Panel("b-epochs", "x", "accuracy", rows, axis="epoch", is_metric=True), LOOKS)
 
     assert any(row.get("align") for layer in layers["layer"] for row in layer["data"]["values"])
