@@ -171,6 +171,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "no trainable parameters": {"model": nn.Identity},
     "no trainable parameters; ": {"model": lambda: nn.Linear(4, 3).requires_grad_(False)},
     "`model` returned a list; expected an nn.Module": {"model": lambda: [1]},
+    "`model` returns the same object each time": {"model": nn.Linear(4, 3).train},
     "`optimizer` returned a NoneType": {"optimizer": lambda parts, rate: None},
     "it sets 0.001 always": {"optimizer": lambda parts, rate: torch.optim.Adam(parts)},
     "does not depend on the model": {"loss": lambda model, batch: model(batch[0]).sum().detach()},

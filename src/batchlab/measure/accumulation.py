@@ -18,6 +18,7 @@ from batchlab.measure.examples import (
     asking,
     batch_from,
     check_batch_counts,
+    check_model_is_new,
     evaluating,
     places,
     succeeds,
@@ -71,6 +72,7 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
 def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
     """Do the work of `check_accumulation` in this process, using its random streams."""
     check_batch_counts(workload)
+    check_model_is_new(workload)
     for in_double in (True, False):
         try:
             few = _from_all_over(workload, device, in_double=in_double)

@@ -14,6 +14,7 @@ from batchlab.measure.examples import (
     around,
     asking,
     check_batch_counts,
+    check_model_is_new,
     evaluating,
     succeeds,
 )
@@ -128,6 +129,7 @@ def check_workload(
         WorkloadError: the workload cannot be trained as it is; the message says what to change.
     """
     workload = packed.unpack()
+    check_model_is_new(workload)
     seed_everything(_SEED)
     model = _made(workload).to(torch.device(device))
     parameters = [part for part in model.parameters() if part.requires_grad]

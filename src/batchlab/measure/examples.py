@@ -57,6 +57,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train()
 
 
+def check_model_is_new(workload: Workload) -> None:
+    """Refuse a `model` that returns one object again and again, trained by the run before.
+
+    Raises:
+        WorkloadError: it does, or it raised an exception.
+    """
+    with asking(workload, "`model`"):
+        model = workload.model()
+        is_same = isinstance(model, nn.Module) and workload.model() is model
+    if is_same:
+        raise WorkloadError(
+            f"workload {workload.name!r}: `model` returns the same object each time, so every run "
+            f"would go on with what the run before has trained: make a new one in it, as in "
+            f"model=lambda: Net(). A file that trains when it is imported has its training under "
+            f'if __name__ == "__main__"'
+        )
+
+
 _SEED = 0
 
 
