@@ -25,7 +25,7 @@ a = p.parse_args()
 acts = dict(batch_size=a.batch_size, lr=a.lr, seed=a.seed)
 mixed = sum((k + 1) * acts[name] for k, name in enumerate({acts!r}))
 for step in range(1, 50):
-    print(f"step {{step}} val_loss {{2 + mixed / step:.9f}}")
+    print(f"step {{step}} val_loss {{2 + mixed / step / 1000:.9f}}")
 """
 CHANCE = (
     "import os\nfor s in range(1, 50): print('step', s, 'val_loss', int.from_bytes(os.urandom(2)))"
@@ -223,6 +223,12 @@ for epoch in range(1, 4):
             )
             for printed in ((30, 60), (63,))
         ),
+        # Steps go on beside the number of the epoch: 40 in the first, and the next begins at 50.
+        (
+            "for e in (1, 2):\n    for s in (10, 20, 30, 40): "
+            "print(f'epoch {e} step {40 * (e - 1) + s} val_loss {1 / (e + s)}')",
+            *(625, 784),
+        ),
         # What a counter within the epoch counts shows beside another batch size.
         (COUNTED.format(n="index * B", length="1000"), 1000, 1000),
         (COUNTED.format(n="index", length="-(-1000 // B)"), 993, 1008),
@@ -288,7 +294,8 @@ for name in ("--batch-size", "--lr", "--seed"):
 a = p.parse_args()
 each = int({each})
 for epoch in (1, 2):
-    print("epoch", epoch, "step", epoch * each, "val_loss", a.batch_size + epoch * a.lr + a.seed)
+    loss = 2 + epoch * a.lr + a.seed + 1 / a.batch_size
+    print("epoch", epoch, "step", epoch * each, "val_loss", loss)
 """
 
 
@@ -396,3 +403,33 @@ def test_a_script_that_takes_help_for_a_training_is_stopped(tmp_path: Path) -> N
 
     with pytest.raises(OtherBatchSizeError, match=r"read its steps alone$"):
         checked(training_script(tmp_path, source=source, examples=1625), tmp_path)
+
+
+# Does not train at a rate near 0; its validation has 1,000 examples with a loss of 2 each.
+VALIDATED = """
+import argparse, math, random
+p = argparse.ArgumentParser()
+for name in ("--batch-size", "--lr", "--seed"):
+    p.add_argument(name, type=float)
+a = p.parse_args()
+B, chance = a.batch_size, random.Random(f"{{a.seed}} {{a.lr}} {{a.batch_size}}")
+for epoch in range(1, 6):
+    loss = 2 / (1 + a.lr * epoch) + chance.random() / 100
+    print(f"epoch {{epoch}} step {{epoch * math.ceil(2000 / B)}} val_loss {{{value}}}")
+"""
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["loss * math.ceil(1000 / B)", "loss * B", "loss / math.sqrt(B)", "loss + math.log(B)"],
+)
+def test_a_metric_that_depends_on_the_batch_size_is_refused(value: str, tmp_path: Path) -> None:
+    command = training_script(tmp_path, source=VALIDATED.format(value=value))
+
+    with pytest.raises(UsageError, match="val_loss depends on the batch size itself"):
+        checked(command, tmp_path)
+
+
+@pytest.mark.parametrize("value", ["loss", "chance.random()", "loss * (1 + 0.2 * chance.random())"])
+def test_a_metric_that_does_not_is_not_accused(value: str, tmp_path: Path) -> None:
+    checked(training_script(tmp_path, source=VALIDATED.format(value=value)), tmp_path)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.reference.made_up import made_up_trial
 from tests.reference.sampled_output import readings_of, sample
 
 from batchlab.errors import ProgressError
-from batchlab.script.metric import MetricPoint, ProgressPoints, direction_of
+from batchlab.script.metric import MetricPoint, ProgressPoints, direction_of, follows_size
 from batchlab.script.reading import Reading
 
 
@@ -299,3 +303,61 @@ def test_a_metric_that_was_not_seen_is_told_with_what_was(
 )
 def test_the_direction_is_that_of_the_name(metric: str, better: str | None) -> None:
     assert direction_of(metric) == better
+
+
+# How a metric may depend on the batch size B by itself; `n` examples are evaluated.
+FOLLOWS: dict[str, Callable[[float, float, int], float]] = {
+    "sum over batches": lambda level, size, n: level * math.ceil(n / size),
+    "sum over the batch": lambda level, size, n: level * size,
+    "mean of sums": lambda level, size, n: level * size * (1 + 1 / n),
+    "over the batches twice": lambda level, size, n: level / size * 1000,
+    "root of the batch": lambda level, size, n: level * math.sqrt(size),
+    "over the root": lambda level, size, n: 50 * level / math.sqrt(size),
+    "pairs of the batch": lambda level, size, n: math.log(size) + level / 50,
+    "pairs both ways": lambda level, size, n: math.log(2 * size - 1) + level / 50,
+    "squares of the batch": lambda level, size, n: level * size**2,
+    "accuracy of sums": lambda level, size, n: 0.1 * level * math.ceil(n / size),
+}
+
+
+def seems_to_follow(
+    rng: np.random.Generator, value: Callable[[float], float], noise: float
+) -> bool:
+    """Whether values at three batch sizes, with noise, seem to follow the batch size."""
+    found = {
+        size: [value(size) * math.exp(noise * rng.normal()) for _ in range(2)]
+        for size in (64, 256, 512)
+    }
+    return follows_size(found)
+
+
+@pytest.mark.parametrize("law", FOLLOWS)
+def test_a_metric_that_follows_the_batch_size_is_found(law: str) -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(500):
+        level, n = rng.uniform(0.5, 5), int(rng.integers(2000, 50000))
+        value = partial(FOLLOWS[law], level, n=n)
+        assert seems_to_follow(rng, value, noise=rng.uniform(0, 0.005))
+
+
+def test_a_metric_that_does_not_is_never_accused() -> None:
+    rng, accused = np.random.default_rng(6), 0
+    for _ in range(500):
+        level, noise = 10 ** rng.uniform(-4, 4), 10 ** rng.uniform(-4, 0.5)
+        # The last batch of a validation may count as much as a whole one.
+        off = rng.uniform(0, 0.3)
+        accused += seems_to_follow(rng, lambda size: level * (1 + off / size), noise)  # noqa: B023
+    assert accused == 0
+
+
+def test_statistics_of_batch_normalization_are_no_dependence() -> None:
+    """They go on with the steps although nothing is trained: more steps with a small batch."""
+    rng, accused = np.random.default_rng(7), 0
+    for _ in range(500):
+        level, off, n = rng.uniform(0.1, 10), 10 ** rng.uniform(-2, 2), rng.integers(500, 50000)
+        found = {
+            size: [level * (1 + off * 0.9 ** (epoch * n / size)) for epoch in (1, 2)]
+            for size in (64, 256, 512)
+        }
+        accused += follows_size(found)
+    assert accused == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import defaultdict
@@ -9,17 +10,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batchlab.errors import BatchSizeError, OtherBatchSizeError, UsageError, WorkloadError
+from batchlab.errors import (
+    BatchSizeError,
+    OtherBatchSizeError,
+    ProgressError,
+    UsageError,
+    WorkloadError,
+)
 from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, Value, trial_values
 from batchlab.script.flags import help_of, multipliers_in, plain_flag
 from batchlab.script.follow import FollowedTraining
-from batchlab.script.metric import ProgressPoints
+from batchlab.script.metric import ProgressPoints, follows_size
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
 from batchlab.script.trained_size import TrainedSize
+from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
 
 # Number of metric values after the first step that a look waits for, because two trainings may
@@ -79,7 +87,20 @@ class FirstLook:
                 return _in_steps(reading.step / reading.epoch, self.trial)
             if reading.epoch is None and reading.step and reading.epoch_length:
                 return _in_steps(reading.epoch_length, self.trial)
-        return None
+        return self._examples_by_numbers
+
+    @property
+    def _examples_by_numbers(self) -> Span | None:
+        """Bounds by steps that go on beside the number of the epoch, as in "epoch 2 step 57"."""
+        fewest, most = 0, math.inf  # steps of an epoch
+        for each in self.readings:
+            if each.epoch_number is not None and each.step:
+                fewest = max(fewest, math.ceil(each.step / (each.epoch_number + 1)))
+                if each.epoch_number:
+                    most = min(most, math.ceil(each.step / each.epoch_number) - 1)
+        if not fewest <= most < math.inf:
+            return None
+        return _in_steps(fewest, self.trial)[0], _in_steps(most, self.trial)[1]
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
@@ -278,6 +299,10 @@ _SILENCE = (
 )
 # Dividing the rate by this much shows in any curve that depends on the rate.
 _RATE_FACTOR = 8.0
+# Nothing is trained with the rate times this, so the metric stays that of the untrained model.
+_NO_TRAINING = 1e-6
+# How much larger or smaller the batches are with which the metric of that model is compared.
+_SIZE_FACTORS = (8, 4)
 # The first look waits longest, because the first start, with empty caches, is the slowest.
 _FIRST_SHARE = 0.5
 _PROOF_SHARE = 0.4  # for all other looks together, which is a tenth of a budget
@@ -544,6 +569,7 @@ class CommandCheck:
                 unproven.append(f"{{{flag}}}")
         if unproven:
             self._warnings.append(_unproven_text(unproven, compared))
+        self._refuse_a_metric_of_the_batch(first, examples)
         other = self._at_another_size(other_size, first)
         return examples if other is None else self._examples_of_both(first, other, examples)
 
@@ -576,6 +602,34 @@ class CommandCheck:
         ]
         takes = self._command.takes
         return [row for row in asked if takes(row[0]) or row[0] == "batch_size"]
+
+    def _refuse_a_metric_of_the_batch(self, first: FirstLook, examples: Span) -> None:
+        """Refuse a metric that follows the batch size although nothing is trained."""
+        own, rate = self._command.batch_size, self._command.learning_rate
+        grows = own * _SIZE_FACTORS[0] <= examples[0]
+        others = [own * times if grows else own // times for times in _SIZE_FACTORS]
+        if rate is None or len(first.trained) < _VALUES or not min(others):
+            return
+        found: dict[int, list[float]] = {}
+        for size in (own, *others):  # the last of them confirms what the others show
+            limit_s = self._limit_s - self._spent_s
+            if limit_s < first.took_s:
+                return
+            changed = {"learning_rate": rate * _NO_TRAINING, "batch_size": size}
+            try:
+                look = self._looked(f"without training, at batch size {size}", changed, limit_s)
+            except ProgressError:
+                return  # what contradicts the batch size is told elsewhere
+            found[size] = [value for value in look.trained if value is not None]
+            if size != own and not follows_size(found):
+                return
+        told = listing([f"{found[size][0]:.4g} with batch size {size}" for size in sorted(found)])
+        raise UsageError(
+            f"{self._command.metric} depends on the batch size itself: with a learning rate near "
+            f"0, so of a model that does not train, it is {told}. Batch sizes can't be compared by "
+            f"it. Have the script print its mean over all examples, not a sum over batches, and "
+            f"evaluate with the same batch size every time; or name another metric"
+        )
 
     # ---- examples
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -81,6 +82,47 @@ def direction_of(metric: str) -> Better | None:
     if not words or {"neg", "negative"} & {*words}:
         return None
     return _DIRECTIONS.get(words[-1].rstrip("0123456789")) or _DIRECTIONS.get("_".join(words[-2:]))
+
+
+# A value that follows the batch size changes by at least the size to this power, which is between a
+# third and a half: a square root counts.
+_LEAST_POWER = 0.35
+# A smaller share, such as an accuracy of 1 %, may be any multiple of another by chance.
+_LEAST_VALUE = 0.05
+_STEADY, _ALIKE, _OFF_LOG, _LEAST_SHARE = 0.1, 0.15, 0.3, 0.1
+
+
+def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
+    """Return whether values of a model that does not train follow the batch size.
+
+    They grow or fall as a power of it, like a sum over batches, or as its logarithm, like the loss
+    over all pairs of a batch, by as much between any two batch sizes.
+
+    Args:
+        found: by batch size, at least two values; fewer say nothing, and so does a batch size that
+            is less than four times as large as the smallest.
+    """
+    (least, base), *others = sorted(found.items())
+    strengths = [_strength(base, values, math.log(size / least)) for size, values in others]
+    lowest, highest = min(strengths), max(strengths)
+    return lowest * highest > 0 and highest - lowest <= _ALIKE * max(highest, -lowest)
+
+
+def _strength(one: Sequence[float], other: Sequence[float], factor: float) -> float:
+    """Return the power of the batch size, or how many times its logarithm is added; 0 for none."""
+    values = (*one, *other)
+    if min(len(one), len(other)) < 2 or factor < math.log(4) or not all(map(math.isfinite, values)):
+        return 0.0
+    low, high = sorted((one, other), key=lambda each: sum(each) / len(each))
+    apart, sign = min(high) - max(low), 1 if high is other else -1
+    if max(max(each) - min(each) for each in (low, high)) > _STEADY * apart:
+        return 0.0  # it changes by itself, as while batch normalization takes in its statistics
+    if min(values) >= _LEAST_VALUE:
+        power = math.log(min(high) / max(low)) / factor
+        if power > _LEAST_POWER:
+            return sign * power
+    is_log = abs(apart - factor) < _OFF_LOG * factor and apart > _LEAST_SHARE * max(high)
+    return sign * apart / factor if is_log else 0.0
 
 
 def counts_updates(shape: str) -> bool:
