@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from tests.reference.killed_studies import started
 from tests.reference.user_file import write_user_file
 
 from batchlab.measure.measurements import on_request
@@ -61,17 +60,6 @@ def test_each_seed_draws_its_validation_the_same_for_all_batch_sizes(
     assert validated_on[0] != validated_on[1]
 
 
-def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "batchlab.cli.main", *arguments],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a process group of its own, as a terminal gives to a command
-    )
-
-
 def statuses(store: Path) -> list[str | None]:
     with closing(sqlite3.connect(store)) as connection:
         return [status for (status,) in connection.execute("SELECT status FROM trials")]
@@ -94,9 +82,8 @@ def test_json_is_the_only_thing_on_the_stdout_of_a_process(tmp_path: Path) -> No
         fields="model=lambda: print('building', flush=True) or nn.Linear(4, 3)",
     )
 
-    out, err = start(
-        "sweep", "mine.py:workload", "--batch-sizes", "20", *EPOCH, "--json", folder=tmp_path
-    ).communicate(timeout=120)
+    asked = ("sweep", "mine.py:workload", "--batch-sizes", "20", *EPOCH, "--json")
+    out, err = started(tmp_path, *asked).communicate(timeout=120)
 
     jsonschema.validate(json.loads(out), json.loads(SCHEMA.read_text()))
     assert "loading" in err
@@ -122,7 +109,7 @@ def test_an_interrupted_process_stores_everything_and_says_how_to_go_on(
     write_user_file(tmp_path)
     store = tmp_path / "batchlab.db"
     request = ["sweep", "mine.py:workload", "--batch-sizes", "1,2"]
-    process = start(*request, "--epochs", "100000", folder=tmp_path)
+    process = started(tmp_path, *request, "--epochs", "100000")
     deadline_s = time.monotonic() + 60
     while n_evaluations(store) < 20 and time.monotonic() < deadline_s:
         time.sleep(0.1)
@@ -139,7 +126,7 @@ def test_an_interrupted_process_stores_everything_and_says_how_to_go_on(
     assert None in statuses(store)
     with Store.existing(store) as opened:
         before = {r.trial.trial_id: r.steps for r in opened.study().records}
-    out, err = start(*request, "--steps", "500", folder=tmp_path).communicate(timeout=120)
+    out, err = started(tmp_path, *request, "--steps", "500").communicate(timeout=120)
     with Store.existing(store) as opened:
         after = opened.study().records
     assert any(record.resumed_from_steps for record in after), (before, err)
@@ -155,7 +142,7 @@ def test_a_budget_is_a_ceiling_on_the_whole_command(tmp_path: Path) -> None:
     ]
 
     started_s = time.monotonic()
-    process = start(*arguments, "--budget", "20s", folder=tmp_path)
+    process = started(tmp_path, *arguments, "--budget", "20s")
     _, err = process.communicate(timeout=120)
     spent_s = time.monotonic() - started_s
 

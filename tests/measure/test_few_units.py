@@ -77,6 +77,17 @@ def padding() -> Workload:
     return words(train=(torch.where(rarely(0.1, len(ids))[:, None], ids, 0),))
 
 
+def pairs() -> Workload:
+    """Metric learning, say: the loss is 0 unless two examples of a batch are of one class."""
+    classes = whole_numbers(60, N)
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        apart = torch.cdist(found := model(batch[0]), found)
+        return (apart * (batch[1][:, None] == batch[1])).sum()
+
+    return vectors(loss=loss, train=(X, classes))
+
+
 KINDS: dict[str, Callable[[], Workload]] = {
     "missing labels": missing_labels,
     "positives": positives,
@@ -152,3 +163,7 @@ def test_an_example_that_is_no_number_is_no_missing_unit() -> None:
 
     (warning,) = seen.warnings
     assert "the untrained model's loss on the first examples is nan" in warning
+
+
+def test_a_loss_over_pairs_is_looked_at_where_there_are_some() -> None:
+    assert [finding.cause for finding in accumulation_of(pairs(), CPU).findings] == ["coupled"]

@@ -171,28 +171,27 @@ def test_a_size_whose_own_interval_excludes_the_best_is_not_called_as_good():
     assert evidence.by_budget()["epochs"].rivals == (64, 256)
 
 
-def test_what_was_not_measured_is_not_called_trained_apart():
-    """A script may tell its test metric at its own end only, beyond the equal epochs."""
+def without(split):
+    """Two batch sizes, of which the first has no metrics of a split."""
     study = made_up_study(batch_sizes=(64, 256), curves=by_size(LEVEL))
     first, *others = study.records
     bare = tuple(
-        replace(e, scores=tuple(score for score in e.scores if score.split != "test"))
+        replace(e, scores=tuple(score for score in e.scores if score.split != split))
         for e in first.evaluations
     )
-    found = replace(study, records=(replace(first, evaluations=bare), *others))
+    return replace(study, records=(replace(first, evaluations=bare), *others))
+
+
+def test_what_was_not_measured_is_not_called_trained_apart():
+    """A script may tell its test metric at its own end only, beyond the equal epochs."""
+    found = without("test")
 
     assert claims(found)[GENERALIZE] == "not_tested"
     assert text(found, GENERALIZE).startswith("Test accuracy was not measured")
 
 
 def test_a_train_metric_of_one_batch_size_alone_compares_nothing():
-    study = made_up_study(batch_sizes=(64, 256), curves=by_size(LEVEL))
-    first, *others = study.records
-    bare = tuple(
-        replace(e, scores=tuple(score for score in e.scores if score.split != "train"))
-        for e in first.evaluations
-    )
-    one_sided = replace(study, records=(replace(first, evaluations=bare), *others))
+    one_sided = without("train")
 
     assert claims(one_sided)[GENERALIZE] == claims(one_sided)[OVERFIT] == "not_tested"
 

@@ -15,13 +15,16 @@ from batchlab.records.study import WorkloadSummary
 from batchlab.script.check import CommandCheck
 from batchlab.script.command import TrainingCommand
 
-# Prints a curve made of what acts: `{acts}` are the names of arguments that count in it.
-ACTS = """
-import argparse
+HEAD = """
+import argparse, math, random, time
 p = argparse.ArgumentParser()
 for name in ("--batch-size", "--lr", "--seed"):
     p.add_argument(name, type=float, default=0)
 a = p.parse_args()
+drawn = random.Random(f"{a.seed} {a.lr} {a.batch_size}")
+"""
+# Prints a curve made of what acts: `{acts}` are the names of arguments that count in it.
+ACTS = """
 acts = dict(batch_size=a.batch_size, lr=a.lr, seed=a.seed)
 mixed = sum((k + 1) * acts[name] for k, name in enumerate({acts!r}))
 for step in range(1, 50):
@@ -51,7 +54,7 @@ def checked(
 
 
 def acting(*names: str) -> str:
-    return ACTS.format(acts=names)
+    return HEAD + ACTS.format(acts=names)
 
 
 @pytest.mark.slow
@@ -94,16 +97,13 @@ def test_a_flag_that_changes_nothing_is_named(
 
 
 # The metric is the share of the most frequent class, to two digits: the same in all beginnings.
-ROUNDED = """
-import argparse, random
-p = argparse.ArgumentParser()
-for name in ("--batch-size", "--lr", "--seed"):
-    p.add_argument(name, type=float)
-a = p.parse_args()
-drawn = random.Random(f"{a.seed} {a.lr} {a.batch_size}")
+ROUNDED = (
+    HEAD
+    + """
 for epoch in range(1, 6):
     print(f"epoch {epoch} train_loss {drawn.random():.4f} time 12 val_loss 0.90")
 """
+)
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,16 @@ def test_what_could_not_be_proven_is_said(
 
 
 # A bar of an epoch that is drawn again and again, with the time that a batch was waited for.
-REDRAWN = """
-import argparse, random, time
-p = argparse.ArgumentParser()
-for name in ("--batch-size", "--lr", "--seed"):
-    p.add_argument(name, type=float)
-a = p.parse_args()
-drawn = random.Random(f"{a.seed} {a.lr} {a.batch_size}")
+REDRAWN = (
+    HEAD
+    + """
 for epoch in range(1, 4):
     for batch in range(400):
         time.sleep(random.random() / 200)
         value = drawn.random()
         print(f"Epoch: {epoch} Data {random.random():.3f} val_loss {value:.4f}", flush=True)
 """
+)
 
 
 @pytest.mark.slow
@@ -151,18 +148,16 @@ def test_what_a_bar_happened_to_show_last_is_no_difference(tmp_path: Path) -> No
 
 
 # Counts its runs, and how many losses each told; its metric comes once, at the end.
-EVALUATED_AT_END = """
-import argparse, time
-p = argparse.ArgumentParser()
-for name in ("--batch-size", "--lr", "--seed"):
-    p.add_argument(name, type=float)
-a = p.parse_args()
+EVALUATED_AT_END = (
+    HEAD
+    + """
 for step in range(1, 51):
     print("step", step, "loss", (a.batch_size + a.lr + a.seed) / step, flush=True)
     open("steps", "a").write("x")
     time.sleep(0.05)
 print("val_loss", a.lr)
 """
+)
 
 
 def test_whether_a_command_takes_a_rate_is_found(tmp_path: Path) -> None:
@@ -224,11 +219,7 @@ for epoch in range(1, 4):
             for printed in ((30, 60), (63,))
         ),
         # Steps go on beside the number of the epoch: 40 in the first, and the next begins at 50.
-        (
-            "for e in (1, 2):\n    for s in (10, 20, 30, 40): "
-            "print(f'epoch {e} step {40 * (e - 1) + s} val_loss {1 / (e + s)}')",
-            *(625, 784),
-        ),
+        ("for s in range(4, 9): print(f'epoch {s // 5 + 1} step {10 * s} val_loss {s}')", 625, 784),
         # What a counter within the epoch counts shows beside another batch size.
         (COUNTED.format(n="index * B", length="1000"), 1000, 1000),
         (COUNTED.format(n="index", length="-(-1000 // B)"), 993, 1008),
@@ -407,12 +398,7 @@ def test_a_script_that_takes_help_for_a_training_is_stopped(tmp_path: Path) -> N
 
 # Does not train at a rate near 0; its validation has 1,000 examples with a loss of 2 each.
 VALIDATED = """
-import argparse, math, random
-p = argparse.ArgumentParser()
-for name in ("--batch-size", "--lr", "--seed"):
-    p.add_argument(name, type=float)
-a = p.parse_args()
-B, chance = a.batch_size, random.Random(f"{{a.seed}} {{a.lr}} {{a.batch_size}}")
+B, chance = a.batch_size, drawn
 for epoch in range(1, 6):
     loss = 2 / (1 + a.lr * epoch) + chance.random() / 100
     print(f"epoch {{epoch}} step {{epoch * math.ceil(2000 / B)}} val_loss {{{value}}}")
@@ -424,7 +410,7 @@ for epoch in range(1, 6):
     ["loss * math.ceil(1000 / B)", "loss * B", "loss / math.sqrt(B)", "loss + math.log(B)"],
 )
 def test_a_metric_that_depends_on_the_batch_size_is_refused(value: str, tmp_path: Path) -> None:
-    command = training_script(tmp_path, source=VALIDATED.format(value=value))
+    command = training_script(tmp_path, source=HEAD + VALIDATED.format(value=value))
 
     with pytest.raises(UsageError, match="val_loss depends on the batch size itself"):
         checked(command, tmp_path)
@@ -432,4 +418,4 @@ def test_a_metric_that_depends_on_the_batch_size_is_refused(value: str, tmp_path
 
 @pytest.mark.parametrize("value", ["loss", "chance.random()", "loss * (1 + 0.2 * chance.random())"])
 def test_a_metric_that_does_not_is_not_accused(value: str, tmp_path: Path) -> None:
-    checked(training_script(tmp_path, source=VALIDATED.format(value=value)), tmp_path)
+    checked(training_script(tmp_path, source=HEAD + VALIDATED.format(value=value)), tmp_path)

@@ -89,6 +89,12 @@ def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
             f"workload {workload.name!r}: the gradient of its loss on {_N_ACCUMULATED} training "
             f"examples is not finite near the initial weights; look at the data and the loss"
         )
+    if not bool(whole.any()):
+        raise WorkloadError(
+            f"workload {workload.name!r}: the gradient of its loss on {_N_ACCUMULATED} training "
+            f"examples is 0 near the initial weights, so there is nothing to compare; look at the "
+            f"loss"
+        )
     findings = tuple(_findings(few))
     return Accumulation(
         workload=workload.name,
@@ -158,8 +164,10 @@ def _with_units(
     groups = [pool[start : start + n] for start in range(0, len(pool), n)] if without else []
     alone = (place for few in groups if have_units(few) for place in few if have_units([place]))
     found = list(islice(alone, n - 1))
-    if not found or not have_units([found[0], without[0]]):
-        return chosen  # all have units, or the loss needs several examples, or is never a number
+    if not found:  # all have units, or the loss needs several examples, or is never a number
+        return next((list(few) for few in groups if have_units(few)), chosen)
+    if not have_units([found[0], without[0]]):
+        return chosen
     first, *others = islice(cycle(found), n - 1)
     return [first, without[0], *others]
 

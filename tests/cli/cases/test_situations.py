@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -67,3 +68,30 @@ def test_a_situation_is_answered_or_told(
     done = ask(script, "sweep", "--metric", metric, *own, *RATE, takes=takes)
 
     assert said in " ".join((done.out + done.err).split())
+
+
+@pytest.mark.nightly
+def test_a_target_met_within_the_first_epoch_has_its_whole_interval(ask: Any) -> None:
+    asked = "--metric val/acc --examples 6000 --target val/acc=72 --batch-sizes 64,128"
+
+    done = ask("once_an_epoch.py", "advise", *asked.split(), "--budget", "20s", "--json")
+
+    document = json.loads(done.out)
+    assert document["verdict"] == "cannot_tell"  # by middles 128 was twice as fast
+    assert [trial for trial in document["trials"] if trial["after_steps"] == 0]
+    for candidate in document["candidates"]:
+        steps = candidate["steps_to_target"]
+        if steps["low"] is not None:  # of a single run nothing is known of how far it is off
+            assert steps["high"] > 5 * steps["low"]
+    assert "marks_too_wide" in {caveat["code"] for caveat in document["caveats_coded"]}
+
+
+@pytest.mark.nightly
+def test_house_prices_at_a_rate_far_too_small_are_said_to_be_hardly_learned(ask: Any) -> None:
+    asked = "--metric val_mse --examples 600 --batch-size 10 --learning-rate 0.005 --budget 20s"
+
+    done = ask("prices.py", "advise", *asked.split(), "--batch-sizes", "10,64")
+
+    said = " ".join(done.out.split())
+    assert said.startswith("Your configuration hardly learns: after ")
+    assert "learning rate 0.005 0.02" not in said  # four times as fast to a level of no worth
