@@ -305,7 +305,7 @@ def test_the_direction_is_that_of_the_name(metric: str, better: str | None) -> N
     assert direction_of(metric) == better
 
 
-# How a metric may depend on the batch size `b` by itself, from a level `v` and `n` examples.
+# How a metric may depend on the batch size `b`, from a level `v` and `n` examples.
 FOLLOWS: list[Callable[[float, int, int], float]] = [
     lambda v, n, b: v * math.ceil(n / b),
     lambda v, n, b: v * math.ceil(n / b) / 10,
@@ -338,8 +338,7 @@ def test_a_metric_that_does_not_is_never_accused() -> None:
     rng, accused = np.random.default_rng(6), 0
     for _ in range(500):
         level, noise = 10 ** rng.uniform(-4, 4), 10 ** rng.uniform(-4, 0.5)
-        # The last batch of a validation may count as much as a whole one.
-        off = rng.uniform(0, 0.3)
+        off = rng.uniform(0, 0.3)  # the last batch of a validation may count as much as a whole one
         accused += seems_to_follow(rng, lambda size: level * (1 + off / size), noise)  # noqa: B023
         # The statistics of batch normalization go on with the steps although nothing is trained.
         off, n = 10 ** rng.uniform(-2, 2), rng.integers(500, 50000)

@@ -368,9 +368,9 @@ class CommandCheck:
         # If only steps are printed, nothing shows whether each of them is one batch.
         if fixed := self._multipliers(first, with_help=fewest < most):
             self._warnings.append(
-                f"the command fixes {fixed}: if that makes an update of several batches of "
-                f"{{batch_size}}, an update is as many times larger, at every size; "
-                f"{{micro_batch_size}} and {{accumulation_steps}} would say so"
+                f"the command fixes {fixed}: if a step of it adds up several batches of "
+                f"{{batch_size}}, its true batch size is as many times larger; give "
+                f"{{micro_batch_size}} and {{accumulation_steps}} then"
             )
         if first.told.not_understood:
             values = ", ".join(first.told.not_understood)
@@ -673,8 +673,8 @@ class CommandCheck:
             return one
         # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(
-            f"{_NO_EXAMPLES}: its progress tells {one[1]} with batch size {own}, and {two[1]} with "
-            f"{size}; give --examples, such as --examples 50000"
+            f"{_NO_EXAMPLES}: an epoch seems to have {one[1]} with batch size {own}, and {two[1]} "
+            f"with {size}; give --examples, such as --examples 50000"
         )
 
 

@@ -131,11 +131,12 @@ class TrainedSize:
         if any(_meet(fewest, most, *self._expected(what, size)) for size in self._sizes):
             return None
         low, high = self._expected(what, self._trial.batch_size)
-        of = "an epoch has" if what == "steps" else "a step has"
+        of = "an epoch" if what == "steps" else "a step"
+        examples = _range(self._trial.n_train, self._most_examples)
         return (
-            f"{of} {_range(fewest, most)} {what}, and would have {_range(low, high)} with "
-            f"{self._trial.batch_size} of {_range(self._trial.n_train, self._most_examples)} "
-            f"examples"
+            f"by its output {of} has {_range(fewest, most)} {what}; with batch size "
+            f"{self._trial.batch_size} and {examples} training examples it would have "
+            f"{_range(low, high)}"
         )
 
     def _expected(self, what: str, size: int) -> tuple[float, float]:

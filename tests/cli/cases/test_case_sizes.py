@@ -20,7 +20,7 @@ def test_a_size_that_the_script_halved_by_itself_is_taken_out(ask: Any) -> None:
     status = {each["batch_size"]: each["status"] for each in document["trials"]}
     assert status == {64: "ok", 512: "error"}
     assert "it did not train with the batch size that it was given" in done.out
-    assert "would have 3 to 4 with 512" in done.out
+    assert "it would have 3 to 4" in done.out
     assert "the steps of batch size 512 could not be timed" in done.err
 
 

@@ -41,7 +41,7 @@ TAKES = ("--batch-size", "{batch_size}", *SEED)
                 *("--per_device_train_batch_size", "{batch_size}"),
                 *("--learning_rate", "{learning_rate}", "--seed", "{seed}"),
             ),
-            "would have 7 to 8 with 256",
+            "it would have 7 to 8",
         ),
         (
             "over_at_once.py",
