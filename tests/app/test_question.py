@@ -18,7 +18,7 @@ import batchlab
 from batchlab.app import advise as advising
 from batchlab.app.question import Question, asked
 from batchlab.app.subject import Subject, candidate_batch_sizes
-from batchlab.app.subjects import CommandSubject, nearest_sizes, subject_of
+from batchlab.app.subjects import CommandSubject, doubled_batch_sizes, nearest_sizes, subject_of
 from batchlab.errors import BatchSizeError
 from batchlab.records.trial import Target
 from batchlab.script.command import TrainingCommand
@@ -96,6 +96,10 @@ def test_candidates_are_powers_of_two_with_the_habits_and_the_reference(
     n_train: int, reference: int, sizes: list[int]
 ) -> None:
     assert list(candidate_batch_sizes(n_train, reference=reference)) == sizes
+
+
+def test_of_a_command_its_own_batch_size_is_doubled_and_halved() -> None:
+    assert doubled_batch_sizes(300, own=24) == (12, 24, 48, 96, 192)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 101])

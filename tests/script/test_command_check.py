@@ -401,9 +401,9 @@ def test_a_script_that_takes_help_for_a_training_is_stopped(tmp_path: Path) -> N
 
 # Does not train at a rate near 0; its validation has 1,000 examples with a loss of 2 each.
 VALIDATED = """
-B, chance = a.batch_size, drawn
+B = a.batch_size
 for epoch in range(1, 6):
-    loss = 2 / (1 + a.lr * epoch) + chance.random() / 100
+    loss = 2 / (1 + a.lr * epoch) + drawn.random() / 100
     print(f"epoch {{epoch}} step {{epoch * math.ceil(2000 / B)}} val_loss {{{value}}}")
 """
 
@@ -419,6 +419,6 @@ def test_a_metric_that_depends_on_the_batch_size_is_refused(value: str, tmp_path
         checked(command, tmp_path)
 
 
-@pytest.mark.parametrize("value", ["loss", "chance.random()", "loss * (1 + 0.2 * chance.random())"])
+@pytest.mark.parametrize("value", ["loss", "drawn.random()", "loss * (1 + 0.2 * drawn.random())"])
 def test_a_metric_that_does_not_is_not_accused(value: str, tmp_path: Path) -> None:
     checked(training_script(tmp_path, source=HEAD + VALIDATED.format(value=value)), tmp_path)

@@ -342,6 +342,6 @@ def test_a_metric_that_does_not_is_never_accused() -> None:
         accused += seems_to_follow(rng, lambda size: level * (1 + off / size), noise)  # noqa: B023
         # The statistics of batch normalization go on with the steps although nothing is trained.
         off, n = 10 ** rng.uniform(-2, 2), rng.integers(500, 50000)
-        values = [[level * (1 + off * 0.9 ** (e * n / b)) for e in (1, 2)] for b in (64, 256, 512)]
-        accused += follows_size(dict(zip((64, 256, 512), values, strict=True)))
+        drift = {b: [1 + off * 0.9 ** (e * n / b) for e in (1, 2)] for b in (64, 256, 512)}
+        accused += follows_size(drift)
     assert accused == 0

@@ -50,7 +50,6 @@ def test_every_name_in_a_sentence_is_given_a_value() -> None:
 
 
 def test_of_nearly_every_sentence_the_values_are_known() -> None:
-    """Else the test above would say nothing."""
     known = {place.code for place in said() if place.values is not None}
 
     assert len({*SENTENCES} - known) <= 25, {*SENTENCES} - known

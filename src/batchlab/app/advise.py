@@ -78,7 +78,7 @@ def advise(
             is, without their evaluations; > 0. The time of one is measured first: to its planned
             end, or if none is planned to the target or to its plateau.
         batch_sizes: the candidates, each 1 to N, or "full" for N; the workload's own is added.
-            None for powers of two from 8.
+            None for powers of two from 8, of a command for its own one doubled and halved.
         epochs: the most passes that a run takes, >= 1; None for the workload's own number, or else
             what the budget allows (10 for quality, and for a rate with a shape of its own).
         train_s: for quality, compare after this many seconds of training instead of `epochs`, > 0:

@@ -478,17 +478,12 @@ class CommandSubject(Subject):
         return replace(super().trial(batch_size, learning_rate, seed=seed), world_size=n)
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return a few around its own, or for an advice the powers of two that can be timed."""
+        """Return a few around its own; for an advice its doubles and halves that can be timed."""
         own, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
         is_advice = self.question.name == "advise"
         around = sorted({max(1, own // 4), own, 4 * own, 16 * own})
-        usual = super().usual_batch_sizes() if is_advice else around
+        usual = doubled_batch_sizes(n_train, own=own) if is_advice else around
         possible = tuple(size for size in usual if size <= n_train and size % n == 0)
-        if n > 1 and len(possible) < 2:
-            raise BatchSizeError(
-                f"devices {n}: fewer than two of the usual batch sizes are multiples of it; give "
-                f"some with --batch-sizes"
-            )
         budget_s, start_s = self.question.budget.asked_s, self.summary.start_s
         if not is_advice or budget_s is None or start_s is None:
             return possible
@@ -575,3 +570,13 @@ def _spread(sizes: Sequence[int], n: int) -> list[int]:
     if n * 2 <= len(sizes):
         return list(sizes[1 : 2 * n : 2])
     return [sizes[round(place * (len(sizes) - 1) / max(1, n - 1))] for place in range(n)]
+
+
+def doubled_batch_sizes(n_train: int, *, own: int) -> tuple[int, ...]:
+    """Return a batch size, halved while it stays whole and at least 8, and doubled up to N."""
+    sizes = [own]
+    while sizes[0] % 2 == 0 and sizes[0] >= 16:
+        sizes.insert(0, sizes[0] // 2)
+    while 2 * sizes[-1] <= n_train:
+        sizes.append(2 * sizes[-1])
+    return tuple(sizes)

@@ -53,7 +53,7 @@ _REQUIRED = {"likely": 0.8, "sure": 0.95}
     "--batch-sizes",
     type=options.BATCH_SIZES,
     help="Batch sizes to compare with the workload's own; full is the whole training set. Default: "
-    "powers of two from 8.",
+    "powers of two from 8; of a command its own one doubled and halved.",
 )
 @click.option(
     "--epochs",

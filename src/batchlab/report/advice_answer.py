@@ -151,7 +151,7 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
             more = sentence("size_adds", size=size, times=of_size.estimate)
     yield sentence(
         "rate_far_off",
-        far=far,
+        far=float(f"{far:.1g}"),
         way=text("low") if times > 1 else text("high"),
         size=own.batch_size,
         rate=tuned.learning_rate,

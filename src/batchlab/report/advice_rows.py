@@ -13,7 +13,7 @@ from typing import NamedTuple
 from batchlab.advice.advice import Advice, Believed, Candidate, Configuration, RateTried
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.table import NAMED, Cell, Column, Table, table_of
-from batchlab.report.text import quantity_text, split_label
+from batchlab.report.text import clause, quantity_text, split_label
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
@@ -304,9 +304,14 @@ def _epochs(advice: Advice, row: AnswerRow) -> float | None:
 
 
 def untried_text(advice: Advice) -> str:
-    """Return a sentence on the batch sizes that were only timed, or "" if there are none."""
-    untried = [row.candidate.batch_size for row in answer_rows(advice) if not row.is_tried]
-    return text("Timed only: {sizes}.", sizes=ranges_text(advice, untried)) if untried else ""
+    """Return which batch sizes were only timed, and which did not run; "" if there are none."""
+    untried = [row.candidate for row in answer_rows(advice) if not row.is_tried]
+    ran, failed = ([c.batch_size for c in untried if c.fits is fits] for fits in (True, False))
+    said = text("Timed only: {sizes}.", sizes=ranges_text(advice, ran)) if ran else ""
+    if failed:
+        why = next(clause(candidate.note) for candidate in untried if not candidate.fits)
+        said += text(" Did not run: {sizes} ({why}).", sizes=ranges_text(advice, failed), why=why)
+    return said.strip()
 
 
 def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:

@@ -619,7 +619,7 @@ class CommandCheck:
             try:
                 look = self._looked(f"without training, at batch size {size}", changed, limit_s)
             except ProgressError:
-                return  # what contradicts the batch size is told elsewhere
+                return  # what contradicts a batch size is told where it is trained
             found[size] = [value for value in look.trained if value is not None]
             if size != own and not follows_size(found):
                 return

@@ -92,6 +92,5 @@ def test_house_prices_at_a_rate_far_too_small_are_said_to_be_hardly_learned(ask:
 
     done = ask("prices.py", "advise", *asked.split(), "--batch-sizes", "10,64")
 
-    said = " ".join(done.out.split())
-    assert said.startswith("Your configuration hardly learns: after ")
-    assert "learning rate 0.005 0.02" not in said  # four times as fast to a level of no worth
+    assert done.out.startswith("Your configuration hardly learns: after ")
+    assert "learning rate 0.005 0.02" not in done.out  # a level of no worth, four times as fast
