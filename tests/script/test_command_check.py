@@ -408,15 +408,15 @@ for epoch in range(1, 6):
 """
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["loss * math.ceil(1000 / B)", "loss * B", "loss / math.sqrt(B)", "loss + math.log(B)"],
-)
-def test_a_metric_that_depends_on_the_batch_size_is_refused(value: str, tmp_path: Path) -> None:
-    command = training_script(tmp_path, source=HEAD + VALIDATED.format(value=value))
+@pytest.mark.parametrize("size", [16, 1024])  # the other sizes are larger, or smaller
+@pytest.mark.parametrize("value", ["loss * B", "loss / math.sqrt(B)", "loss + math.log(B)"])
+def test_a_metric_that_depends_on_the_batch_size_is_refused(
+    value: str, size: int, tmp_path: Path
+) -> None:
+    source = HEAD + VALIDATED.format(value=value)
 
     with pytest.raises(UsageError, match="val_loss depends on the batch size itself"):
-        checked(command, tmp_path)
+        checked(training_script(tmp_path, source=source, batch_size=size), tmp_path)
 
 
 @pytest.mark.parametrize("value", ["loss", "drawn.random()", "loss * (1 + 0.2 * drawn.random())"])

@@ -89,7 +89,7 @@ def direction_of(metric: str) -> Better | None:
 _LEAST_POWER = 0.35
 # A smaller share, such as an accuracy of 1 %, may be any multiple of another by chance.
 _LEAST_VALUE = 0.05
-_STEADY, _ALIKE, _OFF_LOG, _LEAST_SHARE = 0.1, 0.15, 0.3, 0.1
+_STEADY, _ALIKE, _OFF_LOG, _LEAST_SHARE = 0.1, 0.15, 0.3, 0.05
 
 
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
@@ -100,7 +100,7 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
 
     Args:
         found: by batch size, at least two values; fewer say nothing, and so does a batch size that
-            is less than four times as large as the smallest.
+            is less than about twice as large as the smallest.
     """
     (least, base), *others = sorted(found.items())
     strengths = [_strength(base, values, math.log(size / least)) for size, values in others]
@@ -111,7 +111,11 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
 def _strength(one: Sequence[float], other: Sequence[float], factor: float) -> float:
     """Return the power of the batch size, or how many times its logarithm is added; 0 for none."""
     values = (*one, *other)
-    if min(len(one), len(other)) < 2 or factor < math.log(4) or not all(map(math.isfinite, values)):
+    if (
+        min(len(one), len(other)) < 2
+        or factor < math.log(1.9)
+        or not all(map(math.isfinite, values))
+    ):
         return 0.0
     low, high = sorted((one, other), key=lambda each: sum(each) / len(each))
     apart, sign = min(high) - max(low), 1 if high is other else -1
