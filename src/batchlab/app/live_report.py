@@ -137,11 +137,7 @@ def _status(store: Store, study: Study, *, is_finished: bool, is_worked_on: bool
     so_far = _so_far(store, study, n_ended)
     if is_worked_on:
         return text("Under way at {at}: {so_far}.", so_far=so_far, at=time.strftime("%H:%M:%S"))
-    return sentence(
-        "study_stopped",
-        so_far=so_far,
-        command=study.command,
-    )
+    return sentence("study_stopped", so_far=so_far, command=study.command)
 
 
 def _so_far(store: Store, study: Study, n_ended: int) -> str:

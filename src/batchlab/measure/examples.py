@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, pairwise
@@ -64,8 +66,12 @@ def check_model_is_new(workload: Workload) -> None:
         WorkloadError: it does, or it raised an exception.
     """
     with asking(workload, "`model`"):
-        model = workload.model()
-        is_same = isinstance(model, nn.Module) and workload.model() is model
+        model: nn.Module | None = workload.model()
+        if not isinstance(model, nn.Module):
+            return  # told elsewhere
+        kept, model = weakref.ref(model), None
+        gc.collect()  # there may be no memory for a second one
+        is_same = kept() is not None and workload.model() is kept()
     if is_same:
         raise WorkloadError(
             f"workload {workload.name!r}: `model` returns the same object each time, so every run "

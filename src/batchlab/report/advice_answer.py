@@ -296,10 +296,7 @@ def _critical_batch_size(advice: Advice, study: Study | None) -> _Sentences:
     value = estimate_text("critical_batch_size", b_crit)
     if b_crit.estimate is None and b_crit.reason is not None:
         value = text("{bound}: {why}", bound=value, why=clause(b_crit.reason))
-    yield sentence(
-        "critical_size",
-        value=value,
-    )
+    yield sentence("critical_size", value=value)
 
 
 def _law_of_steps(advice: Advice, study: Study | None) -> _Sentences:

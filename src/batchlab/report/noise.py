@@ -102,10 +102,7 @@ def _notes(noise: Noise) -> Iterator[str]:
     if lost is not None:
         yield sentence("noise_lost", reason=reason_text(lost))
     if last.way == "micro-batches":
-        yield sentence(
-            "noise_of_micro_batches",
-            n=last.unit_examples,
-        )
+        yield sentence("noise_of_micro_batches", n=last.unit_examples)
     yield from _growth(noise)
     yield sentence("noise_is_not_critical")
 

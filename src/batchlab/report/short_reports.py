@@ -154,11 +154,7 @@ def _memory_note(profile: Profile) -> str:
     if fixed.estimate is None or each.estimate is None:
         reason = clause(fixed.reason or each.reason)
         return sentence("law_unknown", what=text("Memory"), why=reason)
-    said = sentence(
-        "memory_law",
-        fixed=fixed.estimate,
-        each=each.estimate,
-    )
+    said = sentence("memory_law", fixed=fixed.estimate, each=each.estimate)
     least = min((p.peak_bytes for p in profile.points if p.peak_bytes is not None), default=0)
     if (profile.evaluation_bytes or 0) <= least:
         return said

@@ -89,7 +89,9 @@ def direction_of(metric: str) -> Better | None:
 _LEAST_POWER = 0.35
 # A smaller share, such as an accuracy of 1 %, may be any multiple of another by chance.
 _LEAST_VALUE = 0.05
-_STEADY, _ALIKE, _OFF_LOG, _LEAST_SHARE = 0.1, 0.15, 0.3, 0.05
+_STEADY = 0.1  # the most spread at one batch size, over the difference between two
+_ALIKE = 0.15  # the most difference of two powers, over the larger
+_OFF_LOG, _LEAST_SHARE = 0.3, 0.05  # how far off a logarithm may be, and its least share of a value
 
 
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
