@@ -4,6 +4,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -816,7 +817,7 @@ def test_the_caller_finds_everything_as_it_was(lab: Path, advisor: AskingAdvisor
 
     def given() -> nn.Module:
         torch.rand(3)
-        return model
+        return deepcopy(model)
 
     try:
         advise(lab, workload=tiny(model=given))

@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import time
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_the_caller_is_left_as_it_was() -> None:
         )
 
     model = profiled_workloads.linear()
-    given = workload(model=lambda: model)
+    given = workload(model=lambda: deepcopy(model))
     data, weights = given.train[0].clone(), [part.detach().clone() for part in model.parameters()]
     before = state()
 
