@@ -68,7 +68,7 @@ def check_model_is_new(workload: Workload) -> None:
     with asking(workload, "`model`"):
         model: nn.Module | None = workload.model()
         if not isinstance(model, nn.Module):
-            return  # told elsewhere
+            return  # the caller says what is wrong with it
         kept, model = weakref.ref(model), None
         gc.collect()  # there may be no memory for a second one
         is_same = kept() is not None and workload.model() is kept()

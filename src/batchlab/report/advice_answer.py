@@ -211,11 +211,7 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
     if mine is not None and other is not None:
         figure = text("time") if advice.objective == "time" else text("examples")
         takes = text(", with {share:times}× the {figure}", share=mine / other, figure=figure)
-    yield sentence(
-        "ends_best",
-        takes=takes,
-        **rival.values(advice),
-    )
+    yield sentence("ends_best", takes=takes, **rival.values(advice))
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
@@ -250,10 +246,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
         return  # they are too close for it to matter
-    yield sentence(
-        "may_end_better",
-        **rival.values(advice),
-    )
+    yield sentence("may_end_better", **rival.values(advice))
     if needed > _MOST_SEEDS:
         yield sentence("more_runs_do_not_tell")
         return

@@ -141,7 +141,7 @@ def named_looks(
 
 # ---- the answer
 
-# What each kind of mark is.
+# The key of each kind of mark.
 _LEGEND = {
     "band": "Line and band: estimate from all runs, with its 95 % interval.",
     "point": "Large marks: trained batch sizes. Bars: 95 % intervals.",

@@ -404,7 +404,7 @@ def _rate_rows(
         yield mark("point", rate, batch_size=size)
 
 
-# What each kind of mark is.
+# The key of each kind of mark.
 _RATE_LEGEND = {
     "point": "Large marks: the rates in the other figures.",
     "run": "Small circles: all rates tried.",

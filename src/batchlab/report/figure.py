@@ -74,7 +74,7 @@ class Figure:
         panels: Iterable[Panel],
         *,
         notes: Iterable[str],  # sentences under it: how to read it, what was left out
-        needs: str,  # what it needs, for the sentence that is shown if it has no panel
+        needs: str,  # what a panel takes; a sentence says so if there is none
         data: str = "",  # the name of its CSV file; by default its own
         rows: Iterable[Row] | None = None,  # of that file, if they are not its panels'
         table: Table | None = None,  # its numbers, if they are not its panels'

@@ -27,12 +27,11 @@ TERMS: dict[str, str] = {
 """Keys that records hold and people read in other words."""
 
 
-SENTENCES: dict[str, str] = tomllib.loads(
-    Path(__file__).with_name("sentences.toml").read_text(encoding="utf-8")
-)
-"""The text of every sentence, by its code."""
-CAUSES: dict[str, str] = SENTENCES.pop("causes")  # type: ignore[assignment]
+_TABLE = tomllib.loads(Path(__file__).with_name("sentences.toml").read_text(encoding="utf-8"))
+CAUSES: dict[str, str] = _TABLE.pop("causes")
 """Why an accumulated gradient differs and what to do about it, by the code of the cause."""
+SENTENCES: dict[str, str] = _TABLE
+"""The text of every sentence, by its code."""
 
 
 def sentence(code: str, /, **values: Shown) -> str:
