@@ -11,6 +11,7 @@ import pytest
 from batchlab.app.init import init, trained_with_now
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.script.command import placeholders_of
+from batchlab.script.flags import default_in_source
 from batchlab.script.run_file import read_run_file
 
 SCRIPT = """
@@ -145,11 +146,35 @@ def test_the_defaults_of_its_flags_are_what_it_trains_with(training: list[str]) 
         "learning_rate": 3e-4,
     }
     assert trained_with_now(command, {"learning_rate"}, Path()) == {"learning_rate": 3e-4}
+    # Nothing is run where its code has the default.
+    Path("train.py").write_text("open('trained', 'w')\n" + TRAINING)
+    assert trained_with_now(command, BOTH, Path()) == {"batch_size": 48, "learning_rate": 3e-4}
     assert not Path("trained").exists()
-    # A default that the help does not show is not guessed.
-    silent = TRAINING.replace("formatter_class=argparse.ArgumentDefaultsHelpFormatter", "")
-    Path("train.py").write_text(silent)
-    assert trained_with_now(command, BOTH, Path()) == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "typed", "expected"),
+    [
+        ("p.add_argument('-l', '--lr', default=3e-4, type=float)", "-l", 3e-4),
+        ("p.add_argument('--batch-size', nargs=2, default=[32, 256])", "--batch-size", 32),
+        ("@click.option('--lr', default=0.5)\ndef main(lr): ...", "--lr", 0.5),
+        ("flags.DEFINE_float('lr', 0.25, 'rate', 1.0)", "--lr", None),  # 0.25 or 1.0
+        ("flags.DEFINE_float('lr', 0.25, 'rate')", "--lr", 0.25),
+        ("class Config:\n    learning_rate: float = 1e-3", "--learning-rate", 1e-3),
+        ("def main(*, data='x', lr=0.1, wd): ...", "--lr", 0.1),
+        ("config = {'optim.lr': 2e-2, 'lr': 5}", "optim.lr", None),
+        ("config = {'optim.lr': 2e-2}", "optim.lr", 2e-2),
+        ("p.add_argument('--lr', default=BASE * 2)", "--lr", None),
+        ("p.add_argument('--lr', default=1)\np.add_argument('--lr', default=2)", "--lr", None),
+        ("p.add_argument('--lr', default=1", "--lr", None),
+    ],
+)
+def test_a_default_is_read_in_the_code_if_only_one_stands_there(
+    code: str, typed: str, expected: float | None, tmp_path: Path
+) -> None:
+    (tmp_path / "train.py").write_text(code)
+
+    assert default_in_source(["python", "train.py"], tmp_path, typed) == expected
 
 
 def test_the_help_is_that_of_the_folder_where_the_command_runs(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.script.flags import (
     Flag,
+    default_in_source,
     drafted,
     flag_named,
     flags_in,
@@ -16,6 +17,7 @@ from batchlab.script.flags import (
     missing_of,
     of_one_length,
 )
+from batchlab.script.reading import number_of
 from batchlab.script.run_file import RUN_FILE_NAME
 
 # Long enough to import a large library from a cold disk.
@@ -65,32 +67,26 @@ def init(command: Sequence[str], *, folder: Path, limit_s: float = HELP_LIMIT_S)
 
 # Long enough to import a framework; a script that does not know --help is stopped then.
 _SEEN_WITHIN_S = 30.0
-_READ: dict[str, Callable[[str], int | float]] = {
-    "batch_size": int,
-    "learning_rate": float,
-    "epochs": int,
-}
+_TRAINED_WITH = ("batch_size", "learning_rate", "epochs")
 
 
 def trained_with_now(
     arguments: Sequence[str], wanted: Collection[str], place: Path, limit_s: float = _SEEN_WITHIN_S
 ) -> dict[str, int | float]:
-    """Return the defaults of a script's own flags, as its `--help` shows them."""
-    flags = {name: _flag_of(arguments, name) for name in _READ if name in wanted}
+    """Return the defaults of a script's own flags, by its code, or else by its `--help`."""
+    flags = {name: _flag_of(arguments, name) for name in _TRAINED_WITH if name in wanted}
     asked = {name: flag for name, flag in flags.items() if flag is not None}
-    if not asked:
-        return {}
-    text, _ = help_of(arguments, min(_SEEN_WITHIN_S, limit_s), place)
-    found = {}
-    for name, typed in asked.items():
-        flag = flag_named(text, typed)
-        if flag is None or flag.default is None:
-            continue
-        try:
-            found[name] = _READ[name](flag.default)
-        except ValueError:
-            continue
-    return found
+    found = {name: default_in_source(arguments, place, typed) for name, typed in asked.items()}
+    if None in found.values():
+        text, _ = help_of(arguments, min(_SEEN_WITHIN_S, limit_s), place)
+        for name in (name for name, value in found.items() if value is None):
+            flag = flag_named(text, asked[name])
+            found[name] = None if flag is None else number_of(flag.default or "")
+    return {
+        name: value if name == "learning_rate" else int(value)
+        for name, value in found.items()
+        if value and value > 0 and (name == "learning_rate" or value % 1 == 0)
+    }
 
 
 def _flag_of(arguments: Sequence[str], placeholder: str) -> str | None:

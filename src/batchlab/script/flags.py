@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from batchlab.errors import BatchlabError
 from batchlab.script.command import NAMES, placeholders_in
+from batchlab.script.identity import code_of
 from batchlab.script.process import Launched
 from batchlab.script.reading import number_of
 from batchlab.words.reasons import reason_text
@@ -119,6 +121,63 @@ def flag_named(help_text: str, typed: str) -> Flag | None:
 def plain_flag(name: str) -> str:
     """Return a flag in the form used to compare flags: `--trainer.max-epochs` is max_epochs."""
     return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
+
+
+def default_in_source(arguments: Sequence[str], place: Path, typed: str) -> float | None:
+    """Return the number that a command's code gives as the default of a flag, or None.
+
+    Nothing is run. The default is that of argparse, click, absl or the like, of a field of a class,
+    of an argument of a function, or of a key of a dictionary. Of the files, the first that has one
+    counts; it counts only if no other default of the same name stands in that file.
+    """
+    for path in code_of(arguments, place):
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        defaults = {
+            value
+            for node in ast.walk(tree)
+            for value in map(_number, _defaults_of(node, typed))
+            if value is not None
+        }
+        if defaults:
+            return defaults.pop() if len(defaults) == 1 else None
+    return None
+
+
+def _defaults_of(node: ast.AST, typed: str) -> Iterator[ast.expr]:
+    """Yield the expressions by which a piece of code may set the default of a flag."""
+    plain = plain_flag(typed)
+    if isinstance(node, ast.Call):
+        texts = {each.value for each in node.args if isinstance(each, ast.Constant)}
+        named = [each.value for each in node.keywords if each.arg == "default"]
+        if typed in texts or (typed.lstrip("-") in texts and len(node.args) > 1):
+            yield from named or node.args
+    elif isinstance(node, ast.AnnAssign):
+        if isinstance(node.target, ast.Name) and node.target.id == plain and node.value:
+            yield node.value
+    elif isinstance(node, ast.arguments):
+        positional = [*node.posonlyargs, *node.args]
+        with_default = positional[len(positional) - len(node.defaults) :]
+        pairs = [*zip(with_default, node.defaults, strict=True)]
+        pairs += zip(node.kwonlyargs, node.kw_defaults, strict=True)
+        yield from (value for each, value in pairs if each.arg == plain and value)
+    elif isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and key.value in (typed, plain):
+                yield value
+
+
+def _number(expression: ast.expr) -> float | None:
+    """Return the number that an expression is, or the first of a list of numbers; else None."""
+    try:
+        value = ast.literal_eval(expression)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+    if isinstance(value, list | tuple) and value:
+        value = value[0]
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 # Flags that make an update of more than one batch of the size that a script is given.

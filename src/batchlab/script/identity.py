@@ -56,12 +56,21 @@ def command_identity(command: TrainingCommand) -> str:
     return digest.hexdigest()[:16]
 
 
+def code_of(arguments: Sequence[str], place: Path) -> Iterator[Path]:
+    """Yield the Python files of a command that runs in `place`, beginning with the named ones."""
+    files = dict.fromkeys(islice(_files_of(arguments, place), _MOST_FILES))
+    yield from (path for path in files if path.suffix == ".py")
+
+
 def _files(command: TrainingCommand) -> Iterator[Path]:
-    """Yield the files, each perhaps more than once, beginning with the named ones."""
-    place = command.place
     if command.config is not None:
-        yield place / command.config
-    named = list(_named(command.arguments, place))
+        yield command.place / command.config
+    yield from _files_of(command.arguments, command.place)
+
+
+def _files_of(arguments: Sequence[str], place: Path) -> Iterator[Path]:
+    """Yield the files, each perhaps more than once, beginning with the named ones."""
+    named = list(_named(arguments, place))
     yield from named
     folders = [path.parent for path in named if path.suffix in _CODE]
     # A module or a script imports from its own folder and from the one that it runs in.
