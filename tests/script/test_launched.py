@@ -262,8 +262,8 @@ def test_a_piece_has_the_time_at_which_it_was_written_however_late_it_is_receive
         (("./data.txt",), "./data.txt cannot be executed (Permission denied); name the program"),
         (("./words",), "./words cannot be executed (Exec format error)"),
         (("./orphan.py",), "the program named in its first line was not found"),
-        (("sh", "-c", "exit 3"), "sh -c ended with exit code 3; its last line: none"),
-        (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2; its last line: no data"),
+        (("sh", "-c", "exit 3"), "sh -c ended with exit code 3: it printed nothing"),
+        (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2: no data"),
         (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "without a result (SIGSEGV)"),
     ],
 )

@@ -124,6 +124,8 @@ def _is_launchers(lines: Sequence[str], begin: int) -> bool:
     return _TRACEBACK not in rest and any(_LAUNCHER_FRAME.search(line) for line in rest)
 
 
+# The line with which Python ends a traceback.
+_ERROR = re.compile(r"(?:\[rank\d+\]: )?(?:\w+\.)*\w*(?:Error|Exception)\b(?::|$)")
 # A failed command prints one of these in its last lines if memory ran out.
 OUT_OF_MEMORY = (
     r"torch(\.cuda)?\.OutOfMemoryError",
@@ -257,7 +259,9 @@ def status_and_reason(
         return Status.ERROR, Reason.of("needs_terminal", line=last_lines[-1])
     if number and (name := _signal_name(number)):
         return Status.KILLED, Reason.of("process_died", how=name)
-    last_line = last_lines[-1] if last_lines else "none"
+    # Loggers and progress bars may print more below the error.
+    errors = [line for line in last_lines if _ERROR.match(line)]
+    last_line = (errors or last_lines or ["it printed nothing"])[-1]
     if asked := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
         return Status.ERROR, Reason.of("wants_terminal", line=asked, last_line=last_line)
     return Status.ERROR, Reason.of(
