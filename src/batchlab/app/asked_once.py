@@ -75,7 +75,7 @@ def completed(
         missing["metric"] = _of_validation(printed)
     if not is_clear(missing.get("metric") or given["metric"]):
         missing["better"] = _ASKED["better"][0]
-    if look and not ("examples" in given or look.examples or look.within_epochs):
+    if look and "examples" not in given and look.needs_examples(command):
         missing["examples"] = _ASKED["examples"][0]
     if is_advice and "learning_rate" not in takes:
         trouble += ". It also needs {learning_rate}, as in --lr {learning_rate}, and its value now"

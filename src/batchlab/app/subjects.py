@@ -427,9 +427,8 @@ class CommandSubject(Subject):
         known = stored_summary(self.question.store, self._workload_id)
         self.summary = known or self._checked(proves=self.question.name != "profile")
         self._is_known = True
-        if self.question.name != "profile":
-            for text in self.summary.warnings:
-                self.question.listener.warning(text)
+        for text in self.summary.warnings:
+            self.question.listener.warning(text)
 
     def _checked(self, *, proves: bool) -> WorkloadSummary:
         budget, tell = self.question.budget, self.question.listener.phase

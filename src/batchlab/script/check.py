@@ -7,6 +7,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, Value, trial_values
 from batchlab.script.flags import help_of, multipliers_in, plain_flag
 from batchlab.script.follow import FollowedTraining
-from batchlab.script.metric import ProgressPoints, follows_size
+from batchlab.script.metric import ProgressPoints, follows_size, plain_name
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
 from batchlab.script.trained_size import TrainedSize
@@ -103,6 +104,29 @@ class FirstLook:
         return _in_steps(fewest, self.trial)[0], _in_steps(most, self.trial)[1]
 
     @property
+    def counts_only_epochs(self) -> bool:
+        """Whether its progress says how many epochs are done, and nothing finer."""
+        return counts_only_epochs(self.readings)
+
+    def needs_examples(self, command: TrainingCommand) -> bool:
+        """Return whether nothing says how many examples there are, and no epochs stand for them."""
+        is_known = bool(command.examples or self.examples or self.within_epochs)
+        return not (is_known or (self.counts_only_epochs and not command.takes("steps")))
+
+    @property
+    def epoch_s(self) -> tuple[float, float]:
+        """The fewest and the most seconds that an epoch took on average, if only they are counted.
+
+        They are 0 and infinity if less than a whole epoch was seen.
+        """
+        ends = {each.epoch: each.at_s for each in reversed(self.readings) if each.epoch}
+        n_epochs = max(ends, default=0.0) - min(ends, default=0.0)
+        if n_epochs < 1:
+            return 0.0, math.inf
+        took_s = max(ends.values()) - min(ends.values())
+        return max(0.0, took_s - _CLOCK_S) / n_epochs, (took_s + _CLOCK_S) / n_epochs
+
+    @property
     def within_epochs(self) -> list[tuple[int, int]]:
         """Counters such as [640/60000] and their totals, if nothing says what they count."""
         return [
@@ -141,6 +165,12 @@ class FirstLook:
         )
 
 
+def counts_only_epochs(readings: Sequence[Reading]) -> bool:
+    """Return whether these say how many epochs are done, and nothing finer."""
+    finer = (each.step or each.samples or each.epoch_length or each.epoch_step for each in readings)
+    return any(each.epoch for each in readings) and not any(finer)
+
+
 def _trained(told: ProgressPoints) -> list[float | None]:
     return list({point.step: point.value for point in told.points if point.step > 0}.values())
 
@@ -161,8 +191,11 @@ def first_look(
     marker: str,
     limit_s: float,
     is_enough: _Enough | None = None,
+    least_s: float = 0.0,
 ) -> FirstLook:
     """Run a command until its metric was seen a few times or `is_enough` holds, then end it.
+
+    If it counts only epochs, they are followed for at least `least_s` seconds, to be timed.
 
     Raises:
         ProgressError: its progress contradicts itself.
@@ -179,8 +212,11 @@ def first_look(
         for reading in () if is_asked else readings:
             seen.append(reading)
             told.add(reading)
-        is_late = time.monotonic() - began_s >= limit_s
-        is_asked = is_asked or is_late or len(_trained(told)) >= _VALUES
+        now_s = time.monotonic()
+        is_seen = len(_trained(told)) >= _VALUES
+        if is_seen and counts_only_epochs(seen):
+            is_seen = now_s - seen[0].at_s >= least_s
+        is_asked = is_asked or is_seen or now_s - began_s >= limit_s
         if readings and is_enough is not None:
             is_asked = is_asked or is_enough(seen)
         return is_asked
@@ -299,6 +335,13 @@ _SILENCE = (
 )
 # Dividing the rate by this much shows in any curve that depends on the rate.
 _RATE_FACTOR = 8.0
+# Where only epochs are printed, one is assumed to have this many steps at the user's batch size.
+_STEPS_OF_EPOCH = 64
+# A pass over the data does not take this many times as long with larger batches.
+_LONGER_EPOCH = 2.0
+# A moment is known up to the interval at which a chatty command's output is read.
+_CLOCK_S = 0.05
+_TIMED_S = 1.0  # for this long the epochs of a batch size are timed, as far as it trains so long
 # Nothing is trained with the rate times this, so the metric stays that of the untrained model.
 _NO_TRAINING = 1e-6
 # How much larger or smaller the batches are with which the metric of that model is compared.
@@ -348,7 +391,7 @@ class CommandCheck:
         """
         command = self._command
         share = _FIRST_SHARE if proves else 1.0
-        first = self._looked(self._now_text(), {}, share * self._limit_s)
+        first = self._looked(self._now_text(), {}, share * self._limit_s, least_s=_TIMED_S)
         self._refuse_what_cannot_be_followed(first)
         fewest, most = span = self._examples(first)
         self._refuse_another_size(first, span)
@@ -359,6 +402,8 @@ class CommandCheck:
             )
         if proves:
             self._limit_s = min(self._limit_s, self._spent_s + _PROOF_SHARE * self._limit_s)
+        self._refuse_longer_epochs(first, span)
+        if proves:
             fewest, most = self._proven(first, span)
         if fewest < most:
             self._warnings.append(
@@ -415,6 +460,7 @@ class CommandCheck:
         changed: dict[str, float],
         limit_s: float,
         is_enough: _Enough | None = None,
+        least_s: float = 0.0,
     ) -> FirstLook:
         self._tell(f"checking the command: {what}")
         command = self._command
@@ -435,6 +481,7 @@ class CommandCheck:
             marker=f"{self._workload_id}/check",
             limit_s=max(1.0, min(limit_s, self._left_s())),
             is_enough=is_enough,
+            least_s=least_s,
         )
         self._spent_s += found.took_s
         self.looks.append(found)
@@ -528,7 +575,7 @@ class CommandCheck:
         complaint = look.told.complaint()
         if complaint is None:
             complaint = f"{self._command.metric} was told before the first step alone"
-        if look.told.names and not (look.examples or look.within_epochs or self._command.examples):
+        if look.told.names and look.needs_examples(self._command):
             complaint += ". Give --examples too, such as --examples 50000"
         if not look.readings and look.is_cut:
             complaint = _SILENCE.format(seconds=look.took_s)
@@ -603,23 +650,39 @@ class CommandCheck:
         takes = self._command.takes
         return [row for row in asked if takes(row[0]) or row[0] == "batch_size"]
 
+    def _refuse_longer_epochs(self, first: FirstLook, examples: Span) -> None:
+        """Refuse epochs that take longer with larger batches, so are no passes over the data."""
+        if not first.counts_only_epochs:
+            return
+        size = self._far_sizes(examples)[0]
+        other = self._untrained(size, first)
+        if other is None:
+            self._warnings.append(
+                "there was no time to check that an epoch is a pass over the data at every batch "
+                "size; a larger --budget has it checked"
+            )
+            return
+        small, large = sorted((first, other), key=lambda look: look.trial.batch_size)
+        times = large.epoch_s[0] / small.epoch_s[1]
+        if times >= _LONGER_EPOCH:
+            raise UsageError(
+                f"an epoch takes at least {times:.1f} times as long with batch size "
+                f"{large.trial.batch_size} as with {small.trial.batch_size}: it seems to have as "
+                f"many steps at every batch size, so that equal epochs are not equal numbers of "
+                f"examples. Have the script count its steps, as in batchlab.log(step=step, "
+                f"{plain_name(self._command.metric)}=...), and give --examples"
+            )
+
     def _refuse_a_metric_of_the_batch(self, first: FirstLook, examples: Span) -> None:
         """Refuse a metric that follows the batch size although nothing is trained."""
-        own, rate = self._command.batch_size, self._command.learning_rate
-        grows = own * _SIZE_FACTORS[0] <= examples[0]
-        others = [own * times if grows else own // times for times in _SIZE_FACTORS]
-        if rate is None or len(first.trained) < _VALUES or not min(others):
+        own = self._command.batch_size
+        if not self._command.takes("learning_rate") or len(first.trained) < _VALUES:
             return
         found: dict[int, list[float]] = {}
-        for size in (own, *others):  # the last of them confirms what the others show
-            limit_s = self._limit_s - self._spent_s
-            if limit_s < first.took_s:
+        for size in (own, *self._far_sizes(examples)):  # the last confirms what the others show
+            look = self._untrained(size, first)
+            if look is None:
                 return
-            changed = {"learning_rate": rate * _NO_TRAINING, "batch_size": size}
-            try:
-                look = self._looked(f"without training, at batch size {size}", changed, limit_s)
-            except ProgressError:
-                return  # what contradicts a batch size is told where it is trained
             found[size] = [value for value in look.trained if value is not None]
             if size != own and not follows_size(found):
                 return
@@ -630,6 +693,32 @@ class CommandCheck:
             f"it. Have the script print its mean over all examples, not a sum over batches, and "
             f"evaluate with the same batch size every time; or name another metric"
         )
+
+    def _far_sizes(self, examples: Span) -> list[int]:
+        own = self._command.batch_size
+        grows = own * _SIZE_FACTORS[0] <= examples[0]
+        return [own * times if grows else own // times for times in _SIZE_FACTORS]
+
+    def _untrained(self, size: int, first: FirstLook) -> FirstLook | None:
+        """Return a beginning with a rate near 0, run only once.
+
+        The result is None if there is no such batch size, no time, or no progress to be followed.
+        """
+        rate = self._command.learning_rate
+        changed: dict[str, float] = {"batch_size": size}
+        if rate is not None:
+            changed["learning_rate"] = rate * _NO_TRAINING
+        key = tuple(changed.items())
+        limit_s = self._limit_s - self._spent_s
+        if key not in self._looks and size and limit_s >= first.took_s:
+            least_s = _TIMED_S if first.counts_only_epochs else 0.0
+            self._looks[key] = None
+            # What contradicts a batch size is told where it is trained.
+            with suppress(ProgressError):
+                self._looks[key] = self._looked(
+                    f"without training, at batch size {size}", changed, limit_s, least_s=least_s
+                )
+        return self._looks.get(key)
 
     # ---- examples
 
@@ -645,6 +734,15 @@ class CommandCheck:
                     f"50000"
                 )
             found = first.examples_beside(look)
+        if found is None and not first.needs_examples(self._command):
+            assumed = _STEPS_OF_EPOCH * self._command.batch_size
+            found = assumed, assumed
+            self._warnings.append(
+                f"its progress counts epochs alone: each is taken for one pass over {assumed} "
+                f"examples; if there are more or fewer, numbers of steps, their times and examples "
+                f"a second are off by one factor, the same for all batch sizes, and nothing else "
+                f"changes; --examples gives the number"
+            )
         if found is None:
             raise UsageError(
                 f"{_NO_EXAMPLES}: its progress does not count both epochs and steps; give "

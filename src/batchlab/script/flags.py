@@ -13,7 +13,7 @@ from pathlib import Path
 
 from batchlab.errors import BatchlabError
 from batchlab.script.command import NAMES, placeholders_in
-from batchlab.script.identity import code_of
+from batchlab.script.identity import named_files
 from batchlab.script.process import Launched
 from batchlab.script.reading import number_of
 from batchlab.words.reasons import reason_text
@@ -127,23 +127,38 @@ def default_in_source(arguments: Sequence[str], place: Path, typed: str) -> floa
     """Return the number that a command's code gives as the default of a flag, or None.
 
     Nothing is run. The default is that of argparse, click, absl or the like, of a field of a class,
-    of an argument of a function, or of a key of a dictionary. Of the files, the first that has one
-    counts; it counts only if no other default of the same name stands in that file.
+    of an argument of a function, or of a key of a dictionary. It is that of the first file that
+    names the flag, among the scripts of the command and the modules beside them that they import,
+    and counts if no other default of the flag stands in that file.
     """
-    for path in code_of(arguments, place):
+    paths = [path for path in named_files(arguments, place) if path.suffix == ".py"]
+    for path in paths:
         try:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        defaults = {
-            value
-            for node in ast.walk(tree)
-            for value in map(_number, _defaults_of(node, typed))
-            if value is not None
-        }
-        if defaults:
-            return defaults.pop() if len(defaults) == 1 else None
+        expressions = [each for node in ast.walk(tree) for each in _defaults_of(node, typed)]
+        values = {_number(each) for each in expressions} - {None}
+        if expressions:
+            return values.pop() if len(values) == 1 else None
+        imported = [each for node in ast.walk(tree) for each in _imported(node, path, place)]
+        paths += [each for each in imported if each not in paths]
     return None
+
+
+def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
+    """Yield the files beside `path`, or in `place`, that a piece of its code imports."""
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [each.name for each in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        names = [node.module] if node.module else [each.name for each in node.names]
+    for name in names:
+        for folder in (path.parent, path.parent.parent, place):
+            module = folder.joinpath(*name.split("."))
+            for found in (module.with_suffix(".py"), module / "__init__.py"):
+                if found.is_file():
+                    yield found
 
 
 def _defaults_of(node: ast.AST, typed: str) -> Iterator[ast.expr]:
@@ -158,11 +173,12 @@ def _defaults_of(node: ast.AST, typed: str) -> Iterator[ast.expr]:
         if isinstance(node.target, ast.Name) and node.target.id == plain and node.value:
             yield node.value
     elif isinstance(node, ast.arguments):
-        positional = [*node.posonlyargs, *node.args]
-        with_default = positional[len(positional) - len(node.defaults) :]
-        pairs = [*zip(with_default, node.defaults, strict=True)]
-        pairs += zip(node.kwonlyargs, node.kw_defaults, strict=True)
-        yield from (value for each, value in pairs if each.arg == plain and value)
+        names = [each.arg for each in (*node.posonlyargs, *node.args)]
+        names = names[len(names) - len(node.defaults) :] + [each.arg for each in node.kwonlyargs]
+        values = (*node.defaults, *node.kw_defaults)
+        yield from (
+            value for name, value in zip(names, values, strict=True) if name == plain and value
+        )
     elif isinstance(node, ast.Dict):
         for key, value in zip(node.keys, node.values, strict=True):
             if isinstance(key, ast.Constant) and key.value in (typed, plain):

@@ -56,21 +56,12 @@ def command_identity(command: TrainingCommand) -> str:
     return digest.hexdigest()[:16]
 
 
-def code_of(arguments: Sequence[str], place: Path) -> Iterator[Path]:
-    """Yield the Python files of a command that runs in `place`, beginning with the named ones."""
-    files = dict.fromkeys(islice(_files_of(arguments, place), _MOST_FILES))
-    yield from (path for path in files if path.suffix == ".py")
-
-
 def _files(command: TrainingCommand) -> Iterator[Path]:
-    if command.config is not None:
-        yield command.place / command.config
-    yield from _files_of(command.arguments, command.place)
-
-
-def _files_of(arguments: Sequence[str], place: Path) -> Iterator[Path]:
     """Yield the files, each perhaps more than once, beginning with the named ones."""
-    named = list(_named(arguments, place))
+    place = command.place
+    if command.config is not None:
+        yield place / command.config
+    named = list(named_files(command.arguments, place))
     yield from named
     folders = [path.parent for path in named if path.suffix in _CODE]
     # A module or a script imports from its own folder and from the one that it runs in.
@@ -78,7 +69,7 @@ def _files_of(arguments: Sequence[str], place: Path) -> Iterator[Path]:
         yield from _code_in(folder)
 
 
-def _named(arguments: Sequence[str], place: Path) -> Iterator[Path]:
+def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
     """Yield the files that the arguments name, and those that shell scripts among them name."""
     program = place / arguments[0]
     if os.sep in arguments[0] and _is_own_script(program, place):
