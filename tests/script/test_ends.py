@@ -235,7 +235,12 @@ def test_three_failures_of_the_same_kind_are_enough(third: dict[str, Any], is_en
 
 
 def test_the_error_is_quoted_though_more_was_printed_below_it() -> None:
-    lines = ["  raise ValueError(size)", "ValueError: 3 is odd", "wandb: 2 files saved", " 10%|#  |"]
+    lines = [
+        "  raise ValueError(size)",
+        "ValueError: 3 is odd",
+        "wandb: 2 files saved",
+        " 10%|#  |",
+    ]
 
     _, reason = status_and_reason(
         ("python", "train.py"), wait_status=1 << 8, was_asked=False, last_lines=lines, **NONE_SEEN

@@ -33,7 +33,7 @@ from batchlab.runs.contract import RunPlan
 from batchlab.runs.process_engine import ProcessEngine, refuse_to_train_over
 from batchlab.runs.ray_workers import RayWorkers
 from batchlab.runs.workers import LocalWorkers
-from batchlab.script.check import CommandCheck, FirstLook
+from batchlab.script.check import ONCE_AT_END, CommandCheck, FirstLook
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
 from batchlab.script.process import end_leftovers
@@ -427,6 +427,11 @@ class CommandSubject(Subject):
         known = stored_summary(self.question.store, self._workload_id)
         self.summary = known or self._checked(proves=self.question.name != "profile")
         self._is_known = True
+        if self.question.name == "advise" and ONCE_AT_END in self.summary.warnings:
+            raise UsageError(
+                f"{ONCE_AT_END}. Use batchlab sweep, which does that, or print the metric along "
+                f"the training"
+            )
         for text in self.summary.warnings:
             self.question.listener.warning(text)
 

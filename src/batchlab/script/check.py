@@ -43,6 +43,12 @@ _STEPS = 10**6
 # Epochs are printed rounded to a few digits.
 _ROUNDING = 1e-3
 
+ONCE_AT_END = (
+    "the metric is printed once, at the end of a training: nothing shows how long it takes to a "
+    "target, and only final values can be compared"
+)
+"""The warning about a metric that a training without a given length prints once."""
+
 _Enough = Callable[[Sequence[Reading]], bool]
 Span = tuple[int, int]
 """The fewest and the most training examples that there can be."""
@@ -125,6 +131,17 @@ class FirstLook:
             return 0.0, math.inf
         took_s = max(ends.values()) - min(ends.values())
         return max(0.0, took_s - _CLOCK_S) / n_epochs, (took_s + _CLOCK_S) / n_epochs
+
+    @property
+    def printed_rate(self) -> float | None:
+        """The learning rate that it prints; None if it prints none, or several."""
+        rates = {
+            value
+            for each in self.readings
+            for name, value in each.values
+            if plain_flag(name) in NAMES["learning_rate"]
+        }
+        return rates.pop() if len(rates) == 1 else None
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
@@ -329,9 +346,10 @@ def _differ(name: str, one: dict[object, float], others: _Numbers) -> bool:
 
 
 _SILENCE = (
-    "The script runs, and has printed nothing for {seconds:.0f} s. It may keep its output in a "
-    "buffer. PYTHONUNBUFFERED=1 is set, which helps where Python prints. Elsewhere try python -u, "
-    "print(..., flush=True), or stdbuf -oL before the command."
+    "The script runs, and has shown no progress for {seconds:.0f} s. It may still import its "
+    "libraries or read its data, or keep its output in a buffer. PYTHONUNBUFFERED=1 is set, which "
+    "helps where Python prints. Elsewhere try python -u, print(..., flush=True), or stdbuf -oL "
+    "before the command."
 )
 # Dividing the rate by this much shows in any curve that depends on the rate.
 _RATE_FACTOR = 8.0
@@ -378,6 +396,7 @@ class CommandCheck:
         self._tell = tell
         self._spent_s = 0.0
         self._warnings: list[str] = []
+        self._unchecked: list[str] = []  # what there was no time for
         self._looks: dict[object, FirstLook | None] = {}  # by the values that were changed
         self.looks: list[FirstLook] = []  # all that were run, in order
 
@@ -405,6 +424,8 @@ class CommandCheck:
         self._refuse_longer_epochs(first, span)
         if proves:
             fewest, most = self._proven(first, span)
+        if self._unchecked:
+            self._warnings.append(self._no_time_text())
         if fewest < most:
             self._warnings.append(
                 f"there are {fewest} to {most} training examples, by the steps of an epoch; "
@@ -417,6 +438,10 @@ class CommandCheck:
                 f"{{batch_size}}, its true batch size is as many times larger; give "
                 f"{{micro_batch_size}} and {{accumulation_steps}} then"
             )
+        if first.is_whole and len(first.trained) == 1 and not command.spans_a_length:
+            self._warnings.append(ONCE_AT_END)
+        if scaled := self._scaled_rate(first):
+            self._warnings.append(scaled)
         if first.told.not_understood:
             values = ", ".join(first.told.not_understood)
             self._warnings.append(reason_text(Reason.of("log_not_understood", values=values)))
@@ -438,6 +463,10 @@ class CommandCheck:
             start_s=first.start_s,
             takes_rate=command.takes("learning_rate"),
         )
+
+    def _no_time_text(self) -> str:
+        unchecked = listing(self._unchecked)
+        return f"there was no time to check {unchecked}; a larger --budget has time for it"
 
     def _now_text(self) -> str:
         now = f"as you train now, at batch size {self._command.batch_size}"
@@ -503,10 +532,7 @@ class CommandCheck:
             self._looks[key] = None
             left_s = self._limit_s - self._spent_s
             if left_s < (first.took_s if is_enough is None else first.start_s or 0.0):
-                self._warnings.append(
-                    f"there was no time to check the command {what}; a larger --budget has it "
-                    f"checked"
-                )
+                self._unchecked.append(f"a run {what}")
                 return None
             look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0), is_enough)
             given = self._command.examples
@@ -590,7 +616,7 @@ class CommandCheck:
     def _proven(self, first: FirstLook, examples: Span) -> Span:
         """Prove that the flags act, and return the fewest and the most examples."""
         has_seed, own = self._command.takes("seed"), self._command.batch_size
-        again = self._compared("the same again", {}, first, _tells_losses)
+        again = self._compared("like the first", {}, first, _tells_losses)
         compared = LookComparison(first, again)
         if again is not None and not has_seed and compared.is_repeatable and compared.is_telling:
             raise UsageError(
@@ -657,10 +683,7 @@ class CommandCheck:
         size = self._far_sizes(examples)[0]
         other = self._untrained(size, first)
         if other is None:
-            self._warnings.append(
-                "there was no time to check that an epoch is a pass over the data at every batch "
-                "size; a larger --budget has it checked"
-            )
+            self._unchecked.append("whether its epochs are passes over the data")
             return
         small, large = sorted((first, other), key=lambda look: look.trial.batch_size)
         times = large.epoch_s[0] / small.epoch_s[1]
@@ -720,6 +743,21 @@ class CommandCheck:
                 )
         return self._looks.get(key)
 
+    def _scaled_rate(self, first: FirstLook) -> str | None:
+        """Return a warning if it prints rates that depend on the batch size, else None."""
+        given, own = first.trial.learning_rate, first.trial.batch_size
+        others = [look for look in self.looks if look.trial.batch_size != own]
+        if not others or first.printed_rate is None or others[0].printed_rate is None:
+            return None
+        factor = others[0].printed_rate / others[0].trial.learning_rate
+        if math.isclose(first.printed_rate, factor * given, rel_tol=_ROUNDING):
+            return None
+        return (
+            f"the script does not train with the learning rate that it is given: it prints "
+            f"{first.printed_rate:g} for {given:g} with batch size {own}, and another multiple "
+            f"with {others[0].trial.batch_size}; the learning rates here are those that it is given"
+        )
+
     # ---- examples
 
     def _examples(self, first: FirstLook) -> Span:
@@ -729,9 +767,9 @@ class CommandCheck:
         if found is None and first.within_epochs:
             look = self._at_another_size(2 * self._command.batch_size, first)
             if look is None:
+                why = self._no_time_text() if self._unchecked else self._warnings[-1]
                 raise UsageError(
-                    f"{_NO_EXAMPLES}: {self._warnings[-1]}. Or give --examples, such as --examples "
-                    f"50000"
+                    f"{_NO_EXAMPLES}: {why}. Or give --examples, such as --examples 50000"
                 )
             found = first.examples_beside(look)
         if found is None and not first.needs_examples(self._command):

@@ -27,14 +27,22 @@ Value = int | float | str | Path
 NAMES: dict[str, tuple[str, ...]] = {
     "batch_size": (
         *("batch_size", "train_batch_size", "per_device_train_batch_size", "batchsize", "bs"),
-        *("train_bs", "mini_batch_size", "minibatch_size", "batch"),
+        *("batch_size_per_gpu", "batch_size_per_device", "samples_per_gpu", "global_batch_size"),
+        *("train_bs", "mini_batch_size", "minibatch_size", "batch", "max_tokens"),
     ),
-    "learning_rate": ("learning_rate", "lr", "base_lr", "init_lr", "max_lr", "step_size"),
+    "learning_rate": (
+        *("learning_rate", "lr", "base_lr", "init_lr", "initial_lr", "lr0", "learning_rate_init"),
+        *("initial_learning_rate", "peak_lr", "max_lr", "blr", "step_size"),
+    ),
     "seed": ("seed", "random_seed", "manual_seed", "seed_everything", "rng_seed", "random_state"),
-    "epochs": ("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "nepochs"),
+    "epochs": (
+        *("epochs", "num_epochs", "n_epochs", "max_epochs", "num_train_epochs", "nepochs"),
+        *("max_epoch", "epoch"),
+    ),
     "steps": (
         *("max_steps", "steps", "num_steps", "n_steps", "total_steps", "max_train_steps"),
         *("num_train_steps", "train_steps", "max_iters", "iterations", "num_iterations"),
+        *("max_iter", "train_iters"),
     ),
     "output_dir": (
         *("output_dir", "out_dir", "outdir", "output_folder", "output", "save_dir"),
@@ -157,7 +165,8 @@ def placeholders_of(argv: Sequence[str], in_config: Collection[str] | None) -> f
         )
     raise UsageError(
         f"the command has no placeholder for the batch size; put {{batch_size}} where it takes "
-        f"one, as in -- {_EXAMPLE}"
+        f"one, as in -- {_EXAMPLE}; where it reads a variable of the environment, as in -- env "
+        f"BATCH_SIZE={{batch_size}} python train.py"
     )
 
 

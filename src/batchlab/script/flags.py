@@ -79,6 +79,9 @@ _VALUE_KIND = re.compile(
     r"^\s+(?:INTEGER|INT|FLOAT|TEXT|PATH|DIRECTORY|FILE|FILENAME|NUMBER|STR|<\w+>)\b", re.IGNORECASE
 )
 _DEFAULT = re.compile(r"default(?:s to|:|=| is)?\s*['\"]?(?P<value>[^\s'\")\],;]+)", re.IGNORECASE)
+_DEFAULTS = re.compile(
+    r"default(?:s to|:|=| is)?\s*[\[(]\s*([\w.\-]+(?:[,\s]+[\w.\-]+)+)\s*[\])]", re.I
+)
 _HYDRA = re.compile(r"^.*Override anything in the config.*$", re.MULTILINE)
 _YAML_KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w\-]*):\s*(?P<value>\S.*)?$")
 
@@ -90,9 +93,12 @@ class Flag:
     name: str  # as typed: `--lr`, or `train.lr` if it overrides a setting
     default: str | None = None  # as the help shows it; None if it does not
     is_override: bool = False  # whether it is typed as name=value, without dashes
+    others: tuple[str, ...] = ()  # the values behind the first, if it takes several
 
     def arguments(self, placeholder: str) -> tuple[str, ...]:
         """Return the arguments that give this flag the value of a placeholder."""
+        if self.others:
+            return (self.name, f"{{{placeholder}}}", *self.others)
         if self.is_override or self.name.startswith("--"):
             return (f"{self.name}={{{placeholder}}}",)
         return (self.name, f"{{{placeholder}}}")
@@ -243,8 +249,18 @@ def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
             if not more.strip() or more.lstrip().startswith("-"):
                 break
             help_lines.append(more)
-        default = _DEFAULT.search(" ".join(help_lines))
-        yield names, Flag(name=longest, default=default["value"].rstrip(".") if default else None)
+        text = " ".join(help_lines)
+        default = _DEFAULT.search(text)
+        several = _DEFAULTS.search(text)
+        first, *others = re.split(r"[,\s]+", several[1]) if several else [None]
+        yield (
+            names,
+            Flag(
+                name=longest,
+                default=first or (default["value"].rstrip(".") if default else None),
+                others=tuple(others),
+            ),
+        )
 
 
 def _takes_value(flags: str, rest: str) -> bool:
@@ -289,7 +305,7 @@ metric = "val_loss"
 better = "lower"  # or "higher"
 """
 _TAIL = """\
-# examples = 50000  # training examples in an epoch: needed where only epochs are printed
+# examples = 50000  # training examples in an epoch: needed where only steps are printed
 # pattern = 'step (?P<step>\\d+) val_loss (?P<val_loss>\\S+)'  # where lines are not recognized
 # budget = "30m"
 """

@@ -49,10 +49,10 @@ def _kind_of(reading: Reading, name: str) -> str:
 
 @lru_cache(maxsize=1000)
 def plain_name(name: str) -> str:
-    """Return a name in the spelling used to compare names: `Eval/Acc` is `val_accuracy`."""
+    """Return a name in the spelling that is compared: `Final Eval/Acc` is `val_accuracy`."""
     # LightGBM numbers its validation sets: "valid_0's auc".
     words = re.findall(r"[a-z0-9]+", re.sub(r"\bvalid_\d+'s\b", "valid", name.lower()))
-    return "_".join(_WORDS.get(word, word) for word in words)
+    return "_".join(_WORDS.get(word, word) for word in words if word != "final")
 
 
 # The usual names, without digits after them. Any other direction is asked for, never guessed.
