@@ -11,7 +11,7 @@ import pytest
 from batchlab.app.init import init, trained_with_now
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.script.command import placeholders_of
-from batchlab.script.flags import default_in_source
+from batchlab.script.flags import defaults_in_source
 from batchlab.script.run_file import read_run_file
 
 SCRIPT = """
@@ -174,7 +174,7 @@ def test_a_default_is_read_in_the_code_if_only_one_stands_there(
 ) -> None:
     (tmp_path / "train.py").write_text(code)
 
-    assert default_in_source(["python", "train.py"], tmp_path, typed) == expected
+    assert defaults_in_source(["python", "train.py"], tmp_path, [typed]).get(typed) == expected
 
 
 def test_the_help_is_that_of_the_folder_where_the_command_runs(

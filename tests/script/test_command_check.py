@@ -321,8 +321,9 @@ def test_examples_that_contradict_the_steps_of_an_epoch_are_said_to(
     facts = checked(command, tmp_path)
 
     assert facts.n_train == examples
-    assert len(facts.warnings) == (said is not None)
-    assert said is None or said in facts.warnings[0]
+    warnings = [each for each in facts.warnings if not each.startswith("val_loss changes")]
+    assert len(warnings) == (said is not None)
+    assert said is None or said in warnings[0]
 
 
 def test_a_script_that_takes_no_larger_batch_than_its_own_is_said_to(tmp_path: Path) -> None:
@@ -330,11 +331,8 @@ def test_a_script_that_takes_no_larger_batch_than_its_own_is_said_to(tmp_path: P
 
     facts = checked(training_script(tmp_path, source=source, examples=1625), tmp_path)
 
-    (said,) = facts.warnings
-    assert (
-        "with another batch size: it does not train with it: by its output an epoch has 67 to 205"
-        in said
-    )
+    told = "with another batch size: it does not train with it: by its output an epoch has 67 to"
+    assert any(told in each for each in facts.warnings)
 
 
 def test_a_wrong_number_of_examples_is_told_from_another_batch_size(tmp_path: Path) -> None:
@@ -351,7 +349,7 @@ ACCUMULATES = TWO_EPOCHS.replace(
     "a = p",
     'p.add_argument("--accum-iter", type=int, default=4, help="(default: %(default)s)")\na = p',
 ).format(each="-(-1625 // (a.batch_size * a.accum_iter))")
-BY_DEFAULT = "The command fixes --accum-iter 4 (the default, by its --help): give 1"
+BY_DEFAULT = "The command fixes --accum_iter 4 (the default): give 1"
 
 
 @pytest.mark.parametrize(
@@ -386,17 +384,7 @@ def test_of_steps_alone_an_accumulation_by_default_is_told(tmp_path: Path) -> No
     facts = checked(training_script(tmp_path, source=ACCUMULATES, examples=None), tmp_path)
 
     assert facts.n_train == 401  # a quarter: nothing printed tells it
-    assert "the command fixes --accum-iter 4 (the default, by its --help)" in facts.warnings[-1]
-
-
-@pytest.mark.slow
-def test_a_script_that_takes_help_for_a_training_is_stopped(tmp_path: Path) -> None:
-    source = TWO_EPOCHS.replace("a = p", "p.add_argument('--accum-iter', default=1)\na = p")
-    source = "import sys, time\nif '--help' in sys.argv: time.sleep(60)\n" + source
-    source = source.format(each="-(-1625 // 4)")
-
-    with pytest.raises(OtherBatchSizeError, match=r"read its steps alone$"):
-        checked(training_script(tmp_path, source=source, examples=1625), tmp_path)
+    assert "the command fixes --accum_iter 4 (the default)" in facts.warnings[-1]
 
 
 # Does not train at a rate near 0; its validation has 1,000 examples with a loss of 2 each.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,13 @@ from tests.reference.made_up import made_up_trial
 from tests.reference.sampled_output import readings_of, sample
 
 from batchlab.errors import ProgressError
-from batchlab.script.metric import MetricPoint, ProgressPoints, direction_of, follows_size
+from batchlab.script.metric import (
+    MetricPoint,
+    ProgressPoints,
+    direction_of,
+    follows_size,
+    moves_with_steps,
+)
 from batchlab.script.reading import Reading
 
 
@@ -316,14 +322,17 @@ FOLLOWS: list[Callable[[float, int, int], float]] = [
     lambda v, n, b: v * math.sqrt(b),
     lambda v, n, b: 50 * v / math.sqrt(b),
     lambda v, n, b: math.log(b) + v / 50,
-    lambda v, n, b: math.log(2 * b - 1) + v / 50,
+    lambda v, n, b: (0.8 + v / 4) * math.log(2 * b - 1) + v / 50,
 ]
+
+
+BS = (64, 256, 512)
 
 
 def seems_to_follow(rng: np.random.Generator, value: Callable[[int], float], noise: float) -> bool:
     """Whether values at three batch sizes, with noise, seem to follow the batch size."""
     noises = np.exp(noise * rng.normal(size=(3, 2)))
-    return follows_size({size: value(size) * noises[i] for i, size in enumerate((64, 256, 512))})
+    return follows_size({size: value(size) * noises[i] for i, size in enumerate(BS)})
 
 
 @pytest.mark.parametrize("law", FOLLOWS)
@@ -342,6 +351,29 @@ def test_a_metric_that_does_not_is_never_accused() -> None:
         accused += seems_to_follow(rng, lambda size: level * (1 + off / size), noise)  # noqa: B023
         # The statistics of batch normalization go on with the steps although nothing is trained.
         off, n = 10 ** rng.uniform(-2, 2), rng.integers(500, 50000)
-        drift = {b: [1 + off * 0.9 ** (e * n / b) for e in (1, 2)] for b in (64, 256, 512)}
+        drift = {b: [1 + off * 0.9 ** (e * n / b) for e in (1, 2)] for b in BS}
         accused += follows_size(drift)
+        accused += moves_with_steps(points_at({b: level + noise * rng.normal(size=2) for b in BS}))
+        accused += moves_with_steps(points_at(drift))
     assert accused == 0
+
+
+def points_at(values: Mapping[int, Sequence[float]]) -> dict[int, list[MetricPoint]]:
+    """Points at the ends of two epochs of 5000 examples."""
+    return {
+        size: [
+            MetricPoint(samples=n * 5000, step=n * 5000 // size, value=value)
+            for n, value in enumerate(two, 1)
+        ]
+        for size, two in values.items()
+    }
+
+
+def test_a_metric_with_a_weight_that_grows_with_the_steps_is_found() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(500):
+        level, weight = 10 ** rng.uniform(-2, 2), 10 ** rng.uniform(-4, 0)
+        values = {b: [level + weight * (n * 5000 // b) for n in (1, 2)] for b in BS}
+        assert moves_with_steps(points_at(values))
+    # Its last value is printed only once in an epoch, so that one alone says nothing.
+    assert not moves_with_steps({64: points_at({64: [1.0]})[64]})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.script.flags import Flag, flags_in, multipliers_in
+from batchlab.script.flags import MULTIPLIERS, Flag, flags_in, flags_set
 
 HELP = Path(__file__).parent / "help"
 
@@ -69,32 +69,30 @@ def test_a_flag_is_given_as_its_kind_is_typed(flag: Flag, arguments: tuple[str, 
         (["--gradient_accumulation_steps", "4", "--lr", "8"], ("--gradient_accumulation_steps 4",)),
         (["trainer.accumulate_grad_batches=2"], ("trainer.accumulate_grad_batches=2",)),
         (["--devices=1", "--gpus"], ()),
-        (["torchrun", "--nproc-per-node", "2", "train.py"], ("--nproc-per-node 2",)),
-        (["--accumulation-steps", "{accumulation_steps}"], ()),
+        (
+            ["torchrun", "--nproc-per-node", "2", "train.py"],
+            ("--nproc-per-node 2", "--accum_iter 4"),
+        ),
+        (["train.py", "--accum-iter", "{accumulation_steps}"], ()),
+        (["train.py"], ("--accum_iter 4",)),
     ],
 )
-def test_what_multiplies_a_batch_is_found_in_a_command(
-    arguments: list[str], found: tuple[str, ...]
+def test_what_multiplies_a_batch_is_found_in_a_command_and_its_code(
+    arguments: list[str], found: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert multipliers_in(arguments) == found
+    code = "p.add_argument('--accum-iter', default=4)\np.add_argument('--devices', default=1)"
+    (tmp_path / "train.py").write_text(code)
+
+    flags = flags_set(arguments, tmp_path, MULTIPLIERS)
+
+    assert tuple(each.removesuffix(" (the default)") for each in flags) == found
 
 
-@pytest.mark.parametrize(
-    ("arguments", "found"),
-    [
-        (["train.py"], ("--grad-accum 4{}", "--devices 2{}")),
-        (["--grad-accum=1", "--devices", "1"], ()),
-        (["--devices", "8"], ("--devices 8", "--grad-accum 4{}")),
-    ],
-)
-def test_a_help_adds_what_multiplies_a_batch_by_its_default(
-    arguments: list[str], found: tuple[str, ...]
-) -> None:
-    text = (
-        "  -a, --grad-accum N  batches an update (default: 4)\n"
-        "  --devices N  Defaults to 2.\n"
-        "  --nodes N  (default: 8)\n  --num-nodes N  (default: 1)\n  --gpus N  (default: auto)\n"
-    )
+def test_a_flag_with_two_values_is_drafted_with_both() -> None:
+    text = "  --batch-size TRAIN VAL  batch sizes (default: [32, 256])\n  --lr LR  (default: 0.1)\n"
 
-    by_default = " (the default, by its --help)"
-    assert multipliers_in(arguments, text) == tuple(each.format(by_default) for each in found)
+    flags = flags_in(text)
+
+    assert flags["batch_size"].default == "32"
+    assert flags["batch_size"].arguments("batch_size") == ("--batch-size", "{batch_size}", "256")
+    assert flags["learning_rate"].others == ()

@@ -9,7 +9,7 @@ from pathlib import Path
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.script.flags import (
     Flag,
-    default_in_source,
+    defaults_in_source,
     drafted,
     flag_named,
     flags_in,
@@ -76,7 +76,8 @@ def trained_with_now(
     """Return the defaults of a script's own flags, by its code, or else by its `--help`."""
     flags = {name: _flag_of(arguments, name) for name in _TRAINED_WITH if name in wanted}
     asked = {name: flag for name, flag in flags.items() if flag is not None}
-    found = {name: default_in_source(arguments, place, typed) for name, typed in asked.items()}
+    defaults = defaults_in_source(arguments, place, asked.values())
+    found = {name: defaults.get(typed) for name, typed in asked.items()}
     if None in found.values():
         text, _ = help_of(arguments, min(_SEEN_WITHIN_S, limit_s), place)
         for name in (name for name, value in found.items() if value is None):

@@ -22,9 +22,15 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, Value, trial_values
-from batchlab.script.flags import help_of, multipliers_in, plain_flag
+from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, STEPS_OF_EPOCH, flags_set, plain_flag
 from batchlab.script.follow import FollowedTraining
-from batchlab.script.metric import ProgressPoints, follows_size, plain_name
+from batchlab.script.metric import (
+    MetricPoint,
+    ProgressPoints,
+    follows_size,
+    moves_with_steps,
+    plain_name,
+)
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading
 from batchlab.script.trained_size import TrainedSize
@@ -432,11 +438,18 @@ class CommandCheck:
                 f"{fewest} is taken, and --examples gives the exact number"
             )
         # If only steps are printed, nothing shows whether each of them is one batch.
-        if fixed := self._multipliers(first, with_help=fewest < most):
+        if fixed := self._set(MULTIPLIERS):
             self._warnings.append(
                 f"the command fixes {fixed}: if a step of it adds up several batches of "
                 f"{{batch_size}}, its true batch size is as many times larger; give "
                 f"{{micro_batch_size}} and {{accumulation_steps}} then"
+            )
+        has_samples = any(each.samples for each in first.readings)
+        if (growing := self._set(RAMP_UPS)) and not has_samples:
+            self._warnings.append(
+                f"the command has {growing}: if its batch grows to {{batch_size}} along a "
+                f"training, fewer examples are seen than steps times {{batch_size}}, which are "
+                f"counted here; have it print the samples seen"
             )
         if first.is_whole and len(first.trained) == 1 and not command.spans_a_length:
             self._warnings.append(ONCE_AT_END)
@@ -556,8 +569,9 @@ class CommandCheck:
         contradiction = look.contradiction(examples)
         if contradiction is None:
             return
-        fixed = self._multipliers(look, with_help=True)
+        fixed, length = self._set(MULTIPLIERS), self._set(STEPS_OF_EPOCH)
         hint = f". The command fixes {fixed}: give 1" if fixed else ""
+        hint += f". Its epochs have a fixed length by {length}" if length else ""
         own, one, (given, _) = look.trial.batch_size, look.examples, examples
         if one and not one[0] <= given <= one[1]:
             two = self._looked(_ANOTHER_SIZE, {"batch_size": 2 * own}, self._limit_s).examples
@@ -576,15 +590,9 @@ class CommandCheck:
             f"epochs are no passes over the data, have --pattern read its steps alone{hint}"
         )
 
-    def _multipliers(self, look: FirstLook, *, with_help: bool) -> str:
-        """Return the flags that may combine batches in an update; look into --help if need be."""
-        arguments = self._command.arguments
-        found = multipliers_in(arguments)
-        limit_s = min(look.took_s + _GRACE_S, self._limit_s - self._spent_s)
-        if with_help and not found and limit_s > 0:
-            text, _ = help_of(arguments, limit_s, self._command.place)
-            found = multipliers_in(arguments, text)
-        return " and ".join(found)
+    def _set(self, names: Sequence[str]) -> str:
+        """Return those of the flags that the command or its code sets to more than 1."""
+        return " and ".join(flags_set(self._command.arguments, self._command.place, names))
 
     def _refuse_what_cannot_be_followed(self, look: FirstLook) -> None:
         """Refuse a command that cannot be run, or whose metric was never seen after a step."""
@@ -702,19 +710,29 @@ class CommandCheck:
         if not self._command.takes("learning_rate") or len(first.trained) < _VALUES:
             return
         found: dict[int, list[float]] = {}
+        points: dict[int, list[MetricPoint]] = {}
         for size in (own, *self._far_sizes(examples)):  # the last confirms what the others show
             look = self._untrained(size, first)
             if look is None:
                 return
             found[size] = [value for value in look.trained if value is not None]
-            if size != own and not follows_size(found):
+            points[size] = [point for point in look.told.points if point.step > 0]
+            follows, moves = follows_size(found), moves_with_steps(points)
+            if size != own and not (follows or moves):
                 return
-        told = listing([f"{found[size][0]:.4g} with batch size {size}" for size in sorted(found)])
+        if not follows:
+            self._warnings.append(
+                f"{self._command.metric} changes by as much in every step of a run that does not "
+                f"train (learning rate near 0), as if a weight in it were warmed up by steps: "
+                f"batch sizes can't be compared by it then; print it with its final weight"
+            )
+            return
+        levels = [f"{found[size][0]:.4g} with batch size {size}" for size in sorted(found)]
         raise UsageError(
             f"{self._command.metric} depends on the batch size itself: with a learning rate near "
-            f"0, so of a model that does not train, it is {told}. Batch sizes can't be compared by "
-            f"it. Have the script print its mean over all examples, not a sum over batches, and "
-            f"evaluate with the same batch size every time; or name another metric"
+            f"0, so of a model that does not train, it is {listing(levels)}. Batch sizes can't be "
+            f"compared by it. Have the script print its mean over all examples, not a sum over "
+            f"batches, and evaluate with the same batch size every time; or name another metric"
         )
 
     def _far_sizes(self, examples: Span) -> list[int]:

@@ -7,7 +7,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,27 +130,69 @@ def plain_flag(name: str) -> str:
     return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
 
 
-def default_in_source(arguments: Sequence[str], place: Path, typed: str) -> float | None:
-    """Return the number that a command's code gives as the default of a flag, or None.
+# Flags that make an update of more than one batch of the size that a script is given.
+MULTIPLIERS = (
+    *("gradient_accumulation_steps", "grad_accumulation_steps", "accumulate_grad_batches"),
+    *("grad_accum_steps", "grad_accum", "accumulation_steps", "accum_iter", "update_freq"),
+    *("iter_size", "nproc_per_node", "num_processes", "gpus", "devices", "num_gpus", "n_gpu"),
+    *("num_nodes", "nnodes", "world_size"),
+)
+# Flags that give an epoch as many steps with every batch size.
+STEPS_OF_EPOCH = (
+    *("steps_per_epoch", "iterations_per_epoch", "num_iterations_per_epoch", "iters_per_epoch"),
+    *("batches_per_epoch", "num_batches_per_epoch", "epoch_length", "limit_train_batches"),
+)
+# Flags that let the batch grow to the size that a script is given.
+RAMP_UPS = (
+    *("rampup_batch_size", "rampup_samples", "batch_size_rampup", "batch_size_warmup"),
+    *("batch_warmup", "bs_warmup", "batch_rampup"),
+)
+_SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
-    Nothing is run. The default is that of argparse, click, absl or the like, of a field of a class,
+
+def flags_set(arguments: Sequence[str], place: Path, names: Collection[str]) -> tuple[str, ...]:
+    """Return those of the flags, as typed, that a command or its code sets to more than 1."""
+    found: list[str] = []
+    typed = set()
+    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
+        flag, equals, value = argument.partition("=")
+        typed.add(plain_flag(flag))
+        if plain_flag(flag) in names and _SEVERAL.fullmatch(value if equals else following):
+            found.append(argument if equals else f"{flag} {following}")
+    defaults = defaults_in_source(arguments, place, {*names} - typed)
+    found += [f"--{name} {n:g} (the default)" for name, n in sorted(defaults.items()) if n > 1]
+    return (*found,)
+
+
+def defaults_in_source(
+    arguments: Sequence[str], place: Path, names: Collection[str]
+) -> dict[str, float]:
+    """Return the numbers that a command's code gives as defaults of flags, by the flag's name.
+
+    Nothing is run. A default is that of argparse, click, absl or the like, of a field of a class,
     of an argument of a function, or of a key of a dictionary. It is that of the first file that
     names the flag, among the scripts of the command and the modules beside them that they import,
     and counts if no other default of the flag stands in that file.
     """
+    found: dict[str, float] = {}
+    left = {plain_flag(name): name for name in names}
     paths = [path for path in named_files(arguments, place) if path.suffix == ".py"]
     for path in paths:
         try:
-            tree = ast.parse(path.read_bytes())
+            nodes = [*ast.walk(ast.parse(path.read_bytes()))]
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             continue
-        expressions = [each for node in ast.walk(tree) for each in _defaults_of(node, typed)]
-        values = {_number(each) for each in expressions} - {None}
-        if expressions:
-            return values.pop() if len(values) == 1 else None
-        imported = [each for node in ast.walk(tree) for each in _imported(node, path, place)]
-        paths += [each for each in imported if each not in paths]
-    return None
+        values: dict[str, set[float | None]] = defaultdict(set)
+        for plain, expression in (each for node in nodes for each in _defaults_of(node)):
+            values[plain].add(_number(expression))
+        for plain in left.keys() & values.keys():
+            name = left.pop(plain)
+            numbers = [each for each in values[plain] if each is not None]
+            if len(numbers) == 1:
+                found[name] = numbers[0]
+        imported = [each for node in nodes for each in _imported(node, path, place)]
+        paths += [each for each in imported if left and each not in paths]
+    return found
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
@@ -167,28 +210,25 @@ def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
                     yield found
 
 
-def _defaults_of(node: ast.AST, typed: str) -> Iterator[ast.expr]:
-    """Yield the expressions by which a piece of code may set the default of a flag."""
-    plain = plain_flag(typed)
+def _defaults_of(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the flags of which a piece of code may set the default, and the expression for it."""
+    pairs: list[tuple[object, ast.expr | None]] = []
     if isinstance(node, ast.Call):
-        texts = {each.value for each in node.args if isinstance(each, ast.Constant)}
+        texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
         named = [each.value for each in node.keywords if each.arg == "default"]
-        if typed in texts or (typed.lstrip("-") in texts and len(node.args) > 1):
-            yield from named or node.args
-    elif isinstance(node, ast.AnnAssign):
-        if isinstance(node.target, ast.Name) and node.target.id == plain and node.value:
-            yield node.value
+        pairs = [(text, value) for text in texts for value in named or node.args]
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        pairs = [(node.target.id, node.value)]
     elif isinstance(node, ast.arguments):
         names = [each.arg for each in (*node.posonlyargs, *node.args)]
         names = names[len(names) - len(node.defaults) :] + [each.arg for each in node.kwonlyargs]
-        values = (*node.defaults, *node.kw_defaults)
-        yield from (
-            value for name, value in zip(names, values, strict=True) if name == plain and value
-        )
+        pairs = [*zip(names, (*node.defaults, *node.kw_defaults), strict=True)]
     elif isinstance(node, ast.Dict):
-        for key, value in zip(node.keys, node.values, strict=True):
-            if isinstance(key, ast.Constant) and key.value in (typed, plain):
-                yield value
+        keys = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
+        pairs = [*zip(keys, node.values, strict=True)]
+    for name, value in pairs:
+        if isinstance(name, str) and value is not None:
+            yield plain_flag(name), value
 
 
 def _number(expression: ast.expr) -> float | None:
@@ -200,35 +240,6 @@ def _number(expression: ast.expr) -> float | None:
     if isinstance(value, list | tuple) and value:
         value = value[0]
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-# Flags that make an update of more than one batch of the size that a script is given.
-_MULTIPLIERS = {
-    *("gradient_accumulation_steps", "grad_accumulation_steps", "accumulate_grad_batches"),
-    *("grad_accum_steps", "grad_accum", "accumulation_steps", "accum_iter", "update_freq"),
-    *("iter_size", "nproc_per_node", "num_processes", "gpus", "devices", "num_gpus", "n_gpu"),
-    *("num_nodes", "nnodes", "world_size"),
-}
-_SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
-
-
-def multipliers_in(arguments: Sequence[str], help_text: str = "") -> tuple[str, ...]:
-    """Return the flags, as typed, by which a command fixes how many batches make an update.
-
-    They accumulate gradients or count devices, are known by name, and have a value above 1. The
-    help adds flags that are not typed and have such a default.
-    """
-    found, typed = [], set()
-    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
-        flag, equals, value = argument.partition("=")
-        typed.add(plain_flag(flag))
-        if plain_flag(flag) in _MULTIPLIERS and _SEVERAL.fullmatch(value if equals else following):
-            found.append(argument if equals else f"{flag} {following}")
-    for names, shown in _shown(help_text):
-        plain = {*map(plain_flag, names)}
-        if plain & _MULTIPLIERS and not plain & typed and _SEVERAL.fullmatch(shown.default or ""):
-            found.append(f"{shown.name} {shown.default} (the default, by its --help)")
-    return tuple(found)
 
 
 def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
@@ -249,18 +260,12 @@ def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
             if not more.strip() or more.lstrip().startswith("-"):
                 break
             help_lines.append(more)
-        text = " ".join(help_lines)
-        default = _DEFAULT.search(text)
-        several = _DEFAULTS.search(text)
-        first, *others = re.split(r"[,\s]+", several[1]) if several else [None]
-        yield (
-            names,
-            Flag(
-                name=longest,
-                default=first or (default["value"].rstrip(".") if default else None),
-                others=tuple(others),
-            ),
-        )
+        shown = " ".join(help_lines)
+        default, several = _DEFAULT.search(shown), _DEFAULTS.search(shown)
+        others = re.split(r"[,\s]+", several[1]) if several else []
+        value = default["value"].rstrip(".") if default else None
+        value = others.pop(0) if others else value
+        yield names, Flag(name=longest, default=value, others=tuple(others))
 
 
 def _takes_value(flags: str, rest: str) -> bool:

@@ -91,44 +91,77 @@ _LEAST_POWER = 0.35
 _LEAST_VALUE = 0.05
 _STEADY = 0.1  # the most spread at one batch size, over the difference between two
 _ALIKE = 0.15  # the most difference of two powers, over the larger
-_OFF_LOG, _LEAST_SHARE = 0.3, 0.05  # how far off a logarithm may be, and its least share of a value
+# The loss over all pairs of a batch is about the logarithm of the batch size without training. To a
+# batch of twice the size it grows by 0.7 times this share of itself or more.
+_LEAST_LOG, _LEAST_SHARE = 0.7, 0.05
+_LEAST_FACTOR = 1.9  # between two batch sizes that are compared
 
 
 def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
     """Return whether values of a model that does not train follow the batch size.
 
-    They grow or fall as a power of it, like a sum over batches, or as its logarithm, like the loss
-    over all pairs of a batch, by as much between any two batch sizes.
+    They grow or fall as a power of it, like a sum over batches, or grow with its logarithm, like
+    the loss over all pairs of a batch, by as much between any two batch sizes.
 
     Args:
         found: by batch size, at least two values; fewer say nothing, and so does a batch size that
             is less than about twice as large as the smallest.
     """
     (least, base), *others = sorted(found.items())
-    strengths = [_strength(base, values, math.log(size / least)) for size, values in others]
-    lowest, highest = min(strengths), max(strengths)
+    pairs = [(least, base, size, values) for size, values in others]
+    if not all(_is_steady(*pair) for pair in pairs):
+        return False
+    powers, logarithms = [_power(*pair) for pair in pairs], [_logarithms(*pair) for pair in pairs]
+    return _are_alike(powers) or _are_alike(logarithms)
+
+
+def moves_with_steps(found: Mapping[int, Sequence[MetricPoint]]) -> bool:
+    """Return whether the metric of a model that does not train changes by as much in every step.
+
+    Args:
+        found: by batch size, at least two points each; fewer say nothing.
+    """
+    changes = []
+    for points in found.values():
+        values = [point.value for point in points if point.value is not None]
+        if len(values) < 2 or not all(map(math.isfinite, values)):
+            return False
+        changes.append((values[-1] - values[0]) / (points[-1].step - points[0].step))
+    return _are_alike(changes)
+
+
+def _are_alike(numbers: Sequence[float]) -> bool:
+    lowest, highest = min(numbers, default=0.0), max(numbers, default=0.0)
     return lowest * highest > 0 and highest - lowest <= _ALIKE * max(highest, -lowest)
 
 
-def _strength(one: Sequence[float], other: Sequence[float], factor: float) -> float:
-    """Return the power of the batch size, or how many times its logarithm is added; 0 for none."""
-    values = (*one, *other)
-    if (
-        min(len(one), len(other)) < 2
-        or factor < math.log(1.9)
-        or not all(map(math.isfinite, values))
-    ):
+def _is_steady(least: int, base: Sequence[float], size: int, values: Sequence[float]) -> bool:
+    """Return whether values at two batch sizes differ by far more than they do at one."""
+    if min(len(base), len(values)) < 2 or size < _LEAST_FACTOR * least:
+        return False
+    # They may change by themselves, as while batch normalization takes in its statistics.
+    spread = max(max(each) - min(each) for each in (base, values))
+    return math.isfinite(spread) and spread <= _STEADY * _apart(base, values)
+
+
+def _apart(one: Sequence[float], other: Sequence[float]) -> float:
+    return max(min(one) - max(other), min(other) - max(one))
+
+
+def _power(least: int, base: Sequence[float], size: int, values: Sequence[float]) -> float:
+    """Return the power of the batch size that values follow, or 0 for none."""
+    if min(*base, *values) < _LEAST_VALUE:
         return 0.0
-    low, high = sorted((one, other), key=lambda each: sum(each) / len(each))
-    apart, sign = min(high) - max(low), 1 if high is other else -1
-    if max(max(each) - min(each) for each in (low, high)) > _STEADY * apart:
-        return 0.0  # it changes by itself, as while batch normalization takes in its statistics
-    if min(values) >= _LEAST_VALUE:
-        power = math.log(min(high) / max(low)) / factor
-        if power > _LEAST_POWER:
-            return sign * power
-    is_log = abs(apart - factor) < _OFF_LOG * factor and apart > _LEAST_SHARE * max(high)
-    return sign * apart / factor if is_log else 0.0
+    ratio = min(values) / max(base) if min(values) > max(base) else max(values) / min(base)
+    power = math.log(ratio) / math.log(size / least)
+    return power if abs(power) > _LEAST_POWER else 0.0
+
+
+def _logarithms(least: int, base: Sequence[float], size: int, values: Sequence[float]) -> float:
+    """Return how many times the logarithm of the batch size is added to values, or 0."""
+    times = (min(values) - max(base)) / math.log(size / least)
+    is_of_pairs = min(base) > _LEAST_LOG * math.log(least) and times > _LEAST_SHARE * max(values)
+    return times if is_of_pairs else 0.0
 
 
 def counts_updates(shape: str) -> bool:
