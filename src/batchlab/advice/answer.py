@@ -163,6 +163,9 @@ class _Answer:
     def _why_it_stays(self) -> Reason:
         """Say what came nearest, and whether its chance or its risk speaks against it."""
         outlook, study, utility = self._outlook, self._study, self._outlook.utility
+        failed = [option for option in self._question.options if not option.runs]
+        if failed and len(failed) == len(self._question.options) - 1:
+            return Reason.of("no_other_size_ran")
         same = study.same_size if self._question.is_usual else [study.own]
         others = [i for i in study.nameable if i not in (self._named, *same)]
         likely = [i for i in others if outlook.chance[i] >= LIKELY]

@@ -89,6 +89,8 @@ def completed(
     found = {*shown, *(["metric"] if printed else [])}
     unsure = ", ".join(str(missing[key]) for key in what if key not in found)
     replace = f", with your own in place of {unsure}" if unsure else ""
+    if look is None:  # what failed would fail again
+        raise UsageError(f"{name} needs {asked}{trouble}. Have it run first")
     paste = follow_up(command_line, {options[key]: str(missing[key]) for key in what})
     raise UsageError(f"{name} needs {asked}{trouble}. To paste{replace}: {paste}")
 

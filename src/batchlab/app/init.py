@@ -12,6 +12,7 @@ from batchlab.script.flags import (
     defaults_in_source,
     drafted,
     flag_named,
+    flag_of,
     flags_in,
     help_of,
     missing_of,
@@ -74,7 +75,7 @@ def trained_with_now(
     arguments: Sequence[str], wanted: Collection[str], place: Path, limit_s: float = _SEEN_WITHIN_S
 ) -> dict[str, int | float]:
     """Return the defaults of a script's own flags, by its code, or else by its `--help`."""
-    flags = {name: _flag_of(arguments, name) for name in _TRAINED_WITH if name in wanted}
+    flags = {name: flag_of(arguments, name) for name in _TRAINED_WITH if name in wanted}
     asked = {name: flag for name, flag in flags.items() if flag is not None}
     defaults = defaults_in_source(arguments, place, asked.values())
     found = {name: defaults.get(typed) for name, typed in asked.items()}
@@ -88,14 +89,3 @@ def trained_with_now(
         for name, value in found.items()
         if value and value > 0 and (name == "learning_rate" or value % 1 == 0)
     }
-
-
-def _flag_of(arguments: Sequence[str], placeholder: str) -> str | None:
-    """Return the flag that takes a placeholder (`--lr`, or `optim.lr` in optim.lr=...), or None."""
-    for index, argument in enumerate(arguments):
-        flag, _, value = argument.partition("=")
-        if value == f"{{{placeholder}}}" and flag:
-            return flag
-        if argument == f"{{{placeholder}}}" and index and arguments[index - 1].startswith("-"):
-            return arguments[index - 1]
-    return None

@@ -22,7 +22,14 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, Value, trial_values
-from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, STEPS_OF_EPOCH, flags_set, plain_flag
+from batchlab.script.flags import (
+    MULTIPLIERS,
+    RAMP_UPS,
+    STEPS_OF_EPOCH,
+    flag_of_tokens,
+    flags_set,
+    plain_flag,
+)
 from batchlab.script.follow import FollowedTraining
 from batchlab.script.metric import (
     MetricPoint,
@@ -453,6 +460,11 @@ class CommandCheck:
             )
         if first.is_whole and len(first.trained) == 1 and not command.spans_a_length:
             self._warnings.append(ONCE_AT_END)
+        if flag := flag_of_tokens(command.arguments):
+            self._warnings.append(
+                f"{{batch_size}} is what {flag} takes, so all that is said of batch sizes and "
+                f"examples counts tokens"
+            )
         if scaled := self._scaled_rate(first):
             self._warnings.append(scaled)
         if first.told.not_understood:

@@ -125,6 +125,23 @@ def flag_named(help_text: str, typed: str) -> Flag | None:
     return next((flag for names, flag in _shown(help_text) if typed in names), None)
 
 
+def flag_of(arguments: Sequence[str], placeholder: str) -> str | None:
+    """Return the flag that takes a placeholder (`--lr`, or `optim.lr` in optim.lr=...), or None."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        flag, _, value = argument.partition("=")
+        if value == f"{{{placeholder}}}" and flag:
+            return flag
+        if argument == f"{{{placeholder}}}" and before.startswith("-"):
+            return before
+    return None
+
+
+def flag_of_tokens(arguments: Sequence[str]) -> str | None:
+    """Return the flag that takes the batch size if its name says that it counts tokens, or None."""
+    flag = flag_of(arguments, "batch_size")
+    return flag if flag and "token" in plain_flag(flag) else None
+
+
 def plain_flag(name: str) -> str:
     """Return a flag in the form used to compare flags: `--trainer.max-epochs` is max_epochs."""
     return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
