@@ -16,10 +16,12 @@ NOW = ("--examples", "2000", "--batch-size", "64", "--learning-rate", "0.02")
 
 
 @pytest.mark.slow
-def test_too_short_to_be_timed_is_no_reason_to_leave_out_ones_own_batch_size(do: Any) -> None:
-    advise = ("advise", "--metric", "eval_loss", *NOW, "--batch-sizes", "64,256")
+def test_too_short_to_be_timed_is_no_reason_to_leave_out_ones_own_batch_size(ask: Any) -> None:
+    advise = ("advise", "--metric", "combined loss", "--batch-size", "64", "--batch-sizes", "64,256")
+    takes = ("--trainer.batch_size", "{batch_size}", "--trainer.learning_rate", "{learning_rate}")
+    takes += ("--random_seed", "{seed}")
 
-    done = do(*advise, "--budget", "18s", "--json", *OWN)
+    done = ask("over_at_once.py", *advise, "--budget", "18s", "--json", takes=takes)
 
     assert done.code == 0, done.err
     advice = json.loads(done.out)
@@ -27,6 +29,14 @@ def test_too_short_to_be_timed_is_no_reason_to_leave_out_ones_own_batch_size(do:
     assert advice["objective"] == "samples"
     assert all(candidate["fits"] for candidate in advice["candidates"]), done.err
     assert any("and not by time" in caveat for caveat in advice["caveats"])
+
+
+def test_a_metric_that_is_printed_once_gives_no_time_to_a_target(do: Any) -> None:
+    done = do("advise", "--metric", "eval_loss", *NOW, "--budget", "18s", *OWN)
+
+    assert done.code == 2
+    assert "printed once, at the end of a training" in done.err
+    assert "Use batchlab sweep" in done.err
 
 
 def test_a_profile_in_which_nothing_could_be_timed_says_so(do: Any) -> None:
