@@ -81,7 +81,7 @@ def _level_text(advice: Advice) -> str:
     if advice.target is None:
         return ""
     value = quantity_text(advice.target.metric, advice.target.value)
-    return text("{value} validation {metric}", metric=advice.target.metric, value=value)
+    return text("{value} {metric:of_validation}", metric=advice.target.metric, value=value)
 
 
 def _faster(advice: Advice) -> str:

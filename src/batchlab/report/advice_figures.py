@@ -174,7 +174,7 @@ def answer_figure(advice: Advice) -> Figure:
         also = "" if advice.endings is None else text(", and no worse at the end")
         notes.append(text(message, share=advice.delta, best=text(words.best), also=also))
     if advice.target is not None:
-        message = "Target: validation {metric} {sign} {value}."
+        message = "Target: {metric:of_validation} {sign} {value}."
         sign = "≥" if advice.target.better == "higher" else "≤"
         value = quantity_text(advice.target.metric, advice.target.value)
         notes.append(text(message, metric=advice.target.metric, sign=sign, value=value))

@@ -303,14 +303,22 @@ def _epochs(advice: Advice, row: AnswerRow) -> float | None:
     return None if samples is None else samples / advice.n_train
 
 
+_NO_TIME = "profile_ended_before"
+
+
 def untried_text(advice: Advice) -> str:
     """Return which batch sizes were only timed, and which did not run; "" if there are none."""
     untried = [row.candidate for row in answer_rows(advice) if not row.is_tried]
-    ran, failed = ([c.batch_size for c in untried if c.fits is fits] for fits in (True, False))
+    ran = [each.batch_size for each in untried if each.fits]
+    others = [each for each in untried if not each.fits and each.note]
+    late = [each.batch_size for each in others if each.note.code == _NO_TIME]
+    failed = [each for each in others if each.note.code != _NO_TIME]
     said = text("Timed only: {sizes}.", sizes=ranges_text(advice, ran)) if ran else ""
+    if late:
+        said += text(" No time for: {sizes}.", sizes=ranges_text(advice, late))
     if failed:
-        why = next(clause(candidate.note) for candidate in untried if not candidate.fits)
-        said += text(" Did not run: {sizes} ({why}).", sizes=ranges_text(advice, failed), why=why)
+        sizes = ranges_text(advice, [each.batch_size for each in failed])
+        said += text(" Did not run: {sizes} ({why}).", sizes=sizes, why=clause(failed[0].note))
     return said.strip()
 
 

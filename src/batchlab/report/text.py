@@ -212,7 +212,9 @@ def bound_text(name: str, estimate: Estimate) -> str:
 
 def split_label(split: str, metric: str) -> str:
     """Name a metric of a split for a column or a panel: "train accuracy", but just "val_loss"."""
-    if metric.lower().startswith(split[:3]):
+    if split == "validation":
+        return text("{metric:of_validation}", metric=label_text(metric))
+    if metric.lower().startswith(split):
         return label_text(metric)
     return text("{split} {metric}", split=term_text(split), metric=label_text(metric))
 

@@ -128,9 +128,16 @@ class FirstLook:
         return counts_only_epochs(self.readings)
 
     def needs_examples(self, command: TrainingCommand) -> bool:
-        """Return whether nothing says how many examples there are, and no epochs stand for them."""
-        is_known = bool(command.examples or self.examples or self.within_epochs)
-        return not (is_known or (self.counts_only_epochs and not command.takes("steps")))
+        """Return whether nothing says how many examples there are, and their number decides."""
+        if command.examples or self.examples or self.within_epochs:
+            return False
+        if self.counts_only_epochs:
+            return command.takes("steps")
+        has_epochs = any(
+            each.epoch is not None or each.epoch_number is not None or each.epoch_length
+            for each in self.readings
+        )
+        return has_epochs or command.spans_a_length
 
     @property
     def epoch_s(self) -> tuple[float, float]:
@@ -366,8 +373,6 @@ _SILENCE = (
 )
 # Dividing the rate by this much shows in any curve that depends on the rate.
 _RATE_FACTOR = 8.0
-# Where only epochs are printed, one is assumed to have this many steps at the user's batch size.
-_STEPS_OF_EPOCH = 64
 # A pass over the data does not take this many times as long with larger batches.
 _LONGER_EPOCH = 2.0
 # A moment is known up to the interval at which a chatty command's output is read.
@@ -803,13 +808,17 @@ class CommandCheck:
                 )
             found = first.examples_beside(look)
         if found is None and not first.needs_examples(self._command):
-            assumed = _STEPS_OF_EPOCH * self._command.batch_size
+            assumed = self._command.assumed_examples
             found = assumed, assumed
+            what = "no epochs: what is called one here has {n} examples, and their number is"
+            if first.counts_only_epochs:
+                what = (
+                    "epochs alone: each is taken for one pass over {n} examples, and numbers of "
+                    "steps, their times and examples a second are"
+                )
             self._warnings.append(
-                f"its progress counts epochs alone: each is taken for one pass over {assumed} "
-                f"examples; if there are more or fewer, numbers of steps, their times and examples "
-                f"a second are off by one factor, the same for all batch sizes, and nothing else "
-                f"changes; --examples gives the number"
+                f"its progress counts {what.format(n=assumed)} off by one factor, the same for all "
+                f"batch sizes; --examples gives the true number"
             )
         if found is None:
             raise UsageError(

@@ -284,8 +284,10 @@ class ConfigTemplate:
         return bool(_WHOLE_BEFORE.search(before) and _WHOLE_AFTER.match(after))
 
 
-# The batch size to assume if the user has not given theirs.
+# The batch size to assume if the user has not given theirs, and the steps of an epoch with it if
+# nothing gives the number of examples.
 _BATCH_SIZE = 64
+_STEPS_OF_EPOCH = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -368,12 +370,20 @@ class TrainingCommand:
         assert found is not None
         return found
 
-    def most_examples(self, n_train: int) -> int:
+    @property
+    def assumed_examples(self) -> int:
+        """The number of training examples to assume if its progress does not give it."""
+        return _STEPS_OF_EPOCH * self.batch_size
+
+    def most_examples(self, n_train: int) -> float:
         """Return the most training examples that there may be if `n_train` are the fewest.
 
-        The steps of an epoch at its own batch size determine the number only up to one batch.
+        The steps of an epoch at its own batch size determine the number only up to one batch. It is
+        infinite if `n_train` was only assumed.
         """
-        return self.examples or n_train + self.batch_size - 1
+        if self.examples is not None:
+            return self.examples
+        return math.inf if n_train == self.assumed_examples else n_train + self.batch_size - 1
 
     @property
     def spans_a_length(self) -> bool:

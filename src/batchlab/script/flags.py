@@ -186,10 +186,10 @@ def defaults_in_source(
 ) -> dict[str, float]:
     """Return the numbers that a command's code gives as defaults of flags, by the flag's name.
 
-    Nothing is run. A default is that of argparse, click, absl or the like, of a field of a class,
-    of an argument of a function, or of a key of a dictionary. It is that of the first file that
-    names the flag, among the scripts of the command and the modules beside them that they import,
-    and counts if no other default of the flag stands in that file.
+    Nothing is run. A default is that of argparse, click, absl or the like, of a variable or a field
+    of a class, of an argument of a function, or of a key of a dictionary. It is that of the first
+    file that names the flag, among the scripts of the command and the modules beside them that they
+    import, and counts if no other default of the flag stands in that file.
     """
     found: dict[str, float] = {}
     left = {plain_flag(name): name for name in names}
@@ -234,8 +234,9 @@ def _defaults_of(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
         texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
         named = [each.value for each in node.keywords if each.arg == "default"]
         pairs = [(text, value) for text in texts for value in named or node.args]
-    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        pairs = [(node.target.id, node.value)]
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        pairs = [(each.id, node.value) for each in targets if isinstance(each, ast.Name)]
     elif isinstance(node, ast.arguments):
         names = [each.arg for each in (*node.posonlyargs, *node.args)]
         names = names[len(names) - len(node.defaults) :] + [each.arg for each in node.kwonlyargs]

@@ -205,7 +205,7 @@ class ProgressPoints:
     with a counter.
     """
 
-    def __init__(self, metric: str, trial: Trial, *, most_examples: int | None = None) -> None:
+    def __init__(self, metric: str, trial: Trial, *, most_examples: float | None = None) -> None:
         """Begin without points; a step is a batch or a micro-batch of the trial's size.
 
         There are `trial.n_train` to `most_examples` training examples; `most_examples` is None if

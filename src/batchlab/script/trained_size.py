@@ -44,8 +44,11 @@ class TrainedSize:
     somewhere in it. So they give bounds.
     """
 
-    def __init__(self, trial: Trial, *, most_examples: int) -> None:
-        """Begin without readings, for `trial.n_train` to `most_examples` training examples."""
+    def __init__(self, trial: Trial, *, most_examples: float) -> None:
+        """Begin without readings, for `trial.n_train` to `most_examples` training examples.
+
+        If there may be any number, only printed batch sizes are compared.
+        """
         self._trial = trial
         self._most_examples = most_examples
         # If gradients are accumulated, a step that is printed may be any of these.
@@ -71,6 +74,8 @@ class TrainedSize:
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
             return self._other
+        if self._most_examples == math.inf:
+            return None
         return next(filter(None, map(self._refuted, self._told_by(reading))), None)
 
     # ---- what was printed

@@ -49,6 +49,7 @@ def text(message: str, /, **values: Shown) -> str:
     Args:
         message: the text; `{name}` is a value as it is, `{name:form}` a number in that
             form (see `english_number`), `{name:moment}` a time (see `moment_text`),
+            `{name:of_validation}` a metric ("validation accuracy", but just "val_loss"),
             `{name:one run|# runs}` the words for a count.
         values: a number, a text, or None for unknown.
     """
@@ -87,6 +88,9 @@ class _Writer(string.Formatter):
             return UNKNOWN
         if format_spec == "moment":
             return moment_text(str(value))
+        if format_spec == "of_validation":
+            is_named = str(value).lower().startswith(("val", "eval", "dev", "test"))
+            return str(value) if is_named else f"validation {value}"
         if "|" in format_spec:
             one, more = format_spec.split("|")
             return one if value == 1 else more.replace("#", f"{value:,g}")

@@ -17,11 +17,12 @@ NOW = ("--examples", "2000", "--batch-size", "64", "--learning-rate", "0.02")
 
 @pytest.mark.slow
 def test_too_short_to_be_timed_is_no_reason_to_leave_out_ones_own_batch_size(ask: Any) -> None:
-    advise = ("advise", "--metric", "combined loss", "--batch-size", "64", "--batch-sizes", "64,256")
+    advise = ("advise", "--metric", "combined loss", "--batch-size", "64")
     takes = ("--trainer.batch_size", "{batch_size}", "--trainer.learning_rate", "{learning_rate}")
     takes += ("--random_seed", "{seed}")
 
-    done = ask("over_at_once.py", *advise, "--budget", "18s", "--json", takes=takes)
+    sizes = ("--batch-sizes", "64,256")
+    done = ask("over_at_once.py", *advise, *sizes, "--budget", "18s", "--json", takes=takes)
 
     assert done.code == 0, done.err
     advice = json.loads(done.out)
