@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -247,7 +248,7 @@ def test_the_number_of_examples_is_found_where_epochs_are_counted(
         ("print('hello')", "no metric 'val_loss' was printed"),
         ("input('Go on? ')", "asks for input"),
         ("for step in (9, 3, 4): print('step', step, 'val_loss 1')", "goes backward: 3 after 9"),
-        ("for s in range(9): print('step', s, 'val_loss', 1.0)", "--examples"),
+        ("for s in range(9): print('epoch 0 step', s, 'val_loss', 1.0)", "--examples"),
     ],
 )
 def test_a_command_that_cannot_be_followed_is_refused_in_one_line(
@@ -410,3 +411,40 @@ def test_a_metric_that_depends_on_the_batch_size_is_refused(
 @pytest.mark.parametrize("value", ["loss", "drawn.random()", "loss * (1 + 0.2 * drawn.random())"])
 def test_a_metric_that_does_not_is_not_accused(value: str, tmp_path: Path) -> None:
     checked(training_script(tmp_path, source=HEAD + VALIDATED.format(value=value)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        ("epoch", "counts epochs alone: each is taken for one pass over 1024 examples"),
+        ("step", "counts no epochs: what is called one here has 1024 examples"),
+    ],
+)
+def test_epochs_or_steps_alone_are_enough(counted: str, said: str, tmp_path: Path) -> None:
+    source = HEAD + f'for n in range(1, 6): print(f"{counted} {{n}} val_loss {{drawn.random()}}")'
+
+    facts = checked(training_script(tmp_path, source=source, examples=None), tmp_path)
+
+    assert facts.n_train == 1024
+    assert any(said in each for each in facts.warnings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seconds", "is_refused"), [("a.batch_size / 400", True), ("0.1", False)])
+def test_epochs_of_as_many_steps_at_every_size_are_no_passes(
+    seconds: str, is_refused: bool, tmp_path: Path
+) -> None:
+    source = (
+        HEAD
+        + f"""
+import time
+for epoch in range(1, 9):
+    time.sleep({seconds})
+    print(f"epoch {{epoch}} val_loss {{drawn.random()}}", flush=True)
+"""
+    )
+    command = training_script(tmp_path, source=source, examples=2000)
+
+    refused = pytest.raises(UsageError, match="times as long with batch size 128 as with 16")
+    with refused if is_refused else nullcontext():
+        checked(command, tmp_path)
