@@ -37,7 +37,7 @@ from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
 from batchlab.records.study import AdamSettings, Study, place_of
 from batchlab.records.trial import Status, TrialRecord
-from batchlab.report.sweep_page import sweep_document, text_report
+from batchlab.report.sweep_page import sweep_document
 from batchlab.runs import process_engine
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
@@ -237,10 +237,6 @@ def test_step_times_of_another_machine_are_not_taken_for_those_of_this_one(
     assert [record.place for record in (*first.records, *there.records)] == [
         place_of(here.items(), "cpu")
     ] * 2
-
-
-def words_of(study: Study) -> str:
-    return " ".join(text_report(study).split())
 
 
 @pytest.mark.slow

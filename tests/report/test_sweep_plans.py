@@ -8,7 +8,6 @@ from dataclasses import replace
 from math import sqrt
 
 import pytest
-from tests.reference.made_up import made_up_study
 from tests.reference.made_up_plans import (
     EPOCHS,
     LARGE,
@@ -59,12 +58,6 @@ def test_the_time_of_a_plan_is_that_of_its_steps() -> None:
     expected = sum(part * EPOCHS * N_TRAIN / size * STEP_S[size] for part, size in in_parts)
     assert grow == pytest.approx(expected)
     assert table(replace(study, timings=())).by_key().get("equal_time_s") is None
-
-
-def test_a_sweep_of_sizes_names_no_plan() -> None:
-    study = made_up_study()
-
-    assert [each.key for each in sweep_figures(study)] == list("abcde")
 
 
 def test_each_plan_is_at_its_best_rate() -> None:
@@ -170,16 +163,6 @@ def test_without_a_metric_nothing_is_compared() -> None:
     assert EVERY[2] in text_report(blind)
 
 
-@pytest.mark.parametrize("names", [("grow",), ("grow", "decay"), ("small", "decay")])
-def test_some_of_the_plans_have_a_page_too(names: tuple) -> None:
-    study = plan_study({name: 0.9 for name in names})
-
-    assert len(table(study).rows) == len(names)
-    page = html_page(study)
-    assert all(f"{name} (64" in page for name in names if name != "small")
-    assert "No trial" not in " ".join(filter(None, (f.absent for f in sweep_figures(study)[:2])))
-
-
 # ---- the figures
 
 
@@ -226,16 +209,3 @@ def test_each_plan_has_a_color_of_its_own(sizes: tuple[int, ...]) -> None:
 
     assert len(colors) == len(set(colors))
     assert [look.label for look in figure_looks(timed)][-2:] == ["grow", "decay"]
-
-
-def test_a_plan_has_its_curve_in_its_own_time() -> None:
-    study = plan_study()
-    rows = [row for row in figure(study, "b").rows if row.get("plan") == "grow"]
-    (whole_s,) = {
-        study.train_s(record.trial, record.steps)
-        for record in study.records
-        if record.trial.largest_batch_size > record.trial.batch_size
-    }
-
-    assert rows[-1]["epoch"] == EPOCHS
-    assert rows[-1]["equal_time_s"] == pytest.approx(whole_s)
