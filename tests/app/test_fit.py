@@ -135,15 +135,6 @@ def test_missing_columns_are_named_with_those_there_are() -> None:
         fit([{"batch_size": 1, "steps": 2}])
 
 
-@pytest.mark.parametrize("text", ["", "batch_size,steps_to_target\n"])
-def test_a_file_without_points_is_refused(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "points.csv"
-    file.write_text(text)
-
-    with pytest.raises(FitError, match="no runs were given"):
-        fit(file)
-
-
 def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FitError, match="there is no file"):
         fit(tmp_path / "none.csv")

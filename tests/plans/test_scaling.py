@@ -26,13 +26,6 @@ def test_the_rate_follows_the_batch_size_by_its_rule(
     assert found == pytest.approx(expected, rel=1e-12)
 
 
-def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(
-        UsageError, match="'quadratic': expected one of none, linear, sqrt, sde-adam, half-life"
-    ):
-        scaling_rule("quadratic")
-
-
 def moved(adam: AdamSettings | None, *, rule: str = "sde-adam", size: int, reference: int):
     return moved_adam(adam, rule, batch_size=size, reference_batch_size=reference, whose="SGD")
 
