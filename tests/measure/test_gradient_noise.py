@@ -140,7 +140,7 @@ def test_all_examples_give_the_truth_itself_however_they_are_put_together(
 def test_asked_to_end_it_ends_with_enough_blocks_for_an_interval() -> None:
     workload, model, trace, grad_sq = least_squares()
 
-    point = GradientNoise(workload, CPU).sample(model, seed=0, enough=lambda: True)
+    point = GradientNoise(workload, CPU).sample(model, seed=0, until_s=0.0)
 
     assert len(point.sample.block_examples) == 8
     assert noise_scale(point.sample).scale.holds(trace / grad_sq)
