@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from tests.reference.example_commands import EXAMPLES, commands, understood
@@ -46,26 +44,3 @@ def test_the_two_lines_say_nothing_outside_a_study() -> None:
     )
 
     assert (done.stdout, done.stderr) == ("", "")
-
-
-@pytest.mark.nightly
-def test_the_plain_example_is_swept_as_a_command(tmp_path: Path) -> None:
-    options = ["--metric", "val_loss", "--learning-rate", "0.05", "--batch-sizes", "64,256"]
-    script = [str(COMMANDS / "plain_pytorch.py"), "--batch-size={batch_size}", "--epochs=4"]
-    script += ["--lr={learning_rate}", "--seed={seed}"]
-    command = [sys.executable, "-m", "batchlab.cli.main", "sweep", *options, "--epochs", "3"]
-
-    done = subprocess.run(
-        [*command, "--json", "--", sys.executable, *script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
-    trials = json.loads(done.stdout)["trials"]
-    assert [(trial["batch_size"], trial["status"]) for trial in trials] == [(64, "ok"), (256, "ok")]
-    # 4000 examples were found as 63 steps of 64.
-    assert [trial["steps"] for trial in trials] == [189, 48]
-    assert all(0 < trial["final"]["validation"]["val_loss"] < 0.7 for trial in trials)

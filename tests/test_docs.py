@@ -16,10 +16,12 @@ import pytest
 from tests.reference.example_commands import understood
 from tests.reference.stored_study import STUDY, put_study
 
+from batchlab.advice.advice import advice_schema
 from batchlab.cli.main import batchlab as command_line
 from batchlab.cli.mcp import TOOLS
 from batchlab.measure.noise import Noise
-from batchlab.report.short_reports import CheckDocument, Comparison
+from batchlab.measure.profile import Profile
+from batchlab.report.short_reports import CheckDocument, Comparison, FitDocument
 from batchlab.report.sweep_page import SweepDocument
 from batchlab.store.store import Store
 from batchlab.words.catalogue import CAUSES
@@ -153,16 +155,20 @@ def test_a_page_names_all_that_there_is(page: str, names: list[str]) -> None:
 
 # A schema that differs is written anew: `schema_text(Kind)` into its file.
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "schema"),
     [
-        ("check", CheckDocument),
-        ("compare", Comparison),
-        ("noise", Noise),
-        ("sweep", SweepDocument),
+        ("advise", advice_schema()),
+        ("check", schema_text(CheckDocument)),
+        ("compare", schema_text(Comparison)),
+        ("fit", schema_text(FitDocument)),
+        ("noise", schema_text(Noise)),
+        ("profile", schema_text(Profile)),
+        ("sweep", schema_text(SweepDocument)),
     ],
+    ids=lambda value: value[:10],
 )
-def test_a_schema_is_that_of_its_document(name: str, kind: type) -> None:
-    assert (DOCS / "schema" / f"{name}.json").read_text("utf-8") == schema_text(kind)
+def test_a_schema_is_that_of_its_document(name: str, schema: str) -> None:
+    assert (DOCS / "schema" / f"{name}.json").read_text("utf-8") == schema
 
 
 @pytest.mark.parametrize("script", ["setup", "demo", "test", "site", "figures", "nightly"])

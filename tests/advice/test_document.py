@@ -39,12 +39,6 @@ def document_of(advice: Advice, *, report: Path | None = None) -> dict[str, Any]
     return document
 
 
-def test_the_schema_file_is_the_schema_of_the_code() -> None:
-    assert SCHEMA.read_text() == advice_schema(), (
-        f"write advice_schema() of batchlab.advice.advice into {SCHEMA}"
-    )
-
-
 def test_a_document_has_every_promised_name() -> None:
     document = document_of(made_up_advice(), report=Path("out.html"))
 

@@ -794,16 +794,6 @@ def test_a_profile_of_another_workload_is_refused(
 
 
 @pytest.mark.slow
-def test_a_profile_in_which_the_reference_did_not_run_is_refused_before_anything_is_trained(
-    lab: Path, advisor: AskingAdvisor, gpu: Profile, profiled: list[Profile]
-) -> None:
-    with pytest.raises(WorkloadError, match="cannot be used on a GPU"):
-        advise(lab, profile=without(gpu, tiny().batch_size))
-
-    assert advisor.questions == profiled == []
-
-
-@pytest.mark.slow
 def test_the_caller_finds_everything_as_it_was(lab: Path, advisor: AskingAdvisor) -> None:
     model = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)

@@ -17,7 +17,6 @@ from tests.reference.stored_study import put_study
 from tests.reference.studies_to_compare import TARGET, profile_to_compare, study_to_compare
 
 from batchlab.app.compare import compare
-from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate
 from batchlab.report.short_reports import ComparedFigure, Comparison, comparison_section
 from batchlab.store.store import Store
@@ -181,10 +180,3 @@ def test_a_difference_at_one_batch_size_is_said_of_that_one() -> None:
     assert title(replace(slower, figures=(last, overall))) == (
         "B takes 6 times as long for a step at batch size 1024."
     )
-
-
-def test_a_study_is_not_compared_with_itself() -> None:
-    made = made_up_study()
-
-    with pytest.raises(UsageError, match="are both study made-up-study"):
-        compare(made, made)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from batchlab import fit
 from batchlab.cli import main as cli
 from batchlab.errors import FitError
-from batchlab.report.short_reports import FitDocument
-from batchlab.words.document import schema_text
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "fit.json"
 SIZES = (16, 64, 256, 1024, 4096)
 
 Rows = list[dict[str, object]]
@@ -95,30 +90,6 @@ def test_a_run_without_steps_counts_as_more_than_those_it_went() -> None:
     assert found.by_batch_size[-1].measured.estimate > 1.01 * law(4096)
 
 
-def test_the_schema_in_the_documents_is_the_one_of_the_code() -> None:
-    assert SCHEMA.read_text() == schema_text(FitDocument)
-
-
-def test_the_json_document_follows_its_schema(command: Command) -> None:
-    code, out, err = command(rows(learning_rate=0.1, seed=0), "--json")
-
-    document = json.loads(out)
-    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
-    assert (code, err, document["command"]) == (0, "", "fit")
-    assert document["law"]["b_crit"]["estimate"] == pytest.approx(250, rel=1e-6)
-    assert [at["batch_size"] for at in document["law"]["by_batch_size"]] == list(SIZES)
-
-
-def test_the_text_has_a_line_for_each_parameter(command: Command) -> None:
-    code, out, _ = command(rows())
-
-    assert code == 0
-    assert "critical batch size B_crit: 2" in out
-    for words in ("S_min", "E_min", "exponent", "not refuted", "on the curve"):
-        assert words in out
-    assert max(map(len, out.splitlines())) <= 100
-
-
 # What is refused
 
 
@@ -162,15 +133,6 @@ def test_missing_columns_are_named_with_those_there_are() -> None:
         fit([{"size": 1, "steps_to_target": 2}])
     with pytest.raises(FitError, match="no column steps_to_target or samples_to_target"):
         fit([{"batch_size": 1, "steps": 2}])
-
-
-@pytest.mark.parametrize("text", ["", "batch_size,steps_to_target\n"])
-def test_a_file_without_points_is_refused(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "points.csv"
-    file.write_text(text)
-
-    with pytest.raises(FitError, match="no runs were given"):
-        fit(file)
 
 
 def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +20,6 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Said:

@@ -1,7 +1,10 @@
 """Means of cells and their differences: closed cases, and coverage on made-up sweeps."""
 
+from itertools import product
+
 import numpy as np
 import pytest
+from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_record
 from tests.reference.seed_scatter import SWEEPS, misses
 
@@ -120,12 +123,15 @@ def test_steps_of_a_single_run_have_an_interval():
     assert 0.15 < known.high - known.estimate < 0.6
 
 
-# With 2 to 10 cells and up to 5 seeds: tests/nightly.
 @pytest.mark.slow
-def test_differences_of_a_made_up_sweep_cover_92_to_98_times_in_100():
-    n_studies, n_cells, n_seeds = 600, 3, 2
+@pytest.mark.parametrize(
+    ("sweep", "n_cells", "n_seeds"),
+    by_day(product(SWEEPS, (2, 3, 10), (2, 5)), [("scatter unlike, 0.45", 3, 2)]),
+)
+def test_differences_of_a_made_up_sweep_cover_92_to_98_times_in_100(sweep, n_cells, n_seeds):
+    n_studies = 600
 
-    covered = 1 - np.mean(misses(SWEEPS["scatter unlike, 0.45"], n_cells, n_seeds, n_studies))
+    covered = 1 - np.mean(misses(SWEEPS[sweep], n_cells, n_seeds, n_studies))
 
     assert 0.92 - 2 * (0.92 * 0.08 / n_studies) ** 0.5 < covered
     assert covered < 0.98 + 2 * (0.98 * 0.02 / n_studies) ** 0.5

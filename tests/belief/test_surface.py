@@ -75,35 +75,6 @@ def test_conditioning_is_the_textbook_formula_one_by_one():
     np.testing.assert_allclose(after.covariance, covariance, atol=1e-8)
 
 
-def test_several_steps_lead_to_the_same_belief():
-    once = BEFORE.given(*SEEN, VARIANCES)
-
-    late, early = ([part[some] for part in (*SEEN, VARIANCES)] for some in (slice(3, 8), slice(3)))
-    twice = BEFORE.given(*late).given(*early)
-
-    np.testing.assert_allclose(twice.mean, once.mean, atol=1e-8)
-    np.testing.assert_allclose(twice.covariance, once.covariance, atol=1e-8)
-
-
-def test_what_was_seen_exactly_is_drawn_as_it_was_seen():
-    after = BEFORE.given([2, N + 4], [3.5, 1.25], [1e-10, 1e-10])
-
-    cost, end = after.draws(np.random.default_rng(0).standard_normal((500, 2 * N)))
-
-    # What keeps the covariance positive adds a standard deviation of 0.001.
-    assert np.abs(cost[:, 2] - 3.5).max() < 0.005
-    assert np.abs(end[:, 4] - 1.25).max() < 0.005
-    assert cost[:, 4].std() > 0.1
-
-
-def test_seeing_more_keeps_covariances_symmetric_and_lowers_variances():
-    after = BEFORE.given(*SEEN, VARIANCES)
-
-    np.testing.assert_allclose(after.covariance, after.covariance.T, atol=1e-10)
-    assert np.linalg.eigvalsh(after.covariance).min() > 0
-    assert (np.diag(after.covariance) < np.diag(BEFORE.covariance)).all()
-
-
 def test_far_from_what_was_seen_the_shape_is_the_priors():
     """Without trends only the level that all configurations have in common reaches far places."""
     level, size = TrendPrior(mean=np.zeros(5), sd=np.zeros(5)), np.array([0.0, 1, 2, 80, 82])

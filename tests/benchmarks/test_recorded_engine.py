@@ -13,7 +13,6 @@ from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.whole_grid import write_rows
 
-from batchlab.errors import TrialError
 from batchlab.plans.cadence import pauses
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, TrialRecord
@@ -126,23 +125,6 @@ def test_a_run_asked_for_again_costs_only_what_is_new(grid: RecordedGrid) -> Non
     assert engine.spent_s() == pytest.approx(0.094 + 0.08)
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "learning_rate", "seed", "message"),
-    [
-        (48, 0.2, 0, "no batch size 48; it has 16, 32, 64"),
-        (16, 0.3, 0, "no learning rate 0.3 at batch size 16; it has 0.1, 0.2, 0.8"),
-        (16, 0.2, 3, "ask for 0 to 2"),
-    ],
-)
-def test_what_was_not_recorded_is_refused(
-    grid: RecordedGrid, batch_size: int, learning_rate: float, seed: int, message: str
-) -> None:
-    engine = an_engine(grid)
-
-    with pytest.raises(TrialError, match=message):
-        engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-
-
 def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(
     grid: RecordedGrid,
 ) -> None:
@@ -182,19 +164,3 @@ def test_two_runs_side_by_side_end_when_the_longer_ends(grid: RecordedGrid) -> N
 
     # The third begins in the place of the second, and ends before the first.
     assert ends == [(shorter, 0.03), (last, 0.05), (longer, 0.08)]
-
-
-def test_side_by_side_nothing_is_charged_twice(grid: RecordedGrid) -> None:
-    engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.001, n_workers=2)
-    alone = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.001)
-    cell = {"batch_size": 64, "learning_rate": 0.4, "until": None}
-    run_all(engine, [request(engine, steps=20, **cell), request(engine, steps=5, until=None)])
-    first_s = engine.spent_s()
-
-    run_all(engine, [request(engine, steps=20, **cell), request(engine, steps=5, until=None)])
-    again_s = engine.spent_s()
-    run_all(engine, [request(engine, steps=40, **cell), request(engine, steps=5, until=None)])
-
-    answer(alone, steps=40, **cell)
-    assert again_s == first_s
-    assert engine.spent_s() == pytest.approx(alone.spent_s())

@@ -107,14 +107,6 @@ def test_the_best_cell_has_no_regret(drawn: Situation) -> None:
     assert drawn.regret((32, 0.2)) == 0.0
 
 
-@pytest.mark.slow
-def test_regret_is_the_share_of_time_lost_on_seeds_held_back(drawn: Situation) -> None:
-    mean = statistics.fmean(drawn.held_back)
-    lost = (100 + 2 * mean - 0.5) / (60 + 2 * mean - 0.5) - 1
-
-    assert drawn.regret((16, 0.2)) == pytest.approx(lost)
-
-
 def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path: Path) -> None:
     # Two rates: one is faster on the seeds that are seen, the other on those held back.
     rows = [
@@ -167,18 +159,3 @@ def test_a_recording_that_ends_before_the_level_is_asked_for_once(
 
     assert reply.problem == ""
     assert reply.spent_s < 4 * drawn.search_cost_s
-
-
-def test_answers_of_runs_side_by_side_have_a_table_of_their_own(
-    harness: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_grid(tmp_path, made_up_rows(20))
-    monkeypatch.setattr(harness, "GRIDS", tmp_path)
-
-    answers = harness.answers_of("made-up", "cpu", (0.1, 0.5), 2, n_workers=2)
-    text = harness.tables(answers)
-
-    assert [each.who for each in answers] == 4 * [harness.ADVISE]
-    assert text.startswith("## 2 runs side by side")
-    assert "| made-up, cpu | " in text
-    assert all(each.of_reference <= 1 for each in answers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, replace
 
 import pytest
@@ -40,18 +39,3 @@ def test_what_is_named_is_judged_by_the_reference_as_it_is(study: Study) -> None
     ends[512, 0.1] = 0.9686
     assert not made.ends_worse(512, 0.1)
     assert replace(made, advice=replace(made.advice, recommendation=None)).named == REFERENCE
-
-
-def test_further_trainings_scatter_as_seeds_do_and_misses_are_long(study: Study) -> None:
-    level = study.advice.target.value
-    exact = replace(study.truth, noise=0.0, end_noise=0.0, end=lambda size, rate: level + 0.001)
-    made = replace(study, truth=exact)
-    scattered = replace(made, truth=replace(exact, noise=0.1))
-    missed = replace(made, truth=replace(exact, end=lambda size, rate: level - 0.001))
-
-    true_s = made.time_s(NAMED.batch_size, NAMED.learning_rate)
-
-    assert made.further(NAMED) == pytest.approx((true_s, level + 0.001))
-    assert scattered.further(NAMED)[0] == pytest.approx(true_s, rel=0.15)
-    assert scattered.further(NAMED)[0] != true_s
-    assert missed.further(NAMED)[0] == math.inf

@@ -44,9 +44,3 @@ def test_a_workload_and_its_twin_have_no_part_in_its_prior() -> None:
         "mlp-adam-cosine": ["cnn", "softmax"],
         "softmax": ["cnn", "mlp-adam", "mlp-adam-cosine"],
     }
-
-
-def test_the_prior_of_a_workload_is_one_of_its_own() -> None:
-    everything = prior_without("made-up")
-
-    assert prior_without("cnn").ridge != everything.ridge != prior_without("softmax").ridge

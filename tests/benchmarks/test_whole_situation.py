@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,12 +135,3 @@ def test_the_level_of_one_training_is_that_of_the_advice() -> None:
     target = as_well_as(end.value, end.margin, metric="accuracy", better="higher")
     assert level.target == target
     assert (level.end, level.margin) == pytest.approx((end.value, end.margin))
-
-
-def test_the_time_to_another_level_is_asked_for(drawn: WholeSituation) -> None:
-    easier = replace(drawn.level.target, value=drawn.level.target.value - 0.05)
-
-    to_easier_s = drawn.time_s(drawn.reference, drawn.judging, easier)
-    assert 0 < to_easier_s < drawn.time_s(drawn.reference, drawn.judging)
-    same_s = drawn.time_s(drawn.reference, drawn.judging, drawn.level.target)
-    assert same_s == drawn.time_s(drawn.reference, drawn.judging)

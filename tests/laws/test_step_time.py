@@ -1,6 +1,5 @@
 """The law of the step time, and how far processes lie apart: bounds hold the truth or say so."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from tests.reference.by_day import by_day
 from tests.reference.made_up_profile import made_up_point, made_up_profile
 from tests.reference.step_time import PROCESSES, STUDIES, fit_by_search, law
 
-from batchlab.errors import FitError, ProfileError
+from batchlab.errors import FitError
 from batchlab.laws.step_time import ProcessScatter, fit_step_time, timed_in_turn
 from batchlab.measure.profile import Profile, ProfilePoint, ratio_in_turn
 from batchlab.records.estimate import Estimate
@@ -301,22 +300,3 @@ def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) 
     least = 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
     assert held["with their scatter"][0] > least
     assert held["and the law"][0] > least
-
-
-def test_both_timings_travel_with_the_profile() -> None:
-    profile = made_up_profile(*(twice(2**power, 0.01, 0.012) for power in range(10)))
-
-    read = Profile.from_json(profile.to_json())
-
-    assert read == profile
-    assert profile.to_dict()["process_log_sd"] == pytest.approx(
-        math.log(1.2) / (math.sqrt(2) * 0.6744898)
-    )
-
-
-def test_a_damaged_further_timing_is_refused_by_its_place() -> None:
-    document = made_up_profile(*(twice(2**power, 0.01, 0.012) for power in range(4))).to_dict()
-    document["points"][2]["again"][0]["block_s"][1] = -1.0
-
-    with pytest.raises(ProfileError, match=r"points\[2\]\.again\[0\]\.block_s"):
-        Profile.from_json(json.dumps(document))

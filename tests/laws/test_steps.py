@@ -170,15 +170,6 @@ def test_other_units_of_steps_and_examples_change_only_units(study):
     assert there == pytest.approx(here * factors, rel=1e-4, nan_ok=True)
 
 
-def test_the_order_of_runs_changes_nothing():
-    seen = drawn(2)
-    order = np.random.default_rng(0).permutation(len(seen))
-
-    mixed = fit_steps_to_target([seen[i] for i in order])
-
-    assert told(mixed) == pytest.approx(told(fit_steps_to_target(seen)), rel=1e-6, nan_ok=True)
-
-
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_intervals_hold_their_estimates(study):
     rng = np.random.default_rng(8)

@@ -9,7 +9,7 @@ import torch
 from tests.reference.engine_run import run_engine
 from tests.reference.least_squares import optimum
 from tests.reference.made_up import made_up_study, made_up_trial
-from tests.reference.small_workloads import cropped_workload, small_trial, small_workload
+from tests.reference.small_workloads import small_trial, small_workload
 from torch import nn
 
 from batchlab.measure.at_steps import AT_STEP, measured_at_steps
@@ -253,16 +253,6 @@ def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected
     assert expected_variance({200: 0.0}, drawn_study(200)) == {}
     line = expected_variance({10: 3.0, 200: 0.0}, drawn_study(200))
     assert line == {10: pytest.approx(3.0)}
-
-
-def test_where_examples_are_drawn_the_training_is_the_same_too() -> None:
-    workload = cropped_workload()
-    trial, length = small_trial(workload, batch_size=6), RunLength(epochs=3)
-
-    plain = run_engine(workload, trial, length)
-    asked = run_engine(workload, trial, length, measures=on_request())
-
-    assert [each.scores for each in plain.evaluations] == [e.scores for e in asked.evaluations]
 
 
 def test_a_training_that_cannot_be_looked_at_ends_as_it_does_unseen() -> None:

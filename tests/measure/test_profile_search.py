@@ -369,3 +369,12 @@ def test_without_time_the_rest_is_not_tried() -> None:
     assert machine.probed == []
     assert search.stopped == "time"
     assert any("give a larger --budget" in warning for warning in told.warnings)
+
+
+def test_of_a_command_nothing_larger_is_started_than_what_does_not_fit() -> None:
+    machine = MadeUpMachine(room_bytes=peak_bytes(16))
+
+    search = timed(machine)
+
+    assert {size for size, _ in machine.probed} == {8, 16, 32}
+    assert search.stopped == "memory"

@@ -1,4 +1,4 @@
-"""The examples of frameworks, swept as commands; each needs its framework in this environment."""
+"""The examples of own commands, swept; those of a framework need it in this environment."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from tests.reference.example_commands import EXAMPLES
 
 # What each needs, its metric, its options, and the last step of two epochs of 32 and of 128.
 FRAMEWORKS = {
+    "plain_pytorch": (
+        (),
+        "val_loss",
+        "--batch-size={batch_size} --lr={learning_rate} --seed={seed} --epochs=4",
+        (250, 64),
+    ),
     "hugging_face": (
         ("transformers", "accelerate"),
         "eval_loss",
@@ -38,7 +44,7 @@ FRAMEWORKS = {
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_the_output_of_a_framework_is_followed_in_a_sweep(name: str, tmp_path: Path) -> None:
+def test_the_output_of_an_example_is_followed_in_a_sweep(name: str, tmp_path: Path) -> None:
     needed, metric, options, steps = FRAMEWORKS[name]
     missing = [module for module in needed if importlib.util.find_spec(module) is None]
     if missing:

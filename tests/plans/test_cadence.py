@@ -13,16 +13,8 @@ from batchlab.records.batch_plan import BatchPlan
 ON_ALL_SPLITS = (1, 2, 3, 5, 8, 12, 18, 27, 41, 62, 93, 140)
 
 
-def step_sizes(n_train: int, batch_size: int, *, drop_last: bool) -> list[int]:
-    """Examples of each step of one epoch."""
-    sizes = []
-    left = n_train
-    while left >= batch_size:
-        sizes.append(batch_size)
-        left -= batch_size
-    if left > 0 and not drop_last:
-        sizes.append(left)
-    return sizes
+def epoch_steps(n_train: int, batch_size: int, *, drop_last: bool = False) -> int:
+    return n_train // batch_size if drop_last else -(-n_train // batch_size)
 
 
 def marks_up_to(n_train: int, samples: float) -> list[float]:
@@ -33,27 +25,14 @@ def marks_up_to(n_train: int, samples: float) -> list[float]:
     return marks
 
 
-def pauses_by_walking(
-    n_train: int, batch_size: int, *, drop_last: bool, last_step: int
-) -> list[tuple[int, bool]]:
+def pauses_by_walking(plan: WalkedBatchPlan, last_step: int) -> list[tuple[int, bool]]:
     """(step, whether on all splits) of every pause, for runs of up to 200 epochs."""
-    sizes = step_sizes(n_train, batch_size, drop_last=drop_last)
-    assert last_step <= 200 * len(sizes), "epoch ends are thinned after that"
-    return pauses_along(
-        n_train,
-        [sizes[step % len(sizes)] for step in range(last_step + 1)],
-        epoch_ends=[step for step in range(1, last_step + 1) if step % len(sizes) == 0],
-        last_step=last_step,
-    )
-
-
-def pauses_along(
-    n_train: int, sizes: list[int], *, epoch_ends: list[int], last_step: int
-) -> list[tuple[int, bool]]:
-    """The same for steps of any sizes, those of the run's steps and of the one after them."""
+    n_train, walked = plan.n_train, list(islice(plan.walk(), last_step + 1))
+    epoch_ends = [here.step for here in walked if here.step_of_epoch == 0 and here.step]
+    assert len(epoch_ends) <= 200, "epoch ends are thinned after that"
     done = [0]
-    for size in sizes:
-        done.append(done[-1] + size)
+    for here in walked:
+        done.append(done[-1] + here.batch_size)
     marks = marks_up_to(n_train, done[-1])
     pauses = []
     last_mark = 0
@@ -85,12 +64,12 @@ def all_pauses(
     n: int, batch_size: int, *, epochs: int, drop_last: bool = False, **given: int
 ) -> list[Pause]:
     plan = BatchPlan(n_train=n, batch_size=batch_size, drop_last=drop_last)
-    steps_per_epoch = len(step_sizes(n, batch_size, drop_last=drop_last))
-    return list(pauses(plan, last_step=epochs * steps_per_epoch, **given))
+    last_step = epochs * epoch_steps(n, batch_size, drop_last=drop_last)
+    return list(pauses(plan, last_step=last_step, **given))
 
 
 def samples_after(n: int, batch_size: int, step: int) -> int:
-    epochs, rest = divmod(step, -(-n // batch_size))
+    epochs, rest = divmod(step, epoch_steps(n, batch_size))
     return epochs * n + min(n, rest * batch_size)
 
 
@@ -101,8 +80,8 @@ def test_the_pauses_are_those_found_by_walking_every_step(
 ) -> None:
     found = all_pauses(n, batch_size, epochs=7, drop_last=drop_last)
 
-    steps = 7 * len(step_sizes(n, batch_size, drop_last=drop_last))
-    expected = pauses_by_walking(n, batch_size, drop_last=drop_last, last_step=steps)
+    plan = WalkedBatchPlan(n_train=n, wanted=lambda *_: batch_size, drop_last=drop_last)
+    expected = pauses_by_walking(plan, 7 * epoch_steps(n, batch_size, drop_last=drop_last))
     assert [(pause.step, pause.all_splits) for pause in found] == expected
 
 
@@ -212,19 +191,13 @@ def wandering(seed: int) -> Rule:
         wandering(1),
     ],
 )
-class TestABatchSizeThatChanges:
-    def test_the_pauses_are_those_found_by_walking_every_step(
-        self, wanted: Rule, drop_last: bool
-    ) -> None:
-        plan = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
-        walked = list(islice(plan.walk(), 42))
-        ends = [here.step for here in walked if here.step_of_epoch == 0 and here.step]
+def test_the_pauses_of_a_batch_size_that_changes_are_too(wanted: Rule, drop_last: bool) -> None:
+    plan = WalkedBatchPlan(n_train=N_GROWING, wanted=wanted, drop_last=drop_last)
 
-        found = list(pauses(plan, last_step=40))
+    found = list(pauses(plan, last_step=40))
 
-        sizes = [here.batch_size for here in walked]
-        expected = pauses_along(N_GROWING, sizes[:41], epoch_ends=ends, last_step=40)
-        assert [(pause.step, pause.all_splits) for pause in found] == expected
+    expected = pauses_by_walking(plan, 40)
+    assert [(pause.step, pause.all_splits) for pause in found] == expected
 
 
 @pytest.mark.parametrize("after_step", [0, 3, 5, 12])

@@ -15,8 +15,6 @@ from batchlab.plans.policies import (
     AdaptiveSampler,
     AdaptiveSize,
     Plateau,
-    Seen,
-    norm_test,
 )
 
 TRACE, GRAD_SQ, D = 400.0, 4.0, 50
@@ -54,13 +52,6 @@ def test_each_rule_reaches_its_size_on_a_known_noise(rule, expected: float, firs
     size = fed(AdaptiveSize(rule, first=first, most=1000, apart=1.02, kept=0.99), steps=1500)
 
     assert size.batch_size == pytest.approx(expected, rel=0.1)
-
-
-def test_the_norm_test_is_its_formula() -> None:
-    seen = Seen(batch_size=10, trace=200.0, grad_sq=5.0)
-
-    # |g_B|^2 is 5 + 200 / 10 = 25, and theta^2 a quarter.
-    assert norm_test(seen) == pytest.approx(200 / (0.25 * 25))
 
 
 def test_it_stays_in_its_bounds_and_moves_for_no_less_than_asked() -> None:

@@ -115,14 +115,6 @@ def test_a_second_pass_is_refused_and_a_look_at_the_first_batch_is_none() -> Non
     assert list(sampler) == whole[10:]
 
 
-def test_growing_in_the_middle_of_an_epoch_takes_39_steps() -> None:
-    plan = plans.steps(8, {25: 32}, unit="steps", epochs=3)
-
-    sampler = batchlab.BatchSizeSampler(Places(200), plan)
-
-    assert len(list(sampler)) == len(sampler) == 39
-
-
 def test_its_order_is_that_of_the_trainer_with_the_same_seed() -> None:
     sampler = batchlab.BatchSizeSampler(Places(50), plans.constant(8, epochs=2), seed=3)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.plans.scaling import SCALING_RULES, moved_adam, scaling_rule
+from batchlab.plans.scaling import moved_adam, scaling_rule
 from batchlab.records.study import AdamSettings
 
 
@@ -24,18 +24,6 @@ def test_the_rate_follows_the_batch_size_by_its_rule(
     found = 0.1 * scaling_rule(rule).rate_factor(batch_size / 256)
 
     assert found == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize("rule", SCALING_RULES)
-def test_at_the_reference_batch_size_every_rule_leaves_the_rate_as_it_is(rule: str) -> None:
-    assert 0.3 * scaling_rule(rule).rate_factor(48 / 48) == 0.3
-
-
-def test_an_unknown_rule_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(
-        UsageError, match="'quadratic': expected one of none, linear, sqrt, sde-adam, half-life"
-    ):
-        scaling_rule("quadratic")
 
 
 def moved(adam: AdamSettings | None, *, rule: str = "sde-adam", size: int, reference: int):

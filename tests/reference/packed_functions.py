@@ -46,8 +46,3 @@ def anonymous_bytes() -> int:
     """This process's own memory, without maps of files and shared memory."""
     found = re.search(r"^RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
     return 1024 * int(found[1])
-
-
-def sizes(line: Line, packed: PackedWorkload) -> tuple[int, int]:
-    workload = packed.unpack()
-    return len(workload.train), len(workload.validation[0])

@@ -2,11 +2,10 @@
 
 import numpy as np
 from tests.reference.made_up import made_up_curves
-from tests.reference.shown import table_rows
 
 from batchlab.belief.evidence import Evidence
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.sweep_answer import sentences, sweep_table
+from batchlab.report.sweep_answer import sentences
 
 SIZES = (64, 256, 1024)
 
@@ -40,12 +39,6 @@ def leader(study, budget):
     """Return the batch size that is clearly ahead, or None if none is."""
     measured = Evidence.of(study).by_budget()[budget]
     return measured.ranked[0].kind if measured.rivals == () else None
-
-
-def finals(study):
-    """The rows of the table of final metrics, by batch size and column."""
-    rows = table_rows(sweep_table(study))
-    return {next(iter(row.values())): row for row in rows}
 
 
 def text(study, topic):

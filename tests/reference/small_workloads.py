@@ -10,6 +10,7 @@ import torch
 from tests.reference.made_up import made_up_trial
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import lr_scheduler
 from torch.utils.data import Dataset
 
 from batchlab.records.trial import Trial
@@ -40,6 +41,15 @@ def small_mlp(*, dropout: float = 0.0, dtype: torch.dtype = torch.float32) -> nn
         nn.Dropout(dropout),
         nn.Linear(8, CLASSES, dtype=dtype),
     )
+
+
+def warm_up(optimizer: Any) -> Any:
+    """A scheduler of two parts, which goes on by epochs."""
+    parts = [
+        lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2),
+        lr_scheduler.StepLR(optimizer, 1),
+    ]
+    return lr_scheduler.SequentialLR(optimizer, parts, milestones=[2])
 
 
 def cross_entropy(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:

@@ -18,7 +18,6 @@ from tests.reference.made_up_advice import (
 from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Estimate, Reason
 
-written = Reason.as_written
 ADVICE = made_up_advice()
 OPEN = cannot_tell_advice()
 

@@ -23,7 +23,6 @@ from batchlab.advice.advice import Advice
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_answer import advice_sentences
 from batchlab.report.advice_rows import answer_table
-from batchlab.words.reasons import reason_text
 
 ADVICE = made_up_advice()
 STUDY = replace(made_up_study(), command="batchlab advise mine.py:f --budget 2m")
@@ -33,28 +32,10 @@ def said(advice: Advice) -> dict[str, str]:
     return {sentence.topic: sentence.text for sentence in advice_sentences(advice, None)}
 
 
-def test_what_has_a_small_chance_is_not_called_likely() -> None:
-    assert "not sure (5 in 10)" in said(replace(ADVICE, chance=0.5))["why"]
-    assert "likely (8 in 10)" in said(replace(ADVICE, chance=0.8))["why"]
-
-
 def test_a_figure_of_the_best_rate_is_that_of_its_own_row() -> None:
     (row,) = [row for row in table_rows(answer_table(ADVICE)) if row.get("which") == "← best rate"]
 
     assert row["cost"] == ADVICE.candidate(ADVICE.reference_tuned.batch_size).cost
-
-
-@pytest.mark.parametrize(
-    ("learning_rate", "told"),
-    [(0.01, "5 times too low"), (0.2, "4 times too high"), (0.04, None), (0.07, None)],
-)
-def test_a_learning_rate_far_from_its_best_is_told_with_its_direction(learning_rate, told) -> None:
-    """The best of batch size 64 is 0.05."""
-    reference = replace(ADVICE.reference, learning_rate=learning_rate)
-
-    found = said(replace(ADVICE, reference=reference)).get("learning rate")
-
-    assert (found is None) if told is None else (told in found)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +53,6 @@ def test_what_the_rate_gains_and_what_batch_size_adds_make_the_whole_gain(
     found = said(replace(ADVICE, gain=whole, gain_from_batch_size=part)).get("learning rate")
 
     assert (found is None) if told is None else (told in found)
-
-
-@pytest.mark.parametrize("code", ["best_of_likely_no_worse", "nothing_likely_better", "promises"])
-def test_reasons_of_every_objective_do_not_speak_of_time(code: str) -> None:
-    values = {"size": 64} if code == "best_of_likely_no_worse" else {}
-    values = {"cost_s": 3.0} if code == "promises" else values
-
-    text = reason_text(Reason.of(code, **values))
-
-    assert not {"slower", "sooner", "faster"} & set(text.split())
-    assert "%" not in text
 
 
 def ends_at(
@@ -110,13 +80,6 @@ def test_few_validation_examples_do_not_tell_ends_apart(n_validation, topic) -> 
     assert {"ends best", "still open"} & found.keys() == {topic}
 
 
-def test_what_ends_best_is_told_with_both_ends_and_what_the_faster_one_takes() -> None:
-    found = said(ends_at(0.90, 0.95, n=3))["ends best"]
-
-    ends = "64 at 0.05 ends best, at 95.01 %. 1024 at 0.26 ends at 90.01 %"
-    assert found == f"{ends}, with 0.24× the time."
-
-
 def test_what_would_tell_is_the_command_with_room_for_so_many_more_trainings() -> None:
     advice = ends_at(0.9490, 0.9514, n=4, scatter=0.002)
     step_s = [ADVICE.candidate(size).step_s.estimate for size in (64, 1024)]
@@ -138,14 +101,6 @@ def test_what_is_faster_and_not_worth_its_risk_is_why_the_own_one_stays() -> Non
 
     assert found["answer"] == "Stay with batch size 64 at learning rate 0.01."
     assert found["why"].startswith("Batch size 128 at learning rate 0.08 is likely no slower")
-
-
-def test_what_came_nearest_is_told_where_the_own_one_stays() -> None:
-    why = Reason.of("nearest_not_likely", size=128, rate=0.08, tenths=7)
-
-    found = said(replace(ADVICE, recommendation=None, provisional=ADVICE.reference, reason=why))
-
-    assert found["why"].endswith("The nearest is 128 at 0.08: 7 in 10.")
 
 
 # Sentences that must not stand side by side.

@@ -90,19 +90,6 @@ def test_every_batch_size_is_in_the_first_picture_with_what_the_belief_says_of_i
             assert drawn == pytest.approx((believed.low, believed.estimate, believed.high))
 
 
-def test_a_size_that_was_not_trained_to_its_end_is_an_open_mark_of_the_belief():
-    advice = with_endings(ADVICE)
-    figure = figures(advice)["a"]
-
-    ended = {run.batch_size for run in advice.tried if run.end is not None}
-    trained = {run.batch_size for run in advice.tried}
-    expected = {row["batch_size"]: row["mean"] for row in rows(figure, "expected", "a-end")}
-    assert set(expected) == trained - ended != set()
-    for size, mean in expected.items():
-        believed = believed_by_size(advice)[size]
-        assert mean == pytest.approx(believed.end.estimate)
-
-
 def test_the_axis_is_made_for_what_was_measured():
     """The interval of a batch size that nothing is known of leaves the frame."""
     advice = with_endings(ADVICE)
@@ -122,21 +109,6 @@ def test_where_no_end_was_measured_every_bar_of_the_belief_has_room():
     bars = [row for row in end.rows if row["kind"] == "expected"]
     assert low < min(row["low"] for row in bars)
     assert high > max(row["high"] for row in bars)
-
-
-def test_learning_rates_show_what_was_tried_and_what_the_rules_say():
-    figure = figures(ADVICE)["c"]
-
-    for kind, has_failed in (("run", False), ("failed", True)):
-        drawn = {(row["batch_size"], row["mean"]) for row in rows(figure, kind)}
-        assert drawn == {
-            (run.batch_size, run.learning_rate)
-            for run in ADVICE.tried
-            if (run.status == "diverged") == has_failed
-        }
-    assert {row["series"] for row in rows(figure, "rule")} == {"none", "linear", "sqrt"}
-    best = {row["batch_size"]: row["mean"] for row in rows(figure, "point")}
-    assert best == {c.batch_size: pytest.approx(c.learning_rate) for c in ADVICE.candidates}
 
 
 def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():

@@ -141,20 +141,6 @@ def rows(advice: Advice) -> dict[tuple[int, str], dict[str, str]]:
     return {(int(row["batch_size"]), row["which"].removeprefix("← ")): row for row in read}
 
 
-@pytest.mark.parametrize(
-    ("advice", "key", "expected"),
-    [
-        (made_up_advice(reference_misses=True), "cost", "> 8.10 s"),
-        (with_endings(ADVICE), "end", "97.80 ± 0.09 %"),
-        (with_endings(ADVICE), "runs", "7"),
-        (with_endings(ADVICE), "end_test", "97.70 %"),
-        (KINDS["quality"](), "end", "90.94 ± 0.11 %"),  # the metric is compared itself
-    ],
-)
-def test_yours_follows_from_what_was_found(advice: Advice, key: str, expected: str) -> None:
-    assert rows(advice)[64, "yours"][key] == expected
-
-
 def test_every_whole_training_tells_what_its_batch_size_ends_with() -> None:
     runs = [tried(256, rate=tuned_rate(256), seed=seed, met=50.0) for seed in (1, 2)]
     ended = [replace(run, end=0.97 + 0.002 * run.seed, end_test=0.96) for run in runs]

@@ -16,7 +16,6 @@ from batchlab.report.advice_figures import answer_figure
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import (
     figure_image,
-    figure_images,
     page_svg,
     plot,
     value_axis,
@@ -204,17 +203,6 @@ def test_the_rows_of_a_figure_are_a_table_with_a_column_for_each_field_that_was_
     point = next(row for row in rows if row["kind"] == "point")
     assert point["low"] <= point["mean"] <= point["high"]
     assert not {*LAYOUT} & rows[0].keys()
-
-
-@pytest.mark.slow
-def test_every_figure_that_has_something_to_show_is_an_image():
-    study = made_up_study(batch_sizes=(64, 256), epochs=2)
-
-    images = figure_images(sweep_figures(study), figure_looks(study), "svg")
-
-    along = ("b-epochs", "b-steps", "b-time")
-    assert list(images) == ["a-answer", *along, "d-machine", "e-gap"]
-    assert all(image.startswith(b"<svg") for image in images.values())
 
 
 def test_words_find_a_place_on_an_axis_of_a_single_one():

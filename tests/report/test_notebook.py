@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from dataclasses import replace
@@ -125,13 +124,3 @@ def test_without_pandas_a_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     told = "to_pandas needs pandas, which is not installed: pip install pandas"
     assert str(caught.value) == told
     assert isinstance(caught.value, ImportError)
-
-
-def test_a_sweep_as_a_dict_is_what_json_prints_without_store_and_page() -> None:
-    study = made_up_study(batch_sizes=(64,))
-
-    found = study.to_dict()
-
-    assert (found["command"], found["store"], found["report"]) == ("sweep", None, None)
-    assert [trial["trial_id"] for trial in found["trials"]] == [study.records[0].trial.trial_id]
-    json.dumps(found, allow_nan=False)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from tests.reference.made_up import made_up_peak, made_up_study
+from tests.reference.made_up import made_up_study
 from tests.reference.shown import rows_of
 
 from batchlab.belief.cells import chosen_cells
 from batchlab.records.trial import Status
 from batchlab.report.cells import curve_figure
 from batchlab.report.figure import Figure
-from batchlab.report.sweep_page import cost_figure
 
 DIVERGED = (Status.DIVERGED, "the loss grew", 3)
 
@@ -20,10 +17,6 @@ DIVERGED = (Status.DIVERGED, "the loss grew", 3)
 def curves(study) -> Figure:
     shown = [(split, metric) for split in ("validation", "test") for metric in ("accuracy", "loss")]
     return curve_figure(study, chosen_cells(study), shown, train_s=study.train_s)
-
-
-def whole(figure, panel: str) -> dict[int, float]:
-    return {row["batch_size"]: row["mean"] for row in rows_of(figure, panel=panel, kind="mean")}
 
 
 def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
@@ -70,17 +63,3 @@ def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
         ("lone", 3, True),
     ]
     assert {row["n"] for row in rows_of(figure, run="mean")} == {1}
-
-
-def test_step_time_and_memory_are_those_of_the_run_alone():
-    study = made_up_study(batch_sizes=(64, 256), step_s=lambda b: b / 1e5)
-    uneven = replace(study.timings[0], block_s=(1.0, 1.0, 9.0), block_steps=10)
-
-    figure = cost_figure(study)
-    both = (uneven, study.timings[1])
-    middle, _ = rows_of(cost_figure(replace(study, timings=both)), panel="d-step_s", kind="mean")
-
-    assert whole(figure, "d-step_s") == pytest.approx({64: 64e-5, 256: 256e-5})
-    assert whole(figure, "d-peak_bytes") == {64: made_up_peak(64), 256: made_up_peak(256)}
-    # The median of the blocks, and their range.
-    assert [middle[name] for name in ("mean", "low", "high", "n")] == [0.1, 0.1, 0.9, 3]

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from math import sqrt
 
 import pytest
-from tests.reference.made_up import made_up_study
 from tests.reference.made_up_plans import (
     EPOCHS,
     LARGE,
@@ -61,12 +59,6 @@ def test_the_time_of_a_plan_is_that_of_its_steps() -> None:
     assert table(replace(study, timings=())).by_key().get("equal_time_s") is None
 
 
-def test_a_sweep_of_sizes_names_no_plan() -> None:
-    study = made_up_study()
-
-    assert [each.key for each in sweep_figures(study)] == list("abcde")
-
-
 def test_each_plan_is_at_its_best_rate() -> None:
     study = plan_study(rates=(0.01, 0.1))
 
@@ -102,20 +94,6 @@ def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -
     mixed = replace(study, records=(*longer.records, *study.records[3:]))
 
     assert [budget.amount for budget in Evidence.of(mixed).budgets] == [EPOCHS]
-
-
-def test_an_interval_is_that_of_any_two_batch_sizes() -> None:
-    evidence = Evidence.of(plan_study())
-    leader = evidence.by_budget()["epochs"]
-    grow, decay_ = (cell for cell in evidence.cells if isinstance(cell.kind, str))
-    decay = evidence.ends("validation").difference(grow, decay_)
-
-    # Three seeds whose standard deviation is 0.001, pooled over four plans.
-    assert decay.estimate == pytest.approx(0.02)
-    assert decay.low is not None
-    assert decay.high is not None
-    assert decay.high - decay.low > 2 * 2 * 0.001 * sqrt(2 / 3)
-    assert leader.rivals == ()
 
 
 def test_plans_that_may_be_as_good_come_after_sizes() -> None:
@@ -170,16 +148,6 @@ def test_without_a_metric_nothing_is_compared() -> None:
     assert EVERY[2] in text_report(blind)
 
 
-@pytest.mark.parametrize("names", [("grow",), ("grow", "decay"), ("small", "decay")])
-def test_some_of_the_plans_have_a_page_too(names: tuple) -> None:
-    study = plan_study({name: 0.9 for name in names})
-
-    assert len(table(study).rows) == len(names)
-    page = html_page(study)
-    assert all(f"{name} (64" in page for name in names if name != "small")
-    assert "No trial" not in " ".join(filter(None, (f.absent for f in sweep_figures(study)[:2])))
-
-
 # ---- the figures
 
 
@@ -226,16 +194,3 @@ def test_each_plan_has_a_color_of_its_own(sizes: tuple[int, ...]) -> None:
 
     assert len(colors) == len(set(colors))
     assert [look.label for look in figure_looks(timed)][-2:] == ["grow", "decay"]
-
-
-def test_a_plan_has_its_curve_in_its_own_time() -> None:
-    study = plan_study()
-    rows = [row for row in figure(study, "b").rows if row.get("plan") == "grow"]
-    (whole_s,) = {
-        study.train_s(record.trial, record.steps)
-        for record in study.records
-        if record.trial.largest_batch_size > record.trial.batch_size
-    }
-
-    assert rows[-1]["epoch"] == EPOCHS
-    assert rows[-1]["equal_time_s"] == pytest.approx(whole_s)

@@ -12,8 +12,7 @@ from tests.reference.made_up import made_up_study
 from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_profile import made_up_profile
 
-from batchlab.app.output_file import OutputFileError, check_output_file, write_output_file
-from batchlab.errors import UsageError
+from batchlab.app.output_file import OutputFileError, write_output_file
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.noise import noise_sections
 from batchlab.report.short_reports import profile_section
@@ -26,7 +25,6 @@ from batchlab.report.text import (
     table_width,
     text_width,
 )
-from batchlab.store.store import Store
 
 
 @pytest.mark.parametrize(
@@ -192,13 +190,3 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch):
         write_output_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_page_in_place_of_any_store_is_refused(tmp_path):
-    with Store(tmp_path / "lab.db"):
-        pass
-
-    with pytest.raises(UsageError, match=r"--report .*lab\.db is a store; give another file"):
-        check_output_file(tmp_path / "lab.db", store=None)
-    with pytest.raises(UsageError, match="is a folder"):
-        check_output_file(tmp_path, store=None)

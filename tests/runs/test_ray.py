@@ -22,7 +22,7 @@ from tests.reference.told import Told
 
 from batchlab.app.advise import advise
 from batchlab.app.report import Advised, stored
-from batchlab.errors import ClusterError, EditedError
+from batchlab.errors import ClusterError
 from batchlab.machine import place_here
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
@@ -35,7 +35,6 @@ from batchlab.runs.process_engine import ProcessEngine
 from batchlab.store.store import Store
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
-from batchlab.workload.source import SourceFile
 
 ray: Any = pytest.importorskip("ray")
 
@@ -292,25 +291,6 @@ def test_a_cluster_whose_nodes_refuse_says_why_in_one_line(
 
     with pytest.raises(ClusterError, match=r"no node .*: it has batchlab .* torch 1\.0, and"):
         on_nodes()
-
-
-@pytest.mark.nightly
-def test_an_edited_file_ends_a_study_of_many_runs_at_once(
-    nodes: Nodes, store: Store, tmp_path: Path
-) -> None:
-    helper = tmp_path / "helper.py"
-    helper.write_text("WIDTH = 3")
-    packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
-    plan = plan_on(TRIAL)
-    workers = ray_workers.RayWorkers(Cluster(address=nodes.address), packed, plan)
-    engine = ProcessEngine(store, plan, workers)
-    helper.write_text("WIDTH = 4")
-    began_s = time.monotonic()
-    with pytest.raises(EditedError):
-        run_all(engine, requests(engine, SHORT))
-    engine.cancel()
-
-    assert time.monotonic() - began_s < 20.0
 
 
 def test_what_a_node_told_is_heard_to_its_end_though_one_of_it_raises() -> None:

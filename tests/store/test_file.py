@@ -140,13 +140,6 @@ def test_a_file_or_folder_without_the_right_to_write_is_refused_and_left_as_it_i
 # Files that are not a whole store of this version
 
 
-def test_a_text_file_is_not_a_store(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("batch size,steps\n64,1000\n" * 100)
-
-    assert "is not a batchlab store: it is not an SQLite file" in message_of_opening(path)
-
-
 def test_the_sqlite_file_of_another_program_is_left_as_it_is(tmp_path):
     path = tmp_path / "photos.db"
     sql(path, "PRAGMA journal_mode=WAL", "CREATE TABLE trials (name)")

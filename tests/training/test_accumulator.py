@@ -185,19 +185,6 @@ def test_one_example_that_does_not_fit_is_an_error_with_the_weights_as_they_were
 # ---- beside other things
 
 
-def test_clipping_clips_the_whole_batchs_gradient() -> None:
-    torch.manual_seed(0)
-    model, loss, batch, _ = mlp()
-    loss(model, batch).backward()
-    whole = nn.utils.clip_grad_norm_(model.parameters(), 0.01)
-    expected = gradient(model)
-
-    batchlab.Accumulator(model, loss, micro_batch_size=5).backward(batch)
-
-    assert float(nn.utils.clip_grad_norm_(model.parameters(), 0.01)) == pytest.approx(float(whole))
-    assert torch.allclose(gradient(model), expected, rtol=1e-5)
-
-
 @pytest.mark.parametrize("micro_batch_size", [5, 1000])
 @pytest.mark.parametrize("overflows", [False, True])
 def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(

@@ -53,18 +53,6 @@ class TestOrder:
 
         assert len(orders) == 25
 
-    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
-    def test_it_is_the_same_for_every_batch_size(self, sampling: Sampling) -> None:
-        workload = numbered(100)
-        order = epoch_order(100, seed=4, epoch=2, sampling=sampling).tolist()
-
-        assert (sorted(order) == list(range(100))) == (sampling == "reshuffle")
-        for batch_size in (1, 2, 7, 50, 64, 99):
-            trial = small_trial(workload, batch_size=batch_size, sampling=sampling, seed=4)
-            seen = examples_of(workload, trial, epoch=2)
-
-            assert [number for step in seen for number in step] == order
-
 
 class TestSteps:
     @pytest.mark.parametrize("drop_last", [False, True])

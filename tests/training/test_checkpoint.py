@@ -27,6 +27,7 @@ from tests.reference.small_workloads import (
     small_mlp,
     small_trial,
     small_workload,
+    warm_up,
 )
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
@@ -374,14 +375,6 @@ def scheduled(scheduler: Callable[..., Any], every: str = "epoch") -> Callable[[
     return partial(small, scheduler=scheduler, scheduler_every=every, optimizer=adam)
 
 
-def warm_up(optimizer: Any) -> Any:
-    parts = [
-        lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2),
-        lr_scheduler.StepLR(optimizer, 1),
-    ]
-    return lr_scheduler.SequentialLR(optimizer, parts, milestones=[2])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """What is trained and where it is stopped."""
@@ -411,11 +404,6 @@ CASES = {
     ),
     "a gradient scaler": case(
         partial(small, optimizer=half_precision, step=scaled_step), 9, (1, 3, 6), horizon_steps=None
-    ),
-    "rates by epoch": case(
-        scheduled(lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5)),
-        20,
-        BY_EPOCH_AND_STEP,
     ),
     "rates that warm up": case(scheduled(warm_up), 20, BY_EPOCH_AND_STEP),
     "rates by a metric": case(

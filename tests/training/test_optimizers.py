@@ -142,15 +142,6 @@ def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
     assert (first["lr"], second["lr"]) == (0.1, 0.2)
 
 
-@pytest.mark.parametrize("rule", ["none", "linear", "sqrt"])
-def test_other_rules_leave_them_alone(rule: str) -> None:
-    made = torch.optim.Adam([parameter()])
-
-    move_adam_settings(made, scaled_by(rule), reference_batch_size=32)
-
-    assert adam_settings(made) == AdamSettings()
-
-
 def test_a_group_without_them_is_refused() -> None:
     made = torch.optim.SGD([parameter()], lr=0.1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +44,14 @@ def weight_distance(
     Raises:
         UsageError: their entries or the shapes of these differ, or there are no entries.
     """
-    ours, theirs = _entries(first), _entries(second)
+    both = _entries(first), _entries(second)
+    left_out = set().union(*map(_shared, both))
     if isinstance(first, nn.Module) != isinstance(second, nn.Module):
-        names = ours.keys() if isinstance(first, nn.Module) else theirs.keys()
-        statistics = (ours.keys() | theirs.keys()) - names
-        ours, theirs = _without(ours, statistics), _without(theirs, statistics)
-    shared = _shared(ours) | _shared(theirs)
-    ours, theirs = _without(ours, shared), _without(theirs, shared)
+        parameters = both[0] if isinstance(first, nn.Module) else both[1]
+        left_out |= (both[0].keys() | both[1].keys()) - parameters.keys()
+    ours, theirs = (
+        {name: value for name, value in entries.items() if name not in left_out} for entries in both
+    )
     if not ours and not theirs:
         raise UsageError("there is no tensor of weights in them; give models or their state_dict()")
     if ours.keys() != theirs.keys():
@@ -98,7 +99,3 @@ def _shared(entries: Mapping[str, Tensor]) -> set[str]:
         for name, value in entries.items()
         if value.numel() and first.setdefault((value.data_ptr(), tuple(value.shape)), name) != name
     }
-
-
-def _without(entries: Mapping[str, Tensor], left_out: Set[str]) -> dict[str, Tensor]:
-    return {name: value for name, value in entries.items() if name not in left_out}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -74,13 +74,14 @@ class GradientNoise:
         precision: float = PRECISION,
         per_layer: bool = False,
         most_examples: int | None = None,
-        enough: Callable[[], bool] = lambda: False,
+        until_s: float = math.inf,
     ) -> NoisePoint:
         """Sample gradients at the model's weights until the noise scale is precise enough.
 
         Examples are drawn without replacement, twice as many each time, until the 95 % interval of
         the noise scale extends at most `precision` of it either way, until all (or `most_examples`)
-        have been seen, or until `enough` returns true after a block. The point has step 0.
+        have been seen, or until a block ends after the `time.monotonic()` of `until_s`. The point
+        has step 0.
         """
         started_s = time.perf_counter()
         with untouched_randomness():
@@ -92,7 +93,7 @@ class GradientNoise:
             # Fewer blocks give no interval, and less than one block gives nothing at all.
             unit = min(manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
             manner = replace(manner, unit=unit)
-            blocks = self._seen(kept, order, manner, precision, enough)
+            blocks = self._seen(kept, order, manner, precision, until_s)
         scales = None if optimizer is None else preconditioner(optimizer)
         return NoisePoint(
             step=0,
@@ -137,7 +138,7 @@ class GradientNoise:
         order: Tensor,
         manner: _Manner,
         precision: float,
-        enough: Callable[[], bool],
+        until_s: float,
     ) -> list[_Block]:
         n_parameters = sum(part.numel() for part in model.parameters() if part.requires_grad)
         first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)
@@ -148,7 +149,7 @@ class GradientNoise:
             stop = min(seen + n_next, whole)
             blocks.append(self._block(model, order[seen:stop], manner))
             seen = stop
-            if len(blocks) >= _FEWEST_BLOCKS and enough():
+            if len(blocks) >= _FEWEST_BLOCKS and time.monotonic() > until_s:
                 break
             if len(blocks) == _blocks_kept(n_parameters):
                 if is_precise(noise_scale(_sample_of(blocks, manner)).scale, precision):
@@ -402,19 +403,12 @@ def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseReques
                 if not math.isfinite(loss):
                     return Reason.of("metric_not_finite", metric="loss", step=taken)
                 taken += 1
-        line.say(_sampled_point(noise, stepper, request, step))
+        point = noise.sample(
+            stepper.model,
+            seed=step,
+            optimizer=stepper.optimizer,
+            per_layer=request.per_layer,
+            until_s=time.monotonic() + request.point_s,
+        )
+        line.say(replace(point, step=step, samples=request.trial.plan.samples_at(step)))
     return None
-
-
-def _sampled_point(
-    noise: GradientNoise, stepper: Stepper, request: NoiseRequest, step: int
-) -> NoisePoint:
-    ends_s = time.monotonic() + request.point_s
-    point = noise.sample(
-        stepper.model,
-        seed=step,
-        optimizer=stepper.optimizer,
-        per_layer=request.per_layer,
-        enough=lambda: time.monotonic() > ends_s,
-    )
-    return replace(point, step=step, samples=request.trial.plan.samples_at(step))

@@ -123,7 +123,6 @@ MEASUREMENTS = (
         quantity=quantity("samples_per_s"),
         cost="nothing beside the step time",
         over_seeds="median",
-        figure=None,
         of_batch_size=_throughput,
     ),
     Measurement(
@@ -139,31 +138,22 @@ MEASUREMENTS = (
     Measurement(
         quantity=quantity("gradient_norm"),
         cost="one pass over the parameters at each evaluation",
-        over_seeds="mean",
-        figure=None,
     ),
     Measurement(
         quantity=quantity("update_norm"),
         cost="a copy of the parameters and one pass over them at each evaluation",
-        over_seeds="mean",
-        figure=None,
     ),
     Measurement(
         quantity=quantity("distance"),
         cost="one pass over the parameters at each evaluation, and a copy of the initial ones",
-        over_seeds="mean",
-        figure=None,
     ),
     Measurement(
         quantity=quantity("parameter_norm"),
         cost="one pass over the parameters at each evaluation",
-        over_seeds="mean",
-        figure=None,
     ),
     Measurement(
         quantity=quantity("noise_scale"),
         cost="the gradients of up to 16,384 single examples at the start and where an epoch ends",
-        over_seeds="mean",
         figure="along_training",
         on_request=True,
         notes=_always("noise_scale_is"),
@@ -171,7 +161,6 @@ MEASUREMENTS = (
     Measurement(
         quantity=quantity("gradient_variance"),
         cost="the gradients of 4 to 16 batches at the start and where an epoch ends",
-        over_seeds="mean",
         figure="at_the_start",
         on_request=True,
         expected=expected_variance,
@@ -182,7 +171,6 @@ MEASUREMENTS = (
             quantity=quantity(name),
             cost=f"about sixty passes over 2,000 training examples{more} at the start and at the "
             "end",
-            over_seeds="mean",
             figure="at_the_end",
             on_request=True,
             at_ends=True,
@@ -194,7 +182,6 @@ MEASUREMENTS = (
         quantity=quantity("top_eigenvalue"),
         cost="some tens of passes over 2,000 training examples at the start and where an epoch "
         "ends, each as dear as two steps",
-        over_seeds="mean",
         figure="at_the_end",
         on_request=True,
         notes=_always("eigenvalue_is"),

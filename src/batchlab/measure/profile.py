@@ -114,7 +114,10 @@ class ProfilePoint:
         interval of the blocks' logarithms; one block has no interval. Several processes give their
         geometric mean; `Profile.timed_s` takes into account how far they lie apart.
         """
-        each = [_of_blocks(timing) for timing in self.timings]
+        each = [
+            _median([block_s / timing.block_steps for block_s in timing.block_s])
+            for timing in self.timings
+        ]
         if not each:
             why = self.reason or Reason.as_written(self.status.value)
             if not self.is_untimed:
@@ -147,10 +150,6 @@ def _drifted(timing: StepTiming) -> bool | None:
     apart = max(first) < min(second) or max(second) < min(first)
     ratio = statistics.median(second) / statistics.median(first)
     return apart and not 1 / (1 + _DRIFT_FRACTION) <= ratio <= 1 + _DRIFT_FRACTION
-
-
-def _of_blocks(timing: StepTiming) -> Estimate:
-    return _median([block_s / timing.block_steps for block_s in timing.block_s])
 
 
 def _median(seen: list[float]) -> Estimate:

@@ -56,6 +56,8 @@ class Search(ABC):
     known: tuple[ProfilePoint, ...] = ()  # points that were tried before
     stopped: Stopped | None = field(default=None, init=False)  # why not all were tried
     _found: dict[tuple[int, int], ProfilePoint] = field(default_factory=dict, init=False)
+    _to_come: list[int] = field(default_factory=list, init=False)  # the sizes not yet tried
+    _too_large: int | None = field(default=None, init=False)  # the smallest that does not fit
 
     def __post_init__(self) -> None:
         """Take over the known points."""
@@ -68,9 +70,65 @@ class Search(ABC):
             sorted(self._found.values(), key=lambda p: (p.batch_size, -p.micro_batch_size))
         )
 
-    @abstractmethod
     def run(self, batch_sizes: Iterable[int]) -> None:
         """Try these batch sizes as far as time and memory allow, and time again what ran."""
+        sizes = sorted(set(batch_sizes))
+        self._to_come = list(sizes)
+        place = sizes.index(self.first) if self.first in sizes else 0
+        for group in self._groups(sizes[place:], sizes[:place][::-1]):
+            self._try_in_order(group)
+        self._time_again(point for point in self.points if point.in_one_piece)
+
+    @abstractmethod
+    def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
+        """Return in which order to try `first` with the larger ones, and the smaller ones."""
+
+    def _try_in_order(self, sizes: Sequence[int]) -> None:
+        """Try these until time ends or several in a row do not run."""
+        n_bad = 0
+        for size in sizes:
+            self._to_come.remove(size)
+            if not self._is_too_large(size):
+                point = self._tried(size, size)
+                if point is None:
+                    return
+                if point.status is not Status.OOM:
+                    n_bad = 0 if point.status is Status.OK else n_bad + 1
+                    hangs = point.status is Status.TIMEOUT
+                    if n_bad >= _BAD_IN_A_ROW and (hangs or self._largest is not None):
+                        if size != sizes[-1]:
+                            self.stopped = self.stopped or "errors"
+                        return
+                    continue
+            if self._too_large is None or size < self._too_large:
+                self._find_limit(size)
+                self.stopped = self.stopped or "memory"
+            if not self._accumulate(size):
+                return
+
+    def _is_too_large(self, batch_size: int) -> bool:
+        return self._too_large is not None and batch_size >= self._too_large
+
+    def _find_limit(self, too_large: int) -> None:
+        self._too_large = too_large
+
+    def _accumulate(self, size: int) -> bool:
+        """Try a size that does not fit in pieces that do; return False if time ended."""
+        if not self.may_accumulate or self._largest is None:
+            return True
+        tried = []
+        for micro in self._micro_batches(size, self._largest):
+            point = self._tried(size, micro)
+            if point is None:
+                return False
+            tried.append(point)
+        if tried:
+            self.may_accumulate = any(point.status is Status.OK for point in tried)
+        return True
+
+    @abstractmethod
+    def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
+        """Return the sizes of the pieces to try; `largest` is the largest that ran whole."""
 
     @property
     def _largest(self) -> int | None:
@@ -88,20 +146,17 @@ class Search(ABC):
         reason = Reason.of("beyond_memory_limit", peak_bytes=used, limit_bytes=limit)
         return replace(point, status=Status.OOM, reason=reason)
 
-    def _tried(
-        self, size: int, micro: int, still_to_come: Sequence[int] = ()
-    ) -> ProfilePoint | None:
+    def _tried(self, size: int, micro: int) -> ProfilePoint | None:
         """Return the point, tried now unless it is known; None if there is no time to try it."""
         known = self._found.get((size, micro))
         if known is not None:
             return known
-        n_done, to_come = len(self._found), (size, *still_to_come)
+        n_done, to_come = len(self._found), (size, *self._to_come)
         shape = str(size) if micro == size else f"{size} in pieces of {micro}"
         done_fraction = n_done / (FEWEST_PROCESSES * (n_done + len(to_come)))
         point = self._timed(size, micro, shape, done_fraction, to_come * FEWEST_PROCESSES)
         if point is None:
-            if not self._is_settled:
-                self.stopped = "time"
+            self.stopped = self.stopped or "time"
             self.listener.warning(
                 f"the budget ended before batch size {size} was tried; give a larger --budget"
             )
@@ -137,11 +192,6 @@ class Search(ABC):
                         f"batch size {size}, which ran before: {_why_not_timed(further)} when it "
                         f"was timed again"
                     )
-
-    @property
-    @abstractmethod
-    def _is_settled(self) -> bool:
-        """Whether the reason to try no larger sizes is settled, even if time ends."""
 
     @abstractmethod
     def _timed(
@@ -208,7 +258,6 @@ class ProfileSearch(Search):
 
     n_train: int = field(kw_only=True)
     ceiling_bytes: int | None = field(kw_only=True)  # the available memory; None if not known
-    _limit_found: bool = field(default=False, init=False)
     _told_fraction: float = field(default=0.0, init=False)
     _begun_with_s: float = field(init=False)
 
@@ -217,42 +266,33 @@ class ProfileSearch(Search):
         super().__post_init__()
         self._begun_with_s = self.left_s()
 
-    def run(self, batch_sizes: Iterable[int]) -> None:
-        """Try the sizes from `first` up, find the largest that fits, go down, and time again."""
-        sizes = sorted(set(batch_sizes))
-        place = sizes.index(self.first) if self.first in sizes else 0
-        self._find(sizes[place:], all_sizes=sizes)
-        self._go_down(sizes[:place][::-1])
-        self._time_again(point for point in self.points if point.in_one_piece)
+    def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
+        return larger, smaller
 
-    def _go_down(self, sizes: Sequence[int]) -> None:
-        """Try the sizes below the first one, as far as they fit."""
-        fit = [size for size in sizes if self._largest is None or size <= self._largest]
-        for index, size in enumerate(fit):
-            if self._tried(size, size, fit[index + 1 :]) is None:
-                return
+    def _is_too_large(self, batch_size: int) -> bool:
+        return super()._is_too_large(batch_size) or self._is_predicted_too_large(batch_size)
 
-    def _find(self, sizes: Sequence[int], *, all_sizes: Sequence[int]) -> None:
-        too_large = self._grow(sizes)
-        if too_large is None:
-            return
-        self.stopped = "memory"
+    def _find_limit(self, too_large: int) -> None:
         self._narrow(too_large)
-        if self._largest is None:
-            return
-        self._limit_found = self.stopped == "memory"
-        beyond = [size for size in all_sizes if size > self._largest]
-        if self.may_accumulate:
-            self._accumulate(beyond)
-        elif beyond:
+        largest = self._largest or 0
+        self._too_large = largest + 1
+        if largest and not self.may_accumulate:
             self.listener.warning(
-                f"batch sizes above {self._largest} do not fit whole, and what this workload does "
+                f"batch sizes above {largest} do not fit whole, and what this workload does "
                 f"with a batch cannot be done in micro-batches"
             )
 
-    @property
-    def _is_settled(self) -> bool:
-        return self._limit_found
+    def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
+        """Return equal pieces, at first of several sizes and then like the fastest of them.
+
+        A small last piece would cost nearly as much as a whole one.
+        """
+        ran = [point for point in self._found.values() if point.ran and not point.in_one_piece]
+        fastest = min(ran, key=lambda point: median_s(point) / point.batch_size, default=None)
+        n_pieces = -(-size // (fastest.micro_batch_size if fastest else largest))
+        n_halvings = 0 if fastest else _HALVINGS
+        micros = [-(-size // (n_pieces * 2**halvings)) for halvings in range(n_halvings + 1)]
+        return dict.fromkeys(micros)
 
     def _timed(
         self, size: int, micro: int, told: str, done_fraction: float, to_come: Sequence[int]
@@ -266,25 +306,6 @@ class ProfileSearch(Search):
         point = self._probed(size, micro, timed_s=timed_s, limit_s=min(left_s, limit_s))
         # A probe that was cut off says nothing about the model.
         return None if point.status is Status.TIMEOUT and left_s < limit_s else point
-
-    def _grow(self, sizes: Sequence[int]) -> int | None:
-        """Try ever larger sizes; return the first known or predicted not to fit, or None."""
-        bad_in_a_row = 0
-        for index, size in enumerate(sizes):
-            if self._is_predicted_too_large(size):
-                return size
-            point = self._tried(size, size, sizes[index + 1 :])
-            if point is None:
-                return None
-            if point.status is Status.OOM:
-                return size
-            bad_in_a_row = 0 if point.ran else bad_in_a_row + 1
-            hangs = point.status is Status.TIMEOUT
-            if bad_in_a_row >= _BAD_IN_A_ROW and (hangs or self._largest is not None):
-                if index + 1 < len(sizes):
-                    self.stopped = "errors"
-                return None
-        return None
 
     def _tell(self, text: str, done_fraction: float, to_come: Sequence[int]) -> None:
         cost_s = sum(_cost_s(self._expected_step_s(size), _TIMED_S[0]) for size in to_come)
@@ -371,27 +392,6 @@ class ProfileSearch(Search):
             return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
         return _rounded(predicted * _JUST_BELOW, above=fits, below=too_large)
 
-    def _accumulate(self, sizes: Sequence[int]) -> None:
-        """Find the fastest micro-batch for the first of `sizes`, and use it for the rest."""
-        if not sizes:
-            return
-        first, *rest = sizes
-        assert self._largest is not None
-        fewest_pieces = -(-first // self._largest)
-        micros = [-(-first // (fewest_pieces * 2**halvings)) for halvings in range(_HALVINGS + 1)]
-        tried = [self._tried(first, micro, rest) for micro in dict.fromkeys(micros)]
-        ran = [point for point in tried if point is not None and point.ran]
-        if not ran:
-            return
-        best = min(ran, key=median_s).micro_batch_size
-        for index, size in enumerate(rest):
-            # As many pieces as that micro-batch needs, but all of one size: a small last piece
-            # costs nearly as much as a whole one.
-            micro = -(-size // -(-size // best))
-            point = self._tried(size, micro, rest[index + 1 :])
-            if point is None or not point.ran:
-                return
-
 
 def _cost_s(step_s: float, timed_s: float) -> float:
     """Return the seconds that a probe takes if one step takes `step_s` on all cores."""
@@ -419,48 +419,15 @@ class CommandSearch(Search):
     """A search of `first`, the sizes next to it, then others; each start may take minutes."""
 
     _took_s: dict[int, float] = field(default_factory=dict, init=False)
-    _to_come: list[int] = field(default_factory=list, init=False)
-    _too_large: int | None = field(default=None, init=False)  # the smallest that does not fit
 
-    def run(self, batch_sizes: Iterable[int]) -> None:
-        """Time these batch sizes, then time again those that ran."""
-        sizes = sorted(set(batch_sizes))
-        self._to_come = list(sizes)
-        place = sizes.index(self.first) if self.first in sizes else 0
-        own, larger, smaller = sizes[place : place + 1], sizes[place + 1 :], sizes[:place][::-1]
+    def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
         # The nearest sizes on both sides come early, as without them there is nothing to choose.
-        for group in (own, larger[:1], smaller, larger[1:]):
-            self._in_order(group)
-        self._time_again(self.points)
+        return larger[:1], larger[1:2], smaller, larger[2:]
 
-    def _in_order(self, sizes: Iterable[int]) -> None:
-        n_bad = 0
-        for size in sizes:
-            if self._too_large is None or size < self._too_large:
-                self._to_come.remove(size)
-                point = self._tried(size, size, self._to_come)
-                if point is None:
-                    return
-                if point.status is not Status.OOM or size <= (self.first or 0):
-                    n_bad = 0 if point.status is Status.OK else n_bad + 1
-                    if n_bad >= _BAD_IN_A_ROW:
-                        self.stopped = self.stopped or "errors"
-                        return
-                    continue
-                self._too_large = size
-                self.stopped = self.stopped or "memory"
-            self._accumulate(size)
-
-    def _accumulate(self, size: int) -> None:
-        """Try a batch size that does not fit, in equal pieces that are as large as fit."""
-        pieces = 0 if self._largest is None else -(-size // self._largest)
-        if self.may_accumulate and pieces and size % pieces == 0:
-            if self._tried(size, size // pieces, self._to_come) is not None:
-                self._found.pop((size, size), None)
-
-    @property
-    def _is_settled(self) -> bool:
-        return self.stopped is not None
+    def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
+        """Return the pieces as large as fit, if they are equal."""
+        n_pieces = -(-size // largest)
+        return [size // n_pieces] if size % n_pieces == 0 else []
 
     def _timed(
         self, size: int, micro: int, told: str, done_fraction: float, to_come: Sequence[int]

@@ -77,8 +77,8 @@ class Measurement:
 
     quantity: Quantity
     cost: str
-    over_seeds: OverSeeds
-    figure: str | None
+    over_seeds: OverSeeds = "mean"
+    figure: str | None = None
     on_request: bool = False
     at_ends: bool = False
     of_batch_size: OfBatchSize | None = None

@@ -280,17 +280,6 @@ def test_convolutions_have_pytorchs_gradients(batch_size: int, libraries: Path) 
     assert gradients_differ(workload, batch_size, libraries) == {}
 
 
-def test_bytes_are_numbers_as_pytorch_reads_them(libraries: Path) -> None:
-    train = (torch.randint(256, (40, 4), dtype=torch.uint8), torch.randint(3, (40,)))
-    workload = workload_of(
-        lambda: nn.Linear(4, 3),
-        train,
-        lambda m, b: functional.cross_entropy(m((b[0].float() / 255 - 0.1307) / 0.3081), b[1]),
-    )
-
-    assert gradients_differ(workload, 8, libraries) == {}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", by_day(KINDS, ["images"]))
 def test_optimised_functions_are_those_of_the_textbook(
