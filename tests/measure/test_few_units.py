@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from tests.reference.accumulated_workloads import Reader, numbers, vectors, whol
 from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import Unpacked
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset, default_collate
 
 from batchlab.measure.accumulation import accumulation_of, look_at_loss
 from batchlab.measure.check import check_workload
@@ -60,15 +62,46 @@ def ignored_labels() -> Workload:
 
 
 def masked_words() -> Workload:
-    """A masked language model whose masks were drawn beforehand, in few of the sentences."""
-    ids = 1 + whole_numbers(11, N, 9)
-    asked = torch.where(rarely(0.04, N, 9), ids, -100)
+    """A masked language model whose `collate` draws the masks, as few as one in a sentence."""
+    draws = np.random.default_rng(0)  # which no seed of batchlab's reaches
+
+    def collate(rows: list[Batch]) -> Batch:
+        (ids,) = default_collate(rows)
+        asked = torch.from_numpy(draws.random(ids.shape)) < 0.1
+        return torch.where(asked, 0, ids), torch.where(asked, ids, -100)
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         scores = model(batch[0])
         return F.cross_entropy(scores.transpose(1, 2), batch[1])
 
-    return words(loss=loss, train=(ids, asked), weight=lambda b: float((b[1] != -100).sum()))
+    return words(
+        loss=loss,
+        train=TensorDataset(1 + whole_numbers(11, N, 9)),
+        collate=collate,
+        weight=lambda b: float((b[1] != -100).sum()),
+    )
+
+
+def sampled_neighbors() -> Workload:
+    """Nodes of a graph, each with a neighbor that `collate` draws; a batch cannot be cut."""
+    links = whole_numbers(N, N, 5)
+
+    def collate(nodes: list[Batch]) -> Batch:
+        n, (own,) = len(nodes), default_collate(nodes)
+        both = torch.cat([own, links[own, torch.randint(5, (n,))]])
+        reached, place = both.unique(return_inverse=True)
+        return {"x": X[reached], "own": place[:n], "other": place[n:], "y": CLASS[own]}
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        x = batch["x"]
+        return F.cross_entropy(model(x[batch["own"]] + x[batch["other"]]), batch["y"])
+
+    return vectors(
+        loss=loss,
+        train=TensorDataset(torch.arange(N)),
+        collate=collate,
+        weight=lambda b: len(b["y"]),
+    )
 
 
 def padding() -> Workload:
@@ -142,16 +175,24 @@ def test_batch_normalization_hides_no_missing_units() -> None:
     assert [each.cause for each in found.findings] == ["batch_norm", "weight"]
 
 
-def test_masks_that_the_loss_draws_differ_by_chance_alone() -> None:
+def masks_of_the_loss() -> Workload:
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         asked = torch.where(torch.rand(batch[0].shape) < 0.15, batch[0], -100)
         return F.cross_entropy(model(batch[0]).transpose(1, 2), asked)
 
-    found = accumulation_of(
-        words(Reader, loss=loss, weight=None, train=(1 + whole_numbers(11, N, 9),)), CPU
-    )
+    return words(Reader, loss=loss, weight=None, train=(1 + whole_numbers(11, N, 9),))
 
-    assert [each.cause for each in found.findings] == ["random"]
+
+@pytest.mark.parametrize(
+    ("workload", "place"), [(masks_of_the_loss(), "`loss`"), (sampled_neighbors(), "`collate`")]
+)
+def test_what_draws_differs_by_chance_and_is_named(workload: Workload, place: str) -> None:
+    (finding,) = accumulation_of(workload, CPU).findings
+    known = check_workload(None, Unpacked(workload), "cpu", made_up_summary())
+
+    assert (finding.cause, finding.where, finding.by_chance) == ("random", place, True)
+    assert not known.loss_couples
+    assert [text.partition(" draws")[2][:15] for text in known.warnings] == [" random numbers"]
 
 
 def test_an_example_that_is_no_number_is_no_missing_unit() -> None:

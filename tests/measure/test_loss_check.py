@@ -181,7 +181,7 @@ def test_a_random_loss_is_never_called_coupled_but_said_to_be_unchecked(name: st
     found = seen(loss, model)
 
     (warning,) = found.warnings
-    assert "was not checked whether it couples" in warning
+    assert "the loss draws random numbers in evaluation mode too, so it was not checked" in warning
     assert not found.couples
 
 
@@ -208,3 +208,23 @@ SUMS: dict[str, dict[str, Any]] = {
 def test_a_sum_is_refused_as_a_sum_whatever_hides_it(name: str) -> None:
     with pytest.raises(WorkloadError, match=r"is a sum over the batch \(.* for 8 examples, "):
         seen(**SUMS[name])
+
+
+def scores_and_target(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    return model(batch[0])[:, :1], batch[1].float()
+
+
+SLIPS: dict[str, Callable[[nn.Module, Any], Tensor]] = {
+    "one that PyTorch warns of": lambda *given: F.mse_loss(*scores_and_target(*given)),
+    "by hand": lambda *given: torch.sub(*scores_and_target(*given)).square().mean(),
+    "the other way": lambda model, batch: F.mse_loss(
+        model(batch[0])[:, 0], batch[1][:, None].float()
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("name", SLIPS)
+def test_a_slip_of_shapes_is_not_called_a_contrastive_loss(name: str) -> None:
+    with pytest.raises(WorkloadError, match="compares each prediction with every target"):
+        seen(SLIPS[name])

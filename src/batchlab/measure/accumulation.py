@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.examples import (
@@ -29,10 +31,9 @@ from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
-from batchlab.training.batching import examples_at, on_device, with_tensors
+from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.evaluator import weight_of
 from batchlab.words.catalogue import CAUSES
-from batchlab.workload.data import leaves, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 from batchlab.workload.source import told
 
@@ -75,7 +76,7 @@ def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
     check_model_is_new(workload)
     for in_double in (True, False):
         try:
-            few = _from_all_over(workload, device, in_double=in_double)
+            few = _to_accumulate(workload, device, in_double=in_double)
             whole = few.gradient()
             break
         except Exception as error:
@@ -105,7 +106,7 @@ def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
     )
 
 
-def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
+def _to_accumulate(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
     """Pick examples from all over the training set; each gradient gets a fresh model."""
 
     def model() -> nn.Module:
@@ -115,33 +116,44 @@ def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool)
         made.to(device).train()
         return made.double() if in_double else made
 
-    def widened(part: Tensor) -> Tensor:
-        return part.double() if in_double and part.is_floating_point() else part
-
-    def at(chosen: Sequence[int]) -> Batch:
-        seed_everything(derived_seed("accumulation fetch"))
-        return with_tensors(on_device(examples_at(workload, torch.tensor(chosen)), device), widened)
-
-    order = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples"))
-    pool, looked_at = order[:_POOL].tolist(), model()
+    looked_at = model()
     for norm in filter(is_batch_norm, looked_at.modules()):
         norm.eval()  # only then does it accept single examples
-    chosen = _with_units(pool[:_N_ACCUMULATED], pool, lambda few: workload.loss(looked_at, at(few)))
-    n, whole = len(chosen), at(chosen)
-    few = _Few(
-        workload=workload,
-        n=n,
-        # Indexing with a list copies, so no two batches share memory.
-        batch=lambda places: with_tensors(whole, lambda part: part[list(places)]),
-        model_of=model,
-        is_still=lambda module: False,
-    )
-    if not all(isinstance(p, Tensor) and p.shape[:1] == (n,) for _, p in leaves(whole)):
-        examples = FewExamples(workload, chosen)  # lists, say, must be collated for each batch
-        few.batch = lambda places: with_tensors(
-            on_device(examples.batch(places), device), lambda part: widened(part).clone()
-        )
+    few = _few_of(workload, looked_at, device, n=_N_ACCUMULATED, in_double=in_double)
+    few.model_of = model
     return few
+
+
+def _few_of(
+    workload: Workload, model: nn.Module, device: torch.device, *, n: int, in_double: bool = False
+) -> _Few:
+    """Pick up to `n` training examples for whose loss the model has something to average."""
+
+    def ready(batch: Batch) -> Batch:
+        """Copy the tensors, because a loss may write into them."""
+        return with_tensors(on_device(batch, device), copied)
+
+    def copied(part: Tensor) -> Tensor:
+        is_widened = in_double and part.is_floating_point()
+        return part.to(torch.float64 if is_widened else part.dtype, copy=True)
+
+    def loss_of(few: Sequence[int]) -> Tensor:
+        batch = batch_from(workload, workload.train, few, split="train")
+        return workload.loss(model, ready(batch))
+
+    n_train = size_of(workload.train)
+    pool = places(workload, min(_POOL, n_train))
+    first = places(workload, min(n, n_train))
+    chosen = _with_units(first, random.Random(0).sample(pool, len(pool)), loss_of)
+    examples = FewExamples(workload, chosen)
+    return _Few(
+        workload=workload,
+        n=len(chosen),
+        batch=lambda few: ready(examples.batch(few)),
+        model_of=lambda: model,
+        is_still=lambda module: False,
+        collate_draws=examples.draws,
+    )
 
 
 def _with_units(
@@ -196,7 +208,7 @@ def _findings(few: _Few) -> Iterator[Finding]:
             few.augments = False
             where = "`augment`"
         if few.off_by_draws() is not None:
-            where = "`loss`"
+            where = "`collate`" if few.collate_draws else "`loss`"
         yield _finding("random", where, size, by_chance=True)
     whole = few.gradient()
     few.grain = few.found_grain(whole)
@@ -215,7 +227,7 @@ def _finding(cause: str, where: str, size: float | None, *, by_chance: bool = Fa
 
 def _rounding(workload: Workload, device: torch.device) -> float:
     """Return the relative error of accumulation in the workload's own precision."""
-    few = _from_all_over(workload, device, in_double=False)
+    few = _to_accumulate(workload, device, in_double=False)
     whole, pieces = few.gradient(), few.together(_halves(few.all))
     return _length(pieces - whole) / _length(whole)
 
@@ -239,26 +251,9 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
     """
     if workload.loss is None:  # the workload's own step computes its loss in any way it likes
         return LossSeen()
-    n_train = size_of(workload.train)
-    first = places(workload, min(_N_LOOKED_AT, n_train))
-
-    def loss_of(few: Sequence[int]) -> Tensor:
-        batch = batch_from(workload, workload.train, few, split="train")
-        return workload.loss(model, on_device(batch, device))
-
     with evaluating(model):
-        pool = places(workload, min(_POOL, n_train))
-        chosen = _with_units(first, random.Random(0).sample(pool, len(pool)), loss_of)
-    n, examples = len(chosen), FewExamples(workload, chosen)
-    few = _Few(
-        workload=workload,
-        n=n,
-        batch=lambda places: on_device(examples.batch(places), device),
-        model_of=lambda: model,
-        is_still=lambda module: True,
-        augments=False,
-    )
-    with evaluating(model):
+        few = _few_of(workload, model, device, n=_N_LOOKED_AT)
+        few.is_still, few.augments = lambda module: True, False
         seed_everything(0)
         batch = few.batch(few.all)
         try:
@@ -277,9 +272,14 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         with asking(workload, "the gradient of `loss`"):
             whole = few.gradient()
             few.grain = few.found_grain(whole)
-            coupling = _coupling(few, whole, _halvings(n))
+            coupling = _coupling(few, whole, _halvings(few.n))
             if coupling is None and few.off_by_draws() is not None:
-                return LossSeen(warnings=(_DRAWS_ITSELF,))
+                who = "`collate`" if few.collate_draws else "the loss"
+                warning = (
+                    f"{who} draws random numbers in evaluation mode too, so it was not checked "
+                    f"whether the loss couples the examples of a batch (as a contrastive one does)"
+                )
+                return LossSeen(warnings=(warning,))
         return LossSeen() if coupling is None else _loss_seen(few, *coupling[:2])
     except Exception as error:
         if not is_out_of_memory(error):  # the profile finds out what fits
@@ -289,10 +289,6 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         model.train()
 
 
-_DRAWS_ITSELF = (
-    "the loss draws random numbers in evaluation mode too, so it was not checked whether it "
-    "couples the examples of a batch (as a contrastive loss does)"
-)
 _IN_TRAINING_ALONE = (
     "in evaluation mode (model.eval()), as validation takes it, for in training mode it runs. Let "
     "it put the model into training mode and back (model.train(), then model.eval() if it was), "
@@ -377,6 +373,7 @@ class _Few:
     model_of: Callable[[], nn.Module]  # gives a model with the same weights each time
     is_still: Callable[[nn.Module], bool]  # whether a layer stays in evaluation mode
     augments: bool = True
+    collate_draws: bool = False  # for each batch anew
     grain: float = 0.0
 
     @property
@@ -422,7 +419,12 @@ class _Few:
         return torch.stack(parts).sum(dim=0)
 
     def found_grain(self, whole: Tensor) -> float:
-        """Return how far a third of the gradient of three times the loss is from the gradient."""
+        """Return how far a third of the gradient of three times the loss is from the gradient.
+
+        Twice the loss has the same digits. If half of its gradient is another one, it was clipped.
+        """
+        if self.off(self.gradient(factor=2.0) / 2, whole) is not None:
+            return 0.0
         off = self.off(self.gradient(factor=3.0) / 3, whole)
         return 0.0 if off is None or off > _LARGEST_GRAIN else off
 
@@ -444,7 +446,20 @@ class _Few:
         return self.off(self.gradient(seed=1), self.gradient(seed=0))
 
     def cause(self, cut: Cut, whole: Tensor) -> tuple[str, str]:
-        """Return the cause and the place of gradients that do not add up."""
+        """Return the cause and the place of gradients that do not add up.
+
+        Raises:
+            WorkloadError: the loss compares every prediction with every target.
+        """
+        with _Stretching(self.n) as seen:
+            self.loss()
+        if seen.shapes:
+            raise WorkloadError(
+                f"workload {self.workload.name!r}: its loss compares each prediction with every "
+                f"target: predictions of shape {seen.shapes[True]} and targets of shape "
+                f"{seen.shapes[False]} are stretched to {(self.n, self.n)}; give both one shape: "
+                f"squeeze(1) makes {(self.n,)} of {(self.n, 1)}"
+            )
         if self.workload.augment is not None and self.augments:
             self.augments = False
             plain = self.off(self.together(cut), self.gradient())
@@ -485,6 +500,27 @@ class _Few:
             return False
 
 
+class _Stretching(TorchFunctionMode):
+    """Notes the shapes of predictions and targets where one is (n, 1) and the other is (n,).
+
+    PyTorch stretches both to (n, n), and warns of it only in losses of its own.
+    """
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self._slip = {(n,), (n, 1)}
+        self.shapes: dict[bool, tuple[int, ...]] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = [part for part in (*args, *(kwargs or {}).values()) if isinstance(part, Tensor)]
+        shapes = {part.requires_grad: tuple(part.shape) for part in given}
+        if len(given) > 1 and set(shapes.values()) == self._slip:
+            self.shapes = shapes
+        return func(*args, **(kwargs or {}))
+
+
 def _length(gradient: Tensor) -> float:
     return float(torch.linalg.vector_norm(gradient.double()))
 
@@ -495,9 +531,16 @@ def _halves(places: Sequence[int]) -> list[Sequence[int]]:
 
 
 def _is_mixture(parts: Sequence[Tensor], whole: Tensor, within: float) -> bool:
-    """Return whether the whole is a mixture of the parts: positive weights that add up to 1."""
-    columns, target = torch.stack(list(parts), dim=1).double().cpu(), whole.double().cpu()
-    solved = torch.linalg.lstsq(columns, target.unsqueeze(1)).solution.squeeze(1)
+    """Return whether the whole is a mixture of the parts: positive weights that add up to 1.
+
+    A part without a gradient has nothing to average, so it has no weight.
+    """
+    with_units = [part for part in parts if bool(part.any())]
+    if not with_units:
+        return False
+    columns, target = torch.stack(with_units, dim=1).double().cpu(), whole.double().cpu()
+    # The default driver finds no solution if two parts are equal.
+    solved = torch.linalg.lstsq(columns, target.unsqueeze(1), driver="gelsd").solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
     above = bool((solved > 1e-4).all())  # false for a loss of only the hardest example
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))

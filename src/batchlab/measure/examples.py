@@ -11,12 +11,12 @@ from itertools import chain, islice, pairwise
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
-from batchlab.training.batching import is_group
+from batchlab.training.batching import is_group, with_tensors
 from batchlab.training.evaluator import is_over_all
 from batchlab.workload.data import (
     ChosenPart,
@@ -25,10 +25,12 @@ from batchlab.workload.data import (
     examples_at,
     fetched,
     is_stream,
+    leaves,
     n_examples,
     opened,
 )
 from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, size_of
+from batchlab.workload.identity import value_digest
 from batchlab.workload.source import told
 
 
@@ -99,7 +101,11 @@ def succeeds(function: Callable[[], object]) -> bool:
 class FewExamples:
     """A few training examples that are fetched once, and made into batches in any order.
 
-    They are fetched once because a data set that draws at random gives others each time.
+    They are fetched once because a data set that draws at random gives others each time. If
+    `collate` draws (masks, negative samples), their batch is made once too, and cut.
+
+    Attributes:
+        draws: whether each batch is drawn anew, because it cannot be cut into its examples.
     """
 
     def __init__(self, workload: Workload, chosen: list[int]) -> None:
@@ -115,13 +121,32 @@ class FewExamples:
             with _fetching(workload, "train"):
                 self._data = examples_at(self._data, chosen)
             self._chosen = list(range(len(chosen)))
+        self._drawn: Batch | None = None
+        self.draws = self._collate is not None and self._collate_draws()
+        if self.draws and all(map(self._has_rows, {-(-len(chosen) // 2), len(chosen)})):
+            self._drawn, self.draws = self.batch(range(len(chosen))), False
 
-    def batch(self, order: Iterable[int]) -> Batch:
+    def _collate_draws(self) -> bool:
+        """Return whether two batches of the same examples differ."""
+        digests = set()
+        for seed in range(2):
+            seed_everything(seed)
+            digests.add(value_digest(self.batch(range(len(self._chosen)))))
+        return len(digests) > 1
+
+    def _has_rows(self, n: int) -> bool:
+        """Return whether a batch of `n` examples is made of tensors of `n` rows."""
+        parts = [part for _, part in leaves(self.batch(range(n)))]
+        return all(isinstance(part, Tensor) and part.shape[:1] == (n,) for part in parts)
+
+    def batch(self, order: Sequence[int]) -> Batch:
         """Return the chosen examples at these positions as one batch.
 
         Raises:
             WorkloadError: collating them failed.
         """
+        if self._drawn is not None:
+            return with_tensors(self._drawn, lambda part: part[list(order)])
         with _fetching(self._workload, "train"):
             chosen = torch.tensor([self._chosen[position] for position in order])
             return fetched(self._data, chosen, self._collate)
