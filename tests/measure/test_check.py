@@ -17,7 +17,7 @@ from batchlab.errors import WorkloadError
 from batchlab.measure.check import check_metrics, check_workload
 from batchlab.measure.examples import check_batch_counts
 from batchlab.records.study import AdamSettings, WorkloadSummary
-from batchlab.workload.definition import Metric, Workload
+from batchlab.workload.definition import Metric, Workload, uncompiled
 from batchlab.workload.loading import live_workload
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
@@ -66,6 +66,31 @@ SOUND: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_workload_passes_without_a_warning(name: str) -> None:
     assert check(**SOUND[name]) == replace(made_up_summary(), n_parameters=15)
+
+
+def never_compiled(graph: Any, inputs: Any) -> Any:
+    raise AssertionError("compiled")
+
+
+def in_place() -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 3))
+    model.compile(backend=never_compiled)
+    return model
+
+
+COMPILED: dict[str, Callable[[], nn.Module]] = {
+    "whole": lambda: torch.compile(nn.Sequential(nn.Linear(4, 3)), backend=never_compiled),
+    "in part": lambda: nn.Sequential(torch.compile(nn.Linear(4, 3), backend=never_compiled)),
+    "in place": in_place,
+}
+
+
+@pytest.mark.parametrize("how", COMPILED)
+def test_a_compiled_model_trains_as_the_module_inside(how: str) -> None:
+    facts = check(model=COMPILED[how])
+
+    assert ["torch.compile is left out" in text for text in facts.warnings] == [True]
+    assert list(uncompiled(COMPILED[how]()).state_dict()) == ["0.weight", "0.bias"]
 
 
 class Detector(nn.Linear):

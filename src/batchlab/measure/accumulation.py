@@ -34,7 +34,7 @@ from batchlab.records.study import Accumulation, Finding
 from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.evaluator import weight_of
 from batchlab.words.catalogue import CAUSES
-from batchlab.workload.definition import Batch, Workload, size_of
+from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 from batchlab.workload.source import told
 
 _N_ACCUMULATED = 6
@@ -111,7 +111,7 @@ def _to_accumulate(workload: Workload, device: torch.device, *, in_double: bool)
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
-        made = workload.model()
+        made = uncompiled(workload.model())
         _move(made)
         made.to(device).train()
         return made.double() if in_double else made

@@ -37,11 +37,16 @@ from batchlab.training.evaluator import (
 )
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.data import fetched
-from batchlab.workload.definition import Batch, Metric, Workload, size_of
+from batchlab.workload.definition import Batch, Metric, Workload, is_compiled, size_of, uncompiled
 
 _EXAMPLES = 8
 _MANY, _MANY_AT_ONCE = 1000, 64
 _SEED = 0
+_COMPILED = (
+    "torch.compile is left out, because compiling in every run would take longer than a short "
+    "training. Results are the same up to rounding, but steps may be faster in your own training "
+    "than the times here, at some batch sizes more than at others"
+)
 
 
 def check_metrics(workload: Workload, model: nn.Module, device: torch.device) -> None:
@@ -131,7 +136,9 @@ def check_workload(
     workload = packed.unpack()
     check_model_is_new(workload)
     seed_everything(_SEED)
-    model = _made(workload).to(torch.device(device))
+    made_by_user = _made(workload)
+    compiled = (_COMPILED,) if is_compiled(made_by_user) else ()
+    model = uncompiled(made_by_user).to(torch.device(device))
     parameters = [part for part in model.parameters() if part.requires_grad]
     if not parameters:
         raise WorkloadError(
@@ -159,6 +166,7 @@ def check_workload(
         adam=adam_settings(*made.optimizers),
         warnings=(
             *known.warnings,
+            *compiled,
             *seen.warnings,
             *steps.warnings,
             *resumed,

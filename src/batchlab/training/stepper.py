@@ -25,7 +25,7 @@ from batchlab.training.optimizers import (
     made_optimizers,
     move_adam_settings,
 )
-from batchlab.workload.definition import Batch, Workload, check_may_be_cut
+from batchlab.workload.definition import Batch, Workload, check_may_be_cut, uncompiled
 
 
 def _told(returned: Any) -> str:
@@ -62,7 +62,7 @@ class Stepper:
         if device.type == "cuda":
             torch.cuda.init()  # only random streams that exist can be seeded
         seed_everything(trial.seed)
-        self.model = _with_memory_of_its_own(workload.model().to(device))
+        self.model = _with_memory_of_its_own(uncompiled(workload.model()).to(device))
         self.model.train()
         self._parameters = list(self.model.parameters())
         self._made = made_optimizers(workload, self.model, trial.learning_rate)
