@@ -11,7 +11,7 @@ from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import Unpacked, accuracy
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.check import check_metrics, check_workload
@@ -39,7 +39,8 @@ def check(**fields: Any) -> WorkloadSummary:
         "metrics": {"accuracy": accuracy},
         "learning_rate": 0.01,
     }
-    return check_workload(None, Unpacked(Workload(**(base | fields))), "cpu", made_up_summary())
+    workload = live_workload(Workload(**(base | fields)), {}).workload
+    return check_workload(None, Unpacked(workload), "cpu", made_up_summary())
 
 
 def refusal(**fields: Any) -> str:
@@ -180,7 +181,9 @@ RAISED = {
     "`loss` raised RuntimeError: mat1 and mat2": {"model": lambda: nn.Linear(5, 3)},
     "`optimizer` raised ZeroDivisionError": {"optimizer": lambda parts, rate: 1 / 0},
     "`loss` raised IndexError": {"loss": lambda model, batch: batch[7]},
-    "metric 'accuracy' raised Zero": {"metrics": {"accuracy": lambda model, batch: 1 / 0}},
+    "metric 'accuracy' of 8 examples of train raised Zero": {
+        "metrics": {"accuracy": lambda model, batch: 1 / 0}
+    },
     "metric 'f1' of 10 examples of validation raised KeyError": {
         "metrics": {"f1": Metric(sum=accuracy, finalise=finalise, better="higher")}
     },
@@ -202,7 +205,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "does not depend on the model": {"loss": lambda model, batch: model(batch[0]).sum().detach()},
     "returned a float": {"loss": lambda model, batch: cross_entropy(model, batch).item()},
     "returned a tensor of shape (8, 3)": {"loss": lambda model, batch: model(batch[0])},
-    "metric 'accuracy' raised ValueError: only one element": {
+    "metric 'accuracy' of 8 examples of train raised ValueError: only one element": {
         "metrics": {"accuracy": lambda model, batch: model(batch[0])}
     },
 }
@@ -215,6 +218,22 @@ def test_an_exception_of_the_users_code_is_told_with_its_place(told: str) -> Non
     assert told in message
     assert message.endswith(")")
     assert "(test_check.py, line " in message
+
+
+def mixup(examples: list[Any]) -> Any:
+    x, y = default_collate(examples)
+    return x, F.one_hot(y, 3).float().lerp(F.one_hot(y.flip(0), 3).float(), 0.3)
+
+
+def test_a_metric_of_augmented_examples_is_told_where_to_augment() -> None:
+    train = DataLoader(TensorDataset(X[:40], Y[:40]), collate_fn=mixup)
+    validation = DataLoader(TensorDataset(X[40:], Y[40:]))
+
+    message = refusal(train=train, validation=validation, test=None)
+
+    assert "metric 'accuracy' of 8 examples of train raised RuntimeError" in message
+    assert "on validation examples it runs" in message
+    assert "as `augment`" in message
 
 
 @pytest.mark.parametrize("told", REFUSED)

@@ -169,11 +169,6 @@ def places(workload: Workload, n: int) -> list[int]:
     return [chosen[position % len(chosen)] for position in range(n)]
 
 
-def around(workload: Workload, n: int) -> Batch:
-    """Return `n` training examples as a batch, starting over after the last example."""
-    return batch_from(workload, workload.train, places(workload, n), split="train")
-
-
 def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: str) -> Batch:
     """Return the examples `chosen` of a split as a batch.
 

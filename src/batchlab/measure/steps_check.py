@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.examples import around, asking, places, succeeds
+from batchlab.measure.examples import asking, batch_from, places, succeeds
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.trial import Trial
@@ -88,6 +89,13 @@ def check_step(workload: Workload, device: torch.device) -> StepSeen:
     warnings: tuple[str, ...] = ()
     if workload.step is None:  # `check_own_step` looks more closely at a workload's own step
         warnings = steps.first(n)
+    if steps.read_s > steps.step_s * max(1, workload.workers):
+        warnings = (
+            *warnings,
+            f"reading {n} examples took {1000 * steps.read_s:.2g} ms and their step only "
+            f"{1000 * steps.step_s:.2g} ms, so reading sets the pace: more `workers` may help more "
+            f"than another batch size",
+        )
     if workload.batch_size <= n_train and rest:
         try:
             with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
@@ -103,12 +111,19 @@ def check_step(workload: Workload, device: torch.device) -> StepSeen:
 
 
 class _Steps:
-    """Real training steps of throw-away models, in train mode."""
+    """Real training steps of throw-away models, in train mode.
+
+    Attributes:
+        read_s: the least seconds that reading the examples of a step took; 0 for a stream, which
+            has no workers.
+        step_s: the least seconds that the step itself took.
+    """
 
     def __init__(self, workload: Workload, device: torch.device) -> None:
         self._workload = workload
         self._device = device
         self._stepper: Stepper | None = None
+        self.read_s = self.step_s = math.inf
 
     def runs(self, n: int) -> bool:
         """Return whether a step of `n` examples runs."""
@@ -144,7 +159,15 @@ class _Steps:
         """Take a step of `n` examples and return its loss."""
         try:
             stepper = self._stepper or self.begin()
-            return stepper.step((on_device(around(self._workload, n), self._device),))
+            chosen, train = places(self._workload, n), self._workload.train
+            started_s = time.perf_counter()
+            batch = batch_from(self._workload, train, chosen, split="train")
+            read_at_s = time.perf_counter()
+            loss = stepper.step((on_device(batch, self._device),))
+            loss.item()  # waits for the device
+            self.step_s = min(self.step_s, time.perf_counter() - read_at_s)
+            self.read_s = 0.0 if is_stream(train) else min(self.read_s, read_at_s - started_s)
+            return loss
         except Exception:
             # A failed step may have left traces in the model, so the next try makes a new one.
             self._stepper = None
