@@ -7,13 +7,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.reference.accumulated_workloads import Reader, numbers, vectors, whole_numbers, words
+from tests.reference.accumulated_workloads import (
+    Reader,
+    accumulation_of,
+    numbers,
+    vectors,
+    whole_numbers,
+    words,
+)
 from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import Unpacked
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset, default_collate
 
-from batchlab.measure.accumulation import accumulation_of, look_at_loss
+from batchlab.measure.accumulation import look_at_loss
 from batchlab.measure.check import check_workload
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import live_workload
@@ -133,9 +140,9 @@ KINDS: dict[str, Callable[[], Workload]] = {
 def test_a_mean_over_few_units_is_told_as_one(kind: str) -> None:
     workload = KINDS[kind]()
 
-    counted = accumulation_of(workload, CPU)
-    uncounted = accumulation_of(replace(workload, weight=None), CPU)
-    miscounted = accumulation_of(replace(workload, weight=lambda batch: len(batch[0])), CPU)
+    counted = accumulation_of(workload)
+    uncounted = accumulation_of(replace(workload, weight=None))
+    miscounted = accumulation_of(replace(workload, weight=lambda batch: len(batch[0])))
 
     assert counted.findings == ()
     assert [each.cause for each in uncounted.findings] == ["weight"]
@@ -170,7 +177,7 @@ def test_batch_normalization_hides_no_missing_units() -> None:
 
     workload = replace(missing_labels(), model=normalized, weight=None)
 
-    found = accumulation_of(workload, CPU)
+    found = accumulation_of(workload)
 
     assert [each.cause for each in found.findings] == ["batch_norm", "weight"]
 
@@ -187,7 +194,7 @@ def masks_of_the_loss() -> Workload:
     ("workload", "place"), [(masks_of_the_loss(), "`loss`"), (sampled_neighbors(), "`collate`")]
 )
 def test_what_draws_differs_by_chance_and_is_named(workload: Workload, place: str) -> None:
-    (finding,) = accumulation_of(workload, CPU).findings
+    (finding,) = accumulation_of(workload).findings
     known = check_workload(None, Unpacked(workload), "cpu", made_up_summary())
 
     assert (finding.cause, finding.where, finding.by_chance) == ("random", place, True)
@@ -206,4 +213,4 @@ def test_an_example_that_is_no_number_is_no_missing_unit() -> None:
 
 
 def test_a_loss_over_pairs_is_looked_at_where_there_are_some() -> None:
-    assert [finding.cause for finding in accumulation_of(pairs(), CPU).findings] == ["coupled"]
+    assert [finding.cause for finding in accumulation_of(pairs()).findings] == ["coupled"]

@@ -16,12 +16,13 @@ from torch.overrides import TorchFunctionMode
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.examples import (
+    IN_TRAINING_ALONE,
     FewExamples,
     asking,
     batch_from,
     check_batch_counts,
-    check_model_is_new,
     evaluating,
+    new_model,
     places,
     succeeds,
 )
@@ -33,12 +34,12 @@ from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
 from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.evaluator import weight_of
+from batchlab.training.stepper import described
 from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 from batchlab.workload.source import told
 
-_N_ACCUMULATED = 6
-_N_LOOKED_AT = 8  # This is enough to distinguish a sum from a mean, and few enough for any model.
+_N = 8  # This is enough to distinguish a sum from a mean, and few enough for any model.
 _POOL = 512  # The search covers this many examples if some have nothing for the loss to average.
 _HALVINGS = 4  # The first keeps the order; others are random, because a half may lack a class.
 # Weights move by this many standard deviations of their tensor (by this much if all are equal).
@@ -67,41 +68,37 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
     Raises:
         WorkloadError: the model fails on its own examples; the message says why.
     """
-    return accumulation_of(packed.unpack(), torch.device(device))
-
-
-def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
-    """Do the work of `check_accumulation` in this process, using its random streams."""
+    workload, on = packed.unpack(), torch.device(device)
     check_batch_counts(workload)
-    check_model_is_new(workload)
+    new_model(workload)
     for in_double in (True, False):
         try:
-            few = _to_accumulate(workload, device, in_double=in_double)
+            few = _to_accumulate(workload, on, in_double=in_double)
             whole = few.gradient()
             break
         except Exception as error:
             if not in_double:  # float64 may have failed because the model fixes its own precision
                 raise WorkloadError(
-                    f"workload {workload.name!r}: its loss on {_N_ACCUMULATED} training examples "
+                    f"workload {workload.name!r}: its loss on {_N} training examples "
                     f"raised {told(error)}"
                 ) from error
-    if not bool(torch.isfinite(whole).all()):
+    if not 0 < (length := _length(whole)) < math.inf:
         raise WorkloadError(
-            f"workload {workload.name!r}: the gradient of its loss on {_N_ACCUMULATED} training "
-            f"examples is not finite near the initial weights; look at the data and the loss"
-        )
-    if not bool(whole.any()):
-        raise WorkloadError(
-            f"workload {workload.name!r}: the gradient of its loss on {_N_ACCUMULATED} training "
-            f"examples is 0 near the initial weights, so there is nothing to compare; look at the "
-            f"loss"
+            f"workload {workload.name!r}: the gradient of its loss on {few.n} training examples "
+            f"has length {length:g} near the initial weights, so there is nothing to compare; look "
+            f"at the data and the loss"
         )
     findings = tuple(_findings(few))
+    rounding = None
+    if not findings:
+        few = _to_accumulate(workload, on, in_double=False)
+        whole, pieces = few.gradient(), few.together(_halves(few.all))
+        rounding = _length(pieces - whole) / _length(whole)
     return Accumulation(
         workload=workload.name,
         n_examples=few.n,
         in_double=in_double,
-        rounding=None if findings else _rounding(workload, device),
+        rounding=rounding,
         findings=findings,
     )
 
@@ -119,15 +116,15 @@ def _to_accumulate(workload: Workload, device: torch.device, *, in_double: bool)
     looked_at = model()
     for norm in filter(is_batch_norm, looked_at.modules()):
         norm.eval()  # only then does it accept single examples
-    few = _few_of(workload, looked_at, device, n=_N_ACCUMULATED, in_double=in_double)
+    few = _few_of(workload, looked_at, device, in_double=in_double)
     few.model_of = model
     return few
 
 
 def _few_of(
-    workload: Workload, model: nn.Module, device: torch.device, *, n: int, in_double: bool = False
+    workload: Workload, model: nn.Module, device: torch.device, *, in_double: bool = False
 ) -> _Few:
-    """Pick up to `n` training examples for whose loss the model has something to average."""
+    """Pick a few training examples for which the loss has something to average."""
 
     def ready(batch: Batch) -> Batch:
         """Copy the tensors, because a loss may write into them."""
@@ -143,7 +140,7 @@ def _few_of(
 
     n_train = size_of(workload.train)
     pool = places(workload, min(_POOL, n_train))
-    first = places(workload, min(n, n_train))
+    first = places(workload, min(_N, n_train))
     chosen = _with_units(first, random.Random(0).sample(pool, len(pool)), loss_of)
     examples = FewExamples(workload, chosen)
     return _Few(
@@ -212,7 +209,7 @@ def _findings(few: _Few) -> Iterator[Finding]:
         yield _finding("random", where, size, by_chance=True)
     whole = few.gradient()
     few.grain = few.found_grain(whole)
-    first = few.n - few.n // 3  # two pieces, the second about half as large as the first
+    first = few.n - few.n // 3  # two pieces of unlike size
     coupling = _coupling(
         few, whole, [[few.all[:first], few.all[first:]], [[place] for place in few.all]]
     )
@@ -223,13 +220,6 @@ def _findings(few: _Few) -> Iterator[Finding]:
 def _finding(cause: str, where: str, size: float | None, *, by_chance: bool = False) -> Finding:
     known = size if size is not None and math.isfinite(size) else None
     return Finding(cause=cause, where=where, size=known, by_chance=by_chance)
-
-
-def _rounding(workload: Workload, device: torch.device) -> float:
-    """Return the relative error of accumulation in the workload's own precision."""
-    few = _to_accumulate(workload, device, in_double=False)
-    whole, pieces = few.gradient(), few.together(_halves(few.all))
-    return _length(pieces - whole) / _length(whole)
 
 
 # ---- whether a loss is a mean over its examples
@@ -252,7 +242,7 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
     if workload.loss is None:  # the workload's own step computes its loss in any way it likes
         return LossSeen()
     with evaluating(model):
-        few = _few_of(workload, model, device, n=_N_LOOKED_AT)
+        few = _few_of(workload, model, device)
         few.is_still, few.augments = lambda module: True, False
         seed_everything(0)
         batch = few.batch(few.all)
@@ -263,7 +253,7 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         except WorkloadError as error:
             if not succeeds(lambda: _check_loss(workload, workload.loss(model.train(), batch))):
                 raise
-            raise WorkloadError(f"{error}: {_IN_TRAINING_ALONE}") from error
+            raise WorkloadError(f"{error}: {IN_TRAINING_ALONE}") from error
     if not math.isfinite(loss.item()):
         warning = f"the untrained model's loss on the first examples is {loss.item():g}"
         return LossSeen(warnings=(warning,))
@@ -289,17 +279,8 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         model.train()
 
 
-_IN_TRAINING_ALONE = (
-    "in evaluation mode (model.eval()), as validation takes it, for in training mode it runs. Let "
-    "it put the model into training mode and back (model.train(), then model.eval() if it was), "
-    "or give a `step` and `metrics` in its place"
-)
-
-
 def _halvings(n: int) -> list[Cut]:
     """Cut the examples into two halves, as they come and then in random orders."""
-    if n < 2:
-        return []
     draws = random.Random(0)
     orders = [list(range(n)), *(draws.sample(range(n), n) for _ in range(_HALVINGS - 1))]
     return [_halves(order) for order in orders]
@@ -327,14 +308,9 @@ def _loss_seen(few: _Few, cause: str, where: str) -> LossSeen:
 
 def _check_loss(workload: Workload, loss: Tensor) -> None:
     if not isinstance(loss, Tensor) or loss.ndim != 0:
-        found = (
-            f"a tensor of shape {tuple(loss.shape)}"
-            if isinstance(loss, Tensor)
-            else f"a {type(loss).__name__}"
-        )
         raise WorkloadError(
-            f"workload {workload.name!r}: `loss` returned {found}; expected a tensor with one "
-            f"number, the mean over the batch (loss.mean() makes one)"
+            f"workload {workload.name!r}: `loss` returned {described(loss)}; expected a tensor "
+            f"with one number, the mean over the batch (loss.mean() makes one)"
         )
     if not loss.requires_grad:
         raise WorkloadError(
@@ -349,6 +325,7 @@ def _coupling(
     """Return a cause, its place and how far the gradients lie apart; None if they are the same."""
     if few.off_by_draws() is not None:  # random draws hide the differences between pieces
         return ("sum", "`loss`", None) if few.is_sum() else None
+    coupling = None
     for cut in cuts:
         try:
             pieces = few.together(cut)
@@ -356,8 +333,10 @@ def _coupling(
             continue
         off = few.off(pieces, whole) if bool(torch.isfinite(pieces).all()) else None
         if off is not None:
-            return (*few.cause(cut, whole), off)
-    return None
+            coupling = (*few.cause(cut, whole), off)
+            if coupling[0] != "weight":  # a single pair looks like it, if one piece holds both
+                break
+    return coupling
 
 
 # ---- a few examples

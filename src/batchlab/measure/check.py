@@ -11,11 +11,12 @@ from torch import nn
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import is_batch_norm, look_at_loss
 from batchlab.measure.examples import (
+    IN_TRAINING_ALONE,
     asking,
     batch_from,
     check_batch_counts,
-    check_model_is_new,
     evaluating,
+    new_model,
     places,
     succeeds,
 )
@@ -28,7 +29,6 @@ from batchlab.measure.steps_check import (
 )
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.random_state import seed_everything
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Split
@@ -124,10 +124,7 @@ class _Asking:
                     "augments (mixup), give that as `augment`, which changes only what steps get"
                 )
             elif succeeds(lambda: self.value(split, chosen, has_value=has_value)):
-                why = (
-                    "in evaluation mode (model.eval()), for in training mode it runs; let it take "
-                    "what the model gives in evaluation mode"
-                )
+                why = IN_TRAINING_ALONE
             else:
                 raise
             raise WorkloadError(f"{error}: {why}") from error
@@ -145,11 +142,9 @@ def check_workload(
         WorkloadError: the workload cannot be trained as it is; the message says what to change.
     """
     workload = packed.unpack()
-    check_model_is_new(workload)
-    seed_everything(_SEED)
-    made_by_user = _made(workload)
-    compiled = (_COMPILED,) if is_compiled(made_by_user) else ()
-    model = uncompiled(made_by_user).to(torch.device(device))
+    model = new_model(workload)
+    compiled = (_COMPILED,) if is_compiled(model) else ()
+    model = uncompiled(model).to(torch.device(device))
     parameters = [part for part in model.parameters() if part.requires_grad]
     if not parameters:
         raise WorkloadError(
@@ -158,7 +153,11 @@ def check_workload(
         )
     made = _made_optimizers(workload, model)
     on = torch.device(device)
-    _check_sampler(workload)
+    if workload.make_sampler is not None:
+        with asking(workload, "`make_sampler`"):
+            size = min(workload.batch_size, size_of(workload.train))
+            plan = BatchPlan(n_train=size_of(workload.train), batch_size=size, drop_last=False)
+            sampled_order(workload, plan, seed=_SEED)
     check_streams(workload)
     check_batch_counts(workload)
     seen = look_at_loss(workload, model, on)
@@ -175,27 +174,10 @@ def check_workload(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(map(is_batch_norm, model.modules())),
         adam=adam_settings(*made.optimizers),
-        warnings=(
-            *known.warnings,
-            *compiled,
-            *seen.warnings,
-            *steps.warnings,
-            *resumed,
-        ),
+        warnings=(*known.warnings, *compiled, *seen.warnings, *steps.warnings, *resumed),
         loss_couples=seen.couples,
         last_batch_runs=steps.last_batch_runs,
     )
-
-
-def _made(workload: Workload) -> nn.Module:
-    with asking(workload, "`model`"):
-        model = workload.model()
-    if not isinstance(model, nn.Module):
-        raise WorkloadError(
-            f"workload {workload.name!r}: `model` returned a {type(model).__name__}; expected an "
-            f"nn.Module"
-        )
-    return model
 
 
 def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
@@ -215,11 +197,3 @@ def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
 def _rates(made: MadeOptimizers) -> list[float]:
     groups = (group for each in made.optimizers for group in each.param_groups)
     return [float(group["lr"]) for group in groups if "lr" in group]
-
-
-def _check_sampler(workload: Workload) -> None:
-    if workload.make_sampler is not None:
-        with asking(workload, "`make_sampler`"):
-            size = min(workload.batch_size, size_of(workload.train))
-            plan = BatchPlan(n_train=size_of(workload.train), batch_size=size, drop_last=False)
-            sampled_order(workload, plan, seed=_SEED)

@@ -61,26 +61,38 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train()
 
 
-def check_model_is_new(workload: Workload) -> None:
-    """Refuse a `model` that returns one object again and again, trained by the run before.
+IN_TRAINING_ALONE = (
+    "in evaluation mode (model.eval()), for in training mode it runs. Let it take what the model "
+    "gives in evaluation mode, or put the model into training mode (model.train()) and back"
+)
+
+
+def new_model(workload: Workload) -> nn.Module:
+    """Make a model; refuse one object again and again, trained by the run before.
 
     Raises:
-        WorkloadError: it does, or it raised an exception.
+        WorkloadError: it is the same, or is no module, or making it raised an exception.
     """
     with asking(workload, "`model`"):
-        model: nn.Module | None = workload.model()
+        model: nn.Module = workload.model()
         if not isinstance(model, nn.Module):
-            return  # the caller says what is wrong with it
-        kept, model = weakref.ref(model), None
-        gc.collect()  # there may be no memory for a second one
-        is_same = kept() is not None and workload.model() is kept()
-    if is_same:
+            raise WorkloadError(
+                f"workload {workload.name!r}: `model` returned a {type(model).__name__}; expected "
+                f"an nn.Module"
+            )
+        kept = weakref.ref(model)
+        del model  # there may be no memory for a second one
+        gc.collect()
+        seed_everything(_SEED)
+        model = workload.model()
+    if model is kept():
         raise WorkloadError(
             f"workload {workload.name!r}: `model` returns the same object each time, so every run "
             f"would go on with what the run before has trained: make a new one in it, as in "
             f"model=lambda: Net(). A file that trains when it is imported has its training under "
             f'if __name__ == "__main__"'
         )
+    return model
 
 
 _SEED = 0

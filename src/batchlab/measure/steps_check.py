@@ -84,7 +84,7 @@ def check_step(workload: Workload, device: torch.device) -> StepSeen:
     n_train = size_of(workload.train)
     own, rest = min(workload.batch_size, n_train), n_train % workload.batch_size
     n = min(_EXAMPLES, own)
-    if not steps.runs(n):  # it may accept only its own batch size
+    if not succeeds(lambda: steps.take(n)):  # it may accept only its own batch size
         n = own
     warnings: tuple[str, ...] = ()
     if workload.step is None:  # `check_own_step` looks more closely at a workload's own step
@@ -124,10 +124,6 @@ class _Steps:
         self._device = device
         self._stepper: Stepper | None = None
         self.read_s = self.step_s = math.inf
-
-    def runs(self, n: int) -> bool:
-        """Return whether a step of `n` examples runs."""
-        return succeeds(lambda: self.take(n))
 
     def first(self, n: int) -> tuple[str, ...]:
         """Return what is odd about the first step of a new model.
@@ -199,25 +195,6 @@ def check_own_step(workload: Workload, device: torch.device, *, n_examples: int)
     _check_validation(workload, device, n_examples)
     if workload.step is None:
         return 1
-    return _check_moves(workload, device, n_examples)
-
-
-def _check_validation(workload: Workload, device: torch.device, n_examples: int) -> None:
-    """Refuse a workload that waits for validation data and has none."""
-    waits = "patience_epochs" if workload.patience_epochs is not None else ""
-    if not waits and workload.scheduler is not None:
-        with asking(workload, _MAKING):
-            stepper = _stepper_of(workload, device, n_examples)
-        waits = "its ReduceLROnPlateau" if stepper.rates.follows_metric else ""
-    if waits and workload.validation is None:
-        raise WorkloadError(
-            f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
-            f"there are none; give it `validation`"
-        )
-
-
-def _check_moves(workload: Workload, device: torch.device, n_examples: int) -> int:
-    """Refuse a step that trains nothing; return how many it takes until a weight changes."""
     steps, called = _Steps(workload, device), list[object]()
     with asking(workload, _MAKING):
         stepper = steps.begin()
@@ -238,6 +215,20 @@ def _check_moves(workload: Workload, device: torch.device, n_examples: int) -> i
         f"workload {workload.name!r}: `step` never calls the optimizer: in {_MOST_STEPS} steps no "
         f"weight changed; end it with optimizer.step()"
     )
+
+
+def _check_validation(workload: Workload, device: torch.device, n_examples: int) -> None:
+    """Refuse a workload that waits for validation data and has none."""
+    waits = "patience_epochs" if workload.patience_epochs is not None else ""
+    if not waits and workload.scheduler is not None:
+        with asking(workload, _MAKING):
+            stepper = _stepper_of(workload, device, n_examples)
+        waits = "its ReduceLROnPlateau" if stepper.rates.follows_metric else ""
+    if waits and workload.validation is None:
+        raise WorkloadError(
+            f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
+            f"there are none; give it `validation`"
+        )
 
 
 # ---- a training that is stopped
@@ -336,18 +327,7 @@ class _Resumed:
         return _weights(second)
 
     def _keep(self, stepper: Stepper, path: Path) -> None:
-        progress = Progress(
-            step=self._n_steps,
-            samples=0,
-            train_s=0.0,
-            eval_s=0.0,
-            loss_sum=0.0,
-            loss_examples=0,
-            evaluations=(),
-            versions=(),
-            engine="plain",
-            threads=1,
-        )
+        progress = Progress(step=self._n_steps, versions=(), engine="plain", threads=1)
         try:
             save_checkpoint(
                 path,
