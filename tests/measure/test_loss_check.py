@@ -175,14 +175,16 @@ UNCOUPLED: dict[str, tuple[Callable[[nn.Module, Any], Tensor], Callable[[], nn.M
 
 
 @pytest.mark.parametrize("name", UNCOUPLED)
-def test_a_random_loss_is_never_called_coupled_but_said_to_be_unchecked(name: str) -> None:
-    loss, model = UNCOUPLED[name]
+def test_a_random_loss_of_single_examples_is_never_called_coupled(name: str) -> None:
+    assert {seen(*UNCOUPLED[name], seed=seed) for seed in range(5)} == {LossSeen()}
 
-    found = seen(loss, model)
 
-    (warning,) = found.warnings
-    assert "the loss draws random numbers in evaluation mode too, so it was not checked" in warning
-    assert not found.couples
+def test_a_random_contrastive_loss_is_called_coupled() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        one, other = (model(batch[0] + 0.1 * torch.randn(len(batch[0]), 6)) for _ in range(2))
+        return F.cross_entropy(one @ other.T, torch.arange(len(one)))
+
+    assert all(seen(loss, mlp, seed=seed).couples for seed in range(5))
 
 
 def coarse_sum(model: nn.Module, batch: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -50,7 +51,10 @@ _OWN = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.flo
 # A model that rounds inside (to bfloat16, say) changes its gradient by a grain even when the loss
 # is only scaled. A few grains are rounding; more than the largest grain is not.
 _GRAINS, _LARGEST_GRAIN = 10.0, 0.01
-_DRAWS = 8  # A random loss is averaged over this many draws.
+_DRAWS = 16  # A random loss is averaged over this many draws.
+# A random loss couples examples if the mean of its halves is off by more than this fraction of it;
+# means differ by chance if they are not this many standard errors apart.
+_APART, _STANDARD_ERRORS = 0.05, 6.0
 # Each further copy of the examples adds the same amount to a sum. It is more than _ADDS times the
 # loss, and differs from what the first copy added by at most a fraction of _SAME.
 _ADDS, _SAME = 1e-2, 0.1
@@ -263,13 +267,6 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
             whole = few.gradient()
             few.grain = few.found_grain(whole)
             coupling = _coupling(few, whole, _halvings(few.n))
-            if coupling is None and few.off_by_draws() is not None:
-                who = "`collate`" if few.collate_draws else "the loss"
-                warning = (
-                    f"{who} draws random numbers in evaluation mode too, so it was not checked "
-                    f"whether the loss couples the examples of a batch (as a contrastive one does)"
-                )
-                return LossSeen(warnings=(warning,))
         return LossSeen() if coupling is None else _loss_seen(few, *coupling[:2])
     except Exception as error:
         if not is_out_of_memory(error):  # the profile finds out what fits
@@ -287,11 +284,11 @@ def _halvings(n: int) -> list[Cut]:
 
 
 def _loss_seen(few: _Few, cause: str, where: str) -> LossSeen:
-    name = few.workload.name
     if cause == "sum":
+        once, twice = (statistics.fmean(few.losses(few.all * copies)) for copies in (1, 2))
         raise WorkloadError(
-            f"workload {name!r}: its loss is a sum over the batch ({few.loss():.4g} for {few.n} "
-            f"examples, {few.loss(copies=2):.4g} for the same examples twice); expected the mean "
+            f"workload {few.workload.name!r}: its loss is a sum over the batch ({once:.4g} for "
+            f"{few.n} examples, {twice:.4g} for the same examples twice); expected the mean "
             f"(divide by the number of examples), else the learning rate means something else at "
             f"every batch size"
         )
@@ -323,8 +320,10 @@ def _coupling(
     few: _Few, whole: Tensor, cuts: Sequence[Cut]
 ) -> tuple[str, str, float | None] | None:
     """Return a cause, its place and how far the gradients lie apart; None if they are the same."""
-    if few.off_by_draws() is not None:  # random draws hide the differences between pieces
-        return ("sum", "`loss`", None) if few.is_sum() else None
+    if few.off_by_draws() is not None:  # random draws hide the differences between gradients
+        if few.is_sum():
+            return "sum", "`loss`", None
+        return ("coupled", "`model` or `loss`", None) if few.mean_differs() else None
     coupling = None
     for cut in cuts:
         try:
@@ -431,7 +430,7 @@ class _Few:
             WorkloadError: the loss compares every prediction with every target.
         """
         with _Stretching(self.n) as seen:
-            self.loss()
+            self.losses(self.all)
         if seen.shapes:
             raise WorkloadError(
                 f"workload {self.workload.name!r}: its loss compares each prediction with every "
@@ -453,14 +452,26 @@ class _Few:
             return "weight", "`loss`" if self.workload.weight is None else "`weight`"
         return "coupled", "`model` or `loss`"
 
-    def loss(self, *, copies: int = 1) -> float:
-        """Return the loss of `copies` copies of all examples, averaged over random draws."""
+    def losses(self, places: Sequence[int]) -> list[float]:
+        """Return the loss of some examples at each of a few random draws."""
         losses = []
         for seed in range(_DRAWS):
             model = self.model()
             seed_everything(seed)
-            losses.append(self.workload.loss(model, self.batch(self.all * copies)).item())
-        return math.fsum(losses) / len(losses)
+            losses.append(self.workload.loss(model, self.batch(places)).item())
+        return losses
+
+    def mean_differs(self) -> bool:
+        """Return whether a random loss is on average another one than that of its halves."""
+        halves = _halves(self.all)
+        try:
+            whole, *parts = map(self.losses, (self.all, *halves))
+            weights = [weight_of(self.workload, self.batch(places)) for places in halves]
+        except Exception:  # the loss does not accept this number of examples
+            return False
+        mixed = [statistics.fmean(drawn, weights) for drawn in zip(*parts, strict=True)]
+        apart, chance = _apart(whole, mixed)
+        return abs(apart) > max(chance, _APART * abs(statistics.fmean(whole)))
 
     def is_sum(self) -> bool:
         """Return whether each further copy of the examples adds the same to the loss.
@@ -468,15 +479,24 @@ class _Few:
         Anything that the first copy has in addition is a penalty on the weights.
         """
         try:
-            once, twice = self.loss(), self.loss(copies=2)
-            added = twice - once
-            if not added > _ADDS * abs(once):
+            losses = self.losses(self.all)
+            once, twice = statistics.fmean(losses), self.losses(self.all * 2)
+            added, chance = _apart(twice, losses)
+            if not added > max(chance, _ADDS * abs(once)):
                 return False
             if abs(added - once) <= _SAME * abs(once):
                 return True
-            return abs(self.loss(copies=3) - twice - added) <= _SAME * added
+            more, _ = _apart(self.losses(self.all * 3), twice)
+            return abs(more - added) <= _SAME * added
         except Exception:  # the loss does not accept this number of examples
             return False
+
+
+def _apart(some: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+    """Return the mean difference over all draws, and how large it may be by chance."""
+    differences = [one - other for one, other in zip(some, others, strict=True)]
+    standard_error = statistics.stdev(differences) / len(differences) ** 0.5
+    return statistics.fmean(differences), _STANDARD_ERRORS * standard_error
 
 
 class _Stretching(TorchFunctionMode):
