@@ -495,6 +495,9 @@ class _Few:
 def _apart(some: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
     """Return the mean difference over all draws, and how large it may be by chance."""
     differences = [one - other for one, other in zip(some, others, strict=True)]
+    differences = [value for value in differences if math.isfinite(value)]  # some may have no units
+    if len(differences) < 2:
+        return 0.0, math.inf
     standard_error = statistics.stdev(differences) / len(differences) ** 0.5
     return statistics.fmean(differences), _STANDARD_ERRORS * standard_error
 
