@@ -90,17 +90,10 @@ class InHalf(nn.Module):
 
 
 def dictionary() -> Workload:
-    x, y = numbers(60, 6), whole_numbers(4, 60)
-
-    class Rows(torch.utils.data.Dataset[dict[str, Tensor]]):
-        def __len__(self) -> int:
-            return 60
-
-        def __getitem__(self, index: int) -> dict[str, Tensor]:
-            return {"x": x[index], "y": y[index]}
-
+    rows = zip(numbers(60, 6), whole_numbers(4, 60), strict=True)
     return vectors(
-        train=Rows(), loss=lambda model, batch: F.cross_entropy(model(batch["x"]), batch["y"])
+        train=[{"x": x, "y": y} for x, y in rows],
+        loss=lambda model, batch: F.cross_entropy(model(batch["x"]), batch["y"]),
     )
 
 

@@ -173,14 +173,6 @@ def collated(examples: list[Any]) -> Any:
     return examples[99]
 
 
-def summed(model: nn.Module, batch: Any) -> Tensor:
-    return F.cross_entropy(model(batch[0]), batch[1], reduction="sum")
-
-
-def dropping() -> nn.Module:
-    return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
-
-
 RAISED = {
     "`model` raised TypeError": {"model": lambda: nn.Linear(4, "3")},
     "`loss` raised RuntimeError: mat1 and mat2": {"model": lambda: nn.Linear(5, 3)},
@@ -244,19 +236,6 @@ def test_a_metric_of_augmented_examples_is_told_where_to_augment() -> None:
 @pytest.mark.parametrize("told", REFUSED)
 def test_what_cannot_be_trained_is_refused_in_a_line(told: str) -> None:
     assert told in refusal(**REFUSED[told])
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"loss": summed},
-        {"loss": summed, "model": dropping},
-        {"loss": summed, "train": TensorDataset(X[:40], Y[:40])},
-        {"loss": lambda model, batch: model(batch[0]).square().sum() / 1000},
-    ],
-)
-def test_a_loss_that_is_a_sum_is_refused(fields: dict[str, Any]) -> None:
-    assert "its loss is a sum over the batch" in refusal(**fields)
 
 
 def test_memory_running_out_is_no_fault_of_the_workload() -> None:

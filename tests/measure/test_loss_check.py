@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import LossSeen, look_at_loss
@@ -139,17 +139,6 @@ def test_a_coarse_model_and_one_that_needs_two_classes_still_show_what_they_coup
     assert seen(of_both_classes, train=classes(0, 2, is_sorted=True)).couples
 
 
-class Dropping(nn.Module):
-    """Dropout that no layer of torch's makes, in eval mode too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = mlp()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(F.dropout(x, 0.5, training=True))
-
-
 def noisy(model: nn.Module, batch: Any) -> Tensor:
     return cross_entropy(model, (batch[0] + 0.5 * torch.randn(len(batch[0]), 6), batch[1]))
 
@@ -168,7 +157,6 @@ class Vae(nn.Module):
 
 
 UNCOUPLED: dict[str, tuple[Callable[[nn.Module, Any], Tensor], Callable[[], nn.Module]]] = {
-    "dropout": (cross_entropy, Dropping),
     "noise": (noisy, lambda: nn.Linear(6, 3)),
     "ELBO": (lambda model, batch: model(batch[0]).mean(), Vae),
 }
@@ -200,6 +188,8 @@ def penalized_sum(penalty: float) -> Callable[[nn.Module, Any], Tensor]:
 
 
 SUMS: dict[str, dict[str, Any]] = {
+    "of a data set": {"loss": penalized_sum(0.0), "train": TensorDataset(*data())},
+    "divided": {"loss": lambda model, batch: model(batch[0]).square().sum() / 1000},
     "coarse": {"loss": coarse_sum, "model": lambda: mlp(torch.bfloat16)},
     "random": {"loss": lambda model, batch: len(batch[0]) * noisy(model, batch)},
     **{f"penalty {scale}": {"loss": penalized_sum(scale)} for scale in (1e-3, 0.1, 10.0)},
