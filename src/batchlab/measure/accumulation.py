@@ -42,7 +42,7 @@ from batchlab.workload.source import told
 
 _N = 8  # This is enough to distinguish a sum from a mean, and few enough for any model.
 _POOL = 512  # The search covers this many examples if some have nothing for the loss to average.
-_HALVINGS = 4  # The first keeps the order; others are random, because a half may lack a class.
+_CUTS = 4  # The first keeps the order; others are random, because a piece may lack a class.
 # Weights move by this many standard deviations of their tensor (by this much if all are equal).
 _MOVED = 0.05
 # Rounding may cause this relative difference, in float64 and in a model's own precision.
@@ -213,10 +213,7 @@ def _findings(few: _Few) -> Iterator[Finding]:
         yield _finding("random", where, size, by_chance=True)
     whole = few.gradient()
     few.grain = few.found_grain(whole)
-    first = few.n - few.n // 3  # two pieces of unlike size
-    coupling = _coupling(
-        few, whole, [[few.all[:first], few.all[first:]], [[place] for place in few.all]]
-    )
+    coupling = _coupling(few, whole)
     if coupling is not None:
         yield _finding(*coupling)
 
@@ -238,10 +235,11 @@ class LossSeen:
 
 
 def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> LossSeen:
-    """Compare the loss of a few examples with that of their halves, in evaluation mode.
+    """Compare the loss of a few examples with that of their pieces, in evaluation mode.
 
     Raises:
-        WorkloadError: the loss is not a scalar, has no gradient, or is a sum over the batch.
+        WorkloadError: the loss is not a scalar, has no gradient, is a sum over the batch, or
+            compares each prediction with every target.
     """
     if workload.loss is None:  # the workload's own step computes its loss in any way it likes
         return LossSeen()
@@ -266,7 +264,7 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         with asking(workload, "the gradient of `loss`"):
             whole = few.gradient()
             few.grain = few.found_grain(whole)
-            coupling = _coupling(few, whole, _halvings(few.n))
+            coupling = _coupling(few, whole)
         return LossSeen() if coupling is None else _loss_seen(few, *coupling[:2])
     except Exception as error:
         if not is_out_of_memory(error):  # the profile finds out what fits
@@ -274,13 +272,6 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         return LossSeen()
     finally:
         model.train()
-
-
-def _halvings(n: int) -> list[Cut]:
-    """Cut the examples into two halves, as they come and then in random orders."""
-    draws = random.Random(0)
-    orders = [list(range(n)), *(draws.sample(range(n), n) for _ in range(_HALVINGS - 1))]
-    return [_halves(order) for order in orders]
 
 
 def _loss_seen(few: _Few, cause: str, where: str) -> LossSeen:
@@ -293,10 +284,10 @@ def _loss_seen(few: _Few, cause: str, where: str) -> LossSeen:
             f"every batch size"
         )
     if cause == "weight":
-        warning = f"the gradient of {few.n} examples is not that of their halves: {CAUSES[cause]}"
+        warning = f"the gradient of {few.n} examples is not that of their pieces: {CAUSES[cause]}"
         return LossSeen(warnings=(warning,))
     warning = (
-        f"the loss couples examples: the gradient of {few.n} of them is not that of their halves "
+        f"the loss couples examples: the gradient of {few.n} of them is not that of their pieces "
         f"put together ({where}); micro-batches then train on another loss than the whole batch "
         f"(if it is a mean over tokens or weights, `weight` can say so)"
     )
@@ -316,16 +307,14 @@ def _check_loss(workload: Workload, loss: Tensor) -> None:
         )
 
 
-def _coupling(
-    few: _Few, whole: Tensor, cuts: Sequence[Cut]
-) -> tuple[str, str, float | None] | None:
+def _coupling(few: _Few, whole: Tensor) -> tuple[str, str, float | None] | None:
     """Return a cause, its place and how far the gradients lie apart; None if they are the same."""
     if few.off_by_draws() is not None:  # random draws hide the differences between gradients
         if few.is_sum():
             return "sum", "`loss`", None
         return ("coupled", "`model` or `loss`", None) if few.mean_differs() else None
     coupling = None
-    for cut in cuts:
+    for cut in few.cuts:
         try:
             pieces = few.together(cut)
         except Exception:  # the loss needs something that a piece lacks, such as two classes
@@ -357,6 +346,14 @@ class _Few:
     @property
     def all(self) -> list[int]:
         return list(range(self.n))
+
+    @property
+    def cuts(self) -> list[Cut]:
+        """Cuts into two pieces of unlike size, and into single examples."""
+        draws, first = random.Random(0), self.n - self.n // 3
+        orders = [self.all, *(draws.sample(self.all, self.n) for _ in range(_CUTS - 1))]
+        pieces: list[Cut] = [[order[:first], order[first:]] for order in orders]
+        return [*pieces, [[place] for place in self.all]]
 
     def model(self) -> nn.Module:
         model = self.model_of().train()
