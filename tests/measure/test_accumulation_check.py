@@ -5,15 +5,19 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.reference.accumulated_workloads import FAULTS, SOUND, numbers, vectors, whole_numbers
+from tests.reference.accumulated_workloads import (
+    FAULTS,
+    SOUND,
+    accumulation_of,
+    numbers,
+    vectors,
+    whole_numbers,
+)
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.accumulation import accumulation_of
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload
-
-CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -21,7 +25,7 @@ CPU = torch.device("cpu")
 def test_a_fault_is_found_and_named_with_its_place(name: str, fault: str) -> None:
     broken, cause, place = FAULTS[fault]
 
-    found = accumulation_of(broken(SOUND[name]()), CPU)
+    found = accumulation_of(broken(SOUND[name]()))
 
     (finding,) = found.findings
     assert finding.cause == cause
@@ -36,7 +40,7 @@ def test_two_faults_at_once_are_both_named(name: str) -> None:
     for fault in ("dropout layer", "running mean", "sum"):
         broken = FAULTS[fault][0](broken)
 
-    found = accumulation_of(broken, CPU)
+    found = accumulation_of(broken)
 
     causes = [finding.cause for finding in found.findings]
     assert causes == ["random", "sum"]
@@ -86,17 +90,10 @@ class InHalf(nn.Module):
 
 
 def dictionary() -> Workload:
-    x, y = numbers(60, 6), whole_numbers(4, 60)
-
-    class Rows(torch.utils.data.Dataset[dict[str, Tensor]]):
-        def __len__(self) -> int:
-            return 60
-
-        def __getitem__(self, index: int) -> dict[str, Tensor]:
-            return {"x": x[index], "y": y[index]}
-
+    rows = zip(numbers(60, 6), whole_numbers(4, 60), strict=True)
     return vectors(
-        train=Rows(), loss=lambda model, batch: F.cross_entropy(model(batch["x"]), batch["y"])
+        train=[{"x": x, "y": y} for x, y in rows],
+        loss=lambda model, batch: F.cross_entropy(model(batch["x"]), batch["y"]),
     )
 
 
@@ -120,7 +117,7 @@ CORRECT: dict[str, Callable[[], Workload]] = {
 
 @pytest.mark.parametrize("name", CORRECT)
 def test_a_correct_workload_passes(name: str) -> None:
-    found = accumulation_of(CORRECT[name](), CPU)
+    found = accumulation_of(CORRECT[name]())
 
     assert found.findings == ()
     assert found.equal
@@ -133,7 +130,7 @@ def test_a_layer_of_zeros_hides_no_fault_before_it() -> None:
         model[0].weight.register_hook(lambda gradient: gradient.clamp(-1e-3, 1e-3))
         return model
 
-    found = accumulation_of(vectors(hidden), CPU)
+    found = accumulation_of(vectors(hidden))
 
     assert [finding.cause for finding in found.findings] == ["coupled"]
 
@@ -141,5 +138,5 @@ def test_a_layer_of_zeros_hides_no_fault_before_it() -> None:
 def test_a_loss_that_is_not_finite_is_refused_in_a_line() -> None:
     workload = vectors(loss=lambda model, batch: model(batch[0]).sum() * float("nan"))
 
-    with pytest.raises(WorkloadError, match="is not finite near the initial weights"):
-        accumulation_of(workload, CPU)
+    with pytest.raises(WorkloadError, match="has length nan near the initial weights"):
+        accumulation_of(workload)

@@ -3,15 +3,24 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.reference.accumulated_workloads import Reader, numbers, vectors, whole_numbers, words
+from tests.reference.accumulated_workloads import (
+    Reader,
+    accumulation_of,
+    numbers,
+    vectors,
+    whole_numbers,
+    words,
+)
 from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import Unpacked
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset, default_collate
 
-from batchlab.measure.accumulation import accumulation_of, look_at_loss
+from batchlab.measure.accumulation import look_at_loss
 from batchlab.measure.check import check_workload
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import live_workload
@@ -60,15 +69,46 @@ def ignored_labels() -> Workload:
 
 
 def masked_words() -> Workload:
-    """A masked language model whose masks were drawn beforehand, in few of the sentences."""
-    ids = 1 + whole_numbers(11, N, 9)
-    asked = torch.where(rarely(0.04, N, 9), ids, -100)
+    """A masked language model whose `collate` draws the masks, as few as one in a sentence."""
+    draws = np.random.default_rng(0)  # which no seed of batchlab's reaches
+
+    def collate(rows: list[Batch]) -> Batch:
+        (ids,) = default_collate(rows)
+        asked = torch.from_numpy(draws.random(ids.shape)) < 0.1
+        return torch.where(asked, 0, ids), torch.where(asked, ids, -100)
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         scores = model(batch[0])
         return F.cross_entropy(scores.transpose(1, 2), batch[1])
 
-    return words(loss=loss, train=(ids, asked), weight=lambda b: float((b[1] != -100).sum()))
+    return words(
+        loss=loss,
+        train=TensorDataset(1 + whole_numbers(11, N, 9)),
+        collate=collate,
+        weight=lambda b: float((b[1] != -100).sum()),
+    )
+
+
+def sampled_neighbors() -> Workload:
+    """Nodes of a graph, each with a neighbor that `collate` draws; a batch cannot be cut."""
+    links = whole_numbers(N, N, 5)
+
+    def collate(nodes: list[Batch]) -> Batch:
+        n, (own,) = len(nodes), default_collate(nodes)
+        both = torch.cat([own, links[own, torch.randint(5, (n,))]])
+        reached, place = both.unique(return_inverse=True)
+        return {"x": X[reached], "own": place[:n], "other": place[n:], "y": CLASS[own]}
+
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        x = batch["x"]
+        return F.cross_entropy(model(x[batch["own"]] + x[batch["other"]]), batch["y"])
+
+    return vectors(
+        loss=loss,
+        train=TensorDataset(torch.arange(N)),
+        collate=collate,
+        weight=lambda b: len(b["y"]),
+    )
 
 
 def padding() -> Workload:
@@ -100,9 +140,9 @@ KINDS: dict[str, Callable[[], Workload]] = {
 def test_a_mean_over_few_units_is_told_as_one(kind: str) -> None:
     workload = KINDS[kind]()
 
-    counted = accumulation_of(workload, CPU)
-    uncounted = accumulation_of(replace(workload, weight=None), CPU)
-    miscounted = accumulation_of(replace(workload, weight=lambda batch: len(batch[0])), CPU)
+    counted = accumulation_of(workload)
+    uncounted = accumulation_of(replace(workload, weight=None))
+    miscounted = accumulation_of(replace(workload, weight=lambda batch: len(batch[0])))
 
     assert counted.findings == ()
     assert [each.cause for each in uncounted.findings] == ["weight"]
@@ -137,21 +177,28 @@ def test_batch_normalization_hides_no_missing_units() -> None:
 
     workload = replace(missing_labels(), model=normalized, weight=None)
 
-    found = accumulation_of(workload, CPU)
+    found = accumulation_of(workload)
 
     assert [each.cause for each in found.findings] == ["batch_norm", "weight"]
 
 
-def test_masks_that_the_loss_draws_differ_by_chance_alone() -> None:
+def masks_of_the_loss() -> Workload:
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         asked = torch.where(torch.rand(batch[0].shape) < 0.15, batch[0], -100)
         return F.cross_entropy(model(batch[0]).transpose(1, 2), asked)
 
-    found = accumulation_of(
-        words(Reader, loss=loss, weight=None, train=(1 + whole_numbers(11, N, 9),)), CPU
-    )
+    return words(Reader, loss=loss, weight=None, train=(1 + whole_numbers(11, N, 9),))
 
-    assert [each.cause for each in found.findings] == ["random"]
+
+@pytest.mark.parametrize(
+    ("workload", "place"), [(masks_of_the_loss(), "`loss`"), (sampled_neighbors(), "`collate`")]
+)
+def test_what_draws_differs_by_chance_and_is_named(workload: Workload, place: str) -> None:
+    (finding,) = accumulation_of(workload).findings
+    known = check_workload(None, Unpacked(workload), "cpu", made_up_summary())
+
+    assert (finding.cause, finding.where, finding.by_chance) == ("random", place, True)
+    assert not known.loss_couples
 
 
 def test_an_example_that_is_no_number_is_no_missing_unit() -> None:
@@ -165,4 +212,4 @@ def test_an_example_that_is_no_number_is_no_missing_unit() -> None:
 
 
 def test_a_loss_over_pairs_is_looked_at_where_there_are_some() -> None:
-    assert [finding.cause for finding in accumulation_of(pairs(), CPU).findings] == ["coupled"]
+    assert [finding.cause for finding in accumulation_of(pairs()).findings] == ["coupled"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import LossSeen, look_at_loss
@@ -139,17 +139,6 @@ def test_a_coarse_model_and_one_that_needs_two_classes_still_show_what_they_coup
     assert seen(of_both_classes, train=classes(0, 2, is_sorted=True)).couples
 
 
-class Dropping(nn.Module):
-    """Dropout that no layer of torch's makes, in eval mode too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = mlp()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(F.dropout(x, 0.5, training=True))
-
-
 def noisy(model: nn.Module, batch: Any) -> Tensor:
     return cross_entropy(model, (batch[0] + 0.5 * torch.randn(len(batch[0]), 6), batch[1]))
 
@@ -168,21 +157,22 @@ class Vae(nn.Module):
 
 
 UNCOUPLED: dict[str, tuple[Callable[[nn.Module, Any], Tensor], Callable[[], nn.Module]]] = {
-    "dropout": (cross_entropy, Dropping),
     "noise": (noisy, lambda: nn.Linear(6, 3)),
     "ELBO": (lambda model, batch: model(batch[0]).mean(), Vae),
 }
 
 
 @pytest.mark.parametrize("name", UNCOUPLED)
-def test_a_random_loss_is_never_called_coupled_but_said_to_be_unchecked(name: str) -> None:
-    loss, model = UNCOUPLED[name]
+def test_a_random_loss_of_single_examples_is_never_called_coupled(name: str) -> None:
+    assert {seen(*UNCOUPLED[name], seed=seed) for seed in range(5)} == {LossSeen()}
 
-    found = seen(loss, model)
 
-    (warning,) = found.warnings
-    assert "was not checked whether it couples" in warning
-    assert not found.couples
+def test_a_random_contrastive_loss_is_called_coupled() -> None:
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        one, other = (model(batch[0] + 0.1 * torch.randn(len(batch[0]), 6)) for _ in range(2))
+        return F.cross_entropy(one @ other.T, torch.arange(len(one)))
+
+    assert all(seen(loss, mlp, seed=seed).couples for seed in range(5))
 
 
 def coarse_sum(model: nn.Module, batch: Any) -> Tensor:
@@ -198,6 +188,8 @@ def penalized_sum(penalty: float) -> Callable[[nn.Module, Any], Tensor]:
 
 
 SUMS: dict[str, dict[str, Any]] = {
+    "of a data set": {"loss": penalized_sum(0.0), "train": TensorDataset(*data())},
+    "divided": {"loss": lambda model, batch: model(batch[0]).square().sum() / 1000},
     "coarse": {"loss": coarse_sum, "model": lambda: mlp(torch.bfloat16)},
     "random": {"loss": lambda model, batch: len(batch[0]) * noisy(model, batch)},
     **{f"penalty {scale}": {"loss": penalized_sum(scale)} for scale in (1e-3, 0.1, 10.0)},
@@ -208,3 +200,23 @@ SUMS: dict[str, dict[str, Any]] = {
 def test_a_sum_is_refused_as_a_sum_whatever_hides_it(name: str) -> None:
     with pytest.raises(WorkloadError, match=r"is a sum over the batch \(.* for 8 examples, "):
         seen(**SUMS[name])
+
+
+def scores_and_target(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+    return model(batch[0])[:, :1], batch[1].float()
+
+
+SLIPS: dict[str, Callable[[nn.Module, Any], Tensor]] = {
+    "one that PyTorch warns of": lambda *given: F.mse_loss(*scores_and_target(*given)),
+    "by hand": lambda *given: torch.sub(*scores_and_target(*given)).square().mean(),
+    "the other way": lambda model, batch: F.mse_loss(
+        model(batch[0])[:, 0], batch[1][:, None].float()
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("name", SLIPS)
+def test_a_slip_of_shapes_is_not_called_a_contrastive_loss(name: str) -> None:
+    with pytest.raises(WorkloadError, match="compares each prediction with every target"):
+        seen(SLIPS[name])

@@ -19,6 +19,7 @@ from tests.reference.small_workloads import (
 )
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
+from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.steps_check import (
@@ -73,6 +74,20 @@ def test_what_is_odd_of_a_step_is_told(fields: dict[str, Any], said: str) -> Non
     (told,) = check_step(workload(**fields), CPU).warnings
 
     assert said in told
+
+
+def test_examples_that_are_slow_to_read_are_told() -> None:
+    class Slow(TensorDataset):
+        def __getitem__(self, place: int) -> Any:
+            time.sleep(0.001)
+            return super().__getitem__(place)
+
+    slow, fast = (
+        check_step(workload(train=of(X, X.sum(1))), CPU).warnings for of in (Slow, TensorDataset)
+    )
+
+    assert ["so reading sets the pace" in text for text in slow] == [True]
+    assert fast == ()
 
 
 def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:

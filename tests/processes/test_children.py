@@ -32,6 +32,13 @@ def test_a_child_returns_its_value() -> None:
     assert ended(child_functions.product, 6, 7).value == 42
 
 
+def test_children_show_a_warning_once_whatever_its_numbers() -> None:
+    first, second = (ended(child_functions.shown, f"a batch of {n}").value for n in (8, 16))
+
+    assert "UserWarning: a batch of 8" in first
+    assert second == ""
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "status", "error", "said"),
     [

@@ -31,6 +31,7 @@ from batchlab.processes.packed_workload import (
     with_seen_model,
 )
 from batchlab.workload.definition import Workload
+from batchlab.workload.identity import value_digest
 from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
 
 TIMEOUT_S = 60.0
@@ -359,3 +360,17 @@ def test_a_large_map_takes_no_more_memory_than_a_small_one(kind: str, tmp_path: 
     assert loss > 0
     assert large - small < 50 * megabyte
     assert large_in_child - small_in_child < 50 * megabyte
+
+
+def test_a_compiled_function_travels_as_it_was_written() -> None:
+    @torch.compile
+    def loss(model: Any, batch: Any) -> torch.Tensor:
+        return model(batch[0]).mean()
+
+    given = closures(torch.ones(4, 3), loss=loss)
+
+    unpacked = PackedWorkload(given).unpack()
+
+    assert not hasattr(unpacked.loss, "_torchdynamo_orig_callable")
+    assert unpacked.loss(nn.Identity(), unpacked.train) == 1
+    assert value_digest(loss) == value_digest(loss._torchdynamo_orig_callable)

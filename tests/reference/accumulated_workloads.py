@@ -6,8 +6,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from tests.reference.small_workloads import Unpacked
 from torch import Tensor, nn
 
+from batchlab.measure.accumulation import check_accumulation
+from batchlab.records.study import Accumulation
 from batchlab.workload.definition import Batch, Workload
 
 N = 60
@@ -24,6 +27,11 @@ def whole_numbers(below: int, *shape: int, seed: int = 0) -> Tensor:
 
 def _workload(name: str, model: Callable[[], nn.Module], **fields: Any) -> Workload:
     return Workload(name=name, model=model, validation=None, batch_size=8, **fields)
+
+
+def accumulation_of(workload: Workload) -> Accumulation:
+    """Check accumulation in this process."""
+    return check_accumulation(None, Unpacked(workload), "cpu")  # type: ignore[arg-type]
 
 
 # A classifier of vectors.

@@ -1,9 +1,12 @@
 """What the tests run in child processes: functions that must be importable there."""
 
+import io
 import os
 import resource
 import signal
 import time
+import warnings
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import torch
@@ -14,6 +17,13 @@ from batchlab.processes.children import Line
 
 def product(line: Line, one: int, other: int) -> int:
     return one * other
+
+
+def shown(line: Line, text: str) -> str:
+    """Warn; return what is shown of it."""
+    with redirect_stderr(io.StringIO()) as errors:
+        warnings.warn(text, stacklevel=1)
+    return errors.getvalue()
 
 
 def say(line: Line, word: str) -> None:

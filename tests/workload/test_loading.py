@@ -58,6 +58,7 @@ def test_a_file_without_that_name_is_refused_with_the_names_it_has(tmp_path: Pat
         ("x = 1\nraise ValueError('no data\\nhere')\n", "ValueError: no data (odd.py, line 2)"),
         ("x = 1\nimport sys; sys.exit(3)\n", "SystemExit: 3 (odd.py, line 2)"),
         ("import no_such_module_anywhere\n", "ModuleNotFoundError"),
+        ("from .model import Net\n", ".odd import workload`, and name that file"),
         ("import batchlab.datasets as d\nd.read_idx('no.idx')\n", "no.idx"),
         (
             "def workload():\n    return {}['data']\n",

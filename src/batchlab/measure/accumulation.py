@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.examples import (
+    IN_TRAINING_ALONE,
     FewExamples,
     asking,
     batch_from,
     check_batch_counts,
-    check_model_is_new,
     evaluating,
+    new_model,
     places,
     succeeds,
 )
@@ -29,17 +33,16 @@ from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
-from batchlab.training.batching import examples_at, on_device, with_tensors
+from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.evaluator import weight_of
+from batchlab.training.stepper import described
 from batchlab.words.catalogue import CAUSES
-from batchlab.workload.data import leaves, shuffled
-from batchlab.workload.definition import Batch, Workload, size_of
+from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
 from batchlab.workload.source import told
 
-_N_ACCUMULATED = 6
-_N_LOOKED_AT = 8  # This is enough to distinguish a sum from a mean, and few enough for any model.
+_N = 8  # This is enough to distinguish a sum from a mean, and few enough for any model.
 _POOL = 512  # The search covers this many examples if some have nothing for the loss to average.
-_HALVINGS = 4  # The first keeps the order; others are random, because a half may lack a class.
+_CUTS = 4  # The first keeps the order; others are random, because a piece may lack a class.
 # Weights move by this many standard deviations of their tensor (by this much if all are equal).
 _MOVED = 0.05
 # Rounding may cause this relative difference, in float64 and in a model's own precision.
@@ -48,7 +51,10 @@ _OWN = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.flo
 # A model that rounds inside (to bfloat16, say) changes its gradient by a grain even when the loss
 # is only scaled. A few grains are rounding; more than the largest grain is not.
 _GRAINS, _LARGEST_GRAIN = 10.0, 0.01
-_DRAWS = 8  # A random loss is averaged over this many draws.
+_DRAWS = 16  # A random loss is averaged over this many draws.
+# A random loss couples examples if the mean of its halves is off by more than this fraction of it;
+# means differ by chance if they are not this many standard errors apart.
+_APART, _STANDARD_ERRORS = 0.05, 6.0
 # Each further copy of the examples adds the same amount to a sum. It is more than _ADDS times the
 # loss, and differs from what the first copy added by at most a fraction of _SAME.
 _ADDS, _SAME = 1e-2, 0.1
@@ -66,82 +72,89 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
     Raises:
         WorkloadError: the model fails on its own examples; the message says why.
     """
-    return accumulation_of(packed.unpack(), torch.device(device))
-
-
-def accumulation_of(workload: Workload, device: torch.device) -> Accumulation:
-    """Do the work of `check_accumulation` in this process, using its random streams."""
+    workload, on = packed.unpack(), torch.device(device)
     check_batch_counts(workload)
-    check_model_is_new(workload)
+    new_model(workload)
     for in_double in (True, False):
         try:
-            few = _from_all_over(workload, device, in_double=in_double)
+            few = _to_accumulate(workload, on, in_double=in_double)
             whole = few.gradient()
             break
         except Exception as error:
             if not in_double:  # float64 may have failed because the model fixes its own precision
                 raise WorkloadError(
-                    f"workload {workload.name!r}: its loss on {_N_ACCUMULATED} training examples "
+                    f"workload {workload.name!r}: its loss on {_N} training examples "
                     f"raised {told(error)}"
                 ) from error
-    if not bool(torch.isfinite(whole).all()):
+    if not 0 < (length := _length(whole)) < math.inf:
         raise WorkloadError(
-            f"workload {workload.name!r}: the gradient of its loss on {_N_ACCUMULATED} training "
-            f"examples is not finite near the initial weights; look at the data and the loss"
-        )
-    if not bool(whole.any()):
-        raise WorkloadError(
-            f"workload {workload.name!r}: the gradient of its loss on {_N_ACCUMULATED} training "
-            f"examples is 0 near the initial weights, so there is nothing to compare; look at the "
-            f"loss"
+            f"workload {workload.name!r}: the gradient of its loss on {few.n} training examples "
+            f"has length {length:g} near the initial weights, so there is nothing to compare; look "
+            f"at the data and the loss"
         )
     findings = tuple(_findings(few))
+    rounding = None
+    if not findings:
+        few = _to_accumulate(workload, on, in_double=False)
+        whole, pieces = few.gradient(), few.together(_halves(few.all))
+        rounding = _length(pieces - whole) / _length(whole)
     return Accumulation(
         workload=workload.name,
         n_examples=few.n,
         in_double=in_double,
-        rounding=None if findings else _rounding(workload, device),
+        rounding=rounding,
         findings=findings,
     )
 
 
-def _from_all_over(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
+def _to_accumulate(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
     """Pick examples from all over the training set; each gradient gets a fresh model."""
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
-        made = workload.model()
+        made = uncompiled(workload.model())
         _move(made)
         made.to(device).train()
         return made.double() if in_double else made
 
-    def widened(part: Tensor) -> Tensor:
-        return part.double() if in_double and part.is_floating_point() else part
-
-    def at(chosen: Sequence[int]) -> Batch:
-        seed_everything(derived_seed("accumulation fetch"))
-        return with_tensors(on_device(examples_at(workload, torch.tensor(chosen)), device), widened)
-
-    order = shuffled(size_of(workload.train), seed=derived_seed("accumulation examples"))
-    pool, looked_at = order[:_POOL].tolist(), model()
+    looked_at = model()
     for norm in filter(is_batch_norm, looked_at.modules()):
         norm.eval()  # only then does it accept single examples
-    chosen = _with_units(pool[:_N_ACCUMULATED], pool, lambda few: workload.loss(looked_at, at(few)))
-    n, whole = len(chosen), at(chosen)
-    few = _Few(
-        workload=workload,
-        n=n,
-        # Indexing with a list copies, so no two batches share memory.
-        batch=lambda places: with_tensors(whole, lambda part: part[list(places)]),
-        model_of=model,
-        is_still=lambda module: False,
-    )
-    if not all(isinstance(p, Tensor) and p.shape[:1] == (n,) for _, p in leaves(whole)):
-        examples = FewExamples(workload, chosen)  # lists, say, must be collated for each batch
-        few.batch = lambda places: with_tensors(
-            on_device(examples.batch(places), device), lambda part: widened(part).clone()
-        )
+    few = _few_of(workload, looked_at, device, in_double=in_double)
+    few.model_of = model
     return few
+
+
+def _few_of(
+    workload: Workload, model: nn.Module, device: torch.device, *, in_double: bool = False
+) -> _Few:
+    """Pick a few training examples for which the loss has something to average."""
+
+    def ready(batch: Batch) -> Batch:
+        """Copy the tensors, because a loss may write into them."""
+        return with_tensors(on_device(batch, device), copied)
+
+    def copied(part: Tensor) -> Tensor:
+        is_widened = in_double and part.is_floating_point()
+        return part.to(torch.float64 if is_widened else part.dtype, copy=True)
+
+    def loss_of(few: Sequence[int]) -> Tensor:
+        batch = batch_from(workload, workload.train, few, split="train")
+        return workload.loss(model, ready(batch))
+
+    n_train = size_of(workload.train)
+    pool = places(workload, min(_POOL, n_train))
+    first = places(workload, min(_N, n_train))
+    chosen = _with_units(first, random.Random(0).sample(pool, len(pool)), loss_of)
+    examples = FewExamples(workload, chosen)
+    return _Few(
+        workload=workload,
+        n=len(chosen),
+        batch=lambda few: ready(examples.batch(few)),
+        model_of=lambda: model,
+        is_still=lambda module: False,
+        collate_draws=examples.draws,
+    )
 
 
 def _with_units(
@@ -196,14 +209,11 @@ def _findings(few: _Few) -> Iterator[Finding]:
             few.augments = False
             where = "`augment`"
         if few.off_by_draws() is not None:
-            where = "`loss`"
+            where = "`collate`" if few.collate_draws else "`loss`"
         yield _finding("random", where, size, by_chance=True)
     whole = few.gradient()
     few.grain = few.found_grain(whole)
-    first = few.n - few.n // 3  # two pieces, the second about half as large as the first
-    coupling = _coupling(
-        few, whole, [[few.all[:first], few.all[first:]], [[place] for place in few.all]]
-    )
+    coupling = _coupling(few, whole)
     if coupling is not None:
         yield _finding(*coupling)
 
@@ -211,13 +221,6 @@ def _findings(few: _Few) -> Iterator[Finding]:
 def _finding(cause: str, where: str, size: float | None, *, by_chance: bool = False) -> Finding:
     known = size if size is not None and math.isfinite(size) else None
     return Finding(cause=cause, where=where, size=known, by_chance=by_chance)
-
-
-def _rounding(workload: Workload, device: torch.device) -> float:
-    """Return the relative error of accumulation in the workload's own precision."""
-    few = _from_all_over(workload, device, in_double=False)
-    whole, pieces = few.gradient(), few.together(_halves(few.all))
-    return _length(pieces - whole) / _length(whole)
 
 
 # ---- whether a loss is a mean over its examples
@@ -232,33 +235,17 @@ class LossSeen:
 
 
 def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> LossSeen:
-    """Compare the loss of a few examples with that of their halves, in evaluation mode.
+    """Compare the loss of a few examples with that of their pieces, in evaluation mode.
 
     Raises:
-        WorkloadError: the loss is not a scalar, has no gradient, or is a sum over the batch.
+        WorkloadError: the loss is not a scalar, has no gradient, is a sum over the batch, or
+            compares each prediction with every target.
     """
     if workload.loss is None:  # the workload's own step computes its loss in any way it likes
         return LossSeen()
-    n_train = size_of(workload.train)
-    first = places(workload, min(_N_LOOKED_AT, n_train))
-
-    def loss_of(few: Sequence[int]) -> Tensor:
-        batch = batch_from(workload, workload.train, few, split="train")
-        return workload.loss(model, on_device(batch, device))
-
     with evaluating(model):
-        pool = places(workload, min(_POOL, n_train))
-        chosen = _with_units(first, random.Random(0).sample(pool, len(pool)), loss_of)
-    n, examples = len(chosen), FewExamples(workload, chosen)
-    few = _Few(
-        workload=workload,
-        n=n,
-        batch=lambda places: on_device(examples.batch(places), device),
-        model_of=lambda: model,
-        is_still=lambda module: True,
-        augments=False,
-    )
-    with evaluating(model):
+        few = _few_of(workload, model, device)
+        few.is_still, few.augments = lambda module: True, False
         seed_everything(0)
         batch = few.batch(few.all)
         try:
@@ -268,7 +255,7 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         except WorkloadError as error:
             if not succeeds(lambda: _check_loss(workload, workload.loss(model.train(), batch))):
                 raise
-            raise WorkloadError(f"{error}: {_IN_TRAINING_ALONE}") from error
+            raise WorkloadError(f"{error}: {IN_TRAINING_ALONE}") from error
     if not math.isfinite(loss.item()):
         warning = f"the untrained model's loss on the first examples is {loss.item():g}"
         return LossSeen(warnings=(warning,))
@@ -277,9 +264,7 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         with asking(workload, "the gradient of `loss`"):
             whole = few.gradient()
             few.grain = few.found_grain(whole)
-            coupling = _coupling(few, whole, _halvings(n))
-            if coupling is None and few.off_by_draws() is not None:
-                return LossSeen(warnings=(_DRAWS_ITSELF,))
+            coupling = _coupling(few, whole)
         return LossSeen() if coupling is None else _loss_seen(few, *coupling[:2])
     except Exception as error:
         if not is_out_of_memory(error):  # the profile finds out what fits
@@ -289,40 +274,20 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         model.train()
 
 
-_DRAWS_ITSELF = (
-    "the loss draws random numbers in evaluation mode too, so it was not checked whether it "
-    "couples the examples of a batch (as a contrastive loss does)"
-)
-_IN_TRAINING_ALONE = (
-    "in evaluation mode (model.eval()), as validation takes it, for in training mode it runs. Let "
-    "it put the model into training mode and back (model.train(), then model.eval() if it was), "
-    "or give a `step` and `metrics` in its place"
-)
-
-
-def _halvings(n: int) -> list[Cut]:
-    """Cut the examples into two halves, as they come and then in random orders."""
-    if n < 2:
-        return []
-    draws = random.Random(0)
-    orders = [list(range(n)), *(draws.sample(range(n), n) for _ in range(_HALVINGS - 1))]
-    return [_halves(order) for order in orders]
-
-
 def _loss_seen(few: _Few, cause: str, where: str) -> LossSeen:
-    name = few.workload.name
     if cause == "sum":
+        once, twice = (statistics.fmean(few.losses(few.all * copies)) for copies in (1, 2))
         raise WorkloadError(
-            f"workload {name!r}: its loss is a sum over the batch ({few.loss():.4g} for {few.n} "
-            f"examples, {few.loss(copies=2):.4g} for the same examples twice); expected the mean "
+            f"workload {few.workload.name!r}: its loss is a sum over the batch ({once:.4g} for "
+            f"{few.n} examples, {twice:.4g} for the same examples twice); expected the mean "
             f"(divide by the number of examples), else the learning rate means something else at "
             f"every batch size"
         )
     if cause == "weight":
-        warning = f"the gradient of {few.n} examples is not that of their halves: {CAUSES[cause]}"
+        warning = f"the gradient of {few.n} examples is not that of their pieces: {CAUSES[cause]}"
         return LossSeen(warnings=(warning,))
     warning = (
-        f"the loss couples examples: the gradient of {few.n} of them is not that of their halves "
+        f"the loss couples examples: the gradient of {few.n} of them is not that of their pieces "
         f"put together ({where}); micro-batches then train on another loss than the whole batch "
         f"(if it is a mean over tokens or weights, `weight` can say so)"
     )
@@ -331,14 +296,9 @@ def _loss_seen(few: _Few, cause: str, where: str) -> LossSeen:
 
 def _check_loss(workload: Workload, loss: Tensor) -> None:
     if not isinstance(loss, Tensor) or loss.ndim != 0:
-        found = (
-            f"a tensor of shape {tuple(loss.shape)}"
-            if isinstance(loss, Tensor)
-            else f"a {type(loss).__name__}"
-        )
         raise WorkloadError(
-            f"workload {workload.name!r}: `loss` returned {found}; expected a tensor with one "
-            f"number, the mean over the batch (loss.mean() makes one)"
+            f"workload {workload.name!r}: `loss` returned {described(loss)}; expected a tensor "
+            f"with one number, the mean over the batch (loss.mean() makes one)"
         )
     if not loss.requires_grad:
         raise WorkloadError(
@@ -347,21 +307,24 @@ def _check_loss(workload: Workload, loss: Tensor) -> None:
         )
 
 
-def _coupling(
-    few: _Few, whole: Tensor, cuts: Sequence[Cut]
-) -> tuple[str, str, float | None] | None:
+def _coupling(few: _Few, whole: Tensor) -> tuple[str, str, float | None] | None:
     """Return a cause, its place and how far the gradients lie apart; None if they are the same."""
-    if few.off_by_draws() is not None:  # random draws hide the differences between pieces
-        return ("sum", "`loss`", None) if few.is_sum() else None
-    for cut in cuts:
+    if few.off_by_draws() is not None:  # random draws hide the differences between gradients
+        if few.is_sum():
+            return "sum", "`loss`", None
+        return ("coupled", "`model` or `loss`", None) if few.mean_differs() else None
+    coupling = None
+    for cut in few.cuts:
         try:
             pieces = few.together(cut)
         except Exception:  # the loss needs something that a piece lacks, such as two classes
             continue
         off = few.off(pieces, whole) if bool(torch.isfinite(pieces).all()) else None
         if off is not None:
-            return (*few.cause(cut, whole), off)
-    return None
+            coupling = (*few.cause(cut, whole), off)
+            if coupling[0] != "weight":  # a single pair looks like it, if one piece holds both
+                break
+    return coupling
 
 
 # ---- a few examples
@@ -377,11 +340,20 @@ class _Few:
     model_of: Callable[[], nn.Module]  # gives a model with the same weights each time
     is_still: Callable[[nn.Module], bool]  # whether a layer stays in evaluation mode
     augments: bool = True
+    collate_draws: bool = False  # for each batch anew
     grain: float = 0.0
 
     @property
     def all(self) -> list[int]:
         return list(range(self.n))
+
+    @property
+    def cuts(self) -> list[Cut]:
+        """Cuts into two pieces of unlike size, and into single examples."""
+        draws, first = random.Random(0), self.n - self.n // 3
+        orders = [self.all, *(draws.sample(self.all, self.n) for _ in range(_CUTS - 1))]
+        pieces: list[Cut] = [[order[:first], order[first:]] for order in orders]
+        return [*pieces, [[place] for place in self.all]]
 
     def model(self) -> nn.Module:
         model = self.model_of().train()
@@ -422,7 +394,12 @@ class _Few:
         return torch.stack(parts).sum(dim=0)
 
     def found_grain(self, whole: Tensor) -> float:
-        """Return how far a third of the gradient of three times the loss is from the gradient."""
+        """Return how far a third of the gradient of three times the loss is from the gradient.
+
+        Twice the loss has the same digits. If half of its gradient is another one, it was clipped.
+        """
+        if self.off(self.gradient(factor=2.0) / 2, whole) is not None:
+            return 0.0
         off = self.off(self.gradient(factor=3.0) / 3, whole)
         return 0.0 if off is None or off > _LARGEST_GRAIN else off
 
@@ -444,7 +421,20 @@ class _Few:
         return self.off(self.gradient(seed=1), self.gradient(seed=0))
 
     def cause(self, cut: Cut, whole: Tensor) -> tuple[str, str]:
-        """Return the cause and the place of gradients that do not add up."""
+        """Return the cause and the place of gradients that do not add up.
+
+        Raises:
+            WorkloadError: the loss compares every prediction with every target.
+        """
+        with _Stretching(self.n) as seen:
+            self.losses(self.all)
+        if seen.shapes:
+            raise WorkloadError(
+                f"workload {self.workload.name!r}: its loss compares each prediction with every "
+                f"target: predictions of shape {seen.shapes[True]} and targets of shape "
+                f"{seen.shapes[False]} are stretched to {(self.n, self.n)}; give both one shape: "
+                f"squeeze(1) makes {(self.n,)} of {(self.n, 1)}"
+            )
         if self.workload.augment is not None and self.augments:
             self.augments = False
             plain = self.off(self.together(cut), self.gradient())
@@ -459,14 +449,26 @@ class _Few:
             return "weight", "`loss`" if self.workload.weight is None else "`weight`"
         return "coupled", "`model` or `loss`"
 
-    def loss(self, *, copies: int = 1) -> float:
-        """Return the loss of `copies` copies of all examples, averaged over random draws."""
+    def losses(self, places: Sequence[int]) -> list[float]:
+        """Return the loss of some examples at each of a few random draws."""
         losses = []
         for seed in range(_DRAWS):
             model = self.model()
             seed_everything(seed)
-            losses.append(self.workload.loss(model, self.batch(self.all * copies)).item())
-        return math.fsum(losses) / len(losses)
+            losses.append(self.workload.loss(model, self.batch(places)).item())
+        return losses
+
+    def mean_differs(self) -> bool:
+        """Return whether a random loss is on average another one than that of its halves."""
+        halves = _halves(self.all)
+        try:
+            whole, *parts = map(self.losses, (self.all, *halves))
+            weights = [weight_of(self.workload, self.batch(places)) for places in halves]
+        except Exception:  # the loss does not accept this number of examples
+            return False
+        mixed = [statistics.fmean(drawn, weights) for drawn in zip(*parts, strict=True)]
+        apart, chance = _apart(whole, mixed)
+        return abs(apart) > max(chance, _APART * abs(statistics.fmean(whole)))
 
     def is_sum(self) -> bool:
         """Return whether each further copy of the examples adds the same to the loss.
@@ -474,15 +476,48 @@ class _Few:
         Anything that the first copy has in addition is a penalty on the weights.
         """
         try:
-            once, twice = self.loss(), self.loss(copies=2)
-            added = twice - once
-            if not added > _ADDS * abs(once):
+            losses = self.losses(self.all)
+            once, twice = statistics.fmean(losses), self.losses(self.all * 2)
+            added, chance = _apart(twice, losses)
+            if not added > max(chance, _ADDS * abs(once)):
                 return False
             if abs(added - once) <= _SAME * abs(once):
                 return True
-            return abs(self.loss(copies=3) - twice - added) <= _SAME * added
+            more, _ = _apart(self.losses(self.all * 3), twice)
+            return abs(more - added) <= _SAME * added
         except Exception:  # the loss does not accept this number of examples
             return False
+
+
+def _apart(some: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+    """Return the mean difference over all draws, and how large it may be by chance."""
+    differences = [one - other for one, other in zip(some, others, strict=True)]
+    differences = [value for value in differences if math.isfinite(value)]  # some may have no units
+    if len(differences) < 2:
+        return 0.0, math.inf
+    standard_error = statistics.stdev(differences) / len(differences) ** 0.5
+    return statistics.fmean(differences), _STANDARD_ERRORS * standard_error
+
+
+class _Stretching(TorchFunctionMode):
+    """Notes the shapes of predictions and targets where one is (n, 1) and the other is (n,).
+
+    PyTorch stretches both to (n, n), and warns of it only in losses of its own.
+    """
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self._slip = {(n,), (n, 1)}
+        self.shapes: dict[bool, tuple[int, ...]] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = [part for part in (*args, *(kwargs or {}).values()) if isinstance(part, Tensor)]
+        shapes = {part.requires_grad: tuple(part.shape) for part in given}
+        if len(given) > 1 and set(shapes.values()) == self._slip:
+            self.shapes = shapes
+        return func(*args, **(kwargs or {}))
 
 
 def _length(gradient: Tensor) -> float:
@@ -495,9 +530,16 @@ def _halves(places: Sequence[int]) -> list[Sequence[int]]:
 
 
 def _is_mixture(parts: Sequence[Tensor], whole: Tensor, within: float) -> bool:
-    """Return whether the whole is a mixture of the parts: positive weights that add up to 1."""
-    columns, target = torch.stack(list(parts), dim=1).double().cpu(), whole.double().cpu()
-    solved = torch.linalg.lstsq(columns, target.unsqueeze(1)).solution.squeeze(1)
+    """Return whether the whole is a mixture of the parts: positive weights that add up to 1.
+
+    A part without a gradient has nothing to average, so it has no weight.
+    """
+    with_units = [part for part in parts if bool(part.any())]
+    if not with_units:
+        return False
+    columns, target = torch.stack(with_units, dim=1).double().cpu(), whole.double().cpu()
+    # The default driver finds no solution if two parts are equal.
+    solved = torch.linalg.lstsq(columns, target.unsqueeze(1), driver="gelsd").solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
     above = bool((solved > 1e-4).all())  # false for a loss of only the hardest example
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -11,11 +11,13 @@ from torch import nn
 from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import is_batch_norm, look_at_loss
 from batchlab.measure.examples import (
-    around,
+    IN_TRAINING_ALONE,
     asking,
+    batch_from,
     check_batch_counts,
-    check_model_is_new,
     evaluating,
+    new_model,
+    places,
     succeeds,
 )
 from batchlab.measure.steps_check import (
@@ -27,21 +29,29 @@ from batchlab.measure.steps_check import (
 )
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.random_state import seed_everything
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import WorkloadSummary
+from batchlab.records.trial import Split
 from batchlab.training.batching import check_streams, on_device, sampled_order
-from batchlab.training.evaluator import (
-    is_over_all,
-    tally_of,
-)
+from batchlab.training.evaluator import is_over_all, tally_of
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
-from batchlab.workload.data import fetched
-from batchlab.workload.definition import Batch, Metric, Workload, size_of
+from batchlab.workload.definition import (
+    SPLITS,
+    Metric,
+    Workload,
+    is_compiled,
+    size_of,
+    uncompiled,
+)
 
 _EXAMPLES = 8
 _MANY, _MANY_AT_ONCE = 1000, 64
 _SEED = 0
+_COMPILED = (
+    "torch.compile is left out, because compiling in every run would take longer than a short "
+    "training. Results are the same up to rounding, but steps may be faster in your own training "
+    "than the times here, at some batch sizes more than at others"
+)
 
 
 def check_metrics(workload: Workload, model: nn.Module, device: torch.device) -> None:
@@ -50,15 +60,18 @@ def check_metrics(workload: Workload, model: nn.Module, device: torch.device) ->
     Raises:
         WorkloadError: a metric fails, or fails without gradients.
     """
-    few = on_device(around(workload, _EXAMPLES), device)
+    splits = [split for split in SPLITS[:2] if getattr(workload, split) is not None]
+    n_spread = size_of(getattr(workload, splits[-1]))
+    spread = torch.linspace(0, n_spread - 1, min(n_spread, _MANY)).round().long().tolist()
     with evaluating(model):
         for name in workload.metrics:
+            ask = _Asking(workload, model, name, device)
             # It may be undefined on a few examples: an F1 without a positive one is 0 / 0.
             is_of_many = _is_of_many(workload, name)
             if not is_over_all(workload, name):
-                _ask(workload, model, name, lambda: [few], has_value=not is_of_many)
+                ask.explained("train", places(workload, _EXAMPLES), has_value=not is_of_many)
             if is_of_many:
-                _ask_about_many(workload, model, name, device)
+                ask.explained(splits[-1], spread)
 
 
 def _is_of_many(workload: Workload, name: str) -> bool:
@@ -67,54 +80,54 @@ def _is_of_many(workload: Workload, name: str) -> bool:
     return has_finalise or is_over_all(workload, name)
 
 
-def _ask_about_many(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
-    """Compute the metric on up to 1000 evenly spaced validation examples, or else training ones."""
-    split = "train" if workload.validation is None else "validation"
-    data = getattr(workload, split)
-    n = size_of(data)
-    n_asked = min(n, _MANY)
-    parts = torch.linspace(0, n - 1, n_asked).round().long().split(_MANY_AT_ONCE)
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """A metric that is computed on some examples, without gradients, as an evaluation does."""
 
-    def batches() -> Iterator[Batch]:
-        return (on_device(fetched(data, part, workload.collate), device) for part in parts)
+    workload: Workload
+    model: nn.Module
+    name: str
+    device: torch.device
 
-    _ask(workload, model, name, batches, where=f" of {n_asked} examples of {split}")
+    def value(self, split: Split, chosen: Sequence[int], *, has_value: bool = True) -> None:
+        tally, data = tally_of(self.workload, self.name), getattr(self.workload, split)
+        with (
+            torch.no_grad(),
+            asking(self.workload, f"metric {self.name!r} of {len(chosen)} examples of {split}"),
+        ):
+            for start in range(0, len(chosen), _MANY_AT_ONCE):
+                part = chosen[start : start + _MANY_AT_ONCE]
+                batch = batch_from(self.workload, data, part, split=split)
+                tally.add(self.model, on_device(batch, self.device))
+            if has_value:
+                tally.value()
 
-
-def _ask(
-    workload: Workload,
-    model: nn.Module,
-    name: str,
-    batches: Callable[[], Iterable[Batch]],
-    *,
-    where: str = "",
-    has_value: bool = True,
-) -> None:
-    """Compute a metric without gradients, as an evaluation does."""
-
-    def ask() -> None:
-        tally = tally_of(workload, name)
-        for batch in batches():
-            tally.add(model, batch)
-        if has_value:
-            tally.value()
-
-    try:
-        with torch.no_grad(), asking(workload, f"metric {name!r}{where}"):
-            ask()
-    except WorkloadError as error:
-        if "does not require grad" in str(error):
-            raise WorkloadError(
-                f"{error}: evaluations are without gradients; give a metric that differentiates "
-                f"as batchlab.Metric(..., enable_grad=True)"
-            ) from error
-        model.train()
-        if not succeeds(ask):
-            raise
-        raise WorkloadError(
-            f"{error}: in evaluation mode (model.eval()), for in training mode it runs; let it "
-            f"take what the model gives in evaluation mode"
-        ) from error
+    def explained(self, split: Split, chosen: Sequence[int], *, has_value: bool = True) -> None:
+        """Compute it; if it raises, say what lets it run."""
+        try:
+            self.value(split, chosen, has_value=has_value)
+        except WorkloadError as error:
+            n_other = size_of(self.workload.validation) if split == "train" else 0
+            others = range(min(n_other, _EXAMPLES))
+            runs_on_others = bool(others) and succeeds(
+                lambda: self.value("validation", others, has_value=has_value)
+            )
+            self.model.train()
+            if "does not require grad" in str(error):
+                why = (
+                    "evaluations are without gradients; give a metric that differentiates as "
+                    "batchlab.Metric(..., enable_grad=True)"
+                )
+            elif runs_on_others:
+                why = (
+                    "on validation examples it runs, but metrics are taken on both; if `collate` "
+                    "augments (mixup), give that as `augment`, which changes only what steps get"
+                )
+            elif succeeds(lambda: self.value(split, chosen, has_value=has_value)):
+                why = IN_TRAINING_ALONE
+            else:
+                raise
+            raise WorkloadError(f"{error}: {why}") from error
 
 
 def check_workload(
@@ -129,9 +142,9 @@ def check_workload(
         WorkloadError: the workload cannot be trained as it is; the message says what to change.
     """
     workload = packed.unpack()
-    check_model_is_new(workload)
-    seed_everything(_SEED)
-    model = _made(workload).to(torch.device(device))
+    model = new_model(workload)
+    compiled = (_COMPILED,) if is_compiled(model) else ()
+    model = uncompiled(model).to(torch.device(device))
     parameters = [part for part in model.parameters() if part.requires_grad]
     if not parameters:
         raise WorkloadError(
@@ -140,7 +153,11 @@ def check_workload(
         )
     made = _made_optimizers(workload, model)
     on = torch.device(device)
-    _check_sampler(workload)
+    if workload.make_sampler is not None:
+        with asking(workload, "`make_sampler`"):
+            size = min(workload.batch_size, size_of(workload.train))
+            plan = BatchPlan(n_train=size_of(workload.train), batch_size=size, drop_last=False)
+            sampled_order(workload, plan, seed=_SEED)
     check_streams(workload)
     check_batch_counts(workload)
     seen = look_at_loss(workload, model, on)
@@ -157,26 +174,10 @@ def check_workload(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(map(is_batch_norm, model.modules())),
         adam=adam_settings(*made.optimizers),
-        warnings=(
-            *known.warnings,
-            *seen.warnings,
-            *steps.warnings,
-            *resumed,
-        ),
+        warnings=(*known.warnings, *compiled, *seen.warnings, *steps.warnings, *resumed),
         loss_couples=seen.couples,
         last_batch_runs=steps.last_batch_runs,
     )
-
-
-def _made(workload: Workload) -> nn.Module:
-    with asking(workload, "`model`"):
-        model = workload.model()
-    if not isinstance(model, nn.Module):
-        raise WorkloadError(
-            f"workload {workload.name!r}: `model` returned a {type(model).__name__}; expected an "
-            f"nn.Module"
-        )
-    return model
 
 
 def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
@@ -196,11 +197,3 @@ def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
 def _rates(made: MadeOptimizers) -> list[float]:
     groups = (group for each in made.optimizers for group in each.param_groups)
     return [float(group["lr"]) for group in groups if "lr" in group]
-
-
-def _check_sampler(workload: Workload) -> None:
-    if workload.make_sampler is not None:
-        with asking(workload, "`make_sampler`"):
-            size = min(workload.batch_size, size_of(workload.train))
-            plan = BatchPlan(n_train=size_of(workload.train), batch_size=size, drop_last=False)
-            sampled_order(workload, plan, seed=_SEED)

@@ -11,12 +11,12 @@ from itertools import chain, islice, pairwise
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
-from batchlab.training.batching import is_group
+from batchlab.training.batching import is_group, with_tensors
 from batchlab.training.evaluator import is_over_all
 from batchlab.workload.data import (
     ChosenPart,
@@ -25,10 +25,12 @@ from batchlab.workload.data import (
     examples_at,
     fetched,
     is_stream,
+    leaves,
     n_examples,
     opened,
 )
 from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, size_of
+from batchlab.workload.identity import value_digest
 from batchlab.workload.source import told
 
 
@@ -59,26 +61,38 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model.train()
 
 
-def check_model_is_new(workload: Workload) -> None:
-    """Refuse a `model` that returns one object again and again, trained by the run before.
+IN_TRAINING_ALONE = (
+    "in evaluation mode (model.eval()), for in training mode it runs. Let it take what the model "
+    "gives in evaluation mode, or put the model into training mode (model.train()) and back"
+)
+
+
+def new_model(workload: Workload) -> nn.Module:
+    """Make a model; refuse one object again and again, trained by the run before.
 
     Raises:
-        WorkloadError: it does, or it raised an exception.
+        WorkloadError: it is the same, or is no module, or making it raised an exception.
     """
     with asking(workload, "`model`"):
-        model: nn.Module | None = workload.model()
+        model: nn.Module = workload.model()
         if not isinstance(model, nn.Module):
-            return  # the caller says what is wrong with it
-        kept, model = weakref.ref(model), None
-        gc.collect()  # there may be no memory for a second one
-        is_same = kept() is not None and workload.model() is kept()
-    if is_same:
+            raise WorkloadError(
+                f"workload {workload.name!r}: `model` returned a {type(model).__name__}; expected "
+                f"an nn.Module"
+            )
+        kept = weakref.ref(model)
+        del model  # there may be no memory for a second one
+        gc.collect()
+        seed_everything(_SEED)
+        model = workload.model()
+    if model is kept():
         raise WorkloadError(
             f"workload {workload.name!r}: `model` returns the same object each time, so every run "
             f"would go on with what the run before has trained: make a new one in it, as in "
             f"model=lambda: Net(). A file that trains when it is imported has its training under "
             f'if __name__ == "__main__"'
         )
+    return model
 
 
 _SEED = 0
@@ -99,7 +113,11 @@ def succeeds(function: Callable[[], object]) -> bool:
 class FewExamples:
     """A few training examples that are fetched once, and made into batches in any order.
 
-    They are fetched once because a data set that draws at random gives others each time.
+    They are fetched once because a data set that draws at random gives others each time. If
+    `collate` draws (masks, negative samples), their batch is made once too, and cut.
+
+    Attributes:
+        draws: whether each batch is drawn anew, because it cannot be cut into its examples.
     """
 
     def __init__(self, workload: Workload, chosen: list[int]) -> None:
@@ -115,13 +133,32 @@ class FewExamples:
             with _fetching(workload, "train"):
                 self._data = examples_at(self._data, chosen)
             self._chosen = list(range(len(chosen)))
+        self._drawn: Batch | None = None
+        self.draws = self._collate is not None and self._collate_draws()
+        if self.draws and all(map(self._has_rows, {-(-len(chosen) // 2), len(chosen)})):
+            self._drawn, self.draws = self.batch(range(len(chosen))), False
 
-    def batch(self, order: Iterable[int]) -> Batch:
+    def _collate_draws(self) -> bool:
+        """Return whether two batches of the same examples differ."""
+        digests = set()
+        for seed in range(2):
+            seed_everything(seed)
+            digests.add(value_digest(self.batch(range(len(self._chosen)))))
+        return len(digests) > 1
+
+    def _has_rows(self, n: int) -> bool:
+        """Return whether a batch of `n` examples is made of tensors of `n` rows."""
+        parts = [part for _, part in leaves(self.batch(range(n)))]
+        return all(isinstance(part, Tensor) and part.shape[:1] == (n,) for part in parts)
+
+    def batch(self, order: Sequence[int]) -> Batch:
         """Return the chosen examples at these positions as one batch.
 
         Raises:
             WorkloadError: collating them failed.
         """
+        if self._drawn is not None:
+            return with_tensors(self._drawn, lambda part: part[list(order)])
         with _fetching(self._workload, "train"):
             chosen = torch.tensor([self._chosen[position] for position in order])
             return fetched(self._data, chosen, self._collate)
@@ -142,11 +179,6 @@ def places(workload: Workload, n: int) -> list[int]:
     else:
         chosen = _spread(n_train, min(n, n_train))
     return [chosen[position % len(chosen)] for position in range(n)]
-
-
-def around(workload: Workload, n: int) -> Batch:
-    """Return `n` training examples as a batch, starting over after the last example."""
-    return batch_from(workload, workload.train, places(workload, n), split="train")
 
 
 def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: str) -> Batch:

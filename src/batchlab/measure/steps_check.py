@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.examples import around, asking, places, succeeds
+from batchlab.measure.examples import asking, batch_from, places, succeeds
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.trial import Trial
@@ -83,11 +84,18 @@ def check_step(workload: Workload, device: torch.device) -> StepSeen:
     n_train = size_of(workload.train)
     own, rest = min(workload.batch_size, n_train), n_train % workload.batch_size
     n = min(_EXAMPLES, own)
-    if not steps.runs(n):  # it may accept only its own batch size
+    if not succeeds(lambda: steps.take(n)):  # it may accept only its own batch size
         n = own
     warnings: tuple[str, ...] = ()
     if workload.step is None:  # `check_own_step` looks more closely at a workload's own step
         warnings = steps.first(n)
+    if steps.read_s > steps.step_s * max(1, workload.workers):
+        warnings = (
+            *warnings,
+            f"reading {n} examples took {1000 * steps.read_s:.2g} ms and their step only "
+            f"{1000 * steps.step_s:.2g} ms, so reading sets the pace: more `workers` may help more "
+            f"than another batch size",
+        )
     if workload.batch_size <= n_train and rest:
         try:
             with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
@@ -103,16 +111,19 @@ def check_step(workload: Workload, device: torch.device) -> StepSeen:
 
 
 class _Steps:
-    """Real training steps of throw-away models, in train mode."""
+    """Real training steps of throw-away models, in train mode.
+
+    Attributes:
+        read_s: the least seconds that reading the examples of a step took; 0 for a stream, which
+            has no workers.
+        step_s: the least seconds that the step itself took.
+    """
 
     def __init__(self, workload: Workload, device: torch.device) -> None:
         self._workload = workload
         self._device = device
         self._stepper: Stepper | None = None
-
-    def runs(self, n: int) -> bool:
-        """Return whether a step of `n` examples runs."""
-        return succeeds(lambda: self.take(n))
+        self.read_s = self.step_s = math.inf
 
     def first(self, n: int) -> tuple[str, ...]:
         """Return what is odd about the first step of a new model.
@@ -144,7 +155,15 @@ class _Steps:
         """Take a step of `n` examples and return its loss."""
         try:
             stepper = self._stepper or self.begin()
-            return stepper.step((on_device(around(self._workload, n), self._device),))
+            chosen, train = places(self._workload, n), self._workload.train
+            started_s = time.perf_counter()
+            batch = batch_from(self._workload, train, chosen, split="train")
+            read_at_s = time.perf_counter()
+            loss = stepper.step((on_device(batch, self._device),))
+            loss.item()  # waits for the device
+            self.step_s = min(self.step_s, time.perf_counter() - read_at_s)
+            self.read_s = 0.0 if is_stream(train) else min(self.read_s, read_at_s - started_s)
+            return loss
         except Exception:
             # A failed step may have left traces in the model, so the next try makes a new one.
             self._stepper = None
@@ -176,25 +195,6 @@ def check_own_step(workload: Workload, device: torch.device, *, n_examples: int)
     _check_validation(workload, device, n_examples)
     if workload.step is None:
         return 1
-    return _check_moves(workload, device, n_examples)
-
-
-def _check_validation(workload: Workload, device: torch.device, n_examples: int) -> None:
-    """Refuse a workload that waits for validation data and has none."""
-    waits = "patience_epochs" if workload.patience_epochs is not None else ""
-    if not waits and workload.scheduler is not None:
-        with asking(workload, _MAKING):
-            stepper = _stepper_of(workload, device, n_examples)
-        waits = "its ReduceLROnPlateau" if stepper.rates.follows_metric else ""
-    if waits and workload.validation is None:
-        raise WorkloadError(
-            f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
-            f"there are none; give it `validation`"
-        )
-
-
-def _check_moves(workload: Workload, device: torch.device, n_examples: int) -> int:
-    """Refuse a step that trains nothing; return how many it takes until a weight changes."""
     steps, called = _Steps(workload, device), list[object]()
     with asking(workload, _MAKING):
         stepper = steps.begin()
@@ -215,6 +215,20 @@ def _check_moves(workload: Workload, device: torch.device, n_examples: int) -> i
         f"workload {workload.name!r}: `step` never calls the optimizer: in {_MOST_STEPS} steps no "
         f"weight changed; end it with optimizer.step()"
     )
+
+
+def _check_validation(workload: Workload, device: torch.device, n_examples: int) -> None:
+    """Refuse a workload that waits for validation data and has none."""
+    waits = "patience_epochs" if workload.patience_epochs is not None else ""
+    if not waits and workload.scheduler is not None:
+        with asking(workload, _MAKING):
+            stepper = _stepper_of(workload, device, n_examples)
+        waits = "its ReduceLROnPlateau" if stepper.rates.follows_metric else ""
+    if waits and workload.validation is None:
+        raise WorkloadError(
+            f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
+            f"there are none; give it `validation`"
+        )
 
 
 # ---- a training that is stopped
@@ -313,18 +327,7 @@ class _Resumed:
         return _weights(second)
 
     def _keep(self, stepper: Stepper, path: Path) -> None:
-        progress = Progress(
-            step=self._n_steps,
-            samples=0,
-            train_s=0.0,
-            eval_s=0.0,
-            loss_sum=0.0,
-            loss_examples=0,
-            evaluations=(),
-            versions=(),
-            engine="plain",
-            threads=1,
-        )
+        progress = Progress(step=self._n_steps, versions=(), engine="plain", threads=1)
         try:
             save_checkpoint(
                 path,

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from multiprocessing.reduction import DupFd
 from pathlib import Path
+from types import FunctionType
 from typing import Any, cast
 
 import cloudpickle
@@ -25,7 +26,7 @@ from batchlab.processes.children import Line, run_in_child
 from batchlab.workload.definition import Workload
 from batchlab.workload.file_region import FileRegion, file_region
 from batchlab.workload.given_data import redraw_validation
-from batchlab.workload.identity import MadeModel, made_model
+from batchlab.workload.identity import MadeModel, is_of_library, made_model
 from batchlab.workload.loading import LoadedWorkload, with_model
 from batchlab.workload.source import SourceFile, told
 
@@ -237,11 +238,22 @@ class _Packer(cloudpickle.Pickler):  # type: ignore[misc]
         return self._position_of[id(obj)]
 
     def reducer_override(self, obj: Any) -> Any:
+        inner = getattr(obj, "_torchdynamo_orig_callable", None)
+        if (
+            isinstance(obj, FunctionType)
+            and inner is not None
+            and not is_of_library(obj.__module__)
+        ):
+            return _as_written, (inner,)  # the wrapper of torch.compile cannot be pickled
         reduced = reduced_map(obj)
         if reduced is None:
             return super().reducer_override(obj)
         self.maps.append(reduced[1][0].path)
         return reduced
+
+
+def _as_written(function: FunctionType) -> FunctionType:
+    return function
 
 
 def _is_plain_tensor(obj: Any) -> bool:

@@ -25,17 +25,18 @@ from batchlab.training.optimizers import (
     made_optimizers,
     move_adam_settings,
 )
-from batchlab.workload.definition import Batch, Workload, check_may_be_cut
+from batchlab.workload.definition import Batch, Workload, check_may_be_cut, uncompiled
 
 
-def _told(returned: Any) -> str:
+def described(returned: Any) -> str:
+    """Describe what a function of the user's has returned."""
     if returned is None:
         return "nothing"
     if isinstance(returned, Tensor):
         return f"a tensor of shape {tuple(returned.shape)}"
     if isinstance(returned, Mapping):
         first = next(iter(returned.values()), None)
-        return "an empty dict" if not returned else f"a dict that begins with {_told(first)}"
+        return "an empty dict" if not returned else f"a dict that begins with {described(first)}"
     return f"a {type(returned).__name__}"
 
 
@@ -62,7 +63,7 @@ class Stepper:
         if device.type == "cuda":
             torch.cuda.init()  # only random streams that exist can be seeded
         seed_everything(trial.seed)
-        self.model = _with_memory_of_its_own(workload.model().to(device))
+        self.model = _with_memory_of_its_own(uncompiled(workload.model()).to(device))
         self.model.train()
         self._parameters = list(self.model.parameters())
         self._made = made_optimizers(workload, self.model, trial.learning_rate)
@@ -146,8 +147,8 @@ class Stepper:
         if isinstance(loss, int | float):
             return torch.tensor(float(loss))
         raise WorkloadError(
-            f"workload {workload.name!r}: `step` returned {_told(returned)}; expected the batch's "
-            f"loss, a tensor with one number, or a dict of such with the loss first"
+            f"workload {workload.name!r}: `step` returned {described(returned)}; expected the "
+            f"batch's loss, a tensor with one number, or a dict of such with the loss first"
         )
 
     def _gradient(self, micro_batches: Sequence[Batch]) -> Tensor:

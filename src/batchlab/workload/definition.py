@@ -69,6 +69,25 @@ def is_stateful(metric: object) -> bool:
     return all(callable(getattr(metric, name, None)) for name in ("update", "compute", "reset"))
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Return whether a model or a part of it is to be compiled (torch.compile)."""
+    return any(
+        hasattr(part, "_orig_mod") or part._compiled_call_impl is not None
+        for part in model.modules()
+    )
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """Return the model inside torch.compile, whose weights have the names that its class gives."""
+    model = getattr(model, "_orig_mod", model)
+    for module in model.modules():
+        if module._compiled_call_impl is not None:
+            module._compiled_call_impl = None
+        for name, part in module._modules.items():
+            module._modules[name] = getattr(part, "_orig_mod", part)
+    return model
+
+
 def loader_batch_size(data: Any) -> int | None:
     """Return the batch size of a DataLoader, or None if it is none or does not say."""
     if not _is_a(type(data), "torch.utils.data.dataloader", "DataLoader"):

@@ -217,7 +217,8 @@ class _Digest:
                 self._add_object(value)
 
     def _add_function(self, function: FunctionType) -> None:
-        if _is_of_library(function.__module__):
+        function = getattr(function, "_torchdynamo_orig_callable", function)
+        if is_of_library(function.__module__):
             self._word(f"{function.__module__}.{function.__qualname__}")
             return
         self._meet(function.__module__)
@@ -234,7 +235,7 @@ class _Digest:
 
     def _add_class(self, cls: type) -> None:
         self._word(f"{cls.__module__}.{cls.__qualname__}")
-        if _is_of_library(cls.__module__):
+        if is_of_library(cls.__module__):
             return
         self._meet(cls.__module__)
         self._add_all(cls.__bases__)
@@ -340,7 +341,7 @@ def _global_names(code: CodeType) -> Iterator[str]:
             yield from _global_names(constant)
 
 
-def _is_of_library(module: str | None) -> bool:
+def is_of_library(module: str | None) -> bool:
     """Return whether a module is not the user's own but batchlab's, installed or built in."""
     found = None if module == "__main__" else sys.modules.get(module or "")
     if found is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -283,7 +284,16 @@ def _why_not_run(file: Path, error: Exception | SystemExit) -> str:
         where = f"{file}" if name == file.name else f"{file}: {name}"
         line = f", line {error.lineno}" if error.lineno else ""
         return f"{where}{line}: {error.msg}; the file cannot be run until that is mended"
-    return f"{file}: running it raised {told(error)}; python {file} shows the whole report"
+    how = f"python {file} shows the whole report"
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        own, *outer = file.resolve().parents
+        packages = [own, *takewhile(lambda folder: (folder / "__init__.py").is_file(), outer)]
+        dotted = ".".join([*(folder.name for folder in reversed(packages)), file.stem])
+        how = (
+            f"it belongs to a package: write a file beside the folder {packages[-1].name} that "
+            f"says `from {dotted} import workload`, and name that file"
+        )
+    return f"{file}: running it raised {told(error)}; {how}"
 
 
 def _candidates(module: ModuleType) -> list[str]:

@@ -21,7 +21,7 @@ from batchlab.training.native.operations import Builder, lowered
 from batchlab.training.native.updates import update_of
 from batchlab.training.optimizers import made_optimizers
 from batchlab.workload.data import Columns, resident
-from batchlab.workload.definition import Workload
+from batchlab.workload.definition import Workload, uncompiled
 
 Layout = tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape and type of some tensors
 
@@ -82,7 +82,7 @@ def native_build(
     """
     columns = columns_of(workload)
     with untouched_randomness():
-        model = workload.model().train()
+        model = uncompiled(workload.model()).train()
         made = made_optimizers(workload, model, workload.learning_rate)
         update = update_of(made.optimizers[0], list(model.parameters()))
         check_tensors(model, made.optimizers[0])
