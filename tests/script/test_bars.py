@@ -37,10 +37,10 @@ def test_epochs_of_lightning_are_numbered_from_0_also_where_a_run_goes_on(own: s
             "  0%|          | 0/40 [00:00<?, ?it/s]\n{'eval_loss': 0.5, 'epoch': 0.25}\n"
             "100%|██████████| 13/13 [00:00<00:00, 9it/s]\n"
             " 25%|██▌       | 10/40 [00:00<00:00, 9it/s]\n",
-            *("huggingface", 10, 0.25, {"eval_loss": 0.5}),
+            *("json-lines", 10, 0.25, {"eval_loss": 0.5}),
         ),
         *(
-            (line, "huggingface", None, 0.3, {"loss": 0.5})
+            (line, "json-lines", None, 0.3, {"loss": 0.5})
             for line in ("{'loss': 0.5, 'epoch': 0.3}", "{'loss': '0.5', 'epoch': '0.3'}")
         ),
         (

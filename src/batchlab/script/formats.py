@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from batchlab.errors import UsageError
-from batchlab.script.bars import Keras, Lightning, Tqdm, bar_of
+from batchlab.script.bars import Keras, ProgressBar, Tqdm, bar_of
 from batchlab.script.reading import (
     EPOCHS,
     NUMBER,
@@ -46,7 +45,7 @@ class Logged(LineReader):
     needles = (b'{"batchlab_log"',)
 
     def __init__(self) -> None:
-        self._counted_an_epoch: float | None = None
+        self._counters = Counters()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the reading of one call, or None if the line is none of `batchlab.log`."""
@@ -78,10 +77,8 @@ class Logged(LineReader):
         """
         if epoch is None or counted is None or not float(epoch).is_integer():
             return epoch
-        before, each = self._counted_an_epoch, counted / epoch if epoch else None
-        self._counted_an_epoch = each
-        is_even = before is not None and each is not None and math.isclose(before, each)
-        return epoch if is_even else None
+        number = int(epoch) - 1
+        return self._counters.passes_at_end(counted, number) if number >= 0 else None
 
 
 ANY_SHAPE = ""
@@ -124,89 +121,32 @@ def _number_in(value: object) -> int | float | None:
     return value if isinstance(value, float) or abs(value) < 1e300 else None
 
 
-class Trainer(LineReader):
-    """The dict lines of a Trainer, `{'loss': 0.5, 'epoch': 0.3}`, and the steps of its bar.
-
-    A dict line has no step, but the bar that is drawn again right below it has one. So a line waits
-    for the bar of the training, which is the first one without words before it.
-    """
-
-    shape = "huggingface"
-    label = "dict lines of a Hugging Face Trainer"
-    needles = (b"{'", b"%|")
-
-    # A Trainer prints no counter except its epoch, which is a fraction except at the very start,
-    # and some of these. Any other dict with an epoch comes from another script.
-    _RUNTIMES = ("eval_runtime", "train_runtime", "test_runtime", "predict_runtime")
-    _RATES = ("learning_rate", "grad_norm", "eval_samples_per_second", "train_samples_per_second")
-
-    def __init__(self) -> None:
-        self._total: int | None = None
-        self._waiting: list[Reading] = []
-        self._has_dicts = False
-
-    def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the dict that waited, at the bar below it, or else the dict before this one."""
-        if line.startswith("{'"):
-            return self._logged(line, at_s)
-        bar = bar_of(line)
-        if bar is None or bar.words:
-            return None
-        if self._total is None:
-            self._total = bar.total
-        placed = []
-        if bar.total == self._total:
-            placed = [replace(reading, step=bar.n) for reading in self.finish()]
-        # Before the first dict line this may be any bar.
-        return placed if self._has_dicts else None
-
-    def finish(self) -> list[Reading]:
-        """Return the readings that wait for a bar."""
-        waiting, self._waiting = self._waiting, []
-        return waiting
-
-    def _logged(self, line: str, at_s: float) -> list[Reading] | None:
-        values = self._numbers(line)
-        if values is None:
-            return None
-        self._has_dicts = True
-        before, epoch = self.finish(), values.pop("epoch")
-        reading = Reading(at_s=at_s, shape=self.shape, epoch=epoch, values=tuple(values.items()))
-        if self._total is None:
-            return [*before, reading]
-        self._waiting = [reading]
-        return before
-
-    def _numbers(self, line: str) -> dict[str, float] | None:
-        """Return the numbers of a Trainer's dict, which may be texts; None for any other dict."""
-        found = _dict_in(line)
-        if found is None or len(found) < 2 or any(name in found for name in (*STEPS, *SAMPLES)):
-            return None
-        told = {name: _number_in(value) for name, value in found.items()}
-        numbers = {name: float(number) for name, number in told.items() if number is not None}
-        epoch = numbers.get("epoch")
-        if epoch is None or len(numbers) < 2:
-            return None
-        is_number = isinstance(found["epoch"], int)
-        marks = self._RUNTIMES if is_number else (*self._RATES, *self._RUNTIMES)
-        is_fraction = not is_number and not epoch.is_integer()
-        return numbers if is_fraction or any(name in numbers for name in marks) else None
-
-
 class JsonLines(LineReader):
-    """One JSON object or Python dict per line, with a counter and numbers."""
+    """One JSON object or Python dict per line, with a counter and numbers.
+
+    A dict of a Hugging Face Trainer has no step, but the bar that is drawn again right below it has
+    one. So it waits for the bar of the training, the first one without words that is not over.
+    """
 
     shape = "json-lines"
     label = "JSON lines, or dicts that Python prints"
-    needles = (b'{"', b"{ ", b"{\t", b"{'")
+    needles = (b'{"', b"{ ", b"{\t", b"{'", b"%|")
 
     _DEEPEST = 4
+    # A Trainer prints no counter except its epoch, which is a fraction, or 0 with one of these.
+    _RUNTIMES = ("eval_runtime", "train_runtime", "test_runtime", "predict_runtime")
 
     def __init__(self) -> None:
         self._counters = Counters()
+        self._bars: dict[int, int] = {}  # by total, where each of the bars without words is
+        self._total: int | None = None  # of the training's bar
+        self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the numbers of an object if one of them is a counter."""
+        """Return the numbers of an object with a counter, or of the one that waited for a bar."""
+        bar = bar_of(line)
+        if bar is not None and not bar.words:
+            return self._at(bar)
         found = _dict_in(line)
         if found is None:
             return None
@@ -222,11 +162,43 @@ class JsonLines(LineReader):
         )
         if not values:
             return [] if line.startswith("{") else None
+        is_of_trainer = any(name in numbers for name in self._RUNTIMES)
         words = [each for each in (line.partition("{")[0], *found.values()) if type(each) is str]
         told = Reading(
-            at_s=at_s, shape=self.shape, step=step, epoch=epoch, samples=samples, values=values
+            at_s=at_s,
+            shape=self.shape,
+            step=step,
+            epoch=float(epoch) if is_of_trainer and epoch is not None else epoch,
+            samples=samples,
+            values=values,
+            split=split_of(" ".join(words)),
         )
-        return [self._counters.placed(replace(told, split=split_of(" ".join(words))))]
+        placed = self._counters.placed(told)
+        before = self.finish()
+        is_of_trainer = is_of_trainer or self._counters.has_fractions
+        if is_of_trainer and step is None and samples is None and self._bars:
+            self._total = self._total or self._of_training()
+            self._waiting = [placed]
+            return before
+        return [*before, placed]
+
+    def finish(self) -> list[Reading]:
+        """Return the reading that waits for a bar."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def _at(self, bar: ProgressBar) -> list[Reading] | None:
+        self._bars[bar.total] = bar.n
+        if self._total is None:
+            return None  # Before the first dict, this may be any bar.
+        if bar.total != self._total:
+            return []
+        return [replace(reading, step=bar.n) for reading in self.finish()]
+
+    def _of_training(self) -> int:
+        """Return the total of the first bar that is not over, or of the last one."""
+        is_open = (total for total, n in self._bars.items() if n < total)
+        return next(is_open, next(reversed(self._bars)))
 
     def _numbers(
         self, found: dict[str, Any], before: str = "", depth: int = 0
@@ -245,21 +217,29 @@ def _count(numbers: dict[str, float], names: tuple[str, ...]) -> int | None:
     return next((int(number) for number in whole if 0 <= number < 1e18), None)
 
 
-def _told(shape: str, printed: Mapping[str, str], at_s: float) -> Reading:
+def _told(
+    shape: str,
+    printed: Mapping[str, str],
+    at_s: float,
+    style: NumberStyle,
+    kind_of: Callable[[str], str | None],
+) -> Reading:
     """Return the printed numbers by their names; the first counter of each kind counts."""
-    counted, values = {"step": "", "epoch": "", "samples": ""}, []
+    counted, measured = {"step": "", "epoch": "", "samples": ""}, []
     for name, text in printed.items():
-        if kind := _kind(name):
+        if kind := kind_of(name):
             counted[kind] = counted[kind] or text.partition("/")[0]
-        elif (number := sure_number_of(text.strip("%"))) is not None:
-            values.append((name, number))
+        else:
+            measured.append((name, text.strip("%"), None))
+    values, unsure = style.values_of(measured)
     return Reading(
         at_s=at_s,
         shape=shape,
         step=count_of(counted["step"]),
         epoch=epoch_of(counted["epoch"]),
         samples=count_of(counted["samples"]),
-        values=tuple(values),
+        values=values,
+        unsure=unsure,
         split=split_of(" ".join(printed.values())),
     )
 
@@ -290,6 +270,7 @@ class Table(LineReader):
         self._headers: dict[tuple[int, bool], list[str]] = {}  # by length and `is_counted`
         self._n_headers = 0
         self._counters = Counters()
+        self._style = NumberStyle()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the numbers of a row below a header."""
@@ -305,7 +286,8 @@ class Table(LineReader):
         are_numbers = [number_of(each.strip("%")) is not None for each in cells if each]
         if names is None or 2 * sum(are_numbers) <= len(are_numbers):  # mostly words: a sentence
             return None
-        told = _told(self.shape, dict(zip(names, cells, strict=True)), at_s)
+        printed = dict(zip(names, cells, strict=True))
+        told = _told(self.shape, printed, at_s, self._style, _kind)
         if bar and int(bar[1]) < int(bar[2]):
             return []
         if told.has_position:
@@ -346,6 +328,7 @@ class Block(LineReader):
 
     def __init__(self) -> None:
         self._counters = Counters()
+        self._style = NumberStyle()
         self._rows: dict[str, str] = {}
         self._groups: list[str] = []  # `rollout/` in a box, or in JSON the objects around it
 
@@ -368,7 +351,7 @@ class Block(LineReader):
         self.is_open = not is_end
         if not is_end:
             return []
-        told = _told(self.shape, self._rows, at_s)
+        told = _told(self.shape, self._rows, at_s, self._style, _kind)
         self._rows, self._groups = {}, []
         is_whole = row is not None or not line.strip("-=+─━└┴┘╰╯╧╘╛}, ")
         is_told = is_whole and told.has_position and told.values
@@ -387,28 +370,43 @@ _PAIR = re.compile(
     r"(?P<sign>\s*[:=]\s*|\s+|(?=\[))\[?\s*"
     rf"(?P<number>{NUMBER})"
     rf"(?:\s*(?:/|of)\s*(?P<total>{NUMBER}))?"
-    r"(?![A-Za-z_\d]|[:/,.]\d)"
+    r"(?![A-Za-z_\d]|[:/,.]\d| (?:m?s|secs?|seconds|min(?:ute)?s?|h|hours)\b)"
     r"(?:\]?\s*[\[(]\s*(?P<part>\d+)\s*/\s*(?P<whole>\d+))?"
 )
 # Other ways to write the same are brought into the form above. Each row holds a text that such a
 # line contains, the pattern to look for then, and its replacement.
 _FORMS = (
     ("tensor(", re.compile(rf"tensor\(({NUMBER})[^)]{{0,80}}\)"), r"\1"),
-    # XGBoost and LightGBM number their trees like this.
+    ("{", re.compile(r"[{}\"']"), " "),  # a dict behind "epoch 3: "
+    # A logger says where it was called, "solver.cpp:228]" or "(main.py 180)".
+    (".", re.compile(r"\b[\w/\-]{1,60}\.(?:py|cpp|cc)[: ]\d+"), ""),
+    # XGBoost and LightGBM number their trees like this, and CatBoost and Flax their steps.
     ("[", re.compile(r"^\[(\d+)\]\t"), r"iteration \1 "),
-    ("[", re.compile(r"^\[(\d+),\s*(\d+)\]"), r"epoch \1 step \2"),
-    ("][", re.compile(r"^\[(\d+/\d+)\]\[(\d+/\d+)\]"), r"epoch \1 step \2 "),
+    ("] [", re.compile(r"\] \[(\d+)\] (?=\w+=)"), r"] step \1 "),
+    (":", re.compile(r"^(\d+):\s+(?=(?:learn|test|loss): )"), r"iteration \1 "),
+    # "[1, 2000]", "[3: 42/43]", "[0/5][10/20]" and "Train: [0/300][10/1251]"
+    (
+        "[",
+        re.compile(r"(?:^|(?<=\b[Tt]rain: ))\[(\d+(?:/\d+)?)(?:,\s*|: |\]\[)(\d+(?:/\d+)?)\]"),
+        r"epoch \1 step \2 ",
+    ),
+    ("#", re.compile(r"(?i:\b(epoch|step|iteration|batch)) ?#(?=\d)"), r"\1 "),
+    ("Up. ", re.compile(r"\bEp\. (\S+) : Up\. (\S+) :"), r"epoch \1 step \2 "),  # Marian
     # mmengine prints "Epoch(train) [1][50/188]". In its validation no counter is the training's.
     ("(train)", re.compile(r"\b(Epoch|Iter)\(train\)\s*"), r"train \1 "),
     ("(", re.compile(r"\b(?:Epoch|Iter)\((val|test)\)\s*(?:\[\d+\](?=\s*\[))?"), r"\1: "),
-    (":", re.compile(r"^(\d+):\s+(?=(?:learn|test|loss): )"), r"iteration \1 "),  # CatBoost
     ("epoch", re.compile(r"\b(\d+)epoch\b"), r"epoch \1 "),  # ESPnet
-    ("] [", re.compile(r"\] \[(\d+)\] (?=\w+=)"), r"] step \1 "),  # Flax
     (" (", re.compile(r"^\W*(train|valid) \((\d+/\d+)\)"), r"\1 epoch \2 "),  # Catalyst
     # An iteration of scikit-learn's networks is a pass over the data.
     ("Iteration ", re.compile(r"^Iteration (\d+), loss = (?=\d+\.\d{8}$)"), r"epoch \1 loss = "),
     # "Train: 0 [  50/1251 (  4%)]" has the epoch's number before the position in it.
     ("Train: ", re.compile(r"^Train: (?=\d+ \[\s*\d+/)"), "epoch: "),
+    # "Accuracy of the network on the 10000 test images: 54 %"
+    (
+        " on ",
+        re.compile(r"^(\w[\w ]{0,40}?) (?:of|on) [^:=\d]{0,80}\d+ ([A-Za-z ]{1,40}):"),
+        r"\2 | \1:",
+    ),
     (
         "t",  # in both "at" and "after"
         re.compile(
@@ -420,10 +418,15 @@ _FORMS = (
 )
 # A line in a loop over validation batches shows values of one batch, with the averages up to it in
 # parentheses. These are complete only at the end of the loop.
-_EVALUATION = re.compile(r"(?i:\b(test|val|valid|validation|eval)):\s*\[\s*(\d+)/(\d+)\]")
+_EVALUATION = re.compile(
+    r"(?i:\b(test|val|valid|validation|eval|cv):?\s*(?:\[|(?:batch|step|iter)\s*\[?))\s*(\d+)/(\d+)\b\]?"
+)
 _AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
 _WITHOUT_NAME = re.compile(r"^(\d+)/(\d+)\s(?!\d+:)|\s(\d+)/(\d+)$")  # "11/26 06:50" is a time.
+_WITHOUT_NAME = re.compile(
+    r"^(\d+)/(\d+)\s(?!\d+:)|(?:[|\[]| -)\s{0,20}(\d+)/(\d+)\s*(?:[|\]]|- )|\s(\d+)/(\d+)$"
+)
 _FOLD = re.compile(
     r"^\W*(?:\w+\W+)?(?i:fold)\W{0,3}\d+\s*(?:/|of)\s*(\d+)|"
     r"^\W*(?i:run|trial|repeat|repetition)\W{0,3}\d+\s*(?:/|of)\s*(\d+)\W*$"
@@ -438,7 +441,7 @@ _COUNTERS = ("epoch", "step", "iter", "batch", "update", "sample", "example")
 # Any binary data contains two letters, so these are longer. The metric asked for is added.
 _METRICS = (
     *("loss", "acc", "err", "val", "test", "score", "auc", "bleu", "perplexity", "ppl"),
-    *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric"),
+    *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric", "cost"),
 )
 # Most lines with one of these words have no number in the right place. It begins only at words,
 # with bounded repetitions, because a line of "loss" a thousand times would take seconds otherwise.
@@ -506,7 +509,7 @@ class PlainLines(LineReader):
             if kind is None:
                 split = split_of(line[: pair.end("name")])
                 measured.setdefault(split, []).append((name, pair["number"], pair["total"]))
-            elif counted.get(kind) is None:
+            elif counted.get(kind) is None or "global" in name.lower():
                 counted[kind] = (epoch_of if kind == "epoch" else count_of)(pair["number"])
                 counted[f"{kind} total"] = count_of(pair["total"] or "")
         found = {split: self._style.values_of(each) for split, each in measured.items()}
@@ -533,7 +536,7 @@ class PlainLines(LineReader):
         parts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
         bare = _WITHOUT_NAME.search(line)
         if bare and all(pair.end() <= bare.start() or pair.start() >= bare.end() for pair in pairs):
-            parts.append((bare[1] or bare[3], bare[2] or bare[4]))
+            parts.append(tuple(number for number in bare.groups() if number))
         part = next(((int(n), int(whole)) for n, whole in parts if whole and int(whole)), None)
         n, whole = part or (step, n_steps)
         if (epoch, step, whole) != (None, None, None):
@@ -598,6 +601,7 @@ class LinePattern(LineReader):
     needles = (b"",)
 
     _LONGEST = 4000
+    _counted: ClassVar = {name: name for name in ("step", "epoch", "samples")}
 
     def __init__(self, pattern: str) -> None:
         """Prepare a reader at the beginning of a run.
@@ -612,8 +616,7 @@ class LinePattern(LineReader):
                 f"--pattern {pattern!r} is no regular expression: {error}; a working one is "
                 rf"'step (?P<step>\d+) val_loss (?P<val_loss>\S+)'"
             ) from None
-        self._names = self._pattern.groupindex.keys() - {"step", "epoch", "samples"}
-        if not self._names:
+        if not self._pattern.groupindex.keys() - self._counted.keys():
             raise UsageError(
                 f"--pattern {pattern!r} has no named group for a value; name the metric's, as in "
                 rf"'val_loss (?P<val_loss>\S+)'"
@@ -627,23 +630,12 @@ class LinePattern(LineReader):
         if match is None:
             return None
         groups = {name: text for name, text in match.groupdict().items() if text is not None}
-        measured = [(name, groups[name], None) for name in groups if name in self._names]
-        values, unsure = self._style.values_of(measured)
-        told = Reading(
-            at_s=at_s,
-            shape=self.shape,
-            step=count_of(groups.get("step", "")),
-            epoch=epoch_of(groups.get("epoch", "")),
-            samples=count_of(groups.get("samples", "")),
-            values=values,
-            unsure=unsure,
-        )
+        told = _told(self.shape, groups, at_s, self._style, self._counted.get)
         reading = self._counters.placed(told)
         return [reading] if reading.values or reading.has_position else None
 
 
 FORMATS: dict[str, type[LineReader]] = {
-    row.shape: row
-    for row in (Logged, Trainer, JsonLines, Table, Block, Lightning, Keras, Tqdm, PlainLines)
+    row.shape: row for row in (Logged, JsonLines, Table, Block, Keras, Tqdm, PlainLines)
 }
 """Every format by its name; a line belongs to the first that takes it."""

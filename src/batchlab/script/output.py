@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Table
-from batchlab.script.reading import LineReader, Reading, split_of
+from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Logged, Table
+from batchlab.script.reading import LineReader, Reading, is_of_clock, split_of
 
 EACH_END_BYTES = 2 << 20
 """This much of the beginning and of the end is kept, before it is compressed."""
@@ -125,12 +125,12 @@ class OutputReader:
         own = [] if pattern is None else [LinePattern(pattern)]
         self._readers: list[LineReader] = [*own, *(row() for row in FORMATS.values())]
         needles = {needle for reader in self._readers for needle in reader.needles}
-        if metric is not None:
-            # "val kappa" may be printed as `kappa`, below a word for validation.
-            word = re.sub(r"^.*[\s_](?=\S{3,}$)", "", metric.lower())
-            needles.add(word.encode())
-            for reader in self._readers:
-                reader.metric = word
+        # "val kappa" may be printed as `kappa`, below a word for validation.
+        self._metric = re.sub(r"^.*[\s_](?=\S{3,}$)", "", (metric or "").lower())
+        if self._metric:
+            needles.add(self._metric.encode())
+        for reader in self._readers:
+            reader.metric = self._metric
         self._needles = tuple(needles)
         self._rest = b""
         self._rest_at_s = 0.0
@@ -159,7 +159,7 @@ class OutputReader:
         readings = self._read(self._rest, self._rest_at_s, self._needles)
         self._rest = b""
         for reader in self._readers:
-            readings += reader.finish()
+            readings += self._of_training(reader, reader.finish())
         return readings
 
     def _read(self, line: bytes, at_s: float, needles: Sequence[bytes]) -> list[Reading]:
@@ -170,8 +170,29 @@ class OutputReader:
             for reader in self._readers:
                 found = reader.read(text, at_s)
                 if found is not None:
-                    return found
+                    return self._of_training(reader, found)
         return []
+
+    def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
+        """Return readings without what the clock says, which is no number of the training.
+
+        Names that the user chose, for `batchlab.log` or in a pattern, are kept, and so is what may
+        be the metric. Bars that were drawn before are placed by these readings or left out.
+        """
+        if not isinstance(reader, Logged | LinePattern):
+            readings = [self._without_clock(each) for each in readings]
+        settled: list[Reading] = []
+        for other in self._readers:
+            settled += other.settle(readings) if other is not reader else ()
+        return settled + readings
+
+    def _without_clock(self, reading: Reading) -> Reading:
+        values = tuple(
+            (name, value)
+            for name, value in reading.values
+            if not is_of_clock(name) or (self._metric and self._metric in name.lower())
+        )
+        return reading if values == reading.values else replace(reading, values=values)
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")
