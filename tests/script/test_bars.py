@@ -121,6 +121,15 @@ DRAWN: dict[str, tuple[list[str], list[tuple[int, float]]]] = {
         [whole(20, f"Training {epoch}") + val_loss(epoch) for epoch in range(3)],
         THREE,
     ),
+    "what is done before the training is passed over": (
+        [whole(50, "Packing"), whole(70, "Padding")]
+        + [whole(20) + whole(8) + val_loss(epoch) for epoch in range(3)],
+        THREE,
+    ),
+    "a bar with words for something else is the training's if the metric is below it": (
+        [whole(20, "Crunching") + val_loss(epoch) for epoch in range(3)],
+        THREE,
+    ),
     "bars that are not told apart do no harm beside lines with counters": (
         [whole(500), whole(20), whole(20)]
         + [whole(20) + whole(20) + f"epoch {epoch + 1} {val_loss(epoch)}" for epoch in range(3)],

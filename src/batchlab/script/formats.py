@@ -590,7 +590,9 @@ def _name(name: str, sign: str) -> str:
         words.pop(0)
     while len(words) > 1 and words[-1].lower() in _FILLERS:
         words.pop()
-    return words[-1] if "=" in sign else " ".join(words)
+    # "test val_loss" says itself what it was measured on.
+    says_split = "_" in words[-1] and split_of(words[-1].partition("_")[0])
+    return words[-1] if "=" in sign or says_split else " ".join(words)
 
 
 class LinePattern(LineReader):
