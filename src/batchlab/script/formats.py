@@ -6,20 +6,18 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 from batchlab.errors import UsageError
 from batchlab.script.bars import Keras, ProgressBar, Tqdm, bar_of
 from batchlab.script.reading import (
-    EPOCHS,
+    COUNTERS,
     NUMBER,
     ONE_FOLD,
-    SAMPLES,
     SPLIT_WORD,
-    STEPS,
     Counters,
     LineReader,
     Measured,
@@ -30,7 +28,6 @@ from batchlab.script.reading import (
     number_of,
     split_of,
     spoken_kind,
-    sure_number_of,
 )
 
 LOG_SHAPE = "batchlab"
@@ -111,17 +108,49 @@ def _dict_in(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _number_in(value: object) -> int | float | None:
-    """Return a number, or that in a text; None if there is none or it is too large for a float."""
-    if isinstance(value, str):
-        count = count_of(value) if value.isdigit() else None
-        return sure_number_of(value) if count is None else count
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if isinstance(value, float) or abs(value) < 1e300 else None
+class NamedNumbers(LineReader):
+    """A format that prints each number with its name, so that only the names are to be read."""
+
+    def __init__(self) -> None:
+        self._counters = Counters()
+        self._style = NumberStyle()
+
+    def _kind(self, name: str) -> str | None:
+        """Return "step", "epoch" or "samples" for a counter, or None for a value."""
+        own = name.lower().rpartition("/")[2]
+        return {"e": "epoch", "#": "step"}.get(own) or spoken_kind(own)  # spaCy has these names
+
+    def _told(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
+        """Return the numbers as printed. If there are two counters of a kind, the larger counts.
+
+        That is the one of the run, next to one of the epoch. `before` may name their data.
+        """
+        counted: dict[str, list[str]] = {"step": [], "epoch": [], "samples": []}
+        measured = []
+        for name, text in printed.items():
+            if kind := self._kind(name):
+                counted[kind].append(text.partition("/")[0])
+            else:
+                measured.append((name, text.strip("%"), None))
+        values, unsure = self._style.values_of(measured)
+        return Reading(
+            at_s=at_s,
+            shape=self.shape,
+            step=_largest(counted["step"]),
+            epoch=next(map(epoch_of, counted["epoch"]), None),
+            samples=_largest(counted["samples"]),
+            values=values,
+            unsure=unsure,
+            split=split_of(" ".join((before, *printed.values()))),
+        )
 
 
-class JsonLines(LineReader):
+def _largest(texts: list[str]) -> int | None:
+    counts = map(count_of, texts)
+    return max((count for count in counts if count is not None), default=None)
+
+
+class JsonLines(NamedNumbers):
     """One JSON object or Python dict per line, with a counter and numbers.
 
     A dict of a Hugging Face Trainer has no step, but the bar that is drawn again right below it has
@@ -132,12 +161,11 @@ class JsonLines(LineReader):
     label = "JSON lines, or dicts that Python prints"
     needles = (b'{"', b"{ ", b"{\t", b"{'", b"%|")
 
-    _DEEPEST = 4
     # A Trainer prints no counter except its epoch, which is a fraction, or 0 with one of these.
-    _RUNTIMES = ("eval_runtime", "train_runtime", "test_runtime", "predict_runtime")
+    _RUNTIMES = frozenset(("eval_runtime", "train_runtime", "test_runtime", "predict_runtime"))
 
     def __init__(self) -> None:
-        self._counters = Counters()
+        super().__init__()
         self._bars: dict[int, int] = {}  # by total, where each of the bars without words is
         self._total: int | None = None  # of the training's bar
         self._waiting: list[Reading] = []
@@ -150,33 +178,20 @@ class JsonLines(LineReader):
         found = _dict_in(line)
         if found is None:
             return None
-        numbers = dict(self._numbers(found))
-        step, samples = _count(numbers, STEPS), _count(numbers, SAMPLES)
-        epoch = next((numbers[name] for name in EPOCHS if name in numbers), None)
-        if step is None and epoch is None and samples is None:
+        printed = dict(_texts_in(found))
+        told = self._told(printed, at_s, before=line.partition("{")[0])
+        if not told.has_position:
             return None
-        values = tuple(
-            (name, float(value))
-            for name, value in numbers.items()
-            if name not in (*STEPS, *EPOCHS, *SAMPLES)
-        )
-        if not values:
+        if not told.values:
             return [] if line.startswith("{") else None
-        is_of_trainer = any(name in numbers for name in self._RUNTIMES)
-        words = [each for each in (line.partition("{")[0], *found.values()) if type(each) is str]
-        told = Reading(
-            at_s=at_s,
-            shape=self.shape,
-            step=step,
-            epoch=float(epoch) if is_of_trainer and epoch is not None else epoch,
-            samples=samples,
-            values=values,
-            split=split_of(" ".join(words)),
-        )
+        is_of_trainer = not self._RUNTIMES.isdisjoint(printed)
+        if is_of_trainer and told.epoch is not None:
+            told = replace(told, epoch=float(told.epoch))
         placed = self._counters.placed(told)
         before = self.finish()
+        has_only_epoch = told.step is None and told.samples is None
         is_of_trainer = is_of_trainer or self._counters.has_fractions
-        if is_of_trainer and step is None and samples is None and self._bars:
+        if is_of_trainer and has_only_epoch and self._bars:
             self._total = self._total or self._of_training()
             self._waiting = [placed]
             return before
@@ -186,6 +201,9 @@ class JsonLines(LineReader):
         """Return the reading that waits for a bar."""
         waiting, self._waiting = self._waiting, []
         return waiting
+
+    def _kind(self, name: str) -> str | None:
+        return COUNTERS.get(name)
 
     def _at(self, bar: ProgressBar) -> list[Reading] | None:
         self._bars[bar.total] = bar.n
@@ -200,56 +218,20 @@ class JsonLines(LineReader):
         is_open = (total for total, n in self._bars.items() if n < total)
         return next(is_open, next(reversed(self._bars)))
 
-    def _numbers(
-        self, found: dict[str, Any], before: str = "", depth: int = 0
-    ) -> Iterator[tuple[str, Any]]:
-        """Yield every number; those of nested objects get names such as `validation.loss`."""
-        for name, value in found.items():
-            if isinstance(value, dict) and depth < self._DEEPEST:
-                yield from self._numbers(value, f"{before}{name}.", depth + 1)
-            elif (number := _number_in(value)) is not None:
-                yield before + name, number
+
+_DEEPEST = 4
 
 
-def _count(numbers: dict[str, float], names: tuple[str, ...]) -> int | None:
-    """Return the first of these that is whole: fairseq's `update` is the epoch as a fraction."""
-    whole = (numbers[name] for name in names if name in numbers and numbers[name] % 1 == 0)
-    return next((int(number) for number in whole if 0 <= number < 1e18), None)
+def _texts_in(found: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield every number or text; those of nested objects get names such as `validation.loss`."""
+    for name, value in found.items():
+        if isinstance(value, dict) and depth < _DEEPEST:
+            yield from _texts_in(value, f"{before}{name}.", depth + 1)
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            yield before + name, str(value)
 
 
-def _told(
-    shape: str,
-    printed: Mapping[str, str],
-    at_s: float,
-    style: NumberStyle,
-    kind_of: Callable[[str], str | None],
-) -> Reading:
-    """Return the printed numbers by their names; the first counter of each kind counts."""
-    counted, measured = {"step": "", "epoch": "", "samples": ""}, []
-    for name, text in printed.items():
-        if kind := kind_of(name):
-            counted[kind] = counted[kind] or text.partition("/")[0]
-        else:
-            measured.append((name, text.strip("%"), None))
-    values, unsure = style.values_of(measured)
-    return Reading(
-        at_s=at_s,
-        shape=shape,
-        step=count_of(counted["step"]),
-        epoch=epoch_of(counted["epoch"]),
-        samples=count_of(counted["samples"]),
-        values=values,
-        unsure=unsure,
-        split=split_of(" ".join(printed.values())),
-    )
-
-
-def _kind(name: str) -> str | None:
-    own = name.lower().rpartition("/")[2]
-    return {"e": "epoch", "#": "step"}.get(own) or spoken_kind(own)  # spaCy has these names
-
-
-class Table(LineReader):
+class Table(NamedNumbers):
     """A header with the names of the columns, one of them a counter, and rows of numbers.
 
     A header without a counter may follow one with a counter. Only its row for all classes is read.
@@ -267,10 +249,9 @@ class Table(LineReader):
     _BAR = re.compile(r":?\s+\d{1,3}%\s?[|━─╸ ].{0,200}?\s(\d+)/(\d+)(?!\d).*$")
 
     def __init__(self) -> None:
+        super().__init__()
         self._headers: dict[tuple[int, bool], list[str]] = {}  # by length and `is_counted`
         self._n_headers = 0
-        self._counters = Counters()
-        self._style = NumberStyle()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the numbers of a row below a header."""
@@ -286,8 +267,7 @@ class Table(LineReader):
         are_numbers = [number_of(each.strip("%")) is not None for each in cells if each]
         if names is None or 2 * sum(are_numbers) <= len(are_numbers):  # mostly words: a sentence
             return None
-        printed = dict(zip(names, cells, strict=True))
-        told = _told(self.shape, printed, at_s, self._style, _kind)
+        told = self._told(dict(zip(names, cells, strict=True)), at_s)
         if bar and int(bar[1]) < int(bar[2]):
             return []
         if told.has_position:
@@ -304,7 +284,7 @@ class Table(LineReader):
             return False
         is_header = False
         for names in self._cells(self._COLUMNS, text), self._cells(self._WIDE, text):
-            is_counted = any(map(_kind, names))
+            is_counted = any(map(self._kind, names))
             is_of_names = 1 < len(names) == len({*names}) and all(map(self._NAME.match, names))
             if is_of_names and (is_counted or (self.is_open and len(names) > 3)):
                 self._headers[len(names), is_counted] = names
@@ -313,7 +293,7 @@ class Table(LineReader):
         return is_header
 
 
-class Block(LineReader):
+class Block(NamedNumbers):
     """One name and one number per line, between bars or as JSON; the counter may be anywhere."""
 
     shape = "block"
@@ -327,8 +307,7 @@ class Block(LineReader):
     )
 
     def __init__(self) -> None:
-        self._counters = Counters()
-        self._style = NumberStyle()
+        super().__init__()
         self._rows: dict[str, str] = {}
         self._groups: list[str] = []  # `rollout/` in a box, or in JSON the objects around it
 
@@ -351,7 +330,7 @@ class Block(LineReader):
         self.is_open = not is_end
         if not is_end:
             return []
-        told = _told(self.shape, self._rows, at_s, self._style, _kind)
+        told = self._told(self._rows, at_s)
         self._rows, self._groups = {}, []
         is_whole = row is not None or not line.strip("-=+─━└┴┘╰╯╧╘╛}, ")
         is_told = is_whole and told.has_position and told.values
@@ -423,8 +402,7 @@ _EVALUATION = re.compile(
 )
 _AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
-_WITHOUT_NAME = re.compile(r"^(\d+)/(\d+)\s(?!\d+:)|\s(\d+)/(\d+)$")  # "11/26 06:50" is a time.
-_WITHOUT_NAME = re.compile(
+_WITHOUT_NAME = re.compile(  # "11/26 06:50" is a time
     r"^(\d+)/(\d+)\s(?!\d+:)|(?:[|\[]| -)\s{0,20}(\d+)/(\d+)\s*(?:[|\]]|- )|\s(\d+)/(\d+)$"
 )
 _FOLD = re.compile(
@@ -501,7 +479,7 @@ class PlainLines(LineReader):
         pairs = list(_PAIR.finditer(line))
         for pair in pairs:
             self._style.see(pair["number"])
-        counted: dict[str, Any] = {}  # the first number of each kind
+        counted: dict[str, Any] = {}  # of steps and samples the largest number
         measured: dict[str, list[tuple[str, str, str | None]]] = {}  # by split
         for pair in pairs:
             name = _name(pair["name"], pair["sign"])
@@ -509,9 +487,10 @@ class PlainLines(LineReader):
             if kind is None:
                 split = split_of(line[: pair.end("name")])
                 measured.setdefault(split, []).append((name, pair["number"], pair["total"]))
-            elif counted.get(kind) is None or "global" in name.lower():
-                counted[kind] = (epoch_of if kind == "epoch" else count_of)(pair["number"])
-                counted[f"{kind} total"] = count_of(pair["total"] or "")
+                continue
+            number = (epoch_of if kind == "epoch" else count_of)(pair["number"])
+            if counted.get(kind) is None or (kind != "epoch" and (number or 0) > counted[kind]):
+                counted[kind], counted[f"{kind} total"] = number, count_of(pair["total"] or "")
         found = {split: self._style.values_of(each) for split, each in measured.items()}
         return self._placed(line, pairs, counted, found, at_s)
 
@@ -595,7 +574,7 @@ def _name(name: str, sign: str) -> str:
     return words[-1] if "=" in sign or says_split else " ".join(words)
 
 
-class LinePattern(LineReader):
+class LinePattern(NamedNumbers):
     """Lines that match a user's pattern: groups `step`, `epoch`, `samples`, and values."""
 
     shape = "pattern"
@@ -603,7 +582,6 @@ class LinePattern(LineReader):
     needles = (b"",)
 
     _LONGEST = 4000
-    _counted: ClassVar = {name: name for name in ("step", "epoch", "samples")}
 
     def __init__(self, pattern: str) -> None:
         """Prepare a reader at the beginning of a run.
@@ -618,13 +596,15 @@ class LinePattern(LineReader):
                 f"--pattern {pattern!r} is no regular expression: {error}; a working one is "
                 rf"'step (?P<step>\d+) val_loss (?P<val_loss>\S+)'"
             ) from None
-        if not self._pattern.groupindex.keys() - self._counted.keys():
+        if all(map(self._kind, self._pattern.groupindex)):
             raise UsageError(
                 f"--pattern {pattern!r} has no named group for a value; name the metric's, as in "
                 rf"'val_loss (?P<val_loss>\S+)'"
             )
-        self._counters = Counters()
-        self._style = NumberStyle()
+        super().__init__()
+
+    def _kind(self, name: str) -> str | None:
+        return name if name in ("step", "epoch", "samples") else None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return those groups of a matching line that are numbers."""
@@ -632,8 +612,7 @@ class LinePattern(LineReader):
         if match is None:
             return None
         groups = {name: text for name, text in match.groupdict().items() if text is not None}
-        told = _told(self.shape, groups, at_s, self._style, self._counted.get)
-        reading = self._counters.placed(told)
+        reading = self._counters.placed(self._told(groups, at_s))
         return [reading] if reading.values or reading.has_position else None
 
 

@@ -180,19 +180,17 @@ class OutputReader:
         be the metric. Bars that were drawn before are placed by these readings or left out.
         """
         if not isinstance(reader, Logged | LinePattern):
-            readings = [self._without_clock(each) for each in readings]
+            readings = [
+                replace(each, values=tuple(pair for pair in each.values if self._counts(pair[0])))
+                for each in readings
+            ]
         settled: list[Reading] = []
         for other in self._readers:
             settled += other.settle(readings) if other is not reader else ()
         return settled + readings
 
-    def _without_clock(self, reading: Reading) -> Reading:
-        values = tuple(
-            (name, value)
-            for name, value in reading.values
-            if not is_of_clock(name) or (self._metric and self._metric in name.lower())
-        )
-        return reading if values == reading.values else replace(reading, values=values)
+    def _counts(self, name: str) -> bool:
+        return not is_of_clock(name) or (self._metric != "" and self._metric in name.lower())
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")

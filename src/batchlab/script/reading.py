@@ -257,15 +257,16 @@ class Counters:
         return number + 1 if self._at_ends and before is not None and number > 0 else None
 
 
-# Only singular names count, because "steps: 1000" is how many there will be. If an object has two,
-# the first counts: fairseq prints num_updates next to an update of its epoch.
-STEPS = ("step", "global_step", "iteration", "iter", "it", "num_updates", "update", "_step")
-EPOCHS = ("epoch",)
-_TIMESTEPS = ("total_timesteps", "timesteps_total")  # in reinforcement learning
-SAMPLES = (
-    *("samples", "examples", "samples_seen", "examples_seen", "consumed_samples"),
-    *("consumed_train_samples", *_TIMESTEPS),
-)
+# Only singular names count, because "steps: 1000" is how many there will be.
+COUNTERS = {
+    **dict.fromkeys(("step", "_step", "global_step", "iteration", "iter", "it"), "step"),
+    **dict.fromkeys(("num_updates", "update"), "step"),
+    **dict.fromkeys(("samples", "samples_seen", "examples", "examples_seen"), "samples"),
+    **dict.fromkeys(("consumed_samples", "consumed_train_samples"), "samples"),  # Megatron
+    **dict.fromkeys(("total_timesteps", "timesteps_total"), "samples"),  # reinforcement learning
+    "epoch": "epoch",
+}
+"""What a counter counts, by its name."""
 # These words may precede a counter in a line of plain text, as in "Train Epoch: 3" and "validation
 # loss at iteration 3".
 _BEFORE = re.compile(
@@ -279,11 +280,7 @@ _WORDS_FOR_STEPS = ("iters", "batch", "mini-batch", "minibatch")
 def spoken_kind(name: str) -> str | None:
     """Return what a name in plain text counts: "step", "epoch", "samples", or None if nothing."""
     plain = _BEFORE.sub("", name.lower().strip(), count=1).replace(" ", "_")
-    if plain in STEPS or plain in _WORDS_FOR_STEPS:
-        return "step"
-    if plain in EPOCHS:
-        return "epoch"
-    return "samples" if plain in SAMPLES else None
+    return "step" if plain in _WORDS_FOR_STEPS else COUNTERS.get(plain)
 
 
 # A comma separates thousands if the whole number has it after every third digit from the end, and
