@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -184,41 +183,31 @@ class PassesBar:
 
     Values that are set in the body of its loop are shown before the bar moves on, and the first of
     them while it still shows its initial count. Such values belong to the pass that ends with the
-    next move. If the script moves the bar first, the values belong to the count that it shows.
+    next move. If the script moves the bar first, the values belong to the count that it shows, and
+    the last of them count.
     """
 
     def __init__(self) -> None:
         self._began: int | None = None
         self._moves_first: bool | None = None
-        self._n = 0
-        self._at_s = 0.0
-        self._values: Values = ()
-        self._told: Values = ()
+        self._last: Reading | None = None
 
     def show(self, n: int, at_s: float, values: Values) -> list[Reading]:
         """Return the readings that this state completes; `n` passes are done."""
-        is_first = self._began is None
-        if self._began is None:
-            self._began = self._n = n
+        before, here = self._last, Reading(at_s=at_s, shape=Tqdm.shape, epoch=float(n))
         if values and self._moves_first is None:
-            self._moves_first = is_first or n != self._began
-        has_moved = n != self._n
-        ended = self.finish() if has_moved else []
-        told = values if has_moved else ()
-        if self._moves_first:
-            # The bar still shows the values of the pass before until it is drawn with new ones.
-            told = _new(values, self._values)
-        self._told = told if has_moved else (*self._told, *told)
-        self._n, self._at_s, self._values = n, at_s, values
-        return [*ended, self._reading(told)]
+            self._moves_first = n != self._began
+        self._began = n if before is None else self._began
+        self._last = replace(here, values=values)
+        if before is not None and n == before.epoch:
+            return []
+        if not self._moves_first:
+            return [self._last]
+        return [here] if before is None else [before, here]
 
     def finish(self) -> list[Reading]:
-        """Return the values that did not change in the last pass and so count for it too."""
-        same = _new(self._values, self._told)
-        return [self._reading(same)] if self._moves_first and same else []
-
-    def _reading(self, values: Values) -> Reading:
-        return Reading(at_s=self._at_s, shape=Tqdm.shape, epoch=float(self._n), values=values)
+        """Return the values that the bar showed last."""
+        return [self._last] if self._moves_first and self._last is not None else []
 
 
 _EPOCHS = ("epoch", "epochs", "training epochs")
@@ -227,7 +216,6 @@ _STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
 _NEARLY = 0.9
 # An outer bar is drawn at most ten times a second, so it may lag by this many epochs.
 _BEHIND = 3
-_MOST_OTHERS = 3
 
 _NOT_TOLD_APART = (
     'bars of tqdm are not told apart: give each its words, such as tqdm(loader, desc="train") and '
@@ -281,7 +269,7 @@ class Tqdm(EpochBars):
         self._outer_values: Values = ()
         self._n: dict[Key, int] = {}
         self._n_epochs = 0
-        self._others: Counter[Key] = Counter()
+        self._others: set[Key] = set()  # that began since the training's moved
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the readings of a bar, which are none if it does not belong to the training."""
@@ -377,11 +365,10 @@ class Tqdm(EpochBars):
     def _other(self, key: Key, at_s: float) -> list[Reading]:
         """Pass over a bar, as of a validation, unless it looks too much like the training's."""
         assert self._training is not None
-        if key[0] == self._training[0]:
-            self._others[key] += 1
-            if self._others[key] > 1 or self._others.total() > _MOST_OTHERS:
-                return self._lost(_NOT_TOLD_APART, at_s)
-        return []
+        is_again = key in self._others
+        self._others.add(key)
+        is_alike = key[0] == self._training[0]
+        return self._lost(_NOT_TOLD_APART, at_s) if is_again and is_alike else []
 
     def _train(self, bar: ProgressBar, before: int | None, at_s: float) -> list[Reading]:
         if bar.n != before:
