@@ -74,8 +74,7 @@ class Logged(LineReader):
         """
         if epoch is None or counted is None or not float(epoch).is_integer():
             return epoch
-        number = int(epoch) - 1
-        return self._counters.passes_at_end(counted, number) if number >= 0 else None
+        return self._counters.passes_at_end(counted, int(epoch) - 1)
 
 
 ANY_SHAPE = ""

@@ -191,7 +191,8 @@ class Counters:
             told, step=None, epoch=None, samples=None, epoch_number=number, complaint=complaint
         )
         if samples is not None:
-            return replace(bare, samples=samples, step=step, epoch=self._passes(epoch))
+            passes = epoch if number is None else self.passes_at_end(samples, number)
+            return replace(bare, samples=samples, step=step, epoch=passes)
         if part is not None and number is not None:
             self._inside_epoch = True
             return replace(bare, epoch=number + part[0] / part[1], epoch_length=part[1])
@@ -243,14 +244,18 @@ class Counters:
         self._last = (step, number)
         self._inside_epoch = self._starts_again or step == n_steps
         if not self._starts_again:
-            passes = self.passes_at_end(step, number) if number >= 0 else None
-            return replace(bare, step=step, epoch=passes)
+            return replace(bare, step=step, epoch=self.passes_at_end(step, number))
         if n_steps is None:
             return replace(bare, epoch=number, epoch_step=step)
         return replace(bare, step=number * n_steps + step, epoch_length=n_steps)
 
     def passes_at_end(self, step: int, number: int) -> int | None:
-        """Return the passes done if at least two lines were at ends of epochs, or else None."""
+        """Return the passes done if at least two lines were at ends of epochs, or else None.
+
+        These are the lines up to which as many steps, or samples, are counted in every epoch.
+        """
+        if number < 0:
+            return None
         each, before = step / (number + 1), self._steps_an_epoch
         self._at_ends = self._at_ends and before in (None, each) and each >= 1
         self._steps_an_epoch = each
