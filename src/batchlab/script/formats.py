@@ -190,11 +190,14 @@ class JsonLines(NamedNumbers):
         before = self.finish()
         has_only_epoch = told.step is None and told.samples is None
         is_of_trainer = is_of_trainer or self._counters.has_fractions
-        if is_of_trainer and has_only_epoch and self._bars:
-            self._total = self._total or self._of_training()
-            self._waiting = [placed]
-            return before
-        return [*before, placed]
+        if not (is_of_trainer and has_only_epoch and self._bars):
+            return [*before, placed]
+        if self._total is None:
+            # What is over by now has prepared the data.
+            is_open = (total for total, n in self._bars.items() if n < total)
+            self._total = next(is_open, next(reversed(self._bars)))
+        self._waiting = [placed]
+        return before
 
     def finish(self) -> list[Reading]:
         """Return the reading that waits for a bar."""
@@ -211,11 +214,6 @@ class JsonLines(NamedNumbers):
         if bar.total != self._total:
             return []
         return [replace(reading, step=bar.n) for reading in self.finish()]
-
-    def _of_training(self) -> int:
-        """Return the total of the first bar that is not over, or of the last one."""
-        is_open = (total for total, n in self._bars.items() if n < total)
-        return next(is_open, next(reversed(self._bars)))
 
 
 _DEEPEST = 4
@@ -428,8 +426,7 @@ _LIKELY = re.compile(
     rf"|(?<![\w@./\-])(?=[\w@./\-]{{0,60}}?(?:{'|'.join(_METRICS)}))[\w@./\-]{{1,80}}"
     r"(?:[ \w]{0,60}[:=]\s{0,20}|\s{1,20})(?:tensor\()?[-+.]?(?:\d|nan|inf)"
 )
-_LOG_LEVELS = ("INFO ", "DEBUG ", "WARNING ")
-_FILLERS = ("the", "is", "was", "of")
+_FILLERS = re.compile(r"^(?:(?:INFO|DEBUG|WARNING|(?i:the|is|was|of)) )+|(?: (?i:the|is|was|of))+$")
 
 
 class PlainLines(LineReader):
@@ -465,7 +462,9 @@ class PlainLines(LineReader):
         if _SPLIT_HEADER.match(line):
             self._header, self._is_new = split_of(line), True
             return None
-        if not self._is_likely(line.lower()):
+        lower = line.lower()
+        has_metric = self.metric != "" and self.metric in lower
+        if not has_metric and not _LIKELY.search(lower, 0, _LONGEST_SEARCHED):
             return None
         for held, pattern, form in _FORMS:
             if held in line:
@@ -552,25 +551,15 @@ class PlainLines(LineReader):
         self._loop = self._loop if is_other else (epoch, n, whole)
         return is_other
 
-    def _is_likely(self, lower: str) -> bool:
-        if self.metric and self.metric in lower:
-            return True
-        return _LIKELY.search(lower, 0, _LONGEST_SEARCHED) is not None
-
 
 @lru_cache(maxsize=1000)
 def _name(name: str, sign: str) -> str:
     """Return the words before the number; before `=` only the last of them is the name."""
-    for level in _LOG_LEVELS:
-        name = name.removeprefix(level)
-    words = name.split()
-    while len(words) > 1 and words[0].lower() in _FILLERS:
-        words.pop(0)
-    while len(words) > 1 and words[-1].lower() in _FILLERS:
-        words.pop()
+    words = _FILLERS.sub("", " ".join(name.split()))
+    last = words.rpartition(" ")[2]
     # "test val_loss" says itself what it was measured on.
-    says_split = "_" in words[-1] and split_of(words[-1].partition("_")[0])
-    return words[-1] if "=" in sign or says_split else " ".join(words)
+    says_split = "_" in last and split_of(last.partition("_")[0])
+    return last if "=" in sign or says_split else words
 
 
 class LinePattern(NamedNumbers):

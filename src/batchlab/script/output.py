@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -68,10 +68,7 @@ class KeptOutput:
             gap = n_behind - EACH_END_BYTES
             self._to_disk(b"\n[batchlab left out %d bytes here]\n" % gap)
         n_at_end = min(n_behind, EACH_END_BYTES)
-        self._to_disk(bytes(self._end[len(self._end) - n_at_end :]))
-        if self._file is not None:
-            self._guarded(self._file.close)
-            self._file = None
+        self._to_disk(bytes(self._end[len(self._end) - n_at_end :]), is_last=True)
 
     def last_lines(self, n: int) -> tuple[str, ...]:
         """Return the last lines with content, as a terminal would show them, at most `n`.
@@ -89,22 +86,21 @@ class KeptOutput:
                 shown.append(f"{drawn[-1][: _SHOWN_CHARACTERS - 1]}…" if is_long else drawn[-1])
         return tuple(shown[-n:])
 
-    def _to_disk(self, piece: bytes) -> None:
-        file = self._file
-        if file is None:
+    def _to_disk(self, piece: bytes, *, is_last: bool = False) -> None:
+        if self._file is None:
             return
-        self._guarded(lambda: file.write(piece))
         now_s = time.monotonic()
-        if self._file is not None and now_s >= self._flushed_s + _FLUSH_S:
-            self._flushed_s = now_s
-            self._guarded(file.flush)
-
-    def _guarded(self, write: Callable[[], object]) -> None:
         try:
-            write()
+            self._file.write(piece)
+            if is_last:
+                self._file.close()
+            elif now_s >= self._flushed_s + _FLUSH_S:
+                self._flushed_s = now_s
+                self._file.flush()
         except OSError as error:
-            self._file = None
+            is_last = True
             _log.warning("%s: the output is no longer kept (%s)", self.path, error.strerror)
+        self._file = None if is_last else self._file
 
 
 class OutputReader:

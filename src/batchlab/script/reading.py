@@ -346,14 +346,12 @@ class NumberStyle:
 
     def see(self, text: str) -> None:
         """Take in a number of the run, which may show how its numbers are written."""
-        if number_of(text) is None:
+        if number_of(text) is None or _EITHER.fullmatch(text):
             return
-        if "," not in text:
-            self._has_points = self._has_points or "." in text
-        elif not _EITHER.fullmatch(text):
-            is_thousands = _IN_THOUSANDS.fullmatch(text) is not None
-            self._has_points = self._has_points or is_thousands
-            self._has_commas = self._has_commas or not is_thousands
+        if "," in text and not _IN_THOUSANDS.fullmatch(text):
+            self._has_commas = True
+        elif "," in text or "." in text:
+            self._has_points = True
 
     def values_of(self, printed: Sequence[tuple[str, str, str | None]]) -> Measured:
         """Return the numbers of one line, each by its name and divided by its total if it has one.
