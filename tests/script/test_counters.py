@@ -19,11 +19,9 @@ METRIC, DRAWS = "val_loss", 100
 
 
 class At(NamedTuple):
-    """What a script knows when it prints. It may count its steps before or after it takes them."""
-
     epoch: int  # numbered from 0 or 1
     passes: float
-    step: int  # of the epoch
+    step: int  # of the epoch, counted before or after it is taken
     n_steps: int  # of an epoch
     total: int  # steps of the run
     n_total: int
@@ -43,6 +41,7 @@ FORMS: dict[str, Callable[[At], str]] = {
     "of_epoch, bracket": lambda at: f"[{at.epoch}: {at.step}/{at.n_steps}]",
     "of_epoch, brackets": lambda at: f"Epoch: [{at.epoch}][{at.step}/{at.n_steps}] ",
     "of_epoch, no total": lambda at: f"epoch {at.epoch} step {at.step}",
+    # Bars are drawn again from 0 in each epoch.
     "of_epoch, bar": lambda at: f"{bar(at)}]\n",
     "of_epoch, bar with words": lambda at: f"Training {at.epoch}: {bar(at)}]\n",
     "of_epoch, bar with epoch": lambda at: f"Epoch {at.epoch}: {bar(at)}]\n",
@@ -88,10 +87,10 @@ class Script:
                 counted = step - self.off, n, total - self.off, sum(self.n_steps)
                 at = At(epoch + self.first, epoch + step / n, *counted, samples)
                 is_log = (step if counts_anew else total) % every == 0
-                if (step == n and at_ends) or (is_log and evaluates_inside):
-                    yield with_values(FORMS[self.form](at), {"loss": 0.5, METRIC: samples})
-                elif is_log and logs_inside:
-                    yield with_values(FORMS[self.form](at), {"loss": 0.5})
+                is_evaluated = (step == n and at_ends) or (is_log and evaluates_inside)
+                values = {"loss": 0.5, METRIC: samples} if is_evaluated else {"loss": 0.5}
+                if is_evaluated or (is_log and logs_inside):
+                    yield with_values(FORMS[self.form](at), values)
 
     def points(self) -> ProgressPoints:
         trial = made_up_trial(batch_size=self.asked, n_train=self.n_train)

@@ -29,7 +29,9 @@ _ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 # These words say what is done instead, such as "Packing train dataset".
-_DOES_ELSE = re.compile(r"(?!train|fit|learn|tun|optim|pre|fine)\w+ing\b", re.IGNORECASE)
+_DOES_ELSE = re.compile(
+    r"(?!train|fit|learn|tun|optim|pre|fine|.*\b(?:epoch|step|iter|batch))\w+ing\b", re.IGNORECASE
+)
 _UNIT = re.compile(r"[\d.?]\s*(?P<unit>[A-Za-z]+)/s\b|\ds/(?P<inverse>[A-Za-z]+)")
 _OF_STEPS = re.compile(r"it|ba|step|update|iter.*|batch.*", re.IGNORECASE)
 # A comma before a digit is the number's own: tqdm separates values with a comma and a space.
