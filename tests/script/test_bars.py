@@ -37,10 +37,10 @@ def test_epochs_of_lightning_are_numbered_from_0_also_where_a_run_goes_on(own: s
             "  0%|          | 0/40 [00:00<?, ?it/s]\n{'eval_loss': 0.5, 'epoch': 0.25}\n"
             "100%|██████████| 13/13 [00:00<00:00, 9it/s]\n"
             " 25%|██▌       | 10/40 [00:00<00:00, 9it/s]\n",
-            *("huggingface", 10, 0.25, {"eval_loss": 0.5}),
+            *("json-lines", 10, 0.25, {"eval_loss": 0.5}),
         ),
         *(
-            (line, "huggingface", None, 0.3, {"loss": 0.5})
+            (line, "json-lines", None, 0.3, {"loss": 0.5})
             for line in ("{'loss': 0.5, 'epoch': 0.3}", "{'loss': '0.5', 'epoch': '0.3'}")
         ),
         (
@@ -119,6 +119,15 @@ DRAWN: dict[str, tuple[list[str], list[tuple[int, float]]]] = {
     ),
     "words with the number of the epoch are those of one bar": (
         [whole(20, f"Training {epoch}") + val_loss(epoch) for epoch in range(3)],
+        THREE,
+    ),
+    "what is done before the training is passed over": (
+        [whole(50, "Packing"), whole(70, "Padding")]
+        + [whole(20) + whole(8) + val_loss(epoch) for epoch in range(3)],
+        THREE,
+    ),
+    "a bar with words for something else is the training's if the metric is below it": (
+        [whole(20, "Crunching") + val_loss(epoch) for epoch in range(3)],
         THREE,
     ),
     "bars that are not told apart do no harm beside lines with counters": (

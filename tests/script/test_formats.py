@@ -227,6 +227,17 @@ def test_an_epoch_that_was_logged_is_the_passes_done(
     assert [each.epoch for each in readings_of((tmp_path / "log").read_bytes())] == epochs
 
 
+def test_samples_go_on_where_a_line_prints_only_its_step() -> None:
+    """The batch grows from 10 to 50, so steps alone do not tell the samples."""
+    lines = [(10, 100), (12, None), (20, 600), (21, None)]
+    output = "".join(
+        f"iteration {step} | {f'consumed samples: {samples} |' if samples else ''} loss: 1\n"
+        for step, samples in lines
+    )
+
+    assert [each.samples for each in readings_of(output.encode())] == [100, 120, 600, 650]
+
+
 Since = tuple[int | None, float | None, int | None]  # step, epoch, steps since
 
 

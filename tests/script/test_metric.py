@@ -256,7 +256,7 @@ def test_what_has_no_sure_place_or_name_is_refused(
     ("name", "metric", "shape", "value", "step"),
     [
         ("keras.txt", "val_loss", "keras", 0.4299, 10),
-        ("huggingface.txt", "loss", "huggingface", 0.6934, 7),
+        ("huggingface.txt", "loss", "json-lines", 0.6934, 7),
         ("pytorch_mnist.txt", "accuracy", "words", 0.9842, None),
     ],
 )

@@ -272,6 +272,14 @@ def test_an_evaluation_told_after_its_step_does_not_count_as_steps() -> None:
     assert not found.with_evaluations
 
 
+def test_what_counts_something_else_before_the_steps_hides_none_of_them() -> None:
+    tokenized = [Moment(at_s=-0.1 + n / 30_000, step=n, has_metric=False) for n in (1000, 3000)]
+
+    found = step_intervals([*tokenized, *moments(n=1000, every=10)])
+
+    assert statistics.median(found.step_s) == pytest.approx(STEP_S)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 3, 17])
 def test_a_late_clock_makes_the_time_of_a_step_no_longer(every: int) -> None:

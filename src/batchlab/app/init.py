@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchlab.errors import BatchlabError, UsageError
+from batchlab.script.command import flag_of
 from batchlab.script.flags import (
     Flag,
     defaults_in_source,
     drafted,
     flag_named,
-    flag_of,
     flags_in,
     help_of,
     missing_of,

@@ -74,8 +74,8 @@ class _Seen:
     """The readings and moments of one run."""
 
     def __init__(self, command: TrainingCommand, trial: Trial) -> None:
-        most = command.most_examples(trial.n_train)
-        self.points = ProgressPoints(command.metric, trial, most_examples=most)
+        size = command.trained_size(trial)
+        self.points = ProgressPoints(command.metric, trial, size=size)
         self.readings: list[Reading] = []
         self._moments: list[Moment] = []
         self.refused: Reason | None = None  # why its progress says nothing about this batch size

@@ -310,15 +310,15 @@ def untried_text(advice: Advice) -> str:
     """Return which batch sizes were only timed, and which did not run; "" if there are none."""
     untried = [row.candidate for row in answer_rows(advice) if not row.is_tried]
     ran = [each.batch_size for each in untried if each.fits]
-    others = [each for each in untried if not each.fits and each.note]
-    late = [each.batch_size for each in others if each.note.code == _NO_TIME]
-    failed = [each for each in others if each.note.code != _NO_TIME]
+    others = [(each.batch_size, each.note) for each in untried if not each.fits]
+    late = [size for size, note in others if note and note.code == _NO_TIME]
+    failed = [(size, note) for size, note in others if note and note.code != _NO_TIME]
     said = text("Timed only: {sizes}.", sizes=ranges_text(advice, ran)) if ran else ""
     if late:
         said += text(" No time for: {sizes}.", sizes=ranges_text(advice, late))
     if failed:
-        sizes = ranges_text(advice, [each.batch_size for each in failed])
-        said += text(" Did not run: {sizes} ({why}).", sizes=sizes, why=clause(failed[0].note))
+        sizes = ranges_text(advice, [size for size, _ in failed])
+        said += text(" Did not run: {sizes} ({why}).", sizes=sizes, why=clause(failed[0][1]))
     return said.strip()
 
 

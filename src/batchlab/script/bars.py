@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -29,17 +28,29 @@ _ELSEWHERE = re.compile(
     r"fetch|process|read|cach|extract|sav|convert|warm",
     re.IGNORECASE,
 )
+# These words say what is done instead, such as "Packing train dataset".
+_DOES_ELSE = re.compile(
+    r"(?!train|fit|learn|tun|optim|pre|fine|.*\b(?:epoch|step|iter|batch))\w+ing\b", re.IGNORECASE
+)
+_UNIT = re.compile(r"[\d.?]\s*(?P<unit>[A-Za-z]+)/s\b|\ds/(?P<inverse>[A-Za-z]+)")
+_OF_STEPS = re.compile(r"it|ba|step|update|iter.*|batch.*", re.IGNORECASE)
 # A comma before a digit is the number's own: tqdm separates values with a comma and a space.
 _VALUE = re.compile(r"(?P<name>[^\s,=][^,=]*)=\s*(?P<value>[^,\s]+(?:,\d+)*)")
 
 
 class ProgressBar(NamedTuple):
-    """The content of one drawn tqdm bar: the words before it, `n` of `total`, and its values."""
+    """The content of one drawn bar: the words before it, `n` of `total`, and its values."""
 
     words: str
     n: int
     total: int
     values: Values
+    unit: str = "it"  # what it counts; other units are examples, files or epochs
+
+    @property
+    def counts_steps(self) -> bool:
+        """Whether it counts steps of the training."""
+        return _OF_STEPS.fullmatch(self.unit) is not None
 
 
 def bar_of(line: str) -> ProgressBar | None:
@@ -53,7 +64,9 @@ def bar_of(line: str) -> ProgressBar | None:
         if (number := sure_number_of(found["value"])) is not None
     )
     words = (match["description"] or "").strip(" :")
-    return ProgressBar(words, int(match["n"]), int(match["total"]), values)
+    unit = _UNIT.search(match["rest"])
+    counted = "it" if unit is None else unit["unit"] or unit["inverse"]
+    return ProgressBar(words, int(match["n"]), int(match["total"]), values, counted)
 
 
 def _new(values: Values, known: Values) -> Values:
@@ -75,8 +88,14 @@ class EpochBars(LineReader):
         self._shown: Reading | None = None  # with all values that the bar shows
         self._state = (0, 0, 1)  # epoch counted from 0, steps done in it, and its length in steps
 
-    def show(self, epoch: int, n: int, total: int, at_s: float, values: Values) -> list[Reading]:
-        """Return the readings that `n` of `total` in an epoch, counted from 0, completes."""
+    def show(
+        self, epoch: int, bar: ProgressBar, at_s: float, *, is_epoch: bool = True
+    ) -> list[Reading]:
+        """Return the readings that a bar completes in an epoch, which is counted from 0.
+
+        If it is not certain that it covers one epoch, they have its length.
+        """
+        _, n, total, values, _ = bar
         if self._epochs.complaint is not None:
             return [Reading(at_s=at_s, shape=self.shape, complaint=self._epochs.complaint)]
         before, (before_epoch, before_n, _) = self._shown, self._state
@@ -91,9 +110,9 @@ class EpochBars(LineReader):
         here = Reading(
             at_s=at_s,
             shape=self.shape,
-            step=epoch * total + n,
+            step=epoch * total + n if bar.counts_steps else None,
             epoch=epoch + n / total,
-            epoch_length=total,
+            epoch_length=None if is_epoch and bar.counts_steps else total,
         )
         new = _new(values, tuple(known.items()))
         shown = tuple({**known, **dict(values)}.items())
@@ -152,48 +171,8 @@ class Keras(EpochBars):
             self._total = 0
             return []
         self._last = n
-        return self.show(self._epoch, n, total, at_s, _numbers(self._VALUE, match["rest"]))
-
-
-class Lightning(EpochBars):
-    """Bars that show their epoch's number, as Lightning draws them with tqdm or rich."""
-
-    shape = "lightning"
-    label = "a bar of Lightning"
-    needles = (b"epoch", b"loss", b"acc", b"val", b"train")
-
-    _EPOCH = re.compile(r"^epoch[\s:\[]*(\d+)(?:\s*/\s*(\d+))?\]?$", re.IGNORECASE)
-    # Epoch 2/2  ━━━━━━━━━━ 12/12 0:00:00 • 0:00:00 35.52it/s v_num: 0 train_loss: 0.002
-    _RICH = re.compile(
-        r"^Epoch (?P<epoch>\d+)/(?P<last>\d+)\s+[━╸╺ ]+(?P<n>\d+)/(?P<total>[1-9]\d*)\s+"
-        r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
-    )
-    # Lightning draws these before its epochs, which it numbers from 0. Others may begin with 1.
-    _ITS_OWN = ("Sanity Checking", "Training: |")
-    _NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
-    _MORE = re.compile(rf"^[^\s:=]+[:=]\s*{NUMBER}(?:\s+[^\s:=]+[:=]\s*{NUMBER})*$")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._rich: tuple[int, int, int] | None = None
-
-    def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the readings of a bar, or of the values in the lines below a rich bar."""
-        line = line[:_LONGEST_BAR]
-        if line.startswith(self._ITS_OWN):
-            self._epochs.number(0, None)
-        if match := self._RICH.match(line):
-            self._rich = (int(match["epoch"]), int(match["n"]), int(match["total"]))
-            return self.show(*self._rich, at_s, _numbers(self._NAMED, match["rest"]))
-        # If a rich bar is wider than the screen, its values are on the lines below it.
-        if self._rich is not None and self._MORE.match(line):
-            return self.show(*self._rich, at_s, _numbers(self._NAMED, line))
-        bar = bar_of(line)
-        epoch = None if bar is None else self._EPOCH.match(bar.words)
-        if bar is None or epoch is None:
-            return None
-        number = self._epochs.number(int(epoch[1]), int(epoch[2]) if epoch[2] else None)
-        return self.show(number, bar.n, bar.total, at_s, bar.values)
+        bar = ProgressBar("", n, total, _numbers(self._VALUE, match["rest"]))
+        return self.show(self._epoch, bar, at_s)
 
 
 def _numbers(pattern: re.Pattern[str], text: str) -> Values:
@@ -206,41 +185,31 @@ class PassesBar:
 
     Values that are set in the body of its loop are shown before the bar moves on, and the first of
     them while it still shows its initial count. Such values belong to the pass that ends with the
-    next move. If the script moves the bar first, the values belong to the count that it shows.
+    next move. If the script moves the bar first, the values belong to the count that it shows, and
+    the last of them count.
     """
 
     def __init__(self) -> None:
         self._began: int | None = None
         self._moves_first: bool | None = None
-        self._n = 0
-        self._at_s = 0.0
-        self._values: Values = ()
-        self._told: Values = ()
+        self._last: Reading | None = None
 
     def show(self, n: int, at_s: float, values: Values) -> list[Reading]:
         """Return the readings that this state completes; `n` passes are done."""
-        is_first = self._began is None
-        if self._began is None:
-            self._began = self._n = n
+        before, here = self._last, Reading(at_s=at_s, shape=Tqdm.shape, epoch=float(n))
         if values and self._moves_first is None:
-            self._moves_first = is_first or n != self._began
-        has_moved = n != self._n
-        ended = self.finish() if has_moved else []
-        told = values if has_moved else ()
-        if self._moves_first:
-            # The bar still shows the values of the pass before until it is drawn with new ones.
-            told = _new(values, self._values)
-        self._told = told if has_moved else (*self._told, *told)
-        self._n, self._at_s, self._values = n, at_s, values
-        return [*ended, self._reading(told)]
+            self._moves_first = n != self._began
+        self._began = n if before is None else self._began
+        self._last = replace(here, values=values)
+        if before is not None and n == before.epoch:
+            return []
+        if not self._moves_first:
+            return [self._last]
+        return [here] if before is None else [before, here]
 
     def finish(self) -> list[Reading]:
-        """Return the values that did not change in the last pass and so count for it too."""
-        same = _new(self._values, self._told)
-        return [self._reading(same)] if self._moves_first and same else []
-
-    def _reading(self, values: Values) -> Reading:
-        return Reading(at_s=self._at_s, shape=Tqdm.shape, epoch=float(self._n), values=values)
+        """Return the values that the bar showed last."""
+        return [self._last] if self._moves_first and self._last is not None else []
 
 
 _EPOCHS = ("epoch", "epochs", "training epochs")
@@ -249,7 +218,6 @@ _STEPS = re.compile(r"step|iter|batch|update", re.IGNORECASE)
 _NEARLY = 0.9
 # An outer bar is drawn at most ten times a second, so it may lag by this many epochs.
 _BEHIND = 3
-_MOST_OTHERS = 3
 
 _NOT_TOLD_APART = (
     'bars of tqdm are not told apart: give each its words, such as tqdm(loader, desc="train") and '
@@ -260,6 +228,17 @@ _UNSEEN_END = (
     "batchlab.log"
 )
 
+_NUMBERED = re.compile(r"^epoch[\s:\[]*(\d+)(?:\s*/\s*(\d+))?\]?$", re.IGNORECASE)
+# Epoch 2/2  ━━━━━━━━━━ 12/12 0:00:00 • 0:00:00 35.52it/s v_num: 0 train_loss: 0.002
+_RICH = re.compile(
+    r"^Epoch (?P<epoch>\d+)/(?P<last>\d+)\s+[━╸╺ ]+(?P<n>\d+)/(?P<total>[1-9]\d*)\s+"
+    r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
+)
+_NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
+_MORE = re.compile(rf"^[^\s:=]+[:=]\s*{NUMBER}(?:\s+[^\s:=]+[:=]\s*{NUMBER})*$")
+# Lightning draws these before its epochs, which it numbers from 0. Others may begin with 1.
+_FROM_0 = ("Sanity Checking", "Training: |")
+
 # Bars are distinguished by their words, in which digits become #, and their total.
 Key = tuple[str, int]
 
@@ -267,37 +246,65 @@ Key = tuple[str, int]
 class Tqdm(EpochBars):
     """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
 
-    The training's bar is the first one whose words don't name something else. It is recognized by
-    its words and its length, and begins again with each epoch. If another one begins before the
-    first has moved, the first counts epochs and the other is the training's.
+    A bar that shows the number of its epoch, such as Lightning's, is the training's. Else it is the
+    first one whose words don't name something else. It is recognized by its words and its length,
+    and begins again with each epoch. If another one begins before the first has moved, the first
+    counts epochs and the other is the training's.
+
+    A bar that may count something else, such as the examples that are tokenized before the
+    training, waits. It is the training's once it shows values, begins again, or the metric is
+    printed below it; it is not if another bar begins or other lines say where the training is.
     """
 
     shape = "tqdm"
-    label = "a bar of tqdm"
-    needles = (b"%|",)
+    label = "a progress bar"
+    needles = (b"%|", b"epoch", b"loss", b"acc", b"val", b"train")
 
     def __init__(self) -> None:
         super().__init__()
         self._passes = PassesBar()
+        self._rich: tuple[int, int, int] | None = None  # epoch, n and total of the last rich bar
+        self._is_numbered = self._is_lost = False
         self._training: Key | None = None
+        self._waiting: list[Reading] | None = None  # None once the training's bar is certain
         self._outer: Key | None = None
         self._outer_values: Values = ()
         self._n: dict[Key, int] = {}
         self._n_epochs = 0
-        self._others: Counter[Key] = Counter()
-        self._is_lost = False
+        self._others: set[Key] = set()  # that began since the training's moved
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the readings of a bar, which are none if it does not belong to the training."""
+        line = line[:_LONGEST_BAR]
+        if line.startswith(_FROM_0):
+            self._epochs.number(0, None)
+        if match := _RICH.match(line):
+            self._rich = (int(match["epoch"]), int(match["n"]), int(match["total"]))
+        # If a rich bar is wider than the screen, its values are on the lines below it.
+        if match or (self._rich is not None and _MORE.match(line)):
+            assert self._rich is not None
+            epoch, n, total = self._rich
+            values = _numbers(_NAMED, match["rest"] if match else line)
+            return self.show(epoch, ProgressBar("", n, total, values), at_s)
         bar = bar_of(line)
         if bar is None:
             return None
-        if self._is_lost or _ELSEWHERE.search(bar.words):
+        if numbered := _NUMBERED.match(bar.words):
+            if not self._is_numbered:
+                self._forget()
+                self._is_numbered = True
+            last = int(numbered[2]) if numbered[2] else None
+            return self.show(self._epochs.number(int(numbered[1]), last), bar, at_s)
+        if self._is_numbered or self._is_lost or _ELSEWHERE.search(bar.words):
             return []
+        return self._unnumbered(bar, at_s)
+
+    def _unnumbered(self, bar: ProgressBar, at_s: float) -> list[Reading]:
         key = (re.sub(r"\d+", "#", bar.words), bar.total)
         before = self._n.get(key)
         self._n[key] = bar.n
-        if bar.words.lower() in _EPOCHS and key != self._outer:
+        counts_epochs = bar.words.lower() in _EPOCHS or bar.unit.lower().startswith("epoch")
+        if counts_epochs and key != self._outer:
             if self._training is None:
                 return self._passes.show(bar.n, at_s, bar.values)
             self._outer = key
@@ -306,15 +313,40 @@ class Tqdm(EpochBars):
         begins = before is None or bar.n < before
         if begins and self._is_around(key):
             self._outer, self._training, self._n_epochs = self._training, None, 0
+        elif begins and key != self._training and self._waiting is not None:
+            self._forget()
         if self._training is None:
             self._training = key
-        if key == self._training:
-            return self._train(bar, before, at_s)
-        return self._other(key, at_s) if begins else []
+            is_sure = bar.counts_steps and not _DOES_ELSE.match(bar.words)
+            self._waiting = None if is_sure or self._outer is not None else []
+        if key != self._training:
+            return self._other(key, at_s) if begins else []
+        shown = self._train(bar, before, at_s)
+        if self._waiting is None or bar.values or self._n_epochs > 1:
+            return [*self._confirmed(), *shown]
+        self._waiting += shown
+        return []
 
     def finish(self) -> list[Reading]:
         """Return the readings of the values that the bars showed last."""
-        return [*super().finish(), *self._passes.finish()]
+        shown = super().finish() if self._waiting is None else []
+        return [*shown, *self._passes.finish()]
+
+    def settle(self, others: list[Reading]) -> list[Reading]:
+        """Return the readings of a bar that waited, if the metric was printed without a place."""
+        if self._waiting is None or any(reading.has_position for reading in others):
+            return []
+        names = [name.lower() for reading in others for name, _ in reading.values]
+        return self._confirmed() if any(self.metric in name for name in names) else []
+
+    def _confirmed(self) -> list[Reading]:
+        waiting, self._waiting = self._waiting, None
+        return waiting or []
+
+    def _forget(self) -> None:
+        """Forget the bar that was taken for the training's."""
+        self._shown = None
+        self._training, self._waiting, self._n_epochs = None, None, 0
 
     def _is_around(self, key: Key) -> bool:
         """Return whether the bar taken for the training's encloses `key`, which begins now."""
@@ -335,11 +367,10 @@ class Tqdm(EpochBars):
     def _other(self, key: Key, at_s: float) -> list[Reading]:
         """Pass over a bar, as of a validation, unless it looks too much like the training's."""
         assert self._training is not None
-        if key[0] == self._training[0]:
-            self._others[key] += 1
-            if self._others[key] > 1 or self._others.total() > _MOST_OTHERS:
-                return self._lost(_NOT_TOLD_APART, at_s)
-        return []
+        is_again = key in self._others
+        self._others.add(key)
+        is_alike = key[0] == self._training[0]
+        return self._lost(_NOT_TOLD_APART, at_s) if is_again and is_alike else []
 
     def _train(self, bar: ProgressBar, before: int | None, at_s: float) -> list[Reading]:
         if bar.n != before:
@@ -350,12 +381,9 @@ class Tqdm(EpochBars):
                 return self._lost(_UNSEEN_END, at_s)
             if self._outer is not None and self._n_epochs > self._n[self._outer] + _BEHIND:
                 return self._lost(_NOT_TOLD_APART, at_s)
-        shown = self.show(self._n_epochs - 1, bar.n, bar.total, at_s, bar.values)
         # A bar that has begun again, or that runs inside another one, certainly covers one epoch.
-        is_sure = self._outer is not None or self._n_epochs > 1
-        if is_sure or _STEPS.search(bar.words):
-            return [replace(each, epoch_length=None) for each in shown]
-        return shown
+        is_epoch = self._outer is not None or self._n_epochs > 1 or _STEPS.search(bar.words)
+        return self.show(self._n_epochs - 1, bar, at_s, is_epoch=bool(is_epoch))
 
     def _lost(self, complaint: str, at_s: float) -> list[Reading]:
         self._is_lost = True

@@ -21,14 +21,12 @@ from batchlab.errors import (
 from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
-from batchlab.script.command import NAMES, TrainingCommand, Value, trial_values
+from batchlab.script.command import NAMES, TrainingCommand, Value, plain_flag, trial_values
 from batchlab.script.flags import (
     MULTIPLIERS,
     RAMP_UPS,
     STEPS_OF_EPOCH,
-    flag_of_tokens,
     flags_set,
-    plain_flag,
 )
 from batchlab.script.follow import FollowedTraining
 from batchlab.script.metric import (
@@ -172,9 +170,13 @@ class FirstLook:
             if each.epoch is not None and each.epoch_length and each.step is None
         ]
 
-    def contradiction(self, examples: Span) -> str | None:
-        """Return what contradicts the batch size, given `examples`, or None if nothing does."""
-        size = TrainedSize(replace(self.trial, n_train=examples[0]), most_examples=examples[1])
+    def contradiction(self, examples: Span, *, is_limit: bool) -> str | None:
+        """Return what contradicts the batch size, given `examples`, or None if nothing does.
+
+        If the batch size `is_limit`, only larger batches do.
+        """
+        trial, most = replace(self.trial, n_train=examples[0]), examples[1]
+        size = TrainedSize(trial, most_examples=most, is_limit=is_limit)
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: FirstLook) -> Span | None:
@@ -465,7 +467,7 @@ class CommandCheck:
             )
         if first.is_whole and len(first.trained) == 1 and not command.spans_a_length:
             self._warnings.append(ONCE_AT_END)
-        if flag := flag_of_tokens(command.arguments):
+        if flag := command.token_flag:
             self._warnings.append(
                 f"{{batch_size}} is what {flag} takes, so all that is said of batch sizes and "
                 f"examples counts tokens"
@@ -566,7 +568,7 @@ class CommandCheck:
                 return None
             look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0), is_enough)
             given = self._command.examples
-            contradiction = given and look.contradiction((given, given))
+            contradiction = given and self._contradiction(look, (given, given))
             is_seen = look.trained or (is_enough is not None and is_enough(look.readings))
             if is_seen and not contradiction:
                 self._looks[key] = look
@@ -578,12 +580,16 @@ class CommandCheck:
                 self._warnings.append(f"the command could not be checked {what}: {why}")
         return self._looks[key]
 
+    def _contradiction(self, look: FirstLook, examples: Span) -> str | None:
+        is_limit = self._command.token_flag is not None
+        return look.contradiction(examples, is_limit=is_limit)
+
     def _at_another_size(self, size: int, first: FirstLook) -> FirstLook | None:
         return self._compared(_ANOTHER_SIZE, {"batch_size": size}, first)
 
     def _refuse_another_size(self, look: FirstLook, examples: Span) -> None:
         """Refuse a command that trains with another batch size, or a wrong number of examples."""
-        contradiction = look.contradiction(examples)
+        contradiction = self._contradiction(look, examples)
         if contradiction is None:
             return
         fixed, length = self._set(MULTIPLIERS), self._set(STEPS_OF_EPOCH)
@@ -844,7 +850,8 @@ class CommandCheck:
         fewest, most = max(one[0], two[0]), min(one[1], two[1])
         if fewest <= most:
             return fewest, most
-        if fewest - most <= max(size, own):  # a dropped last batch hides up to a batch of them
+        is_near = fewest - most <= max(size, own)  # a dropped last batch hides up to a batch
+        if is_near or self._command.token_flag:  # batches of tokens are not quite full
             return one
         # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(

@@ -15,6 +15,7 @@ from batchlab.errors import UsageError
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Trial
 from batchlab.script.metric import direction_of
+from batchlab.script.trained_size import TrainedSize
 
 COUNTS = (
     *("batch_size", "micro_batch_size", "accumulation_steps", "world_size"),
@@ -120,6 +121,22 @@ def _written_value(name: str, value: Value | None) -> str:
     if name == "learning_rate" and not isinstance(value, Path):
         return repr(float(value))
     return str(value)
+
+
+def plain_flag(name: str) -> str:
+    """Return a flag in the form used to compare flags: `--trainer.max-epochs` is max_epochs."""
+    return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
+
+
+def flag_of(arguments: Sequence[str], placeholder: str) -> str | None:
+    """Return the flag that takes a placeholder (`--lr`, or `optim.lr` in optim.lr=...), or None."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        flag, _, value = argument.partition("=")
+        if value == f"{{{placeholder}}}" and flag:
+            return flag
+        if argument == f"{{{placeholder}}}" and before.startswith("-"):
+            return before
+    return None
 
 
 _EXAMPLE = "python train.py --batch-size {batch_size}"
@@ -371,19 +388,26 @@ class TrainingCommand:
         return found
 
     @property
+    def token_flag(self) -> str | None:
+        """The flag that takes the batch size if its name says that it counts tokens, or None."""
+        flag = flag_of(self.arguments, "batch_size")
+        return flag if flag and "token" in plain_flag(flag) else None
+
+    def trained_size(self, trial: Trial) -> TrainedSize:
+        """Return the check that a run trains with its batch size."""
+        # The steps of an epoch at its own batch size determine the examples only up to one batch.
+        most = self.examples or trial.n_train + self.batch_size - 1
+        is_assumed = self.examples is None and trial.n_train == self.assumed_examples
+        return TrainedSize(
+            trial,
+            most_examples=math.inf if is_assumed else most,
+            is_limit=self.token_flag is not None,
+        )
+
+    @property
     def assumed_examples(self) -> int:
         """The number of training examples to assume if its progress does not give it."""
         return _STEPS_OF_EPOCH * self.batch_size
-
-    def most_examples(self, n_train: int) -> float:
-        """Return the most training examples that there may be if `n_train` are the fewest.
-
-        The steps of an epoch at its own batch size determine the number only up to one batch. It is
-        infinite if `n_train` was only assumed.
-        """
-        if self.examples is not None:
-            return self.examples
-        return math.inf if n_train == self.assumed_examples else n_train + self.batch_size - 1
 
     @property
     def spans_a_length(self) -> bool:

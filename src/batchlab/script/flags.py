@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchlab.errors import BatchlabError
-from batchlab.script.command import NAMES, placeholders_in
+from batchlab.script.command import NAMES, placeholders_in, plain_flag
 from batchlab.script.identity import named_files
 from batchlab.script.process import Launched
 from batchlab.script.reading import number_of
@@ -123,28 +123,6 @@ def flags_in(help_text: str) -> dict[str, Flag]:
 def flag_named(help_text: str, typed: str) -> Flag | None:
     """Return the flag that has this name among its names, or None if the help does not show it."""
     return next((flag for names, flag in _shown(help_text) if typed in names), None)
-
-
-def flag_of(arguments: Sequence[str], placeholder: str) -> str | None:
-    """Return the flag that takes a placeholder (`--lr`, or `optim.lr` in optim.lr=...), or None."""
-    for before, argument in zip(("", *arguments), arguments, strict=False):
-        flag, _, value = argument.partition("=")
-        if value == f"{{{placeholder}}}" and flag:
-            return flag
-        if argument == f"{{{placeholder}}}" and before.startswith("-"):
-            return before
-    return None
-
-
-def flag_of_tokens(arguments: Sequence[str]) -> str | None:
-    """Return the flag that takes the batch size if its name says that it counts tokens, or None."""
-    flag = flag_of(arguments, "batch_size")
-    return flag if flag and "token" in plain_flag(flag) else None
-
-
-def plain_flag(name: str) -> str:
-    """Return a flag in the form used to compare flags: `--trainer.max-epochs` is max_epochs."""
-    return name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
 
 
 # Flags that make an update of more than one batch of the size that a script is given.

@@ -195,14 +195,24 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
 
 
 def _risen(moments: Sequence[Moment]) -> list[Moment]:
-    """Keep the moments at which the step grew, each moved behind an evaluation at that step."""
+    """Keep the moments at which the step grew, each moved behind an evaluation at that step.
+
+    If the step falls and goes on from there, something else was counted before or after, such as
+    examples that were tokenized. So the longest rising sequence counts.
+    """
     kept: list[Moment] = []
+    sequences = [kept]
     for moment in moments:
-        if not kept or moment.step > kept[-1].step:
-            kept.append(moment)
-        elif moment.has_metric and moment.at_s > kept[-1].at_s:
-            kept[-1] = moment  # the next piece begins after the evaluation
-    return kept
+        if moment.has_metric and kept and moment.step <= kept[-1].step:
+            # The next piece begins after the evaluation.
+            kept[-1] = kept[-1]._replace(at_s=max(moment.at_s, kept[-1].at_s), has_metric=True)
+        elif all(each and moment.step < each[-1].step for each in sequences):
+            sequences.append(kept := [moment])
+        else:
+            kept = next(each for each in sequences if not each or moment.step >= each[-1].step)
+            if not kept or moment.step > kept[-1].step:
+                kept.append(moment)
+    return max(sequences, key=len)
 
 
 def _seconds(piece: tuple[Moment, Moment]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,14 +12,12 @@ from functools import lru_cache
 from typing import Any
 
 from batchlab.errors import UsageError
-from batchlab.script.bars import Keras, Lightning, Tqdm, bar_of
+from batchlab.script.bars import Keras, ProgressBar, Tqdm, bar_of
 from batchlab.script.reading import (
-    EPOCHS,
+    COUNTERS,
     NUMBER,
     ONE_FOLD,
-    SAMPLES,
     SPLIT_WORD,
-    STEPS,
     Counters,
     LineReader,
     Measured,
@@ -31,7 +28,6 @@ from batchlab.script.reading import (
     number_of,
     split_of,
     spoken_kind,
-    sure_number_of,
 )
 
 LOG_SHAPE = "batchlab"
@@ -46,7 +42,7 @@ class Logged(LineReader):
     needles = (b'{"batchlab_log"',)
 
     def __init__(self) -> None:
-        self._counted_an_epoch: float | None = None
+        self._counters = Counters()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the reading of one call, or None if the line is none of `batchlab.log`."""
@@ -78,10 +74,7 @@ class Logged(LineReader):
         """
         if epoch is None or counted is None or not float(epoch).is_integer():
             return epoch
-        before, each = self._counted_an_epoch, counted / epoch if epoch else None
-        self._counted_an_epoch = each
-        is_even = before is not None and each is not None and math.isclose(before, each)
-        return epoch if is_even else None
+        return self._counters.passes_at_end(counted, int(epoch) - 1)
 
 
 ANY_SHAPE = ""
@@ -114,162 +107,128 @@ def _dict_in(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _number_in(value: object) -> int | float | None:
-    """Return a number, or that in a text; None if there is none or it is too large for a float."""
-    if isinstance(value, str):
-        count = count_of(value) if value.isdigit() else None
-        return sure_number_of(value) if count is None else count
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if isinstance(value, float) or abs(value) < 1e300 else None
-
-
-class Trainer(LineReader):
-    """The dict lines of a Trainer, `{'loss': 0.5, 'epoch': 0.3}`, and the steps of its bar.
-
-    A dict line has no step, but the bar that is drawn again right below it has one. So a line waits
-    for the bar of the training, which is the first one without words before it.
-    """
-
-    shape = "huggingface"
-    label = "dict lines of a Hugging Face Trainer"
-    needles = (b"{'", b"%|")
-
-    # A Trainer prints no counter except its epoch, which is a fraction except at the very start,
-    # and some of these. Any other dict with an epoch comes from another script.
-    _RUNTIMES = ("eval_runtime", "train_runtime", "test_runtime", "predict_runtime")
-    _RATES = ("learning_rate", "grad_norm", "eval_samples_per_second", "train_samples_per_second")
-
-    def __init__(self) -> None:
-        self._total: int | None = None
-        self._waiting: list[Reading] = []
-        self._has_dicts = False
-
-    def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the dict that waited, at the bar below it, or else the dict before this one."""
-        if line.startswith("{'"):
-            return self._logged(line, at_s)
-        bar = bar_of(line)
-        if bar is None or bar.words:
-            return None
-        if self._total is None:
-            self._total = bar.total
-        placed = []
-        if bar.total == self._total:
-            placed = [replace(reading, step=bar.n) for reading in self.finish()]
-        # Before the first dict line this may be any bar.
-        return placed if self._has_dicts else None
-
-    def finish(self) -> list[Reading]:
-        """Return the readings that wait for a bar."""
-        waiting, self._waiting = self._waiting, []
-        return waiting
-
-    def _logged(self, line: str, at_s: float) -> list[Reading] | None:
-        values = self._numbers(line)
-        if values is None:
-            return None
-        self._has_dicts = True
-        before, epoch = self.finish(), values.pop("epoch")
-        reading = Reading(at_s=at_s, shape=self.shape, epoch=epoch, values=tuple(values.items()))
-        if self._total is None:
-            return [*before, reading]
-        self._waiting = [reading]
-        return before
-
-    def _numbers(self, line: str) -> dict[str, float] | None:
-        """Return the numbers of a Trainer's dict, which may be texts; None for any other dict."""
-        found = _dict_in(line)
-        if found is None or len(found) < 2 or any(name in found for name in (*STEPS, *SAMPLES)):
-            return None
-        told = {name: _number_in(value) for name, value in found.items()}
-        numbers = {name: float(number) for name, number in told.items() if number is not None}
-        epoch = numbers.get("epoch")
-        if epoch is None or len(numbers) < 2:
-            return None
-        is_number = isinstance(found["epoch"], int)
-        marks = self._RUNTIMES if is_number else (*self._RATES, *self._RUNTIMES)
-        is_fraction = not is_number and not epoch.is_integer()
-        return numbers if is_fraction or any(name in numbers for name in marks) else None
-
-
-class JsonLines(LineReader):
-    """One JSON object or Python dict per line, with a counter and numbers."""
-
-    shape = "json-lines"
-    label = "JSON lines, or dicts that Python prints"
-    needles = (b'{"', b"{ ", b"{\t", b"{'")
-
-    _DEEPEST = 4
+class NamedNumbers(LineReader):
+    """A format that prints each number with its name, so that only the names are to be read."""
 
     def __init__(self) -> None:
         self._counters = Counters()
+        self._style = NumberStyle()
+
+    def _kind(self, name: str) -> str | None:
+        """Return "step", "epoch" or "samples" for a counter, or None for a value."""
+        own = name.lower().rpartition("/")[2]
+        return {"e": "epoch", "#": "step"}.get(own) or spoken_kind(own)  # spaCy has these names
+
+    def _told(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
+        """Return the numbers as printed. If there are two counters of a kind, the larger counts.
+
+        That is the one of the run, next to one of the epoch. `before` may name their data.
+        """
+        counted: dict[str, list[str]] = {"step": [], "epoch": [], "samples": []}
+        measured = []
+        for name, text in printed.items():
+            if kind := self._kind(name):
+                counted[kind].append(text.partition("/")[0])
+            else:
+                measured.append((name, text.strip("%"), None))
+        values, unsure = self._style.values_of(measured)
+        return Reading(
+            at_s=at_s,
+            shape=self.shape,
+            step=_largest(counted["step"]),
+            epoch=next(map(epoch_of, counted["epoch"]), None),
+            samples=_largest(counted["samples"]),
+            values=values,
+            unsure=unsure,
+            split=split_of(" ".join((before, *printed.values()))),
+        )
+
+
+def _largest(texts: list[str]) -> int | None:
+    counts = map(count_of, texts)
+    return max((count for count in counts if count is not None), default=None)
+
+
+class JsonLines(NamedNumbers):
+    """One JSON object or Python dict per line, with a counter and numbers.
+
+    A dict of a Hugging Face Trainer has no step, but the bar that is drawn again right below it has
+    one. So it waits for the bar of the training, the first one without words that is not over.
+    """
+
+    shape = "json-lines"
+    label = "JSON lines, or dicts that Python prints"
+    needles = (b'{"', b"{ ", b"{\t", b"{'", b"%|")
+
+    # A Trainer prints no counter except its epoch, which is a fraction, or 0 with one of these.
+    _RUNTIMES = frozenset(("eval_runtime", "train_runtime", "test_runtime", "predict_runtime"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bars: dict[int, int] = {}  # by total, where each of the bars without words is
+        self._total: int | None = None  # of the training's bar
+        self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
-        """Return the numbers of an object if one of them is a counter."""
+        """Return the numbers of an object with a counter, or of the one that waited for a bar."""
+        bar = bar_of(line)
+        if bar is not None and not bar.words:
+            return self._at(bar)
         found = _dict_in(line)
         if found is None:
             return None
-        numbers = dict(self._numbers(found))
-        step, samples = _count(numbers, STEPS), _count(numbers, SAMPLES)
-        epoch = next((numbers[name] for name in EPOCHS if name in numbers), None)
-        if step is None and epoch is None and samples is None:
+        printed = dict(_texts_in(found))
+        told = self._told(printed, at_s, before=line.partition("{")[0])
+        if not told.has_position:
             return None
-        values = tuple(
-            (name, float(value))
-            for name, value in numbers.items()
-            if name not in (*STEPS, *EPOCHS, *SAMPLES)
-        )
-        if not values:
+        if not told.values:
             return [] if line.startswith("{") else None
-        words = [each for each in (line.partition("{")[0], *found.values()) if type(each) is str]
-        told = Reading(
-            at_s=at_s, shape=self.shape, step=step, epoch=epoch, samples=samples, values=values
-        )
-        return [self._counters.placed(replace(told, split=split_of(" ".join(words))))]
+        is_of_trainer = not self._RUNTIMES.isdisjoint(printed)
+        if is_of_trainer and told.epoch is not None:
+            told = replace(told, epoch=float(told.epoch))
+        placed = self._counters.placed(told)
+        before = self.finish()
+        has_only_epoch = told.step is None and told.samples is None
+        is_of_trainer = is_of_trainer or self._counters.has_fractions
+        if not (is_of_trainer and has_only_epoch and self._bars):
+            return [*before, placed]
+        if self._total is None:
+            # What is over by now has prepared the data.
+            is_open = (total for total, n in self._bars.items() if n < total)
+            self._total = next(is_open, next(reversed(self._bars)))
+        self._waiting = [placed]
+        return before
 
-    def _numbers(
-        self, found: dict[str, Any], before: str = "", depth: int = 0
-    ) -> Iterator[tuple[str, Any]]:
-        """Yield every number; those of nested objects get names such as `validation.loss`."""
-        for name, value in found.items():
-            if isinstance(value, dict) and depth < self._DEEPEST:
-                yield from self._numbers(value, f"{before}{name}.", depth + 1)
-            elif (number := _number_in(value)) is not None:
-                yield before + name, number
+    def finish(self) -> list[Reading]:
+        """Return the reading that waits for a bar."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
+    def _kind(self, name: str) -> str | None:
+        return COUNTERS.get(name)
 
-def _count(numbers: dict[str, float], names: tuple[str, ...]) -> int | None:
-    """Return the first of these that is whole: fairseq's `update` is the epoch as a fraction."""
-    whole = (numbers[name] for name in names if name in numbers and numbers[name] % 1 == 0)
-    return next((int(number) for number in whole if 0 <= number < 1e18), None)
-
-
-def _told(shape: str, printed: Mapping[str, str], at_s: float) -> Reading:
-    """Return the printed numbers by their names; the first counter of each kind counts."""
-    counted, values = {"step": "", "epoch": "", "samples": ""}, []
-    for name, text in printed.items():
-        if kind := _kind(name):
-            counted[kind] = counted[kind] or text.partition("/")[0]
-        elif (number := sure_number_of(text.strip("%"))) is not None:
-            values.append((name, number))
-    return Reading(
-        at_s=at_s,
-        shape=shape,
-        step=count_of(counted["step"]),
-        epoch=epoch_of(counted["epoch"]),
-        samples=count_of(counted["samples"]),
-        values=tuple(values),
-        split=split_of(" ".join(printed.values())),
-    )
+    def _at(self, bar: ProgressBar) -> list[Reading] | None:
+        self._bars[bar.total] = bar.n
+        if self._total is None:
+            return None  # Before the first dict, this may be any bar.
+        if bar.total != self._total:
+            return []
+        return [replace(reading, step=bar.n) for reading in self.finish()]
 
 
-def _kind(name: str) -> str | None:
-    own = name.lower().rpartition("/")[2]
-    return {"e": "epoch", "#": "step"}.get(own) or spoken_kind(own)  # spaCy has these names
+_DEEPEST = 4
 
 
-class Table(LineReader):
+def _texts_in(found: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield every number or text; those of nested objects get names such as `validation.loss`."""
+    for name, value in found.items():
+        if isinstance(value, dict) and depth < _DEEPEST:
+            yield from _texts_in(value, f"{before}{name}.", depth + 1)
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            yield before + name, str(value)
+
+
+class Table(NamedNumbers):
     """A header with the names of the columns, one of them a counter, and rows of numbers.
 
     A header without a counter may follow one with a counter. Only its row for all classes is read.
@@ -287,9 +246,9 @@ class Table(LineReader):
     _BAR = re.compile(r":?\s+\d{1,3}%\s?[|━─╸ ].{0,200}?\s(\d+)/(\d+)(?!\d).*$")
 
     def __init__(self) -> None:
+        super().__init__()
         self._headers: dict[tuple[int, bool], list[str]] = {}  # by length and `is_counted`
         self._n_headers = 0
-        self._counters = Counters()
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the numbers of a row below a header."""
@@ -305,7 +264,7 @@ class Table(LineReader):
         are_numbers = [number_of(each.strip("%")) is not None for each in cells if each]
         if names is None or 2 * sum(are_numbers) <= len(are_numbers):  # mostly words: a sentence
             return None
-        told = _told(self.shape, dict(zip(names, cells, strict=True)), at_s)
+        told = self._told(dict(zip(names, cells, strict=True)), at_s)
         if bar and int(bar[1]) < int(bar[2]):
             return []
         if told.has_position:
@@ -322,7 +281,7 @@ class Table(LineReader):
             return False
         is_header = False
         for names in self._cells(self._COLUMNS, text), self._cells(self._WIDE, text):
-            is_counted = any(map(_kind, names))
+            is_counted = any(map(self._kind, names))
             is_of_names = 1 < len(names) == len({*names}) and all(map(self._NAME.match, names))
             if is_of_names and (is_counted or (self.is_open and len(names) > 3)):
                 self._headers[len(names), is_counted] = names
@@ -331,7 +290,7 @@ class Table(LineReader):
         return is_header
 
 
-class Block(LineReader):
+class Block(NamedNumbers):
     """One name and one number per line, between bars or as JSON; the counter may be anywhere."""
 
     shape = "block"
@@ -345,7 +304,7 @@ class Block(LineReader):
     )
 
     def __init__(self) -> None:
-        self._counters = Counters()
+        super().__init__()
         self._rows: dict[str, str] = {}
         self._groups: list[str] = []  # `rollout/` in a box, or in JSON the objects around it
 
@@ -368,7 +327,7 @@ class Block(LineReader):
         self.is_open = not is_end
         if not is_end:
             return []
-        told = _told(self.shape, self._rows, at_s)
+        told = self._told(self._rows, at_s)
         self._rows, self._groups = {}, []
         is_whole = row is not None or not line.strip("-=+─━└┴┘╰╯╧╘╛}, ")
         is_told = is_whole and told.has_position and told.values
@@ -387,28 +346,43 @@ _PAIR = re.compile(
     r"(?P<sign>\s*[:=]\s*|\s+|(?=\[))\[?\s*"
     rf"(?P<number>{NUMBER})"
     rf"(?:\s*(?:/|of)\s*(?P<total>{NUMBER}))?"
-    r"(?![A-Za-z_\d]|[:/,.]\d)"
+    r"(?![A-Za-z_\d]|[:/,.]\d| (?:m?s|secs?|seconds|min(?:ute)?s?|h|hours)\b)"
     r"(?:\]?\s*[\[(]\s*(?P<part>\d+)\s*/\s*(?P<whole>\d+))?"
 )
 # Other ways to write the same are brought into the form above. Each row holds a text that such a
 # line contains, the pattern to look for then, and its replacement.
 _FORMS = (
     ("tensor(", re.compile(rf"tensor\(({NUMBER})[^)]{{0,80}}\)"), r"\1"),
-    # XGBoost and LightGBM number their trees like this.
+    ("{", re.compile(r"[{}\"']"), " "),  # a dict behind "epoch 3: "
+    # A logger says where it was called, "solver.cpp:228]" or "(main.py 180)".
+    (".", re.compile(r"\b[\w/\-]{1,60}\.(?:py|cpp|cc)[: ]\d+"), ""),
+    # XGBoost and LightGBM number their trees like this, and CatBoost and Flax their steps.
     ("[", re.compile(r"^\[(\d+)\]\t"), r"iteration \1 "),
-    ("[", re.compile(r"^\[(\d+),\s*(\d+)\]"), r"epoch \1 step \2"),
-    ("][", re.compile(r"^\[(\d+/\d+)\]\[(\d+/\d+)\]"), r"epoch \1 step \2 "),
+    ("] [", re.compile(r"\] \[(\d+)\] (?=\w+=)"), r"] step \1 "),
+    (":", re.compile(r"^(\d+):\s+(?=(?:learn|test|loss): )"), r"iteration \1 "),
+    # "[1, 2000]", "[3: 42/43]", "[0/5][10/20]" and "Train: [0/300][10/1251]"
+    (
+        "[",
+        re.compile(r"(?:^|(?<=\b[Tt]rain: ))\[(\d+(?:/\d+)?)(?:,\s*|: |\]\[)(\d+(?:/\d+)?)\]"),
+        r"epoch \1 step \2 ",
+    ),
+    ("#", re.compile(r"(?i:\b(epoch|step|iteration|batch)) ?#(?=\d)"), r"\1 "),
+    ("Up. ", re.compile(r"\bEp\. (\S+) : Up\. (\S+) :"), r"epoch \1 step \2 "),  # Marian
     # mmengine prints "Epoch(train) [1][50/188]". In its validation no counter is the training's.
     ("(train)", re.compile(r"\b(Epoch|Iter)\(train\)\s*"), r"train \1 "),
     ("(", re.compile(r"\b(?:Epoch|Iter)\((val|test)\)\s*(?:\[\d+\](?=\s*\[))?"), r"\1: "),
-    (":", re.compile(r"^(\d+):\s+(?=(?:learn|test|loss): )"), r"iteration \1 "),  # CatBoost
     ("epoch", re.compile(r"\b(\d+)epoch\b"), r"epoch \1 "),  # ESPnet
-    ("] [", re.compile(r"\] \[(\d+)\] (?=\w+=)"), r"] step \1 "),  # Flax
     (" (", re.compile(r"^\W*(train|valid) \((\d+/\d+)\)"), r"\1 epoch \2 "),  # Catalyst
     # An iteration of scikit-learn's networks is a pass over the data.
     ("Iteration ", re.compile(r"^Iteration (\d+), loss = (?=\d+\.\d{8}$)"), r"epoch \1 loss = "),
     # "Train: 0 [  50/1251 (  4%)]" has the epoch's number before the position in it.
     ("Train: ", re.compile(r"^Train: (?=\d+ \[\s*\d+/)"), "epoch: "),
+    # "Accuracy of the network on the 10000 test images: 54 %"
+    (
+        " on ",
+        re.compile(r"^(\w[\w ]{0,40}?) (?:of|on) [^:=\d]{0,80}\d+ ([A-Za-z ]{1,40}):"),
+        r"\2 | \1:",
+    ),
     (
         "t",  # in both "at" and "after"
         re.compile(
@@ -420,10 +394,14 @@ _FORMS = (
 )
 # A line in a loop over validation batches shows values of one batch, with the averages up to it in
 # parentheses. These are complete only at the end of the loop.
-_EVALUATION = re.compile(r"(?i:\b(test|val|valid|validation|eval)):\s*\[\s*(\d+)/(\d+)\]")
+_EVALUATION = re.compile(
+    r"(?i:\b(test|val|valid|validation|eval|cv):?\s*(?:\[|(?:batch|step|iter)\s*\[?))\s*(\d+)/(\d+)\b\]?"
+)
 _AVERAGE = re.compile(rf"{NUMBER}\s+\(\s*({NUMBER})\s*\)")
 _OF_BATCHES = re.compile(r"(?<![\d.])(\d+)\s*/\s*(\d+) (?:batches|steps|iterations)\b")
-_WITHOUT_NAME = re.compile(r"^(\d+)/(\d+)\s(?!\d+:)|\s(\d+)/(\d+)$")  # "11/26 06:50" is a time.
+_WITHOUT_NAME = re.compile(  # "11/26 06:50" is a time
+    r"^(\d+)/(\d+)\s(?!\d+:)|(?:[|\[]| -)\s{0,20}(\d+)/(\d+)\s*(?:[|\]]|- )|\s(\d+)/(\d+)$"
+)
 _FOLD = re.compile(
     r"^\W*(?:\w+\W+)?(?i:fold)\W{0,3}\d+\s*(?:/|of)\s*(\d+)|"
     r"^\W*(?i:run|trial|repeat|repetition)\W{0,3}\d+\s*(?:/|of)\s*(\d+)\W*$"
@@ -438,7 +416,7 @@ _COUNTERS = ("epoch", "step", "iter", "batch", "update", "sample", "example")
 # Any binary data contains two letters, so these are longer. The metric asked for is added.
 _METRICS = (
     *("loss", "acc", "err", "val", "test", "score", "auc", "bleu", "perplexity", "ppl"),
-    *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric"),
+    *("precision", "recall", "mse", "mae", "reward", "return", "iou", "metric", "cost"),
 )
 # Most lines with one of these words have no number in the right place. It begins only at words,
 # with bounded repetitions, because a line of "loss" a thousand times would take seconds otherwise.
@@ -448,8 +426,7 @@ _LIKELY = re.compile(
     rf"|(?<![\w@./\-])(?=[\w@./\-]{{0,60}}?(?:{'|'.join(_METRICS)}))[\w@./\-]{{1,80}}"
     r"(?:[ \w]{0,60}[:=]\s{0,20}|\s{1,20})(?:tensor\()?[-+.]?(?:\d|nan|inf)"
 )
-_LOG_LEVELS = ("INFO ", "DEBUG ", "WARNING ")
-_FILLERS = ("the", "is", "was", "of")
+_FILLERS = re.compile(r"^(?:(?:INFO|DEBUG|WARNING|(?i:the|is|was|of)) )+|(?: (?i:the|is|was|of))+$")
 
 
 class PlainLines(LineReader):
@@ -485,7 +462,9 @@ class PlainLines(LineReader):
         if _SPLIT_HEADER.match(line):
             self._header, self._is_new = split_of(line), True
             return None
-        if not self._is_likely(line.lower()):
+        lower = line.lower()
+        has_metric = self.metric != "" and self.metric in lower
+        if not has_metric and not _LIKELY.search(lower, 0, _LONGEST_SEARCHED):
             return None
         for held, pattern, form in _FORMS:
             if held in line:
@@ -498,7 +477,7 @@ class PlainLines(LineReader):
         pairs = list(_PAIR.finditer(line))
         for pair in pairs:
             self._style.see(pair["number"])
-        counted: dict[str, Any] = {}  # the first number of each kind
+        counted: dict[str, Any] = {}  # of steps and samples the largest number
         measured: dict[str, list[tuple[str, str, str | None]]] = {}  # by split
         for pair in pairs:
             name = _name(pair["name"], pair["sign"])
@@ -506,9 +485,10 @@ class PlainLines(LineReader):
             if kind is None:
                 split = split_of(line[: pair.end("name")])
                 measured.setdefault(split, []).append((name, pair["number"], pair["total"]))
-            elif counted.get(kind) is None:
-                counted[kind] = (epoch_of if kind == "epoch" else count_of)(pair["number"])
-                counted[f"{kind} total"] = count_of(pair["total"] or "")
+                continue
+            number = (epoch_of if kind == "epoch" else count_of)(pair["number"])
+            if counted.get(kind) is None or (kind != "epoch" and (number or 0) > counted[kind]):
+                counted[kind], counted[f"{kind} total"] = number, count_of(pair["total"] or "")
         found = {split: self._style.values_of(each) for split, each in measured.items()}
         return self._placed(line, pairs, counted, found, at_s)
 
@@ -533,7 +513,7 @@ class PlainLines(LineReader):
         parts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
         bare = _WITHOUT_NAME.search(line)
         if bare and all(pair.end() <= bare.start() or pair.start() >= bare.end() for pair in pairs):
-            parts.append((bare[1] or bare[3], bare[2] or bare[4]))
+            parts.append(tuple(number for number in bare.groups() if number))
         part = next(((int(n), int(whole)) for n, whole in parts if whole and int(whole)), None)
         n, whole = part or (step, n_steps)
         if (epoch, step, whole) != (None, None, None):
@@ -571,26 +551,18 @@ class PlainLines(LineReader):
         self._loop = self._loop if is_other else (epoch, n, whole)
         return is_other
 
-    def _is_likely(self, lower: str) -> bool:
-        if self.metric and self.metric in lower:
-            return True
-        return _LIKELY.search(lower, 0, _LONGEST_SEARCHED) is not None
-
 
 @lru_cache(maxsize=1000)
 def _name(name: str, sign: str) -> str:
     """Return the words before the number; before `=` only the last of them is the name."""
-    for level in _LOG_LEVELS:
-        name = name.removeprefix(level)
-    words = name.split()
-    while len(words) > 1 and words[0].lower() in _FILLERS:
-        words.pop(0)
-    while len(words) > 1 and words[-1].lower() in _FILLERS:
-        words.pop()
-    return words[-1] if "=" in sign else " ".join(words)
+    words = _FILLERS.sub("", " ".join(name.split()))
+    last = words.rpartition(" ")[2]
+    # "test val_loss" says itself what it was measured on.
+    says_split = "_" in last and split_of(last.partition("_")[0])
+    return last if "=" in sign or says_split else words
 
 
-class LinePattern(LineReader):
+class LinePattern(NamedNumbers):
     """Lines that match a user's pattern: groups `step`, `epoch`, `samples`, and values."""
 
     shape = "pattern"
@@ -612,14 +584,15 @@ class LinePattern(LineReader):
                 f"--pattern {pattern!r} is no regular expression: {error}; a working one is "
                 rf"'step (?P<step>\d+) val_loss (?P<val_loss>\S+)'"
             ) from None
-        self._names = self._pattern.groupindex.keys() - {"step", "epoch", "samples"}
-        if not self._names:
+        if all(map(self._kind, self._pattern.groupindex)):
             raise UsageError(
                 f"--pattern {pattern!r} has no named group for a value; name the metric's, as in "
                 rf"'val_loss (?P<val_loss>\S+)'"
             )
-        self._counters = Counters()
-        self._style = NumberStyle()
+        super().__init__()
+
+    def _kind(self, name: str) -> str | None:
+        return name if name in ("step", "epoch", "samples") else None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return those groups of a matching line that are numbers."""
@@ -627,23 +600,11 @@ class LinePattern(LineReader):
         if match is None:
             return None
         groups = {name: text for name, text in match.groupdict().items() if text is not None}
-        measured = [(name, groups[name], None) for name in groups if name in self._names]
-        values, unsure = self._style.values_of(measured)
-        told = Reading(
-            at_s=at_s,
-            shape=self.shape,
-            step=count_of(groups.get("step", "")),
-            epoch=epoch_of(groups.get("epoch", "")),
-            samples=count_of(groups.get("samples", "")),
-            values=values,
-            unsure=unsure,
-        )
-        reading = self._counters.placed(told)
+        reading = self._counters.placed(self._told(groups, at_s))
         return [reading] if reading.values or reading.has_position else None
 
 
 FORMATS: dict[str, type[LineReader]] = {
-    row.shape: row
-    for row in (Logged, Trainer, JsonLines, Table, Block, Lightning, Keras, Tqdm, PlainLines)
+    row.shape: row for row in (Logged, JsonLines, Table, Block, Keras, Tqdm, PlainLines)
 }
 """Every format by its name; a line belongs to the first that takes it."""

@@ -205,16 +205,13 @@ class ProgressPoints:
     with a counter.
     """
 
-    def __init__(self, metric: str, trial: Trial, *, most_examples: float | None = None) -> None:
+    def __init__(self, metric: str, trial: Trial, *, size: TrainedSize | None = None) -> None:
         """Begin without points; a step is a batch or a micro-batch of the trial's size.
 
-        There are `trial.n_train` to `most_examples` training examples; `most_examples` is None if
-        that is not known.
+        `size` checks that the run trains with that size; None checks nothing.
         """
         self.metric = metric
-        self._size = (
-            None if most_examples is None else TrainedSize(trial, most_examples=most_examples)
-        )
+        self._size = size
         self.printed: str | None = None  # the name that is read; None until it was seen
         self.names: dict[str, set[str]] = {}  # by every measured name as printed, its kinds
         self.points: list[MetricPoint] = []  # those with a value that counts, by rising samples

@@ -8,13 +8,13 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Table
-from batchlab.script.reading import LineReader, Reading, split_of
+from batchlab.script.formats import FORMATS, JsonLines, LinePattern, Logged, Table
+from batchlab.script.reading import LineReader, Reading, is_of_clock, split_of
 
 EACH_END_BYTES = 2 << 20
 """This much of the beginning and of the end is kept, before it is compressed."""
@@ -68,10 +68,7 @@ class KeptOutput:
             gap = n_behind - EACH_END_BYTES
             self._to_disk(b"\n[batchlab left out %d bytes here]\n" % gap)
         n_at_end = min(n_behind, EACH_END_BYTES)
-        self._to_disk(bytes(self._end[len(self._end) - n_at_end :]))
-        if self._file is not None:
-            self._guarded(self._file.close)
-            self._file = None
+        self._to_disk(bytes(self._end[len(self._end) - n_at_end :]), is_last=True)
 
     def last_lines(self, n: int) -> tuple[str, ...]:
         """Return the last lines with content, as a terminal would show them, at most `n`.
@@ -89,22 +86,21 @@ class KeptOutput:
                 shown.append(f"{drawn[-1][: _SHOWN_CHARACTERS - 1]}…" if is_long else drawn[-1])
         return tuple(shown[-n:])
 
-    def _to_disk(self, piece: bytes) -> None:
-        file = self._file
-        if file is None:
+    def _to_disk(self, piece: bytes, *, is_last: bool = False) -> None:
+        if self._file is None:
             return
-        self._guarded(lambda: file.write(piece))
         now_s = time.monotonic()
-        if self._file is not None and now_s >= self._flushed_s + _FLUSH_S:
-            self._flushed_s = now_s
-            self._guarded(file.flush)
-
-    def _guarded(self, write: Callable[[], object]) -> None:
         try:
-            write()
+            self._file.write(piece)
+            if is_last:
+                self._file.close()
+            elif now_s >= self._flushed_s + _FLUSH_S:
+                self._flushed_s = now_s
+                self._file.flush()
         except OSError as error:
-            self._file = None
+            is_last = True
             _log.warning("%s: the output is no longer kept (%s)", self.path, error.strerror)
+        self._file = None if is_last else self._file
 
 
 class OutputReader:
@@ -125,12 +121,12 @@ class OutputReader:
         own = [] if pattern is None else [LinePattern(pattern)]
         self._readers: list[LineReader] = [*own, *(row() for row in FORMATS.values())]
         needles = {needle for reader in self._readers for needle in reader.needles}
-        if metric is not None:
-            # "val kappa" may be printed as `kappa`, below a word for validation.
-            word = re.sub(r"^.*[\s_](?=\S{3,}$)", "", metric.lower())
-            needles.add(word.encode())
-            for reader in self._readers:
-                reader.metric = word
+        # "val kappa" may be printed as `kappa`, below a word for validation.
+        self._metric = re.sub(r"^.*[\s_](?=\S{3,}$)", "", (metric or "").lower())
+        if self._metric:
+            needles.add(self._metric.encode())
+        for reader in self._readers:
+            reader.metric = self._metric
         self._needles = tuple(needles)
         self._rest = b""
         self._rest_at_s = 0.0
@@ -159,7 +155,7 @@ class OutputReader:
         readings = self._read(self._rest, self._rest_at_s, self._needles)
         self._rest = b""
         for reader in self._readers:
-            readings += reader.finish()
+            readings += self._of_training(reader, reader.finish())
         return readings
 
     def _read(self, line: bytes, at_s: float, needles: Sequence[bytes]) -> list[Reading]:
@@ -170,8 +166,27 @@ class OutputReader:
             for reader in self._readers:
                 found = reader.read(text, at_s)
                 if found is not None:
-                    return found
+                    return self._of_training(reader, found)
         return []
+
+    def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
+        """Return readings without what the clock says, which is no number of the training.
+
+        Names that the user chose, for `batchlab.log` or in a pattern, are kept, and so is what may
+        be the metric. Bars that were drawn before are placed by these readings or left out.
+        """
+        if not isinstance(reader, Logged | LinePattern):
+            readings = [
+                replace(each, values=tuple(pair for pair in each.values if self._counts(pair[0])))
+                for each in readings
+            ]
+        settled: list[Reading] = []
+        for other in self._readers:
+            settled += other.settle(readings) if other is not reader else ()
+        return settled + readings
+
+    def _counts(self, name: str) -> bool:
+        return not is_of_clock(name) or (self._metric != "" and self._metric in name.lower())
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")

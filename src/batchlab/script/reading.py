@@ -80,10 +80,14 @@ class LineReader:
         """Return the readings that waited for a line to come after them."""
         return []
 
+    def settle(self, others: list[Reading]) -> list[Reading]:
+        """Return the readings that waited for these, which another format read from a line."""
+        return []
+
 
 SPLIT_WORD = re.compile(
     r"(?<![\w./\-])(?i:(?P<train>train(?:ing|_inner)?)|(?P<test>test(?:ing)?)|"
-    r"(?P<val>val(?:id(?:at(?:ion|ing|e))?)?|eval(?:uat(?:ion|ing|e))?|dev))(?![\w./\-]*\w)"
+    r"(?P<val>val(?:id(?:at(?:ion|ing|e))?)?|eval(?:uat(?:ion|ing|e))?|dev|cv))(?![\w./\-]*\w)"
 )
 """A word that says on which data the value after it was measured."""
 
@@ -91,6 +95,19 @@ SPLIT_WORD = re.compile(
 def split_of(text: str) -> str:
     """Return the data that the last such word names, `train`, `val` or `test`, or empty text."""
     return next((str(found.lastgroup) for found in reversed([*SPLIT_WORD.finditer(text)])), "")
+
+
+_OF_CLOCK = re.compile(
+    r"(?:.*[^a-z])?(?:time|runtime|took|elapsed|duration|dur|eta|wall|dt|ms|secs?|seconds?)"
+    r"(?:[^a-z]+(?:cost|used|taken|spent|consumed|elapsed|m?s|secs?|seconds|min|per[^a-z].*))*[^a-z]*"
+    r"|.*[a-z]/s"
+)
+
+
+@lru_cache(maxsize=1000)
+def is_of_clock(name: str) -> bool:
+    """Return whether a number with this name is a duration or a speed."""
+    return _OF_CLOCK.fullmatch(name.lower()) is not None
 
 
 ONE_FOLD = (
@@ -139,10 +156,12 @@ class Counters:
     def __init__(self) -> None:
         self._epochs = Epochs()
         self._epoch: int | None = None  # its number, counted from 0
-        self._has_fractions = self._starts_again = self._inside_epoch = False
+        self.has_fractions = self._starts_again = self._inside_epoch = False
         self._last: tuple[int, int] | None = None  # the last step and its epoch
         self._steps_an_epoch: float | None = None
         self._at_ends = True
+        self._counted = (0, 0)  # the last step with its samples
+        self._samples_a_step = 0.0
 
     def begin_epoch(self, number: int, n_epochs: int | None) -> None:
         """Take in a line that only says which epoch begins."""
@@ -164,12 +183,16 @@ class Counters:
         without any counter is the end of the epoch if the lines before were inside one.
         """
         step, epoch, samples = told.step, told.epoch, told.samples
+        if epoch is not None and self.has_fractions:
+            epoch = float(epoch)  # a fraction that became whole, such as 0.85 and then 1
+        samples = self._samples_at(step, samples)
         number, complaint = self.number(epoch, n_epochs), self._epochs.complaint
         bare = replace(
             told, step=None, epoch=None, samples=None, epoch_number=number, complaint=complaint
         )
         if samples is not None:
-            return replace(bare, samples=samples, step=step, epoch=self._passes(epoch))
+            passes = epoch if number is None else self.passes_at_end(samples, number)
+            return replace(bare, samples=samples, step=step, epoch=passes)
         if part is not None and number is not None:
             self._inside_epoch = True
             return replace(bare, epoch=number + part[0] / part[1], epoch_length=part[1])
@@ -188,13 +211,29 @@ class Counters:
     def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
         """Return the epoch number of a line, counted from 0, by what it says of it, if anything."""
         if isinstance(epoch, float):
-            self._has_fractions = self._has_fractions or not epoch.is_integer()
+            self.has_fractions = self.has_fractions or not epoch.is_integer()
         elif epoch is not None:
             self._epoch = self._epochs.number(epoch, n_epochs)
-        return self._epoch
+        return None if self.has_fractions else self._epoch
+
+    def _samples_at(self, step: int | None, samples: int | None) -> int | None:
+        """Return the samples at a step; a line that prints only the step goes on as those before.
+
+        While the batch grows within the training, steps alone do not tell the samples.
+        """
+        last_step, last_samples = self._counted
+        if step is None or step < last_step:
+            return samples
+        if samples is None:
+            further = (step - last_step) * self._samples_a_step
+            return last_samples + round(further) if self._samples_a_step else None
+        if step > last_step:
+            self._samples_a_step = (samples - last_samples) / (step - last_step)
+        self._counted = step, samples
+        return samples
 
     def _passes(self, epoch: float | None) -> float | None:
-        if epoch is None or isinstance(epoch, float) or self._has_fractions:
+        if epoch is None or isinstance(epoch, float):
             return epoch
         assert self._epoch is not None
         return self._epoch + 1
@@ -205,28 +244,39 @@ class Counters:
         self._last = (step, number)
         self._inside_epoch = self._starts_again or step == n_steps
         if not self._starts_again:
-            return replace(bare, step=step, epoch=self._passes_at_end(step, number))
+            return replace(bare, step=step, epoch=self.passes_at_end(step, number))
         if n_steps is None:
             return replace(bare, epoch=number, epoch_step=step)
         return replace(bare, step=number * n_steps + step, epoch_length=n_steps)
 
-    def _passes_at_end(self, step: int, number: int) -> int | None:
-        """Return the passes done if at least two lines were at ends of epochs, or else None."""
-        each = step / (number + 1) if number >= 0 else 0.0
-        is_first = self._steps_an_epoch is None
-        self._at_ends = self._at_ends and (is_first or each == self._steps_an_epoch) and each >= 1
+    def passes_at_end(self, step: int, number: int) -> int | None:
+        """Return the passes done if at least two lines were at ends of epochs, or else None.
+
+        These are the lines up to which as many steps, or samples, are counted in every epoch.
+        """
+        if number < 0:
+            return None
+        each, before = step / (number + 1), self._steps_an_epoch
+        self._at_ends = self._at_ends and before in (None, each) and each >= 1
         self._steps_an_epoch = each
-        return number + 1 if self._at_ends and not is_first and number > 0 else None
+        return number + 1 if self._at_ends and before is not None and number > 0 else None
 
 
-# Only singular names count, because "steps: 1000" is how many there will be. If an object has two,
-# the first counts: fairseq prints num_updates next to an update of its epoch.
-STEPS = ("step", "global_step", "iteration", "iter", "it", "num_updates", "update", "_step")
-EPOCHS = ("epoch",)
-_TIMESTEPS = ("total_timesteps", "timesteps_total")  # in reinforcement learning
-SAMPLES = (*("samples", "examples", "samples_seen", "examples_seen"), *_TIMESTEPS)
-# These words may precede a counter in a line of plain text, as in "Train Epoch: 3".
-_BEFORE = ("train", "training", "global", "at", "current", "end of", "after")
+# Only singular names count, because "steps: 1000" is how many there will be.
+COUNTERS = {
+    **dict.fromkeys(("step", "_step", "global_step", "iteration", "iter", "it"), "step"),
+    **dict.fromkeys(("num_updates", "update"), "step"),
+    **dict.fromkeys(("samples", "samples_seen", "examples", "examples_seen"), "samples"),
+    **dict.fromkeys(("consumed_samples", "consumed_train_samples"), "samples"),  # Megatron
+    **dict.fromkeys(("total_timesteps", "timesteps_total"), "samples"),  # reinforcement learning
+    "epoch": "epoch",
+}
+"""What a counter counts, by its name."""
+# These words may precede a counter in a line of plain text, as in "Train Epoch: 3" and "validation
+# loss at iteration 3".
+_BEFORE = re.compile(
+    r"(?:.*\b(?:at|after|for|of) )?(?:(?:train|training|global|current|completed) )*"
+)
 # These count only in plain text. A batch is counted within its epoch.
 _WORDS_FOR_STEPS = ("iters", "batch", "mini-batch", "minibatch")
 
@@ -234,15 +284,8 @@ _WORDS_FOR_STEPS = ("iters", "batch", "mini-batch", "minibatch")
 @lru_cache(maxsize=1000)
 def spoken_kind(name: str) -> str | None:
     """Return what a name in plain text counts: "step", "epoch", "samples", or None if nothing."""
-    plain = name.lower().strip()
-    for before in _BEFORE:
-        plain = plain.removeprefix(before + " ")
-    plain = plain.replace(" ", "_")
-    if plain in STEPS or plain in _WORDS_FOR_STEPS:
-        return "step"
-    if plain in EPOCHS:
-        return "epoch"
-    return "samples" if plain in SAMPLES else None
+    plain = _BEFORE.sub("", name.lower().strip(), count=1).replace(" ", "_")
+    return "step" if plain in _WORDS_FOR_STEPS else COUNTERS.get(plain)
 
 
 # A comma separates thousands if the whole number has it after every third digit from the end, and
@@ -303,14 +346,12 @@ class NumberStyle:
 
     def see(self, text: str) -> None:
         """Take in a number of the run, which may show how its numbers are written."""
-        if number_of(text) is None:
+        if number_of(text) is None or _EITHER.fullmatch(text):
             return
-        if "," not in text:
-            self._has_points = self._has_points or "." in text
-        elif not _EITHER.fullmatch(text):
-            is_thousands = _IN_THOUSANDS.fullmatch(text) is not None
-            self._has_points = self._has_points or is_thousands
-            self._has_commas = self._has_commas or not is_thousands
+        if "," in text and not _IN_THOUSANDS.fullmatch(text):
+            self._has_commas = True
+        elif "," in text or "." in text:
+            self._has_points = True
 
     def values_of(self, printed: Sequence[tuple[str, str, str | None]]) -> Measured:
         """Return the numbers of one line, each by its name and divided by its total if it has one.

@@ -44,12 +44,15 @@ class TrainedSize:
     somewhere in it. So they give bounds.
     """
 
-    def __init__(self, trial: Trial, *, most_examples: float) -> None:
+    def __init__(self, trial: Trial, *, most_examples: float, is_limit: bool = False) -> None:
         """Begin without readings, for `trial.n_train` to `most_examples` training examples.
 
-        If there may be any number, only printed batch sizes are compared.
+        If there may be any number, only printed batch sizes are compared. If the batch size
+        `is_limit`, such as a most number of tokens, or is that at the end of a ramp-up, batches may
+        be smaller. So only larger ones contradict.
         """
         self._trial = trial
+        self._is_limit = is_limit
         self._most_examples = most_examples
         # If gradients are accumulated, a step that is printed may be any of these.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
@@ -67,7 +70,8 @@ class TrainedSize:
         for name, value in reading.values:
             if _SIZE.fullmatch(name) and reading.split not in ("val", "test"):
                 is_last = self._has_begun and self._has_told_own and value < min(self._sizes)
-                self._has_told_own = value in self._sizes
+                is_below = self._is_limit and value <= self._trial.batch_size
+                self._has_told_own = is_below or value in self._sizes
                 is_other = not (self._has_told_own or is_last)
                 self._other = f"it tells {name} = {value:g}" if is_other else None
         # Before training it may print a default, or sizes that did not fit, so the last one counts.
@@ -148,8 +152,8 @@ class TrainedSize:
         """Return both bounds; a script may leave out the smaller last batch of an epoch."""
         fewest, most = self._trial.n_train // size, -(-self._most_examples // size)
         if what == "steps":
-            return fewest, most
-        return min(size, self._trial.n_train / most), size
+            return fewest, math.inf if self._is_limit else most
+        return 0 if self._is_limit else min(size, self._trial.n_train / most), size
 
 
 def _between(before: Mark, here: Mark) -> Iterator[Told]:
