@@ -221,6 +221,11 @@ def test_a_metric_is_found_under_its_other_names_and_no_other_is_taken_for_it(
 
 def test_the_name_to_the_letter_goes_before_all_others() -> None:
     assert points_of(reading(step=1, eval_loss=0.5, loss=1.0), metric="loss") == [(32, 1, 1.0)]
+    for asked in ("psnr", "PSNR"):  # one is of a training batch, the other of the validation
+        both = [reading(step=1, **{asked.swapcase(): 9.0}), reading(step=2, **{asked: 7.0})]
+        assert points_of(*both, metric=asked) == points_of(*both, both[0], metric=asked)
+        assert points_of(*both, metric=asked) == [(64, 2, 7.0)]
+    assert not points_of(reading(step=1, psnr=9.0), metric="PSNR")
 
 
 @pytest.mark.parametrize(

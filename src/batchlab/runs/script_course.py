@@ -51,6 +51,7 @@ class ScriptCourse:
         self._first_told: dict[str, float] = {}  # first values of what training moves
         self._has_moved = False
         self.taken_up_at: int | None = None
+        self.is_renamed = False  # whether stored values are to be replaced; whoever does clears it
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
@@ -64,6 +65,7 @@ class ScriptCourse:
 
     def take(self, reading: Reading) -> None:
         """Take in a reading; one that contradicts those before ends the training."""
+        near = self.points.printed
         try:
             point = self.points.add(reading)
         except ProgressError as error:
@@ -72,6 +74,8 @@ class ScriptCourse:
                 reason = Reason.of("other_batch_size", error=str(error))
             self._decide(Outcome(status=Status.ERROR, reason=reason))
             raise
+        if near not in (None, self.points.printed):
+            self._forget()
         if point is None:
             return
         values = dict(reading.values)
@@ -151,6 +155,14 @@ class ScriptCourse:
             n=len(self._evaluations),
         )
         return Outcome(status=Status.ERROR, reason=reason)
+
+    def _forget(self) -> None:
+        """Forget this run's evaluations; they are of another number with nearly the same name."""
+        taken_up_at = -1 if self.taken_up_at is None else self.taken_up_at
+        self._evaluations = [each for each in self._evaluations if each.step <= taken_up_at]
+        self._n_missed = self.n_made = 0
+        self.unstored.clear()
+        self.is_renamed = True
 
     def _judge(self, made: Evaluation | None) -> None:
         """Decide by the evaluation just added, None if only steps or a loss were reported."""

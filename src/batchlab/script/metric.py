@@ -28,6 +28,8 @@ BATCH_LOSSES = ("train_loss", "loss")
 
 def _is_near(asked: str, name: str) -> bool:
     """Return whether a printed name may be the one that was asked for."""
+    if name != asked and name.lower() == asked.lower():
+        return asked.islower()  # a script may print both `PSNR` and `psnr`
     wanted, found = plain_name(asked), plain_name(name)
     return name == asked or found in (wanted, f"val_{wanted}")
 
@@ -158,8 +160,9 @@ class MetricPoint:
 class ProgressPoints:
     """The points of one run, as its readings come, and what was recognized in its output.
 
-    The metric is read under the name that was asked for; else under one that means the same
-    (`eval/loss` for `val_loss`); else under that of the validation data (`eval_loss` for `loss`).
+    The metric is read under the name that was asked for, even if that comes late; else under one
+    that means the same (`eval/loss` for `val_loss`); else under that of the validation data
+    (`eval_loss` for `loss`).
 
     Samples are those that were printed; else steps × batch size; else epochs × training examples,
     with the steps since the last epoch. Steps of different batch sizes are never compared.
@@ -260,13 +263,16 @@ class ProgressPoints:
         return value
 
     def _consider(self, name: str, kind: str) -> None:
-        """Take a name for the metric's if it may be, unless exactly that name was already seen."""
+        """Take a name for the metric's if it may be; the name that was asked for goes first."""
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
         if self.printed is None:
             self.printed = name
             self._asked_kind = None if is_near else kind
+        elif name == self.metric != self.printed:
+            self.printed, self._asked_kind, self.first = name, None, None
+            self._restart()  # the values so far had a name that is only near
         elif name != self.printed != self.metric:
             raise ProgressError(
                 f"metric {self.metric!r} may be {self.printed!r} or {name!r}: both were printed; "
@@ -275,9 +281,13 @@ class ProgressPoints:
 
     def _follows(self, shape: str) -> bool:
         if self._followed != shape and (self._followed is None or shape == LOG_SHAPE):
-            self._followed, self._at_metric, self._kind, self._left_out = shape, None, None, None
-            self.points.clear()
+            self._restart()
+            self._followed = shape
         return shape == self._followed
+
+    def _restart(self) -> None:
+        self._followed = self._at_metric = self._kind = self._left_out = None
+        self.points.clear()
 
     def _place_of(self, reading: Reading) -> Reading | None:
         """Return the reading with the position of this one: itself, or the last one with one."""
