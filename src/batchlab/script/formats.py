@@ -7,7 +7,7 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -448,6 +448,7 @@ _LIKELY = re.compile(
     rf"|(?<![\w@./\-])(?=[\w@./\-]{{0,60}}?(?:{'|'.join(_METRICS)}))[\w@./\-]{{1,80}}"
     r"(?:[ \w]{0,60}[:=]\s{0,20}|\s{1,20})(?:tensor\()?[-+.]?(?:\d|nan|inf)"
 )
+_BEST = re.compile(r"(?i)best|\b(?:max|min|highest|lowest)\b")
 _LOG_LEVELS = ("INFO ", "DEBUG ", "WARNING ")
 _FILLERS = ("the", "is", "was", "of")
 
@@ -500,13 +501,14 @@ class PlainLines(LineReader):
             self._style.see(pair["number"])
         counted: dict[str, Any] = {}  # the first number of each kind
         measured: dict[str, list[tuple[str, str, str | None]]] = {}  # by split
-        for pair in pairs:
-            name = _name(pair["name"], pair["sign"])
+        names = [_name(pair["name"], pair["sign"]) for pair in pairs]
+        n_current = _n_before_best(names)
+        for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
             if kind is None:
                 split = split_of(line[: pair.end("name")])
                 measured.setdefault(split, []).append((name, pair["number"], pair["total"]))
-            elif counted.get(kind) is None:
+            elif counted.get(kind) is None and i < n_current:
                 counted[kind] = (epoch_of if kind == "epoch" else count_of)(pair["number"])
                 counted[f"{kind} total"] = count_of(pair["total"] or "")
         found = {split: self._style.values_of(each) for split, each in measured.items()}
@@ -575,6 +577,20 @@ class PlainLines(LineReader):
         if self.metric and self.metric in lower:
             return True
         return _LIKELY.search(lower, 0, _LONGEST_SEARCHED) is not None
+
+
+def _n_before_best(names: Sequence[str]) -> int:
+    """Return how many names stand before the best value so far, if a line closes with that.
+
+    "PSNR: 17.0, best PSNR: 17.3 at iter: 200" has one: 200 is no position of the training.
+    """
+    n_before = len(names)
+    for place, name in reversed([*enumerate(names)]):
+        if _BEST.search(name):
+            n_before = place
+        elif spoken_kind(name) is None:
+            break
+    return n_before
 
 
 @lru_cache(maxsize=1000)
