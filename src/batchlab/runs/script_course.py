@@ -43,7 +43,12 @@ class ScriptCourse:
         self._lost_at: int | None = None
         self._counted: tuple[Evaluation, ...] | None = None
         most_examples = command.most_examples(request.trial.n_train)
-        self.points = ProgressPoints(command.metric, request.trial, most_examples=most_examples)
+        self.points = ProgressPoints(
+            command.metric,
+            request.trial,
+            pattern=command.pattern,
+            most_examples=most_examples,
+        )
         self.unstored: dict[int, Evaluation] = {}  # those that count; whoever stores them clears it
         self.ended: Outcome | None = None  # how it has to end by its progress
         self.step = 0  # updates done, as far as reported
