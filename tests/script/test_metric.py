@@ -13,7 +13,8 @@ from tests.reference.made_up import made_up_trial
 from tests.reference.sampled_output import readings_of, sample
 
 from batchlab.errors import ProgressError
-from batchlab.script.metric import MetricPoint, ProgressPoints, direction_of, follows_size
+from batchlab.records.quantities import direction_of
+from batchlab.script.metric import MetricPoint, ProgressPoints, follows_size
 from batchlab.script.reading import Reading
 
 
@@ -327,6 +328,7 @@ def test_a_metric_that_was_not_seen_is_told_with_what_was(
         *((name, "lower") for name in ("val_0_logloss", "validation_0-rmse", "logloss_mean")),
         *((name, "lower") for name in ("wer", "error_rate", "mean_squared_error", "cross_entropy")),
         *((name, "higher") for name in ("ndcg@10", "metrics/mAP50-95(B)", "ep_rew_mean", "ENTS_F")),
+        ("RMSE_F", "lower"),
         *((name, "higher") for name in ("f1_macro", "Acc@1", "valid_0's auc", "success_rate")),
         *((name, None) for name in ("score", "neg_mean_squared_error", "learning_rate")),
         ("val_margin", None),

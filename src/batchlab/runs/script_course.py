@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.estimate import Reason
-from batchlab.records.quantities import Better
+from batchlab.records.quantities import Better, direction_of
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, crossing_of
 from batchlab.script.command import TrainingCommand
-from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, direction_of, plain_name
+from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.reading import Reading
 from batchlab.training.plain import EVALUATIONS, Outcome, divergence
 

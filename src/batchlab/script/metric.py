@@ -10,7 +10,6 @@ from functools import lru_cache
 from itertools import islice
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
-from batchlab.records.quantities import Better
 from batchlab.records.trial import Trial
 from batchlab.script.formats import ANY_SHAPE, FORMATS, LOG_SHAPE, LinePattern
 from batchlab.script.reading import ONE_FOLD, Reading
@@ -55,35 +54,6 @@ def plain_name(name: str) -> str:
     # LightGBM numbers its validation sets: "valid_0's auc".
     words = re.findall(r"[a-z0-9]+", re.sub(r"\bvalid_\d+'s\b", "valid", name.lower()))
     return "_".join(_WORDS.get(word, word) for word in words)
-
-
-# The usual names, without digits after them. Any other direction is asked for, never guessed.
-_DIRECTIONS: dict[str, Better] = {
-    **dict.fromkeys(
-        "loss logloss error err merror perplexity ppl mae mse rmse msle rmsle mape smape wape mase "
-        "nll wer cer eer ter fid lpips bpc bpb bpd crps ece brier bce cross_entropy "
-        "crossentropy".split(),
-        "lower",
-    ),
-    **dict.fromkeys(
-        "accuracy acc top f auc auroc aucpr auprc ap map precision recall bleu chrf meteor cider "
-        "rouge rougel r iou miou dice jaccard spearman pearson kappa mcc mrr ndcg hit hits em "
-        "exact_match psnr ssim reward rew return success".split(),
-        "higher",
-    ),
-}
-# These words may follow the one that decides, as in `error_rate`, `f1_macro` or `ep_rew_mean`.
-_BEHIND = frozenset("rate score mean avg macro micro weighted epoch k".split())
-
-
-def direction_of(metric: str) -> Better | None:
-    """Return a metric's direction by its name, `val_loss` down, `eval_accuracy` up, or None."""
-    words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", "", metric.lower()))
-    while words and (words[-1].isdigit() or words[-1] in _BEHIND):
-        words.pop()  # "mAP50-95", "ndcg@10"
-    if not words or {"neg", "negative"} & {*words}:
-        return None
-    return _DIRECTIONS.get(words[-1].rstrip("0123456789")) or _DIRECTIONS.get("_".join(words[-2:]))
 
 
 # A value that follows the batch size changes by at least the size to this power, which is between a
