@@ -18,7 +18,7 @@ def _kept_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...
 
 MORE = (
     Measurement(
-        quantity=Quantity(name="kept_bytes", unit="B", better="lower", label="kept memory"),
+        quantity=Quantity(name="kept_bytes", unit="B", label="kept memory"),
         cost="nothing",
         over_seeds="largest",
         figure="cost",
@@ -27,7 +27,7 @@ MORE = (
         short="kept",
     ),
     Measurement(
-        quantity=Quantity(name="largest_weight", unit="", better=None, label="largest weight"),
+        quantity=Quantity(name="largest_weight", unit="", label="largest weight"),
         cost="one pass over the parameters at each evaluation",
         over_seeds="mean",
         figure="along_training",

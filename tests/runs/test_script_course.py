@@ -16,6 +16,7 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand
+from batchlab.script.reading import Reading
 from batchlab.training.plain import divergence
 
 TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
@@ -47,6 +48,14 @@ def test_only_what_has_the_metric_is_an_evaluation() -> None:
 
     assert (made.step, made.samples, made.train_s, made.batch_loss) == (4, 40, 3.0, 2.0)
     assert made.score("validation", "m") == 1.0
+
+
+def test_values_of_a_near_name_are_forgotten() -> None:
+    seen = course()
+    for step, name in ((10, "M"), (20, "m"), (30, "M")):
+        seen.take(Reading(at_s=0.0, shape="words", step=step, values=((name, 1.0),)))
+
+    assert [(each.step, seen.is_renamed) for each in seen.evaluations] == [(20, True)]
 
 
 def test_the_batch_loss_is_the_mean_since_the_evaluation_before() -> None:

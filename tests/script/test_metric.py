@@ -13,13 +13,8 @@ from tests.reference.made_up import made_up_trial
 from tests.reference.sampled_output import readings_of, sample
 
 from batchlab.errors import ProgressError
-from batchlab.script.metric import (
-    MetricPoint,
-    ProgressPoints,
-    direction_of,
-    follows_size,
-    moves_with_steps,
-)
+from batchlab.records.quantities import direction_of
+from batchlab.script.metric import MetricPoint, ProgressPoints, follows_size, moves_with_steps
 from batchlab.script.reading import Reading
 
 
@@ -33,10 +28,13 @@ def reading(*, at_s: float = 0.0, shape: str = "words", **fields: Any) -> Readin
 
 
 def told(
-    *readings: Reading, metric: str = "val_loss", micro_batch_size: int = 32
+    *readings: Reading,
+    metric: str = "val_loss",
+    micro_batch_size: int = 32,
+    pattern: str | None = None,
 ) -> ProgressPoints:
     trial = made_up_trial(batch_size=32, micro_batch_size=micro_batch_size, n_train=1000)
-    points = ProgressPoints(metric, trial)
+    points = ProgressPoints(metric, trial, pattern=pattern)
     for each in readings:
         points.add(each)
     return points
@@ -117,6 +115,25 @@ def test_of_several_shapes_each_has_its_counter_and_one_is_followed(
     readings: list[Reading], points: list[Any]
 ) -> None:
     assert points_of(*readings) == points
+
+
+def test_what_comes_before_any_counter_is_left_out() -> None:
+    first = reading(val_loss=0.9)
+
+    assert points_of(first, reading(step=2, val_loss=0.5), *5 * [first]) == [(64, 2, 0.5)]
+    assert "as in 'epoch 3 val_loss 0.4'" in str(told(first, reading(step=2)).complaint())
+
+
+@pytest.mark.parametrize("logged", [[], [reading(shape="batchlab", step=3, val_loss=0.5)]])
+def test_only_what_is_logged_goes_before_a_pattern(logged: list[Reading]) -> None:
+    others = [reading(shape="tqdm", step=n, val_loss=0.7) for n in (2, 1, 2)]
+    options = {"pattern": "loss (?P<val_loss>.*)"}
+
+    points = points_of(*others, reading(shape="pattern", val_loss=0.4), *logged, **options)
+
+    assert points == ([(96, 3, 0.5)] if logged else [(64, 2, 0.4)])
+    assert "matched --pattern 'loss" in str(told(*others, **options).complaint())
+    assert points_of(others[0], pattern="rate (?P<rate>.*)") == [(64, 2, 0.7)]
 
 
 def test_of_two_values_for_one_step_the_last_counts_and_it_is_said() -> None:
@@ -227,12 +244,22 @@ def test_a_metric_is_found_under_its_other_names_and_no_other_is_taken_for_it(
 
 def test_the_name_to_the_letter_goes_before_all_others() -> None:
     assert points_of(reading(step=1, eval_loss=0.5, loss=1.0), metric="loss") == [(32, 1, 1.0)]
+    for asked in ("psnr", "PSNR"):  # one is of a training batch, the other of the validation
+        both = [reading(step=1, **{asked.swapcase(): 9.0}), reading(step=2, **{asked: 7.0})]
+        assert points_of(*both, metric=asked) == points_of(*both, both[0], metric=asked)
+        assert points_of(*both, metric=asked) == [(64, 2, 7.0)]
+    assert not points_of(reading(step=1, psnr=9.0), metric="PSNR")
 
 
 @pytest.mark.parametrize(
     ("readings", "options", "said"),
     [
-        ([reading(val_loss=0.5)], {}, "before any step, epoch or count of samples"),
+        # They may stand above their counters or below.
+        (
+            [each for i in range(1, 6) for each in (reading(val_loss=0.5), reading(step=i))],
+            {},
+            r"without a step, an epoch or a count .* as in 'epoch 3 val_loss 0.4'",
+        ),
         (
             [reading(epoch=epoch, val_loss=0.5) for epoch in (1, 0.5)],
             {},
@@ -301,6 +328,7 @@ def test_a_metric_that_was_not_seen_is_told_with_what_was(
         *((name, "lower") for name in ("val_0_logloss", "validation_0-rmse", "logloss_mean")),
         *((name, "lower") for name in ("wer", "error_rate", "mean_squared_error", "cross_entropy")),
         *((name, "higher") for name in ("ndcg@10", "metrics/mAP50-95(B)", "ep_rew_mean", "ENTS_F")),
+        ("RMSE_F", "lower"),
         *((name, "higher") for name in ("f1_macro", "Acc@1", "valid_0's auc", "success_rate")),
         *((name, None) for name in ("score", "neg_mean_squared_error", "learning_rate")),
         ("val_margin", None),

@@ -372,6 +372,22 @@ def test_a_cache_that_fills_as_examples_are_read_does_not_count() -> None:
     assert identity(data) == identity(data)
 
 
+class Opening(Held):
+    """Opens its file when it is first read, as data that go to other processes must."""
+
+    def __getitem__(self, index: int) -> Any:
+        self.file = Path(__file__).open()
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("wrapped", [lambda data: data, lambda data: ConcatDataset([data])])
+def test_a_file_that_data_open_stays_closed(wrapped: Any) -> None:
+    data = Opening()
+    identity(wrapped(data))
+
+    assert not vars(data)
+
+
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 @pytest.mark.parametrize(
     "odd",

@@ -224,7 +224,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest_and_all_possible_ones(
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ("metrics={'f1': accuracy}", "metric 'f1' has no known direction"),
+        ("metrics={'specificity': accuracy}", "does not tell whether it goes up or down; give"),
         ("metrics={'f1': batchlab.Metric(sum=accuracy, better='up')}", "better='up'"),
         ("train=(i for i in range(9))", "train is of type generator without a length"),
         ("model=nn.Linear(4, 3)(torch.zeros(4))", "model is a Tensor"),

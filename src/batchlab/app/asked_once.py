@@ -11,11 +11,12 @@ from typing import Any
 
 from batchlab.app.init import trained_with_now
 from batchlab.errors import ProgressError, UsageError
+from batchlab.records.quantities import direction_of
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import follow_up
 from batchlab.script.check import CommandCheck, FirstLook
 from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholders_of
-from batchlab.script.metric import direction_of, plain_name
+from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
 
 # Most scripts have evaluated within these seconds. A look takes at most this share of a budget, and

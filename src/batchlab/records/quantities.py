@@ -1,10 +1,12 @@
-"""The measured quantities: name, unit, direction and label, one row each.
+"""The measured quantities: name, unit and label, one row each; the directions of metrics.
 
-Report, CSV header, `--json` and docs all read these rows; a unit spelled elsewhere is a defect.
+Report, CSV header, `--json` and docs all read these rows; what they say, spelled elsewhere, is a
+defect.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,13 +22,11 @@ class Quantity:
     Attributes:
         name: the key in records, CSV and JSON.
         unit: its unit, "" for a pure number.
-        better: which direction is better, None if neither is.
         label: the words on an axis or in a table header, without the unit.
     """
 
     name: str
     unit: str
-    better: Better | None
     label: str
 
     @property
@@ -36,51 +36,81 @@ class Quantity:
 
 
 QUANTITIES = (
-    Quantity(name="batch_size", unit="examples", better=None, label="batch size"),
-    Quantity(name="learning_rate", unit="", better=None, label="learning rate"),
-    Quantity(name="epoch", unit="", better=None, label="epoch"),
-    Quantity(name="step", unit="", better=None, label="step"),
-    Quantity(name="samples", unit="examples", better=None, label="examples seen"),
-    Quantity(name="time_to_target_s", unit="s", better="lower", label="time to target"),
-    Quantity(name="steps_to_target", unit="", better="lower", label="steps to target"),
-    Quantity(name="samples_to_target", unit="examples", better="lower", label="examples to target"),
-    Quantity(name="epochs_to_target", unit="", better="lower", label="epochs to target"),
-    Quantity(name="critical_batch_size", unit="examples", better=None, label="critical batch size"),
-    Quantity(name="train_s", unit="s", better="lower", label="training time"),
-    Quantity(name="eval_s", unit="s", better="lower", label="evaluation time"),
-    Quantity(name="equal_time_s", unit="s", better="lower", label="training time, run alone"),
-    Quantity(name="step_s", unit="s", better="lower", label="time per step"),
-    Quantity(name="samples_per_s", unit="1/s", better="higher", label="throughput"),
-    Quantity(name="peak_bytes", unit="B", better="lower", label="peak memory"),
-    Quantity(name="gradient_norm", unit="", better=None, label="gradient norm"),
-    Quantity(name="update_norm", unit="", better=None, label="length of a step"),
-    Quantity(name="distance", unit="", better=None, label="distance from the initial weights"),
-    Quantity(name="parameter_norm", unit="", better=None, label="norm of the weights"),
-    Quantity(name="noise_scale", unit="examples", better=None, label="gradient noise scale"),
-    Quantity(name="gradient_variance", unit="", better=None, label="variance of the gradient"),
-    Quantity(name="sharpness", unit="%", better=None, label="sharpness"),
-    Quantity(name="sharpness_half_box", unit="%", better=None, label="sharpness, half the box"),
-    Quantity(name="sharpness_subspace", unit="%", better=None, label="sharpness in a subspace"),
+    Quantity(name="batch_size", unit="examples", label="batch size"),
+    Quantity(name="learning_rate", unit="", label="learning rate"),
+    Quantity(name="epoch", unit="", label="epoch"),
+    Quantity(name="step", unit="", label="step"),
+    Quantity(name="samples", unit="examples", label="examples seen"),
+    Quantity(name="time_to_target_s", unit="s", label="time to target"),
+    Quantity(name="steps_to_target", unit="", label="steps to target"),
+    Quantity(name="samples_to_target", unit="examples", label="examples to target"),
+    Quantity(name="epochs_to_target", unit="", label="epochs to target"),
+    Quantity(name="critical_batch_size", unit="examples", label="critical batch size"),
+    Quantity(name="train_s", unit="s", label="training time"),
+    Quantity(name="eval_s", unit="s", label="evaluation time"),
+    Quantity(name="equal_time_s", unit="s", label="training time, run alone"),
+    Quantity(name="step_s", unit="s", label="time per step"),
+    Quantity(name="samples_per_s", unit="1/s", label="throughput"),
+    Quantity(name="peak_bytes", unit="B", label="peak memory"),
+    Quantity(name="gradient_norm", unit="", label="gradient norm"),
+    Quantity(name="update_norm", unit="", label="length of a step"),
+    Quantity(name="distance", unit="", label="distance from the initial weights"),
+    Quantity(name="parameter_norm", unit="", label="norm of the weights"),
+    Quantity(name="noise_scale", unit="examples", label="gradient noise scale"),
+    Quantity(name="gradient_variance", unit="", label="variance of the gradient"),
+    Quantity(name="sharpness", unit="%", label="sharpness"),
+    Quantity(name="sharpness_half_box", unit="%", label="sharpness, half the box"),
+    Quantity(name="sharpness_subspace", unit="%", label="sharpness in a subspace"),
     Quantity(
         name="sharpness_subspace_half_box",
         unit="%",
-        better=None,
         label="sharpness in a subspace, half the box",
     ),
-    Quantity(name="top_eigenvalue", unit="", better=None, label="top eigenvalue of the Hessian"),
-    Quantity(name="batch_loss", unit="", better="lower", label="loss of the training batches"),
-    Quantity(name="distance_from_perfect", unit="", better="lower", label="distance from perfect"),
-    Quantity(name="ratio", unit="", better=None, label="ratio"),
-    Quantity(name="generalization_gap", unit="", better=None, label="generalization gap"),
-    Quantity(name="loss", unit="", better="lower", label="loss"),
-    Quantity(name="error", unit="", better="lower", label="error"),
-    Quantity(name="gap_points", unit="points", better=None, label="gap"),
-    Quantity(name="accuracy", unit="", better="higher", label="accuracy"),
+    Quantity(name="top_eigenvalue", unit="", label="top eigenvalue of the Hessian"),
+    Quantity(name="batch_loss", unit="", label="loss of the training batches"),
+    Quantity(name="distance_from_perfect", unit="", label="distance from perfect"),
+    Quantity(name="ratio", unit="", label="ratio"),
+    Quantity(name="generalization_gap", unit="", label="generalization gap"),
+    Quantity(name="loss", unit="", label="loss"),
+    Quantity(name="error", unit="", label="error"),
+    Quantity(name="gap_points", unit="points", label="gap"),
+    Quantity(name="accuracy", unit="", label="accuracy"),
 )
 
 _BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 
 
 def quantity(name: str) -> Quantity:
-    """Return the row called `name`; a user's own metric has no unit and no direction."""
-    return _BY_NAME.get(name) or Quantity(name=name, unit="", better=None, label=name)
+    """Return the row called `name`; a user's own metric has no unit."""
+    return _BY_NAME.get(name) or Quantity(name=name, unit="", label=name)
+
+
+# The usual names, without digits after them. Any other direction is asked for, never guessed.
+_DIRECTIONS: dict[str, Better] = {
+    **dict.fromkeys(
+        "loss logloss error err merror perplexity ppl mae mse rmse msle rmsle mape smape wape mase "
+        "nll wer cer eer ter fid lpips bpc bpb bpd crps ece brier bce cross_entropy "
+        "crossentropy".split(),
+        "lower",
+    ),
+    **dict.fromkeys(
+        "accuracy acc top f auc auroc aucpr auprc ap map precision recall bleu chrf meteor cider "
+        "rouge rougel r iou miou dice jaccard spearman pearson kappa mcc mrr ndcg hit hits em "
+        "exact_match psnr ssim reward rew return success".split(),
+        "higher",
+    ),
+}
+# These words may follow the one that decides, as in `error_rate`, `f1_macro` or `ep_rew_mean`.
+_BEHIND = frozenset("rate score mean avg macro micro weighted epoch k".split())
+
+
+def direction_of(metric: str) -> Better | None:
+    """Return a metric's direction by its name, `val_loss` down, `eval_accuracy` up, or None."""
+    words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", "", metric.lower()))
+    while words and (words[-1].isdigit() or words[-1] in _BEHIND):
+        words.pop()  # "mAP50-95", "ndcg@10"
+    if words[-1:] == ["f"] and {*words[-2:-1]} & _DIRECTIONS.keys():
+        words.pop()  # `rmse_f` is that of forces, but `ents_f` is an F-score
+    if not words or {"neg", "negative"} & {*words}:
+        return None
+    return _DIRECTIONS.get(words[-1].rstrip("0123456789")) or _DIRECTIONS.get("_".join(words[-2:]))

@@ -70,9 +70,10 @@ class KeptTraining:
         """Store what is new, but keep the earlier run until this one has come as far."""
         new = tuple(course.unstored.values())
         course.unstored.clear()
-        if new and self._is_ahead:  # in one call: fast scripts report 100 per second
+        if new and self._is_ahead and not course.is_renamed:
+            # One call stores all of them, because fast scripts report 100 per second.
             self._store.put_evaluations(self._trial_id, new)
-        elif new and max(each.step for each in new) >= self._before[-1].step:
+        elif new and (self._is_ahead or max(each.step for each in new) >= self._before[-1].step):
             self._replace(course)
 
     def end(self, course: ScriptCourse, status: Status | None) -> None:
@@ -95,6 +96,7 @@ class KeptTraining:
                 self._later.unlink(missing_ok=True)
 
     def _replace(self, course: ScriptCourse) -> None:
+        course.is_renamed = False
         from_step, resumed = course.taken_up_at, self._resumed
         if from_step is None:
             resumed = ()

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.estimate import Reason
-from batchlab.records.quantities import Better
+from batchlab.records.quantities import Better, direction_of
 from batchlab.records.run import RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, crossing_of
 from batchlab.script.command import TrainingCommand
-from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, direction_of, plain_name
+from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.reading import Reading
 from batchlab.training.plain import EVALUATIONS, Outcome, divergence
 
@@ -42,8 +42,12 @@ class ScriptCourse:
         self._losses: list[float] = []
         self._lost_at: int | None = None
         self._counted: tuple[Evaluation, ...] | None = None
-        size = command.trained_size(request.trial)
-        self.points = ProgressPoints(command.metric, request.trial, size=size)
+        self.points = ProgressPoints(
+            command.metric,
+            request.trial,
+            pattern=command.pattern,
+            size=command.trained_size(request.trial),
+        )
         self.unstored: dict[int, Evaluation] = {}  # those that count; whoever stores them clears it
         self.ended: Outcome | None = None  # how it has to end by its progress
         self.step = 0  # updates done, as far as reported
@@ -51,6 +55,7 @@ class ScriptCourse:
         self._first_told: dict[str, float] = {}  # first values of what training moves
         self._has_moved = False
         self.taken_up_at: int | None = None
+        self.is_renamed = False  # whether stored values are to be replaced; whoever does clears it
 
     @property
     def evaluations(self) -> tuple[Evaluation, ...]:
@@ -64,6 +69,7 @@ class ScriptCourse:
 
     def take(self, reading: Reading) -> None:
         """Take in a reading; one that contradicts those before ends the training."""
+        near = self.points.printed
         try:
             point = self.points.add(reading)
         except ProgressError as error:
@@ -72,6 +78,8 @@ class ScriptCourse:
                 reason = Reason.of("other_batch_size", error=str(error))
             self._decide(Outcome(status=Status.ERROR, reason=reason))
             raise
+        if near not in (None, self.points.printed):
+            self._forget()
         if point is None:
             return
         values = dict(reading.values)
@@ -151,6 +159,14 @@ class ScriptCourse:
             n=len(self._evaluations),
         )
         return Outcome(status=Status.ERROR, reason=reason)
+
+    def _forget(self) -> None:
+        """Forget this run's evaluations; they are of another number with nearly the same name."""
+        taken_up_at = -1 if self.taken_up_at is None else self.taken_up_at
+        self._evaluations = [each for each in self._evaluations if each.step <= taken_up_at]
+        self._n_missed = self.n_made = 0
+        self.unstored.clear()
+        self.is_renamed = True
 
     def _judge(self, made: Evaluation | None) -> None:
         """Decide by the evaluation just added, None if only steps or a loss were reported."""

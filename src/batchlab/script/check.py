@@ -241,7 +241,7 @@ def first_look(
     """
     began_s = time.monotonic()
     values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-    told = ProgressPoints(command.metric, trial)
+    told = ProgressPoints(command.metric, trial, pattern=command.pattern)
     seen: list[Reading] = []
     is_asked = is_cut = False
 
@@ -338,7 +338,8 @@ def _any_differs(one: _Numbers, other: _Numbers) -> bool:
 def _numbers(look: FirstLook) -> _Numbers:
     """Return each number about the training, by its name and the counters that it came with."""
     found: _Numbers = defaultdict(dict)
-    again, first_told = ProgressPoints(look.told.metric, look.trial), dict[int, float]()
+    first_told = dict[int, float]()
+    again = ProgressPoints(look.told.metric, look.trial, pattern=look.told.pattern)
     for reading in look.readings:
         point = again.add(reading)
         # A bar repeats a step, and its last value depends on when the look ended: the first counts.

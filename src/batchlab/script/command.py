@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchlab.errors import UsageError
-from batchlab.records.quantities import Better
+from batchlab.records.quantities import Better, direction_of
 from batchlab.records.trial import Trial
-from batchlab.script.metric import direction_of
 from batchlab.script.trained_size import TrainedSize
 
 COUNTS = (

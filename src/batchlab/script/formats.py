@@ -6,7 +6,7 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -427,6 +427,7 @@ _LIKELY = re.compile(
     r"(?:[ \w]{0,60}[:=]\s{0,20}|\s{1,20})(?:tensor\()?[-+.]?(?:\d|nan|inf)"
 )
 _FILLERS = re.compile(r"^(?:(?:INFO|DEBUG|WARNING|(?i:the|is|was|of)) )+|(?: (?i:the|is|was|of))+$")
+_BEST = re.compile(r"(?i)best|\b(?:max|min|highest|lowest)\b")
 
 
 class PlainLines(LineReader):
@@ -479,15 +480,17 @@ class PlainLines(LineReader):
             self._style.see(pair["number"])
         counted: dict[str, Any] = {}  # of steps and samples the largest number
         measured: dict[str, list[tuple[str, str, str | None]]] = {}  # by split
-        for pair in pairs:
-            name = _name(pair["name"], pair["sign"])
+        names = [_name(pair["name"], pair["sign"]) for pair in pairs]
+        n_current = _n_before_best(names)
+        for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
             if kind is None:
                 split = split_of(line[: pair.end("name")])
                 measured.setdefault(split, []).append((name, pair["number"], pair["total"]))
                 continue
             number = (epoch_of if kind == "epoch" else count_of)(pair["number"])
-            if counted.get(kind) is None or (kind != "epoch" and (number or 0) > counted[kind]):
+            is_larger = kind != "epoch" and (number or 0) > (counted.get(kind) or 0)
+            if i < n_current and (counted.get(kind) is None or is_larger):
                 counted[kind], counted[f"{kind} total"] = number, count_of(pair["total"] or "")
         found = {split: self._style.values_of(each) for split, each in measured.items()}
         return self._placed(line, pairs, counted, found, at_s)
@@ -550,6 +553,20 @@ class PlainLines(LineReader):
         is_other = epoch == of_epoch and whole == self._other_loop
         self._loop = self._loop if is_other else (epoch, n, whole)
         return is_other
+
+
+def _n_before_best(names: Sequence[str]) -> int:
+    """Return how many names stand before the best value so far, if a line closes with that.
+
+    "PSNR: 17.0, best PSNR: 17.3 at iter: 200" has one: 200 is no position of the training.
+    """
+    n_before = len(names)
+    for place, name in reversed([*enumerate(names)]):
+        if _BEST.search(name):
+            n_before = place
+        elif spoken_kind(name) is None:
+            break
+    return n_before
 
 
 @lru_cache(maxsize=1000)

@@ -10,9 +10,8 @@ from functools import lru_cache
 from itertools import islice
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
-from batchlab.records.quantities import Better
 from batchlab.records.trial import Trial
-from batchlab.script.formats import ANY_SHAPE, FORMATS, LOG_SHAPE
+from batchlab.script.formats import ANY_SHAPE, FORMATS, LOG_SHAPE, LinePattern
 from batchlab.script.reading import ONE_FOLD, Reading
 from batchlab.script.trained_size import TrainedSize
 
@@ -28,6 +27,8 @@ BATCH_LOSSES = ("train_loss", "loss")
 
 def _is_near(asked: str, name: str) -> bool:
     """Return whether a printed name may be the one that was asked for."""
+    if name != asked and name.lower() == asked.lower():
+        return asked.islower()  # a script may print both `PSNR` and `psnr`
     wanted, found = plain_name(asked), plain_name(name)
     return name == asked or found in (wanted, f"val_{wanted}")
 
@@ -53,35 +54,6 @@ def plain_name(name: str) -> str:
     # LightGBM numbers its validation sets: "valid_0's auc".
     words = re.findall(r"[a-z0-9]+", re.sub(r"\bvalid_\d+'s\b", "valid", name.lower()))
     return "_".join(_WORDS.get(word, word) for word in words if word != "final")
-
-
-# The usual names, without digits after them. Any other direction is asked for, never guessed.
-_DIRECTIONS: dict[str, Better] = {
-    **dict.fromkeys(
-        "loss logloss error err merror perplexity ppl mae mse rmse msle rmsle mape smape wape mase "
-        "nll wer cer eer ter fid lpips bpc bpb bpd crps ece brier bce cross_entropy "
-        "crossentropy".split(),
-        "lower",
-    ),
-    **dict.fromkeys(
-        "accuracy acc top f auc auroc aucpr auprc ap map precision recall bleu chrf meteor cider "
-        "rouge rougel r iou miou dice jaccard spearman pearson kappa mcc mrr ndcg hit hits em "
-        "exact_match psnr ssim reward rew return success".split(),
-        "higher",
-    ),
-}
-# These words may follow the one that decides, as in `error_rate`, `f1_macro` or `ep_rew_mean`.
-_BEHIND = frozenset("rate score mean avg macro micro weighted epoch k".split())
-
-
-def direction_of(metric: str) -> Better | None:
-    """Return a metric's direction by its name, `val_loss` down, `eval_accuracy` up, or None."""
-    words = re.findall(r"[a-z0-9]+", re.sub(r"\(.*?\)", "", metric.lower()))
-    while words and (words[-1].isdigit() or words[-1] in _BEHIND):
-        words.pop()  # "mAP50-95", "ndcg@10"
-    if not words or {"neg", "negative"} & {*words}:
-        return None
-    return _DIRECTIONS.get(words[-1].rstrip("0123456789")) or _DIRECTIONS.get("_".join(words[-2:]))
 
 
 # A value that follows the batch size changes by at least the size to this power, which is between a
@@ -176,6 +148,8 @@ _MOST_CONTRADICTIONS = 10
 # A number may be printed twice, once with fewer digits.
 _ROUNDED, _MOST_DOUBLES = 0.01, 3
 _MOST_COMPLAINTS = 3
+# The untrained model may be evaluated a few times, as on several sets.
+_MOST_UNPLACED = 5
 _MOST_NAMES = 30
 
 
@@ -191,26 +165,38 @@ class MetricPoint:
 class ProgressPoints:
     """The points of one run, as its readings come, and what was recognized in its output.
 
-    The metric is read under the name that was asked for; else under one that means the same
-    (`eval/loss` for `val_loss`); else under that of the validation data (`eval_loss` for `loss`).
+    The metric is read under the name that was asked for, even if that comes late; else under one
+    that means the same (`eval/loss` for `val_loss`); else under that of the validation data
+    (`eval_loss` for `loss`).
 
     Samples are those that were printed; else steps × batch size; else epochs × training examples,
     with the steps since the last epoch. Steps of different batch sizes are never compared.
 
     A metric may be printed in two shapes. The first that prints it is followed, except that
-    `batchlab.log` replaces all others.
+    `batchlab.log` replaces all others, and a pattern with a group for the metric all but that.
+
+    Values before any counter are left out, because they may be of the untrained model. After them
+    a value has to have a counter of its own: it may stand above its counter or below it.
 
     A script may close with a line about its best epoch. So one value whose counter went back is
     left out as long as no other comes after it, and a value without a counter never replaces one
     with a counter.
     """
 
-    def __init__(self, metric: str, trial: Trial, *, size: TrainedSize | None = None) -> None:
+    def __init__(
+        self,
+        metric: str,
+        trial: Trial,
+        *,
+        pattern: str | None = None,
+        size: TrainedSize | None = None,
+    ) -> None:
         """Begin without points; a step is a batch or a micro-batch of the trial's size.
 
         `size` checks that the run trains with that size; None checks nothing.
         """
         self.metric = metric
+        self.pattern = pattern
         self._size = size
         self.printed: str | None = None  # the name that is read; None until it was seen
         self.names: dict[str, set[str]] = {}  # by every measured name as printed, its kinds
@@ -219,7 +205,10 @@ class ProgressPoints:
         self.contradictions: list[str] = []  # about values for one step, or left out; at most ten
         self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, but not numbers
         self._trial = trial
+        groups = () if pattern is None else re.compile(pattern).groupindex
+        self._is_patterned = any(_is_near(metric, name) for name in groups)
         self._followed: str | None = None
+        self._n_unplaced = 0  # values without a counter that is sure to be theirs
         self._last: dict[str, Reading] = {}
         self._at_metric: Reading | None = None
         self._is_placed = False
@@ -251,12 +240,21 @@ class ProgressPoints:
             self._complaints.setdefault(reading.shape, reading.complaint)
         value = self._value_in(reading)
         place = self._place_of(reading)
-        if value is None or not self._follows(reading.shape):
+        if value is None or not self._may_follow(reading.shape):
             return self._point(reading)
+        if place is None or (self._n_unplaced and not reading.has_position):
+            self._n_unplaced += 1
+            if self._n_unplaced >= _MOST_UNPLACED and not self.points:
+                raise ProgressError(self._unplaced_text())
+            return None
         refusal = self._unsure_place(reading, place)
         if refusal is not None:
             raise ProgressError(refusal)
-        assert place is not None
+        if self._followed != reading.shape:
+            self._restart()
+            self._followed = reading.shape
+        if self.first is None:
+            self.first = reading
         if self._is_left_out(reading, place, value):
             return self._point(reading)
         if self.printed in reading.unsure:
@@ -277,6 +275,8 @@ class ProgressPoints:
         return point
 
     def _value_in(self, reading: Reading) -> float | None:
+        if self._is_patterned and not self._may_follow(reading.shape):
+            return None
         values = dict(reading.values)
         for name in sorted(values, key=lambda name: name != self.metric):
             if (kind := _kind_of(reading, name)) not in self.names.setdefault(name, set()):
@@ -285,29 +285,33 @@ class ProgressPoints:
         value = None if self.printed is None else values.get(self.printed)
         if value is None or self._asked_kind not in (None, _kind_of(reading, str(self.printed))):
             return None
-        if self.first is None:
-            self.first = reading
         return value
 
     def _consider(self, name: str, kind: str) -> None:
-        """Take a name for the metric's if it may be, unless exactly that name was already seen."""
+        """Take a name for the metric's if it may be; the name that was asked for goes first."""
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):
             return
         if self.printed is None:
             self.printed = name
             self._asked_kind = None if is_near else kind
+        elif name == self.metric != self.printed:
+            self.printed, self._asked_kind, self.first = name, None, None
+            self._restart()  # the values so far had a name that is only near
         elif name != self.printed != self.metric:
             raise ProgressError(
                 f"metric {self.metric!r} may be {self.printed!r} or {name!r}: both were printed; "
                 f"give the one that is meant, as in --metric {self.printed!r}"
             )
 
-    def _follows(self, shape: str) -> bool:
-        if self._followed != shape and (self._followed is None or shape == LOG_SHAPE):
-            self._followed, self._at_metric, self._kind, self._left_out = shape, None, None, None
-            self.points.clear()
-        return shape == self._followed
+    def _may_follow(self, shape: str) -> bool:
+        if self._followed is None and self._is_patterned:
+            return shape in (LinePattern.shape, LOG_SHAPE)
+        return shape == LOG_SHAPE or self._followed in (None, shape)
+
+    def _restart(self) -> None:
+        self._followed = self._at_metric = self._kind = self._left_out = None
+        self.points.clear()
 
     def _place_of(self, reading: Reading) -> Reading | None:
         """Return the reading with the position of this one: itself, or the last one with one."""
@@ -334,13 +338,15 @@ class ProgressPoints:
         step = place.step if is_updates and place.step is not None else trial.plan.step_at(samples)
         return MetricPoint(samples=samples, step=step, value=value)
 
-    def _unsure_place(self, reading: Reading, place: Reading | None) -> str | None:
+    def _unplaced_text(self) -> str:
+        return (
+            f"metric {self.printed!r} was printed without a step, an epoch or a count of samples "
+            f"that is understood; print one of these beside it, as in 'epoch 3 {self.printed} 0.4'"
+            f", or name the places of both with --pattern"
+        )
+
+    def _unsure_place(self, reading: Reading, place: Reading) -> str | None:
         """Return why the place of a value is not known, or None if it is."""
-        if place is None:
-            return (
-                f"metric {self.printed!r} was printed before any step, epoch or count of "
-                f"samples; print one of these beside it"
-            )
         complaint = self._complaints.get(place.shape, self._complaints.get(ANY_SHAPE))
         if complaint is not None and place.shape != LOG_SHAPE:
             return f"metric {self.printed!r} has no sure place: {complaint}"
@@ -451,6 +457,10 @@ class ProgressPoints:
             )
         if self.first is not None:
             return None
+        if self._n_unplaced:
+            return self._unplaced_text()
+        if self._is_patterned and not self.names:
+            return f"no line with metric {self.metric!r} matched --pattern {self.pattern!r}"
         if not self.names:
             return (
                 f"no metric {self.metric!r} was printed, and no other either; print it with "

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
-from batchlab.records.quantities import Better, quantity
+from batchlab.records.quantities import Better, direction_of
 from batchlab.records.trial import Split, Target, Trial
 
 if TYPE_CHECKING:
@@ -285,12 +285,13 @@ class Workload:
                     f'better="higher" or "lower")'
                 )
             return "higher" if higher else "lower"
-        known = quantity(metric).better
+        known = direction_of(metric)
         if known is None:
             raise WorkloadError(
-                f"workload {self.name!r}: metric {metric!r} has no known direction; accuracy goes "
-                f"up, loss and error go down; for another name give "
-                f'batchlab.Metric(sum=..., better="higher" or "lower")'
+                f"workload {self.name!r}: metric {metric!r}: its name does not tell whether it "
+                f"goes up or down; give batchlab.Metric(sum=..., better=...), with its sum over "
+                f"the examples of a batch, or batchlab.Metric(over_all=..., better=...) where it "
+                f"needs all predictions at once, as recall, F1 and AUC do"
             )
         return known
 

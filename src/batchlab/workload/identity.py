@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import copyreg
 import dis
 import hashlib
@@ -318,6 +319,7 @@ def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
         reading = Reading(data, epoch=0, seed=_SEED, what=what)
         yield from reading.take(min(n, _EXAMPLES_OF_A_DATASET))
         return
+    data = _copied(data)
     for position in range(0, n, max(1, n // _EXAMPLES_OF_A_DATASET)):
         # A Dataset that draws random crops must show the same ones each time.
         with untouched_randomness():
@@ -329,6 +331,20 @@ def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
                     f"{what}: reading example {position} raised {told(error)}"
                 ) from error
         yield example
+
+
+def _copied(data: Data) -> Data:
+    """Copy a data set and those inside it: a file that it opens to read must not be handed on."""
+    try:
+        copied = copy.copy(data)
+        for name, part in vars(copied).items():
+            if isinstance(part, Dataset):
+                vars(copied)[name] = _copied(part)
+            elif isinstance(part, list) and all(isinstance(each, Dataset) for each in part):
+                vars(copied)[name] = [_copied(each) for each in part]
+    except Exception:  # a class may refuse to be copied
+        return data
+    return copied
 
 
 def _global_names(code: CodeType) -> Iterator[str]:
