@@ -124,6 +124,8 @@ def test_without_batch_sizes_they_are_its_own_and_a_large_one(lab: Path) -> None
         ({"target": ("accuracy", 0.9)}, "plans with a target"),
         ({"epochs": 1, "batch_sizes": (50, 100)}, "have too few steps of 100 for the plan"),
         ({"plans": ("small", "large")}, "expected grow or decay among them"),
+        ({"workload": tiny(scheduler=lambda made: StepLR(made, 1))}, "a `scheduler` of its own"),
+        ({"workload": tiny(patience_epochs=2)}, "which has a patience"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(
@@ -133,20 +135,6 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
         run(lab, **request_)
 
     assert not lab.exists()
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"scheduler": lambda made: StepLR(made, 1)}, "which has a `scheduler` of its own"),
-        ({"patience_epochs": 2}, "which has a patience"),
-    ],
-)
-def test_what_ends_or_sets_the_rate_itself_is_refused(
-    lab: Path, fields: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(UsageError, match=said):
-        run(lab, workload=tiny(**fields))
 
 
 def test_a_script_sizes_its_own_batches(lab: Path, tmp_path: Path) -> None:

@@ -329,24 +329,3 @@ def test_a_run_ended_by_the_budget_is_replayed_as_such_and_not_trained_on(
 
     assert again == first
     assert submitted == []
-
-
-def test_an_interrupted_run_is_stored_and_goes_on(
-    lab: Path, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(self: ProcessEngine) -> RunEnd:
-        next_finished(self)
-        raise KeyboardInterrupt
-
-    next_finished = ProcessEngine.next_finished
-    with Store(lab) as store:
-        with monkeypatch.context() as patch:
-            patch.setattr(ProcessEngine, "next_finished", interrupted)
-            engine = replaying_on(store, packed)
-            with pytest.raises(KeyboardInterrupt):
-                run_all(engine, [ask(engine)])
-        engine = replaying_on(store, packed)
-        (record,) = run_all(engine, [ask(engine)])
-
-    assert record.resumed_from_steps == ()  # it had ended, and was answered from the store
-    assert record.steps == 12
