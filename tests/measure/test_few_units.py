@@ -1,7 +1,9 @@
 """Losses that are means over few units: known labels, positives, tokens that are asked for."""
 
+from collections import UserDict
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from torch.utils.data import TensorDataset, default_collate
 
 from batchlab.measure.accumulation import look_at_loss
 from batchlab.measure.check import check_workload
+from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import live_workload
 
@@ -68,6 +71,13 @@ def ignored_labels() -> Workload:
     return vectors(train=(X, labels), weight=lambda batch: float((batch[1] != -100).sum()))
 
 
+class Encoding(UserDict[str, Tensor]):
+    """A mapping that moves itself to a device, as a tokenizer gives it."""
+
+    def to(self, device: torch.device) -> Self:
+        return self
+
+
 def masked_words() -> Workload:
     """A masked language model whose `collate` draws the masks, as few as one in a sentence."""
     draws = np.random.default_rng(0)  # which no seed of batchlab's reaches
@@ -75,17 +85,17 @@ def masked_words() -> Workload:
     def collate(rows: list[Batch]) -> Batch:
         (ids,) = default_collate(rows)
         asked = torch.from_numpy(draws.random(ids.shape)) < 0.1
-        return torch.where(asked, 0, ids), torch.where(asked, ids, -100)
+        return Encoding(ids=torch.where(asked, 0, ids), labels=torch.where(asked, ids, -100))
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
-        scores = model(batch[0])
-        return F.cross_entropy(scores.transpose(1, 2), batch[1])
+        scores = model(batch["ids"])
+        return F.cross_entropy(scores.transpose(1, 2), batch["labels"])
 
     return words(
         loss=loss,
         train=TensorDataset(1 + whole_numbers(11, N, 9)),
         collate=collate,
-        weight=lambda b: float((b[1] != -100).sum()),
+        weight=lambda b: float((b["labels"] != -100).sum()),
     )
 
 
@@ -142,7 +152,7 @@ def test_a_mean_over_few_units_is_told_as_one(kind: str) -> None:
 
     counted = accumulation_of(workload)
     uncounted = accumulation_of(replace(workload, weight=None))
-    miscounted = accumulation_of(replace(workload, weight=lambda batch: len(batch[0])))
+    miscounted = accumulation_of(replace(workload, weight=n_examples))
 
     assert counted.findings == ()
     assert [each.cause for each in uncounted.findings] == ["weight"]

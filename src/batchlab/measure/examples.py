@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import random
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, pairwise
 from typing import Any, cast
@@ -24,6 +25,7 @@ from batchlab.workload.data import (
     Columns,
     examples_at,
     fetched,
+    is_container,
     is_stream,
     leaves,
     n_examples,
@@ -148,7 +150,8 @@ class FewExamples:
 
     def _has_rows(self, n: int) -> bool:
         """Return whether a batch of `n` examples is made of tensors of `n` rows."""
-        parts = [part for _, part in leaves(self.batch(range(n)))]
+        batch = self.batch(range(n))
+        parts = [part for _, part in leaves(dict(batch) if isinstance(batch, Mapping) else batch)]
         return all(isinstance(part, Tensor) and part.shape[:1] == (n,) for part in parts)
 
     def batch(self, order: Sequence[int]) -> Batch:
@@ -158,10 +161,19 @@ class FewExamples:
             WorkloadError: collating them failed.
         """
         if self._drawn is not None:
-            return with_tensors(self._drawn, lambda part: part[list(order)])
+            return _rows(self._drawn, list(order))
         with _fetching(self._workload, "train"):
             chosen = torch.tensor([self._chosen[position] for position in order])
             return fetched(self._data, chosen, self._collate)
+
+
+def _rows(batch: Batch, order: list[int]) -> Batch:
+    """Return rows of a batch; a mapping that moves itself to a device stays one of its class."""
+    if isinstance(batch, MutableMapping) and not is_container(batch):
+        part = copy.copy(batch)
+        part.update({name: _rows(held, order) for name, held in batch.items()})
+        return part
+    return with_tensors(batch, lambda tensor: tensor[order])
 
 
 def places(workload: Workload, n: int) -> list[int]:

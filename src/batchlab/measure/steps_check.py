@@ -20,7 +20,7 @@ from batchlab.records.trial import Trial
 from batchlab.training.batching import on_device
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.stepper import Stepper
-from batchlab.workload.data import chosen_part, is_stream
+from batchlab.workload.data import chosen_part, is_stream, resident
 from batchlab.workload.definition import Workload, size_of
 
 _SEED = 0
@@ -89,7 +89,8 @@ def check_step(workload: Workload, device: torch.device) -> StepSeen:
     warnings: tuple[str, ...] = ()
     if workload.step is None:  # `check_own_step` looks more closely at a workload's own step
         warnings = steps.first(n)
-    if steps.read_s > steps.step_s * max(1, workload.workers):
+    has_workers = workload.collate is not None or resident(workload.train) is None
+    if has_workers and steps.read_s > steps.step_s * max(1, workload.workers):
         warnings = (
             *warnings,
             f"reading {n} examples took {1000 * steps.read_s:.2g} ms and their step only "
