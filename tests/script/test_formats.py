@@ -277,6 +277,7 @@ Since = tuple[int | None, float | None, int | None]  # step, epoch, steps since
         (["| epoch   2 |   100/ 400 batches |"], [(None, 1.25, None)]),
         (["Training loss at step 100: 0.98"], [(100, None, None)]),
         (["Loss after epoch 3: 0.5"], [(None, 3, None)]),
+        (["Loss for epoch 3: 0.5"], [(None, 3, None)]),
     ],
 )
 def test_a_line_stands_where_its_counters_say(lines: list[str], places: list[Since]) -> None:

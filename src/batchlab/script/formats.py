@@ -384,9 +384,9 @@ _FORMS = (
         r"\2 | \1:",
     ),
     (
-        "t",  # in both "at" and "after"
+        " ",
         re.compile(
-            r"([A-Za-z][\w ./\-]{0,40}?)(?: \([^)]{0,40}\))? (?:at|after) "
+            r"([A-Za-z][\w ./\-]{0,40}?)(?: \([^)]{0,40}\))? (?:at|after|for) "
             rf"(step|epoch|iteration|update) (\d+)\s*(?:is|was|[:=])\s*({NUMBER})"
         ),
         r"\2 \3 \1: \4",
