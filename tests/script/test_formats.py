@@ -32,7 +32,6 @@ Place = tuple[int | None, float | None, float]  # step, epoch, value
             (name, "val_loss", slice(None), [(10, 1, 0.4299), (20, 2, 0.3758), (30, 3, 0.3324)])
             for name in ("keras", "keras_tty", "keras_verbose_2")
         ),
-        ("lightning_rich", "val_loss", slice(None), [(36, 3, 0.002)]),
         ("tqdm_again", "val_loss", slice(None), [(30, 1, 0.5), (60, 2, 0.4), (90, 3, 0.3)]),
     ],
 )
