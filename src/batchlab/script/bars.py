@@ -275,8 +275,8 @@ class Tqdm(EpochBars):
             self._epochs.number(0, None)
         if rich := _RICH.match(line):
             values = _numbers(_NAMED, rich["rest"])
-            bar = ProgressBar("", int(rich["n"]), int(rich["total"]), values)
-            return self.show(int(rich["epoch"]), bar, at_s)
+            drawn = ProgressBar("", int(rich["n"]), int(rich["total"]), values)
+            return self.show(int(rich["epoch"]), drawn, at_s)
         bar = bar_of(line)
         if bar is None:
             return None
