@@ -73,6 +73,7 @@ def test_what_is_printed_below_a_full_bar_has_its_place() -> None:
     ]
 
     assert places == [40, 80]
+    assert points_of(sample("lightning_rich.txt")) == [(36, 0.002)]  # the bar filled the screen
 
 
 def state(n: int, total: int, *, words: str = "", values: str = "") -> str:

@@ -32,7 +32,6 @@ Place = tuple[int | None, float | None, float]  # step, epoch, value
             (name, "val_loss", slice(None), [(10, 1, 0.4299), (20, 2, 0.3758), (30, 3, 0.3324)])
             for name in ("keras", "keras_tty", "keras_verbose_2")
         ),
-        ("lightning_rich", "val_loss", slice(None), [(36, 3, 0.002)]),
         ("tqdm_again", "val_loss", slice(None), [(30, 1, 0.5), (60, 2, 0.4), (90, 3, 0.3)]),
     ],
 )
@@ -277,6 +276,7 @@ Since = tuple[int | None, float | None, int | None]  # step, epoch, steps since
         (["| epoch   2 |   100/ 400 batches |"], [(None, 1.25, None)]),
         (["Training loss at step 100: 0.98"], [(100, None, None)]),
         (["Loss after epoch 3: 0.5"], [(None, 3, None)]),
+        (["Loss for epoch 3: 0.5"], [(None, 3, None)]),
     ],
 )
 def test_a_line_stands_where_its_counters_say(lines: list[str], places: list[Since]) -> None:

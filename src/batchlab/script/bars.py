@@ -151,28 +151,25 @@ class Keras(EpochBars):
     def __init__(self) -> None:
         super().__init__()
         self._epoch: int | None = None
-        self._total: int | None = None  # 0 if a bar of something else came after the training's
-        self._last = 0
+        self._bar: ProgressBar | None = None  # the last one in this epoch
+        self._is_over = False
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the readings of a line that follows the header of an epoch."""
         if header := self._HEADER.match(line):
             self._epoch = self._epochs.number(int(header[1]), int(header[2]))
-            self._total, self._last = None, 0
+            self._bar, self._is_over = None, False
             return None  # Other formats may number their epochs in the same way.
         match = self._STEPS.match(line)
         if match is None or self._epoch is None:
             return None
-        n, total = int(match["n"]), int(match["total"])
-        if self._total is None:
-            self._total = total
+        values = _numbers(self._VALUE, match["rest"])
+        bar = ProgressBar("", int(match["n"]), int(match["total"]), values)
+        before, self._bar = self._bar, bar
         # A bar that begins again without a new epoch belongs to `evaluate` or `predict`.
-        if total != self._total or n < self._last:
-            self._total = 0
-            return []
-        self._last = n
-        bar = ProgressBar("", n, total, _numbers(self._VALUE, match["rest"]))
-        return self.show(self._epoch, bar, at_s)
+        if before is not None and (bar.total != before.total or bar.n < before.n):
+            self._is_over = True
+        return [] if self._is_over else self.show(self._epoch, bar, at_s)
 
 
 def _numbers(pattern: re.Pattern[str], text: str) -> Values:
@@ -235,7 +232,6 @@ _RICH = re.compile(
     r"\S+\s+•\s+\S+\s+\S+it/s(?P<rest>.*)$"
 )
 _NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
-_MORE = re.compile(rf"^[^\s:=]+[:=]\s*{NUMBER}(?:\s+[^\s:=]+[:=]\s*{NUMBER})*$")
 # Lightning draws these before its epochs, which it numbers from 0. Others may begin with 1.
 _FROM_0 = ("Sanity Checking", "Training: |")
 
@@ -258,12 +254,11 @@ class Tqdm(EpochBars):
 
     shape = "tqdm"
     label = "a progress bar"
-    needles = (b"%|", b"epoch", b"loss", b"acc", b"val", b"train")
+    needles = (b"%|", b"epoch", b"train")
 
     def __init__(self) -> None:
         super().__init__()
         self._passes = PassesBar()
-        self._rich: tuple[int, int, int] | None = None  # epoch, n and total of the last rich bar
         self._is_numbered = self._is_lost = False
         self._training: Key | None = None
         self._waiting: list[Reading] | None = None  # None once the training's bar is certain
@@ -278,14 +273,10 @@ class Tqdm(EpochBars):
         line = line[:_LONGEST_BAR]
         if line.startswith(_FROM_0):
             self._epochs.number(0, None)
-        if match := _RICH.match(line):
-            self._rich = (int(match["epoch"]), int(match["n"]), int(match["total"]))
-        # If a rich bar is wider than the screen, its values are on the lines below it.
-        if match or (self._rich is not None and _MORE.match(line)):
-            assert self._rich is not None
-            epoch, n, total = self._rich
-            values = _numbers(_NAMED, match["rest"] if match else line)
-            return self.show(epoch, ProgressBar("", n, total, values), at_s)
+        if rich := _RICH.match(line):
+            values = _numbers(_NAMED, rich["rest"])
+            drawn = ProgressBar("", int(rich["n"]), int(rich["total"]), values)
+            return self.show(int(rich["epoch"]), drawn, at_s)
         bar = bar_of(line)
         if bar is None:
             return None

@@ -54,27 +54,22 @@ class Logged(LineReader):
             return []  # A full disk tore this line, and the next one is whole again.
 
     def _reading(self, told: dict[str, Any]) -> Reading:
-        step, samples = told.get("step"), told.get("samples")
+        step, samples, epoch = (told.get(name) for name in ("step", "samples", "epoch"))
+        counted = step if samples is None else samples
+        if epoch is not None and counted is not None and float(epoch).is_integer():
+            # Many scripts have the number of the current epoch at hand, and not the passes done.
+            # Next to a finer counter it is not needed for the position, so it counts only if the
+            # counter rises by the same in every epoch.
+            epoch = self._counters.passes_at_end(counted, int(epoch) - 1)
         return Reading(
             at_s=float(told["at_s"]),
             shape=self.shape,
             step=step,
-            epoch=self._passes(told.get("epoch"), step if samples is None else samples),
+            epoch=epoch,
             samples=samples,
             values=tuple((name, float(value)) for name, value in told["values"].items()),
             not_understood=tuple(told.get("not_understood", ())),
         )
-
-    def _passes(self, epoch: float | None, counted: int | None) -> float | None:
-        """Return the passes done, or None if they are not certain.
-
-        Many scripts have the number of the current epoch at hand. If it is the only counter, it has
-        to be what the call asks for. Next to a finer counter it is not needed for the position, so
-        a whole one counts only if the counter rises by the same in every epoch.
-        """
-        if epoch is None or counted is None or not float(epoch).is_integer():
-            return epoch
-        return self._counters.passes_at_end(counted, int(epoch) - 1)
 
 
 ANY_SHAPE = ""
@@ -384,9 +379,9 @@ _FORMS = (
         r"\2 | \1:",
     ),
     (
-        "t",  # in both "at" and "after"
+        " ",
         re.compile(
-            r"([A-Za-z][\w ./\-]{0,40}?)(?: \([^)]{0,40}\))? (?:at|after) "
+            r"([A-Za-z][\w ./\-]{0,40}?)(?: \([^)]{0,40}\))? (?:at|after|for) "
             rf"(step|epoch|iteration|update) (\d+)\s*(?:is|was|[:=])\s*({NUMBER})"
         ),
         r"\2 \3 \1: \4",
