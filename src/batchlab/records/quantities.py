@@ -101,7 +101,7 @@ _DIRECTIONS: dict[str, Better] = {
     ),
 }
 # These words may follow the one that decides, as in `error_rate`, `f1_macro` or `ep_rew_mean`.
-_BEHIND = frozenset("rate score mean avg macro micro weighted epoch k".split())
+_BEHIND = frozenset("rate score value mean avg macro micro weighted epoch k".split())
 
 
 def direction_of(metric: str) -> Better | None:

@@ -69,7 +69,7 @@ class ScriptCourse:
 
     def take(self, reading: Reading) -> None:
         """Take in a reading; one that contradicts those before ends the training."""
-        near = self.points.printed
+        before = self.points.read_as
         try:
             point = self.points.add(reading)
         except ProgressError as error:
@@ -78,7 +78,7 @@ class ScriptCourse:
                 reason = Reason.of("other_batch_size", error=str(error))
             self._decide(Outcome(status=Status.ERROR, reason=reason))
             raise
-        if near not in (None, self.points.printed):
+        if self._evaluations and before != self.points.read_as:
             self._forget()
         if point is None:
             return
