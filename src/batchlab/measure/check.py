@@ -35,14 +35,7 @@ from batchlab.records.trial import Split
 from batchlab.training.batching import check_streams, on_device, sampled_order
 from batchlab.training.evaluator import is_over_all, tally_of
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
-from batchlab.workload.definition import (
-    SPLITS,
-    Metric,
-    Workload,
-    is_compiled,
-    size_of,
-    uncompiled,
-)
+from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
 
 _EXAMPLES = 8
 _MANY, _MANY_AT_ONCE = 1000, 64
@@ -67,17 +60,11 @@ def check_metrics(workload: Workload, model: nn.Module, device: torch.device) ->
         for name in workload.metrics:
             ask = _Asking(workload, model, name, device)
             # It may be undefined on a few examples: an F1 without a positive one is 0 / 0.
-            is_of_many = _is_of_many(workload, name)
+            has_finalise = getattr(workload.metrics[name], "finalise", None) is not None
             if not is_over_all(workload, name):
-                ask.explained("train", places(workload, _EXAMPLES), has_value=not is_of_many)
-            if is_of_many:
+                ask.explained("train", places(workload, _EXAMPLES), has_value=not has_finalise)
+            if has_finalise or is_over_all(workload, name):
                 ask.explained(splits[-1], spread)
-
-
-def _is_of_many(workload: Workload, name: str) -> bool:
-    given = workload.metrics[name]
-    has_finalise = isinstance(given, Metric) and given.finalise is not None
-    return has_finalise or is_over_all(workload, name)
 
 
 @dataclass(frozen=True, slots=True)

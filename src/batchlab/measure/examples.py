@@ -31,7 +31,7 @@ from batchlab.workload.data import (
     n_examples,
     opened,
 )
-from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, size_of
+from batchlab.workload.definition import SPLITS, Batch, Data, Workload, size_of
 from batchlab.workload.identity import value_digest
 from batchlab.workload.source import told
 
@@ -264,13 +264,8 @@ def check_batch_counts(workload: Workload) -> None:
 
 def _counts_by_tensor(workload: Workload) -> bool:
     """Return whether anything is weighted by the length of a batch's first tensor."""
-    if workload.weight is not None:
-        return False
-    return not all(
-        is_over_all(workload, name) or _has_count(workload.metrics.get(name))
+    return workload.weight is None and not all(
+        is_over_all(workload, name)
+        or getattr(workload.metrics.get(name), "count", None) is not None
         for name in workload.metric_names
     )
-
-
-def _has_count(metric: object) -> bool:
-    return isinstance(metric, Metric) and metric.count is not None
