@@ -155,7 +155,9 @@ RAISED = {
     "`loss` raised RuntimeError: mat1 and mat2": {"model": lambda: nn.Linear(5, 3)},
     "`optimizer` raised ZeroDivisionError": {"optimizer": lambda parts, rate: 1 / 0},
     "`loss` raised IndexError": {"loss": lambda model, batch: batch[7]},
-    "metric 'accuracy' raised Zero": {"metrics": {"accuracy": lambda model, batch: 1 / 0}},
+    "metric 'accuracy' of 40 examples of train raised Zero": {
+        "metrics": {"accuracy": lambda model, batch: 1 / 0}
+    },
     "metric 'f1' of 10 examples of validation raised KeyError": {
         "metrics": {"f1": Metric(sum=accuracy, finalise=finalise, better="higher")}
     },
@@ -177,7 +179,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "does not depend on the model": {"loss": lambda model, batch: model(batch[0]).sum().detach()},
     "returned a float": {"loss": lambda model, batch: cross_entropy(model, batch).item()},
     "returned a tensor of shape (8, 3)": {"loss": lambda model, batch: model(batch[0])},
-    "metric 'accuracy' raised ValueError: only one element": {
+    "metric 'accuracy' of 10 examples of validation raised ValueError: only one element": {
         "metrics": {"accuracy": lambda model, batch: model(batch[0])}
     },
 }

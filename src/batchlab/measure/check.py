@@ -31,16 +31,12 @@ from batchlab.random_state import seed_everything
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import WorkloadSummary
 from batchlab.training.batching import check_streams, on_device, sampled_order
-from batchlab.training.evaluator import (
-    is_over_all,
-    tally_of,
-)
+from batchlab.training.evaluator import asking_metric, is_over_all, tally_of
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.data import fetched
-from batchlab.workload.definition import Batch, Metric, Workload, size_of
+from batchlab.workload.definition import Batch, Workload, size_of
 
-_EXAMPLES = 8
-_MANY, _MANY_AT_ONCE = 1000, 64
+_MANY, _AT_ONCE = 1000, 64
 _SEED = 0
 
 
@@ -50,21 +46,15 @@ def check_metrics(workload: Workload, model: nn.Module, device: torch.device) ->
     Raises:
         WorkloadError: a metric fails, or fails without gradients.
     """
-    few = on_device(around(workload, _EXAMPLES), device)
+    n_few = min(_AT_ONCE, size_of(workload.train))
+    few = on_device(around(workload, n_few), device)
     with evaluating(model):
         for name in workload.metrics:
-            # It may be undefined on a few examples: an F1 without a positive one is 0 / 0.
-            is_of_many = _is_of_many(workload, name)
             if not is_over_all(workload, name):
-                _ask(workload, model, name, lambda: [few], has_value=not is_of_many)
-            if is_of_many:
-                _ask_about_many(workload, model, name, device)
-
-
-def _is_of_many(workload: Workload, name: str) -> bool:
-    given = workload.metrics[name]
-    has_finalise = isinstance(given, Metric) and given.finalise is not None
-    return has_finalise or is_over_all(workload, name)
+                # Its value may be undefined: an F1 without a positive example is 0 / 0.
+                where = f"{n_few} examples of train"
+                _ask(workload, model, name, lambda: [few], where, has_value=False)
+            _ask_about_many(workload, model, name, device)
 
 
 def _ask_about_many(workload: Workload, model: nn.Module, name: str, device: torch.device) -> None:
@@ -73,12 +63,12 @@ def _ask_about_many(workload: Workload, model: nn.Module, name: str, device: tor
     data = getattr(workload, split)
     n = size_of(data)
     n_asked = min(n, _MANY)
-    parts = torch.linspace(0, n - 1, n_asked).round().long().split(_MANY_AT_ONCE)
+    parts = torch.linspace(0, n - 1, n_asked).round().long().split(_AT_ONCE)
 
     def batches() -> Iterator[Batch]:
         return (on_device(fetched(data, part, workload.collate), device) for part in parts)
 
-    _ask(workload, model, name, batches, where=f" of {n_asked} examples of {split}")
+    _ask(workload, model, name, batches, f"{n_asked} examples of {split}")
 
 
 def _ask(
@@ -86,8 +76,8 @@ def _ask(
     model: nn.Module,
     name: str,
     batches: Callable[[], Iterable[Batch]],
+    where: str,
     *,
-    where: str = "",
     has_value: bool = True,
 ) -> None:
     """Compute a metric without gradients, as an evaluation does."""
@@ -100,7 +90,7 @@ def _ask(
             tally.value()
 
     try:
-        with torch.no_grad(), asking(workload, f"metric {name!r}{where}"):
+        with torch.no_grad(), asking_metric(workload, name, where):
             ask()
     except WorkloadError as error:
         if "does not require grad" in str(error):
