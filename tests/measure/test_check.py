@@ -178,7 +178,7 @@ RAISED = {
     "`loss` raised RuntimeError: mat1 and mat2": {"model": lambda: nn.Linear(5, 3)},
     "`optimizer` raised ZeroDivisionError": {"optimizer": lambda parts, rate: 1 / 0},
     "`loss` raised IndexError": {"loss": lambda model, batch: batch[7]},
-    "metric 'accuracy' of 8 examples of train raised Zero": {
+    "metric 'accuracy' of 40 examples of train raised Zero": {
         "metrics": {"accuracy": lambda model, batch: 1 / 0}
     },
     "metric 'f1' of 10 examples of validation raised KeyError": {
@@ -202,7 +202,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "does not depend on the model": {"loss": lambda model, batch: model(batch[0]).sum().detach()},
     "returned a float": {"loss": lambda model, batch: cross_entropy(model, batch).item()},
     "returned a tensor of shape (8, 3)": {"loss": lambda model, batch: model(batch[0])},
-    "metric 'accuracy' of 8 examples of train raised ValueError: only one element": {
+    "metric 'accuracy' of 10 examples of validation raised ValueError: only one element": {
         "metrics": {"accuracy": lambda model, batch: model(batch[0])}
     },
 }
@@ -228,7 +228,7 @@ def test_a_metric_of_augmented_examples_is_told_where_to_augment() -> None:
 
     message = refusal(train=train, validation=validation, test=None)
 
-    assert "metric 'accuracy' of 8 examples of train raised RuntimeError" in message
+    assert "metric 'accuracy' of 40 examples of train raised RuntimeError" in message
     assert "on validation examples it runs" in message
     assert "as `augment`" in message
 

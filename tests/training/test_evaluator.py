@@ -263,6 +263,14 @@ class TestNoTrace:
         with pytest.raises(WorkloadError, match="writes into the examples of validation"):
             scores_of(workload, splits=("validation",))
 
+    def test_a_metric_that_raises_is_named_with_what_to_do(self) -> None:
+        def area(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+            raise ValueError("one class only")
+
+        said = "metric 'measured' of validation raised ValueError: one class only .*over_all="
+        with pytest.raises(WorkloadError, match=said):
+            measured(with_metric(Metric(sum=area, better="higher")))
+
 
 @pytest.mark.parametrize(("reference", "at_once"), [(1, 64), (16, 64), (64, 256), (4096, 1000)])
 def test_all_batch_sizes_are_evaluated_with_one_batch_size(reference: int, at_once: int) -> None:

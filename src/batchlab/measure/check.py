@@ -33,12 +33,11 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Split
 from batchlab.training.batching import check_streams, on_device, sampled_order
-from batchlab.training.evaluator import is_over_all, tally_of
+from batchlab.training.evaluator import asking_metric, is_over_all, tally_of
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
 
-_EXAMPLES = 8
-_MANY, _MANY_AT_ONCE = 1000, 64
+_MANY, _AT_ONCE = 1000, 64
 _SEED = 0
 _COMPILED = (
     "torch.compile is left out, because compiling in every run would take longer than a short "
@@ -54,17 +53,15 @@ def check_metrics(workload: Workload, model: nn.Module, device: torch.device) ->
         WorkloadError: a metric fails, or fails without gradients.
     """
     splits = [split for split in SPLITS[:2] if getattr(workload, split) is not None]
-    n_spread = size_of(getattr(workload, splits[-1]))
+    n_spread, n_few = size_of(getattr(workload, splits[-1])), min(_AT_ONCE, size_of(workload.train))
     spread = torch.linspace(0, n_spread - 1, min(n_spread, _MANY)).round().long().tolist()
     with evaluating(model):
         for name in workload.metrics:
             ask = _Asking(workload, model, name, device)
-            # It may be undefined on a few examples: an F1 without a positive one is 0 / 0.
-            has_finalise = getattr(workload.metrics[name], "finalise", None) is not None
             if not is_over_all(workload, name):
-                ask.explained("train", places(workload, _EXAMPLES), has_value=not has_finalise)
-            if has_finalise or is_over_all(workload, name):
-                ask.explained(splits[-1], spread)
+                # Its value may be undefined: an F1 without a positive example is 0 / 0.
+                ask.explained("train", places(workload, n_few), has_value=False)
+            ask.explained(splits[-1], spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +75,10 @@ class _Asking:
 
     def value(self, split: Split, chosen: Sequence[int], *, has_value: bool = True) -> None:
         tally, data = tally_of(self.workload, self.name), getattr(self.workload, split)
-        with (
-            torch.no_grad(),
-            asking(self.workload, f"metric {self.name!r} of {len(chosen)} examples of {split}"),
-        ):
-            for start in range(0, len(chosen), _MANY_AT_ONCE):
-                part = chosen[start : start + _MANY_AT_ONCE]
+        where = f"{len(chosen)} examples of {split}"
+        with torch.no_grad(), asking_metric(self.workload, self.name, where):
+            for start in range(0, len(chosen), _AT_ONCE):
+                part = chosen[start : start + _AT_ONCE]
                 batch = batch_from(self.workload, data, part, split=split)
                 tally.add(self.model, on_device(batch, self.device))
             if has_value:
@@ -95,7 +90,7 @@ class _Asking:
             self.value(split, chosen, has_value=has_value)
         except WorkloadError as error:
             n_other = size_of(self.workload.validation) if split == "train" else 0
-            others = range(min(n_other, _EXAMPLES))
+            others = range(min(n_other, _AT_ONCE))
             runs_on_others = bool(others) and succeeds(
                 lambda: self.value("validation", others, has_value=has_value)
             )

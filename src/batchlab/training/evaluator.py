@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from batchlab.errors import WorkloadError
+from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.trial import Score, Split, Trial
@@ -31,12 +32,38 @@ from batchlab.workload.data import (
     shuffled,
 )
 from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, is_stateful, size_of
+from batchlab.workload.source import told
 
 
 def is_over_all(workload: Workload, name: str) -> bool:
     """Return whether metric `name` needs the whole split at once."""
     given = workload.metrics.get(name)
     return is_stateful(given) or (isinstance(given, Metric) and given.over_all is not None)
+
+
+@contextmanager
+def asking_metric(workload: Workload, name: str, where: str) -> Iterator[None]:
+    """Report an exception of a metric with its name and the data `where` it was raised.
+
+    Raises:
+        WorkloadError: it was raised by a metric, and is none for lack of memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_plain = isinstance(error, BatchlabError) or is_out_of_memory(error)
+        if is_plain or name not in workload.metrics:
+            raise
+        hint = "" if is_over_all(workload, name) else _OVER_ALL
+        raise WorkloadError(
+            f"workload {workload.name!r}: metric {name!r} of {where} raised {told(error)}{hint}"
+        ) from error
+
+
+_OVER_ALL = (
+    "; a metric that needs more examples than one batch, as AUC, recall and F1 do, is "
+    'batchlab.Metric(over_all=..., better="higher" or "lower")'
+)
 
 
 class _WholeSet:
@@ -245,15 +272,18 @@ class Evaluator:
         for kept in self._batches[split]() if tallies else ():
             batch = on_device(kept, self._device)
             versions = _versions_of(batch)
-            for tally in tallies.values():
-                tally.add(model, batch)
+            for name, tally in tallies.items():
+                with asking_metric(self._workload, name, split):
+                    tally.add(model, batch)
             if versions != _versions_of(batch):
                 raise WorkloadError(
                     f"workload {self._workload.name!r}: a metric or the loss writes into the "
                     f"examples of {split} themselves; let it work on a copy (x = x / 255, not "
                     f"x /= 255)"
                 )
-        values |= {name: tally.value() for name, tally in tallies.items()}
+        for name, tally in tallies.items():
+            with asking_metric(self._workload, name, split):
+                values[name] = tally.value()
         for name in self._workload.metric_names:
             value = values[name]
             yield Score(split=split, metric=name, value=value if math.isfinite(value) else None)
