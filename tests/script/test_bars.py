@@ -63,6 +63,14 @@ def test_the_last_value_of_a_bar_stands_where_its_training_is(
     assert (last.step, last.epoch, dict(last.values)) == (step, epoch, values)
 
 
+def test_the_bar_of_a_trainer_tells_its_steps_between_two_dicts() -> None:
+    told = "{'loss': 0.5, 'epoch': 0.25}\n"
+
+    readings = readings_of((state(0, 40) + f"\n{told}" + state(10, 40) + state(20, 40)).encode())
+
+    assert [each.step for each in readings] == [0, 10, 20]
+
+
 def test_what_is_printed_below_a_full_bar_has_its_place() -> None:
     readings = readings_of(sample("tqdm_train_val.txt"))
 

@@ -168,7 +168,7 @@ class JsonLines(NamedNumbers):
         """Return the numbers of an object with a counter, or of the one that waited for a bar."""
         bar = bar_of(line)
         if bar is not None and not bar.words:
-            return self._at(bar)
+            return self._at(bar, at_s)
         found = _dict_in(line)
         if found is None:
             return None
@@ -202,13 +202,14 @@ class JsonLines(NamedNumbers):
     def _kind(self, name: str) -> str | None:
         return COUNTERS.get(name)
 
-    def _at(self, bar: ProgressBar) -> list[Reading] | None:
+    def _at(self, bar: ProgressBar, at_s: float) -> list[Reading] | None:
         self._bars[bar.total] = bar.n
         if self._total is None:
             return None  # Before the first dict, this may be any bar.
         if bar.total != self._total:
             return []
-        return [replace(reading, step=bar.n) for reading in self.finish()]
+        waiting = self.finish() or [Reading(at_s=at_s, shape=self.shape)]
+        return [replace(reading, step=bar.n) for reading in waiting]
 
 
 _DEEPEST = 4

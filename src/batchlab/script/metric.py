@@ -356,7 +356,8 @@ class ProgressPoints:
             return f"metric {self.printed!r} has no sure place: {complaint}"
         if place.shape != _BARS:
             return None
-        if place.step is None and not reading.has_position and reading.shape != _BARS:
+        is_of_epochs = place.step is None and place.epoch_length is None
+        if is_of_epochs and not reading.has_position and reading.shape != _BARS:
             return (
                 f"metric {self.printed!r} was printed without a counter below a bar over "
                 f"epochs; print its epoch beside it, or log it with batchlab.log"

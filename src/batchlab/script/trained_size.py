@@ -100,7 +100,7 @@ class TrainedSize:
         if reading.epoch_number is not None:
             return reading.epoch_number, reading.epoch_number + 1
         # The length of a bar that did not begin again yet may be that of the whole training.
-        if reading.epoch is None or (reading.epoch_length and reading.shape == "tqdm"):
+        if reading.epoch is None or reading.epoch_length:
             return 0.0, math.inf
         self._has_fractions = self._has_fractions or reading.epoch % 1 != 0
         off = _ROUNDING if self._has_fractions else 1.0  # a whole one may be a number, too
