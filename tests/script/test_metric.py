@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -372,27 +372,31 @@ def test_a_metric_that_does_not_is_never_accused() -> None:
         off, n = 10 ** rng.uniform(-2, 2), rng.integers(500, 50000)
         drift = {b: [1 + off * 0.9 ** (e * n / b) for e in (1, 2)] for b in BS}
         accused += follows_size(drift)
-        accused += moves_with_steps(points_at({b: level + noise * rng.normal(size=2) for b in BS}))
-        accused += moves_with_steps(points_at(drift))
+        trained = points_at([[level, level * 0.9]])[0]
+        for other in (drift, {b: level + noise * rng.normal(size=2) for b in BS}):
+            accused += moves_with_steps(trained, points_at(other.values()))
+        # It trains with a millionth of the rate, so by a millionth of the change.
+        barely = [[level, level * (1 - 1e-7 * 78 / 5000 * (5000 // b))] for b in BS]
+        accused += moves_with_steps(trained, points_at(barely))
     assert accused == 0
 
 
-def points_at(values: Mapping[int, Sequence[float]]) -> dict[int, list[MetricPoint]]:
-    """Points at the ends of two epochs of 5000 examples."""
-    return {
-        size: [
+def points_at(values: Iterable[Sequence[float]]) -> list[list[MetricPoint]]:
+    """Points at the ends of two epochs of 5000 examples, by the batch sizes of `BS`."""
+    return [
+        [
             MetricPoint(samples=n * 5000, step=n * 5000 // size, value=value)
             for n, value in enumerate(two, 1)
         ]
-        for size, two in values.items()
-    }
+        for size, two in zip(BS, values, strict=False)
+    ]
 
 
 def test_a_metric_with_a_weight_that_grows_with_the_steps_is_found() -> None:
     rng = np.random.default_rng(7)
     for _ in range(500):
         level, weight = 10 ** rng.uniform(-2, 2), 10 ** rng.uniform(-4, 0)
-        values = {b: [level + weight * (n * 5000 // b) for n in (1, 2)] for b in BS}
-        assert moves_with_steps(points_at(values))
-    # Its last value is printed only once in an epoch, so that one alone says nothing.
-    assert not moves_with_steps({64: points_at({64: [1.0]})[64]})
+        trained = points_at([[level, level * (1 - 0.9 * weight)]])[0]
+        values = [[level * (1 + weight * (n * 5000 // b)) for n in (1, 2)] for b in BS]
+        assert moves_with_steps(trained, points_at(values))
+        assert not moves_with_steps(trained, [points[:1] for points in points_at(values)])

@@ -16,6 +16,7 @@ from batchlab.records.trial import Status
 from batchlab.report.advice_answer import follow_up
 from batchlab.script.check import CommandCheck, FirstLook
 from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholders_of
+from batchlab.script.flags import RAMP_UPS, flags_set
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
 
@@ -53,6 +54,7 @@ def completed(
         needs.add("epochs")
     wanted = {"batch_size", "learning_rate", *needs} - given.keys()
     share_s = _BUDGET_SHARE * (params.get("budget") or math.inf)
+    given["grows"] = bool(flags_set(given["arguments"], place, RAMP_UPS))
     shown = trained_with_now(given["arguments"], wanted, place, share_s)
     given |= {key: value for key, value in shown.items() if key != "epochs"}
     sizes = [size for size in params.get("batch_sizes") or () if size != "full"]

@@ -460,11 +460,11 @@ class CommandCheck:
                 f"{{micro_batch_size}} and {{accumulation_steps}} then"
             )
         has_samples = any(each.samples for each in first.readings)
-        if (growing := self._set(RAMP_UPS)) and not has_samples:
+        if command.grows and not has_samples:
             self._warnings.append(
-                f"the command has {growing}: if its batch grows to {{batch_size}} along a "
-                f"training, fewer examples are seen than steps times {{batch_size}}, which are "
-                f"counted here; have it print the samples seen"
+                f"the command has {self._set(RAMP_UPS)}: if its batch grows to {{batch_size}} "
+                f"along a training, it sees fewer examples than steps times {{batch_size}}, which "
+                f"are counted here; have it print the samples seen"
             )
         if first.is_whole and len(first.trained) == 1 and not command.spans_a_length:
             self._warnings.append(ONCE_AT_END)
@@ -582,8 +582,7 @@ class CommandCheck:
         return self._looks[key]
 
     def _contradiction(self, look: FirstLook, examples: Span) -> str | None:
-        is_limit = self._command.token_flag is not None
-        return look.contradiction(examples, is_limit=is_limit)
+        return look.contradiction(examples, is_limit=self._command.has_limit)
 
     def _at_another_size(self, size: int, first: FirstLook) -> FirstLook | None:
         return self._compared(_ANOTHER_SIZE, {"batch_size": size}, first)
@@ -734,14 +733,14 @@ class CommandCheck:
         if not self._command.takes("learning_rate") or len(first.trained) < _VALUES:
             return
         found: dict[int, list[float]] = {}
-        points: dict[int, list[MetricPoint]] = {}
+        points: list[list[MetricPoint]] = []
         for size in (own, *self._far_sizes(examples)):  # the last confirms what the others show
             look = self._untrained(size, first)
             if look is None:
                 return
             found[size] = [value for value in look.trained if value is not None]
-            points[size] = [point for point in look.told.points if point.step > 0]
-            follows, moves = follows_size(found), moves_with_steps(points)
+            points.append([point for point in look.told.points if point.step > 0])
+            follows, moves = follows_size(found), moves_with_steps(first.told.points, points)
             if size != own and not (follows or moves):
                 return
         if not follows:
@@ -852,7 +851,7 @@ class CommandCheck:
         if fewest <= most:
             return fewest, most
         is_near = fewest - most <= max(size, own)  # a dropped last batch hides up to a batch
-        if is_near or self._command.token_flag:  # batches of tokens are not quite full
+        if is_near or self._command.has_limit:
             return one
         # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(

@@ -323,6 +323,7 @@ class TrainingCommand:
         config: the template of a configuration file, for {config}; None if there is none.
         folder: where the command runs; None if it runs where batchlab was called.
         devices: the number of devices that share each batch: the {world_size} of its launcher.
+        grows: whether its batch grows to {batch_size} along a training.
         placeholders: the names in the arguments and in the configuration file.
 
     Raises:
@@ -341,6 +342,7 @@ class TrainingCommand:
     config: Path | None = None
     folder: Path | None = None
     devices: int = 1
+    grows: bool = False
     placeholders: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -392,6 +394,11 @@ class TrainingCommand:
         flag = flag_of(self.arguments, "batch_size")
         return flag if flag and "token" in plain_flag(flag) else None
 
+    @property
+    def has_limit(self) -> bool:
+        """Whether batches may be smaller than {batch_size}, which is only their limit."""
+        return self.grows or self.token_flag is not None
+
     def trained_size(self, trial: Trial) -> TrainedSize:
         """Return the check that a run trains with its batch size."""
         # The steps of an epoch at its own batch size determine the examples only up to one batch.
@@ -400,7 +407,7 @@ class TrainingCommand:
         return TrainedSize(
             trial,
             most_examples=math.inf if is_assumed else most,
-            is_limit=self.token_flag is not None,
+            is_limit=self.has_limit,
         )
 
     @property
