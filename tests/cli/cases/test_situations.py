@@ -1,4 +1,4 @@
-"""Scripts rebuilt after public threads, and what is said of each (docs/own-command.md)."""
+"""Scripts rebuilt after public threads, begun as a stranger would (docs/own-command.md)."""
 
 from __future__ import annotations
 
@@ -7,67 +7,85 @@ from typing import Any
 
 import pytest
 
-RATE = ("--learning-rate", "0.02", "--learning-rates", "0.02")
-SEED = ("--lr", "{learning_rate}", "--seed", "{seed}")
-TAKES = ("--batch-size", "{batch_size}", *SEED)
+TAKES = ("--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{seed}")
+SNAKE = ("--batch_size", "{batch_size}", *TAKES[2:])
+BS = ("--bs", "{batch_size}", *TAKES[2:])
+TRAINER = (
+    *("--per_device_train_batch_size", "{batch_size}"),
+    *("--learning_rate", "{learning_rate}", "--seed", "{seed}"),
+)
+LUDWIG = (
+    *("--trainer.batch_size", "{batch_size}", "--random_seed", "{seed}"),
+    *("--trainer.learning_rate", "{learning_rate}"),
+)
+MICRO = ("--train_micro_batch_size_per_gpu", "{batch_size}", *TAKES[2:])
+# What a script is given, the metric, and what is said if nothing but that metric is given: of
+# those that run, what has to be said with the answer; of others, why they cannot, or what is asked.
+RUN: list[tuple[str, str, tuple[str, ...], str]] = [
+    ("accumulates.py", "eval_loss", MICRO, ""),
+    ("accumulates.py", "eval_loss", (*MICRO, "--gradient_accumulation_steps", "4"), "fixes --gra"),
+    ("auto_find.py", "eval_loss", TAKES, "it did not train with the batch size that it was given"),
+    ("checks_every.py", "val_acc", TAKES, "ValueError: `val_check_interval` (20) must be less"),
+    ("csv_only.py", "val_acc", (*BS, "--out", "{output_dir}"), ""),
+    ("drop_last.py", "val_0_logloss", TAKES, "at all 8 evaluations: it did not train"),
+    ("evaluates_at_end.py", "eval_loss", TAKES, "only final values can be compared"),
+    ("finds_its_batch.py", "eval_loss", TRAINER, "it would have 15 to 16"),
+    ("once_an_epoch.py", "val/acc", TAKES, "its progress counts epochs alone"),
+    ("over_at_once.py", "combined loss", LUDWIG, "its progress came all at once: too soon"),
+    ("trial_of_tuner.py", "Accuracy", SNAKE, ""),
+    ("prints.py --kind steps", "val_loss", TAKES, ""),
+    ("prints.py --kind fraction", "val_loss", TAKES, ""),
+    ("prints.py --kind bracket", "val_loss", TAKES, ""),
+    ("prints.py --kind one_name", "loss", TAKES, "validation loss"),
+    (
+        "prints.py --kind scaled",
+        "val_loss",
+        TAKES,
+        "it prints 0.001875 for 0.02 with batch size 24",
+    ),
+    ("prints.py --kind normalized", "val_loss", TAKES, ""),
+    ("prints.py --kind bars", "eval_loss", TAKES, ""),
+    ("prints.py --kind timed", "val_loss", TAKES, "only final values can be compared"),
+    ("prints.py --kind growing", "lm loss value", TAKES, "its progress counts no epochs"),
+]
+ASKED: list[tuple[str, str, tuple[str, ...], str]] = [
+    ("evaluates_each_epoch.py", "test_grade", BS[:4], "needs --better (higher or lower"),
+    ("needs_net.py", "Accuracy", ("-b", "{batch_size}", "-lr", "{learning_rate}"), "-net"),
+    ("wants_terminal.py", "acc", TAKES, "the command wants a terminal, and here is none"),
+    ("prints.py --kind summed", "val_loss", TAKES, "val_loss depends on the batch size itself"),
+    ("prints.py --kind fixed", "val_loss", TAKES, "as many steps at every batch size"),
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("script", "metric", "sizes", "takes", "said"),
-    [
-        (
-            "accumulates.py",
-            "eval_loss",
-            "16,64",
-            (
-                *("--train_micro_batch_size_per_gpu", "{batch_size}"),
-                *("--gradient_accumulation_steps", "4", *SEED),
-            ),
-            "the command fixes --gradient_accumulation_steps 4",
-        ),
-        (
-            "checks_every.py",
-            "val_acc",
-            "32,256",
-            TAKES,
-            "ValueError: `val_check_interval` (20) must be less than or equal",
-        ),
-        (
-            "finds_its_batch.py",
-            "eval_loss",
-            "32,256",
-            (
-                *("--per_device_train_batch_size", "{batch_size}"),
-                *("--learning_rate", "{learning_rate}", "--seed", "{seed}"),
-            ),
-            "it would have 7 to 8",
-        ),
-        (
-            "over_at_once.py",
-            "combined loss",
-            "64,256",
-            (
-                *("--trainer.batch_size", "{batch_size}", "--random_seed", "{seed}"),
-                *("--trainer.learning_rate", "{learning_rate}"),
-            ),
-            "its progress came all at once: too soon for a step time",
-        ),
-    ],
-)
-def test_a_situation_is_answered_or_told(
-    ask: Any,
-    script: str,
-    metric: str,
-    sizes: str,
-    takes: tuple[str, ...],
-    said: str,
+@pytest.mark.parametrize(("script", "metric", "takes", "said"), RUN)
+def test_with_the_metric_alone_a_script_runs(
+    ask: Any, script: str, metric: str, takes: tuple[str, ...], said: str
 ) -> None:
-    own = ("--batch-size", sizes.partition(",")[0], "--batch-sizes", sizes)
+    name, *kind = script.split()
 
-    done = ask(script, "sweep", "--metric", metric, *own, *RATE, takes=takes)
+    done = ask(name, "sweep", "--metric", metric, "--budget", "20s", takes=(*kind, *takes))
 
+    assert "What each batch size gives" in done.out, done.err
     assert said in " ".join((done.out + done.err).split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "metric", "takes", "said"), ASKED)
+def test_what_cannot_run_is_told_in_one_message(
+    ask: Any, script: str, metric: str, takes: tuple[str, ...], said: str
+) -> None:
+    name, *kind = script.split()
+
+    done = ask(name, "sweep", "--metric", metric, "--budget", "20s", takes=(*kind, *takes))
+
+    assert done.code in (1, 2)
+    (message,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert said in message
+
+
+def test_four_of_five_scripts_run_at_the_first_command() -> None:
+    assert len(RUN) >= 0.8 * len(RUN + ASKED)
 
 
 @pytest.mark.nightly
