@@ -12,8 +12,8 @@ from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import Engine, RunPlan
-from batchlab.script.check import FirstLook
 from batchlab.script.command import TrainingCommand
+from batchlab.script.look import FirstLook
 from batchlab.store.store import Store
 
 

@@ -23,8 +23,8 @@ from tests.reference.training_script import training_script, with_own_rate
 from batchlab.errors import TrialError
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Evaluation, Status
-from batchlab.script.check import first_look
 from batchlab.script.command import TrainingCommand
+from batchlab.script.look import first_look
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 

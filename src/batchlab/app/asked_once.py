@@ -14,9 +14,10 @@ from batchlab.errors import ProgressError, UsageError
 from batchlab.records.quantities import direction_of
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import follow_up
-from batchlab.script.check import CommandCheck, FirstLook
+from batchlab.script.check import CommandCheck
 from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholders_of
 from batchlab.script.flags import RAMP_UPS, flags_set
+from batchlab.script.look import FirstLook
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
 

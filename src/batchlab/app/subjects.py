@@ -33,9 +33,10 @@ from batchlab.runs.contract import RunPlan
 from batchlab.runs.process_engine import ProcessEngine, refuse_to_train_over
 from batchlab.runs.ray_workers import RayWorkers
 from batchlab.runs.workers import LocalWorkers
-from batchlab.script.check import ONCE_AT_END, CommandCheck, FirstLook
+from batchlab.script.check import ONCE_AT_END, CommandCheck
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
+from batchlab.script.look import FirstLook
 from batchlab.script.process import end_leftovers
 from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store

@@ -13,10 +13,10 @@ from batchlab.measure.profile import ProfilePoint
 from batchlab.records.estimate import Reason
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Status, Trial
-from batchlab.script.check import FirstLook
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import FollowedTraining, Moment, StepIntervals, step_intervals
 from batchlab.script.formats import LOG_SHAPE
+from batchlab.script.look import FirstLook
 from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading

@@ -20,9 +20,9 @@ from batchlab.records.trial import NOT_AS_GIVEN, Evaluation, Status, Trial, Tria
 from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import Ran, StoredEngine
 from batchlab.runs.script_course import ScriptCourse
-from batchlab.script.check import FirstLook
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, told_by_log
+from batchlab.script.look import FirstLook
 from batchlab.script.process import CommandEnd, FailureCount, end_leftovers
 from batchlab.script.reading import Reading
 from batchlab.store.schema import JsonColumn, UnreadableColumn

@@ -1,0 +1,338 @@
+"""Looks: beginnings of trainings, read until enough was seen, and whether two of them differ."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from batchlab.records.trial import Status, Trial
+from batchlab.script.command import NAMES, TrainingCommand, Value, plain_flag, trial_values
+from batchlab.script.follow import FollowedTraining
+from batchlab.script.metric import ProgressPoints
+from batchlab.script.process import CommandEnd
+from batchlab.script.reading import Reading, is_of_clock
+from batchlab.script.trained_size import TrainedSize
+
+# Number of metric values after the first step that a look waits for, because two trainings may
+# print the same single value by chance.
+VALUES = 2
+GRACE_S = 5.0
+# The length that a script is asked for if batchlab ends it after a look anyway.
+_EPOCHS = 1000
+_STEPS = 10**6
+# A moment is known up to the interval at which a chatty command's output is read.
+_CLOCK_S = 0.05
+# Epochs are printed rounded to a few digits.
+ROUNDING = 1e-3
+
+Enough = Callable[[Sequence[Reading]], bool]
+Span = tuple[int, int]
+"""The fewest and the most training examples that there can be."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstLook:
+    """The beginning of a training, and what its output showed."""
+
+    trial: Trial
+    told: ProgressPoints
+    readings: tuple[Reading, ...]
+    start_s: float | None  # from its start to its first progress; None if there was none
+    took_s: float
+    end: CommandEnd
+    values: Mapping[str, Value | None]  # the values of the placeholders
+    is_whole: bool  # whether it was read until it ended by itself with success
+
+    @property
+    def trained(self) -> list[float | None]:
+        """The values of the metric after the first step, one per step."""
+        return _trained(self.told)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the time for the look ended before enough was seen."""
+        return self.end.was_asked and len(self.trained) < VALUES
+
+    @property
+    def examples(self) -> Span | None:
+        """The number of examples; None unless its progress counts epochs and steps or examples.
+
+        If it counts steps but not examples, the last batch of an epoch may have any size.
+        """
+        # The metric's format comes first: a bar over the whole training looks like one of an epoch.
+        first = self.told.first
+        told = [each for each in self.readings if first and each.shape == first.shape]
+        for reading in (*reversed(told), *reversed(self.readings)):
+            if reading.epoch and reading.samples:
+                exact = round(reading.samples / reading.epoch)
+                return exact, exact
+            if reading.epoch and reading.step:
+                return _in_steps(reading.step / reading.epoch, self.trial)
+            if reading.epoch is None and reading.step and reading.epoch_length:
+                return _in_steps(reading.epoch_length, self.trial)
+        return self._examples_by_numbers
+
+    @property
+    def _examples_by_numbers(self) -> Span | None:
+        """Bounds by steps that go on beside the number of the epoch, as in "epoch 2 step 57"."""
+        fewest, most = 0, math.inf  # steps of an epoch
+        for each in self.readings:
+            if each.epoch_number is not None and each.step:
+                fewest = max(fewest, math.ceil(each.step / (each.epoch_number + 1)))
+                if each.epoch_number:
+                    most = min(most, math.ceil(each.step / each.epoch_number) - 1)
+        if not fewest <= most < math.inf:
+            return None
+        return _in_steps(fewest, self.trial)[0], _in_steps(most, self.trial)[1]
+
+    @property
+    def counts_only_epochs(self) -> bool:
+        """Whether its progress says how many epochs are done, and nothing finer."""
+        return counts_only_epochs(self.readings)
+
+    def needs_examples(self, command: TrainingCommand) -> bool:
+        """Return whether nothing says how many examples there are, and their number decides."""
+        if command.examples or self.examples or self.within_epochs:
+            return False
+        if self.counts_only_epochs:
+            return command.takes("steps")
+        has_epochs = any(
+            each.epoch is not None or each.epoch_number is not None or each.epoch_length
+            for each in self.readings
+        )
+        return has_epochs or command.spans_a_length
+
+    @property
+    def epoch_s(self) -> tuple[float, float]:
+        """The fewest and the most seconds that an epoch took on average, if only they are counted.
+
+        They are 0 and infinity if less than a whole epoch was seen.
+        """
+        ends = {each.epoch: each.at_s for each in reversed(self.readings) if each.epoch}
+        n_epochs = max(ends, default=0.0) - min(ends, default=0.0)
+        if n_epochs < 1:
+            return 0.0, math.inf
+        took_s = max(ends.values()) - min(ends.values())
+        return max(0.0, took_s - _CLOCK_S) / n_epochs, (took_s + _CLOCK_S) / n_epochs
+
+    @property
+    def printed_rate(self) -> float | None:
+        """The learning rate that it prints; None if it prints none, or several."""
+        rates = {
+            value
+            for each in self.readings
+            for name, value in each.values
+            if plain_flag(name) in NAMES["learning_rate"]
+        }
+        return rates.pop() if len(rates) == 1 else None
+
+    @property
+    def within_epochs(self) -> list[tuple[int, int]]:
+        """Counters such as [640/60000] and their totals, if nothing says what they count."""
+        return [
+            (round(each.epoch % 1 * each.epoch_length), each.epoch_length)
+            for each in self.readings
+            if each.epoch is not None and each.epoch_length and each.step is None
+        ]
+
+    def contradiction(self, examples: Span, *, is_limit: bool) -> str | None:
+        """Return what contradicts the batch size, given `examples`, or None if nothing does.
+
+        If the batch size `is_limit`, only larger batches do.
+        """
+        trial, most = replace(self.trial, n_train=examples[0]), examples[1]
+        size = TrainedSize(trial, most_examples=most, is_limit=is_limit)
+        return next(filter(None, map(size.contradiction, self.readings)), None)
+
+    def examples_beside(self, other: FirstLook) -> Span | None:
+        """Return the examples by the counters of two batch sizes, or None if their unit is unclear.
+
+        A counter of examples has the same total at both batch sizes and rises by one batch at a
+        time. A counter of batches has a smaller total at the larger batch size.
+        """
+        if not (self.within_epochs and other.within_epochs):
+            return None
+        length, other_length = self.within_epochs[-1][1], other.within_epochs[-1][1]
+        if length == other_length:
+            is_of_examples = self._counts_by_the_batch and other._counts_by_the_batch
+            return (length, length) if is_of_examples else None
+        one, two = _in_steps(length, self.trial), _in_steps(other_length, other.trial)
+        fewest, most = max(one[0], two[0]), min(one[1], two[1])
+        return (fewest, most) if fewest <= most else None
+
+    @property
+    def _counts_by_the_batch(self) -> bool:
+        counted = {count for count, _ in self.within_epochs}
+        # The last batch of an epoch may be smaller, and is sometimes printed.
+        return (
+            len(counted) > 1 and sum(bool(count % self.trial.batch_size) for count in counted) <= 1
+        )
+
+
+def counts_only_epochs(readings: Sequence[Reading]) -> bool:
+    """Return whether these say how many epochs are done, and nothing finer."""
+    finer = (each.step or each.samples or each.epoch_length or each.epoch_step for each in readings)
+    return any(each.epoch for each in readings) and not any(finer)
+
+
+def _trained(told: ProgressPoints) -> list[float | None]:
+    return list({point.step: point.value for point in told.points if point.step > 0}.values())
+
+
+def _in_steps(steps: float, trial: Trial) -> Span:
+    """Return the examples in an epoch of `steps`; part of a step is the same part of a batch."""
+    size, whole = trial.batch_size, round(steps)
+    if abs(steps - whole) > ROUNDING * steps:
+        return round(steps * size), round(steps * size)
+    return (whole - 1) * size + 1, whole * size
+
+
+def first_look(
+    command: TrainingCommand,
+    trial: Trial,
+    *,
+    folder: Path,
+    marker: str,
+    limit_s: float,
+    is_enough: Enough | None = None,
+    least_s: float = 0.0,
+) -> FirstLook:
+    """Run a command until its metric was seen a few times or `is_enough` holds, then end it.
+
+    If it counts only epochs, they are followed for at least `least_s` seconds, to be timed.
+
+    Raises:
+        ProgressError: its progress contradicts itself.
+    """
+    began_s = time.monotonic()
+    values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
+    told = ProgressPoints(command.metric, trial, pattern=command.pattern)
+    seen: list[Reading] = []
+    is_asked = is_cut = False
+
+    def take(readings: Sequence[Reading]) -> bool:
+        nonlocal is_asked, is_cut
+        is_cut = is_cut or (is_asked and bool(readings))
+        for reading in () if is_asked else readings:
+            seen.append(reading)
+            told.add(reading)
+        now_s = time.monotonic()
+        is_seen = len(_trained(told)) >= VALUES
+        if is_seen and counts_only_epochs(seen):
+            is_seen = now_s - seen[0].at_s >= least_s
+        is_asked = is_asked or is_seen or now_s - began_s >= limit_s
+        if readings and is_enough is not None:
+            is_asked = is_asked or is_enough(seen)
+        return is_asked
+
+    with FollowedTraining(
+        command, values, folder=folder, marker=marker, grace_s=min(GRACE_S, limit_s / 4)
+    ) as training:
+        end = training.follow(take)
+    return FirstLook(
+        trial=trial,
+        told=told,
+        readings=tuple(seen),
+        start_s=seen[0].at_s - began_s if seen else None,
+        took_s=time.monotonic() - began_s,
+        end=end,
+        values=values,
+        is_whole=end.status is Status.OK and not (end.was_asked or is_cut),
+    )
+
+
+# Numbers about the machine differ from run to run, whatever the flags do.
+_OF_MACHINE = re.compile(
+    r"(?<![a-z])(speed|throughput|fps|mfu|ups|wps|ips|mem|memory|allocated)(?![a-z])|per_s(ec)?$|"
+    r"^(data|pid)$",
+    re.IGNORECASE,
+)
+# A script may print a value that it was given without using it.
+_GIVEN = {
+    *(plain_flag(name) for names in NAMES.values() for name in names),
+    "micro_batch_size",
+    "accumulation_steps",
+}
+_METRIC = "the metric"
+_ALIKE = 10
+_Numbers = dict[str, dict[object, float]]
+
+
+class LookComparison:
+    """Two beginnings with the same arguments, with which others are compared.
+
+    All numbers that a script prints count, because its metric may be rounded to a value that all
+    runs share. A number that differs between these two runs says nothing about a flag.
+
+    Attributes:
+        is_repeatable: whether the two print exactly the same numbers.
+        is_telling: whether any number changes along a run, so that equal numbers mean something.
+    """
+
+    def __init__(self, first: FirstLook, again: FirstLook | None) -> None:
+        """Compare the two. If `again` is None, assume that no number differs by itself."""
+        self._first = first
+        self._known = known = _numbers(first)
+        twin = known if again is None else _numbers(again)
+        self._steady = {
+            name: {place: value for place, value in told.items() if place in twin[name]}
+            for name, told in known.items()
+            if not _differ(name, told, twin)
+        }
+        self.is_repeatable = len(self._steady) == len(known)
+        self.is_telling = any(len({*map(repr, told.values())}) > 1 for told in known.values())
+
+    def is_seen(self, readings: Sequence[Reading]) -> bool:
+        """Return whether a run at the same batch size differs from the two where they agree."""
+        return _any_differs(self._steady, _numbers(replace(self._first, readings=tuple(readings))))
+
+    def acts(self, look: FirstLook) -> bool | None:
+        """Return whether a beginning differs because of its arguments, or None if that is open."""
+        told = _numbers(look)
+        if _any_differs(self._steady, told):
+            return True
+        is_same = self.is_repeatable and not _any_differs(self._known, told)
+        return False if is_same and self.is_telling else None
+
+
+def _any_differs(one: _Numbers, other: _Numbers) -> bool:
+    return any(_differ(name, told, other) for name, told in one.items())
+
+
+def _numbers(look: FirstLook) -> _Numbers:
+    """Return each number about the training, by its name and the counters that it came with."""
+    found: _Numbers = defaultdict(dict)
+    first_told = dict[int, float]()
+    again = ProgressPoints(look.told.metric, look.trial, pattern=look.told.pattern)
+    for reading in look.readings:
+        point = again.add(reading)
+        # A bar repeats a step, and its last value depends on when the look ended: the first counts.
+        if point is not None and point.value is not None and point.step > 0:
+            first_told.setdefault(point.step, point.value)
+        for name, value in reading.values:
+            is_of_machine = is_of_clock(name) or _OF_MACHINE.search(name)
+            if not is_of_machine and plain_flag(name) not in _GIVEN:
+                found[f"{reading.shape} {name}"].setdefault(reading.counters, value)
+    found[_METRIC] = dict(enumerate(first_told.values()))  # steps depend on the batch size
+    return found
+
+
+def tells_losses(readings: Sequence[Reading]) -> bool:
+    """Return whether there are enough different losses that equal ones can't be a coincidence."""
+    told: dict[object, float] = {}
+    for each in readings:
+        for name, value in each.values:
+            if "loss" in name.lower():
+                told.setdefault(each.counters, value)
+    return len({*told.values()}) >= _ALIKE
+
+
+def _differ(name: str, one: dict[object, float], others: _Numbers) -> bool:
+    """Return whether two runs printed different values of a number for the same counters."""
+    other = others.get(name, {})
+    return any(repr(one[place]) != repr(other[place]) for place in one.keys() & other.keys())
