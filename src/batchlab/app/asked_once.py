@@ -39,7 +39,7 @@ _ASKED: dict[str, tuple[Any, str]] = {
 def completed(
     command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the arguments of a TrainingCommand: those `known`, and those that its --help shows.
+    """Return the arguments of a TrainingCommand: those `known`, and those by its code or --help.
 
     Raises:
         UsageError: some are missing; after a look at the command, the message names all of them.

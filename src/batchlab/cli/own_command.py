@@ -33,21 +33,21 @@ _OPTIONS = (
     click.option(
         "--examples",
         type=options.whole_number(1),
-        help="With a command of your own: how many training examples there are. Default: found "
-        "from its progress, if that counts epochs too.",
+        help="With a command of your own: how many training examples there are. Default: by its "
+        "progress, or assumed if that shows no number.",
     ),
     click.option(
         "--batch-size",
         type=options.whole_number(1),
         help="With a command of your own: the batch size that you train with now. Default: "
-        "what the script's --help shows. Where it shows none, advise asks; others take the first "
-        "of --batch-sizes, or 64.",
+        "the flag's default, by the script's code or --help. Without one advise asks; others take "
+        "the first of --batch-sizes, or 64.",
     ),
     click.option(
         "--learning-rate",
         type=options.number("0.001"),
         help="With a command of your own: the learning rate that you train with now. Default: "
-        "what the script's --help shows.",
+        "the flag's default, by the script's code or --help.",
     ),
     click.option(
         "--pattern",
