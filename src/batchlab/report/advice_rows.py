@@ -309,8 +309,10 @@ def untried_text(advice: Advice) -> str:
     ran, failed = ([c.batch_size for c in untried if c.fits is fits] for fits in (True, False))
     said = text("Timed only: {sizes}.", sizes=ranges_text(advice, ran)) if ran else ""
     if failed:
-        why = next(clause(candidate.note) for candidate in untried if not candidate.fits)
-        said += text(" Did not run: {sizes} ({why}).", sizes=ranges_text(advice, failed), why=why)
+        note = next(candidate.note for candidate in untried if not candidate.fits)
+        # The answer has said its own reason.
+        why = "" if note == advice.reason else f" ({clause(note)})"
+        said += text(" Did not run: {sizes}{why}.", sizes=ranges_text(advice, failed), why=why)
     return said.strip()
 
 
