@@ -262,19 +262,22 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         seed_everything(0)
         batch = few.batch(few.all)
         try:
-            with asking(workload, "`loss`"):
+            with asking(workload, f"`loss` of {n} examples"):
                 loss = workload.loss(model, batch)
             _check_loss(workload, loss)
         except WorkloadError as error:
-            if not succeeds(lambda: _check_loss(workload, workload.loss(model.train(), batch))):
-                raise
-            raise WorkloadError(f"{error}: {_IN_TRAINING_ALONE}") from error
+            if succeeds(lambda: _check_loss(workload, workload.loss(model.train(), batch))):
+                raise WorkloadError(f"{error}: {_IN_TRAINING_ALONE}") from error
+            own = min(workload.batch_size, n_train)
+            if succeeds(lambda: _check_loss(workload, loss_of(places(workload, own)))):
+                raise WorkloadError(f"{error}; with your own {own} it {_RUNS_ALONE}") from error
+            raise
     if not math.isfinite(loss.item()):
         warning = f"the untrained model's loss on the first examples is {loss.item():g}"
         return LossSeen(warnings=(warning,))
     _move(model)
     try:
-        with asking(workload, "the gradient of `loss`"):
+        with asking(workload, f"the gradient of `loss` of {n} examples and their halves"):
             whole = few.gradient()
             few.grain = few.found_grain(whole)
             coupling = _coupling(few, whole, _halvings(n))
@@ -292,6 +295,10 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
 _DRAWS_ITSELF = (
     "the loss draws random numbers in evaluation mode too, so it was not checked whether it "
     "couples the examples of a batch (as a contrastive loss does)"
+)
+_RUNS_ALONE = (
+    "runs: the size of a batch stands in the model or the loss, as in a hidden state that is kept "
+    "or in .view(64, -1). Take it from each batch, as in x.shape[0], so that sizes can be compared"
 )
 _IN_TRAINING_ALONE = (
     "in evaluation mode (model.eval()), as validation takes it, for in training mode it runs. Let "
