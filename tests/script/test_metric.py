@@ -34,7 +34,7 @@ def told(
     pattern: str | None = None,
 ) -> ProgressPoints:
     trial = made_up_trial(batch_size=32, micro_batch_size=micro_batch_size, n_train=1000)
-    points = ProgressPoints(metric, trial, pattern=pattern)
+    points = ProgressPoints(metric, trial, pattern)
     for each in readings:
         points.add(each)
     return points

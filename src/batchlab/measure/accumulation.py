@@ -15,7 +15,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from batchlab.errors import WorkloadError
 from batchlab.measure.examples import (
     FewExamples,
-    asking,
     batch_from,
     check_batch_counts,
     check_model_is_new,
@@ -30,7 +29,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
 from batchlab.training.batching import examples_at, on_device, with_tensors
-from batchlab.training.evaluator import weight_of
+from batchlab.training.evaluator import asking, weight_of
 from batchlab.words.catalogue import CAUSES
 from batchlab.workload.data import leaves, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of

@@ -12,7 +12,6 @@ from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import is_batch_norm, look_at_loss
 from batchlab.measure.examples import (
     around,
-    asking,
     check_batch_counts,
     check_model_is_new,
     evaluating,
@@ -31,7 +30,7 @@ from batchlab.random_state import seed_everything
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import WorkloadSummary
 from batchlab.training.batching import check_streams, on_device, sampled_order
-from batchlab.training.evaluator import asking_metric, is_over_all, tally_of
+from batchlab.training.evaluator import asking, asking_metric, is_over_all, tally_of
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.data import fetched
 from batchlab.workload.definition import Batch, Workload, size_of

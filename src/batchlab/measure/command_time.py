@@ -75,9 +75,7 @@ class _Seen:
 
     def __init__(self, command: TrainingCommand, trial: Trial) -> None:
         most = command.most_examples(trial.n_train)
-        self.points = ProgressPoints(
-            command.metric, trial, pattern=command.pattern, most_examples=most
-        )
+        self.points = ProgressPoints(command.metric, trial, command.pattern, most_examples=most)
         self.readings: list[Reading] = []
         self._moments: list[Moment] = []
         self.refused: Reason | None = None  # why its progress says nothing about this batch size

@@ -42,13 +42,8 @@ class ScriptCourse:
         self._losses: list[float] = []
         self._lost_at: int | None = None
         self._counted: tuple[Evaluation, ...] | None = None
-        most_examples = command.most_examples(request.trial.n_train)
-        self.points = ProgressPoints(
-            command.metric,
-            request.trial,
-            pattern=command.pattern,
-            most_examples=most_examples,
-        )
+        trial, most = request.trial, command.most_examples(request.trial.n_train)
+        self.points = ProgressPoints(command.metric, trial, command.pattern, most_examples=most)
         self.unstored: dict[int, Evaluation] = {}  # those that count; whoever stores them clears it
         self.ended: Outcome | None = None  # how it has to end by its progress
         self.step = 0  # updates done, as far as reported

@@ -169,7 +169,7 @@ def first_look(
     """
     began_s = time.monotonic()
     values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-    told = ProgressPoints(command.metric, trial, pattern=command.pattern)
+    told = ProgressPoints(command.metric, trial, command.pattern)
     seen: list[Reading] = []
     is_asked = is_cut = False
 
@@ -264,7 +264,7 @@ def _numbers(look: FirstLook) -> _Numbers:
     """Return each number about the training, by its name and the counters that it came with."""
     found: _Numbers = defaultdict(dict)
     first_told = dict[int, float]()
-    again = ProgressPoints(look.told.metric, look.trial, pattern=look.told.pattern)
+    again = ProgressPoints(look.told.metric, look.trial, look.told.pattern)
     for reading in look.readings:
         point = again.add(reading)
         # A bar repeats a step, and its last value depends on when the look ended: the first counts.
