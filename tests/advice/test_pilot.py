@@ -52,6 +52,8 @@ def test_where_the_reference_diverges_a_lower_rate_sets_the_level(trainings, ori
     assert any(step.did.code == "pilot_at_other_rates" for step in advice.steps)
     assert advice.named.learning_rate < OWN[1]
     assert advice.gain.low > 1
+    (end,) = [each.end for each in advice.believed if (each.batch_size, each.learning_rate) == OWN]
+    assert end.n == 0  # no training of it came to an end that a table could show
 
 
 def test_where_no_rate_learns_nothing_is_named():

@@ -373,7 +373,7 @@ def holding(lock: Any, model: nn.Module, batch: Any) -> Any:
             {"loss": partial(holding, threading.Lock())},
             r"cannot be handed to child processes: .*lock.*; make",
         ),
-        ({"model": lambda: nn.Linear(7, 3)}, "`loss` raised RuntimeError: mat1 and mat2"),
+        ({"model": lambda: nn.Linear(7, 3)}, "`loss` of 8 examples raised RuntimeError: mat1"),
     ],
 )
 def test_a_workload_that_cannot_be_trained_is_refused_and_leaves_no_file(

@@ -175,9 +175,9 @@ def collated(examples: list[Any]) -> Any:
 
 RAISED = {
     "`model` raised TypeError": {"model": lambda: nn.Linear(4, "3")},
-    "`loss` raised RuntimeError: mat1 and mat2": {"model": lambda: nn.Linear(5, 3)},
+    "`loss` of 8 examples raised RuntimeError: mat1 and mat2": {"model": lambda: nn.Linear(5, 3)},
     "`optimizer` raised ZeroDivisionError": {"optimizer": lambda parts, rate: 1 / 0},
-    "`loss` raised IndexError": {"loss": lambda model, batch: batch[7]},
+    "`loss` of 8 examples raised IndexError": {"loss": lambda model, batch: batch[7]},
     "metric 'accuracy' of 40 examples of train raised Zero": {
         "metrics": {"accuracy": lambda model, batch: 1 / 0}
     },
@@ -202,6 +202,10 @@ REFUSED: dict[str, dict[str, Any]] = {
     "does not depend on the model": {"loss": lambda model, batch: model(batch[0]).sum().detach()},
     "returned a float": {"loss": lambda model, batch: cross_entropy(model, batch).item()},
     "returned a tensor of shape (8, 3)": {"loss": lambda model, batch: model(batch[0])},
+    "; with your own 10 it runs: the size of a batch stands in": {
+        "loss": lambda model, batch: cross_entropy(model, (batch[0].view(10, 4), batch[1])),
+        "batch_size": 10,
+    },
     "metric 'accuracy' of 10 examples of validation raised ValueError: only one element": {
         "metrics": {"accuracy": lambda model, batch: model(batch[0])}
     },

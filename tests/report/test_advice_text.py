@@ -176,6 +176,15 @@ def test_what_was_not_tried_is_told_from_what_failed_at_every_rate() -> None:
     assert all("cost" not in row for row in rows(replace(advice, target=None)).values())
 
 
+def test_why_nothing_can_be_compared_is_said_once() -> None:
+    why = written("it cannot be compared")
+    others = (replace(each, learning_rate=None, fits=False, note=why) for each in ADVICE.candidates)
+    advice = replace(cannot_tell_advice(), reason=why, candidates=tuple(others), tried=())
+
+    assert screen(advice).lower().count("it cannot be compared") == 1
+    assert screen(replace(advice, reason=written("no"))).count("it cannot be compared") == 1
+
+
 def test_in_a_file_an_interval_has_columns_of_its_own() -> None:
     read = csv.DictReader(answer_table(ADVICE).to_csv().splitlines())
     found = {(row["batch_size"], row["which"]): row for row in read}

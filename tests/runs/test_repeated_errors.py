@@ -89,3 +89,4 @@ def test_five_rates_that_fail_alike_cost_two_trials(tmp_path: Path) -> None:
     assert {record.reason.code for record in untrained if record.reason} == {"failed_alike_before"}
     assert {r.status for r in study.records if r.trial.batch_size == 50} == {Status.OK}
     assert sum("two trials ended with the same error" in text for text in told.warnings) == 1
+    assert sum(": error (KeyError: 'x')" in text for text in told.warnings) == 1

@@ -34,7 +34,7 @@ def told(
     pattern: str | None = None,
 ) -> ProgressPoints:
     trial = made_up_trial(batch_size=32, micro_batch_size=micro_batch_size, n_train=1000)
-    points = ProgressPoints(metric, trial, pattern=pattern)
+    points = ProgressPoints(metric, trial, pattern)
     for each in readings:
         points.add(each)
     return points
@@ -115,13 +115,6 @@ def test_of_several_shapes_each_has_its_counter_and_one_is_followed(
     readings: list[Reading], points: list[Any]
 ) -> None:
     assert points_of(*readings) == points
-
-
-def test_what_comes_before_any_counter_is_left_out() -> None:
-    first = reading(val_loss=0.9)
-
-    assert points_of(first, reading(step=2, val_loss=0.5), *5 * [first]) == [(64, 2, 0.5)]
-    assert "as in 'epoch 3 val_loss 0.4'" in str(told(first, reading(step=2)).complaint())
 
 
 @pytest.mark.parametrize("logged", [[], [reading(shape="batchlab", step=3, val_loss=0.5)]])
@@ -208,12 +201,6 @@ def test_folds_stop_all_but_what_is_logged() -> None:
     assert points_of(folds, reading(shape="batchlab", step=2, val_loss=0.5)) == [(64, 2, 0.5)]
 
 
-def test_a_counter_that_goes_backward_is_one_clear_error() -> None:
-    for last in (600, 1300):
-        with pytest.raises(ProgressError, match="step counter goes backward: 500 after 1200"):
-            points_of(*(reading(step=step, val_loss=0.5) for step in (1200, 500, last)))
-
-
 @pytest.mark.parametrize(
     ("asked", "printed", "found"),
     [
@@ -231,43 +218,6 @@ def test_a_metric_is_found_under_its_other_names_and_no_other_is_taken_for_it(
     points = points_of(reading(step=1, **{printed: 0.5}), metric=asked)
 
     assert points == [(32, 1, 0.5)] * found
-
-
-def test_the_name_to_the_letter_goes_before_all_others() -> None:
-    assert points_of(reading(step=1, eval_loss=0.5, loss=1.0), metric="loss") == [(32, 1, 1.0)]
-    for asked in ("psnr", "PSNR"):  # one is of a training batch, the other of the validation
-        both = [reading(step=1, **{asked.swapcase(): 9.0}), reading(step=2, **{asked: 7.0})]
-        assert points_of(*both, metric=asked) == points_of(*both, both[0], metric=asked)
-        assert points_of(*both, metric=asked) == [(64, 2, 7.0)]
-    assert not points_of(reading(step=1, psnr=9.0), metric="PSNR")
-
-
-@pytest.mark.parametrize(
-    ("readings", "options", "said"),
-    [
-        # They may stand above their counters or below.
-        (
-            [each for i in range(1, 6) for each in (reading(val_loss=0.5), reading(step=i))],
-            {},
-            r"without a step, an epoch or a count .* as in 'epoch 3 val_loss 0.4'",
-        ),
-        (
-            [reading(epoch=epoch, val_loss=0.5) for epoch in (1, 0.5)],
-            {},
-            r"epoch 0.5 was printed after 1: .* print 0.0 for the",
-        ),
-        (
-            [reading(step=1, eval_loss=1.0, val_loss=0.5)],
-            {"metric": "loss"},
-            r"'loss' may be 'eval_loss' or 'val_loss'.*--metric",
-        ),
-    ],
-)
-def test_what_has_no_sure_place_or_name_is_refused(
-    readings: list[Reading], options: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(ProgressError, match=said):
-        points_of(*readings, **options)
 
 
 @pytest.mark.parametrize(

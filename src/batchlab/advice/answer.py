@@ -253,7 +253,7 @@ class _Answer:
 
     def _end(self, i: int) -> Estimate:
         """Return the final value of its whole trainings, in the metric's unit."""
-        if not self._study.cells[i].ends:
+        if not self._study.cells[i].ended_on:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
         return self._expected_end(i)
 
@@ -266,7 +266,7 @@ class _Answer:
         ends = study.end.value - self._question.sign * worse
         if self._question.metric in FRACTION_METRICS:  # the belief does not know their bounds
             ends = np.clip(ends, 0.0, 1.0 if study.end.value <= 1 else 100.0)
-        return estimate_of(ends, n=len(study.cells[i].ends))
+        return estimate_of(ends, n=len(study.cells[i].ended_on))
 
     def _all_believed(self) -> Iterator[Believed]:
         """Yield what the belief says of the configurations that are shown.

@@ -87,10 +87,14 @@ class Configured:
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property
+    def ended_on(self) -> set[int]:
+        """The seeds whose trainings came to their end without failing."""
+        return {seed for seed in self.ends if not self.records[seed].has_failed}
+
+    @property
     def n_held(self) -> int:
         """The number of trainings that came to the given level, or to their end without failing."""
-        ended = {seed for seed in self.ends if not self.records[seed].has_failed}
-        return len(self.met_on | ended)
+        return len(self.met_on | self.ended_on)
 
     def log2_steps(self, scatter: float, *, only_met: bool) -> tuple[float, float]:
         """Return the expected log2 of the steps to the level, and the variance of that.

@@ -181,8 +181,6 @@ class AdviceSession:
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
 
     def _advise(self, journal: Journal) -> None:
-        if self._why_not_comparable is not None:
-            self._listener.warning(reason_text(self._why_not_comparable))
         watcher = AdviceProgress(self._listener, journal)
         here = self._here = self._begun_with(journal, watcher)
         is_whole = not self._is_of_the_reference_alone(here)
@@ -627,7 +625,7 @@ class AdviceSession:
             yield Reason.of("rate_was_constant")
         if self._summary.draws_by_seed:
             yield Reason.of("seeds_draw_examples", n=self._summary.n_validation)
-        if self._summary.loss_couples:
+        if self._summary.loss_couples and self._why_not_comparable is None:
             yield Reason.of("loss_couples")
         if self._summary.has_batch_norm:
             yield Reason.of("model_has_batch_norm")

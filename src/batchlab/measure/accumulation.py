@@ -19,7 +19,6 @@ from batchlab.errors import WorkloadError
 from batchlab.measure.examples import (
     IN_TRAINING_ALONE,
     FewExamples,
-    asking,
     batch_from,
     check_batch_counts,
     evaluating,
@@ -34,7 +33,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
 from batchlab.training.batching import on_device, with_tensors
-from batchlab.training.evaluator import weight_of
+from batchlab.training.evaluator import asking, weight_of
 from batchlab.training.stepper import described
 from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
@@ -249,19 +248,22 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         seed_everything(0)
         batch = few.batch(few.all)
         try:
-            with asking(workload, "`loss`"):
+            with asking(workload, f"`loss` of {few.n} examples"):
                 loss = workload.loss(model, batch)
             _check_loss(workload, loss)
         except WorkloadError as error:
-            if not succeeds(lambda: _check_loss(workload, workload.loss(model.train(), batch))):
-                raise
-            raise WorkloadError(f"{error}: {IN_TRAINING_ALONE}") from error
+            if succeeds(lambda: _check_loss(workload, workload.loss(model.train(), batch))):
+                raise WorkloadError(f"{error}: {IN_TRAINING_ALONE}") from error
+            own = min(workload.batch_size, size_of(workload.train))
+            if succeeds(lambda: _check_loss(workload, _loss_of_own(workload, model, device))):
+                raise WorkloadError(f"{error}; with your own {own} it {_RUNS_ALONE}") from error
+            raise
     if not math.isfinite(loss.item()):
         warning = f"the untrained model's loss on the first examples is {loss.item():g}"
         return LossSeen(warnings=(warning,))
     _move(model)
     try:
-        with asking(workload, "the gradient of `loss`"):
+        with asking(workload, f"the gradient of `loss` of {few.n} examples and their pieces"):
             whole = few.gradient()
             few.grain = few.found_grain(whole)
             coupling = _coupling(few, whole)
@@ -272,6 +274,18 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
         return LossSeen()
     finally:
         model.train()
+
+
+_RUNS_ALONE = (
+    "runs: the size of a batch stands in the model or the loss, as in a hidden state that is kept "
+    "or in .view(64, -1). Take it from each batch, as in x.shape[0], so that sizes can be compared"
+)
+
+
+def _loss_of_own(workload: Workload, model: nn.Module, device: torch.device) -> Tensor:
+    own = places(workload, min(workload.batch_size, size_of(workload.train)))
+    batch = batch_from(workload, workload.train, own, split="train")
+    return workload.loss(model, on_device(batch, device))
 
 
 def _loss_seen(few: _Few, cause: str, where: str) -> LossSeen:

@@ -12,7 +12,6 @@ from batchlab.errors import WorkloadError
 from batchlab.measure.accumulation import is_batch_norm, look_at_loss
 from batchlab.measure.examples import (
     IN_TRAINING_ALONE,
-    asking,
     batch_from,
     check_batch_counts,
     evaluating,
@@ -33,7 +32,7 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Split
 from batchlab.training.batching import check_streams, on_device, sampled_order
-from batchlab.training.evaluator import asking_metric, is_over_all, tally_of
+from batchlab.training.evaluator import asking, asking_metric, is_over_all, tally_of
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
 

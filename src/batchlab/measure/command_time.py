@@ -74,8 +74,8 @@ class _Seen:
     """The readings and moments of one run."""
 
     def __init__(self, command: TrainingCommand, trial: Trial) -> None:
-        size, pattern = command.trained_size(trial), command.pattern
-        self.points = ProgressPoints(command.metric, trial, pattern=pattern, size=size)
+        size = command.trained_size(trial)
+        self.points = ProgressPoints(command.metric, trial, command.pattern, size=size)
         self.readings: list[Reading] = []
         self._moments: list[Moment] = []
         self.refused: Reason | None = None  # why its progress says nothing about this batch size

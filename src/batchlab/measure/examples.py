@@ -14,11 +14,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from batchlab.errors import BatchlabError, WorkloadError
+from batchlab.errors import WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.training.batching import is_group, with_tensors
-from batchlab.training.evaluator import is_over_all
+from batchlab.training.evaluator import asking, is_over_all
 from batchlab.workload.data import (
     ChosenPart,
     Collate,
@@ -33,24 +33,6 @@ from batchlab.workload.data import (
 )
 from batchlab.workload.definition import SPLITS, Batch, Data, Workload, size_of
 from batchlab.workload.identity import value_digest
-from batchlab.workload.source import told
-
-
-@contextmanager
-def asking(workload: Workload, what: str) -> Iterator[None]:
-    """Report an exception of the user's function in one line, with its place.
-
-    Raises:
-        WorkloadError: `what` raised an exception; one for lack of memory is raised as it is.
-    """
-    try:
-        yield
-    except BatchlabError:
-        raise
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        raise WorkloadError(f"workload {workload.name!r}: {what} raised {told(error)}") from error
 
 
 @contextmanager

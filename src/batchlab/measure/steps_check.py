@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.examples import asking, batch_from, places, succeeds
+from batchlab.measure.examples import batch_from, places, succeeds
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.trial import Trial
 from batchlab.training.batching import on_device
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from batchlab.training.evaluator import asking
 from batchlab.training.stepper import Stepper
 from batchlab.workload.data import chosen_part, is_stream, resident
 from batchlab.workload.definition import Workload, size_of

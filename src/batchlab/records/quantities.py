@@ -29,11 +29,6 @@ class Quantity:
     unit: str
     label: str
 
-    @property
-    def axis(self) -> str:
-        """The label with its unit, as an axis or a table shows it."""
-        return f"{self.label} ({self.unit})" if self.unit else self.label
-
 
 QUANTITIES = (
     Quantity(name="batch_size", unit="examples", label="batch size"),
@@ -68,7 +63,6 @@ QUANTITIES = (
     ),
     Quantity(name="top_eigenvalue", unit="", label="top eigenvalue of the Hessian"),
     Quantity(name="batch_loss", unit="", label="loss of the training batches"),
-    Quantity(name="distance_from_perfect", unit="", label="distance from perfect"),
     Quantity(name="ratio", unit="", label="ratio"),
     Quantity(name="generalization_gap", unit="", label="generalization gap"),
     Quantity(name="loss", unit="", label="loss"),

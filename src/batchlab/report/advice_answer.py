@@ -84,9 +84,12 @@ def _level_text(advice: Advice) -> str:
     return text("{value} {metric:of_validation}", metric=advice.target.metric, value=value)
 
 
+_LEAST_GAIN = 1.01  # a smaller lower bound says nothing
+
+
 def _faster(advice: Advice) -> str:
     gain, own = advice.gain, _compared_with(advice)
-    if gain.estimate is None and gain.low is not None:
+    if gain.estimate is None and gain.low is not None and gain.low >= _LEAST_GAIN:
         return text("At least {times}× as fast as {own}", times=_least_text(gain.low), own=own)
     if gain.estimate is None:
         return text("No slower than {own}", own=own)

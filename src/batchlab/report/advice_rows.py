@@ -317,8 +317,11 @@ def untried_text(advice: Advice) -> str:
     if late:
         said += text(" No time for: {sizes}.", sizes=ranges_text(advice, late))
     if failed:
+        # The answer has said its own reason.
+        note = failed[0][1]
+        why = "" if note == advice.reason else f" ({clause(note)})"
         sizes = ranges_text(advice, [size for size, _ in failed])
-        said += text(" Did not run: {sizes} ({why}).", sizes=sizes, why=clause(failed[0][1]))
+        said += text(" Did not run: {sizes}{why}.", sizes=sizes, why=why)
     return said.strip()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -308,8 +307,6 @@ def _disk_is_full(folder: Path) -> StoreError:
 # fraction of the budget.
 _GRACE_S = 10.0
 _GRACE_FRACTION = 0.05
-# Two contradictions of one kind differ only in these.
-_NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
 # The output of a training that ended like this is no place to resume from.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
 _LEFT_BEHIND = "processes_left_behind"
@@ -349,7 +346,6 @@ class CommandEngine(StoredEngine):
         self._takes_rate = command.takes("learning_rate")
         self._looks = [] if looks is None else looks
         self._failures = FailureCount()
-        self._told: set[str] = set()
         end_leftovers(self.marker)
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
@@ -404,8 +400,7 @@ class CommandEngine(StoredEngine):
         ran = (run.course.taken_up_at or 0, ran_s)
         self._tell(request, 1.0)
         self._warn_of(trial, outcome.notes)
-        if outcome.reason != OUT_OF_TIME:
-            self._warn_of_bad_end(trial, outcome)
+        self._warn_of_bad_end(trial, outcome)
         for text in run.course.points.contradictions:
             self._warn_once(trial, text)
         if outcome.status is Status.ERROR:
@@ -444,9 +439,7 @@ class CommandEngine(StoredEngine):
 
     def _warn_once(self, trial: Trial, text: str) -> None:
         """Warn once per kind: all trainings go wrong alike, except for the numbers."""
-        kind = _NUMBERS.sub("#", text)
-        if kind not in self._told:
-            self._told.add(kind)
+        if self._is_new(text):
             self._listener.warning(f"{self._named(trial)}: {text}")
 
     def _can_be_taken_up(self, known: TrialRecord | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ _UNKNOWN_STEP_S = 1.0
 _AS_GOOD = 4.0
 # A run may be resumed after these ends, and they are not due to the budget.
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
+_NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
 
 
 # Seconds between looks at trials that another process holds, and at the clock.
@@ -60,6 +62,7 @@ class StoredEngine:
         self._listener = plan.listener
         self._clock = clock
         self._time_left = TimeLeft()
+        self._kinds_said: set[str] = set()  # warnings without their numbers
         self._known: deque[RunRequest] = deque()
         self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap: what begins first
         self._numbers = count()
@@ -250,9 +253,19 @@ class StoredEngine:
         )
 
     def _warn_of_bad_end(self, trial: Trial, outcome: Outcome) -> None:
-        if outcome.status is not None and not outcome.status.ended_well:
-            said = reason_text(outcome.reason)
-            self._listener.warning(f"{self._named(trial)}: {outcome.status} ({said})")
+        if outcome.status is None or outcome.status.ended_well or outcome.reason == OUT_OF_TIME:
+            return
+        said, why = f"{self._named(trial)}: {outcome.status}", reason_text(outcome.reason)
+        if self._is_new(why):
+            said += f" ({why})"
+        self._listener.warning(said)
+
+    def _is_new(self, text: str) -> bool:
+        """Return whether nothing was said yet that differs only in its numbers."""
+        kind = _NUMBERS.sub("#", text)
+        is_new = kind not in self._kinds_said
+        self._kinds_said.add(kind)
+        return is_new
 
     def _learn(self, trial: Trial, *, from_step: int, wall_s: float | None) -> None:
         """Learn from the time that a run took; `wall_s` is None if that was another session."""

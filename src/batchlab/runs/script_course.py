@@ -42,12 +42,8 @@ class ScriptCourse:
         self._losses: list[float] = []
         self._lost_at: int | None = None
         self._counted: tuple[Evaluation, ...] | None = None
-        self.points = ProgressPoints(
-            command.metric,
-            request.trial,
-            pattern=command.pattern,
-            size=command.trained_size(request.trial),
-        )
+        size = command.trained_size(request.trial)
+        self.points = ProgressPoints(command.metric, request.trial, command.pattern, size=size)
         self.unstored: dict[int, Evaluation] = {}  # those that count; whoever stores them clears it
         self.ended: Outcome | None = None  # how it has to end by its progress
         self.step = 0  # updates done, as far as reported

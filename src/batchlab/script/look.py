@@ -211,7 +211,7 @@ def first_look(
     """
     began_s = time.monotonic()
     values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-    told = ProgressPoints(command.metric, trial, pattern=command.pattern)
+    told = ProgressPoints(command.metric, trial, command.pattern)
     seen: list[Reading] = []
     is_asked = is_cut = False
 

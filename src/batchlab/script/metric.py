@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 
@@ -202,8 +202,8 @@ class ProgressPoints:
         self,
         metric: str,
         trial: Trial,
-        *,
         pattern: str | None = None,
+        *,
         size: TrainedSize | None = None,
     ) -> None:
         """Begin without points; a step is a batch or a micro-batch of the trial's size.
@@ -253,9 +253,12 @@ class ProgressPoints:
                 self.not_understood[told] = None
         if reading.complaint is not None:
             self._complaints.setdefault(reading.shape, reading.complaint)
+        is_logged = reading.shape == LOG_SHAPE
+        if self._is_patterned and not is_logged and reading.shape != LinePattern.shape:
+            reading = replace(reading, values=())  # it only gives a position
         value = self._value_in(reading)
         place = self._place_of(reading)
-        if value is None or not self._may_follow(reading.shape):
+        if value is None or not (is_logged or self._followed in (None, reading.shape)):
             return self._point(reading)
         if place is None or (self._n_unplaced and not reading.has_position):
             self._n_unplaced += 1
@@ -290,17 +293,14 @@ class ProgressPoints:
         return point
 
     def _value_in(self, reading: Reading) -> float | None:
-        if self._is_patterned and not self._may_follow(reading.shape):
-            return None
         values = dict(reading.values)
         for name in sorted(values, key=lambda name: name != self.metric):
             if (kind := _kind_of(reading, name)) not in self.names.setdefault(name, set()):
                 self.names[name].add(kind)
                 self._consider(name, kind)
         value = None if self.printed is None else values.get(self.printed)
-        if value is None or self._asked_kind not in (None, _kind_of(reading, str(self.printed))):
-            return None
-        return value
+        is_asked = self._asked_kind in (None, _kind_of(reading, str(self.printed)))
+        return value if is_asked else None
 
     def _consider(self, name: str, kind: str) -> None:
         """Take a name for the metric's if it may be; the name that was asked for goes first."""
@@ -318,11 +318,6 @@ class ProgressPoints:
                 f"metric {self.metric!r} may be {self.printed!r} or {name!r}: both were printed; "
                 f"give the one that is meant, as in --metric {self.printed!r}"
             )
-
-    def _may_follow(self, shape: str) -> bool:
-        if self._followed is None and self._is_patterned:
-            return shape in (LinePattern.shape, LOG_SHAPE)
-        return shape == LOG_SHAPE or self._followed in (None, shape)
 
     def _restart(self) -> None:
         self._followed = self._at_metric = self._kind = self._left_out = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -42,22 +42,27 @@ def is_over_all(workload: Workload, name: str) -> bool:
 
 
 @contextmanager
-def asking_metric(workload: Workload, name: str, where: str) -> Iterator[None]:
-    """Report an exception of a metric with its name and the data `where` it was raised.
+def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
+    """Report an exception of the user's function in one line, with its place.
 
     Raises:
-        WorkloadError: it was raised by a metric, and is none for lack of memory.
+        WorkloadError: `what` raised an exception; one for lack of memory is raised as it is.
     """
     try:
         yield
     except Exception as error:
-        is_plain = isinstance(error, BatchlabError) or is_out_of_memory(error)
-        if is_plain or name not in workload.metrics:
+        if isinstance(error, BatchlabError) or is_out_of_memory(error):
             raise
-        hint = "" if is_over_all(workload, name) else _OVER_ALL
-        raise WorkloadError(
-            f"workload {workload.name!r}: metric {name!r} of {where} raised {told(error)}{hint}"
-        ) from error
+        said = f"workload {workload.name!r}: {what} raised {told(error)}{hint}"
+        raise WorkloadError(said) from error
+
+
+def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextManager[None]:
+    """Report an exception of a metric, or of the loss, with the data `where` it was raised."""
+    if name not in workload.metrics:
+        return asking(workload, f"`loss` of {where}")
+    hint = "" if is_over_all(workload, name) else _OVER_ALL
+    return asking(workload, f"metric {name!r} of {where}", hint)
 
 
 _OVER_ALL = (
