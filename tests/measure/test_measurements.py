@@ -12,10 +12,15 @@ from tests.reference.made_up import made_up_study, made_up_trial
 from tests.reference.small_workloads import small_trial, small_workload
 from torch import nn
 
-from batchlab.measure.at_steps import AT_STEP, measured_at_steps
+from batchlab.measure.at_steps import (
+    AT_STEP,
+    LossSurface,
+    measured_at_steps,
+    sharpness,
+    top_eigenvalues,
+)
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.measure.measurements import expected_variance, measurement_rows, on_request
-from batchlab.measure.sharpness import LossSurface, sharpness, top_eigenvalues
 from batchlab.records.batch_plan import Stage
 from batchlab.records.measurement import Moment
 from batchlab.records.run import RunLength

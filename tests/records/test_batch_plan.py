@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 from tests.reference.batch_plan import WalkedBatchPlan
 
-from batchlab.records.batch_plan import BatchPlan, Stage, StagedBatchPlan
+from batchlab.records.batch_plan import BatchPlan, Stage
 from batchlab.words.reasons import reason_text
 
 # (N, B): one example, single examples, ragged, dividing, over half, all but one, all of them.
@@ -86,7 +86,7 @@ def test_its_notes_say_what_is_ragged_and_what_is_accumulated(
     assert tuple(map(reason_text, plan.notes(micro_batch_size))) == notes
 
 
-def staged(seed: int) -> tuple[StagedBatchPlan, WalkedBatchPlan]:
+def staged(seed: int) -> tuple[BatchPlan, WalkedBatchPlan]:
     """A plan drawn at random: up to four stages, growing or shrinking, and its walk."""
     draw = random.Random(seed)
     n, drop_last = draw.randint(1, 60), draw.random() < 0.4
@@ -100,7 +100,7 @@ def staged(seed: int) -> tuple[StagedBatchPlan, WalkedBatchPlan]:
     def wanted(step: int, samples: int) -> int:
         return [sizes[0], *(s.batch_size for s in stages if s.from_samples <= samples)][-1]
 
-    plan = StagedBatchPlan(n_train=n, batch_size=sizes[0], drop_last=drop_last, stages=stages)
+    plan = BatchPlan(n_train=n, batch_size=sizes[0], drop_last=drop_last, stages=stages)
     return plan, WalkedBatchPlan(n_train=n, wanted=wanted, drop_last=drop_last)
 
 
@@ -166,7 +166,7 @@ class TestEveryBatchPlan:
 
 def test_rounding_of_a_part_of_an_epoch_takes_no_step() -> None:
     stages = (Stage(from_samples=300, batch_size=20),)
-    plan = StagedBatchPlan(n_train=100, batch_size=10, drop_last=False, stages=stages)
+    plan = BatchPlan(n_train=100, batch_size=10, drop_last=False, stages=stages)
 
     # (1.1 - 1) × 100 is a little more than 10.
     assert plan.steps_in(1.1) == 11
@@ -174,7 +174,7 @@ def test_rounding_of_a_part_of_an_epoch_takes_no_step() -> None:
 
 def test_a_staged_plan_is_asked_in_no_time_far_along_a_run() -> None:
     stages = (Stage(from_samples=10**6, batch_size=1000),)
-    plan = StagedBatchPlan(n_train=50_000, batch_size=10, drop_last=False, stages=stages)
+    plan = BatchPlan(n_train=50_000, batch_size=10, drop_last=False, stages=stages)
 
     assert plan.samples_at(10**5 + 10**12) == 10**6 + 10**15
     assert plan.position(10**5 + 50 * 10**12) == (20 + 10**12, 0)

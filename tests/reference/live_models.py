@@ -63,15 +63,12 @@ def recurse(depth: int) -> Callable[[], nn.Module]:
     return build
 
 
-def of_global_names() -> nn.Module:
-    return Net(WIDTH)
-
-
-def in_a_set(name: str) -> bool:
-    return name in {"relu", "tanh", "gelu", "elu"}
-
-
-WIDTH = 2
+def of_globals(width: int) -> Callable[[], nn.Module]:
+    """Return a function that names a global, as a notebook's do."""
+    names = {"Net": Net, "WIDTH": width, "__name__": "__main__"}
+    exec("def build():\n    return Net(WIDTH)", names)
+    build: Callable[[], nn.Module] = names["build"]  # type: ignore[assignment]
+    return build
 
 
 # Each entry makes a model function anew; its value must not depend on where objects lie.
@@ -85,11 +82,11 @@ LIVE: dict[str, Callable[[], Any]] = {
     "closure over a model": lambda: (lambda net: lambda: net)(made_net(0)),
     "closure over a lock": lambda: (lambda lock: lambda: lock)(threading.Lock()),
     "closure over itself": lambda: recurse(3),
-    "constant set": lambda: in_a_set,
+    "constant set": lambda: lambda name: name in {"relu", "tanh", "gelu", "elu"},
     "partial": lambda: partial(Net, width=3),
     "class": lambda: partial(DeeperNet, 3),
     "method of a slotted dataclass": lambda: Recipe(3).build,
-    "function of globals": lambda: of_global_names,
+    "function of globals": lambda: of_globals(3),
 }
 
 

@@ -1,23 +1,318 @@
-"""The measurements of a model at a step of its training, by the names of their quantities."""
+"""Measurements of a model at a step of its training, by the names of their quantities.
+
+What the weights say by themselves (norms, distances), the noise of their gradients, and how fast
+the loss grows around them (sharpness, the largest curvature).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import copy
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import fmin_l_bfgs_b
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from batchlab.measure.distance import distance_between
+from batchlab.errors import UsageError
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
-from batchlab.measure.gradients import gradient_norm
+from batchlab.measure.gradients import flat_gradient, gradient_norm, widened
 from batchlab.measure.measurements import measurement_rows
-from batchlab.measure.sharpness import sharpness, surface_at, top_eigenvalues
+from batchlab.random_state import derived_seed, seed_everything, untouched_randomness
 from batchlab.records.measurement import AtStep, AtSteps, Moment
+from batchlab.training.batching import examples_at, on_device
+from batchlab.training.evaluator import weight_of
+from batchlab.workload.data import shuffled
+from batchlab.workload.definition import Workload, size_of
+
+Vector = NDArray[np.float64]
+
+# ---- the distance between two models
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightDistance:
+    """The distance between two models of one architecture.
+
+    Attributes:
+        whole: the Euclidean distance of all entries together.
+        layers: the name and distance of each entry; the squares add up to the square of `whole`.
+    """
+
+    whole: float
+    layers: tuple[tuple[str, float], ...]
+
+
+def weight_distance(
+    first: nn.Module | Mapping[str, Any], second: nn.Module | Mapping[str, Any]
+) -> WeightDistance:
+    """Return how far two models lie apart, such as checkpoints of one training or ends of two.
+
+    Args:
+        first: a model, whose parameters count, or a state dict, whose tensors of floating-point or
+            complex numbers count. Weights that two names share count once.
+        second: another one. If just one of the two is a model, only its parameters count.
+
+    Returns:
+        `whole`, the Euclidean distance of all entries together, and `layers`, the distance of each
+        entry by its name.
+
+    Raises:
+        UsageError: their entries or the shapes of these differ, or there are no entries.
+    """
+    both = _entries(first), _entries(second)
+    left_out = set().union(*map(_shared, both))
+    if isinstance(first, nn.Module) != isinstance(second, nn.Module):
+        parameters = both[0] if isinstance(first, nn.Module) else both[1]
+        left_out |= (both[0].keys() | both[1].keys()) - parameters.keys()
+    ours, theirs = (
+        {name: value for name, value in entries.items() if name not in left_out} for entries in both
+    )
+    if not ours and not theirs:
+        raise UsageError("there is no tensor of weights in them; give models or their state_dict()")
+    if ours.keys() != theirs.keys():
+        only = sorted(ours.keys() ^ theirs.keys())
+        raise UsageError(
+            f"these models differ in their entries: {', '.join(only[:5])} is in one of them alone; "
+            f"give two of the same architecture"
+        )
+    for name, value in ours.items():
+        if value.shape != theirs[name].shape:
+            raise UsageError(
+                f"{name!r} has shape {tuple(value.shape)} in one model and "
+                f"{tuple(theirs[name].shape)} in the other; give two of the same architecture"
+            )
+    layers = tuple((name, _norm(value, theirs[name])) for name, value in ours.items())
+    return WeightDistance(whole=math.sqrt(sum(each * each for _, each in layers)), layers=layers)
+
+
+def distance_between(first: Iterable[Tensor], second: Iterable[Tensor]) -> float:
+    """Return the Euclidean distance of all tensors together, paired in their order."""
+    squares = [_norm(part, other) ** 2 for part, other in zip(first, second, strict=True)]
+    return math.sqrt(sum(squares))
+
+
+def _norm(first: Tensor, second: Tensor) -> float:
+    gap = widened(first.detach()) - widened(second.detach()).to(first.device)
+    return float(torch.linalg.vector_norm(gap).double())
+
+
+def _entries(model: nn.Module | Mapping[str, Any]) -> dict[str, Tensor]:
+    if isinstance(model, nn.Module):
+        return dict(model.named_parameters(remove_duplicate=False))
+    return {
+        name: value
+        for name, value in model.items()
+        if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
+    }
+
+
+def _shared(entries: Mapping[str, Tensor]) -> set[str]:
+    """Return the names of tensors that an earlier name has too."""
+    first: dict[tuple[int, tuple[int, ...]], str] = {}
+    return {
+        name
+        for name, value in entries.items()
+        if value.numel() and first.setdefault((value.data_ptr(), tuple(value.shape)), name) != name
+    }
+
+
+# ---- the loss around the weights
+
+_PASS_EXAMPLES = 512
+
+
+class LossSurface:
+    """The mean loss of some training examples around a model's weights.
+
+    It is the same function each time: examples stay in the same passes, random numbers are the
+    same ones, and dropout is off. Batch normalization takes its statistics from each pass, as in
+    training (and as Keskar et al. do). It works on a copy, so the model stays as it is.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        model: nn.Module,
+        chosen: Tensor,
+        *,
+        device: torch.device,
+        pass_examples: int = _PASS_EXAMPLES,
+    ) -> None:
+        """Copy the model and cut the examples into passes."""
+        self._workload = workload
+        self._device = device
+        self._model = copy.deepcopy(model)
+        for module in self._model.modules():
+            module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        # Passes are nearly equal, because batch normalization rejects a pass of one example.
+        self._passes = chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
+        self._is_recurrent = any(isinstance(each, nn.RNNBase) for each in self._model.modules())
+        self._parameters = [part for part in self._model.parameters() if part.requires_grad]
+        flat = torch.cat([part.detach().flatten().double() for part in self._parameters])
+        self.weights: Vector = flat.cpu().numpy()  # all trainable parameters end to end, shape (P,)
+
+    def gradient(self, weights: Vector) -> tuple[float, Vector]:
+        """Return the mean loss and its gradient, shape (P,)."""
+        total, gradient = 0.0, torch.zeros(())
+        with self._differentiable(weights):
+            for share, loss in self._losses():
+                total += share * float(loss.detach())
+                gradient = gradient.to(loss) + share * self._gradient_of(loss)
+        return total, gradient.double().cpu().numpy()
+
+    def hessian_times(self, vector: Vector) -> Vector:
+        """Return the Hessian at the model's own weights times a vector, shape (P,)."""
+        direction = torch.from_numpy(np.ascontiguousarray(vector)).to(self._device)
+        product = torch.zeros(())
+        with self._differentiable(self.weights):
+            for share, loss in self._losses():
+                along = self._gradient_of(loss, create_graph=True)
+                second = self._gradient_of(along @ direction.to(along))
+                product = product.to(along) + share * second
+        return product.detach().double().cpu().numpy()
+
+    def _gradient_of(self, value: Tensor, *, create_graph: bool = False) -> Tensor:
+        """Return its gradient, shape (P,), which is 0 if it does not depend on the weights."""
+        if not value.requires_grad:
+            return torch.zeros_like(value).expand(len(self.weights))
+        found = torch.autograd.grad(
+            value, self._parameters, create_graph=create_graph, allow_unused=True
+        )
+        return flat_gradient(found, self._parameters)
+
+    @contextmanager
+    def _differentiable(self, weights: Vector) -> Iterator[None]:
+        """Put these weights into the model, with kernels that can be differentiated twice."""
+        flat = torch.from_numpy(np.ascontiguousarray(weights)).to(self._device)
+        with torch.no_grad():
+            parts = flat.split([part.numel() for part in self._parameters])
+            for parameter, part in zip(self._parameters, parts, strict=True):
+                parameter.copy_(part.view_as(parameter))
+        # The fused kernels of attention have no second derivative. cuDNN's recurrent layers have
+        # none either, and outside of training no first one.
+        no_cudnn = torch.backends.cudnn.flags(enabled=False)
+        with sdpa_kernel(SDPBackend.MATH), no_cudnn if self._is_recurrent else nullcontext():
+            yield
+
+    def _losses(self) -> Iterator[tuple[float, Tensor]]:
+        """Yield each pass's share and loss; random data sets and layers draw the same each time."""
+        with _same_draws():
+            batches = [
+                on_device(examples_at(self._workload, chosen), self._device)
+                for chosen in self._passes
+            ]
+            weights = [weight_of(self._workload, batch) for batch in batches]
+        for batch, weight in zip(batches, weights, strict=True):
+            with _same_draws():
+                loss = self._workload.loss(self._model, batch)
+            yield weight / sum(weights), loss
+
+
+@contextmanager
+def _same_draws() -> Iterator[None]:
+    with untouched_randomness():
+        seed_everything(derived_seed("loss surface"))
+        yield
+
+
+# The search for the maximum is inexact, as in the paper.
+_ITERATIONS = 10
+# The gradient at a trained point is nearly 0, so the search also begins a little away from it.
+_BESIDE = 0.1
+
+
+def sharpness(
+    surface: LossSurface, *, epsilon: float, n_directions: int | None = None, seed: int = 0
+) -> float:
+    """Return 100 (max f - f) / (1 + f) over a box around the weights, in percent.
+
+    The box is |z_i| <= epsilon (|x_i| + 1) around the weights x, or, in the space that the columns
+    of a random matrix A span, |y_i| <= epsilon (|(A+ x)_i| + 1) around x + A y. The maximum is
+    sought by ten iterations of L-BFGS-B, from the weights and from a random point of a tenth of the
+    box; the larger counts. It is at least 0, and can be compared between solutions of one workload,
+    not between workloads. The paper leaves open where the search starts and how A is drawn. Here
+    the entries of A are standard normal.
+
+    Args:
+        surface: the loss around the weights.
+        epsilon: the size of the box, > 0; the paper has 1e-3 and 5e-4.
+        n_directions: the columns of A, >= 1; None if every weight may move by itself.
+        seed: the seed of A and of the start.
+
+    Raises:
+        UsageError: epsilon is not above 0.
+
+    Source: Keskar et al. 2017, arXiv:1609.04836, section 2.2.2.
+    """
+    if not epsilon > 0:
+        raise UsageError(f"epsilon={epsilon}: expected a number above 0, such as 0.001")
+    stream = np.random.default_rng(seed)
+    center, spanned = surface.weights, None
+    if n_directions is not None:
+        # Single precision saves memory: for a million weights these are 400 MB.
+        spanned = stream.standard_normal((len(center), n_directions), dtype=np.float32)
+        center = np.linalg.lstsq(
+            spanned.T @ spanned, spanned.T @ center.astype(np.float32), rcond=None
+        )[0]
+
+    def downhill(z: Vector) -> tuple[float, Vector]:
+        moved = z if spanned is None else spanned @ z.astype(np.float32)
+        loss, gradient = surface.gradient(surface.weights + moved)
+        if spanned is not None:
+            gradient = (spanned.T @ gradient.astype(np.float32)).astype(float)
+        return -loss, -gradient
+
+    box = epsilon * (np.abs(center) + 1)
+    # `minimize` would turn a million bounds into tuples three times; this does it once.
+    bounds = list(zip((-box).tolist(), box.tolist(), strict=True))
+    starts = (np.zeros(len(box)), _BESIDE * box * stream.uniform(-1, 1, len(box)))
+    lowest = [fmin_l_bfgs_b(downhill, at, bounds=bounds, maxiter=_ITERATIONS)[1] for at in starts]
+    at_weights = surface.gradient(surface.weights)[0]
+    return 100 * (max(at_weights, *(-float(one) for one in lowest)) - at_weights) / (1 + at_weights)
+
+
+# For this few weights the Hessian is made whole, because Lanczos needs more rows than eigenvalues.
+_FEW = 16
+
+
+def top_eigenvalues(
+    surface: LossSurface, n: int = 1, *, tolerance: float = 0.0, seed: int = 0
+) -> tuple[float, ...]:
+    """Return the largest eigenvalues of the Hessian at the model's weights, descending.
+
+    Lanczos iteration uses products of the Hessian and vectors, so a large Hessian is never made. It
+    stops at the relative error `tolerance`; 0 means as exact as the products are.
+
+    Source: SciPy's ARPACK (Lehoucq et al. 1998); products after Pearlmutter 1994.
+    """
+    size = len(surface.weights)
+    if size <= max(_FEW, n + 1):
+        rows = np.stack([surface.hessian_times(row) for row in np.eye(size)])
+        found = np.linalg.eigvalsh((rows + rows.T) / 2)
+        return tuple(float(value) for value in found[::-1][:n])
+    operator = LinearOperator((size, size), matvec=surface.hessian_times, dtype=np.float64)
+    start = np.random.default_rng(seed).standard_normal(size)
+    values = eigsh(operator, k=n, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)
+    return tuple(float(value) for value in np.sort(values)[::-1])
+
+
+# ---- at a step of a training
 
 # This limits the cost of a noise scale. One above about a quarter of it is known only roughly.
 _MOST_EXAMPLES = 16_384
 # A variance needs several batches. If an epoch has only a few, the smaller number must do.
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
+# This many training examples, the same each time, stand for all of them.
+_LOOKED_AT = 2000
 _EPSILON, _HALF = 1e-3, 5e-4  # The paper uses these two sizes of the box for sharpness.
 _SUBSPACE = 100  # The paper uses this number of directions.
 _TOLERANCE = 1e-3  # An eigenvalue may have this relative error, because seeds differ by more.
@@ -67,13 +362,20 @@ def _gradient_variance(moment: Moment) -> float:
     )
 
 
+def _surface(moment: Moment) -> LossSurface:
+    """Return the loss of 2,000 training examples, or of all if there are fewer, around a moment."""
+    n_train, seed = size_of(moment.workload.train), derived_seed("loss surface")
+    chosen = shuffled(n_train, seed=seed)[:_LOOKED_AT]
+    return LossSurface(moment.workload, moment.model, chosen, device=moment.device)
+
+
 def _sharpness(epsilon: float, n_directions: int | None, moment: Moment) -> float:
     """Return the sharpness in percent, in all directions if `n_directions` is None."""
-    return sharpness(surface_at(moment), epsilon=epsilon, n_directions=n_directions)
+    return sharpness(_surface(moment), epsilon=epsilon, n_directions=n_directions)
 
 
 def _top_eigenvalue(moment: Moment) -> float:
-    return top_eigenvalues(surface_at(moment), tolerance=_TOLERANCE)[0]
+    return top_eigenvalues(_surface(moment), tolerance=_TOLERANCE)[0]
 
 
 AT_STEP: AtSteps = {
@@ -95,20 +397,16 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
     """Return how to measure a model at a step, by quantity; those on request only if `asked`."""
     rows = measurement_rows()
     return {
-        name: partial(_where_asked, at_step, rows[name].at_ends)
-        if rows[name].on_request
-        else partial(_after_a_step, at_step)
+        name: partial(_taken, at_step, rows[name].on_request, rows[name].at_ends)
         for name, at_step in AT_STEP.items()
         if name in asked or not rows[name].on_request
     }
 
 
-def _after_a_step(at_step: AtStep, moment: Moment) -> float | None:
-    return at_step(moment) if moment.step > 0 else None
-
-
-def _where_asked(at_step: AtStep, at_ends: bool, moment: Moment) -> float | None:
-    """Measure when an epoch ends, or if `at_ends` only before the first step and after the last."""
+def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> float | None:
+    """Measure after any step, or on request when an epoch ends or only at both ends of a run."""
+    if not on_request:
+        return at_step(moment) if moment.step > 0 else None
     if not (moment.is_last if at_ends else moment.is_end):
         return None
     try:

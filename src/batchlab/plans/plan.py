@@ -13,7 +13,7 @@ import numpy as np
 
 from batchlab.errors import UsageError
 from batchlab.plans.scaling import scaling_rule
-from batchlab.records.batch_plan import BatchPlan, Stage, StagedBatchPlan
+from batchlab.records.batch_plan import BatchPlan, Stage
 
 Unit = Literal["epochs", "steps", "samples", "tokens"]
 
@@ -115,26 +115,19 @@ class Plan:
                 f"the plan has batch size {max(self.sizes)}, and there are {n_train} training "
                 f"examples; cap it: plan.capped({n_train})"
             )
-        found: BatchPlan = BatchPlan(
-            n_train=n_train, batch_size=self.batch_size, drop_last=drop_last
-        )
-        stages: tuple[Stage, ...] = ()
+        found = BatchPlan(n_train=n_train, batch_size=self.batch_size, drop_last=drop_last)
         rule = scaling_rule(self.scaling_rule)
         for milestone in self.milestones:
             place = self._samples(milestone.at, found)
             by_rule = rule.rate_factor(milestone.batch_size / self.batch_size)
-            stages += (
-                Stage(
-                    from_samples=place,
-                    batch_size=milestone.batch_size,
-                    rate_factor=milestone.rate_factor * by_rule,
-                ),
+            stage = Stage(
+                from_samples=place,
+                batch_size=milestone.batch_size,
+                rate_factor=milestone.rate_factor * by_rule,
             )
-            found = StagedBatchPlan(
-                n_train=n_train, batch_size=self.batch_size, drop_last=drop_last, stages=stages
-            )
+            found = replace(found, stages=(*found.stages, stage))
         last = found.samples_at(found.steps_in(self.epochs))
-        if stages and stages[-1].from_samples >= last:
+        if found.stages and found.stages[-1].from_samples >= last:
             raise UsageError(
                 f"the milestone at {self.milestones[-1].at:g} {self.unit} never comes: "
                 f"{self.epochs:g} epochs are {last:,} examples"

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import rfc8785
 
-from batchlab.records.batch_plan import BatchPlan, Stage, StagedBatchPlan
+from batchlab.records.batch_plan import BatchPlan, Stage
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 
@@ -334,9 +334,7 @@ class Trial:
     @property
     def plan(self) -> BatchPlan:
         """The plan of how many examples each step sees, and where the epochs end."""
-        if self.stages:
-            return _staged(self.n_train, self.batch_size, self.drop_last, self.stages)
-        return BatchPlan(n_train=self.n_train, batch_size=self.batch_size, drop_last=self.drop_last)
+        return _plan(self.n_train, self.batch_size, self.drop_last, self.stages)
 
     @property
     def notes(self) -> tuple[Reason, ...]:
@@ -346,13 +344,9 @@ class Trial:
 
 
 @lru_cache(maxsize=64)
-def _staged(
-    n_train: int, batch_size: int, drop_last: bool, stages: tuple[Stage, ...]
-) -> StagedBatchPlan:
-    """Return a plan with stages, cached so that its epochs are counted out only once."""
-    return StagedBatchPlan(
-        n_train=n_train, batch_size=batch_size, drop_last=drop_last, stages=stages
-    )
+def _plan(n_train: int, batch_size: int, drop_last: bool, stages: tuple[Stage, ...]) -> BatchPlan:
+    """Return a plan, cached so that the epochs with stages are counted out only once."""
+    return BatchPlan(n_train=n_train, batch_size=batch_size, drop_last=drop_last, stages=stages)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import copy
-import copyreg
-import dis
 import hashlib
 import marshal
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import cloudpickle
@@ -35,9 +31,10 @@ from batchlab.workload.given_data import draws_by_seed
 from batchlab.workload.source import (
     SourceFile,
     files_below,
+    files_of_modules,
     heard_opening,
+    imported_by,
     is_library,
-    source_of,
     told,
 )
 
@@ -66,10 +63,10 @@ def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
         seed_everything(_SEED)
         with suppress(Exception):
             text = _parts(made.model())
-    for place, path in files_below(folder, opened).items():
-        text += f"\0file\0{place} {SourceFile.now(path).sha256}"
-    read = files_below(folder, opened | on_the_way).values()
-    return MadeModel(text=text, files=tuple(map(SourceFile.now, read)))
+    for place, file in files_below(folder, opened).items():
+        text += f"\0file\0{place} {file.sha256}"
+    read = files_below(folder, opened | on_the_way)
+    return MadeModel(text=text, files=tuple(read.values()))
 
 
 def _parts(model: object) -> str:
@@ -85,233 +82,160 @@ def _parts(model: object) -> str:
 def workload_identity(
     workload: Workload,
     *,
-    source: str | None,
     settings: tuple[tuple[str, Setting], ...],
-    beside: Mapping[str, Path],
-) -> tuple[str, set[str]]:
-    """Return the first 16 hexadecimal digits of a SHA-256, and the user's modules that were met.
+    code: Mapping[str, SourceFile],
+    beside: Mapping[str, SourceFile],
+) -> tuple[str, dict[str, SourceFile]]:
+    """Return the first 16 hexadecimal digits of a SHA-256, and the user's modules that count.
 
-    A workload without a source text is identified by what its functions do. `beside` holds other
-    files that it read, by their place in its folder.
+    These are the modules of `code`, by name, and those that values of the workload are imported
+    from. A workload without `code` is identified by what its functions do, too. `beside` holds
+    other files that it read, by their place in its folder.
     """
     digest = _Digest()
-    if source is None:
-        digest.add(workload)
-    else:
-        digest.update(source.encode())
-    digest.update(b"\0settings\0" + repr(settings).encode())
+    if not code:
+        # The planned length, and who chose the batch size, change no step.
+        left_out = {*SPLITS, "epochs", "is_usual"}
+        names = [name for name in Workload.__dataclass_fields__ if name not in left_out]
+        digest.add([(name, getattr(workload, name)) for name in names])
     for split in SPLITS:
-        digest.update(f"\0{split}\0".encode())
         digest.add_data(getattr(workload, split), f"workload {workload.name!r}: {split}")
-    if draws_by_seed(workload):
-        digest.update(b"\0drawn by seed\0")
-    for place, path in beside.items():
-        digest.update(f"\0file\0{place} {SourceFile.now(path).sha256}".encode())
-    return digest.hexdigest()[:16], digest.modules
+    modules = dict(code)
+    for file in files_of_modules(digest.modules).values():
+        modules |= imported_by(Path(file.path))
+    modules |= files_of_modules(digest.modules)
+    files = [(name, file.sha256) for name, file in sorted({**beside, **modules}.items())]
+    digest.add([settings, files, draws_by_seed(workload)])
+    return digest.hexdigest()[:16], modules
 
 
-def value_digest(value: Any) -> str:
-    """Return a SHA-256 of any value, by what it does and holds."""
-    digest = _Digest()
+def value_digest(value: Any, modules: set[str] | None = None) -> str:
+    """Return a SHA-256 of any value; note in `modules` those that it would be imported from."""
+    digest = _Digest(modules)
     digest.add(value)
     return digest.hexdigest()
 
 
-_ATOMS = (str, int, float, complex, bool, bytes, type(None), type(...), np.generic)
+_ATOMS = (str, int, float, complex, bool, bytes, type(None), tuple, CodeType, np.generic)
+# This version writes no references between equal objects, which differ between processes.
+_MARSHAL_VERSION = 2
 
 
-class _Digest:
-    """A SHA-256 of values by what they do and hold, never by where they are.
+class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
+    """A SHA-256 of what pickle would carry of values, never of where they lie in memory or on disk.
 
-    A function counts by its code, constants, defaults, what it encloses and the globals it names;
-    a class by its bases and attributes; another object by what pickling would keep of it. What
-    belongs to a library counts by its name.
+    A function or class that would travel by value counts by its code and what it names; one that is
+    imported elsewhere counts by its name, and its module is noted.
 
     Attributes:
-        modules: the user's own modules whose functions and classes were met, by name.
+        modules: the user's own modules that functions and classes would be imported from.
     """
 
-    def __init__(self, within: _Digest | None = None) -> None:
-        """Begin; values that `within` has met count as seen here."""
+    def __init__(self, modules: set[str] | None = None) -> None:
         self._hash = hashlib.sha256()
         self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
-        self.modules: set[str] = set() if within is None else within.modules
+        self.modules: set[str] = set() if modules is None else modules
         # Each value seen, with its number; it is held, so that its id is not given to another.
-        self._seen: dict[int, tuple[int, Any]] = {} if within is None else dict(within._seen)
-        self._held: dict[object, Any] = {}  # files by their region, values by their id
+        self._seen: dict[FileRegion | int, tuple[int, Any]] = {}
+        super().__init__(SimpleNamespace(write=self.update))
+        self.fast = True  # pickle's own memo depends on which equal texts are one object
+
+    def add(self, value: Any) -> None:
+        """Add any value; one that cannot be pickled is another one each time."""
+        try:
+            self.dump(value)
+        except Exception:  # the code of the user's own objects may raise anything
+            self.update(os.urandom(16))
 
     def add_data(self, data: Data | None, what: str) -> None:
         """Add one split, as loading left it."""
-        if data is None or isinstance(data, str):
-            self.update(repr(data).encode())
-        elif isinstance(data, tuple):
-            for tensor in data:
-                add_tensor(self, tensor)
-        elif isinstance(data, Columns):
-            for place, part in leaves(data.filled(data.parts)):
-                self.update(f"{place} ".encode())
-                self.add(part.tolist() if part.dtype == object else part)
+        if isinstance(data, Columns):
+            self.add(list(leaves(data.filled(data.parts))))
         elif isinstance(data, Collated):
             self.add(data.collate)
             self.add_data(data.dataset, what)
+        elif data is None or isinstance(data, str | tuple):
+            self.add(data)
         else:
-            self._add_held(data)
-            n = len(data)
-            self.update(f"{type(data).__qualname__} {n}".encode())
-            for example in _some_examples(data, n, what):
-                self._seen.clear()  # a new example may have the id of an earlier one
+            for value in _held(data):
+                self.add(value)
+            self.add((type(data).__qualname__, len(data)))
+            for example in _some_examples(data, len(data), what):
                 self.add(example)
 
-    def add(self, value: Any) -> None:
-        """Add any value."""
-        if isinstance(value, _ATOMS):
-            self._word(f"{type(value).__name__} {value!r}")
-        elif isinstance(value, Tensor):
-            add_tensor(self, value)
-        elif isinstance(value, (tuple, CodeType)):
-            # The compiler decides which equal constants are one object, so these are always new.
-            self._add_new(value)
-        elif id(value) in self._seen:
-            self._word(f"again {self._seen[id(value)][0]}")
-        else:
-            self._seen[id(value)] = (len(self._seen), value)
-            self._add_new(value)
+    def persistent_id(self, obj: Any) -> str | None:
+        """Return what stands for a value met before, numbers, or a set; None for anything else."""
+        if isinstance(obj, _ATOMS):  # the compiler decides which equal constants are one object
+            return None
+        if type(obj) is list and all(map(_is_plain, set(map(type, obj)))):
+            # C's loops: ten million numbers take half a second.
+            return hashlib.sha256(marshal.dumps(obj, _MARSHAL_VERSION)).hexdigest()
+        if isinstance(obj, frozenset | set):
+            return " ".join(sorted(value_digest(part, self.modules) for part in obj))
+        key = obj if isinstance(obj, FileRegion) else id(obj)
+        if key in self._seen:
+            return f"again {self._seen[key][0]}"
+        self._seen[key] = len(self._seen), obj
+        if isinstance(key, FileRegion):
+            return _sha256(add_region, key)
+        if isinstance(obj, Tensor):
+            return _sha256(add_tensor, obj)
+        is_array = isinstance(obj, np.ndarray) and not obj.dtype.hasobject
+        return _sha256(add_array, obj) if is_array else None
 
-    def _add_new(self, value: Any) -> None:
-        self._word(type(value).__name__)
-        match value:
-            case Workload():
-                for name in Workload.__dataclass_fields__:
-                    # The planned length, and who chose the batch size, change no step.
-                    if name not in (*SPLITS, "epochs", "is_usual"):
-                        self._word(name)
-                        self.add(getattr(value, name))
-            case FunctionType():
-                self._add_function(value)
-            case CodeType():
-                self.update(value.co_code)
-                self._word(" ".join((*value.co_names, *value.co_varnames, *value.co_freevars)))
-                self._add_all(value.co_consts)
-            case type():
-                self._add_class(value)
-            case ModuleType():
-                self._add_module(value)
-            case MethodType():
-                self._add_all((value.__func__, value.__self__))
-            case property():
-                self._add_all((value.fget, value.fset, value.fdel))
-            case staticmethod() | classmethod():
-                self.add(value.__func__)
-            case partial():
-                self._add_all((value.func, value.args, value.keywords))
-            case Mapping():
-                for key, part in value.items():
-                    self._add_all((key, part))
-            case tuple() | list():
-                self._word(str(len(value)))
-                self._add_all(value)
-            case set() | frozenset():
-                self._add_unordered(value)
-            case np.ndarray() if value.dtype != object:
-                add_array(self, value)
-            case _:
-                self._add_object(value)
-
-    def _add_function(self, function: FunctionType) -> None:
-        function = getattr(function, "_torchdynamo_orig_callable", function)
-        if is_of_library(function.__module__):
-            self._word(f"{function.__module__}.{function.__qualname__}")
-            return
-        self._meet(function.__module__)
-        self._add_all((function.__code__, function.__defaults__, function.__kwdefaults__))
-        for cell in function.__closure__ or ():
-            try:
-                self.add(cell.cell_contents)
-            except ValueError:  # not filled yet
-                self._word("empty")
-        for name in sorted(set(_global_names(function.__code__))):
-            if name in function.__globals__:
-                self._word(name)
-                self.add(function.__globals__[name])
-
-    def _add_class(self, cls: type) -> None:
-        self._word(f"{cls.__module__}.{cls.__qualname__}")
-        if is_of_library(cls.__module__):
-            return
-        self._meet(cls.__module__)
-        self._add_all(cls.__bases__)
-        for name, part in sorted(vars(cls).items()):
-            is_bookkeeping = name.startswith("__") and not isinstance(
-                part, (FunctionType, staticmethod, classmethod, property)
+    def reducer_override(self, obj: Any) -> Any:
+        """Return how a value is made, without file names, line numbers and random marks."""
+        if isinstance(obj, FunctionType):
+            obj = getattr(obj, "_torchdynamo_orig_callable", obj)
+        if isinstance(obj, CodeType):
+            return _made_of(
+                obj.co_code, obj.co_names, obj.co_varnames, obj.co_freevars, obj.co_consts
             )
-            if not is_bookkeeping and name != "_abc_impl":
-                self._word(name)
-                self.add(part)
-
-    def _add_module(self, module: ModuleType) -> None:
-        self._word(module.__name__)
-        file = getattr(module, "__file__", None)
-        if file and module.__name__ != "__main__" and not is_library(Path(file)):
-            self._meet(module.__name__)
-            try:
-                self._word(source_of(Path(file)).text)
-            except OSError as error:
-                raise WorkloadError(
-                    f"module {module.__name__!r}: {error.filename} cannot be read "
-                    f"({error.strerror}); the workload uses it and is known by its text: put the "
-                    f"file back, or import the module from where it is now"
-                ) from error
-
-    def _add_object(self, value: Any) -> None:
-        self.add(type(value))
-        registered = copyreg.dispatch_table.get(type(value))
+        if isinstance(obj, ModuleType) and getattr(obj, "__file__", None):
+            self._meet(obj.__name__)
+            return _made_of(obj.__name__)
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, FunctionType | type):
+            if reduced is NotImplemented:
+                self._meet(obj.__module__)
+            elif isinstance(obj, FunctionType):
+                attributes, slots = reduced[2]
+                parts = (obj.__defaults__, obj.__kwdefaults__, obj.__closure__)
+                return _made_of(obj.__code__, *parts, slots["__globals__"], attributes)
+            elif len(reduced) > 2:
+                return _made_of(obj.__qualname__, obj.__bases__, _parts_of_class(obj))
+            return reduced
         try:
-            reduced = registered(value) if registered is not None else value.__reduce_ex__(4)
+            reduce = self.dispatch_table.get(type(obj))
+            return obj.__reduce_ex__(4) if reduce is None else reduce(obj)
         except Exception:  # what cannot be pickled (a lock, an open file) does not count
-            return
-        if isinstance(reduced, str):
-            self._word(reduced)
-        else:  # what makes it, with which arguments, and what is set afterwards
-            self._add_all(list(part) if isinstance(part, Iterator) else part for part in reduced)
-
-    def _add_unordered(self, values: Iterable[Any]) -> None:
-        digests = []
-        for value in values:
-            inner = _Digest(within=self)
-            inner.add(value)
-            digests.append(inner.hexdigest())
-        self._word(" ".join(sorted(digests)))
-
-    def _add_all(self, values: Iterable[Any]) -> None:
-        for value in values:
-            self.add(value)
+            return _made_of(type(obj).__qualname__)
 
     def _meet(self, module: str | None) -> None:
-        # Child processes do not import the modules that travel by value.
-        by_value = cloudpickle.list_registry_pickle_by_value()
-        if module is not None and module != "__main__" and module not in by_value:
+        if module is not None and module != "__main__" and not is_of_library(module):
             self.modules.add(module)
 
-    def _word(self, text: str) -> None:
-        self.update(text.encode(errors="surrogatepass") + b"\0")
 
-    def _add_held(self, dataset: object) -> None:
-        """Add what a Dataset and Datasets inside it hold; what two splits share counts once."""
-        n_files = 0
-        for value in _held(dataset, depth=0):
-            region = _named_file(value) if isinstance(value, (str, Path)) else file_region(value)
-            if isinstance(value, (str, Path)) and (region is None or n_files == _MOST_FILES):
-                continue
-            n_files += region is not None
-            key = id(value) if region is None else region
-            if key in self._held:
-                self.update(b"again")
-                continue
-            self._held[key] = value  # kept, so that its id is not given to another
-            if region is None:
-                _add_numbers(self, value, depth=0)
-            else:
-                add_region(self, region)
+def _made_of(*parts: Any) -> Any:
+    return list, (parts,)
+
+
+def _sha256(add: Callable[[Any, Any], None], value: Any) -> str:
+    digest = hashlib.sha256()
+    try:
+        add(digest, value)
+    except (TypeError, ValueError, RuntimeError):  # a kind of tensor without numbers to read
+        digest.update(type(value).__qualname__.encode())
+    return digest.hexdigest()
+
+
+def _parts_of_class(cls: type) -> list[tuple[str, Any]]:
+    functions = (FunctionType, staticmethod, classmethod, property)
+    return [
+        (name, part)
+        for name, part in sorted(vars(cls).items())
+        if name != "_abc_impl" and (not name.startswith("__") or isinstance(part, functions))
+    ]
 
 
 def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
@@ -347,16 +271,6 @@ def _copied(data: Data) -> Data:
     return copied
 
 
-def _global_names(code: CodeType) -> Iterator[str]:
-    """Yield the globals that a function names, also inside the functions it makes."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            yield str(instruction.argval)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _global_names(constant)
-
-
 def is_of_library(module: str | None) -> bool:
     """Return whether a module is not the user's own but batchlab's, installed or built in."""
     found = None if module == "__main__" else sys.modules.get(module or "")
@@ -388,97 +302,53 @@ def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-# A shorter list is an option rather than data, and the 64 examples that are read show it anyway.
-_LONG = 33
-# A Dataset that keeps the names of many files is identified well enough by its examples.
-_MOST_FILES = 32
-_LONGEST_NAME = 1024
-_DEEPEST = 4
-_AT_ONCE = 65_536  # bounds the memory that a hash takes
 _PLAIN: set[type] = {int, float, complex, bool, str, bytes}
-# This version writes no references between equal objects, which differ between processes.
-_MARSHAL_VERSION = 2
-
-
-def _held(value: object, depth: int) -> Iterator[Any]:
-    """Yield what may be data in a Dataset: numbers, frames, long lists, names of files."""
-    if isinstance(value, (Tensor, np.ndarray, str, Path)) or _is_frame(value):
-        yield value
-        return
-    parts: Iterable[object] = ()
-    if depth == 0 or isinstance(value, Dataset):
-        parts = getattr(value, "__dict__", {}).values()
-    elif isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        # A mapping by numbers is left out: it is a cache of what was read.
-        many = len(value) >= _LONG
-        parts = [part for part in value.values() if not (many and isinstance(part, (str, Path)))]
-    elif isinstance(value, (list, tuple)):
-        if len(value) >= _LONG:
-            yield value
-            return
-        parts = value
-    if depth < _DEEPEST:
-        for part in parts:
-            yield from _held(part, depth + 1)
-
-
-def _named_file(name: str | Path) -> FileRegion | None:
-    if isinstance(name, str) and (len(name) > _LONGEST_NAME or "\0" in name or not name):
-        return None
-    try:
-        return FileRegion.whole(name) if Path(name).is_file() else None
-    except OSError:
-        return None
-
-
-def _add_numbers(digest: _Digest, value: Any, depth: int) -> None:
-    try:
-        if isinstance(value, Tensor):
-            add_tensor(digest, value)
-        elif isinstance(value, np.ndarray) and value.dtype.hasobject:
-            _add_list(digest, value.ravel().tolist(), depth)
-        elif isinstance(value, np.ndarray):
-            add_array(digest, value)
-        elif isinstance(value, (list, tuple)):
-            _add_list(digest, value, depth)
-        elif _is_frame(value):
-            from pandas.util import hash_pandas_object  # a frame is there, so pandas is
-
-            digest.update(" ".join(map(str, getattr(value, "columns", ()))).encode())
-            digest.update(hash_pandas_object(value).to_numpy().data)
-    except (TypeError, ValueError, RuntimeError):  # a kind of tensor without numbers to read
-        digest.update(type(value).__qualname__.encode())
-
-
-def _add_list(digest: _Digest, values: Sequence[Any], depth: int) -> None:
-    """Add all values, plain ones by C's loops: ten million numbers take half a second."""
-    for start in range(0, len(values), _AT_ONCE):
-        part = values[start : start + _AT_ONCE]
-        kinds = set(map(type, part))
-        if type(None) in kinds:
-            continue  # a cache, which is filled as examples are read
-        if all(map(_is_plain, kinds)):
-            plain = list(map(_named, part)) if str in kinds else list(part)
-            digest.update(marshal.dumps(plain, _MARSHAL_VERSION))
-        elif kinds <= {list, tuple, dict} and depth < _DEEPEST:
-            digest.update(marshal.dumps(list(map(len, part)), _MARSHAL_VERSION))
-            _add_list(digest, list(chain.from_iterable(part)), depth + 1)
-            records = [each.values() for each in part if isinstance(each, dict)]
-            _add_list(digest, list(chain.from_iterable(records)), depth + 1)
-        elif depth < _DEEPEST:
-            for value in part:
-                _add_numbers(digest, [value] if _is_plain(type(value)) else value, depth + 1)
 
 
 def _is_plain(kind: type) -> bool:
-    return kind in _PLAIN or issubclass(kind, np.generic)
+    return kind in _PLAIN or issubclass(kind, np.number)
 
 
-def _named(value: Any) -> Any:
-    """Reduce a whole path to the file's name, because data may lie elsewhere."""
-    if isinstance(value, str) and value.startswith(os.sep):
-        return value.rpartition(os.sep)[2]
-    return value
+# A shorter list is an option rather than data, and the 64 examples that are read show it anyway. A
+# Dataset that keeps the names of more files is identified well enough by its examples.
+_LONG = 33
+_LONGEST_NAME = 1024
+_DEEPEST = 4
+
+
+def _held(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Yield what may be data in a Dataset: numbers, frames, long lists, files that it names.
+
+    All that pickle would carry is too much: caches, random generators and temporary folders.
+    """
+    if isinstance(value, Tensor | np.ndarray) or _is_frame(value):
+        yield value
+    elif isinstance(value, str | Path):
+        yield from _named_file(value)
+    elif isinstance(value, list | tuple) and len(value) >= _LONG:
+        if all(part is not None for part in value):  # else examples fill it as they are read
+            yield value
+    elif depth < _DEEPEST:
+        for part in _inside(value, is_dataset=depth == 0 or isinstance(value, Dataset)):
+            yield from _held(part, depth + 1)
+
+
+def _inside(value: Any, *, is_dataset: bool) -> Iterable[Any]:
+    if is_dataset:
+        return getattr(value, "__dict__", {}).values()
+    if not isinstance(value, Mapping):
+        return value if isinstance(value, list | tuple) else ()
+    if not all(isinstance(name, str) for name in value):  # a cache by position
+        return ()
+    many = len(value) >= _LONG
+    return [part for part in value.values() if not (many and isinstance(part, str | Path))]
+
+
+def _named_file(name: str | Path) -> Iterator[FileRegion]:
+    if len(str(name)) <= _LONGEST_NAME:
+        with suppress(OSError, ValueError):  # a text that can be no name
+            if Path(name).is_file():
+                yield FileRegion.whole(name)
 
 
 def _is_frame(value: object) -> bool:

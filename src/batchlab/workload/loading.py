@@ -28,20 +28,21 @@ from batchlab.workload.definition import Workload, parameters_of
 from batchlab.workload.given_data import draws_by_seed, with_data_as_read, with_validation
 from batchlab.workload.identity import MadeModel, workload_identity
 from batchlab.workload.source import (
-    Source,
     SourceFile,
     edited_since_imported,
     files_below,
-    files_of_modules,
     forget_imported,
     heard_opening,
+    imported_by,
     note,
     note_unnamed,
-    source_of,
     told,
 )
 
 Made = Workload | Callable[..., Workload]
+
+# Before the name of a file in which a workload stands, where imported files have their module's.
+_MAIN = "workload "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,14 +111,14 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
     if main is not None:
         _make_ready(main)
     with heard_opening() as opened:
-        made, source = _built_in(reference) if main is None else _in_file(main, name)
+        made, code = _built_in(reference) if main is None else _in_file(main, name)
         if isinstance(made, Workload):
             workload, used = made, dict[str, Setting]()
         else:
             workload, used = _called(made, reference, settings)
     rest = {name: value for name, value in settings.items() if name not in used}
     workload, of_optimizer = _with_optimizer_settings(workload, reference, rest, known=used)
-    return _loaded(workload, reference, used | of_optimizer, source, main, opened)
+    return _loaded(workload, reference, used | of_optimizer, code, main, opened)
 
 
 def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> LoadedWorkload:
@@ -127,7 +128,7 @@ def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> Loaded
         UsageError: a setting that its optimizer does not take.
     """
     workload, used = _with_optimizer_settings(workload, workload.name, settings, known={})
-    return _loaded(workload, workload.name, used, None, None, ())
+    return _loaded(workload, workload.name, used, {}, None, ())
 
 
 def describe_workloads() -> list[dict[str, Any]]:
@@ -155,48 +156,45 @@ def _loaded(
     workload: Workload,
     reference: str,
     used: Mapping[str, Setting],
-    source: Source | None,
+    code: Mapping[str, SourceFile],
     main: Path | None,
     opened: Iterable[str],
 ) -> LoadedWorkload:
-    """Identify a workload by its data, source and opened files; a live one by what it does."""
+    """Identify a workload by its data, code and opened files; a live one by what it does."""
     settings = tuple(sorted(used.items()))
     workload, notes = with_data_as_read(workload)
     ready = with_validation(workload)  # first, because it also refuses data that cannot be hashed
-    text, imported = (None, {}) if source is None else (source.text, dict(source.imported))
-    beside: dict[str, Path] = {}
-    if source is not None and main is not None:
-        named = {str(main.resolve()), *(file.path for file in imported.values())}
-        read = files_below(main.parent, opened, named_in=f"{text} {settings}")
-        beside = {place: path for place, path in read.items() if str(path.resolve()) not in named}
+    beside: dict[str, SourceFile] = {}
+    if main is not None:
+        paths = {Path(file.path) for file in code.values()}
+        texts = [path.read_text(errors="replace") for path in paths if path.suffix == ".py"]
+        read = files_below(main.parent, opened, named_in=f"{texts} {settings}")
+        beside = {
+            place: file for place, file in read.items() if Path(file.path).resolve() not in paths
+        }
         note_unnamed(beside.values())
-    workload_id, modules = workload_identity(
-        workload, source=text, settings=settings, beside=beside
-    )
-    reached = files_of_modules(modules)
-    for file in reached.values():
-        imported |= source_of(Path(file.path)).imported
-    imported |= reached
+    run = [file for file in beside.values() if file.path.endswith(".py")]
+    workload_id, modules = workload_identity(workload, settings=settings, code=code, beside=beside)
+    imported = {name: file for name, file in modules.items() if not name.startswith(_MAIN)}
     for edited in edited_since_imported(imported):
         raise EditedError(
             f"{edited} was edited since it was imported here, and trainings would import it as it "
             f"is now; restart Python (in a notebook: the kernel) and give the workload again"
         )
     note(imported)
-    code = [SourceFile.now(path) for path in beside.values() if path.suffix == ".py"]
     return LoadedWorkload(
         workload=ready,
         workload_id=workload_id,
-        folder=None if source is None else (main or Path(__file__)).parent,
+        folder=(main or Path(__file__)).parent if code else None,
         reference=reference,
         settings=settings,
         notes=notes,
-        files=_by_path([*imported.values(), *code]),
+        files=_by_path([*imported.values(), *run]),
         draws_by_seed=draws_by_seed(workload),
     )
 
 
-def _built_in(reference: str) -> tuple[Callable[..., Workload], Source]:
+def _built_in(reference: str) -> tuple[Callable[..., Workload], dict[str, SourceFile]]:
     if reference not in workload_names():
         raise UsageError(
             f"unknown workload {reference!r}; {_did_you_mean(reference, workload_names())}built in "
@@ -204,9 +202,8 @@ def _built_in(reference: str) -> tuple[Callable[..., Workload], Source]:
         )
     module = importlib.import_module(f"batchlab.workload.builtin.{reference.replace('-', '_')}")
     assert module.__file__ is not None
-    text = Path(module.__file__).read_text(encoding="utf-8")
     # The code that it uses elsewhere in the package changes with the version.
-    return module.workload, Source(text=f"batchlab {__version__}\n{text}", imported={})
+    return module.workload, {f"{_MAIN}{__version__}": SourceFile.now(module.__file__)}
 
 
 def _make_ready(file: Path) -> None:
@@ -219,11 +216,11 @@ def _make_ready(file: Path) -> None:
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     with suppress(OSError):  # what cannot be read cannot be imported either, and Python says so
-        forget_imported(source_of(path))
+        forget_imported(imported_by(path))
 
 
-def _in_file(file: Path, name: str) -> tuple[Made, Source]:
-    """Run a file; return what it holds under a name, and the source of that."""
+def _in_file(file: Path, name: str) -> tuple[Made, dict[str, SourceFile]]:
+    """Run a file; return what it holds under a name, and its code by module."""
     module = _imported(file)
     if not hasattr(module, name):
         candidates = sorted(_candidates(module))
@@ -239,14 +236,14 @@ def _in_file(file: Path, name: str) -> tuple[Made, Source]:
             f"function that returns one"
         )
     try:
-        source = source_of(file)  # now, because running it may set where its modules lie
+        imported = imported_by(file)  # now, because running it may set where its modules lie
+        # Two workloads of one file share its code and may share their data, so the name counts.
+        return found, {f"{_MAIN}{name}": SourceFile.now(file.resolve()), **imported}
     except OSError as error:
         raise WorkloadError(
             f"{file}: it ran, but then {error.filename} could not be read ({error.strerror}); "
             f"leave the files of a workload in place while it is loaded"
         ) from error
-    # Two workloads of one file share its source and may share their data, so the name counts.
-    return found, replace(source, text=f"{name}\n{source.text}")
 
 
 def _imported(file: Path) -> ModuleType:

@@ -47,21 +47,11 @@ class SourceFile:
             return False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """A file and the user's own modules that it imports, as they were read."""
+def imported_by(file: Path) -> dict[str, SourceFile]:
+    """Return the user's modules that `file` and its modules import, by the name of each.
 
-    text: str  # names and texts, in a fixed order; the same wherever the files lie
-    # The files of the modules, by the name that each is imported as.
-    imported: Mapping[str, SourceFile]
-
-
-def source_of(file: Path) -> Source:
-    """Return the text of `file` and of the user's modules that it imports.
-
-    Imports are read, not run, so those inside functions count, and so do the imports of imported
-    modules. Installed libraries, the standard library and batchlab itself do not count, because
-    their versions are stored with every trial.
+    Imports are read, not run, so those inside functions count. Installed libraries, the standard
+    library and batchlab itself do not count, because their versions are stored with every trial.
 
     Raises:
         OSError: a file cannot be read.
@@ -75,9 +65,7 @@ def source_of(file: Path) -> Source:
                 if imported.name not in found and imported.file != main.file:
                     found[imported.name] = imported
                     waiting.append(imported)
-    files = {name: SourceFile.now(module.file) for name, module in found.items() if name}
-    text = "\n".join(f"# {name}\n{_text(found[name].file)}" for name in sorted(found))
-    return Source(text=text, imported=files)
+    return {name: SourceFile.now(module.file) for name, module in found.items() if name}
 
 
 def is_library(file: Path) -> bool:
@@ -98,12 +86,6 @@ class _Module:
     name: str
     file: Path
     package: str
-
-
-def _text(file: Path) -> str:
-    if file.suffix == ".py":
-        return file.read_text(encoding="utf-8", errors="replace")
-    return hashlib.sha256(file.read_bytes()).hexdigest()  # an extension module
 
 
 def _imported_names(module: _Module) -> set[str]:
@@ -187,7 +169,9 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
             opened.add(os.path.abspath(text))
 
 
-def files_below(folder: Path, opened: Iterable[str], *, named_in: str = "") -> dict[str, Path]:
+def files_below(
+    folder: Path, opened: Iterable[str], *, named_in: str = ""
+) -> dict[str, SourceFile]:
     """Return the user's own files under a folder, by their place; hidden ones are caches.
 
     The library of `.safetensors` opens its files unheard, so they count if a text names them, or if
@@ -203,7 +187,7 @@ def files_below(folder: Path, opened: Iterable[str], *, named_in: str = "") -> d
     for path in paths:
         place = _place_in(folder, path)
         if place is not None and path.is_file() and not is_library(path):
-            found[place] = path
+            found[place] = SourceFile.now(path)
     return dict(sorted(found.items()))
 
 
@@ -240,18 +224,17 @@ def note(files: Mapping[str, SourceFile]) -> None:
             _noted[name] = module.__spec__, file
 
 
-def note_unnamed(paths: Iterable[Path]) -> None:
+def note_unnamed(files: Iterable[SourceFile]) -> None:
     """Remember which modules were made of these files, which a file just run has read."""
-    read = set(map(str, paths))
+    read = {file.path for file in files}
     for name, module in list(sys.modules.items()):
         if name != "__main__" and getattr(module, "__dict__", {}).get("__file__") in read:
             _unnamed.add(name)
 
 
-def forget_imported(source: Source) -> None:
+def forget_imported(files: Mapping[str, SourceFile]) -> None:
     """Have the modules of a file imported again: one, or a file that it read, may be edited."""
-    files = {**source.imported, **files_of_modules(_unnamed)}
-    for name, file in files.items():
+    for name, file in {**files, **files_of_modules(_unnamed)}.items():
         if not file.path.endswith(".py"):  # an extension module is loaded once in a process
             continue
         sys.modules.pop(name, None)
