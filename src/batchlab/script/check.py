@@ -60,7 +60,8 @@ _SILENCE = (
 )
 # Dividing the rate by this much shows in any curve that depends on the rate.
 _RATE_FACTOR = 8.0
-# A pass over the data does not take this many times as long with larger batches.
+# A pass over the data takes this many times as long with larger batches only if its steps compare
+# all pairs of a batch, or the like.
 _LONGER_EPOCH = 2.0
 _TIMED_S = 1.0  # for this long the epochs of a batch size are timed, as far as it trains so long
 # Nothing is trained with the rate times this, so the metric stays that of the untrained model.
@@ -124,7 +125,7 @@ class CommandCheck:
             )
         if proves:
             self._limit_s = min(self._limit_s, self._spent_s + _PROOF_SHARE * self._limit_s)
-        self._refuse_longer_epochs(first, span)
+        self._ask_about_longer_epochs(first, span)
         if proves:
             fewest, most = self._proven(first, span)
         if self._unchecked:
@@ -389,8 +390,8 @@ class CommandCheck:
         takes = self._command.takes
         return [row for row in asked if takes(row[0]) or row[0] == "batch_size"]
 
-    def _refuse_longer_epochs(self, first: FirstLook, examples: Span) -> None:
-        """Refuse epochs that take longer with larger batches, so are no passes over the data."""
+    def _ask_about_longer_epochs(self, first: FirstLook, examples: Span) -> None:
+        """Ask about epochs that take longer with larger batches, and may be no passes then."""
         if not first.counts_only_epochs:
             return
         size = self._far_sizes(examples)[0]
@@ -400,14 +401,23 @@ class CommandCheck:
             return
         small, large = sorted((first, other), key=lambda look: look.trial.batch_size)
         times = large.epoch_s[0] / small.epoch_s[1]
-        if times >= _LONGER_EPOCH:
-            raise UsageError(
-                f"an epoch takes at least {times:.1f} times as long with batch size "
-                f"{large.trial.batch_size} as with {small.trial.batch_size}: it seems to have as "
-                f"many steps at every batch size, so that equal epochs are not equal numbers of "
-                f"examples. Have the script count its steps, as in batchlab.log(step=step, "
-                f"{plain_name(self._command.metric)}=...), and give --examples"
+        if times < _LONGER_EPOCH:
+            return
+        told = (
+            f"an epoch takes at least {times:.1f} times as long with batch size "
+            f"{large.trial.batch_size} as with {small.trial.batch_size}: it may have as many steps "
+            f"at every batch size"
+        )
+        if self._command.examples is not None:  # it says that an epoch is a pass over so many
+            self._warnings.append(
+                f"{told}, and equal epochs are not equal numbers of examples then"
             )
+            return
+        raise UsageError(
+            f"{told}. Then have the script count its steps, as in batchlab.log(step=step, "
+            f"{plain_name(self._command.metric)}=...). If each is a pass over the data, say so "
+            f"with --examples, the number of training examples"
+        )
 
     def _refuse_a_metric_of_the_batch(self, first: FirstLook, examples: Span) -> None:
         """Refuse a metric that follows the batch size although nothing is trained."""
