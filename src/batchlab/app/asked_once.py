@@ -74,7 +74,7 @@ def completed(
         return given
     command = TrainingCommand(**{"better": "lower", **given, **missing})
     look, trouble = _looked(command, min(_LOOK_S, share_s))
-    printed = [] if look is None else list(look.told.names)
+    printed = [] if look is None else list(look.progress.names)
     if printed and look and not ("metric" in given and look.trained):
         missing["metric"] = _of_validation(printed)
     if not is_clear(missing.get("metric") or given["metric"]):

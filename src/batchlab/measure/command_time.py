@@ -59,7 +59,7 @@ def timed_command(
         end = replace(end, status=Status.ERROR, reason=seen.refused, was_asked=False)
     look = FirstLook(
         trial=trial,
-        told=seen.points,
+        progress=seen.points,
         readings=tuple(seen.readings),
         start_s=None,
         took_s=end.duration_s,

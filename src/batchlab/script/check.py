@@ -158,10 +158,10 @@ class CommandCheck:
             )
         if scaled := self._scaled_rate(first):
             self._warnings.append(scaled)
-        if first.told.not_understood:
-            values = ", ".join(first.told.not_understood)
+        if first.progress.not_understood:
+            values = ", ".join(first.progress.not_understood)
             self._warnings.append(reason_text(Reason.of("log_not_understood", values=values)))
-        self._tell(first.told.text())
+        self._tell(first.progress.text())
         return WorkloadSummary(
             workload_id=self._workload_id,
             name=command.name,
@@ -312,10 +312,10 @@ class CommandCheck:
         if look.trained:
             return
         when = f"within {look.took_s:.0f} s" if look.is_cut else "before it ended"
-        complaint = look.told.complaint()
+        complaint = look.progress.complaint()
         if complaint is None:
             complaint = f"{self._command.metric} was told before the first step alone"
-        if look.told.names and look.needs_examples(self._command):
+        if look.progress.names and look.needs_examples(self._command):
             complaint += ". Give --examples too, such as --examples 50000"
         if not look.readings and look.is_cut:
             complaint = _SILENCE.format(seconds=look.took_s)
@@ -403,18 +403,18 @@ class CommandCheck:
         times = large.epoch_s[0] / small.epoch_s[1]
         if times < _LONGER_EPOCH:
             return
-        told = (
+        found = (
             f"an epoch takes at least {times:.1f} times as long with batch size "
             f"{large.trial.batch_size} as with {small.trial.batch_size}: it may have as many steps "
             f"at every batch size"
         )
-        if self._command.examples is not None:  # it says that an epoch is a pass over so many
+        if self._command.examples is not None:
             self._warnings.append(
-                f"{told}, and equal epochs are not equal numbers of examples then"
+                f"{found}, and equal epochs are not equal numbers of examples then"
             )
             return
         raise UsageError(
-            f"{told}. Then have the script count its steps, as in batchlab.log(step=step, "
+            f"{found}. Then have the script count its steps, as in batchlab.log(step=step, "
             f"{plain_name(self._command.metric)}=...). If each is a pass over the data, say so "
             f"with --examples, the number of training examples"
         )
@@ -431,8 +431,8 @@ class CommandCheck:
             if look is None:
                 return
             found[size] = [value for value in look.trained if value is not None]
-            points.append([point for point in look.told.points if point.step > 0])
-            follows, moves = follows_size(found), moves_with_steps(first.told.points, points)
+            points.append([point for point in look.progress.points if point.step > 0])
+            follows, moves = follows_size(found), moves_with_steps(first.progress.points, points)
             if size != own and not (follows or moves):
                 return
         if not follows:
@@ -469,7 +469,7 @@ class CommandCheck:
         if key not in self._looks and size and limit_s >= first.took_s:
             least_s = _TIMED_S if first.counts_only_epochs else 0.0
             self._looks[key] = None
-            # What contradicts a batch size is told where it is trained.
+            # A contradiction is reported by the run that trains with that batch size.
             with suppress(ProgressError):
                 self._looks[key] = self._looked(
                     f"without training, at batch size {size}", changed, limit_s, least_s=least_s

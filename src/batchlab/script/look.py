@@ -40,7 +40,7 @@ class FirstLook:
     """The beginning of a training, and what its output showed."""
 
     trial: Trial
-    told: ProgressPoints
+    progress: ProgressPoints
     readings: tuple[Reading, ...]
     start_s: float | None  # from its start to its first progress; None if there was none
     took_s: float
@@ -51,7 +51,7 @@ class FirstLook:
     @property
     def trained(self) -> list[float | None]:
         """The values of the metric after the first step, one per step."""
-        return _trained(self.told)
+        return _trained(self.progress)
 
     @property
     def is_cut(self) -> bool:
@@ -65,9 +65,9 @@ class FirstLook:
         If it counts steps but not examples, the last batch of an epoch may have any size.
         """
         # The metric's format comes first: a bar over the whole training looks like one of an epoch.
-        first = self.told.first
-        told = [each for each in self.readings if first and each.shape == first.shape]
-        for reading in (*reversed(told), *reversed(self.readings)):
+        first = self.progress.first
+        of_metric = [each for each in self.readings if first and each.shape == first.shape]
+        for reading in (*reversed(of_metric), *reversed(self.readings)):
             if reading.epoch and reading.samples:
                 exact = round(reading.samples / reading.epoch)
                 return exact, exact
@@ -79,7 +79,7 @@ class FirstLook:
 
     @property
     def _examples_by_numbers(self) -> Span | None:
-        """Bounds by steps that go on beside the number of the epoch, as in "epoch 2 step 57"."""
+        """Bounds by steps counted on in lines with the number of the epoch, as in "epoch 2 step 57"."""
         fewest, most = 0, math.inf  # steps of an epoch
         for each in self.readings:
             if each.epoch_number is not None and each.step:
@@ -180,8 +180,8 @@ def counts_only_epochs(readings: Sequence[Reading]) -> bool:
     return any(each.epoch for each in readings) and not any(finer)
 
 
-def _trained(told: ProgressPoints) -> list[float | None]:
-    return list({point.step: point.value for point in told.points if point.step > 0}.values())
+def _trained(progress: ProgressPoints) -> list[float | None]:
+    return list({point.step: point.value for point in progress.points if point.step > 0}.values())
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
@@ -211,7 +211,7 @@ def first_look(
     """
     began_s = time.monotonic()
     values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-    told = ProgressPoints(command.metric, trial, command.pattern)
+    progress = ProgressPoints(command.metric, trial, command.pattern)
     seen: list[Reading] = []
     is_asked = is_cut = False
 
@@ -220,9 +220,9 @@ def first_look(
         is_cut = is_cut or (is_asked and bool(readings))
         for reading in () if is_asked else readings:
             seen.append(reading)
-            told.add(reading)
+            progress.add(reading)
         now_s = time.monotonic()
-        is_seen = len(_trained(told)) >= VALUES
+        is_seen = len(_trained(progress)) >= VALUES
         if is_seen and counts_only_epochs(seen):
             is_seen = now_s - seen[0].at_s >= least_s
         is_asked = is_asked or is_seen or now_s - began_s >= limit_s
@@ -236,7 +236,7 @@ def first_look(
         end = training.follow(take)
     return FirstLook(
         trial=trial,
-        told=told,
+        progress=progress,
         readings=tuple(seen),
         start_s=seen[0].at_s - began_s if seen else None,
         took_s=time.monotonic() - began_s,
@@ -308,7 +308,7 @@ def _numbers(look: FirstLook) -> _Numbers:
     """Return each number about the training, by its name and the counters that it came with."""
     found: _Numbers = defaultdict(dict)
     first_told = dict[int, float]()
-    again = ProgressPoints(look.told.metric, look.trial, pattern=look.told.pattern)
+    again = ProgressPoints(look.progress.metric, look.trial, pattern=look.progress.pattern)
     for reading in look.readings:
         point = again.add(reading)
         # A bar repeats a step, and its last value depends on when the look ended: the first counts.
