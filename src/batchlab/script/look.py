@@ -79,7 +79,7 @@ class FirstLook:
 
     @property
     def _examples_by_numbers(self) -> Span | None:
-        """Bounds by steps counted on in lines with the number of the epoch, as in "epoch 2 step 57"."""
+        """Bounds by steps that are counted on, printed with the number of the epoch."""
         fewest, most = 0, math.inf  # steps of an epoch
         for each in self.readings:
             if each.epoch_number is not None and each.step:
