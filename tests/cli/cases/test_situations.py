@@ -46,7 +46,12 @@ RUN: list[tuple[str, str, tuple[str, ...], str]] = [
     ("prints.py --kind normalized", "val_loss", TAKES, ""),
     ("prints.py --kind bars", "eval_loss", TAKES, ""),
     ("prints.py --kind timed", "val_loss", TAKES, "only final values can be compared"),
-    ("prints.py --kind growing", "lm loss value", TAKES, "its progress counts no epochs"),
+    (
+        "prints.py --kind growing --rampup-samples 2000",
+        "lm loss value",
+        TAKES,
+        "its progress counts no epochs",
+    ),
 ]
 ASKED: list[tuple[str, str, tuple[str, ...], str]] = [
     ("evaluates_each_epoch.py", "test_grade", BS[:4], "needs --better (higher or lower"),

@@ -16,7 +16,7 @@ parser.add_argument("--batch-size", type=int, default=24, help="examples of a st
 parser.add_argument("--lr", type=float, default=0.02, help="learning rate")
 parser.add_argument("--seed", type=int, default=0, help="of weights and order")
 parser.add_argument("--epochs", type=int, default=6, help="passes")
-parser.add_argument("--rampup-samples", type=int, default=2000, help="until the batch is whole")
+parser.add_argument("--rampup-samples", type=int, default=1, help="until the batch is whole")
 given = parser.parse_args()
 size, kind = given.batch_size, given.kind
 x, y = data(N, 1)
