@@ -215,7 +215,8 @@ class ProgressPoints:
         place = self._place_of(reading)
         if value is None or not (is_logged or self._followed in (None, reading.shape)):
             return self._point(reading)
-        if place is None or (self._n_unplaced and not reading.has_position):
+        has_own = reading.has_position and not reading.is_below
+        if place is None or (self._n_unplaced and not has_own):
             self._n_unplaced += 1
             if self._n_unplaced >= _MOST_UNPLACED and not self.points:
                 raise ProgressError(self._unplaced_text())
