@@ -220,7 +220,7 @@ class ProgressPoints:
         self.contradictions: list[str] = []  # about values for one step, or left out; at most ten
         self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, but not numbers
         self._trial = trial
-        groups = () if pattern is None else re.compile(pattern).groupindex
+        groups = re.compile(pattern or "").groupindex
         self._is_patterned = any(_is_near(metric, name) for name in groups)
         self._followed: str | None = None
         self._n_unplaced = 0  # values without a counter that is sure to be theirs
@@ -254,13 +254,14 @@ class ProgressPoints:
         if reading.complaint is not None:
             self._complaints.setdefault(reading.shape, reading.complaint)
         is_logged = reading.shape == LOG_SHAPE
-        if self._is_patterned and not is_logged and reading.shape != LinePattern.shape:
+        if self._is_patterned and reading.shape not in (LOG_SHAPE, LinePattern.shape):
             reading = replace(reading, values=())  # it only gives a position
         value = self._value_in(reading)
         place = self._place_of(reading)
         if value is None or not (is_logged or self._followed in (None, reading.shape)):
             return self._point(reading)
-        if place is None or (self._n_unplaced and not reading.has_position):
+        has_own = reading.has_position and not reading.is_below
+        if place is None or (self._n_unplaced and not has_own):
             self._n_unplaced += 1
             if self._n_unplaced >= _MOST_UNPLACED and not self.points:
                 raise ProgressError(self._unplaced_text())
@@ -271,8 +272,7 @@ class ProgressPoints:
         if self._followed != reading.shape:
             self._restart()
             self._followed = reading.shape
-        if self.first is None:
-            self.first = reading
+        self.first = self.first or reading
         if self._is_left_out(reading, place, value):
             return self._point(reading)
         if self.printed in reading.unsure:

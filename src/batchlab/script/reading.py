@@ -26,6 +26,7 @@ class Reading:
     # how many steps an epoch has.
     epoch_step: int | None = None
     epoch_number: int | None = None  # of the epoch that it is in, or has just ended; from 0
+    is_below: bool = False  # whether it has no counter, and ends the epoch of the lines above
     samples: int | None = None  # training examples seen so far
     # The total of the counter within an epoch, in batches or examples; for a bar that did not begin
     # again yet, the total of the bar.
@@ -204,9 +205,9 @@ class Counters:
         if epoch is not None:
             self._inside_epoch = False
             return replace(bare, epoch=self._passes(epoch))
-        return (
-            replace(bare, epoch=number + 1) if self._inside_epoch and number is not None else bare
-        )
+        if self._inside_epoch and number is not None:
+            return replace(bare, epoch=number + 1, is_below=True)
+        return bare
 
     def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
         """Return the epoch number of a line, counted from 0, by what it says of it, if anything."""

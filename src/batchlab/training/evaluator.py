@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -58,9 +58,9 @@ def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
 
 
 def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextManager[None]:
-    """Report an exception of a metric, or of the loss, with the data `where` it was raised."""
+    """Report an exception of a metric with the data `where` it was raised; the loss's as it is."""
     if name not in workload.metrics:
-        return asking(workload, f"`loss` of {where}")
+        return nullcontext()
     hint = "" if is_over_all(workload, name) else _OVER_ALL
     return asking(workload, f"metric {name!r} of {where}", hint)
 
