@@ -33,8 +33,8 @@ from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import Silent
-from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.run import Outcome, RunLength, RunRequest
+from batchlab.records.study import MetricSummary, StudyName, WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Trial
 from batchlab.report.sweep_page import text_report
 from batchlab.runs.cluster import Cluster
@@ -43,7 +43,7 @@ from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.ray_workers import RayWorkers
 from batchlab.runs.workers import Heard, LocalWorkers, Workers
 from batchlab.store.store import Store
-from batchlab.training.plain import Outcome, Task
+from batchlab.training.plain import Task
 
 RESULTS = Path(__file__).parent / "results" / "cluster_scale.json"
 SIZES = (8, 16, 32, 64, 128)
@@ -72,7 +72,7 @@ class SimulatedWorkers:
             step = steps * part // 4
             seen = evaluation(trial, step, 1 / (1 + part))
             heapq.heappush(self._coming, self._at(step * pace, trial, (seen,)))
-        ended = Ended(value=Outcome(status=Status.OK, peak_bytes=10**6, trainer="simulated"))
+        ended = Ended(value=Outcome(status=Status.OK, peak_bytes=10**6, engine="simulated"))
         heapq.heappush(self._coming, self._at(steps * pace + 1e-6, trial, ended))
 
     def _at(self, steps: float, trial: Trial, told: Any) -> tuple[float, str, Any]:
@@ -195,14 +195,13 @@ def simulated(n_nodes: int, n_trials: int) -> dict[str, float]:
             engine.next_finished()
         found["run_s"] = time.perf_counter() - began_s
         found["run_peak_bytes"] = peak_bytes()
-        store.put_study(
+        name = StudyName(
             study_id="many",
             command="batchlab sweep simulated",
             workload_id=known.workload_id,
             environment=(),
-            trial_ids=[request.trial.trial_id for request in requests],
-            target=None,
         )
+        store.put_study(name, trial_ids=[request.trial.trial_id for request in requests])
         began_s = time.perf_counter()
         study = store.study("many")
         found["read_s"] = time.perf_counter() - began_s

@@ -68,7 +68,7 @@ def steps_to_level(case: tuple[int, float, str, float], seed: int) -> dict[str, 
             build=used,
         )
         outcome = train(workload, task, measures={}, emit=seen.extend, stop=lambda: False)
-        assert outcome.trainer == name, outcome
+        assert outcome.engine == name, outcome
         met = [at for at in seen if target.met_by(at.score("validation", "accuracy"))]
         found[name] = met[0].step if outcome.status == "target_reached" and met else None
     return found

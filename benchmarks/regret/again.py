@@ -89,7 +89,7 @@ def trained_again(name: str, cell: Cell, seed: int, most_samples: int) -> int | 
         build=build,
     )
     outcome = train(workload, task, measures={}, emit=seen.extend, stop=lambda: False)
-    if outcome.trainer != "native":
+    if outcome.engine != "native":
         return -1
     for each in seen:
         if each.step > 0 and target.met_by(each.score("validation", target.metric)):

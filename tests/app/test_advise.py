@@ -36,13 +36,13 @@ from batchlab.errors import BudgetError, ProfileError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.run import Outcome
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.report.advice_figures import machine_figure
 from batchlab.runs.contract import CostModel, Engine, RunPlan
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import Workers
 from batchlab.store.store import Store
-from batchlab.training.plain import Outcome
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.pieces import Labelled, accuracy

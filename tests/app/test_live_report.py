@@ -24,7 +24,7 @@ from batchlab.app.report import Advised
 from batchlab.errors import StoreError
 from batchlab.records.study import BestSoFar, Study
 from batchlab.records.trial import Status
-from batchlab.runs.replay import Journal
+from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
 
 RELOADS = '<meta http-equiv="refresh" content="20">'
@@ -219,14 +219,8 @@ BEST = BestSoFar(batch_size=256, learning_rate=0.08, quantity="time_to_target_s"
 def test_of_an_advice_under_way_the_best_so_far_is_told_as_in_the_terminal(live: Followed) -> None:
     with store_with_study(live.store) as store:
         journal = Journal(store, ADVISED)
-        journal.begin(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0)
-        store.put_study(
-            study_id=ADVISED.study_id,
-            command=ADVISED.command,
-            workload_id=ADVISED.workload_id,
-            environment=ADVISED.environment,
-            trial_ids=["x", "y"],
-        )
+        journal.begin(JournalEntry(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0))
+        store.put_study(ADVISED, trial_ids=["x", "y"])
 
         def lead() -> None:
             journal.note_best(BEST)

@@ -14,7 +14,7 @@ from tests.reference.made_up_study import STUDY, store_with_study
 from tests.reference.stored_study import put_study
 from tests.reference.studies_to_compare import profile_to_compare, study_to_compare
 
-from batchlab.runs.replay import Journal
+from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "compare.json"
@@ -54,7 +54,9 @@ def test_profiles_are_compared_by_the_files_that_profile_printed(do: Any) -> Non
 
 def test_an_advice_without_its_answer_is_to_be_gone_on_with(do: Any) -> None:
     with store_with_study(Path("open.db")) as store:
-        Journal(store, STUDY).begin(profile="{}", budget_s=1.0, n_workers=2, spent_s=0.0)
+        Journal(store, STUDY).begin(
+            JournalEntry(profile="{}", budget_s=1.0, n_workers=2, spent_s=0.0)
+        )
     with Store("lab.db") as store:
         put_study(store, replace(study_to_compare(np.random.default_rng(5)), study_id="b"))
 

@@ -9,11 +9,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from batchlab.measure.at_steps import measured_at_steps
-from batchlab.records.run import RunLength
+from batchlab.records.run import Outcome, RunLength
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.training.checkpoint import Progress, peek_checkpoint
 from batchlab.training.native.program import NativeBuild
-from batchlab.training.plain import Outcome, Task, train
+from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 

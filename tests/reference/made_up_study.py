@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from batchlab.records.study import MetricSummary, WorkloadSummary
-from batchlab.runs.replay import Journal, StudyName
+from batchlab.records.study import MetricSummary, StudyName, WorkloadSummary
+from batchlab.runs.replay import Journal
 from batchlab.store.store import Store
 
 STUDY = StudyName(

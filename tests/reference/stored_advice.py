@@ -8,9 +8,9 @@ from torch import nn
 
 from batchlab.advice.advice import Advice
 from batchlab.app.report import put_advice
-from batchlab.records.study import Study
+from batchlab.records.study import Study, StudyName
 from batchlab.records.trial import TrialRecord
-from batchlab.runs.replay import Journal, StudyName
+from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import AVERAGED, Progress, save_checkpoint
 from batchlab.training.optimizers import AveragedWeights
@@ -25,9 +25,9 @@ def put_advised(store: Store, advice: Advice) -> Study:
         workload_id=study.workload.workload_id,
         environment=(),
     )
-    Journal(store, name).begin(
-        profile=made_up_profile().to_json(), budget_s=100.0, n_workers=2, spent_s=1.0
-    )
+    profile = made_up_profile().to_json()
+    first = JournalEntry(profile=profile, budget_s=100.0, n_workers=2, spent_s=1.0)
+    Journal(store, name).begin(first)
     put_advice(store, study.study_id, advice)
     return study
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.reference.made_up import made_up_study
 
-from batchlab.records.study import Study
+from batchlab.records.study import Study, StudyName
 from batchlab.records.trial import Evaluation, Score
 from batchlab.store.store import Store
 
@@ -20,15 +20,15 @@ TRIAL_ID = RECORD.trial.trial_id
 def put_asked(store: Store, study: Study) -> None:
     """A study that is asked for, of which no trial has begun."""
     store.put_workload(study.workload)
-    store.put_study(
+    name = StudyName(
         study_id=study.study_id,
         command=study.command,
         workload_id=study.workload.workload_id,
         environment=study.environment,
-        trial_ids=[record.trial.trial_id for record in study.records],
-        target=study.target,
         margin=study.margin,
     )
+    trial_ids = [record.trial.trial_id for record in study.records]
+    store.put_study(name, trial_ids=trial_ids, target=study.target)
 
 
 def put_study(store: Store, study: Study) -> None:

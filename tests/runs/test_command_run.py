@@ -15,8 +15,9 @@ from tests.reference.saving_script import saving_script, starts
 from tests.reference.told import Told
 
 from batchlab.errors import StoreError
+from batchlab.records.study import StudyName
 from batchlab.records.trial import Evaluation, Status
-from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
+from batchlab.runs.replay import Journal, ReplayingEngine
 from batchlab.store.store import Store
 
 

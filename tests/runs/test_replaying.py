@@ -25,7 +25,7 @@ from batchlab.records.study import BestSoFar
 from batchlab.records.trial import Status, Target
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.process_engine import ProcessEngine
-from batchlab.runs.replay import Journal, ReplayingEngine, stored_journal
+from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine, stored_journal
 from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))
@@ -59,7 +59,7 @@ def test_a_study_under_way_has_the_margin_that_was_given(store: Store) -> None:
 
 def test_what_was_written_is_replayed_in_its_order(store: Store) -> None:
     journal = Journal(store, STUDY)
-    journal.begin(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0)
+    journal.begin(JournalEntry(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0))
     for reading_s in (1.5, 0.1 + 0.2):
         journal.note_reading(reading_s)
     journal.put_readings(spent_s=2.0)
@@ -122,7 +122,9 @@ def test_what_was_timed_in_turn_is_replayed_with_the_readings_before_it(store: S
 
 def test_the_profile_of_another_machine_is_kept_beside_that_of_this_one(store: Store) -> None:
     journal = Journal(store, STUDY)
-    journal.begin(profile="{}", elsewhere='{"gpu": 1}', budget_s=100.0, n_workers=2, spent_s=1.0)
+    journal.begin(
+        JournalEntry(profile="{}", elsewhere='{"gpu": 1}', budget_s=100.0, n_workers=2, spent_s=1.0)
+    )
 
     (first,) = stored_journal(store, "study")
 
@@ -133,7 +135,7 @@ def test_the_profile_of_another_machine_is_kept_beside_that_of_this_one(store: S
 def test_what_leads_is_kept_for_who_looks_on_and_by_who_goes_on(store: Store) -> None:
     best = BestSoFar(batch_size=8, learning_rate=0.1, quantity="time_to_target_s", value=2.5)
     journal = Journal(store, STUDY)
-    journal.begin(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0)
+    journal.begin(JournalEntry(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0))
     journal.note_best(best)
     journal.put_readings(spent_s=2.0)
 
@@ -300,7 +302,9 @@ def test_how_many_runs_went_at_a_time_is_replayed_whatever_the_cluster_has_by_no
         journal = Journal(store, STUDY)
         inner = engine_on(store, packed)
         if journal.budget_s is None:
-            journal.begin(profile="{}", budget_s=9.0, n_workers=inner.n_workers, spent_s=0.0)
+            journal.begin(
+                JournalEntry(profile="{}", budget_s=9.0, n_workers=inner.n_workers, spent_s=0.0)
+            )
         engine = ReplayingEngine(inner, journal)
         found = [engine.n_workers]
         for steps in (4, 8, 12):

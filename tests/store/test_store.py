@@ -29,7 +29,8 @@ from tests.reference.stored_study import (
 
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
-from batchlab.records.study import MetricSummary, WorkloadSummary
+from batchlab.records.run import Outcome
+from batchlab.records.study import MetricSummary, StudyName, WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Target, Trial, TrialRecord
 from batchlab.store.schema import kept_reason, reason_kept
 from batchlab.store.store import Store
@@ -239,9 +240,8 @@ def test_an_end_is_told_once_and_a_trial_that_begins_anew_has_nothing(store):
     store.begin_trial(replace(RECORD, notes=(told[0],)))
     store.put_evaluations(TRIAL_ID, [an_evaluation(1)])
 
-    store.finish_trial(
-        TRIAL_ID, status=Status.NAN, reason=told[1], traceback="t", peak_bytes=9, notes=told
-    )
+    end = Outcome(status=Status.NAN, reason=told[1], traceback="t", peak_bytes=9, notes=tuple(told))
+    store.finish_trial(TRIAL_ID, end)
 
     found = store.record(TRIAL_ID)
     assert (found.status, found.reason, found.traceback) == (Status.NAN, told[1], "t")
@@ -268,13 +268,13 @@ def test_a_study_asked_for_again_keeps_its_beginning_and_becomes_the_latest(stor
     times = iter(["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00", "later"])
     monkeypatch.setattr("batchlab.store.store.now", lambda: next(times))
     for study_id in ("first", "second", "first"):
-        store.put_study(
+        name = StudyName(
             study_id=study_id,
             command=f"sweep {study_id}",
             workload_id=WORKLOAD.workload_id,
             environment=(),
-            trial_ids=(),
         )
+        store.put_study(name, trial_ids=())
 
     assert store.studies() == (
         ("second", "2026-01-02T00:00:00+00:00", "sweep second"),

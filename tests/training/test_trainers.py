@@ -75,7 +75,7 @@ class Kind:
 
     def run(self, workload: Workload, trial: Trial, length: RunLength, **given: Any) -> EngineRun:
         run = run_engine(workload, trial, length, build=self.build(workload), **given)
-        assert run.outcome.trainer == self.name
+        assert run.outcome.engine == self.name
         return run
 
 
@@ -583,7 +583,7 @@ def test_what_native_refuses_at_a_trial_plain_takes_with_the_reason(
     run = run_engine(workload, trial, RunLength(steps=5), build=build)
 
     (note,) = run.outcome.notes
-    assert (run.outcome.status, run.outcome.trainer) == (Status.OK, PLAIN)
+    assert (run.outcome.status, run.outcome.engine) == (Status.OK, PLAIN)
     assert note.code == "trained_by_pytorch"
     assert what in str(note.named["why"])
     assert replace(run.outcome, notes=()) == run_engine(workload, trial, RunLength(steps=5)).outcome

@@ -247,8 +247,7 @@ class _Answer:
 
     def _time_and_samples(self, size: int, steps: Estimate) -> tuple[Estimate, Estimate]:
         """Return the seconds and the examples that steps of a batch size that ran take."""
-        plan, per_epoch = self._log.plan(size), self._log.plan(size).steps_in(1)
-        samples = steps.times(plan.samples_at(per_epoch) / per_epoch)
+        samples = steps.times(self._log.plan(size).samples_per_step)
         return _product(steps, self._study.options[size].step_s), samples
 
     def _end(self, i: int) -> Estimate:
@@ -316,9 +315,8 @@ class _Answer:
         i = self._shown.get(size)
         why = option.note or self._log.ruled_out.get(size) or Reason.of("not_trained")
         steps = Estimate.cannot_tell(why) if i is None else self._steps(i)
-        plan = self._log.plan(size)
-        per_step = plan.samples_at(plan.steps_in(1)) / plan.steps_in(1)
-        time_s, samples = _product(steps, option.step_s), steps.times(per_step)
+        samples = steps.times(self._log.plan(size).samples_per_step)
+        time_s = _product(steps, option.step_s)
         cost = {"time": time_s, "samples": samples, "quality": self._distance(i)}
         relative = Estimate.cannot_tell(why)
         if i is not None and i in self._met:

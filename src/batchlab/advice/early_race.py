@@ -47,7 +47,9 @@ class EarlyRace:
     def run(self) -> None:
         """Race until nothing is likely to be faster, or the budget ends."""
         first = self._first()
-        place: int | None = self._climb(first, stride=1 if self._is_own_size(first) else 2)
+        place: int | None = self._climb(
+            first, stride=1 if self._study.sizes[first] == self._own_size else 2
+        )
         while place is not None:
             self._last = place
             if self._has_lost(place):
@@ -78,9 +80,6 @@ class EarlyRace:
         return soonest
 
     # ---- moves
-
-    def _is_own_size(self, i: int) -> bool:
-        return int(self._study.sizes[i]) == self._own_size
 
     def _first(self) -> int:
         size, octave = self._first_size, self._first_octave

@@ -165,9 +165,7 @@ class Study:
 
     def _weight(self, size: int) -> float:
         if self.question.objective == "samples":
-            plan = self.log.plan(size)
-            steps = plan.steps_in(1)
-            return plan.samples_at(steps) / steps
+            return self.log.plan(size).samples_per_step
         seconds = self.options[size].step_s.estimate
         assert seconds is not None
         return seconds

@@ -26,9 +26,10 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
+from batchlab.records.study import StudyName
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan, run_all
-from batchlab.runs.replay import Journal, ReplayingEngine, StudyName
+from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
@@ -166,7 +167,7 @@ class AdviceSession:
                 try:
                     self._advise(journal)
                 except BudgetError:
-                    journal.begin_again()
+                    journal.begin(JournalEntry())
                     raise
                 finally:
                     self._store.add_spent(study_id, self._budget.elapsed_s())
@@ -199,13 +200,14 @@ class AdviceSession:
         self._plan(here, options)
         if not journal.profiles:
             elsewhere = self._asked.profile
-            journal.begin(
+            first = JournalEntry(
                 profile=here.to_json(),
                 elsewhere=None if elsewhere is None else elsewhere.to_json(),
                 budget_s=budget_s,
                 n_workers=inner.n_workers,
                 spent_s=inner.spent_s(),
             )
+            journal.begin(first)
         engine = ReplayingEngine(inner, journal)
         question = self._question(options, reference, budget_s=budget_s)
         with_all_options = partial(self._with_all_options, question, journal, watcher, inner)
@@ -274,7 +276,7 @@ class AdviceSession:
             profile = self._measured(watcher, known=self._here.points)
             profile = replace(profile, evaluation_bytes=self._here.evaluation_bytes)
             spent_s = journal.spent_before_s + inner.spent_s()
-            journal.put_whole_profile(profile.to_json(), spent_s=spent_s)
+            journal.write(JournalEntry(profile=profile.to_json(), spent_s=spent_s))
         self._here = Profile.from_json(journal.profiles[-1])
         options = self._options(self._here)
         self._plan(self._here, options)

@@ -22,9 +22,9 @@ from batchlab.machine import environment
 from batchlab.measure.profile import Profile
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import TrainerName
+from batchlab.records.study import StudyName
 from batchlab.records.trial import Sampling, Setting, Target, Trial
 from batchlab.runs.cluster import Cluster
-from batchlab.runs.replay import StudyName
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.version import __version__

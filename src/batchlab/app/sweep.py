@@ -17,7 +17,7 @@ from batchlab.machine import environment, place_here
 from batchlab.plans.scaling import moved_adam
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import PlanName, RunRequest, TrainerName
-from batchlab.records.study import StepTiming, Study
+from batchlab.records.study import StepTiming, Study, StudyName
 from batchlab.records.trial import Sampling, Setting, Trial
 from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import RunPlan
@@ -181,16 +181,16 @@ class StoredSweep:
             self._subject.check_can_train(self._store, run.trial)
         if left:
             self._check_budget(left)
-        self._store.put_study(
+        summary = self._subject.summary
+        study = StudyName(
             study_id=study_id,
-            command=self._question.command
-            or f"batchlab.sweep({self._subject.summary.reference!r}, ...)",
-            workload_id=self._subject.summary.workload_id,
+            command=self._question.command or f"batchlab.sweep({summary.reference!r}, ...)",
+            workload_id=summary.workload_id,
             environment=environment(),
-            trial_ids=[run.trial.trial_id for run in self._runs],
-            target=self._subject.length.until,
             margin=self._question.margin,
         )
+        trial_ids = [run.trial.trial_id for run in self._runs]
+        self._store.put_study(study, trial_ids=trial_ids, target=self._subject.length.until)
         try:
             if left:
                 self._train(left)

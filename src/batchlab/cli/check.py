@@ -8,7 +8,7 @@ import click
 
 from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.output import at_work, print_result
+from batchlab.cli.output import at_work, print_sections
 
 
 @click.command()
@@ -30,11 +30,9 @@ def check(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -
     with at_work("check", given["workload"], quiet=quiet):
         from batchlab.app.check import check as run_check
         from batchlab.report.short_reports import check_json, check_section
-        from batchlab.report.table import headline_of, sections_text
 
         found = run_check(**given, reserved_s=invocation.reserved_s(given["budget"], None))
     if as_json:
         print(check_json(found))
         return
-    section = check_section(found)
-    print_result(lambda: sections_text([section]), headline=lambda: headline_of(section))
+    print_sections([check_section(found)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from batchlab.cli import options
-from batchlab.cli.output import print_result
+from batchlab.cli.output import print_sections
 
 
 @click.command()
@@ -23,12 +23,10 @@ def compare(a: str, b: str, store: Path, as_json: bool) -> None:
     """
     from batchlab.app.compare import compare as compare_studies
     from batchlab.report.short_reports import comparison_section
-    from batchlab.report.table import headline_of, sections_text
     from batchlab.words.document import document_text
 
     found = compare_studies(a, b, store=store)
     if as_json:
         print(document_text(found))
         return
-    section = comparison_section(found)
-    print_result(lambda: sections_text([section]), headline=lambda: headline_of(section))
+    print_sections([comparison_section(found)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from batchlab.cli import options
-from batchlab.cli.output import print_result
+from batchlab.cli.output import print_sections
 
 
 @click.command()
@@ -23,12 +23,10 @@ def fit(points: Path, as_json: bool) -> None:
     """
     from batchlab.app.fit import fit as fit_points
     from batchlab.report.short_reports import FitDocument, fit_section
-    from batchlab.report.table import headline_of, sections_text
     from batchlab.words.document import document_text
 
     law = fit_points(points)
     if as_json:
         print(document_text(FitDocument(source=str(points), law=law)))
         return
-    section = fit_section(law)
-    print_result(lambda: sections_text([section]), headline=lambda: headline_of(section))
+    print_sections([fit_section(law)])

@@ -10,7 +10,7 @@ import click
 from batchlab.app.output_file import check_output_file, write_output_file
 from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.output import at_work, print_result
+from batchlab.cli.output import at_work, print_sections
 
 
 @click.command()
@@ -49,7 +49,6 @@ def noise(
         # Also load now, while there is time, what shows the result.
         from batchlab.app.noise import noise as run_noise
         from batchlab.report.noise import noise_page, noise_sections
-        from batchlab.report.table import headline_of, sections_text
 
         reserved_s = invocation.reserved_s(given["budget"], report)
         made = run_noise(**given, reserved_s=reserved_s, listener=progress)
@@ -61,5 +60,4 @@ def noise(
         print(made.to_json(report=report))
         return
     where = "" if report is None else f"\nThe report: {report}\n"
-    parts = list(noise_sections(made))
-    print_result(lambda: sections_text(parts) + where, headline=lambda: headline_of(parts[0]))
+    print_sections(list(noise_sections(made)), where)

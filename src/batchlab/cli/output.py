@@ -7,11 +7,13 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from batchlab.records.progress_listener import ProgressListener
+    from batchlab.report.table import Section
     from batchlab.script.command import TrainingCommand
 
 
@@ -79,6 +81,14 @@ def print_result(made: Callable[[], str], *, headline: Callable[[], str]) -> Non
         print(said, end="")
         if sys.stdout.isatty() and _is_taller_than_the_screen(said):
             print(f"\n{headline()}", end="")
+
+
+def print_sections(sections: Sequence[Section], after: str = "") -> None:
+    """Print sections, and `after` them, for people; the first title is the headline."""
+    from batchlab.report.table import headline_of, sections_text
+
+    headline = partial(headline_of, sections[0])
+    print_result(lambda: sections_text(sections) + after, headline=headline)
 
 
 def _is_taller_than_the_screen(said: str) -> bool:

@@ -8,7 +8,7 @@ import click
 
 from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
-from batchlab.cli.output import at_work, print_result
+from batchlab.cli.output import at_work, print_sections
 from batchlab.cli.own_command import with_own_command
 
 # The time to end the last probe, if that is necessary, on a busy machine.
@@ -45,7 +45,6 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
         # Also load now, while there is time, what shows the result.
         from batchlab.app.profile import profile as run_profile
         from batchlab.report.short_reports import profile_section
-        from batchlab.report.table import headline_of, sections_text
 
         made = run_profile(
             **given,
@@ -55,5 +54,4 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
     if as_json:
         print(made.to_json())
         return
-    section = profile_section(made)
-    print_result(lambda: sections_text([section]), headline=lambda: headline_of(section))
+    print_sections([profile_section(made)])

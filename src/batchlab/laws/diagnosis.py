@@ -65,11 +65,15 @@ class Case:
 class Rule:
     """One row of the registry."""
 
-    name: str  # as JSON has it
     sentence: Reason  # what it means and what to try
     needs: Split | None  # the split whose curve it needs, or None if it needs none
     # It returns the evidence, or None if the rule does not hold.
     find: Callable[[Case], Reason | None]
+
+    @property
+    def name(self) -> str:
+        """Its name in JSON."""
+        return self.sentence.code.removesuffix("_advice")
 
     @property
     def label(self) -> str:
@@ -207,38 +211,12 @@ def find_not_enough_epochs(case: Case) -> Reason | None:
 
 
 RULES = (
+    Rule(sentence=Reason.of("diverged_advice"), needs=None, find=find_diverged),
+    Rule(sentence=Reason.of("unstable_advice"), needs=None, find=find_unstable),
+    Rule(sentence=Reason.of("overfitting_advice"), needs="validation", find=find_overfitting),
+    Rule(sentence=Reason.of("underfitting_advice"), needs="train", find=find_underfitting),
+    Rule(sentence=Reason.of("slow_convergence_advice"), needs="train", find=find_slow_convergence),
     Rule(
-        name="diverged",
-        sentence=Reason.of("diverged_advice"),
-        needs=None,
-        find=find_diverged,
-    ),
-    Rule(
-        name="unstable",
-        sentence=Reason.of("unstable_advice"),
-        needs=None,
-        find=find_unstable,
-    ),
-    Rule(
-        name="overfitting",
-        sentence=Reason.of("overfitting_advice"),
-        needs="validation",
-        find=find_overfitting,
-    ),
-    Rule(
-        name="underfitting",
-        sentence=Reason.of("underfitting_advice"),
-        needs="train",
-        find=find_underfitting,
-    ),
-    Rule(
-        name="slow_convergence",
-        sentence=Reason.of("slow_convergence_advice"),
-        needs="train",
-        find=find_slow_convergence,
-    ),
-    Rule(
-        name="not_enough_epochs",
         sentence=Reason.of("not_enough_epochs_advice"),
         needs="validation",
         find=find_not_enough_epochs,

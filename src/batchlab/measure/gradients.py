@@ -34,7 +34,7 @@ def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Pa
     """Return the gradients end to end, shape (P,), in float32 at least; None stands for 0."""
     return torch.cat(
         [
-            widened(torch.zeros_like(part) if gradient is None else _dense(gradient)).flatten()
+            widened(torch.zeros_like(part) if gradient is None else gradient.to_dense()).flatten()
             for gradient, part in zip(gradients, parameters, strict=True)
         ]
     )
@@ -53,10 +53,6 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
 def gradient_values(gradient: Tensor) -> Tensor:
     """Return all entries of a gradient, or the nonzero ones if it is sparse (an embedding's)."""
     return gradient.coalesce().values() if gradient.is_sparse else gradient
-
-
-def _dense(gradient: Tensor) -> Tensor:
-    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def widened(part: Tensor) -> Tensor:

@@ -17,9 +17,8 @@ from batchlab.version import __version__
 from batchlab.words.document import SCHEMA, json_text, plain
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
 class Sampled:
-    """A sample of gradients and its estimates; the n of an estimate is the number of blocks."""
+    """The estimates from a sample of gradients; the n of each is the number of blocks."""
 
     sample: GradientSample
 
@@ -44,10 +43,11 @@ class Sampled:
         return self.found.trace
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
 class LayerNoise(Sampled):
     """The noise of one trainable parameter alone, from the blocks of examples."""
 
+    sample: GradientSample
     name: str
 
     document = ("name", "gradient_noise_scale", "gradient_norm_squared", "noise_trace")
@@ -65,6 +65,7 @@ class NoisePoint(Sampled):
     of two blocks of `block_examples`. `layers` is empty unless asked for.
 
     Attributes:
+        sample: the gradients that were seen.
         step: optimizer steps taken before.
         samples: training examples seen before.
         way: how the gradients of single examples were taken.
@@ -73,6 +74,7 @@ class NoisePoint(Sampled):
         layers: the noise of each trainable parameter by itself.
     """
 
+    sample: GradientSample
     step: int
     samples: int
     way: str
@@ -133,7 +135,7 @@ class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise(ShownInNotebook):
+class Noise(Sampled, ShownInNotebook):
     """How noisy the gradient of a workload is along its own training.
 
     It is the document that `batchlab noise --json` prints, in examples. `step` and the estimates
@@ -177,19 +179,9 @@ class Noise(ShownInNotebook):
         return self.along[-1].step
 
     @property
-    def gradient_noise_scale(self) -> Estimate:
-        """B_simple = tr Sigma / |G|^2 at the last point, in examples."""
-        return self.along[-1].gradient_noise_scale
-
-    @property
-    def gradient_norm_squared(self) -> Estimate:
-        """|G|^2 at the last point."""
-        return self.along[-1].gradient_norm_squared
-
-    @property
-    def noise_trace(self) -> Estimate:
-        """Tr Sigma at the last point."""
-        return self.along[-1].noise_trace
+    def sample(self) -> GradientSample:  # type: ignore[override]
+        """The gradients of the last point."""
+        return self.along[-1].sample
 
     def to_dict(self, *, report: Path | None = None) -> dict[str, Any]:
         """Return the document of docs/schema/noise.json as plain dicts and lists, for `--json`.

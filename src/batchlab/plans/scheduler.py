@@ -41,7 +41,7 @@ def scale(
     factor = scaling_rule(rule).rate_factor(batch_size / reference_batch_size)
     sizes = {"batch_size": batch_size, "reference_batch_size": reference_batch_size}
     whose = type(optimizer).__name__
-    moved = [_moved(settings, rule, whose=whose, **sizes) for settings in before]
+    moved = [moved_settings(settings, rule, whose=whose, **sizes) for settings in before]
     for group, settings, adam in zip(optimizer.param_groups, before, moved, strict=True):
         _put(group, {"lr": settings["lr"] * factor, **adam})
 
@@ -69,7 +69,7 @@ def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
     return {name: float(v) if isinstance(v, Tensor) else v for name, v in found.items()}
 
 
-def _moved(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
+def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
     """Return a rule's betas and eps from a group's settings; {} if it does not change them."""
     adam = moved_adam(settings_of(settings), rule, whose=whose, **sizes)
     return {} if adam is None else {"betas": adam.betas, "eps": adam.eps}
@@ -185,7 +185,7 @@ class PlanScheduler(LRScheduler):
 
     def _adam(self, group: dict[str, Any], size: int, *, whose: str) -> Any:
         sizes = {"batch_size": size, "reference_batch_size": self._plan.batch_size}
-        return _moved(group[_BEGAN_WITH], self._rule, whose=whose, **sizes)
+        return moved_settings(group[_BEGAN_WITH], self._rule, whose=whose, **sizes)
 
     def _factor(self, step: int) -> float:
         """Return the plan's factor of a step's rate, with the warm-up."""

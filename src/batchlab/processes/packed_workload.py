@@ -113,6 +113,10 @@ class PackedWorkload:
     """A workload packed once, for any number of children.
 
     It is pickled by `multiprocessing` when a child starts; `unpack` is called there.
+
+    Attributes:
+        files: the user's files that are imported or read when it is unpacked.
+        read_in_place: the files of its memory maps, whose numbers stay there.
     """
 
     def __init__(
@@ -132,7 +136,7 @@ class PackedWorkload:
         """
         buffer = io.BytesIO()
         packer = _Packer(buffer)
-        self._files = files
+        self.files = files
         self._draws_by_seed = draws_by_seed
         try:
             named = {field.name: getattr(workload, field.name) for field in fields(workload)}
@@ -145,19 +149,9 @@ class PackedWorkload:
                 f"notebook as in file.py:name"
             ) from error
         self._blob = buffer.getvalue()
-        self._maps = tuple(dict.fromkeys(packer.maps))
+        self.read_in_place = tuple(dict.fromkeys(packer.maps))
         self._places, self._n_bytes = _placed(packer.numbers)
         self._memory = _shared_memory(packer.numbers, self._places, self._n_bytes)
-
-    @property
-    def files(self) -> tuple[SourceFile, ...]:
-        """The user's files that are imported or read when it is unpacked."""
-        return self._files
-
-    @property
-    def read_in_place(self) -> tuple[str, ...]:
-        """The files of its memory maps, whose numbers stay there."""
-        return self._maps
 
     def parts(self) -> tuple[dict[str, Any], Any]:
         """Return what `of_parts` needs elsewhere: all but the shared memory, and its content."""
@@ -172,7 +166,7 @@ class PackedWorkload:
     ) -> PackedWorkload:
         """Return the same workload in shared memory of this machine; `files` are its files here."""
         packed = cls.__new__(cls)
-        vars(packed).update(rest | {"_files": files, "_memory": _memory_of(memory)})
+        vars(packed).update(rest | {"files": files, "_memory": _memory_of(memory)})
         return packed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -214,7 +208,7 @@ class PackedWorkload:
             workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
         finally:
             sys.dont_write_bytecode = before
-        check_unedited(self._files)  # last, because an edit may have been imported meanwhile
+        check_unedited(self.files)  # last, because an edit may have been imported meanwhile
         return workload
 
 

@@ -120,6 +120,12 @@ class BatchPlan:
         # Examples are whole, and a remainder from rounding would count as a step.
         return self.step_at(begin + round((epochs - whole) * (end - begin), 6))
 
+    @property
+    def samples_per_step(self) -> float:
+        """The examples of a step, as a mean over the first epoch."""
+        steps = self.steps_in(1)
+        return self.samples_at(steps) / steps
+
     def position(self, step: int) -> tuple[int, int]:
         """Return the epoch of step `step`, and the number of steps before it in that epoch."""
         since = step - self._end.step

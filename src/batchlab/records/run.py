@@ -139,3 +139,26 @@ class RunsAsked:
     learning_rates: tuple[float, ...]
     seeds: tuple[int, ...]
     why: Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """The end of a run, as a trial's record keeps it.
+
+    Attributes:
+        status: its status, or None if it was asked to stop and can go on.
+        reason: why it ended badly, or None if it ended well.
+        traceback: the whole report of an error.
+        peak_bytes: peak memory of its process above the idle process, or None if not known.
+        notes: what a reader of its record must know about its end.
+        engine: what took its steps, or None for what it began with.
+        place: the processor or GPU that it ended on, or None if not known.
+    """
+
+    status: Status | None
+    reason: Reason | None = None
+    traceback: str | None = None
+    peak_bytes: int | None = None
+    notes: tuple[Reason, ...] = ()
+    engine: str | None = None
+    place: str | None = None

@@ -224,19 +224,8 @@ class WorkloadSummary:
     takes_rate: bool = True
 
     document = (
-        "workload_id",
-        "name",
-        "reference",
-        "settings",
-        "n_train",
-        "n_validation",
-        "n_test",
-        "n_train_evaluated",
-        "n_parameters",
-        "metrics",
-        "batch_size",
-        "learning_rate",
-        "adam",
+        *("workload_id", "name", "reference", "settings", "n_train", "n_validation", "n_test"),
+        *("n_train_evaluated", "n_parameters", "metrics", "batch_size", "learning_rate", "adam"),
         "warnings",
     )
     by_name = ("settings", "metrics")
@@ -256,6 +245,17 @@ class WorkloadSummary:
     def has_validation(self) -> bool:
         """Whether there are validation data, however many."""
         return self.n_validation != 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyName:
+    """The identity of a study in the store, and what is kept with it."""
+
+    study_id: str
+    command: str  # the command line that asked for it
+    workload_id: str
+    environment: tuple[tuple[str, str], ...]  # names and values of the place
+    margin: float | None = None  # what still counts as ending as well, if it was given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)

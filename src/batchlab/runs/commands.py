@@ -14,7 +14,7 @@ from typing import Final
 from batchlab.errors import ProgressError, StoreError, TrialError
 from batchlab.processes.children import OWN_END_S
 from batchlab.records.estimate import Reason
-from batchlab.records.run import OUT_OF_TIME, RunRequest
+from batchlab.records.run import OUT_OF_TIME, Outcome, RunRequest
 from batchlab.records.trial import NOT_AS_GIVEN, Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import Ran, StoredEngine
@@ -26,7 +26,6 @@ from batchlab.script.process import CommandEnd, FailureCount, end_leftovers
 from batchlab.script.reading import Reading
 from batchlab.store.schema import JsonColumn, UnreadableColumn
 from batchlab.store.store import Store
-from batchlab.training.plain import Outcome
 from batchlab.words.reasons import reason_text
 
 _LATER: Final = JsonColumn[tuple[Evaluation, ...]](tuple[Evaluation, ...])

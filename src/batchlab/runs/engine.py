@@ -14,11 +14,10 @@ from itertools import count
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
-from batchlab.records.run import OUT_OF_TIME, RunEnd, RunLength, RunRequest
+from batchlab.records.run import OUT_OF_TIME, Outcome, RunEnd, RunLength, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, CostModel, RunPlan
 from batchlab.store.store import Store
-from batchlab.training.plain import Outcome
 from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
 
@@ -240,17 +239,7 @@ class StoredEngine:
 
     def _finish(self, trial: Trial, outcome: Outcome) -> None:
         """Store how a run ended."""
-        assert outcome.status is not None
-        self._store.finish_trial(
-            trial.trial_id,
-            status=outcome.status,
-            reason=outcome.reason,
-            traceback=outcome.traceback,
-            peak_bytes=outcome.peak_bytes,
-            place=outcome.place,
-            notes=outcome.notes,
-            engine=outcome.trainer,
-        )
+        self._store.finish_trial(trial.trial_id, outcome)
 
     def _warn_of_bad_end(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.status is None or outcome.status.ended_well or outcome.reason == OUT_OF_TIME:

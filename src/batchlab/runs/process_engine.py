@@ -14,14 +14,14 @@ from batchlab.errors import EditedError, StoreError
 from batchlab.machine import library_versions
 from batchlab.processes.children import Ended, refuse_edited
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunRequest
+from batchlab.records.run import Outcome, RunRequest
 from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import StoredEngine, was_evaluated
 from batchlab.runs.workers import NodeLost, Workers
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.plain import Outcome, Task
+from batchlab.training.plain import Task
 from batchlab.training.trainers import PLAIN
 from batchlab.words.reasons import reason_text
 

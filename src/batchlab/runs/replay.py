@@ -8,23 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from batchlab.records.run import RunEnd, RunLength, RunRequest
-from batchlab.records.study import BestSoFar
+from batchlab.records.study import BestSoFar, StudyName
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.contract import CostModel, Engine
 from batchlab.store.file import explained
 from batchlab.store.schema import JsonColumn, kept_reason, reason_kept
 from batchlab.store.store import Store
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StudyName:
-    """The identity of a study in the store, and what is kept with it."""
-
-    study_id: str
-    command: str  # the command line that asked for it
-    workload_id: str
-    environment: tuple[tuple[str, str], ...]  # names and values of the place
-    margin: float | None = None  # what still counts as ending as well, if it was given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,38 +123,14 @@ class Journal:
         """The seconds that runs may take by the engine's clock, None before they are known."""
         return self._written[0].budget_s if self._written else None
 
-    def begin(
-        self,
-        *,
-        profile: str,
-        elsewhere: str | None = None,
-        budget_s: float,
-        n_workers: int,
-        spent_s: float,
-    ) -> None:
-        """Begin the journal with what the question rests on."""
-        self._written.clear()  # a session without an answer left an empty entry
-        self._write(
-            JournalEntry(
-                profile=profile,
-                elsewhere=elsewhere,
-                budget_s=budget_s,
-                n_workers=n_workers,
-                spent_s=spent_s,
-            )
-        )
+    def begin(self, entry: JournalEntry) -> None:
+        """Begin the journal with what the question rests on, and forget what was written before.
 
-    def begin_again(self) -> None:
-        """Forget all that was learned, because the budget gave no answer.
-
-        The next session has the whole budget, and its runs go on from what the store has of them.
+        With an empty entry nothing that was learned counts, because the budget gave no answer: the
+        next session has the whole budget, and its runs go on from what the store has of them.
         """
         self._written.clear()
-        self._write(JournalEntry())
-
-    def put_whole_profile(self, profile: str, *, spent_s: float) -> None:
-        """Store the profile of all batch sizes, after that of the reference."""
-        self._write(JournalEntry(profile=profile, spent_s=spent_s))
+        self.write(entry)
 
     # ---- replay
 
@@ -214,7 +179,7 @@ class Journal:
     def put_readings(self, *, spent_s: float, in_turn: InTurn | None = None) -> None:
         """Store the readings and the study's trials, before anything that follows is done."""
         readings_s = tuple(self._readings)
-        self._write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
+        self.write(JournalEntry(readings_s=readings_s, in_turn=in_turn, spent_s=spent_s))
         self._readings.clear()
         if self._trials_put != tuple(self._trial_ids):
             self.put_study(self._target)
@@ -224,7 +189,7 @@ class Journal:
     ) -> None:
         """Store how a run ended, and its record if its engine has not."""
         keep_record(self._store, end.record)
-        self._write(
+        self.write(
             JournalEntry(
                 runs=(StoredEnd.of(end),),
                 cost_model=cost_model,
@@ -236,15 +201,7 @@ class Journal:
     def put_study(self, target: Target | None) -> None:
         """Store which trials the study has by now, and the target they are asked for."""
         self._trials_put = tuple(self._trial_ids)
-        self._store.put_study(
-            study_id=self._study.study_id,
-            command=self._study.command,
-            workload_id=self._study.workload_id,
-            environment=self._study.environment,
-            trial_ids=self._trials_put,
-            target=target,
-            margin=self._study.margin,
-        )
+        self._store.put_study(self._study, trial_ids=self._trials_put, target=target)
 
     def _forget_from(self, entry: JournalEntry, end: StoredEnd) -> None:
         place = self._written.index(entry)
@@ -254,7 +211,8 @@ class Journal:
         self._readings_to_come.clear()
         self._in_turn_to_come.clear()
 
-    def _write(self, entry: JournalEntry) -> None:
+    def write(self, entry: JournalEntry) -> None:
+        """Store an entry with what leads now."""
         self._written.append(replace(entry, best=self._best))
         what = f"decisions of study {self._study.study_id}"
         text = _DECISIONS.encoded(tuple(self._written), what)

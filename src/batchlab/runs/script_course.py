@@ -10,12 +10,12 @@ from dataclasses import replace
 from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better, direction_of
-from batchlab.records.run import RunRequest
+from batchlab.records.run import Outcome, RunRequest
 from batchlab.records.trial import Evaluation, Score, Status, crossing_of
 from batchlab.script.command import TrainingCommand
 from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.reading import Reading
-from batchlab.training.plain import EVALUATIONS, Outcome, divergence
+from batchlab.training.plain import EVALUATIONS, divergence
 
 # A metric that is the same this often, and not perfect, was not trained.
 _FEWEST_STILL = 3

@@ -16,10 +16,11 @@ from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtSteps
+from batchlab.records.run import Outcome
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.runs.contract import RunPlan
 from batchlab.training.native.program import NativeBuild
-from batchlab.training.plain import Outcome, Task, train
+from batchlab.training.plain import Task, train
 from batchlab.training.trainers import PLAIN, built_for
 
 # A build takes a second or two, which a study of fewer examples hardly has. The steps asked for do

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Final
 
 from batchlab.errors import StoreError
-from batchlab.records.study import StepTiming, Study, place_of
+from batchlab.records.study import StepTiming, Study, StudyName, place_of
 from batchlab.records.trial import Target, TrialRecord
 from batchlab.store.file import StoreFolder
 from batchlab.store.schema import (
@@ -108,15 +109,7 @@ class Store(Trials, StoreFolder):
                     yield timing
 
     def put_study(
-        self,
-        *,
-        study_id: str,
-        command: str,
-        workload_id: str,
-        environment: tuple[tuple[str, str], ...],
-        trial_ids: Sequence[str],
-        target: Target | None = None,
-        margin: float | None = None,
+        self, study: StudyName, *, trial_ids: Sequence[str], target: Target | None = None
     ) -> None:
         """Store that a study was asked for; it becomes the latest.
 
@@ -124,29 +117,22 @@ class Store(Trials, StoreFolder):
         rest is replaced.
 
         Args:
-            study_id: its identity.
-            command: the exact command line that asked for it.
-            workload_id: the identity of a workload in the store.
-            environment: names and values.
+            study: its identity, of a workload in the store.
             trial_ids: the trials in the order asked for; they need not have begun.
             target: the target asked for.
-            margin: the difference that still counts as no worse, if it was given.
         """
-        what = f"study {study_id!r}"
-        row = {
-            "study_id": study_id,
-            "command": printable(command),
-            "workload_id": workload_id,
-            "environment": PAIRS.encoded(environment, f"environment of {what}"),
+        what = f"study {study.study_id!r}"
+        row = asdict(study) | {
+            "command": printable(study.command),
+            "environment": PAIRS.encoded(study.environment, f"environment of {what}"),
             "trial_ids": TEXTS.encoded(tuple(trial_ids), f"trial ids of {what}"),
             "target": None if target is None else TARGET.encoded(target, f"target of {what}"),
-            "margin": margin,
         }
         with self._writing() as connection:
             last, created_at = connection.execute(
                 "SELECT coalesce(max(asked), 0), max(CASE study_id WHEN ? THEN created_at END) "
                 "FROM studies",
-                (study_id,),
+                (study.study_id,),
             ).fetchone()
             row |= {"asked": last + 1, "created_at": created_at or now()}
             put_row(connection, "studies", "study_id", row)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from batchlab.records.estimate import Reason
+from batchlab.records.run import Outcome
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
 from batchlab.store.file import StoreConnection
@@ -184,44 +185,23 @@ class Trials(StoreConnection):
             connection.execute("DELETE FROM evaluations WHERE trial_id = ?", (trial_id,))
             self._insert_evaluations(connection, trial_id, evaluations)
 
-    def finish_trial(
-        self,
-        trial_id: str,
-        *,
-        status: Status,
-        reason: Reason | None,
-        traceback: str | None,
-        peak_bytes: int | None,
-        place: str | None = None,
-        notes: Sequence[Reason] = (),
-        engine: str | None = None,
-    ) -> None:
-        """Store how a trial ended.
-
-        Args:
-            trial_id: a trial that has begun.
-            status: how it ended.
-            reason: why it ended badly, or None if it ended well.
-            traceback: the whole report of an error, or None if there was none.
-            peak_bytes: peak memory of its process, or None if it was not reported.
-            place: the processor or GPU that it ended on, or None if it is not known.
-            notes: notes to add to those it began with.
-            engine: the engine that trained it, or None for the one it began with.
-        """
+    def finish_trial(self, trial_id: str, end: Outcome | TrialRecord) -> None:
+        """Store how a trial that has begun ended; notes are added to those it began with."""
+        assert end.status is not None
         with self._writing() as connection:
             (known,) = connection.execute(
                 "SELECT notes FROM trials WHERE trial_id = ?", (trial_id,)
             ).fetchone()
             what = f"notes of trial {trial_id}"
-            all_notes = tuple(dict.fromkeys((*_notes_of(known, what), *notes)))
+            all_notes = tuple(dict.fromkeys((*_notes_of(known, what), *end.notes)))
             changes = {
-                "status": Status(status).value,
-                "reason": None if reason is None else kept_reason(reason),
-                "traceback": None if traceback is None else printable(traceback),
-                "peak_bytes": peak_bytes,
-                "place": place,
+                "status": end.status.value,
+                "reason": None if end.reason is None else kept_reason(end.reason),
+                "traceback": None if end.traceback is None else printable(end.traceback),
+                "peak_bytes": end.peak_bytes,
+                "place": end.place,
                 "notes": _notes_column(all_notes, what),
-                **({} if engine is None else {"engine": engine}),
+                **({} if end.engine is None else {"engine": end.engine}),
             }
             self._change_trial(connection, trial_id, changes)
 
@@ -233,18 +213,10 @@ class Trials(StoreConnection):
         Args:
             record: a record of a workload in the store; without a status, it has not ended.
         """
-        trial_id = record.trial.trial_id
         self.begin_trial(record)
-        self.put_evaluations(trial_id, record.evaluations)
+        self.put_evaluations(record.trial.trial_id, record.evaluations)
         if record.status is not None:
-            self.finish_trial(
-                trial_id,
-                status=record.status,
-                reason=record.reason,
-                traceback=record.traceback,
-                peak_bytes=record.peak_bytes,
-                place=record.place,
-            )
+            self.finish_trial(record.trial.trial_id, record)
 
     def record(self, trial_id: str) -> TrialRecord | None:
         """Return a trial and all that was observed of it, or None if it has not begun."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -88,7 +88,7 @@ class Accumulator:
                 single example, or if several processes train.
         """
         parameters, buffers = _tensors_of(self._model)
-        before = _Before.of(buffers)
+        put_back = _remembered(buffers)
         while True:
             for parameter in parameters:
                 parameter.grad = None
@@ -98,7 +98,7 @@ class Accumulator:
                 if not is_out_of_memory(error) or not self._may_halve(batch):
                     raise
             # Outside `except`, the error is gone, and with it the tensors of the frames it held.
-            before.restore(buffers)
+            put_back()
             self._halve(batch)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -237,21 +237,17 @@ def _is_distributed() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-class _Before:
-    """Buffers and random streams as they were before a batch."""
-
-    def __init__(self, buffers: list[Tensor], torch_state: Tensor, cuda: list[Tensor]) -> None:
-        self._buffers, self._torch_state, self._cuda = buffers, torch_state, cuda
-
-    @classmethod
-    def of(cls, buffers: Iterable[Tensor]) -> _Before:
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        return cls([part.clone() for part in buffers], torch.get_rng_state(), cuda)
+def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:
+    """Return a function that puts buffers and random streams back as they are now."""
+    kept, stream = [part.clone() for part in buffers], torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     @torch.no_grad()
-    def restore(self, buffers: Iterable[Tensor]) -> None:
-        for part, before in zip(buffers, self._buffers, strict=True):
+    def put_back() -> None:
+        for part, before in zip(buffers, kept, strict=True):
             part.copy_(before)
-        torch.set_rng_state(self._torch_state)
-        if self._cuda:
-            torch.cuda.set_rng_state_all(self._cuda)
+        torch.set_rng_state(stream)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+
+    return put_back

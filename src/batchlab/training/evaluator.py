@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -190,18 +190,9 @@ def evaluation_batch(trial: Trial, *, reference_batch_size: int) -> int:
     return min(usual, max(FEWEST_EVALUATED_AT_ONCE, 2 * trial.micro_batch_size))
 
 
-class MetricSums(Protocol):
-    """A way to add up metrics over rows of tensors, without a pass of PyTorch."""
-
-    def fits(self, columns: Sequence[Tensor]) -> bool:
-        """Return whether it can add up over tensors of these shapes and types."""
-        ...
-
-    def sums(
-        self, columns: Sequence[Tensor], index: Tensor, *, batch_size: int
-    ) -> Mapping[str, Tensor]:
-        """Return the sums of the metrics that it knows, over each batch of the rows `index`."""
-        ...
+MetricSums = Callable[[Sequence[Tensor], Tensor, int], Mapping[str, Tensor]]
+"""Adds up metrics over rows of tensors without a pass of PyTorch: columns, places of the rows and
+batch size -> the sums over each batch, by metric; none if it does not know such columns."""
 
 
 class Evaluator:
@@ -297,10 +288,7 @@ class Evaluator:
         """Return the metrics that need no pass of PyTorch."""
         if self.fast is None or split not in self._rows:
             return {}
-        columns, index = self._rows[split]
-        if not self.fast.fits(columns):
-            return {}
-        found = self.fast.sums(columns, index, batch_size=self._batch_size)
+        found = self.fast(*self._rows[split], self._batch_size)
         return {
             name: quotient(as_metric(self._workload, name), sums.sum(), count)
             for name, sums in found.items()

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from batchlab.errors import WorkloadError
-from batchlab.plans.scaling import moved_adam
-from batchlab.plans.scheduler import settings_of
+from batchlab.plans.scheduler import moved_settings, settings_of
 from batchlab.records.study import AdamSettings
 from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload, asks_for_names, horizons_of
@@ -123,16 +122,10 @@ def move_adam_settings(
     Raises:
         UsageError: the rule moves a setting that a group does not have, or moves one too far.
     """
+    sizes = {"batch_size": trial.batch_size, "reference_batch_size": reference_batch_size}
+    whose = type(optimizer).__name__
     for group in optimizer.param_groups:
-        moved = moved_adam(
-            settings_of(group),
-            trial.scaling_rule,
-            batch_size=trial.batch_size,
-            reference_batch_size=reference_batch_size,
-            whose=type(optimizer).__name__,
-        )
-        if moved is not None:
-            group["betas"], group["eps"] = moved.betas, moved.eps
+        group.update(moved_settings(group, trial.scaling_rule, whose=whose, **sizes))
 
 
 class AveragedWeights:

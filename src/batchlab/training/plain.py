@@ -18,7 +18,7 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtStep, Moment
 from batchlab.records.quantities import Better
-from batchlab.records.run import RunLength
+from batchlab.records.run import Outcome, RunLength
 from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, crossing_of
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import Evaluator, evaluation_batch
@@ -83,29 +83,6 @@ def _loss(evaluation: Evaluation) -> float | None:
     if evaluation.step == 0:
         return evaluation.score("train", "loss")
     return evaluation.batch_loss
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """The end of a run.
-
-    Attributes:
-        status: its status, or None if it was asked to stop and can go on.
-        reason: why it ended badly, or None if it ended well.
-        traceback: the whole report of an error.
-        peak_bytes: peak memory of its process above the idle process, or None if not known.
-        notes: what a reader of its record must know about its end.
-        trainer: the name of the trainer that took its steps, or None if not known.
-        place: the processor or GPU that it ended on, or None if not known.
-    """
-
-    status: Status | None
-    reason: Reason | None = None
-    traceback: str | None = None
-    peak_bytes: int | None = None
-    notes: tuple[Reason, ...] = ()
-    trainer: str | None = None
-    place: str | None = None
 
 
 def outcome_at(
@@ -294,7 +271,7 @@ class _Run:
             self._keep()
         outcome = outcome or Outcome(status=Status.OK)
         note = () if self._trainer.note is None else (self._trainer.note,)
-        return replace(outcome, trainer=self._trainer.name, notes=(*outcome.notes, *note))
+        return replace(outcome, engine=self._trainer.name, notes=(*outcome.notes, *note))
 
     def _train_to(
         self,

@@ -78,11 +78,6 @@ class Columns:
         """Return one example, in the form that the user's own `collate` takes."""
         return self.filled([_row(part, index) for part in self.parts])
 
-    @property
-    def is_resident(self) -> bool:
-        """Whether all parts are tensors in memory, which can be kept on the device."""
-        return all(isinstance(part, Tensor) for part in self.parts)
-
     def filled(self, parts: Sequence[Any]) -> Any:
         """Return the same containers around other parts, such as those of a batch."""
         if self._is_tuple:
@@ -99,7 +94,9 @@ def resident(data: Data) -> Columns | None:
     """Return data that are kept whole in memory as tensors, or None if they are not."""
     if isinstance(data, tuple):
         return Columns(data)
-    return data if isinstance(data, Columns) and data.is_resident else None
+    if isinstance(data, Columns) and all(isinstance(part, Tensor) for part in data.parts):
+        return data
+    return None
 
 
 def _rows(part: Part, chosen: Tensor) -> Any:

@@ -13,9 +13,8 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from batchlab.workload.file_region import FileRegion, add_region
@@ -209,9 +208,9 @@ def _place_in(folder: Path, path: Path) -> str | None:
     return None
 
 
-# The content of a module's file when the module was new here. Its spec distinguishes the module
-# from the same one after a reload.
-_noted: dict[str, tuple[ModuleSpec | None, SourceFile]] = {}
+# The spec of a module keeps under this name what its file held when the module was new here. After
+# a reload the module has another spec.
+_HELD = "batchlab_held"
 # Modules that no text names, because they were imported by names put together at run time.
 _unnamed: set[str] = set()
 
@@ -219,9 +218,9 @@ _unnamed: set[str] = set()
 def note(files: Mapping[str, SourceFile]) -> None:
     """Remember what these modules' files hold, for modules that are in this process and new."""
     for name, file in files.items():
-        module = sys.modules.get(name)
-        if module is not None and not _is_noted(name, module):
-            _noted[name] = module.__spec__, file
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if spec is not None and not hasattr(spec, _HELD):
+            setattr(spec, _HELD, file)
 
 
 def note_unnamed(files: Iterable[SourceFile]) -> None:
@@ -249,17 +248,8 @@ def forget_imported(files: Mapping[str, SourceFile]) -> None:
 
 def edited_since_imported(files: Mapping[str, SourceFile]) -> list[str]:
     """Return the paths of modules that hold something else than when they were imported."""
-    return [
-        file.path
-        for name, file in files.items()
-        if (module := sys.modules.get(name)) is not None
-        and _is_noted(name, module)
-        and _noted[name][1] != file
-    ]
-
-
-def _is_noted(name: str, module: ModuleType) -> bool:
-    return name in _noted and _noted[name][0] is module.__spec__
+    specs = {name: getattr(sys.modules.get(name), "__spec__", None) for name in files}
+    return [f.path for name, f in files.items() if getattr(specs[name], _HELD, f) != f]
 
 
 def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:

@@ -40,24 +40,23 @@ class NativeScores:
         }
         self._run = Program(build, "evaluate")
 
-    def fits(self, columns: Sequence[Tensor]) -> bool:
-        """Return whether the examples have the build's shapes and types, and no gaps."""
-        like = layout_of([("", part[0]) for part in columns]) == self._columns
-        return like and all(part.is_contiguous() for part in columns)
-
-    def sums(
-        self, columns: Sequence[Tensor], index: Tensor, *, batch_size: int
+    def __call__(
+        self, columns: Sequence[Tensor], index: Tensor, batch_size: int
     ) -> Mapping[str, Tensor]:
         """Return each metric's sum over each batch of the rows, as the plain evaluation does.
 
         Args:
-            columns: the parts of all examples, each of shape (n, ...); `fits` accepts them.
+            columns: the parts of all examples, each of shape (n, ...).
             index: the examples to evaluate, in this order; shape (m,), int64.
             batch_size: how many examples the metric gets at once; the last batch may be smaller.
 
         Returns:
-            The sums by metric, float64, one per batch.
+            The sums by metric, float64, one per batch; none if the examples have other shapes or
+            types than the build's, or gaps.
         """
+        is_like = layout_of([("", part[0]) for part in columns]) == self._columns
+        if not (is_like and all(part.is_contiguous() for part in columns)):
+            return {}
         sizes = [len(part) for part in index.split(batch_size)]
         parts = torch.ones(len(sizes), dtype=torch.int64)
         told = torch.empty(len(sizes), len(self.metrics), dtype=torch.float64)

@@ -308,7 +308,7 @@ def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> N
         return
     columns = columns_of(workload)
     index = torch.arange(min(_EXAMPLES, len(columns)))
-    found = NativeScores(build, model).sums(columns.parts, index, batch_size=_AT_ONCE)
+    found = NativeScores(build, model)(columns.parts, index, _AT_ONCE)
     with untouched_model(model):
         for name, sums in found.items():
             metric = as_metric(workload, name)
