@@ -247,9 +247,10 @@ class Tqdm(EpochBars):
     and begins again with each epoch. If another one begins before the first has moved, the first
     counts epochs and the other is the training's.
 
-    A bar that may count something else, such as the examples that are tokenized before the
-    training, waits. It is the training's once it shows values, begins again, or the metric is
-    printed below it; it is not if another bar begins or other lines say where the training is.
+    A bar that has not moved, or that may count something else, such as the examples that are
+    tokenized before the training, waits. It is the training's once it shows values, begins again,
+    or the metric is printed below it; it is not if another bar begins or other lines say where the
+    training is.
     """
 
     shape = "tqdm"
@@ -260,6 +261,7 @@ class Tqdm(EpochBars):
         super().__init__()
         self._passes = PassesBar()
         self._is_numbered = self._is_lost = False
+        self._counts_epochs: bool | None = None  # whether a numbered bar does
         self._training: Key | None = None
         self._waiting: list[Reading] | None = None  # None once the training's bar is certain
         self._outer: Key | None = None
@@ -285,10 +287,22 @@ class Tqdm(EpochBars):
                 self._forget()
                 self._is_numbered = True
             last = int(numbered[2]) if numbered[2] else None
-            return self.show(self._epochs.number(int(numbered[1]), last), bar, at_s)
+            return self._numbered(int(numbered[1]), last, bar, at_s)
         if self._is_numbered or self._is_lost or _ELSEWHERE.search(bar.words):
             return []
         return self._unnumbered(bar, at_s)
+
+    def _numbered(
+        self, number: int, last: int | None, bar: ProgressBar, at_s: float
+    ) -> list[Reading]:
+        """Read a bar with the number of its epoch: `Epoch 2/30:  7%|  | 2/30` counts epochs."""
+        if self._counts_epochs is None:
+            if last == bar.total > 1 and number == 1 and bar.n <= 1:
+                return []  # A bar of 30 steps in 30 epochs would look the same.
+            self._counts_epochs = last == bar.total and bar.n in (number - 1, number)
+        if self._counts_epochs:
+            return self._passes.show(bar.n, at_s, bar.values)
+        return self.show(self._epochs.number(number, last), bar, at_s)
 
     def _unnumbered(self, bar: ProgressBar, at_s: float) -> list[Reading]:
         key = (re.sub(r"\d+", "#", bar.words), bar.total)
@@ -307,13 +321,13 @@ class Tqdm(EpochBars):
         elif begins and key != self._training and self._waiting is not None:
             self._forget()
         if self._training is None:
-            self._training = key
-            is_sure = bar.counts_steps and not _DOES_ELSE.match(bar.words)
-            self._waiting = None if is_sure or self._outer is not None else []
+            self._training, self._waiting = key, []
         if key != self._training:
-            return self._other(key, at_s) if begins else []
+            return self._other(key, bar, at_s, begins=begins)
         shown = self._train(bar, before, at_s)
-        if self._waiting is None or bar.values or self._n_epochs > 1:
+        is_sure = bar.n > 0 and bar.counts_steps and not _DOES_ELSE.match(bar.words)
+        is_sure = is_sure or self._outer is not None or self._n_epochs > 1
+        if self._waiting is None or is_sure or bar.values:
             return [*self._confirmed(), *shown]
         self._waiting += shown
         return []
@@ -355,13 +369,15 @@ class Tqdm(EpochBars):
         self._outer_values = bar.values
         return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 
-    def _other(self, key: Key, at_s: float) -> list[Reading]:
-        """Pass over a bar, as of a validation, unless it looks too much like the training's."""
+    def _other(self, key: Key, bar: ProgressBar, at_s: float, *, begins: bool) -> list[Reading]:
+        """Read the last values of a bar, as of a validation below the training's full bar."""
         assert self._training is not None
-        is_again = key in self._others
+        if begins and key in self._others and key[0] == self._training[0]:
+            return self._lost(_NOT_TOLD_APART, at_s)
         self._others.add(key)
-        is_alike = key[0] == self._training[0]
-        return self._lost(_NOT_TOLD_APART, at_s) if is_again and is_alike else []
+        is_below = self._n[self._training] == self._training[1] and bar.n == bar.total
+        values = bar.values if is_below else ()
+        return [Reading(at_s=at_s, shape=self.shape, values=values, split="val")] if values else []
 
     def _train(self, bar: ProgressBar, before: int | None, at_s: float) -> list[Reading]:
         if bar.n != before:

@@ -26,6 +26,7 @@ from batchlab.script.reading import (
     count_of,
     epoch_of,
     number_of,
+    rank_of,
     split_of,
     spoken_kind,
 )
@@ -115,15 +116,15 @@ class NamedNumbers(LineReader):
         return {"e": "epoch", "#": "step"}.get(own) or spoken_kind(own)  # spaCy has these names
 
     def _told(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
-        """Return the numbers as printed. If there are two counters of a kind, the larger counts.
+        """Return the numbers as printed. Of two counters of a kind and a rank, the larger counts.
 
         That is the one of the run, next to one of the epoch. `before` may name their data.
         """
-        counted: dict[str, list[str]] = {"step": [], "epoch": [], "samples": []}
+        counted: dict[str, list[tuple[int, str]]] = {"step": [], "epoch": [], "samples": []}
         measured = []
         for name, text in printed.items():
             if kind := self._kind(name):
-                counted[kind].append(text.partition("/")[0])
+                counted[kind].append((rank_of(name), text.partition("/")[0]))
             else:
                 measured.append((name, text.strip("%"), None))
         values, unsure = self._style.values_of(measured)
@@ -131,7 +132,7 @@ class NamedNumbers(LineReader):
             at_s=at_s,
             shape=self.shape,
             step=_largest(counted["step"]),
-            epoch=next(map(epoch_of, counted["epoch"]), None),
+            epoch=next((epoch_of(text) for _, text in counted["epoch"]), None),
             samples=_largest(counted["samples"]),
             values=values,
             unsure=unsure,
@@ -139,9 +140,10 @@ class NamedNumbers(LineReader):
         )
 
 
-def _largest(texts: list[str]) -> int | None:
-    counts = map(count_of, texts)
-    return max((count for count in counts if count is not None), default=None)
+def _largest(texts: list[tuple[int, str]]) -> int | None:
+    counts = ((rank, count_of(text)) for rank, text in texts)
+    known = [(rank, count) for rank, count in counts if count is not None]
+    return max(known)[1] if known else None
 
 
 class JsonLines(NamedNumbers):
@@ -352,9 +354,14 @@ _FORMS = (
     ("{", re.compile(r"[{}\"']"), " "),  # a dict behind "epoch 3: "
     # A logger says where it was called, "solver.cpp:228]" or "(main.py 180)".
     (".", re.compile(r"\b[\w/\-]{1,60}\.(?:py|cpp|cc)[: ]\d+"), ""),
+    ("/", re.compile(r"/(?=(?:micro|global)_step=)"), " "),  # DeepSpeed
+    # CleanRL's global_step and the iters of pix2pix count examples.
+    ("episodic", re.compile(r"\bglobal_step=(?=\d+, episodic)"), "samples="),
+    ("iters: ", re.compile(r"^\((epoch: \d+), iters: (?=\d+, time: )"), r"\1 samples: "),
+    ("--> STEP", re.compile(r"--> STEP: \d+$"), ""),  # Coqui TTS, of its evaluation
+    ("total_iters", re.compile(r"\(epoch \d+, total_iters \d+\)"), ""),
     # XGBoost and LightGBM number their trees like this, and CatBoost and Flax their steps.
-    ("[", re.compile(r"^\[(\d+)\]\t"), r"iteration \1 "),
-    ("] [", re.compile(r"\] \[(\d+)\] (?=\w+=)"), r"] step \1 "),
+    ("[", re.compile(r"(^|\] )\[(\d+)\](?:\t| (?=\w+=))"), r"\1step \2 "),
     (":", re.compile(r"^(\d+):\s+(?=(?:learn|test|loss): )"), r"iteration \1 "),
     # "[1, 2000]", "[3: 42/43]", "[0/5][10/20]" and "Train: [0/300][10/1251]"
     (
@@ -442,6 +449,8 @@ class PlainLines(LineReader):
         # The training's loop, by epoch, position and length, and the length of another loop.
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
+        self._has_named_total = False  # as in "iter: 50/2000"
+        self._least_rank = 0  # counters of a lower rank do not count steps in this run
         self._header = ""  # the split that the last header named
         self._is_new = False  # whether no line with a counter came below it
 
@@ -478,6 +487,9 @@ class PlainLines(LineReader):
         measured: dict[str, list[tuple[str, str, str | None]]] = {}  # by split
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
         n_current = _n_before_best(names)
+        ranks = {rank_of(name) for name in names[:n_current] if spoken_kind(name) == "step"}
+        if len(ranks) > 1:
+            self._least_rank = sorted(ranks)[-2] + 1
         for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
             if kind is None:
@@ -486,7 +498,8 @@ class PlainLines(LineReader):
                 continue
             number = (epoch_of if kind == "epoch" else count_of)(pair["number"])
             is_larger = kind != "epoch" and (number or 0) > (counted.get(kind) or 0)
-            if i < n_current and (counted.get(kind) is None or is_larger):
+            is_step = kind != "step" or rank_of(name) >= self._least_rank
+            if i < n_current and is_step and (counted.get(kind) is None or is_larger):
                 counted[kind], counted[f"{kind} total"] = number, count_of(pair["total"] or "")
         found = {split: self._style.values_of(each) for split, each in measured.items()}
         return self._placed(line, pairs, counted, found, at_s)
@@ -502,16 +515,18 @@ class PlainLines(LineReader):
         step, epoch = counted.get("step"), counted.get("epoch")
         n_steps, n_epochs = counted.get("step total"), counted.get("epoch total")
         has_values = any(values for values, _ in measured.values())
-        if not has_values and step is None:
+        if not has_values and (step is None or _BEST.search(line)):
             if epoch is None:
                 return None
-            if isinstance(epoch, int):  # A bare epoch number is taken for its beginning.
+            if step is None and isinstance(epoch, int):  # It is taken for the epoch's beginning.
                 self._counters.begin_epoch(epoch, n_epochs)
                 self._header = split_of(line)
             return []
         parts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
         bare = _WITHOUT_NAME.search(line)
-        if bare and all(pair.end() <= bare.start() or pair.start() >= bare.end() for pair in pairs):
+        if bare and any(pair.end() > bare.start() and pair.start() < bare.end() for pair in pairs):
+            bare = None
+        if bare:
             parts.append(tuple(number for number in bare.groups() if number))
         part = next(((int(n), int(whole)) for n, whole in parts if whole and int(whole)), None)
         n, whole = part or (step, n_steps)
@@ -520,7 +535,9 @@ class PlainLines(LineReader):
         split = self._header
         splits = {own or split for own in measured}
         if whole and n is not None:
-            is_other = self._is_other_loop(self._counters.number(epoch, n_epochs), n, whole)
+            number = self._counters.number(epoch, n_epochs)
+            is_nameless = bare is not None and self._has_named_total
+            is_other = is_nameless or self._is_other_loop(number, n, whole)
             if is_other or (part and splits and splits <= {"val", "test"}):
                 if n < whole:
                     return []
@@ -533,6 +550,7 @@ class PlainLines(LineReader):
             epoch=epoch,
             samples=counted.get("samples") if has_values else None,  # else the size of a data set
         )
+        self._has_named_total = self._has_named_total or n_steps is not None
         place = self._counters.placed(told, n_steps=n_steps, part=part, n_epochs=n_epochs)
         return [
             replace(place, values=values, unsure=unsure, split=own or split)

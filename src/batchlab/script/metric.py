@@ -46,7 +46,7 @@ def _kind_of(reading: Reading, name: str) -> str:
     """Return the kind of data of a value: `val`, `test`, `epoch`, or by default `train`."""
     own = plain_name(name).partition("_")[0]
     kind = own if own in ("val", "test") else reading.split or "train"
-    finer = {reading.step, reading.epoch_step, reading.epoch_length}
+    finer = {reading.step, reading.epoch_step, reading.epoch_samples, reading.epoch_length}
     is_of_epoch = reading.epoch is not None and finer == {None} and reading.shape == "words"
     is_batch_loss = plain_name(name) in BATCH_LOSSES
     return "epoch" if kind == "train" and is_of_epoch and not is_batch_loss else kind
@@ -341,7 +341,7 @@ class ProgressPoints:
         if samples is None and place.step is not None:
             samples = place.step * (trial.batch_size if is_updates else trial.micro_batch_size)
         elif samples is None and place.epoch is not None:
-            since = (place.epoch_step or 0) * trial.micro_batch_size
+            since = (place.epoch_step or 0) * trial.micro_batch_size + (place.epoch_samples or 0)
             samples = round(place.epoch * trial.n_train) + since
         if samples is None:
             return None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,9 +22,10 @@ class Reading:
     shape: str
     step: int | None = None  # since the training began, updates or batches as its format counts
     epoch: float | None = None  # passes over the training data done so far; it may be a fraction
-    # Steps since those passes, if the training starts to count again in each epoch and does not say
-    # how many steps an epoch has.
+    # Steps or examples since those passes, if the training starts to count again in each epoch and
+    # does not say how many an epoch has.
     epoch_step: int | None = None
+    epoch_samples: int | None = None
     epoch_number: int | None = None  # of the epoch that it is in, or has just ended; from 0
     is_below: bool = False  # whether it has no counter, and ends the epoch of the lines above
     samples: int | None = None  # training examples seen so far
@@ -45,7 +46,7 @@ class Reading:
     @property
     def counters(self) -> tuple[float | None, ...]:
         """All of its counters, with None for those that were not printed."""
-        return self.samples, self.step, self.epoch, self.epoch_step
+        return self.samples, self.step, self.epoch, self.epoch_step, self.epoch_samples
 
     @property
     def has_position(self) -> bool:
@@ -112,7 +113,7 @@ def is_of_clock(name: str) -> bool:
 
 
 ONE_FOLD = (
-    "where one run trains several models, as for cross-validation, have it train one fold; where "
+    "where one run trains several models, have it train one, as with --runs 1, or one fold; where "
     "it trains one, log a counter that goes on with batchlab.log"
 )
 """What to do if counters begin again."""
@@ -121,12 +122,13 @@ ONE_FOLD = (
 class Epochs:
     """The numbers of epochs, from 0. Printed ones begin with 0 if the first is 0, or else with 1.
 
-    If they begin again to another total, as after training with frozen layers, counting goes on. If
-    they begin again to the same total, another model may train.
+    Those with a total may begin otherwise than those without: "Epoch 1/5" beside "epoch=0". If they
+    begin again to another total, as after training with frozen layers, counting goes on. If they
+    begin again to the same total, another model may train.
     """
 
     def __init__(self) -> None:
-        self._first: int | None = None
+        self._first: dict[bool, int] = {}  # by whether they have a total
         self._total: int | None = None
         self._number = 0
         self._lengths: list[int] = []  # of the sequences before they began again
@@ -134,8 +136,13 @@ class Epochs:
 
     def number(self, printed: int, total: int | None) -> int:
         """Return the number of an epoch, by its number as printed and the total of that."""
-        self._first = min(printed, 1) if self._first is None else self._first
-        number, before = printed - self._first, self._total
+        has_total = total is not None
+        if has_total not in self._first:
+            others = self._first.get(not has_total, 1)
+            # The first number of the second kind belongs to the epoch that the others are in.
+            is_near = self._first and printed - self._number in (0, 1)
+            self._first[has_total] = printed - self._number if is_near else min(printed, others)
+        number, before = printed - self._first[has_total], self._total
         if number == 0 and None not in (before, total) and (self._number or total != before):
             self._lengths.append(self._number + 1)
             is_as_long = len(self._lengths) > 1 and len({*self._lengths}) == 1
@@ -157,8 +164,10 @@ class Counters:
     def __init__(self) -> None:
         self._epochs = Epochs()
         self._epoch: int | None = None  # its number, counted from 0
-        self.has_fractions = self._starts_again = self._inside_epoch = False
-        self._last: tuple[int, int] | None = None  # the last step and its epoch
+        self.has_fractions = self._inside_epoch = False
+        self._restarted: set[str] = set()  # counters that start again in each epoch
+        # By the name of a counter, its last epoch and its first and last count there.
+        self._last: dict[str, tuple[int, int, int]] = {}
         self._steps_an_epoch: float | None = None
         self._at_ends = True
         self._counted = (0, 0)  # the last step with its samples
@@ -192,8 +201,10 @@ class Counters:
             told, step=None, epoch=None, samples=None, epoch_number=number, complaint=complaint
         )
         if samples is not None:
-            passes = epoch if number is None else self.passes_at_end(samples, number)
-            return replace(bare, samples=samples, step=step, epoch=passes)
+            bare = replace(bare, step=step)
+            if number is None:
+                return replace(bare, samples=samples, epoch=epoch)
+            return self._at_count(bare, "samples", samples, None, number)
         if part is not None and number is not None:
             self._inside_epoch = True
             return replace(bare, epoch=number + part[0] / part[1], epoch_length=part[1])
@@ -201,13 +212,12 @@ class Counters:
             return replace(bare, step=step, epoch=epoch)
         if step is not None:
             assert number is not None
-            return self._stepped(bare, step, n_steps, number)
-        if epoch is not None:
-            self._inside_epoch = False
-            return replace(bare, epoch=self._passes(epoch))
-        if self._inside_epoch and number is not None:
-            return replace(bare, epoch=number + 1, is_below=True)
-        return bare
+            return self._at_count(bare, "step", step, n_steps, number)
+        is_below = epoch is None and self._inside_epoch and number is not None
+        is_end = is_below or isinstance(epoch, int)
+        self._inside_epoch = self._inside_epoch and epoch is None
+        passes = number + 1 if is_end and number is not None else epoch
+        return replace(bare, epoch=passes, is_below=is_below)
 
     def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
         """Return the epoch number of a line, counted from 0, by what it says of it, if anything."""
@@ -233,22 +243,23 @@ class Counters:
         self._counted = step, samples
         return samples
 
-    def _passes(self, epoch: float | None) -> float | None:
-        if epoch is None or isinstance(epoch, float):
-            return epoch
-        assert self._epoch is not None
-        return self._epoch + 1
-
-    def _stepped(self, bare: Reading, step: int, n_steps: int | None, number: int) -> Reading:
-        if self._last is not None and number > self._last[1] and step <= self._last[0]:
-            self._starts_again = True
-        self._last = (step, number)
-        self._inside_epoch = self._starts_again or step == n_steps
-        if not self._starts_again:
-            return replace(bare, step=step, epoch=self.passes_at_end(step, number))
-        if n_steps is None:
-            return replace(bare, epoch=number, epoch_step=step)
-        return replace(bare, step=number * n_steps + step, epoch_length=n_steps)
+    def _at_count(
+        self, bare: Reading, counter: str, count: int, total: int | None, number: int
+    ) -> Reading:
+        last_number, first, last = self._last.get(counter, (number, count, count))
+        is_next = number > last_number
+        # A count may also stay for several lines, while gradients are accumulated.
+        if is_next and (count < last or count == first == last):
+            self._restarted.add(counter)
+        self._last[counter] = number, count if is_next else first, count
+        starts_again = counter in self._restarted
+        self._inside_epoch = starts_again or count == total
+        place: dict[str, Any] = {counter: count, "epoch": self.passes_at_end(count, number)}
+        if starts_again and total is not None:
+            place = {counter: number * total + count, "epoch_length": total}
+        elif starts_again:
+            place = {f"epoch_{counter}": count, "epoch": number}
+        return replace(bare, **place)
 
     def passes_at_end(self, step: int, number: int) -> int | None:
         """Return the passes done if at least two lines were at ends of epochs, or else None.
@@ -270,7 +281,7 @@ COUNTERS = {
     **dict.fromkeys(("samples", "samples_seen", "examples", "examples_seen"), "samples"),
     **dict.fromkeys(("consumed_samples", "consumed_train_samples"), "samples"),  # Megatron
     **dict.fromkeys(("total_timesteps", "timesteps_total"), "samples"),  # reinforcement learning
-    "epoch": "epoch",
+    **dict.fromkeys(("epoch", "epoche"), "epoch"),
 }
 """What a counter counts, by its name."""
 # These words may precede a counter in a line of plain text, as in "Train Epoch: 3" and "validation
@@ -279,7 +290,7 @@ _BEFORE = re.compile(
     r"(?:.*\b(?:at|after|for|of) )?(?:(?:train|training|global|current|completed) )*"
 )
 # These count only in plain text. A batch is counted within its epoch.
-_WORDS_FOR_STEPS = ("iters", "batch", "mini-batch", "minibatch")
+_WORDS_FOR_STEPS = ("iters", "batch", "mini-batch", "minibatch", "micro_step")
 
 
 @lru_cache(maxsize=1000)
@@ -287,6 +298,17 @@ def spoken_kind(name: str) -> str | None:
     """Return what a name in plain text counts: "step", "epoch", "samples", or None if nothing."""
     plain = _BEFORE.sub("", name.lower().strip(), count=1).replace(" ", "_")
     return "step" if plain in _WORDS_FOR_STEPS else COUNTERS.get(plain)
+
+
+@lru_cache(maxsize=1000)
+def rank_of(name: str) -> int:
+    """Return which counter of steps in a line counts: that of the highest rank.
+
+    An `iter`, a `batch` or a `micro_step` beside a step may be one of several micro-batches of it.
+    """
+    plain = name.lower()
+    is_update = re.search(r"(?<!micro_)step|update", plain) is not None
+    return 2 if "global" in plain else int(is_update)
 
 
 # A comma separates thousands if the whole number has it after every third digit from the end, and
