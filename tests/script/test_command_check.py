@@ -417,8 +417,8 @@ def test_a_metric_that_does_not_is_not_accused(value: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("counted", "said"),
     [
-        ("epoch", "counts epochs alone: each is taken for one pass over 1024 examples"),
-        ("step", "counts no epochs: what is called one here has 1024 examples"),
+        ("epoch", "counts epochs alone: each is taken for one pass over 1600 examples"),
+        ("step", "counts no epochs: what is called one here has 1600 examples"),
     ],
 )
 def test_epochs_or_steps_alone_are_enough(counted: str, said: str, tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_epochs_or_steps_alone_are_enough(counted: str, said: str, tmp_path: Pat
 
     facts = checked(training_script(tmp_path, source=source, examples=None), tmp_path)
 
-    assert facts.n_train == 1024
+    assert facts.n_train == 1600
     assert any(said in each for each in facts.warnings)
 
 

@@ -303,7 +303,7 @@ class ConfigTemplate:
 # The batch size to assume if the user has not given theirs, and the steps of an epoch with it if
 # nothing gives the number of examples.
 _BATCH_SIZE = 64
-_STEPS_OF_EPOCH = 64
+_STEPS_OF_EPOCH = 100  # so that no usual batch size is the whole of it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
