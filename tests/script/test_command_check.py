@@ -417,8 +417,8 @@ def test_a_metric_that_does_not_is_not_accused(value: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("counted", "said"),
     [
-        ("epoch", "counts epochs alone: each is taken for one pass over 1600 examples"),
-        ("step", "counts no epochs: what is called one here has 1600 examples"),
+        ("epoch", "counts only epochs: each is taken for one pass over 1600 examples"),
+        ("step", "counts no epochs: 1600 examples are called one here"),
     ],
 )
 def test_epochs_or_steps_alone_are_enough(counted: str, said: str, tmp_path: Path) -> None:

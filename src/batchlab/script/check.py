@@ -508,15 +508,15 @@ class CommandCheck:
         if found is None and not first.needs_examples(self._command):
             assumed = self._command.assumed_examples
             found = assumed, assumed
-            what = "no epochs: what is called one here has {n} examples, and their number is"
+            what = f"no epochs: {assumed} examples are called one here, so numbers of epochs"
             if first.counts_only_epochs:
                 what = (
-                    "epochs alone: each is taken for one pass over {n} examples, and numbers of "
-                    "steps, their times and examples a second are"
+                    f"only epochs: each is taken for one pass over {assumed} examples, so numbers "
+                    f"of steps, their times and examples a second"
                 )
             self._warnings.append(
-                f"its progress counts {what.format(n=assumed)} off by one factor, the same for all "
-                f"batch sizes; --examples gives the true number"
+                f"its progress counts {what} are off by one factor, the same for all batch sizes; "
+                f"--examples gives the true number"
             )
         if found is None:
             raise UsageError(

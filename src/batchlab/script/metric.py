@@ -30,7 +30,9 @@ def _is_near(asked: str, name: str) -> bool:
     if name != asked and name.lower() == asked.lower():
         return asked.islower()  # a script may print both `PSNR` and `psnr`
     wanted, found = plain_name(asked), plain_name(name)
-    return name == asked or found in (wanted, f"val_{wanted}")
+    group, _, own = name.rpartition("/")  # such as rollout/ep_rew_mean
+    is_in_group = plain_name(own) == wanted and not plain_name(group).startswith("train")
+    return name == asked or found in (wanted, f"val_{wanted}") or is_in_group
 
 
 def _of_kind(name: str, kind: str) -> str:

@@ -30,7 +30,7 @@ RUN: list[tuple[str, str, tuple[str, ...], str]] = [
     ("drop_last.py", "val_0_logloss", TAKES, "at all 8 evaluations: it did not train"),
     ("evaluates_at_end.py", "eval_loss", TAKES, "only final values can be compared"),
     ("finds_its_batch.py", "eval_loss", TRAINER, "it would have 15 to 16"),
-    ("once_an_epoch.py", "val/acc", TAKES, "its progress counts epochs alone"),
+    ("once_an_epoch.py", "val/acc", TAKES, "its progress counts only epochs"),
     ("over_at_once.py", "combined loss", LUDWIG, "its progress came all at once: too soon"),
     ("trial_of_tuner.py", "Accuracy", SNAKE, ""),
     ("prints.py --kind steps", "val_loss", TAKES, ""),
