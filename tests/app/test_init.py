@@ -11,7 +11,7 @@ import pytest
 from batchlab.app.init import init, trained_with_now
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.script.command import placeholders_of
-from batchlab.script.flags import defaults_in_source
+from batchlab.script.flags import MULTIPLIERS, defaults_in_source, flags_set
 from batchlab.script.run_file import read_run_file
 
 SCRIPT = """
@@ -157,15 +157,19 @@ def test_the_defaults_of_its_flags_are_what_it_trains_with(training: list[str]) 
     [
         ("p.add_argument('-l', '--lr', default=3e-4, type=float)", "-l", 3e-4),
         ("p.add_argument('--batch-size', nargs=2, default=[32, 256])", "--batch-size", 32),
-        ("@click.option('--lr', default=0.5)\ndef main(lr): ...", "--lr", 0.5),
-        ("flags.DEFINE_float('lr', 0.25, 'rate', 1.0)", "--lr", None),  # 0.25 or 1.0
-        ("flags.DEFINE_float('lr', 0.25, 'rate')", "--lr", 0.25),
+        ("@click.option('--lr', default=0.5)\ndef main(lr=None): ...", "--lr", 0.5),
+        ("def main(lr: float = typer.Option(0.5, '--lr')): ...", "--lr", 0.5),
+        ("flags.DEFINE_float('lr', 0.25, 'rate', 1.0)", "--lr", 0.25),
+        ("p.add_argument('--lr', type=float)\np.set_defaults(lr=0.5)", "--lr", None),
         ("class Config:\n    learning_rate: float = 1e-3", "--learning-rate", 1e-3),
         ("def main(*, data='x', lr=0.1, wd): ...", "--lr", 0.1),
-        ("config = {'optim.lr': 2e-2, 'lr': 5}", "optim.lr", None),
+        ("learning_rate = 6e-4", "--learning_rate", 6e-4),
         ("config = {'optim.lr': 2e-2}", "optim.lr", 2e-2),
-        ("p.add_argument('--lr', default=BASE * 2)", "--lr", None),
+        ("b = 4", "-b", None),
+        ("print('batch-size', 3), getattr(given, 'batch_size', 1)", "--batch-size", None),
+        ("p.add_argument('--lr', default=BASE * 2)\nlr = 3", "--lr", None),
         ("p.add_argument('--lr', default=1)\np.add_argument('--lr', default=2)", "--lr", None),
+        ("p.add_argument('--lr', default=1)\ndef cosine(lr=1.0): ...", "--lr", 1),
         ("p.add_argument('--lr', default=1", "--lr", None),
     ],
 )
@@ -175,6 +179,16 @@ def test_a_default_is_read_in_the_code_if_only_one_stands_there(
     (tmp_path / "train.py").write_text(code)
 
     assert defaults_in_source(["python", "train.py"], tmp_path, [typed]).get(typed) == expected
+
+
+def test_a_parser_beside_the_script_counts_before_names_in_it(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import options\ndef sgd(lr=0.5, gpus=8): ...")
+    (tmp_path / "options.py").write_text("p.add_argument('--lr', default=0.02)")
+    (tmp_path / "other.py").write_text("p.add_argument('--lr', default=3)")
+    command = ["python", "train.py"]
+
+    assert defaults_in_source(command, tmp_path, ["--lr"]) == {"--lr": 0.02}
+    assert flags_set(command, tmp_path, MULTIPLIERS) == ()
 
 
 def test_the_help_is_that_of_the_folder_where_the_command_runs(

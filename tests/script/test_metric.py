@@ -158,9 +158,14 @@ TRAIN_AND_VAL = [
 ]
 
 
-@pytest.mark.parametrize("asked", ["acc", "accuracy", "val_acc"])
-def test_of_one_name_for_two_kinds_of_data_that_of_validation_counts(asked: str) -> None:
-    assert points_of(*TRAIN_AND_VAL, metric=asked) == [(1000, 32, 0.13), (2000, 64, 0.23)]
+@pytest.mark.parametrize("asked", ["acc", "accuracy"])
+def test_one_name_for_two_kinds_of_data_is_refused(asked: str) -> None:
+    with pytest.raises(ProgressError, match=r"of two kinds .* as in --metric 'val acc', print"):
+        points_of(*TRAIN_AND_VAL, metric=asked)
+
+
+def test_the_kind_that_is_asked_for_is_followed() -> None:
+    assert points_of(*TRAIN_AND_VAL, metric="val_acc") == [(1000, 32, 0.13), (2000, 64, 0.23)]
 
 
 def test_what_is_logged_goes_before_two_kinds_under_one_name() -> None:
@@ -172,15 +177,16 @@ def test_what_is_logged_goes_before_two_kinds_under_one_name() -> None:
     ]
 
 
-def test_of_values_within_epochs_and_of_whole_epochs_the_latter_count() -> None:
+def test_values_within_epochs_and_of_whole_epochs_are_of_two_kinds() -> None:
     mixed = [
         each
         for epoch in (1, 2)
         for each in (reading(step=32 * epoch - 2, acc=0.1), reading(epoch=epoch, acc=0.5))
     ]
 
-    for asked in ("acc", "epoch acc"):
-        assert points_of(*mixed, metric=asked) == [(1000, 32, 0.5), (2000, 64, 0.5)]
+    with pytest.raises(ProgressError, match="'train acc' and 'epoch acc'"):
+        points_of(*mixed, metric="acc")
+    assert points_of(*mixed, metric="epoch acc") == [(1000, 32, 0.5), (2000, 64, 0.5)]
 
 
 def test_a_test_after_the_last_epoch_is_left_out() -> None:
@@ -191,6 +197,9 @@ def test_a_test_after_the_last_epoch_is_left_out() -> None:
     )
 
     assert [point.value for point in found.points] == [0.5, 0.5]
+    assert found.contradictions == [
+        "acc = 0.4 is 'test acc', and not 'val acc' as before; it is left out"
+    ]
 
 
 def test_folds_stop_all_but_what_is_logged() -> None:

@@ -65,7 +65,7 @@ class ScriptCourse:
 
     def take(self, reading: Reading) -> None:
         """Take in a reading; one that contradicts those before ends the training."""
-        before = self.points.read_as
+        near = self.points.printed
         try:
             point = self.points.add(reading)
         except ProgressError as error:
@@ -74,7 +74,7 @@ class ScriptCourse:
                 reason = Reason.of("other_batch_size", error=str(error))
             self._decide(Outcome(status=Status.ERROR, reason=reason))
             raise
-        if self._evaluations and before != self.points.read_as:
+        if near not in (None, self.points.printed):
             self._forget()
         if point is None:
             return

@@ -8,7 +8,8 @@ import os
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,8 +155,10 @@ def flags_set(arguments: Sequence[str], place: Path, names: Collection[str]) -> 
         typed.add(plain_flag(flag))
         if plain_flag(flag) in names and _SEVERAL.fullmatch(value if equals else following):
             found.append(argument if equals else f"{flag} {following}")
-    defaults = defaults_in_source(arguments, place, {*names} - typed)
-    found += [f"--{name} {n:g} (the default)" for name, n in sorted(defaults.items()) if n > 1]
+    of_parser = _defaults(_code_of(arguments, place), _of_parser)
+    for name in sorted({*names} - typed):
+        if (number := _only_number(of_parser.get(name, ()))) is not None and number > 1:
+            found.append(f"--{name} {number:g} (the default)")
     return (*found,)
 
 
@@ -164,30 +167,56 @@ def defaults_in_source(
 ) -> dict[str, float]:
     """Return the numbers that a command's code gives as defaults of flags, by the flag's name.
 
-    Nothing is run. A default is that of argparse, click, absl or the like, of a variable or a field
-    of a class, of an argument of a function, or of a key of a dictionary. It is that of the first
-    file that names the flag, among the scripts of the command and the modules beside them that they
-    import, and counts if no other default of the flag stands in that file.
+    Nothing is run. The scripts of the command are read, and the modules beside them that they
+    import. A call that declares a flag counts first, as of argparse, click or absl. Only if none
+    names it, as where a framework makes the flags, a variable, a field of a class, an argument of a
+    function or a key of a dictionary with its name counts, of the first file that has one. A
+    default counts if there is one alone, and it is a number.
     """
+    files = _code_of(arguments, place)
+    of_parser = _defaults(files, _of_parser)
     found: dict[str, float] = {}
-    left = {plain_flag(name): name for name in names}
+    for name in names:
+        plain = plain_flag(name)
+        values = of_parser.get(plain)
+        if values is None and len(plain) > 1:  # one letter may be anything
+            by_file = (_defaults([nodes], _of_name).get(plain) for nodes in files)
+            values = next(filter(None, by_file), None)
+        number = _only_number(values or ())
+        if number is not None:
+            found[name] = number
+    return found
+
+
+def _code_of(arguments: Sequence[str], place: Path) -> list[list[ast.AST]]:
+    """Return the syntax nodes of each file of a command's code."""
+    files = []
     paths = [path for path in named_files(arguments, place) if path.suffix == ".py"]
     for path in paths:
-        try:
+        with suppress(OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             nodes = [*ast.walk(ast.parse(path.read_bytes()))]
-        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        values: dict[str, set[float | None]] = defaultdict(set)
-        for plain, expression in (each for node in nodes for each in _defaults_of(node)):
-            values[plain].add(_number(expression))
-        for plain in left.keys() & values.keys():
-            name = left.pop(plain)
-            numbers = [each for each in values[plain] if each is not None]
-            if len(numbers) == 1:
-                found[name] = numbers[0]
-        imported = [each for node in nodes for each in _imported(node, path, place)]
-        paths += [each for each in imported if left and each not in paths]
+            files.append(nodes)
+            imported = [each for node in nodes for each in _imported(node, path, place)]
+            paths += [each for each in imported if each not in paths]
+    return files
+
+
+def _defaults(
+    files: Sequence[Sequence[ast.AST]],
+    declared: Callable[[ast.AST], Iterator[tuple[str, ast.expr | None]]],
+) -> dict[str, list[ast.expr | None]]:
+    """Return the expressions for the defaults, by the flag in the form used to compare flags."""
+    found: dict[str, list[ast.expr | None]] = defaultdict(list)
+    for nodes in files:
+        for name, expression in (each for node in nodes for each in declared(node)):
+            found[plain_flag(name)].append(expression)
     return found
+
+
+def _only_number(expressions: Sequence[ast.expr | None]) -> float | None:
+    """Return the number that all the expressions are, or None."""
+    values = {None if each is None else _number(each) for each in expressions}
+    return values.pop() if len(values) == 1 else None
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
@@ -205,26 +234,41 @@ def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
                     yield found
 
 
-def _defaults_of(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the flags of which a piece of code may set the default, and the expression for it."""
-    pairs: list[tuple[object, ast.expr | None]] = []
-    if isinstance(node, ast.Call):
-        texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        named = [each.value for each in node.keywords if each.arg == "default"]
-        pairs = [(text, value) for text in texts for value in named or node.args]
-    elif isinstance(node, ast.Assign | ast.AnnAssign):
+_DECLARING = {"add_argument", "add_option", "option", "Option"}
+
+
+def _of_parser(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
+    """Yield the flags that a call declares, and the expression for their default if it has one."""
+    if not isinstance(node, ast.Call):
+        return
+    called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+    named = [each.value for each in node.keywords if each.arg == "default"]
+    texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
+    flags = [each for each in texts if isinstance(each, str)]
+    if called == "set_defaults":
+        yield from ((each.arg, each.value) for each in node.keywords if each.arg)
+    elif called.startswith("DEFINE_") and len(node.args) > 1:
+        yield from ((flag, node.args[1]) for flag in flags[:1])
+    elif called in _DECLARING:
+        first = node.args[0] if called == "Option" and node.args else None
+        default = named[0] if named else first
+        yield from ((flag, default) for flag in flags if flag.startswith("-"))
+
+
+def _of_name(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
+    """Yield the variables, fields, arguments and keys of a piece of code, and their values."""
+    if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        pairs = [(each.id, node.value) for each in targets if isinstance(each, ast.Name)]
+        yield from ((each.id, node.value) for each in targets if isinstance(each, ast.Name))
     elif isinstance(node, ast.arguments):
         names = [each.arg for each in (*node.posonlyargs, *node.args)]
         names = names[len(names) - len(node.defaults) :] + [each.arg for each in node.kwonlyargs]
-        pairs = [*zip(names, (*node.defaults, *node.kw_defaults), strict=True)]
+        pairs = zip(names, (*node.defaults, *node.kw_defaults), strict=True)
+        yield from ((name, value) for name, value in pairs if value is not None)
     elif isinstance(node, ast.Dict):
-        keys = [key.value if isinstance(key, ast.Constant) else None for key in node.keys]
-        pairs = [*zip(keys, node.values, strict=True)]
-    for name, value in pairs:
-        if isinstance(name, str) and value is not None:
-            yield plain_flag(name), value
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and isinstance(key.value, str):
+                yield key.value, value
 
 
 def _number(expression: ast.expr) -> float | None:

@@ -40,10 +40,6 @@ def _of_kind(name: str, kind: str) -> str:
     return name if plain_name(name).startswith((kind, f"{kind}_")) else f"{kind} {name}"
 
 
-# If one name stands for several kinds of data, the last of these counts.
-_KINDS = ("train", "epoch", "test", "val")
-
-
 def _kind_of(reading: Reading, name: str) -> str:
     """Return the kind of data of a value: `val`, `test`, `epoch`, or by default `train`."""
     own = plain_name(name).partition("_")[0]
@@ -380,9 +376,9 @@ class ProgressPoints:
         return None
 
     def _is_left_out(self, reading: Reading, place: Reading, value: float) -> bool:
-        """Return whether to leave out a value, as its counter went back or a better kind counts.
+        """Return whether to leave out a value, as its counter went back or its kind is another.
 
-        A value whose counter goes back may be printed once after the last epoch. If one follows at
+        A value that is printed once after the last epoch may be like this. If one follows at
         another place, the run is refused.
         """
         if self._left_out is not None:
@@ -390,11 +386,18 @@ class ProgressPoints:
             if place.counters != first.counters:
                 raise ProgressError(refusal)
             return True
-        name = str(self.printed)
-        if not self._is_of_best_kind(_kind_of(reading, name)):
-            return True
+        name, kind = str(self.printed), _kind_of(reading, str(self.printed))
+        self._kind = self._kind or kind
         backward = None if self._at_metric is None else _backward(place, self._at_metric)
-        if backward is not None:
+        if kind != self._kind:
+            one, other = (_of_kind(name, each) for each in (self._kind, kind))
+            why = f"is {other!r}, and not {one!r} as before"
+            refusal = (
+                f"metric {self.metric!r} was printed of two kinds under one name, {one!r} and "
+                f"{other!r}: give the one that is meant, as in --metric {other!r}, print them "
+                f"under different names, or log one with batchlab.log"
+            )
+        elif backward is not None:
             counter, now, then = backward
             if counter == "epoch" and not float(now).is_integer():
                 raise ProgressError(
@@ -411,19 +414,6 @@ class ProgressPoints:
         self._left_out = place, refusal
         self.contradictions.append(f"{name} = {value:g} {why}; it is left out")
         return True
-
-    def _is_of_best_kind(self, kind: str) -> bool:
-        """Return whether a value is of the best kind so far; a better one replaces all before."""
-        before, self._kind = self._kind, max(self._kind or kind, kind, key=_KINDS.index)
-        if before not in (None, self._kind):
-            self._at_metric = None
-            self.points.clear()
-        return kind == self._kind
-
-    @property
-    def read_as(self) -> tuple[str | None, str | None]:
-        """The name and the kind of data of the values that count; better ones may replace them."""
-        return self.printed, self._kind
 
     def _note(self, second: MetricPoint, place: Reading, told: str) -> None:
         """Note a second value for one step; a bar shows its old value until there is a new one."""
