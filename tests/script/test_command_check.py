@@ -220,7 +220,11 @@ for epoch in range(1, 4):
             for printed in ((30, 60), (63,))
         ),
         # Steps go on beside the number of the epoch: 40 in the first, and the next begins at 50.
-        ("for s in range(4, 9): print(f'epoch {s // 5 + 1} step {10 * s} val_loss {s}')", 625, 784),
+        (
+            "import time\nfor s in range(1, 9): time.sleep(0.1);"
+            " print(f'epoch {s // 5 + 1} step {10 * s} val_loss {s}', flush=True)",
+            *(625, 784),
+        ),
         # What a counter within the epoch counts shows beside another batch size.
         (COUNTED.format(n="index * B", length="1000"), 1000, 1000),
         (COUNTED.format(n="index", length="-(-1000 // B)"), 993, 1008),

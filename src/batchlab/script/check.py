@@ -255,6 +255,9 @@ def first_look(
         is_seen = len(_trained(told)) >= _VALUES
         if is_seen and counts_only_epochs(seen):
             is_seen = now_s - seen[0].at_s >= least_s
+        numbers = {each.epoch_number for each in seen if each.step} - {None}
+        if numbers == {0} and command.examples is None:
+            is_seen = False  # the second epoch shows how many steps an epoch has
         is_asked = is_asked or is_seen or now_s - began_s >= limit_s
         if readings and is_enough is not None:
             is_asked = is_asked or is_enough(seen)
@@ -857,7 +860,8 @@ class CommandCheck:
         # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(
             f"{_NO_EXAMPLES}: an epoch seems to have {one[1]} with batch size {own}, and {two[1]} "
-            f"with {size}; give --examples, such as --examples 50000"
+            f"with {size}; if it has as many steps at every batch size, log them with "
+            f"batchlab.log, else give --examples, such as --examples 50000"
         )
 
 
