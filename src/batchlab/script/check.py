@@ -283,7 +283,7 @@ def first_look(
 _OF_MACHINE = re.compile(
     r"(?<![a-z])(time|runtime|secs?|seconds?|ms|eta|elapsed|took|dt|wall|speed|throughput|fps|mfu|"
     r"ups|wps|ips|mem|memory|allocated|duration|finished in)(?![a-z])|/s$|per_s(ec)?$|"
-    r"^(data|pid)$",
+    r"^(data|pid|(batch|data|reader)[_ ]cost)$",
     re.IGNORECASE,
 )
 # A script may print a value that it was given without using it.
