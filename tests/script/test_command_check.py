@@ -221,7 +221,11 @@ for epoch in range(1, 4):
             for printed in ((30, 60), (63,))
         ),
         # Steps go on beside the number of the epoch: 40 in the first, and the next begins at 50.
-        ("for s in range(4, 9): print(f'epoch {s // 5 + 1} step {10 * s} val_loss {s}')", 625, 784),
+        (
+            "import time\nfor s in range(1, 9): time.sleep(0.1);"
+            " print(f'epoch {s // 5 + 1} step {10 * s} val_loss {s}', flush=True)",
+            *(625, 784),
+        ),
         # What a counter within the epoch counts shows beside another batch size.
         (COUNTED.format(n="index * B", length="1000"), 1000, 1000),
         (COUNTED.format(n="index", length="-(-1000 // B)"), 993, 1008),
@@ -417,8 +421,8 @@ def test_a_metric_that_does_not_is_not_accused(value: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("counted", "said"),
     [
-        ("epoch", "counts only epochs: each is taken for one pass over 1600 examples"),
-        ("step", "counts no epochs: 1600 examples are called one here"),
+        ("epoch", "counts only epochs: each is taken for one pass over 1552 examples"),
+        ("step", "counts no epochs: 1552 examples are called one here"),
     ],
 )
 def test_epochs_or_steps_alone_are_enough(counted: str, said: str, tmp_path: Path) -> None:
@@ -426,7 +430,7 @@ def test_epochs_or_steps_alone_are_enough(counted: str, said: str, tmp_path: Pat
 
     facts = checked(training_script(tmp_path, source=source, examples=None), tmp_path)
 
-    assert facts.n_train == 1600
+    assert facts.n_train == 1552
     assert any(said in each for each in facts.warnings)
 
 

@@ -37,6 +37,7 @@ def bar(at: At) -> str:
 FORMS: dict[str, Callable[[At], str]] = {
     "words": lambda at: f"epoch {at.epoch} step {at.total}",
     "words, total": lambda at: f"Epoch {at.epoch} | step {at.total}/{at.n_total} |",
+    "words, micro-batches": lambda at: f"Epoch {at.epoch} | iter {4 * at.total} step {at.total} |",
     "fractions": lambda at: f"epoch {at.passes:.4f}, step {at.total}",
     "of_epoch, total": lambda at: f"Epoch: {at.epoch}, step: {at.step}/{at.n_steps},",
     "of_epoch, bracket": lambda at: f"[{at.epoch}: {at.step}/{at.n_steps}]",

@@ -330,6 +330,7 @@ class CommandCheck:
     def _proven(self, first: FirstLook, examples: Span) -> Span:
         """Prove that the flags act, and return the fewest and the most examples."""
         has_seed, own = self._command.takes("seed"), self._command.batch_size
+        self._refuse_a_metric_of_the_batch(first, examples)
         again = self._compared("like the first", {}, first, tells_losses)
         compared = LookComparison(first, again)
         if again is not None and not has_seed and compared.is_repeatable and compared.is_telling:
@@ -356,7 +357,6 @@ class CommandCheck:
                 unproven.append(f"{{{flag}}}")
         if unproven:
             self._warnings.append(_unproven_text(unproven, compared))
-        self._refuse_a_metric_of_the_batch(first, examples)
         other = self._at_another_size(other_size, first)
         return examples if other is None else self._examples_of_both(first, other, examples)
 
@@ -422,6 +422,9 @@ class CommandCheck:
     def _refuse_a_metric_of_the_batch(self, first: FirstLook, examples: Span) -> None:
         """Refuse a metric that follows the batch size although nothing is trained."""
         own = self._command.batch_size
+        unchecked = f"whether {self._command.metric} depends on the batch size itself"
+        if not self._command.takes("learning_rate"):
+            self._warnings.append(f"without {{learning_rate}} it is not checked {unchecked}")
         if not self._command.takes("learning_rate") or len(first.trained) < VALUES:
             return
         found: dict[int, list[float]] = {}
@@ -429,6 +432,7 @@ class CommandCheck:
         for size in (own, *self._far_sizes(examples)):  # the last confirms what the others show
             look = self._untrained(size, first)
             if look is None:
+                self._unchecked.append(unchecked)
                 return
             found[size] = [value for value in look.trained if value is not None]
             points.append([point for point in look.progress.points if point.step > 0])
@@ -438,8 +442,9 @@ class CommandCheck:
         if not follows:
             self._warnings.append(
                 f"{self._command.metric} changes by as much in every step of a run that does not "
-                f"train (learning rate near 0), as if a weight in it were warmed up by steps: "
-                f"batch sizes can't be compared by it then; print it with its final weight"
+                f"train (learning rate near 0), as if a weight in it were warmed up by steps, or "
+                f"statistics of batches still settled: if it is a weight, batch sizes can't be "
+                f"compared by it; print it with its final weight"
             )
             return
         levels = [f"{found[size][0]:.4g} with batch size {size}" for size in sorted(found)]
@@ -479,7 +484,11 @@ class CommandCheck:
     def _scaled_rate(self, first: FirstLook) -> str | None:
         """Return a warning if it prints rates that depend on the batch size, else None."""
         given, own = first.trial.learning_rate, first.trial.batch_size
-        others = [look for look in self.looks if look.trial.batch_size != own]
+        others = [
+            look
+            for look in self.looks
+            if look.trial.batch_size != own and look.trial.learning_rate == given
+        ]
         if not others or first.printed_rate is None or others[0].printed_rate is None:
             return None
         factor = others[0].printed_rate / others[0].trial.learning_rate
@@ -548,7 +557,8 @@ class CommandCheck:
         # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(
             f"{_NO_EXAMPLES}: an epoch seems to have {one[1]} with batch size {own}, and {two[1]} "
-            f"with {size}; give --examples, such as --examples 50000"
+            f"with {size}; if it has as many steps at every batch size, log them with "
+            f"batchlab.log, else give --examples, such as --examples 50000"
         )
 
 

@@ -303,7 +303,7 @@ class ConfigTemplate:
 # The batch size to assume if the user has not given theirs, and the steps of an epoch with it if
 # nothing gives the number of examples.
 _BATCH_SIZE = 64
-_STEPS_OF_EPOCH = 100  # so that no usual batch size is the whole of it
+_STEPS_OF_EPOCH = 97  # a prime, so that no true number of examples is taken for an assumed one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -392,7 +392,7 @@ class TrainingCommand:
     def token_flag(self) -> str | None:
         """The flag that takes the batch size if its name says that it counts tokens, or None."""
         flag = flag_of(self.arguments, "batch_size")
-        return flag if flag and "token" in plain_flag(flag) else None
+        return flag if flag and "tokens" in plain_flag(flag).split("_") else None
 
     @property
     def has_limit(self) -> bool:

@@ -450,7 +450,7 @@ class PlainLines(LineReader):
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
         self._has_named_total = False  # as in "iter: 50/2000"
-        self._least_rank = 0  # counters of a lower rank do not count steps in this run
+        self._least_rank = 0  # counters of a lower rank are no place by themselves in this run
         self._header = ""  # the split that the last header named
         self._is_new = False  # whether no line with a counter came below it
 
@@ -487,9 +487,12 @@ class PlainLines(LineReader):
         measured: dict[str, list[tuple[str, str, str | None]]] = {}  # by split
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
         n_current = _n_before_best(names)
-        ranks = {rank_of(name) for name in names[:n_current] if spoken_kind(name) == "step"}
+        kinds = [spoken_kind(name) for name in names[:n_current]]
+        ranks = {rank_of(name) for name, kind in zip(names, kinds, strict=False) if kind == "step"}
         if len(ranks) > 1:
             self._least_rank = sorted(ranks)[-2] + 1
+        # A batch beside its epoch has a place, whatever other lines count.
+        least_rank = 0 if len(ranks) == 1 and "epoch" in kinds else self._least_rank
         for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
             if kind is None:
@@ -498,7 +501,7 @@ class PlainLines(LineReader):
                 continue
             number = (epoch_of if kind == "epoch" else count_of)(pair["number"])
             is_larger = kind != "epoch" and (number or 0) > (counted.get(kind) or 0)
-            is_step = kind != "step" or rank_of(name) >= self._least_rank
+            is_step = kind != "step" or rank_of(name) >= least_rank
             if i < n_current and is_step and (counted.get(kind) is None or is_larger):
                 counted[kind], counted[f"{kind} total"] = number, count_of(pair["total"] or "")
         found = {split: self._style.values_of(each) for split, each in measured.items()}

@@ -225,6 +225,9 @@ def first_look(
         is_seen = len(_trained(progress)) >= VALUES
         if is_seen and counts_only_epochs(seen):
             is_seen = now_s - seen[0].at_s >= least_s
+        numbers = {each.epoch_number for each in seen if each.step} - {None}
+        if numbers == {0} and command.examples is None:
+            is_seen = False  # the second epoch shows how many steps an epoch has
         is_asked = is_asked or is_seen or now_s - began_s >= limit_s
         if readings and is_enough is not None:
             is_asked = is_asked or is_enough(seen)
@@ -249,7 +252,7 @@ def first_look(
 # Numbers about the machine differ from run to run, whatever the flags do.
 _OF_MACHINE = re.compile(
     r"(?<![a-z])(speed|throughput|fps|mfu|ups|wps|ips|mem|memory|allocated)(?![a-z])|per_s(ec)?$|"
-    r"^(data|pid)$",
+    r"^(data|pid|(batch|data|reader)[_ ]cost)$",
     re.IGNORECASE,
 )
 # A script may print a value that it was given without using it.
