@@ -482,6 +482,14 @@ class CommandSubject(Subject):
             )
         return replace(super().trial(batch_size, learning_rate, seed=seed), world_size=n)
 
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Those asked for, or else the usual ones; an assumed number of examples bounds none."""
+        asked = self.question.batch_sizes or ()
+        numbers = tuple(size for size in asked if size != "full")
+        is_assumed = self._command.assumes_examples(self.summary.n_train)
+        return numbers if is_assumed and numbers and numbers == asked else super().batch_sizes
+
     def usual_batch_sizes(self) -> tuple[int, ...]:
         """Return a few around its own; for an advice its doubles and halves that can be timed."""
         own, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices

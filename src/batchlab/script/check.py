@@ -182,7 +182,9 @@ class CommandCheck:
 
     def _no_time_text(self) -> str:
         unchecked = listing(self._unchecked)
-        return f"there was no time to check {unchecked}; a larger --budget has time for it"
+        return (
+            f"there was no time to check {unchecked}; it needs a larger --budget and a new --store"
+        )
 
     def _now_text(self) -> str:
         now = f"as you train now, at batch size {self._command.batch_size}"
@@ -524,7 +526,7 @@ class CommandCheck:
                     f"of steps, their times and examples a second"
                 )
             self._warnings.append(
-                f"its progress counts {what} are off by one factor, the same for all batch sizes; "
+                f"its progress counts {what} are off by about one factor at all batch sizes; "
                 f"--examples gives the true number"
             )
         if found is None:

@@ -403,7 +403,7 @@ class TrainingCommand:
         """Return the check that a run trains with its batch size."""
         # The steps of an epoch at its own batch size determine the examples only up to one batch.
         most = self.examples or trial.n_train + self.batch_size - 1
-        is_assumed = self.examples is None and trial.n_train == self.assumed_examples
+        is_assumed = self.assumes_examples(trial.n_train)
         return TrainedSize(
             trial,
             most_examples=math.inf if is_assumed else most,
@@ -414,6 +414,10 @@ class TrainingCommand:
     def assumed_examples(self) -> int:
         """The number of training examples to assume if its progress does not give it."""
         return _STEPS_OF_EPOCH * self.batch_size
+
+    def assumes_examples(self, n_train: int) -> bool:
+        """Return whether this number of training examples was only assumed."""
+        return self.examples is None and n_train == self.assumed_examples
 
     @property
     def spans_a_length(self) -> bool:
