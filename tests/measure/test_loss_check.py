@@ -25,6 +25,7 @@ def seen(
     *,
     seed: int = 0,
     train: Any = None,
+    collate: Callable[[Any], Any] | None = None,
 ) -> LossSeen:
     torch.manual_seed(seed)
     workload = Workload(
@@ -33,6 +34,7 @@ def seen(
         train=train or data(seed),
         validation=None,
         loss=loss,
+        collate=collate,
         learning_rate=0.1,
     )
     return look_at_loss(workload, model(), CPU)
@@ -173,6 +175,19 @@ def test_a_random_contrastive_loss_is_called_coupled() -> None:
         return F.cross_entropy(one @ other.T, torch.arange(len(one)))
 
     assert all(seen(loss, mlp, seed=seed).couples for seed in range(5))
+
+
+def test_pairs_that_collate_draws_and_numbers_are_called_coupled() -> None:
+    def pairs(rows: Any) -> Any:
+        x = torch.stack([x for x, _ in rows])
+        one, other = (x + 0.1 * torch.randn_like(x) for _ in range(2))
+        return one, other, torch.arange(len(x))  # no piece of a batch has such numbers
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return F.cross_entropy(model(batch[0]) @ model(batch[1]).T, batch[2])
+
+    rows = [*zip(*data(0), strict=True)]
+    assert all(seen(loss, mlp, seed=seed, train=rows, collate=pairs).couples for seed in range(3))
 
 
 def coarse_sum(model: nn.Module, batch: Any) -> Tensor:

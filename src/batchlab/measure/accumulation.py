@@ -146,6 +146,9 @@ def _few_of(
     first = places(workload, min(_N, n_train))
     chosen = _with_units(first, random.Random(0).sample(pool, len(pool)), loss_of)
     examples = FewExamples(workload, chosen)
+    half = range(len(chosen) // 2, len(chosen))
+    if not succeeds(lambda: workload.loss(model, ready(examples.batch(half)))):
+        examples.draw_anew()  # a target may number the examples of the whole batch
     return _Few(
         workload=workload,
         n=len(chosen),

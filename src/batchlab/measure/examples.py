@@ -122,6 +122,11 @@ class FewExamples:
         if self.draws and all(map(self._has_rows, {-(-len(chosen) // 2), len(chosen)})):
             self._drawn, self.draws = self.batch(range(len(chosen))), False
 
+    def draw_anew(self) -> None:
+        """Make each batch by itself, because pieces of the one that was drawn make no batches."""
+        if self._drawn is not None:
+            self._drawn, self.draws = None, True
+
     def _collate_draws(self) -> bool:
         """Return whether two batches of the same examples differ."""
         digests = set()
