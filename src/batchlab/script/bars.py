@@ -238,6 +238,8 @@ _FROM_0 = ("Sanity Checking", "Training: |")
 # Bars are distinguished by their words, in which digits become #, and their total.
 Key = tuple[str, int]
 
+_MOST_WAITING = 1000  # states of a bar that may be the training's; of more, every second is dropped
+
 
 class Tqdm(EpochBars):
     """Bars such as ` 40%|████      | 120/300 [00:10<00:15, 11.5it/s, loss=0.3]`.
@@ -330,6 +332,8 @@ class Tqdm(EpochBars):
         if self._waiting is None or is_sure or bar.values:
             return [*self._confirmed(), *shown]
         self._waiting += shown
+        if len(self._waiting) > _MOST_WAITING:
+            del self._waiting[1::2]
         return []
 
     def finish(self) -> list[Reading]:

@@ -373,6 +373,7 @@ _FORMS = (
     ("Up. ", re.compile(r"\bEp\. (\S+) : Up\. (\S+) :"), r"epoch \1 step \2 "),  # Marian
     # mmengine prints "Epoch(train) [1][50/188]". In its validation no counter is the training's.
     ("(train)", re.compile(r"\b(Epoch|Iter)\(train\)\s*"), r"train \1 "),
+    ("(", re.compile(r"\bEpoch\((val|test)\)\s*\[(\d+)\]\s*\[\d+/\d+\]"), r"\1: epoch \2 "),
     ("(", re.compile(r"\b(?:Epoch|Iter)\((val|test)\)\s*(?:\[\d+\](?=\s*\[))?"), r"\1: "),
     ("epoch", re.compile(r"\b(\d+)epoch\b"), r"epoch \1 "),  # ESPnet
     (" (", re.compile(r"^\W*(train|valid) \((\d+/\d+)\)"), r"\1 epoch \2 "),  # Catalyst

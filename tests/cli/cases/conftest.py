@@ -15,11 +15,12 @@ TAKES = ("--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{
 
 @pytest.fixture
 def ask(do: Any, tmp_path: Path) -> Any:
-    """Asks batchlab about a script, which is copied beside its network first."""
+    """Ask batchlab about a script, or a module, which is copied beside its network first."""
 
     def ask(script: str, *arguments: str, takes: tuple[str, ...] = TAKES) -> Any:
-        for name in (script, "net.py"):
+        called = (script,) if script.endswith(".py") else ("-m", script)
+        for name in (f"{script.removesuffix('.py')}.py", "net.py"):
             shutil.copy(SCRIPTS / name, tmp_path / name)
-        return do(*arguments, "--", sys.executable, "-u", script, *takes)
+        return do(*arguments, "--", sys.executable, "-u", *called, *takes)
 
     return ask

@@ -18,6 +18,7 @@ LUDWIG = (
     *("--trainer.batch_size", "{batch_size}", "--random_seed", "{seed}"),
     *("--trainer.learning_rate", "{learning_rate}"),
 )
+TOKENS = ("--max-tokens", "{batch_size}", *TAKES[2:])
 MICRO = ("--train_micro_batch_size_per_gpu", "{batch_size}", *TAKES[2:])
 # What a script is given, the metric, and what is said if nothing but that metric is given: of
 # those that run, what has to be said with the answer; of others, why they cannot, or what is asked.
@@ -33,16 +34,22 @@ RUN: list[tuple[str, str, tuple[str, ...], str]] = [
     ("once_an_epoch.py", "val/acc", TAKES, "its progress counts only epochs"),
     ("over_at_once.py", "combined loss", LUDWIG, "its progress came all at once: too soon"),
     ("trial_of_tuner.py", "Accuracy", SNAKE, ""),
-    ("prints.py --kind steps", "val_loss", TAKES, ""),
+    *((f"{script} --kind steps", "val_loss", TAKES, "") for script in ("prints.py", "prints")),
     ("prints.py --kind fraction", "val_loss", TAKES, ""),
     ("prints.py --kind bracket", "val_loss", TAKES, ""),
-    ("prints.py --kind one_name", "loss", TAKES, "validation loss"),
     (
         "prints.py --kind scaled",
         "val_loss",
         TAKES,
         "it prints 0.001875 for 0.02 with batch size 24",
     ),
+    *((f"prints.py --kind {kind}", "val_loss", TAKES, "") for kind in ("in_words", "of_batches")),
+    *((f"prints.py --kind {kind}", "val_loss", TAKES, "") for kind in ("at_ends", "mmengine")),
+    ("prints.py --kind without_steps", "val_loss", TAKES, ""),
+    ("prints.py --kind marian", "val_loss", TAKES, ""),
+    ("prints.py --kind table", "val_loss", TAKES, "its progress counts only epochs"),
+    ("prints.py --kind filled", "val_loss", TOKENS, "counts tokens"),
+    ("prints.py", "val_loss", ("--sizes", "{batch_size}", "256", *TAKES[2:]), ""),
     ("prints.py --kind normalized", "val_loss", TAKES, ""),
     ("prints.py --kind bars", "eval_loss", TAKES, ""),
     ("prints.py --kind timed", "val_loss", TAKES, "only final values can be compared"),
@@ -57,6 +64,8 @@ ASKED: list[tuple[str, str, tuple[str, ...], str]] = [
     ("evaluates_each_epoch.py", "test_grade", BS[:4], "needs --better (higher or lower"),
     ("needs_net.py", "Accuracy", ("-b", "{batch_size}", "-lr", "{learning_rate}"), "-net"),
     ("wants_terminal.py", "acc", TAKES, "the command wants a terminal, and here is none"),
+    ("prints.py --kind folds", "val_loss", TAKES, "'Fold 1/3' was printed"),
+    ("prints.py --kind one_name", "loss", TAKES, "as in --metric 'val loss'"),
     ("prints.py --kind summed", "val_loss", TAKES, "val_loss depends on the batch size itself"),
     ("prints.py --kind fixed", "val_loss", TAKES, "as many steps at every batch size"),
 ]

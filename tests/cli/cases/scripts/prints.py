@@ -12,13 +12,14 @@ from net import Array, Net, data
 N = 1025  # one more than a multiple of every power of two
 parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 parser.add_argument("--kind", default="steps", help="what is printed")
-parser.add_argument("--batch-size", type=int, default=24, help="examples of a step")
+parser.add_argument("--batch-size", "--max-tokens", type=int, default=24, help="of a step")
+parser.add_argument("--sizes", type=int, nargs=2, help="batch sizes of training and validation")
 parser.add_argument("--lr", type=float, default=0.02, help="learning rate")
 parser.add_argument("--seed", type=int, default=0, help="of weights and order")
 parser.add_argument("--epochs", type=int, default=6, help="passes")
 parser.add_argument("--rampup-samples", type=int, default=1, help="until the batch is whole")
 given = parser.parse_args()
-size, kind = given.batch_size, given.kind
+size, kind = (given.sizes or [given.batch_size])[0], given.kind
 x, y = data(N, 1)
 held_out = data(300, 2)
 net, random = Net(given.seed), np.random.default_rng(given.seed)
@@ -74,6 +75,66 @@ def one_name(epoch: int, step: int, loss: float, val: str) -> str:
 
 def scaled(epoch: int, step: int, loss: float, val: str) -> str:
     return f"{numbered(epoch, step, loss, val)} lr {given.lr * size / 256:.6f}"
+
+
+def in_words(epoch: int, step: int, loss: float, val: str) -> str:
+    return f"Epoch: {epoch}, Iteration: {step}, Loss: {loss:.4f}{val and ',' + val}"
+
+
+def of_batches(epoch: int, step: int, loss: float, val: str) -> str:
+    batch = f"batch {step - (epoch - 1) * n_steps}/{n_steps} | loss {loss:.4f}"
+    return f"Epoch {epoch} | {val or batch}"
+
+
+def without_steps(epoch: int, step: int, loss: float, val: str) -> str:
+    return f"epoch {epoch}{val}" if val else f"epoch {epoch} step {step} train_loss {loss:.4f}"
+
+
+def at_ends(epoch: int, step: int, loss: float, val: str) -> str:
+    return f"epoch {epoch} step {step}{val}" if val else "..."
+
+
+def mmengine(epoch: int, step: int, loss: float, val: str) -> str:
+    """Write the two loops as mmengine does, the validation with a counter of its own."""
+    if val:
+        return f"07/01 10:00:00 - mmengine - INFO - Epoch(val) [{epoch}][15/15]  {val.strip()}"
+    place = f"[{epoch}][{step - (epoch - 1) * n_steps:3d}/{n_steps}]"
+    return f"07/01 10:00:00 - mmengine - INFO - Epoch(train)  {place}  lr: {given.lr}  loss: {loss}"
+
+
+def marian(epoch: int, step: int, loss: float, val: str) -> str:
+    """Count epochs and updates as marian-nmt/marian#145 has them."""
+    place = f"[2024-05-10 12:34:56] {'[valid] ' if val else ''}Ep. {epoch} : Up. {step}"
+    return f"{place} : {'val_loss : ' + val.split()[-1] if val else f'Cost {loss:.4f}'}"
+
+
+def table() -> None:
+    """Print a header and rows, as fastai does."""
+    say("epoch\ttrain_loss\tval_loss\ttime")
+    for epoch in range(given.epochs):
+        losses = [loss for _, loss in batches()]
+        say(f"{epoch}\t{np.mean(losses):.6f}\t{validated()[0]:.6f}\t00:01")
+
+
+def folds() -> None:
+    """Train several models in one run, for cross-validation."""
+    for fold in (1, 2, 3):
+        say(f"===== Fold {fold}/3 =====")
+        lines(numbered)
+
+
+def filled() -> None:
+    """Fill batches up to a number of tokens, so that most are smaller (fairseq#808)."""
+    step = 0
+    for epoch in range(1, given.epochs + 1):
+        order, start, k = random.permutation(N), 0, 0
+        while start < N:
+            batch = order[start : start + size - int(random.integers(size // 6))]
+            loss = net.step(x[batch], y[batch], given.lr)
+            start, step, k = start + len(batch), step + 1, k + 1
+            if k % 10 == 0:
+                say(f"epoch {epoch} loss {loss:.4f} num_updates {step}")
+        say(f"epoch {epoch} | valid subset | val_loss {validated()[0]:.4f} | num_updates {step}")
 
 
 def summed() -> None:
@@ -145,6 +206,15 @@ KINDS: dict[str, Callable[[], None]] = {
     "bracket": lambda: lines(bracket),
     "one_name": lambda: lines(one_name),
     "scaled": lambda: lines(scaled),
+    "in_words": lambda: lines(in_words),
+    "of_batches": lambda: lines(of_batches),
+    "without_steps": lambda: lines(without_steps),
+    "at_ends": lambda: lines(at_ends),
+    "mmengine": lambda: lines(mmengine),
+    "marian": lambda: lines(marian),
+    "table": table,
+    "folds": folds,
+    "filled": filled,
     "summed": summed,
     "normalized": normalized,
     "fixed": fixed,
