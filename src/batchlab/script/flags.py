@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -194,7 +195,9 @@ def _code_of(arguments: Sequence[str], place: Path) -> list[list[ast.AST]]:
     paths = [path for path in named_files(arguments, place) if path.suffix == ".py"]
     for path in paths:
         with suppress(OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-            nodes = [*ast.walk(ast.parse(path.read_bytes()))]
+            with warnings.catch_warnings():  # Python warns about escapes such as "\\d"
+                warnings.simplefilter("ignore")
+                nodes = [*ast.walk(ast.parse(path.read_bytes()))]
             files.append(nodes)
             imported = [each for node in nodes for each in _imported(node, path, place)]
             paths += [each for each in imported if each not in paths]
