@@ -61,7 +61,7 @@ def test_without_an_evaluation_after_equal_epochs_the_best_is_named(do: Any) -> 
     best = min(ends, key=lambda size: float(ends[size]))
     assert best != "16"  # the first one
     (headline, *_) = done.out.split("\n\n")
-    assert headline.startswith("Validation eval_loss ended best with ")
+    assert headline.startswith("Eval_loss ended best with ")
     assert f" at batch size {best}," in " ".join(headline.split())
 
 
