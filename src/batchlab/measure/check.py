@@ -32,7 +32,7 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Split
 from batchlab.training.batching import check_streams, on_device, sampled_order
-from batchlab.training.evaluator import asking, asking_metric, is_over_all, tally_of
+from batchlab.training.evaluator import OVER_ALL, asking, asking_metric, is_over_all, tally_of
 from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_optimizers
 from batchlab.workload.definition import SPLITS, Workload, is_compiled, size_of, uncompiled
 
@@ -108,7 +108,8 @@ class _Asking:
                 why = IN_TRAINING_ALONE
             else:
                 raise
-            raise WorkloadError(f"{error}: {why}") from error
+            # What lets it run is said in place of a guess.
+            raise WorkloadError(f"{str(error).removesuffix(OVER_ALL)}: {why}") from error
 
 
 def check_workload(

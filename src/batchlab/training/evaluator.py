@@ -61,14 +61,15 @@ def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextM
     """Report an exception of a metric with the data `where` it was raised; the loss's as it is."""
     if name not in workload.metrics:
         return nullcontext()
-    hint = "" if is_over_all(workload, name) else _OVER_ALL
+    hint = "" if is_over_all(workload, name) else OVER_ALL
     return asking(workload, f"metric {name!r} of {where}", hint)
 
 
-_OVER_ALL = (
+OVER_ALL = (
     "; a metric that needs more examples than one batch, as AUC, recall and F1 do, is "
     'batchlab.Metric(over_all=..., better="higher" or "lower")'
 )
+"""What follows the error of a metric that is computed batch by batch."""
 
 
 class _WholeSet:
