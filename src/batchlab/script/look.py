@@ -27,6 +27,7 @@ _EPOCHS = 1000
 _STEPS = 10**6
 # A moment is known up to the interval at which a chatty command's output is read.
 _CLOCK_S = 0.05
+_PATIENCE = 5.0  # times what a look has taken, for the second epoch
 # Epochs are printed rounded to a few digits.
 ROUNDING = 1e-3
 
@@ -214,20 +215,24 @@ def first_look(
     progress = ProgressPoints(command.metric, trial, command.pattern)
     seen: list[Reading] = []
     is_asked = is_cut = False
+    enough_s = math.inf  # after which the metric had been seen often enough
 
     def take(readings: Sequence[Reading]) -> bool:
-        nonlocal is_asked, is_cut
+        nonlocal is_asked, is_cut, enough_s
         is_cut = is_cut or (is_asked and bool(readings))
         for reading in () if is_asked else readings:
             seen.append(reading)
             progress.add(reading)
         now_s = time.monotonic()
         is_seen = len(_trained(progress)) >= VALUES
+        if is_seen:
+            enough_s = min(enough_s, now_s - began_s)
         if is_seen and counts_only_epochs(seen):
             is_seen = now_s - seen[0].at_s >= least_s
         numbers = {each.epoch_number for each in seen if each.step} - {None}
         if numbers == {0} and command.examples is None:
-            is_seen = False  # the second epoch shows how many steps an epoch has
+            # The second epoch shows how many steps an epoch has; it is not waited for without end.
+            is_seen = now_s - began_s >= _PATIENCE * enough_s
         is_asked = is_asked or is_seen or now_s - began_s >= limit_s
         if readings and is_enough is not None:
             is_asked = is_asked or is_enough(seen)
