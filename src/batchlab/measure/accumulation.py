@@ -357,7 +357,7 @@ class _Few:
     model_of: Callable[[], nn.Module]  # gives a model with the same weights each time
     is_still: Callable[[nn.Module], bool]  # whether a layer stays in evaluation mode
     augments: bool = True
-    collate_draws: bool = False  # for each batch anew
+    collate_draws: bool = False  # again for each batch
     grain: float = 0.0
 
     @property

@@ -63,7 +63,7 @@ _RATE_FACTOR = 8.0
 # A pass over the data takes this many times as long with larger batches only if its steps compare
 # all pairs of a batch, or the like.
 _LONGER_EPOCH = 2.0
-_TIMED_S = 1.0  # for this long the epochs of a batch size are timed, as far as it trains so long
+_TIMED_S = 1.0  # the epochs of a batch size are timed for this long, or until they end
 # Nothing is trained with the rate times this, so the metric stays that of the untrained model.
 _NO_TRAINING = 1e-6
 # How much larger or smaller the batches are with which the metric of that model is compared.

@@ -168,7 +168,7 @@ def defaults_in_source(
 ) -> dict[str, float]:
     """Return the numbers that a command's code gives as defaults of flags, by the flag's name.
 
-    Nothing is run. The scripts of the command are read, and the modules beside them that they
+    Nothing is run. The scripts of the command are read, and the modules in their folders that they
     import. A call that declares a flag counts first, as of argparse, click or absl. Only if none
     names it, as where a framework makes the flags, a variable, a field of a class, an argument of a
     function or a key of a dictionary with its name counts, of the first file that has one. A
@@ -223,7 +223,7 @@ def _only_number(expressions: Sequence[ast.expr | None]) -> float | None:
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
-    """Yield the files beside `path`, or in `place`, that a piece of its code imports."""
+    """Yield the files near `path`, or in `place`, that a piece of its code imports."""
     names: list[str] = []
     if isinstance(node, ast.Import):
         names = [each.name for each in node.names]

@@ -190,7 +190,7 @@ class JsonLines(NamedNumbers):
         if not (is_of_trainer and has_only_epoch and self._bars):
             return [*before, placed]
         if self._total is None:
-            # What is over by now has prepared the data.
+            # A bar that is over by now has prepared the data.
             is_open = (total for total, n in self._bars.items() if n < total)
             self._total = next(is_open, next(reversed(self._bars)))
         self._waiting = [placed]
@@ -492,7 +492,7 @@ class PlainLines(LineReader):
         ranks = {rank_of(name) for name, kind in zip(names, kinds, strict=False) if kind == "step"}
         if len(ranks) > 1:
             self._least_rank = sorted(ranks)[-2] + 1
-        # A batch beside its epoch has a place, whatever other lines count.
+        # A batch printed with its epoch has a place, whatever other lines count.
         least_rank = 0 if len(ranks) == 1 and "epoch" in kinds else self._least_rank
         for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
