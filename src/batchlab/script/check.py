@@ -49,7 +49,6 @@ ONCE_AT_END = (
 )
 """The warning about a metric that a training without a given length prints once."""
 
-
 # A command without {learning_rate} uses a rate of its own, which is the same in all trials.
 _NO_RATE = 1.0
 _SILENCE = (
@@ -427,7 +426,8 @@ class CommandCheck:
         unchecked = f"whether {self._command.metric} depends on the batch size itself"
         if not self._command.takes("learning_rate"):
             self._warnings.append(f"without {{learning_rate}} it is not checked {unchecked}")
-        if not self._command.takes("learning_rate") or len(first.trained) < VALUES:
+            return
+        if len(first.trained) < VALUES:
             return
         found: dict[int, list[float]] = {}
         points: list[list[MetricPoint]] = []

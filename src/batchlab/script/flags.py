@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from batchlab.errors import BatchlabError
@@ -144,6 +145,7 @@ RAMP_UPS = (
     *("rampup_batch_size", "rampup_samples", "batch_size_rampup", "batch_size_warmup"),
     *("batch_warmup", "bs_warmup", "batch_rampup"),
 )
+_MOST_FILES = 50  # a parser stands near the script, and reading a whole project takes seconds
 _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
 
 
@@ -190,10 +192,10 @@ def defaults_in_source(
 
 
 def _code_of(arguments: Sequence[str], place: Path) -> list[list[ast.AST]]:
-    """Return the syntax nodes of each file of a command's code."""
+    """Return the syntax nodes of each file of a command's code, the nearest `_MOST_FILES`."""
     files = []
     paths = [path for path in named_files(arguments, place) if path.suffix == ".py"]
-    for path in paths:
+    for path in islice(paths, _MOST_FILES):
         with suppress(OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             with warnings.catch_warnings():  # Python warns about escapes such as "\\d"
                 warnings.simplefilter("ignore")
