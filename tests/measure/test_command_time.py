@@ -35,12 +35,12 @@ def timed(
     marker = f"timing-{uuid.uuid4().hex}/timing"
     trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
     try:
-        point, whole = timed_command(
+        point, look = timed_command(
             command, trial, folder=folder / "run", marker=marker, limit_s=limit_s
         )
     finally:
         assert living(marker) == ()
-    assert whole is None or (whole.end.status is Status.OK and not whole.end.was_asked)
+    assert not look.is_whole or (look.end.status is Status.OK and not look.end.was_asked)
     return point
 
 

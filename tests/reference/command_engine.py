@@ -13,7 +13,7 @@ from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import Engine, RunPlan
 from batchlab.script.command import TrainingCommand
-from batchlab.script.look import FirstLook
+from batchlab.script.look import Look
 from batchlab.store.store import Store
 
 
@@ -55,7 +55,7 @@ def command_engine(
     budget_s: float | None = None,
     horizon_epochs: int | None = None,
     listener: ProgressListener | None = None,
-    look: FirstLook | None = None,
+    look: Look | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> CommandEngine:
     """An engine with a store in a folder; its budget counts from 0 of a clock that is given."""

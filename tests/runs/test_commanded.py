@@ -24,7 +24,7 @@ from batchlab.errors import TrialError
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Evaluation, Status
 from batchlab.script.command import TrainingCommand
-from batchlab.script.look import first_look
+from batchlab.script.look import Look
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
@@ -83,9 +83,9 @@ def test_a_look_that_was_the_whole_training_is_not_run_again(
 ) -> None:
     command = training_script(tmp_path, *more, source=AT_END)
     trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
-    look = first_look(
-        command, trial, folder=tmp_path / "look", marker=f"look-{tmp_path}/0", limit_s=30.0
-    )
+    marker = f"look-{tmp_path}/0"
+    look = Look(command, trial)
+    look.run(Look.has_trained, folder=tmp_path / "look", marker=marker, limit_s=30.0)
 
     record = asked(command_engine(command, tmp_path, look=look), steps=126)
 
@@ -98,7 +98,8 @@ def test_of_a_script_that_takes_no_seed_a_look_is_one_training_alone(tmp_path: P
     command = training_script(tmp_path, source=AT_END, seed=False)
     trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
     marker = f"look-{tmp_path}/0"
-    look = first_look(command, trial, folder=tmp_path / "look", marker=marker, limit_s=30.0)
+    look = Look(command, trial)
+    look.run(Look.has_trained, folder=tmp_path / "look", marker=marker, limit_s=30.0)
     engine = command_engine(command, tmp_path, look=look)
 
     for seed in (0, 1):

@@ -17,7 +17,7 @@ from batchlab.report.advice_answer import follow_up
 from batchlab.script.check import CommandCheck
 from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholders_of
 from batchlab.script.flags import RAMP_UPS, flags_set
-from batchlab.script.look import FirstLook
+from batchlab.script.look import Look
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
 
@@ -79,7 +79,7 @@ def completed(
         missing["metric"] = _of_validation(printed)
     if not is_clear(missing.get("metric") or given["metric"]):
         missing["better"] = _ASKED["better"][0]
-    if look and "examples" not in given and look.needs_examples(command):
+    if look and "examples" not in given and look.needs_examples:
         missing["examples"] = _ASKED["examples"][0]
     if is_advice and "learning_rate" not in takes:
         trouble += ". It also needs {learning_rate}, as in --lr {learning_rate}, and its value now"
@@ -99,7 +99,7 @@ def completed(
     raise UsageError(f"{name} needs {asked}{trouble}. To paste{replace}: {paste}")
 
 
-def _looked(command: TrainingCommand, limit_s: float) -> tuple[FirstLook | None, str]:
+def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]:
     """Return a look at a command, None if it failed, and the fault as text, empty without one."""
     with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
         check = CommandCheck(

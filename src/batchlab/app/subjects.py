@@ -36,7 +36,7 @@ from batchlab.runs.workers import LocalWorkers
 from batchlab.script.check import ONCE_AT_END, CommandCheck
 from batchlab.script.command import TrainingCommand
 from batchlab.script.identity import command_identity
-from batchlab.script.look import FirstLook
+from batchlab.script.look import Look
 from batchlab.script.process import end_leftovers
 from batchlab.store.file import check_store_folder
 from batchlab.store.store import Store
@@ -366,7 +366,7 @@ class CommandSubject(Subject):
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
         self._is_known = False
-        self._looks: list[FirstLook] = []
+        self._looks: list[Look] = []
 
     def _usual_epochs(self) -> int | None:
         """Return the default, or None for a script's own end; an advice may have to be given it."""
@@ -548,10 +548,10 @@ class CommandSubject(Subject):
 
     def _timed(self, trial: Trial, folder: Path, limit_s: float) -> ProfilePoint:
         marker = f"{self._workload_id}/timing"
-        point, whole = timed_command(
+        point, look = timed_command(
             self._command, trial, folder=folder, marker=marker, limit_s=limit_s
         )
-        self._looks += [whole] if whole else []
+        self._looks.append(look)
         return point
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:

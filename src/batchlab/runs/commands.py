@@ -21,7 +21,7 @@ from batchlab.runs.engine import Ran, StoredEngine
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, told_by_log
-from batchlab.script.look import FirstLook
+from batchlab.script.look import Look
 from batchlab.script.process import CommandEnd, FailureCount, end_leftovers
 from batchlab.script.reading import Reading
 from batchlab.store.schema import JsonColumn, UnreadableColumn
@@ -173,7 +173,7 @@ class CommandRun:
             raise _disk_is_full(self._kept.folder)  # some progress may be missing
         return self._verdict or self._verdict_of_end(end), end
 
-    def as_looked(self, look: FirstLook) -> tuple[Outcome, CommandEnd]:
+    def as_looked(self, look: Look) -> tuple[Outcome, CommandEnd]:
         """Return the same from a look that came to its own end, without running it again."""
         for reading in look.readings:
             if self.course.ended is None:
@@ -328,7 +328,7 @@ class CommandEngine(StoredEngine):
         command: TrainingCommand,
         plan: RunPlan,
         *,
-        looks: list[FirstLook] | None = None,
+        looks: list[Look] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Answer from `store`, and with trainings of `command`; the rest is as in `StoredEngine`.
@@ -406,7 +406,7 @@ class CommandEngine(StoredEngine):
             self._stop_if_hopeless(end, outcome.reason)
         return ran
 
-    def _whole_look(self, request: RunRequest) -> FirstLook | None:
+    def _whole_look(self, request: RunRequest) -> Look | None:
         """Take a look that had the same values as this training and came to its own end."""
         told = trial_values(request.trial, last_step=request.last_step)
         names = self._command.placeholders - {"output_dir", "resume_from", "config"}

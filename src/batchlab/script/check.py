@@ -18,28 +18,17 @@ from batchlab.records.estimate import Reason
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand
-from batchlab.script.flags import (
-    MULTIPLIERS,
-    RAMP_UPS,
-    STEPS_OF_EPOCH,
-    flags_set,
-)
+from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, STEPS_OF_EPOCH, flags_set
 from batchlab.script.look import (
     ROUNDING,
     VALUES,
     Enough,
-    FirstLook,
+    Look,
     LookComparison,
     Span,
-    first_look,
-    tells_losses,
+    has_losses,
 )
-from batchlab.script.metric import (
-    MetricPoint,
-    follows_size,
-    moves_with_steps,
-    plain_name,
-)
+from batchlab.script.metric import MetricPoint, follows_size, moves_with_steps, plain_name
 from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
 
@@ -100,8 +89,8 @@ class CommandCheck:
         self._spent_s = 0.0
         self._warnings: list[str] = []
         self._unchecked: list[str] = []  # what there was no time for
-        self._looks: dict[object, FirstLook | None] = {}  # by the values that were changed
-        self.looks: list[FirstLook] = []  # all that were run, in order
+        self._looks: dict[object, Look | None] = {}  # by the values that were changed
+        self.looks: list[Look] = []  # all that were run, in order
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
         """Run the beginnings and return the findings; oddities and open questions become warnings.
@@ -113,7 +102,7 @@ class CommandCheck:
         """
         command = self._command
         share = _FIRST_SHARE if proves else 1.0
-        first = self._looked(self._now_text(), {}, share * self._limit_s, least_s=_TIMED_S)
+        first = self._looked(self._now_text(), {}, share * self._limit_s, _has_timed_epochs)
         self._refuse_what_cannot_be_followed(first)
         fewest, most = span = self._examples(first)
         self._refuse_another_size(first, span)
@@ -192,7 +181,7 @@ class CommandCheck:
 
     # ---- beginnings
 
-    def begun(self) -> FirstLook:
+    def begun(self) -> Look:
         """Return the beginning of a training with the values that the user trains with now.
 
         Raises:
@@ -205,9 +194,8 @@ class CommandCheck:
         what: str,
         changed: dict[str, float],
         limit_s: float,
-        is_enough: Enough | None = None,
-        least_s: float = 0.0,
-    ) -> FirstLook:
+        is_enough: Enough = Look.has_trained,
+    ) -> Look:
         self._tell(f"checking the command: {what}")
         command = self._command
         size = changed.get("batch_size", command.batch_size)
@@ -220,27 +208,25 @@ class CommandCheck:
             seed=int(changed.get("seed", 0)),
             world_size=command.devices,
         )
-        found = first_look(
-            command,
-            trial,
+        look = Look(command, trial)
+        look.run(
+            is_enough,
             folder=self._folder / str(len(self.looks)),
             marker=f"{self._workload_id}/check",
             limit_s=max(1.0, min(limit_s, self._left_s())),
-            is_enough=is_enough,
-            least_s=least_s,
         )
-        self._spent_s += found.took_s
-        self.looks.append(found)
-        return found
+        self._spent_s += look.took_s
+        self.looks.append(look)
+        return look
 
     def _compared(
         self,
         what: str,
         changed: dict[str, float],
-        first: FirstLook,
+        first: Look,
         is_enough: Enough | None = None,
-    ) -> FirstLook | None:
-        """Return another beginning, as long as the first or until it `is_enough`, run only once.
+    ) -> Look | None:
+        """Return another beginning, as long as the first or until `is_enough`, run only once.
 
         The result is None if there was no time for it, or if it failed.
         """
@@ -251,11 +237,14 @@ class CommandCheck:
             if left_s < (first.took_s if is_enough is None else first.start_s or 0.0):
                 self._unchecked.append(f"a run {what}")
                 return None
-            look = self._looked(what, changed, min(left_s, 3 * first.took_s + 5.0), is_enough)
+            shown = is_enough or (lambda look: False)
+            limit_s = min(left_s, 3 * first.took_s + 5.0)
+            look = self._looked(
+                what, changed, limit_s, lambda look: look.has_trained() or shown(look)
+            )
             given = self._command.examples
             contradiction = given and self._contradiction(look, (given, given))
-            is_seen = look.trained or (is_enough is not None and is_enough(look.readings))
-            if is_seen and not contradiction:
+            if (look.trained or shown(look)) and not contradiction:
                 self._looks[key] = look
             else:
                 why = contradiction and f"it does not train with it: {contradiction}"
@@ -265,13 +254,13 @@ class CommandCheck:
                 self._warnings.append(f"the command could not be checked {what}: {why}")
         return self._looks[key]
 
-    def _contradiction(self, look: FirstLook, examples: Span) -> str | None:
+    def _contradiction(self, look: Look, examples: Span) -> str | None:
         return look.contradiction(examples, is_limit=self._command.has_limit)
 
-    def _at_another_size(self, size: int, first: FirstLook) -> FirstLook | None:
+    def _at_another_size(self, size: int, first: Look) -> Look | None:
         return self._compared(_ANOTHER_SIZE, {"batch_size": size}, first)
 
-    def _refuse_another_size(self, look: FirstLook, examples: Span) -> None:
+    def _refuse_another_size(self, look: Look, examples: Span) -> None:
         """Refuse a command that trains with another batch size, or a wrong number of examples."""
         contradiction = self._contradiction(look, examples)
         if contradiction is None:
@@ -301,7 +290,7 @@ class CommandCheck:
         """Return those of the flags that the command or its code sets to more than 1."""
         return " and ".join(flags_set(self._command.arguments, self._command.place, names))
 
-    def _refuse_what_cannot_be_followed(self, look: FirstLook) -> None:
+    def _refuse_what_cannot_be_followed(self, look: Look) -> None:
         """Refuse a command that cannot be run, or whose metric was never seen after a step."""
         end = look.end
         if not end.was_asked and end.status is not Status.OK:
@@ -316,7 +305,7 @@ class CommandCheck:
         complaint = look.progress.complaint()
         if complaint is None:
             complaint = f"{self._command.metric} was told before the first step alone"
-        if look.progress.names and look.needs_examples(self._command):
+        if look.progress.names and look.needs_examples:
             complaint += ". Give --examples too, such as --examples 50000"
         if not look.readings and look.is_cut:
             complaint = _SILENCE.format(seconds=look.took_s)
@@ -328,11 +317,11 @@ class CommandCheck:
 
     # ---- proof
 
-    def _proven(self, first: FirstLook, examples: Span) -> Span:
+    def _proven(self, first: Look, examples: Span) -> Span:
         """Prove that the flags act, and return the fewest and the most examples."""
         has_seed, own = self._command.takes("seed"), self._command.batch_size
         self._refuse_a_metric_of_the_batch(first, examples)
-        again = self._compared("like the first", {}, first, tells_losses)
+        again = self._compared("like the first", {}, first, has_losses)
         compared = LookComparison(first, again)
         if again is not None and not has_seed and compared.is_repeatable and compared.is_telling:
             raise UsageError(
@@ -349,7 +338,7 @@ class CommandCheck:
         unproven = []
         for flag, what, changed, text in self._questions(other_size):
             # The look at another batch size also compares epochs, so it is not ended early.
-            is_enough = None if flag == "batch_size" else compared.is_seen
+            is_enough = None if flag == "batch_size" else compared.differs
             look = self._compared(what, changed, first, is_enough)
             acts = True if look is None else compared.acts(look)
             if acts is False:
@@ -391,7 +380,7 @@ class CommandCheck:
         takes = self._command.takes
         return [row for row in asked if takes(row[0]) or row[0] == "batch_size"]
 
-    def _ask_about_longer_epochs(self, first: FirstLook, examples: Span) -> None:
+    def _ask_about_longer_epochs(self, first: Look, examples: Span) -> None:
         """Ask about epochs that take longer with larger batches, and may be no passes then."""
         if not first.counts_only_epochs:
             return
@@ -420,7 +409,7 @@ class CommandCheck:
             f"with --examples, the number of training examples"
         )
 
-    def _refuse_a_metric_of_the_batch(self, first: FirstLook, examples: Span) -> None:
+    def _refuse_a_metric_of_the_batch(self, first: Look, examples: Span) -> None:
         """Refuse a metric that follows the batch size although nothing is trained."""
         own = self._command.batch_size
         unchecked = f"whether {self._command.metric} depends on the batch size itself"
@@ -462,7 +451,7 @@ class CommandCheck:
         grows = own * _SIZE_FACTORS[0] <= examples[0]
         return [own * times if grows else own // times for times in _SIZE_FACTORS]
 
-    def _untrained(self, size: int, first: FirstLook) -> FirstLook | None:
+    def _untrained(self, size: int, first: Look) -> Look | None:
         """Return a beginning with a rate near 0, run only once.
 
         The result is None if there is no such batch size, no time, or no progress to be followed.
@@ -474,16 +463,15 @@ class CommandCheck:
         key = tuple(changed.items())
         limit_s = self._limit_s - self._spent_s
         if key not in self._looks and size and limit_s >= first.took_s:
-            least_s = _TIMED_S if first.counts_only_epochs else 0.0
             self._looks[key] = None
             # A contradiction is reported by the run that trains with that batch size.
             with suppress(ProgressError):
                 self._looks[key] = self._looked(
-                    f"without training, at batch size {size}", changed, limit_s, least_s=least_s
+                    f"without training, at batch size {size}", changed, limit_s, _has_timed_epochs
                 )
         return self._looks.get(key)
 
-    def _scaled_rate(self, first: FirstLook) -> str | None:
+    def _scaled_rate(self, first: Look) -> str | None:
         """Return a warning if it prints rates that depend on the batch size, else None."""
         given, own = first.trial.learning_rate, first.trial.batch_size
         others = [
@@ -504,7 +492,7 @@ class CommandCheck:
 
     # ---- examples
 
-    def _examples(self, first: FirstLook) -> Span:
+    def _examples(self, first: Look) -> Span:
         """Return the given number, or that by the progress, with a second batch size if needed."""
         given = self._command.examples
         found = first.examples if given is None else (given, given)
@@ -516,7 +504,7 @@ class CommandCheck:
                     f"{_NO_EXAMPLES}: {why}. Or give --examples, such as --examples 50000"
                 )
             found = first.examples_beside(look)
-        if found is None and not first.needs_examples(self._command):
+        if found is None and not first.needs_examples:
             assumed = self._command.assumed_examples
             found = assumed, assumed
             what = f"no epochs: {assumed} examples are called one here, so numbers of epochs"
@@ -536,7 +524,7 @@ class CommandCheck:
             )
         return found
 
-    def _examples_of_both(self, first: FirstLook, other: FirstLook, examples: Span) -> Span:
+    def _examples_of_both(self, first: Look, other: Look, examples: Span) -> Span:
         """Return the fewest and the most examples that fit the progress at both batch sizes."""
         own, size = first.trial.batch_size, other.trial.batch_size
         one, two = first.examples, other.examples
@@ -562,6 +550,10 @@ class CommandCheck:
             f"with {size}; if it has as many steps at every batch size, log them with "
             f"batchlab.log, else give --examples, such as --examples 50000"
         )
+
+
+def _has_timed_epochs(look: Look) -> bool:
+    return look.has_trained(_TIMED_S)
 
 
 def _unproven_text(flags: list[str], compared: LookComparison) -> str:

@@ -7,21 +7,24 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import NAMES, TrainingCommand, Value, plain_flag, trial_values
-from batchlab.script.follow import FollowedTraining
-from batchlab.script.metric import ProgressPoints
+from batchlab.script.follow import FollowedTraining, Moment
+from batchlab.script.formats import LOG_SHAPE
+from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading, is_of_clock
+from batchlab.script.supervisor import REST_S
 from batchlab.script.trained_size import TrainedSize
 
 # Number of metric values after the first step that a look waits for, because two trainings may
 # print the same single value by chance.
 VALUES = 2
-GRACE_S = 5.0
+_GRACE_S = 5.0
 # The length that a script is asked for if batchlab ends it after a look anyway.
 _EPOCHS = 1000
 _STEPS = 10**6
@@ -31,28 +34,127 @@ _PATIENCE = 5.0  # times what a look has taken, for the second epoch
 # Epochs are printed rounded to a few digits.
 ROUNDING = 1e-3
 
-Enough = Callable[[Sequence[Reading]], bool]
+Enough = Callable[["Look"], bool]
 Span = tuple[int, int]
 """The fewest and the most training examples that there can be."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FirstLook:
-    """The beginning of a training, and what its output showed."""
+class Look:
+    """A training that is run to see how it goes on: what its output showed, and how it ended.
 
-    trial: Trial
-    progress: ProgressPoints
-    readings: tuple[Reading, ...]
-    start_s: float | None  # from its start to its first progress; None if there was none
-    took_s: float
+    Attributes:
+        trial: what it trains.
+        values: the values of the placeholders.
+        progress: the points at which its metric was seen.
+        readings: all that was read.
+        moments: when it reported how far it is.
+        first_values: by step, the metric as it was printed first; a bar repeats it, and its last
+            value depends on when the look ended.
+        took_s: seconds since it began, until it ended.
+        seen_s: seconds until its metric was seen often enough; infinite until then.
+        end: how it ended; not there before.
+        is_whole: whether it was read until it ended by itself with success.
+    """
+
     end: CommandEnd
-    values: Mapping[str, Value | None]  # the values of the placeholders
-    is_whole: bool  # whether it was read until it ended by itself with success
+
+    def __init__(
+        self,
+        command: TrainingCommand,
+        trial: Trial,
+        values: Mapping[str, Value | None] | None = None,
+        *,
+        is_timed: bool = False,
+    ) -> None:
+        """Begin without readings; by default the script is asked for a long training.
+
+        If its steps are timed, it has to train with its batch size, and losses of batches are not
+        read, because validation may have the same name for its own.
+        """
+        self.trial = trial
+        asked = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
+        self.values = asked if values is None else values
+        size = command.trained_size(trial) if is_timed else None
+        self.progress = ProgressPoints(command.metric, trial, command.pattern, size=size)
+        self.readings: list[Reading] = []
+        self.moments: list[Moment] = []
+        self.first_values: dict[int, float] = {}
+        self.took_s, self.seen_s = 0.0, math.inf
+        self.is_whole = False
+        self._began_s = 0.0
+        self._command = command
+        self._is_timed = is_timed
+
+    def run(self, is_enough: Enough, *, folder: Path, marker: str, limit_s: float) -> Self:
+        """Run the command until it `is_enough`, `limit_s` seconds at the most, then end it.
+
+        Raises:
+            ProgressError: its progress contradicts itself.
+        """
+        began_s = self._began_s = time.monotonic()
+        is_asked = is_cut = False
+
+        def take(readings: Sequence[Reading]) -> bool:
+            nonlocal is_asked, is_cut
+            is_cut = is_cut or (is_asked and bool(readings))
+            for reading in () if is_asked else readings:
+                self._add(reading)
+            self.took_s = time.monotonic() - began_s
+            if len(self.trained) >= VALUES:
+                self.seen_s = min(self.seen_s, self.took_s)
+            is_asked = is_asked or self.took_s >= limit_s or is_enough(self)
+            return is_asked
+
+        with FollowedTraining(
+            *(self._command, self.values),
+            folder=folder,
+            marker=marker,
+            grace_s=min(_GRACE_S, limit_s / 4),
+        ) as training:
+            self.end = training.follow(take)
+        self.took_s = time.monotonic() - began_s
+        self.is_whole = self.end.status is Status.OK and not (self.end.was_asked or is_cut)
+        return self
+
+    def _add(self, reading: Reading) -> None:
+        self.readings.append(reading)
+        is_of_batches = self._is_timed and plain_name(self.progress.printed or "") in BATCH_LOSSES
+        point = self.progress.add(replace(reading, values=()) if is_of_batches else reading)
+        if point is not None:
+            moment = Moment(
+                at_s=reading.at_s,
+                step=point.step,
+                has_metric=point.value is not None and not is_of_batches,
+                resolution_s=0.0 if reading.shape == LOG_SHAPE else REST_S,
+            )
+            self.moments.append(moment)
+            if point.value is not None and point.step > 0:
+                self.first_values.setdefault(point.step, point.value)
+
+    def has_trained(self, least_s: float = 0.0) -> bool:
+        """Return whether its metric was seen often enough.
+
+        If only epochs are counted, they are followed for `least_s` seconds, to be timed. Within the
+        first epoch the second is waited for, which shows how many steps an epoch has.
+        """
+        if self.seen_s == math.inf:
+            return False
+        if self.counts_only_epochs:
+            return time.monotonic() - self.readings[0].at_s >= least_s
+        numbers = {each.epoch_number for each in self.readings if each.step} - {None}
+        is_first = numbers == {0} and self._command.examples is None
+        return not is_first or self.took_s >= _PATIENCE * self.seen_s
+
+    @property
+    def start_s(self) -> float | None:
+        """Seconds from its start to its first progress; None if there was none."""
+        return self.readings[0].at_s - self._began_s if self.readings else None
 
     @property
     def trained(self) -> list[float | None]:
         """The values of the metric after the first step, one per step."""
-        return _trained(self.progress)
+        points = self.progress.points
+        return [*{point.step: point.value for point in points if point.step > 0}.values()]
 
     @property
     def is_cut(self) -> bool:
@@ -94,10 +196,16 @@ class FirstLook:
     @property
     def counts_only_epochs(self) -> bool:
         """Whether its progress says how many epochs are done, and nothing finer."""
-        return counts_only_epochs(self.readings)
+        finer = (
+            each.step or each.samples or each.epoch_length or each.epoch_step
+            for each in self.readings
+        )
+        return any(each.epoch for each in self.readings) and not any(finer)
 
-    def needs_examples(self, command: TrainingCommand) -> bool:
-        """Return whether nothing says how many examples there are, and their number decides."""
+    @property
+    def needs_examples(self) -> bool:
+        """Whether nothing says how many examples there are, and their number decides."""
+        command = self._command
         if command.examples or self.examples or self.within_epochs:
             return False
         if self.counts_only_epochs:
@@ -150,7 +258,7 @@ class FirstLook:
         size = TrainedSize(trial, most_examples=most, is_limit=is_limit)
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
-    def examples_beside(self, other: FirstLook) -> Span | None:
+    def examples_beside(self, other: Look) -> Span | None:
         """Return the examples by the counters of two batch sizes, or None if their unit is unclear.
 
         A counter of examples has the same total at both batch sizes and rises by one batch at a
@@ -175,83 +283,12 @@ class FirstLook:
         )
 
 
-def counts_only_epochs(readings: Sequence[Reading]) -> bool:
-    """Return whether these say how many epochs are done, and nothing finer."""
-    finer = (each.step or each.samples or each.epoch_length or each.epoch_step for each in readings)
-    return any(each.epoch for each in readings) and not any(finer)
-
-
-def _trained(progress: ProgressPoints) -> list[float | None]:
-    return list({point.step: point.value for point in progress.points if point.step > 0}.values())
-
-
 def _in_steps(steps: float, trial: Trial) -> Span:
     """Return the examples in an epoch of `steps`; part of a step is the same part of a batch."""
     size, whole = trial.batch_size, round(steps)
     if abs(steps - whole) > ROUNDING * steps:
         return round(steps * size), round(steps * size)
     return (whole - 1) * size + 1, whole * size
-
-
-def first_look(
-    command: TrainingCommand,
-    trial: Trial,
-    *,
-    folder: Path,
-    marker: str,
-    limit_s: float,
-    is_enough: Enough | None = None,
-    least_s: float = 0.0,
-) -> FirstLook:
-    """Run a command until its metric was seen a few times or `is_enough` holds, then end it.
-
-    If it counts only epochs, they are followed for at least `least_s` seconds, to be timed.
-
-    Raises:
-        ProgressError: its progress contradicts itself.
-    """
-    began_s = time.monotonic()
-    values = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-    progress = ProgressPoints(command.metric, trial, command.pattern)
-    seen: list[Reading] = []
-    is_asked = is_cut = False
-    enough_s = math.inf  # after which the metric had been seen often enough
-
-    def take(readings: Sequence[Reading]) -> bool:
-        nonlocal is_asked, is_cut, enough_s
-        is_cut = is_cut or (is_asked and bool(readings))
-        for reading in () if is_asked else readings:
-            seen.append(reading)
-            progress.add(reading)
-        now_s = time.monotonic()
-        is_seen = len(_trained(progress)) >= VALUES
-        if is_seen:
-            enough_s = min(enough_s, now_s - began_s)
-        if is_seen and counts_only_epochs(seen):
-            is_seen = now_s - seen[0].at_s >= least_s
-        numbers = {each.epoch_number for each in seen if each.step} - {None}
-        if numbers == {0} and command.examples is None:
-            # The second epoch shows how many steps an epoch has; it is not waited for without end.
-            is_seen = now_s - began_s >= _PATIENCE * enough_s
-        is_asked = is_asked or is_seen or now_s - began_s >= limit_s
-        if readings and is_enough is not None:
-            is_asked = is_asked or is_enough(seen)
-        return is_asked
-
-    with FollowedTraining(
-        command, values, folder=folder, marker=marker, grace_s=min(GRACE_S, limit_s / 4)
-    ) as training:
-        end = training.follow(take)
-    return FirstLook(
-        trial=trial,
-        progress=progress,
-        readings=tuple(seen),
-        start_s=seen[0].at_s - began_s if seen else None,
-        took_s=time.monotonic() - began_s,
-        end=end,
-        values=values,
-        is_whole=end.status is Status.OK and not (end.was_asked or is_cut),
-    )
 
 
 # Numbers about the machine differ from run to run, whatever the flags do.
@@ -282,9 +319,8 @@ class LookComparison:
         is_telling: whether any number changes along a run, so that equal numbers mean something.
     """
 
-    def __init__(self, first: FirstLook, again: FirstLook | None) -> None:
+    def __init__(self, first: Look, again: Look | None) -> None:
         """Compare the two. If `again` is None, assume that no number differs by itself."""
-        self._first = first
         self._known = known = _numbers(first)
         twin = known if again is None else _numbers(again)
         self._steady = {
@@ -295,16 +331,15 @@ class LookComparison:
         self.is_repeatable = len(self._steady) == len(known)
         self.is_telling = any(len({*map(repr, told.values())}) > 1 for told in known.values())
 
-    def is_seen(self, readings: Sequence[Reading]) -> bool:
-        """Return whether a run at the same batch size differs from the two where they agree."""
-        return _any_differs(self._steady, _numbers(replace(self._first, readings=tuple(readings))))
+    def differs(self, look: Look) -> bool:
+        """Return whether a beginning differs from the two where they agree."""
+        return _any_differs(self._steady, _numbers(look))
 
-    def acts(self, look: FirstLook) -> bool | None:
+    def acts(self, look: Look) -> bool | None:
         """Return whether a beginning differs because of its arguments, or None if that is open."""
-        told = _numbers(look)
-        if _any_differs(self._steady, told):
+        if self.differs(look):
             return True
-        is_same = self.is_repeatable and not _any_differs(self._known, told)
+        is_same = self.is_repeatable and not _any_differs(self._known, _numbers(look))
         return False if is_same and self.is_telling else None
 
 
@@ -312,28 +347,23 @@ def _any_differs(one: _Numbers, other: _Numbers) -> bool:
     return any(_differ(name, told, other) for name, told in one.items())
 
 
-def _numbers(look: FirstLook) -> _Numbers:
+def _numbers(look: Look) -> _Numbers:
     """Return each number about the training, by its name and the counters that it came with."""
     found: _Numbers = defaultdict(dict)
-    first_told = dict[int, float]()
-    again = ProgressPoints(look.progress.metric, look.trial, pattern=look.progress.pattern)
     for reading in look.readings:
-        point = again.add(reading)
-        # A bar repeats a step, and its last value depends on when the look ended: the first counts.
-        if point is not None and point.value is not None and point.step > 0:
-            first_told.setdefault(point.step, point.value)
         for name, value in reading.values:
             is_of_machine = is_of_clock(name) or _OF_MACHINE.search(name)
             if not is_of_machine and plain_flag(name) not in _GIVEN:
                 found[f"{reading.shape} {name}"].setdefault(reading.counters, value)
-    found[_METRIC] = dict(enumerate(first_told.values()))  # steps depend on the batch size
+    # The steps depend on the batch size.
+    found[_METRIC] = dict(enumerate(look.first_values.values()))
     return found
 
 
-def tells_losses(readings: Sequence[Reading]) -> bool:
+def has_losses(look: Look) -> bool:
     """Return whether there are enough different losses that equal ones can't be a coincidence."""
     told: dict[object, float] = {}
-    for each in readings:
+    for each in look.readings:
         for name, value in each.values:
             if "loss" in name.lower():
                 told.setdefault(each.counters, value)
