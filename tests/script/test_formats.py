@@ -301,12 +301,13 @@ def test_a_line_stands_where_its_counters_say(lines: list[str], places: list[Sin
             b"step 3 loss 0.5\nstep 4 other_loss 0.5\n",
             [("pattern", 3, {"mine": 0.5}), ("words", 4, {"other_loss": 0.5})],
         ),
-        # What is no number is left out, and a decimal comma is read.
+        # What is no number is left out, a decimal comma is read, and one that may be either is not
+        # sure to be one of thousands.
         (r"loss (?P<loss>\S+)", b"loss unknown\n", []),
         (
             r"step (?P<step>\d+) vl=(?P<vl>\S+)",
             b"step 1 vl=0,53\nstep 2 vl=2,531\n",
-            [("pattern", 1, {"vl": 0.53}), ("pattern", 2, {"vl": 2.531})],
+            [("pattern", 1, {"vl": 0.53}), ("pattern", 2, {"vl": 2531.0})],
         ),
     ],
 )

@@ -21,7 +21,6 @@ from batchlab.script.reading import (
     Counters,
     LineReader,
     Measured,
-    NumberStyle,
     Reading,
     count_of,
     epoch_of,
@@ -29,6 +28,7 @@ from batchlab.script.reading import (
     rank_of,
     split_of,
     spoken_kind,
+    values_of,
 )
 
 LOG_SHAPE = "batchlab"
@@ -108,7 +108,6 @@ class NamedNumbers(LineReader):
 
     def __init__(self) -> None:
         self._counters = Counters()
-        self._style = NumberStyle()
 
     def _kind(self, name: str) -> str | None:
         """Return "step", "epoch" or "samples" for a counter, or None for a value."""
@@ -127,7 +126,7 @@ class NamedNumbers(LineReader):
                 counted[kind].append((rank_of(name), text.partition("/")[0]))
             else:
                 measured.append((name, text.strip("%"), None))
-        values, unsure = self._style.values_of(measured)
+        values, unsure = values_of(measured)
         return Reading(
             at_s=at_s,
             shape=self.shape,
@@ -446,7 +445,6 @@ class PlainLines(LineReader):
 
     def __init__(self) -> None:
         self._counters = Counters()
-        self._style = NumberStyle()
         # The training's loop, by epoch, position and length, and the length of another loop.
         self._loop: tuple[int | None, int, int] = (None, 0, 0)
         self._other_loop = 0
@@ -482,8 +480,6 @@ class PlainLines(LineReader):
                 return []
             line = _AVERAGE.sub(r"\1", line[evaluation.end() :])
         pairs = list(_PAIR.finditer(line))
-        for pair in pairs:
-            self._style.see(pair["number"])
         counted: dict[str, Any] = {}  # of steps and samples the largest number
         measured: dict[str, list[tuple[str, str, str | None]]] = {}  # by split
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
@@ -505,7 +501,7 @@ class PlainLines(LineReader):
             is_step = kind != "step" or rank_of(name) >= least_rank
             if i < n_current and is_step and (counted.get(kind) is None or is_larger):
                 counted[kind], counted[f"{kind} total"] = number, count_of(pair["total"] or "")
-        found = {split: self._style.values_of(each) for split, each in measured.items()}
+        found = {split: values_of(each) for split, each in measured.items()}
         return self._placed(line, pairs, counted, found, at_s)
 
     def _placed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -358,44 +358,20 @@ Measured = tuple[tuple[tuple[str, float], ...], tuple[str, ...]]
 """Values by their names, and the names of those that are not sure."""
 
 
-class NumberStyle:
-    """The way in which one run writes its numbers, as seen so far: with a point or a decimal comma.
+def values_of(printed: Iterable[tuple[str, str, str | None]]) -> Measured:
+    """Return the numbers of one line, each by its name and divided by its total if it has one.
 
-    `2,531` may be either. A number that can be read in only one way decides: `0,53`, or `0.53`.
+    `9000/10000` is 0.9; without a total a number counts as it is. `2,531` is taken for 2531, and is
+    not sure.
     """
-
-    def __init__(self) -> None:
-        self._has_points = self._has_commas = False
-
-    def see(self, text: str) -> None:
-        """Take in a number of the run, which may show how its numbers are written."""
-        if number_of(text) is None or _EITHER.fullmatch(text):
-            return
-        if "," in text and not _IN_THOUSANDS.fullmatch(text):
-            self._has_commas = True
-        elif "," in text or "." in text:
-            self._has_points = True
-
-    def values_of(self, printed: Sequence[tuple[str, str, str | None]]) -> Measured:
-        """Return the numbers of one line, each by its name and divided by its total if it has one.
-
-        `9000/10000` is 0.9; without a total a number counts as it is.
-        """
-        for _, text, _ in printed:
-            self.see(text)
-        values: dict[str, float] = {}
-        unsure = []
-        for name, text, total in printed:
-            number, whole = self._number_of(text), 1.0 if total is None else number_of(total)
-            if number is not None and whole:
-                values[name] = number / whole
-                is_either = total is None and _EITHER.fullmatch(text) is not None
-                unsure += [name] if is_either and self._has_commas == self._has_points else []
-        return tuple(values.items()), tuple(unsure)
-
-    def _number_of(self, text: str) -> float | None:
-        is_comma = self._has_commas and not self._has_points
-        return number_of(_pointed(text) if is_comma and _EITHER.fullmatch(text) else text)
+    values: dict[str, float] = {}
+    unsure = []
+    for name, text, total in printed:
+        number, whole = number_of(text), 1.0 if total is None else number_of(total)
+        if number is not None and whole:
+            values[name] = number / whole
+            unsure += [name] if total is None and _EITHER.fullmatch(text) else []
+    return tuple(values.items()), tuple(unsure)
 
 
 def _pointed(text: str) -> str:
