@@ -34,7 +34,7 @@ from batchlab import Profile  # loads no torch, so this process never holds memo
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "benchmarks" / "gpu_models.py"
 TRIALS = [sys.executable, str(ROOT / "benchmarks" / "gpu_trials.py")]
-BATCHLAB = [sys.executable, "-m", "batchlab.cli.main"]
+BATCHLAB = [sys.executable, "-m", "batchlab"]
 ALL_PARTS_S = 480.0
 TINY_PART_S = 90.0  # far more than a tiny part takes, for a busy machine
 FIRST_LOOK_S = 90.0  # a fresh machine reads PyTorch from a cold disk

@@ -116,7 +116,7 @@ def largest(kind: str, mib: int) -> dict[str, Any]:
         file = Path(folder) / "rows.bin"
         with file.open("wb") as sparse:
             sparse.truncate(mib * 1024**2)
-        asked = [sys.executable, "-m", "batchlab.cli.main", "sweep", f"{__file__}:workload"]
+        asked = [sys.executable, "-m", "batchlab", "sweep", f"{__file__}:workload"]
         asked += ["--set", f"kind={kind}", "--set", f"file={file}", "--batch-sizes", "32,256"]
         asked += ["--steps", "20", "--store", f"{folder}/lab.db"]
         started_s, most = time.perf_counter(), 0

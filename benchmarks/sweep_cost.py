@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results" / "sweep_cost.json"
-BATCHLAB = [sys.executable, "-m", "batchlab.cli.main"]
+BATCHLAB = [sys.executable, "-m", "batchlab"]
 RUNS = 7
 
 

@@ -89,7 +89,7 @@ def commands(work: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
     yield (
         "sweep",
         [
-            *(sys.executable, "-m", "batchlab.cli.main", "sweep", "mnist-mlp", "--quiet"),
+            *(sys.executable, "-m", "batchlab", "sweep", "mnist-mlp", "--quiet"),
             *("--set", "momentum=0", "--batch-sizes", ",".join(sizes), "--learning-rates", RATE),
             *("--epochs", str(epochs), "--seeds", str(seeds), "--store", str(store)),
             *("--report", str(folder / "page.html")),

@@ -55,7 +55,7 @@ def test_a_command_has_exactly_these_options(command: str) -> None:
 @pytest.mark.parametrize("name", ["-h", "--help"])
 def test_help_is_asked_for_by_either_name(name: str) -> None:
     # In a process of its own: click keeps a command's help option as it was first asked for.
-    command = [sys.executable, "-m", "batchlab.cli.main", "sweep", name]
+    command = [sys.executable, "-m", "batchlab", "sweep", name]
 
     assert "--batch-sizes" in subprocess.check_output(command, text=True)
 

@@ -27,7 +27,7 @@ def talk(script: Callable[[Client], Awaitable[None]]) -> None:
     """Run a client's script against a server that was started in this folder."""
     server = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "batchlab.cli.main", "mcp"],
+        args=["-m", "batchlab", "mcp"],
         cwd=Path.cwd(),
         env=dict(os.environ),
     )

@@ -124,7 +124,7 @@ def test_ctrl_c_leaves_the_terminal_with_its_cursor_and_without_the_display(tmp_
 @pytest.mark.slow
 def test_a_command_tells_a_terminal_its_stages_and_ends_with_the_result(tmp_path: Path) -> None:
     write_user_file(tmp_path)
-    command = [sys.executable, "-m", "batchlab.cli.main", "sweep", "mine.py:workload"]
+    command = [sys.executable, "-m", "batchlab", "sweep", "mine.py:workload"]
 
     written = in_a_terminal(
         [*command, "--batch-sizes", "4,8,16,32", "--epochs", "40"], columns=50, folder=tmp_path

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str, folder: Path) -> str:
-    command = [sys.executable, "-m", "batchlab.cli.main", *arguments]
+    command = [sys.executable, "-m", "batchlab", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

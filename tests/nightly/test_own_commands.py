@@ -55,7 +55,7 @@ def test_the_output_of_an_example_is_followed_in_a_sweep(name: str, tmp_path: Pa
 
     began_s = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "batchlab.cli.main", "sweep", *given, *script],
+        [sys.executable, "-m", "batchlab", "sweep", *given, *script],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -28,7 +28,7 @@ WITHIN_S = 120.0
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """Batchlab in a process of its own, which leads a session."""
     return subprocess.Popen(
-        [sys.executable, "-m", "batchlab.cli.main", *arguments],
+        [sys.executable, "-m", "batchlab", *arguments],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -202,7 +202,7 @@ def cannot_tell_advice(scatter: float = 0.15) -> Advice:
 
 
 def nothing_reached_advice() -> Advice:
-    """No run reached the target that was given; the best one came to 95.1 %."""
+    """No run reached the target that was given; the best value of all was 95.1 %."""
     advice = cannot_tell_advice(scatter=0.0)
     missed = replace(
         advice,

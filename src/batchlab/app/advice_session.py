@@ -232,7 +232,7 @@ class AdviceSession:
                 *self._not_told(advice),
                 *self._met_early(advice),
                 *advice.caveats,
-                *self._caveats(),
+                *self._caveats(has_runs=bool(advice.tried)),
                 *(() if question.objective == self._asked.objective else [_without_times(options)]),
             ),
         )
@@ -612,14 +612,16 @@ class AdviceSession:
         if elsewhere is not None and elsewhere.workload.workload_id != self._trial.workload_id:
             yield Reason.of("profile_of_another_version")
 
-    def _caveats(self) -> Iterator[Reason]:
+    def _caveats(self, *, has_runs: bool) -> Iterator[Reason]:
         if self._trial.world_size > 1:
             yield Reason.of("devices_share_batches", n=self._trial.world_size)
         own = self._here.best_micro_batch(self._trial.batch_size)
         step, whole = None if own is None else own.peak_bytes, self._here.evaluation_bytes
         if step and whole and whole > max(_CLEARLY_MORE * step, step + _CLEARLY_MORE_BYTES):
             yield Reason.of("evaluation_needs_more", whole=whole, step=step)
-        if self._trial.horizon_steps:
+        if not has_runs:
+            pass  # there was no rate
+        elif self._trial.horizon_steps:
             yield Reason.of("rate_followed_schedule", epochs=self._subject.epochs)
         elif self._summary.is_own_command:
             yield Reason.of("rate_left_to_script")

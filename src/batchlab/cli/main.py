@@ -185,7 +185,3 @@ def _help_of(error: click.ClickException, arguments: list[str]) -> str:
     if context is not None:
         return context.command_path
     return " ".join(["batchlab", *(name for name in arguments[:1] if name in COMMANDS)])
-
-
-if __name__ == "__main__":
-    main()

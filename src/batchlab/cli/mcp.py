@@ -127,7 +127,7 @@ async def _run(name: str, given: dict[str, Any], context: Any) -> str:
     """Run a command without modules of this folder (-P); return its output, report its progress."""
     import anyio
 
-    command = sys.executable, "-P", "-m", "batchlab.cli.main", *arguments_of(name, given)
+    command = sys.executable, "-P", "-m", "batchlab", *arguments_of(name, given)
     with tempfile.TemporaryFile() as out:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=DEVNULL, stdout=out, stderr=PIPE, start_new_session=True, limit=2**24

@@ -265,6 +265,7 @@ NOT_YET_PROBABILITY = 0.1  # and "not yet" at most this much; in between it is "
 STILL_RISING_PROBABILITY = 0.02
 # A flat curve at the very start (nothing learned yet) looks like a plateau but is not one.
 STARTED_DELTAS = 10
+_NO_GAIN = 1e-3  # of delta: a smaller gain is said to be 0
 TURN_STANDARD_ERRORS = 4.0
 
 
@@ -413,9 +414,12 @@ def _judged(t: Array, y: Array, *, delta: float) -> Plateau:
     reached = float(weight[epoch <= last].sum())
     rising = float(weight[gain >= 2 * delta].sum())
     low, middle, high = (_quantile(gain, weight, level) for level in (0.025, 0.5, 0.975))
-    expected = Reason.of(
-        "epochs_to_bring", horizon=HORIZON_EPOCHS, gain=middle, low=low, high=high, delta=delta
-    )
+    # Next to delta, a gain of 1e-28 is 0.
+    gains = {
+        name: each if abs(each) > _NO_GAIN * delta else 0.0
+        for name, each in (("gain", middle), ("low", low), ("high", high))
+    }
+    expected = Reason.of("epochs_to_bring", horizon=HORIZON_EPOCHS, delta=delta, **gains)
     verdict: PlateauVerdict = "cannot_tell"
     at, reason = None, expected
     if reached >= REACHED_PROBABILITY and rising < STILL_RISING_PROBABILITY:
