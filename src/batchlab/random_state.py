@@ -74,9 +74,14 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def untouched_randomness() -> Iterator[None]:
-    """Put the global streams back after the block, as if nothing had been drawn inside it."""
+def untouched_randomness(seed: int | None = None) -> Iterator[None]:
+    """Put the global streams back after the block, as if nothing had been drawn inside it.
+
+    Inside it they begin with `seed`, if one is given.
+    """
     before = RandomState.now()
+    if seed is not None:
+        seed_everything(seed)
     try:
         yield
     finally:

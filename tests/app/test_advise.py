@@ -691,9 +691,10 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
 def test_an_evaluation_that_needs_more_memory_than_a_step_is_told(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measured(*asked: Any, known: Sequence[object] = (), **named: Any) -> Profile:
+    def measured(*asked: Any, known: Profile | None = None, **named: Any) -> Profile:
         made = profile_of(*asked, **named)
-        return made if known else replace(made, evaluation_bytes=10**12)  # it is looked at once
+        evaluation_bytes = known.evaluation_bytes if known else 10**12  # it is looked at once
+        return replace(made, evaluation_bytes=evaluation_bytes)
 
     monkeypatch.setattr(workload_subject, "measure_profile", measured)
 

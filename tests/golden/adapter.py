@@ -23,7 +23,7 @@ import torch
 from tests.reference.accumulated_workloads import FAULTS, SOUND
 from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_noise import made_up_noise, made_up_point
-from tests.reference.made_up_profile import MadeUpMachine, told_profile
+from tests.reference.made_up_profile import MadeUpMachine, told_profile, untried_profile
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, option, question
 from tests.reference.stored_advice import put_advised
@@ -268,17 +268,15 @@ def search_document(
     made = MadeUpMachine(**machine)
     search = ProfileSearch(
         made,
-        n_train=n_train,
+        untried_profile(n_train),
         ceiling_bytes=ceiling_bytes,
         left_s=made.left_s,
         listener=Silent(),
-        may_accumulate=True,
-        first=None,
     )
-    search.run(default_batch_sizes(n_train, reference_batch_size=64))
+    profile = search.run(default_batch_sizes(n_train, reference_batch_size=64))
     points = [
         [point.batch_size, point.micro_batch_size, point.status.value, point.peak_bytes]
-        for point in search.points
+        for point in profile.points
     ]
     return {"probed": [list(pair) for pair in made.probed], "points": points}
 

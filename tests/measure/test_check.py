@@ -28,7 +28,7 @@ def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
     return F.cross_entropy(model(batch[0]), batch[1])
 
 
-def check(**fields: Any) -> WorkloadSummary:
+def check(*, with_steps: bool = True, **fields: Any) -> WorkloadSummary:
     base: dict[str, Any] = {
         "name": "checked",
         "model": lambda: nn.Linear(4, 3),
@@ -40,7 +40,7 @@ def check(**fields: Any) -> WorkloadSummary:
         "learning_rate": 0.01,
     }
     workload = live_workload(Workload(**(base | fields)), {}).workload
-    return check_workload(None, Unpacked(workload), "cpu", made_up_summary())
+    return check_workload(None, Unpacked(workload), "cpu", made_up_summary(), with_steps)
 
 
 def refusal(**fields: Any) -> str:
@@ -250,6 +250,22 @@ def test_memory_running_out_is_no_fault_of_the_workload() -> None:
         check(loss=loss)
 
 
+def test_without_memory_for_a_gradient_the_rest_is_checked() -> None:
+    def no_memory(gradient: Tensor) -> None:
+        raise MemoryError
+
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        value = cross_entropy(model, batch)
+        if value.requires_grad:
+            value.register_hook(no_memory)
+        return value
+
+    with pytest.raises(MemoryError):
+        check(loss=loss)
+
+    assert check(loss=loss, with_steps=False).n_parameters == 15
+
+
 @pytest.mark.parametrize(
     "loss",
     [
@@ -266,7 +282,7 @@ def test_a_loss_that_couples_examples_gets_a_warning(loss: Any) -> None:
 
     assert facts.loss_couples
     assert len(facts.warnings) == 1
-    assert facts.warnings[0].startswith("the loss couples examples")
+    assert "depends on the rest of its batch" in facts.warnings[0]
 
 
 def test_a_loss_that_is_not_finite_at_first_gets_a_warning() -> None:

@@ -166,8 +166,8 @@ def test_a_study_of_few_units_begins_with_what_there_is_to_know(kind: str) -> No
     counted = look_at_loss(workload, workload.model(), CPU)
     uncounted = look_at_loss(replace(workload, weight=None), workload.model(), CPU)
 
-    assert not counted.couples
-    assert not uncounted.couples
+    assert not counted.loss_couples
+    assert not uncounted.loss_couples
     is_told = [any("`weight`" in text for text in each.warnings) for each in (counted, uncounted)]
     assert is_told == [False, True]
 

@@ -231,7 +231,7 @@ def test_the_parts_of_each_parameter_add_up_to_the_whole() -> None:
     point = noise.sample(with_batch_norm(), seed=0, per_layer=True)
 
     whole = noise_scale(point.sample.by_blocks)
-    parts = [layer.found for layer in point.layers]
+    parts = [layer.estimates for layer in point.layers]
     assert [layer.name for layer in point.layers] == [
         name for name, _ in with_batch_norm().named_parameters()
     ]

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
 
-from batchlab.measure.gradients import Gradients, one_by_one, per_example
+from batchlab.measure.gradients import Gradients, batch_gradient, one_by_one, per_example
 from batchlab.workload.definition import Batch, Workload
 
 N = 7
@@ -188,6 +189,27 @@ def test_batch_first_is_not_taken_for_granted() -> None:
     way = per_example(workload, model, batch)
 
     assert way[0] == "one by one"
+
+
+def of_sequences(model: nn.Module, batch: Batch) -> Tensor:
+    packed, y = batch
+    return (model(packed)[1][0] - y).square().mean()
+
+
+def test_packed_sequences_are_taken_one_by_one() -> None:
+    torch.manual_seed(3)
+    model, workload = nn.GRU(3, 1), workload_of(nn.Identity, of_sequences)
+    sequences, y = [torch.randn(n, 3) for n in (2, 5, 4, 2)], torch.randn(4, 1)
+
+    way, gradients = per_example(workload, model, (pack_sequence(sequences, False), y))
+
+    _, squares = gradients(workload, model, (pack_sequence(sequences, False), y))
+    alone = [
+        batch_gradient(workload, model, (pack_sequence([sequence]), truth[None]))
+        for sequence, truth in zip(sequences, y, strict=True)
+    ]
+    assert way == "one by one"
+    assert squares == pytest.approx([float(one.square().sum()) for one in alone], rel=1e-4)
 
 
 def test_looking_for_a_way_leaves_modes_and_random_streams() -> None:

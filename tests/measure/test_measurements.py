@@ -17,10 +17,10 @@ from batchlab.measure.at_steps import (
     LossSurface,
     measured_at_steps,
     sharpness,
-    top_eigenvalues,
+    top_eigenvalue,
 )
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
-from batchlab.measure.measurements import expected_variance, measurement_rows, on_request
+from batchlab.measure.measurements import expected_variance, on_request
 from batchlab.records.batch_plan import Stage
 from batchlab.records.measurement import Moment
 from batchlab.records.run import RunLength
@@ -49,13 +49,6 @@ def moment_of(
         is_end=True,
         is_last=True,
     )
-
-
-@pytest.mark.parametrize(("over_seeds", "one"), [("mean", 4.0), ("largest", 9.0), ("median", 2.0)])
-def test_seeds_are_summed_up_as_the_row_says(over_seeds: str, one: float) -> None:
-    found = replace(measurement_rows()["gradient_norm"], over_seeds=over_seeds)
-
-    assert found.of_seeds([1.0, 9.0, 2.0]) == one
 
 
 def stepped(model: nn.Module, loss: torch.Tensor) -> list[torch.Tensor]:
@@ -122,7 +115,7 @@ def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
     expected = {
         "noise_scale": sample.gradient_noise_scale.estimate,
         "sharpness": sharpness(surface, epsilon=1e-3),
-        "top_eigenvalue": top_eigenvalues(surface)[0],
+        "top_eigenvalue": top_eigenvalue(surface),
     }
 
     found = {name: row(name)(moment_of(model, workload=workload)) for name in expected}
@@ -283,10 +276,3 @@ def test_what_cannot_be_taken_has_no_value(name: str) -> None:
     moment = moment_of(workload.model(), workload=workload)
 
     assert measured_at_steps([name])[name](moment) is None
-
-
-def test_a_loss_that_is_linear_in_the_weights_has_no_curvature() -> None:
-    workload, model = least_squares(500)
-    linear = replace(workload, loss=lambda m, batch: m(batch[0]).mean())
-
-    assert row("top_eigenvalue")(moment_of(model, workload=linear)) == pytest.approx(0, abs=1e-9)

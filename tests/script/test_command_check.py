@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,6 +15,8 @@ from batchlab.errors import BatchlabError, OtherBatchSizeError, UsageError
 from batchlab.records.study import WorkloadSummary
 from batchlab.script.check import ONCE_AT_END, CommandCheck
 from batchlab.script.command import TrainingCommand
+from batchlab.script.look import Look, LookComparison
+from batchlab.script.reading import Reading
 
 HEAD = """
 import argparse, math, random, time
@@ -46,7 +47,6 @@ def checked(
         workload_id=workload_id,
         folder=folder / "looks",
         limit_s=limit_s,
-        left_s=lambda: math.inf,
         tell=lambda text: None,
     )
     try:
@@ -371,6 +371,37 @@ def test_what_a_contradiction_may_come_from_is_named(
         checked(command, tmp_path)
 
     assert str(error.value).endswith(said)
+
+
+def test_an_epoch_of_a_fixed_length_is_named(tmp_path: Path) -> None:
+    fixed = TWO_EPOCHS.replace("a = p", 'p.add_argument("--steps-per-epoch", type=int)\na = p')
+    source = fixed.format(each="a.steps_per_epoch")
+    command = training_script(tmp_path, "--steps-per-epoch", "300", source=source, examples=1625)
+
+    with pytest.raises(OtherBatchSizeError, match="a fixed length by --steps-per-epoch 300"):
+        checked(command, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("losses", "acts"),
+    [([3.0, 2.0, 1.0], False), ([3.0, 1.9, 1.0], True), ([3.0, 2.0, 0.9], None)],
+)
+def test_what_differs_only_after_two_equal_runs_were_compared_proves_nothing(
+    losses: list[float], acts: bool | None, tmp_path: Path
+) -> None:
+    command = training_script(tmp_path)
+
+    def look(losses: list[float]) -> Look:
+        made = Look(command, command.own_trial())
+        made.readings = [
+            Reading(at_s=0.0, shape="words", step=step, values=(("loss", loss),))
+            for step, loss in enumerate(losses)
+        ]
+        return made
+
+    compared = LookComparison(look([3.0, 2.0, 1.0]), look([3.0, 2.0]))
+
+    assert compared.acts(look(losses)) is acts
 
 
 @pytest.mark.parametrize("examples", [None, 1625])

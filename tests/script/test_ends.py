@@ -1,4 +1,4 @@
-"""What the end of a command means: memory that ran out, launchers, the same failure again."""
+"""What the end of a command means: memory that ran out, launchers, other errors."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.script.process import (
-    CommandEnd,
-    FailureCount,
     out_of_memory_line,
     status_and_reason,
     without_launcher_words,
@@ -107,12 +103,12 @@ TRYING = "CUDA out of memory, trying half the batch"
     ("lines", "seen", "status"),
     [
         # Words alone count only together with a failed exit.
-        ([TRYING], {"wait_status": 0}, Status.OK),
+        ([TRYING], {"exit_code": 0}, Status.OK),
         ([TRYING], {}, Status.OOM),
         # Signal nine, of the command or of its shell, only if the kernel killed for it.
         *(
-            ([], {"wait_status": nine, "kernel_killed": killed}, status)
-            for nine in (signal.SIGKILL, 137 << 8)
+            ([], {"exit_code": nine, "kernel_killed": killed}, status)
+            for nine in (-signal.SIGKILL, 137)
             for killed, status in ((True, Status.OOM), (False, Status.KILLED))
         ),
         # A kill elsewhere is not blamed for a mistake, nor what batchlab asked for for anything.
@@ -129,7 +125,7 @@ TRYING = "CUDA out of memory, trying half the batch"
 def test_memory_ran_out_only_where_an_end_bears_it_out(
     lines: list[str], seen: dict[str, Any], status: Status
 ) -> None:
-    usual = {"wait_status": 1 << 8, "was_asked": False, **NONE_SEEN}
+    usual = {"exit_code": 1, "was_asked": False, **NONE_SEEN}
     own, launchers = without_launcher_words(lines)
 
     found, _ = status_and_reason(
@@ -199,41 +195,6 @@ def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(
     assert "ValueError: 32 does not divide" in reason_text(end.reason)
 
 
-FAILED = CommandEnd(
-    status=Status.ERROR,
-    reason=Reason.of("command_failed", command="python train.py", exit_code=1, last_line="no"),
-    exit_code=1,
-    was_asked=False,
-    last_lines=("FileNotFoundError: /tmp/a/data_1.csv, line 3 at 0x7f01",),
-    started_s=0.0,
-    ended_s=1.0,
-    peak_bytes=None,
-    gpu_peak_bytes=None,
-)
-ALIKE = {"last_lines": ("FileNotFoundError: ../b/data_2.csv, line 44 at 0xab",)}
-
-
-@pytest.mark.parametrize(
-    ("third", "is_enough"),
-    [
-        (ALIKE, True),
-        ({"last_lines": ("ValueError: no such column",)}, False),
-        ({"exit_code": 2}, False),
-        ({"was_asked": True}, False),
-        ({"status": Status.OOM}, False),
-    ],
-)
-def test_three_failures_of_the_same_kind_are_enough(third: dict[str, Any], is_enough: bool) -> None:
-    count = FailureCount()
-    assert count.add(FAILED) is None
-    assert count.add(replace(FAILED, **ALIKE)) is None
-
-    stop = count.add(replace(FAILED, **third))
-
-    assert (stop is not None) == is_enough
-    assert stop is None or reason_text(stop).startswith("3 runs failed in the same way: python")
-
-
 def test_the_error_is_quoted_though_more_was_printed_below_it() -> None:
     lines = [
         "  raise ValueError(size)",
@@ -243,7 +204,7 @@ def test_the_error_is_quoted_though_more_was_printed_below_it() -> None:
     ]
 
     _, reason = status_and_reason(
-        ("python", "train.py"), wait_status=1 << 8, was_asked=False, last_lines=lines, **NONE_SEEN
+        ("python", "train.py"), exit_code=1, was_asked=False, last_lines=lines, **NONE_SEEN
     )
 
     assert reason_text(reason).endswith("exit code 1: ValueError: 3 is odd")

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.script.run_file import RunFile, read_run_file
+from batchlab.script.run_file import read_run_file
 
 
-def read(folder: Path, text: str) -> RunFile:
+def read(folder: Path, text: str) -> dict[str, Any]:
     (folder / "batchlab.toml").write_text(text)
     return read_run_file(folder / "batchlab.toml")
 
@@ -36,7 +37,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
         """,
     )
 
-    assert found == RunFile(
+    assert found == dict(
         command=("python", "train.py", "--bs", "{batch_size}"),
         metric="val_loss",
         better="lower",
@@ -57,7 +58,7 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
-    assert read(tmp_path, "") == RunFile()
+    assert read(tmp_path, "") == {}
 
 
 @pytest.mark.parametrize(

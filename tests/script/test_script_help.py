@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchlab.script.flags import MULTIPLIERS, Flag, flags_in, flags_set
+from batchlab.script.flags import MULTIPLIERS, Flag, ScriptCode, flags_in
 
 HELP = Path(__file__).parent / "help"
 
@@ -56,7 +56,7 @@ def test_a_text_without_flags_has_none(text: str) -> None:
     [
         (Flag(name="--lr"), ("--lr={learning_rate}",)),
         (Flag(name="-b"), ("-b", "{learning_rate}")),
-        (Flag(name="optimizer.lr", is_override=True), ("optimizer.lr={learning_rate}",)),
+        (Flag(name="optimizer.lr"), ("optimizer.lr={learning_rate}",)),
     ],
 )
 def test_a_flag_is_given_as_its_kind_is_typed(flag: Flag, arguments: tuple[str, ...]) -> None:
@@ -83,7 +83,7 @@ def test_what_multiplies_a_batch_is_found_in_a_command_and_its_code(
     code = "p.add_argument('--accum-iter', default=4)\np.add_argument('--devices', default=1)"
     (tmp_path / "train.py").write_text(code)
 
-    flags = flags_set(arguments, tmp_path, MULTIPLIERS)
+    flags = ScriptCode(arguments, tmp_path).flags_set(MULTIPLIERS)
 
     assert tuple(each.removesuffix(" (the default)") for each in flags) == found
 

@@ -39,7 +39,7 @@ def test_descendants_are_those_that_psutil_finds(start: Callable) -> None:
         child.pid for child in psutil.Process(root).children(recursive=True)
     )
     assert len(found) == 9
-    assert {*found.values()} == {started.launched.pid}  # one group
+    assert len({*found.values()}) == 1  # one group
 
 
 def test_a_name_of_a_program_may_hold_anything(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from batchlab.app.report import Advised, advice_of, put_advice, stored_advice
 from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.plateau import plateau_of
-from batchlab.measure.profile import MOST_PROCESSES, Profile, ProfilePoint, ratio_in_turn
+from batchlab.measure.profile import MOST_PROCESSES, Profile, ratio_in_turn
 from batchlab.plans.scaling import SCALING_RULES
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
@@ -273,8 +273,7 @@ class AdviceSession:
         """Return the question with all batch sizes, which are timed now unless they were before."""
         watcher.is_beginning = False
         if len(journal.profiles) == 1:
-            profile = self._measured(watcher, known=self._here.points)
-            profile = replace(profile, evaluation_bytes=self._here.evaluation_bytes)
+            profile = self._measured(watcher, known=self._here)
             spent_s = journal.spent_before_s + inner.spent_s()
             journal.write(JournalEntry(profile=profile.to_json(), spent_s=spent_s))
         self._here = Profile.from_json(journal.profiles[-1])
@@ -439,7 +438,7 @@ class AdviceSession:
             return (self._trial.batch_size,)
         return self._subject.candidates
 
-    def _measured(self, watcher: AdviceProgress, known: tuple[ProfilePoint, ...] = ()) -> Profile:
+    def _measured(self, watcher: AdviceProgress, known: Profile | None = None) -> Profile:
         """Return the profile of all batch sizes, made while nothing else runs."""
         if self._asked.profile is not None and not self._asked.is_device_here:
             return self._asked.profile  # only the nodes of a cluster have the device

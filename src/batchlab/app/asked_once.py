@@ -14,9 +14,8 @@ from batchlab.errors import ProgressError, UsageError
 from batchlab.records.quantities import direction_of
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import follow_up
-from batchlab.script.check import CommandCheck
-from batchlab.script.command import ConfigTemplate, TrainingCommand, placeholders_of
-from batchlab.script.flags import RAMP_UPS, flags_set
+from batchlab.script.command import TrainingCommand, placeholders_of
+from batchlab.script.flags import RAMP_UPS, ScriptCode
 from batchlab.script.look import Look
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
@@ -45,18 +44,18 @@ def completed(
         UsageError: some are missing; after a look at the command, the message names all of them.
     """
     given = {key: value for key, value in known.items() if value is not None}
-    template, place = None, given.get("folder", Path()).absolute()
-    if "config" in given:
-        template = ConfigTemplate(place / given["config"]).placeholders
-    takes, is_advice = placeholders_of(given["arguments"], template), name == "advise"
+    place, is_advice = given.get("folder", Path()).absolute(), name == "advise"
+    config = place / given["config"] if "config" in given else None
+    takes = placeholders_of(given["arguments"], config)
     needs = {"metric", *({"learning_rate"} & takes), *({"batch_size"} if is_advice else ())}
     is_fixed = params.get("objective") == "quality" or takes & {"epochs", "steps"}
     if is_advice and is_fixed and not params.get("train_s"):
         needs.add("epochs")
     wanted = {"batch_size", "learning_rate", *needs} - given.keys()
     share_s = _BUDGET_SHARE * (params.get("budget") or math.inf)
-    given["grows"] = bool(flags_set(given["arguments"], place, RAMP_UPS))
-    shown = trained_with_now(given["arguments"], wanted, place, share_s)
+    code = ScriptCode(given["arguments"], place)
+    given["grows"] = bool(code.flags_set(RAMP_UPS))
+    shown = trained_with_now(code, wanted, share_s)
     given |= {key: value for key, value in shown.items() if key != "epochs"}
     sizes = [size for size in params.get("batch_sizes") or () if size != "full"]
     if sizes and not is_advice:
@@ -73,7 +72,7 @@ def completed(
     if not missing and is_clear(given["metric"]):
         return given
     command = TrainingCommand(**{"better": "lower", **given, **missing})
-    look, trouble = _looked(command, min(_LOOK_S, share_s))
+    look, trouble = _looked(command, max(1.0, min(_LOOK_S, share_s)))
     printed = [] if look is None else list(look.progress.names)
     if printed and look and not ("metric" in given and look.trained):
         missing["metric"] = _of_validation(printed)
@@ -101,17 +100,10 @@ def completed(
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]:
     """Return a look at a command, None if it failed, and the fault as text, empty without one."""
+    look, marker = Look(command, command.own_trial()), f"look-{os.getpid()}/0"
     with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
-        check = CommandCheck(
-            command,
-            workload_id=f"look-{os.getpid()}",
-            folder=Path(folder) / "looks",
-            limit_s=limit_s,
-            left_s=lambda: limit_s,
-            tell=lambda what: None,
-        )
         try:
-            look = check.begun()
+            look.run(Look.has_trained, folder=Path(folder), marker=marker, limit_s=limit_s)
         except ProgressError as error:
             return None, f". Its progress was not understood: {error}"
     if not look.end.was_asked and look.end.status is not Status.OK:

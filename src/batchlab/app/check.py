@@ -26,7 +26,7 @@ def check(
 ) -> Accumulation:
     """Compare the gradient of a batch with that of its micro-batches, and name what differs.
 
-    Six training examples are enough: their gradient is taken in one piece, in two unequal pieces
+    Eight training examples are enough: their gradient is taken in one piece, in two unequal pieces
     and one by one, in float64 if the model accepts it. The check runs in its own process, at
     weights near the initial ones.
 

@@ -273,11 +273,11 @@ class Subject(ABC):
         *,
         deadline_s: float,
         listener: ProgressListener,
-        known: tuple[ProfilePoint, ...] = (),
+        known: Profile | None = None,
     ) -> Profile:
         """Measure step time and memory by batch size; stop at the deadline with what there is.
 
-        Batch sizes `known` from an earlier profile are not tried again, but are timed again.
+        Batch sizes of the `known` profile are not tried again, but are timed again.
         """
 
     @abstractmethod

@@ -20,7 +20,7 @@ from batchlab.measure.check import check_workload
 from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, default_batch_sizes
-from batchlab.measure.profiling import measure_profile, profile_of
+from batchlab.measure.profiling import measure_profile, profile_of, untried_profile
 from batchlab.measure.step_time import measure_in_turn, measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.memory import PeakMemory
@@ -285,7 +285,7 @@ class WorkloadSubject(Subject):
         *,
         deadline_s: float,
         listener: ProgressListener,
-        known: tuple[ProfilePoint, ...] = (),
+        known: Profile | None = None,
     ) -> Profile:
         """Measure on this machine, each batch size in its own child."""
         return measure_profile(
@@ -448,8 +448,7 @@ class CommandSubject(Subject):
                 self._command,
                 workload_id=self._workload_id,
                 folder=folder,
-                limit_s=limit_s,
-                left_s=budget.time_limit_s,
+                limit_s=budget.time_limit_s(limit_s),
                 tell=tell,
             )
             summary = check.summary(proves=proves)
@@ -514,7 +513,7 @@ class CommandSubject(Subject):
         *,
         deadline_s: float,
         listener: ProgressListener,
-        known: tuple[ProfilePoint, ...] = (),
+        known: Profile | None = None,
     ) -> Profile:
         """Measure in runs of the command, one at a time."""
         trial = self.reference
@@ -528,15 +527,18 @@ class CommandSubject(Subject):
 
             search = CommandSearch(
                 probe,
+                untried_profile(
+                    trial,
+                    device=self.question.device,
+                    memory_limit_bytes=self.memory_limit_bytes,
+                ),
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
                 # On several devices micro-batches would have to be multiples of their number.
                 may_accumulate=self._command.devices == 1
                 and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
-                memory_limit_bytes=self.memory_limit_bytes,
-                first=trial.batch_size,
             )
-            return profile_of(search, trial, batch_sizes, device=self.question.device)
+            return profile_of(search, batch_sizes)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
         """Measure the step time in a separate run."""
@@ -551,7 +553,7 @@ class CommandSubject(Subject):
         point, look = timed_command(
             self._command, trial, folder=folder, marker=marker, limit_s=limit_s
         )
-        self._looks.append(look)
+        self._looks += [look] if look.is_whole else []
         return point
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:

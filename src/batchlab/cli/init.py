@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from batchlab.app.init import Initialized
+    from batchlab.script.flags import Draft
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -24,15 +24,15 @@ def init(command: tuple[str, ...]) -> None:
     print(_told(run_init(command, folder=Path.cwd())))
 
 
-def _told(done: Initialized) -> str:
-    lines = [f"Wrote {done.path.name}. Edit it before you use it."]
-    if done.trouble:
-        lines.append(f"Warning: {done.trouble}.")
-    if done.found:
-        found = ", ".join(f"{flag.name} ({name})" for name, flag in done.found.items())
+def _told(draft: Draft) -> str:
+    lines = ["Wrote batchlab.toml. Edit it before you use it."]
+    if draft.trouble:
+        lines.append(f"Warning: {draft.trouble}.")
+    if draft.flags:
+        found = ", ".join(f"{flag.name} ({name})" for name, flag in draft.flags.items())
         lines.append(f"Found: {found}.")
-    if done.missing:
-        missing = ", ".join(f"{{{name}}}" for name in done.missing)
+    if draft.missing:
+        missing = ", ".join(f"{{{name}}}" for name in draft.missing)
         lines.append(f"Not found, add what your script has: {missing}.")
     lines.append("Name your metric, and which values of it are better.")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,9 @@ def noise(
             progress.phase("writing the report")
             page = noise_page(made, command=invocation.command_line)
             write_output_file(report, page.encode())
+            made = replace(made, report=str(report))
     if as_json:
-        print(made.to_json(report=report))
+        print(made.to_json())
         return
     where = "" if report is None else f"\nThe report: {report}\n"
     print_sections(list(noise_sections(made)), where)

@@ -16,7 +16,6 @@ from batchlab.errors import UsageError
 
 if TYPE_CHECKING:
     from batchlab.script.command import TrainingCommand
-    from batchlab.script.run_file import RunFile
 
 _RUN_FILE = Path("batchlab.toml")
 _OPTIONS = (
@@ -88,7 +87,7 @@ def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
         given = {name: params.pop(name) for name in _NAMES}
         arguments = context.obj.own_command
         if file is not None:
-            arguments = file.command
+            arguments = file.get("command")
         rates = params.get("learning_rates")
         if arguments is not None and rates and given["learning_rate"] is None:
             given["learning_rate"] = rates[0]  # a sweep compares with no other
@@ -104,7 +103,7 @@ def _command(
     context: click.Context,
     arguments: Sequence[str] | None,
     given: dict[str, Any],
-    file: RunFile | None,
+    file: dict[str, Any] | None,
     params: dict[str, Any],
 ) -> TrainingCommand | None:
     """Return the training command of this call, or None if it is about a workload."""
@@ -129,7 +128,7 @@ def _command(
     from batchlab.script.command import TrainingCommand
 
     known |= {"arguments": arguments, "epochs": params.get("epochs")}
-    known |= {"folder": None if file is None else file.cwd}
+    known |= {"folder": None if file is None else file.get("cwd")}
     line = context.obj.command_line
     return TrainingCommand(**completed(line, str(context.info_name), known, params))
 
@@ -148,7 +147,7 @@ def _refuse_options_without_command(context: click.Context, known: dict[str, Any
     )
 
 
-def _run_file(context: click.Context) -> RunFile | None:
+def _run_file(context: click.Context) -> dict[str, Any] | None:
     """Return the file named in place of a workload, or the one here if nothing is named."""
     invocation: Invocation = context.obj
     if invocation.own_command is not None:
@@ -165,12 +164,12 @@ def _run_file(context: click.Context) -> RunFile | None:
     return read_run_file(path)
 
 
-def _values_of(file: RunFile, context: click.Context) -> dict[str, Any]:
+def _values_of(file: dict[str, Any], context: click.Context) -> dict[str, Any]:
     """Return the file's values for options not given, read as the command line would read them."""
     found = {}
     for param in context.command.params:
         name = str(param.name)
-        value = getattr(file, name, None)
+        value = file.get(name)
         if value is None or name == "command" or _is_given(context, name):
             continue
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

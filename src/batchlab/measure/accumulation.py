@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -17,49 +17,44 @@ from torch.overrides import TorchFunctionMode
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.examples import (
-    IN_TRAINING_ALONE,
-    FewExamples,
+    CheckResult,
     batch_from,
+    batches_of_few,
     check_batch_counts,
-    evaluating,
+    explained,
     new_model,
     places,
     succeeds,
 )
 from batchlab.measure.gradients import flat_gradient
 from batchlab.processes.children import Line
-from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
+from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import on_device, with_tensors
 from batchlab.training.evaluator import asking, weight_of
 from batchlab.training.stepper import described
 from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
-from batchlab.workload.source import told
 
 _N = 8  # This is enough to distinguish a sum from a mean, and few enough for any model.
 _POOL = 512  # The search covers this many examples if some have nothing for the loss to average.
 _CUTS = 4  # The first keeps the order; others are random, because a piece may lack a class.
 # Weights move by this many standard deviations of their tensor (by this much if all are equal).
 _MOVED = 0.05
-# Rounding may cause this relative difference, in float64 and in a model's own precision.
-_EXACT = 1e-7
-_OWN = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
+# Rounding may cause this relative difference, by the precision of the model.
+_ROUNDING = {torch.float64: 1e-7, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.05}
 # A model that rounds inside (to bfloat16, say) changes its gradient by a grain even when the loss
 # is only scaled. A few grains are rounding; more than the largest grain is not.
 _GRAINS, _LARGEST_GRAIN = 10.0, 0.01
 _DRAWS = 16  # A random loss is averaged over this many draws.
-# A random loss couples examples if the mean of its halves is off by more than this fraction of it;
+# A random loss couples examples if the mean of its pieces is off by more than this fraction of it;
 # means differ by chance if they are not this many standard errors apart.
 _APART, _STANDARD_ERRORS = 0.05, 6.0
 # Each further copy of the examples adds the same amount to a sum. It is more than _ADDS times the
 # loss, and differs from what the first copy added by at most a fraction of _SAME.
 _ADDS, _SAME = 1e-2, 0.1
-
-Cut = Sequence[Sequence[int]]
-"""The places of some examples, piece by piece."""
 
 
 # ---- what accumulation does to a gradient
@@ -74,18 +69,12 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
     workload, on = packed.unpack(), torch.device(device)
     check_batch_counts(workload)
     new_model(workload)
-    for in_double in (True, False):
-        try:
-            few = _to_accumulate(workload, on, in_double=in_double)
-            whole = few.gradient()
-            break
-        except Exception as error:
-            if not in_double:  # float64 may have failed because the model fixes its own precision
-                raise WorkloadError(
-                    f"workload {workload.name!r}: its loss on {_N} training examples "
-                    f"raised {told(error)}"
-                ) from error
-    if not 0 < (length := _length(whole)) < math.inf:
+    # A model that fixes its own precision fails in float64.
+    in_double = succeeds(lambda: _with_new_models(workload, on, in_double=True).gradient())
+    with asking(workload, f"its loss on {_N} training examples"):
+        few = _with_new_models(workload, on, in_double=in_double)
+        length = _length(few.gradient())
+    if not 0 < length < math.inf:
         raise WorkloadError(
             f"workload {workload.name!r}: the gradient of its loss on {few.n} training examples "
             f"has length {length:g} near the initial weights, so there is nothing to compare; look "
@@ -94,9 +83,9 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
     findings = tuple(_findings(few))
     rounding = None
     if not findings:
-        few = _to_accumulate(workload, on, in_double=False)
-        whole, pieces = few.gradient(), few.together(_halves(few.all))
-        rounding = _length(pieces - whole) / _length(whole)
+        few = _with_new_models(workload, on, in_double=False)
+        whole, together = few.gradient(), few.gradient(*few.cuts[0])
+        rounding = _length(together - whole) / _length(whole)
     return Accumulation(
         workload=workload.name,
         n_examples=few.n,
@@ -106,137 +95,56 @@ def check_accumulation(line: Line, packed: PackedWorkload, device: str) -> Accum
     )
 
 
-def _to_accumulate(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
-    """Pick examples from all over the training set; each gradient gets a fresh model."""
+def _with_new_models(workload: Workload, device: torch.device, *, in_double: bool) -> _Few:
+    """Pick a few examples whose every gradient gets a fresh model, near the initial weights."""
 
     def model() -> nn.Module:
         seed_everything(derived_seed("accumulation model"))
-        made = uncompiled(workload.model())
-        _move(made)
-        made.to(device).train()
-        return made.double() if in_double else made
+        new = uncompiled(workload.model())
+        _move(new)
+        new.to(device)
+        return new.double() if in_double else new
 
-    looked_at = model()
-    for norm in filter(is_batch_norm, looked_at.modules()):
-        norm.eval()  # only then does it accept single examples
-    few = _few_of(workload, looked_at, device, in_double=in_double)
-    few.model_of = model
-    return few
-
-
-def _few_of(
-    workload: Workload, model: nn.Module, device: torch.device, *, in_double: bool = False
-) -> _Few:
-    """Pick a few training examples for which the loss has something to average."""
-
-    def ready(batch: Batch) -> Batch:
-        """Copy the tensors, because a loss may write into them."""
-        return with_tensors(on_device(batch, device), copied)
-
-    def copied(part: Tensor) -> Tensor:
-        is_widened = in_double and part.is_floating_point()
-        return part.to(torch.float64 if is_widened else part.dtype, copy=True)
-
-    def loss_of(few: Sequence[int]) -> Tensor:
-        batch = batch_from(workload, workload.train, few, split="train")
-        return workload.loss(model, ready(batch))
-
-    n_train = size_of(workload.train)
-    pool = places(workload, min(_POOL, n_train))
-    first = places(workload, min(_N, n_train))
-    chosen = _with_units(first, random.Random(0).sample(pool, len(pool)), loss_of)
-    examples = FewExamples(workload, chosen)
-    half = range(len(chosen) // 2, len(chosen))
-    if not succeeds(lambda: workload.loss(model, ready(examples.batch(half)))):
-        examples.draw_anew()  # a target may number the examples of the whole batch
-    return _Few(
-        workload=workload,
-        n=len(chosen),
-        batch=lambda few: ready(examples.batch(few)),
-        model_of=lambda: model,
-        is_still=lambda module: False,
-        collate_draws=examples.draws,
-    )
-
-
-def _with_units(
-    chosen: list[int], pool: Sequence[int], loss_of: Callable[[Sequence[int]], Tensor]
-) -> list[int]:
-    """Return the chosen examples, or others if some have no units for the loss to average.
-
-    A loss may be a mean over known labels, positives or tokens. It is 0 or not a number for an
-    example without any. One such example is kept, in second place, so that a piece has fewer units.
-    """
-
-    def have_units(places: Sequence[int]) -> bool:
-        losses: list[float] = []
-        if not succeeds(lambda: losses.append(loss_of(places).item())):
-            return True  # the loss does not accept this few, so nothing shows what they have
-        return math.isfinite(losses[0]) and losses[0] != 0
-
-    without = [place for place in chosen if not have_units([place])]
-    n = len(chosen)
-    groups = [pool[start : start + n] for start in range(0, len(pool), n)] if without else []
-    alone = (place for few in groups if have_units(few) for place in few if have_units([place]))
-    found = list(islice(alone, n - 1))
-    if not found:  # all have units, or the loss needs several examples, or is never a number
-        return next((list(few) for few in groups if have_units(few)), chosen)
-    if not have_units([found[0], without[0]]):
-        return chosen
-    first, *others = islice(cycle(found), n - 1)
-    return [first, without[0], *others]
+    return _few_of(replace(workload, model=model), device)
 
 
 def _findings(few: _Few) -> Iterator[Finding]:
     """Yield one cause after the other, switching off each that would hide the next."""
     layers = [
-        (name, layer)
+        f"{name} ({type(layer).__name__})"
         for name, layer in few.model().named_modules()
-        if is_batch_norm(layer) and layer.training
+        if isinstance(layer, _BatchNorm) and layer.training
     ]
-    if layers:
-        try:
-            size = few.off(few.together(_halves(few.all)), few.gradient())
-        except Exception:  # a half has fewer examples than batch normalization accepts
-            size = math.inf
-        if size is not None:
-            few.is_still = is_batch_norm
-            names = ", ".join(f"{name} ({type(layer).__name__})" for name, layer in layers)
-            yield _finding("batch_norm", names, size)
-    size = few.off_by_draws()
+    size = few.distance_by_cut(few.cuts[0], few.gradient()) if layers else None
     if size is not None:
-        few.is_still = lambda module: True
+        few = replace(few, evaluated=(_BatchNorm,))
+        yield _finding("batch_norm", ", ".join(layers), size)
+    size = few.distance_by_draws()
+    if size is not None:
+        few = replace(few, evaluated=(nn.Module,))
         where = "`model`"
-        if few.off_by_draws() is not None:
-            few.augments = False
+        if few.distance_by_draws() is not None:
+            few = few.without_augment()
             where = "`augment`"
-        if few.off_by_draws() is not None:
+        if few.distance_by_draws() is not None:
             where = "`collate`" if few.collate_draws else "`loss`"
-        yield _finding("random", where, size, by_chance=True)
-    whole = few.gradient()
-    few.grain = few.found_grain(whole)
-    coupling = _coupling(few, whole)
+        yield _finding("random", where, size)
+    coupling = _coupling(few)
     if coupling is not None:
-        yield _finding(*coupling)
+        yield coupling
 
 
-def _finding(cause: str, where: str, size: float | None, *, by_chance: bool = False) -> Finding:
-    known = size if size is not None and math.isfinite(size) else None
-    return Finding(cause=cause, where=where, size=known, by_chance=by_chance)
+def _finding(cause: str, where: str, size: float) -> Finding:
+    size_if_known = size if math.isfinite(size) else None
+    return Finding(cause=cause, where=where, size=size_if_known, by_chance=cause == "random")
 
 
 # ---- whether a loss is a mean over its examples
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LossSeen:
-    """The findings about a loss on a few examples: warnings, and whether it couples them."""
-
-    warnings: tuple[str, ...] = ()
-    couples: bool = False
-
-
-def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> LossSeen:
+def look_at_loss(
+    workload: Workload, model: nn.Module, device: torch.device, *, with_gradients: bool = True
+) -> CheckResult:
     """Compare the loss of a few examples with that of their pieces, in evaluation mode.
 
     Raises:
@@ -244,71 +152,54 @@ def look_at_loss(workload: Workload, model: nn.Module, device: torch.device) -> 
             compares each prediction with every target.
     """
     if workload.loss is None:  # the workload's own step computes its loss in any way it likes
-        return LossSeen()
-    with evaluating(model):
-        few = _few_of(workload, model, device)
-        few.is_still, few.augments = lambda module: True, False
-        seed_everything(0)
-        batch = few.batch(few.all)
-        try:
-            with asking(workload, f"`loss` of {few.n} examples"):
-                loss = workload.loss(model, batch)
-            _check_loss(workload, loss)
-        except WorkloadError as error:
-            if succeeds(lambda: _check_loss(workload, workload.loss(model.train(), batch))):
-                raise WorkloadError(f"{error}: {IN_TRAINING_ALONE}") from error
-            own = min(workload.batch_size, size_of(workload.train))
-            if succeeds(lambda: _check_loss(workload, _loss_of_own(workload, model, device))):
-                raise WorkloadError(f"{error}; with your own {own} it {_RUNS_ALONE}") from error
-            raise
-    if not math.isfinite(loss.item()):
-        warning = f"the untrained model's loss on the first examples is {loss.item():g}"
-        return LossSeen(warnings=(warning,))
+        return CheckResult()
+    few = _few_of(replace(workload, model=lambda: model, augment=None), device)
+    few = replace(few, evaluated=(nn.Module,))
+    value = _loss_value(few, model.eval(), device)
+    if not math.isfinite(value):
+        warning = f"the untrained model's loss on the first examples is {value:g}"
+        return CheckResult(warnings=(warning,))
+    if not with_gradients:
+        return CheckResult()
     _move(model)
-    try:
-        with asking(workload, f"the gradient of `loss` of {few.n} examples and their pieces"):
-            whole = few.gradient()
-            few.grain = few.found_grain(whole)
-            coupling = _coupling(few, whole)
-        return LossSeen() if coupling is None else _loss_seen(few, *coupling[:2])
-    except Exception as error:
-        if not is_out_of_memory(error):  # the profile finds out what fits
-            raise
-        return LossSeen()
-    finally:
-        model.train()
+    with asking(workload, f"the gradient of `loss` of {few.n} examples and their pieces"):
+        coupling = _coupling(few)
+    if coupling is None:
+        return CheckResult()
+    text = (
+        f"the gradient of {few.n} examples is not that of their pieces put together "
+        f"({coupling.where}): {CAUSES[coupling.cause]}"
+    )
+    if coupling.cause == "sum":
+        raise WorkloadError(f"workload {workload.name!r}: {text}")
+    return CheckResult(warnings=(text,), loss_couples=coupling.cause == "coupled")
 
 
-_RUNS_ALONE = (
+_RUNS_WITH_OWN = (
     "runs: the size of a batch stands in the model or the loss, as in a hidden state that is kept "
     "or in .view(64, -1). Take it from each batch, as in x.shape[0], so that sizes can be compared"
 )
 
 
-def _loss_of_own(workload: Workload, model: nn.Module, device: torch.device) -> Tensor:
-    own = places(workload, min(workload.batch_size, size_of(workload.train)))
-    batch = batch_from(workload, workload.train, own, split="train")
-    return workload.loss(model, on_device(batch, device))
+def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
+    """Return the loss of a few examples; if it fails, say what lets it run."""
+    workload, batch = few.workload, few.batch(few.all)
+    own_size = min(workload.batch_size, size_of(workload.train))
 
+    def value(batch: Batch) -> float:
+        with asking(workload, f"`loss` of {few.n} examples"):
+            loss = workload.loss(model, batch)
+            _check_loss(workload, loss)
+            return loss.item()
 
-def _loss_seen(few: _Few, cause: str, where: str) -> LossSeen:
-    if cause == "sum":
-        once, twice = (statistics.fmean(few.losses(few.all * copies)) for copies in (1, 2))
-        raise WorkloadError(
-            f"workload {few.workload.name!r}: its loss is a sum over the batch ({once:.4g} for "
-            f"{few.n} examples, {twice:.4g} for the same examples twice); expected the mean "
-            f"(divide by the number of examples), else the learning rate means something else at "
-            f"every batch size"
-        )
-    if cause == "weight":
-        warning = f"the gradient of {few.n} examples is not that of their pieces: {CAUSES[cause]}"
-        return LossSeen(warnings=(warning,))
-    warning = (
-        f"the loss couples examples: the gradient of {few.n} of them is not that of their pieces "
-        f"put together ({where}); micro-batches then train on another loss than the whole batch "
-        f"(if it is a mean over tokens or weights, `weight` can say so)"
-    )
-    return LossSeen(warnings=(warning,), couples=True)
+    def value_of_own() -> float:
+        chosen = places(workload, own_size)
+        own_batch = batch_from(workload, workload.train, chosen, split="train")
+        return value(on_device(own_batch, device))
+
+    seed_everything(0)
+    remedy = (f"; with your own {own_size} it {_RUNS_WITH_OWN}", value_of_own)
+    return explained(model, lambda: value(batch), remedy)
 
 
 def _check_loss(workload: Workload, loss: Tensor) -> None:
@@ -324,226 +215,45 @@ def _check_loss(workload: Workload, loss: Tensor) -> None:
         )
 
 
-def _coupling(few: _Few, whole: Tensor) -> tuple[str, str, float | None] | None:
-    """Return a cause, its place and how far the gradients lie apart; None if they are the same."""
-    if few.off_by_draws() is not None:  # random draws hide the differences between gradients
+# ---- why the pieces of a batch have another loss
+
+
+def _coupling(few: _Few) -> Finding | None:
+    """Return why the loss of a batch is not the mean over its pieces, or None if it is.
+
+    Raises:
+        WorkloadError: the loss compares each prediction with every target.
+    """
+    if few.distance_by_draws() is not None:  # random draws hide the differences between gradients
         if few.is_sum():
-            return "sum", "`loss`", None
-        return ("coupled", "`model` or `loss`", None) if few.mean_differs() else None
+            return _finding("sum", "`loss`", math.inf)
+        return _finding("coupled", "`model` or `loss`", math.inf) if few.mean_differs() else None
+    whole = few.gradient()
+    few = few.with_grains(whole)
     coupling = None
     for cut in few.cuts:
-        try:
-            pieces = few.together(cut)
-        except Exception:  # the loss needs something that a piece lacks, such as two classes
-            continue
-        off = few.off(pieces, whole) if bool(torch.isfinite(pieces).all()) else None
-        if off is not None:
-            coupling = (*few.cause(cut, whole), off)
-            if coupling[0] != "weight":  # a single pair looks like it, if one piece holds both
+        size = few.distance_by_cut(cut, whole)
+        if size is not None and math.isfinite(size):
+            coupling = _finding(*_cause(few, cut, whole), size)
+            if coupling.cause != "weight":  # a pair looks like it, if one piece holds both
                 break
     return coupling
 
 
-# ---- a few examples
-
-
-@dataclass(kw_only=True, slots=True)
-class _Few:
-    """The loss and gradient of a few examples, whole and in pieces."""
-
-    workload: Workload
-    n: int
-    batch: Callable[[Sequence[int]], Batch]  # gives the examples at these places, always the same
-    model_of: Callable[[], nn.Module]  # gives a model with the same weights each time
-    is_still: Callable[[nn.Module], bool]  # whether a layer stays in evaluation mode
-    augments: bool = True
-    collate_draws: bool = False  # again for each batch
-    grain: float = 0.0
-
-    @property
-    def all(self) -> list[int]:
-        return list(range(self.n))
-
-    @property
-    def cuts(self) -> list[Cut]:
-        """Cuts into two pieces of unlike size, and into single examples."""
-        draws, first = random.Random(0), self.n - self.n // 3
-        orders = [self.all, *(draws.sample(self.all, self.n) for _ in range(_CUTS - 1))]
-        pieces: list[Cut] = [[order[:first], order[first:]] for order in orders]
-        return [*pieces, [[place] for place in self.all]]
-
-    def model(self) -> nn.Module:
-        model = self.model_of().train()
-        for module in model.modules():
-            if self.is_still(module):
-                module.training = False
-        return model
-
-    def gradient(
-        self,
-        places: Sequence[int] | None = None,
-        *,
-        model: nn.Module | None = None,
-        seed: int = 0,
-        factor: float = 1.0,
-    ) -> Tensor:
-        """Return the gradient of the loss of some examples, or of all."""
-        model = self.model() if model is None else model
-        seed_everything(derived_seed("accumulation", seed))
-        batch = self.batch(self.all if places is None else places)
-        if self.workload.augment is not None and self.augments:
-            batch = self.workload.augment(batch)
-        for part in model.parameters():
-            part.grad = None
-        (self.workload.loss(model, batch) * factor).backward()
-        parameters = [part for part in model.parameters() if part.requires_grad]
-        return flat_gradient([part.grad for part in parameters], parameters)
-
-    def together(self, cut: Cut) -> Tensor:
-        """Return the gradient that micro-batches accumulate, each scaled by its weight."""
-        model = self.model()  # pieces share one model, because it may change from piece to piece
-        weights = [weight_of(self.workload, self.batch(places)) for places in cut]
-        parts = [
-            self.gradient(places, model=model) * (weight / sum(weights))
-            for places, weight in zip(cut, weights, strict=True)
-            if weight
-        ]
-        return torch.stack(parts).sum(dim=0)
-
-    def found_grain(self, whole: Tensor) -> float:
-        """Return how far a third of the gradient of three times the loss is from the gradient.
-
-        Twice the loss has the same digits. If half of its gradient is another one, it was clipped.
-        """
-        if self.off(self.gradient(factor=2.0) / 2, whole) is not None:
-            return 0.0
-        off = self.off(self.gradient(factor=3.0) / 3, whole)
-        return 0.0 if off is None or off > _LARGEST_GRAIN else off
-
-    @property
-    def rounding(self) -> float:
-        """The relative difference between two gradients that still counts as rounding."""
-        dtype = next(part.dtype for part in self.model().parameters())
-        return max(_OWN.get(dtype, _EXACT), _GRAINS * self.grain)
-
-    def off(self, one: Tensor, other: Tensor) -> float | None:
-        """Return the gradients' distance over the second's length; None if they are the same."""
-        far, size = _length(one - other), _length(other)
-        if far <= self.rounding * size or far == 0:
-            return None
-        return far / size if size > 0 and math.isfinite(far) else math.inf
-
-    def off_by_draws(self) -> float | None:
-        """Return how far other random numbers change the gradient; None if they do not."""
-        return self.off(self.gradient(seed=1), self.gradient(seed=0))
-
-    def cause(self, cut: Cut, whole: Tensor) -> tuple[str, str]:
-        """Return the cause and the place of gradients that do not add up.
-
-        Raises:
-            WorkloadError: the loss compares every prediction with every target.
-        """
-        with _Stretching(self.n) as seen:
-            self.losses(self.all)
-        if seen.shapes:
-            raise WorkloadError(
-                f"workload {self.workload.name!r}: its loss compares each prediction with every "
-                f"target: predictions of shape {seen.shapes[True]} and targets of shape "
-                f"{seen.shapes[False]} are stretched to {(self.n, self.n)}; give both one shape: "
-                f"squeeze(1) makes {(self.n,)} of {(self.n, 1)}"
-            )
-        if self.workload.augment is not None and self.augments:
-            self.augments = False
-            plain = self.off(self.together(cut), self.gradient())
-            self.augments = True
-            if plain is None:
-                return "coupled", "`augment`"
-        if self.is_sum():
-            return "sum", "`loss`"
-        model = self.model()
-        pieces = [self.gradient(places, model=model) for places in cut]
-        if _is_mixture(pieces, whole, self.rounding):
-            return "weight", "`loss`" if self.workload.weight is None else "`weight`"
-        return "coupled", "`model` or `loss`"
-
-    def losses(self, places: Sequence[int]) -> list[float]:
-        """Return the loss of some examples at each of a few random draws."""
-        losses = []
-        for seed in range(_DRAWS):
-            model = self.model()
-            seed_everything(seed)
-            losses.append(self.workload.loss(model, self.batch(places)).item())
-        return losses
-
-    def mean_differs(self) -> bool:
-        """Return whether a random loss is on average another one than that of its halves."""
-        halves = _halves(self.all)
-        try:
-            whole, *parts = map(self.losses, (self.all, *halves))
-            weights = [weight_of(self.workload, self.batch(places)) for places in halves]
-        except Exception:  # the loss does not accept this number of examples
-            return False
-        mixed = [statistics.fmean(drawn, weights) for drawn in zip(*parts, strict=True)]
-        apart, chance = _apart(whole, mixed)
-        return abs(apart) > max(chance, _APART * abs(statistics.fmean(whole)))
-
-    def is_sum(self) -> bool:
-        """Return whether each further copy of the examples adds the same to the loss.
-
-        Anything that the first copy has in addition is a penalty on the weights.
-        """
-        try:
-            losses = self.losses(self.all)
-            once, twice = statistics.fmean(losses), self.losses(self.all * 2)
-            added, chance = _apart(twice, losses)
-            if not added > max(chance, _ADDS * abs(once)):
-                return False
-            if abs(added - once) <= _SAME * abs(once):
-                return True
-            more, _ = _apart(self.losses(self.all * 3), twice)
-            return abs(more - added) <= _SAME * added
-        except Exception:  # the loss does not accept this number of examples
-            return False
-
-
-def _apart(some: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
-    """Return the mean difference over all draws, and how large it may be by chance."""
-    differences = [one - other for one, other in zip(some, others, strict=True)]
-    differences = [value for value in differences if math.isfinite(value)]  # some may have no units
-    if len(differences) < 2:
-        return 0.0, math.inf
-    standard_error = statistics.stdev(differences) / len(differences) ** 0.5
-    return statistics.fmean(differences), _STANDARD_ERRORS * standard_error
-
-
-class _Stretching(TorchFunctionMode):
-    """Notes the shapes of predictions and targets where one is (n, 1) and the other is (n,).
-
-    PyTorch stretches both to (n, n), and warns of it only in losses of its own.
-    """
-
-    def __init__(self, n: int) -> None:
-        super().__init__()
-        self._slip = {(n,), (n, 1)}
-        self.shapes: dict[bool, tuple[int, ...]] = {}
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        given = [part for part in (*args, *(kwargs or {}).values()) if isinstance(part, Tensor)]
-        shapes = {part.requires_grad: tuple(part.shape) for part in given}
-        if len(given) > 1 and set(shapes.values()) == self._slip:
-            self.shapes = shapes
-        return func(*args, **(kwargs or {}))
-
-
-def _length(gradient: Tensor) -> float:
-    return float(torch.linalg.vector_norm(gradient.double()))
-
-
-def _halves(places: Sequence[int]) -> list[Sequence[int]]:
-    half = len(places) // 2
-    return [places[:half], places[half:]]
+def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
+    """Return the cause and the place of gradients that do not add up."""
+    _check_shapes(few)
+    if few.workload.augment is not None:
+        plain = few.without_augment()
+        if plain.distance_by_cut(cut, plain.gradient()) is None:
+            return "coupled", "`augment`"
+    if few.is_sum():
+        return "sum", "`loss`"
+    model = few.model()
+    pieces = [few.gradient(places, model=model) for places in cut]
+    if _is_mixture(pieces, whole, few.rounding):
+        return "weight", "`loss`" if few.workload.weight is None else "`weight`"
+    return "coupled", "`model` or `loss`"
 
 
 def _is_mixture(parts: Sequence[Tensor], whole: Tensor, within: float) -> bool:
@@ -562,6 +272,239 @@ def _is_mixture(parts: Sequence[Tensor], whole: Tensor, within: float) -> bool:
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))
 
 
+def _check_shapes(few: _Few) -> None:
+    """Refuse a loss in which PyTorch stretches predictions and targets to (n, n).
+
+    One is (n, 1) and the other is (n,). PyTorch warns of it only in losses of its own.
+    """
+    shapes: dict[bool, tuple[int, ...]] = {}
+
+    class Stretching(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+        ) -> Any:
+            values = (*args, *(kwargs or {}).values())
+            tensors = [value for value in values if isinstance(value, Tensor)]
+            used = {tensor.requires_grad: tuple(tensor.shape) for tensor in tensors}
+            if len(tensors) > 1 and set(used.values()) == {(few.n,), (few.n, 1)}:
+                shapes.update(used)
+            return func(*args, **(kwargs or {}))
+
+    with Stretching():
+        few.workload.loss(few.model(), few.batch(few.all))
+    if shapes:
+        raise WorkloadError(
+            f"workload {few.workload.name!r}: its loss compares each prediction with every target: "
+            f"predictions of shape {shapes[True]} and targets of shape {shapes[False]} are "
+            f"stretched to {(few.n, few.n)}; give both one shape: squeeze(1) makes {(few.n,)} of "
+            f"{(few.n, 1)}"
+        )
+
+
+# ---- a few examples
+
+Cut = Sequence[Sequence[int]]
+"""The places of some examples, piece by piece."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Few:
+    """The loss and gradient of a few examples, whole and in pieces."""
+
+    workload: Workload  # its model has the same weights each time
+    n: int
+    batch: Callable[[Sequence[int]], Batch]  # gives the examples at these places, always the same
+    collate_draws: bool  # again for each batch
+    rounding: float  # the relative difference between gradients that still counts as rounding
+    evaluated: tuple[type[nn.Module], ...] = ()  # the layers that stay in evaluation mode
+
+    @property
+    def all(self) -> list[int]:
+        return list(range(self.n))
+
+    @property
+    def cuts(self) -> list[Cut]:
+        """Cuts into two pieces of unlike size, and into single examples."""
+        draws, first = random.Random(0), self.n - self.n // 3
+        orders = [self.all, *(draws.sample(self.all, self.n) for _ in range(_CUTS - 1))]
+        pieces: list[Cut] = [[order[:first], order[first:]] for order in orders]
+        return [*pieces, [[place] for place in self.all]]
+
+    def without_augment(self) -> _Few:
+        return replace(self, workload=replace(self.workload, augment=None))
+
+    def with_grains(self, whole: Tensor) -> _Few:
+        """Count as rounding what a third of the gradient of three times the loss is off by.
+
+        Twice the loss has the same digits. If half of its gradient is another one, it was clipped.
+        """
+        is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) is not None
+        grain = self.distance(self.gradient(factor=3.0) / 3, whole)
+        if is_clipped or grain is None or grain > _LARGEST_GRAIN:
+            return self
+        return replace(self, rounding=max(self.rounding, _GRAINS * grain))
+
+    def model(self) -> nn.Module:
+        model = self.workload.model().train()
+        for layer in model.modules():
+            if isinstance(layer, self.evaluated):
+                layer.training = False
+        return model
+
+    # ---- gradients
+
+    def gradient(
+        self,
+        *pieces: Sequence[int],
+        model: nn.Module | None = None,
+        seed: int = 0,
+        factor: float = 1.0,
+    ) -> Tensor:
+        """Return the gradient that some pieces accumulate, or that of all examples at once."""
+        model = self.model() if model is None else model
+        seed_everything(derived_seed("accumulation", seed))
+        batches = [self.batch(places) for places in pieces or (self.all,)]
+        if self.workload.augment is not None:
+            batches = list(map(self.workload.augment, batches))
+        shares = [factor]
+        if len(batches) > 1:
+            weights = [weight_of(self.workload, batch) for batch in batches]
+            shares = [factor * weight / sum(weights) for weight in weights]
+        model.zero_grad()
+        backward_of_parts(partial(self.workload.loss, model), batches, shares)
+        parameters = [part for part in model.parameters() if part.requires_grad]
+        return flat_gradient([part.grad for part in parameters], parameters)
+
+    def distance(self, one: Tensor, other: Tensor) -> float | None:
+        """Return the gradients' distance over the second's length; None if they are the same."""
+        far, length = _length(one - other), _length(other)
+        if far <= self.rounding * length or far == 0:
+            return None
+        return far / length if length > 0 and math.isfinite(far) else math.inf
+
+    def distance_by_cut(self, cut: Cut, whole: Tensor) -> float | None:
+        """Return how far the accumulated gradient is off; None if it is the same.
+
+        It is infinitely far off if a piece lacks something that the loss or the model needs, such
+        as two classes.
+        """
+        try:
+            return self.distance(self.gradient(*cut), whole)
+        except Exception:
+            return math.inf
+
+    def distance_by_draws(self) -> float | None:
+        """Return how far other random numbers change the gradient; None if they do not."""
+        return self.distance(self.gradient(seed=1), self.gradient(seed=0))
+
+    # ---- means over random draws
+
+    def mean_loss(self, *terms: tuple[float, Sequence[int]]) -> tuple[float, float]:
+        """Average a combination of losses over random draws; return how far chance may move it.
+
+        Each term is a factor and the places of a batch. Nothing is known of a loss that fails on
+        one of the batches, so chance may move it by any amount.
+        """
+        total = torch.zeros(_DRAWS, dtype=torch.float64)
+        for factor, few in terms:
+            for seed in range(_DRAWS):
+                model = self.model()
+                seed_everything(seed)
+                try:
+                    total[seed] += factor * self.workload.loss(model, self.batch(few)).item()
+                except Exception:  # the loss does not accept this number of examples
+                    return 0.0, math.inf
+        values = total[total.isfinite()]  # a batch may have nothing to average
+        if len(values) < 2:
+            return 0.0, math.inf
+        standard_error = float(values.std()) / len(values) ** 0.5
+        return float(values.mean()), _STANDARD_ERRORS * standard_error
+
+    def mean_differs(self) -> bool:
+        """Return whether a random loss is on average another one than that of its pieces."""
+        cut = self.cuts[0]
+        weights = [weight_of(self.workload, self.batch(places)) for places in cut]
+        shares = [-weight / sum(weights) for weight in weights]
+        apart, chance = self.mean_loss((1, self.all), *zip(shares, cut, strict=True))
+        whole, _ = self.mean_loss((1, self.all))
+        return abs(apart) > max(chance, _APART * abs(whole))
+
+    def is_sum(self) -> bool:
+        """Return whether each further copy of the examples adds the same to the loss.
+
+        Anything that the first copy has in addition is a penalty on the weights.
+        """
+        once, _ = self.mean_loss((1, self.all))
+        added, chance = self.mean_loss((1, self.all * 2), (-1, self.all))
+        if added <= max(chance, _ADDS * abs(once)):
+            return False
+        if abs(added - once) <= _SAME * abs(once):
+            return True
+        more, _ = self.mean_loss((1, self.all * 3), (-1, self.all * 2))
+        return abs(more - added) <= _SAME * added
+
+
+def _few_of(workload: Workload, device: torch.device) -> _Few:
+    """Pick a few training examples for which the loss has something to average."""
+    model = workload.model().eval()
+    dtype = next(model.parameters()).dtype
+
+    def widened(part: Tensor) -> Tensor:
+        return part.double() if dtype == torch.float64 and part.is_floating_point() else part
+
+    def ready(batch: Batch) -> Batch:
+        return with_tensors(on_device(batch, device), widened)
+
+    def loss(batch: Batch) -> Tensor:
+        return workload.loss(model, ready(batch))
+
+    chosen = _with_units(workload, loss)
+    batch, draws = batches_of_few(workload, chosen, loss)
+    return _Few(
+        workload=workload,
+        n=len(chosen),
+        batch=lambda places: ready(batch(places)),
+        collate_draws=draws,
+        rounding=_ROUNDING.get(dtype, 1e-7),
+    )
+
+
+def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int]:
+    """Choose examples; if some have no units for the loss to average, only one of those.
+
+    A loss may be a mean over known labels, positives or tokens. It is 0 or not a number for an
+    example without any. One such example is kept, so that a piece has fewer units.
+    """
+
+    def have_units(chosen: Sequence[int]) -> bool:
+        values: list[float] = []
+        batch = batch_from(workload, workload.train, chosen, split="train")
+        if not succeeds(lambda: values.append(loss(batch).item())):
+            return True  # the loss does not accept this few, so nothing shows what they have
+        return math.isfinite(values[0]) and values[0] != 0
+
+    n_train = size_of(workload.train)
+    chosen = places(workload, min(_N, n_train))
+    without = next((place for place in chosen if not have_units([place])), None)
+    if without is None:
+        return chosen
+    n = len(chosen)
+    pool = places(workload, min(_POOL, n_train))
+    random.Random(0).shuffle(pool)
+    groups = [pool[start : start + n] for start in range(0, len(pool), n)]
+    singles = (place for few in groups if have_units(few) for place in few if have_units([place]))
+    with_units = list(islice(singles, n - 1))
+    if not with_units:  # the loss needs several examples, or is never a number
+        return next((few for few in groups if have_units(few)), chosen)
+    if not have_units([with_units[0], without]):
+        return chosen  # an input is not a number
+    return [without, *islice(cycle(with_units), n - 1)]
+
+
+def _length(gradient: Tensor) -> float:
+    return float(torch.linalg.vector_norm(gradient.double()))
+
+
 def _move(model: nn.Module) -> None:
     """Move off the initial weights, because a layer of zeros hides the layers before it."""
     with torch.no_grad():
@@ -570,8 +513,3 @@ def _move(model: nn.Module) -> None:
                 spread = part.std() if part.numel() > 1 else part.abs().sum()
                 scale = float(spread) or 1.0
                 part.add_(_MOVED * scale * torch.randn(part.shape).to(part))
-
-
-def is_batch_norm(module: nn.Module) -> bool:
-    """Return whether a layer normalizes over the batch."""
-    return isinstance(module, _BatchNorm)

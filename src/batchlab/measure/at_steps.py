@@ -26,7 +26,7 @@ from batchlab.errors import UsageError
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.measure.gradients import flat_gradient, gradient_norm, widened
 from batchlab.measure.measurements import measurement_rows
-from batchlab.random_state import derived_seed, seed_everything, untouched_randomness
+from batchlab.random_state import derived_seed, untouched_randomness
 from batchlab.records.measurement import AtStep, AtSteps, Moment
 from batchlab.training.batching import examples_at, on_device
 from batchlab.training.evaluator import weight_of
@@ -61,18 +61,13 @@ def weight_distance(
             complex numbers count. Weights that two names share count once.
         second: another one. If just one of the two is a model, only its parameters count.
 
-    Returns:
-        `whole`, the Euclidean distance of all entries together, and `layers`, the distance of each
-        entry by its name.
-
     Raises:
         UsageError: their entries or the shapes of these differ, or there are no entries.
     """
+    models = [model for model in (first, second) if isinstance(model, nn.Module)]
     both = _entries(first), _entries(second)
     left_out = set().union(*map(_shared, both))
-    if isinstance(first, nn.Module) != isinstance(second, nn.Module):
-        parameters = both[0] if isinstance(first, nn.Module) else both[1]
-        left_out |= (both[0].keys() | both[1].keys()) - parameters.keys()
+    left_out |= {name for model in models for name, _ in model.named_buffers()}
     ours, theirs = (
         {name: value for name, value in entries.items() if name not in left_out} for entries in both
     )
@@ -91,13 +86,12 @@ def weight_distance(
                 f"{tuple(theirs[name].shape)} in the other; give two of the same architecture"
             )
     layers = tuple((name, _norm(value, theirs[name])) for name, value in ours.items())
-    return WeightDistance(whole=math.sqrt(sum(each * each for _, each in layers)), layers=layers)
+    return WeightDistance(whole=math.hypot(*(far for _, far in layers)), layers=layers)
 
 
 def distance_between(first: Iterable[Tensor], second: Iterable[Tensor]) -> float:
     """Return the Euclidean distance of all tensors together, paired in their order."""
-    squares = [_norm(part, other) ** 2 for part, other in zip(first, second, strict=True)]
-    return math.sqrt(sum(squares))
+    return math.hypot(*map(_norm, first, second))
 
 
 def _norm(first: Tensor, second: Tensor) -> float:
@@ -117,11 +111,11 @@ def _entries(model: nn.Module | Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _shared(entries: Mapping[str, Tensor]) -> set[str]:
     """Return the names of tensors that an earlier name has too."""
-    first: dict[tuple[int, tuple[int, ...]], str] = {}
+    first: dict[tuple[int, torch.Size], str] = {}
     return {
         name
         for name, value in entries.items()
-        if value.numel() and first.setdefault((value.data_ptr(), tuple(value.shape)), name) != name
+        if value.numel() and first.setdefault((value.data_ptr(), value.shape), name) != name
     }
 
 
@@ -150,6 +144,7 @@ class LossSurface:
         """Copy the model and cut the examples into passes."""
         self._workload = workload
         self._device = device
+        self._seed = derived_seed("loss surface")
         self._model = copy.deepcopy(model)
         for module in self._model.modules():
             module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
@@ -184,10 +179,10 @@ class LossSurface:
         """Return its gradient, shape (P,), which is 0 if it does not depend on the weights."""
         if not value.requires_grad:
             return torch.zeros_like(value).expand(len(self.weights))
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             value, self._parameters, create_graph=create_graph, allow_unused=True
         )
-        return flat_gradient(found, self._parameters)
+        return flat_gradient(gradients, self._parameters)
 
     @contextmanager
     def _differentiable(self, weights: Vector) -> Iterator[None]:
@@ -205,23 +200,16 @@ class LossSurface:
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
         """Yield each pass's share and loss; random data sets and layers draw the same each time."""
-        with _same_draws():
+        with untouched_randomness(self._seed):
             batches = [
                 on_device(examples_at(self._workload, chosen), self._device)
                 for chosen in self._passes
             ]
             weights = [weight_of(self._workload, batch) for batch in batches]
         for batch, weight in zip(batches, weights, strict=True):
-            with _same_draws():
+            with untouched_randomness(self._seed):
                 loss = self._workload.loss(self._model, batch)
             yield weight / sum(weights), loss
-
-
-@contextmanager
-def _same_draws() -> Iterator[None]:
-    with untouched_randomness():
-        seed_everything(derived_seed("loss surface"))
-        yield
 
 
 # The search for the maximum is inexact, as in the paper.
@@ -280,14 +268,11 @@ def sharpness(
     return 100 * (max(at_weights, *(-float(one) for one in lowest)) - at_weights) / (1 + at_weights)
 
 
-# For this few weights the Hessian is made whole, because Lanczos needs more rows than eigenvalues.
-_FEW = 16
+_FEWEST_FOR_LANCZOS = 3  # rows for one eigenvalue; a smaller Hessian is made whole
 
 
-def top_eigenvalues(
-    surface: LossSurface, n: int = 1, *, tolerance: float = 0.0, seed: int = 0
-) -> tuple[float, ...]:
-    """Return the largest eigenvalues of the Hessian at the model's weights, descending.
+def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
+    """Return the largest eigenvalue of the Hessian at the model's weights.
 
     Lanczos iteration uses products of the Hessian and vectors, so a large Hessian is never made. It
     stops at the relative error `tolerance`; 0 means as exact as the products are.
@@ -295,14 +280,13 @@ def top_eigenvalues(
     Source: SciPy's ARPACK (Lehoucq et al. 1998); products after Pearlmutter 1994.
     """
     size = len(surface.weights)
-    if size <= max(_FEW, n + 1):
+    if size < _FEWEST_FOR_LANCZOS:
         rows = np.stack([surface.hessian_times(row) for row in np.eye(size)])
-        found = np.linalg.eigvalsh((rows + rows.T) / 2)
-        return tuple(float(value) for value in found[::-1][:n])
+        return float(np.linalg.eigvalsh((rows + rows.T) / 2)[-1])
     operator = LinearOperator((size, size), matvec=surface.hessian_times, dtype=np.float64)
-    start = np.random.default_rng(seed).standard_normal(size)
-    values = eigsh(operator, k=n, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)
-    return tuple(float(value) for value in np.sort(values)[::-1])
+    start = np.random.default_rng(0).standard_normal(size)
+    (value,) = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)
+    return float(value)
 
 
 # ---- at a step of a training
@@ -334,16 +318,16 @@ def _distance(moment: Moment) -> float:
 
 
 def _parameter_norm(moment: Moment) -> float:
-    parts = [torch.linalg.vector_norm(part.detach()) for part in moment.model.parameters()]
-    return float(torch.linalg.vector_norm(torch.stack([part.double() for part in parts])))
+    norms = [torch.linalg.vector_norm(part.detach()) for part in moment.model.parameters()]
+    return math.hypot(*map(float, norms))
 
 
 def _noise_scale(moment: Moment) -> float | None:
     """Return the noise scale, or None if the gradient is lost in the noise of the examples."""
     noise = GradientNoise(moment.workload, moment.device)
     # Use the same examples each time, so that errors that the points of a curve share cancel.
-    found = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
-    return found.gradient_noise_scale.estimate
+    point = noise.sample(moment.model, seed=0, most_examples=_MOST_EXAMPLES)
+    return point.gradient_noise_scale.estimate
 
 
 def _gradient_variance(moment: Moment) -> float:
@@ -375,7 +359,7 @@ def _sharpness(epsilon: float, n_directions: int | None, moment: Moment) -> floa
 
 
 def _top_eigenvalue(moment: Moment) -> float:
-    return top_eigenvalues(_surface(moment), tolerance=_TOLERANCE)[0]
+    return top_eigenvalue(_surface(moment), tolerance=_TOLERANCE)
 
 
 AT_STEP: AtSteps = {

@@ -6,22 +6,23 @@ import copy
 import gc
 import random
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
-from itertools import chain, islice, pairwise
-from typing import Any, cast
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.processes.memory import is_out_of_memory
-from batchlab.random_state import seed_everything, untouched_randomness
-from batchlab.training.batching import is_group, with_tensors
-from batchlab.training.evaluator import asking, is_over_all
+from batchlab.random_state import seed_everything
+from batchlab.records.batch_plan import BatchPlan
+from batchlab.training.batching import sampled_order, with_tensors
+from batchlab.training.evaluator import OVER_ALL, asking, is_over_all
 from batchlab.workload.data import (
     ChosenPart,
-    Collate,
     Columns,
     examples_at,
     fetched,
@@ -34,19 +35,57 @@ from batchlab.workload.data import (
 from batchlab.workload.definition import SPLITS, Batch, Data, Workload, size_of
 from batchlab.workload.identity import value_digest
 
+_SEED = 0
+T = TypeVar("T")
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode, without dropout, and then back into training mode."""
-    model.eval()
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckResult:
+    """The findings of one part of the check of a workload that do not refuse it."""
+
+    warnings: tuple[str, ...] = ()
+    loss_couples: bool = False  # the examples of a batch
+    last_batch_runs: bool = True  # of an epoch, where it is smaller
+
+
+def succeeds(function: Callable[[], object]) -> bool:
+    """Return whether it runs, from fresh random streams; raise if memory runs out."""
+    seed_everything(_SEED)
     try:
-        yield
-    finally:
+        function()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return False
+    return True
+
+
+def explained(
+    model: nn.Module, function: Callable[[], T], *remedies: tuple[str, Callable[[], object]]
+) -> T:
+    """Call a function in evaluation mode; if it fails, let the error say with what it runs.
+
+    A remedy is how the message goes on, and a function that shows whether it is one.
+
+    Raises:
+        WorkloadError: the function raised it.
+    """
+
+    def in_training_mode() -> None:
         model.train()
+        function()
+
+    try:
+        return function()
+    except WorkloadError as error:
+        for text, attempt in (*remedies, (_RUNS_IN_TRAINING, in_training_mode)):
+            if succeeds(attempt):  # so that this is said in place of a guess
+                raise WorkloadError(str(error).removesuffix(OVER_ALL) + text) from error
+        raise
 
 
-IN_TRAINING_ALONE = (
-    "in evaluation mode (model.eval()), for in training mode it runs. Let it take what the model "
+_RUNS_IN_TRAINING = (
+    ": in evaluation mode (model.eval()), for in training mode it runs. Let it take what the model "
     "gives in evaluation mode, or put the model into training mode (model.train()) and back"
 )
 
@@ -64,12 +103,12 @@ def new_model(workload: Workload) -> nn.Module:
                 f"workload {workload.name!r}: `model` returned a {type(model).__name__}; expected "
                 f"an nn.Module"
             )
-        kept = weakref.ref(model)
+        first_model = weakref.ref(model)
         del model  # there may be no memory for a second one
         gc.collect()
         seed_everything(_SEED)
         model = workload.model()
-    if model is kept():
+    if model is first_model():
         raise WorkloadError(
             f"workload {workload.name!r}: `model` returns the same object each time, so every run "
             f"would go on with what the run before has trained: make a new one in it, as in "
@@ -79,88 +118,7 @@ def new_model(workload: Workload) -> nn.Module:
     return model
 
 
-_SEED = 0
-
-
-def succeeds(function: Callable[[], object]) -> bool:
-    """Return whether it runs, from fresh random streams; raise if memory runs out."""
-    seed_everything(_SEED)
-    try:
-        function()
-    except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        return False
-    return True
-
-
-class FewExamples:
-    """A few training examples that are fetched once, and made into batches in any order.
-
-    They are fetched once because a data set that draws at random gives others each time. If
-    `collate` draws (masks, negative samples), their batch is made once too, and cut.
-
-    Attributes:
-        draws: whether each batch is drawn anew, because it cannot be cut into its examples.
-    """
-
-    def __init__(self, workload: Workload, chosen: list[int]) -> None:
-        """Fetch the examples at the places `chosen`.
-
-        Raises:
-            WorkloadError: fetching them failed.
-        """
-        self._workload = workload
-        self._data, self._collate = opened(workload.train, workload.collate)
-        self._chosen = chosen
-        if _are_single(self._data, self._collate):
-            with _fetching(workload, "train"):
-                self._data = examples_at(self._data, chosen)
-            self._chosen = list(range(len(chosen)))
-        self._drawn: Batch | None = None
-        self.draws = self._collate is not None and self._collate_draws()
-        if self.draws and all(map(self._has_rows, {-(-len(chosen) // 2), len(chosen)})):
-            self._drawn, self.draws = self.batch(range(len(chosen))), False
-
-    def draw_anew(self) -> None:
-        """Make each batch by itself, because pieces of the one that was drawn make no batches."""
-        if self._drawn is not None:
-            self._drawn, self.draws = None, True
-
-    def _collate_draws(self) -> bool:
-        """Return whether two batches of the same examples differ."""
-        digests = set()
-        for seed in range(2):
-            seed_everything(seed)
-            digests.add(value_digest(self.batch(range(len(self._chosen)))))
-        return len(digests) > 1
-
-    def _has_rows(self, n: int) -> bool:
-        """Return whether a batch of `n` examples is made of tensors of `n` rows."""
-        batch = self.batch(range(n))
-        parts = [part for _, part in leaves(dict(batch) if isinstance(batch, Mapping) else batch)]
-        return all(isinstance(part, Tensor) and part.shape[:1] == (n,) for part in parts)
-
-    def batch(self, order: Sequence[int]) -> Batch:
-        """Return the chosen examples at these positions as one batch.
-
-        Raises:
-            WorkloadError: collating them failed.
-        """
-        if self._drawn is not None:
-            return _rows(self._drawn, list(order))
-        with _fetching(self._workload, "train"):
-            chosen = torch.tensor([self._chosen[position] for position in order])
-            return fetched(self._data, chosen, self._collate)
-
-
-def _rows(batch: Batch, order: list[int]) -> Batch:
-    """Return rows of a batch; a mapping that moves itself to a device stays one of its class."""
-    if isinstance(batch, MutableMapping) and not is_container(batch):
-        part = copy.copy(batch)
-        part.update({name: _rows(held, order) for name, held in batch.items()})
-        return part
-    return with_tensors(batch, lambda tensor: tensor[order])
+# ---- which examples
 
 
 def places(workload: Workload, n: int) -> list[int]:
@@ -172,12 +130,15 @@ def places(workload: Workload, n: int) -> list[int]:
     """
     n_train = size_of(workload.train)
     if is_stream(workload.train):
-        chosen = list(range(min(n, n_train)))
-    elif workload.make_sampler is not None:
-        chosen = _sampled(workload, n)
-    else:
-        chosen = _spread(n_train, min(n, n_train))
-    return [chosen[position % len(chosen)] for position in range(n)]
+        return list(range(n))
+    if workload.make_sampler is not None:
+        size = min(workload.batch_size, n_train)
+        plan = BatchPlan(n_train=n_train, batch_size=size, drop_last=False)
+        with asking(workload, "`make_sampler`"):
+            return sampled_order(workload, plan, seed=_SEED)[:n].tolist()
+    draws = random.Random(_SEED)
+    ends = [part * n_train // n for part in range(n + 1)]
+    return [draws.randrange(start, end) for start, end in pairwise(ends)]
 
 
 def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: str) -> Batch:
@@ -190,33 +151,68 @@ def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: 
         return fetched(data, torch.tensor(chosen), workload.collate)
 
 
-def _fetching(workload: Workload, split: str) -> Any:
+def _fetching(workload: Workload, split: str) -> AbstractContextManager[None]:
     return asking(workload, f"fetching and collating examples of {split}")
 
 
-def _are_single(data: Data, collate: Collate | None) -> bool:
-    """Return whether examples are fetched one by one, and not as rows of their columns."""
-    if isinstance(data, tuple):
-        return False
-    while isinstance(data, ChosenPart):
-        data = data.dataset
-    return collate is not None or not isinstance(data, Columns)
+# ---- the same few examples in many batches
 
 
-def _spread(n_train: int, n: int) -> list[int]:
-    draws = random.Random(_SEED)
-    ends = [part * n_train // n for part in range(n + 1)]
-    return [draws.randrange(start, end) for start, end in pairwise(ends)]
+def batches_of_few(
+    workload: Workload, chosen: Sequence[int], accepts: Callable[[Batch], object]
+) -> tuple[Callable[[Sequence[int]], Batch], bool]:
+    """Return a function from positions in `chosen` to a batch, and whether `collate` draws each.
+
+    Single examples are fetched only once, because a data set that draws at random gives others each
+    time. If `collate` draws (masks, negative samples), their batch is made once too, and cut if
+    `accepts` takes a piece of it: a target may number the examples of the whole batch.
+
+    Raises:
+        WorkloadError: fetching or collating them failed.
+    """
+    data, collate = opened(workload.train, workload.collate)
+    order, source = torch.tensor(chosen), data
+    while isinstance(source, ChosenPart):
+        source = source.dataset
+    # Tables without a `collate` give rows of their columns, and never draw.
+    if not isinstance(data, tuple) and (collate is not None or not isinstance(source, Columns)):
+        with _fetching(workload, "train"):
+            data = examples_at(data, list(chosen))
+        order = torch.arange(len(chosen))
+
+    def batch(positions: Sequence[int]) -> Batch:
+        with _fetching(workload, "train"):
+            return fetched(data, order[list(positions)], collate)
+
+    def drawn_by(seed: int) -> Batch:
+        seed_everything(seed)
+        return batch(range(len(chosen)))
+
+    drawn = drawn_by(0)
+    if collate is None or value_digest(drawn) == value_digest(drawn_by(1)):
+        return batch, False
+    half = range(len(chosen) // 2, len(chosen))
+    if _has_rows(drawn, len(chosen)) and succeeds(lambda: accepts(_rows(drawn, half))):
+        return lambda positions: _rows(drawn, positions), False
+    return batch, True
 
 
-def _sampled(workload: Workload, n: int) -> list[int]:
-    assert workload.make_sampler is not None
-    with asking(workload, "`make_sampler`"), untouched_randomness():
-        seed_everything(_SEED)
-        size = min(workload.batch_size, size_of(workload.train))
-        given = workload.make_sampler(size, _SEED)
-        parts = (cast("Iterable[Any]", part) if is_group(part) else (part,) for part in given)
-        return [int(index) for index in islice(chain.from_iterable(parts), n)]
+def _has_rows(batch: Batch, n: int) -> bool:
+    """Return whether a batch of `n` examples is made of tensors of `n` rows."""
+    columns = leaves(dict(batch) if isinstance(batch, Mapping) else batch)
+    return all(isinstance(column, Tensor) and column.shape[:1] == (n,) for _, column in columns)
+
+
+def _rows(batch: Batch, positions: Sequence[int]) -> Batch:
+    """Return rows of a batch; a mapping that moves itself to a device stays one of its class."""
+    if isinstance(batch, MutableMapping) and not is_container(batch):
+        rows = copy.copy(batch)
+        rows.update({name: _rows(column, positions) for name, column in batch.items()})
+        return rows
+    return with_tensors(batch, lambda tensor: tensor[list(positions)])
+
+
+# ---- how batches count
 
 
 def check_batch_counts(workload: Workload) -> None:
@@ -229,7 +225,13 @@ def check_batch_counts(workload: Workload) -> None:
     Raises:
         WorkloadError: the counts do not grow with the examples.
     """
-    if not _counts_by_tensor(workload):
+    by_length = [
+        name
+        for name in workload.metric_names
+        if not is_over_all(workload, name)
+        and getattr(workload.metrics.get(name), "count", None) is None
+    ]
+    if workload.weight is not None or not by_length:
         return
     for split in SPLITS:
         data = getattr(workload, split)
@@ -247,12 +249,3 @@ def check_batch_counts(workload: Workload) -> None:
                 f"give `weight`, such as weight=lambda batch: len(batch[1]), or let `collate` put "
                 f"a tensor with examples first"
             )
-
-
-def _counts_by_tensor(workload: Workload) -> bool:
-    """Return whether anything is weighted by the length of a batch's first tensor."""
-    return workload.weight is None and not all(
-        is_over_all(workload, name)
-        or getattr(workload.metrics.get(name), "count", None) is not None
-        for name in workload.metric_names
-    )

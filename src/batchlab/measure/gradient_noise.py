@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
-from batchlab.measure.gradients import Way, batch_gradient, per_example
+from batchlab.measure.gradients import Way, batch_gradient, flat_gradient, per_example
 from batchlab.measure.noise import LayerNoise, NoisePoint
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory, limit_memory
@@ -23,10 +24,11 @@ from batchlab.random_state import derived_seed, seed_everything, untouched_rando
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 from batchlab.records.trial import Trial
+from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import examples_at, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.training.stepper import Stepper
-from batchlab.workload.data import shuffled
+from batchlab.workload.data import epoch_order, shuffled
 from batchlab.workload.definition import Batch, Workload, size_of
 
 # Up to this many blocks of gradients are kept: as many as fit, but at least the fewest.
@@ -39,6 +41,8 @@ _PASS_EXAMPLES = 256
 PRECISION = 0.2
 # A training set too small for three blocks has no interval.
 _FEWEST_EXAMPLES = 3
+# Other random numbers change a gradient if it moves by more than this share, which is rounding.
+_OTHER_GRADIENT = 1e-5
 
 
 class GradientNoise:
@@ -86,14 +90,14 @@ class GradientNoise:
         started_s = time.perf_counter()
         with untouched_randomness():
             kept = copy.deepcopy(model)
-            manner = self._manner = self._manner or self._found_manner(kept)
+            self._manner = self._manner or self._manner_for(kept)
             seed_everything(derived_seed("gradient noise", seed))
             order = shuffled(self._n_train, seed=derived_seed("gradient noise", seed))
             order = order[:most_examples]
             # Fewer blocks give no interval, and less than one block gives nothing at all.
-            unit = min(manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
-            manner = replace(manner, unit=unit)
-            blocks = self._seen(kept, order, manner, precision, until_s)
+            unit = min(self._manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
+            manner = replace(self._manner, unit=unit)
+            blocks = self._blocks(kept, order, manner, precision, until_s)
         scales = None if optimizer is None else preconditioner(optimizer)
         return NoisePoint(
             step=0,
@@ -105,42 +109,34 @@ class GradientNoise:
             took_s=time.perf_counter() - started_s,
         )
 
-    def _found_manner(self, model: nn.Module) -> _Manner:
+    def _manner_for(self, model: nn.Module) -> _Manner:
         few = torch.arange(min(self._n_train, _FIRST_BLOCK))
-        gradient = batch_gradient(self._workload, model, self._fetched(few))
-        if not bool(torch.isfinite(gradient).all()):
+        gradients = []
+        for seed in (0, 1):
+            seed_everything(seed)
+            gradients.append(batch_gradient(self._workload, model, self._fetched(few)))
+        one, other = gradients
+        if not bool(torch.isfinite(one).all()):
             raise WorkloadError(
                 f"workload {self._workload.name!r}: the gradient of its loss on the first "
                 f"{len(few)} training examples is not finite; look at the data and the loss"
             )
-        most = max(1, self._n_train // _FEWEST_BLOCKS)
-        micro = "micro-batches", None
-        name, of = per_example(self._workload, model, self._fetched(few)) or micro
+        far = torch.linalg.vector_norm(one - other)
+        is_drawn = bool(far > _OTHER_GRADIENT * torch.linalg.vector_norm(one))
+        of_examples = per_example(self._workload, model, self._fetched(few))
+        name, of = of_examples or ("micro-batches", None)
         return _Manner(
             name=name,
             of=of,
-            unit=min(self._workload.batch_size, most) if of is None else 1,
-            n_train=None if self._draws(model, few) else self._n_train,
+            unit=self._workload.batch_size if of is None else 1,
+            n_train=None if is_drawn else self._n_train,
         )
 
-    def _draws(self, model: nn.Module, chosen: Tensor) -> bool:
-        """Return whether other random numbers change the gradient of the same examples."""
-        found = []
-        for seed in (0, 1):
-            seed_everything(seed)
-            found.append(batch_gradient(self._workload, model, self._fetched(chosen)))
-        far = torch.linalg.vector_norm(found[0] - found[1])
-        return bool(far > 1e-5 * torch.linalg.vector_norm(found[0]))
-
-    def _seen(
-        self,
-        model: nn.Module,
-        order: Tensor,
-        manner: _Manner,
-        precision: float,
-        until_s: float,
+    def _blocks(
+        self, model: nn.Module, order: Tensor, manner: _Manner, precision: float, until_s: float
     ) -> list[_Block]:
         n_parameters = sum(part.numel() for part in model.parameters() if part.requires_grad)
+        most_blocks = _blocks_kept(n_parameters)
         first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)
         n_next = max(1, round(first / manner.unit)) * manner.unit
         blocks: list[_Block] = []
@@ -151,8 +147,8 @@ class GradientNoise:
             seen = stop
             if len(blocks) >= _FEWEST_BLOCKS and time.monotonic() > until_s:
                 break
-            if len(blocks) == _blocks_kept(n_parameters):
-                if is_precise(noise_scale(_sample_of(blocks, manner)).scale, precision):
+            if len(blocks) == most_blocks:
+                if _is_precise(noise_scale(_sample_of(blocks, manner)).scale, precision):
                     break
                 blocks = [_joined(pair) for pair in zip(blocks[::2], blocks[1::2], strict=True)]
                 n_next *= 2
@@ -171,13 +167,13 @@ class GradientNoise:
 
     def _passed(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
         batch = self._fetched(chosen)
-        # The block counts by its weight, so that blocks of unlike weight can be joined.
-        weight = weight_of(self._workload, batch)
         if manner.of is None:
             gradient = batch_gradient(self._workload, model, batch)
-            squares = gradient.square().sum().unsqueeze(0)
+            squares = gradient.square().sum()
         else:
             gradient, squares = manner.of(self._workload, model, batch)
+        # The block counts by its weight, so that blocks of unlike weight can be joined.
+        weight = weight_of(self._workload, batch)
         mean_weight = weight / len(chosen)
         return _Block(
             n_examples=len(chosen),
@@ -213,19 +209,14 @@ class _Block:
 
 def _joined(parts: Sequence[_Block]) -> _Block:
     """Join several blocks into one."""
-    first, *others = parts
-    if not others:
-        return first
     n_examples = sum(part.n_examples for part in parts)
-    gradient = first.gradient * (first.n_examples / n_examples)
-    for part in others:
-        gradient += part.gradient * (part.n_examples / n_examples)
-    return _Block(
-        n_examples=n_examples,
-        weight=math.fsum(part.weight for part in parts),
-        gradient=gradient,
-        unit_sq=math.fsum(part.unit_sq * part.n_examples for part in parts) / n_examples,
-    )
+    gradient, unit_sq = torch.zeros_like(parts[0].gradient), 0.0
+    for part in parts:
+        share = part.n_examples / n_examples
+        gradient += part.gradient * share
+        unit_sq += part.unit_sq * share
+    weight = math.fsum(part.weight for part in parts)
+    return _Block(n_examples=n_examples, weight=weight, gradient=gradient, unit_sq=unit_sq)
 
 
 def _sample_of(
@@ -283,7 +274,7 @@ def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
     return torch.cat(parts) if parts else None
 
 
-def is_precise(scale: Estimate, precision: float) -> bool:
+def _is_precise(scale: Estimate, precision: float) -> bool:
     """Return whether the interval extends at most this fraction of the estimate either way."""
     if scale.estimate is None or scale.low is None or scale.high is None:
         return False
@@ -313,49 +304,33 @@ def drawn_variance(
 
     Source: Welford 1962, Technometrics 4 (3), for a variance in one pass without cancellation.
     """
-    n_train, n_drawn = size_of(workload.train), trial.batch_size
-    is_replaced = trial.sampling == "replacement"
-    if n_drawn == n_train and not is_replaced:
+    if trial.batch_size == trial.n_train and trial.sampling == "reshuffle":
         return 0.0
-    with untouched_randomness():
-        seed_everything(derived_seed("gradient variance", seed))
+    with untouched_randomness(derived_seed("gradient variance", seed)):
         drawn_from = copy.deepcopy(model)
-        mean: Tensor | None = None
-        squares = 0.0
+        mean, squares = torch.zeros((), device=device), 0.0
         for n_seen in range(1, n_batches + 1):
             own_seed = derived_seed("variance batch", seed, n_seen)
-            chosen = (
-                torch.randint(n_train, (n_drawn,))
-                if is_replaced
-                else shuffled(n_train, seed=own_seed)[:n_drawn]
-            )
-            found = _mean_gradient(workload, drawn_from, chosen, device, trial.micro_batch_size)
-            if mean is None:
-                mean = found
-                continue
-            gap = found - mean
-            mean += gap / n_seen
-            squares += float((gap * (found - mean)).sum())
+            order = epoch_order(trial.n_train, seed=own_seed, epoch=0, sampling=trial.sampling)
+            gradient = _gradient_of_a_step(workload, drawn_from, order, trial, device)
+            gap = gradient - mean
+            mean = mean + gap / n_seen
+            squares += float((gap * (gradient - mean)).sum())
         return squares / (n_batches - 1)
 
 
-def _mean_gradient(
-    workload: Workload, model: nn.Module, chosen: Tensor, device: torch.device, at_once: int
+def _gradient_of_a_step(
+    workload: Workload, model: nn.Module, order: Tensor, trial: Trial, device: torch.device
 ) -> Tensor:
-    """Return the gradient of the mean loss of some examples, in passes that fit into memory.
-
-    Each pass counts by its weight, as in a step of the training.
-    """
-    total, weights = torch.zeros((), dtype=torch.float64), 0.0
-    for part in chosen.split(at_once):
-        batch = on_device(examples_at(workload, part), device)
-        weight = weight_of(workload, batch)
-        if weight == 0:  # only padding, so its mean loss is not a number
-            continue
-        gradient = batch_gradient(workload, model, batch).double()
-        total = total.to(gradient.device) + weight * gradient
-        weights += weight
-    return total / weights if weights else torch.full_like(total, math.nan)
+    """Return the gradient of the first batch in this order, in micro-batches as in a training."""
+    micro_batches = order[: trial.batch_size].split(trial.micro_batch_size)
+    parts = [on_device(examples_at(workload, chosen), device) for chosen in micro_batches]
+    weights = [weight_of(workload, part) for part in parts]
+    model.zero_grad()
+    shares = [weight / sum(weights) for weight in weights]
+    backward_of_parts(partial(workload.loss, model), parts, shares)
+    trainable = [part for part in model.parameters() if part.requires_grad]
+    return flat_gradient([part.grad for part in trainable], trainable).double()
 
 
 # The losses are checked once per this many steps.
@@ -388,8 +363,7 @@ def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseReques
     Return why the training could not go on to the last step, or None if it did.
     """
     device = torch.device(request.device)
-    if request.memory_limit_bytes is not None:
-        limit_memory(device, request.memory_limit_bytes)
+    limit_memory(device, request.memory_limit_bytes)
     torch.set_num_threads(max(thread_choices(request.device)))
     workload = packed.unpack()
     stepper = Stepper(workload, request.trial, device)

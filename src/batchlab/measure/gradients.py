@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.random_state import untouched_randomness
-from batchlab.training.batching import with_tensors
+from batchlab.training.accumulator import cut
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Batch, Workload
@@ -26,8 +27,8 @@ def batch_gradient(
     """
     parameters = [part for part in model.parameters() if part.requires_grad]
     loss = factor * workload.loss(model, batch)
-    found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return flat_gradient(found, parameters)
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return flat_gradient(gradients, parameters)
 
 
 def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> Tensor:
@@ -42,10 +43,10 @@ def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Pa
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
     """Return the Euclidean norm of the gradients of a backward pass, or None if it left none."""
-    found = [part.grad for part in parameters if part.grad is not None]
-    if not found:
+    gradients = [part.grad for part in parameters if part.grad is not None]
+    if not gradients:
         return None
-    norms = [torch.linalg.vector_norm(widened(gradient_values(part))) for part in found]
+    norms = [torch.linalg.vector_norm(widened(gradient_values(part))) for part in gradients]
     whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return whole
 
@@ -63,10 +64,6 @@ def widened(part: Tensor) -> Tensor:
     if part.is_complex():
         part = torch.view_as_real(part.resolve_conj())
     return part if part.dtype == torch.float64 else part.float()
-
-
-# It maps a layer, its input and the gradient by its output, for n examples, to n squared norms.
-_Norm = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -138,7 +135,13 @@ class WatchedLayers:
 
 def is_known(layer: nn.Module) -> bool:
     """Return whether `squared_norms` is right for a layer of this kind with its options."""
-    return type(layer) in _NORMS and _is_usual(layer)
+    if type(layer) not in _NORMS:
+        return False
+    if isinstance(layer, nn.Embedding):
+        return layer.max_norm is layer.padding_idx is None and not layer.scale_grad_by_freq
+    if isinstance(layer, nn.Conv2d):
+        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+    return True
 
 
 def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
@@ -147,7 +150,16 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
     `value` is the input of a known layer, examples first, and `back` is the gradient of each
     example's own loss by the output.
     """
-    return _NORMS[type(layer)](layer, value, back)
+    n = len(value)
+    weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)
+    squares = back.new_zeros(n)
+    if weight is not None and weight.requires_grad:
+        squares = _NORMS[type(layer)](layer, value, back)
+    if bias is not None and bias.requires_grad:
+        channels_last = back.movedim(1, -1) if isinstance(layer, nn.Conv2d) else back
+        summed = channels_last.reshape(n, -1, bias.numel()).sum(dim=1)
+        squares = squares + summed.square().sum(dim=1)
+    return squares
 
 
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
@@ -155,82 +167,52 @@ def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
     return [part for part in layer.parameters(recurse=False) if part.requires_grad]
 
 
-def _is_usual(layer: nn.Module) -> bool:
-    """Return whether the norms are right for the layer's options."""
-    if isinstance(layer, nn.Embedding):
-        plain = layer.max_norm is None and not layer.scale_grad_by_freq
-        return plain and layer.padding_idx is None
-    if isinstance(layer, nn.Conv2d):
-        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    return True
-
-
-def _linear(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
-    assert isinstance(layer, nn.Linear)
+def _linear(layer: nn.Linear, value: Tensor, back: Tensor) -> Tensor:
     n = len(value)
-    value, back = value.reshape(n, -1, layer.in_features), back.reshape(n, -1, layer.out_features)
-    squares = _of_product(value, back) if layer.weight.requires_grad else value.new_zeros(n)
-    return squares + _of_bias(layer, back.sum(dim=1))
+    value = value.reshape(n, -1, layer.in_features)
+    return _of_product(value, back.reshape(n, -1, layer.out_features))
 
 
 def _of_product(value: Tensor, back: Tensor) -> Tensor:
     """Return squared norms of sum over t of back_t value_t^T; shapes (n, T, i) and (n, T, o)."""
-    _, length, n_in = value.shape
-    n_out = back.shape[2]
-    if length == 1:
-        return value.square().sum(dim=(1, 2)) * back.square().sum(dim=(1, 2))
+    (_, length, n_in), n_out = value.shape, back.shape[2]
     if length * (n_in + n_out) < n_in * n_out:
         inside, outside = value @ value.transpose(1, 2), back @ back.transpose(1, 2)
         return (inside * outside).sum(dim=(1, 2))
     return (back.transpose(1, 2) @ value).square().sum(dim=(1, 2))
 
 
-def _of_bias(layer: nn.Module, summed: Tensor) -> Tensor:
-    bias = getattr(layer, "bias", None)
-    if bias is None or not bias.requires_grad:
-        return summed.new_zeros(len(summed))
-    return summed.square().sum(dim=1)
+def _conv2d(layer: nn.Conv2d, value: Tensor, back: Tensor) -> Tensor:
+    assert not isinstance(layer.padding, str)
+    patches = F.unfold(
+        value,
+        kernel_size=layer.kernel_size,
+        dilation=layer.dilation,
+        padding=layer.padding,
+        stride=layer.stride,
+    )
+    n, length = len(value), patches.shape[2]
+    patches, back = (
+        part.reshape(n * layer.groups, -1, length).transpose(1, 2) for part in (patches, back)
+    )
+    return _of_product(patches, back).reshape(n, -1).sum(dim=1)
 
 
-def _conv2d(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
-    assert isinstance(layer, nn.Conv2d)
-    n = len(value)
-    back = back.flatten(2)
-    squares = value.new_zeros(n)
-    if layer.weight.requires_grad:
-        assert not isinstance(layer.padding, str)
-        patches = F.unfold(
-            value,
-            kernel_size=layer.kernel_size,
-            dilation=layer.dilation,
-            padding=layer.padding,
-            stride=layer.stride,
-        )
-        grouped = patches.reshape(n * layer.groups, -1, patches.shape[2]).transpose(1, 2)
-        apart = back.reshape(n * layer.groups, -1, back.shape[2]).transpose(1, 2)
-        squares = _of_product(grouped, apart).reshape(n, -1).sum(dim=1)
-    return squares + _of_bias(layer, back.sum(dim=2))
-
-
-def _embedding(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
+def _embedding(layer: nn.Embedding, value: Tensor, back: Tensor) -> Tensor:
     n = len(value)
     value, back = value.reshape(n, -1), back.reshape(n, value[0].numel(), -1)
     same = (value.unsqueeze(1) == value.unsqueeze(2)).to(back)
     return (same * (back @ back.transpose(1, 2))).sum(dim=(1, 2))
 
 
-def _layer_norm(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
-    assert isinstance(layer, nn.LayerNorm)
-    shape, n = layer.normalized_shape, len(value)
-    normalised = F.layer_norm(value, shape, eps=layer.eps)
-    squares = value.new_zeros(n)
-    if layer.weight is not None and layer.weight.requires_grad:
-        scaled = (normalised * back).reshape(n, -1, layer.weight.numel()).sum(dim=1)
-        squares = scaled.square().sum(dim=1)
-    return squares + _of_bias(layer, back.reshape(n, -1, layer.weight.numel()).sum(dim=1))
+def _layer_norm(layer: nn.LayerNorm, value: Tensor, back: Tensor) -> Tensor:
+    normalized = F.layer_norm(value, layer.normalized_shape, eps=layer.eps)
+    scaled = (normalized * back).reshape(len(value), -1, layer.weight.numel()).sum(dim=1)
+    return scaled.square().sum(dim=1)
 
 
-_NORMS: dict[type[nn.Module], _Norm] = {
+# Squared norms by the weight alone, from the layer, its input and the gradient by its output.
+_NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,
     nn.Embedding: _embedding,
@@ -263,12 +245,11 @@ def per_example(workload: Workload, model: nn.Module, batch: Batch) -> tuple[str
     """
     if any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
         return None
-    few = _sliced(batch, 0, min(_COMPARED, n_examples(batch)))
     modes = [(module, module.training) for module in model.modules()]
     model.eval()  # because dropout would draw other numbers for each way
     try:
         with untouched_randomness():
-            return _first_right(workload, model, few)
+            return _first_right(workload, model, next(cut(batch, _COMPARED)))
     finally:
         for module, was_training in modes:
             module.training = was_training
@@ -278,55 +259,35 @@ def _first_right(workload: Workload, model: nn.Module, few: Batch) -> tuple[str,
     try:
         truth = one_by_one(workload, model, few)
         whole = batch_gradient(workload, model, few)
-        tolerance = _rounding(workload, model, few, whole)
-        if not _agree(whole, truth[0], tolerance):
-            return None
+        tripled = batch_gradient(workload, model, few, factor=3) / 3
     except Exception:  # the user's own code does not accept a single example
         return None
-    try:
-        found = by_layers(workload, model, few)
-    except Exception:  # `by_layers` does not support this model
-        return "one by one", one_by_one
-    agrees = all(_agree(*pair, tolerance) for pair in zip(found, truth, strict=True))
-    return ("layers", by_layers) if agrees else ("one by one", one_by_one)
-
-
-def _rounding(workload: Workload, model: nn.Module, few: Batch, whole: Tensor) -> float:
-    """Return how far two ways may lie apart, which is more if the model uses half precision.
-
-    In half precision even a factor of 3 changes the gradient by a grain.
-    """
-    tripled = batch_gradient(workload, model, few, factor=3) / 3
+    # In half precision even a factor of 3 changes the gradient by a grain.
     grain = torch.linalg.vector_norm(tripled - whole) / torch.linalg.vector_norm(whole)
-    return min(max(_TOLERANCE, _GRAINS * float(grain)), _LARGEST_TOLERANCE)
+    tolerance = min(max(_TOLERANCE, _GRAINS * float(grain)), _LARGEST_TOLERANCE)
+    if not _agree(whole, truth[0], tolerance):
+        return None
+    with suppress(Exception):  # `by_layers` does not support every model
+        fast = by_layers(workload, model, few)
+        if all(_agree(*pair, tolerance) for pair in zip(fast, truth, strict=True)):
+            return "layers", by_layers
+    return "one by one", one_by_one
 
 
 def one_by_one(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
     """Take one backward pass per example, which is slow but right if examples are independent."""
-    weights = _weights(workload, batch)
-    total = torch.zeros(())
-    squares = []
-    for index, weight in enumerate(weights):
+    singles = list(cut(batch, 1))
+    weights = [weight_of(workload, single) for single in singles]
+    total, squares = torch.zeros(()), []
+    for single, weight in zip(singles, weights, strict=True):
         if weight == 0:  # an example without weight may have an undefined loss, such as 0/0
             squares.append(torch.zeros(()))
             continue
-        gradient = batch_gradient(workload, model, _sliced(batch, index, index + 1)) * weight
+        over_mean = weight * len(singles) / sum(weights)
+        gradient = batch_gradient(workload, model, single) * over_mean
         squares.append(gradient.square().sum())
         total = total.to(gradient) + gradient
-    return total / len(weights), torch.stack([square.to(total) for square in squares])
-
-
-def _weights(workload: Workload, batch: Batch) -> list[float]:
-    """Return each example's weight over the mean weight."""
-    n = n_examples(batch)
-    if workload.weight is None:
-        return [1.0] * n
-    weights = [weight_of(workload, _sliced(batch, index, index + 1)) for index in range(n)]
-    return [weight * n / sum(weights) for weight in weights]
-
-
-def _sliced(batch: Batch, start: int, stop: int) -> Batch:
-    return with_tensors(batch, lambda part: part[start:stop])
+    return total / len(singles), torch.stack([square.to(total) for square in squares])
 
 
 def _agree(one: Tensor, other: Tensor, tolerance: float) -> bool:

@@ -1,4 +1,4 @@
-"""The measured quantities, with the source, the cost and the notes of each.
+"""The measured quantities, with the source and the notes of each.
 
 Each row of `MEASUREMENTS` is one quantity; store, CSV, page and `--help` read the rows. The module
 `at_steps` takes those of a model at a step.
@@ -24,14 +24,6 @@ def _step_time(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]]
     if timing is None:
         return None
     return timing.step_s, tuple(block / timing.block_steps for block in timing.block_s)
-
-
-def _throughput(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
-    found = _step_time(study, batch_size)
-    if found is None:
-        return None
-    step_s, blocks_s = found
-    return batch_size / step_s, tuple(batch_size / value for value in blocks_s)
 
 
 def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
@@ -100,67 +92,43 @@ def _sharpness_notes(directions: str, part: str) -> Callable[[Study], Iterator[s
     return notes
 
 
-_MORE, _IN_100 = ", a hundred numbers a weight,", " in 100 random directions"
-# The name, what it costs in addition, and what its box is.
-_SHARPNESS = (
-    ("sharpness", "", ("", "thousandth")),
-    ("sharpness_half_box", "", ("", "two-thousandth")),
-    ("sharpness_subspace", _MORE, (_IN_100, "thousandth")),
-    ("sharpness_subspace_half_box", _MORE, (_IN_100, "two-thousandth")),
-)
+_IN_100 = " in 100 random directions"
+# The directions and the sides of the box of each kind of sharpness.
+_SHARPNESS = {
+    "sharpness": ("", "thousandth"),
+    "sharpness_half_box": ("", "two-thousandth"),
+    "sharpness_subspace": (_IN_100, "thousandth"),
+    "sharpness_subspace_half_box": (_IN_100, "two-thousandth"),
+}
 
 MEASUREMENTS = (
     Measurement(
         quantity=quantity("step_s"),
-        cost="a timed run of each batch size alone, before its trials",
-        over_seeds="median",
         figure="cost",
         of_batch_size=_step_time,
         short="step",
         notes=_step_time_notes,
     ),
     Measurement(
-        quantity=quantity("samples_per_s"),
-        cost="nothing beside the step time",
-        over_seeds="median",
-        of_batch_size=_throughput,
-    ),
-    Measurement(
         quantity=quantity("peak_bytes"),
-        cost="nothing: the system or the device counts it",
-        over_seeds="largest",
         figure="cost",
         of_batch_size=_peak_memory,
         of_trial=lambda record: record.peak_bytes,
         short="memory",
         notes=_peak_memory_notes,
     ),
-    Measurement(
-        quantity=quantity("gradient_norm"),
-        cost="one pass over the parameters at each evaluation",
-    ),
-    Measurement(
-        quantity=quantity("update_norm"),
-        cost="a copy of the parameters and one pass over them at each evaluation",
-    ),
-    Measurement(
-        quantity=quantity("distance"),
-        cost="one pass over the parameters at each evaluation, and a copy of the initial ones",
-    ),
-    Measurement(
-        quantity=quantity("parameter_norm"),
-        cost="one pass over the parameters at each evaluation",
-    ),
+    Measurement(quantity=quantity("gradient_norm")),
+    Measurement(quantity=quantity("update_norm")),
+    Measurement(quantity=quantity("distance")),
+    Measurement(quantity=quantity("parameter_norm")),
     Measurement(
         quantity=quantity("noise_scale"),
-        cost="the gradients of up to 16,384 single examples at the start and where an epoch ends",
         figure="along_training",
         on_request=True,
         notes=_always("noise_scale_is"),
     ),
     Measurement(
         quantity=quantity("gradient_variance"),
-        cost="the gradients of 4 to 16 batches at the start and where an epoch ends",
         figure="at_the_start",
         on_request=True,
         expected=expected_variance,
@@ -169,19 +137,15 @@ MEASUREMENTS = (
     *(
         Measurement(
             quantity=quantity(name),
-            cost=f"about sixty passes over 2,000 training examples{more} at the start and at the "
-            "end",
             figure="at_the_end",
             on_request=True,
             at_ends=True,
             notes=_sharpness_notes(*box),
         )
-        for name, more, box in _SHARPNESS
+        for name, box in _SHARPNESS.items()
     ),
     Measurement(
         quantity=quantity("top_eigenvalue"),
-        cost="some tens of passes over 2,000 training examples at the start and where an epoch "
-        "ends, each as dear as two steps",
         figure="at_the_end",
         on_request=True,
         notes=_always("eigenvalue_is"),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import deque
-from types import TracebackType
+from collections import Counter, deque
 from typing import Any
 
 import torch
@@ -69,25 +68,19 @@ class Monitor:
         self._parameters = [part for part in model.parameters() if part.requires_grad]
         self._layers = _watchable(model)
         self._step = 0
-        self._measured: _MeasuredStep | None = None
         self._pairs: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self.latest: tuple[float, float] | None = None
         self._batch_size: int | None = None
         self._norm: Tensor | None = None
         self._losses: deque[Tensor | float] = deque(maxlen=_LOSSES)
         self._hook = optimizer.register_step_pre_hook(self._before_step)
-        self._begin()
+        self._measured: _MeasuredStep | None = _MeasuredStep(self._layers)
 
     def __enter__(self) -> Monitor:
         """Return the monitor, which removes its hooks when the context ends."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        place: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Remove all hooks."""
         self.close()
 
@@ -109,9 +102,9 @@ class Monitor:
         if loss is not None:
             self._losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
         if self._measured is not None:
-            self._end()
+            self._end(self._measured)
         if self._step % _EVERY == 0:
-            self._begin()
+            self._measured = _MeasuredStep(self._layers)
 
     @property
     def reading(self) -> MonitorReading:
@@ -143,22 +136,17 @@ class Monitor:
         )
         return f"{first}\n{second}"
 
-    def _begin(self) -> None:
-        self._measured = _MeasuredStep(self._layers)
-
     def _before_step(self, *_: Any) -> None:
         """Measure the gradient norm before the optimizer's step, when gradients are complete."""
         if self._measured is not None:
             self._norm = gradient_norm(self._parameters)
 
-    def _end(self) -> None:
-        assert self._measured is not None
-        measured, self._measured = self._measured, None
+    def _end(self, measured: _MeasuredStep) -> None:
         measured.remove()
-        pair = measured.pair()
-        if pair is not None:
-            self._pairs.append(pair)
-            self.latest = pair
+        self._measured = None
+        self.latest = measured.pair()
+        if self.latest is not None:
+            self._pairs.append(self.latest)
             self._batch_size = measured.n_examples
 
     def _scale(self) -> Estimate:
@@ -171,8 +159,8 @@ class Monitor:
         return noise_scale_of_pairs(traces, grad_sqs)
 
     def _seen_fraction(self) -> float:
-        seen = {id(part): part.numel() for layer in self._layers for part in own_parameters(layer)}
-        return sum(seen.values()) / max(1, sum(part.numel() for part in self._parameters))
+        seen = sum(part.numel() for layer in self._layers for part in own_parameters(layer))
+        return seen / max(1, sum(part.numel() for part in self._parameters))
 
 
 class _MeasuredStep(WatchedLayers):
@@ -194,7 +182,7 @@ class _MeasuredStep(WatchedLayers):
 
     def came_back(self, layer: nn.Module, back: Tensor) -> None:
         if self._once is None:
-            self._once = [each for each in self.lengths if len(self.lengths[each]) == 1]
+            self._once = [layer for layer, runs in self.lengths.items() if len(runs) == 1]
         super().came_back(layer, back)
 
     def _accumulated(self, parameter: Tensor) -> None:
@@ -205,54 +193,46 @@ class _MeasuredStep(WatchedLayers):
 
     def pair(self) -> tuple[float, float] | None:
         """Return (tr Sigma, |G|^2) of the first pass, each unbiased, or None if not known."""
-        seen = [(layer, *found) for layer in self._once or () if (found := self._seen(layer))]
-        n = self.lengths[seen[0][0]][0] if seen else 0
-        if n < 2:
-            return None
-        squares, of_mean = torch.zeros(()), torch.zeros(())
-        for layer, value, back in seen:
+        n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
+        for layer in self._once or ():
+            value, back = self.input_of(layer), self.backs.get(layer)
+            parts = own_parameters(layer)
+            own = [self._grad_sq[id(part)] for part in parts if id(part) in self._grad_sq]
+            if value is None or back is None or len(own) < len(parts):
+                continue
+            n = n or len(back)
             if len(value) != n or len(back) != n:
                 continue  # its first dimension is not that of the examples
-            squares = squares + squared_norms(layer, value, back * n)
-            own = [self._grad_sq[id(part)] for part in own_parameters(layer)]
-            of_mean = of_mean + torch.stack(own).sum()
+            value = value.float() if value.is_floating_point() else value
+            squares = squares + squared_norms(layer, value, back.float() * n)
+            of_mean = of_mean + sum(own)
+        if n < 2:
+            return None
         unit_sq, mean_sq = float(squares.double().mean()), float(of_mean)
         trace = (unit_sq - mean_sq) / (1 - 1 / n)
         pair = trace, mean_sq - trace / n
         return pair if all(map(math.isfinite, pair)) else None
 
-    def _seen(self, layer: nn.Module) -> tuple[Tensor, Tensor] | None:
-        """Return a layer's input and output gradient, or None if these or its own are missing."""
-        value, back = self.input_of(layer), self.backs.get(layer)
-        if value is None or back is None:
-            return None
-        if any(id(part) not in self._grad_sq for part in own_parameters(layer)):
-            return None
-        return (value.float() if value.is_floating_point() else value), back.float()
-
 
 def _watchable(model: nn.Module) -> list[nn.Module]:
     """Return the layers whose norms are known and whose parameters no other layer has."""
-    layers = [module for module in model.modules() if is_known(module) and own_parameters(module)]
-    holders: dict[int, int] = {}
-    for module in model.modules():
-        for part in module.parameters(recurse=False):
-            holders[id(part)] = holders.get(id(part), 0) + 1
+    parts = (part for module in model.modules() for part in module.parameters(recurse=False))
+    n_holders = Counter(map(id, parts))
+    owners = [layer for layer in model.modules() if is_known(layer) and own_parameters(layer)]
     return [
-        layer for layer in layers if all(holders[id(part)] == 1 for part in own_parameters(layer))
+        layer for layer in owners if all(n_holders[id(part)] == 1 for part in own_parameters(layer))
     ]
 
 
 def _spikes(losses: list[float]) -> int:
     """Count losses far above those before, by the median distance of these from their median."""
-    found = 0
+    n_spikes = 0
     for index in range(_USUAL_LOSSES, len(losses)):
         before = losses[index - _USUAL_LOSSES : index]
         middle = statistics.median(before)
         usual = statistics.median(abs(loss - middle) for loss in before) / _QUARTILE
-        if not losses[index] <= middle + _SPIKE * usual:
-            found += 1
-    return found
+        n_spikes += not losses[index] <= middle + _SPIKE * usual
+    return n_spikes
 
 
 def _hint(scale: Estimate, batch_size: int | None) -> Reason:

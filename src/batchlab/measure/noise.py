@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,24 +22,24 @@ class Sampled:
     sample: GradientSample
 
     @cached_property
-    def found(self) -> NoiseScale:
+    def estimates(self) -> NoiseScale:
         """The noise scale of the sample, with the two quantities that it is the ratio of."""
         return noise_scale(self.sample)
 
     @property
     def gradient_noise_scale(self) -> Estimate:
         """B_simple = tr Sigma / |G|^2, in examples."""
-        return self.found.scale
+        return self.estimates.scale
 
     @property
     def gradient_norm_squared(self) -> Estimate:
         """|G|^2."""
-        return self.found.grad_sq
+        return self.estimates.grad_sq
 
     @property
     def noise_trace(self) -> Estimate:
         """Tr Sigma."""
-        return self.found.trace
+        return self.estimates.trace
 
 
 @dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
@@ -183,15 +182,11 @@ class Noise(Sampled, ShownInNotebook):
         """The gradients of the last point."""
         return self.along[-1].sample
 
-    def to_dict(self, *, report: Path | None = None) -> dict[str, Any]:
-        """Return the document of docs/schema/noise.json as plain dicts and lists, for `--json`.
-
-        Args:
-            report: the page that was written; None if none was.
-        """
-        made: dict[str, Any] = plain(replace(self, report=None if report is None else str(report)))
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document of docs/schema/noise.json as plain dicts and lists, for `--json`."""
+        made: dict[str, Any] = plain(self)
         return made
 
-    def to_json(self, *, report: Path | None = None) -> str:
+    def to_json(self) -> str:
         """Return the document that `batchlab noise --json` prints, as text."""
-        return json_text(self.to_dict(report=report))
+        return json_text(self.to_dict())

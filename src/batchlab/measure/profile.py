@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal
@@ -114,16 +114,13 @@ class ProfilePoint:
         interval of the blocks' logarithms; one block has no interval. Several processes give their
         geometric mean; `Profile.timed_s` takes into account how far they lie apart.
         """
-        each = [
-            _median([block_s / timing.block_steps for block_s in timing.block_s])
-            for timing in self.timings
-        ]
-        if not each:
+        if self.timing is None:
             why = self.reason or Reason.as_written(self.status.value)
             if not self.is_untimed:
                 why = Reason.of("size_did_not_run", size=self.batch_size, why=why)
             return Estimate.cannot_tell(why)
-        return each[0] if len(each) == 1 else _geometric_mean(each)
+        medians = [_median([s / t.block_steps for s in t.block_s]) for t in self.timings]
+        return medians[0] if len(medians) == 1 else _geometric_mean(medians)
 
     @property
     def samples_per_s(self) -> float | None:
@@ -138,22 +135,29 @@ class ProfilePoint:
         This means that every block of one half is slower than every block of the other, and their
         medians lie more than 5 % apart. None for fewer than six blocks, which are too few to say.
         """
-        seen = [_drifted(timing) for timing in self.timings]
-        return next((each for each in seen if each), next(iter(seen), None))
+        long_enough = [t.block_s for t in self.timings if len(t.block_s) >= _BLOCKS_FOR_ORDER]
+        return any(map(_drifted, long_enough)) if long_enough else None
 
 
-def _drifted(timing: StepTiming) -> bool | None:
-    if len(timing.block_s) < _BLOCKS_FOR_ORDER:
-        return None
-    blocks = timing.block_s
+def _drifted(blocks: tuple[float, ...]) -> bool:
     first, second = blocks[: len(blocks) // 2], blocks[-(len(blocks) // 2) :]
     apart = max(first) < min(second) or max(second) < min(first)
     ratio = statistics.median(second) / statistics.median(first)
-    return apart and not 1 / (1 + _DRIFT_FRACTION) <= ratio <= 1 + _DRIFT_FRACTION
+    return apart and abs(math.log(ratio)) > math.log1p(_DRIFT_FRACTION)
 
 
-def _median(seen: list[float]) -> Estimate:
-    return Estimate.of(statistics.median(seen), interval=_median_interval(seen), n=len(seen))
+def _median(seen: Sequence[float]) -> Estimate:
+    """Return the median with its interval, which is None for a single value."""
+    middle, n = statistics.median(seen), len(seen)
+    if n >= _BLOCKS_FOR_ORDER:
+        # Take the largest k for which the k-th from both ends hold the median 95 times in 100.
+        rank = max(k for k in range(n) if 2 * bdtr(k, n, 0.5) <= 0.05)
+        ordered = sorted(seen)
+        return Estimate.of(middle, interval=(ordered[rank], ordered[-1 - rank]), n=n)
+    logs = mean_interval([math.log(value) for value in seen])
+    if logs.low is None or logs.high is None:
+        return Estimate.of(middle, n=n)
+    return Estimate.of(middle, interval=(math.exp(logs.low), math.exp(logs.high)), n=n)
 
 
 # On a quiet machine, log ratios of two batch sizes scatter by this much from process to process. It
@@ -163,9 +167,8 @@ _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 def ratio_in_turn(processes: Sequence[Sequence[float]]) -> Estimate:
     """Estimate a ratio of step times from its rounds in each process in which both took turns."""
-    each = [_median(list(rounds)) for rounds in processes]
     medians = [statistics.median(rounds) for rounds in processes]
-    return _RATIO_SCATTER.of_size(medians, _geometric_mean(each))
+    return _RATIO_SCATTER.of_size(medians, _geometric_mean(list(map(_median, processes))))
 
 
 def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
@@ -181,34 +184,11 @@ def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
     return Estimate.of(middle, interval=(middle * math.exp(-down), middle * math.exp(up)), n=n)
 
 
-def _median_interval(blocks: list[float]) -> tuple[float | None, float | None]:
-    if len(blocks) >= _BLOCKS_FOR_ORDER:
-        # Take the largest k for which the k-th from both ends hold the median 95 times in 100.
-        rank = max(k for k in range(len(blocks)) if 2 * bdtr(k, len(blocks), 0.5) <= 0.05)
-        ordered = sorted(blocks)
-        return ordered[rank], ordered[-1 - rank]
-    log_s = mean_interval([math.log(block) for block in blocks])
-    if log_s.low is None or log_s.high is None:
-        return None, None
-    return math.exp(log_s.low), math.exp(log_s.high)
-
-
-def scatter_of(points: Iterable[ProfilePoint]) -> ProcessScatter | None:
-    """Return how far a batch size's processes lie apart; None if none was timed in several."""
-    return ProcessScatter.of(
-        [timing.step_s for timing in point.timings] for point in points if point.ran
-    )
-
-
-def peaks_for_law(points: Iterable[ProfilePoint], *, n_train: int) -> list[tuple[int, int]]:
-    """Return the batch sizes and peaks in bytes that a memory law goes through."""
-    peaks = [
-        (point.batch_size, point.peak_bytes)
-        for point in points
-        if point.in_one_piece and point.timing is not None and point.peak_bytes is not None
-    ]
-    return points_for_law(peaks, n_train=n_train)
-
+FEWEST_PROCESSES: Final = 2
+"""Two show how far processes differ."""
+MOST_PROCESSES: Final = 12
+"""Beyond these, further ones narrow an interval by little."""
+_NARROW = 0.05  # half the width of an interval of the logarithm
 
 # The plateau begins at the batch size whose throughput is within this share of the best.
 _PLATEAU_FRACTION = 0.10
@@ -277,25 +257,29 @@ class Profile(ShownInNotebook):
     @property
     def largest_batch_size(self) -> int | None:
         """The largest batch size that ran in one piece within the limit; None if none did."""
-        return max((point.batch_size for point in self._whole()), default=None)
+        return max((point.batch_size for point in self.whole_points()), default=None)
 
     @cached_property
     def memory(self) -> MemoryFit:
         """The law M(B) = fixed + per example × B through the peaks of sizes run in one piece."""
-        return fit_memory(peaks_for_law(self.points, n_train=self.workload.n_train))
+        peaks = [
+            (point.batch_size, point.peak_bytes)
+            for point in self.points
+            if point.in_one_piece and point.timing is not None and point.peak_bytes is not None
+        ]
+        return fit_memory(points_for_law(peaks, n_train=self.workload.n_train))
 
     @cached_property
     def process_scatter(self) -> ProcessScatter | None:
-        """The scatter of one batch size's step times from process to process.
-
-        It is None if no batch size was timed in several processes.
-        """
-        return scatter_of(self.points)
+        """The scatter of step times from process to process; None if each size has only one."""
+        return ProcessScatter.of(
+            [timing.step_s for timing in point.timings] for point in self.points if point.ran
+        )
 
     @cached_property
     def step_time(self) -> StepTimeFit | None:
         """The law of seconds per step of sizes that ran in one piece; None if fewer than 3 did."""
-        times = [(point.batch_size, self.timed_s(point)) for point in self._whole()]
+        times = [(point.batch_size, self.timed_s(point)) for point in self.whole_points()]
         used = points_for_law(times, n_train=self.workload.n_train)
         return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
@@ -305,12 +289,10 @@ class Profile(ShownInNotebook):
 
         If it is the largest that ran, throughput may still grow beyond it.
         """
-        known = {point.batch_size: self.step_s(point.batch_size) for point in self._whole()}
-        speeds = {size: size / step_s.estimate for size, step_s in known.items() if step_s.estimate}
-        if not speeds:
-            return None
-        enough = max(speeds.values()) / (1 + _PLATEAU_FRACTION)
-        return min(size for size, speed in speeds.items() if speed >= enough)
+        sizes = [point.batch_size for point in self.whole_points()]
+        speeds = {size: size / (self.step_s(size).estimate or math.inf) for size in sizes}
+        enough = max(speeds.values(), default=0.0) / (1 + _PLATEAU_FRACTION)
+        return min((size for size, speed in speeds.items() if speed >= enough), default=None)
 
     @property
     def evaluations_in_steps(self) -> Reason | None:
@@ -340,12 +322,21 @@ class Profile(ShownInNotebook):
             for size in sizes
         )
 
+    def are_enough_processes(self, n: int) -> bool:
+        """Return whether `n` processes per size make step times as sure as a decision needs."""
+        scatter = self.process_scatter
+        is_sure = scatter is None or scatter.half_width(n) <= _NARROW
+        return n >= MOST_PROCESSES or (n >= FEWEST_PROCESSES and is_sure)
+
+    def point(self, batch_size: int, micro_batch_size: int) -> ProfilePoint | None:
+        """Return the point of these sizes, or None if they were not tried."""
+        shape = batch_size, micro_batch_size
+        return next((p for p in self.points if (p.batch_size, p.micro_batch_size) == shape), None)
+
     def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
         """Return the fastest point of `batch_size`, whole or accumulated; None if none fits."""
-        ran = [
-            point for point in self.points if point.batch_size == batch_size and self._fits(point)
-        ]
-        return min(ran, key=median_s, default=None)
+        ran = [p for p in self.points if p.batch_size == batch_size and self._fits(p)]
+        return max(ran, key=lambda point: point.samples_per_s or 0.0, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
         """Return seconds per step of a point as it was timed, from its processes' blocks.
@@ -357,39 +348,33 @@ class Profile(ShownInNotebook):
             return point.step_s
         return scatter.of_size([timing.step_s for timing in point.timings], point.step_s)
 
-    def told_s(self, point: ProfilePoint) -> Estimate:
-        """Return `timed_s` for display, without an interval that is too wide to say anything.
-
-        Under load one process may take ten times as long as the next. From two such processes the
-        interval of the mean extends from nanoseconds to days.
-        """
-        timed = self.timed_s(point)
-        return replace(timed, low=None, high=None) if timed.is_too_wide else timed
-
     def step_s(self, batch_size: int) -> Estimate:
         """Return seconds per step of `batch_size`, by the fastest way that it ran.
 
         It is a weighted mean of its own time and the law through all batch sizes
         (`StepTimeFit.measured_step_s`); an accumulated batch, and a full batch that the law leaves
-        out, count as timed. Between two measured batch sizes the time and its interval are
-        interpolated linearly over logarithms, with the n of the less observed neighbor. Outside the
+        out, count as timed. Between two measured batch sizes the time is interpolated linearly over
+        logarithms, and its interval is as wide as that of the less observed neighbor. Outside the
         measured batch sizes the result is a reason.
         """
         measured = sorted({point.batch_size for point in self.points if self._fits(point)})
         if not measured:
             return Estimate.cannot_tell(Reason.of("no_size_ran"))
         if not measured[0] <= batch_size <= measured[-1]:
-            return Estimate.cannot_tell(
-                Reason.of(
-                    "outside_profile", size=batch_size, smallest=measured[0], largest=measured[-1]
-                )
-            )
+            ends = {"smallest": measured[0], "largest": measured[-1]}
+            return Estimate.cannot_tell(Reason.of("outside_profile", size=batch_size, **ends))
         low = max(size for size in measured if size <= batch_size)
         high = min(size for size in measured if size >= batch_size)
         below, above = self._known_s(low), self._known_s(high)
         if low == high:
             return below
-        return _between(below, above, math.log(batch_size / low) / math.log(high / low))
+        assert below.estimate is not None
+        assert above.estimate is not None
+        share = math.log(batch_size / low) / math.log(high / low)
+        step_s = below.estimate ** (1 - share) * above.estimate**share
+        if above.n < below.n:
+            return above.times(step_s / above.estimate)
+        return below.times(step_s / below.estimate)
 
     def about_step_s(self, batch_size: int) -> float:
         """Return seconds per step; beyond the measured sizes in proportion to the nearest one's.
@@ -399,11 +384,13 @@ class Profile(ShownInNotebook):
         known = self.step_s(batch_size).estimate
         if known is not None:
             return known
-        about = {point.batch_size: point.at_most_step_s for point in self.points}
-        about |= {p.batch_size: p.timing.step_s for p in self.points[::-1] if p.ran and p.timing}
-        ran = {size: step_s for size, step_s in about.items() if step_s is not None}
-        nearest = min(ran, key=lambda size: abs(math.log(size / batch_size)))
-        return ran[nearest] * max(1.0, batch_size / nearest)
+        about = [
+            (point.batch_size, point.timing.step_s if point.timing else point.at_most_step_s)
+            for point in self.points
+        ]
+        ran = [(size, step_s) for size, step_s in about if step_s is not None]
+        nearest, step_s = min(ran, key=lambda pair: abs(math.log(pair[0] / batch_size)))
+        return step_s * max(1.0, batch_size / nearest)
 
     def _known_s(self, batch_size: int) -> Estimate:
         """Return seconds per step of a batch size that ran."""
@@ -418,7 +405,11 @@ class Profile(ShownInNotebook):
         """Return the document of `batchlab profile --json` as plain dicts, lists and numbers."""
         made: dict[str, Any] = plain(self)
         for point, shown in zip(self.points, made["points"], strict=True):
-            shown["step_s"] = plain(self.told_s(point))
+            timed = self.timed_s(point)
+            # Two processes of which one takes ten times as long give an interval of days.
+            if timed.is_too_wide:
+                timed = replace(timed, low=None, high=None)
+            shown["step_s"] = plain(timed)
         return made
 
     def to_json(self) -> str:
@@ -437,7 +428,7 @@ class Profile(ShownInNotebook):
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
 
-    def _whole(self) -> Iterator[ProfilePoint]:
+    def whole_points(self) -> Iterator[ProfilePoint]:
         """Return the points that ran in one piece within the limit."""
         return (point for point in self.points if point.in_one_piece and self._fits(point))
 
@@ -454,27 +445,6 @@ class Profile(ShownInNotebook):
         return None if step_bytes is None else max(step_bytes, self.evaluation_bytes or 0)
 
 
-def median_s(point: ProfilePoint) -> float:
-    """Return the median seconds per step of a point that ran."""
-    step_s = point.step_s.estimate
-    assert step_s is not None
-    return step_s
-
-
-def _between(below: Estimate, above: Estimate, share: float) -> Estimate:
-    """Interpolate the value and each bound that both have, linearly over logarithms."""
-
-    def between(one: float | None, other: float | None) -> float | None:
-        if one is None or other is None:
-            return None
-        return math.exp((1 - share) * math.log(one) + share * math.log(other))
-
-    value = between(below.estimate, above.estimate)
-    assert value is not None
-    interval = between(below.low, above.low), between(below.high, above.high)
-    return Estimate.of(value, interval=interval, n=min(below.n, above.n))
-
-
 _WHAT_TO_DO = "make it again with: batchlab profile --json"
 
 
@@ -485,39 +455,24 @@ def _read(document: Any) -> Profile:
         ProfileError: the document is of another command or schema.
         ValidationError: msgspec names a field that is missing or impossible.
     """
-    if isinstance(document, dict):
-        command, schema = document.get("command"), document.get("schema")
-        if isinstance(command, str) and command != "profile":
-            raise ProfileError(
-                f"this document is of `batchlab {command}`, not of `batchlab profile`; give a "
-                f"file made with: batchlab profile --json"
-            )
-        if isinstance(schema, int) and schema != SCHEMA:
-            raise ProfileError(
-                f"this profile has schema {schema}; batchlab {__version__} reads schema {SCHEMA}: "
-                f"use the batchlab that made it, or {_WHAT_TO_DO}"
-            )
-        environment = document.get("environment")
-        if isinstance(environment, dict):
-            document["environment"] = list(environment.items())
-        points = document.get("points")
-        for point in points if isinstance(points, list) else ():
-            if isinstance(point, dict) and "reason" in point:
-                coded = point.get("reason_code"), point.get("reason_values")
-                point["reason"] = reason_of(point["reason"], *coded)
+    if not isinstance(document, dict):
+        return msgspec.convert(document, Profile)
+    command, schema = document.get("command"), document.get("schema")
+    if isinstance(command, str) and command != "profile":
+        raise ProfileError(
+            f"this document is of `batchlab {command}`, not of `batchlab profile`; give a file "
+            f"made with: batchlab profile --json"
+        )
+    if isinstance(schema, int) and schema != SCHEMA:
+        raise ProfileError(
+            f"this profile has schema {schema}; batchlab {__version__} reads schema {SCHEMA}: use "
+            f"the batchlab that made it, or {_WHAT_TO_DO}"
+        )
+    if isinstance(document.get("environment"), dict):
+        document["environment"] = list(document["environment"].items())
+    points = document.get("points")
+    for point in points if isinstance(points, list) else ():
+        if isinstance(point, dict) and "reason" in point:
+            coded = point.get("reason_code"), point.get("reason_values")
+            point["reason"] = reason_of(point["reason"], *coded)
     return msgspec.convert(document, Profile)
-
-
-FEWEST_PROCESSES: Final = 2
-"""Two show how far processes differ."""
-MOST_PROCESSES: Final = 12
-"""Beyond these, further ones narrow an interval by little."""
-_NARROW = 0.05  # half the width of an interval of the logarithm
-
-
-def are_enough_processes(points: Iterable[ProfilePoint], n: int) -> bool:
-    """Return whether `n` processes per batch size make step times as sure as a decision needs."""
-    if n < FEWEST_PROCESSES:
-        return False
-    scatter = scatter_of(points)
-    return n >= MOST_PROCESSES or scatter is None or scatter.half_width(n) <= _NARROW

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ import torch
 from batchlab.errors import WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
-from batchlab.measure.profile_search import ProfileSearch, Search
+from batchlab.measure.profile_search import ProfileSearch
 from batchlab.measure.step_time import measure_step_time
 from batchlab.processes.children import Ended, Line, run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
@@ -44,14 +44,14 @@ def measure_profile(
     may_accumulate: bool,
     deadline_s: float,
     listener: ProgressListener,
-    known: tuple[ProfilePoint, ...] = (),
+    known: Profile | None = None,
 ) -> Profile:
     """Try the batch sizes, each in a child process with nothing else running.
 
     Only the sizes of `trial` are replaced. The memory limit may be that of a smaller device. At
     the `time.monotonic()` of `deadline_s` it ends with what it has, which may be nothing. The sizes
-    of `known`, points of an earlier profile, are only timed again. If there are none, an evaluation
-    is measured once, after the first size that fits, because its memory depends on no batch size.
+    of the `known` profile are only timed again. If there is none, an evaluation is measured once,
+    after the first size that fits, because its memory depends on no batch size.
 
     Raises:
         WorkloadError: no batch size could be trained, or none in that memory, or evaluated.
@@ -69,7 +69,7 @@ def measure_profile(
         timing = ended.value
         assert timing is None or isinstance(timing, StepTiming)
         fits = timing and (timing.peak_bytes or 0) <= (memory_limit_bytes or math.inf)
-        if fits and evaluation is None and not known:
+        if fits and evaluation is None and known is None:
             evaluation = run_in_child(
                 *(_evaluation_bytes, packed, shaped, on, wall_bytes),
                 timeout_s=max(0.0, deadline_s - time.monotonic()) / 2,
@@ -87,19 +87,17 @@ def measure_profile(
             peak_bytes=None if timing is None else timing.peak_bytes,
         )
 
+    untried = known or untried_profile(trial, device=device, memory_limit_bytes=memory_limit_bytes)
     search = ProfileSearch(
         probe,
+        replace(untried, stopped=None),
         left_s=lambda: deadline_s - time.monotonic(),
         listener=listener,
         may_accumulate=may_accumulate,
-        memory_limit_bytes=memory_limit_bytes,
-        first=trial.batch_size,
-        n_train=trial.n_train,
         ceiling_bytes=memory_limit_bytes or available_bytes(on),
-        known=known,
     )
-    made = profile_of(search, trial, batch_sizes, device=device)
-    return replace(made, evaluation_bytes=None if evaluation is None else evaluation.value)
+    profile = profile_of(search, batch_sizes)
+    return profile if evaluation is None else replace(profile, evaluation_bytes=evaluation.value)
 
 
 def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
@@ -107,11 +105,12 @@ def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
     used = evaluation.value
     is_beyond = evaluation.status is Status.OOM if used is None else used > (limit or used)
     if limit is not None and is_beyond:
+        needs = "more" if used is None else _text(used)
         raise WorkloadError(
-            f"memory limit {_text(limit)}: an evaluation of workload {name!r} needs "
-            f"{'more' if used is None else _text(used)}, whatever the batch size; give a larger "
-            f"--memory-limit, fewer examples to evaluate, or a metric that adds up over batches "
-            f"(batchlab.Metric(sum=...)) in place of `over_all`"
+            f"memory limit {_text(limit)}: an evaluation of workload {name!r} needs {needs}, "
+            f"whatever the batch size; give a larger --memory-limit, fewer examples to evaluate, "
+            f"or a metric that adds up over batches (batchlab.Metric(sum=...)) in place of "
+            f"`over_all`"
         )
 
 
@@ -134,8 +133,7 @@ def _evaluation_bytes(
     wall_bytes: int | None,
 ) -> int | None:
     """Evaluate the largest split as a trial does, and return this process's peak memory."""
-    if wall_bytes is not None:
-        limit_memory(device, wall_bytes)
+    limit_memory(device, wall_bytes)
     memory, workload = PeakMemory(device), packed.unpack()
     stepper = Stepper(workload, trial, device)
     stepper.steps(stepper.stream(0), 1, first_step=0)
@@ -149,15 +147,13 @@ def _evaluation_bytes(
     return memory.bytes()
 
 
-def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, device: str) -> Profile:
-    """Run a search of the batch sizes, of a workload or a command, and return its profile.
-
-    Raises:
-        WorkloadError: no batch size could be trained, or none in that memory.
-    """
-    found = environment()  # before the search: afterwards there may be no time left for it
-    search.run(batch_sizes)
-    made = Profile(
+def untried_profile(trial: Trial, *, device: str, memory_limit_bytes: int | None) -> Profile:
+    """Return the profile of this machine before a search."""
+    machine = environment()
+    name = dict(machine)["processor"]
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name(device)
+    return Profile(
         workload=ProfiledWorkload(
             workload_id=trial.workload_id,
             name=trial.workload,
@@ -165,68 +161,60 @@ def profile_of(search: Search, trial: Trial, batch_sizes: Iterable[int], *, devi
             batch_size=trial.batch_size,
         ),
         device=trial.device,
-        device_name=_device_name(torch.device(device), dict(found)),
-        memory_limit_bytes=search.memory_limit_bytes,
-        environment=found,
+        device_name=name,
+        memory_limit_bytes=memory_limit_bytes,
+        environment=machine,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        points=search.points,
-        stopped=search.stopped,
+        points=(),
     )
-    _refuse_if_nothing_runs(made)
-    _warn(made, search.listener)
-    return made
 
 
-def _device_name(device: torch.device, found: Mapping[str, str]) -> str:
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return found["processor"]
-
-
-def _refuse_if_nothing_runs(made: Profile) -> None:
-    """Raise one clear error if no batch size can be trained.
+def profile_of(search: ProfileSearch, batch_sizes: Iterable[int]) -> Profile:
+    """Search the batch sizes of a workload or a command, and return its profile.
 
     Raises:
-        WorkloadError: it names the limit and the need of the smallest size, or the first reason.
+        WorkloadError: no batch size could be trained, or none in that memory.
     """
-    if not made.points or any(point.status is Status.OK for point in made.points):
-        return
-    name, sizes = made.workload.name, sorted({point.batch_size for point in made.points})
-    tried = (
-        f"batch size {sizes[0]}" if len(sizes) == 1 else f"batch sizes {sizes[0]} to {sizes[-1]}"
-    )
-    beyond = [point for point in made.points if point.status is Status.OOM]
-    first = beyond[0] if beyond else made.points[0]
-    limit = made.memory_limit_bytes
-    if first.status is Status.OOM and limit is not None:
+    profile = search.run(batch_sizes)
+    if profile.points and not any(point.status is Status.OK for point in profile.points):
+        raise WorkloadError(_why_nothing_runs(profile))
+    _warn(profile, search.listener)
+    return profile
+
+
+def _why_nothing_runs(profile: Profile) -> str:
+    """Return the limit and the need of the smallest size, or else the first reason."""
+    name, limit = profile.workload.name, profile.memory_limit_bytes
+    beyond = [point for point in profile.points if point.status is Status.OOM]
+    first = beyond[0] if beyond else profile.points[0]
+    if beyond and limit is not None:
         needs = "more" if first.limited_bytes is None else _text(first.limited_bytes)
-        raise WorkloadError(
+        return (
             f"memory limit {_text(limit)}: workload {name!r} needs {needs} at batch size "
             f"{first.batch_size}, the smallest that was tried; give a larger --memory-limit, or a "
             f"smaller model"
         )
+    tried = ", ".join(str(size) for size in sorted({point.batch_size for point in profile.points}))
     reason = (reason_text(first.reason) or str(first.status)).rstrip(".")
     longer = "; a larger --budget gives it longer" if first.status is Status.TIMEOUT else ""
-    raise WorkloadError(
-        f"workload {name!r} could be trained at no batch size ({tried}): {reason}{longer}"
-    )
+    return f"workload {name!r} could be trained at no batch size (tried {tried}): {reason}{longer}"
 
 
-def _warn(made: Profile, listener: ProgressListener) -> None:
-    if made.evaluations_in_steps is not None:
-        listener.warning(reason_text(made.evaluations_in_steps))
+def _warn(profile: Profile, listener: ProgressListener) -> None:
+    if profile.evaluations_in_steps is not None:
+        listener.warning(reason_text(profile.evaluations_in_steps))
     unsteady = [
-        point
-        for point in made.points
+        str(point.batch_size)
+        for point in profile.points
         if point.drifted
-        or made.timed_s(point).is_too_wide
+        or profile.timed_s(point).is_too_wide
         or any(timing.unsteadiness_fraction > _UNSTEADY_FRACTION for timing in point.timings)
     ]
     if unsteady:
-        sizes = ", ".join(str(point.batch_size) for point in unsteady)
         listener.warning(
             f"the machine was busy, or its speed changed, while these batch sizes were timed: "
-            f"{sizes}. So their times are less certain. Profile again on a quiet machine"
+            f"{', '.join(unsteady)}. So their times are less certain. Profile again on a quiet "
+            f"machine"
         )
 
 

@@ -32,11 +32,10 @@ _SETTLED_OF = 10
 # More threads are chosen only if they are this much faster, because they also suffer most from
 # whatever else runs on the machine later.
 _THREADS_MUST_GAIN = 1.1
-# If one step takes longer than was asked for, rounds end after _MOST_TIMES_LONGER times as long. A
-# number of threads that is slower than the best by a _HOPELESS factor is not timed any further.
+# A number of threads that is slower than the best by this factor is not timed any further.
+_HOPELESS = 3.0
+# If one step takes longer than was asked for, rounds end after this many times as long.
 _MOST_TIMES_LONGER = 4.0
-_HOPELESS_WARM_UP = 1.5
-_HOPELESS_BLOCK = 3.0
 _PAGE_BYTES = 4096
 
 
@@ -60,63 +59,14 @@ def measure_step_time(
     It takes about `timed_s` in addition to its warm-up, and may ask for `wall_bytes` above what it
     holds. `threads_to_try` is ascending; None for the `thread_choices` of the device.
     """
-    if wall_bytes is not None:
-        limit_memory(torch.device(device), wall_bytes)
+    on = torch.device(device)
+    limit_memory(on, wall_bytes)
     workload = packed.unpack()
-    memory = PeakMemory(torch.device(device))
+    memory = PeakMemory(on)
     _touch(workload)
-    timer = _Timer(Stepper(workload, trial, torch.device(device)), clock)
+    timer = _Timer(Stepper(workload, trial, on), clock)
     choices = threads_to_try or thread_choices(device)
-    timing = _timed(timer, trial, timed_s, choices, memory, clock)
-    return replace(timing, place=place_here(device))
-
-
-def _timed(
-    timer: _Timer,
-    trial: Trial,
-    timed_s: float,
-    threads_to_try: tuple[int, ...],
-    memory: PeakMemory,
-    clock: Callable[[], float],
-) -> StepTiming:
-    # All cores come first, because they are fastest at the first step, which fills the allocator.
-    choices = threads_to_try[::-1]
-    # The first steps at a new shape pick kernels and fill the allocator, so they are kept apart.
-    warmup_s: list[float] = []
-    latest_s: dict[int, float] = {}
-    for threads in choices * 2:
-        if len(latest_s) == len(choices) and sum(warmup_s) > timed_s:
-            choices = _not_hopeless(latest_s, _HOPELESS_WARM_UP)
-            break
-        torch.set_num_threads(threads)
-        warmup_s.append(timer.block(1))
-        latest_s[threads] = warmup_s[-1]
-    fastest_s = min(warmup_s)
-    share_s = timed_s / (_ROUNDS * len(choices))
-    block_steps = max(1, round(share_s / fastest_s))
-    if block_steps > 1 and len(choices) > 1:
-        looked_s = {
-            threads: _looked_at(timer, threads, most_steps=block_steps // 2, most_s=share_s)
-            for threads in choices
-        }
-        choices = _not_hopeless(looked_s, _HOPELESS_BLOCK)
-    block_s: dict[int, list[float]] = {threads: [] for threads in choices}
-    started_s = clock()
-    for done in range(_ROUNDS):
-        elapsed_s = clock() - started_s
-        is_slow = fastest_s > timed_s and elapsed_s > _MOST_TIMES_LONGER * timed_s
-        if is_slow or (done >= _FEWEST_ROUNDS and elapsed_s > timed_s):
-            break
-        for threads in choices:
-            torch.set_num_threads(threads)
-            block_s[threads].append(timer.block(block_steps))
-        # Threads that wait for one another on a busy machine would take up most of the time.
-        shortest_s = {threads: min(block_s[threads]) for threads in choices}
-        choices = _not_hopeless(shortest_s, _HOPELESS_BLOCK)
-    if max(map(len, block_s.values())) >= _SETTLED_OF:
-        for blocks in block_s.values():
-            warmup_s += blocks[:_SETTLING_ROUNDS]
-            del blocks[:_SETTLING_ROUNDS]
+    warmup_s, block_s, block_steps = _timed(timer, timed_s, choices, clock)
     best = _fewest_threads_as_good(
         {threads: statistics.median(blocks) for threads, blocks in block_s.items() if blocks}
     )
@@ -130,7 +80,48 @@ def _timed(
         block_s=tuple(block_s[best]),
         block_steps=block_steps,
         peak_bytes=memory.bytes(),
+        place=place_here(device),
     )
+
+
+def _timed(
+    timer: _Timer, timed_s: float, threads_to_try: tuple[int, ...], clock: Callable[[], float]
+) -> tuple[list[float], dict[int, list[float]], int]:
+    """Return seconds of warm-up blocks, of blocks by number of threads, and the steps of a block.
+
+    The blocks of a number of threads that is given up early may be few or none.
+    """
+    # All cores come first, because they are fastest at the first step, which fills the allocator.
+    choices = threads_to_try[::-1]
+    # The first steps at a new shape pick kernels and fill the allocator, so they are kept apart.
+    warmup_s: list[float] = []
+    for index, threads in enumerate(choices * 2):
+        if index >= len(choices) and sum(warmup_s) > timed_s:
+            choices = _not_hopeless(dict(zip(choices * 2, warmup_s, strict=False)))
+            break
+        warmup_s.append(timer.block(1, threads))
+    fastest_s = min(warmup_s)
+    share_s = timed_s / (_ROUNDS * len(choices))
+    block_steps = max(1, round(share_s / fastest_s))
+    if block_steps > 1 and len(choices) > 1:
+        looks = {threads: _look(timer, threads, block_steps // 2, share_s) for threads in choices}
+        choices = _not_hopeless(looks)
+    block_s: dict[int, list[float]] = {threads: [] for threads in choices}
+    started_s = clock()
+    for done in range(_ROUNDS):
+        elapsed_s = clock() - started_s
+        is_slow = fastest_s > timed_s and elapsed_s > _MOST_TIMES_LONGER * timed_s
+        if is_slow or (done >= _FEWEST_ROUNDS and elapsed_s > timed_s):
+            break
+        for threads in choices:
+            block_s[threads].append(timer.block(block_steps, threads))
+        # Threads that wait for one another on a busy machine would take up most of the time.
+        choices = _not_hopeless({threads: min(block_s[threads]) for threads in choices})
+    if max(map(len, block_s.values())) >= _SETTLED_OF:
+        for blocks in block_s.values():
+            warmup_s += blocks[:_SETTLING_ROUNDS]
+            del blocks[:_SETTLING_ROUNDS]
+    return warmup_s, block_s, block_steps
 
 
 # Two sizes in one process are timed for this long, in blocks that are over before much changes.
@@ -146,20 +137,18 @@ def measure_in_turn(
     Both take turns block by block in this process, so what else the machine does affects both.
     """
     on, clock = torch.device(device), time.perf_counter
-    if (wall_bytes := available_bytes(on)) is not None:
-        limit_memory(on, wall_bytes)
+    limit_memory(on, available_bytes(on))
     workload = packed.unpack()
     timers = []
-    for size, micro, threads in shapes:
+    for size, micro, _ in shapes:
         sized = replace(trial, batch_size=size, micro_batch_size=micro)
-        timers.append((threads, _Timer(Stepper(workload, sized, on), clock)))
+        timers.append(_Timer(Stepper(workload, sized, on), clock))
 
     def turn(n_steps: Sequence[int]) -> list[float]:
-        step_s = []
-        for (threads, timer), n in zip(timers, n_steps, strict=True):
-            torch.set_num_threads(threads)
-            step_s.append(timer.block(n) / n)
-        return step_s
+        return [
+            timer.block(n, threads) / n
+            for timer, n, (_, _, threads) in zip(timers, n_steps, shapes, strict=True)
+        ]
 
     first = zip(*(turn((1, 1)) for _ in range(_FEWEST_ROUNDS)), strict=True)
     n_steps = [max(1, round(_TURN_S / min(seen_s))) for seen_s in first]
@@ -182,27 +171,24 @@ def _touch(workload: Workload) -> None:
             part.reshape(-1).view(torch.uint8)[::_PAGE_BYTES].sum()
 
 
-def _looked_at(timer: _Timer, threads: int, *, most_steps: int, most_s: float) -> float:
+def _look(timer: _Timer, threads: int, most_steps: int, most_s: float) -> float:
     """Return the seconds of a step with this number of threads: the least of growing blocks.
 
     A whole block may take many seconds, because on a busy machine threads wait for one another a
     thousand times as long as one thread takes by itself.
     """
-    torch.set_num_threads(threads)
-    n_steps, least_s = 1, math.inf
-    while n_steps <= most_steps:
-        took_s = timer.block(n_steps)
+    n_steps, least_s, took_s = 1, math.inf, 0.0
+    while n_steps <= most_steps and took_s <= most_s:
+        took_s = timer.block(n_steps, threads)
         least_s = min(least_s, took_s / n_steps)
-        if took_s > most_s:
-            break
         n_steps *= 2
     return least_s
 
 
-def _not_hopeless(seen_s: dict[int, float], factor: float) -> tuple[int, ...]:
-    """Return the numbers of threads that took at most `factor` times as long as the best."""
-    enough = factor * min(seen_s.values())
-    return tuple(threads for threads, value_s in seen_s.items() if value_s <= enough)
+def _not_hopeless(step_s: dict[int, float]) -> tuple[int, ...]:
+    """Return the numbers of threads that did not take several times as long as the best."""
+    enough_s = _HOPELESS * min(step_s.values())
+    return tuple(threads for threads, seconds in step_s.items() if seconds <= enough_s)
 
 
 def _fewest_threads_as_good(step_s: dict[int, float]) -> int:
@@ -222,8 +208,9 @@ class _Timer:
         self._stream = stepper.stream(0)
         self._step = 0
 
-    def block(self, n_steps: int) -> float:
-        """Return the seconds that the next `n_steps` steps take."""
+    def block(self, n_steps: int, threads: int) -> float:
+        """Return the seconds that the next `n_steps` steps take with this number of threads."""
+        torch.set_num_threads(threads)
         started_s = self._clock()
         # Reading the losses waits for the device, so this times the work and not the queue.
         self._stepper.steps(self._stream, n_steps, first_step=self._step)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
-from batchlab.measure.examples import batch_from, places, succeeds
+from batchlab.measure.examples import CheckResult, batch_from, places, succeeds
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.trial import Trial
@@ -24,22 +25,160 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.data import chosen_part, is_stream, resident
 from batchlab.workload.definition import Workload, size_of
 
-_SEED = 0
 _EXAMPLES = 8  # the batch size of the steps that are looked at more closely
 # A GradScaler skips its first steps until its scale is small enough; a GAN may train one of its
 # parts every few steps.
 _MOST_STEPS = 20
-LEAST_STEPS = 3
-"""A training is stopped after at least this many steps, and continues for as many."""
+# A training is stopped after at least this many steps, and continues for as many.
+_LEAST_STEPS = 3
 # A lost state changes more than this fraction of the update; kernels that add up in any order,
 # far less.
 _TOLERANCE = 1e-3
 _GRAINS = 4  # the rounding of a weight may amount to this many grains of its type
 _DRAW_FROM = "Draw from the global generators of torch, NumPy or Python"
-_MAKING = "making its optimizer or its scheduler"
-_MOST_S = 0.5  # a training that takes longer to make and to do its first step is not checked
+_MOST_S = 0.5  # a training that takes longer to make and to do a step is not stopped and resumed
 
-_Weights = list[Tensor]
+
+def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
+    """Take real training steps: of a few examples, of an epoch's last batch, stopped and resumed.
+
+    Raises:
+        WorkloadError: a step fails both with a few examples and with the workload's batch size, the
+            workload's own step changes no weight, something waits for validation data and there
+            are none, or the optimizer keeps what a checkpoint cannot hold.
+    """
+    workload = packed.unpack()
+    _check_validation(workload, device)
+    n_train = size_of(workload.train)
+    own_size, n_last = min(workload.batch_size, n_train), n_train % workload.batch_size
+    n = min(_EXAMPLES, own_size)
+    if not succeeds(lambda: _Steps(workload, device).take(n)):  # it may accept only its own size
+        n = own_size
+    started_s = time.perf_counter()
+    steps = _Steps(workload, device)
+    n_until_update, warnings = _first_update(workload, steps, n)
+    make_and_step_s = (time.perf_counter() - started_s) / n_until_update
+    warnings += _slow_reading(workload, steps, n)
+    last_batch_runs = True
+    if own_size == workload.batch_size and n_last:
+        try:
+            with asking(workload, f"a training step of {n_last} examples, an epoch's last batch,"):
+                steps.take(n_last)
+        except WorkloadError as error:
+            # Leave out `workload 'mine': `, because a warning begins with it anyway.
+            warnings += (str(error).partition(": ")[2],)
+            last_batch_runs = False
+    # If the first update waits for a number of steps, the stop comes just before it.
+    n_steps = max(_LEAST_STEPS, n_until_update - 1)
+    if n_steps / _LEAST_STEPS * make_and_step_s <= _MOST_S:
+        warnings += _resumption_warnings(packed, device, n, n_steps)
+    return CheckResult(warnings=warnings, last_batch_runs=last_batch_runs)
+
+
+def _check_validation(workload: Workload, device: torch.device) -> None:
+    """Refuse a workload that waits for validation data and has none."""
+    waits = "patience_epochs" if workload.patience_epochs is not None else ""
+    if not waits and workload.scheduler is not None:
+        with asking(workload, "making its scheduler"):
+            stepper = _stepper_of(workload, device, _EXAMPLES)
+        waits = "its ReduceLROnPlateau" if stepper.rates.follows_metric else ""
+    if waits and workload.validation is None:
+        raise WorkloadError(
+            f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
+            f"there are none; give it `validation`"
+        )
+
+
+def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple[str, ...]]:
+    """Take steps of a new model until a weight changes; return how many, and what is odd.
+
+    Raises:
+        WorkloadError: a step fails, or the workload's own step changes no weight.
+    """
+    what, most = "a training step (forward, backward, optimizer)", 1
+    if workload.step is not None:
+        what, most = "`step`", _MOST_STEPS
+    before, has_moved, n_taken = _weights(steps.model), False, 0
+    while not has_moved and n_taken < most:
+        with asking(workload, what):
+            loss = steps.take(n)
+        n_taken += 1
+        has_moved = not torch.equal(before, _weights(steps.model))
+    if not has_moved and workload.step is not None:
+        raise WorkloadError(
+            f"workload {workload.name!r}: `step` changed no weight of the model in {most} steps; "
+            f"call loss.backward() between optimizer.zero_grad() and optimizer.step()"
+        )
+    rate = f"learning rate {workload.learning_rate:g}"
+    # If the examples have nothing to average, the loss may be 0 or not a number.
+    if not has_moved and math.isfinite(loss) and loss != 0:
+        return n_taken, (
+            f"a training step of {n} examples at {rate} changed no weight of the model; is its "
+            f"optimizer made from the parameters that it is given?",
+        )
+    if math.isfinite(loss) and not bool(torch.isfinite(_weights(steps.model)).all()):
+        return n_taken, (
+            f"one training step at {rate} left weights that are not finite; is the rate too high, "
+            f"or a gradient infinite?",
+        )
+    return n_taken, ()
+
+
+def _slow_reading(workload: Workload, steps: _Steps, n: int) -> tuple[str, ...]:
+    """Warn if reading `n` examples takes longer than their step."""
+    in_memory = workload.collate is None and resident(workload.train) is not None
+    if in_memory or is_stream(workload.train):  # there are no workers
+        return ()
+    for _ in range(2):  # the first step of a model takes longer
+        succeeds(lambda: steps.take(n))
+    if steps.read_s <= steps.step_s * max(1, workload.workers):
+        return ()
+    return (
+        f"reading {n} examples took {1000 * steps.read_s:.2g} ms and their step only "
+        f"{1000 * steps.step_s:.2g} ms, so reading sets the pace: more `workers` may help more "
+        f"than another batch size",
+    )
+
+
+class _Steps:
+    """Real training steps of a throw-away model, in train mode.
+
+    Attributes:
+        model: the model that is trained.
+        read_s: the least seconds that reading the examples of a step took.
+        step_s: the least seconds that the step itself took.
+    """
+
+    def __init__(self, workload: Workload, device: torch.device) -> None:
+        self._workload = workload
+        self._device = device
+        without_data = _with_few_examples(replace(workload, make_sampler=None), 1)
+        self._stepper = _stepper_of(without_data, device, 1)
+        self.model = self._stepper.model
+        self.read_s = self.step_s = math.inf
+
+    def take(self, n: int) -> float:
+        """Take a step of `n` examples and return its loss."""
+        chosen = places(self._workload, n)
+        started_s = time.perf_counter()
+        batch = batch_from(self._workload, self._workload.train, chosen, split="train")
+        read_at_s = time.perf_counter()
+        loss = self._stepper.step((on_device(batch, self._device),)).item()  # waits for the device
+        self.read_s = min(self.read_s, read_at_s - started_s)
+        self.step_s = min(self.step_s, time.perf_counter() - read_at_s)
+        return loss
+
+
+def _with_few_examples(workload: Workload, n: int) -> Workload:
+    """Keep `n` training examples at most, fetched by this process, and no schedule.
+
+    A schedule may begin with a rate of 0, or need a length.
+    """
+    workload = replace(workload, schedule=None, scheduler=None, scheduler_every="epoch", workers=0)
+    if is_stream(workload.train) or workload.make_sampler is not None:
+        return workload
+    chosen = torch.tensor(places(workload, min(n, size_of(workload.train))))
+    return replace(workload, train=chosen_part(workload.train, chosen))
 
 
 def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> Stepper:
@@ -51,324 +190,106 @@ def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> St
         n_train=n_train,
         batch_size=min(n_examples, n_train),
         learning_rate=workload.learning_rate,
-        seed=_SEED,
+        seed=0,
     )
     if workload.has_schedule:
         trial = replace(trial, horizon_steps=trial.plan.steps_in(1))
     return Stepper(workload, trial, device)
 
 
-def _at_a_constant_rate(workload: Workload) -> Workload:
-    """Remove the schedules, because one may begin with a rate of 0, or need a length."""
-    return replace(workload, schedule=None, scheduler=None, scheduler_every="epoch")
-
-
-# ---- steps of the usual kind
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepSeen:
-    """The outcome of training steps of `examples` examples, and of an epoch's last batch."""
-
-    examples: int
-    warnings: tuple[str, ...]
-    last_batch_runs: bool = True
-
-
-def check_step(workload: Workload, device: torch.device) -> StepSeen:
-    """Take real training steps of a few examples, and of the last batch of an epoch.
-
-    Raises:
-        WorkloadError: a step fails both with a few examples and with the workload's batch size.
-    """
-    steps = _Steps(workload, device)
-    n_train = size_of(workload.train)
-    own, rest = min(workload.batch_size, n_train), n_train % workload.batch_size
-    n = min(_EXAMPLES, own)
-    if not succeeds(lambda: steps.take(n)):  # it may accept only its own batch size
-        n = own
-    warnings: tuple[str, ...] = ()
-    if workload.step is None:  # `check_own_step` looks more closely at a workload's own step
-        warnings = steps.first(n)
-    has_workers = workload.collate is not None or resident(workload.train) is None
-    if has_workers and steps.read_s > steps.step_s * max(1, workload.workers):
-        warnings = (
-            *warnings,
-            f"reading {n} examples took {1000 * steps.read_s:.2g} ms and their step only "
-            f"{1000 * steps.step_s:.2g} ms, so reading sets the pace: more `workers` may help more "
-            f"than another batch size",
-        )
-    if workload.batch_size <= n_train and rest:
-        try:
-            with asking(workload, f"a training step of {rest} examples, an epoch's last batch,"):
-                steps.take(rest)
-        except WorkloadError as error:
-            # Leave out `workload 'mine': `, because a warning begins with it anyway.
-            warnings = (*warnings, str(error).partition(": ")[2])
-            return StepSeen(examples=n, warnings=warnings, last_batch_runs=False)
-        except Exception as error:
-            if not is_out_of_memory(error):  # the profile finds out what fits
-                raise
-    return StepSeen(examples=n, warnings=warnings)
-
-
-class _Steps:
-    """Real training steps of throw-away models, in train mode.
-
-    Attributes:
-        read_s: the least seconds that reading the examples of a step took; 0 for a stream, which
-            has no workers.
-        step_s: the least seconds that the step itself took.
-    """
-
-    def __init__(self, workload: Workload, device: torch.device) -> None:
-        self._workload = workload
-        self._device = device
-        self._stepper: Stepper | None = None
-        self.read_s = self.step_s = math.inf
-
-    def first(self, n: int) -> tuple[str, ...]:
-        """Return what is odd about the first step of a new model.
-
-        Raises:
-            WorkloadError: the step fails.
-        """
-        with asking(self._workload, "a training step (forward, backward, optimizer)"):
-            model = self.begin().model
-            before = [part.detach().clone() for part in model.parameters()]
-            loss = self.take(n)
-        rate = f"learning rate {self._workload.learning_rate:g}"
-        # If the examples have nothing to average, the loss may be 0 or not a number.
-        is_number = bool(torch.isfinite(loss))
-        if is_number and loss.item() != 0 and not _has_moved(model, before):
-            return (
-                f"a training step of {n} examples at {rate} changed no weight of the model; is its "
-                f"optimizer made from the parameters that it is given?",
-            )
-        is_finite = all(bool(torch.isfinite(part).all()) for part in model.parameters())
-        if is_number and not is_finite:
-            return (
-                f"one training step at {rate} left weights that are not finite; is the rate too "
-                f"high, or a gradient infinite?",
-            )
-        return ()
-
-    def take(self, n: int) -> Tensor:
-        """Take a step of `n` examples and return its loss."""
-        try:
-            stepper = self._stepper or self.begin()
-            chosen, train = places(self._workload, n), self._workload.train
-            started_s = time.perf_counter()
-            batch = batch_from(self._workload, train, chosen, split="train")
-            read_at_s = time.perf_counter()
-            loss = stepper.step((on_device(batch, self._device),))
-            loss.item()  # waits for the device
-            self.step_s = min(self.step_s, time.perf_counter() - read_at_s)
-            self.read_s = 0.0 if is_stream(train) else min(self.read_s, read_at_s - started_s)
-            return loss
-        except Exception:
-            # A failed step may have left traces in the model, so the next try makes a new one.
-            self._stepper = None
-            raise
-
-    def begin(self) -> Stepper:
-        """Make a new model for the next steps."""
-        workload = replace(_at_a_constant_rate(self._workload), make_sampler=None)
-        if isinstance(workload.train, tuple):  # steps get their examples, so one row is enough
-            workload = replace(workload, train=tuple(part[:1] for part in workload.train))
-        self._stepper = _stepper_of(workload, self._device, 1)
-        return self._stepper
-
-
-def _has_moved(model: nn.Module, before: _Weights) -> bool:
-    pairs = zip(before, model.parameters(), strict=True)
-    return any(not torch.equal(old, new) for old, new in pairs)
-
-
-# ---- a step of its own kind
-
-
-def check_own_step(workload: Workload, device: torch.device, *, n_examples: int) -> int:
-    """Take steps of the workload's own kind; return how many it takes until a weight changes.
-
-    Raises:
-        WorkloadError: the step changes no weights.
-    """
-    _check_validation(workload, device, n_examples)
-    if workload.step is None:
-        return 1
-    steps, called = _Steps(workload, device), list[object]()
-    with asking(workload, _MAKING):
-        stepper = steps.begin()
-    for each in stepper.optimizers:
-        each.register_step_post_hook(lambda *_: called.append(1))
-    before = [part.detach().clone() for part in stepper.model.parameters()]
-    for n_taken in range(1, _MOST_STEPS + 1):
-        with asking(workload, "`step`"):
-            steps.take(n_examples)
-        if _has_moved(stepper.model, before):
-            return n_taken
-    if called:
-        raise WorkloadError(
-            f"workload {workload.name!r}: `step` calls the optimizer, but in {_MOST_STEPS} steps "
-            f"no weight of the model changed; call loss.backward() between zero_grad() and step()"
-        )
-    raise WorkloadError(
-        f"workload {workload.name!r}: `step` never calls the optimizer: in {_MOST_STEPS} steps no "
-        f"weight changed; end it with optimizer.step()"
-    )
-
-
-def _check_validation(workload: Workload, device: torch.device, n_examples: int) -> None:
-    """Refuse a workload that waits for validation data and has none."""
-    waits = "patience_epochs" if workload.patience_epochs is not None else ""
-    if not waits and workload.scheduler is not None:
-        with asking(workload, _MAKING):
-            stepper = _stepper_of(workload, device, n_examples)
-        waits = "its ReduceLROnPlateau" if stepper.rates.follows_metric else ""
-    if waits and workload.validation is None:
-        raise WorkloadError(
-            f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
-            f"there are none; give it `validation`"
-        )
+def _weights(model: nn.Module) -> Tensor:
+    """Return a copy of all weights, end to end."""
+    return torch.cat([part.detach().flatten() for part in model.parameters()])
 
 
 # ---- a training that is stopped
 
 
-def resumption_warnings(
-    packed: PackedWorkload, device: str, *, n_examples: int, n_steps: int
+def _resumption_warnings(
+    packed: PackedWorkload, device: torch.device, n_examples: int, n_steps: int
 ) -> tuple[str, ...]:
     """Take twice `n_steps` steps, with and without a stop in the middle; return warnings.
 
     Raises:
         WorkloadError: the optimizer keeps something that a checkpoint cannot hold.
     """
-    check = _Resumed(packed, torch.device(device), n_examples, n_steps)
+
+    def begin() -> Stepper:
+        workload = _with_few_examples(packed.unpack(), 2 * n_steps * n_examples)
+        return _stepper_of(workload, device, n_examples)
+
     try:
-        whole = check.in_one_go()
+        stepper = begin()
+        initial = _weights(stepper.model)
+        final = _trained(stepper, 0, 2 * n_steps)
     except Exception as error:
         if is_out_of_memory(error):
             raise
         return ()  # other checks have looked at steps; a trial will report what fails this late
-    if whole is None:
-        return ()
-    begin, end = whole
-    update = _length(begin, end, grains=0)
-    if not 0 < update < float("inf"):
+    update = float((final - initial).norm())
+    if not 0 < update < math.inf:
         return ()
     try:
-        resumed = check.with_a_stop()
+        resumed = _with_a_stop(begin, n_steps)
+    except WorkloadError as error:  # every trial would fail with it at its first checkpoint
+        raise WorkloadError(f"workload {packed.unpack().name!r}: {error}") from error
     except Exception as error:
-        if is_out_of_memory(error) or isinstance(error, WorkloadError):
+        if is_out_of_memory(error):
             raise
         text = " ".join(str(error.__cause__ or error).split())
         return (
             f"a training that is stopped cannot be resumed from its checkpoint ({text}); let each "
             f"new model and optimizer have the same parts",
         )
-    off = _length(end, resumed, grains=_GRAINS) / update
+    rounding = _GRAINS * max(torch.finfo(part.dtype).eps for part in stepper.model.parameters())
+    off = _distance(final, resumed, rounding) / update
     if off <= _TOLERANCE:
         return ()
-    repeated = check.in_one_go()
-    off_by_itself = 0.0 if repeated is None else _length(end, repeated[1], grains=_GRAINS) / update
+    repeated = _trained(begin(), 0, 2 * n_steps)
+    off_by_itself = _distance(final, repeated, rounding) / update
     if off_by_itself > _TOLERANCE:
         return (
             f"a training is not repeatable from its seed: two alike ended "
-            f"{_percent(off_by_itself)} of their change apart after a few steps. A generator of "
+            f"{100 * off_by_itself:.1f} % of their change apart after a few steps. A generator of "
             f"its own draws without a seed, or a module keeps what the last training left. "
             f"{_DRAW_FROM}",
         )
     return (
         f"a training that is stopped and resumed goes another way: after a few steps its weights "
-        f"were off by {_percent(off)} of their change. A counter, a hidden state or a random "
+        f"were off by {100 * off:.1f} % of their change. A counter, a hidden state or a random "
         f"generator is not in the checkpoint. Keep it in a buffer of the model (register_buffer), "
         f"or in the dict that `optimizer` returns. {_DRAW_FROM}",
     )
 
 
-class _Resumed:
-    """Trainings on a few examples that differ only by a stop."""
-
-    def __init__(
-        self, packed: PackedWorkload, device: torch.device, n_examples: int, n_steps: int
-    ) -> None:
-        self._packed, self._device = packed, device
-        self._n_examples, self._n_steps = n_examples, n_steps
-
-    def in_one_go(self) -> tuple[_Weights, _Weights] | None:
-        """Return the weights before and after all steps, or None if the steps take too long."""
-        started_s = time.perf_counter()
-        stepper = self._begun()
-        begin = _weights(stepper)
-        stream = stepper.stream(0)
-        stepper.step(next(stream))
-        # A workload's own step may have to be taken many times before it changes a weight.
-        factor = self._n_steps / LEAST_STEPS
-        if factor * (time.perf_counter() - started_s) > _MOST_S:
-            return None
-        for batches in islice(stream, 2 * self._n_steps - 1):
-            stepper.step(batches)
-        return begin, _weights(stepper)
-
-    def with_a_stop(self) -> _Weights:
-        """Return the weights after as many steps, resumed in the middle from a checkpoint."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "checkpoint"
-            first = self._begun()
-            for batches in islice(first.stream(0), self._n_steps):
-                first.step(batches)
-            self._keep(first, path)
-            del first
-            second = self._begun()
-            load_checkpoint(
-                path, model=second.model, optimizer=second.optimizer, beside=second.kept
-            )
-        for batches in islice(second.stream(self._n_steps), self._n_steps):
-            second.step(batches)
-        return _weights(second)
-
-    def _keep(self, stepper: Stepper, path: Path) -> None:
-        progress = Progress(step=self._n_steps, versions=(), engine="plain", threads=1)
-        try:
-            save_checkpoint(
-                path,
-                model=stepper.model,
-                optimizer=stepper.optimizer,
-                progress=progress,
-                beside=stepper.kept,
-            )
-        except WorkloadError as error:  # every trial would fail with it at its first checkpoint
-            raise WorkloadError(f"workload {self._packed.unpack().name!r}: {error}") from error
-
-    def _begun(self) -> Stepper:
-        """Start a training on only the examples that are used, fetched by this process."""
-        workload = replace(_at_a_constant_rate(self._packed.unpack()), workers=0)
-        if not is_stream(workload.train) and workload.make_sampler is None:
-            n = min(2 * self._n_steps * self._n_examples, size_of(workload.train))
-            chosen = torch.tensor(places(workload, n))
-            workload = replace(workload, train=chosen_part(workload.train, chosen))
-        return _stepper_of(workload, self._device, self._n_examples)
+def _trained(stepper: Stepper, first: int, n_steps: int) -> Tensor:
+    """Take `n_steps` steps, from step `first` on, and return the weights after them."""
+    for batches in islice(stepper.stream(first), n_steps):
+        stepper.step(batches)
+    return _weights(stepper.model)
 
 
-def _weights(stepper: Stepper) -> _Weights:
-    return [
-        part.detach().clone()
-        for part in stepper.model.parameters()
-        if part.is_floating_point() or part.is_complex()
-    ]
+def _with_a_stop(begin: Callable[[], Stepper], n_steps: int) -> Tensor:
+    """Return the weights after as many steps, resumed in the middle from a checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint"
+        stepper = begin()
+        _trained(stepper, 0, n_steps)
+        progress = Progress(step=n_steps, versions=(), engine="plain", threads=1)
+        save_checkpoint(
+            path,
+            model=stepper.model,
+            optimizer=stepper.optimizer,
+            progress=progress,
+            beside=stepper.kept,
+        )
+        del stepper  # there may be no memory for a second one
+        stepper = begin()
+        load_checkpoint(path, model=stepper.model, optimizer=stepper.optimizer, beside=stepper.kept)
+    return _trained(stepper, n_steps, n_steps)
 
 
-def _length(some: _Weights, others: _Weights, *, grains: int) -> float:
-    """Return how far weights lie apart, each reduced by `grains` grains of its own type."""
-    squares = 0.0
-    for one, other in zip(some, others, strict=True):
-        apart = (one - other).abs()
-        apart = (apart - grains * torch.finfo(one.dtype).eps * one.abs()).clamp_min(0)
-        squares += float(apart.double().square().sum())
-    return float(squares**0.5)
-
-
-def _percent(fraction: float) -> str:
-    percent = 100 * fraction
-    return f"{percent:.0f} %" if percent >= 1 else f"{percent:.1g} %"
+def _distance(one: Tensor, other: Tensor, rounding: float) -> float:
+    """Return how far weights lie apart, except for a fraction of each that is rounding."""
+    apart = (one - other).abs() - rounding * one.abs()
+    return float(apart.clamp_min(0).norm())

@@ -84,14 +84,16 @@ def available_bytes(device: torch.device) -> int | None:
     return min((value for value in known if value is not None), default=None)
 
 
-def limit_memory(device: torch.device, limit_bytes: int) -> None:
+def limit_memory(device: torch.device, limit_bytes: int | None) -> None:
     """Limit this process to about `limit_bytes` above what it holds now.
 
     This is a wall against running away, not a measure: on the CPU the kernel counts all memory
     that is asked for, touched or not. Beyond the limit an allocation is an error of this process;
     without it, the kernel would kill some process, perhaps another one. If the system does not
-    report what is held, nothing is limited.
+    report what is held, or `limit_bytes` is None, nothing is limited.
     """
+    if limit_bytes is None:
+        return
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         room = max(0, limit_bytes - (total - free))

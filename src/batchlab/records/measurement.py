@@ -1,17 +1,14 @@
-"""Measurement: what one measured quantity is, needs and costs."""
+"""Measurement: what one measured quantity is and needs."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from batchlab.records.quantities import Quantity
 from batchlab.records.study import Study
 from batchlab.records.trial import Trial, TrialRecord
-
-OverSeeds = Literal["mean", "largest", "median"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +54,10 @@ class Measurement:
 
     Attributes:
         quantity: its name in records, unit and label.
-        cost: one line for a person: what taking it costs.
         on_request: whether it is so costly that it is taken only if it is asked for by name, and of
             a model only at the initial weights, at the ends of epochs, and at the end. Others are
             taken at every evaluation after the first step.
         at_ends: whether one on request is so costly that the epoch ends in between are left out.
-        over_seeds: how the values of several seeds become one.
         figure: the figure that shows it, or None if only the CSV has it. One of a model at a step
             has "along_training", or "at_the_start" or "at_the_end" by batch size.
         of_batch_size: what a study's records say about a batch size; None if it is measured on the
@@ -76,8 +71,6 @@ class Measurement:
     """
 
     quantity: Quantity
-    cost: str
-    over_seeds: OverSeeds = "mean"
     figure: str | None = None
     on_request: bool = False
     at_ends: bool = False
@@ -91,14 +84,3 @@ class Measurement:
         """Return its number for a batch size; None if not measured, or not per batch size."""
         found = None if self.of_batch_size is None else self.of_batch_size(study, batch_size)
         return None if found is None else found[0]
-
-    def of_seeds(self, values: Sequence[float]) -> float:
-        """Return one value for the values of one or more seeds."""
-        return _SUMMED_UP[self.over_seeds](values)
-
-
-_SUMMED_UP: dict[OverSeeds, Callable[[Sequence[float]], float]] = {
-    "mean": statistics.fmean,
-    "largest": max,
-    "median": statistics.median,
-}

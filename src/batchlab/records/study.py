@@ -67,16 +67,6 @@ class StepTiming:
         return statistics.median(self.block_s) / self.block_steps
 
     @property
-    def n_steps(self) -> int:
-        """The number of steps that were timed."""
-        return len(self.block_s) * self.block_steps
-
-    @property
-    def samples_per_s(self) -> float:
-        """Examples per second at the median step time."""
-        return self.batch_size / self.step_s
-
-    @property
     def unsteadiness_fraction(self) -> float:
         """The blocks' interquartile range over their median: large on a busy machine."""
         ordered, quarter = sorted(self.block_s), len(self.block_s) // 4

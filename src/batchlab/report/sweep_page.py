@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -365,7 +366,7 @@ def _of_models(
     for record in records:
         by_step = _measured_by_step(record, measurement.quantity.name)
         values += [value for step, value in by_step.items() if (step == 0) == is_at_start][-1:]
-    return (measurement.of_seeds(values), tuple(values)) if values else None
+    return (statistics.fmean(values), tuple(values)) if values else None
 
 
 # ---- a page

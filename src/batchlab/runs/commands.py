@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -20,9 +22,9 @@ from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import Ran, StoredEngine
 from batchlab.runs.script_course import ScriptCourse
 from batchlab.script.command import TrainingCommand, trial_values
-from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, told_by_log
+from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, logged_runs
 from batchlab.script.look import Look
-from batchlab.script.process import CommandEnd, FailureCount, end_leftovers
+from batchlab.script.process import CommandEnd, end_leftovers
 from batchlab.script.reading import Reading
 from batchlab.store.schema import JsonColumn, UnreadableColumn
 from batchlab.store.store import Store
@@ -31,60 +33,106 @@ from batchlab.words.reasons import reason_text
 _LATER: Final = JsonColumn[tuple[Evaluation, ...]](tuple[Evaluation, ...])
 
 
-class KeptTraining:
-    """The evaluations of a training, stored as they are reported.
+# A script that was given its length and has come this far has trained to its end.
+_NEARLY = 0.9
+# With less space than this, a script may have been unable to write its progress.
+_LITTLE_SPACE_BYTES = 256 * 1024
+# The output of a training that ended like this is no place to resume from.
+_NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
+_NAME = "command"
+
+
+class CommandRun:
+    """One run of a command: it is started, followed, ended when that is due, and stored.
 
     If it was trained before, what was stored then stays until this run has come as far. A kill at
     any moment therefore loses nothing, and a stored curve is always that of one training.
     """
 
     def __init__(
-        self, store: Store, request: RunRequest, known: TrialRecord | None, *, engine: str
+        self,
+        store: Store,
+        command: TrainingCommand,
+        request: RunRequest,
+        known: TrialRecord | None,
+        *,
+        marker: str,
+        grace_s: float,
+        left_s: Callable[[], float],
+        tell: Callable[[float], None],
     ) -> None:
-        """Store that it begins or goes on from what is `known`; its folder need not exist."""
-        self._store = store
+        """Store that it begins or goes on from what is `known`, without starting it.
+
+        It resumes if the command can do so and the last run has left something. It then uses the
+        {output_dir} of that run; otherwise that folder is emptied.
+        """
+        self._store, self._command, self._request = store, command, request
+        self._marker, self._grace_s, self._left_s, self._tell = marker, grace_s, left_s, tell
         self._trial_id = request.trial.trial_id
         self._before = () if known is None else known.evaluations
         self._resumed = () if known is None else known.resumed_from_steps
-        self.folder = store.trial_folder(self._trial_id)
-        self._later = self.folder / "later.json"
+        self._folder = store.trial_folder(self._trial_id)
+        self._later = self._folder / "later.json"
         self._is_ahead = not self._before
+        self._verdict: Outcome | None = None
         # It is not known what a script does with the last batch of an epoch.
         notes = tuple(note for note in request.trial.notes if note.code != "last_batch_smaller")
-        opening = request.opening(engine)
+        opening = request.opening(_NAME)
         store.begin_trial(replace(opening, resumed_from_steps=self._resumed, notes=notes))
+        self.resumes = (
+            command.takes("resume_from")
+            and known is not None
+            and bool(self._before)
+            and known.status not in _NOT_TAKEN_UP
+            and any((self._folder / OUTPUT_NAME).glob("*"))
+        )
+        earlier = self._earlier() if self.resumes else ()
+        self.course = ScriptCourse(request, command, earlier=earlier)
 
-    def earlier(self, told: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
+    def _earlier(self) -> tuple[Evaluation, ...]:
         """Return the earlier run: what is stored, and what its script had reported beyond that."""
-        try:
-            later = _LATER.decoded(self._later.read_text(encoding="utf-8"), str(self._later))
-        except (OSError, UnreadableColumn, UnicodeDecodeError):
-            later = ()  # there is none, or its writer was killed: the curve has a wider gap there
-        last = self._before[-1].step if self._before else 0
-        more = {each.step: each for each in (*later, *told) if each.step > last}
-        return (*self._before, *(more[step] for step in sorted(more)))
+        more: tuple[Evaluation, ...] = ()
+        # Without the file, or if its writer was killed, the curve has a wider gap there.
+        with suppress(OSError, UnreadableColumn, UnicodeDecodeError):
+            more = _LATER.decoded(self._later.read_text(encoding="utf-8"), str(self._later))
+        logged: tuple[Evaluation, ...] = ()
+        for readings in logged_runs(self._folder):  # each goes on from the one before
+            course = ScriptCourse(self._request, self._command, earlier=logged)
+            with suppress(ProgressError):  # its run has ended with that reason
+                for reading in readings:
+                    course.take(reading)
+                logged = course.evaluations or logged
+        last = self._before[-1].step
+        beyond = {each.step: each for each in (*more, *logged) if each.step > last}
+        return (*self._before, *(beyond[step] for step in sorted(beyond)))
 
-    def put(self, course: ScriptCourse) -> None:
+    def begin_again(self) -> None:
+        """Prepare to run it from its beginning, because it could not be taken up."""
+        self.resumes, self._verdict = False, None
+        self.course = ScriptCourse(self._request, self._command)
+
+    def _put(self) -> None:
         """Store what is new, but keep the earlier run until this one has come as far."""
+        course = self.course
         new = tuple(course.unstored.values())
         course.unstored.clear()
         if new and self._is_ahead and not course.is_renamed:
             # One call stores all of them, because fast scripts report 100 per second.
             self._store.put_evaluations(self._trial_id, new)
         elif new and (self._is_ahead or max(each.step for each in new) >= self._before[-1].step):
-            self._replace(course)
+            self._replace()
 
-    def end(self, course: ScriptCourse, status: Status | None) -> None:
+    def finish(self, status: Status | None) -> None:
         """Store the rest of it, before its status is stored.
 
         A run that was cut short before it came as far as the earlier one leaves that one's curve.
         """
-        self.put(course)
+        self._put()
         assert status is not None
         if not self._is_ahead and not (status.may_go_on or status is Status.OOM):
-            self._replace(course)
-        last = course.counted[-1].step if course.counted else -1
-        later = tuple(each for each in course.evaluations if each.step > last)
+            self._replace()
+        last = self.course.counted[-1].step if self.course.counted else -1
+        later = tuple(each for each in self.course.evaluations if each.step > last)
         # A record ends where it was asked to, so a file next to the store keeps the rest.
         with suppress(OSError):  # without it, the curve of a longer run only has a wider gap
             if later:
@@ -93,7 +141,8 @@ class KeptTraining:
             else:
                 self._later.unlink(missing_ok=True)
 
-    def _replace(self, course: ScriptCourse) -> None:
+    def _replace(self) -> None:
+        course = self.course
         course.is_renamed = False
         from_step, resumed = course.taken_up_at, self._resumed
         if from_step is None:
@@ -103,44 +152,6 @@ class KeptTraining:
         self._store.replace_evaluations(self._trial_id, course.counted, resumed_from_steps=resumed)
         self._is_ahead = True
 
-
-# A script that was given its length and has come this far has trained to its end.
-_NEARLY = 0.9
-# With less space than this, a script may have been unable to write its progress.
-_LITTLE_SPACE_BYTES = 256 * 1024
-
-
-class CommandRun:
-    """One run of a command: it is started, followed, ended when that is due, and stored."""
-
-    def __init__(
-        self,
-        command: TrainingCommand,
-        request: RunRequest,
-        kept: KeptTraining,
-        *,
-        marker: str,
-        grace_s: float,
-        left_s: Callable[[], float],
-        tell: Callable[[float], None],
-        resumes: bool,
-    ) -> None:
-        """Prepare a run without starting it.
-
-        A run that resumes uses the {output_dir} of its last run; otherwise that folder is emptied.
-        """
-        self._command = command
-        self._request = request
-        self._kept = kept
-        self._marker = marker
-        self._grace_s = grace_s
-        self._left_s = left_s
-        self._tell = tell
-        self.resumes = resumes
-        earlier = kept.earlier(_of_log(command, request, kept.folder)) if resumes else ()
-        self.course = ScriptCourse(request, command, earlier=earlier)
-        self._verdict: Outcome | None = None
-
     def until_done(self) -> tuple[Outcome, CommandEnd]:
         """Run it until it ends or has to end, and store all that counts of it.
 
@@ -148,29 +159,19 @@ class CommandRun:
             StoreError: the store or the folder cannot be written.
             KeyboardInterrupt: after the script has ended and its progress is stored.
         """
-
-        def take(readings: Sequence[Reading]) -> bool:
-            self._take(readings, training)
-            self._look_at_time(training)
-            return self._verdict is not None
-
-        def take_last(readings: Sequence[Reading]) -> bool:
-            self._take(readings, training)
-            return True
-
         with self._started() as training:
             try:
-                end = training.follow(take)
+                end = training.follow(lambda readings: self._take(readings, training))
                 if self._verdict is None and end.status is not Status.OK:
                     time.sleep(OWN_END_S)
             except KeyboardInterrupt:
                 # As at the end of a budget, a script that saves its state can do so.
                 training.end()
-                training.follow(take_last)
-                self._kept.put(self.course)
+                training.follow(lambda readings: self._take(readings, training))
+                self._put()
                 raise
-        if not end.was_asked and shutil.disk_usage(self._kept.folder).free < _LITTLE_SPACE_BYTES:
-            raise _disk_is_full(self._kept.folder)  # some progress may be missing
+        if not end.was_asked and shutil.disk_usage(self._folder).free < _LITTLE_SPACE_BYTES:
+            raise _disk_is_full(self._folder)  # some progress may be missing
         return self._verdict or self._verdict_of_end(end), end
 
     def as_looked(self, look: Look) -> tuple[Outcome, CommandEnd]:
@@ -189,12 +190,10 @@ class CommandRun:
 
     def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
         """Return what a reader of its record must know in addition to notes on its batches."""
-        found = [note for note in (self._note_of_length(verdict),) if note is not None]
-        if end.left_behind is not None and not end.was_asked:
-            found.append(end.left_behind)
+        notes = [self._note_of_length(verdict), None if end.was_asked else end.left_behind]
         if not_understood := self.course.points.not_understood:
-            found.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
-        return tuple(found)
+            notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
+        return tuple(note for note in notes if note is not None)
 
     def _note_of_length(self, verdict: Outcome) -> Reason | None:
         counted = self.course.counted
@@ -215,7 +214,7 @@ class CommandRun:
 
     @contextmanager
     def _started(self) -> Iterator[FollowedTraining]:
-        request, folder = self._request, self._kept.folder
+        request, folder = self._request, self._folder
         values = trial_values(request.trial, last_step=request.last_step)
         if self.resumes:
             values["resume_from"] = folder / OUTPUT_NAME
@@ -249,8 +248,11 @@ class CommandRun:
         if left_s <= 0:
             training.stop_reading()
 
-    def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> None:
-        """Take in the script's progress; after a verdict only what a longer run needs."""
+    def _take(self, readings: Sequence[Reading], training: FollowedTraining) -> bool:
+        """Take in the script's progress, and return whether it has to end.
+
+        After that, only what a longer run needs is taken in.
+        """
         goes_further = self._command.takes("resume_from")
         for reading in readings:
             if self.course.ended is not None and not goes_further:
@@ -263,8 +265,10 @@ class CommandRun:
             finally:
                 self._verdict = self._verdict or self.course.ended
         if readings:
-            self._kept.put(self.course)
+            self._put()
             self._tell(min(1.0, self.course.step / self._request.last_step))
+        self._look_at_time(training)
+        return self._verdict is not None
 
     def _verdict_of_end(self, end: CommandEnd) -> Outcome:
         """Return the outcome of a script that ended by itself."""
@@ -283,18 +287,6 @@ def _steps_without_smaller_batches(request: RunRequest) -> int:
     return int(epochs * replace(request.trial, drop_last=True).plan.steps_in(1))
 
 
-def _of_log(command: TrainingCommand, request: RunRequest, folder: Path) -> tuple[Evaluation, ...]:
-    """Return what earlier runs reported by `batchlab.log`, each going on from the one before."""
-    evaluations: tuple[Evaluation, ...] = ()
-    for readings in told_by_log(folder):
-        course = ScriptCourse(request, command, earlier=evaluations)
-        with suppress(ProgressError):  # its run has ended with that reason
-            for reading in readings:
-                course.take(reading)
-            evaluations = course.evaluations or evaluations
-    return evaluations
-
-
 def _disk_is_full(folder: Path) -> StoreError:
     return StoreError(
         f"{folder}: the disk is full; free some space, then run the same command again (what was "
@@ -306,8 +298,10 @@ def _disk_is_full(folder: Path) -> StoreError:
 # fraction of the budget.
 _GRACE_S = 10.0
 _GRACE_FRACTION = 0.05
-# The output of a training that ended like this is no place to resume from.
-_NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
+# This many failures of one kind stop a study. Paths, addresses and numbers differ between two runs
+# of one failure.
+_ENOUGH_FAILURES = 3
+_VARIES = re.compile(r"(?:[\w.~-]*/)+[\w.-]*|0x[0-9a-fA-F]+|\d+")
 _LEFT_BEHIND = "processes_left_behind"
 # These notes of a record are about something that its user can change.
 _WARNED = ("script_ended_itself", _LEFT_BEHIND, "log_not_understood")
@@ -320,7 +314,7 @@ class CommandEngine(StoredEngine):
     its step times are its own.
     """
 
-    name = "command"
+    name = _NAME
 
     def __init__(
         self,
@@ -344,14 +338,12 @@ class CommandEngine(StoredEngine):
         self._command = command
         self._takes_rate = command.takes("learning_rate")
         self._looks = [] if looks is None else looks
-        self._failures = FailureCount()
+        self._failures: Counter[object] = Counter()  # by kind
         end_leftovers(self.marker)
 
     def learning_rates(self, batch_size: int) -> Sequence[float] | None:
         """Return None, which means any rate, if the command takes one, else the plan's rate."""
-        if self._command.takes("learning_rate"):
-            return None
-        return (self._plan.trial.learning_rate,)
+        return None if self._takes_rate else (self._plan.trial.learning_rate,)
 
     def evaluation_steps(self, batch_size: int) -> float:
         """Return 0.0, not known, because a script reports steps and evaluations together."""
@@ -374,9 +366,14 @@ class CommandEngine(StoredEngine):
 
     def _train(self, request: RunRequest, known: TrialRecord | None) -> Ran:
         trial = request.trial
-        kept = KeptTraining(self._store, request, known, engine=self.name)
         began_s = self._clock()
-        run = self._run(request, kept, resumes=self._can_be_taken_up(known))
+        run = CommandRun(
+            *(self._store, self._command, request, known),
+            marker=f"{self.marker}/{trial.trial_id}",
+            grace_s=self._grace_s,
+            left_s=self._left_s,
+            tell=lambda fraction: self._tell(request, fraction),
+        )
         look = None if run.resumes else self._whole_look(request)
         verdict, end = run.until_done() if look is None else run.as_looked(look)
         if run.could_not_be_taken_up(end):
@@ -385,9 +382,9 @@ class CommandEngine(StoredEngine):
                 f"{self._named(trial)}: it did not go on from {{resume_from}} "
                 f"({why.rstrip('.')}), so it begins again"
             )
-            run = self._run(request, kept, resumes=False)
+            run.begin_again()
             verdict, end = run.until_done()
-        kept.end(run.course, verdict.status)
+        run.finish(verdict.status)
         outcome = replace(
             verdict,
             traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
@@ -402,30 +399,18 @@ class CommandEngine(StoredEngine):
         self._warn_of_bad_end(trial, outcome)
         for text in run.course.points.contradictions:
             self._warn_once(trial, text)
-        if outcome.status is Status.ERROR:
+        if outcome.status is Status.ERROR and outcome.reason is not None:
             self._stop_if_hopeless(end, outcome.reason)
         return ran
 
     def _whole_look(self, request: RunRequest) -> Look | None:
         """Take a look that had the same values as this training and came to its own end."""
-        told = trial_values(request.trial, last_step=request.last_step)
+        values = trial_values(request.trial, last_step=request.last_step)
         names = self._command.placeholders - {"output_dir", "resume_from", "config"}
         for index, look in enumerate(self._looks):
-            if look.is_whole and all(look.values.get(name) == told[name] for name in names):
+            if look.is_whole and all(look.values.get(name) == values[name] for name in names):
                 return self._looks.pop(index)  # without {seed} all looks have the same values
         return None
-
-    def _run(self, request: RunRequest, kept: KeptTraining, *, resumes: bool) -> CommandRun:
-        return CommandRun(
-            self._command,
-            request,
-            kept,
-            marker=f"{self.marker}/{request.trial.trial_id}",
-            grace_s=self._grace_s,
-            left_s=self._left_s,
-            tell=lambda fraction: self._tell(request, fraction),
-            resumes=resumes,
-        )
 
     def _warn_of(self, trial: Trial, notes: Sequence[Reason]) -> None:
         """Warn of what its user can change; what all trainings have in common is said once."""
@@ -441,19 +426,14 @@ class CommandEngine(StoredEngine):
         if self._is_new(text):
             self._listener.warning(f"{self._named(trial)}: {text}")
 
-    def _can_be_taken_up(self, known: TrialRecord | None) -> bool:
-        """Return whether the command can resume its last run, and that left something."""
-        if known is None or not known.evaluations or not self.capabilities.resumes:
-            return False
-        output_dir = self._store.trial_folder(known.trial.trial_id) / OUTPUT_NAME
-        return known.status not in _NOT_TAKEN_UP and any(output_dir.glob("*"))
-
-    def _stop_if_hopeless(self, end: CommandEnd, reason: Reason | None) -> None:
+    def _stop_if_hopeless(self, end: CommandEnd, reason: Reason) -> None:
         """End the study if one failure came again and again; other sizes may still be right."""
-        if reason is not None and reason.code in NOT_AS_GIVEN:
+        if reason.code in NOT_AS_GIVEN:
             return
-        why = self._failures.add(end, None if reason == end.reason else reason)
-        if why is not None:
+        kind = (reason.code, _VARIES.sub("#", repr(reason.values)))
+        self._failures[kind] += 1
+        if self._failures[kind] >= _ENOUGH_FAILURES:
+            why = Reason.of("same_failure_again", n=self._failures[kind], why=reason)
             said = " | ".join(end.last_lines[-3:])
             raise TrialError(f"the study stops: {reason_text(why)}. Its last lines: {said}")
 

@@ -6,8 +6,7 @@ import difflib
 import json
 import math
 import re
-import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,14 +55,9 @@ NAMES: dict[str, tuple[str, ...]] = {
 # Names that people write between braces, in addition to those of scripts.
 _MEANT = {
     "rate": "learning_rate",
-    "micro_batch": "micro_batch_size",
-    "grad_accum": "accumulation_steps",
-    "nproc_per_node": "world_size",
-    "num_processes": "world_size",
-    "devices": "world_size",
-    "gradient_accumulation_steps": "accumulation_steps",
-    "epoch": "epochs",
     "config_file": "config",
+    **dict.fromkeys(("grad_accum", "gradient_accumulation_steps"), "accumulation_steps"),
+    **dict.fromkeys(("nproc_per_node", "num_processes", "devices"), "world_size"),
     **{name: placeholder for placeholder, names in NAMES.items() for name in names},
 }
 # `${name}` belongs to a shell or to Hydra; `{{name}}` stands for the text `{name}`. Braces around
@@ -92,13 +86,13 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
     return names
 
 
-def _with_values(text: str, written: Callable[[str, int, int], str]) -> str:
-    """Replace each placeholder by `written(name, start, end)`, and unescape braces."""
+def _with_values(text: str, written: Callable[[str, int], str]) -> str:
+    """Replace each placeholder by `written(name, start)`, and unescape braces."""
 
     def replaced(match: re.Match[str]) -> str:
         kept: str | None = match["kept"]
         if kept is None:
-            return written(match["name"], match.start(), match.end())
+            return written(match["name"], match.start())
         return kept[1:-1] if kept.startswith("{") else kept
 
     return _PLACEHOLDER.sub(replaced, text)
@@ -108,18 +102,13 @@ def _written_value(name: str, value: Value | None) -> str:
     """Write a value so that Python and argparse read back exactly the same one.
 
     Raises:
-        UsageError: there is no value, or one that is not whole for a placeholder that counts.
+        UsageError: there is no value.
     """
     if value is None:
         raise UsageError(f"there is no value for {{{name}}} here; leave it out of the command")
-    if name in COUNTS:
-        count = int(value) if not isinstance(value, str | Path) else None
-        if count is None or count != value:
-            raise UsageError(f"{{{name}}} is a whole number, not {value!r}")
-        return str(count)
-    if name == "learning_rate" and not isinstance(value, Path):
-        return repr(float(value))
-    return str(value)
+    if isinstance(value, str | Path):
+        return str(value)
+    return repr(float(value)) if name == "learning_rate" else str(int(value))
 
 
 def plain_flag(name: str) -> str:
@@ -141,8 +130,8 @@ def flag_of(arguments: Sequence[str], placeholder: str) -> str | None:
 _EXAMPLE = "python train.py --batch-size {batch_size}"
 
 
-def placeholders_of(argv: Sequence[str], in_config: Collection[str] | None) -> frozenset[str]:
-    """Return the names in the arguments and in the configuration file, which may be None.
+def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
+    """Return the names in the arguments and in the template of a configuration file, if any.
 
     Raises:
         UsageError: no command, an unknown placeholder, none for the batch size, or `{config}`
@@ -155,35 +144,35 @@ def placeholders_of(argv: Sequence[str], in_config: Collection[str] | None) -> f
             f"the command {argv[0]!r} is one argument with spaces in it; leave out the quotes "
             f"around it, as in -- {_EXAMPLE}"
         )
-    in_arguments = {
-        name
-        for argument in argv
-        for name in placeholders_in(argument, where=f"the argument {argument!r}")
-    }
-    if "config" in in_arguments and in_config is None:
+    in_config = frozenset() if config is None else ConfigTemplate(config).placeholders
+    names: set[str] = set()
+    for argument in argv:
+        names.update(placeholders_in(argument, where=f"the argument {argument!r}"))
+    if "config" in names and config is None:
         raise UsageError(
             "the command holds {config}, and there is no template for it; name the file with "
             "placeholders in it: --config FILE"
         )
-    if "config" not in in_arguments and in_config is not None:
+    if "config" not in names and config is not None:
         raise UsageError(
             "there is a configuration template, and no {config} in the command; put {config} "
             "where the command takes its file"
         )
-    names = frozenset(in_arguments | set(in_config or ()))
-    together = {"accumulation_steps", "world_size"} & names
-    if "batch_size" in names or ("micro_batch_size" in names and together):
-        return names
-    if "micro_batch_size" in names:
+    names |= in_config
+    if "batch_size" in names:
+        return frozenset(names)
+    if "micro_batch_size" not in names:
+        raise UsageError(
+            f"the command has no placeholder for the batch size; put {{batch_size}} where it takes "
+            f"one, as in -- {_EXAMPLE}; where it reads a variable of the environment, as in -- env "
+            f"BATCH_SIZE={{batch_size}} python train.py"
+        )
+    if not names & {"accumulation_steps", "world_size"}:
         raise UsageError(
             "the command holds {micro_batch_size} without {accumulation_steps} or {world_size}; "
             "give them too, or {batch_size} alone where no gradients are accumulated"
         )
-    raise UsageError(
-        f"the command has no placeholder for the batch size; put {{batch_size}} where it takes "
-        f"one, as in -- {_EXAMPLE}; where it reads a variable of the environment, as in -- env "
-        f"BATCH_SIZE={{batch_size}} python train.py"
-    )
+    return frozenset(names)
 
 
 def filled_arguments(argv: Sequence[str], values: Mapping[str, Value | None]) -> list[str]:
@@ -204,16 +193,14 @@ def filled_arguments(argv: Sequence[str], values: Mapping[str, Value | None]) ->
                 filled.pop()
             continue
         filled.append(
-            _with_values(argument, lambda name, *_: _written_value(name, values.get(name)))
+            _with_values(argument, lambda name, _: _written_value(name, values.get(name)))
         )
     return filled
 
 
 _SYNTAXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
-# A YAML value that is only a placeholder: "lr: {learning_rate}  # a comment".
-_WHOLE_BEFORE, _WHOLE_AFTER = re.compile(r"(?:[:,\[-]\s+|^\s*|\[)$"), re.compile(r"\s*(?:$|[,\]#])")
-
-
+# A path that YAML reads as it is, alone or as part of a text; other texts are quoted.
+_PLAIN_PATH = re.compile(r"/[\w./ @%+=~-]*[\w.]")
 _QUOTED = re.compile(r""" "(?:\\.|[^"\\])*" | '[^']*' """, re.VERBOSE)
 
 
@@ -221,13 +208,11 @@ class ConfigTemplate:
     """The text of a YAML, JSON or TOML file with placeholders where its values belong."""
 
     def __init__(self, path: Path) -> None:
-        """Read a template, and check that it is valid once its placeholders are filled.
+        """Read a template.
 
         Raises:
-            UsageError: no such file, another kind of file, an unknown placeholder, or a text that
-                is not valid with values in it.
+            UsageError: no such file, another kind of file, or an unknown placeholder.
         """
-        self._path = path
         self._syntax = _SYNTAXES.get(path.suffix.lower())
         if self._syntax is None:
             raise UsageError(
@@ -240,69 +225,41 @@ class ConfigTemplate:
             why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
             raise UsageError(f"configuration template {path} can't be read: {why}") from None
         self.placeholders = frozenset(placeholders_in(self._text, where=str(path)))
-        if "config" in self.placeholders:
-            raise UsageError(f"{path} holds {{config}}, which is the file itself; leave it out")
-        if self._syntax == "toml" and "resume_from" in self.placeholders:
-            raise UsageError(
-                f"{path} holds {{resume_from}}, and TOML has no value for nothing to resume from; "
-                f"put it into the command, as in --resume {{resume_from}}"
-            )
-        self.filled(dict.fromkeys(COUNTS, 1) | {"learning_rate": 0.5, "output_dir": "out"})
 
     def filled(self, values: Mapping[str, Value | None]) -> str:
         """Return the text with these values, written in the syntax of the file.
 
         Raises:
-            UsageError: a placeholder has no value, or the text is not valid with it.
+            UsageError: a placeholder has no value.
         """
-        filled = _with_values(
-            self._text, lambda name, start, end: self._written(name, values.get(name), start, end)
+        return _with_values(
+            self._text, lambda name, start: self._written(name, values.get(name), start)
         )
-        try:
-            if self._syntax == "json":
-                json.loads(filled)
-            elif self._syntax == "toml":
-                tomllib.loads(filled)
-        except ValueError as error:
-            raise UsageError(
-                f"{self._path} is not valid {str(self._syntax).upper()} once its placeholders have "
-                f"values: {error}"
-            ) from None
-        return filled
 
-    def _written(self, name: str, value: Value | None, start: int, end: int) -> str:
+    def _written(self, name: str, value: Value | None, start: int) -> str:
+        """Write a value in the syntax of the file, for a placeholder that starts there."""
+        line = self._text[self._text.rfind("\n", 0, start) + 1 : start]
+        opened = re.search("[\"']", _QUOTED.sub("", line))
         if name == "resume_from" and value is None:
-            return "" if self._quote_around(start) else "null"
+            nothing = '""' if self._syntax == "toml" else "null"  # TOML has no null
+            return "" if opened else nothing
         text = _written_value(name, value)
         if name in COUNTS or name == "learning_rate":
             # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
             return re.sub(r"^(-?\d+)e", r"\1.0e", text)
-        quote = self._quote_around(start)
-        if quote == '"':
-            return json.dumps(text, ensure_ascii=False)[1:-1]
-        if quote == "'":
+        if opened and opened[0] == "'":
             return text.replace("'", "''") if self._syntax == "yaml" else text
-        if self._syntax == "yaml" and not self._is_whole(start, end):
-            return text  # part of a plain text, as in out: {output_dir}/logs
-        return json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON strings, too
-
-    def _quote_around(self, start: int) -> str | None:
-        """Return the quotation mark that is open at this place of its line, or None if none is."""
-        line = self._text[self._text.rfind("\n", 0, start) + 1 : start]
-        opened = re.search("[\"']", _QUOTED.sub("", line))
-        return opened and opened[0]
-
-    def _is_whole(self, start: int, end: int) -> bool:
-        line_start = self._text.rfind("\n", 0, start) + 1
-        line_end = self._text.find("\n", end)
-        after = self._text[end : len(self._text) if line_end < 0 else line_end]
-        before = self._text[line_start:start]
-        return bool(_WHOLE_BEFORE.search(before) and _WHOLE_AFTER.match(after))
+        if not opened and self._syntax == "yaml" and _PLAIN_PATH.fullmatch(text):
+            return text
+        quoted = json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON strings, too
+        return quoted[1:-1] if opened else quoted
 
 
 # The batch size to assume if the user has not given theirs, and the steps of an epoch with it if
 # nothing gives the number of examples.
 _BATCH_SIZE = 64
+# A command without {learning_rate} uses a rate of its own, which is the same in all trials.
+_NO_RATE = 1.0
 _STEPS_OF_EPOCH = 97  # a prime, so that no true number of examples is taken for an assumed one
 
 
@@ -348,34 +305,32 @@ class TrainingCommand:
     def __post_init__(self) -> None:
         """Refuse now what would fail later with a less clear message."""
         object.__setattr__(self, "arguments", tuple(self.arguments))
-        in_config = None
-        if self.config is not None:
-            in_config = ConfigTemplate(self.place / self.config).placeholders
-        object.__setattr__(self, "placeholders", placeholders_of(self.arguments, in_config))
+        config = None if self.config is None else self.place / self.config
+        object.__setattr__(self, "placeholders", placeholders_of(self.arguments, config))
         if self.better is None and direction_of(self.metric) is None:
             raise UsageError(
                 f"metric {self.metric!r}: its name does not tell whether it goes up or down; give "
                 f"--better higher or --better lower"
             )
         for name in ("examples", "batch_size", "epochs", "devices"):
-            given = getattr(self, name)
-            if given is not None and not (isinstance(given, int) and given >= 1):
-                raise UsageError(f"{name}={given!r}: expected a whole number of at least 1")
+            count = getattr(self, name)
+            if count is not None and not (isinstance(count, int) and count >= 1):
+                raise UsageError(f"{name}={count!r}: expected a whole number of at least 1")
         if self.devices > 1 and not self.takes("world_size"):
             raise UsageError(
                 f"devices {self.devices}: the command has no {{world_size}}, so it would not act; "
                 f"put it where its launcher takes the number of processes, such as torchrun "
                 f"--nproc-per-node {{world_size}}"
             )
-        rate, is_taken = self.learning_rate, self.takes("learning_rate")
-        if rate is not None and not (math.isfinite(rate) and rate > 0):
-            raise UsageError(f"learning rate {rate!r}: expected a number above 0, such as 0.01")
-        if is_taken and rate is None:
+        rate = self.learning_rate
+        if rate is None and self.takes("learning_rate"):
             raise UsageError(
                 "the command has {learning_rate}, and nothing says which rate you train with now; "
                 "give --learning-rate, such as --learning-rate 0.001"
             )
-        if rate is not None and not is_taken:
+        if rate is not None and not (math.isfinite(rate) and rate > 0):
+            raise UsageError(f"learning rate {rate!r}: expected a number above 0, such as 0.01")
+        if rate is not None and not self.takes("learning_rate"):
             raise UsageError(
                 f"learning rate {rate:g}: the command has no {{learning_rate}}, so it would not "
                 f"act; put it where your script takes its rate, such as --lr {{learning_rate}}"
@@ -384,9 +339,9 @@ class TrainingCommand:
     @property
     def direction(self) -> Better:
         """The direction in which the metric improves, as given or by its name."""
-        found = self.better or direction_of(self.metric)
-        assert found is not None
-        return found
+        direction = self.better or direction_of(self.metric)
+        assert direction is not None
+        return direction
 
     @property
     def token_flag(self) -> str | None:
@@ -408,6 +363,19 @@ class TrainingCommand:
             trial,
             most_examples=math.inf if is_assumed else most,
             is_limit=self.has_limit,
+        )
+
+    def own_trial(self, batch_size: int | None = None) -> Trial:
+        """Return a training as the user trains now, or with another batch size."""
+        size = batch_size or self.batch_size
+        return Trial(
+            workload_id=self.name,
+            workload=self.name,
+            n_train=self.examples or size,  # a stand-in until the number is known
+            batch_size=size,
+            learning_rate=self.learning_rate or _NO_RATE,
+            seed=0,
+            world_size=self.devices,
         )
 
     @property

@@ -54,11 +54,11 @@ def help_of(command: Sequence[str], limit_s: float, place: Path) -> tuple[str, s
             f"the command did not end within {limit_s:g} s of --help, and was stopped: it may "
             f"not know --help"
         )
-    if end.exit_code is None and end.signal is None:
+    if end.exit_code is None:
         raise BatchlabError(reason_text(end.reason))
-    how = end.signal or f"exit code {end.exit_code}"
-    last = "".join(f": {line[:200]}" for line in end.last_lines[-1:])
-    return text, None if end.exit_code == 0 else f"--help ended with {how}{last}"
+    if end.exit_code == 0:
+        return text, None
+    return text, f"with --help {reason_text(end.reason).rstrip('.')}"
 
 
 def _without_placeholders(command: Sequence[str]) -> list[str]:
@@ -82,9 +82,11 @@ _DECLARED = re.compile(
 _VALUE_KIND = re.compile(
     r"^\s+(?:INTEGER|INT|FLOAT|TEXT|PATH|DIRECTORY|FILE|FILENAME|NUMBER|STR|<\w+>)\b", re.IGNORECASE
 )
-_DEFAULT = re.compile(r"default(?:s to|:|=| is)?\s*['\"]?(?P<value>[^\s'\")\],;]+)", re.IGNORECASE)
-_DEFAULTS = re.compile(
-    r"default(?:s to|:|=| is)?\s*[\[(]\s*([\w.\-]+(?:[,\s]+[\w.\-]+)+)\s*[\])]", re.I
+# One value, or several between brackets.
+_DEFAULT = re.compile(
+    r"default(?:s to|:|=| is)?\s*(?:[\[(]\s*(?P<several>[\w.\-]+(?:[,\s]+[\w.\-]+)*)\s*[\])]|"
+    r"['\"]?(?P<value>[^\s'\")\],;]+))",
+    re.IGNORECASE,
 )
 _HYDRA = re.compile(r"^.*Override anything in the config.*$", re.MULTILINE)
 _YAML_KEY = re.compile(r"^(?P<indent> *)(?P<key>[A-Za-z_][\w\-]*):\s*(?P<value>\S.*)?$")
@@ -96,16 +98,15 @@ class Flag:
 
     name: str  # as typed: `--lr`, or `train.lr` if it overrides a setting
     default: str | None = None  # as the help shows it; None if it does not
-    is_override: bool = False  # whether it is typed as name=value, without dashes
     others: tuple[str, ...] = ()  # the values behind the first, if it takes several
 
     def arguments(self, placeholder: str) -> tuple[str, ...]:
         """Return the arguments that give this flag the value of a placeholder."""
-        if self.others:
-            return (self.name, f"{{{placeholder}}}", *self.others)
-        if self.is_override or self.name.startswith("--"):
-            return (f"{self.name}={{{placeholder}}}",)
-        return (self.name, f"{{{placeholder}}}")
+        value = f"{{{placeholder}}}"
+        is_short = self.name.startswith("-") and not self.name.startswith("--")
+        if self.others or is_short:
+            return (self.name, value, *self.others)
+        return (f"{self.name}={value}",)
 
 
 def flags_in(help_text: str) -> dict[str, Flag]:
@@ -113,14 +114,16 @@ def flags_in(help_text: str) -> dict[str, Flag]:
 
     The help may come from argparse, click, absl, Fire, Hydra or the like.
     """
-    found: dict[str, Flag] = {}
+    shown: dict[str, Flag] = {}
     for names, flag in _shown(help_text):
         for name in names:
-            found.setdefault(plain_flag(name), flag)
-    known = {
-        name: [found[each] for each in names if each in found] for name, names in NAMES.items()
-    }
-    return {placeholder: flags[0] for placeholder, flags in known.items() if flags}
+            shown.setdefault(plain_flag(name), flag)
+    flags: dict[str, Flag] = {}
+    for placeholder, names_of_scripts in NAMES.items():
+        for name in names_of_scripts:
+            if name in shown:
+                flags.setdefault(placeholder, shown[name])
+    return flags
 
 
 def flag_named(help_text: str, typed: str) -> Flag | None:
@@ -147,48 +150,46 @@ RAMP_UPS = (
 )
 _MOST_FILES = 50  # a parser stands near the script, and reading a whole project takes seconds
 _SEVERAL = re.compile(r"[2-9]|[1-9]\d+")
+_Declared = Iterator[tuple[str, ast.expr | None]]
+_Defaults = dict[str, set[float | None]]
 
 
-def flags_set(arguments: Sequence[str], place: Path, names: Collection[str]) -> tuple[str, ...]:
-    """Return those of the flags, as typed, that a command or its code sets to more than 1."""
-    found: list[str] = []
-    typed = set()
-    for argument, following in zip(arguments, (*arguments[1:], ""), strict=True):
-        flag, equals, value = argument.partition("=")
-        typed.add(plain_flag(flag))
-        if plain_flag(flag) in names and _SEVERAL.fullmatch(value if equals else following):
-            found.append(argument if equals else f"{flag} {following}")
-    of_parser = _defaults(_code_of(arguments, place), _of_parser)
-    for name in sorted({*names} - typed):
-        if (number := _only_number(of_parser.get(name, ()))) is not None and number > 1:
-            found.append(f"--{name} {number:g} (the default)")
-    return (*found,)
+class ScriptCode:
+    """The defaults that a command's code gives to its flags. The code is parsed, never run.
 
-
-def defaults_in_source(
-    arguments: Sequence[str], place: Path, names: Collection[str]
-) -> dict[str, float]:
-    """Return the numbers that a command's code gives as defaults of flags, by the flag's name.
-
-    Nothing is run. The scripts of the command are read, and the modules in their folders that they
-    import. A call that declares a flag counts first, as of argparse, click or absl. Only if none
-    names it, as where a framework makes the flags, a variable, a field of a class, an argument of a
-    function or a key of a dictionary with its name counts, of the first file that has one. A
-    default counts if there is one alone, and it is a number.
+    The scripts of the command are read, and the modules in their folders that they import. A call
+    that declares a flag counts first, as of argparse, click or absl. Only if none names it, as when
+    a framework makes the flags, a variable, a field of a class, an argument of a function or a key
+    of a dictionary with its name counts, in the first file that has one.
     """
-    files = _code_of(arguments, place)
-    of_parser = _defaults(files, _of_parser)
-    found: dict[str, float] = {}
-    for name in names:
-        plain = plain_flag(name)
-        values = of_parser.get(plain)
-        if values is None and len(plain) > 1:  # one letter may be anything
-            by_file = (_defaults([nodes], _of_name).get(plain) for nodes in files)
-            values = next(filter(None, by_file), None)
-        number = _only_number(values or ())
-        if number is not None:
-            found[name] = number
-    return found
+
+    def __init__(self, arguments: Sequence[str], place: Path) -> None:
+        """Read the code behind a command that runs in a folder."""
+        self.arguments, self.place = arguments, place
+        files = _code_of(arguments, place)
+        self._declared = _defaults([node for nodes in files for node in nodes], _of_parser)
+        self._named = [_defaults(nodes, _of_name) for nodes in files]
+
+    def default(self, flag: str) -> float | None:
+        """Return the number that is the only default of a flag, or None."""
+        name = plain_flag(flag)
+        numbers = self._declared.get(name)
+        if numbers is None and len(name) > 1:  # one letter may be anything
+            numbers = next((names[name] for names in self._named if name in names), None)
+        return _only(numbers)
+
+    def flags_set(self, names: Collection[str]) -> tuple[str, ...]:
+        """Return those of the flags, as typed, that the command or its code sets to more than 1."""
+        typed, set_to = set(), []
+        for argument, following in zip(self.arguments, (*self.arguments[1:], ""), strict=True):
+            flag, equals, value = argument.partition("=")
+            typed.add(plain_flag(flag))
+            if plain_flag(flag) in names and _SEVERAL.fullmatch(value if equals else following):
+                set_to.append(argument if equals else f"{flag} {following}")
+        for name in sorted({*names} - typed):
+            if (number := _only(self._declared.get(name)) or 0) > 1:
+                set_to.append(f"--{name} {number:g} (the default)")
+        return (*set_to,)
 
 
 def _code_of(arguments: Sequence[str], place: Path) -> list[list[ast.AST]]:
@@ -206,22 +207,17 @@ def _code_of(arguments: Sequence[str], place: Path) -> list[list[ast.AST]]:
     return files
 
 
-def _defaults(
-    files: Sequence[Sequence[ast.AST]],
-    declared: Callable[[ast.AST], Iterator[tuple[str, ast.expr | None]]],
-) -> dict[str, list[ast.expr | None]]:
-    """Return the expressions for the defaults, by the flag in the form used to compare flags."""
-    found: dict[str, list[ast.expr | None]] = defaultdict(list)
-    for nodes in files:
-        for name, expression in (each for node in nodes for each in declared(node)):
-            found[plain_flag(name)].append(expression)
-    return found
+def _defaults(nodes: Sequence[ast.AST], declared: Callable[[ast.AST], _Declared]) -> _Defaults:
+    """Return the numbers given as defaults, None for one that is no number, by plain flag."""
+    numbers: _Defaults = defaultdict(set)
+    for node in nodes:
+        for name, expression in declared(node):
+            numbers[plain_flag(name)].add(_number(expression))
+    return dict(numbers)
 
 
-def _only_number(expressions: Sequence[ast.expr | None]) -> float | None:
-    """Return the number that all the expressions are, or None."""
-    values = {None if each is None else _number(each) for each in expressions}
-    return values.pop() if len(values) == 1 else None
+def _only(numbers: set[float | None] | None) -> float | None:
+    return next(iter(numbers)) if numbers and len(numbers) == 1 else None
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
@@ -242,7 +238,7 @@ def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
 _DECLARING = {"add_argument", "add_option", "option", "Option"}
 
 
-def _of_parser(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
+def _of_parser(node: ast.AST) -> _Declared:
     """Yield the flags that a call declares, and the expression for their default if it has one."""
     if not isinstance(node, ast.Call):
         return
@@ -260,7 +256,7 @@ def _of_parser(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
         yield from ((flag, default) for flag in flags if flag.startswith("-"))
 
 
-def _of_name(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
+def _of_name(node: ast.AST) -> _Declared:
     """Yield the variables, fields, arguments and keys of a piece of code, and their values."""
     if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -276,10 +272,10 @@ def _of_name(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
                 yield key.value, value
 
 
-def _number(expression: ast.expr) -> float | None:
+def _number(expression: ast.expr | None) -> float | None:
     """Return the number that an expression is, or the first of a list of numbers; else None."""
     try:
-        value = ast.literal_eval(expression)
+        value = None if expression is None else ast.literal_eval(expression)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
     if isinstance(value, list | tuple) and value:
@@ -305,12 +301,12 @@ def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
             if not more.strip() or more.lstrip().startswith("-"):
                 break
             help_lines.append(more)
-        shown = " ".join(help_lines)
-        default, several = _DEFAULT.search(shown), _DEFAULTS.search(shown)
-        others = re.split(r"[,\s]+", several[1]) if several else []
-        value = default["value"].rstrip(".") if default else None
-        value = others.pop(0) if others else value
-        yield names, Flag(name=longest, default=value, others=tuple(others))
+        default = _DEFAULT.search(" ".join(help_lines))
+        values: list[str | None] = [None]
+        if default is not None:
+            several = re.split(r"[,\s]+", default["several"] or "")
+            values = [*several] if default["several"] else [default["value"].rstrip(".")]
+        yield names, Flag(name=longest, default=values[0], others=tuple(map(str, values[1:])))
 
 
 def _takes_value(flags: str, rest: str) -> bool:
@@ -329,7 +325,7 @@ def _overrides(text: str) -> Iterator[tuple[list[str], Flag]]:
             above.append((indent, match["key"]))
         else:
             name = ".".join([*(key for _, key in above), match["key"]])
-            yield [name], Flag(name=name, default=value.strip("'\""), is_override=True)
+            yield [name], Flag(name=name, default=value.strip("'\""))
 
 
 _WHY = {
@@ -341,62 +337,69 @@ _WHY = {
     "output_dir": "so that runs side by side don't write into one folder",
     "resume_from": "so that a longer run need not start again",
 }
-_HEAD = """\
+_DRAFT = """\
 # How batchlab runs your training. Check every line, above all the metric.
 
 # The program and its arguments, one by one: there is no shell between them. batchlab puts a value
-# in the place of each {name}.
-command = ["""
-_METRIC = """\
+# in the place of each {{name}}.
+command = [
+{command}
 ]
 
 # What your script prints, by the name that it prints, and which values are better.
 metric = "val_loss"
 better = "lower"  # or "higher"
-"""
-_TAIL = """\
+
+# What you train with now; the answer is compared with it.
+{now}
 # examples = 50000  # training examples in an epoch: needed where only steps are printed
 # pattern = 'step (?P<step>\\d+) val_loss (?P<val_loss>\\S+)'  # where lines are not recognized
 # budget = "30m"
 """
 
 
-def of_one_length(flags: dict[str, Flag]) -> dict[str, Flag]:
-    """Drop the flag for steps if one takes epochs, which can be the same for every batch size."""
-    is_either = "epochs" in flags
-    return {name: flag for name, flag in flags.items() if not (is_either and name == "steps")}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """A draft of `batchlab.toml`."""
+
+    text: str
+    flags: dict[str, Flag]  # for each placeholder, the flag that takes it
+    missing: tuple[str, ...]  # the placeholders that a study needs and that no flag takes
+    trouble: str | None  # why what was read may be no help, in one line, or None
 
 
-def missing_of(used: dict[str, Flag]) -> tuple[str, ...]:
-    """Return the placeholders that a study needs and that no flag was found for."""
-    lengths = {"epochs", "steps"}
-    has = used.keys() | (lengths if lengths & used.keys() else set())
-    return tuple(name for name in NAMES if name not in has)
-
-
-def drafted(command: Sequence[str], flags: dict[str, Flag]) -> str:
-    """Return the text of a draft for a command as it is typed now, with `flags_in` its help."""
+def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draft:
+    """Return a draft for a command as it is typed now, by the flags that its help shows."""
+    flags = flags_in(help_text)
+    if not flags and trouble is None:
+        trouble = (
+            "what it printed for --help shows no flags that batchlab knows; it may have trained"
+        )
     arguments, given = _without(command, flags)
-    used = of_one_length(flags)
+    if "epochs" in flags:  # which can be the same for every batch size, unlike steps
+        flags.pop("steps", None)
+    known = {*flags, "epochs", "steps"} if flags.keys() & {"epochs", "steps"} else {*flags}
+    missing = tuple(name for name in NAMES if name not in known)
     rows = [arguments] if arguments else []
-    rows += [[*flag.arguments(name)] for name, flag in used.items()]
-    lines = [f"    {', '.join(map(_quoted, row))}," for row in rows]
-    if missing := missing_of(used):
+    rows += [[*flag.arguments(name)] for name, flag in flags.items()]
+    # JSON writes texts as TOML does.
+    lines = [f"    {json.dumps(row, ensure_ascii=False)[1:-1]}," for row in rows]
+    if missing:
         lines.append(
             "    # No flag was found for these. Where your script has one, add it as above:"
         )
         lines += [f'    # "--...={{{name}}}",  # {_WHY[name]}' for name in missing]
-    text = "\n".join([_HEAD, *lines]) + "\n" + _METRIC
-    text += "\n# What you train with now; the answer is compared with it.\n"
+    now = []
     for name, example in (("batch_size", "64"), ("learning_rate", "0.001"), ("epochs", "10")):
-        told = given.get(name, used[name].default if name in used else None)
-        value = number_of(told or "")
+        default = flags[name].default if name in flags else None
+        value = number_of(given.get(name, default) or "")
         is_count = name != "learning_rate"
         if value is None or not value > 0 or (is_count and value != int(value)):
-            text += f"# {name} = {example}\n"
+            now.append(f"# {name} = {example}")
         else:
-            text += f"{name} = {int(value) if is_count else repr(value)}\n"
-    return text + _TAIL
+            now.append(f"{name} = {int(value) if is_count else repr(value)}")
+    text = _DRAFT.format(command="\n".join(lines), now="\n".join(now))
+    return Draft(text=text, flags=flags, missing=missing, trouble=trouble)
 
 
 def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str], dict[str, str]]:
@@ -417,8 +420,3 @@ def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str],
         elif rest:
             given[placeholder] = rest.pop(0)
     return kept, given
-
-
-def _quoted(text: str) -> str:
-    """Write a text as TOML, whose strings differ from JSON's only in the delete character."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

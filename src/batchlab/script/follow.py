@@ -23,7 +23,6 @@ from batchlab.script.reading import Reading
 
 # `batchlab.log` writes to a file, which is checked at this interval.
 _LOOK_EVERY_S = 0.05
-_READ_BYTES = 1 << 20
 _LOG_NAME = "progress.jsonl"
 OUTPUT_NAME = "output"
 """The name of {output_dir} in the folder of a training."""
@@ -83,12 +82,12 @@ class FollowedTraining(Launched):
             if self._is_read and ended is not None:
                 self._readings += self._reader.finish() + self._log_reader.finish()
                 self.stop_reading()
-            told = sorted(self._readings, key=lambda reading: reading.at_s)
+            readings = sorted(self._readings, key=lambda reading: reading.at_s)
             self._readings = []
             # Once `batchlab.log` reports, only that counts: a script may print the same, rounded.
-            logged = [reading for reading in told if reading.shape == LOG_SHAPE]
+            logged = [reading for reading in readings if reading.shape == LOG_SHAPE]
             self._has_log = self._has_log or bool(logged)
-            is_enough = take(logged if self._has_log else told)
+            is_enough = take(logged if self._has_log else readings)
             if ended is not None:
                 return ended
             if is_enough:
@@ -101,29 +100,27 @@ class FollowedTraining(Launched):
 
     def _take_output(self, piece: bytes, at_s: float) -> None:
         if self._is_read:
-            told = self._reader.feed(piece, at_s)
-            self._readings += [
-                each for each in told if not (self._is_one_fold and each.shape == ANY_SHAPE)
-            ]
+            for reading in self._reader.feed(piece, at_s):
+                if not (self._is_one_fold and reading.shape == ANY_SHAPE):
+                    self._readings.append(reading)
 
     def _take_log(self) -> None:
         # The script may have removed the file. Its output may report progress as well.
         with suppress(OSError), self._log.open("rb") as file:
             file.seek(self._n_read)
-            while piece := file.read(_READ_BYTES):
-                self._n_read += len(piece)
-                self._readings += self._log_reader.feed(piece, time.monotonic())
+            piece = file.read()
+            self._n_read += len(piece)
+            self._readings += self._log_reader.feed(piece, time.monotonic())
 
 
-def told_by_log(folder: Path) -> Iterator[list[Reading]]:
+def logged_runs(folder: Path) -> Iterator[list[Reading]]:
     """Yield the `batchlab.log` readings of each run of a training since it last began, in order.
 
     The script writes that file itself, so it also holds what a killed batchlab had not stored yet.
     """
-    try:
+    content = b""
+    with suppress(OSError):
         content = (folder / _LOG_NAME).read_bytes()
-    except OSError:
-        return
     for run in content.split(_RUN_BEGINS):
         reader = OutputReader()
         yield [*reader.feed(run, 0.0), *reader.finish()]
@@ -173,16 +170,14 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
     there is enough other time and the clock is fine enough to tell the two apart.
     """
     pieces = list(pairwise(_risen(moments)))
-    resolution_s = max((moment.resolution_s for moment in moments), default=0.0)
-    whole_s = sum(_seconds(piece) for piece in pieces)
-    if whole_s <= _TIMES_RESOLUTION * resolution_s:
+    clear_s = _TIMES_RESOLUTION * max((moment.resolution_s for moment in moments), default=0.0)
+    whole_s = sum(map(_seconds, pieces))
+    if whole_s <= clear_s:
         pieces = []  # All came at once, out of a buffer, so these are no step times.
-    shortest_s = min(max(_SHORTEST_S, _TIMES_RESOLUTION * resolution_s), whole_s / _PARTS)
+    shortest_s = min(max(_SHORTEST_S, clear_s), whole_s / _PARTS)
     bare = [piece for piece in pieces if not piece[1].has_metric]
     stretches = _stretches(bare, shortest_s)
-    is_apart = resolution_s == 0.0 or (
-        bool(bare) and statistics.median(map(_seconds, bare)) >= _TIMES_RESOLUTION * resolution_s
-    )
+    is_apart = bool(bare) and statistics.median(map(_seconds, bare)) >= clear_s
     with_evaluations = len(bare) < len(pieces) and (len(stretches) <= _FEWEST or not is_apart)
     if with_evaluations:
         stretches = _stretches(pieces, shortest_s)
@@ -200,19 +195,19 @@ def _risen(moments: Sequence[Moment]) -> list[Moment]:
     If the step falls and goes on from there, something else was counted before or after, such as
     examples that were tokenized. So the longest rising sequence counts.
     """
-    kept: list[Moment] = []
-    sequences = [kept]
+    sequences: list[list[Moment]] = []
+    kept: list[Moment] | None = None  # the one that the last moment belongs to
     for moment in moments:
         if moment.has_metric and kept and moment.step <= kept[-1].step:
             # The next piece begins after the evaluation.
-            kept[-1] = kept[-1]._replace(at_s=max(moment.at_s, kept[-1].at_s), has_metric=True)
-        elif all(each and moment.step < each[-1].step for each in sequences):
+            kept[-1] = kept[-1]._replace(at_s=moment.at_s, has_metric=True)
+            continue
+        kept = next((each for each in sequences if moment.step >= each[-1].step), None)
+        if kept is None:
             sequences.append(kept := [moment])
-        else:
-            kept = next(each for each in sequences if not each or moment.step >= each[-1].step)
-            if not kept or moment.step > kept[-1].step:
-                kept.append(moment)
-    return max(sequences, key=len)
+        elif moment.step > kept[-1].step:
+            kept.append(moment)
+    return max(sequences, key=len, default=[])
 
 
 def _seconds(piece: tuple[Moment, Moment]) -> float:
@@ -221,12 +216,12 @@ def _seconds(piece: tuple[Moment, Moment]) -> float:
 
 def _stretches(pieces: Sequence[tuple[Moment, Moment]], shortest_s: float) -> list[float]:
     """Return the seconds per step of stretches of `shortest_s` or more; drop a shorter rest."""
-    found = []
+    step_s = []
     seconds, steps = 0.0, 0
     for before, after in pieces:
         seconds += after.at_s - before.at_s
         steps += after.step - before.step
         if seconds >= shortest_s:
-            found.append(seconds / steps)
+            step_s.append(seconds / steps)
             seconds, steps = 0.0, 0
-    return found
+    return step_s

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -74,38 +75,31 @@ def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
     program = place / arguments[0]
     if os.sep in arguments[0] and _is_own_script(program, place):
         yield program
-    for found in (*arguments, *_WORD.findall(" ".join(arguments))):
-        path = place / found
+    whole = (place / argument for argument in arguments)
+    for path in (*whole, *_named_in(" ".join(arguments), place)):
         if _counts(path, _NAMED):
             yield path
             if path.suffix in _SHELL:
-                yield from _named_in_shell(path, place)
-    yield from _modules(" ".join(arguments), place)
+                text = _content(path).decode(errors="replace")
+                named = _named_in(text, place, path.parent)
+                yield from (each for each in named if _counts(each, _NAMED))
 
 
-def _named_in_shell(script: Path, place: Path) -> Iterator[Path]:
-    text = _content(script).decode(errors="replace")
-    words = (folder / word for word in _WORD.findall(text) for folder in (place, script.parent))
-    yield from (path for path in words if _counts(path, _NAMED))
-    yield from _modules(text, place)
-
-
-def _modules(text: str, place: Path) -> Iterator[Path]:
-    """Yield the files of the modules after -m."""
+def _named_in(text: str, *folders: Path) -> Iterator[Path]:
+    """Yield what the words of a text may name in folders, and the modules after -m in the first."""
+    for word in _WORD.findall(text):
+        yield from (folder / word for folder in folders)
     for module in _MODULE.findall(text):
-        for top in (place, place / "src"):
+        for top in (folders[0], folders[0] / "src"):
             base = top.joinpath(*module.split("."))
-            for path in (base.with_name(f"{base.name}.py"), base / "__main__.py"):
-                if _counts(path, _CODE):
-                    yield path
+            yield from (base.with_name(f"{base.name}.py"), base / "__main__.py")
 
 
 def _code_in(folder: Path) -> Iterator[Path]:
     """Yield the Python and shell files of a folder and its packages, always in the same order."""
-    try:
-        entries = sorted(map(Path, os.scandir(folder)))
-    except OSError:
-        return
+    entries: list[Path] = []
+    with suppress(OSError):  # there is none, or it may not be read
+        entries = sorted(folder.iterdir())
     yield from (path for path in entries if _counts(path, _CODE))
     for path in entries:
         if _is_searched(path) and (path / "__init__.py").exists():

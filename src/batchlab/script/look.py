@@ -249,13 +249,10 @@ class Look:
             if each.epoch is not None and each.epoch_length and each.step is None
         ]
 
-    def contradiction(self, examples: Span, *, is_limit: bool) -> str | None:
-        """Return what contradicts the batch size, given `examples`, or None if nothing does.
-
-        If the batch size `is_limit`, only larger batches do.
-        """
+    def contradiction(self, examples: Span) -> str | None:
+        """Return what contradicts the batch size, given `examples`, or None if nothing does."""
         trial, most = replace(self.trial, n_train=examples[0]), examples[1]
-        size = TrainedSize(trial, most_examples=most, is_limit=is_limit)
+        size = TrainedSize(trial, most_examples=most, is_limit=self._command.has_limit)
         return next(filter(None, map(size.contradiction, self.readings)), None)
 
     def examples_beside(self, other: Look) -> Span | None:
@@ -303,7 +300,6 @@ _GIVEN = {
     "micro_batch_size",
     "accumulation_steps",
 }
-_METRIC = "the metric"
 _ALIKE = 10
 _Numbers = dict[str, dict[object, float]]
 
@@ -321,56 +317,59 @@ class LookComparison:
 
     def __init__(self, first: Look, again: Look | None) -> None:
         """Compare the two. If `again` is None, assume that no number differs by itself."""
-        self._known = known = _numbers(first)
-        twin = known if again is None else _numbers(again)
+        numbers = _numbers(first)
+        twin = numbers if again is None else _numbers(again)
+        self._numbers = numbers
         self._steady = {
-            name: {place: value for place, value in told.items() if place in twin[name]}
-            for name, told in known.items()
-            if not _differ(name, told, twin)
+            name: {place: by_place[place] for place in by_place.keys() & twin.get(name, {}).keys()}
+            for name, by_place in numbers.items()
+            if not _differ(by_place, twin.get(name, {}))
         }
-        self.is_repeatable = len(self._steady) == len(known)
-        self.is_telling = any(len({*map(repr, told.values())}) > 1 for told in known.values())
+        self.is_repeatable = len(self._steady) == len(numbers)
+        self.is_telling = any(len({*map(repr, each.values())}) > 1 for each in numbers.values())
 
     def differs(self, look: Look) -> bool:
         """Return whether a beginning differs from the two where they agree."""
         return _any_differs(self._steady, _numbers(look))
 
     def acts(self, look: Look) -> bool | None:
-        """Return whether a beginning differs because of its arguments, or None if that is open."""
+        """Return whether a beginning differs because of its arguments, or None if that is open.
+
+        A number that differs only later than the two were compared may do so by itself.
+        """
         if self.differs(look):
             return True
-        is_same = self.is_repeatable and not _any_differs(self._known, _numbers(look))
+        is_same = self.is_repeatable and not _any_differs(self._numbers, _numbers(look))
         return False if is_same and self.is_telling else None
-
-
-def _any_differs(one: _Numbers, other: _Numbers) -> bool:
-    return any(_differ(name, told, other) for name, told in one.items())
 
 
 def _numbers(look: Look) -> _Numbers:
     """Return each number about the training, by its name and the counters that it came with."""
-    found: _Numbers = defaultdict(dict)
+    numbers: _Numbers = defaultdict(dict)
     for reading in look.readings:
         for name, value in reading.values:
             is_of_machine = is_of_clock(name) or _OF_MACHINE.search(name)
             if not is_of_machine and plain_flag(name) not in _GIVEN:
-                found[f"{reading.shape} {name}"].setdefault(reading.counters, value)
-    # The steps depend on the batch size.
-    found[_METRIC] = dict(enumerate(look.first_values.values()))
-    return found
+                numbers[f"{reading.shape} {name}"].setdefault(reading.counters, value)
+    # The metric by its number of the evaluation, because the steps depend on the batch size.
+    numbers["the metric"] = dict(enumerate(look.first_values.values()))
+    return numbers
+
+
+def _any_differs(one: _Numbers, other: _Numbers) -> bool:
+    return any(_differ(each, other.get(name, {})) for name, each in one.items())
+
+
+def _differ(one: dict[object, float], other: dict[object, float]) -> bool:
+    """Return whether two runs printed different values of a number for the same counters."""
+    return any(repr(one[place]) != repr(other[place]) for place in one.keys() & other.keys())
 
 
 def has_losses(look: Look) -> bool:
     """Return whether there are enough different losses that equal ones can't be a coincidence."""
-    told: dict[object, float] = {}
-    for each in look.readings:
-        for name, value in each.values:
+    losses: dict[object, float] = {}
+    for reading in look.readings:
+        for name, value in reading.values:
             if "loss" in name.lower():
-                told.setdefault(each.counters, value)
-    return len({*told.values()}) >= _ALIKE
-
-
-def _differ(name: str, one: dict[object, float], others: _Numbers) -> bool:
-    """Return whether two runs printed different values of a number for the same counters."""
-    other = others.get(name, {})
-    return any(repr(one[place]) != repr(other[place]) for place in one.keys() & other.keys())
+                losses.setdefault(reading.counters, value)
+    return len({*losses.values()}) >= _ALIKE

@@ -205,7 +205,7 @@ class GrowingFiles:
         """Pass over what the files already hold."""
         self._folder = folder
         self._stamps: dict[Path, tuple[int, int]] = {}
-        self._n_told: Counter[Path] = Counter()
+        self._n_read: Counter[Path] = Counter()
         self._next_s = 0.0
         self.grown()
 
@@ -214,23 +214,24 @@ class GrowingFiles:
         began_s, found = time.monotonic(), []
         if began_s < self._next_s and not is_last:
             return []
+        # Unlike `rglob`, this bears folders that the script renames meanwhile.
         for folder, _, names in os.walk(self._folder):
             for path in (Path(folder, each) for each in names if each.endswith(_ENDINGS)):
                 with suppress(OSError):
                     status = path.stat()
                     stamp = status.st_size, status.st_mtime_ns
                     if stamp != self._stamps.get(path) and status.st_size < _LARGEST_BYTES:
-                        found += self._told(path, path.read_bytes(), began_s)
+                        found += self._news_of(path, path.read_bytes(), began_s)
                         self._stamps[path] = stamp
         self._next_s = time.monotonic() + (time.monotonic() - began_s) / _COST_FRACTION
         return found
 
-    def _told(self, path: Path, content: bytes, at_s: float) -> list[Reading]:
+    def _news_of(self, path: Path, content: bytes, at_s: float) -> list[Reading]:
         shapes = (Table.shape, JsonLines.shape)
         # A JSON line is complete without a newline, which may be missing if rows are joined.
         content += b"\n" * path.name.endswith((".jsonl", ".json"))
-        told = [each for each in OutputReader().feed(content, at_s) if each.shape in shapes]
-        new, name = told[self._n_told[path] :], str(path.relative_to(self._folder))
-        self._n_told[path] += len(new)
+        readings = [each for each in OutputReader().feed(content, at_s) if each.shape in shapes]
+        new, name = readings[self._n_read[path] :], str(path.relative_to(self._folder))
+        self._n_read[path] += len(new)
         split = split_of(re.sub(r"[\W_]+", " ", name))
         return [replace(each, shape=name, split=each.split or split) for each in new]

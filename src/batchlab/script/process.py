@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import psutil
 
@@ -45,7 +44,12 @@ def end_leftovers(study: str, *, grace_s: float = 2.0) -> int:
 
     A study is the first part of its trials' markers. Return how many processes there were.
     """
-    return _end(lambda environment: _is_of(environment, study) and _is_orphan(environment), grace_s)
+
+    def is_left(environment: Mapping[str, str]) -> bool:
+        is_of_study = f"{environment.get(MARK)}/".startswith(f"{study}/")
+        return is_of_study and _is_orphan(environment)
+
+    return _end(is_left, grace_s)
 
 
 def end_marked(marker: str) -> int:
@@ -56,20 +60,20 @@ def end_marked(marker: str) -> int:
 def _end(is_meant: Callable[[Mapping[str, str]], bool], grace_s: float) -> int:
     seen: set[int] = set()
     kill_s = time.monotonic() + grace_s
-    while found := list(_found(is_meant)):
+    while processes := list(_processes(is_meant)):
         is_late = time.monotonic() >= kill_s
-        for process in found:
+        for process in processes:
             with suppress(psutil.Error):  # it has ended meanwhile
                 if is_late:
                     process.kill()
                 elif process.pid not in seen:
                     process.terminate()
-        seen.update(process.pid for process in found)
+        seen.update(process.pid for process in processes)
         time.sleep(_LOOK_AGAIN_S)
     return len(seen)
 
 
-def _found(is_meant: Callable[[Mapping[str, str]], bool]) -> Iterator[psutil.Process]:
+def _processes(is_meant: Callable[[Mapping[str, str]], bool]) -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # it has just ended, or is somebody else's
             is_other = process.pid != os.getpid() and is_meant(process.environ())
@@ -77,22 +81,16 @@ def _found(is_meant: Callable[[Mapping[str, str]], bool]) -> Iterator[psutil.Pro
                 yield process
 
 
-def _is_of(environment: Mapping[str, str], study: str) -> bool:
-    marker = environment.get(MARK, "")
-    return marker == study or marker.startswith(study + "/")
-
-
 def _is_orphan(environment: Mapping[str, str]) -> bool:
     number, _, start = environment.get(OWNER, "").partition(":")
-    with suppress(ValueError, psutil.AccessDenied):
-        pid, started_s = int(number), float(start)
-        try:
-            owner = psutil.Process(pid)
-            is_there = owner.status() != psutil.STATUS_ZOMBIE
-            return not is_there or abs(owner.create_time() - started_s) > _SAME_START_S
-        except psutil.NoSuchProcess:
-            return True
-    return False
+    try:
+        owner = psutil.Process(int(number))
+        is_dead = owner.status() == psutil.STATUS_ZOMBIE
+        return bool(is_dead or abs(owner.create_time() - float(start)) > _SAME_START_S)
+    except psutil.NoSuchProcess:
+        return True
+    except (ValueError, psutil.AccessDenied):
+        return False  # it has no clear mark
 
 
 _TRACEBACK = "Traceback (most recent call last):"
@@ -109,19 +107,13 @@ def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple
     there is no launcher, or only its words, the first part holds all lines.
     """
     begins = [i for i, line in enumerate(lines) if line == _TRACEBACK]
-    end = next((i for i in begins if _is_launchers(lines, i)), len(lines))
-    own = [line for line in lines[:end] if not _LAUNCHER_LOG.match(line)]
+    begin = begins[-1] if begins else len(lines)
+    own = [line for line in lines[:begin] if not _LAUNCHER_LOG.match(line)]
+    if not own or not any(map(_LAUNCHER_FRAME.search, lines[begin:])):
+        return tuple(lines), ()
     errors = [i for i, line in enumerate(own) if _OF_A_RANK.match(line)]
     own = own[: errors[-1] + 1] if errors else own
-    if end == len(lines) or not own:
-        return tuple(lines), ()
-    return tuple(own), tuple(lines[end:])
-
-
-def _is_launchers(lines: Sequence[str], begin: int) -> bool:
-    """Return whether the traceback that begins there is a launcher's; it has to be the last one."""
-    rest = lines[begin + 1 :]
-    return _TRACEBACK not in rest and any(_LAUNCHER_FRAME.search(line) for line in rest)
+    return tuple(own), tuple(lines[begin:])
 
 
 # The line with which Python ends a traceback.
@@ -184,67 +176,49 @@ _NEEDS_TERMINAL = re.compile(
 class CommandEnd:
     """How a command ended, after the last of its processes is gone.
 
-    It is ok only for exit code 0 of a command that nobody ended; the times of any other run mean
-    nothing. Whoever asked for the end knows why, and has a better status. Times are on the
-    monotonic clock.
+    It is ok only for exit code 0 of a command that nobody ended; the time of any other run means
+    nothing. Whoever asked for the end knows why, and has a better status.
     """
 
     status: Status
     reason: Reason | None  # why it is not ok; None if it is
     last_lines: tuple[str, ...]  # of its output, cleaned for showing
-    started_s: float
-    ended_s: float  # of the command itself
+    duration_s: float  # from its start to its own end
     peak_bytes: int | None  # the most that its processes held; pages of mapped files count too
     gpu_peak_bytes: int | None  # the most on any one GPU; None if none was used or it is not known
     was_asked: bool = False  # whether batchlab ended it before it ended by itself
-    exit_code: int | None = None  # None if a signal ended it or it never ran
-    signal: str | None = None  # name of the signal that ended it
-    n_left_behind: int = 0  # processes left running when it ended by itself; batchlab ends them
-
-    @property
-    def duration_s(self) -> float:
-        """The seconds from its start to its own end."""
-        return self.ended_s - self.started_s
-
-    @property
-    def left_behind(self) -> Reason | None:
-        """The warning if it left processes running, or None if it did not.
-
-        A script that starts its training in the background and ends looks like a finished one.
-        """
-        if not self.n_left_behind:
-            return None
-        return Reason.of("processes_left_behind", n=self.n_left_behind)
+    exit_code: int | None = None  # below 0 the number of a signal; None if it never ran
+    # The warning if it left processes running when it ended by itself; batchlab ends them. A script
+    # that starts its training in the background and ends looks like a finished one.
+    left_behind: Reason | None = None
 
 
 def _why_not_started(argv: Sequence[str], cwd: Path, *, error: int, in_folder: bool) -> Reason:
     program, why = argv[0], os.strerror(error)
-    if in_folder:
-        return Reason.of("command_not_started", error=f"{why}: {cwd}")
+    if in_folder or error not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
+        place = cwd if in_folder else program
+        return Reason.of("command_not_started", error=f"{why}: {place}")
     if error == errno.ENOENT:
         if not (os.sep in program and (cwd / program).exists()):
             return Reason.of("command_not_found", program=program)
         why = "the program named in its first line was not found"
-    elif error not in (errno.EACCES, errno.EPERM, errno.ENOEXEC):
-        return Reason.of("command_not_started", error=f"{why}: {program}")
     return Reason.of("command_not_executable", program=program, error=why)
 
 
 def status_and_reason(
     argv: Sequence[str],
     *,
-    wait_status: int,
+    exit_code: int,
     was_asked: bool,
     kernel_killed: bool,
     is_device_full: bool,
     last_lines: Sequence[str],
     launcher_lines: Sequence[str] = (),
 ) -> tuple[Status, Reason | None]:
-    """Return what an end means, by the system's status of it and by what was printed."""
+    """Return what an end means, by its exit code and by what was printed."""
     if was_asked:
         return Status.KILLED, Reason.of("ended_on_request")
-    code = os.waitstatus_to_exitcode(wait_status)
-    if code == 0:
+    if exit_code == 0:
         return Status.OK, None
     line = out_of_memory_line(
         (*last_lines, *launcher_lines), kernel_killed=kernel_killed, is_device_full=is_device_full
@@ -252,28 +226,21 @@ def status_and_reason(
     if line is not None:
         return Status.OOM, Reason.of("memory_ran_out", error=line)
     # A shell that runs the training reports its signal as 128 plus the number.
-    number = -code if code < 0 else code - 128 if 128 < code <= 128 + 64 else 0
+    number = -exit_code if exit_code < 0 else exit_code - 128
     if number == signal.SIGKILL and kernel_killed:
         return Status.OOM, Reason.of("memory_ran_out", error="the kernel ended the process")
     if any(map(_ASKS_FOR_INPUT.search, last_lines)):
         return Status.ERROR, Reason.of("needs_terminal", line=last_lines[-1])
-    if number and (name := _signal_name(number)):
-        return Status.KILLED, Reason.of("process_died", how=name)
+    with suppress(ValueError):  # there is no such signal
+        return Status.KILLED, Reason.of("process_died", how=signal.Signals(number).name)
     # Loggers and progress bars may print more below the error.
     errors = [line for line in last_lines if _ERROR.match(line)]
     last_line = (errors or last_lines or ["it printed nothing"])[-1]
     if asked := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
         return Status.ERROR, Reason.of("wants_terminal", line=asked, last_line=last_line)
     return Status.ERROR, Reason.of(
-        "command_failed", command=shlex.join(argv[:2]), exit_code=code, last_line=last_line
+        "command_failed", command=shlex.join(argv[:2]), exit_code=exit_code, last_line=last_line
     )
-
-
-def _signal_name(number: int) -> str | None:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return None
 
 
 GRACE_S = 10.0
@@ -308,11 +275,9 @@ class Launched:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.marker = marker
-        self.pid: int | None = None  # the command's process, once it was reported
         self._argv, self._cwd, self._on_output = tuple(argv), cwd, on_output
         self._kept = KeptOutput(folder / "output.gz")
         self._said = bytearray()
-        self._not_started: Reason | None = None
         self._started_s = time.monotonic()
         self._ended: CommandEnd | None = None
         control, words = os.pipe()
@@ -351,14 +316,17 @@ class Launched:
             return self._lost()
         self._said += piece
         head = supervisor.FRAME.size
-        while self._ended is None and len(self._said) >= head:
+        while len(self._said) >= head:
             kind, at_s, n_bytes = supervisor.FRAME.unpack_from(self._said)
             if len(self._said) < head + n_bytes:
                 break
             payload = bytes(self._said[head : head + n_bytes])
             del self._said[: head + n_bytes]
-            self._take(kind, at_s, payload)
-        return self._ended
+            if kind == b"e":
+                return self._take_end(*supervisor.ENDED.unpack(payload))
+            self._kept.write(payload)
+            self._on_output(payload, at_s)
+        return None
 
     def end(self) -> None:
         """Ask for its end: SIGTERM to all its processes, and SIGKILL after the grace period."""
@@ -390,21 +358,6 @@ class Launched:
             with suppress(BrokenPipeError):  # it has just ended, and `receive` returns how
                 os.write(self._control.fileno(), word)
 
-    def _take(self, kind: bytes, at_s: float, payload: bytes) -> None:
-        match kind:
-            case b"o":
-                self._kept.write(payload)
-                self._on_output(payload, at_s)
-            case b"s":
-                self.pid, self._started_s = int(payload), at_s
-            case b"f":
-                error, where = supervisor.NOT_STARTED.unpack(payload)
-                self._not_started = _why_not_started(
-                    self._argv, self._cwd, error=error, in_folder=where == b"d"
-                )
-            case b"e":
-                self._take_end(*supervisor.ENDED.unpack(payload))
-
     def _take_end(
         self,
         wait_status: int,
@@ -413,96 +366,66 @@ class Launched:
         n_kills: int,
         ended_s: float,
         largest_bytes: int,
-    ) -> None:
+        error: int,
+        where: bytes,
+    ) -> CommandEnd:
         lines = self._kept.last_lines(_N_READ_LINES)
-        if self._not_started is not None:
-            self._finish(Status.ERROR, self._not_started, lines, ended_s=ended_s)
-            return
-        own, launchers = without_launcher_words(lines)
         self._memory.stop()
-        status, reason = status_and_reason(
-            self._argv,
-            wait_status=wait_status,
-            was_asked=bool(was_asked),
-            kernel_killed=n_kills > 0,
-            is_device_full=self._memory.is_gpu_full,
-            last_lines=own[-_N_LAST_LINES:],
-            launcher_lines=launchers,
-        )
-        code = os.waitstatus_to_exitcode(wait_status)
-        self._finish(
-            status,
-            reason,
-            own,
-            ended_s=ended_s,
-            largest_bytes=largest_bytes,
-            was_asked=bool(was_asked),
-            n_left_behind=n_left_behind,
-            exit_code=code if code >= 0 else None,
-            signal=_signal_name(-code) if code < 0 else None,
+        status, exit_code, reason = Status.ERROR, None, None
+        if error:
+            in_folder = where == b"d"
+            reason = _why_not_started(self._argv, self._cwd, error=error, in_folder=in_folder)
+        else:
+            lines, launcher_lines = without_launcher_words(lines)
+            exit_code = os.waitstatus_to_exitcode(wait_status)
+            status, reason = status_and_reason(
+                self._argv,
+                exit_code=exit_code,
+                was_asked=bool(was_asked),
+                kernel_killed=n_kills > 0,
+                is_device_full=self._memory.is_gpu_full,
+                last_lines=lines[-_N_LAST_LINES:],
+                launcher_lines=launcher_lines,
+            )
+        left_behind = Reason.of("processes_left_behind", n=n_left_behind) if n_left_behind else None
+        return self._finish(
+            CommandEnd(
+                status=status,
+                reason=reason,
+                last_lines=lines[-_N_LAST_LINES:],
+                duration_s=ended_s - self._started_s,
+                peak_bytes=self._memory.stop(largest_bytes),
+                gpu_peak_bytes=self._memory.gpu_peak_bytes,
+                was_asked=bool(was_asked),
+                exit_code=exit_code,
+                left_behind=left_behind,
+            )
         )
 
     def _lost(self) -> CommandEnd:
         """End what is left of the command that the kernel killed together with its supervisor."""
         self._supervisor.kill()
         end_marked(self.marker)
-        lines = self._kept.last_lines(_N_LAST_LINES)
-        why = Reason.of("supervisor_killed")
-        return self._finish(Status.KILLED, why, lines, ended_s=time.monotonic())
-
-    def _finish(
-        self,
-        status: Status,
-        reason: Reason | None,
-        lines: Sequence[str],
-        *,
-        largest_bytes: int = 0,
-        **known: Any,
-    ) -> CommandEnd:
-        self._ended = CommandEnd(
-            status=status,
-            reason=reason,
-            last_lines=tuple(lines[-_N_LAST_LINES:]),
-            started_s=self._started_s,
-            peak_bytes=self._memory.stop(largest_bytes),
-            gpu_peak_bytes=self._memory.gpu_peak_bytes,
-            **known,
+        return self._finish(
+            CommandEnd(
+                status=Status.KILLED,
+                reason=Reason.of("supervisor_killed"),
+                last_lines=self._kept.last_lines(_N_LAST_LINES),
+                duration_s=time.monotonic() - self._started_s,
+                peak_bytes=self._memory.stop(),
+                gpu_peak_bytes=self._memory.gpu_peak_bytes,
+            )
         )
+
+    def _finish(self, end: CommandEnd) -> CommandEnd:
+        self._ended = end
         self._kept.close()
         self._control.close()
         self.connection.close()
         self._supervisor.wait()
-        return self._ended
+        return end
 
 
 # These make rich draw its bars into a pipe too, without breaking their lines.
 WIDE = {"TTY_COMPATIBLE": "1", "COLUMNS": "300"}
 """Environment variables of a training whose output is read, unless the user has set them."""
-
-_ENOUGH = 3
-# Paths, addresses and numbers differ between two runs of one failure.
-_VARIES = re.compile(r"(?:[\w.~-]*/)+[\w.-]*|0x[0-9a-fA-F]+|\d+")
-
-
-class FailureCount:
-    """Counts of failures of one kind: the same end, and the same last line except for numbers."""
-
-    def __init__(self) -> None:
-        self._seen: Counter[object] = Counter()
-
-    def add(self, end: CommandEnd, told: Reason | None = None) -> Reason | None:
-        """Count an end; `told` is what was wrong with its progress, if that is why it failed.
-
-        Return why the study should stop, or None if it may go on. Memory that ran out never stops a
-        study, because a smaller batch size may fit. An end that batchlab asked for is no failure.
-        """
-        why = told or end.reason
-        if why is None or (told is None and (end.was_asked or end.status is Status.OOM)):
-            return None
-        said = repr(told.values) if told is not None else "".join(end.last_lines[-1:])
-        how = None if told is not None else (end.exit_code, end.signal)
-        kind = (how, why.code, _VARIES.sub("#", said))
-        self._seen[kind] += 1
-        if self._seen[kind] < _ENOUGH:
-            return None
-        return Reason.of("same_failure_again", n=self._seen[kind], why=why)

@@ -1,14 +1,12 @@
-"""RunFile: `batchlab.toml`, a training command with the facts that batchlab needs."""
+"""The run file, `batchlab.toml`: a training command with the facts that batchlab needs."""
 
 from __future__ import annotations
 
 import difflib
-import shlex
 import sys
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,64 +14,63 @@ from msgspec import Meta
 from batchlab.errors import UsageError
 
 RUN_FILE_NAME = "batchlab.toml"
-Text = Annotated[str, Meta(pattern=r"\S")]
-Count = Annotated[int, Meta(ge=1)]
-Rate = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
-Size = Count | Literal["full"]
+_Text = Annotated[str, Meta(pattern=r"\S")]
+_Count = Annotated[int, Meta(ge=1)]
+_Rate = Annotated[float, Meta(gt=0, le=sys.float_info.max)]
+_SEVERAL = Meta(min_length=1)
+_COUNT = (_Count, "a whole number of at least 1")
+# By key, the type of its value, and that type in words. The keys are the options of the command
+# line, with _ or - in them.
+_KEYS: dict[str, tuple[Any, str]] = {
+    "command": (Annotated[tuple[str, ...], _SEVERAL], "a list of texts"),
+    "metric": (_Text, 'a name, as in "val_loss"'),
+    "better": (Literal["higher", "lower"], '"higher" or "lower", whichever is better'),
+    "examples": _COUNT,
+    "batch_size": _COUNT,
+    "learning_rate": (_Rate, "a finite number above 0"),
+    "batch_sizes": (
+        Annotated[tuple[_Count | Literal["full"], ...], _SEVERAL],
+        'a list of whole numbers of at least 1 or "full", as in [32, 128, 512]',
+    ),
+    "learning_rates": (
+        Annotated[tuple[_Rate, ...], _SEVERAL],
+        "a list of finite numbers above 0, as in [0.001, 0.003]",
+    ),
+    **dict.fromkeys(("seeds", "epochs", "steps"), _COUNT),
+    "target": (_Text, 'a metric and its value, as in "accuracy=0.97"'),
+    "budget": (_Text | _Rate, 'a time, as in "30m"'),
+    "pattern": (_Text, "a regular expression between '...'"),
+    "config": (_Text, "the path of a template"),
+    "cwd": (_Text, "the path of a folder"),
+}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunFile:
-    """The contents of a file; its keys are the options of the command line, with _ or - in them.
-
-    `config` and `cwd` are absolute, resolved from the file's folder; `batch_size` and
-    `learning_rate` are those that the user trains with now. A value is None if the file does not
-    give it.
-    """
-
-    command: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
-    metric: Text | None = None
-    better: Literal["higher", "lower"] | None = None
-    examples: Count | None = None
-    batch_size: Count | None = None
-    learning_rate: Rate | None = None
-    batch_sizes: Annotated[tuple[Size, ...], Meta(min_length=1)] | None = None
-    learning_rates: Annotated[tuple[Rate, ...], Meta(min_length=1)] | None = None
-    seeds: Count | None = None
-    epochs: Count | None = None
-    steps: Count | None = None
-    target: Text | None = None
-    budget: Text | Rate | None = None
-    pattern: Text | None = None
-    config: Path | None = None
-    cwd: Path | None = None
-
-
-def read_run_file(path: Path) -> RunFile:
-    """Read the file at `path`.
+def read_run_file(path: Path) -> dict[str, Any]:
+    """Return the values in the file at `path`, by key; `config` and `cwd` as absolute paths.
 
     Raises:
         UsageError: it can't be read, is no TOML, or holds an unknown key or a wrong value; the
             message is one line.
     """
-    given = _parsed(path)
     values: dict[str, Any] = {}
-    for key, value in given.items():
+    for key, value in _parsed(path).items():
         name = key.replace("-", "_")
-        if name not in _EXPECTED:
-            raise UsageError(f"{path}: unknown key {key!r}; {_meant(name)}")
+        if name not in _KEYS:
+            near = difflib.get_close_matches(name, _KEYS, n=1)
+            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_KEYS)}"
+            raise UsageError(f"{path}: unknown key {key!r}; {meant}")
         if name in values:
             raise UsageError(f"{path}: {key} is given twice, once with - and once with _")
-        is_path = name in ("config", "cwd")
+        kind, expected = _KEYS[name]
         try:
-            values[name] = msgspec.convert(value, Text if is_path else _TYPES[name])
+            values[name] = msgspec.convert(value, kind)
         except msgspec.ValidationError:
-            raise UsageError(
-                f"{path}: {key} = {value!r}; expected {_EXPECTED[name]}{_hint(value)}"
-            ) from None
-        if is_path:
+            if name == "command" and isinstance(value, str):
+                expected += f", as in {value.split()}"
+            raise UsageError(f"{path}: {key} = {value!r}; expected {expected}") from None
+        if name in ("config", "cwd"):
             values[name] = (path.parent / values[name]).resolve()
-    return RunFile(**values)
+    return values
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -87,38 +84,3 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} can't be read: {error.strerror}; batchlab init -- python train.py drafts one"
         ) from None
-
-
-def _meant(name: str) -> str:
-    near = difflib.get_close_matches(name, _EXPECTED, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_TYPES)}"
-
-
-def _hint(value: object) -> str:
-    """Return a hint how to split a command that is written as one text."""
-    if not isinstance(value, str) or " " not in value:
-        return ""
-    try:
-        parts = shlex.split(value)
-    except ValueError:
-        return ""
-    return f", as in [{', '.join(repr(part) for part in parts[:4])}{', ...' * (len(parts) > 4)}]"
-
-
-_WHOLE = "a whole number of at least 1"
-_EXPECTED = {
-    "command": "a list of texts",
-    "metric": 'a name, as in "val_loss"',
-    "better": '"higher" or "lower", whichever is better',
-    **dict.fromkeys(("examples", "batch_size", "seeds", "epochs", "steps"), _WHOLE),
-    "learning_rate": "a finite number above 0",
-    "batch_sizes": 'a list of whole numbers of at least 1 or "full", as in [32, 128, 512]',
-    "learning_rates": "a list of finite numbers above 0, as in [0.001, 0.003]",
-    "target": 'a metric and its value, as in "accuracy=0.97"',
-    "budget": 'a time, as in "30m"',
-    "pattern": "a regular expression between '...'",
-    "config": "the path of a template",
-    "cwd": "the path of a folder",
-}
-_TYPES = get_type_hints(RunFile, include_extras=True)
-assert set(_EXPECTED) == set(_TYPES)

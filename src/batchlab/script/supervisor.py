@@ -30,12 +30,11 @@ if TYPE_CHECKING:
 
 FRAME = struct.Struct("<cdI")
 """Before each piece of a report: its kind, a monotonic clock in seconds, the bytes that follow."""
-ENDED = struct.Struct("<iiiidq")
-"""The end: wait status of the command (-1: it never ran), processes left behind, whether it was
-ended on request, kills for memory meanwhile, seconds on the monotonic clock, bytes of its largest
-process."""
-NOT_STARTED = struct.Struct("<ic")
-"""Why it never ran: the system's error number, `d` for the working directory or `c` for itself."""
+ENDED = struct.Struct("<iiiidqic")
+"""The end: wait status of the command, processes left behind, whether it was ended on request,
+kills for memory meanwhile, seconds on the monotonic clock, bytes of its largest process; and if it
+never ran the system's error number, with `d` for the working directory or `c` for itself."""
+NOT_STARTED = struct.Struct("<ic")  # the last two of these
 
 END, KILL = b"e", b"k"
 """The words of batchlab: end it with a grace, end it at once."""
@@ -70,7 +69,8 @@ class Supervisor:
         self._command_ended_s: float | None = None
         self._largest_bytes = 0
         self._is_asked = self._is_owner_gone = False
-        self._told: set[int] = set()
+        self._failure = (0, b"c")
+        self._signaled: set[int] = set()
         self._n_left_behind = 0
         self._end_s: float | None = None  # when SIGTERM is due
         self._kill_s: float | None = None  # when SIGKILL is due
@@ -98,6 +98,7 @@ class Supervisor:
             kills_for_memory() - kills_before,
             time.monotonic() if self._command_ended_s is None else self._command_ended_s,
             self._largest_bytes,
+            *self._failure,
         )
         self._end_s = self._kill_s = None  # nothing is due any more
         self._say(b"e", ended)
@@ -115,9 +116,7 @@ class Supervisor:
         failure = os.read(failed, NOT_STARTED.size)  # ends when the command has begun
         os.close(failed)
         if failure:
-            self._say(b"f", failure)
-        else:
-            self._say(b"s", str(self._command).encode())
+            self._failure = NOT_STARTED.unpack(failure)
 
     def _wait(self) -> None:
         """Wait until something happens or is due, then do all of it except the signals."""
@@ -218,9 +217,9 @@ class Supervisor:
             for pid in alive:
                 _send_signal(os.kill, pid, signal.SIGKILL)
             return
-        for pid in alive.keys() - self._told:
+        for pid in alive.keys() - self._signaled:
             _send_signal(os.kill if _LINUX else os.killpg, pid, signal.SIGTERM)
-        self._told |= alive.keys()
+        self._signaled |= alive.keys()
 
     def _take_output(self, *, everything: bool = False) -> None:
         if not everything:
@@ -291,13 +290,13 @@ def descendants(ancestor: int) -> dict[int, int]:
         pid = int(name)
         children.setdefault(int(parent), []).append(pid)
         group[pid], is_alive[pid] = int(its_group), state not in (b"Z", b"X")
-    found, unseen = {}, [ancestor]
+    below, unseen = {}, [ancestor]
     while unseen:
         for pid in children.pop(unseen.pop(), ()):
             unseen.append(pid)
             if is_alive[pid]:
-                found[pid] = group[pid]
-    return found
+                below[pid] = group[pid]
+    return below
 
 
 def kills_for_memory() -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from batchlab.errors import WorkloadError
-from batchlab.random_state import derived_seed, seed_everything, untouched_randomness
+from batchlab.random_state import derived_seed, untouched_randomness
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.trial import Trial
 from batchlab.workload.data import (
@@ -68,8 +68,7 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
     seed %= _MOST_SEED
     begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
     size = plan.stage_at(begin).batch_size
-    with untouched_randomness():
-        seed_everything(seed)
+    with untouched_randomness(seed):
         given = list(workload.make_sampler(size, seed))
     what = f"workload {workload.name!r}: make_sampler(batch_size={size})"
     if given and all(map(is_group, given)):
@@ -247,8 +246,7 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
         )
         # A dataset that draws random crops must draw the same ones whichever worker serves the
         # step and wherever the run was resumed.
-        with untouched_randomness():
-            seed_everything(derived_seed("fetch", self._trial.seed, self._epoch, step))
+        with untouched_randomness(derived_seed("fetch", self._trial.seed, self._epoch, step)):
             return fetched_in_parts(
                 self._workload.train,
                 self._order[start:stop],
@@ -291,8 +289,7 @@ def _streamed_epoch(
         examples = reading.take(plan.batch_size_at(step))
         if step == end - 1:  # check now, because a run may end here
             reading.check_end()
-        with untouched_randomness():
-            seed_everything(derived_seed("fetch", trial.seed, epoch, step))
+        with untouched_randomness(derived_seed("fetch", trial.seed, epoch, step)):
             parts = collated(examples, workload.collate, most=trial.micro_batch_size)
         yield tuple(on_device(part, device) for part in parts)
 

@@ -19,7 +19,6 @@ from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.random_state import (
     RandomState,
     derived_seed,
-    seed_everything,
     untouched_randomness,
 )
 from batchlab.records.trial import Sampling
@@ -297,8 +296,7 @@ class Reading:
     def begin(self) -> None:
         """Begin, or begin again with the same object that was read before."""
         self._taken = 0
-        with untouched_randomness():
-            seed_everything(self._seed)
+        with untouched_randomness(self._seed):
             if has_set_epoch(self._data):
                 self._data.set_epoch(self._epoch)
             self._examples: Iterator[Any] = iter(self._data)

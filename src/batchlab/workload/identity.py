@@ -246,8 +246,7 @@ def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
     data = _copied(data)
     for position in range(0, n, max(1, n // _EXAMPLES_OF_A_DATASET)):
         # A Dataset that draws random crops must show the same ones each time.
-        with untouched_randomness():
-            seed_everything(_SEED)
+        with untouched_randomness(_SEED):
             try:
                 example = data[position]
             except Exception as error:

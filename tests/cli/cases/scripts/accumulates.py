@@ -1,7 +1,5 @@
 """Steps are updates of four micro-batches (deepspeedai/DeepSpeed#131)."""
 
-from __future__ import annotations
-
 import argparse
 
 import numpy as np

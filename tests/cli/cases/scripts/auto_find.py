@@ -1,7 +1,5 @@
 """Halves its batch until it fits, as Accelerate's find_executable_batch_size does."""
 
-from __future__ import annotations
-
 import argparse
 
 import numpy as np

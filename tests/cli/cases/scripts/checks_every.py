@@ -1,7 +1,5 @@
 """Validates every 20 batches, and refuses epochs that have fewer (mmcdermott/MEDS_EIC_AR#62)."""
 
-from __future__ import annotations
-
 import argparse
 
 import numpy as np

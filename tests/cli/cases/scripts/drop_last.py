@@ -1,7 +1,5 @@
 """Leaves out the smaller last batch, so that a batch larger than the data trains nothing."""
 
-from __future__ import annotations
-
 import argparse
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Says once which batch size it takes, and halves it by itself (huggingface/transformers#21950)."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 

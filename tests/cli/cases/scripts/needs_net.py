@@ -1,7 +1,5 @@
 """Refuses to run without `-net`; its help shows no defaults (the docs' Bag of Tricks)."""
 
-from __future__ import annotations
-
 import argparse
 
 import numpy as np

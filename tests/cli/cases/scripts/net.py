@@ -1,7 +1,5 @@
 """What the scripts of the cases train: four classes of random data, and a network in NumPy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tells its accuracy once an epoch, as most scripts do."""
 
-from __future__ import annotations
-
 import argparse
 import time
 

@@ -1,7 +1,5 @@
 """Trains in less time than a clock can tell of a step (ludwig-ai/ludwig#3475)."""
 
-from __future__ import annotations
-
 import argparse
 
 import numpy as np

@@ -1,7 +1,5 @@
 """House prices of about 2,000 as they are, by a line: its rate is to move 1,800 in a training."""
 
-from __future__ import annotations
-
 import argparse
 import time
 

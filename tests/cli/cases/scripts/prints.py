@@ -1,7 +1,5 @@
 """Trains one network, and prints or behaves as `--kind` says: habits of public training scripts."""
 
-from __future__ import annotations
-
 import argparse
 import time
 from collections.abc import Callable, Iterator

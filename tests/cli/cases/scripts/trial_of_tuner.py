@@ -1,7 +1,5 @@
 """A trial that its tuner ran again with the same values (microsoft/nni#4619); notes where."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
