@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.gpu import ROOT, Files, Part, PartError, Result, run_command, run_parts
+from tests.reference.living import is_running
 
 from benchmarks import gpu
 
@@ -54,13 +55,6 @@ def waited_for(path: Path) -> str:
         assert time.monotonic() < until_s
         time.sleep(0.01)
     return path.read_text()
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_failed_part_stops_no_other(tmp_path: Path) -> None:
@@ -108,7 +102,7 @@ def test_a_killed_script_leaves_whole_files_and_no_process(
 
     assert read(tmp_path) == [("first", "done"), ("second", state), ("third", "missing")]
     until_s = time.monotonic() + 60
-    while is_alive(sleeper):
+    while is_running(sleeper):
         assert time.monotonic() < until_s
         time.sleep(0.01)
 

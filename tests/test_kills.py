@@ -1,7 +1,4 @@
-"""kill -9 and Ctrl-C of sweeps and advices: they go on to the same numbers and decisions.
-
-More kills of each kind: tests/nightly.
-"""
+"""kill -9 and Ctrl-C of sweeps and advices: they go on to the same numbers and decisions."""
 
 from __future__ import annotations
 
@@ -17,22 +14,26 @@ from pathlib import Path
 import pytest
 from tests.reference.killed_studies import (
     STEPS,
+    VICTIMS,
     WITHIN_S,
     assert_killed_often_ends_the_same,
     assert_killed_studies_end_the_same,
     decisions_in,
     done_here,
     is_alive,
+    kill_script,
+    marked,
     observed,
     records_of,
     started,
     sweep_of_script,
     wait_until,
 )
-from tests.reference.saving_script import pids
+from tests.reference.saving_script import pids, saving_script
 from tests.reference.user_file import write_user_file
 
 from batchlab.records.trial import Status
+from batchlab.runs.replay import JournalEntry
 
 # The first is enough on a quiet machine; a busy one may not even begin in it.
 BUDGETS_S = (20.0, 60.0, 180.0)
@@ -62,27 +63,31 @@ def begun(folder: Path) -> tuple[float, subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_at_three_random_moments_ends_with_the_very_same_numbers(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("seed", "epochs", "kills", "while_starting"),
+    [
+        (20_261_120, 40, 3, 1),
+        pytest.param(20_261_121, 450, 60, 15, marks=pytest.mark.nightly),
+    ],
+)
+def test_a_sweep_killed_at_random_moments_ends_with_the_very_same_numbers(
+    seed: int, epochs: int, kills: int, while_starting: int, tmp_path: Path
 ) -> None:
     assert_killed_often_ends_the_same(
-        tmp_path, seed=20_261_120, epochs=40, kills=3, while_starting=1
+        tmp_path, seed=seed, epochs=epochs, kills=kills, while_starting=while_starting
     )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "resumes",
-    [
-        pytest.param(True, id="resumes"),
-        pytest.param(False, id="begins again", marks=pytest.mark.nightly),
-    ],
+    ("kills", "resumes"),
+    [(3, True), *(pytest.param(100, each, marks=pytest.mark.nightly) for each in (True, False))],
 )
-def test_a_sweep_of_a_script_killed_at_three_random_moments_has_the_very_same_records(
-    tmp_path: Path, resumes: bool
+def test_a_sweep_of_a_script_killed_at_random_moments_has_the_very_same_records(
+    kills: int, resumes: bool, tmp_path: Path
 ) -> None:
     seed = random.randrange(10**6)
-    assert_killed_studies_end_the_same(tmp_path, seed=seed, kills=3, resumes=resumes)
+    assert_killed_studies_end_the_same(tmp_path, seed=seed, kills=kills, resumes=resumes)
 
 
 @pytest.mark.slow
@@ -155,3 +160,49 @@ def test_ended_at_any_moment_the_same_command_goes_on_with_its_decisions_within_
     told_again = capsys.readouterr()
     assert json.loads(told_again.out) == answer
     assert "stage" not in told_again.err
+
+
+@pytest.mark.nightly
+def test_an_advice_about_a_script_killed_at_random_moments_goes_on_with_its_decisions(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "lab.db"
+    script = saving_script(tmp_path, "--pause", "0.001")
+    advise = [
+        *("advise", "--metric", script.metric, "--examples", str(script.examples)),
+        *("--learning-rate", str(script.learning_rate), "--batch-size", "16"),
+        *("--batch-sizes", "16,64", "--target", "val_loss=0.6", "--budget", "4m"),
+        *("--store", "lab.db", "--json", "--", *script.arguments),
+    ]
+    seed, n_kills = random.randrange(10**6), 6
+    draw = random.Random(seed)
+    print(f"seed {seed}, {n_kills} kills")
+    before: tuple[JournalEntry, ...] = ()
+    killed = 0
+    for _ in range(n_kills):
+        process = started(tmp_path, *advise)
+        wait_until(
+            lambda known=before: len(decisions_in(store)) > len(known), process, or_ends=True
+        )
+        if process.poll() is not None:  # it had nothing left to decide
+            break
+        killed += 1
+        time.sleep(draw.uniform(0, 1))
+        process.kill()
+        process.communicate()
+        if draw.choice(VICTIMS) != "batchlab":
+            kill_script(pids(tmp_path)[-1])
+
+        now = decisions_in(store)
+        assert now[: len(before)] == before, f"seed {seed}: it decided anew"
+        before = now
+
+    assert killed >= 3
+    process = started(tmp_path, *advise)
+    out, err = process.communicate(timeout=5 * WITHIN_S)
+
+    assert process.returncode == 0, err
+    assert json.loads(out)["verdict"] in ("recommend", "cannot_tell")
+    assert decisions_in(store)[: len(before)] == before, f"seed {seed}: it decided anew"
+    assert not [pid for pid in pids(tmp_path) if is_alive(pid)]
+    assert marked(store) == ()

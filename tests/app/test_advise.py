@@ -326,13 +326,6 @@ def test_an_answer_that_does_not_read_is_asked_anew_from_its_trials(
         assert connection.execute(evaluations).fetchall() == facts
 
 
-def test_a_workload_without_validation_data_is_refused(lab: Path, advisor: AskingAdvisor) -> None:
-    with pytest.raises(UsageError, match="no validation set"):
-        advise(lab, workload=tiny(validation=None))
-
-    assert not lab.exists()
-
-
 def test_a_target_that_the_untrained_model_meets_is_refused_before_anything_is_measured(
     lab: Path, advisor: AskingAdvisor, profiled: list[Profile]
 ) -> None:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.reference.living import is_running
 
 from batchlab.app.init import init, trained_with_now
 from batchlab.errors import BatchlabError, UsageError
@@ -98,19 +99,10 @@ def test_a_script_that_goes_on_is_stopped_with_all_that_it_started(tmp_path: Pat
     assert time.monotonic() - started_s < 10
     assert "did not end within 0.5 s" in str(done.trouble)
     pids = [int(path.name) for path in tmp_path.iterdir() if path.name.isdigit()]
-    assert [pid for pid in pids if is_running(pid)] == []
-
-
-def is_running(pid: int) -> bool:
-    for _ in range(50):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        if state == "Z":  # nobody has asked how it ended
-            return False
+    ended_s = time.monotonic()
+    while any(map(is_running, pids)):
+        assert time.monotonic() - ended_s < 1
         time.sleep(0.02)
-    return True
 
 
 def test_texts_with_quotes_survive_the_draft(tmp_path: Path) -> None:

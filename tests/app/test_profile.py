@@ -149,17 +149,8 @@ def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
     assert at(made, size).status is status
     assert reason in reason_text(at(made, size).reason)
     assert at(made, size + 1).ran
+    assert made.largest_batch_size == 22  # no message makes it a lack of memory
     assert any(f"batch size {size}" in text and reason in text for text in warnings)
-
-
-@pytest.mark.slow
-def test_memory_is_not_said_to_run_out_because_a_message_says_so(
-    survived: tuple[Profile, tuple[str, ...]],
-) -> None:
-    made, _ = survived
-
-    assert at(made, 19).status is Status.ERROR
-    assert made.largest_batch_size == 22
 
 
 @pytest.mark.slow

@@ -19,7 +19,6 @@ from batchlab.app import advise as advising
 from batchlab.app.question import Question, asked
 from batchlab.app.subject import Subject, candidate_batch_sizes
 from batchlab.app.subjects import CommandSubject, doubled_batch_sizes, nearest_sizes, subject_of
-from batchlab.errors import BatchSizeError
 from batchlab.records.trial import Target
 from batchlab.script.command import TrainingCommand
 
@@ -100,12 +99,6 @@ def test_candidates_are_powers_of_two_with_the_habits_and_the_reference(
 
 def test_of_a_command_its_own_batch_size_is_doubled_and_halved() -> None:
     assert doubled_batch_sizes(300, own=24) == (12, 24, 48, 96, 192)
-
-
-@pytest.mark.parametrize("batch_size", [0, -1, 101])
-def test_a_batch_size_that_cannot_be_is_refused_with_the_range(batch_size: int) -> None:
-    with pytest.raises(BatchSizeError, match=rf"batch size {batch_size} .* expected 1 to 100"):
-        assert about("sweep", tiny(), batch_sizes=[batch_size]).trials
 
 
 def test_without_anything_given_a_sweep_has_a_few_sizes_at_the_workloads_own_rate() -> None:

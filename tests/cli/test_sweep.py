@@ -3,18 +3,17 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from tests.reference.killed_studies import started
+from tests.reference.killed_studies import observed, records_of, started, wait_until
 from tests.reference.user_file import write_user_file
 
 from batchlab.measure.measurements import on_request
+from batchlab.records.trial import Status
 from batchlab.store.store import Store
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "sweep.json"
@@ -60,20 +59,6 @@ def test_each_seed_draws_its_validation_the_same_for_all_batch_sizes(
     assert validated_on[0] != validated_on[1]
 
 
-def statuses(store: Path) -> list[str | None]:
-    with closing(sqlite3.connect(store)) as connection:
-        return [status for (status,) in connection.execute("SELECT status FROM trials")]
-
-
-def n_evaluations(store: Path) -> int:
-    try:
-        with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
-            found: int = connection.execute("SELECT count(*) FROM evaluations").fetchone()[0]
-            return found
-    except sqlite3.OperationalError:  # not there yet
-        return 0
-
-
 @pytest.mark.slow
 def test_json_is_the_only_thing_on_the_stdout_of_a_process(tmp_path: Path) -> None:
     write_user_file(
@@ -110,9 +95,7 @@ def test_an_interrupted_process_stores_everything_and_says_how_to_go_on(
     store = tmp_path / "batchlab.db"
     request = ["sweep", "mine.py:workload", "--batch-sizes", "1,2"]
     process = started(tmp_path, *request, "--epochs", "100000")
-    deadline_s = time.monotonic() + 60
-    while n_evaluations(store) < 20 and time.monotonic() < deadline_s:
-        time.sleep(0.1)
+    wait_until(lambda: len(observed(records_of(store))) >= 20, process)
 
     interrupt(process)
     out, err = process.communicate(timeout=60)
@@ -123,12 +106,10 @@ def test_an_interrupted_process_stores_everything_and_says_how_to_go_on(
     assert last_line.startswith("interrupted; everything so far is stored. To go on: batchlab ")
     assert last_line.endswith(f"batchlab {' '.join(request)} --epochs 100000")
     assert "Traceback" not in err
-    assert None in statuses(store)
-    with Store.existing(store) as opened:
-        before = {r.trial.trial_id: r.steps for r in opened.study().records}
+    before = records_of(store)
+    assert None in [record.status for record in before]
     out, err = started(tmp_path, *request, "--steps", "500").communicate(timeout=120)
-    with Store.existing(store) as opened:
-        after = opened.study().records
+    after = records_of(store)
     assert any(record.resumed_from_steps for record in after), (before, err)
     assert all(record.steps >= 500 for record in after)
 
@@ -148,7 +129,7 @@ def test_a_budget_is_a_ceiling_on_the_whole_command(tmp_path: Path) -> None:
 
     assert process.returncode == 0, err
     assert spent_s < 21
-    assert set(statuses(tmp_path / "batchlab.db")) == {"timeout"}
+    assert {each.status for each in records_of(tmp_path / "batchlab.db")} == {Status.TIMEOUT}
     assert (tmp_path / "page.html").exists()
 
 

@@ -9,6 +9,7 @@ from benchmarks.law_coverage import b_crit_coverage, coverage
 from scipy.stats import t
 from tests.reference.steps_to_target import (
     ANY_EXPONENT,
+    EXPONENTS,
     FIVE,
     MARKED,
     STUDIES,
@@ -253,7 +254,7 @@ def test_three_batch_sizes_leave_no_exponent_to_tell():
     assert fit.exponent.reason.code == "too_few"
 
 
-# Coverage. All of STUDIES and ANY_EXPONENT, with more draws: tests/nightly.
+# Coverage
 
 
 @pytest.mark.slow
@@ -277,12 +278,35 @@ def test_intervals_hold_the_truth_whatever_the_marks_an_epoch(marks):
         assert shares[name] > 0.92 - 4 * (0.95 * 0.05 / 60) ** 0.5, shares
 
 
+@pytest.mark.nightly
+def test_the_intervals_of_every_made_up_study_hold_the_truth_92_to_98_times_in_100():
+    n_studies, shares = 1000, {}
+    for name, study in STUDIES.items():
+        found = coverage(study, n_studies=n_studies, seed=101)
+        shares |= {(name, what): found[what] for what in ("B_crit", "expected")}
+
+    print(f"{len(shares)} rows, from {min(shares.values()):.1%} to {max(shares.values()):.1%}")
+    slack = 3 * (0.95 * 0.05 / n_studies) ** 0.5
+    assert {row: s for row, s in shares.items() if not 0.92 - slack < s < 0.98 + slack} == {}
+
+
 @pytest.mark.slow
-def test_b_crit_holds_the_truth_at_another_exponent():
-    study = replace(ANY_EXPONENT["9 sizes, 3 seeds, 6 %"], exponent=0.6)
-    n_studies = 100
+@pytest.mark.parametrize(
+    ("name", "exponent", "n_studies", "least_told"),
+    [
+        ("9 sizes, 3 seeds, 6 %", 0.6, 100, 0.95),
+        *(
+            pytest.param(name, exponent, 200, 0.4, marks=pytest.mark.nightly)
+            for name in ANY_EXPONENT
+            for exponent in EXPONENTS
+        ),
+    ],
+)
+def test_b_crit_holds_the_truth_at_another_exponent(name, exponent, n_studies, least_told):
+    """Where little is known intervals are wider than they need be: nothing is asked from above."""
+    study = replace(ANY_EXPONENT[name], exponent=exponent)
 
     held, told_share = b_crit_coverage(study, n_studies=n_studies, seed=102)
 
     assert held > 0.92 - 3 * (0.95 * 0.05 / n_studies) ** 0.5
-    assert told_share > 0.95
+    assert told_share > least_told

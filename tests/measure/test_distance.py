@@ -51,6 +51,8 @@ def test_weights_that_two_names_share_count_once() -> None:
 
     assert of_models == of_states
     assert of_models.whole == pytest.approx(2.0)
+    snapshot = {name: value.clone() for name, value in tied.state_dict().items()}
+    assert batchlab.weight_distance(tied, snapshot).whole == 0
 
 
 def test_a_model_beside_a_state_dict_counts_by_its_parameters() -> None:

@@ -212,6 +212,18 @@ def test_packed_sequences_are_taken_one_by_one() -> None:
     assert squares == pytest.approx([float(one.square().sum()) for one in alone], rel=1e-4)
 
 
+def test_a_model_that_keeps_an_activation_has_gradients_of_single_examples() -> None:
+    class Keeps(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            self.hidden = super().forward(x)
+            return self.hidden
+
+    model, batch = Keeps(4, 1), regression(4)
+    model(batch[0])
+
+    assert per_example(workload_of(nn.Identity, squared), model, batch) is not None
+
+
 def test_looking_for_a_way_leaves_modes_and_random_streams() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(), nn.Linear(3, 1))
     model[1].eval()

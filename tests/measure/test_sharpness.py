@@ -127,6 +127,25 @@ def dense_hessian(workload: Workload, model: nn.Module) -> Tensor:
     return torch.stack(rows)
 
 
+@pytest.mark.parametrize("curvatures", [[2.0], [0.5, 2.0]])
+def test_of_one_weight_or_two_it_is_the_largest_curvature(curvatures: list[float]) -> None:
+    surface = bowl([1.0] * len(curvatures), curvatures)
+
+    assert top_eigenvalue(surface) == pytest.approx(2.0)
+
+
+def test_a_loss_that_is_linear_in_the_weights_does_not_bend() -> None:
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        return model.x.sum()
+
+    model = Point([1.0, 2.0, 3.0])
+    workload = Workload(
+        name="slope", model=lambda: model, train=(torch.zeros(4, 1),), validation=None, loss=loss
+    )
+
+    assert top_eigenvalue(LossSurface(workload, model, torch.arange(4), device=CPU)) == 0
+
+
 @pytest.mark.parametrize(("dimension", "condition_number"), [(30, 10), (30, 1000), (3, 10)])
 def test_of_least_squares_it_is_the_closed_form(dimension: int, condition_number: int) -> None:
     settings = {"n": "500", "dimension": str(dimension), "condition_number": str(condition_number)}

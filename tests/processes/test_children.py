@@ -14,6 +14,7 @@ import pytest
 # What runs in children must be importable there: pytest's own modules are not, so the functions
 # live in a module of their own.
 from tests.reference import child_functions
+from tests.reference.living import is_running
 
 from batchlab.errors import WorkloadError
 from batchlab.processes.children import Child, Ended, run_in_child
@@ -168,14 +169,6 @@ def wait_until(condition: object, *, timeout_s: float = TIMEOUT_S) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < ends_s, "waited in vain"
         time.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 MEMORY_CGROUP = Path("/sys/fs/cgroup/memory")

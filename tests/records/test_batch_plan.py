@@ -26,29 +26,19 @@ def both(n: int, batch_size: int, drop_last: bool) -> tuple[BatchPlan, WalkedBat
 
 @pytest.mark.parametrize("drop_last", [False, True])
 @pytest.mark.parametrize(("n", "batch_size"), CONFIGURATIONS)
-class TestBatchPlan:
-    def test_epochs_begin_and_end_where_the_walks_do(
-        self, n: int, batch_size: int, drop_last: bool
-    ) -> None:
-        plan, walked = both(n, batch_size, drop_last)
+def test_within_an_epoch_every_step_counts_the_same_and_is_whole(
+    n: int, batch_size: int, drop_last: bool
+) -> None:
+    plan, _ = both(n, batch_size, drop_last)
+    draw = random.Random(n)
 
-        for epoch in range(EPOCHS):
-            begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
-            assert begin == walked.steps_in(epoch)
-            assert plan.epoch_at(begin) == epoch
-            # Between them every step counts the same.
-            for taken in range(end - begin):
-                assert plan.epoch_at(begin + taken) == pytest.approx(epoch + taken / (end - begin))
-
-    def test_part_of_an_epoch_ends_with_a_whole_step(
-        self, n: int, batch_size: int, drop_last: bool
-    ) -> None:
-        plan, _ = both(n, batch_size, drop_last)
-        draw = random.Random(n)
-
-        for epochs in (draw.uniform(0.01, EPOCHS) for _ in range(20)):
-            step = plan.steps_in(epochs)
-            assert plan.epoch_at(step - 1) < epochs <= plan.epoch_at(step)
+    for epoch in range(EPOCHS):
+        begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
+        for taken in range(end - begin):
+            assert plan.epoch_at(begin + taken) == pytest.approx(epoch + taken / (end - begin))
+    for epochs in (draw.uniform(0.01, EPOCHS) for _ in range(20)):
+        step = plan.steps_in(epochs)
+        assert plan.epoch_at(step - 1) < epochs <= plan.epoch_at(step)
 
 
 def test_its_arithmetic_does_not_grow_with_the_run() -> None:

@@ -1,4 +1,4 @@
-"""The processes of a study that are still there."""
+"""Which processes are still there."""
 
 import os
 from contextlib import suppress
@@ -18,3 +18,10 @@ def living(study: str) -> tuple[int, ...]:
             if process.pid != os.getpid() and is_of and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return tuple(found)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process is there; one that nobody has asked how it ended is not."""
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False

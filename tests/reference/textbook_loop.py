@@ -123,12 +123,6 @@ def weighted_gradient(
     return total
 
 
-def assert_same_weights(model: nn.Module, twin: nn.Module) -> None:
-    """Bit for bit."""
-    for part, other in zip(model.parameters(), twin.parameters(), strict=True):
-        assert torch.equal(part, other)
-
-
 def beside_the_textbook(
     workload: Workload, trial: Trial, *, epochs: int, **given: Any
 ) -> tuple[Stepper, Trained]:
@@ -138,5 +132,5 @@ def beside_the_textbook(
     steps = steps_of(trial, epochs=epochs)
     twin = train_by_the_textbook(workload, steps, learning_rate=rate, seed=seed, **given)
     assert losses == twin.losses
-    assert_same_weights(stepper.model, twin.model)
+    assert all(map(torch.equal, stepper.model.parameters(), twin.model.parameters()))
     return stepper, twin

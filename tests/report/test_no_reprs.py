@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS
 from tests.reference.made_up_noise import made_up_noise
 from tests.reference.reprs import reprs_in
 from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
+from tests.report.test_golden_sentences import SWEEPS
 
 from batchlab.app.report import report
-from batchlab.records.trial import Status
 from batchlab.report.noise import noise_page, noise_sections
 from batchlab.report.table import sections_text
 from batchlab.store.store import Store
@@ -47,20 +46,15 @@ def test_noise_is_shown_without_reprs(made: str) -> None:
     assert reprs_in(shown) == []
 
 
-def put_sweep(store: Store) -> None:
-    endings = {
-        (64, 0.1, 1): (Status.DIVERGED, "the loss grew a thousandfold", 3),
-        (256, 0.1, 0): (Status.OOM, "needed 9 GB of 8", 2),
-    }
-    put_study(store, made_up_study(batch_sizes=(64, 256), seeds=2, endings=endings))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sweep", "recommend", "cannot_tell"])
 def test_a_study_is_shown_without_reprs_in_every_format(kind: str, tmp_path: Path) -> None:
     store = tmp_path / "lab.db"
     with Store(store) as opened:
-        put_sweep(opened) if kind == "sweep" else put_advised(opened, KINDS[kind]())
+        if kind == "sweep":
+            put_study(opened, SWEEPS["bad ends"]())
+        else:
+            put_advised(opened, KINDS[kind]())
 
     formats: tuple[Any, ...] = ("html", "text", "csv", "svg", "json")
     for output_format in formats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 import random
 import signal
 import statistics
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.reference.large_output import assert_a_large_output_is_kept_small
@@ -335,6 +337,23 @@ def test_the_last_object_of_a_file_needs_no_end_of_its_line(tmp_path: Path) -> N
 
     assert first == [("log.jsonl", 10, (("loss", 0.5),))]
     assert grown(files) == [("log.jsonl", 20, (("loss", 0.4),))]
+
+
+def test_a_folder_that_is_renamed_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = GrowingFiles(tmp_path)
+    (tmp_path / "tmp-checkpoint").mkdir()
+    scandir = os.scandir
+
+    def renaming(folder: str | Path) -> Any:
+        if str(folder) == str(tmp_path / "tmp-checkpoint"):
+            raise FileNotFoundError(folder)
+        return scandir(folder)
+
+    monkeypatch.setattr("os.scandir", renaming)
+
+    assert grown(files) == []
 
 
 def test_what_a_folder_held_before_is_passed_over(tmp_path: Path) -> None:

@@ -307,9 +307,10 @@ def residual(model: nn.Module, batch: Any) -> Tensor:
     return slope.square().sum()
 
 
-def test_a_metric_that_asks_for_gradients_has_them_beside_one_that_does_not() -> None:
+def test_a_loss_and_a_metric_that_asks_have_gradients_beside_one_that_does_not() -> None:
     workload = replace(
         small_workload(),
+        loss=lambda model, batch: residual(model, batch) / len(batch[0]),
         metrics={
             "accuracy": accuracy,
             "residual": Metric(sum=residual, better="lower", enable_grad=True),
@@ -318,23 +319,12 @@ def test_a_metric_that_asks_for_gradients_has_them_beside_one_that_does_not() ->
     model = workload.model()
 
     scores = scores_of(workload, model)
+    loss_alone = scores_of(replace(workload, metrics={}), model)["validation", "loss"]
 
-    expected = residual(model, workload.validation) / len(workload.validation[0])
-    assert scores["validation", "residual"] == pytest.approx(float(expected))
+    expected = float(residual(model, workload.validation) / len(workload.validation[0]))
+    assert scores["validation", "residual"] == pytest.approx(expected)
+    assert scores["validation", "loss"] == loss_alone == pytest.approx(expected)
     assert all(part.grad is None for part in model.parameters())
-
-
-def test_a_loss_that_differentiates_is_evaluated_with_gradients() -> None:
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        return residual(model, batch) / len(batch[0])
-
-    workload = replace(small_workload(), loss=loss, metrics={})
-    model = workload.model()
-
-    scores = scores_of(workload, model)
-
-    expected = residual(model, workload.validation) / len(workload.validation[0])
-    assert scores["validation", "loss"] == pytest.approx(float(expected))
 
 
 def test_memory_that_runs_out_in_a_loss_is_not_tried_again() -> None:

@@ -1,3 +1,5 @@
+"""Names, files and settings; most of what is refused stands in cli/wrong_inputs.txt."""
+
 from __future__ import annotations
 
 import sys
@@ -24,13 +26,6 @@ def refusal(reference: str, settings: dict[str, Any] | None = None) -> str:
 # Names
 
 
-def test_an_unknown_workload_is_refused_with_the_nearest_and_all_possible_names() -> None:
-    message = refusal("mnist-mpl")
-
-    assert "'mnist-mpl'; did you mean 'mnist-mlp'?" in message
-    assert "least-squares, mnist-cnn, mnist-mlp, mnist-softmax, moby-dick" in message
-
-
 def test_a_file_that_goes_while_it_is_loaded_is_told_in_words(tmp_path: Path) -> None:
     gone = "import os; os.unlink(__file__)\n"
 
@@ -39,45 +34,22 @@ def test_a_file_that_goes_while_it_is_loaded_is_told_in_words(tmp_path: Path) ->
     )
 
 
-def test_a_file_without_that_name_is_refused_with_the_names_it_has(tmp_path: Path) -> None:
-    reference = write_user_file(tmp_path)
-
-    message = refusal(reference.replace(":workload", ":workloads"))
-
-    assert "has no 'workloads'; did you mean 'workload'?" in message
-    assert "it holds accuracy, cross_entropy, examples, workload" in message
-
-
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (None, "there is no such file"),
-        ("workload = 3\n", "'workload' is an object of type int"),
-        ("def workload():\n    pass\n", "returned nothing"),
-        ("x = 1\ndef workload(:\n", "odd.py, line 2: invalid syntax"),
         ("x = 1\nraise ValueError('no data\\nhere')\n", "ValueError: no data (odd.py, line 2)"),
         ("x = 1\nimport sys; sys.exit(3)\n", "SystemExit: 3 (odd.py, line 2)"),
-        ("import no_such_module_anywhere\n", "ModuleNotFoundError"),
         ("from .model import Net\n", ".odd import workload`, and name that file"),
         ("import batchlab.datasets as d\nd.read_idx('no.idx')\n", "no.idx"),
-        (
-            "def workload():\n    return {}['data']\n",
-            "making the workload raised KeyError: 'data' (odd.py, line 2)",
-        ),
     ],
 )
 def test_a_file_that_gives_no_workload_is_refused_with_its_line(
-    tmp_path: Path, text: str | None, told: str
+    tmp_path: Path, text: str, told: str
 ) -> None:
-    if text is not None:
-        (tmp_path / "odd.py").write_text(text)
+    (tmp_path / "odd.py").write_text(text)
 
     assert told in refusal(f"{tmp_path}/odd.py:workload")
-    assert text is None or "raise" not in text or "odd" not in sys.modules
-
-
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    assert "is a folder; name a workload as" in refusal(f"{tmp_path}:workload")
+    assert "raise" not in text or "odd" not in sys.modules
 
 
 def test_a_file_whose_name_is_no_identifier_can_be_loaded(tmp_path: Path) -> None:
@@ -145,9 +117,7 @@ def test_a_setting_is_read_as_the_type_of_its_default(
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("width", "1.5", "a whole number"),
         ("width", str(2**53), "at most 2^53 - 1"),
-        ("rate", "fast", "a finite number, such as 0.5"),
         ("rate", "nan", "a finite number"),
         ("nesterov", "maybe", "true or false"),
         ("limit", "nan", "a text, a finite number"),

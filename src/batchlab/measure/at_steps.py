@@ -268,7 +268,7 @@ def sharpness(
     return 100 * (max(at_weights, *(-float(one) for one in lowest)) - at_weights) / (1 + at_weights)
 
 
-_FEWEST_FOR_LANCZOS = 3  # rows for one eigenvalue; a smaller Hessian is made whole
+_FEWEST_FOR_LANCZOS = 17  # a smaller Hessian is made whole: Lanczos needs rows, and some curvature
 
 
 def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:

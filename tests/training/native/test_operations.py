@@ -262,22 +262,21 @@ def test_every_loss_has_pytorchs_values_and_gradients(batch_size: int, libraries
     assert gradients_differ(workload, batch_size, libraries) == {}
 
 
-@pytest.mark.parametrize("batch_size", [1, 13, 40])
-def test_layers_of_sequences_have_pytorchs_gradients(batch_size: int, libraries: Path) -> None:
+def trained_on(model: Callable[[], nn.Module]) -> Workload:
+    """Classes of tokens or of pictures, whichever the model takes."""
     torch.manual_seed(1)
-    train = (torch.randint(11, (40, 3)), torch.randint(11, (40,)))
-    workload = workload_of(Layers, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
-
-    assert gradients_differ(workload, batch_size, libraries) == {}
+    pictures = (torch.randn(40, 9, 9), torch.randint(3, (40,)))
+    tokens = (torch.randint(11, (40, 3)), torch.randint(11, (40,)))
+    train = pictures if model is Pictures else tokens
+    return workload_of(model, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
 
 
 @pytest.mark.parametrize("batch_size", [1, 13, 40])
-def test_convolutions_have_pytorchs_gradients(batch_size: int, libraries: Path) -> None:
-    torch.manual_seed(1)
-    train = (torch.randn(40, 9, 9), torch.randint(3, (40,)))
-    workload = workload_of(Pictures, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
-
-    assert gradients_differ(workload, batch_size, libraries) == {}
+@pytest.mark.parametrize("model", [Layers, Pictures])
+def test_layers_with_weights_have_pytorchs_gradients(
+    model: type[nn.Module], batch_size: int, libraries: Path
+) -> None:
+    assert gradients_differ(trained_on(model), batch_size, libraries) == {}
 
 
 @pytest.mark.slow
@@ -315,8 +314,7 @@ def step_graph(workload: Workload) -> Graph:
 
 
 def test_steps_of_images_are_the_same_however_they_are_cut_into_calls(libraries: Path) -> None:
-    train = (torch.randn(40, 9, 9), torch.randint(3, (40,)))
-    workload = workload_of(Pictures, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
+    workload = trained_on(Pictures)
     build = native_build(workload, folder=libraries)
     trial = small_trial(workload, batch_size=7)
     whole, cut = (NativeStepper(workload, trial, build) for _ in range(2))
