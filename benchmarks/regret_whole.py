@@ -83,7 +83,7 @@ def asked(situation: WholeSituation, budget_s: float) -> Question:
         situation.timed,
         budget_s,
         learning_rate=situation.reference[1],
-        longest_epochs=header.epochs,
+        planned_epochs=header.epochs,
     )
 
 

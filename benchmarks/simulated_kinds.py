@@ -27,10 +27,12 @@ class Kind:
     Attributes:
         truth: from a seed to a workload. One with an end is asked about without a target.
         device: from the workload and a seed to seconds a step.
+        planned_epochs: what the user trains for now; None: until the curve is flat.
     """
 
     truth: Callable[[int], Truth]
     device: Callable[[Truth, int], Device]
+    planned_epochs: float | None = None
 
 
 def drawn(seed: int, *, scatter: tuple[float, float] = USUAL, **changes: Any) -> Truth:
@@ -103,6 +105,18 @@ def with_an_end(seed: int) -> Truth:
     return replace(truth, end=end, end_noise=float(errors * rng.uniform(0.01, 0.04)))
 
 
+def ends_alike(seed: int) -> Truth:
+    """S = 500 (1 + 200 / B), and every training ends at the same value."""
+    truth = Truth()
+    end = 1 - (1 - truth.target) / 1.05
+    return replace(truth, end=lambda *_: end)
+
+
+def same_step_time(truth: Truth, seed: int) -> Device:
+    """A device with room for every batch size: a step takes a millisecond."""
+    return dict.fromkeys(BATCH_SIZES, 1e-3)
+
+
 KINDS = {
     "law": Kind(truth=drawn, device=knee),
     "valley": Kind(truth=drawn, device=one_valley),
@@ -110,6 +124,10 @@ KINDS = {
     "noisy": Kind(truth=partial(drawn, scatter=WIDE), device=knee),
     "slow seed": Kind(truth=with_a_slow_seed, device=knee),
     "end": Kind(truth=with_an_end, device=knee),
+    **{
+        f"planned {epochs}": Kind(truth=ends_alike, device=same_step_time, planned_epochs=epochs)
+        for epochs in (8, 10, 14)
+    },
     **{
         f"exponent {exponent}": Kind(truth=partial(drawn, exponent=exponent), device=knee)
         for exponent in (0.6, 0.8, 0.9, 1.1, 1.25, 1.5)

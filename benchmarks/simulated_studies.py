@@ -157,7 +157,9 @@ class Judged:
     n_trials: int
 
 
-def question(device: Device, budget_s: float, target: float | None) -> Question:
+def question(
+    device: Device, budget_s: float, target: float | None, planned_epochs: float | None
+) -> Question:
     """The question as a user would ask it, with step times known to 1 %."""
     return Question(
         objective="time",
@@ -179,6 +181,7 @@ def question(device: Device, budget_s: float, target: float | None) -> Question:
         ),
         n_train=N_TRAIN,
         budget_s=budget_s,
+        planned_epochs=planned_epochs,
     )
 
 
@@ -191,7 +194,8 @@ def run_study(kind: str, seed: int, budget: float, n_workers: int = 1) -> Study:
         truth=truth, step_s=device.__getitem__, salt=seed, n_workers=n_workers
     )
     target = None if truth.end is not None else truth.target
-    advice = advise(question(device, budget_s, target), engine)
+    asked = question(device, budget_s, target, KINDS[kind].planned_epochs)
+    advice = advise(asked, engine)
     return Study(truth=truth, device=device, advice=advice, seed=seed)
 
 

@@ -26,7 +26,7 @@ def question_of(
     *,
     learning_rate: float | None = None,
     target: Target | None = None,
-    longest_epochs: float | None = None,
+    planned_epochs: float | None = None,
 ) -> Question:
     """Which batch size trains fastest, to the target or as well as the reference?
 
@@ -36,7 +36,7 @@ def question_of(
         budget_s: of the study.
         learning_rate: the user's own; None: the recorded one.
         target: None: the reference's end sets it.
-        longest_epochs: of a whole training; None: any length.
+        planned_epochs: of a whole training; None: any length.
     """
     own = header.reference_batch_size
     return Question(
@@ -61,7 +61,8 @@ def question_of(
         ),
         n_train=header.n_train,
         budget_s=budget_s,
-        longest_epochs=longest_epochs,
+        planned_epochs=planned_epochs,
+        at_most_epochs=planned_epochs,  # no more were recorded
     )
 
 

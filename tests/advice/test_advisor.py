@@ -116,7 +116,7 @@ def test_only_whole_trainings_are_evaluated_on_train_and_test_data():
 def test_until_the_other_batch_sizes_are_profiled_the_reference_alone_is_trained():
     """They are asked for once, after the first part of the pilot, while nothing runs."""
     engine = WatchedEngine(truth=Truth(**ALIKE), step_s=STEP_S, n_workers=2)
-    usual = {"target": None, "longest_epochs": EPOCHS, "budget_s": 15.0}
+    usual = {"target": None, "planned_epochs": EPOCHS, "budget_s": 15.0}
     asked_after = []
 
     def with_all_options() -> Question:
@@ -182,7 +182,7 @@ def test_of_a_recorded_grid_the_truth_is_found_with_the_seeds_it_has(grid, n_wor
         options=tuple(_recorded_option(size, seconds) for size, seconds in step_s.items()),
         n_train=N_TRAIN,
         budget_s=8.0,
-        longest_epochs=HEADER["epochs"],
+        planned_epochs=HEADER["epochs"],
     )
 
     advice = advise(asked, engine)

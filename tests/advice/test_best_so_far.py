@@ -56,7 +56,7 @@ class Watcher:
 def test_who_looks_on_sees_every_run_with_its_reason_and_changes_nothing():
     def advised(watcher=None):
         engine = WatchedEngine(truth=Truth(**ALIKE), step_s=knee(1024))
-        asked = question(knee(1024), budget_s=15.0, target=None, sizes=SIZES, longest_epochs=EPOCHS)
+        asked = question(knee(1024), budget_s=15.0, target=None, sizes=SIZES, planned_epochs=EPOCHS)
         return advise(asked, engine, watcher=watcher)
 
     watcher = Watcher()

@@ -57,7 +57,7 @@ class Overfits(WatchedEngine):
 
 
 def test_a_reference_that_overfits_is_taken_at_its_best_and_that_is_said():
-    advice, _ = advised(kind=Overfits, asked={"longest_epochs": 24.0})
+    advice, _ = advised(kind=Overfits, asked={"planned_epochs": 24.0})
 
     assert "reference_overfits" in caveats(advice)
     assert 0.96 < advice.target.value < 0.971

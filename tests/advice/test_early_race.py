@@ -145,7 +145,7 @@ def test_where_the_pilot_was_cut_what_was_dropped_is_not_trained_on():
         sizes=(64, 512, 1024),
         best_rate=0.01,
         b_crit=20.0,
-        asked={"longest_epochs": 3 * EPOCHS},
+        asked={"planned_epochs": 3 * EPOCHS},
     )
 
     assert advice.target_origin == "easier"

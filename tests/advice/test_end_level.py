@@ -93,7 +93,7 @@ def test_a_run_still_rising_has_no_end_yet_but_for_the_one_that_was_planned():
 def test_a_plateau_before_a_planned_end_is_not_the_end():
     """A loss that falls a little in each epoch falls by margins until then."""
     flat = record_of(approach(0.9, rate=1.0))
-    planned = replace(ASKED, longest_epochs=80)
+    planned = replace(ASKED, planned_epochs=80)
 
     assert ends_early(ASKED, flat)
     assert not ends_early(planned, flat)

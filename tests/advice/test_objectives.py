@@ -16,7 +16,12 @@ from batchlab.errors import UsageError
 
 def given(*, target=0.97, trainings=3.0, n_workers=1, kind=WatchedEngine, asked=None, **truth):
     """The advice for a level; trainings go on rising, and no length is planned."""
-    asks = {"target": target, "target_origin": "given", "longest_epochs": None} | (asked or {})
+    asks = {
+        "target": target,
+        "target_origin": "given",
+        "planned_epochs": None,
+        "at_most_epochs": None,
+    } | (asked or {})
     truth = {"end": None} | truth
     return advised(trainings=trainings, n_workers=n_workers, kind=kind, asked=asks, **truth)
 
@@ -47,7 +52,7 @@ def test_where_the_reference_misses_the_level_others_are_found_and_the_gain_is_a
 
 
 def test_a_level_that_nothing_meets_names_nothing_and_repeats_nothing():
-    advice, engine = given(target=0.999, asked={"longest_epochs": 12.0})
+    advice, engine = given(target=0.999, asked={"planned_epochs": 12.0})
 
     assert (advice.verdict, advice.named, advice.reason.code) == ("cannot_tell", None, "none_met")
     assert {asked.trial.seed for asked in engine.asked} == {0}
@@ -81,7 +86,7 @@ def test_for_the_fewest_examples_the_largest_batch_size_with_hardly_more_is_name
 
 
 @pytest.mark.parametrize(
-    "length", [{"longest_epochs": 12.0}, {"longest_epochs": None, "longest_s": 3.0}]
+    "length", [{"planned_epochs": 12.0}, {"planned_epochs": None, "longest_s": 3.0}]
 )
 def test_of_equally_long_trainings_what_ends_best_is_named(length):
     """A batch of 256 ends four margins better, one of 1024 as the reference does."""
@@ -123,7 +128,7 @@ def test_for_the_fewest_examples_nothing_unlikely_is_named(salt):
 
 
 def test_of_equally_long_trainings_one_that_diverges_is_never_named():
-    asked = {"objective": "quality", "longest_epochs": 12.0}
+    asked = {"objective": "quality", "planned_epochs": 12.0}
 
     advice, _ = advised(asked=asked, best_rate=0.0006, cliff_octaves=1.5)
 

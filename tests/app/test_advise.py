@@ -121,7 +121,7 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     assert (question.reference.batch_size, question.reference.learning_rate) == (20, 0.1)
     assert [option.batch_size for option in question.options] == [10, 20, 50]
     assert [option.step_s.estimate for option in question.options] == pytest.approx([STEP_S] * 3)
-    assert (question.n_train, question.longest_epochs) == (100, 7)
+    assert (question.n_train, question.planned_epochs) == (100, 7)
     assert 0.9 * BUDGET_S < question.budget_s < BUDGET_S
     assert (reason_text(advice.reason), advice.budget_s) == ("it was asked", BUDGET_S)
     assert reason_text(advice.caveats[0]) == "the advisor's own"
@@ -642,7 +642,7 @@ def test_a_rates_shape_spans_the_epochs_given_and_the_answer_says_so(
 
     (question,), (engine,) = advisor.questions, advisor.engines
     trial = engine.trial(batch_size=50, learning_rate=0.1, seed=0)
-    assert (question.longest_epochs, trial.horizon_steps) == (4, 8)
+    assert (question.planned_epochs, trial.horizon_steps) == (4, 8)
     assert any("own schedule over 4 epochs" in reason_text(caveat) for caveat in advice.caveats)
 
 

@@ -75,7 +75,7 @@ def test_every_argument_of_advise_is_handed_on_under_its_own_name(
         (30, {"objective": "quality", "train_s": 5.0}, None),
     ],
 )
-def test_no_run_of_an_advice_goes_beyond_the_training_that_is_planned(
+def test_a_training_has_the_epochs_that_are_planned(
     planned: int | None, given: dict[str, Any], epochs: int | None
 ) -> None:
     assert about("advise", tiny(epochs=planned), **given).epochs == epochs

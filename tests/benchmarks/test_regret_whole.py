@@ -63,7 +63,7 @@ def test_the_advice_sets_its_level_from_a_whole_training(
     question = harness.asked(drawn, 1.0)
     reply = harness.advised(drawn, budget_s, n_workers)
 
-    assert (question.target, question.longest_epochs) == (None, EPOCHS)
+    assert (question.target, question.planned_epochs) == (None, EPOCHS)
     assert (reply.problem, reply.origin, reply.named_as) == ("", "pilot", "named")
     assert drawn.regret(reply.cell) < 0.1
     assert drawn.shortfall_of_own(reply.cell, drawn.judging) < 1

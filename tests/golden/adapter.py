@@ -99,7 +99,7 @@ def simulated_advice(
     training_s = truth.best_steps(64) * step_s(64)
     if epochs is not None:
         training_s = epochs * (N_TRAIN // 64 + 1) * step_s(64)
-        asked = {"target": None, "target_origin": "pilot", "longest_epochs": epochs} | asked
+        asked = {"target": None, "target_origin": "pilot", "planned_epochs": epochs} | asked
     if out_of_memory:
         asked["options"] = tuple(
             option(size, step_s(size), note="out of memory" if size in out_of_memory else "")

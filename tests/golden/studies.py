@@ -114,7 +114,7 @@ ADVICES = {
         knee(1024), _with_end(), target=None, target_origin="pilot", trainings=100
     ),
     "pilot-planned-end": _advice(
-        knee(1024), target=None, target_origin="pilot", longest_epochs=5.0, trainings=400
+        knee(1024), target=None, target_origin="pilot", planned_epochs=5.0, trainings=400
     ),
     "pilot-large-ends-worse": _advice(
         knee(1024), _with_end(_worse_above_64), target=None, target_origin="pilot", trainings=150

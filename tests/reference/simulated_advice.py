@@ -127,7 +127,13 @@ def advised(
     budget_s = trainings * EPOCHS * math.ceil(N_TRAIN / OWN[0]) * step_s(OWN[0])
     known = Truth(**{**ALIKE, **truth})
     engine = kind(truth=known, step_s=step_s, n_workers=n_workers, salt=salt, budget_s=budget_s)
-    usual = {"target": None, "target_origin": "pilot", "longest_epochs": EPOCHS, "sizes": SIZES}
+    usual = {
+        "target": None,
+        "target_origin": "pilot",
+        "planned_epochs": EPOCHS,
+        "at_most_epochs": EPOCHS,
+        "sizes": SIZES,
+    }
     asks = question(step_s, budget_s=budget_s, **{**usual, **(asked or {})})
     advice = advise(asks, engine, in_turn=in_turn)
     check(advice, engine)

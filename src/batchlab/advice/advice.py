@@ -102,9 +102,11 @@ class Question:
     draws_by_seed: bool = False
     delta: float = 0.1  # tolerance of the flat set
     budget_s: float  # seconds that the runs may take, by the engine's clock, from its start
-    # No run takes more passes than this; None if only the budget limits them. For objective
-    # quality, the fixed number of passes that all batch sizes get.
-    longest_epochs: float | None = None
+    # The epochs of a training as the user plans it; None if only the budget limits it. For
+    # objective quality, the fixed number of epochs that all batch sizes get.
+    planned_epochs: float | None = None
+    # The most epochs of any training; None if one that is no longer in seconds may have any.
+    at_most_epochs: float | None = None
     # For objective quality, instead of passes: the fixed seconds of training that all get.
     longest_s: float | None = None
     # By batch size, the rate that each scaling rule sets, as a multiple of a rate tuned at the
@@ -282,7 +284,7 @@ class EndLevel:
     value: float  # of the validation metric (belief/final_value)
     ended_by: EndedBy  # the reason why the run counts as ended
     margin: float  # the difference that still counts as no worse, > 0, in the metric's unit
-    epochs: float  # passes over the training set in the run, as in any whole training
+    epochs: float  # passes over the training set in the run; others may have more
     learning_rate: float  # of the run
 
 

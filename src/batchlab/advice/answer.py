@@ -508,6 +508,9 @@ class _Answer:
         if self._named != study.own:
             yield from filter(None, [self._at_the_edge(study.cells[self._named].cell)])
         yield from self._marks_too_wide()
+        if capped := study.capped_sizes:
+            allowed = self._question.at_most_epochs
+            yield Reason.of("capped_by_epochs", sizes=", ".join(map(str, capped)), epochs=allowed)
 
     def _at_the_edge(self, cell: CellKey) -> Reason | None:
         """Return a caveat if a rate at most an octave higher diverged, else None.

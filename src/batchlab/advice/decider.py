@@ -95,6 +95,7 @@ def decide(
     procedure = Procedure(study, n_whole=n_whole)
     races = piloted.end is not None and n_whole < _RACES_BELOW
     if races:
+        study.keeps_epochs = True  # a run beyond them would take most of such a budget
         race = EarlyRace(procedure, first_octave=piloted.octave)
         named = _raced(race, procedure, in_turn)
     else:

@@ -36,10 +36,13 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
     memory = fit_memory(points_for_law(peaks, n_train=study.question.n_train))
     time_fit = _step_time(study, whole)
     untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
+    # With a schedule all sizes meet the level near its end, so after about as many epochs.
+    has_law = steps.holds and not study.log.has_schedule
+    scheduled = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
     return Laws(
-        s_min=steps.s_min,
-        e_min=steps.e_min,
-        b_crit=steps.b_crit,
+        s_min=scheduled if study.log.has_schedule else steps.s_min,
+        e_min=scheduled if study.log.has_schedule else steps.e_min,
+        b_crit=scheduled if study.log.has_schedule else steps.b_crit,
         fixed_bytes=memory.fixed_bytes,
         bytes_per_example=memory.bytes_per_example,
         step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
@@ -48,8 +51,8 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
         step_curve=()
         if time_fit is None
         else tuple((size, time_fit.step_s(size)) for size in _places(time_fit.batch_sizes)),
-        curve=steps.curve(_places([int(size) for size in sizes])) if steps.holds else (),
-        law_holds=steps.holds,
+        curve=steps.curve(_places([int(size) for size in sizes])) if has_law else (),
+        law_holds=has_law,
     )
 
 

@@ -34,7 +34,7 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     if record.has_failed or not (is_planned or _is_over(question, record, plateau)):
         return None
     # A run that was getting worse when the budget cut it is also judged by its best value.
-    gets_worse = plateau.turned or (plateau.worsens and question.longest_epochs is None)
+    gets_worse = plateau.turned or (plateau.worsens and question.planned_epochs is None)
     ended_by: EndedBy = "overfitting" if gets_worse else "plateau"
     if plateau.verdict != "reached":
         ended_by = "planned_end"
@@ -57,7 +57,7 @@ def ends_early(question: Question, record: TrialRecord) -> bool:
 def _is_over(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
     if record.trial.horizon_steps is not None:
         return False
-    return plateau.turned or (question.longest_epochs is None and has_settled(record, plateau))
+    return plateau.turned or (question.planned_epochs is None and has_settled(record, plateau))
 
 
 def has_settled(record: TrialRecord, plateau: Plateau) -> bool:
@@ -238,8 +238,8 @@ def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> T
 
 def _why_no_end(question: Question, record: TrialRecord) -> Reason:
     """Return why the final value of a pilot was not seen."""
-    if question.longest_epochs is not None:
-        return Reason.of("pilot_was_cut", epochs=record.epochs, planned=question.longest_epochs)
+    if question.planned_epochs is not None:
+        return Reason.of("pilot_was_cut", epochs=record.epochs, planned=question.planned_epochs)
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     return Reason.of("pilot_without_plateau", why=plateau.reason)
 

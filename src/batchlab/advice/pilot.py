@@ -75,7 +75,7 @@ class _Pilot:
             own = records[0]
             if own.has_failed and not own.has_diverged:
                 return Piloted(stopped=Reason.of("own_fails", why=why_it_failed(own)))
-            longest = log.longest_steps(self._size)
+            longest = log.planned_steps(self._size)
             pilots = Pilots(self._question, records, planned_steps=longest)
             if pilots.is_open:
                 # The rates tried are too low rather than too high.
@@ -118,19 +118,19 @@ class _Pilot:
         """Return the steps after which a pilot is cut, if it has not ended before."""
         share_s = _SHARE * self._question.budget_s
         return min(
-            self._log.longest_steps(self._size), self._log.affordable_steps(self._size, share_s)
+            self._log.planned_steps(self._size), self._log.affordable_steps(self._size, share_s)
         )
 
     @property
     def _is_one_piece(self) -> bool:
         """Whether to request a whole training at once: its end is planned, and it can't resume."""
         resumes = self._log.engine.capabilities.resumes
-        return self._question.longest_epochs is not None and not resumes
+        return self._question.planned_epochs is not None and not resumes
 
     def _until_its_end(self, rates: Sequence[float], limit: int) -> list[TrialRecord]:
         """Train at the reference batch size, doubling the length until the first run ends."""
         looked_from = self._log.plan(self._size).steps_in(4)
-        longest = self._log.longest_steps(self._size)
+        longest = self._log.planned_steps(self._size)
         # The cost of an evaluation, and of a step next to other runs, is known once some ran.
         steps = min(looked_from, math.ceil(_FIRST_PART * limit))
         while True:

@@ -268,9 +268,12 @@ class Procedure:
         study, cost, whole_s = self.study, self.outlook.cost, self._training_s(i)
         if self.log.until is None:
             return whole_s
-        whole_cost = study.whole_steps(i) * study.weight[study.cells[i].cell[0]]
-        share = float(np.minimum(2.0 ** cost[:, i], 1.2 * lead_cost).mean()) / whole_cost
-        to_level_s = share * study.whole_s(i)
+        size, most = study.cells[i].cell[0], study.most_steps(i)
+        if study.compares_ends:
+            met_at = min(2.0 ** float(cost[:, i].mean()) / study.weight[size], most)
+            whole_s = self.log.run_s(size, study.whole_steps(i, met_at=met_at))
+        share = float(np.minimum(2.0 ** cost[:, i], 1.2 * lead_cost).mean())
+        to_level_s = share / (most * study.weight[size]) * self.log.run_s(size, most)
         leads = float(np.mean(cost[:, i] < cost[:, lead]))
         rest_s = study.fraction * leads * max(0.0, whole_s - to_level_s)
         return max(1.2 * to_level_s + rest_s, _LEAST_SHARE * whole_s)
@@ -373,12 +376,12 @@ class Procedure:
 
     def _stretch(self, at: int, chase: Chase) -> Flight:
         study, cell = self.study, self.study.cells[at].cell
-        weight, whole = study.weight[cell[0]], study.whole_steps(at)
+        weight, most = study.weight[cell[0]], study.most_steps(at)
         watched = math.floor(_WATCHED_FROM * chase.lead_cost / weight * cell[0])
         request = self.log.request(
             cell,
             0,
-            steps=min(math.ceil(chase.asked / weight), whole),
+            steps=min(math.ceil(chase.asked / weight), most),
             watched_from_samples=watched,
         )
         return Flight(at=at, seed=0, request=request, chase=chase)
@@ -425,7 +428,7 @@ class Procedure:
         asked = flight.request.last_step
         was_cut = record.status is Status.TIMEOUT and record.steps < asked
         crossing = None if record.has_failed or level is None else record.crossing(level)
-        is_over = record.has_failed or record.has_ended_itself or asked >= study.whole_steps(at)
+        is_over = record.has_failed or record.has_ended_itself or asked >= study.most_steps(at)
         is_seen = len(record.evaluations) > 1
         if is_over and crossing is None and is_seen and not record.has_failed:
             came_to_end = is_whole(record, study.whole_steps(at))

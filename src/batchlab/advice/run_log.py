@@ -113,10 +113,9 @@ class RunLog:
         whole: bool = False,
         watched_from_samples: int = 0,
     ) -> RunRequest:
-        """Return a request of at most `steps` steps, to the target or to its end if `whole`."""
+        """Return a request of `steps` steps, to the target or to its end if `whole`."""
         batch_size, learning_rate = cell
         trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-        steps = max(1, min(steps, self.longest_steps(batch_size)))
         # An engine with a fixed set of rates may write one differently.
         self._keys[trial] = *cell, seed
         return RunRequest(
@@ -178,7 +177,7 @@ class RunLog:
         """The least samples between evaluations but a run's last, fixed once one was timed."""
         if not self._interval_samples:
             asked, size = self.question, self.question.reference.batch_size
-            whole = (asked.longest_epochs or _EPOCHS_UNPLANNED) * asked.n_train
+            whole = (asked.planned_epochs or _EPOCHS_UNPLANNED) * asked.n_train
             self._interval_samples = usual_interval_samples(self.engine, size, whole_samples=whole)
         return self._interval_samples
 
@@ -202,11 +201,24 @@ class RunLog:
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rate, seed=0)
         return trial.plan
 
-    def longest_steps(self, batch_size: int) -> int:
-        """Return the steps of the longest run that the question allows."""
-        if self.question.longest_epochs is None:
-            return MOST_STEPS
-        return max(1, self.plan(batch_size).steps_in(self.question.longest_epochs))
+    @property
+    def has_schedule(self) -> bool:
+        """Whether a schedule of the rate spans each training, whose end is then part of it."""
+        cell = self.question.reference
+        trial = self.engine.trial(
+            batch_size=cell.batch_size, learning_rate=cell.learning_rate, seed=0
+        )
+        return trial.horizon_steps is not None
+
+    def planned_steps(self, batch_size: int) -> int:
+        """Return the steps of a training as planned or limited, `MOST_STEPS` if it is neither."""
+        limits = self.question.planned_epochs, self.question.at_most_epochs
+        epochs = min((each for each in limits if each is not None), default=None)
+        return MOST_STEPS if epochs is None else self.steps_in(batch_size, epochs)
+
+    def steps_in(self, batch_size: int, epochs: float) -> int:
+        """Return the steps of a training of that many epochs, at least one."""
+        return max(1, self.plan(batch_size).steps_in(epochs))
 
     def run(self, requests: Sequence[RunRequest], purpose: Purpose) -> list[TrialRecord]:
         """Run them, wait for the last, and return the whole records in the order of the requests.

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import EndLevel, Option
+from batchlab.advice.horizon import horizon_for
 from batchlab.advice.level import end_so_far, level_of_ends
-from batchlab.advice.run_log import CellKey, RunLog, is_whole
+from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog, is_whole
 from batchlab.belief.final_value import end_error_of, final_of
 from batchlab.belief.metric_scale import MetricScale
 from batchlab.belief.outlook import Aim, Noise, Outlook, Scatter
@@ -145,7 +146,11 @@ class Study:
         # The most that a run to a given level may cost, the same at every batch size.
         self.most_cost: float | None = None
         self._noise = Noise.of(len(at))
-        self._whole_s: dict[int, float] = {}
+        # Whether no configuration may train for more epochs than the reference.
+        self.keeps_epochs = log.question.objective != "time" or log.has_schedule
+        # How many times as many epochs as the reference a configuration trains for; else 1.
+        self._horizons: dict[int, float] = {}
+        self._whole_s: dict[tuple[int, int], float] = {}
         self.weigh()
 
     def _octaves(self, size: int) -> set[float]:
@@ -227,29 +232,73 @@ class Study:
     @property
     def fraction(self) -> float:
         """The fraction of a planned training that is seen; 1.0 if all is, or none is planned."""
-        planned, seen = self.question.longest_epochs, self.log.whole_epochs
+        planned, seen = self.question.planned_epochs, self.log.whole_epochs
         return 1.0 if planned is None or seen is None else min(1.0, seen / planned)
 
-    def whole_steps(self, i: int) -> int:
-        """Return the steps of a training of the length that is compared."""
+    def whole_steps(self, i: int, *, met_at: float | None = None) -> int:
+        """Return the steps of a training of the length that is compared.
+
+        Args:
+            i: the configuration.
+            met_at: the steps to the level, if a run shall show them; None for what runs have shown.
+        """
         size, epochs = self.cells[i].cell[0], self.log.whole_epochs
-        longest = self.log.longest_steps(size)
         if self.question.longest_s is not None:
             seconds = self.options[size].step_s.estimate
             assert seconds is not None
             return max(1, int(self.question.longest_s / seconds))
         if self.most_cost is not None:
-            return max(1, min(int(self.most_cost / self.weight[size]), longest))
+            return max(1, min(int(self.most_cost / self.weight[size]), self._allowed_steps(size)))
         if epochs is None:
-            return longest
-        return max(1, min(self.log.plan(size).steps_in(epochs), longest))
+            return self.log.planned_steps(size)
+        if self.keeps_epochs:
+            return self.log.steps_in(size, epochs)
+        horizon = self._horizons.get(i, 1.0)
+        if met_at is not None:
+            horizon = horizon_for(self.log.plan(size).epoch_at(math.ceil(met_at)) / epochs)
+        return min(self.log.steps_in(size, horizon * epochs), self.most_steps(i))
+
+    def most_steps(self, i: int) -> int:
+        """Return the steps after which a training that has not met the level is given up.
+
+        Where time counts, it may have more epochs than the reference as long as it does not take
+        longer. With a learning-rate schedule it has as many, because its end is part of that.
+        """
+        epochs = self.log.whole_epochs
+        if epochs is None or self.keeps_epochs:
+            return self.whole_steps(i)
+        size, own = self.cells[i].cell[0], self.question.reference.batch_size
+        as_long = int(self.log.steps_in(own, epochs) * self.weight[own] / self.weight[size])
+        return max(self.log.steps_in(size, epochs), min(as_long, self._allowed_steps(size)))
+
+    @property
+    def capped_sizes(self) -> list[int]:
+        """The batch sizes that did not meet the level with all epochs allowed, in less time."""
+        allowed, own = self.question.at_most_epochs, self.question.reference.batch_size
+        if allowed is None or self.keeps_epochs:
+            return []
+        whole_cost, capped = self.whole_steps(self.own) * self.weight[own], []
+        for size in self.options:
+            ran = [one for one in self.cells if one.cell[0] == size and not one.failed]
+            seen = max((r.steps for one in ran for r in one.records.values()), default=0)
+            most = self.log.steps_in(size, allowed)
+            if seen >= most and most * self.weight[size] < whole_cost:
+                capped += [] if any(one.met_on for one in ran) else [size]
+        return capped
+
+    def _allowed_steps(self, size: int) -> int:
+        """Return the steps of the most epochs that the question allows a batch size."""
+        if self.keeps_epochs:
+            return self.log.planned_steps(size)
+        allowed = self.question.at_most_epochs
+        return MOST_STEPS if allowed is None else self.log.steps_in(size, allowed)
 
     def whole_s(self, i: int) -> float:
         """Return the expected seconds of the budget that one training of that length costs."""
-        size = self.cells[i].cell[0]
-        if size not in self._whole_s:
-            self._whole_s[size] = self.log.run_s(size, self.whole_steps(i))
-        return self._whole_s[size]
+        length = self.cells[i].cell[0], self.whole_steps(i)
+        if length not in self._whole_s:
+            self._whole_s[length] = self.log.run_s(*length)
+        return self._whole_s[length]
 
     # ---- what runs show
 
@@ -283,10 +332,13 @@ class Study:
         self._read(i, seed, guess)
 
     def _read(self, i: int, seed: int, guess: tuple[float, float] | None) -> None:
-        one, whole, level = self.cells[i], self.whole_steps(i), self.log.until
+        one, level = self.cells[i], self.log.until
         record = one.records[seed]
-        came_to_end = is_whole(record, whole)
         crossing = None if level is None else record.crossing(level)
+        if crossing is not None and (crossing.held or is_whole(record, self.most_steps(i))):
+            self._lengthen(i, crossing.step)
+        whole = self.whole_steps(i)
+        came_to_end = is_whole(record, whole)
         if level is None and self.end is None and came_to_end:
             self.end = end_so_far(self.question, record)  # the reference failed
         if crossing is not None and (crossing.held or came_to_end):
@@ -297,13 +349,26 @@ class Study:
         elif guess is not None:
             one.steps[seed] = guess
         elif level is not None and came_to_end:
-            one.steps[seed] = missed(whole)
+            one.steps[seed] = missed(max(whole, record.steps))
             one.missed_on.add(seed)
         if came_to_end and self.end is not None:
             end = self.final_value(i, record)
             worse = FAILED if end is None else self._margins_worse(end)
             one.ends[seed] = min(FAILED, worse)
             one.end_errors[seed] = end_error_of(record, self.question.metric)
+
+    def _lengthen(self, i: int, met_at: int) -> None:
+        """Give a configuration a horizon at which it meets the level, on the first seed that did.
+
+        The ends of shorter trainings are forgotten, because they are not compared any more.
+        """
+        epochs, one = self.log.whole_epochs, self.cells[i]
+        if epochs is None or one.met_on or met_at <= self.whole_steps(i):
+            return
+        needed = self.log.plan(one.cell[0]).epoch_at(met_at) / epochs
+        self._horizons[i] = horizon_for(needed)
+        for shown in (one.ends, one.end_errors, one.missed_on):
+            shown.clear()
 
     def final_value(self, i: int, record: TrialRecord) -> float | None:
         """Return the final value of a whole training; None if a value it uses was not finite."""
@@ -414,7 +479,11 @@ class Study:
         n, has_level = len(self.cells), self.log.until is not None
         most = np.full(n, np.inf)
         if has_level and self.fraction == 1 and self.log.whole_epochs is not None:
-            most = np.log2([self.whole_steps(i) for i in range(n)]) + self._log_weight
+            lengths = [
+                self.whole_steps(i) if one.met_on else self.most_steps(i)
+                for i, one in enumerate(self.cells)
+            ]
+            most = np.log2(lengths) + self._log_weight
         return Aim(
             own=self.own,
             same_size=self.same_size,

@@ -42,6 +42,7 @@ def advise(
     trainings: float | None = None,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
+    at_most_epochs: int | None = None,
     train_s: float | None = None,
     memory_limit_bytes: int | None = None,
     profile: Profile | str | Path | None = None,
@@ -79,8 +80,11 @@ def advise(
             end, or if none is planned to the target or to its plateau.
         batch_sizes: the candidates, each 1 to N, or "full" for N; the workload's own is added.
             None for powers of two from 8, of a command for its own one doubled and halved.
-        epochs: the most passes that a run takes, >= 1; None for the workload's own number, or else
+        epochs: the epochs of a training of yours, >= 1; None for the workload's own number, or else
             what the budget allows (10 for quality, and for a rate with a shape of its own).
+        at_most_epochs: the most epochs of any training, >= `epochs`. For the least time another
+            batch size may have more epochs than yours, as long as it takes no longer; None for any
+            number of them.
         train_s: for quality, compare after this many seconds of training instead of `epochs`, > 0:
             steps times the step time measured with nothing else running.
         memory_limit_bytes: answer as if the device had only this many bytes; None for all it has.
@@ -129,6 +133,12 @@ def _check(subject: Subject) -> None:
         raise UsageError(
             f"workload {summary.name!r} has no validation set, by which runs are compared; give "
             f'it one, or leave validation="split" to have it taken from the training set'
+        )
+    allowed, epochs = question.at_most_epochs, subject.epochs
+    if allowed is not None and epochs is not None and allowed < epochs:
+        raise UsageError(
+            f"at most {allowed} epochs, and a training of yours has {epochs}; give "
+            f"--at-most-epochs {epochs} or more, or fewer --epochs"
         )
     if question.margin is not None and subject.target is not None:
         raise UsageError(
@@ -200,6 +210,8 @@ def _study_id(subject: Subject) -> str:
         "profile": None if question.profile is None else question.profile.to_json(),
         "device": question.device,
     }
+    if question.at_most_epochs is not None:
+        document["at_most_epochs"] = question.at_most_epochs
     if question.margin is not None:
         document["margin"] = float(question.margin)
     if question.trainer != "fastest":

@@ -145,9 +145,10 @@ def _so_far(store: Store, study: Study, n_ended: int) -> str:
 
     n_asked = len(store.trial_ids(study.study_id))
     if n_asked and not stored_journal(store, study.study_id):
-        return sentence("some_ended", ended=n_ended, n=n_asked)
+        words = "{ended} of {n:1 training run has|# training runs have} ended"
+        return text(words, ended=n_ended, n=n_asked)
     # An answer was asked for, and the number of runs that it needs is not known before it is there.
-    ended = sentence("runs_ended", n=n_ended)
+    ended = text("{n:one training run has|# training runs have} ended", n=n_ended)
     if study.best_so_far is None:
         return ended
     return text("{ended}; {best}", ended=ended, best=best_so_far_text(study.best_so_far))

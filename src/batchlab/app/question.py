@@ -45,6 +45,7 @@ class Question:
     learning_rates: tuple[float, ...] | None = None
     seeds: int = 1
     epochs: int | None = None
+    at_most_epochs: int | None = None
     steps: int | None = None
     train_s: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -79,6 +80,11 @@ class Question:
             raise UsageError(
                 f"device {self.device!r}: PyTorch {torch.__version__} sees {n} CUDA devices on "
                 f"this machine; use cpu" + (f", or cuda:0 to cuda:{n - 1}" if n else "")
+            )
+        if self.at_most_epochs is not None and self.objective != "time":
+            raise UsageError(
+                f"at most {self.at_most_epochs} epochs with objective {self.objective}: there all "
+                f"batch sizes train for as many epochs; leave it out, or give --epochs"
             )
         if self.train_s is None:
             return
@@ -280,6 +286,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     ),
     "seeds": partial(_whole, "seeds"),
     "epochs": partial(_whole, "epochs"),
+    "at_most_epochs": partial(_whole, "at_most_epochs"),
     "steps": partial(_whole, "steps"),
     "sampling": partial(_one_of, "sampling", get_args(Sampling), "reshuffle or replacement"),
     "micro_batch_size": _micro_batch_size,

@@ -58,8 +58,14 @@ _REQUIRED = {"likely": 0.8, "sure": 0.95}
 @click.option(
     "--epochs",
     type=options.whole_number(1),
-    help="No training goes more often than this through the training data. Default: the workload's "
-    "own number, or what the budget allows; 10 for quality, or with a schedule.",
+    help="How many epochs a training of yours takes. Default: the workload's own number, or what "
+    "the budget allows; 10 for quality, or with a schedule.",
+)
+@click.option(
+    "--at-most-epochs",
+    type=options.whole_number(1),
+    help="For the least time another batch size may train for more epochs than yours, if it takes "
+    "no longer: this many at most. Default: any number.",
 )
 @click.option(
     "--train-time",

@@ -129,6 +129,19 @@ def how_sure_text(chance: float) -> str:
 
 # ---- what else counts
 
+
+_LONGER = 1.2  # lengths are whole steps, so equal epochs may differ a little
+
+
+def _epochs(advice: Advice, study: Study | None) -> _Sentences:
+    """Say that what is named trains for more epochs than the user's own, if it does."""
+    ends = advice.endings
+    if advice.recommendation is None or advice.objective != "time" or ends is None:
+        return
+    if ends.named.epochs > _LONGER * ends.own.epochs:
+        yield sentence("trains_longer", epochs=ends.named.epochs, own=ends.own.epochs)
+
+
 _FAR = 2.0  # a learning rate that is off by this factor or more is reported
 _GAINS = 1.2  # provided that correcting only the rate makes training this much faster
 
@@ -310,6 +323,7 @@ def _law_of_steps(advice: Advice, study: Study | None) -> _Sentences:
 _TOPICS: dict[str, Callable[[Advice, Study | None], _Sentences]] = {
     "answer": _answer,
     "why": _why,
+    "epochs": _epochs,
     "learning rate": _learning_rate,
     "ends best": _ends_best,
     "still open": _open,

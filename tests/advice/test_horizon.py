@@ -1,0 +1,110 @@
+"""Another batch size may train for more epochs than the reference, if it takes no longer."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from tests.reference.simulated_advice import EPOCHS, OWN, SIZES, WatchedEngine, advised, true_gain
+
+from batchlab.advice.horizon import horizon_for
+
+# A step takes as long at every batch size, so more epochs of a large one cost nothing. To the level
+# the reference takes 8.2 epochs, a batch of 256 at its best rate 13, and one of 1024 38.
+LARGE = {"step_s": lambda size: 1e-3, "s_min": 500.0, "b_crit": 300.0, "trainings": 30.0}
+
+
+@pytest.mark.parametrize(
+    ("needed", "horizon"),
+    [
+        (0.2, 1.0),
+        (0.86, 1.0),
+        (0.9, 1.5),
+        (1.3, 1.5),
+        (1.4, 2.0),
+        (2.5, 3.0),
+        (3.0, 4.0),
+        (9, 12.0),
+    ],
+)
+def test_a_horizon_leaves_room_for_slower_seeds(needed: float, horizon: float) -> None:
+    assert horizon_for(needed) == horizon
+
+
+def test_where_an_epoch_of_a_larger_batch_takes_less_time_it_has_more_of_them() -> None:
+    advice, engine = advised(asked={"at_most_epochs": None}, **LARGE)
+
+    assert advice.named.batch_size == 1024
+    assert true_gain(advice, engine) > 2.5
+    ends = advice.endings
+    assert (ends.own.epochs, ends.verdict) == (EPOCHS, "no_worse")
+    assert ends.named.epochs >= 2 * EPOCHS
+    whole_s = EPOCHS * math.ceil(20_000 / OWN[0]) * 1e-3
+    for asked in engine.asked:
+        assert asked.last_step * engine.step_s(asked.trial.batch_size) <= 1.001 * whole_s
+
+
+def test_epochs_that_the_user_forbids_are_said_to_be_the_limit() -> None:
+    advice, engine = advised(**LARGE)
+
+    assert advice.named.batch_size == 64
+    for asked in engine.asked:
+        assert asked.last_step <= asked.trial.plan.steps_in(EPOCHS)
+    (capped,) = [each.named for each in advice.caveats if each.code == "capped_by_epochs"]
+    assert capped == {"sizes": "256, 1024", "epochs": EPOCHS}
+
+
+@pytest.mark.parametrize("planned", [12.0, None])
+def test_no_training_has_more_epochs_than_are_allowed(planned: float | None) -> None:
+    asked = {"planned_epochs": planned, "at_most_epochs": 15.0}
+
+    advice, engine = advised(asked=asked, **LARGE)
+
+    assert max(e.trial.plan.epoch_at(e.last_step) for e in engine.asked) <= 15.01
+    assert advice.endings.named.epochs <= 15.01
+
+
+def test_no_training_takes_longer_than_that_of_the_reference() -> None:
+    """A step of 256 takes 2.4 times as long, so it meets the level shortly before that time."""
+    own_s = 9 * math.ceil(20_000 / OWN[0]) * 1e-3
+    scenario = LARGE | {"step_s": {64: 1e-3, 256: 2.4e-3, 1024: 9e-3}.__getitem__}
+
+    _, engine = advised(asked={"planned_epochs": 9.0, "at_most_epochs": None}, **scenario)
+
+    for asked in engine.asked:
+        size = asked.trial.batch_size
+        within_planned = asked.last_step <= asked.trial.plan.steps_in(9)
+        assert within_planned or asked.last_step * engine.step_s(size) <= 1.001 * own_s
+
+
+def test_where_every_example_takes_as_long_nothing_has_more_epochs() -> None:
+    advice, engine = advised(asked={"at_most_epochs": None}, step_s=lambda size: 1e-5 * size)
+
+    for asked in engine.asked:
+        assert asked.last_step <= asked.trial.plan.steps_in(EPOCHS)
+    assert not [c for c in advice.caveats if c.code == "capped_by_epochs"]
+
+
+class Scheduled(WatchedEngine):
+    """A schedule of the rate spans each training."""
+
+    def trial(self, **of):
+        trial = super().trial(**of)
+        return replace(trial, horizon_steps=trial.plan.steps_in(EPOCHS))
+
+
+def test_with_a_schedule_all_have_the_epochs_of_the_reference() -> None:
+    _, engine = advised(kind=Scheduled, asked={"at_most_epochs": None}, **LARGE)
+
+    assert {asked.trial.batch_size for asked in engine.asked} == {*SIZES}
+    for asked in engine.asked:
+        assert asked.last_step <= asked.trial.plan.steps_in(EPOCHS)
+
+
+@pytest.mark.parametrize(("kind", "has_law"), [(WatchedEngine, True), (Scheduled, False)])
+def test_no_law_of_the_steps_is_stated_under_a_schedule(kind, has_law: bool) -> None:
+    advice, _ = advised(kind=kind, trainings=8.0)
+
+    laws = advice.laws
+    assert laws.law_holds == has_law
+    assert (laws.b_crit.estimate is not None) == has_law
+    assert has_law or laws.b_crit.reason.code == "steps_of_schedule"
