@@ -146,7 +146,7 @@ ADVICES = {
         budget_s=150.0,
     ),
     # Few trainings, down to less than one.
-    **{f"race-{trainings:g}": _race(trainings) for trainings in (0.6, 1, 2, 3, 4, 6, 8, 12, 20)},
+    **{f"race-{trainings:g}": _race(trainings) for trainings in (0.6, 1, 2, 3, 4, 8, 12, 20)},
     "race-downward": _advice(knee(8), _with_end(**RACE), trainings=4, epochs=12.0, target=None),
     "race-large-ends-worse": _race(6, truth={"end": _worse_above_64}),
     "race-two-workers": _race(4, engine=SideBySideEngine, engine_fields={"n_workers": 2}),
