@@ -3,10 +3,19 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from tests.reference.simulated_advice import EPOCHS, OWN, SIZES, WatchedEngine, advised, true_gain
+from tests.reference.simulated_advice import (
+    EPOCHS,
+    OWN,
+    SIZES,
+    WatchedEngine,
+    advised,
+    true_gain,
+)
 
 from batchlab.advice.horizon import horizon_for
+from batchlab.advice.procedure import Procedure
 
 # A step takes as long at every batch size, so more epochs of a large one cost nothing. To the level
 # the reference takes 8.2 epochs, a batch of 256 at its best rate 13, and one of 1024 38.
@@ -108,3 +117,23 @@ def test_no_law_of_the_steps_is_stated_under_a_schedule(kind, has_law: bool) -> 
     assert laws.law_holds == has_law
     assert (laws.b_crit.estimate is not None) == has_law
     assert has_law or laws.b_crit.reason.code == "steps_of_schedule"
+
+
+def test_what_met_the_level_is_believed_to_end_about_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else larger batches are believed to end worse, and are not trained to their end."""
+    first_worse: dict[int, float] = {}
+    look = Procedure.look
+
+    def looking(self: Procedure) -> None:
+        look(self)
+        unseen = [i for i, one in enumerate(self.study.cells) if one.met_on and not one.ends]
+        for i in unseen:
+            first_worse.setdefault(i, float(np.median(self.outlook.end[:, i])))
+
+    monkeypatch.setattr(Procedure, "look", looking)
+    advised(asked={"at_most_epochs": None}, **LARGE)
+
+    assert len(first_worse) >= 3
+    assert max(first_worse.values()) < 2

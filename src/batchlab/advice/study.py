@@ -46,6 +46,9 @@ _FAILED_BY = 1.0
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
 # Before any was seen, one training in six fails at a rate up to an octave below a failed one.
 _HELD = 5
+# What met the level to stay, and was not trained on, is taken to end so far down from the reference
+# to the level, give or take a margin.
+_HELD_BY = 0.5
 
 
 @dataclass(kw_only=True, eq=False)
@@ -460,12 +463,19 @@ class Study:
                 index.append(i)
                 values.append(steps + self._log_weight[i])
                 variances.append(variance)
-        ended = {n + i: one for i, one in enumerate(self.cells) if one.ends}
-        means = np.array([statistics.fmean(one.ends.values()) for one in ended.values()])
+        # What met the level to stay ends about there or better, though its end was not seen.
+        ends = {i: [*one.ends.values()] for i, one in enumerate(self.cells) if one.ends}
+        held = [i for i, one in enumerate(self.cells) if one.met_on and not one.ends]
+        if self.compares_ends:
+            ends |= {i: [_HELD_BY * aim.level] for i in held}
+        ended = {n + i: self.cells[i] for i in ends}
+        means = np.array([statistics.fmean(values) for values in ends.values()])
         seen = [*index, *ended], [*values, *np.arcsinh(means)]
-        n_seeds = np.array([len(one.ends) for one in ended.values()])
+        n_seeds = np.array([len(values) for values in ends.values()])
         # A final value that was read before the end is less certain; a failure may be bad luck.
-        more = (1 - self.fraction) ** 2 + np.array([float(one.failed) for one in ended.values()])
+        more = (1 - self.fraction) ** 2 + np.array(
+            [float(one.failed or not one.ends) for one in ended.values()]
+        )
         surfaces = []
         for sds in scatter.end[:, [i - n for i in ended]]:
             errors = scatter_at(means, sds / np.sqrt(n_seeds)) ** 2 + more
