@@ -114,8 +114,8 @@ class CommandCheck:
             self._warn(self._no_time_text())
         if fewest < most:
             self._warn(
-                f"there are {fewest} to {most} training examples, by the steps of an epoch; "
-                f"{fewest} is taken, and --examples gives the exact number"
+                f"there are {fewest} to {most} training {command.unit}, by the steps of an epoch; "
+                f"{fewest} is taken, and --examples gives their exact number"
             )
         self._warn_of_sizes()
         if first.is_whole and len(first.trained) == 1 and not command.spans_a_length:
@@ -468,12 +468,12 @@ class CommandCheck:
                 f"{_NO_EXAMPLES}: its progress does not count both epochs and steps; "
                 f"{_GIVE_EXAMPLES}"
             )
-        assumed = self._command.assumed_examples
-        counts = f"no epochs: {assumed} examples are called one here, so numbers of epochs"
+        assumed, unit = self._command.assumed_examples, self._command.unit
+        counts = f"no epochs: {assumed} {unit} are called one here, so numbers of epochs"
         if first.counts_only_epochs:
             counts = (
-                f"only epochs: each is taken for one pass over {assumed} examples, so numbers "
-                f"of steps, their times and examples a second"
+                f"only epochs: each is taken for one pass over {assumed} {unit}, so numbers "
+                f"of steps, their times and {unit} a second"
             )
         self._warn(
             f"its progress counts {counts} are off by about one factor at all batch sizes; "

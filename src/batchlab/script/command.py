@@ -350,6 +350,11 @@ class TrainingCommand:
         return flag if flag and "tokens" in plain_flag(flag).split("_") else None
 
     @property
+    def unit(self) -> str:
+        """What its batch size counts, for people."""
+        return "examples" if self.token_flag is None else "tokens"
+
+    @property
     def has_limit(self) -> bool:
         """Whether batches may be smaller than {batch_size}, which is only their limit."""
         return self.grows or self.token_flag is not None

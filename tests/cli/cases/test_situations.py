@@ -48,7 +48,7 @@ RUN: list[tuple[str, str, tuple[str, ...], str]] = [
     ("prints.py --kind without_steps", "val_loss", TAKES, ""),
     ("prints.py --kind marian", "val_loss", TAKES, ""),
     ("prints.py --kind table", "val_loss", TAKES, "its progress counts only epochs"),
-    ("prints.py --kind filled", "val_loss", TOKENS, "counts tokens"),
+    ("prints.py --kind filled", "val_loss", TOKENS, "training tokens, by the steps"),
     ("prints.py", "val_loss", ("--sizes", "{batch_size}", "256", *TAKES[2:]), ""),
     ("prints.py --kind normalized", "val_loss", TAKES, ""),
     ("prints.py --kind bars", "eval_loss", TAKES, ""),
