@@ -36,13 +36,14 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
     memory = fit_memory(points_for_law(peaks, n_train=study.question.n_train))
     time_fit = _step_time(study, whole)
     untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
-    # With a schedule all sizes meet the level near its end, so after about as many epochs.
-    has_law = steps.holds and not study.log.has_schedule
-    scheduled = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
+    s_min, e_min, b_crit, has_law = steps.s_min, steps.e_min, steps.b_crit, steps.holds
+    if study.log.has_schedule:  # all sizes meet the level near its end, after about as many epochs
+        s_min = e_min = b_crit = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
+        has_law = False
     return Laws(
-        s_min=scheduled if study.log.has_schedule else steps.s_min,
-        e_min=scheduled if study.log.has_schedule else steps.e_min,
-        b_crit=scheduled if study.log.has_schedule else steps.b_crit,
+        s_min=s_min,
+        e_min=e_min,
+        b_crit=b_crit,
         fixed_bytes=memory.fixed_bytes,
         bytes_per_example=memory.bytes_per_example,
         step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,

@@ -46,9 +46,9 @@ _FAILED_BY = 1.0
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
 # Before any was seen, one training in six fails at a rate up to an octave below a failed one.
 _HELD = 5
-# What met the level to stay, and was not trained on, is taken to end so far down from the reference
-# to the level, give or take a margin.
-_HELD_BY = 0.5
+# A configuration that met the level to stay, and was not trained on, is taken to end at this
+# fraction of the way from the reference's end down to the level, give or take a margin.
+_HELD_AT = 0.5
 
 
 @dataclass(kw_only=True, eq=False)
@@ -149,10 +149,11 @@ class Study:
         # The most that a run to a given level may cost, the same at every batch size.
         self.most_cost: float | None = None
         self._noise = Noise.of(len(at))
-        # Whether no configuration may train for more epochs than the reference.
+        # True if no configuration may train for more epochs than the reference.
         self.keeps_epochs = log.question.objective != "time" or log.has_schedule
-        # How many times as many epochs as the reference a configuration trains for; else 1.
-        self._horizons: dict[int, float] = {}
+        # By configuration, the step at which it met the level, if that was after as many epochs as
+        # the reference trains for.
+        self._met_late: dict[int, int] = {}
         self._whole_s: dict[tuple[int, int], float] = {}
         self.weigh()
 
@@ -243,7 +244,7 @@ class Study:
 
         Args:
             i: the configuration.
-            met_at: the steps to the level, if a run shall show them; None for what runs have shown.
+            met_at: the steps to the level that are assumed; None for those that runs have shown.
         """
         size, epochs = self.cells[i].cell[0], self.log.whole_epochs
         if self.question.longest_s is not None:
@@ -256,10 +257,10 @@ class Study:
             return self.log.planned_steps(size)
         if self.keeps_epochs:
             return self.log.steps_in(size, epochs)
-        horizon = self._horizons.get(i, 1.0)
+        met_at = self._met_late.get(i) if met_at is None else met_at
         if met_at is not None:
-            horizon = horizon_for(self.log.plan(size).epoch_at(math.ceil(met_at)) / epochs)
-        return min(self.log.steps_in(size, horizon * epochs), self.most_steps(i))
+            epochs *= horizon_for(self.log.plan(size).epoch_at(math.ceil(met_at)) / epochs)
+        return min(self.log.steps_in(size, epochs), self.most_steps(i))
 
     def most_steps(self, i: int) -> int:
         """Return the steps after which a training that has not met the level is given up.
@@ -365,11 +366,10 @@ class Study:
 
         The ends of shorter trainings are forgotten, because they are not compared any more.
         """
-        epochs, one = self.log.whole_epochs, self.cells[i]
-        if epochs is None or one.met_on or met_at <= self.whole_steps(i):
+        one = self.cells[i]
+        if self.log.whole_epochs is None or one.met_on or met_at <= self.whole_steps(i):
             return
-        needed = self.log.plan(one.cell[0]).epoch_at(met_at) / epochs
-        self._horizons[i] = horizon_for(needed)
+        self._met_late[i] = met_at
         for shown in (one.ends, one.end_errors, one.missed_on):
             shown.clear()
 
@@ -463,11 +463,11 @@ class Study:
                 index.append(i)
                 values.append(steps + self._log_weight[i])
                 variances.append(variance)
-        # What met the level to stay ends about there or better, though its end was not seen.
+        # A configuration that met the level to stay ends about there, though its end was not seen.
         ends = {i: [*one.ends.values()] for i, one in enumerate(self.cells) if one.ends}
         held = [i for i, one in enumerate(self.cells) if one.met_on and not one.ends]
         if self.compares_ends:
-            ends |= {i: [_HELD_BY * aim.level] for i in held}
+            ends |= {i: [_HELD_AT * aim.level] for i in held}
         ended = {n + i: self.cells[i] for i in ends}
         means = np.array([statistics.fmean(values) for values in ends.values()])
         seen = [*index, *ended], [*values, *np.arcsinh(means)]

@@ -379,9 +379,13 @@ class CommandCheck:
             return
         if len(self._first.trained) < VALUES:
             return
+        far = self._far_sizes(examples)
+        if len(far) < len(_SIZE_FACTORS):  # one alone would confirm nothing
+            self._unchecked.setdefault(question)
+            return
         values: dict[int, list[float]] = {}
         points: list[list[MetricPoint]] = []
-        for size in (own, *self._far_sizes(examples)):  # the last confirms what the others show
+        for size in (own, *far):  # the last confirms what the others show
             look = self._untrained(size, question)
             if look is None:
                 return
