@@ -7,6 +7,7 @@ import random
 import resource
 import time
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.reference.profiled_workloads import (
     workload,
 )
 from tests.reference.told import Told
+from torch import nn
 
 from batchlab.app.profile import profile
 from batchlab.app.question import asked
@@ -64,6 +66,33 @@ def test_every_size_up_to_all_of_it_ran_with_step_times_and_a_peak(
     assert made.device_name
     assert dict(made.environment)["torch"] == str(torch.__version__)
     assert Profile.from_json(made.to_json()) == made
+
+
+@pytest.mark.slow
+def test_the_steps_of_a_compiled_model_are_timed_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchlab.measure.profile.MOST_PROCESSES", 2)
+    told = Told()
+    compiled = replace(workload(n=37), model=lambda: torch.compile(Scores(6, 3), backend="eager"))
+    broken = replace(compiled, model=lambda: torch.compile(Scores(6, 3), backend=cannot_compile))
+
+    made = profile(compiled, batch_sizes=[8, 16], budget="10m")
+    as_inside = profile(broken, batch_sizes=[8, 16], budget="10m", listener=told)
+
+    assert (made.compile_s or 0) > 0
+    assert [len(point.timings) for point in made.points] == [2, 2]
+    assert all((point.peak_bytes or 0) > 0 for point in made.points)
+    assert as_inside.compile_s is None
+    assert all(point.ran for point in as_inside.points)
+    assert "BackendCompilerFailed" in told.warnings[-1]
+
+
+class Scores(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)
+
+
+def cannot_compile(graph: object, inputs: object) -> object:
+    raise RuntimeError
 
 
 @pytest.mark.slow

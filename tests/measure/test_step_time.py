@@ -14,7 +14,7 @@ from torch import nn
 
 from batchlab.machine import thread_choices
 from batchlab.measure import step_time
-from batchlab.measure.step_time import measure_in_turn, measure_step_time
+from batchlab.measure.step_time import measure_compiled, measure_in_turn, measure_step_time
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
 from batchlab.workload.definition import Workload
@@ -101,6 +101,32 @@ def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(
     times = measure_in_turn(None, Unpacked(workload_with(loss)), trial, shapes, "cpu")
 
     assert statistics.median(times) == pytest.approx(3.0)
+
+
+def test_a_compiled_model_is_compiled_once_for_all_batch_sizes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The shapes of inputs known at each compilation.
+    compiled: list[list[str]] = []
+
+    def compiler(graph: Any, inputs: list[Any]) -> Any:
+        compiled.append([str(each.shape[0]) for each in inputs if hasattr(each, "shape")])
+        time.sleep(0.2)
+        return graph
+
+    monkeypatch.setattr(step_time, "_TIMED_S", 0.01)
+    monkeypatch.setattr(step_time, "limit_memory", lambda *given: None)
+    packed = Unpacked(
+        replace(slow_workload(), model=lambda: torch.compile(nn.Linear(2, 1), backend=compiler))
+    )
+    trial = made_up_trial(batch_size=10, n_train=100)
+
+    timings = measure_compiled(None, packed, trial, [(10, 10, 1), (20, 20, 1), (40, 20, 1)], "cpu")
+
+    assert [timing.batch_size for timing in timings] == [10, 20, 40]
+    assert len(compiled) == 1
+    assert timings[0].warmup_s[0] > 0.2
+    assert all(STEP_S < min(timing.block_s) < 0.2 for timing in timings)
 
 
 def test_blocks_that_lie_apart_tell_of_a_busy_machine(timing: StepTiming) -> None:

@@ -34,8 +34,15 @@ from batchlab.report.advice_answer import (
     script_lines,
     weights_command,
 )
-from batchlab.report.advice_page import advice_headline, advice_text, bars, explain_text
+from batchlab.report.advice_page import (
+    advice_headline,
+    advice_text,
+    bars,
+    explain_text,
+    render_advice_html,
+)
 from batchlab.report.advice_rows import answer_rows, answer_table, believed_at
+from batchlab.report.sweep_page import html_page, text_report
 from batchlab.report.text import on_a_terminal
 
 written = Reason.as_written
@@ -62,6 +69,19 @@ def test_every_kind_of_advice_fits_on_one_screen(kind):
             said = advice_text(advice, study=study, report=Path("report.html"))
             said += advice_headline(advice, study=study)
         assert [line for line in said.splitlines() if len(line) > columns] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_members_of_a_batch_are_called_tokens_where_its_size_counts_them(kind: str) -> None:
+    advice = KINDS[kind]()
+    study = advice_study(advice)
+    study = replace(study, workload=replace(study.workload, unit="tokens"))
+
+    said = advice_text(advice, study=study, report=None) + explain_text(advice, study=study)
+    said += render_advice_html(advice, study, None) + text_report(study) + html_page(study)
+
+    assert len(re.findall("\\bexamples?\\b", said)) == 0
+    assert said.count("batch size (tokens)") > 0
 
 
 def test_of_many_rows_the_least_interesting_are_named_in_a_line():

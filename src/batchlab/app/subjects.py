@@ -16,11 +16,16 @@ import torch
 from batchlab.app.question import Question, as_whole, checked_rate
 from batchlab.app.subject import DEFAULT_EPOCHS, Plan, Subject, outside_of_a_share, value_of
 from batchlab.errors import BatchSizeError, NoStoreError, UsageError
-from batchlab.measure.check import check_workload
+from batchlab.measure.check import COMPILED, check_workload
 from batchlab.measure.command_time import timed_command
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, default_batch_sizes
-from batchlab.measure.profiling import measure_profile, profile_of, untried_profile
+from batchlab.measure.profiling import (
+    measure_profile,
+    profile_of,
+    untried_profile,
+    with_compiled_times,
+)
 from batchlab.measure.step_time import measure_in_turn, measure_step_time
 from batchlab.processes.children import Ended, run_in_child
 from batchlab.processes.memory import PeakMemory
@@ -287,17 +292,27 @@ class WorkloadSubject(Subject):
         listener: ProgressListener,
         known: Profile | None = None,
     ) -> Profile:
-        """Measure on this machine, each batch size in its own child."""
-        return measure_profile(
+        """Measure on this machine, each batch size in its own child.
+
+        In an advice, step times are those of the trainings, which are not compiled.
+        """
+        is_compiled = self.question.name == "profile" and COMPILED in self.summary.warnings
+        began_s, trial, device = time.monotonic(), self._whole_steps, self.question.device
+        profile = measure_profile(
             self.packed,
-            self._whole_steps,
+            trial,
             batch_sizes,
-            device=self.question.device,
+            device=device,
             memory_limit_bytes=self.memory_limit_bytes,
             may_accumulate=self.may_accumulate,
-            deadline_s=deadline_s,
+            deadline_s=(began_s + deadline_s) / 2 if is_compiled else deadline_s,
             listener=listener,
             known=known,
+        )
+        if not is_compiled:
+            return profile
+        return with_compiled_times(
+            profile, self.packed, trial, device=device, deadline_s=deadline_s, listener=listener
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import torch
 from torch import nn
@@ -30,11 +31,13 @@ from batchlab.training.optimizers import MadeOptimizers, adam_settings, made_opt
 from batchlab.workload.definition import Workload, is_compiled, size_of, uncompiled
 
 _MANY, _AT_ONCE = 1000, 64
-_COMPILED = (
-    "torch.compile is left out, because compiling in every run would take longer than a short "
-    "training. Results are the same up to rounding, but steps may be faster in your own training "
-    "than the times here, at some batch sizes more than at others"
+COMPILED: Final = (
+    "torch.compile is left out of all trainings, because compiling in every run would take longer "
+    "than a short one. Results are the same up to rounding. Compiled steps may be faster, at some "
+    "batch sizes more than at others: batchlab profile times them, and batchlab advise --profile "
+    "compares batch sizes by those times"
 )
+"""The warning for a workload that compiles its model."""
 
 
 def check_workload(
@@ -50,7 +53,7 @@ def check_workload(
     """
     workload, on = packed.unpack(), torch.device(device)
     model = new_model(workload)
-    compiled = (_COMPILED,) if is_compiled(model) else ()
+    compiled = (COMPILED,) if is_compiled(model) else ()
     model = uncompiled(model).to(on)
     parameters = [part for part in model.parameters() if part.requires_grad]
     if not parameters:

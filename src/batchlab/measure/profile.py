@@ -228,6 +228,8 @@ class Profile(ShownInNotebook):
         points: every batch size that was tried, by batch size, larger micro-batches first.
         evaluation_bytes: peak memory of an evaluation of all data, above an idle process; None if
             not known, or included in the peaks of a script's points.
+        compile_s: the seconds that torch.compile took before the first step, if the step times are
+            those of a compiled model.
         stopped: why not all batch sizes were tried: "memory" (larger ones do not fit), "time" (the
             budget ended), "errors" (several in a row did not run); None if all were.
     """
@@ -243,12 +245,13 @@ class Profile(ShownInNotebook):
     created_at: str
     points: tuple[ProfilePoint, ...]
     evaluation_bytes: Bytes | None = None
+    compile_s: float | None = None
     stopped: Stopped | None = None
 
     document = (
         *("schema", "command", "batchlab", "workload", "device", "device_name"),
         *("memory_limit_bytes", "environment", "created_at", "points", "evaluation_bytes"),
-        "stopped",
+        *("compile_s", "stopped"),
         *("process_log_sd", "largest_batch_size", "plateau_batch_size", "memory", "not_run"),
         "step_time",
     )

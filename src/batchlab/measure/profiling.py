@@ -12,9 +12,9 @@ import torch
 
 from batchlab.errors import WorkloadError
 from batchlab.machine import environment
-from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
+from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfiledWorkload, ProfilePoint
 from batchlab.measure.profile_search import ProfileSearch
-from batchlab.measure.step_time import measure_step_time
+from batchlab.measure.step_time import measure_compiled, measure_step_time
 from batchlab.processes.children import Ended, Line, run_in_child
 from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
@@ -98,6 +98,41 @@ def measure_profile(
     )
     profile = profile_of(search, batch_sizes)
     return profile if evaluation is None else replace(profile, evaluation_bytes=evaluation.value)
+
+
+def with_compiled_times(
+    profile: Profile,
+    packed: PackedWorkload,
+    trial: Trial,
+    *,
+    device: str,
+    deadline_s: float,
+    listener: ProgressListener,
+) -> Profile:
+    """Replace the step times by those of the model that the workload compiles.
+
+    All batch sizes are timed in one child, because compiling takes many times as long as timing,
+    and again in a second one. If that fails, the profile stays as it is, with a warning.
+    """
+    own = profile.workload.batch_size  # first, so that the compiler's time is that of this size
+    points = list(profile.points)
+    ran = [index for index, point in enumerate(points) if point.ran]
+    ran.sort(key=lambda index: points[index].batch_size != own)
+    shapes = [(p.batch_size, p.micro_batch_size, p.threads) for p in map(points.__getitem__, ran)]
+    timings: list[StepTiming] = []
+    for _ in range(FEWEST_PROCESSES):
+        left_s = max(0.0, deadline_s - time.monotonic())
+        ended = run_in_child(measure_compiled, packed, trial, shapes, device, timeout_s=left_s)
+        if ended.value is None:
+            listener.warning(
+                f"step times are those of the module inside torch.compile, because the compiled "
+                f"one was not timed: {reason_text(ended.reason)}"
+            )
+            return profile
+        timings += ended.value
+    for index, first, second in zip(ran, timings, timings[len(ran) :], strict=False):
+        points[index] = replace(points[index], timing=first, again=(second,))
+    return replace(profile, points=tuple(points), compile_s=timings[0].warmup_s[0])
 
 
 def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:

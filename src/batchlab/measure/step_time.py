@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from batchlab.machine import place_here, thread_choices
 from batchlab.processes.children import Line
@@ -16,9 +17,10 @@ from batchlab.processes.memory import PeakMemory, available_bytes, limit_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.study import StepTiming
 from batchlab.records.trial import Trial
+from batchlab.training.batching import with_tensors
 from batchlab.training.stepper import Stepper
 from batchlab.workload.data import resident
-from batchlab.workload.definition import Workload
+from batchlab.workload.definition import Batch, Workload
 
 # Each batch size is timed for about a quarter of a second, in blocks of steps, or longer if a step
 # takes long. The median of fifteen blocks lies between the fourth from either end (95 %), so three
@@ -66,31 +68,18 @@ def measure_step_time(
     _touch(workload)
     timer = _Timer(Stepper(workload, trial, on), clock)
     choices = threads_to_try or thread_choices(device)
-    warmup_s, block_s, block_steps = _timed(timer, timed_s, choices, clock)
-    best = _fewest_threads_as_good(
-        {threads: statistics.median(blocks) for threads, blocks in block_s.items() if blocks}
-    )
-    return StepTiming(
-        workload_id=trial.workload_id,
-        batch_size=trial.batch_size,
-        micro_batch_size=trial.micro_batch_size,
-        device=trial.device,
-        threads=best,
-        warmup_s=tuple(warmup_s),
-        block_s=tuple(block_s[best]),
-        block_steps=block_steps,
-        peak_bytes=memory.bytes(),
-        place=place_here(device),
-    )
+    timing = _timed(timer, trial, timed_s, choices, clock)
+    return replace(timing, peak_bytes=memory.bytes(), place=place_here(device))
 
 
 def _timed(
-    timer: _Timer, timed_s: float, threads_to_try: tuple[int, ...], clock: Callable[[], float]
-) -> tuple[list[float], dict[int, list[float]], int]:
-    """Return seconds of warm-up blocks, of blocks by number of threads, and the steps of a block.
-
-    The blocks of a number of threads that is given up early may be few or none.
-    """
+    timer: _Timer,
+    trial: Trial,
+    timed_s: float,
+    threads_to_try: tuple[int, ...],
+    clock: Callable[[], float],
+) -> StepTiming:
+    """Time blocks of steps, and return those of the best number of threads."""
     # All cores come first, because they are fastest at the first step, which fills the allocator.
     choices = threads_to_try[::-1]
     # The first steps at a new shape pick kernels and fill the allocator, so they are kept apart.
@@ -121,7 +110,20 @@ def _timed(
         for blocks in block_s.values():
             warmup_s += blocks[:_SETTLING_ROUNDS]
             del blocks[:_SETTLING_ROUNDS]
-    return warmup_s, block_s, block_steps
+    best = _fewest_threads_as_good(
+        {threads: statistics.median(blocks) for threads, blocks in block_s.items() if blocks}
+    )
+    return StepTiming(
+        workload_id=trial.workload_id,
+        batch_size=trial.batch_size,
+        micro_batch_size=trial.micro_batch_size,
+        device=trial.device,
+        threads=best,
+        warmup_s=tuple(warmup_s),
+        block_s=tuple(block_s[best]),
+        block_steps=block_steps,
+        peak_bytes=None,
+    )
 
 
 # Two sizes in one process are timed for this long, in blocks that are over before much changes.
@@ -157,6 +159,40 @@ def measure_in_turn(
         one_s, other_s = turn(n_steps)
         ratios.append(other_s / one_s)
     return tuple(ratios)
+
+
+def measure_compiled(
+    line: Line, packed: PackedWorkload, trial: Trial, shapes: Sequence[Shape], device: str
+) -> tuple[StepTiming, ...]:
+    """Time steps of the model as the workload compiles it, one shape after the other.
+
+    The size of a batch is marked as dynamic, so that one compilation serves all batch sizes. It
+    takes place in the first warm-up block. Memory is not measured, because it would include the
+    compiler's.
+    """
+    on = torch.device(device)
+    limit_memory(on, available_bytes(on))
+    torch.compiler.set_stance("default")
+    workload, timings = packed.unpack(), list[StepTiming]()
+    for size, micro, threads in shapes:
+        shaped = replace(trial, batch_size=size, micro_batch_size=micro)
+        stepper = Stepper(workload, shaped, on, is_compiled=True)
+        timer = _Timer(stepper, time.perf_counter, stream=_of_any_size(stepper.stream(0)))
+        timing = _timed(timer, shaped, _TIMED_S, (threads,), time.perf_counter)
+        timings.append(replace(timing, place=place_here(device)))
+    return tuple(timings)
+
+
+def _of_any_size(stream: Iterator[Sequence[Batch]]) -> Iterator[Sequence[Batch]]:
+    """Yield the batches, their first dimension marked as dynamic for the compiler."""
+
+    def marked(tensor: Tensor) -> Tensor:
+        if tensor.dim():
+            torch._dynamo.maybe_mark_dynamic(tensor, 0)
+        return tensor
+
+    for micro_batches in stream:
+        yield [with_tensors(batch, marked) for batch in micro_batches]
 
 
 def _touch(workload: Workload) -> None:
@@ -202,10 +238,16 @@ def _fewest_threads_as_good(step_s: dict[int, float]) -> int:
 class _Timer:
     """A timer of blocks of consecutive steps."""
 
-    def __init__(self, stepper: Stepper, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        stepper: Stepper,
+        clock: Callable[[], float],
+        *,
+        stream: Iterator[Sequence[Batch]] | None = None,
+    ) -> None:
         self._clock = clock
         self._stepper = stepper
-        self._stream = stepper.stream(0)
+        self._stream = stream or stepper.stream(0)
         self._step = 0
 
     def block(self, n_steps: int, threads: int) -> float:

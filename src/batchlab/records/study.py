@@ -190,6 +190,7 @@ class WorkloadSummary:
         start_s: seconds from the start of a user's own command to its first progress; None for a
             workload, which starts in hundredths of a second.
         takes_rate: whether a learning rate reaches it; a command may have its own instead.
+        unit: what its batch size counts, in words: examples or tokens.
     """
 
     workload_id: str
@@ -212,6 +213,7 @@ class WorkloadSummary:
     draws_by_seed: bool = False
     start_s: float | None = None
     takes_rate: bool = True
+    unit: str = "examples"
 
     document = (
         *("workload_id", "name", "reference", "settings", "n_train", "n_validation", "n_test"),

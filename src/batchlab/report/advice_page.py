@@ -38,6 +38,7 @@ from batchlab.report.sayings import claim_sentences
 from batchlab.report.table import Section, marked_table
 from batchlab.report.text import (
     Sentence,
+    in_its_unit,
     quantity_text,
     text_width,
     whole_sentence,
@@ -55,6 +56,7 @@ _MOST_NOTES = 3
 # ---- on one screen
 
 
+@in_its_unit
 def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     """Return the answer on one screen: what to set, why, a table of what was trained, what is open.
 
@@ -145,11 +147,13 @@ def bars(advice: Advice) -> str:
     return f"{title}:  {'  '.join(drawn)}"
 
 
+@in_its_unit
 def advice_headline(advice: Advice, *, study: Study) -> str:
     """Return only the answer, to be repeated at the end of a long text."""
     return "\n".join(_wrapped(str(advice_sentences(advice, study)[0]))) + "\n"
 
 
+@in_its_unit
 def explain_text(advice: Advice, *, study: Study) -> str:
     """Return what was run and why, one line per step, and the lines to paste into a script."""
     times = [quantity_text("train_s", step.spent_s) for step in advice.steps]
@@ -180,6 +184,7 @@ def advice_sections(advice: Advice) -> Iterator[Section]:
 # ---- on a page, and as files
 
 
+@in_its_unit
 def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
     """Return the page of an advice as HTML: the answer first, then its evidence.
 
@@ -228,6 +233,7 @@ def _summary(advice: Advice) -> str:
     return f"{text(_ASKED[advice.objective])} {cost}"
 
 
+@in_its_unit
 def advice_files(advice: Advice, study: Study) -> Tables:
     """Return the tables to export: the batch sizes in question, the runs and the observations."""
     return {

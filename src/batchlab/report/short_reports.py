@@ -67,12 +67,16 @@ def _profile_table(profile: Profile) -> Table:
     """Return one row per batch size that was tried, including those that did not run."""
     ended = {point.status for point in profile.points}
     threads = {point.timing.threads for point in profile.points if point.timing is not None}
+    device, compile_s = profile.device, profile.compile_s
+    if compile_s is not None:
+        took = quantity_text("step_s", compile_s)
+        device = text("{device}, model compiled in {took}", device=device, took=took)
     table = table_of(
         text(
             "{workload} by batch size, on {device_name} ({device}), with 95 % intervals",
             workload=profile.workload.name,
             device_name=profile.device_name,
-            device=profile.device,
+            device=device,
         ),
         profile.points,
         Column("batch", label=text("batch"), of=lambda point: _size_text(profile, point)),

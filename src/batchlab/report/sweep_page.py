@@ -63,7 +63,7 @@ from batchlab.report.sweep_answer import (
     trials_table,
 )
 from batchlab.report.table import Section, marked_table, sections_text
-from batchlab.report.text import VERDICT_WORDS, label_text, split_label, wrapped_text
+from batchlab.report.text import VERDICT_WORDS, in_its_unit, label_text, split_label, wrapped_text
 from batchlab.version import __version__
 from batchlab.words.catalogue import sentence, text
 from batchlab.words.document import SCHEMA, document_text
@@ -87,6 +87,7 @@ class SweepDocument(msgspec.Struct, frozen=True, kw_only=True):
     trials: tuple[TrialDocument, ...]
 
 
+@in_its_unit
 def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> str:
     """Return the study as one JSON document; times in seconds, memory in bytes, unknown is null."""
     document = SweepDocument(
@@ -108,6 +109,7 @@ def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> 
 # ---- files
 
 
+@in_its_unit
 def sweep_files(study: Study) -> Tables:
     """Return the tables to export: the trials, and every observation in long format."""
     numbers = text("one row per number that was seen, joined by trial_id")
@@ -122,6 +124,7 @@ def sweep_files(study: Study) -> Tables:
 _MOST_NOTES = 3
 
 
+@in_its_unit
 def text_report(study: Study) -> str:
     """Return the answer on one screen: what ended best, one row per batch size, further notes."""
     if not study.records:
@@ -139,6 +142,7 @@ def text_report(study: Study) -> str:
     return sections_text((shown, Section(facts=tuple(notes)), Section(drawing=last)))
 
 
+@in_its_unit
 def sweep_headline(study: Study) -> str:
     """Return the first sentences: which batch size did best, and how the trials ended."""
     headline, counts = conclusion(study).headline, trial_counts(study)
@@ -372,6 +376,7 @@ def _of_models(
 # ---- a page
 
 
+@in_its_unit
 def html_page(study: Study) -> str:
     """Return the page of a sweep as HTML text."""
     files, evidence = sweep_files(study), Evidence.of(study)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, ParamSpec, TypeVar
 
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS, QUANTITIES, Quantity, quantity
 from batchlab.records.run import Kind
 from batchlab.records.study import BestSoFar, Study
-from batchlab.words.catalogue import capitalized, listing, number_text, term_text, text
+from batchlab.words.catalogue import (
+    capitalized,
+    counted_in,
+    listing,
+    number_text,
+    term_text,
+    text,
+)
 from batchlab.words.numbers import UNKNOWN, form_of
 from batchlab.words.reasons import reason_text
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 # ---- lines of a terminal
 
@@ -127,6 +138,18 @@ def axis_text(name: str) -> str:
     if not unit or text(unit) in label_text(name).split():
         return label_text(name)
     return text("{label} ({unit})", label=label_text(name), unit=text(unit))
+
+
+def in_its_unit(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """Let a function of a study say tokens instead of examples, if its batch size counts them."""
+
+    @functools.wraps(function)
+    def said(*given: Given.args, **named: Given.kwargs) -> Made:
+        study = next(each for each in (*given, *named.values()) if isinstance(each, Study))
+        with counted_in(study.workload.unit):
+            return function(*given, **named)
+
+    return said
 
 
 # ---- estimates

@@ -140,6 +140,7 @@ class CommandCheck:
             warnings=tuple(self._warnings),
             start_s=first.start_s,
             takes_rate=command.takes("learning_rate"),
+            unit=command.unit,
         )
 
     def _warn(self, text: str) -> None:
@@ -435,8 +436,7 @@ class CommandCheck:
             )
         if flag := command.token_flag:
             self._warn(
-                f"{{batch_size}} is what {flag} takes, so all that is said of batch sizes and "
-                f"examples counts tokens"
+                f"{{batch_size}} is what {flag} takes, so batches and epochs are counted in tokens"
             )
         own, rate, printed = command.batch_size, first.trial.learning_rate, first.printed_rate
         for look in self.looks:

@@ -51,10 +51,13 @@ class Stepper:
         averaged: the average of the weights, evaluated in their place; None if there is none.
     """
 
-    def __init__(self, workload: Workload, trial: Trial, device: torch.device) -> None:
+    def __init__(
+        self, workload: Workload, trial: Trial, device: torch.device, *, is_compiled: bool = False
+    ) -> None:
         """Seed everything, then make the model and the optimizer.
 
-        The model is made on the CPU, so that its weights don't depend on the device.
+        The model is made on the CPU, so that its weights don't depend on the device. If the
+        workload compiles it, the module inside is trained, unless `is_compiled`.
         """
         self._workload = workload
         self._trial = trial
@@ -63,7 +66,8 @@ class Stepper:
         if device.type == "cuda":
             torch.cuda.init()  # only random streams that exist can be seeded
         seed_everything(trial.seed)
-        self.model = _with_memory_of_its_own(uncompiled(workload.model()).to(device))
+        model = workload.model() if is_compiled else uncompiled(workload.model())
+        self.model = _with_memory_of_its_own(model.to(device))
         self.model.train()
         self._parameters = list(self.model.parameters())
         self._made = made_optimizers(workload, self.model, trial.learning_rate)

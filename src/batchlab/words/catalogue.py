@@ -6,9 +6,12 @@ sentence is filled with stand where they are used, and pass through `text`.
 
 from __future__ import annotations
 
+import re
 import string
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,6 +37,20 @@ SENTENCES: dict[str, str] = _TABLE
 """The text of every sentence, by its code."""
 
 
+_COUNTED: ContextVar[str] = ContextVar("counted", default="examples")
+_EXAMPLES = re.compile(r"\b(an )?example(s?)\b")
+
+
+@contextmanager
+def counted_in(unit: str) -> Iterator[None]:
+    """Let texts say `unit` in place of "examples", if that is what a batch size counts."""
+    token = _COUNTED.set(unit)
+    try:
+        yield
+    finally:
+        _COUNTED.reset(token)
+
+
 def sentence(code: str, /, **values: Shown) -> str:
     """Return a sentence with its values.
 
@@ -53,6 +70,10 @@ def text(message: str, /, **values: Shown) -> str:
             `{name:one run|# runs}` the words for a count.
         values: a number, a text, or None for unknown.
     """
+    unit = _COUNTED.get()
+    if unit != "examples":
+        one = unit.removesuffix("s")
+        message = _EXAMPLES.sub(lambda m: f"{'a ' if m[1] else ''}{one}{m[2]}", message)
     return _WRITER.vformat(message, (), values)
 
 
