@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -305,11 +306,42 @@ SIZES = (8, 16, 32, 64, 128)
 
 
 def timed(
-    machine: MadeUpMachine, *, memory_limit_bytes: int | None = None, **given: Any
+    machine: MadeUpMachine,
+    *,
+    memory_limit_bytes: int | None = None,
+    n_train: int = N_TRAIN,
+    sizes: Sequence[int] = SIZES,
+    **given: Any,
 ) -> Profile:
     usual: dict[str, Any] = {"left_s": machine.left_s, "listener": Told(), "may_accumulate": False}
-    untried = untried_profile(N_TRAIN, batch_size=32, memory_limit_bytes=memory_limit_bytes)
-    return CommandSearch(machine, untried, **(usual | given)).run(SIZES)
+    own = sizes[2]
+    untried = untried_profile(n_train, batch_size=own, memory_limit_bytes=memory_limit_bytes)
+    return CommandSearch(machine, untried, **(usual | given)).run(sizes)
+
+
+def fails_unless(runs: Callable[[int], bool]) -> MadeUpMachine:
+    return MadeUpMachine(goes_wrong=lambda size: None if runs(size) else Status.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_train", "runs", "added"),
+    [
+        ((10, 20, 40, 80, 160, 320), 1000, lambda size: 1000 % size == 0, [200, 1000]),
+        ((3, 6, 12, 24, 48, 96), 1001, lambda size: size in (12, 36, 48, 60), [36, 60]),
+        ((8, 16, 32, 64, 128), 1000, lambda size: size != 128, []),
+        ((8, 16, 32, 64, 128), 1000, lambda size: size == 8, []),
+    ],
+    ids=["a divisor of N", "a multiple", "most run", "its own does not run"],
+)
+def test_where_most_sizes_fail_multiples_of_its_own_are_tried(
+    sizes: tuple[int, ...], n_train: int, runs: Callable[[int], bool], added: list[int]
+) -> None:
+    profile = timed(fails_unless(runs), n_train=n_train, sizes=sizes)
+    as_given = timed(fails_unless(runs), n_train=n_train, sizes=sizes, are_given=True)
+
+    ran = [point.batch_size for point in profile.points if point.ran]
+    assert sorted(set(ran) - set(sizes)) == added
+    assert {point.batch_size for point in as_given.points} <= set(sizes)
 
 
 def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again() -> None:

@@ -264,7 +264,7 @@ class AdviceSession:
             planned_epochs=self._subject.epochs,
             at_most_epochs=self._asked.at_most_epochs,
             longest_s=self._asked.train_s,
-            rules=self._rules,
+            rules=self._rules(options),
             not_comparable=self._why_not_comparable,
         )
 
@@ -506,7 +506,7 @@ class AdviceSession:
         """Return the candidates; if the metric cannot compare them, all but its own are refused."""
         found = options_of(
             profile,
-            self._subject.candidates,
+            self._subject.sizes_in(profile),
             trial=self._trial,
             may_accumulate=self._subject.may_accumulate,
         )
@@ -551,13 +551,12 @@ class AdviceSession:
             trainer=self._asked.trainer,
         )
 
-    @property
-    def _rules(self) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-        """For each batch size, what each rule multiplies a rate right for the reference with."""
-        return tuple(
-            (batch_size, tuple(self._multiples(batch_size / self._trial.batch_size)))
-            for batch_size in self._subject.candidates
-        )
+    def _rules(
+        self, options: Sequence[Option]
+    ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
+        """Return, by batch size, what each rule multiplies a rate right for the reference with."""
+        sizes = [option.batch_size for option in options]
+        return tuple((n, tuple(self._multiples(n / self._trial.batch_size))) for n in sizes)
 
     def _multiples(self, kappa: float) -> Iterator[tuple[str, float]]:
         """Yield each scaling rule that applies, with its multiple of the rate."""

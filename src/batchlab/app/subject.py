@@ -152,6 +152,11 @@ class Subject(ABC):
         """The batch sizes and the subject's own, in ascending order."""
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
+    def sizes_in(self, profile: Profile) -> tuple[int, ...]:
+        """Return the candidates, with those that the profile of a command added."""
+        added = [p.batch_size for p in profile.points] if self.summary.is_own_command else []
+        return tuple(sorted({*self.candidates, *added}))
+
     @property
     def profiled_sizes(self) -> tuple[int, ...]:
         """The batch sizes that a profile tries."""

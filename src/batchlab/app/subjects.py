@@ -549,6 +549,7 @@ class CommandSubject(Subject):
                 ),
                 left_s=lambda: deadline_s - time.monotonic(),
                 listener=self.question.listener,
+                are_given=self.question.batch_sizes is not None,
                 # On several devices micro-batches would have to be multiples of their number.
                 may_accumulate=self._command.devices == 1
                 and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 
@@ -345,6 +345,7 @@ def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
 
 # A batch size that is tried again should have this much more time than it took at first.
 _AGAIN_FACTOR = 1.3
+_MULTIPLES = 3  # of its own size, tried if most others fail
 # The first size gets at most this share of the time left, because one size says nothing by itself.
 _FIRST_SHARE = 0.45
 
@@ -353,14 +354,33 @@ _FIRST_SHARE = 0.45
 class CommandSearch(ProfileSearch):
     """A search of a command's batch sizes, of which each start may take minutes.
 
-    It tries the command's own size, those next to it, then others, and none to find the limit.
+    It tries the command's own size, those next to it, then others, and none to find the limit. If
+    most of these fail, it tries some that may not, unless the user named the sizes.
     """
 
+    are_given: bool = False
     _took_s: dict[int, float] = field(default_factory=dict, init=False)
 
-    def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
+    def _groups(self, larger: list[int], smaller: list[int]) -> Iterator[list[int]]:
         # The nearest sizes on both sides come early, as without them there is nothing to choose.
-        return larger[:1], larger[1:2], smaller, larger[2:]
+        yield from (larger[:1], larger[1:2], smaller, larger[2:])
+        others = [] if self.are_given else self._that_may_run()
+        self._to_come += others
+        yield others
+
+    def _that_may_run(self) -> list[int]:
+        """Return multiples of the command's own size, if most others raised an error.
+
+        They divide the training set if its own size does, because a smaller last batch often fails.
+        """
+        points, workload = self.profile.points, self.profile.workload
+        failed, own = [p for p in points if p.status is Status.ERROR], workload.batch_size
+        if 2 * len(failed) < len(points) or self.profile.point(own, own) in (None, *failed):
+            return []
+        multiples = list(range(3 * own, workload.n_train + 1, own))
+        if workload.n_train % own == 0:
+            multiples = [size for size in multiples if workload.n_train % size == 0]
+        return [size for size in multiples if self.profile.point(size, size) is None][:_MULTIPLES]
 
     def _limit_below(self, too_large: int) -> int:
         return too_large

@@ -21,7 +21,7 @@ from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand
 from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, STEPS_OF_EPOCH, ScriptCode
 from batchlab.script.look import ROUNDING, VALUES, Enough, Look, LookComparison, Span, has_losses
-from batchlab.script.metric import MetricPoint, follows_size, moves_with_steps, plain_name
+from batchlab.script.metric import follows_size, plain_name
 from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
 
@@ -385,25 +385,13 @@ class CommandCheck:
             self._unchecked.setdefault(question)
             return
         values: dict[int, list[float]] = {}
-        points: list[list[MetricPoint]] = []
         for size in (own, *far):  # the last confirms what the others show
             look = self._untrained(size, question)
             if look is None:
                 return
             values[size] = [value for value in look.trained if value is not None]
-            points.append([point for point in look.progress.points if point.step > 0])
-            follows = follows_size(values)
-            moves = moves_with_steps(self._first.progress.points, points)
-            if size != own and not (follows or moves):
+            if size != own and not follows_size(values):
                 return
-        if not follows:
-            self._warn(
-                f"{metric} changes by as much in every step of a run that does not "
-                f"train (learning rate near 0), as if a weight in it were warmed up by steps, or "
-                f"statistics of batches still settled: if it is a weight, batch sizes can't be "
-                f"compared by it; print it with its final weight"
-            )
-            return
         levels = [f"{values[size][0]:.4g} with batch size {size}" for size in sorted(values)]
         raise UsageError(
             f"{metric} depends on the batch size itself: with a learning rate near "

@@ -89,32 +89,6 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
     return _are_alike(powers) or _are_alike(logarithms)
 
 
-# Without training a metric still changes by about a millionth of what it does with it.
-_NO_CHANGE = 1e-3
-
-
-def moves_with_steps(
-    trained: Sequence[MetricPoint], untrained: Sequence[Sequence[MetricPoint]]
-) -> bool:
-    """Return whether a metric changes by as much in every step of runs that do not train.
-
-    Args:
-        trained: points of a run that trains.
-        untrained: those of runs with different batch sizes; fewer than two points say nothing.
-    """
-    changes = [_change_of_step(points) for points in untrained]
-    return _are_alike(changes) and abs(changes[0]) > _NO_CHANGE * abs(_change_of_step(trained))
-
-
-def _change_of_step(points: Sequence[MetricPoint]) -> float:
-    """Return by how much the metric changes in a step, or 0 if that is not known."""
-    values = [point.value for point in points if point.value is not None]
-    steps = points[-1].step - points[0].step if points else 0
-    if len(values) < len(points) or not all(map(math.isfinite, values)) or steps < 1:
-        return 0.0
-    return (values[-1] - values[0]) / steps
-
-
 def _are_alike(numbers: Sequence[float]) -> bool:
     lowest, highest = min(numbers, default=0.0), max(numbers, default=0.0)
     return lowest * highest > 0 and highest - lowest <= _ALIKE * max(highest, -lowest)
