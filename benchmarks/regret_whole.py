@@ -100,7 +100,7 @@ def advised(situation: WholeSituation, budget_s: float, n_workers: int = 1) -> R
             named_as="reference",
             problem=str(error),
         )
-    cell = situation.grid.cell(*found.cell)
+    cell = situation.grid.cell(*found.cell[:2])
     gain, study = found.gain, found.study
     return Reply(
         cell=cell,

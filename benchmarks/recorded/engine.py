@@ -69,6 +69,7 @@ class RecordedEngine(AnswersAtOnce):
         step_s: Mapping[int, float],
         eval_s: float = 0.0,
         n_workers: int = 1,
+        longer: Mapping[float, RecordedGrid] | None = None,
     ) -> None:
         """See `grid` through some of its seeds.
 
@@ -80,6 +81,8 @@ class RecordedEngine(AnswersAtOnce):
             eval_s: seconds of an evaluation. As many are charged for as the run would have had;
                 those before it is watched are in the answer all the same.
             n_workers: how many runs go side by side, each as fast as alone.
+            longer: grids of the same workload with its schedule over longer trainings, by their
+                length over that of `grid`.
 
         Raises:
             TrialError: a seed or a batch size that the other does not have.
@@ -99,6 +102,7 @@ class RecordedEngine(AnswersAtOnce):
             )
         super().__init__()
         self._grid = grid
+        self._grids = {1.0: grid, **(longer or {})}
         self._seeds = tuple(seeds)
         self._step_s = step_s
         self._eval_s = eval_s
@@ -107,7 +111,7 @@ class RecordedEngine(AnswersAtOnce):
         # Runs under way: when each ends, in which order it began, what was asked and the answer.
         self._running: list[tuple[float, int, RunRequest, TrialRecord]] = []
         self._n_begun = 0
-        self._paid: dict[tuple[int, float, int], tuple[int, int]] = {}  # steps and evaluations
+        self._paid: dict[Trial, tuple[int, int]] = {}  # steps and evaluations
         self._trials: dict[int, Trial] = {}  # one of each batch size
         # By batch size, interval and last step.
         self._pauses: dict[tuple[int, int, int], frozenset[int]] = {}
@@ -126,21 +130,27 @@ class RecordedEngine(AnswersAtOnce):
         """How many seeds it has (0 to n_seeds - 1)."""
         return len(self._seeds)
 
-    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
+    def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         """The rates that were recorded at `batch_size`, ascending.
 
         Raises:
             TrialError: the grid has no such batch size.
         """
-        return self._grid.learning_rates(batch_size)
+        grid = self._grids.get(horizon)
+        if grid is None or batch_size not in grid.batch_sizes:
+            return ()
+        return grid.learning_rates(batch_size)
 
-    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
+    def trial(
+        self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
+    ) -> Trial:
         """The trial of these three.
 
         Raises:
             TrialError: the grid does not hold them; the message says what it does hold.
         """
-        batch_size, learning_rate = self._grid.cell(batch_size, learning_rate)
+        grid = self._grids[horizon]
+        batch_size, learning_rate = grid.cell(batch_size, learning_rate)
         if not 0 <= seed < len(self._seeds):
             raise TrialError(
                 f"seed {seed}: this study sees {len(self._seeds)} seeds of the grid of "
@@ -154,7 +164,7 @@ class RecordedEngine(AnswersAtOnce):
             learning_rate=learning_rate,
             seed=seed,
         )
-        header = self._grid.header
+        header = grid.header
         if isinstance(header, WholeGridHeader) and header.has_schedule:
             return replace(trial, horizon_steps=trial.plan.steps_in(header.epochs))
         return trial
@@ -204,11 +214,16 @@ class RecordedEngine(AnswersAtOnce):
         """
         trial, length = request.trial, request.length
         # Through `trial`, so that one made elsewhere is refused where the grid does not hold it.
+        horizon = self._horizon_of(trial)
         trial = self.trial(
-            batch_size=trial.batch_size, learning_rate=trial.learning_rate, seed=trial.seed
+            batch_size=trial.batch_size,
+            learning_rate=trial.learning_rate,
+            seed=trial.seed,
+            horizon=horizon,
         )
+        grid = self._grids[horizon]
         key = trial.batch_size, trial.learning_rate, self._seeds[trial.seed]
-        run = self._grid.runs.get(key)
+        run = grid.runs.get(key)
         if run is None:
             # Only the untrained model is known: it is the same for all runs with the seed.
             same = next(run for run in self._grid.runs.values() if run.seed == key[2])
@@ -217,7 +232,7 @@ class RecordedEngine(AnswersAtOnce):
                 trial, length.until, untrained, Status.TIMEOUT, _no_such_seed(trial)
             )
         asked_steps = length.last_step(trial)
-        evaluations = self._grid.evaluations(run, self._step_s[run.batch_size])
+        evaluations = grid.evaluations(run, self._step_s[run.batch_size])
         if length.interval_samples:
             evaluations = self._at_pauses(evaluations, trial, length)
         end, met = _end(evaluations, length.until, asked_steps)
@@ -227,7 +242,7 @@ class RecordedEngine(AnswersAtOnce):
         elif run.steps < asked_steps:
             steps = run.steps
             status, reason = _status_at_the_end(run)
-        self._pay(key, steps, length)
+        self._pay(trial, steps, length)
         note = self._early_stop(run) if steps >= run.steps else None
         if note is not None:
             status, reason = run.status, None
@@ -264,12 +279,20 @@ class RecordedEngine(AnswersAtOnce):
         }
         return tuple(each for each in evaluations if each.step == 0 or each.step in kept)
 
-    def _pay(self, key: tuple[int, float, int], steps: int, length: RunLength) -> None:
-        paid_steps, paid_evaluations = self._paid.get(key, (0, 0))
-        n_evaluations = self._n_evaluations(key[0], steps, length)
-        self._charged_s += max(0, steps - paid_steps) * self._step_s[key[0]]
+    def _horizon_of(self, trial: Trial) -> float:
+        for horizon, grid in self._grids.items():
+            header = grid.header
+            if isinstance(header, WholeGridHeader) and header.has_schedule:
+                if trial.horizon_steps == trial.plan.steps_in(header.epochs):
+                    return horizon
+        return 1.0
+
+    def _pay(self, trial: Trial, steps: int, length: RunLength) -> None:
+        paid_steps, paid_evaluations = self._paid.get(trial, (0, 0))
+        n_evaluations = self._n_evaluations(trial.batch_size, steps, length)
+        self._charged_s += max(0, steps - paid_steps) * self._step_s[trial.batch_size]
         self._charged_s += max(0, n_evaluations - paid_evaluations) * self._eval_s
-        self._paid[key] = max(steps, paid_steps), max(n_evaluations, paid_evaluations)
+        self._paid[trial] = max(steps, paid_steps), max(n_evaluations, paid_evaluations)
 
     def _n_evaluations(self, batch_size: int, steps: int, length: RunLength) -> int:
         """How many are charged for; none where they cost nothing, for counting takes its time."""

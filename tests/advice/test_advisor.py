@@ -84,7 +84,7 @@ def test_of_a_single_batch_size_the_rate_is_tuned():
 class OneRate(ScriptEngine):
     """A script whose rate stays as it is."""
 
-    def learning_rates(self, batch_size):
+    def learning_rates(self, batch_size, horizon=1.0):
         return (OWN[1],)
 
 

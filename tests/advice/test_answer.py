@@ -286,7 +286,7 @@ def test_what_is_likely_no_worse_and_is_not_named_is_told(salt, code, monkeypatc
     )
 
     outlook, study = looked[-1].outlook, looked[-1].study
-    chances = {study.cells[i].cell: outlook.chance[i] for i in study.nameable if i != study.own}
+    chances = {study.cells[i].cell[:2]: outlook.chance[i] for i in study.nameable if i != study.own}
     likely = {cell: chance for cell, chance in chances.items() if chance >= 0.8}
     assert advice.named == advice.reference
     assert advice.reason.code.startswith(code)

@@ -21,7 +21,9 @@ def run_log(**changes):
 
 
 def run(log, *runs, steps=20_000):
-    log.run([log.request((size, rate), seed, steps=steps) for size, rate, seed in runs], "search")
+    log.run(
+        [log.request((size, rate, 1.0), seed, steps=steps) for size, rate, seed in runs], "search"
+    )
 
 
 def test_the_least_mean_time_leads_with_its_seconds():
@@ -31,7 +33,7 @@ def test_the_least_mean_time_leads_with_its_seconds():
     found = best_so_far(log)
 
     costs = {}
-    for (size, rate, _), record in log.records.items():
+    for (size, rate, _, _), record in log.records.items():
         costs.setdefault((size, rate), []).append(record.crossing(log.until).middle * STEP_S(size))
     means = {cell: sum(found) / len(found) for cell, found in costs.items()}
     assert (found.batch_size, found.learning_rate) == min(means, key=means.get)

@@ -94,19 +94,62 @@ def test_where_every_example_takes_as_long_nothing_has_more_epochs() -> None:
 
 
 class Scheduled(WatchedEngine):
-    """A schedule of the rate spans each training."""
+    """A schedule of the rate spans each training, which gets to its best only at its end."""
 
-    def trial(self, **of):
+    def trial(self, *, horizon=1.0, **of):
         trial = super().trial(**of)
-        return replace(trial, horizon_steps=trial.plan.steps_in(EPOCHS))
+        return replace(trial, horizon_steps=trial.plan.steps_in(horizon * EPOCHS))
+
+    def _accuracy(self, trial, way):
+        whole = super()._accuracy(trial, way * trial.horizon_steps / self._step_at(trial, way))
+        return whole - 0.3 * (1 - self._step_at(trial, way) / trial.horizon_steps)
+
+    def _step_at(self, trial, way):
+        noise = math.exp(self._seeds_noise(trial))
+        return way * noise * self.truth.steps(trial.batch_size, trial.learning_rate)
 
 
-def test_with_a_schedule_all_have_the_epochs_of_the_reference() -> None:
-    _, engine = advised(kind=Scheduled, asked={"at_most_epochs": None}, **LARGE)
+# With a schedule the reference gets to 99.9 % of its way in 12 epochs, a batch of 256 at its best
+# rate in 19, which take half the time, and one of 1024 in 56.
+STRETCHED = LARGE | {"end_noise": 0.0001, "noise": 0.01}
 
-    assert {asked.trial.batch_size for asked in engine.asked} == {*SIZES}
+
+def test_with_a_schedule_longer_ones_of_another_size_are_tried_that_take_no_longer() -> None:
+    advice, engine = advised(kind=Scheduled, asked={"at_most_epochs": None}, **STRETCHED)
+
+    whole_s = EPOCHS * math.ceil(20_000 / OWN[0]) * 1e-3
     for asked in engine.asked:
-        assert asked.last_step <= asked.trial.plan.steps_in(EPOCHS)
+        trial = asked.trial
+        assert trial.plan.epoch_at(trial.horizon_steps) in (EPOCHS, 1.5 * EPOCHS, 2 * EPOCHS)
+        assert asked.last_step <= trial.horizon_steps
+        assert trial.horizon_steps * engine.step_s(trial.batch_size) <= 1.001 * whole_s
+    assert advice.named.batch_size == 256
+    assert advice.named.epochs == advice.endings.named.epochs
+    assert advice.named.epochs > EPOCHS
+    assert advice.endings.verdict == "no_worse"
+    takes_s = advice.expected.steps_to_target.estimate * engine.step_s(advice.named.batch_size)
+    assert advice.gain.estimate == pytest.approx(whole_s / takes_s, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"at_most_epochs": EPOCHS}, {"objective": "samples"}], ids=["forbidden", "samples"]
+)
+def test_with_a_schedule_nothing_is_longer_where_it_may_not_be(asked) -> None:
+    _, engine = advised(kind=Scheduled, asked={"at_most_epochs": None, **asked}, **STRETCHED)
+
+    for run in engine.asked:
+        assert run.trial.horizon_steps == run.trial.plan.steps_in(EPOCHS)
+
+
+def test_under_a_schedule_the_time_to_the_level_is_that_of_a_whole_training() -> None:
+    """What such a training reaches on its way says nothing about a shorter one."""
+    advice, engine = advised(kind=Scheduled, trainings=8.0)
+
+    for run in advice.tried:
+        assert run.steps_to_target in (None, run.steps)
+        assert run.end is not None or run.status != "ok"
+    plan = engine.asked[0].trial.plan
+    assert advice.candidates[0].steps_to_target.estimate == plan.steps_in(EPOCHS)
 
 
 @pytest.mark.parametrize(("kind", "has_law"), [(WatchedEngine, True), (Scheduled, False)])

@@ -14,7 +14,7 @@ def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
 
 
 def request(of, seed=0, steps=1000, rate=0.04, size=64):
-    return of.request((size, rate), seed, steps=steps)
+    return of.request((size, rate, 1.0), seed, steps=steps)
 
 
 class DearToEvaluate(SimulatedEngine):
@@ -42,7 +42,7 @@ def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
 
     intervals = [asked.length.interval_samples for asked in recorder.engine.asked]
     assert intervals == [0, 2 * 20 * 64, 2 * 20 * 64]  # in samples, the same from there on
-    seldom, often = (len(recorder.records[64, 0.04, seed].evaluations) for seed in (1, 0))
+    seldom, often = (len(recorder.records[64, 0.04, 1.0, seed].evaluations) for seed in (1, 0))
     assert seldom < often
     recorder.run_s(64, 100)
     assert recorder.engine.expected[-1].interval_samples == 2 * 20 * 64

@@ -108,10 +108,12 @@ class SimulatedEngine(AnswersAtOnce):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
+    def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         return None
 
-    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
+    def trial(
+        self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
+    ) -> Trial:
         return Trial(
             workload_id="simulated",
             workload="simulated",

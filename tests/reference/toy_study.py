@@ -30,7 +30,9 @@ class Toy(ForgetfulEngine):
     ends_at: int | None = None
     end: Callable[[], None] = field(default=lambda: None)
 
-    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
+    def trial(
+        self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
+    ) -> Trial:
         return Trial(
             workload_id="made-up-id",
             workload="small",

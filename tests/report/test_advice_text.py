@@ -179,7 +179,7 @@ def test_cost_of_a_rate_is_believed_if_it_met_the_target_and_else_a_bound() -> N
     (bound,) = [row for row in answer_rows(missed) if row.at == own]
     longest = max(run.steps for run in missed.tried if own.is_same(run))
 
-    assert known.cost == believed_at(ADVICE, own.batch_size, own.learning_rate).cost
+    assert known.cost == believed_at(ADVICE, own).cost
     assert bound.cost.estimate is None
     assert bound.cost.low == longest * bound.candidate.step_s.estimate
 

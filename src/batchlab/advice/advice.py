@@ -43,12 +43,14 @@ class Configuration:
         micro_batch_size: examples per forward and backward pass.
         accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
+        epochs: the passes that its learning-rate schedule spans, if more than the reference's.
     """
 
     batch_size: int
     micro_batch_size: int
     accumulation_steps: int = field(init=False)
     learning_rate: float
+    epochs: float | None = None
 
     def __post_init__(self) -> None:
         passes = -(-self.batch_size // self.micro_batch_size)
@@ -164,6 +166,7 @@ class RateTried:
         end: its final value on validation data, as in `Ending.values`; None if it is not a whole
             training, or the length of a whole training is not known.
         end_test: the metric on test data after its last step; None as for `end`, or if not known.
+        epochs: as in `Configuration`.
     """
 
     batch_size: int
@@ -177,6 +180,7 @@ class RateTried:
     best_value: float | None = None
     end: float | None = None
     end_test: float | None = None
+    epochs: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,6 +193,7 @@ class Believed:
         end: the final value of a whole training; `n` counts those that were seen.
         ends_better_by: by how much it ends better than what is named, in the metric's unit.
         cost: the objective's own figure of a training that meets the target.
+        epochs: as in `Configuration`.
     """
 
     batch_size: int
@@ -196,6 +201,7 @@ class Believed:
     end: Estimate
     ends_better_by: Estimate
     cost: Estimate
+    epochs: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,6 +230,7 @@ class Candidate:
         rule_learning_rates: the rate that each scaling rule would have set from the reference
             configuration's tuned rate, by its name; rules that do not apply are left out.
         note: why it was not trained, or what is odd about it; None if nothing is.
+        epochs: as in `Configuration`, of the rate that its figures are for.
     """
 
     batch_size: int
@@ -241,6 +248,7 @@ class Candidate:
     peak_bytes: int | None
     rule_learning_rates: tuple[tuple[str, float], ...] = ()
     note: Reason | None = None
+    epochs: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -46,7 +46,7 @@ def advise(
         UsageError: the target is met before the first step.
     """
     log = RunLog(question=question, engine=engine, until=question.target, watcher=watcher)
-    own = question.reference.batch_size, question.reference.learning_rate
+    own = question.reference.batch_size, question.reference.learning_rate, 1.0
     stopped = question.not_comparable
     note = next(o.note for o in question.options if o.batch_size == own[0])
     if stopped is None and note is not None:
@@ -70,9 +70,9 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
     """
     question = run_log.question
     figures: dict[CellKey, list[float | None]] = defaultdict(list)
-    for (batch_size, learning_rate, _), record in run_log.records.items():
+    for (batch_size, learning_rate, horizon, _), record in run_log.records.items():
         if batch_size not in run_log.ruled_out:
-            figures[batch_size, learning_rate].append(_figure(run_log, record))
+            figures[batch_size, learning_rate, horizon].append(_figure(run_log, record))
     means = {
         cell: statistics.fmean(known)
         for cell, found in figures.items()

@@ -27,7 +27,7 @@ from batchlab.advice.advice import (
 )
 from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
-from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
+from batchlab.advice.run_log import CellKey, Key, RunLog, why_it_failed
 from batchlab.advice.study import Study
 from batchlab.belief.outlook import Outlook, estimate_of
 from batchlab.records.estimate import Estimate, Reason
@@ -157,7 +157,7 @@ class _Answer:
             laws=laws_of(self._study, self._outlook, self._met),
             endings=self._endings(tuned),
             caveats=tuple(self._caveats()),
-            tried=tuple(map(self._with_end, unanswered.tried)),
+            tried=tuple(map(self._with_end, self._log.records, unanswered.tried)),
         )
 
     def _why_it_stays(self) -> Reason:
@@ -174,7 +174,7 @@ class _Answer:
         if self._question.objective != "time" or not possible:
             return Reason.of(_NOTHING_LIKELY[self._question.objective])
         nearest = max(possible, key=lambda i: (utility[i], -i))
-        size, rate = study.cells[nearest].cell
+        size, rate, _ = study.cells[nearest].cell
         tenths = tenths_of(float(outlook.chance[nearest]))
         if likely:
             return Reason.of("risk_outweighs", size=size, rate=rate, tenths=tenths)
@@ -217,18 +217,29 @@ class _Answer:
         return max(at, key=lambda i: (self._outlook.utility[i], -i), default=None)
 
     def _configuration(self, i: int) -> Configuration:
-        size, rate = self._study.cells[i].cell
+        size, rate, _ = self._study.cells[i].cell
         if i == self._study.own:
             return self._question.reference
-        micro = self._study.options[size].micro_batch_size
-        return Configuration(batch_size=size, micro_batch_size=micro, learning_rate=rate)
+        return Configuration(
+            batch_size=size,
+            micro_batch_size=self._study.options[size].micro_batch_size,
+            learning_rate=rate,
+            epochs=self._longer_epochs(i),
+        )
+
+    def _longer_epochs(self, i: int) -> float | None:
+        """Return the epochs of a schedule that is longer than the reference's, or else None."""
+        size, _, horizon = self._study.cells[i].cell
+        if horizon == 1:
+            return None
+        return self._log.plan(size).epoch_at(self._study.whole_steps(i))
 
     # ---- figures
 
     def _steps(self, i: int) -> Estimate:
         """Return the steps to the level, a lower bound if runs were stopped or missed it."""
         study, one = self._study, self._study.cells[i]
-        if self._log.until is None:
+        if self._log.until is None or (study.whole_only and one.met_on):
             steps = study.whole_steps(i)
             return Estimate.of(steps, interval=(steps, steps), n=max(1, len(one.ends)))
         if not one.met_on:
@@ -285,7 +296,7 @@ class _Answer:
 
     def _believed(self, i: int) -> Believed:
         study, outlook = self._study, self._outlook
-        size, rate = study.cells[i].cell
+        size, rate, _ = study.cells[i].cell
         steps = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
         # If no run met the level, the belief about the steps is only a prior.
         if self._log.until is not None and self._met and outlook.misses[:, i].mean() < _HALF:
@@ -303,6 +314,7 @@ class _Answer:
         return Believed(
             batch_size=size,
             learning_rate=rate,
+            epochs=self._longer_epochs(i),
             end=end,
             ends_better_by=better,
             cost=cost[self._question.objective],
@@ -326,6 +338,7 @@ class _Answer:
         return replace(
             _untrained(option, steps),
             learning_rate=None if i is None else study.cells[i].cell[1],
+            epochs=None if i is None else self._longer_epochs(i),
             n_runs=0 if i is None else len(study.cells[i].records),
             time_to_target_s=time_s,
             samples_to_target=samples,
@@ -481,10 +494,14 @@ class _Answer:
             test=tuple(tests),
         )
 
-    def _with_end(self, run: RateTried) -> RateTried:
+    def _with_end(self, key: Key, run: RateTried) -> RateTried:
         """Return the run with its final value, if it was a whole training."""
-        i = self._study.at((run.batch_size, run.learning_rate))
+        size, rate, horizon, _ = key
+        i = self._study.at((size, rate, horizon))
         one = self._study.cells[i]
+        if self._study.whole_only:  # it met the target at its end, or not at all
+            has_met = run.seed in one.met_on
+            run = replace(run, steps_to_target=run.steps if has_met else None, after_steps=None)
         if run.seed not in one.ends or run.seed not in one.records:
             return run
         record = one.records[run.seed]
@@ -518,12 +535,12 @@ class _Answer:
         The share of trainings that diverge is at most the bound of Clopper and Pearson 1934,
         Biometrika 26(4), given the seeds that ran.
         """
-        batch_size, rate = cell
+        batch_size, rate, _ = cell
         records = self._log.records.items()
         diverged = {key for key, r in records if r.has_diverged and key[0] == batch_size}
-        above = [other for _, other, _ in diverged if rate <= other <= _UP_TO * rate]
-        n = len({key for key, _ in records if key[:2] == cell})
-        held = n - len({key for key in diverged if key[:2] == cell})
+        above = [other for _, other, _, _ in diverged if rate <= other <= _UP_TO * rate]
+        n = len({key for key, _ in records if key[:3] == cell})
+        held = n - len({key for key in diverged if key[:3] == cell})
         if not above or not held:
             return None
         top, share = max(above), float(betaincinv(n - held + 1, held, _CONFIDENCE))
@@ -534,7 +551,7 @@ class _Answer:
     def _marks_too_wide(self) -> list[Reason]:
         """Return a caveat if a script evaluates too seldom to know the time to the target."""
         until = self._log.until
-        if until is None or self._log.engine.capabilities.keeps_cadence:
+        if until is None or self._study.whole_only or self._log.engine.capabilities.keeps_cadence:
             return []
         for i in (self._named, self._study.own):
             for record in self._study.cells[i].records.values():

@@ -79,7 +79,7 @@ def decide(
     """
     question = log.question
     reference = question.reference
-    own = (reference.batch_size, reference.learning_rate)
+    own = (reference.batch_size, reference.learning_rate, 1.0)
     piloted = Piloted()
     if question.target is None and question.objective != "quality":
         piloted = pilot(log, asked_whole=asked_whole)
@@ -88,12 +88,12 @@ def decide(
         log.whole_epochs = piloted.end.epochs
     study = Study(log, prior)
     study.end = piloted.end
+    races = piloted.end is not None and _n_whole(study) < _RACES_BELOW
+    study.whole_only = log.has_schedule and not races and study.fraction == 1
     stopped = _take_in_first_runs(study, own)
     if stopped is not None:
         return Decided(cell=own, stopped=stopped, origin=question.target_origin)
-    n_whole = _n_whole(study)
-    procedure = Procedure(study, n_whole=n_whole)
-    races = piloted.end is not None and n_whole < _RACES_BELOW
+    procedure = Procedure(study, n_whole=_n_whole(study))
     if races:
         study.keeps_epochs = True  # a run beyond them would take most of such a budget
         race = EarlyRace(procedure, first_octave=piloted.octave)
@@ -114,8 +114,8 @@ def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
     """Take in the pilot, or train the reference without one; return why if that was no use."""
     log, question = study.log, study.question
     if study.end is not None:
-        for (size, rate, seed), record in log.records.items():
-            study.take_in(study.at((size, rate)), seed, record)
+        for (size, rate, horizon, seed), record in log.records.items():
+            study.take_in(study.at((size, rate, horizon)), seed, record)
         study.set_level()
         return None
     whole = study.whole_steps(study.own)

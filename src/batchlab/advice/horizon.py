@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 # A training is compared at the shortest of these horizons at which it meets the level, with some
 # room for seeds that take longer.
 _ROOM = 1.15
+
+
+STRETCHED: Final = (1.5, 2.0)
+"""The lengths of longer schedules that are tried, over that of the reference."""
 
 
 def horizon_for(needed: float) -> float:

@@ -155,7 +155,7 @@ class _Pilot:
         """Train this many steps at each rate; whole trainings are shown with their test data."""
         requests = [
             self._log.request(
-                (self._size, rate),
+                (self._size, rate, 1.0),
                 0,
                 steps=steps,
                 whole=whole,

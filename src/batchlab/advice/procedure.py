@@ -245,9 +245,8 @@ class Procedure:
                 continue
             whole_s = self._training_s(i)
             if not one.records:
-                cost_s = self._chase_s(i, lead, lead_cost)
-                if self.log.until is not None or cost_s <= _SLACK_OF_BUDGET * left_s:
-                    is_chase = self.log.until is not None
+                cost_s, is_chase = self._chase_s(i, lead, lead_cost), study.follows
+                if is_chase or cost_s <= _SLACK_OF_BUDGET * left_s:
                     yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=is_chase)
             elif 0 not in self._shown(one):
                 paid_s = self.log.run_s(one.cell[0], one.records[0].steps)
@@ -266,7 +265,7 @@ class Procedure:
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
         """Return the expected seconds to follow a new configuration, and finish it if it leads."""
         study, cost, whole_s = self.study, self.outlook.cost, self._training_s(i)
-        if self.log.until is None:
+        if not study.follows:
             return whole_s
         size, most = study.cells[i].cell[0], study.most_steps(i)
         if study.compares_ends:
@@ -294,7 +293,7 @@ class Procedure:
         return Run(
             at=i,
             n_seeds=n_seeds,
-            shows_cost=self.log.until is not None and not is_continued,
+            shows_cost=study.follows and not is_continued,
             shows_end=study.compares_ends,
             end_error=1 - study.fraction,
         )
@@ -333,7 +332,7 @@ class Procedure:
 
     def _begin_first(self, at: int) -> bool:
         """Begin the first run of a configuration, to its end if there is no level."""
-        if self.log.until is None:
+        if not self.study.follows:
             return self._begin_training(at, 0)
         return self._begin_chase(at, self._leader())
 
@@ -388,7 +387,7 @@ class Procedure:
 
     def _note(self, at: int, why: Reason) -> None:
         """Write down what was begun, and why."""
-        size, rate = self.study.cells[at].cell
+        size, rate, _ = self.study.cells[at].cell
         begun = self._flights[-1]
         self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=begun.seed), why)
 

@@ -48,10 +48,10 @@ _TRAINED_BETWEEN = 2.0
 # of 20 epochs if no end is planned.
 _MOST_OF_A_TRAINING = 0.05
 _EPOCHS_UNPLANNED = 20
-Key = tuple[int, float, int]
-"""Batch size, learning rate and seed, as they were requested."""
-CellKey = tuple[int, float]
-"""Batch size and learning rate."""
+CellKey = tuple[int, float, float]
+"""Batch size, learning rate, and the length of its schedule over the reference's (or 1)."""
+Key = tuple[int, float, float, int]
+"""Batch size, learning rate, length of the schedule and seed, as they were requested."""
 
 
 def is_whole(record: TrialRecord, steps: int) -> bool:
@@ -80,7 +80,7 @@ class RunLog:
     engine: Engine  # trains
     # The target of every run; None if there is none yet, or the objective has none.
     until: Target | None
-    # The record of each run, by batch size, rate and seed.
+    # The record of each run, by batch size, rate, length and seed.
     records: dict[Key, TrialRecord] = field(default_factory=dict)
     # The purpose for which each of `records` was first run.
     purposes: dict[Key, Purpose] = field(default_factory=dict)
@@ -114,8 +114,10 @@ class RunLog:
         watched_from_samples: int = 0,
     ) -> RunRequest:
         """Return a request of `steps` steps, to the target or to its end if `whole`."""
-        batch_size, learning_rate = cell
-        trial = self.engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        batch_size, learning_rate, horizon = cell
+        trial = self.engine.trial(
+            batch_size=batch_size, learning_rate=learning_rate, seed=seed, horizon=horizon
+        )
         # An engine with a fixed set of rates may write one differently.
         self._keys[trial] = *cell, seed
         return RunRequest(
@@ -131,7 +133,7 @@ class RunLog:
         )
 
     def key_of(self, request: RunRequest) -> Key:
-        """Return batch size, learning rate and seed of a request, as they were requested."""
+        """Return batch size, rate, length and seed of a request, as they were requested."""
         return self._keys[request.trial]
 
     def expected_s(self, requests: Sequence[RunRequest]) -> float:
@@ -258,7 +260,7 @@ class RunLog:
         if not requests or self.watcher is None:
             return
         keys = [self.key_of(request) for request in requests]
-        sizes, rates, seeds = (tuple(sorted(set(part))) for part in zip(*keys, strict=True))
+        sizes, rates, _, seeds = (tuple(sorted(set(part))) for part in zip(*keys, strict=True))
         why = _OF_PURPOSE[purpose]
         runs = RunsAsked(batch_sizes=sizes, learning_rates=rates, seeds=seeds, why=why)
         self.watcher.asked(runs, purpose)
@@ -272,7 +274,10 @@ class RunLog:
         return RateTried(
             batch_size=key[0],
             learning_rate=key[1],
-            seed=key[2],
+            seed=key[3],
+            epochs=None
+            if key[2] == 1
+            else record.trial.plan.epoch_at(record.trial.horizon_steps or 0),
             purpose=self.purposes[key],
             status=str(record.status),
             steps=record.steps,

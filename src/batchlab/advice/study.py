@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import EndLevel, Option
-from batchlab.advice.horizon import horizon_for
+from batchlab.advice.horizon import STRETCHED, horizon_for
 from batchlab.advice.level import end_so_far, level_of_ends
 from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog, is_whole
 from batchlab.belief.final_value import end_error_of, final_of
@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 
 # The octaves of rate below and above the ridge through the reference that may be trained at.
 _BELOW, _ABOVE = 4, 8
+# The same for longer trainings than the reference's, which are many.
+_BELOW_LONGER, _ABOVE_LONGER = 2, 4
 # A failed training counts as worse by this many margins; no final value counts as more.
 FAILED = 20.0
 # The scatter of seeds that is expected before any was seen: of log2 of the steps, and (in margins)
@@ -56,7 +58,8 @@ class Configured:
     """One configuration and what its runs showed.
 
     Attributes:
-        cell: batch size and learning rate.
+        cell: batch size, learning rate and horizon: the length of its trainings over that of the
+            reference's, with a schedule of the rate stretched to it.
         records: by seed.
         steps: by seed, log2 of the steps to the level, and its standard deviation in addition to
             the scatter of seeds.
@@ -130,17 +133,25 @@ class Study:
         self.options: dict[int, Option] = {
             option.batch_size: option for option in question.options if option.runs
         }
-        octaves = {size: self._octaves(size) for size in self.options}
-        for size, rate, _ in log.records:
-            octaves.setdefault(size, set()).add(round(math.log2(rate / own_rate), 3))
-        at = [(size, octave) for size in sorted(octaves) for octave in sorted(octaves[size])]
-        self.cells = [Configured(cell=(size, own_rate * 2.0**octave)) for size, octave in at]
-        self.sizes = np.array([size for size, _ in at])
+        at = {
+            (size, horizon, octave)
+            for size in self.options
+            for horizon in self._horizons(size)
+            for octave in self._octaves(size, horizon)
+        }
+        for size, rate, horizon, _ in log.records:
+            at.add((size, horizon, round(math.log2(rate / own_rate), 3)))
+        sizes, horizons, octaves = zip(*sorted(at), strict=True)
+        rates = [own_rate * 2.0**octave for octave in octaves]
+        self.cells = [Configured(cell=cell) for cell in zip(sizes, rates, horizons, strict=True)]
+        self.sizes = np.array(sizes)
         self.places = Places(
-            size=np.log2(self.sizes / own_size), rate=np.array([octave for _, octave in at])
+            size=np.log2(self.sizes / own_size),
+            rate=np.array(octaves),
+            horizon=np.log2(horizons),
         )
-        self.own = at.index((own_size, 0.0))
-        self.same_size = [i for i, (size, _) in enumerate(at) if size == own_size]
+        self.own = self.at((own_size, own_rate, 1.0))
+        self.same_size = [i for i, size in enumerate(sizes) if size == own_size]
         # Log standard deviation of the step time over the reference's, for sizes timed in turn.
         self.timed: dict[int, float] = {}
         # The final value of the reference, or of what was trained first if the reference failed;
@@ -149,22 +160,47 @@ class Study:
         # The most that a run to a given level may cost, the same at every batch size.
         self.most_cost: float | None = None
         self._noise = Noise.of(len(at))
+        # True if only whole trainings are compared, because a schedule of the rate spans each: what
+        # such a training reaches before its end says little about a shorter one.
+        self.whole_only = False
         # True if no configuration may train for more epochs than the reference.
         self.keeps_epochs = log.question.objective != "time" or log.has_schedule
-        # By configuration, the step at which it met the level, if that was after as many epochs as
-        # the reference trains for.
-        self._met_late: dict[int, int] = {}
+        # By configuration, the steps of a whole training, if it has more epochs than the reference.
+        self._longer: dict[int, int] = {}
         self._whole_s: dict[tuple[int, int], float] = {}
         self.weigh()
 
-    def _octaves(self, size: int) -> set[float]:
+    def _horizons(self, size: int) -> list[float]:
+        """Return the lengths of trainings of a batch size, over that of the reference's.
+
+        With a schedule of the rate, longer trainings of it are other trainings. It has those that
+        take no longer than the reference's.
+        """
+        question, log = self.question, self.log
+        planned, own = question.planned_epochs, question.reference.batch_size
+        if not self._stretches or planned is None:
+            return [1.0]
+        most_cost = log.steps_in(own, planned) * self._weight(own)
+        allowed = [h for h in STRETCHED if h * planned <= (question.at_most_epochs or math.inf)]
+        costs = {h: log.steps_in(size, h * planned) * self._weight(size) for h in allowed}
+        return [1.0, *(horizon for horizon, cost in costs.items() if cost <= most_cost)]
+
+    @property
+    def _stretches(self) -> bool:
+        """Whether configurations may have a longer schedule than the reference."""
+        question = self.question
+        is_for_time = question.objective == "time" and question.target is None
+        return is_for_time and self.log.has_schedule
+
+    def _octaves(self, size: int, horizon: float) -> set[float]:
         """Return the rates of a batch size, in octaves above the reference's."""
         reference = self.question.reference
-        rates = self.log.engine.learning_rates(size)
+        rates = self.log.engine.learning_rates(size, horizon)
         if rates is not None:
             return {float(round(math.log2(rate / reference.learning_rate))) for rate in rates}
         middle = round(self.prior.ridge * math.log2(size / reference.batch_size))
-        return {float(octave) for octave in range(middle - _BELOW, middle + _ABOVE + 1)}
+        below, above = (_BELOW, _ABOVE) if horizon == 1 else (_BELOW_LONGER, _ABOVE_LONGER)
+        return {float(octave) for octave in range(middle - below, middle + above + 1)}
 
     def weigh(self) -> None:
         """Take in the cost of a step of each batch size: its seconds, or its examples."""
@@ -187,20 +223,22 @@ class Study:
 
     # ---- configurations
 
-    def nearest(self, size: int, octave: float) -> int:
+    def nearest(self, size: int, octave: float, horizon: float = 1.0) -> int:
         """Return the configuration of a batch size with the nearest rate, or the lower in a tie."""
-        at = [i for i, other in enumerate(self.sizes) if other == size]
+        at = [i for i, one in enumerate(self.cells) if one.cell[::2] == (size, horizon)]
         return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
 
     def at(self, cell: CellKey) -> int:
-        """Return the configuration that was requested with this batch size and rate."""
-        octave = math.log2(cell[1] / self.question.reference.learning_rate)
-        return self.nearest(cell[0], octave)
+        """Return the configuration that was requested with this batch size, rate and horizon."""
+        size, rate, horizon = cell
+        octave = math.log2(rate / self.question.reference.learning_rate)
+        return self.nearest(size, octave, horizon)
 
     def beside(self, i: int, octaves: float) -> int | None:
         """Return the configuration with a rate `octaves` higher, or None if there is none."""
         wanted = float(self.places.rate[i] + octaves)
-        found = self.nearest(int(self.sizes[i]), wanted)
+        size, _, horizon = self.cells[i].cell
+        found = self.nearest(size, wanted, horizon)
         return found if math.isclose(self.places.rate[found], wanted, abs_tol=0.01) else None
 
     def off_ridge(self, others: Sequence[int]) -> Array:
@@ -231,6 +269,11 @@ class Study:
         """Whether final values count; they do not if the level was given."""
         return self.end is not None or self.log.until is None
 
+    @property
+    def follows(self) -> bool:
+        """Whether runs are followed to the level, and not trained to their end at once."""
+        return self.log.until is not None and not self.whole_only
+
     # ---- lengths
 
     @property
@@ -246,7 +289,7 @@ class Study:
             i: the configuration.
             met_at: the steps to the level that are assumed; None for those that runs have shown.
         """
-        size, epochs = self.cells[i].cell[0], self.log.whole_epochs
+        (size, _, horizon), epochs = self.cells[i].cell, self.log.whole_epochs
         if self.question.longest_s is not None:
             seconds = self.options[size].step_s.estimate
             assert seconds is not None
@@ -256,10 +299,10 @@ class Study:
         if epochs is None:
             return self.log.planned_steps(size)
         if self.keeps_epochs:
-            return self.log.steps_in(size, epochs)
-        met_at = self._met_late.get(i) if met_at is None else met_at
-        if met_at is not None:
-            epochs *= horizon_for(self.log.plan(size).epoch_at(math.ceil(met_at)) / epochs)
+            return self.log.steps_in(size, horizon * epochs)
+        if met_at is None:
+            return self._longer.get(i) or self.log.steps_in(size, epochs)
+        epochs *= horizon_for(self.log.plan(size).epoch_at(math.ceil(met_at)) / epochs)
         return min(self.log.steps_in(size, epochs), self.most_steps(i))
 
     def most_steps(self, i: int) -> int:
@@ -336,14 +379,17 @@ class Study:
         self._read(i, seed, guess)
 
     def _read(self, i: int, seed: int, guess: tuple[float, float] | None) -> None:
-        one, level = self.cells[i], self.log.until
+        one, level = self.cells[i], self.log.until if self.follows else None
         record = one.records[seed]
         crossing = None if level is None else record.crossing(level)
-        if crossing is not None and (crossing.held or is_whole(record, self.most_steps(i))):
-            self._lengthen(i, crossing.step)
+        came_to_most = is_whole(record, self.most_steps(i))
+        if crossing is not None and (crossing.held or came_to_most):
+            self._lengthen(i, self.whole_steps(i, met_at=crossing.step))
+        elif level is not None and came_to_most:
+            self._lengthen(i, self.most_steps(i))
         whole = self.whole_steps(i)
         came_to_end = is_whole(record, whole)
-        if level is None and self.end is None and came_to_end:
+        if self.log.until is None and self.end is None and came_to_end:
             self.end = end_so_far(self.question, record)  # the reference failed
         if crossing is not None and (crossing.held or came_to_end):
             # The level was met somewhere between two evaluations.
@@ -360,16 +406,20 @@ class Study:
             worse = FAILED if end is None else self._margins_worse(end)
             one.ends[seed] = min(FAILED, worse)
             one.end_errors[seed] = end_error_of(record, self.question.metric)
+            if self.whole_only:  # it meets the level at its end, or not at all
+                has_met = self.log.until is not None and self.log.until.met_by(end)
+                (one.met_on if has_met else one.missed_on).add(seed)
+                one.steps[seed] = (math.log2(whole), 0.0) if has_met else missed(whole)
 
-    def _lengthen(self, i: int, met_at: int) -> None:
-        """Give a configuration a horizon at which it meets the level, on the first seed that did.
+    def _lengthen(self, i: int, steps: int) -> None:
+        """Let whole trainings of a configuration take more steps, unless it met the level before.
 
         The ends of shorter trainings are forgotten, because they are not compared any more.
         """
         one = self.cells[i]
-        if self.log.whole_epochs is None or one.met_on or met_at <= self.whole_steps(i):
+        if self.log.whole_epochs is None or one.met_on or steps <= self.whole_steps(i):
             return
-        self._met_late[i] = met_at
+        self._longer[i] = steps
         for shown in (one.ends, one.end_errors, one.missed_on):
             shown.clear()
 
@@ -390,7 +440,7 @@ class Study:
         """
         if self.end is None or self.log.until is None:
             return
-        at = self.at((self.question.reference.batch_size, self.end.learning_rate))
+        at = self.at((self.question.reference.batch_size, self.end.learning_rate, 1.0))
         if self.question.is_usual:
             ended = [i for i in self.same_size if self.cells[i].ends and not self.cells[i].failed]
             worse = {i: statistics.fmean(self.cells[i].ends.values()) for i in ended}
@@ -434,7 +484,7 @@ class Study:
             _own_scatter(list(one.ends.values()) if one.ends_near else []) for one in self.cells
         ]
         return Scatter(
-            cost=_pooled(steps, _STEPS).usual_sd,
+            cost=0.0 if self.whole_only else _pooled(steps, _STEPS).usual_sd,
             end=_pooled(ends, self._end_prior()).sds(ends, _N_SCATTERS),
         )
 
@@ -458,7 +508,7 @@ class Study:
         n, scatter, aim = len(self.cells), self.scatter(), self._aim()
         index, values, variances = [], [], []
         for i, one in enumerate(self.cells):
-            if one.steps:
+            if one.steps and not self.whole_only:
                 steps, variance = one.log2_steps(scatter.cost, only_met=aim.counts_misses)
                 index.append(i)
                 values.append(steps + self._log_weight[i])
@@ -494,6 +544,7 @@ class Study:
                 for i, one in enumerate(self.cells)
             ]
             most = np.log2(lengths) + self._log_weight
+        known = np.log2([self.whole_steps(i) for i in range(n)]) + self._log_weight
         return Aim(
             own=self.own,
             same_size=self.same_size,
@@ -501,6 +552,7 @@ class Study:
             ends_count=self.compares_ends,
             costs_count=has_level,
             most_cost=most,
+            known_cost=known if self.whole_only else None,
             step_error=self._step_error(),
             level=self._level_worse(),
         )

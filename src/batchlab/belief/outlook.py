@@ -74,6 +74,8 @@ class Aim:
         ends_count: whether final values count; they do not if the user gave the level.
         costs_count: whether costs count; they do not if the best final value is asked for.
         most_cost: log2 of the cost of a whole training, shape (n,); infinite if it is not known.
+        known_cost: log2 of the cost of a training to its end, shape (n,), if only that is compared;
+            None if a training costs what it takes to the level.
         level: by how many margins the level is worse than the end of the reference.
         step_error: standard deviation of a step's cost over that of the user's configuration, in
             octaves, shape (n,).
@@ -87,6 +89,7 @@ class Aim:
     most_cost: Array
     level: float
     step_error: Array
+    known_cost: Array | None = None
 
     @property
     def counts_misses(self) -> bool:
@@ -177,9 +180,11 @@ class Outlook:
         self.cost, end = np.empty((2, len(draws), len(aim.most_cost)))
         for k, surface in enumerate(surfaces):
             self.cost[given == k], end[given == k] = surface.draws(noise.surface[given == k])
+        if aim.known_cost is not None:
+            self.cost[:] = aim.known_cost
         self.end, self._end_sd = margins_of(end), scatter.end[given]
         self.misses, self._late = np.zeros_like(end), np.zeros_like(end)
-        if aim.counts_misses:
+        if aim.counts_misses and aim.known_cost is None:
             self.misses = ndtr((self.end - aim.level) / self._end_sd - STILL_MEETS)
             # This is the extra cost of a miss over the cost of a training that meets the level.
             self._late = np.exp2(np.maximum(aim.most_cost - self.cost, 0)) - 1

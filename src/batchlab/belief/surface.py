@@ -15,6 +15,9 @@ Array = NDArray[np.float64]
 # hardly anything is known about that part before the first run.
 _COMMON = 9.0
 _JITTER = 1e-6
+# A training that is twice as long has as many steps as one of half the batch size, and ends about
+# alike: an octave of length counts as so many of batch size. The residual has a length scale, too.
+_AS_HALF_THE_SIZE, _HORIZON_SCALE = 0.8, 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,10 +27,12 @@ class Places:
     Attributes:
         size: log2 of the batch size over the reference's, shape (n,).
         rate: log2 of the learning rate over the reference's, shape (n,).
+        horizon: log2 of the length of a training, with its schedule, over the reference's.
     """
 
     size: Array
     rate: Array
+    horizon: Array | float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,11 +127,11 @@ class Surface:
             places: of the configurations.
             log_weight: log2 of the cost of a step, such as its seconds, shape (n,).
         """
-        u, b = prior.off_ridge(places), places.size
+        h = np.broadcast_to(places.horizon, places.size.shape)
+        u, b = prior.off_ridge(places), places.size - _AS_HALF_THE_SIZE * h
         basis = np.stack([u, b, u * u / 4, b * u / 4, b * b / 4], axis=1)
-        apart = np.hypot(
-            (b[:, None] - b) / prior.size_scale, (u[:, None] - u) / prior.rate_scale
-        ) * math.sqrt(3)
+        along = (b[:, None] - b) / prior.size_scale, (h[:, None] - h) / _HORIZON_SCALE
+        apart = np.hypot(np.hypot(*along), (u[:, None] - u) / prior.rate_scale) * math.sqrt(3)
         matern, one = (1 + apart) * np.exp(-apart), np.eye(len(b))
         cost, end = (
             (basis * trend.sd**2) @ basis.T + residual**2 * matern + roughness**2 * one + _COMMON

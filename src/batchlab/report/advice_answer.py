@@ -139,7 +139,10 @@ def _epochs(advice: Advice, study: Study | None) -> _Sentences:
     if advice.recommendation is None or advice.objective != "time" or ends is None:
         return
     if ends.named.epochs > _LONGER * ends.own.epochs:
-        yield sentence("trains_longer", epochs=ends.named.epochs, own=ends.own.epochs)
+        how = text("until it gets there, for up to")
+        if advice.recommendation.epochs is not None:
+            how = text("with its schedule over")
+        yield sentence("trains_longer", how=how, epochs=ends.named.epochs, own=ends.own.epochs)
 
 
 _FAR = 2.0  # a learning rate that is off by this factor or more is reported
@@ -211,7 +214,7 @@ def _rival(advice: Advice) -> _Rival | None:
     if named not in ended:
         return None
     at = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
-    known = believed_at(advice, at.batch_size, at.learning_rate)
+    known = believed_at(advice, at)
     if at == named or known is None:
         return None
     return _Rival(best=ended[at], named=ended[named], ahead=known.ends_better_by)
@@ -284,7 +287,7 @@ def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
     named = advice.named
     if named is None or study is None or study.workload.is_own_command:
         return  # the user's own command saves its models itself
-    runs = runs_of(advice, named.batch_size, named.learning_rate)
+    runs = runs_of(advice, named)
     if any(run.end is not None for run in runs):
         words = sentence("writes_model", named=_name(named))
         yield Sentence(topic="", text=words, command=weights_command(study))

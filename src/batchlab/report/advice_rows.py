@@ -26,21 +26,20 @@ def is_same_rate(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=1e-9)
 
 
-def runs_of(advice: Advice, batch_size: int, learning_rate: float) -> list[RateTried]:
+def runs_of(advice: Advice, at: Configuration | Candidate) -> list[RateTried]:
     """Return the runs of a configuration."""
-    return [
-        run
-        for run in advice.tried
-        if run.batch_size == batch_size and is_same_rate(run.learning_rate, learning_rate)
-    ]
+    return [run for run in advice.tried if _is_at(run, at)]
 
 
-def believed_at(advice: Advice, batch_size: int, learning_rate: float) -> Believed | None:
+def believed_at(advice: Advice, at: Configuration | Candidate) -> Believed | None:
     """Return what all runs together say of a configuration, or None if it is not shown."""
-    for known in advice.believed:
-        if known.batch_size == batch_size and is_same_rate(known.learning_rate, learning_rate):
-            return known
-    return None
+    return next((known for known in advice.believed if _is_at(known, at)), None)
+
+
+def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candidate) -> bool:
+    rate = at.learning_rate
+    is_same = (one.batch_size, one.epochs) == (at.batch_size, at.epochs)
+    return is_same and rate is not None and is_same_rate(one.learning_rate, rate)
 
 
 def believed_by_size(advice: Advice) -> dict[int, Believed]:
@@ -53,7 +52,7 @@ def believed_by_size(advice: Advice) -> dict[int, Believed]:
         of_size = [b for b in advice.believed if b.batch_size == candidate.batch_size]
         at_rate = None
         if candidate.learning_rate is not None:
-            at_rate = believed_at(advice, candidate.batch_size, candidate.learning_rate)
+            at_rate = believed_at(advice, candidate)
         if of_size:
             found[candidate.batch_size] = at_rate or of_size[0]
     return found
@@ -93,8 +92,7 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     for candidate in advice.candidates:
         places = _places(advice, candidate)
         for at in places:
-            runs = tuple(runs_of(advice, at.batch_size, at.learning_rate))
-            known = believed_at(advice, at.batch_size, at.learning_rate)
+            runs, known = tuple(runs_of(advice, at)), believed_at(advice, at)
             tests = [r.end_test for r in runs if r.end is not None and r.end_test is not None]
             yield AnswerRow(
                 at=at,
@@ -125,11 +123,12 @@ def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
                 batch_size=candidate.batch_size,
                 micro_batch_size=candidate.micro_batch_size,
                 learning_rate=candidate.learning_rate,
+                epochs=candidate.epochs,
             )
         )
     different: list[Configuration] = []
     for place in places:
-        is_new = not any(is_same_rate(place.learning_rate, one.learning_rate) for one in different)
+        is_new = not any(_is_at(one, place) for one in different)
         if place.batch_size == candidate.batch_size and is_new:
             different.append(place)
     return different
@@ -162,11 +161,10 @@ def _cost(
     advice: Advice, candidate: Candidate, at: Configuration, runs: Sequence[RateTried]
 ) -> Estimate:
     """Return the cost by all runs together, or else what the own runs show."""
-    rate = candidate.learning_rate
-    if rate is not None and is_same_rate(rate, at.learning_rate):
+    if _is_at(at, candidate):
         return candidate.cost
     own = _run_costs(advice, candidate, runs)
-    known = believed_at(advice, at.batch_size, at.learning_rate)
+    known = believed_at(advice, at)
     has_met = any(not run.is_bound for run in own)
     if known is not None and has_met and known.cost.estimate is not None:
         return known.cost

@@ -341,7 +341,7 @@ class CommandEngine(StoredEngine):
         self._failures: Counter[object] = Counter()  # by kind
         end_leftovers(self.marker)
 
-    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
+    def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         """Return None, which means any rate, if the command takes one, else the plan's rate."""
         return None if self._takes_rate else (self._plan.trial.learning_rate,)
 

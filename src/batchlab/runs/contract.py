@@ -173,12 +173,17 @@ class Engine(Protocol):
         """The number of seeds it has (0 to n_seeds - 1), or None if it takes any seed."""
         ...
 
-    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
-        """Return the rates it has at `batch_size`, ascending, or None if it takes any rate."""
+    def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
+        """Return the rates it has at a batch size and horizon, ascending, or None for any rate."""
         ...
 
-    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        """Return the trial of these three, with everything else as the question has it."""
+    def trial(
+        self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
+    ) -> Trial:
+        """Return the trial of these, with everything else as the question has it.
+
+        If a schedule of the rate spans it, `horizon` is that span over the planned one.
+        """
         ...
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:

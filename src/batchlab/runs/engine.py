@@ -72,12 +72,14 @@ class StoredEngine:
         """The number of runs it does at a time."""
         return 1
 
-    def learning_rates(self, batch_size: int) -> Sequence[float] | None:
+    def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         """Return None, which means any rate."""
         return None
 
-    def trial(self, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        """Return the trial of these three, with everything else as the question has it."""
+    def trial(
+        self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
+    ) -> Trial:
+        """Return the trial of these, with everything else as the question has it."""
         trial = replace(
             self._plan.trial,
             batch_size=batch_size,
@@ -87,7 +89,8 @@ class StoredEngine:
         )
         if self._plan.horizon_epochs is None:
             return trial
-        return replace(trial, horizon_steps=trial.plan.steps_in(self._plan.horizon_epochs))
+        epochs = horizon * self._plan.horizon_epochs
+        return replace(trial, horizon_steps=trial.plan.steps_in(epochs))
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
         """Return the seconds that a run takes next to others, with start and evaluations.
