@@ -68,10 +68,12 @@ def record(name: str, horizon: float) -> None:
     if file.is_packed:
         return
     rows = {row.key: row for row in file.rows()}
+    around = list(cells(grid, workload))
+    own = [octave for size, octave in around if size == header.reference_batch_size]
     wanted = [
         (size, octave, seed)
         for seed in range(N_SEEDS)
-        for size, octave in cells(grid, workload)
+        for size, octave in around
         if size >= header.reference_batch_size or horizon < 1
     ]
     for size, octave, seed in wanted:
@@ -93,6 +95,7 @@ def record(name: str, horizon: float) -> None:
     document = {
         **{key: getattr(header, key) for key in header.__struct_fields__},
         "epochs": epochs,
+        "reference_learning_rate": workload.learning_rate * 2.0 ** own[1],
         "step_s": {str(size): value for size, value in header.step_s.items()},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "command": f"python benchmarks/regret/record_horizons.py {name}",

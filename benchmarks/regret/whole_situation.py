@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from benchmarks.recorded.engine import RecordedEngine
-from benchmarks.recorded.grid import CellKey, RecordedGrid, WholeGridHeader
+from benchmarks.recorded.grid import CellKey, RecordedGrid, RecordedRun, WholeGridHeader
 from benchmarks.regret.situation import MOST_MISSES, PROFILES, measured_profile, step_times
 from benchmarks.regret.whole_level import WholeLevel, end_of, level_of, untrained_value
 
@@ -103,18 +103,22 @@ class WholeSituation:
 
         A training that missed it counts as if it had met it at its end, a bound. With more than
         half of them missed, or none to count, it is infinite. Another level than that of all
-        trainings of the reference can be given.
+        trainings of the reference can be given. With a schedule of the rate a training meets it at
+        its end, or not: what it reaches before says nothing about a shorter one.
         """
         level = level or self.level.target
         runs = [self.grid.runs[*cell, seed] for seed in self._seeds(cell) if seed in seeds]
-        found = [
-            self.grid.steps_to(run, level) if run.status is Status.OK else None for run in runs
-        ]
+        found = [self._steps_to(run, level) if run.status is Status.OK else None for run in runs]
         if not runs or found.count(None) > MOST_MISSES * len(runs):
             return math.inf
         whole = self.whole_steps(cell[0])
         steps = [whole if each is None else each for each in found]
         return statistics.fmean(steps) * self.step_s[cell[0]]
+
+    def _steps_to(self, run: RecordedRun, level: Target) -> float | None:
+        if self.header.has_schedule:
+            return run.steps if level.met_by(run.curve[-1][1]) else None
+        return self.grid.steps_to(run, level)
 
     def time_error(self, cell: CellKey, seeds: Collection[int]) -> float:
         """The standard error of the time to the level over the reference's, as a fraction.

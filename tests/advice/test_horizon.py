@@ -8,7 +8,6 @@ import pytest
 from tests.reference.simulated_advice import (
     EPOCHS,
     OWN,
-    SIZES,
     WatchedEngine,
     advised,
     true_gain,

@@ -43,7 +43,7 @@ class Configuration:
         micro_batch_size: examples per forward and backward pass.
         accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
-        epochs: the passes that its learning-rate schedule spans, if more than the reference's.
+        epochs: the passes that its learning-rate schedule spans, if not those of the reference's.
     """
 
     batch_size: int

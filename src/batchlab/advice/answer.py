@@ -208,8 +208,10 @@ class _Answer:
 
     def _is_known(self, i: int) -> bool:
         """Return whether a run of it met the level, or came to its end if there is no level."""
-        one = self._study.cells[i]
-        return bool(one.met_on if self._log.until is not None else one.ends) and not one.failed
+        one, study = self._study.cells[i], self._study
+        by_belief = study.whole_only and i == self._named
+        met = one.ends if by_belief or self._log.until is None else one.met_on
+        return bool(met) and not one.failed
 
     def _tuned(self) -> int | None:
         """Return the reference batch size at its best rate, or None if no run met the level."""
@@ -224,11 +226,11 @@ class _Answer:
             batch_size=size,
             micro_batch_size=self._study.options[size].micro_batch_size,
             learning_rate=rate,
-            epochs=self._longer_epochs(i),
+            epochs=self._other_epochs(i),
         )
 
-    def _longer_epochs(self, i: int) -> float | None:
-        """Return the epochs of a schedule that is longer than the reference's, or else None."""
+    def _other_epochs(self, i: int) -> float | None:
+        """Return the epochs of a schedule of another length than the reference's, or else None."""
         size, _, horizon = self._study.cells[i].cell
         if horizon == 1:
             return None
@@ -239,7 +241,7 @@ class _Answer:
     def _steps(self, i: int) -> Estimate:
         """Return the steps to the level, a lower bound if runs were stopped or missed it."""
         study, one = self._study, self._study.cells[i]
-        if self._log.until is None or (study.whole_only and one.met_on):
+        if self._log.until is None or (study.whole_only and self._is_known(i)):
             steps = study.whole_steps(i)
             return Estimate.of(steps, interval=(steps, steps), n=max(1, len(one.ends)))
         if not one.met_on:
@@ -314,7 +316,7 @@ class _Answer:
         return Believed(
             batch_size=size,
             learning_rate=rate,
-            epochs=self._longer_epochs(i),
+            epochs=self._other_epochs(i),
             end=end,
             ends_better_by=better,
             cost=cost[self._question.objective],
@@ -338,7 +340,7 @@ class _Answer:
         return replace(
             _untrained(option, steps),
             learning_rate=None if i is None else study.cells[i].cell[1],
-            epochs=None if i is None else self._longer_epochs(i),
+            epochs=None if i is None else self._other_epochs(i),
             n_runs=0 if i is None else len(study.cells[i].records),
             time_to_target_s=time_s,
             samples_to_target=samples,

@@ -10,8 +10,8 @@ from typing import Final
 _ROOM = 1.15
 
 
-STRETCHED: Final = (1.5, 2.0)
-"""The lengths of longer schedules that are tried, over that of the reference."""
+HORIZONS: Final = (0.5, 1.5, 2.0)
+"""The lengths of other schedules that are tried, over that of the reference."""
 
 
 def horizon_for(needed: float) -> float:

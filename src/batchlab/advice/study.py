@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import EndLevel, Option
-from batchlab.advice.horizon import STRETCHED, horizon_for
+from batchlab.advice.horizon import HORIZONS, horizon_for
 from batchlab.advice.level import end_so_far, level_of_ends
 from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog, is_whole
 from batchlab.belief.final_value import end_error_of, final_of
@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 
 # The octaves of rate below and above the ridge through the reference that may be trained at.
 _BELOW, _ABOVE = 4, 8
-# The same for longer trainings than the reference's, which are many.
-_BELOW_LONGER, _ABOVE_LONGER = 2, 4
+# The same for trainings of another length than the reference's, which are many.
+_BELOW_OTHER, _ABOVE_OTHER = 2, 4
 # A failed training counts as worse by this many margins; no final value counts as more.
 FAILED = 20.0
 # The scatter of seeds that is expected before any was seen: of log2 of the steps, and (in margins)
@@ -151,7 +151,8 @@ class Study:
             horizon=np.log2(horizons),
         )
         self.own = self.at((own_size, own_rate, 1.0))
-        self.same_size = [i for i, size in enumerate(sizes) if size == own_size]
+        as_long = np.array(horizons) == 1
+        self.same_size = [int(i) for i in np.flatnonzero(as_long & (self.sizes == own_size))]
         # Log standard deviation of the step time over the reference's, for sizes timed in turn.
         self.timed: dict[int, float] = {}
         # The final value of the reference, or of what was trained first if the reference failed;
@@ -173,7 +174,7 @@ class Study:
     def _horizons(self, size: int) -> list[float]:
         """Return the lengths of trainings of a batch size, over that of the reference's.
 
-        With a schedule of the rate, longer trainings of it are other trainings. It has those that
+        With a schedule of the rate, those of another length are other trainings. It has those that
         take no longer than the reference's.
         """
         question, log = self.question, self.log
@@ -181,13 +182,14 @@ class Study:
         if not self._stretches or planned is None:
             return [1.0]
         most_cost = log.steps_in(own, planned) * self._weight(own)
-        allowed = [h for h in STRETCHED if h * planned <= (question.at_most_epochs or math.inf)]
+        most = question.at_most_epochs or math.inf
+        allowed = [h for h in HORIZONS if 1 <= h * planned <= most]
         costs = {h: log.steps_in(size, h * planned) * self._weight(size) for h in allowed}
         return [1.0, *(horizon for horizon, cost in costs.items() if cost <= most_cost)]
 
     @property
     def _stretches(self) -> bool:
-        """Whether configurations may have a longer schedule than the reference."""
+        """Whether configurations may have a shorter or longer schedule than the reference."""
         question = self.question
         is_for_time = question.objective == "time" and question.target is None
         return is_for_time and self.log.has_schedule
@@ -199,7 +201,7 @@ class Study:
         if rates is not None:
             return {float(round(math.log2(rate / reference.learning_rate))) for rate in rates}
         middle = round(self.prior.ridge * math.log2(size / reference.batch_size))
-        below, above = (_BELOW, _ABOVE) if horizon == 1 else (_BELOW_LONGER, _ABOVE_LONGER)
+        below, above = (_BELOW, _ABOVE) if horizon == 1 else (_BELOW_OTHER, _ABOVE_OTHER)
         return {float(octave) for octave in range(middle - below, middle + above + 1)}
 
     def weigh(self) -> None:
@@ -253,13 +255,17 @@ class Study:
 
     @property
     def nameable(self) -> list[int]:
-        """The user's own, and all that met the level and, if final values count, came to one."""
+        """The user's own, and all that met the level and, if final values count, came to one.
+
+        If only whole trainings are compared, the belief alone judges how they end: the level may
+        come from a lucky training of the reference.
+        """
         found = [
             i
             for i, one in enumerate(self.cells)
             if i != self.own
             and not one.failed
-            and (one.met or self.log.until is None)
+            and (one.met or not self.follows)
             and (one.ends or not self.compares_ends)
         ]
         return [self.own, *found]

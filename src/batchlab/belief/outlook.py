@@ -190,7 +190,8 @@ class Outlook:
             self._late = np.exp2(np.maximum(aim.most_cost - self.cost, 0)) - 1
         self.mean_cost = self.cost + np.log2(1 + self.misses * self._late)
         same = [i for i in aim.same_size if i not in failed] or list(aim.same_size)
-        self._tuned = np.asarray(same)[np.argmin(self.mean_cost[:, same], axis=1)]
+        merit = self.mean_cost if aim.known_cost is None else self.end
+        self._tuned = np.asarray(same)[np.argmin(merit[:, same], axis=1)]
         self.likely_tuned = int(np.bincount(self._tuned).argmax())
         self._beside = self._tuned if aim.is_tuned else np.full(len(draws), aim.own)
         beside = draws, self._beside

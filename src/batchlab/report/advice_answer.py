@@ -138,9 +138,10 @@ def _epochs(advice: Advice, study: Study | None) -> _Sentences:
     ends = advice.endings
     if advice.recommendation is None or advice.objective != "time" or ends is None:
         return
-    if ends.named.epochs > _LONGER * ends.own.epochs:
+    is_scheduled = advice.recommendation.epochs is not None
+    if is_scheduled or ends.named.epochs > _LONGER * ends.own.epochs:
         how = text("until it gets there, for up to")
-        if advice.recommendation.epochs is not None:
+        if is_scheduled:
             how = text("with its schedule over")
         yield sentence("trains_longer", how=how, epochs=ends.named.epochs, own=ends.own.epochs)
 
