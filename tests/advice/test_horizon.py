@@ -119,7 +119,7 @@ def test_with_a_schedule_longer_ones_of_another_size_are_tried_that_take_no_long
     whole_s = EPOCHS * math.ceil(20_000 / OWN[0]) * 1e-3
     for asked in engine.asked:
         trial = asked.trial
-        assert trial.plan.epoch_at(trial.horizon_steps) in (EPOCHS, 1.5 * EPOCHS, 2 * EPOCHS)
+        assert trial.plan.epoch_at(trial.horizon_steps) / EPOCHS in (0.5, 1, 1.5, 2)
         assert asked.last_step <= trial.horizon_steps
         assert trial.horizon_steps * engine.step_s(trial.batch_size) <= 1.001 * whole_s
     assert advice.named.batch_size == 256
@@ -131,13 +131,30 @@ def test_with_a_schedule_longer_ones_of_another_size_are_tried_that_take_no_long
 
 
 @pytest.mark.parametrize(
-    "asked", [{"at_most_epochs": EPOCHS}, {"objective": "samples"}], ids=["forbidden", "samples"]
+    "asked",
+    [{"at_most_epochs": EPOCHS}, {"objective": "samples"}, {"may_stretch": False}],
+    ids=["forbidden", "samples", "no function of the fraction"],
 )
 def test_with_a_schedule_nothing_is_longer_where_it_may_not_be(asked) -> None:
     _, engine = advised(kind=Scheduled, asked={"at_most_epochs": None, **asked}, **STRETCHED)
 
     for run in engine.asked:
-        assert run.trial.horizon_steps == run.trial.plan.steps_in(EPOCHS)
+        assert run.trial.horizon_steps <= run.trial.plan.steps_in(EPOCHS)
+
+
+def test_with_a_schedule_half_the_epochs_are_enough_where_they_end_as_well() -> None:
+    """At its best rate the reference's own batch size gets there in a third of its epochs."""
+    scenario = STRETCHED | {"s_min": 150.0, "step_s": lambda size: 1e-5 * size}
+
+    advice, engine = advised(kind=Scheduled, **scenario)
+
+    assert advice.named.epochs == advice.endings.named.epochs == EPOCHS / 2
+    assert advice.endings.own.epochs == EPOCHS
+    assert advice.endings.verdict == "no_worse"
+    assert advice.gain.estimate > 1.8
+    trials = {asked.trial for asked in engine.asked}
+    named = {trial for trial in trials if advice.is_of(trial, advice.named)}
+    assert {trial.plan.epoch_at(trial.horizon_steps) for trial in named} == {EPOCHS / 2}
 
 
 def test_under_a_schedule_the_time_to_the_level_is_that_of_a_whole_training() -> None:

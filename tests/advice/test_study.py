@@ -98,3 +98,33 @@ def test_a_training_that_ends_below_the_level_is_likely_to_miss_it():
     assert study.outlook().misses[:, far].mean() > 0.9
     late = (study.outlook().mean_cost - study.outlook().cost).mean(axis=0)
     assert late[far] > 1 > 0.5 > late[study.own]
+
+
+def taken_in(study, i, *, epochs, rate):
+    """A run of a configuration, so many epochs long, that comes to the end in that time."""
+    size, learning_rate, _ = study.cells[i].cell
+    trial = made_up_trial(batch_size=size, learning_rate=learning_rate, n_train=N_TRAIN)
+    curves = {**made_up_curves(), ("validation", ASKED.metric): approach(END, rate=rate)}
+    record = made_up_record(trial=trial, curves=curves, epochs=epochs, evaluations_per_epoch=4)
+    study.take_in(i, 0, record, guess=(10.0, 0.5))
+    return study.cells[i]
+
+
+def test_what_has_more_epochs_to_meet_the_level_is_not_compared_before_its_last():
+    """A step of 256 takes as long as one of 64, so it may have four times as many epochs."""
+    flat = replace(question(knee(1024), budget_s=100.0, target=None), n_validation=10_000)
+    study = study_of(approach(END, rate=1.0), asked=flat)
+    i = study.nearest(256, 2.0)
+    assert study.most_steps(i) == pytest.approx(4 * study.whole_steps(i), rel=0.02)
+
+    one = taken_in(study, i, epochs=40, rate=0.05)
+    assert (one.ends, one.missed_on) == ({}, set())
+
+    one = taken_in(study, i, epochs=80, rate=0.05)
+    assert study.whole_steps(i) == study.most_steps(i)
+    after_80 = approach(END, rate=0.05)(80)
+    assert one.ends[0] == pytest.approx((END - after_80) / study.end.margin, abs=1.0)
+
+    one = taken_in(study, i, epochs=40, rate=0.2)
+    assert one.met_on == {0}
+    assert study.whole_steps(i) < study.most_steps(i)

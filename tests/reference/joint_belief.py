@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.belief.surface import Places, SurfacePrior
+from batchlab.belief.surface import AS_HALF_THE_SIZE, HORIZON_SCALE, Places, SurfacePrior
 
 Array = NDArray[np.float64]
 
@@ -47,15 +47,23 @@ def before_any_run(
 
 
 def _basis(prior: SurfacePrior, places: Places, i: int) -> list[float]:
-    b = float(places.size[i])
-    u = float(places.rate[i]) - prior.ridge * b
+    u = float(places.rate[i] - prior.ridge * places.size[i])
+    b = _as_size(places, i)
     return [u, b, u**2 / 4, b * u / 4, b**2 / 4]
 
 
+def _as_size(places: Places, i: int) -> float:
+    """A longer training counts as a smaller batch size, which has as many steps."""
+    return float(places.size[i] - AS_HALF_THE_SIZE * places.horizon[i])
+
+
 def _matern(prior: SurfacePrior, places: Places, i: int, j: int) -> float:
-    along = float(places.size[i] - places.size[j])
-    across = float(places.rate[i] - places.rate[j]) - prior.ridge * along
-    r = math.sqrt((along / prior.size_scale) ** 2 + (across / prior.rate_scale) ** 2)
+    across = float(places.rate[i] - places.rate[j])
+    across -= prior.ridge * float(places.size[i] - places.size[j])
+    along = _as_size(places, i) - _as_size(places, j)
+    longer = float(places.horizon[i] - places.horizon[j])
+    apart = (along / prior.size_scale, across / prior.rate_scale, longer / HORIZON_SCALE)
+    r = math.sqrt(sum(part**2 for part in apart))
     return (1 + math.sqrt(3) * r) * math.exp(-math.sqrt(3) * r)
 
 

@@ -120,7 +120,7 @@ def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
     assert advice.named is not None
     named = cells[advice.named.batch_size]
     assert named.learning_rate == advice.named.learning_rate
-    same = [r for r in study.records if advice.named.is_same(r.trial)]
+    same = [r for r in study.records if advice.is_of(r.trial, advice.named)]
     longest = max(record.steps for record in same)
     assert [r.steps for r in named.records] == [longest] * len(named.records)
     assert len(named.records) < len(same)

@@ -22,7 +22,8 @@ from tests.reference.page import HOSTILE, Page
 from batchlab.belief.evidence import Evidence
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_answer import advice_sentences
-from batchlab.report.advice_page import render_advice_html, whole_trainings
+from batchlab.report.advice_figures import whole_trainings
+from batchlab.report.advice_page import render_advice_html
 from batchlab.report.advice_rows import answer_table, tried_table
 from batchlab.report.sayings import claim_sentences
 

@@ -29,6 +29,11 @@ Purpose = Literal["pilot", "search", "whole"]
 SURE, LIKELY = 0.95, 0.8
 
 
+def is_same_rate(one: float, other: float) -> bool:
+    """Return whether two learning rates are equal up to the rounding errors of octaves."""
+    return math.isclose(one, other, rel_tol=1e-9)
+
+
 def tenths_of(chance: float) -> int:
     """Return a chance in tenths, fewer than those of a likely one if it is not likely."""
     return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
@@ -56,9 +61,12 @@ class Configuration:
         passes = -(-self.batch_size // self.micro_batch_size)
         object.__setattr__(self, "accumulation_steps", passes)
 
-    def is_same(self, other: Configuration | Ending | Trial) -> bool:
-        """Return whether batch size and rate are the same, however the batch is split."""
-        return (self.batch_size, self.learning_rate) == (other.batch_size, other.learning_rate)
+    def is_same(self, other: Configuration | RateTried) -> bool:
+        """Return whether batch size, rate and epochs are the same, however the batch is split."""
+        mine, others = (
+            (each.batch_size, each.learning_rate, each.epochs) for each in (self, other)
+        )
+        return mine == others
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +117,10 @@ class Question:
     planned_epochs: float | None = None
     # The most epochs of any training; None if one that is no longer in seconds may have any.
     at_most_epochs: float | None = None
+    # Whether a schedule of the rate can span another number of epochs than the planned one.
+    may_stretch: bool = True
+    # Whether trainings end by themselves, by the workload's patience.
+    stops_early: bool = False
     # For objective quality, instead of passes: the fixed seconds of training that all get.
     longest_s: float | None = None
     # By batch size, the rate that each scaling rule sets, as a multiple of a rate tuned at the
@@ -522,6 +534,20 @@ class Advice(Reported):
         A field that only the command knows (command line, study, store, page) is None.
         """
         return _document(self, Source())
+
+    def other_epochs(self, trial: Trial) -> float | None:
+        """Return the passes that a trial's schedule spans, if not those of the reference's."""
+        if trial.horizon_steps is None or self.endings is None:
+            return None
+        if trial.horizon_steps == trial.plan.steps_in(self.endings.own.epochs):
+            return None
+        return trial.plan.epoch_at(trial.horizon_steps)
+
+    def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
+        """Return whether a trial is one of a configuration."""
+        rate, epochs = at.learning_rate, self.other_epochs(trial)
+        is_same = (trial.batch_size, epochs) == (at.batch_size, at.epochs)
+        return is_same and rate is not None and is_same_rate(trial.learning_rate, rate)
 
     def candidate(self, batch_size: int) -> Candidate | None:
         """Return the candidate of `batch_size`, or None if it was not in question."""

@@ -89,7 +89,9 @@ def decide(
     study = Study(log, prior)
     study.end = piloted.end
     races = piloted.end is not None and _n_whole(study) < _RACES_BELOW
-    study.whole_only = log.has_schedule and not races and study.fraction == 1
+    study.whole_only = (
+        log.has_schedule and not question.stops_early and not races and study.fraction == 1
+    )
     stopped = _take_in_first_runs(study, own)
     if stopped is not None:
         return Decided(cell=own, stopped=stopped, origin=question.target_origin)

@@ -192,7 +192,7 @@ class Study:
         """Whether configurations may have a shorter or longer schedule than the reference."""
         question = self.question
         is_for_time = question.objective == "time" and question.target is None
-        return is_for_time and self.log.has_schedule
+        return is_for_time and question.may_stretch and self.log.has_schedule
 
     def _octaves(self, size: int, horizon: float) -> set[float]:
         """Return the rates of a batch size, in octaves above the reference's."""
@@ -308,6 +308,8 @@ class Study:
             return self.log.steps_in(size, horizon * epochs)
         if met_at is None:
             return self._longer.get(i) or self.log.steps_in(size, epochs)
+        if (planned := self.log.steps_in(size, epochs)) >= met_at:
+            return planned
         epochs *= horizon_for(self.log.plan(size).epoch_at(math.ceil(met_at)) / epochs)
         return min(self.log.steps_in(size, epochs), self.most_steps(i))
 
@@ -388,16 +390,17 @@ class Study:
         one, level = self.cells[i], self.log.until if self.follows else None
         record = one.records[seed]
         crossing = None if level is None else record.crossing(level)
-        came_to_most = is_whole(record, self.most_steps(i))
-        if crossing is not None and (crossing.held or came_to_most):
-            self._lengthen(i, self.whole_steps(i, met_at=crossing.step))
-        elif level is not None and came_to_most:
-            self._lengthen(i, self.most_steps(i))
+        most = self.most_steps(i)
+        has_met = crossing is not None and (crossing.held or is_whole(record, most))
+        if crossing is not None and has_met:
+            self._set_length(i, self.whole_steps(i, met_at=crossing.step))
+        elif level is not None and record.steps > self.whole_steps(i):
+            self._set_length(i, most)  # where it is given up
         whole = self.whole_steps(i)
         came_to_end = is_whole(record, whole)
         if self.log.until is None and self.end is None and came_to_end:
             self.end = end_so_far(self.question, record)  # the reference failed
-        if crossing is not None and (crossing.held or came_to_end):
+        if crossing is not None and (has_met or came_to_end):
             # The level was met somewhere between two evaluations.
             width = math.log2(crossing.step / crossing.least) if crossing.step else 0.0
             one.steps[seed] = math.log2(max(crossing.middle, 0.5)), width / math.sqrt(12)
@@ -417,13 +420,13 @@ class Study:
                 (one.met_on if has_met else one.missed_on).add(seed)
                 one.steps[seed] = (math.log2(whole), 0.0) if has_met else missed(whole)
 
-    def _lengthen(self, i: int, steps: int) -> None:
-        """Let whole trainings of a configuration take more steps, unless it met the level before.
+    def _set_length(self, i: int, steps: int) -> None:
+        """Set the steps of whole trainings of a configuration, unless one met the level before.
 
-        The ends of shorter trainings are forgotten, because they are not compared any more.
+        The ends of others are forgotten, because they are not compared any more.
         """
         one = self.cells[i]
-        if self.log.whole_epochs is None or one.met_on or steps <= self.whole_steps(i):
+        if self.log.whole_epochs is None or one.met_on or steps == self.whole_steps(i):
             return
         self._longer[i] = steps
         for shown in (one.ends, one.end_errors, one.missed_on):

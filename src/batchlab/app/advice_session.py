@@ -263,6 +263,8 @@ class AdviceSession:
             budget_s=budget_s,
             planned_epochs=self._subject.epochs,
             at_most_epochs=self._asked.at_most_epochs,
+            may_stretch=self._subject.may_stretch,
+            stops_early=self._subject.stops_early,
             longest_s=self._asked.train_s,
             rules=self._rules(options),
             not_comparable=self._why_not_comparable,

@@ -96,7 +96,7 @@ def save_weights(
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
     """Return the longest run of a configuration, and of equally long ones the best at its end."""
-    runs = [record for record in records if named.is_same(record.trial) and record.ended_well]
+    runs = [record for record in records if record.ended_well and advice.is_of(record.trial, named)]
     if not runs:
         raise UsageError(
             f"no run with batch size {named.batch_size} and learning rate "

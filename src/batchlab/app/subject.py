@@ -50,6 +50,8 @@ class Subject(ABC):
     name: str  # its name for people
     is_usual = False  # whether its batch size is just the usual one, which nobody chose
     has_shape = False  # whether its learning rate may depend on the length of a training
+    may_stretch = False  # whether that shape spans any length that a training is given
+    stops_early = False  # whether a patience ends its trainings
     # The epochs that a training of it usually takes, or None if it does not say.
     planned_epochs: int | None = None
     planned_target: tuple[str, float] | None = None  # its usual target, or None if it has none

@@ -48,7 +48,13 @@ from batchlab.store.store import Store
 from batchlab.training.evaluator import n_train_evaluated
 from batchlab.words.numbers import english_number
 from batchlab.workload.builtin import workload_names
-from batchlab.workload.definition import Workload, check_has_loss, check_may_be_cut, size_of
+from batchlab.workload.definition import (
+    Workload,
+    check_has_loss,
+    check_may_be_cut,
+    horizons_of,
+    size_of,
+)
 from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy
@@ -104,6 +110,10 @@ class WorkloadSubject(Subject):
         self.name = workload.name
         self.is_usual = workload.is_usual or self._loaded.reference in workload_names()
         self.has_shape = workload.has_schedule
+        self.stops_early = workload.patience_epochs is not None
+        scheduler = workload.scheduler  # one that is not told the length has its own
+        is_told = scheduler is None or bool(horizons_of(scheduler))
+        self.may_stretch = self.has_shape and is_told and not self.stops_early
         self.weighs_examples = workload.weight is not None
         if question.train_s is None:  # otherwise seconds of training set the length
             self.planned_epochs = workload.epochs
@@ -377,7 +387,8 @@ class CommandSubject(Subject):
         assert isinstance(question.workload, TrainingCommand)
         self._command = question.workload
         self.name = self._command.name
-        self.has_shape = self._command.spans_a_length  # its rate may depend on the length it gets
+        # Its rate may depend on the length it gets.
+        self.has_shape = self.may_stretch = self._command.spans_a_length
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)
         self._is_known = False

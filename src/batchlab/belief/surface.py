@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ _COMMON = 9.0
 _JITTER = 1e-6
 # A training that is twice as long has as many steps as one of half the batch size, and ends about
 # alike: an octave of length counts as so many of batch size. The residual has a length scale, too.
-_AS_HALF_THE_SIZE, _HORIZON_SCALE = 0.8, 2.0
+AS_HALF_THE_SIZE: Final = 0.8
+HORIZON_SCALE: Final = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +34,7 @@ class Places:
 
     size: Array
     rate: Array
-    horizon: Array | float = 0.0
+    horizon: Array
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,10 +129,10 @@ class Surface:
             places: of the configurations.
             log_weight: log2 of the cost of a step, such as its seconds, shape (n,).
         """
-        h = np.broadcast_to(places.horizon, places.size.shape)
-        u, b = prior.off_ridge(places), places.size - _AS_HALF_THE_SIZE * h
+        h = places.horizon
+        u, b = prior.off_ridge(places), places.size - AS_HALF_THE_SIZE * h
         basis = np.stack([u, b, u * u / 4, b * u / 4, b * b / 4], axis=1)
-        along = (b[:, None] - b) / prior.size_scale, (h[:, None] - h) / _HORIZON_SCALE
+        along = (b[:, None] - b) / prior.size_scale, (h[:, None] - h) / HORIZON_SCALE
         apart = np.hypot(np.hypot(*along), (u[:, None] - u) / prior.rate_scale) * math.sqrt(3)
         matern, one = (1 + apart) * np.exp(-apart), np.eye(len(b))
         cost, end = (

@@ -427,6 +427,8 @@ def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
     for name in ("batch_size", "micro_batch_size", "accumulation_steps"):
         own = own.replace(f"{{{name}}}", str(getattr(chosen, name)))
     own = own.replace("{learning_rate}", f"{chosen.learning_rate:.6g}")
+    if chosen.epochs is not None:
+        own = own.replace("{epochs}", f"{chosen.epochs:g}")
     return (own,) if is_there else ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from batchlab.advice.advice import Advice
+from batchlab.advice.advice import Advice, Candidate, Configuration
 from batchlab.belief.cells import Cell, deciding_split, in_order
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
@@ -18,7 +18,6 @@ from batchlab.report.advice_rows import (
     believed_by_size,
     cost_words,
     end_label,
-    is_same_rate,
     named_label,
     own_label,
     run_costs,
@@ -69,13 +68,22 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
 def whole_trainings(advice: Advice, study: Study) -> Study:
     """Return the study with only the runs that were trained to their end."""
     whole = {
-        (run.batch_size, run.learning_rate, run.seed) for run in advice.tried if run.end is not None
+        (run.batch_size, run.learning_rate, run.epochs, run.seed)
+        for run in advice.tried
+        if run.end is not None
     }
-    records = [
-        record
-        for record in study.records
-        if (record.trial.batch_size, record.trial.learning_rate, record.trial.seed) in whole
-    ]
+    records = []
+    for record in study.records:
+        trial = record.trial
+        key = trial.batch_size, trial.learning_rate, advice.other_epochs(trial), trial.seed
+        records += [record] if key in whole else []
+    return replace(study, records=tuple(records))
+
+
+def as_long_trainings(advice: Advice, study: Study) -> Study:
+    """Return the study with only whole trainings that are as long as the reference's."""
+    whole = whole_trainings(advice, study)
+    records = [each for each in whole.records if advice.other_epochs(each.trial) is None]
     return replace(study, records=tuple(records))
 
 
@@ -86,14 +94,14 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     named configuration and the user's own have priority at their batch sizes.
     """
     own = [] if advice.is_usual else [advice.reference]
-    rates: dict[int, float] = {}
+    places: dict[int, Configuration | Candidate] = {}
     for place in (advice.named, *own, *advice.candidates):
         if place is not None and place.learning_rate is not None:
-            rates.setdefault(place.batch_size, place.learning_rate)
+            places.setdefault(place.batch_size, place)
     by_size: dict[int, list[TrialRecord]] = {}
     for record in study.records:
-        rate = rates.get(record.trial.batch_size)
-        if rate is not None and is_same_rate(record.trial.learning_rate, rate):
+        at = places.get(record.trial.batch_size)
+        if at is not None and advice.is_of(record.trial, at):
             by_size.setdefault(record.trial.batch_size, []).append(record)
     cells = []
     for records in by_size.values():

@@ -19,8 +19,8 @@ from batchlab.report.advice_answer import (
 from batchlab.report.advice_figures import (
     advice_figures,
     advice_looks,
+    as_long_trainings,
     named_looks,
-    whole_trainings,
 )
 from batchlab.report.advice_rows import (
     AnswerRow,
@@ -216,7 +216,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         run={"steps": steps_table(advice), "tried": tried_table(advice)},
         files=advice_files(advice, study),
         paste="\n".join(_paste(advice, study)),
-        claims=claim_sentences(Evidence.of(whole_trainings(advice, study))),
+        claims=claim_sentences(Evidence.of(as_long_trainings(advice, study))),
         research=research,
     )
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
 
-from batchlab.advice.advice import Advice, Believed, Candidate, Configuration, RateTried
+from batchlab.advice.advice import (
+    Advice,
+    Believed,
+    Candidate,
+    Configuration,
+    RateTried,
+    is_same_rate,
+)
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.table import NAMED, Cell, Column, Table, table_of
 from batchlab.report.text import clause, quantity_text, split_label
@@ -19,11 +25,6 @@ from batchlab.words.reasons import reason_text
 
 _NO_END = Estimate.cannot_tell(Reason.of("no_whole_training"))
 _NOT_TRAINED = Estimate.cannot_tell(Reason.of("not_trained"))
-
-
-def is_same_rate(one: float, other: float) -> bool:
-    """Return whether two learning rates are equal up to the rounding errors of octaves."""
-    return math.isclose(one, other, rel_tol=1e-9)
 
 
 def runs_of(advice: Advice, at: Configuration | Candidate) -> list[RateTried]:
@@ -295,9 +296,12 @@ def _cost_cell(row: AnswerRow) -> Cell:
 
 def _epochs(advice: Advice, row: AnswerRow) -> float | None:
     """Return the passes over the training set to the target."""
-    samples, step_s = row.cost.estimate, row.candidate.step_s.estimate
+    candidate, samples = row.candidate, row.cost.estimate
     if samples is not None and advice.objective == "time":
-        samples = samples * row.candidate.batch_size / step_s if step_s else None
+        of_all, time_s = candidate.samples_to_target.estimate, candidate.time_to_target_s.estimate
+        if of_all is None or not time_s:
+            of_all, time_s = candidate.batch_size, candidate.step_s.estimate
+        samples = samples * of_all / time_s if time_s else None
     return None if samples is None else samples / advice.n_train
 
 
