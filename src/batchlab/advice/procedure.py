@@ -21,6 +21,8 @@ from batchlab.records.trial import Status, TrialRecord
 
 # With this many whole trainings, every batch size is trained once before the most promising runs.
 _COVERS_FROM = 10.0
+# If only final values are compared, so many of the reference's are known before others'.
+_REFERENCES = 3
 # Trainings of the named configuration and of those it is compared with, if the budget allows them.
 # Going on until it is sure would favor what stays: a study would end on a doubt or at the budget.
 _CONFIRMED = 5
@@ -168,9 +170,20 @@ class Procedure:
             at = self._seeds_to_come.popleft()
             if self._begin_training(at, self._fresh_seed(at)):
                 return True
-        if self._covers and self._begin_new_size():
+        if self._covers and (self._begin_reference() or self._begin_new_size()):
             return True
         return self._begin_most_promising() or self._begin_confirming(self.named)
+
+    def _begin_reference(self) -> bool:
+        """Train the reference once more, if all others are compared with how few of it ended."""
+        study, own = self.study, self.study.own
+        known = len(study.cells[own].ends) + [flight.at for flight in self._flights].count(own)
+        if not study.whole_only or known >= _REFERENCES:
+            return False
+        if self._begin_training(own, self._fresh_seed(own)):
+            self._note(own, Reason.of("to_confirm"))
+            return True
+        return False
 
     def _begin_new_size(self) -> bool:
         """Follow a batch size that never ran, the cheapest first, at the rate believed best."""
