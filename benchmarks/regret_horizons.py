@@ -179,20 +179,20 @@ def answers_of(
 
 
 def table(answers: Sequence[Answer]) -> str:
-    """One line for each workload, length and budget."""
+    """One line for each workload and planned length, over all budgets."""
     lines = head(
-        *("workload", "planned epochs", "budget", "questions"),
+        *("workload", "planned epochs", "questions"),
         *("regret, as planned", "regret, with horizons", "times as fast as yours, as planned"),
         *("with horizons", "ends worse, as planned", "with horizons", "another length named"),
     )
-    groups: dict[tuple[str, int, float], list[Answer]] = {}
+    groups: dict[tuple[str, int], list[Answer]] = {}
     for each in answers:
-        groups.setdefault((each.workload, each.planned, each.budget), []).append(each)
-    for (workload, planned, budget), some in [*groups.items(), (("all", 0, 0.0), list(answers))]:
+        groups.setdefault((each.workload, each.planned), []).append(each)
+    for (workload, planned), some in [*groups.items(), (("all", 0), list(answers))]:
         without, longer = ([a for a in some if a.has_horizons == has] for has in (False, True))
         lines.append(
             row(
-                *(workload, str(planned or ""), f"{budget:g}" if budget else "", str(len(longer))),
+                *(workload, str(planned or ""), str(len(longer))),
                 *(both([a.regret for a in each]) for each in (without, longer)),
                 *(f"{statistics.median(a.gain for a in each):.2f}" for each in (without, longer)),
                 *(percent(_share(a.shortfall > 1 for a in each)) for each in (without, longer)),
