@@ -142,6 +142,22 @@ def test_with_a_schedule_nothing_is_longer_where_it_may_not_be(asked) -> None:
         assert run.trial.horizon_steps <= run.trial.plan.steps_in(EPOCHS)
 
 
+def test_with_a_schedule_epochs_that_the_user_forbids_are_said_to_be_the_limit() -> None:
+    advice, _ = advised(kind=Scheduled, **STRETCHED)
+
+    (capped,) = [each.named for each in advice.caveats if each.code == "capped_by_epochs"]
+    assert capped == {"sizes": "256", "epochs": EPOCHS}
+
+
+def test_a_given_target_is_followed_under_a_schedule_too() -> None:
+    asked = {"target": 0.95, "target_origin": "given"}
+
+    advice, _ = advised(kind=Scheduled, asked=asked, **STRETCHED)
+
+    assert any(run.steps_to_target not in (None, run.steps) for run in advice.tried)
+    assert advice.expected is not None
+
+
 def test_with_a_schedule_half_the_epochs_are_enough_where_they_end_as_well() -> None:
     """At its best rate the reference's own batch size gets there in a third of its epochs."""
     scenario = STRETCHED | {"s_min": 150.0, "step_s": lambda size: 1e-5 * size}

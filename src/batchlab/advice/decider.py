@@ -88,10 +88,10 @@ def decide(
         log.whole_epochs = piloted.end.epochs
     study = Study(log, prior)
     study.end = piloted.end
-    races = piloted.end is not None and _n_whole(study) < _RACES_BELOW
-    study.whole_only = (
-        log.has_schedule and not question.stops_early and not races and study.fraction == 1
-    )
+    has_end = piloted.end is not None
+    races = has_end and _n_whole(study) < _RACES_BELOW
+    if log.has_schedule and has_end and not races and study.fraction == 1:
+        study.whole_only = not question.stops_early
     stopped = _take_in_first_runs(study, own)
     if stopped is not None:
         return Decided(cell=own, stopped=stopped, origin=question.target_origin)

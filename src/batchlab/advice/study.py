@@ -317,7 +317,7 @@ class Study:
         """Return the steps after which a training that has not met the level is given up.
 
         Where time counts, it may have more epochs than the reference as long as it does not take
-        longer. With a learning-rate schedule it has as many, because its end is part of that.
+        longer. With a learning-rate schedule each length is a configuration of its own.
         """
         epochs = self.log.whole_epochs
         if epochs is None or self.keeps_epochs:
@@ -330,15 +330,21 @@ class Study:
     def capped_sizes(self) -> list[int]:
         """The batch sizes that did not meet the level with all epochs allowed, in less time."""
         allowed, own = self.question.at_most_epochs, self.question.reference.batch_size
-        if allowed is None or self.keeps_epochs:
+        if allowed is None or (self.keeps_epochs and not self._stretches):
             return []
         whole_cost, capped = self.whole_steps(self.own) * self.weight[own], []
+        next_epochs = allowed
+        if self._stretches:  # the next longer schedule would have to take less time, too
+            lengths = [h * (self.question.planned_epochs or allowed) for h in HORIZONS]
+            next_epochs = min((each for each in lengths if each > allowed), default=math.inf)
         for size in self.options:
-            ran = [one for one in self.cells if one.cell[0] == size and not one.failed]
+            ran = [one for one in self.cells if one.cell[0] == size and one.records]
             seen = max((r.steps for one in ran for r in one.records.values()), default=0)
-            most = self.log.steps_in(size, allowed)
-            if seen >= most and most * self.weight[size] < whole_cost:
-                capped += [] if any(one.met_on for one in ran) else [size]
+            if seen < self.log.steps_in(size, allowed) or any(one.met_on for one in ran):
+                continue
+            if math.isfinite(next_epochs) and not all(one.failed for one in ran):
+                in_less = self.log.steps_in(size, next_epochs) * self.weight[size] < whole_cost
+                capped += [size] if in_less else []
         return capped
 
     def _allowed_steps(self, size: int) -> int:
