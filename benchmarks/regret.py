@@ -127,7 +127,7 @@ def advised(situation: Situation, budget_s: float, n_workers: int = 1) -> Reply:
         return Reply(cell=situation.reference, spent_s=engine.spent_s(), problem=str(error))
     gain = decided.gain
     return Reply(
-        cell=situation.grid.cell(*decided.cell),
+        cell=situation.grid.cell(*decided.cell[:2]),
         spent_s=engine.spent_s(),
         chance=decided.chance,
         gain=(None, None) if gain is None else (gain.low, gain.high),

@@ -19,7 +19,7 @@ FEWEST = binom.ppf(0.001, N_STUDIES, 0.95) / N_STUDIES
 class FewRates(WatchedEngine):
     """Four rates at each batch size, an octave apart."""
 
-    def learning_rates(self, batch_size):
+    def learning_rates(self, batch_size, horizon=1.0):
         first = round(math.log2(batch_size / 64) / 2)
         return [0.01 * 2.0 ** (first + octave) for octave in range(4)]
 

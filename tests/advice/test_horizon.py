@@ -15,6 +15,7 @@ from tests.reference.simulated_advice import (
 
 from batchlab.advice.horizon import horizon_for
 from batchlab.advice.procedure import Procedure
+from batchlab.report.advice_answer import advice_sentences
 
 # A step takes as long at every batch size, so more epochs of a large one cost nothing. To the level
 # the reference takes 8.2 epochs, a batch of 256 at its best rate 13, and one of 1024 38.
@@ -139,7 +140,9 @@ def test_with_a_schedule_nothing_is_longer_where_it_may_not_be(asked) -> None:
     _, engine = advised(kind=Scheduled, asked={"at_most_epochs": None, **asked}, **STRETCHED)
 
     for run in engine.asked:
-        assert run.trial.horizon_steps <= run.trial.plan.steps_in(EPOCHS)
+        plan, is_allowed = run.trial.plan, "at_most_epochs" in asked
+        shorter = [plan.steps_in(EPOCHS / 2)] if is_allowed else []
+        assert run.trial.horizon_steps in (plan.steps_in(EPOCHS), *shorter)
 
 
 def test_with_a_schedule_epochs_that_the_user_forbids_are_said_to_be_the_limit() -> None:
@@ -147,6 +150,37 @@ def test_with_a_schedule_epochs_that_the_user_forbids_are_said_to_be_the_limit()
 
     (capped,) = [each.named for each in advice.caveats if each.code == "capped_by_epochs"]
     assert capped == {"sizes": "256", "epochs": EPOCHS}
+
+
+@pytest.mark.parametrize("trainings", [1.5, 12.0])
+def test_the_trials_of_what_is_named_are_known_by_it(trainings: float) -> None:
+    """Also where the budget cut the pilot before its planned end."""
+    truth = {key: value for key, value in STRETCHED.items() if key != "trainings"}
+
+    advice, engine = advised(kind=Scheduled, trainings=trainings, **truth)
+
+    named = advice.named
+    same = [
+        asked.trial
+        for asked in engine.asked
+        if advice.is_of(asked.trial, named) or advice.is_of(asked.trial, advice.reference)
+    ]
+    assert same
+    runs = [run for run in advice.tried if named.is_same(run)]
+    assert len({trial for trial in same if advice.is_of(trial, named)}) == len(runs) > 0
+
+
+def test_what_half_the_epochs_save_is_not_put_down_to_the_rate() -> None:
+    scenario = STRETCHED | {"s_min": 150.0, "step_s": lambda size: 1e-5 * size}
+
+    advice, _ = advised(kind=Scheduled, **scenario)
+    as_usual, _ = advised(kind=Scheduled, asked={"is_usual": True}, **scenario)
+
+    topics = {said.topic: said.text for said in advice_sentences(advice, None)}
+    assert advice.named.batch_size == advice.reference.batch_size
+    assert "with its schedule over 6 epochs" in topics["answer"]
+    assert "learning rate" not in topics
+    assert as_usual.recommendation.epochs == EPOCHS / 2
 
 
 def test_a_given_target_is_followed_under_a_schedule_too() -> None:

@@ -537,11 +537,11 @@ class Advice(Reported):
 
     def other_epochs(self, trial: Trial) -> float | None:
         """Return the passes that a trial's schedule spans, if not those of the reference's."""
-        if trial.horizon_steps is None or self.endings is None:
+        if trial.horizon_steps is None:
             return None
-        if trial.horizon_steps == trial.plan.steps_in(self.endings.own.epochs):
-            return None
-        return trial.plan.epoch_at(trial.horizon_steps)
+        spans = trial.plan.epoch_at(trial.horizon_steps)
+        others = {(run.batch_size, run.epochs) for run in self.tried}
+        return spans if (trial.batch_size, spans) in others else None
 
     def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
         """Return whether a trial is one of a configuration."""

@@ -97,11 +97,11 @@ def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
     question = run_log.question
     if question.objective == "quality":
         return question.best_value(record) if record.ended_well else None
-    crossing = None if run_log.until is None else record.crossing(run_log.until)
-    if crossing is None or not crossing.middle:
+    steps = run_log.steps_to_level(record)
+    if not steps:
         return None
     if question.objective == "samples":
-        return crossing.middle * record.trial.batch_size
+        return steps * record.trial.batch_size
     option = next(o for o in question.options if o.batch_size == record.trial.batch_size)
     step_s = option.step_s.estimate
-    return None if step_s is None else crossing.middle * step_s
+    return None if step_s is None else steps * step_s

@@ -167,6 +167,9 @@ class _Answer:
         if failed and len(failed) == len(self._question.options) - 1:
             return Reason.of("no_other_size_ran")
         same = study.same_size if self._question.is_usual else [study.own]
+        # Another length of the user's own batch size is no other batch size.
+        is_other = (study.sizes == study.sizes[study.own]) & (study.places.horizon != 0)
+        same = [*same, *np.flatnonzero(is_other)]
         others = [i for i in study.nameable if i not in (self._named, *same)]
         likely = [i for i in others if outlook.chance[i] >= LIKELY]
         shown = [i for i in others if i in self._shown.values()]
@@ -232,9 +235,10 @@ class _Answer:
     def _other_epochs(self, i: int) -> float | None:
         """Return the epochs of a schedule of another length than the reference's, or else None."""
         size, _, horizon = self._study.cells[i].cell
-        if horizon == 1:
+        planned, plan = self._question.planned_epochs, self._log.plan(size)
+        if horizon == 1 or planned is None:
             return None
-        return self._log.plan(size).epoch_at(self._study.whole_steps(i))
+        return plan.epoch_at(plan.steps_in(horizon * planned))
 
     # ---- figures
 
@@ -421,7 +425,7 @@ class _Answer:
     def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
         """Return the same for the reference batch size at its best rate, trained or not."""
         study, gain = self._study, self._decided.gain_from_batch_size
-        if study.sizes[self._named] == study.sizes[study.own]:
+        if self._named in study.same_size:
             return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
         if self._question.objective == "quality" and tuned is not None:
             return self._times_as_far(tuned, self._named)

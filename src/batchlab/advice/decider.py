@@ -10,7 +10,7 @@ from batchlab.advice.early_race import EarlyRace
 from batchlab.advice.level import end_so_far, untrained_value
 from batchlab.advice.pilot import Piloted, pilot
 from batchlab.advice.procedure import Procedure
-from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
+from batchlab.advice.run_log import NEARLY_WHOLE, CellKey, RunLog, why_it_failed
 from batchlab.advice.study import Study, missed
 from batchlab.belief.outlook import estimate_of
 from batchlab.belief.surface import SurfacePrior
@@ -86,12 +86,10 @@ def decide(
         if piloted.stopped is not None or piloted.end is None:
             return Decided(cell=own, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns)
         log.whole_epochs = piloted.end.epochs
+        log.whole_only = _compares_whole(log)
     study = Study(log, prior)
     study.end = piloted.end
-    has_end = piloted.end is not None
-    races = has_end and _n_whole(study) < _RACES_BELOW
-    if log.has_schedule and has_end and not races and study.fraction == 1:
-        study.whole_only = not question.stops_early
+    races = piloted.end is not None and _n_whole(study) < _RACES_BELOW
     stopped = _take_in_first_runs(study, own)
     if stopped is not None:
         return Decided(cell=own, stopped=stopped, origin=question.target_origin)
@@ -110,6 +108,17 @@ def decide(
         origin=question.target_origin if level is None else level.origin,
         hardly_learns=piloted.hardly_learns,
     )
+
+
+def _compares_whole(log: RunLog) -> bool:
+    """Return whether a schedule spans each training, and the budget has room for whole ones."""
+    question, seen = log.question, log.whole_epochs
+    planned, own = question.planned_epochs, question.reference.batch_size
+    if not log.has_schedule or question.stops_early or planned is None or seen is None:
+        return False
+    whole_s = log.run_s(own, log.steps_in(own, planned))
+    n_whole = question.budget_s * min(_MOST_AT_ONCE, max(1, log.engine.n_workers)) / whole_s
+    return seen >= NEARLY_WHOLE * planned and n_whole >= _RACES_BELOW
 
 
 def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
@@ -200,9 +209,9 @@ def _raced(race: EarlyRace, procedure: Procedure, in_turn: InTurn | None) -> int
 def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
     study, outlook = procedure.study, procedure.outlook
     one = study.cells[named]
-    is_own_size = study.sizes[named] == study.sizes[study.own]
+    is_own_size = named in study.same_size
     # If nobody chose the rate, another rate at the same batch size is not a different answer.
-    stays = named == study.own or (study.question.is_usual and bool(is_own_size))
+    stays = named == study.own or (study.question.is_usual and is_own_size)
     chance = float(outlook.chance[named])
     if raced:
         off = float(study.off_ridge([study.own])[named, 0])

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from batchlab.advice.advice import Purpose, Question, RateTried, Step
 from batchlab.records.batch_plan import BatchPlan
@@ -36,8 +36,8 @@ _OF_PURPOSE: dict[Purpose, Reason] = {
 }
 
 
-# Recorded trainings end at an evaluation, up to 5 % early, so this fraction counts as whole.
-_NEARLY_WHOLE = 0.95
+NEARLY_WHOLE: Final = 0.95
+"""Recorded trainings end at an evaluation, up to 5 % early, so this fraction counts as whole."""
 MOST_STEPS = 10**9
 # At the reference batch size, training between evaluations takes this many times as long as one of
 # them, so they take at most a third of a run. They then locate a met target less well, but seeds
@@ -56,7 +56,7 @@ Key = tuple[int, float, float, int]
 
 def is_whole(record: TrialRecord, steps: int) -> bool:
     """Return whether a run ended after this many steps; a recording may end a bit before."""
-    return record.has_ended_itself or record.steps >= _NEARLY_WHOLE * steps
+    return record.has_ended_itself or record.steps >= NEARLY_WHOLE * steps
 
 
 def usual_interval_samples(engine: Engine, batch_size: int, *, whole_samples: float) -> int:
@@ -90,6 +90,9 @@ class RunLog:
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # only observes; no decision depends on it
     whole_epochs: float | None = None  # passes of the trainings compared; None if not decided yet
+    # True if only whole trainings are compared, because a schedule of the rate spans each: what
+    # such a training reaches before its end says little about a shorter one.
+    whole_only: bool = False
     _interval_samples: int = 0
     _keys: dict[Trial, Key] = field(default_factory=dict)
     _purpose_of: dict[RunRequest, Purpose] = field(default_factory=dict)
@@ -265,23 +268,33 @@ class RunLog:
         runs = RunsAsked(batch_sizes=sizes, learning_rates=rates, seeds=seeds, why=why)
         self.watcher.asked(runs, purpose)
 
+    def steps_to_level(self, record: TrialRecord) -> float | None:
+        """Return the steps to the level, or None if there is none or the run did not meet it."""
+        if self.until is None:
+            return None
+        if self.whole_only:  # it meets it at its end, or not at all
+            is_over = is_whole(record, record.trial.horizon_steps or 0)
+            value = record.last("validation", self.until.metric)
+            return record.steps if is_over and self.until.met_by(value) else None
+        crossing = record.crossing(self.until)
+        return None if crossing is None else crossing.middle
+
     def tried(self) -> tuple[RateTried, ...]:
         """Return every run in the order of the requests, compared with the target."""
         return tuple(self._tried(key, record) for key, record in self.records.items())
 
     def _tried(self, key: Key, record: TrialRecord) -> RateTried:
-        crossing = None if self.until is None else record.crossing(self.until)
+        spans, level = record.trial.horizon_steps, None if self.whole_only else self.until
+        crossing = None if level is None else record.crossing(level)
         return RateTried(
             batch_size=key[0],
             learning_rate=key[1],
             seed=key[3],
-            epochs=None
-            if key[2] == 1
-            else record.trial.plan.epoch_at(record.trial.horizon_steps or 0),
+            epochs=None if spans is None or key[2] == 1 else record.trial.plan.epoch_at(spans),
             purpose=self.purposes[key],
             status=str(record.status),
             steps=record.steps,
-            steps_to_target=None if crossing is None else crossing.middle,
+            steps_to_target=self.steps_to_level(record),
             after_steps=None if crossing is None else crossing.after_step,
             best_value=self.question.best_value(record),
         )

@@ -161,9 +161,6 @@ class Study:
         # The most that a run to a given level may cost, the same at every batch size.
         self.most_cost: float | None = None
         self._noise = Noise.of(len(at))
-        # True if only whole trainings are compared, because a schedule of the rate spans each: what
-        # such a training reaches before its end says little about a shorter one.
-        self.whole_only = False
         # True if no configuration may train for more epochs than the reference.
         self.keeps_epochs = log.question.objective != "time" or log.has_schedule
         # By configuration, the steps of a whole training, if it has more epochs than the reference.
@@ -182,17 +179,22 @@ class Study:
         if not self._stretches or planned is None:
             return [1.0]
         most_cost = log.steps_in(own, planned) * self._weight(own)
-        most = question.at_most_epochs or math.inf
-        allowed = [h for h in HORIZONS if 1 <= h * planned <= most]
+        allowed = self._allowed_horizons
         costs = {h: log.steps_in(size, h * planned) * self._weight(size) for h in allowed}
         return [1.0, *(horizon for horizon, cost in costs.items() if cost <= most_cost)]
+
+    @property
+    def _allowed_horizons(self) -> list[float]:
+        """The lengths that the user allows; scripts and schedulers take whole epochs only."""
+        planned, most = self.question.planned_epochs or 0, self.question.at_most_epochs or math.inf
+        whole = [h for h in HORIZONS if float(h * planned).is_integer()]
+        return [h for h in whole if 1 <= h * planned <= most]
 
     @property
     def _stretches(self) -> bool:
         """Whether configurations may have a shorter or longer schedule than the reference."""
         question = self.question
-        is_for_time = question.objective == "time" and question.target is None
-        return is_for_time and question.may_stretch and self.log.has_schedule
+        return self.whole_only and question.objective == "time" and question.may_stretch
 
     def _octaves(self, size: int, horizon: float) -> set[float]:
         """Return the rates of a batch size, in octaves above the reference's."""
@@ -276,6 +278,11 @@ class Study:
         return self.end is not None or self.log.until is None
 
     @property
+    def whole_only(self) -> bool:
+        """Whether only whole trainings are compared."""
+        return self.log.whole_only
+
+    @property
     def follows(self) -> bool:
         """Whether runs are followed to the level, and not trained to their end at once."""
         return self.log.until is not None and not self.whole_only
@@ -333,17 +340,18 @@ class Study:
         if allowed is None or (self.keeps_epochs and not self._stretches):
             return []
         whole_cost, capped = self.whole_steps(self.own) * self.weight[own], []
-        next_epochs = allowed
+        longest, beyond = allowed, allowed
         if self._stretches:  # the next longer schedule would have to take less time, too
-            lengths = [h * (self.question.planned_epochs or allowed) for h in HORIZONS]
-            next_epochs = min((each for each in lengths if each > allowed), default=math.inf)
+            planned = self.question.planned_epochs or allowed
+            longest = max([planned, *(h * planned for h in self._allowed_horizons)])
+            beyond = min((h * planned for h in HORIZONS if h * planned > allowed), default=math.inf)
         for size in self.options:
             ran = [one for one in self.cells if one.cell[0] == size and one.records]
             seen = max((r.steps for one in ran for r in one.records.values()), default=0)
-            if seen < self.log.steps_in(size, allowed) or any(one.met_on for one in ran):
+            if seen < self.log.steps_in(size, longest) or any(one.met_on for one in ran):
                 continue
-            if math.isfinite(next_epochs) and not all(one.failed for one in ran):
-                in_less = self.log.steps_in(size, next_epochs) * self.weight[size] < whole_cost
+            if math.isfinite(beyond) and not all(one.failed for one in ran):
+                in_less = self.log.steps_in(size, beyond) * self.weight[size] < whole_cost
                 capped += [size] if in_less else []
         return capped
 

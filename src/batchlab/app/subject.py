@@ -156,7 +156,8 @@ class Subject(ABC):
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
         """Return the candidates, with those that the profile of a command added."""
-        added = [p.batch_size for p in profile.points] if self.summary.is_own_command else []
+        may_add = self.summary.is_own_command and self.question.batch_sizes is None
+        added = [point.batch_size for point in profile.points] if may_add else []
         return tuple(sorted({*self.candidates, *added}))
 
     @property

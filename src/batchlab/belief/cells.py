@@ -102,9 +102,11 @@ def kind_of(trial: Trial) -> Kind:
 
 def cells(study: Study) -> tuple[Cell, ...]:
     """Return all cells, sorted by batch size, then by plan, then by learning rate."""
-    by_key: dict[tuple[Kind, float], list[TrialRecord]] = {}
+    # An advice may have schedules of several lengths, which are no seeds of one another.
+    by_key: dict[tuple[Kind, float, int | None], list[TrialRecord]] = {}
     for record in study.records:
-        key = kind_of(record.trial), record.trial.learning_rate
+        trial = record.trial
+        key = kind_of(trial), trial.learning_rate, trial.horizon_steps
         by_key.setdefault(key, []).append(record)
     takes_rate = study.workload.takes_rate
     return in_order(Cell(records=tuple(r), takes_rate=takes_rate) for r in by_key.values())

@@ -364,7 +364,8 @@ class CommandSearch(ProfileSearch):
     def _groups(self, larger: list[int], smaller: list[int]) -> Iterator[list[int]]:
         # The nearest sizes on both sides come early, as without them there is nothing to choose.
         yield from (larger[:1], larger[1:2], smaller, larger[2:])
-        others = [] if self.are_given else self._that_may_run()
+        is_over = self.are_given or self.profile.stopped == "time"
+        others = [] if is_over else self._that_may_run()
         self._to_come += others
         yield others
 

@@ -45,11 +45,13 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
     code = "use_size"
     if named.is_same(own):
         code = "stay_with_size"
-    elif named.batch_size == own.batch_size:
+    elif named.batch_size == own.batch_size and named.epochs is None:
         code = "keep_size"
     pieces = ""
     if named.accumulation_steps > 1:
         pieces = text(", in micro-batches of {micro}", micro=named.micro_batch_size)
+    if named.epochs is not None:
+        pieces += text(", with its schedule over {epochs:.3g} epochs", epochs=named.epochs)
     yield sentence(code, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
 
 
@@ -116,7 +118,8 @@ def _compared_with(advice: Advice) -> str:
 
 
 def _name(at: Configuration) -> str:
-    return text("{size} at {rate:rate}", size=at.batch_size, rate=at.learning_rate)
+    over = "" if at.epochs is None else text(" over {epochs:.3g} epochs", epochs=at.epochs)
+    return text("{size} at {rate:rate}{over}", size=at.batch_size, rate=at.learning_rate, over=over)
 
 
 def how_sure_text(chance: float) -> str:
@@ -156,6 +159,8 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     of_size = advice.gain_from_batch_size
     if advice.is_usual or advice.objective != "time" or tuned is None or advice.named is None:
         return
+    if advice.named.epochs is not None:
+        return  # part of the gain is that of another length
     times = tuned.learning_rate / own.learning_rate
     far = max(times, 1 / times)
     if far < _FAR or whole.estimate is None or of_size.estimate is None:
@@ -429,6 +434,8 @@ def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
     own = own.replace("{learning_rate}", f"{chosen.learning_rate:.6g}")
     if chosen.epochs is not None:
         own = own.replace("{epochs}", f"{chosen.epochs:g}")
+        steps = math.ceil(study.workload.n_train / chosen.batch_size) * chosen.epochs
+        own = own.replace("{steps}", f"{steps:.0f}")
     return (own,) if is_there else ()
 
 

@@ -246,6 +246,8 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         if row.at is None or row.at.batch_size != advice.reference.batch_size:
             return ""
         is_own = row.at.is_same(advice.reference)
+        if row.at.epochs is not None:
+            return ""
         return f"← {own_label(advice) if is_own else text('best rate')}"
 
     def epochs(row: AnswerRow) -> float | None:
@@ -349,11 +351,14 @@ _PURPOSES = {
 
 def tried_table(advice: Advice) -> Table:
     """Return the table of every training run, in the order of the requests."""
+    has_lengths = any(run.epochs is not None for run in advice.tried)
+    lengths = [Column("epochs", label=text("schedule over other epochs"))] if has_lengths else []
     return table_of(
         text("Every training run, in order"),
         advice.tried,
         Column("batch_size"),
         Column("learning_rate"),
+        *lengths,
         Column("seed", label=text("seed")),
         Column("purpose", label=text("purpose"), of=lambda run: text(_PURPOSES[run.purpose])),
         Column("status", label=text("status"), has_terms=True),
