@@ -364,8 +364,7 @@ class CommandSearch(ProfileSearch):
     def _groups(self, larger: list[int], smaller: list[int]) -> Iterator[list[int]]:
         # The nearest sizes on both sides come early, as without them there is nothing to choose.
         yield from (larger[:1], larger[1:2], smaller, larger[2:])
-        is_over = self.are_given or self.profile.stopped == "time"
-        others = [] if is_over else self._that_may_run()
+        others = self._that_may_run()
         self._to_come += others
         yield others
 
@@ -376,12 +375,12 @@ class CommandSearch(ProfileSearch):
         """
         points, workload = self.profile.points, self.profile.workload
         failed, own = [p for p in points if p.status is Status.ERROR], workload.batch_size
-        if 2 * len(failed) < len(points) or self.profile.point(own, own) in (None, *failed):
+        is_over = self.are_given or self.profile.stopped == "time" or 2 * len(failed) < len(points)
+        if is_over or self.profile.point(own, own) in (None, *failed):
             return []
-        multiples = list(range(3 * own, workload.n_train + 1, own))
-        if workload.n_train % own == 0:
-            multiples = [size for size in multiples if workload.n_train % size == 0]
-        return [size for size in multiples if self.profile.point(size, size) is None][:_MULTIPLES]
+        rest, tried = workload.n_train % own, {point.batch_size for point in points}
+        multiples = set(range(3 * own, workload.n_train + 1, own)) - tried
+        return sorted(n for n in multiples if rest or workload.n_train % n == 0)[:_MULTIPLES]
 
     def _limit_below(self, too_large: int) -> int:
         return too_large

@@ -111,15 +111,15 @@ def with_compiled_times(
 ) -> Profile:
     """Replace the step times by those of the model that the workload compiles.
 
-    All batch sizes are timed in one child, because compiling takes many times as long as timing,
-    and again in a second one. If that fails, the profile stays as it is, with a warning.
+    All batch sizes are timed in one child, because compiling takes far longer than timing, and in a
+    second one. If that fails, the profile stays as it is, with a warning.
     """
     own = profile.workload.batch_size  # first, so that the compiler's time is that of this size
     points = list(profile.points)
     ran = [index for index, point in enumerate(points) if point.ran]
     ran.sort(key=lambda index: points[index].batch_size != own)
     shapes = [(p.batch_size, p.micro_batch_size, p.threads) for p in map(points.__getitem__, ran)]
-    timings: list[StepTiming] = []
+    timings = list[StepTiming]()
     for _ in range(FEWEST_PROCESSES):
         left_s = max(0.0, deadline_s - time.monotonic())
         ended = run_in_child(measure_compiled, packed, trial, shapes, device, timeout_s=left_s)

@@ -166,12 +166,10 @@ def measure_compiled(
 ) -> tuple[StepTiming, ...]:
     """Time steps of the model as the workload compiles it, one shape after the other.
 
-    The size of a batch is marked as dynamic, so that one compilation serves many batch sizes. It
-    takes place in the first warm-up block. Memory is not measured, because it would include the
-    compiler's.
+    The size of a batch is marked as dynamic, so that one compilation serves many batch sizes; it is
+    the first warm-up block. Memory is not measured, because the compiler's would be in it.
     """
-    on = torch.device(device)
-    limit_memory(on, available_bytes(on))
+    limit_memory(on := torch.device(device), available_bytes(on))
     torch.compiler.set_stance("default")
     workload, timings = packed.unpack(), list[StepTiming]()
     for size, micro, threads in shapes:
