@@ -643,7 +643,7 @@ def test_a_rates_shape_spans_the_epochs_given_and_the_answer_says_so(
     (question,), (engine,) = advisor.questions, advisor.engines
     trial = engine.trial(batch_size=50, learning_rate=0.1, seed=0)
     assert (question.planned_epochs, trial.horizon_steps) == (4, 8)
-    assert any("own schedule over 4 epochs" in reason_text(caveat) for caveat in advice.caveats)
+    assert any("of each training (yours: 4)" in reason_text(caveat) for caveat in advice.caveats)
 
 
 def contrastive(model: nn.Module, batch: Any) -> Tensor:

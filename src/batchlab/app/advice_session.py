@@ -557,7 +557,9 @@ class AdviceSession:
         self, options: Sequence[Option]
     ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
         """Return, by batch size, what each rule multiplies a rate right for the reference with."""
-        sizes = [option.batch_size for option in options]
+        # The options may be only the reference's for now; a profile may have added some.
+        added = {option.batch_size for option in options}
+        sizes = sorted({*self._subject.candidates, *added})
         return tuple((n, tuple(self._multiples(n / self._trial.batch_size))) for n in sizes)
 
     def _multiples(self, kappa: float) -> Iterator[tuple[str, float]]:
