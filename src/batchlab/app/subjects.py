@@ -111,7 +111,7 @@ class WorkloadSubject(Subject):
         self.is_usual = workload.is_usual or self._loaded.reference in workload_names()
         self.has_shape = workload.has_schedule
         self.stops_early = workload.patience_epochs is not None
-        scheduler = workload.scheduler  # one that is not told the length has its own
+        scheduler = workload.scheduler  # without an argument for the length it has its own length
         is_told = scheduler is None or bool(horizons_of(scheduler))
         self.may_stretch = self.has_shape and is_told and not self.stops_early
         self.weighs_examples = workload.weight is not None
@@ -387,7 +387,7 @@ class CommandSubject(Subject):
         assert isinstance(question.workload, TrainingCommand)
         self._command = question.workload
         self.name = self._command.name
-        # Its rate may depend on the length it gets.
+        # The script's rate may depend on the length that it gets.
         self.has_shape = self.may_stretch = self._command.spans_a_length
         self.planned_epochs = self._command.epochs
         self._workload_id = command_identity(self._command)

@@ -16,10 +16,10 @@ Array = NDArray[np.float64]
 # hardly anything is known about that part before the first run.
 _COMMON = 9.0
 _JITTER = 1e-6
-# A training that is twice as long has as many steps as one of half the batch size, and ends about
-# alike: an octave of length counts as so many of batch size. The residual has a length scale, too.
+# A training that is twice as long has as many steps as one of half the batch size, and they end
+# about alike. So an octave of length counts as this many octaves of batch size.
 AS_HALF_THE_SIZE: Final = 0.8
-HORIZON_SCALE: Final = 2.0
+HORIZON_SCALE: Final = 2.0  # of the residual along the length, in octaves
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

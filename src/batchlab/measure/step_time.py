@@ -176,7 +176,7 @@ def measure_compiled(
         shaped = replace(trial, batch_size=size, micro_batch_size=micro)
         stepper = Stepper(workload, shaped, on, is_compiled=True)
         timer = _Timer(stepper, time.perf_counter, stream=_of_any_size(stepper.stream(0)))
-        compile_s = timer.block(1, threads)  # it also compiles anew for another number of threads
+        compile_s = timer.block(1, threads)  # another number of threads compiles again
         timing = _timed(timer, shaped, _TIMED_S, (threads,), time.perf_counter)
         warmup_s = compile_s, *timing.warmup_s
         timings.append(replace(timing, warmup_s=warmup_s, place=place_here(device)))
