@@ -117,9 +117,9 @@ class Question:
     planned_epochs: float | None = None
     # The most epochs of any training; None if one that is no longer in seconds may have any.
     at_most_epochs: float | None = None
-    # Whether a schedule of the rate can span another number of epochs than the planned one.
+    # True if a schedule of the rate can span another number of epochs than the planned one.
     may_stretch: bool = True
-    # Whether trainings end by themselves, by the workload's patience.
+    # True if the workload's patience may end a training.
     stops_early: bool = False
     # For objective quality, instead of passes: the fixed seconds of training that all get.
     longest_s: float | None = None
@@ -540,8 +540,8 @@ class Advice(Reported):
         if trial.horizon_steps is None:
             return None
         spans = trial.plan.epoch_at(trial.horizon_steps)
-        others = {(run.batch_size, run.epochs) for run in self.tried}
-        return spans if (trial.batch_size, spans) in others else None
+        place = trial.batch_size, spans
+        return spans if any((run.batch_size, run.epochs) == place for run in self.tried) else None
 
     def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
         """Return whether a trial is one of a configuration."""

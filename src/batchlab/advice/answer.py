@@ -507,7 +507,7 @@ class _Answer:
         one = self._study.cells[i]
         if self._study.whole_only:  # it met the target at its end, or not at all
             has_met = run.seed in one.met_on
-            run = replace(run, steps_to_target=run.steps if has_met else None, after_steps=None)
+            run = replace(run, steps_to_target=run.steps if has_met else None)
         if run.seed not in one.ends or run.seed not in one.records:
             return run
         record = one.records[run.seed]

@@ -89,11 +89,12 @@ def decide(
         log.whole_only = _compares_whole(log)
     study = Study(log, prior)
     study.end = piloted.end
-    races = piloted.end is not None and _n_whole(study) < _RACES_BELOW
     stopped = _take_in_first_runs(study, own)
     if stopped is not None:
         return Decided(cell=own, stopped=stopped, origin=question.target_origin)
-    procedure = Procedure(study, n_whole=_n_whole(study))
+    n_whole = _n_whole(study)
+    procedure = Procedure(study, n_whole=n_whole)
+    races = piloted.end is not None and n_whole < _RACES_BELOW
     if races:
         study.keeps_epochs = True  # a run beyond them would take most of such a budget
         race = EarlyRace(procedure, first_octave=piloted.octave)
@@ -117,8 +118,7 @@ def _compares_whole(log: RunLog) -> bool:
     if not log.has_schedule or question.stops_early or planned is None or seen is None:
         return False
     whole_s = log.run_s(own, log.steps_in(own, planned))
-    n_whole = question.budget_s * min(_MOST_AT_ONCE, max(1, log.engine.n_workers)) / whole_s
-    return seen >= NEARLY_WHOLE * planned and n_whole >= _RACES_BELOW
+    return seen >= NEARLY_WHOLE * planned and _n_trainings(log, whole_s) >= _RACES_BELOW
 
 
 def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
@@ -163,12 +163,17 @@ def _refuse_target_met_untrained(question: Question, record: TrialRecord) -> Non
 
 def _n_whole(study: Study) -> float:
     """Return how many trainings of the reference the budget has room for."""
-    at_once = min(_MOST_AT_ONCE, max(1, study.log.engine.n_workers))
     one = study.cells[study.own]
     whole_s = study.whole_s(study.own) / study.fraction
     if not study.compares_ends and 0 in one.records:
         whole_s = study.log.run_s(one.cell[0], one.records[0].steps)
-    return study.question.budget_s * at_once / whole_s
+    return _n_trainings(study.log, whole_s)
+
+
+def _n_trainings(log: RunLog, one_s: float) -> float:
+    """Return how many trainings of `one_s` seconds the budget has room for."""
+    at_once = min(_MOST_AT_ONCE, max(1, log.engine.n_workers))
+    return log.question.budget_s * at_once / one_s
 
 
 def _timed_in_turn(study: Study, named: int, in_turn: InTurn) -> bool:

@@ -21,7 +21,7 @@ from batchlab.records.trial import Status, TrialRecord
 
 # With this many whole trainings, every batch size is trained once before the most promising runs.
 _COVERS_FROM = 10.0
-# If only final values are compared, so many of the reference's are known before others'.
+# If only final values are compared, this many trainings of the reference come before others.
 _REFERENCES = 3
 # Trainings of the named configuration and of those it is compared with, if the budget allows them.
 # Going on until it is sure would favor what stays: a study would end on a doubt or at the budget.

@@ -229,7 +229,8 @@ class Study:
 
     def nearest(self, size: int, octave: float, horizon: float = 1.0) -> int:
         """Return the configuration of a batch size with the nearest rate, or the lower in a tie."""
-        at = [i for i, one in enumerate(self.cells) if one.cell[::2] == (size, horizon)]
+        cells = enumerate(one.cell for one in self.cells)
+        at = [i for i, (other, _, length) in cells if (other, length) == (size, horizon)]
         return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
 
     def at(self, cell: CellKey) -> int:
@@ -567,7 +568,9 @@ class Study:
                 for i, one in enumerate(self.cells)
             ]
             most = np.log2(lengths) + self._log_weight
-        known = np.log2([self.whole_steps(i) for i in range(n)]) + self._log_weight
+        known = None
+        if self.whole_only:
+            known = np.log2([self.whole_steps(i) for i in range(n)]) + self._log_weight
         return Aim(
             own=self.own,
             same_size=self.same_size,
@@ -575,7 +578,7 @@ class Study:
             ends_count=self.compares_ends,
             costs_count=has_level,
             most_cost=most,
-            known_cost=known if self.whole_only else None,
+            known_cost=known,
             step_error=self._step_error(),
             level=self._level_worse(),
         )

@@ -115,10 +115,9 @@ def with_compiled_times(
     second one. If that fails, the profile stays as it is, with a warning.
     """
     own = profile.workload.batch_size  # first, so that the compiler's time is that of this size
-    points = list(profile.points)
-    ran = [index for index, point in enumerate(points) if point.ran]
-    ran.sort(key=lambda index: points[index].batch_size != own)
-    shapes = [(p.batch_size, p.micro_batch_size, p.threads) for p in map(points.__getitem__, ran)]
+    ran = [point for point in profile.points if point.ran]
+    ran.sort(key=lambda point: point.batch_size != own)
+    shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in ran]
     timings = list[StepTiming]()
     for _ in range(FEWEST_PROCESSES):
         left_s = max(0.0, deadline_s - time.monotonic())
@@ -130,8 +129,12 @@ def with_compiled_times(
             )
             return profile
         timings += ended.value
-    for index, first, second in zip(ran, timings, timings[len(ran) :], strict=False):
-        points[index] = replace(points[index], timing=first, again=(second,))
+    twice = zip(timings[: len(ran)], timings[len(ran) :], strict=True)
+    timed = {
+        (point.batch_size, point.micro_batch_size): replace(point, timing=first, again=(second,))
+        for point, (first, second) in zip(ran, twice, strict=True)
+    }
+    points = (timed.get((p.batch_size, p.micro_batch_size), p) for p in profile.points)
     return replace(profile, points=tuple(points), compile_s=timings[0].warmup_s[0])
 
 

@@ -68,16 +68,12 @@ def measure_step_time(
     _touch(workload)
     timer = _Timer(Stepper(workload, trial, on), clock)
     choices = threads_to_try or thread_choices(device)
-    timing = _timed(timer, trial, timed_s, choices, clock)
+    timing = _timed(timer, trial, timed_s, choices)
     return replace(timing, peak_bytes=memory.bytes(), place=place_here(device))
 
 
 def _timed(
-    timer: _Timer,
-    trial: Trial,
-    timed_s: float,
-    threads_to_try: tuple[int, ...],
-    clock: Callable[[], float],
+    timer: _Timer, trial: Trial, timed_s: float, threads_to_try: tuple[int, ...]
 ) -> StepTiming:
     """Time blocks of steps, and return those of the best number of threads."""
     # All cores come first, because they are fastest at the first step, which fills the allocator.
@@ -96,9 +92,9 @@ def _timed(
         looks = {threads: _look(timer, threads, block_steps // 2, share_s) for threads in choices}
         choices = _not_hopeless(looks)
     block_s: dict[int, list[float]] = {threads: [] for threads in choices}
-    started_s = clock()
+    started_s = timer.clock()
     for done in range(_ROUNDS):
-        elapsed_s = clock() - started_s
+        elapsed_s = timer.clock() - started_s
         is_slow = fastest_s > timed_s and elapsed_s > _MOST_TIMES_LONGER * timed_s
         if is_slow or (done >= _FEWEST_ROUNDS and elapsed_s > timed_s):
             break
@@ -169,7 +165,8 @@ def measure_compiled(
     The size of a batch is marked as dynamic, so that one compilation serves many batch sizes; it is
     the first warm-up block. Memory is not measured, because the compiler's would be in it.
     """
-    limit_memory(on := torch.device(device), available_bytes(on))
+    on = torch.device(device)
+    limit_memory(on, available_bytes(on))
     torch.compiler.set_stance("default")
     workload, timings = packed.unpack(), list[StepTiming]()
     for size, micro, threads in shapes:
@@ -177,7 +174,7 @@ def measure_compiled(
         stepper = Stepper(workload, shaped, on, is_compiled=True)
         timer = _Timer(stepper, time.perf_counter, stream=_of_any_size(stepper.stream(0)))
         compile_s = timer.block(1, threads)  # another number of threads compiles again
-        timing = _timed(timer, shaped, _TIMED_S, (threads,), time.perf_counter)
+        timing = _timed(timer, shaped, _TIMED_S, (threads,))
         warmup_s = compile_s, *timing.warmup_s
         timings.append(replace(timing, warmup_s=warmup_s, place=place_here(device)))
     return tuple(timings)
@@ -245,7 +242,7 @@ class _Timer:
         *,
         stream: Iterator[Sequence[Batch]] | None = None,
     ) -> None:
-        self._clock = clock
+        self.clock = clock
         self._stepper = stepper
         self._stream = stream or stepper.stream(0)
         self._step = 0
@@ -253,8 +250,8 @@ class _Timer:
     def block(self, n_steps: int, threads: int) -> float:
         """Return the seconds that the next `n_steps` steps take with this number of threads."""
         torch.set_num_threads(threads)
-        started_s = self._clock()
+        started_s = self.clock()
         # Reading the losses waits for the device, so this times the work and not the queue.
         self._stepper.steps(self._stream, n_steps, first_step=self._step)
         self._step += n_steps
-        return self._clock() - started_s
+        return self.clock() - started_s
