@@ -8,6 +8,7 @@ from tests.reference.made_up_advice import cannot_tell_advice, made_up_advice
 
 from batchlab.advice.advice import Advice
 from batchlab.errors import UsageError
+from batchlab.records.study import AdamSettings
 
 
 def two_groups() -> torch.optim.Optimizer:
@@ -35,6 +36,20 @@ def test_applied_the_rate_is_that_of_every_group(advice: Advice) -> None:
     advice.apply(optimizer)
 
     assert [group["lr"] for group in optimizer.param_groups] == [0.26, 0.26]
+
+
+def test_applied_twice_the_settings_of_adam_are_as_applied_once() -> None:
+    named = replace(
+        made_up_advice().recommendation, adam=AdamSettings(betas=(0.9, 0.992), weight_decay=0.28)
+    )
+    groups = [{"params": [torch.nn.Parameter(torch.ones(1))], "weight_decay": w} for w in (0.1, 0)]
+    optimizer = torch.optim.AdamW(groups)
+
+    for _ in range(2):
+        replace(made_up_advice(), recommendation=named).apply(optimizer)
+
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.28, 0]
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.992)}
 
 
 def test_without_a_configuration_nothing_is_applied() -> None:

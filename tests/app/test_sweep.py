@@ -89,8 +89,7 @@ def test_a_sweep_trains_every_batch_size_rate_and_seed_once_in_a_fixed_order(lab
 
 
 def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -> None:
-    move_adam = scaling_rule("sde-adam").move_adam
-    moved = move_adam and move_adam(AdamSettings(), 80 / 20)
+    moved = scaling_rule("sde-adam").moved(AdamSettings(), 80 / 20)
     assert moved
     by_rule = run(
         lab, workload=tiny(optimizer=torch.optim.Adam), batch_sizes=(80,), scaling_rule="sde-adam"

@@ -1,9 +1,11 @@
 """Scaling rules: the rate that goes with another batch size."""
 
+from typing import Any
+
 import pytest
 
 from batchlab.errors import UsageError
-from batchlab.plans.scaling import moved_adam, scaling_rule
+from batchlab.plans.scaling import moved_adam, scaling_rule, settings_of
 from batchlab.records.study import AdamSettings
 
 
@@ -73,21 +75,51 @@ def test_sde_adam_goes_up_to_the_batch_size_that_its_refusal_names() -> None:
         (0.85, (64, 1024), 0.85),  # a smaller one of the user's own is no smaller
     ],
 )
-def test_half_life_keeps_how_many_examples_beta_2_remembers_down_to_a_floor(
+def test_all_rules_but_none_keep_how_many_examples_beta_2_remembers_down_to_a_floor(
     beta_2: float, sizes: tuple[int, int], expected: float
 ) -> None:
     given = AdamSettings(betas=(0.9, beta_2))
 
-    found = moved(given, rule="half-life", size=sizes[1], reference=sizes[0])
+    found = moved(given, rule="linear", size=sizes[1], reference=sizes[0])
 
     assert found == AdamSettings(betas=(0.9, pytest.approx(expected, abs=1e-9)))
 
 
 def test_a_number_is_the_power_of_the_batch_size_that_the_rate_grows_as() -> None:
     assert scaling_rule(0.62).rate_factor(8) == pytest.approx(8**0.62)
-    assert moved(AdamSettings(), rule=0.62, size=512, reference=64) is None
 
 
-def test_the_rules_of_sgd_leave_the_settings_alone() -> None:
-    assert moved(AdamSettings(), rule="linear", size=128, reference=64) is None
+@pytest.mark.parametrize("rule", ["linear", "sqrt", "sde-adam", 0.62])
+@pytest.mark.parametrize("size", [8, 64, 96])
+def test_an_epoch_decays_the_weights_as_much_at_every_batch_size(
+    rule: str | float, size: int
+) -> None:
+    given = AdamSettings(weight_decay=0.1)
+
+    found = moved(given, rule=rule, size=size, reference=64).weight_decay
+
+    per_step = found * scaling_rule(rule).rate_factor(size / 64)
+    assert per_step / size == pytest.approx(0.1 / 64, rel=1e-12)
+
+
+def test_none_and_optimizers_of_another_kind_keep_their_settings() -> None:
+    assert moved(AdamSettings(weight_decay=0.1), rule="none", size=128, reference=64) is None
     assert moved(None, rule="linear", size=128, reference=64) is None
+
+
+@pytest.mark.parametrize(
+    ("group", "whose", "decay"),
+    [
+        ({"weight_decay": 0.1, "decoupled_weight_decay": True}, "Adam", 0.1),
+        ({"weight_decay": 0.1, "decoupled_weight_decay": False}, "AdamWrong", None),
+        ({"weight_decay": 0.1}, "AdamW8bit", 0.1),
+        ({"weight_decay": 0.1}, "NAdam", None),
+        ({}, "AdamW", None),
+    ],
+)
+def test_a_weight_decay_counts_only_if_it_is_decoupled(
+    group: dict[str, Any], whose: str, decay: float | None
+) -> None:
+    found = settings_of({"betas": (0.9, 0.95), "eps": 1e-8, **group}, whose=whose)
+
+    assert found == AdamSettings(betas=(0.9, 0.95), weight_decay=decay)

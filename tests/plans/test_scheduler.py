@@ -105,7 +105,7 @@ def test_a_rate_in_a_tensor_stays_that_tensor() -> None:
     assert float(rate) == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("rule", ["none", "linear", "sqrt", "sde-adam", "half-life", 0.62])
+@pytest.mark.parametrize("rule", ["none", "linear", "sqrt", "sde-adam", 0.62])
 def test_scaling_in_place_undoes_bit_for_bit(rule: str | float) -> None:
     groups = [{"params": [weight()]}, {"params": [weight()], "lr": 3e-5, "betas": (0.8, 0.99)}]
     optimizer = torch.optim.AdamW(groups, lr=1e-3 / 3)

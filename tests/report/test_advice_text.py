@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from batchlab.advice.advice import Advice, Configuration, Step
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.study import AdamSettings
 from batchlab.report.advice_answer import (
     RESEARCH_TOPICS,
     advice_sentences,
@@ -313,6 +314,18 @@ def test_accumulated_lines_train_like_whole_batches(micro_batch_size):
     weight = run(script_lines(found))
 
     torch.testing.assert_close(weight, run(textbook(10, 0.3)))
+
+
+def test_the_lines_set_what_moves_with_the_batch_size_too() -> None:
+    adam = AdamSettings(betas=(0.9, 0.999**8), weight_decay=0.1 * 8**0.5)
+    found = Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.01, adam=adam)
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=0.1)
+
+    exec("\n".join(script_lines(found)[1:]), {"optimizer": optimizer})
+
+    (group,) = optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (0.01, 0.2828)
+    assert group["betas"] == pytest.approx(adam.betas, abs=1e-6)
 
 
 def test_the_end_of_another_rate_is_not_taken_for_that_of_yours() -> None:

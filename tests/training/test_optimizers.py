@@ -105,9 +105,12 @@ OWN = {"params": [parameter()], "betas": (0.9, 0.99), "eps": 1e-6}
 @pytest.mark.parametrize(
     ("made", "settings"),
     [
-        (torch.optim.AdamW([OWN]), AdamSettings(betas=(0.9, 0.99), eps=1e-6)),
+        (
+            torch.optim.AdamW([dict(OWN), {"params": [parameter()], "weight_decay": 0.2}]),
+            AdamSettings(betas=(0.9, 0.99), eps=1e-6, weight_decay=0.2),
+        ),
         (  # of several groups the least betas count
-            torch.optim.Adam([OWN, {"params": [parameter()], "betas": (0.8, 0.999)}]),
+            torch.optim.Adam([dict(OWN), {"params": [parameter()], "betas": (0.8, 0.999)}]),
             AdamSettings(betas=(0.8, 0.99), eps=1e-6),
         ),
         *((kind([parameter()], lr=0.1), None) for kind in (torch.optim.SGD, torch.optim.Adagrad)),
@@ -140,6 +143,17 @@ def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
     assert second["betas"] == pytest.approx((0.2, 0.96))
     assert second["eps"] == pytest.approx(5e-7)
     assert (first["lr"], second["lr"]) == (0.1, 0.2)
+
+
+def test_a_group_without_weight_decay_keeps_none() -> None:
+    made = torch.optim.AdamW(
+        [{"params": [parameter()]}, {"params": [parameter()], "weight_decay": 0.0}],
+        weight_decay=0.1,
+    )
+
+    move_adam_settings(made, scaled_by("sqrt"), reference_batch_size=32)
+
+    assert [group["weight_decay"] for group in made.param_groups] == [0.2, 0.0]
 
 
 def test_a_group_without_them_is_refused() -> None:

@@ -13,7 +13,7 @@ from batchlab.errors import UsageError
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 from batchlab.records.shown import Reported
-from batchlab.records.study import Study, WorkloadSummary
+from batchlab.records.study import AdamSettings, Study, WorkloadSummary
 from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.version import __version__
 from batchlab.words.document import SCHEMA, document_text, plain, schema_text
@@ -49,6 +49,8 @@ class Configuration:
         accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
         epochs: the passes that its learning-rate schedule spans, if not those of the reference's.
+        adam: the betas, eps and weight decay of Adam at this batch size, if the reference has
+            others.
     """
 
     batch_size: int
@@ -56,6 +58,7 @@ class Configuration:
     accumulation_steps: int = field(init=False)
     learning_rate: float
     epochs: float | None = None
+    adam: AdamSettings | None = None
 
     def __post_init__(self) -> None:
         passes = -(-self.batch_size // self.micro_batch_size)
@@ -82,6 +85,7 @@ class Option:
     note: Reason | None = None  # why it did not run (out of memory, an error); None if it ran
     # The step time from only its own times, to fit the law; None if `step_s` is that.
     timed_s: Estimate | None = None
+    adam: AdamSettings | None = None  # Adam's settings that it trains with, if not the reference's
 
     @property
     def runs(self) -> bool:
@@ -514,9 +518,10 @@ class Advice(Reported):
         return self.recommendation or self.provisional
 
     def apply(self, optimizer: Any) -> None:
-        """Set the named learning rate in every group of an optimizer.
+        """Set the named learning rate in every group of an optimizer, and what moves with it.
 
-        The batch size has to be set in your data loader.
+        With Adam or AdamW, beta 2 and a decoupled weight decay move too if the trainings' did; a
+        group without weight decay keeps none. The batch size has to be set in your data loader.
 
         Raises:
             UsageError: nothing is named.
@@ -525,8 +530,13 @@ class Advice(Reported):
             raise UsageError(
                 "this advice names no configuration: it can't be told; its `reason` says why"
             )
+        adam = self.named.adam
         for group in optimizer.param_groups:
             group["lr"] = self.named.learning_rate
+            if adam is not None:
+                group.update(betas=adam.betas, eps=adam.eps)
+            if adam is not None and adam.weight_decay is not None and group["weight_decay"]:
+                group["weight_decay"] = adam.weight_decay
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints, as plain dicts and lists; see docs/schema/advise.json.

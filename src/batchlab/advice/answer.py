@@ -230,6 +230,7 @@ class _Answer:
             micro_batch_size=self._study.options[size].micro_batch_size,
             learning_rate=rate,
             epochs=self._other_epochs(i),
+            adam=self._study.options[size].adam,
         )
 
     def _other_epochs(self, i: int) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -21,7 +22,7 @@ from batchlab.app.subject import Subject, outside_of_a_share, own_turn
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.laws.plateau import plateau_of
 from batchlab.measure.profile import MOST_PROCESSES, Profile, ratio_in_turn
-from batchlab.plans.scaling import SCALING_RULES
+from batchlab.plans.scaling import SCALING_RULES, moved_adam
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.quantities import FRACTION_METRICS
@@ -30,6 +31,7 @@ from batchlab.records.study import StudyName
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine
+from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
@@ -102,6 +104,8 @@ _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 # "Early" is this first part of a whole training, or the first epoch of one with this many or more.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
+# An option of a command that gives its weight decay.
+_DECAY_OPTION = re.compile(r"(?:weight[-_.]?decay|\bwd)[= ]([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\b", re.I)
 # The largest part of the budget that may go to everything but the runs.
 _MOST_FOR_THE_REST = 0.5
 # The time for conclusions after the last run, and the most that it may take of the budget.
@@ -125,6 +129,18 @@ def _has_no_answer(advice: Advice) -> bool:
     """Return whether the budget cut every run, or none began."""
     is_cut = advice.reason.code == "budget_ended_before_reference"
     return is_cut and not any(Status(run.status).ended_well for run in advice.tried)
+
+
+def decay_stayed(advice: Advice, subject: object) -> Iterator[Reason]:
+    """Say if a command's weight decay acts twice or half as much per epoch at the named size."""
+    named, own = advice.named, advice.reference
+    if named is None or not isinstance(subject, TrainingCommand):
+        return
+    found = _DECAY_OPTION.search(" ".join(subject.arguments))
+    share = (named.learning_rate / own.learning_rate) / (named.batch_size / own.batch_size)
+    if found and float(found[1]) and max(share, 1 / share) >= 2:
+        size, rate, decay = named.batch_size, named.learning_rate, float(found[1])
+        yield Reason.of("weight_decay_stayed", decay=decay, size=size, rate=rate, share=share)
 
 
 class AdviceSession:
@@ -231,6 +247,7 @@ class AdviceSession:
                 *self._origin_of_times(),
                 *self._not_told(advice),
                 *self._met_early(advice),
+                *decay_stayed(advice, self._asked.workload),
                 *advice.caveats,
                 *self._caveats(has_runs=bool(advice.tried)),
                 *(() if question.objective == self._asked.objective else [_without_times(options)]),
@@ -512,7 +529,7 @@ class AdviceSession:
             trial=self._trial,
             may_accumulate=self._subject.may_accumulate,
         )
-        options = tuple(noted(self._summary, option, self._trial) for option in found)
+        options = tuple(self._moved(noted(self._summary, option, self._trial)) for option in found)
         if self._asked.train_s is not None:  # without a step time, seconds are no steps
             options = tuple(refused(o, why) if (why := _why_untimed(o)) else o for o in options)
         why_not = self._why_not_comparable
@@ -551,7 +568,25 @@ class AdviceSession:
             started_s=time.monotonic(),
             budget_s=None,
             trainer=self._asked.trainer,
+            settings_rule=self._settings_rule,
         )
+
+    @property
+    def _settings_rule(self) -> str:
+        """The rule for Adam's settings at other batch sizes, whose rates are tuned anyway."""
+        return "none" if self._summary.adam is None else "sqrt"
+
+    def _moved(self, option: Option) -> Option:
+        """Return the option with Adam's settings for its batch size, if they are other ones."""
+        own, n = self._trial.batch_size, option.batch_size
+        moved = moved_adam(
+            self._summary.adam,
+            self._settings_rule,
+            batch_size=n,
+            reference_batch_size=own,
+            whose=self._summary.name,
+        )
+        return option if n == own else replace(option, adam=moved)
 
     def _rules(
         self, options: Sequence[Option]
@@ -566,7 +601,7 @@ class AdviceSession:
         """Yield each scaling rule that applies, with its multiple of the rate."""
         adam = self._summary.adam
         for name, rule in SCALING_RULES.items():
-            if rule.move_adam is None or (adam and rule.move_adam(adam, kappa)):
+            if not rule.needs_adam or (adam and rule.moved(adam, kappa)):
                 yield name, rule.rate_factor(kappa)
 
     # ---- after the advice
@@ -582,12 +617,13 @@ class AdviceSession:
         seen = [run.best_value for run in advice.tried if run.best_value is not None]
         if not seen or not n or n >= FEW_EXAMPLES or self._subject.weighs_examples:
             return []
-        if metric not in FRACTION_METRICS or max(seen) > 1:
-            return [Reason.of("few_validation_examples", n=n, metric=metric)]
-        best = max(seen) if advice.better == "higher" else min(seen)
-        share = (best * n + 2) / (n + 4)
-        least = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
-        return [Reason.of("small_differences_unknown", n=n, metric=metric, least=least)]
+        which = text("small differences")
+        if metric in FRACTION_METRICS and max(seen) <= 1:
+            best = max(seen) if advice.better == "higher" else min(seen)
+            share = (best * n + 2) / (n + 4)
+            least = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
+            which = text("differences below about {least:.1g}", least=least)
+        return [Reason.of("few_validation_examples", n=n, metric=metric, which=which)]
 
     def _met_early(self, advice: Advice) -> list[Reason]:
         """Say if the reference or the named size meets the level early in a whole training."""

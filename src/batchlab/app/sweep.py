@@ -78,8 +78,8 @@ def sweep(
             whichever is less.
         settings: settings of the workload or its optimizer.
         scaling_rule: how the rates, given for the workload's reference batch size, change with
-            the batch size: "none", "linear", "sqrt", or together with Adam's settings "sde-adam"
-            (betas and eps) and "half-life" (beta 2).
+            the batch size: "none", "linear", "sqrt" or "sde-adam". All but the first also move
+            AdamW's weight decay and Adam's beta 2; "sde-adam" moves both betas and eps.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: leave out the last batch of an epoch if it is smaller.
         micro_batch_size: examples per forward and backward pass; None for the whole batch.

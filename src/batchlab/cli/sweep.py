@@ -66,7 +66,8 @@ if TYPE_CHECKING:
     default="none",
     show_default=True,
     help="How to change the learning rates with the batch size. Those given are for the workload's "
-    "own batch size. sde-adam changes Adam's betas and eps too, half-life its beta 2.",
+    "own batch size. All but none also move AdamW's weight decay and beta 2; sde-adam both betas "
+    "and eps.",
 )
 @options.sampling
 @options.drop_last

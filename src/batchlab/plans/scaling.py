@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from batchlab.errors import UsageError
-
-if TYPE_CHECKING:
-    from batchlab.records.study import AdamSettings
+from batchlab.records.study import AdamSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,15 +17,30 @@ class ScalingRule:
 
     Attributes:
         rate_factor: gives the factor of the rate.
-        move_adam: gives the settings of Adam from those at the reference, or None if kappa is too
-            large for them. It is None itself if the rule leaves them as they are.
+        move_moments: gives the settings of Adam from those at the reference, or None if kappa is
+            too large for them. It is None itself if the rule leaves everything but the rate.
+        needs_adam: whether the rule is only for optimizers of Adam's kind.
     """
 
     rate_factor: Callable[[float], float]
-    move_adam: Callable[[AdamSettings, float], AdamSettings | None] | None = None
+    move_moments: Callable[[AdamSettings, float], AdamSettings | None] | None = None
+    needs_adam: bool = False
+
+    def moved(self, adam: AdamSettings, kappa: float) -> AdamSettings | None:
+        """Return Adam's settings from those at the reference, or None if kappa is too large.
+
+        A decoupled weight decay moves so that over an epoch the weights decay as much as at the
+        reference, so its product with the rate grows as kappa.
+
+        Source: Wang & Aitchison 2024, arXiv:2405.13698; Bergsma et al. 2025, arXiv:2505.13738.
+        """
+        moved = adam if self.move_moments is None else self.move_moments(adam, kappa)
+        if moved is None or adam.weight_decay is None:
+            return moved
+        return replace(moved, weight_decay=adam.weight_decay * kappa / self.rate_factor(kappa))
 
 
-def _moved(adam: AdamSettings, kappa: float) -> AdamSettings | None:
+def _sde(adam: AdamSettings, kappa: float) -> AdamSettings | None:
     """Return betas 1 - kappa (1 - beta) and eps / sqrt(kappa), or None if a beta would be <= 0.
 
     Over the same examples Adam then follows the same stochastic differential equation, which
@@ -56,22 +69,22 @@ def _same_half_life(adam: AdamSettings, kappa: float) -> AdamSettings:
     return replace(adam, betas=(first, max(least, second**kappa)))
 
 
-# They are in the order in which users see them. The rate stays, grows as the batch size (Goyal et
-# al. 2017, arXiv:1706.02677), as its root (Hoffer et al. 2017, arXiv:1705.08741), or as its root
-# with a change of Adam's settings.
+# They are in the order in which users see them. Everything stays, or the rate grows as the batch
+# size (Goyal et al. 2017, arXiv:1706.02677) or as its root (Hoffer et al. 2017, arXiv:1705.08741).
 SCALING_RULES = {
     "none": ScalingRule(rate_factor=lambda kappa: 1.0),
-    "linear": ScalingRule(rate_factor=lambda kappa: kappa),
-    "sqrt": ScalingRule(rate_factor=math.sqrt),
-    "sde-adam": ScalingRule(rate_factor=math.sqrt, move_adam=_moved),
-    "half-life": ScalingRule(rate_factor=math.sqrt, move_adam=_same_half_life),
+    "linear": ScalingRule(rate_factor=lambda kappa: kappa, move_moments=_same_half_life),
+    "sqrt": ScalingRule(rate_factor=math.sqrt, move_moments=_same_half_life),
+    "sde-adam": ScalingRule(rate_factor=math.sqrt, move_moments=_sde, needs_adam=True),
 }
 
 
 def scaling_rule(name: str | float) -> ScalingRule:
     """Return the rule called `name`; a number is the exponent of the batch size in the rate."""
     if isinstance(name, int | float):
-        return ScalingRule(rate_factor=lambda kappa: kappa**name)
+        return ScalingRule(
+            rate_factor=lambda kappa: kappa**name, move_moments=_same_half_life if name else None
+        )
     if name not in SCALING_RULES:
         raise UsageError(f"scaling rule {name!r}: expected one of {', '.join(SCALING_RULES)}")
     return SCALING_RULES[name]
@@ -85,21 +98,24 @@ def moved_adam(
     reference_batch_size: int,
     whose: str,
 ) -> AdamSettings | None:
-    """Return a rule's betas and eps from those at the reference, or None if it changes neither.
+    """Return Adam's settings from those at the reference, or None if the rule changes none.
 
     Raises:
-        UsageError: `whose` does not have both (None), or the rule does not reach the batch size.
+        UsageError: the rule needs settings that `whose` does not have (None), or does not reach
+            the batch size.
     """
-    move = scaling_rule(rule).move_adam
-    if move is None:
+    found = scaling_rule(rule)
+    if found.move_moments is None:
         return None
     if adam is None:
+        if not found.needs_adam:
+            return None
         raise UsageError(
             f"scaling rule {rule}: it moves betas and eps, and {whose} does not have both; use an "
             f"optimizer of Adam's kind, or the rule sqrt or linear"
         )
     kappa = batch_size / reference_batch_size
-    moved = move(adam, kappa)
+    moved = found.moved(adam, kappa)
     if moved is None:
         least = min(adam.betas)
         name = "beta 1" if least == adam.betas[0] else "beta 2"
@@ -110,3 +126,33 @@ def moved_adam(
             f"at batch sizes up to {largest}, use the rule sqrt, or tune the rate"
         )
     return moved
+
+
+def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
+    """Return the betas, eps and decoupled weight decay of a group; None without betas and eps.
+
+    Without the group's own word, a decay is decoupled if the optimizer (`whose`) is called AdamW.
+    """
+    betas = group.get("betas")
+    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
+        return None
+    (first, second), eps = betas, group["eps"]
+    if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
+        return None
+    decay = group.get("weight_decay")
+    if not group.get("decoupled_weight_decay", "adamw" in whose.lower()):
+        decay = None
+    return AdamSettings(
+        betas=(float(first), float(second)),
+        eps=float(eps),
+        weight_decay=float(decay) if isinstance(decay, (int, float)) else None,
+    )
+
+
+def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
+    """Return what a rule makes of a group's settings, without the rate; {} if it stays so."""
+    adam = moved_adam(settings_of(settings, whose=whose), rule, whose=whose, **sizes)
+    if adam is None:
+        return {}
+    decay = {} if adam.weight_decay is None else {"weight_decay": adam.weight_decay}
+    return {"betas": adam.betas, "eps": adam.eps, **decay}

@@ -11,9 +11,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from batchlab.errors import UsageError
 from batchlab.plans.plan import Plan
-from batchlab.plans.scaling import moved_adam, scaling_rule
+from batchlab.plans.scaling import moved_settings, scaling_rule
 from batchlab.records.batch_plan import BatchPlan
-from batchlab.records.study import AdamSettings
 
 # A group keeps its settings at the plan's beginning under this key, which is saved with its state.
 _BEGAN_WITH = "plan_began_with"
@@ -26,8 +25,8 @@ def scale(
 
     Args:
         optimizer: its groups keep the ratios of their rates.
-        rule: "none", "linear", "sqrt", "sde-adam" or "half-life"; or a number, the exponent of the
-            batch size in the rate.
+        rule: "none", "linear", "sqrt" or "sde-adam"; or a number, the exponent of the batch size
+            in the rate.
         batch_size: the one to train with.
         reference_batch_size: the one that its settings are right for.
 
@@ -52,27 +51,11 @@ def scale(
     return undo
 
 
-def settings_of(group: dict[str, Any]) -> AdamSettings | None:
-    """Return the betas and eps of a parameter group, or None if it does not have both."""
-    betas = group.get("betas")
-    if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
-        return None
-    (first, second), eps = betas, group["eps"]
-    if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
-        return None
-    return AdamSettings(betas=(float(first), float(second)), eps=float(eps))
-
-
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a group that a plan may change."""
-    found = {name: group[name] for name in ("lr", "betas", "eps") if name in group}
+    names = ("lr", "betas", "eps", "weight_decay", "decoupled_weight_decay")
+    found = {name: group[name] for name in names if name in group}
     return {name: float(v) if isinstance(v, Tensor) else v for name, v in found.items()}
-
-
-def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
-    """Return a rule's betas and eps from a group's settings; {} if it does not change them."""
-    adam = moved_adam(settings_of(settings), rule, whose=whose, **sizes)
-    return {} if adam is None else {"betas": adam.betas, "eps": adam.eps}
 
 
 def _put(group: dict[str, Any], settings: Mapping[str, Any]) -> None:

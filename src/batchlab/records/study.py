@@ -145,10 +145,13 @@ class AdamSettings:
     Attributes:
         betas: decay of the first and the second moment per step, each in [0, 1).
         eps: added to the root of the second moment, > 0.
+        weight_decay: taken from the weights at each step, times the rate (decoupled, as in AdamW);
+            None if there is no such decay.
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    weight_decay: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,8 +186,8 @@ class WorkloadSummary:
         has_batch_norm: whether a layer of the model normalizes over the batch.
         loss_couples: whether its loss is no mean over single examples.
         last_batch_runs: whether a smaller last batch of an epoch ran after others.
-        adam: the least betas of its optimizer's groups and the first one's eps, at the reference
-            batch size; None if it is not of Adam's kind.
+        adam: the least betas of its optimizer's groups, the first one's eps and the largest
+            decoupled weight decay, at the reference batch size; None if it is not of Adam's kind.
         warnings: what seemed odd when it was checked.
         draws_by_seed: whether each seed draws its own examples for validation.
         start_s: seconds from the start of a user's own command to its first progress; None for a

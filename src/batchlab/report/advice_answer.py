@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
 from batchlab.records.estimate import Estimate
-from batchlab.records.study import Study
+from batchlab.records.study import AdamSettings, Study
 from batchlab.report.advice_rows import AnswerRow, answer_rows, believed_at, cost_words, runs_of
 from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
 from batchlab.words.catalogue import capitalized, listing, number_text, sentence, text
@@ -52,6 +52,10 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
         pieces = text(", in micro-batches of {micro}", micro=named.micro_batch_size)
     if named.epochs is not None:
         pieces += text(", with its schedule over {epochs:.3g} epochs", epochs=named.epochs)
+    if named.adam is not None:
+        if named.adam.weight_decay:
+            pieces += text(", weight decay {decay:.3g}", decay=named.adam.weight_decay)
+        pieces += text(", beta 2 {beta:.4g}", beta=named.adam.betas[1])
     yield sentence(code, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
 
 
@@ -439,6 +443,15 @@ def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
     return (own,) if is_there else ()
 
 
+def _moved(adam: AdamSettings | None) -> str:
+    """Return what a group's update sets in addition to the rate."""
+    if adam is None:
+        return ""
+    first, second = adam.betas
+    decay = "" if adam.weight_decay is None else f", weight_decay={adam.weight_decay:.4g}"
+    return f", betas=({first:g}, {second:.6g}){decay}"
+
+
 def script_lines(chosen: Configuration) -> tuple[str, ...]:
     """Return lines for a script with `train_set`, `model`, `loss_fn` and `optimizer`.
 
@@ -448,7 +461,7 @@ def script_lines(chosen: Configuration) -> tuple[str, ...]:
     lines = (
         f"loader = DataLoader(train_set, batch_size={chosen.batch_size}, shuffle=True)",
         "for group in optimizer.param_groups:  # once, before training",
-        f"    group.update(lr={chosen.learning_rate:.6g})",
+        f"    group.update(lr={chosen.learning_rate:.6g}{_moved(chosen.adam)})",
     )
     if chosen.accumulation_steps == 1:
         return lines

@@ -138,6 +138,8 @@ class RunPlan:
     step_s: Mapping[int, float] = field(default_factory=dict)
     # The passes that the workload's learning-rate shape spans, or None if the rate is constant.
     horizon_epochs: int | None = None
+    # The scaling rule that sets all but the rate at other batch sizes than the trial's.
+    settings_rule: str = "none"
     threads: int = 1  # of each run; several if it has the machine to itself
     measures: tuple[str, ...] = ()  # by name, in addition to what is always measured
     trainer: TrainerName = "fastest"  # "plain": PyTorch's own loop takes all steps

@@ -87,6 +87,8 @@ class StoredEngine:
             learning_rate=learning_rate,
             seed=seed,
         )
+        if batch_size != self._plan.trial.batch_size:
+            trial = replace(trial, scaling_rule=self._plan.settings_rule)
         if self._plan.horizon_epochs is None:
             return trial
         epochs = horizon * self._plan.horizon_epochs

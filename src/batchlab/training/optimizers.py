@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from batchlab.errors import WorkloadError
-from batchlab.plans.scheduler import moved_settings, settings_of
+from batchlab.plans.scaling import moved_settings, settings_of
 from batchlab.records.study import AdamSettings
 from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload, asks_for_names, horizons_of
@@ -92,17 +92,24 @@ def default_optimizer(
 
 
 def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
-    """Return the smallest betas over all parameter groups, and the first group's eps.
+    """Return the smallest betas and the largest weight decay of all groups, and the first's eps.
 
     A rule that can move the smallest betas can move those of every group. The result is None if a
     group does not have two betas and eps as numbers.
     """
-    found = [settings_of(group) for each in optimizers for group in each.param_groups]
+    found = [
+        settings_of(group, whose=type(each).__name__)
+        for each in optimizers
+        for group in each.param_groups
+    ]
     known = [settings for settings in found if settings is not None]
     if not known or len(known) < len(found):
         return None
     first, second = (min(settings.betas[place] for settings in known) for place in (0, 1))
-    return AdamSettings(betas=(first, second), eps=known[0].eps)
+    decays = [settings.weight_decay for settings in known if settings.weight_decay is not None]
+    return AdamSettings(
+        betas=(first, second), eps=known[0].eps, weight_decay=max(decays, default=None)
+    )
 
 
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
@@ -114,10 +121,9 @@ def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
 def move_adam_settings(
     optimizer: torch.optim.Optimizer, trial: Trial, *, reference_batch_size: int
 ) -> None:
-    """Give every parameter group the betas and eps that the trial's rule has for its batch size.
+    """Give every parameter group of Adam's kind what the trial's rule has for its batch size.
 
-    The rate is not touched, because a trial has it after scaling. Rules that do not move betas and
-    eps change nothing.
+    The rate is not touched, because a trial has it after scaling.
 
     Raises:
         UsageError: the rule moves a setting that a group does not have, or moves one too far.
