@@ -96,10 +96,38 @@ def test_the_axis_is_made_for_what_was_measured():
     *known, last = advice.believed
     vague = replace(last, end=Estimate.of(0.96, interval=(0.1, 0.99), n=0))
 
-    (end, _) = figures(replace(advice, believed=(*known, vague)))["a"].panels
+    (end, *_) = figures(replace(advice, believed=(*known, vague)))["a"].panels
 
     low, _ = plot(end, advice_looks(advice))["encoding"]["y"]["scale"]["domain"]
     assert 0.9 < low < 0.96
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_the_line_by_seconds_has_the_ends_that_no_shorter_training_beats(better):
+    advice = replace(with_endings(ADVICE), better=better)
+    sign = 1 if better == "higher" else -1
+
+    drawn = rows(figures(advice)["a"], "point", "a-frontier")
+    drawn += rows(figures(advice)["a"], "verified", "a-frontier")
+    line = rows(figures(advice)["a"], "band", "a-frontier")
+
+    unbeaten = {
+        (one["train_s"], one["mean"])
+        for one in drawn
+        if not any(
+            other["train_s"] <= one["train_s"] and sign * other["mean"] >= sign * one["mean"]
+            for other in drawn
+            if other is not one
+        )
+    }
+    assert len(drawn) > 1
+    assert {(row["train_s"], row["mean"]) for row in line} == (
+        unbeaten if len(unbeaten) > 1 else set()
+    )
+
+
+def test_without_whole_trainings_there_is_no_line_by_seconds():
+    assert [panel.key for panel in figures(ADVICE)["a"].panels] == ["a-end", "a-objective"]
 
 
 def test_where_no_end_was_measured_every_bar_of_the_belief_has_room():

@@ -174,6 +174,17 @@ def answer_figure(advice: Advice) -> Figure:
         costs = tuple(_cost_rows(advice, words.quantity))
         frame = _framed(costs)
         panels.append(Panel("a-objective", text(words.name), words.quantity, costs, frame=frame))
+    traded = tuple(_frontier_rows(advice))
+    frame = _framed(traded)
+    title = text("{end} by seconds of a training", end=end_label(advice))
+    panels.append(
+        Panel(
+            *("a-frontier", title, advice.metric, traded),
+            axis="train_s",
+            is_metric=True,
+            frame=frame,
+        )
+    )
     kinds = {row["kind"] for panel in panels for row in panel.rows}
     named = named_label(advice)
     notes = [text(marks, named=named) for kind, marks in _LEGEND.items() if kind in kinds]
@@ -181,6 +192,8 @@ def answer_figure(advice: Advice) -> Figure:
         message = "Shade: surely within {share:percent} of {best}{also}."
         also = "" if advice.endings is None else text(", and no worse at the end")
         notes.append(text(message, share=advice.delta, best=text(words.best), also=also))
+    if panels[-1].has_marks:
+        notes.append(text("Line by seconds: the best end that so long a training may have."))
     if advice.target is not None:
         message = "Target: {metric:of_validation} {sign} {value}."
         sign = "≥" if advice.target.better == "higher" else "≤"
@@ -247,6 +260,30 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
                 shown = spread_text(quantity, row.cost)
                 words = text("{name}: {value}", name=own_label(advice), value=shown)
                 yield mark("words", bound, batch_size=size, text=words)
+
+
+def _frontier_rows(advice: Advice) -> Iterator[Row]:
+    """Yield the ends of whole trainings by their seconds, and a line of those that none beats."""
+    sign = 1 if advice.better == "higher" else -1
+    ended = [row for row in answer_rows(advice) if row.at is not None and row.end.n]
+    timed = [(_training_s(row), sign * (row.end.estimate or 0.0), row) for row in ended]
+    marks = [(seconds, value, row) for seconds, value, row in timed if seconds is not None]
+    unbeaten: list[tuple[float, float, AnswerRow]] = []
+    for each in sorted(marks, key=lambda each: (each[0], -each[1])):
+        if not unbeaten or each[1] > unbeaten[-1][1]:
+            unbeaten.append(each)
+    for seconds, _, row in unbeaten if len(unbeaten) > 1 else ():  # one alone is no line
+        yield from interval_mark("band", row.end, series="frontier", train_s=seconds)
+    for seconds, _, row in marks:
+        for drawn in _answer_marks(advice, row, row.end, advice.metric):
+            yield {**drawn, "train_s": seconds}
+
+
+def _training_s(row: AnswerRow) -> float | None:
+    """Return the seconds of a whole training by its steps and step time, or None."""
+    per_step = row.candidate.step_s.estimate
+    steps = max((run.steps for run in row.runs if run.end is not None), default=0)
+    return None if per_step is None or not steps else per_step * steps
 
 
 def _answer_marks(
