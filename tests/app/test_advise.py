@@ -23,6 +23,7 @@ from tests.reference.small_workloads import cosine
 from tests.reference.tiny_workload import tiny
 from tests.reference.told import Told
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 import batchlab
 from batchlab.advice.advice import Question
@@ -195,6 +196,23 @@ def test_a_weight_decay_of_a_command_that_acts_otherwise_is_named(
     assert all(each.named["share"] == pytest.approx(1 / 8) for each in found)
     assert not list(decay_stayed(replace(advice, recommendation=linear), command))
     assert not list(decay_stayed(replace(advice, recommendation=named), tiny()))
+
+
+@pytest.mark.slow
+def test_a_horizon_shorter_than_a_warm_up_in_steps_is_a_failed_run_and_ends_no_study(
+    lab: Path,
+) -> None:
+    def warmed_up(optimizer: torch.optim.Optimizer, n_steps: int) -> list[LRScheduler]:
+        if n_steps <= 12:
+            raise ValueError(f"{n_steps} steps are no more than the warm-up's 12")
+        return [OneCycleLR(optimizer, 0.1, n_steps, pct_start=12 / n_steps)]
+
+    workload = tiny(scheduler=warmed_up, scheduler_every="step")
+    advice = advise(lab, workload=workload, epochs=8, budget=12.0)
+
+    assert advice.named is not None
+    failed = [run for run in advice.tried if run.status == "error"]
+    assert {(run.batch_size, run.epochs) for run in failed} <= {(50, 4.0)}  # 8 of 16 steps
 
 
 BY_ROOT = ("sqrt", "sde-adam")

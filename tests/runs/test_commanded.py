@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from tests.reference.training_script import training_script, with_own_rate
 
 from batchlab.errors import TrialError
 from batchlab.records.estimate import Reason
+from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Evaluation, Status
+from batchlab.runs.contract import run_all
 from batchlab.script.command import TrainingCommand
 from batchlab.script.look import Look
 from batchlab.store.store import Store
@@ -270,6 +273,23 @@ def test_the_third_failure_of_one_kind_stops_the_study(
 
     with pytest.raises(TrialError, match=f"3 runs failed in the same way.*{said}"):
         asked(engine, steps=4000, seed=2)
+
+
+@pytest.mark.parametrize(("horizon", "stops"), [(0.5, False), (1.0, True)])
+def test_a_script_that_fails_with_fewer_epochs_does_not_stop_a_study(
+    horizon: float, stops: bool, tmp_path: Path
+) -> None:
+    script = training_script(tmp_path, source="raise SystemExit('warm-up is longer')")
+    engine = command_engine(script, tmp_path, horizon_epochs=4)
+    trials = [
+        engine.trial(batch_size=8, learning_rate=0.1, seed=seed, horizon=horizon)
+        for seed in range(3)
+    ]
+    requests = [RunRequest(trial=each, length=RunLength(epochs=4)) for each in trials]
+
+    with pytest.raises(TrialError) if stops else nullcontext():
+        records = run_all(engine, requests)
+        assert [record.status for record in records] == [Status.ERROR] * 3
 
 
 def test_failures_of_different_kinds_do_not_stop_a_study(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ MAY_BE_THE_RATES_FAULT = tuple(
     [
         (TWO_RATES, Status.ERROR, SHAPE, trial(rate=0.4), True),
         (TWO_RATES, Status.ERROR, SHAPE, trial(20), False),
+        (TWO_RATES, Status.ERROR, SHAPE, replace(trial(rate=0.4), horizon_steps=80), False),
         ((trial(),), Status.ERROR, SHAPE, trial(rate=0.4), False),
         ((trial(), trial()), Status.ERROR, SHAPE, trial(rate=0.4), False),
         *((TWO_RATES, Status.ERROR, why, trial(rate=0.4), False) for why in MAY_BE_THE_RATES_FAULT),

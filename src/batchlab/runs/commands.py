@@ -399,7 +399,7 @@ class CommandEngine(StoredEngine):
         self._warn_of_bad_end(trial, outcome)
         for text in run.course.points.contradictions:
             self._warn_once(trial, text)
-        if outcome.status is Status.ERROR and outcome.reason is not None:
+        if outcome.status is Status.ERROR and outcome.reason and self._is_as_long(trial):
             self._stop_if_hopeless(end, outcome.reason)
         return ran
 
@@ -425,6 +425,11 @@ class CommandEngine(StoredEngine):
         """Warn once per kind: all trainings go wrong alike, except for the numbers."""
         if self._is_new(text):
             self._listener.warning(f"{self._named(trial)}: {text}")
+
+    def _is_as_long(self, trial: Trial) -> bool:
+        """Return whether it has the planned epochs; a script's schedule may not fit into fewer."""
+        planned, steps = self._plan.horizon_epochs, trial.horizon_steps
+        return planned is None or steps is None or steps == trial.plan.steps_in(planned)
 
     def _stop_if_hopeless(self, end: CommandEnd, reason: Reason) -> None:
         """End the study if one failure came again and again; other sizes may still be right."""

@@ -294,7 +294,7 @@ _ABOUT_NUMBERS = re.compile(
 
 
 class RepeatedErrors:
-    """The errors that trials ended with, by batch size."""
+    """The errors that trials ended with, by batch size and length of the schedule."""
 
     def __init__(self) -> None:
         self._seen: dict[object, set[str]] = defaultdict(set)
@@ -306,15 +306,20 @@ class RepeatedErrors:
             return False
         if _ABOUT_NUMBERS.search(reason_text(reason)):
             return False
-        size = (trial.batch_sizes, trial.micro_batch_size)
-        alike = self._seen[size, reason, step]
+        kind = _kind(trial)
+        alike = self._seen[kind, reason, step]
         alike.add(trial.trial_id)
-        is_new = len(alike) >= _ENOUGH and size not in self._known
+        is_new = len(alike) >= _ENOUGH and kind not in self._known
         if is_new:
-            self._known[size] = reason
+            self._known[kind] = reason
         return is_new
 
     def why_not(self, trial: Trial) -> Reason | None:
         """Return why the trial would fail as others of its size did, or None if it may not."""
-        why = self._known.get((trial.batch_sizes, trial.micro_batch_size))
+        why = self._known.get(_kind(trial))
         return why and Reason.of("failed_alike_before", size=trial.batch_size, why=why)
+
+
+def _kind(trial: Trial) -> object:
+    """Return what trials have in common that fail alike: a schedule may be too short for some."""
+    return trial.batch_sizes, trial.micro_batch_size, trial.horizon_steps
