@@ -193,7 +193,7 @@ def answer_figure(advice: Advice) -> Figure:
         also = "" if advice.endings is None else text(", and no worse at the end")
         notes.append(text(message, share=advice.delta, best=text(words.best), also=also))
     if panels[-1].has_marks:
-        notes.append(text("Line by seconds: the best end that so long a training may have."))
+        notes.append(text("Line by seconds: the best final value for the time."))
     if advice.target is not None:
         message = "Target: {metric:of_validation} {sign} {value}."
         sign = "≥" if advice.target.better == "higher" else "≤"
