@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchlab.errors import UsageError
-from batchlab.records.study import AdamSettings
+
+if TYPE_CHECKING:
+    from batchlab.records.study import AdamSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +135,8 @@ def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
 
     Without the group's own word, a decay is decoupled if the optimizer (`whose`) is called AdamW.
     """
+    from batchlab.records.study import AdamSettings  # the command line has no need of records
+
     betas = group.get("betas")
     if not (isinstance(betas, (tuple, list)) and len(betas) == 2 and "eps" in group):
         return None
