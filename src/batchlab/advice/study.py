@@ -258,10 +258,11 @@ class Study:
 
     @property
     def nameable(self) -> list[int]:
-        """The user's own, and all that met the level and, if final values count, came to one.
+        """The user's own configuration, and those that met the level.
 
-        If only whole trainings are compared, the belief alone judges how they end: the level may
-        come from a lucky training of the reference.
+        If final values count, they also have one. If only whole trainings are compared, only the
+        belief judges how they end, because the level may come from a lucky training of the
+        reference.
         """
         found = [
             i

@@ -578,15 +578,16 @@ class AdviceSession:
 
     def _moved(self, option: Option) -> Option:
         """Return the option with Adam's settings for its batch size, if they are other ones."""
-        own, n = self._trial.batch_size, option.batch_size
+        if option.batch_size == self._trial.batch_size:
+            return option
         moved = moved_adam(
             self._summary.adam,
             self._settings_rule,
-            batch_size=n,
-            reference_batch_size=own,
+            batch_size=option.batch_size,
+            reference_batch_size=self._trial.batch_size,
             whose=self._summary.name,
         )
-        return option if n == own else replace(option, adam=moved)
+        return replace(option, adam=moved)
 
     def _rules(
         self, options: Sequence[Option]

@@ -36,7 +36,9 @@ class ScalingRule:
 
         Source: Wang & Aitchison 2024, arXiv:2405.13698; Bergsma et al. 2025, arXiv:2505.13738.
         """
-        moved = adam if self.move_moments is None else self.move_moments(adam, kappa)
+        if self.move_moments is None:
+            return adam
+        moved = self.move_moments(adam, kappa)
         if moved is None or adam.weight_decay is None:
             return moved
         return replace(moved, weight_decay=adam.weight_decay * kappa / self.rate_factor(kappa))
@@ -133,7 +135,8 @@ def moved_adam(
 def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
     """Return the betas, eps and decoupled weight decay of a group; None without betas and eps.
 
-    Without the group's own word, a decay is decoupled if the optimizer (`whose`) is called AdamW.
+    If a group does not say whether its decay is decoupled, the name of the optimizer (`whose`)
+    decides: with AdamW in its name it is.
     """
     from batchlab.records.study import AdamSettings  # the command line has no need of records
 

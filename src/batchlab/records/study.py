@@ -140,7 +140,7 @@ class BestSoFar:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdamSettings:
-    """What an optimizer of Adam's kind has beside its learning rate; the defaults are PyTorch's.
+    """The settings of Adam or AdamW apart from the learning rate; the defaults are PyTorch's.
 
     Attributes:
         betas: decay of the first and the second moment per step, each in [0, 1).

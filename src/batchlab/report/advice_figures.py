@@ -272,7 +272,7 @@ def _frontier_rows(advice: Advice) -> Iterator[Row]:
     for each in sorted(marks, key=lambda each: (each[0], -each[1])):
         if not unbeaten or each[1] > unbeaten[-1][1]:
             unbeaten.append(each)
-    for seconds, _, row in unbeaten if len(unbeaten) > 1 else ():  # one alone is no line
+    for seconds, _, row in unbeaten if len(unbeaten) > 1 else ():  # a single point makes no line
         yield from interval_mark("band", row.end, series="frontier", train_s=seconds)
     for seconds, _, row in marks:
         for drawn in _answer_marks(advice, row, row.end, advice.metric):

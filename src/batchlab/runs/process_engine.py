@@ -231,8 +231,8 @@ class ProcessEngine(StoredEngine):
         self._warn_of_bad_end(trial, outcome)
         if self._errors.note(trial, outcome.status, outcome.reason, run.step):
             self._listener.warning(
-                f"batch size {trial.batch_size}: two trials ended with the same error, so its "
-                f"others are not trained"
+                f"batch size {trial.batch_size}: two trials ended with the same error, so "
+                f"others like them are not trained"
             )
         self._tell(run.request, 1.0)
         self._ended.append((run.request, (run.from_step, wall_s)))
@@ -301,7 +301,7 @@ class RepeatedErrors:
         self._known: dict[object, Reason] = {}
 
     def note(self, trial: Trial, status: Status | None, reason: Reason | None, step: int) -> bool:
-        """Note how a trial ended; return whether that newly shows that its batch size fails."""
+        """Note how a trial ended; return whether that newly shows that others like it fail."""
         if status is not Status.ERROR or reason is None:
             return False
         if _ABOUT_NUMBERS.search(reason_text(reason)):
