@@ -1,5 +1,7 @@
 """The run_log: what was run is kept once, what it cost is known, what is left is what is left."""
 
+from dataclasses import replace
+
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
@@ -81,3 +83,32 @@ def test_affordable_steps_are_those_that_the_seconds_pay_for(seconds):
     steps = run_log().affordable_steps(64, seconds)
 
     assert steps <= max(1, seconds / 1e-3) <= 1.02 * steps + 1
+
+
+class OfSeveralLengths(SimulatedEngine):
+    """Each length of a schedule is a trial of its own."""
+
+    def trial(self, *, horizon=1.0, **of):
+        trial = super().trial(**of)
+        return replace(trial, horizon_steps=trial.plan.steps_in(horizon * 10))
+
+
+@pytest.mark.parametrize(("constant_until", "saved"), [(0.8, (400, 800, 0)), (0.0, (0, 0, 0))])
+def test_steps_before_the_rate_falls_cost_nothing_for_another_length(constant_until, saved):
+    recorder = run_log(kind=OfSeveralLengths)
+    steps = recorder.steps_in(64, 10)
+    recorder.question = replace(
+        recorder.question, constant_until=constant_until, planned_epochs=10.0
+    )
+    recorder.run([recorder.request((64, 0.04, 1.0), 0, steps=steps, whole=True)], "whole")
+
+    found = [
+        recorder.shared_steps((64, 0.04, horizon, seed)) * 1000 / steps
+        for horizon, seed in [(0.5, 0), (2.0, 0), (2.0, 1)]
+    ]
+    longer = recorder.request((64, 0.04, 2.0), 0, steps=2 * steps, whole=True)
+
+    assert found == pytest.approx(saved, abs=1)
+    assert recorder.expected_s([longer]) == pytest.approx(
+        (2 - saved[1] / 1000) * steps * knee(64)(64), rel=0.01
+    )

@@ -185,7 +185,25 @@ def test_an_unknown_setting_is_refused_with_the_nearest_and_all_possible_ones(
 
     message = refusal(reference, {"momentun": "0.3"})
 
-    assert "no setting 'momentun'; did you mean 'momentum'? it has momentum, width" in message
+    assert (
+        "no setting 'momentun'; did you mean 'momentum'? it has momentum, schedule, width"
+        in message
+    )
+
+
+def test_any_workload_takes_a_schedule_by_name(tmp_path: Path) -> None:
+    reference = write_user_file(tmp_path)
+
+    plain = load_workload(reference, {})
+    cooled = load_workload(reference, {"schedule": "wsd"})
+
+    assert cooled.workload.schedule is not None
+    rates = [cooled.workload.schedule(k / 10) for k in (0, 5, 7, 9, 10)]
+    assert rates == pytest.approx([1, 1, 1, 0.5, 0])
+    assert cooled.settings == (("schedule", "wsd"),)
+    assert cooled.workload_id != plain.workload_id
+    with pytest.raises(WorkloadError, match="schedule='cosine' is not a choice; give one of wsd"):
+        load_workload(reference, {"schedule": "cosine"})
 
 
 # Directions and data are refused when the workload is made

@@ -123,6 +123,9 @@ class Question:
     at_most_epochs: float | None = None
     # True if a schedule of the rate can span another number of epochs than the planned one.
     may_stretch: bool = True
+    # The fraction of a training over which that schedule is constant at first: up to there,
+    # trainings of different lengths are the same, and later ones go on from there.
+    constant_until: float = 0.0
     # True if the workload's patience may end a training.
     stops_early: bool = False
     # For objective quality, instead of passes: the fixed seconds of training that all get.

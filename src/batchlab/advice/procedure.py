@@ -271,9 +271,10 @@ class Procedure:
             elif study.compares_ends or one.met:
                 most = _MOST_SEEDS - len(self._shown(one))
                 for n in _AHEAD:
-                    if n <= most and n * whole_s <= _SLACK_OF_BUDGET * left_s:
+                    cost_s = sum(self._training_s(i, seed) for seed in self._fresh_seeds(i, n))
+                    if n <= most and cost_s <= _SLACK_OF_BUDGET * left_s:
                         run = self._shows(i, n_seeds=n)
-                        yield Possible(run=run, cost_s=n * whole_s, is_chase=False)
+                        yield Possible(run=run, cost_s=cost_s, is_chase=False)
 
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
         """Return the expected seconds to follow a new configuration, and finish it if it leads."""
@@ -290,9 +291,9 @@ class Procedure:
         rest_s = study.fraction * leads * max(0.0, whole_s - to_level_s)
         return max(1.2 * to_level_s + rest_s, _LEAST_SHARE * whole_s)
 
-    def _training_s(self, i: int) -> float:
+    def _training_s(self, i: int, seed: int = 0) -> float:
         """Return the expected seconds of one training, to its end or to a level that was given."""
-        study, whole_s = self.study, self.study.whole_s(i)
+        study, whole_s = self.study, self.study.new_s(i, seed)
         if study.compares_ends:
             return whole_s
         whole_cost = study.whole_steps(i) * study.weight[study.cells[i].cell[0]]
@@ -351,9 +352,12 @@ class Procedure:
 
     def _fresh_seed(self, at: int) -> int:
         """Return the first seed that was not trained to its end and is not under way."""
+        return self._fresh_seeds(at, 1)[0]
+
+    def _fresh_seeds(self, at: int, n: int) -> list[int]:
         one = self.study.cells[at]
         taken = {*self._shown(one), *(f.seed for f in self._flights if f.at == at)}
-        return next(seed for seed in range(len(taken) + 1) if seed not in taken)
+        return [seed for seed in range(len(taken) + n) if seed not in taken][:n]
 
     def _begin_training(self, at: int, seed: int) -> bool:
         """Begin a training to its end; return False if there is no such seed, or no room."""

@@ -190,13 +190,31 @@ class RunLog:
         """Return the steps that are not in the records yet; 0 if the run has met its target."""
         known = self.records.get(self.key_of(request))
         if known is None:
-            return request.last_step
+            return max(0, request.last_step - self.shared_steps(self.key_of(request)))
         until = request.length.until
         crossing = None if until is None else known.crossing(until)
         is_met = crossing is not None and crossing.held
         if is_met or known.has_ended_itself or known.steps >= request.last_step:
             return 0
         return request.last_step - (known.steps if self.engine.capabilities.resumes else 0)
+
+    def shared_steps(self, key: Key) -> int:
+        """Return the steps that a training need not take because one of another length took them.
+
+        Under a schedule that is constant at first, trainings of a batch size, rate and seed are the
+        same up to where the rate of the shorter one begins to fall.
+        """
+        until, planned = self.question.constant_until, self.question.planned_epochs
+        if not until or planned is None or not self.engine.capabilities.resumes:
+            return 0
+        size, rate, horizon, seed = key
+        begun = [
+            min(record.steps, math.floor(until * self.steps_in(size, shorter * planned)))
+            for (*cell, length, other), record in self.records.items()
+            if (*cell, other) == (size, rate, seed) and length != horizon
+            for shorter in [min(length, horizon)]
+        ]
+        return max(begun, default=0)
 
     def plan(self, batch_size: int) -> BatchPlan:
         """Return the examples of every step, as the engine's trials have it."""

@@ -371,6 +371,13 @@ class Study:
             self._whole_s[length] = self.log.run_s(*length)
         return self._whole_s[length]
 
+    def new_s(self, i: int, seed: int) -> float:
+        """Return the same of a seed, less what a training of another length has done of it."""
+        shared = self.log.shared_steps((*self.cells[i].cell, seed))
+        if not shared:
+            return self.whole_s(i)
+        return self.log.run_s(self.cells[i].cell[0], max(1, self.whole_steps(i) - shared))
+
     # ---- what runs show
 
     def take_in(

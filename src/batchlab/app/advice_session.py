@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
 from batchlab.advice.advisor import best_so_far
+from batchlab.advice.horizon import HORIZONS
 from batchlab.advice.level import has_settled
 from batchlab.advice.run_log import RunLog
 from batchlab.app.options import noted, options_of, reference_of, refused
@@ -281,6 +282,7 @@ class AdviceSession:
             planned_epochs=self._subject.epochs,
             at_most_epochs=self._asked.at_most_epochs,
             may_stretch=self._subject.may_stretch,
+            constant_until=self._subject.constant_until,
             stops_early=self._subject.stops_early,
             longest_s=self._asked.train_s,
             rules=self._rules(options),
@@ -555,6 +557,8 @@ class AdviceSession:
             micro_batch_sizes=self._micro_batch_sizes,
             step_s=self._step_s,
             horizon_epochs=self._subject.epochs if self._trial.horizon_steps else None,
+            horizons=(1.0, *HORIZONS) if self._subject.may_stretch else (),
+            constant_until=self._subject.constant_until,
         )
         return self._subject.engine(self._store, plan)
 
@@ -662,7 +666,10 @@ class AdviceSession:
         if not has_runs:
             pass  # there was no rate
         elif self._trial.horizon_steps:
-            yield Reason.of("rate_followed_schedule", epochs=self._subject.epochs)
+            schedule = self._subject.schedule_text
+            yield Reason.of(
+                "rate_followed_schedule", schedule=schedule, epochs=self._subject.epochs
+            )
         elif self._summary.is_own_command:
             yield Reason.of("rate_left_to_script")
         else:

@@ -51,6 +51,8 @@ class Subject(ABC):
     is_usual = False  # whether its batch size is just the usual one, which nobody chose
     has_shape = False  # whether its learning rate may depend on the length of a training
     may_stretch = False  # whether that shape spans any length that a training is given
+    constant_until = 0.0  # the fraction of a training over which that shape is constant at first
+    schedule_text = "the workload's own schedule"  # that shape, for people
     stops_early = False  # whether a patience ends its trainings
     # The epochs that a training of it usually takes, or None if it does not say.
     planned_epochs: int | None = None

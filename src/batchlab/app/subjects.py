@@ -58,6 +58,7 @@ from batchlab.workload.definition import (
 from batchlab.workload.given_data import check_sampling
 from batchlab.workload.loading import loaded_workload
 from batchlab.workload.pieces import accuracy
+from batchlab.workload.schedules import constant_then_to_zero, constant_until
 
 _SWEPT = (64, 256, 1024)
 _LARGER = 16  # the large batch size of plans, as a multiple of the subject's own
@@ -114,6 +115,9 @@ class WorkloadSubject(Subject):
         scheduler = workload.scheduler  # without an argument for the length it has its own length
         is_told = scheduler is None or bool(horizons_of(scheduler))
         self.may_stretch = self.has_shape and is_told and not self.stops_early
+        self.constant_until = constant_until(workload.schedule)
+        if workload.schedule is constant_then_to_zero:
+            self.schedule_text = "the schedule wsd (constant, then to 0 in the last fifth)"
         self.weighs_examples = workload.weight is not None
         if question.train_s is None:  # otherwise seconds of training set the length
             self.planned_epochs = workload.epochs

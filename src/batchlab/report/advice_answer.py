@@ -51,7 +51,9 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
     if named.accumulation_steps > 1:
         pieces = text(", in micro-batches of {micro}", micro=named.micro_batch_size)
     if named.epochs is not None:
-        pieces += text(", with its schedule over {epochs:.3g} epochs", epochs=named.epochs)
+        pieces += text(
+            ", with its schedule over {epochs:.3g} {epochs:epoch|epochs}", epochs=named.epochs
+        )
     if named.adam is not None:
         if named.adam.weight_decay:
             pieces += text(", weight decay {decay:.3g}", decay=named.adam.weight_decay)

@@ -138,6 +138,10 @@ class RunPlan:
     step_s: Mapping[int, float] = field(default_factory=dict)
     # The passes that the workload's learning-rate shape spans, or None if the rate is constant.
     horizon_epochs: int | None = None
+    # The lengths of that shape in question, over `horizon_epochs`.
+    horizons: tuple[float, ...] = ()
+    # The fraction of its length over which that shape is constant, from the first step on.
+    constant_until: float = 0.0
     # The scaling rule that sets all but the rate at other batch sizes than the trial's.
     settings_rule: str = "none"
     threads: int = 1  # of each run; several if it has the machine to itself

@@ -85,7 +85,8 @@ class NodeAgent:
         path = self._folder / f"{trial_id}.safetensors"
         if checkpoint is not None:
             path.write_bytes(checkpoint)
-        task = replace(task, checkpoint=path, device=self._devices.pop(0))
+        # Beginnings for other trainings would stay on this node, where nothing finds them.
+        task = replace(task, checkpoint=path, device=self._devices.pop(0), beginnings=())
         self._kept[trial_id] = time.monotonic(), 0  # first, because `hear` looks at what runs
         self._running[trial_id] = task
         try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from batchlab.errors import EditedError, StoreError
 from batchlab.machine import library_versions
@@ -20,7 +23,7 @@ from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import StoredEngine, was_evaluated
 from batchlab.runs.workers import NodeLost, Workers
 from batchlab.store.store import Store
-from batchlab.training.checkpoint import Progress, peek_checkpoint
+from batchlab.training.checkpoint import Progress, peek_checkpoint, write_whole
 from batchlab.training.plain import Task
 from batchlab.training.trainers import PLAIN
 from batchlab.words.reasons import reason_text
@@ -174,7 +177,10 @@ class ProcessEngine(StoredEngine):
             return None, 0
         self._get_ready()  # before the trial has begun, as it can end the study
         path = self._store.checkpoint_path(trial.trial_id)
+        beginnings = self._beginnings(trial)
         progress = peek_checkpoint(path)
+        if progress is None and record is None:
+            progress = _copied_beginning(beginnings, path)
         # A run that was not evaluated where it should have been has to be done again.
         watched = record is None or was_evaluated(record, length)
         if not watched or progress is None or progress.versions != library_versions():
@@ -193,8 +199,25 @@ class ProcessEngine(StoredEngine):
             checkpoint=path,
             resume=progress is not None,
             versions=library_versions(),
+            beginnings=tuple(beginnings.items()),
         )
         return task, 0 if progress is None else progress.step
+
+    def _beginnings(self, trial: Trial) -> dict[int, Path]:
+        """Return the steps up to which trainings of other lengths are the same, with their files.
+
+        Where a schedule is constant at first and then falls, only what comes after is different
+        (Hägele et al. 2024, arXiv:2405.18392).
+        """
+        plan, spans = self._plan, trial.horizon_steps
+        if spans is None or plan.horizon_epochs is None:
+            return {}
+        lengths = [trial.plan.steps_in(h * plan.horizon_epochs) for h in plan.horizons]
+        steps = {math.floor(plan.constant_until * n) for n in (*lengths, spans) if n <= spans}
+        begun = replace(trial, horizon_steps=None).trial_id
+        return {
+            step: self._store.checkpoint_path(f"{begun}.{step}") for step in sorted(steps - {0})
+        }
 
     def _get_ready(self) -> None:
         timeout_s = _BUILD_S if self._plan.budget_s is None else min(_BUILD_S, self._left_s())
@@ -236,6 +259,16 @@ class ProcessEngine(StoredEngine):
             )
         self._tell(run.request, 1.0)
         self._ended.append((run.request, (run.from_step, wall_s)))
+
+
+def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | None:
+    """Make the furthest of these checkpoints that exists the one at `path`; return its progress."""
+    for step in sorted(beginnings, reverse=True):
+        progress = peek_checkpoint(beginnings[step])
+        if progress is not None and progress.versions == library_versions():
+            write_whole(path, partial(shutil.copyfile, beginnings[step]))
+            return progress
+    return None
 
 
 def _opening_record(request: RunRequest, threads: int, progress: Progress | None) -> TrialRecord:

@@ -152,6 +152,8 @@ class Task:
         resume: whether to go on from the checkpoint that is there.
         versions: library versions, stored with the trial.
         build: the build that trains it natively, or None if there is none.
+        beginnings: steps with files, in which a checkpoint is kept there as well, for trainings of
+            another length that begin alike.
     """
 
     trial: Trial
@@ -162,6 +164,7 @@ class Task:
     resume: bool
     versions: tuple[tuple[str, str], ...]
     build: NativeBuild | None = None
+    beginnings: tuple[tuple[int, Path], ...] = ()
 
     @property
     def last_step(self) -> int:
@@ -261,6 +264,7 @@ class _Run:
                 break
             self._evaluate(pause)
             self._tell_schedule()
+            self._keep_beginning()
             outcome = self._verdict(self._progress)
             if _has_ended_well(outcome):
                 self._complete()
@@ -287,7 +291,8 @@ class _Run:
             if left == 1:
                 self._before = self._weights()
             started_s = time.perf_counter()
-            outcome = self._train(stream, min(self._block_steps, max(1, left - 1)))
+            most = min(max(1, left - 1), self._steps_to_beginning())
+            outcome = self._train(stream, min(self._block_steps, most))
             if time.perf_counter() - started_s < _BLOCK_S:
                 self._block_steps = min(most_steps, 2 * self._block_steps)
             elif self._block_steps > 1:
@@ -297,8 +302,14 @@ class _Run:
             if outcome is not None:
                 return outcome
             if self._progress.step < pause.step:
+                self._keep_beginning()
                 self._keep_if_due()
         return None
+
+    def _steps_to_beginning(self) -> int:
+        """Return the steps to the next one at which a beginning is kept."""
+        steps = (step - self._progress.step for step, _ in self._task.beginnings)
+        return min((left for left in steps if left > 0), default=self._task.last_step)
 
     def _pauses(self) -> Iterator[Pause]:
         """Return the evaluations still to come, also at each epoch's end if something needs it.
@@ -465,20 +476,31 @@ class _Run:
         if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:
             self._keep()
 
+    def _keep_beginning(self) -> None:
+        for step, path in self._task.beginnings:
+            if step == self._progress.step and not path.exists():
+                # Trainings of other lengths may write the same file at the same time.
+                own = path.with_name(f"{self._trial.trial_id}.{step}")
+                self._save(own)
+                own.replace(path)
+
     def _keep(self) -> None:
         if self._task.checkpoint is None:
             return
         started_s = time.perf_counter()
+        self._save(self._task.checkpoint)
+        self._checkpoint_at_s = time.perf_counter()
+        cost_s = self._checkpoint_at_s - started_s
+        self._checkpoint_due_s = max(_CHECKPOINT_EVERY_S, cost_s / _CHECKPOINT_FRACTION)
+
+    def _save(self, path: Path) -> None:
         save_checkpoint(
-            self._task.checkpoint,
+            path,
             model=self._stepper.model,
             optimizer=self._stepper.optimizer,
             progress=self._progress,
             beside=self._stepper.kept,
         )
-        self._checkpoint_at_s = time.perf_counter()
-        cost_s = self._checkpoint_at_s - started_s
-        self._checkpoint_due_s = max(_CHECKPOINT_EVERY_S, cost_s / _CHECKPOINT_FRACTION)
 
 
 def _has_ended_well(outcome: Outcome | None) -> bool:

@@ -27,6 +27,8 @@ from batchlab.workload.builtin import workload_names
 from batchlab.workload.definition import Workload, parameters_of
 from batchlab.workload.given_data import draws_by_seed, with_data_as_read, with_validation
 from batchlab.workload.identity import MadeModel, workload_identity
+from batchlab.workload.pieces import chosen
+from batchlab.workload.schedules import SCHEDULES
 from batchlab.workload.source import (
     SourceFile,
     edited_since_imported,
@@ -117,8 +119,8 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
         else:
             workload, used = _called(made, reference, settings)
     rest = {name: value for name, value in settings.items() if name not in used}
-    workload, of_optimizer = _with_optimizer_settings(workload, reference, rest, known=used)
-    return _loaded(workload, reference, used | of_optimizer, code, main, opened)
+    workload, others = _with_other_settings(workload, reference, rest, known=used)
+    return _loaded(workload, reference, used | others, code, main, opened)
 
 
 def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> LoadedWorkload:
@@ -127,7 +129,7 @@ def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> Loaded
     Raises:
         UsageError: a setting that its optimizer does not take.
     """
-    workload, used = _with_optimizer_settings(workload, workload.name, settings, known={})
+    workload, used = _with_other_settings(workload, workload.name, settings, known={})
     return _loaded(workload, workload.name, used, {}, None, ())
 
 
@@ -361,28 +363,37 @@ def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str,
     }
 
 
-def _with_optimizer_settings(
+_SCHEDULE = "schedule"
+
+
+def _with_other_settings(
     workload: Workload,
     reference: str,
     settings: Mapping[str, str | Setting],
     *,
     known: Mapping[str, Setting],
 ) -> tuple[Workload, dict[str, Setting]]:
-    if not settings:
-        return workload, {}
-    possible = {}
+    """Return the workload with settings of its optimizer, or with a schedule by name."""
+    possible: dict[str, Setting] = {_SCHEDULE: ""}
     if workload.optimizer is not None:  # called with the parameters and the rate by position
-        possible = _keywords(workload.optimizer, positional=2)
+        possible |= _keywords(workload.optimizer, positional=2)
     for name in settings:
         if name not in possible:
             everything = sorted({*known, *possible})
             raise UsageError(
                 f"workload {reference!r} has no setting {name!r}; "
-                f"{_did_you_mean(name, everything)}it has {', '.join(everything) or 'none'}"
+                f"{_did_you_mean(name, everything)}it has {', '.join(everything)}"
             )
     used = {name: as_type_of(possible[name], value, name) for name, value in settings.items()}
-    assert workload.optimizer is not None
-    return replace(workload, optimizer=partial(workload.optimizer, **used)), used
+    if _SCHEDULE in used:
+        name = str(used[_SCHEDULE])
+        schedule = chosen(name, SCHEDULES, setting=_SCHEDULE, workload=reference)
+        workload = replace(workload, schedule=schedule, scheduler=None, scheduler_every="epoch")
+    of_optimizer = {name: value for name, value in used.items() if name != _SCHEDULE}
+    if of_optimizer:
+        assert workload.optimizer is not None
+        workload = replace(workload, optimizer=partial(workload.optimizer, **of_optimizer))
+    return workload, used
 
 
 # Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).

@@ -20,6 +20,7 @@ from batchlab.workload.pieces import (
     chosen,
     digits_workload,
 )
+from batchlab.workload.schedules import SCHEDULES
 
 _NAME = "mnist-mlp"
 _LEARNING_RATES = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}  # PyTorch's own for Adam
@@ -110,7 +111,7 @@ def _in_steps(fraction: float) -> float:
     return 0.1 ** min(3, math.floor(fraction * 5 + 1e-9))
 
 
-_SCHEDULES = {"constant": None, "steps": _in_steps}
+_SCHEDULES = {"constant": None, "steps": _in_steps, **SCHEDULES}
 
 
 def _init_torch(layer: nn.Linear) -> None:

@@ -1,0 +1,126 @@
+"""Trainings of several lengths, whose schedule is constant at first, take those steps once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.reference.local_engine import Clock, plan_on
+from tests.reference.made_up_study import made_up_summary
+from tests.reference.small_workloads import everything_workload, small_trial
+
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import TrialRecord
+from batchlab.runs.contract import run_all
+from batchlab.runs.process_engine import ProcessEngine
+from batchlab.runs.workers import LocalWorkers
+from batchlab.store.store import Store
+from batchlab.training.checkpoint import load_weights
+from batchlab.workload.schedules import constant_then_to_zero, constant_until
+
+PLANNED = 5
+LENGTHS = (0.4, 1.0, 1.6)
+SIZE = 8  # five steps an epoch
+
+
+@pytest.fixture(scope="module")
+def packed() -> PackedWorkload:
+    """Dropout, noise from five random streams, Adam, averaged weights, and a cool-down."""
+    workload = replace(everything_workload(n=40), schedule=constant_then_to_zero, ema=0.9)
+    return PackedWorkload(workload)
+
+
+def engine_at(path: Path, packed: PackedWorkload, *, until: float = 0.8) -> ProcessEngine:
+    with Store(path) as store:
+        store.put_workload(made_up_summary())
+    trial = small_trial(everything_workload(n=40), batch_size=SIZE)
+    plan = replace(
+        plan_on(trial, budget_s=1e6),
+        horizon_epochs=PLANNED,
+        horizons=LENGTHS,
+        constant_until=until,
+        micro_batch_sizes={},
+    )
+    return ProcessEngine(Store(path), plan, LocalWorkers(packed, plan), clock=Clock())
+
+
+def trained(engine: ProcessEngine, *lengths: float) -> list[TrialRecord]:
+    requests = []
+    for length in lengths:
+        trial = engine.trial(batch_size=SIZE, learning_rate=0.01, seed=0, horizon=length)
+        whole = RunLength(epochs=round(length * PLANNED), all_splits="at_end")
+        requests.append(RunRequest(trial=trial, length=whole))
+    return run_all(engine, requests)
+
+
+def weights(path: Path, record: TrialRecord) -> dict[str, torch.Tensor]:
+    with Store(path) as store:
+        return load_weights(store.checkpoint_path(record.trial.trial_id))[0]
+
+
+@pytest.mark.parametrize(
+    ("order", "begun_at"),
+    [((0.4, 1.0, 1.6), [0, 8, 20]), ((1.6, 1.0, 0.4), [0, 20, 8]), ((1.0, 1.6, 0.4), [0, 20, 8])],
+)
+def test_each_length_ends_with_the_same_weights_as_trained_alone(
+    tmp_path: Path, packed: PackedWorkload, order: tuple[float, ...], begun_at: list[int]
+) -> None:
+    shared, alone = tmp_path / "shared.db", tmp_path / "alone.db"
+    engine = engine_at(shared, packed)
+    together = [record for length in order for record in trained(engine, length)]
+    apart = [
+        record for each in order for record in trained(engine_at(alone, packed, until=0), each)
+    ]
+
+    assert [max((0, *record.resumed_from_steps)) for record in together] == begun_at
+    assert [record.resumed_from_steps for record in apart] == [()] * 3
+    for one, other in zip(together, apart, strict=True):
+        assert one.trial == other.trial
+        assert one.steps == other.steps == one.trial.horizon_steps
+        assert one.last("validation", "loss") == other.last("validation", "loss")
+        ours, theirs = weights(shared, one), weights(alone, other)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_lengths_that_train_side_by_side_leave_a_whole_beginning(
+    tmp_path: Path, packed: PackedWorkload
+) -> None:
+    engine = engine_at(tmp_path / "lab.db", packed)
+    trained(engine, 1.0, 1.6)
+    (short,) = trained(engine, 0.4)
+
+    assert short.resumed_from_steps == (8,)
+    kept = sorted(path.suffixes[0] for path in (tmp_path / "lab.db.checkpoints").glob("*.*.*"))
+    assert kept == [".20", ".32", ".8"]
+
+
+def test_a_beginning_that_is_damaged_or_of_other_versions_is_not_used(
+    tmp_path: Path, packed: PackedWorkload
+) -> None:
+    engine = engine_at(tmp_path / "lab.db", packed)
+    trained(engine, 1.0)
+    for kept in (tmp_path / "lab.db.checkpoints").glob("*.8.safetensors"):
+        kept.write_bytes(b"damaged")
+    (short,) = trained(engine, 0.4)
+
+    assert short.resumed_from_steps == ()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "until"),
+    [
+        (None, 0.0),
+        (constant_then_to_zero, 0.799),  # 5 * (1 - 0.8) is a little below 1
+        (lambda fraction: 1.0, 1.0),
+        (lambda fraction: 1 - fraction, 0.0),
+        (lambda fraction: min(1.0, 10 * fraction + 0.01), 0.0),
+        (lambda fraction: 0.1 ** (fraction >= 0.5), 0.499),
+    ],
+)
+def test_the_constant_part_of_a_schedule_ends_where_its_rate_first_changes(
+    schedule: object, until: float
+) -> None:
+    assert constant_until(schedule) == until  # type: ignore[arg-type]
