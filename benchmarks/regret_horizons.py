@@ -42,7 +42,7 @@ from batchlab.advice.run_log import RunLog
 
 HORIZONS = Path(__file__).parent / "regret" / "horizons"
 # By workload, the epochs that its schedule spans in the recordings.
-EPOCHS = {"mlp-narrow-cosine": (15, 30, 45, 60), "transformer-cosine": (8, 16, 24)}
+EPOCHS = {"mlp-narrow-cosine": (15, 30, 45, 60), "transformer-cosine": (8, 16, 24, 32)}
 LENGTHS = (0.5, 1.0, 1.5, 2.0)
 PLANNED_AT = (0, 1)  # the places in `EPOCHS` of the lengths that the user plans
 Cell = tuple[int, float, float]

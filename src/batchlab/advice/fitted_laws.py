@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from batchlab.advice.advice import Laws, Option
 from batchlab.advice.study import Study
 from batchlab.belief.outlook import Outlook
-from batchlab.belief.steps_law import StepsLaw
+from batchlab.belief.steps_law import StepsLaw, log2_steps_between
 from batchlab.laws.lines import SIZES_FOR_LAW, fit_memory, points_for_law
 from batchlab.laws.step_time import StepTimeFit, fit_step_time
 from batchlab.records.estimate import Estimate, Reason
@@ -29,21 +29,22 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
     """
     if len(met) < SIZES_FOR_LAW or study.log.until is None:
         return None
-    sizes = study.sizes[list(met)].astype(float)
-    steps = StepsLaw.of(sizes, np.stack([_at_best_rate(study, outlook, i) for i in met], axis=1))
+    if study.log.has_schedule:  # every size meets the level near the end of its schedule
+        steps = _law_over_lengths(study, outlook) if study.whole_only else None
+    else:
+        draws = np.stack([_at_best_rate(study, outlook, i) for i in met], axis=1)
+        steps = StepsLaw.of(study.sizes[list(met)].astype(float), draws)
     whole = [o for o in study.options.values() if o.micro_batch_size == o.batch_size]
     peaks = [(o.batch_size, o.peak_bytes) for o in whole if o.peak_bytes is not None]
     memory = fit_memory(points_for_law(peaks, n_train=study.question.n_train))
     time_fit = _step_time(study, whole)
     untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
-    s_min, e_min, b_crit, has_law = steps.s_min, steps.e_min, steps.b_crit, steps.holds
-    if study.log.has_schedule:  # all sizes meet the level near its end, after about as many epochs
-        s_min = e_min = b_crit = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
-        has_law = False
+    unknown = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
+    curve = () if steps is None or not steps.holds else steps.curve(_places(study.sizes[list(met)]))
     return Laws(
-        s_min=s_min,
-        e_min=e_min,
-        b_crit=b_crit,
+        s_min=unknown if steps is None else steps.s_min,
+        e_min=unknown if steps is None else steps.e_min,
+        b_crit=unknown if steps is None else steps.b_crit,
         fixed_bytes=memory.fixed_bytes,
         bytes_per_example=memory.bytes_per_example,
         step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
@@ -52,9 +53,48 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
         step_curve=()
         if time_fit is None
         else tuple((size, time_fit.step_s(size)) for size in _places(time_fit.batch_sizes)),
-        curve=steps.curve(_places([int(size) for size in sizes])) if has_law else (),
-        law_holds=has_law,
+        curve=curve,
+        law_holds=bool(curve),
     )
+
+
+def _law_over_lengths(study: Study, outlook: Outlook) -> StepsLaw | None:
+    """Fit the law to the steps of the shortest trainings that end at the level, at best rates.
+
+    They lie between two lengths of a batch size of which only the longer one ends at the level. At
+    other batch sizes all lengths do, or none does, and the law has to agree with that.
+    """
+    enclosed, bounds, level = {}, [], study.level_worse
+    for size in study.options:
+        steps, worse = _by_length(study, outlook, size)
+        meets = [float(draws.mean()) <= level for draws in worse]
+        if not meets:
+            continue
+        if True in meets[1:] and not meets[0]:
+            k = meets.index(True)
+            enclosed[size] = log2_steps_between(steps[k - 1 : k + 1], worse[k - 1 : k + 1], level)
+        else:
+            bounds.append((size, steps[0] if meets[0] else steps[-1], worse[0 if meets[0] else -1]))
+    if len(enclosed) < SIZES_FOR_LAW:
+        return None
+    law = StepsLaw.of(np.array([*enclosed], dtype=float), np.stack([*enclosed.values()], axis=1))
+    is_possible = np.ones(len(law.fewest), dtype=bool)
+    for size, bound, worse_there in bounds:
+        needs_more = np.log2(np.maximum(law.fewest + law.slope / size, 1e-9)) > bound
+        is_possible &= needs_more == (worse_there > level)
+    return law.where(is_possible)
+
+
+def _by_length(study: Study, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
+    """Return log2 of the steps of each length of a batch size, and draws of its end at its best."""
+    steps, worse, planned = [], [], study.log.whole_epochs or 0.0
+    for horizon in sorted({one.cell[2] for one in study.cells if one.cell[0] == size}):
+        cells = enumerate(study.cells)
+        at = [i for i, one in cells if one.cell[::2] == (size, horizon) and not one.failed]
+        if at:
+            steps.append(math.log2(study.log.steps_in(size, horizon * planned)))
+            worse.append(outlook.end[:, at].min(axis=1))
+    return steps, worse
 
 
 def _at_best_rate(study: Study, outlook: Outlook, i: int) -> Array:
@@ -75,7 +115,7 @@ def _step_time(study: Study, whole: Sequence[Option]) -> StepTimeFit | None:
     return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
 
-def _places(batch_sizes: Sequence[int]) -> list[int]:
+def _places(batch_sizes: Sequence[int] | NDArray[np.int64]) -> list[int]:
     """Return batch sizes for a smooth curve, half an octave apart."""
     n = round(2 * math.log2(max(batch_sizes) / min(batch_sizes))) + 1
     return sorted({round(size) for size in np.geomspace(min(batch_sizes), max(batch_sizes), n)})

@@ -588,11 +588,12 @@ class Study:
             most_cost=most,
             known_cost=known,
             step_error=self._step_error(),
-            level=self._level_worse(),
+            level=self.level_worse,
         )
 
-    def _level_worse(self) -> float:
-        """Return how many margins worse the level is than what the reference ended with."""
+    @property
+    def level_worse(self) -> float:
+        """How many margins worse the level is than what the reference ended with."""
         level = self.log.until
         return 0.0 if level is None or self.end is None else self._margins_worse(level.value)
 

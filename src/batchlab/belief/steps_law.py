@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 # The law is not used if the mean steps lie further from it than this many times the distance of
 # the draws from their mean, both in root mean square.
 _LACKS_FIT = 2.0
+# Nor is it used if so few draws agree with what else is known.
+_LEAST_LEFT = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,12 @@ class StepsLaw:
             spread = float(np.mean((log2_steps - mean) ** 2))
             holds = off <= _LACKS_FIT**2 * spread
         return cls(fewest=fewest, slope=slope, holds=holds, n=len(batch_sizes))
+
+    def where(self, is_possible: Array) -> StepsLaw:
+        """Return the law in those draws alone; it does not hold if hardly any are left."""
+        holds = self.holds and bool(is_possible.mean() >= _LEAST_LEFT)
+        keep = is_possible if holds else np.ones_like(is_possible)
+        return replace(self, fewest=self.fewest[keep], slope=self.slope[keep], holds=holds)
 
     @property
     def s_min(self) -> Estimate:
@@ -86,6 +94,20 @@ class StepsLaw:
         return Estimate.of(
             float(middle), interval=(float(low) if low > 0 else None, bound), n=self.n
         )
+
+
+def log2_steps_between(log2_steps: Sequence[float], worse: Sequence[Array], level: float) -> Array:
+    """Return draws of log2 of the steps of the training that would end at a level.
+
+    Args:
+        log2_steps: of two trainings, the first too short to end at the level.
+        worse: draws of what they end with, in margins, where less is better.
+        level: the level, in margins.
+    """
+    short, long = worse
+    # In a few draws the longer one hardly ends better, or neither encloses the level.
+    part = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
+    return np.asarray(log2_steps[0] + part * (log2_steps[1] - log2_steps[0]))
 
 
 def _fitted(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:
