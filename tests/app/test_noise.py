@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.reference.made_up import made_up_trial
 from tests.reference.random_streams import random_streams
-from tests.reference.small_workloads import small_workload
+from tests.reference.small_workloads import small_workload, warm_up
 
 from batchlab.app.noise import noise
 from batchlab.errors import BudgetError, UsageError, WorkloadError
@@ -104,6 +104,30 @@ def test_steps_beyond_a_schedule_are_refused() -> None:
 
     with pytest.raises(UsageError, match=r"steps=11: .* 2 epochs, which are 10 steps"):
         noise(workload, steps=11)
+
+
+def test_branches_measure_the_critical_batch_size_at_the_last_three_points() -> None:
+    workload = replace(small_workload(n=400), batch_size=4)
+
+    made = noise(workload, steps=160, branches=True)
+
+    found = [point.critical_batch_size for point in made.along]
+    assert [point.step for point in made.along][-3:] == [40, 80, 160]
+    assert found[:-3] == [None] * (len(found) - 3)
+    assert all(each is not None and each.n > 0 for each in found[-3:])
+    assert [point.critical_batch_size for point in noise(workload, steps=160).along][-1] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"validation": None}, "which has no validation set, by which branches are compared"),
+        ({"scheduler": warm_up}, "which has a `scheduler` of its own"),
+    ],
+)
+def test_branches_that_could_not_be_compared_are_refused(fields: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        noise(replace(small_workload(n=60), **fields), branches=True)
 
 
 @pytest.mark.slow

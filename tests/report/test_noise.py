@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from tests.reference.made_up_noise import N_TRAIN, made_up_noise, made_up_point
 
+from batchlab.records.estimate import Estimate
 from batchlab.report.noise import noise_page, noise_sections
 
 
@@ -34,3 +35,22 @@ def test_the_page_shows_its_picture_and_fetches_nothing() -> None:
     assert "https://arxiv.org/abs/1812.06162" in page
     assert not re.findall(r"(?:src|href)=\"https?://(?!arxiv)", page)
     assert "batchlab-noise.csv" in page
+
+
+def test_the_critical_batch_size_of_branches_stands_beside_the_noise() -> None:
+    found = Estimate.of(390.0, interval=(230.0, 800.0), n=4)
+    point = replace(made_up_point(100, 200.0), critical_batch_size=found)
+
+    (with_branches,), (without,) = (
+        tuple(noise_sections(made_up_noise(made_up_point(0, 90.0), last)))
+        for last in (point, replace(point, critical_batch_size=None))
+    )
+
+    headers = [
+        [column.header for column in each.table.columns] for each in (with_branches, without)
+    ]
+    assert ["critical batch size" in each for each in headers] == [True, False]
+    shown = [row[headers[0].index("critical batch size")] for row in with_branches.table.texts()]
+    assert shown == ["–", "390 (230 to 800)"]
+    assert not any("not a critical batch size" in note for note in with_branches.notes)
+    assert any("not a critical batch size" in note for note in without.notes)

@@ -25,6 +25,12 @@ from batchlab.cli.output import at_work, print_sections
 @click.option(
     "--per-layer", is_flag=True, help="Also show each trainable parameter alone, at the last step."
 )
+@click.option(
+    "--branches",
+    is_flag=True,
+    help="Also measure the critical batch size along the training, by training on from it with "
+    "larger batches. Takes a few times as long as the training.",
+)
 @options.settings
 @options.memory_limit
 @options.minute

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
+from batchlab.measure.branches import Branches
 from batchlab.measure.gradients import Way, batch_gradient, flat_gradient, per_example
 from batchlab.measure.noise import LayerNoise, NoisePoint
 from batchlab.processes.children import Line
@@ -337,6 +338,8 @@ def _gradient_of_a_step(
 _BLOCK_STEPS = 64
 # A training's length is halved this many times: points lie at a half of it, a quarter, and so on.
 _HALVINGS = 8
+# So many of the last points have branches: at a quarter, a half and the end.
+_BRANCHED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -349,6 +352,7 @@ class NoiseRequest:
     point_s: float  # about the longest time for one point
     memory_limit_bytes: int | None  # the most that the process may allocate; None if unlimited
     per_layer: bool = False
+    branches: bool = False  # whether the last points also have a critical batch size
 
 
 def geometric_steps(last_step: int) -> tuple[int, ...]:
@@ -384,5 +388,11 @@ def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseReques
             per_layer=request.per_layer,
             until_s=time.monotonic() + request.point_s,
         )
+        if request.branches and step in request.steps[-_BRANCHED:] and step:
+            branches = Branches.of(workload, stepper, request.trial, step)
+            until_s = time.monotonic() + request.point_s
+            point = replace(
+                point, critical_batch_size=branches.critical_batch_size(until_s=until_s)
+            )
         line.say(replace(point, step=step, samples=request.trial.plan.samples_at(step)))
     return None

@@ -58,6 +58,7 @@ def _table(noise: Noise) -> Table:
         Column("epoch", "epochs_to_target", text("epochs"), of=epochs, is_minor=True),
         *_scale_columns(interval),
         Column("preconditioned", "critical_batch_size", text("for Adam"), of=adam),
+        Column("critical_batch_size"),
         Column("n_examples", "step", text("examples"), is_minor=True),
     ).without_empty_columns()
 
@@ -104,7 +105,8 @@ def _notes(noise: Noise) -> Iterator[str]:
     if last.way == "micro-batches":
         yield sentence("noise_of_micro_batches", n=last.unit_examples)
     yield from _growth(noise)
-    yield sentence("noise_is_not_critical")
+    if last.critical_batch_size is None:
+        yield sentence("noise_is_not_critical")
 
 
 def _meaning(noise: Noise) -> str:

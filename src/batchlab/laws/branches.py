@@ -1,0 +1,77 @@
+"""The critical batch size from branches: how many examples larger batch sizes waste at one place.
+
+Branches train on from one checkpoint with other batch sizes, over the same examples. One that ends
+with a worse loss than the unchanged batch size has wasted examples: with that batch size, fewer are
+enough for the same loss. By the law S(B) = S_min (1 + B_crit/B), B examples a step take
+(1 + B/B_crit) / (1 + B_0/B_crit) times as many examples as B_0 do.
+
+Source: Merrill et al. 2025, arXiv:2505.23971, for branches; McCandlish et al. 2018,
+arXiv:1812.06162, equation 2.11, for the law.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from scipy.special import stdtrit
+
+from batchlab.records.estimate import Estimate, Reason
+
+# The least standard deviation of log examples, by the seeds of `benchmarks/branches.py`.
+_LEAST_SD = 0.1
+# B_crit is looked for from this part of the batch size in use to so many times of it.
+_LOWEST, _HIGHEST = 1 / 64, 1024
+_FEWEST = 2  # batch sizes, or there is no estimate
+
+
+def examples_to(loss: float, own: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the least and most examples with which the batch size in use gets to a loss.
+
+    They are equal where two of its branches enclose the loss; between them the loss is a line over
+    the log of the examples.
+
+    Args:
+        loss: the loss that another branch ended with.
+        own: examples and final loss of branches with the batch size in use, by examples.
+    """
+    if not loss <= own[0][1]:  # it may not be a number
+        return 0.0, own[0][0]
+    for (fewer, worse), (more, better) in pairwise(own):
+        if better <= loss <= worse:
+            part = (worse - loss) / (worse - better) if worse > better else 0.0
+            found = fewer * (more / fewer) ** part
+            return found, found
+    return own[-1][0], math.inf
+
+
+def critical_batch_size(batch_size: int, wasted: Sequence[tuple[float, float, float]]) -> Estimate:
+    """Return B_crit by the law, with a 95 % interval by profile likelihood, or only a bound.
+
+    Args:
+        batch_size: the batch size in use.
+        wasted: of each other batch size, how many times the one in use it is, and the least and
+            most examples that it takes for one of the batch size in use; the most may be infinite.
+    """
+    why = Reason.of("too_few", what="batch sizes of branches", n=len(wasted), needed=_FEWEST)
+    if len(wasted) < _FEWEST:
+        return Estimate.cannot_tell(why, n=len(wasted))
+    times, least, most = (np.array(each, dtype=float) for each in zip(*wasted, strict=True))
+    places = np.geomspace(_LOWEST * batch_size, _HIGHEST * batch_size, 800)
+    own = batch_size / places
+    law = np.log((1 + np.outer(own, times)) / (1 + own)[:, None])
+    below, above = np.log(np.maximum(least, 1e-9)), np.log(most)
+    off = (np.maximum(np.maximum(below - law, law - above), 0) ** 2).sum(axis=1)
+    sd = max(_LEAST_SD, math.sqrt(float(off.min()) / len(wasted)))
+    reach = float(stdtrit(len(wasted) - 1, 0.975)) ** 2 * sd**2
+    inside = places[off <= off.min() + reach]
+    best = np.exp(np.log(places[off <= off.min() + 1e-9 * sd**2]).mean())
+    low = None if inside[0] == places[0] else float(inside[0])
+    high = None if inside[-1] == places[-1] else float(inside[-1])
+    if high is None:
+        return Estimate.cannot_tell(Reason.of("steps_still_fall"), n=len(wasted), low=low)
+    if low is None:
+        return Estimate.cannot_tell(Reason.of("steps_off_the_law"), n=len(wasted), high=high)
+    return Estimate.of(float(best), interval=(low, high), n=len(wasted))

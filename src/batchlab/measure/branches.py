@@ -1,0 +1,148 @@
+"""Branches of a training: what larger batch sizes cost at one place of it, in examples."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from batchlab.laws.branches import critical_batch_size, examples_to
+from batchlab.processes.memory import is_out_of_memory
+from batchlab.random_state import untouched_randomness
+from batchlab.records.batch_plan import Stage
+from batchlab.records.estimate import Estimate
+from batchlab.records.trial import Trial
+from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from batchlab.training.evaluator import Evaluator, evaluation_batch
+from batchlab.training.stepper import Stepper
+from batchlab.workload.definition import Workload
+
+TIMES: Final = (2, 4, 8, 16)
+"""The batch sizes of branches, over the one in use."""
+
+# A branch has this part of the examples that the training has processed so far.
+_WINDOW = 0.4
+# The lengths of branches with the batch size in use, over that of the others.
+_OWN_WINDOWS = (0.25, 0.5, 1.0, 1.5)
+_FEWEST_STEPS = 8  # of a branch
+_DIVERGED = 1e300  # the loss of a branch that has none; it is no infinity, as sums have to be told
+# The rate falls to zero over the second half of a branch in so many equal stairs. Without that the
+# loss hangs on the noise of the last steps, which larger batches have less of.
+_STAIRS = 10
+
+
+def branch_of(trial: Trial, *, at: int, window: float, batch_size: int, factor: float) -> Trial:
+    """Return a training that is the given one up to some examples, then a branch that cools down.
+
+    Args:
+        trial: the training that it begins as, without stages of its own.
+        at: the examples after which it is another.
+        window: the examples of the branch.
+        batch_size: that of the branch.
+        factor: what the rate is multiplied with.
+    """
+    stairs = [(0.0, 1.0)]
+    stairs += [(0.5 + 0.5 * k / _STAIRS, 1 - (k + 0.5) / _STAIRS) for k in range(_STAIRS)]
+    stages = tuple(
+        Stage(
+            from_samples=round(at + part * window),
+            batch_size=batch_size,
+            rate_factor=factor * rate,
+        )
+        for part, rate in stairs
+    )
+    micro = min(batch_size, trial.micro_batch_size) if trial.accumulates else batch_size
+    return replace(trial, stages=stages, micro_batch_size=micro)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branches:
+    """The branches from where a training is now."""
+
+    workload: Workload
+    trial: Trial
+    stepper: Stepper  # at `step` of the trial; it is left as it is
+    step: int
+    evaluator: Evaluator
+
+    @classmethod
+    def of(cls, workload: Workload, stepper: Stepper, trial: Trial, step: int) -> Branches:
+        """Return the branches at a step of a training of a workload with validation data."""
+        device = next(stepper.model.parameters()).device
+        at_once = evaluation_batch(trial, reference_batch_size=workload.batch_size)
+        evaluator = Evaluator(workload, device, batch_size=at_once)
+        return cls(workload=workload, trial=trial, stepper=stepper, step=step, evaluator=evaluator)
+
+    @property
+    def window(self) -> float:
+        """The examples of a branch."""
+        return _WINDOW * self.trial.plan.samples_at(self.step)
+
+    def critical_batch_size(self, *, until_s: float = math.inf) -> Estimate:
+        """Return the critical batch size at this place, in examples."""
+        return critical_batch_size(self.trial.batch_size, self.wasted(until_s=until_s))
+
+    def wasted(self, *, until_s: float = math.inf) -> list[tuple[float, float, float]]:
+        """Return what each larger batch size wastes, as `laws.branches` takes it.
+
+        Branches are compared by their loss on validation data. Each larger batch size trains at
+        the rates of the square-root rule and of the linear rule, and the better one counts. No
+        branch begins after the `time.monotonic()` of `until_s`, or once a batch size wastes more
+        examples than can be told.
+        """
+        own_size, window = self.trial.batch_size, self.window
+        wasted: list[tuple[float, float, float]] = []
+        with untouched_randomness(), tempfile.TemporaryDirectory() as folder:
+            ends = self._ends_from(Path(folder) / "here", until_s)
+            own = [(part * window, ends(own_size, part * window, 1.0)) for part in _OWN_WINDOWS]
+            for times in TIMES:
+                size = times * own_size
+                if size > self.trial.n_train or window < _FEWEST_STEPS * size:
+                    break
+                losses = [ends(size, window, factor) for factor in (math.sqrt(times), times)]
+                if math.isnan(sum(losses) + sum(loss for _, loss in own)):
+                    break  # there was no time or no room for a branch
+                low, high = examples_to(min(losses), own)
+                wasted.append((times, window / high, window / low if low else math.inf))
+                if not low:
+                    break
+        return wasted
+
+    def _ends_from(self, path: Path, until_s: float) -> Callable[[int, float, float], float]:
+        """Keep where the training is; return what gives the loss that a branch ends with."""
+        progress = Progress(step=self.step, versions=(), engine="plain", threads=1)
+        save_checkpoint(
+            path,
+            model=self.stepper.model,
+            optimizer=self.stepper.optimizer,
+            progress=progress,
+            beside=self.stepper.kept,
+        )
+        return lambda size, window, factor: self._end(path, size, window, factor, until_s)
+
+    def _end(
+        self, path: Path, batch_size: int, window: float, factor: float, until_s: float
+    ) -> float:
+        """Return the validation loss at the end of a branch; NaN if there was no room for it."""
+        if time.monotonic() > until_s:
+            return math.nan
+        at = self.trial.plan.samples_at(self.step)
+        trial = branch_of(self.trial, at=at, window=window, batch_size=batch_size, factor=factor)
+        try:
+            stepper = Stepper(self.workload, trial, next(self.stepper.model.parameters()).device)
+            load_checkpoint(
+                path, model=stepper.model, optimizer=stepper.optimizer, beside=stepper.kept
+            )
+            steps = max(1, trial.plan.step_at(at + window) - self.step)
+            stepper.steps(stepper.stream(self.step), steps, first_step=self.step)
+            scores = self.evaluator.scores(stepper.model, ("validation",))
+        except Exception as error:
+            if is_out_of_memory(error):
+                return math.nan
+            raise
+        loss = next(score.value for score in scores if score.metric == "loss")
+        return _DIVERGED if loss is None else loss

@@ -1,0 +1,85 @@
+"""Branches leave the training as it is, and show what a larger batch wastes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.reference.random_streams import random_streams
+from tests.reference.small_workloads import everything_workload, small_trial, small_workload
+
+from batchlab.measure.branches import Branches, branch_of
+from batchlab.random_state import seed_everything
+from batchlab.training.stepper import Stepper
+from batchlab.workload.definition import Workload
+
+CPU = torch.device("cpu")
+
+
+def branches_at(workload: Workload, step: int, *, learning_rate: float) -> Branches:
+    trial = small_trial(workload, batch_size=workload.batch_size, learning_rate=learning_rate)
+    if workload.schedule is not None:
+        trial = replace(trial, horizon_steps=10 * step)
+    stepper = Stepper(workload, trial, CPU)
+    stepper.steps(stepper.stream(0), step, first_step=0)
+    return Branches.of(workload, stepper, trial, step)
+
+
+def test_a_branch_is_the_training_up_to_there_and_then_cools_down() -> None:
+    trial = small_trial(small_workload(n=400), batch_size=10)
+
+    branch = branch_of(trial, at=200, window=100.0, batch_size=20, factor=1.5)
+
+    assert [branch.plan.batch_size_at(step) for step in (0, 19, 20, 24)] == [10, 10, 20, 20]
+    rates = [branch.plan.stage_at(step).rate_factor for step in range(20, 25)]
+    assert rates[0] == rates[1] == 1.5
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+    assert branch.plan.stage_at(24).rate_factor < 0.6
+    assert replace(branch, stages=(), micro_batch_size=10) == trial
+
+
+def test_the_training_goes_on_as_if_nothing_had_branched() -> None:
+    """Dropout, BatchNorm, Adam, noise from all streams, and a schedule."""
+    workload = everything_workload(n=200)
+    workload = replace(workload, batch_size=4)
+    measured, plain = (branches_at(workload, 60, learning_rate=0.01) for _ in range(2))
+    before = random_streams()
+
+    measured.wasted()
+
+    assert random_streams() == before
+    for each in (measured, plain):
+        seed_everything(0)
+        each.stepper.steps(each.stepper.stream(60), 20, first_step=60)
+    ours, theirs = (each.stepper.model.state_dict() for each in (measured, plain))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_where_the_loss_hangs_on_rate_times_steps_the_linear_rule_wastes_nothing() -> None:
+    """All examples are alike, and the rate is far below where the loss would be unstable."""
+    x = torch.ones(4096, 1)
+    workload = Workload(
+        name="alike",
+        model=lambda: torch.nn.Linear(1, 1),
+        train=(x, 3 * x),
+        validation=(x[:10], 3 * x[:10]),
+        loss=lambda model, batch: (model(batch[0]) - batch[1]).square().mean(),
+        optimizer=lambda parameters, learning_rate: torch.optim.SGD(parameters, learning_rate),
+        learning_rate=0.001,
+        batch_size=8,
+    )
+
+    found = branches_at(workload, 400, learning_rate=0.001).wasted()
+
+    assert [times for times, *_ in found] == [2, 4, 8, 16]
+    assert all(low == pytest.approx(1, abs=0.1) for _, low, _ in found)
+
+
+def test_without_time_nothing_branches() -> None:
+    branches = branches_at(small_workload(n=400), 100, learning_rate=0.05)
+
+    found = branches.critical_batch_size(until_s=-math.inf)
+
+    assert (found.estimate, found.n, found.reason.code) == (None, 0, "too_few")
