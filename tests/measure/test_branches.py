@@ -12,6 +12,7 @@ from tests.reference.small_workloads import everything_workload, small_trial, sm
 
 from batchlab.measure.branches import Branches, branch_of
 from batchlab.random_state import seed_everything
+from batchlab.records.run import OUT_OF_TIME
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
@@ -82,4 +83,4 @@ def test_without_time_nothing_branches() -> None:
 
     found = branches.critical_batch_size(until_s=-math.inf)
 
-    assert (found.estimate, found.n, found.reason.code) == (None, 0, "too_few")
+    assert (found.estimate, found.n, found.reason) == (None, 0, OUT_OF_TIME)

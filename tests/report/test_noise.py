@@ -10,6 +10,7 @@ import pytest
 from tests.reference.made_up_noise import N_TRAIN, made_up_noise, made_up_point
 
 from batchlab.records.estimate import Estimate
+from batchlab.records.run import OUT_OF_TIME
 from batchlab.report.noise import noise_page, noise_sections
 
 
@@ -54,3 +55,12 @@ def test_the_critical_batch_size_of_branches_stands_beside_the_noise() -> None:
     assert shown == ["–", "390 (230 to 800)"]
     assert not any("not a critical batch size" in note for note in with_branches.notes)
     assert any("not a critical batch size" in note for note in without.notes)
+
+
+def test_why_branches_gave_no_critical_batch_size_is_said() -> None:
+    lost = replace(made_up_point(100, 200.0), critical_batch_size=Estimate.cannot_tell(OUT_OF_TIME))
+
+    (section,) = noise_sections(made_up_noise(made_up_point(0, 90.0), lost))
+
+    said = "No critical batch size at step 100: the budget ended"
+    assert any(note.startswith(said) for note in section.notes)

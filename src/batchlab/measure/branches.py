@@ -15,6 +15,7 @@ from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import untouched_randomness
 from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Estimate
+from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.trial import Trial
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import Evaluator, evaluation_batch
@@ -84,7 +85,10 @@ class Branches:
 
     def critical_batch_size(self, *, until_s: float = math.inf) -> Estimate:
         """Return the critical batch size at this place, in examples."""
-        return critical_batch_size(self.trial.batch_size, self.wasted(until_s=until_s))
+        found = critical_batch_size(self.trial.batch_size, self.wasted(until_s=until_s))
+        if found.estimate is None and time.monotonic() > until_s:
+            return replace(found, reason=OUT_OF_TIME)
+        return found
 
     def wasted(self, *, until_s: float = math.inf) -> list[tuple[float, float, float]]:
         """Return what each larger batch size wastes, as `laws.branches` takes it.

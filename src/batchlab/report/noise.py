@@ -105,8 +105,12 @@ def _notes(noise: Noise) -> Iterator[str]:
     if last.way == "micro-batches":
         yield sentence("noise_of_micro_batches", n=last.unit_examples)
     yield from _growth(noise)
-    if last.critical_batch_size is None:
+    critical = last.critical_batch_size
+    if critical is None:
         yield sentence("noise_is_not_critical")
+    elif critical.estimate is None:
+        why = reason_text(critical.reason)
+        yield text("No critical batch size at step {step}: {why}.", step=last.step, why=why)
 
 
 def _meaning(noise: Noise) -> str:
