@@ -46,16 +46,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--repeats", type=int, default=2)
     given = parser.parse_args()
-    print("| repeat | way | trainings | whole | their epochs | named |")
+    print("| repeat | way | trainings | their epochs | seconds | named |")
     print("|---|---|---|---|---|---|")
     for seed in range(given.repeats):
         for way in WAYS:
             advice, records = asked(way, budget_s=given.budget, epochs=given.epochs, seed=seed)
-            whole = [r for r in records if r.steps >= (r.trial.horizon_steps or 0)]
             own = sum(r.trial.plan.epoch_at(r.steps) for r in records)
             named = advice.named
             print(
-                f"| {seed} | {way} | {len(records)} | {len(whole)} | {own:.0f} "
+                f"| {seed} | {way} | {len(records)} | {own:.0f} | {advice.spent_s:.0f} "
                 f"| {named and (named.batch_size, named.learning_rate, named.epochs)} |",
                 flush=True,
             )

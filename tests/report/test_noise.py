@@ -53,6 +53,8 @@ def test_the_critical_batch_size_of_branches_stands_beside_the_noise() -> None:
     assert ["critical batch size" in each for each in headers] == [True, False]
     shown = [row[headers[0].index("critical batch size")] for row in with_branches.table.texts()]
     assert shown == ["–", "390 (230 to 800)"]
+    assert with_branches.title.endswith("Critical batch size there: 390 (230 to 800).")
+    assert "Critical" not in without.title
     assert not any("not a critical batch size" in note for note in with_branches.notes)
     assert any("not a critical batch size" in note for note in without.notes)
 

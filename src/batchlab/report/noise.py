@@ -11,7 +11,7 @@ from batchlab.report.figure import Figure, Panel, Row, interval_mark, looks, mar
 from batchlab.report.page import Origin, render_page
 from batchlab.report.table import Column, Section, Table, Value, table_of
 from batchlab.report.text import interval_only_text, label_text
-from batchlab.words.catalogue import sentence, text
+from batchlab.words.catalogue import number_text, sentence, text
 from batchlab.words.reasons import reason_text
 
 # Noise over squared gradient. At a tenth, a batch has hardly any noise left.
@@ -25,7 +25,8 @@ def noise_sections(noise: Noise) -> Iterator[Section]:
     A second table has one row per parameter if layers were measured.
     """
     notes = tuple(_notes(noise))[:_MOST_NOTES]
-    yield Section(title=_meaning(noise), table=_table(noise), notes=notes)
+    title = f"{_meaning(noise)}{_critical(noise)}"
+    yield Section(title=title, table=_table(noise), notes=notes)
     if noise.along[-1].layers:
         yield Section(table=_layers_table(noise))
 
@@ -126,6 +127,16 @@ def _meaning(noise: Noise) -> str:
         return sentence("noise_is_small", step=step, scale=scale.estimate, size=size)
     share = ratio / (1 + ratio)
     return sentence("noise_of_batch", step=step, scale=scale.estimate, size=size, share=share)
+
+
+def _critical(noise: Noise) -> str:
+    """Return what branches say of the last step, or no text."""
+    found = noise.along[-1].critical_batch_size
+    if found is None or found.estimate is None:
+        return ""
+    interval = interval_only_text("critical_batch_size", found)
+    value = number_text(found.estimate, "critical_batch_size")
+    return text(" Critical batch size there: {value} ({interval}).", value=value, interval=interval)
 
 
 def _growth(noise: Noise) -> Iterator[str]:
