@@ -228,7 +228,9 @@ def _check(name: str, value: object, *, is_whole: bool = False) -> None:
 
 
 def from_advice(advice: Any, *, epochs: float) -> Plan:
-    """Return a plan with the configuration that an advice names.
+    """Return a plan with the batch size and rate that an advice names.
+
+    What else it names (Adam's beta 2, AdamW's weight decay) is set by `advice.apply(optimizer)`.
 
     Args:
         advice: the result of `batchlab.advise`, or a file with the output of
