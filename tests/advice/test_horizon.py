@@ -261,7 +261,7 @@ def laws_of_quadratic(salt: int, *, may_stretch: bool) -> Laws:
 def test_the_critical_batch_size_under_a_schedule_is_that_of_the_shortest_lengths(
     salt: int, s_min: float, b_crit: float
 ) -> None:
-    """Where the steps at tuned lengths follow the law; 24 of 24 such intervals hold the value."""
+    """Here the steps at tuned lengths follow the law."""
     scenario = STRETCHED | {"s_min": s_min, "b_crit": b_crit, "salt": salt}
     asked = {"at_most_epochs": None, "sizes": (32, 64, 128, 256, 512, 1024)}
 

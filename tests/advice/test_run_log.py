@@ -106,9 +106,11 @@ def test_steps_before_the_rate_falls_cost_nothing_for_another_length(constant_un
         recorder.shared_steps((64, 0.04, horizon, seed)) * 1000 / steps
         for horizon, seed in [(0.5, 0), (2.0, 0), (2.0, 1)]
     ]
+    again = recorder.shared_steps((64, 0.04, 1.0, 0))
     longer = recorder.request((64, 0.04, 2.0), 0, steps=2 * steps, whole=True)
 
     assert found == pytest.approx(saved, abs=1)
+    assert again == 0  # it would go on from its own checkpoint
     assert recorder.expected_s([longer]) == pytest.approx(
         (2 - saved[1] / 1000) * steps * knee(64)(64), rel=0.01
     )

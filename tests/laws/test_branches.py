@@ -48,11 +48,17 @@ def test_where_larger_batches_waste_nothing_only_a_bound_is_known() -> None:
     assert found.reason.code == "steps_still_fall"
 
 
-def test_where_doubling_wastes_more_than_the_law_allows_only_a_bound_is_known() -> None:
-    found = critical_batch_size(OWN, [(k, 1.2 * k, 1.2 * k) for k in TIMES])
+def test_where_larger_batches_take_as_many_steps_it_is_far_below_the_batch_size_in_use() -> None:
+    found = critical_batch_size(OWN, [(k, 0.98 * k, 0.98 * k) for k in TIMES])
 
-    assert (found.estimate, found.low) == (None, None)
+    assert found.estimate is not None
     assert found.high < OWN
+
+
+def test_bounds_that_exclude_nothing_give_no_estimate_and_no_bound() -> None:
+    found = critical_batch_size(OWN, [(2, 0.0, 4.0), (4, 0.0, math.inf)])
+
+    assert (found.estimate, found.low, found.reason.code) == (None, None, "too_few")
 
 
 def test_one_batch_size_gives_no_estimate() -> None:

@@ -19,10 +19,12 @@ from batchlab.workload.definition import Workload
 CPU = torch.device("cpu")
 
 
-def branches_at(workload: Workload, step: int, *, learning_rate: float) -> Branches:
+def branches_at(
+    workload: Workload, step: int, *, learning_rate: float, horizon_steps: int = 600
+) -> Branches:
     trial = small_trial(workload, batch_size=workload.batch_size, learning_rate=learning_rate)
     if workload.schedule is not None:
-        trial = replace(trial, horizon_steps=10 * step)
+        trial = replace(trial, horizon_steps=horizon_steps)
     stepper = Stepper(workload, trial, CPU)
     stepper.steps(stepper.stream(0), step, first_step=0)
     return Branches.of(workload, stepper, trial, step)
@@ -48,7 +50,7 @@ def test_the_training_goes_on_as_if_nothing_had_branched() -> None:
     measured, plain = (branches_at(workload, 60, learning_rate=0.01) for _ in range(2))
     before = random_streams()
 
-    measured.wasted()
+    assert measured.wasted()
 
     assert random_streams() == before
     for each in (measured, plain):
@@ -76,6 +78,32 @@ def test_where_the_loss_hangs_on_rate_times_steps_the_linear_rule_wastes_nothing
 
     assert [times for times, *_ in found] == [2, 4, 8, 16]
     assert all(low == pytest.approx(1, abs=0.1) for _, low, _ in found)
+
+
+def test_branches_keep_the_rate_that_a_schedule_has_come_to() -> None:
+    """Beyond its end a schedule may give anything."""
+    plain = replace(small_workload(n=400), batch_size=8)
+    halved = replace(plain, schedule=lambda fraction: 0.5 if fraction <= 1 else 1 / 0)
+    ended = replace(plain, schedule=lambda fraction: 1.0 - fraction)
+
+    found = []
+    for workload, rate in ((plain, 0.002), (halved, 0.004)):
+        branches = branches_at(workload, 100, learning_rate=rate, horizon_steps=100)
+        found.append(branches.wasted())
+
+    assert found[0] == found[1] != []
+    assert branches_at(ended, 100, learning_rate=0.002, horizon_steps=100).wasted() == []
+
+
+def test_where_the_loss_does_not_fall_nothing_is_said() -> None:
+    """The validation labels are noise, so training on makes the loss worse."""
+    workload = small_workload(n=400)
+    x, labels = workload.validation
+    noise = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))]
+
+    found = branches_at(replace(workload, validation=(x, noise)), 400, learning_rate=0.2)
+
+    assert found.wasted() == []
 
 
 def test_without_time_nothing_branches() -> None:

@@ -13,12 +13,12 @@ from tests.reference.small_workloads import everything_workload, small_trial
 
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import TrialRecord
+from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.contract import run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import LocalWorkers
 from batchlab.store.store import Store
-from batchlab.training.checkpoint import load_weights
+from batchlab.training.checkpoint import load_weights, peek_checkpoint
 from batchlab.workload.schedules import constant_then_to_zero, constant_until
 
 PLANNED = 5
@@ -97,16 +97,43 @@ def test_lengths_that_train_side_by_side_leave_a_whole_beginning(
     assert kept == [".20", ".32", ".8"]
 
 
-def test_a_beginning_that_is_damaged_or_of_other_versions_is_not_used(
+def test_a_beginning_that_is_damaged_is_not_used_but_replaced(
     tmp_path: Path, packed: PackedWorkload
 ) -> None:
     engine = engine_at(tmp_path / "lab.db", packed)
     trained(engine, 1.0)
-    for kept in (tmp_path / "lab.db.checkpoints").glob("*.8.safetensors"):
-        kept.write_bytes(b"damaged")
+    (kept,) = (tmp_path / "lab.db.checkpoints").glob("*.8.safetensors")
+    kept.write_bytes(b"damaged")
     (short,) = trained(engine, 0.4)
 
     assert short.resumed_from_steps == ()
+    assert peek_checkpoint(kept).step == 8
+
+
+def test_a_training_whose_way_counts_begins_at_its_own_beginning(
+    tmp_path: Path, packed: PackedWorkload
+) -> None:
+    """Another length may have been evaluated elsewhere, or on other data."""
+    engine = engine_at(tmp_path / "lab.db", packed)
+    trained(engine, 1.6)
+    trial = engine.trial(batch_size=SIZE, learning_rate=0.01, seed=0, horizon=1.0)
+    target = Target(metric="loss", value=100.0, better="lower")
+    (record,) = run_all(
+        engine, [RunRequest(trial=trial, length=RunLength(epochs=PLANNED, until=target))]
+    )
+
+    assert record.resumed_from_steps == ()
+    assert record.status is Status.TARGET_REACHED
+
+
+def test_where_there_is_one_length_no_beginning_is_kept(
+    tmp_path: Path, packed: PackedWorkload
+) -> None:
+    engine = engine_at(tmp_path / "lab.db", packed)
+    engine._plan = replace(engine._plan, horizons=())
+    trained(engine, 1.0)
+
+    assert not list((tmp_path / "lab.db.checkpoints").glob("*.*.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +141,9 @@ def test_a_beginning_that_is_damaged_or_of_other_versions_is_not_used(
     [
         (None, 0.0),
         (constant_then_to_zero, 0.799),  # 5 * (1 - 0.8) is a little below 1
-        (lambda fraction: 1.0, 1.0),
+        (lambda fraction: 1.0, 0.999),
+        (lambda fraction: 1 / fraction, 0.0),
+        ([1.0, 1.0].__getitem__, 0.0),
         (lambda fraction: 1 - fraction, 0.0),
         (lambda fraction: min(1.0, 10 * fraction + 0.01), 0.0),
         (lambda fraction: 0.1 ** (fraction >= 0.5), 0.499),

@@ -369,7 +369,7 @@ class Procedure:
         to_its_end = study.compares_ends
         steps = study.whole_steps(at)
         request = self.log.request(one.cell, seed, steps=steps, whole=to_its_end)
-        cost_s = self.log.expected_s([request]) if to_its_end else self._training_s(at)
+        cost_s = self.log.expected_s([request]) if to_its_end else self._training_s(at, seed)
         if cost_s > _SLACK_OF_BUDGET * self.log.left_s():
             return False
         self._submit(Flight(at=at, seed=seed, request=request))

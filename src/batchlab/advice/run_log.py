@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from batchlab.advice.advice import Purpose, Question, RateTried, Step
+from batchlab.advice.horizon import HORIZONS
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import AllSplits, RunLength, RunRequest, RunsAsked
@@ -207,12 +208,16 @@ class RunLog:
         until, planned = self.question.constant_until, self.question.planned_epochs
         if not until or planned is None or not self.engine.capabilities.resumes:
             return 0
+        if key in self.records:
+            return 0  # it goes on from its own checkpoint
         size, rate, horizon, seed = key
+        ends = {h: math.floor(until * self.steps_in(size, h * planned)) for h in (1.0, *HORIZONS)}
         begun = [
-            min(record.steps, math.floor(until * self.steps_in(size, shorter * planned)))
+            kept
             for (*cell, length, other), record in self.records.items()
-            if (*cell, other) == (size, rate, seed) and length != horizon
-            for shorter in [min(length, horizon)]
+            if (*cell, other) == (size, rate, seed)
+            for h, kept in ends.items()
+            if h <= min(length, horizon) and kept <= record.steps
         ]
         return max(begun, default=0)
 

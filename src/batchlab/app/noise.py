@@ -153,6 +153,8 @@ def _measured(
                         f"be measured: {reason_text(reason)}"
                     )
                 return tuple(points), reason
+            if points and points[-1].step == said.step:
+                points.pop()
             points.append(said)
             listener.progress(
                 done_fraction=len(points) / len(request.steps),

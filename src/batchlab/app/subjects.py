@@ -115,7 +115,8 @@ class WorkloadSubject(Subject):
         scheduler = workload.scheduler  # without an argument for the length it has its own length
         is_told = scheduler is None or bool(horizons_of(scheduler))
         self.may_stretch = self.has_shape and is_told and not self.stops_early
-        self.constant_until = constant_until(workload.schedule)
+        if self.may_stretch and question.cluster is None:  # nodes keep no beginnings for others
+            self.constant_until = constant_until(workload.schedule)
         if workload.schedule is constant_then_to_zero:
             self.schedule_text = "the schedule wsd (constant, then to 0 in the last fifth)"
         self.weighs_examples = workload.weight is not None

@@ -68,10 +68,9 @@ def critical_batch_size(batch_size: int, wasted: Sequence[tuple[float, float, fl
     reach = float(stdtrit(len(wasted) - 1, 0.975)) ** 2 * sd**2
     inside = places[off <= off.min() + reach]
     best = np.exp(np.log(places[off <= off.min() + 1e-9 * sd**2]).mean())
-    low = None if inside[0] == places[0] else float(inside[0])
-    high = None if inside[-1] == places[-1] else float(inside[-1])
-    if high is None:
+    low, high = float(inside[0]), float(inside[-1])
+    if inside[-1] < places[-1]:
+        return Estimate.of(float(best), interval=(low, high), n=len(wasted))
+    if inside[0] > places[0]:
         return Estimate.cannot_tell(Reason.of("steps_still_fall"), n=len(wasted), low=low)
-    if low is None:
-        return Estimate.cannot_tell(Reason.of("steps_off_the_law"), n=len(wasted), high=high)
-    return Estimate.of(float(best), interval=(low, high), n=len(wasted))
+    return Estimate.cannot_tell(why, n=len(wasted))

@@ -6,7 +6,9 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -83,6 +85,12 @@ class Branches:
         """The examples of a branch."""
         return _WINDOW * self.trial.plan.samples_at(self.step)
 
+    @property
+    def _factor(self) -> float:
+        """The factor on the peak rate that a schedule has come to; branches keep it."""
+        schedule, spans = self.workload.schedule, self.trial.horizon_steps
+        return 1.0 if schedule is None or spans is None else float(schedule(self.step / spans))
+
     def critical_batch_size(self, *, until_s: float = math.inf) -> Estimate:
         """Return the critical batch size at this place, in examples."""
         found = critical_batch_size(self.trial.batch_size, self.wasted(until_s=until_s))
@@ -100,15 +108,19 @@ class Branches:
         """
         own_size, window = self.trial.batch_size, self.window
         wasted: list[tuple[float, float, float]] = []
+        if window < _FEWEST_STEPS * TIMES[0] * own_size or not self._factor:
+            return []
         with untouched_randomness(), tempfile.TemporaryDirectory() as folder:
             ends = self._ends_from(Path(folder) / "here", until_s)
             own = [(part * window, ends(own_size, part * window, 1.0)) for part in _OWN_WINDOWS]
+            if not all(more < fewer for (_, fewer), (_, more) in pairwise(own)):
+                return []  # how many examples a loss takes cannot be told where it does not fall
             for times in TIMES:
                 size = times * own_size
                 if size > self.trial.n_train or window < _FEWEST_STEPS * size:
                     break
                 losses = [ends(size, window, factor) for factor in (math.sqrt(times), times)]
-                if math.isnan(sum(losses) + sum(loss for _, loss in own)):
+                if math.isnan(sum(losses)):
                     break  # there was no time or no room for a branch
                 low, high = examples_to(min(losses), own)
                 wasted.append((times, window / high, window / low if low else math.inf))
@@ -135,15 +147,24 @@ class Branches:
         if time.monotonic() > until_s:
             return math.nan
         at = self.trial.plan.samples_at(self.step)
-        trial = branch_of(self.trial, at=at, window=window, batch_size=batch_size, factor=factor)
+        trial = branch_of(
+            replace(self.trial, horizon_steps=None),
+            at=at,
+            window=window,
+            batch_size=batch_size,
+            factor=factor * self._factor,
+        )
         try:
-            stepper = Stepper(self.workload, trial, next(self.stepper.model.parameters()).device)
+            workload = replace(self.workload, schedule=None)
+            stepper = Stepper(workload, trial, next(self.stepper.model.parameters()).device)
             load_checkpoint(
                 path, model=stepper.model, optimizer=stepper.optimizer, beside=stepper.kept
             )
             steps = max(1, trial.plan.step_at(at + window) - self.step)
             stepper.steps(stepper.stream(self.step), steps, first_step=self.step)
-            scores = self.evaluator.scores(stepper.model, ("validation",))
+            averaged = stepper.averaged
+            with nullcontext() if averaged is None else averaged.in_place_of_raw():
+                scores = self.evaluator.scores(stepper.model, ("validation",))
         except Exception as error:
             if is_out_of_memory(error):
                 return math.nan

@@ -364,6 +364,8 @@ def geometric_steps(last_step: int) -> tuple[int, ...]:
 def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
     """Train in this process, and send a `NoisePoint` at each of the steps as it is measured.
 
+    One with branches is sent again once they are done.
+
     Return why the training could not go on to the last step, or None if it did.
     """
     device = torch.device(request.device)
@@ -388,11 +390,10 @@ def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseReques
             per_layer=request.per_layer,
             until_s=time.monotonic() + request.point_s,
         )
+        point = replace(point, step=step, samples=request.trial.plan.samples_at(step))
+        line.say(point)
         if request.branches and step in request.steps[-_BRANCHED:] and step:
             branches = Branches.of(workload, stepper, request.trial, step)
-            until_s = time.monotonic() + request.point_s
-            point = replace(
-                point, critical_batch_size=branches.critical_batch_size(until_s=until_s)
-            )
-        line.say(replace(point, step=step, samples=request.trial.plan.samples_at(step)))
+            found = branches.critical_batch_size(until_s=time.monotonic() + request.point_s)
+            line.say(replace(point, critical_batch_size=found))
     return None

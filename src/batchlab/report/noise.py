@@ -110,8 +110,10 @@ def _notes(noise: Noise) -> Iterator[str]:
     if critical is None:
         yield sentence("noise_is_not_critical")
     elif critical.estimate is None:
-        why = reason_text(critical.reason)
-        yield text("No critical batch size at step {step}: {why}.", step=last.step, why=why)
+        reason = reason_text(critical.reason)
+        yield text(
+            "No critical batch size at step {step}: {reason}.", step=last.step, reason=reason
+        )
 
 
 def _meaning(noise: Noise) -> str:

@@ -179,7 +179,9 @@ class ProcessEngine(StoredEngine):
         path = self._store.checkpoint_path(trial.trial_id)
         beginnings = self._beginnings(trial)
         progress = peek_checkpoint(path)
-        if progress is None and record is None:
+        # A beginning was evaluated as another length was, so a crossing or an epoch may be missing.
+        is_end_asked = length.until is None and length.all_splits != "on_the_way"
+        if progress is None and record is None and is_end_asked:
             progress = _copied_beginning(beginnings, path)
         # A run that was not evaluated where it should have been has to be done again.
         watched = record is None or was_evaluated(record, length)
@@ -210,10 +212,10 @@ class ProcessEngine(StoredEngine):
         (Hägele et al. 2024, arXiv:2405.18392).
         """
         plan, spans = self._plan, trial.horizon_steps
-        if spans is None or plan.horizon_epochs is None:
+        if spans is None or plan.horizon_epochs is None or len(plan.horizons) < 2:
             return {}
         lengths = [trial.plan.steps_in(h * plan.horizon_epochs) for h in plan.horizons]
-        steps = {math.floor(plan.constant_until * n) for n in (*lengths, spans) if n <= spans}
+        steps = {math.floor(plan.constant_until * n) for n in lengths if n <= spans}
         begun = replace(trial, horizon_steps=None).trial_id
         return {
             step: self._store.checkpoint_path(f"{begun}.{step}") for step in sorted(steps - {0})

@@ -20,7 +20,12 @@ from batchlab.records.measurement import AtStep, Moment
 from batchlab.records.quantities import Better
 from batchlab.records.run import Outcome, RunLength
 from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, crossing_of
-from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from batchlab.training.checkpoint import (
+    Progress,
+    load_checkpoint,
+    peek_checkpoint,
+    save_checkpoint,
+)
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.native.program import NativeBuild
 from batchlab.training.stepper import Stepper
@@ -152,8 +157,8 @@ class Task:
         resume: whether to go on from the checkpoint that is there.
         versions: library versions, stored with the trial.
         build: the build that trains it natively, or None if there is none.
-        beginnings: steps with files, in which a checkpoint is kept there as well, for trainings of
-            another length that begin alike.
+        beginnings: where trainings of other lengths may go on from: steps, with the file that gets
+            a checkpoint of each.
     """
 
     trial: Trial
@@ -478,11 +483,15 @@ class _Run:
 
     def _keep_beginning(self) -> None:
         for step, path in self._task.beginnings:
-            if step == self._progress.step and not path.exists():
+            if step == self._progress.step and not self._is_kept(path):
                 # Trainings of other lengths may write the same file at the same time.
                 own = path.with_name(f"{self._trial.trial_id}.{step}")
                 self._save(own)
                 own.replace(path)
+
+    def _is_kept(self, path: Path) -> bool:
+        kept = peek_checkpoint(path)
+        return kept is not None and kept.versions == self._task.versions
 
     def _keep(self) -> None:
         if self._task.checkpoint is None:

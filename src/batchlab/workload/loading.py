@@ -374,9 +374,10 @@ def _with_other_settings(
     known: Mapping[str, Setting],
 ) -> tuple[Workload, dict[str, Setting]]:
     """Return the workload with settings of its optimizer, or with a schedule by name."""
-    possible: dict[str, Setting] = {_SCHEDULE: ""}
+    of_optimizer: dict[str, Setting] = {}
     if workload.optimizer is not None:  # called with the parameters and the rate by position
-        possible |= _keywords(workload.optimizer, positional=2)
+        of_optimizer = _keywords(workload.optimizer, positional=2)
+    possible = {_SCHEDULE: "", **of_optimizer}
     for name in settings:
         if name not in possible:
             everything = sorted({*known, *possible})
@@ -385,14 +386,14 @@ def _with_other_settings(
                 f"{_did_you_mean(name, everything)}it has {', '.join(everything)}"
             )
     used = {name: as_type_of(possible[name], value, name) for name, value in settings.items()}
-    if _SCHEDULE in used:
+    if _SCHEDULE in used and _SCHEDULE not in of_optimizer:
         name = str(used[_SCHEDULE])
         schedule = chosen(name, SCHEDULES, setting=_SCHEDULE, workload=reference)
         workload = replace(workload, schedule=schedule, scheduler=None, scheduler_every="epoch")
-    of_optimizer = {name: value for name, value in used.items() if name != _SCHEDULE}
-    if of_optimizer:
+    given = {name: value for name, value in used.items() if name in of_optimizer}
+    if given:
         assert workload.optimizer is not None
-        workload = replace(workload, optimizer=partial(workload.optimizer, **of_optimizer))
+        workload = replace(workload, optimizer=partial(workload.optimizer, **given))
     return workload, used
 
 

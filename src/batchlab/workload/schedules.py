@@ -15,7 +15,7 @@ def constant_then_to_zero(fraction: float) -> float:
 
     Source: warmup-stable-decay without its warm-up (Hägele et al. 2024, arXiv:2405.18392).
     """
-    return min(1.0, 5 * (1 - fraction))
+    return min(1.0, max(0.0, 5 * (1 - fraction)))
 
 
 SCHEDULES: Final = MappingProxyType({"wsd": constant_then_to_zero})
@@ -32,11 +32,16 @@ def constant_until(schedule: Schedule | None) -> float:
     thousandth of the training is not seen.
 
     Args:
-        schedule: the shape of the rate, or None if something else sets it.
+        schedule: the shape of the rate, or None if something else sets it. If it raises an error,
+            which a training will show, nothing counts as constant.
     """
     if schedule is None:
         return 0.0
-    first, seen = schedule(0.0), 0
-    while seen < _PARTS and schedule((seen + 1) / _PARTS) == first:
-        seen += 1
+    seen = 0
+    try:
+        first = schedule(0.0)
+        while seen + 1 < _PARTS and schedule((seen + 1) / _PARTS) == first:
+            seen += 1
+    except Exception:
+        return 0.0
     return seen / _PARTS
