@@ -372,7 +372,7 @@ class Study:
         return self._whole_s[length]
 
     def new_s(self, i: int, seed: int) -> float:
-        """Return the expected seconds of a training, without steps that another length has taken."""
+        """Return the expected seconds of a training in steps that no other length has taken."""
         shared = self.log.shared_steps((*self.cells[i].cell, seed))
         if not shared:
             return self.whole_s(i)
