@@ -151,3 +151,29 @@ def test_where_the_pilot_was_cut_what_was_dropped_is_not_trained_on():
     assert advice.target_origin == "easier"
     assert 512 in {run.batch_size for run in advice.tried}
     assert sizes_to_their_end(advice) == []
+
+
+@pytest.mark.parametrize(("trainings", "is_first"), [(0.15, True), (0.6, False)])
+def test_a_pilot_that_hardly_saw_a_training_is_raced_by_twice_both_first(trainings, is_first):
+    _, engine = raced(trainings=trainings)
+
+    others = [asked.trial for asked in engine.asked if asked.trial.batch_size != OWN[0]]
+    first = others[0].batch_size, others[0].learning_rate
+    assert (first == (2 * OWN[0], 2 * OWN[1])) == is_first
+
+
+def test_twice_both_is_named_if_it_leads_and_nothing_else_does():
+    """Larger ones never get to the level."""
+    truth = worse_where(lambda size, rate: size > 128, margins=500)
+
+    advice, _ = raced(trainings=0.2, **truth)
+
+    assert (advice.named.batch_size, advice.named.learning_rate) == (2 * OWN[0], 2 * OWN[1])
+    assert advice.chance == 0.8
+    assert runs_of_named(advice)
+
+
+def test_twice_both_is_not_tried_where_it_processes_hardly_more_examples():
+    _, engine = raced(trainings=0.15, step_s=lambda size: 1e-5 * size)
+
+    assert 2 * OWN[0] not in {size for size, _ in engine.cells}

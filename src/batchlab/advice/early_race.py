@@ -17,6 +17,8 @@ _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
 HARDLY_FASTER = 1.25
 # If a configuration ends this many margins worse, no neighboring rate makes up for it.
 _FAR_WORSE = 4.0
+# If the pilot saw less than this fraction of a training, twice the batch size and rate come first.
+_HARDLY_SEEN = 1 / 8
 
 
 class EarlyRace:
@@ -42,10 +44,13 @@ class EarlyRace:
         self._sizes, self._first_size = race_sizes(self._own_size, study.weight)
         self._lead = self._soonest()
         self._turned_back = False
+        self._doubled = self._twice_both()
         self._last: int | None = None  # the last configuration that was tried
 
     def run(self) -> None:
         """Race until nothing is likely to be faster, or the budget ends."""
+        if self._doubled is not None:
+            self._challenge([self._doubled])
         first = self._first()
         place: int | None = self._climb(
             first, stride=1 if self._study.sizes[first] == self._own_size else 2
@@ -79,7 +84,24 @@ class EarlyRace:
                 return last
         return soonest
 
+    @property
+    def doubled(self) -> int | None:
+        """Twice the user's batch size at twice the rate, if hardly anything was seen and it leads.
+
+        It ends no worse in nine of ten recorded cases (`python benchmarks/branches.py --named`).
+        """
+        at = self._doubled
+        return at if at is not None and self._order(at) < self._order(self._own) else None
+
     # ---- moves
+
+    def _twice_both(self) -> int | None:
+        study, size = self._study, 2 * self._own_size
+        if study.fraction >= _HARDLY_SEEN or size not in study.weight:
+            return None
+        if 2 * study.weight[self._own_size] < HARDLY_FASTER * study.weight[size]:
+            return None  # it would process hardly more examples a second
+        return study.nearest(size, self._first_octave + 1)
 
     def _first(self) -> int:
         size, octave = self._first_size, self._first_octave
