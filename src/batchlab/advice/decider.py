@@ -204,13 +204,9 @@ def _raced(race: EarlyRace, procedure: Procedure, in_turn: InTurn | None) -> int
     race.run()
     while True:
         named = race.soonest
-        if named == study.own and race.doubled is not None:
-            named = race.doubled
         if in_turn is not None and _timed_in_turn(study, named, in_turn):
             continue
         procedure.confirm(named)
-        if named == race.doubled and race.soonest == study.own:
-            return named
         if race.soonest == named:
             return procedure.outlook.stays(study.nameable) if named == study.own else named
 

@@ -74,7 +74,8 @@ def _law_over_lengths(study: Study, outlook: Outlook) -> StepsLaw | None:
             k = meets.index(True)
             enclosed[size] = log2_steps_between(steps[k - 1 : k + 1], worse[k - 1 : k + 1], level)
         else:
-            bounds.append((size, steps[0] if meets[0] else steps[-1], worse[0 if meets[0] else -1]))
+            k = 0 if meets[0] else -1
+            bounds.append((size, steps[k], worse[k]))
     if len(enclosed) < SIZES_FOR_LAW:
         return None
     law = StepsLaw.of(np.array([*enclosed], dtype=float), np.stack([*enclosed.values()], axis=1))

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 # The law is not used if the mean steps lie further from it than this many times the distance of
 # the draws from their mean, both in root mean square.
 _LACKS_FIT = 2.0
-# Nor is it used if so few draws agree with what else is known.
+# Nor is it used if a smaller fraction of the draws agrees with the other batch sizes.
 _LEAST_LEFT = 0.05
 
 
@@ -52,7 +52,7 @@ class StepsLaw:
         return cls(fewest=fewest, slope=slope, holds=holds, n=len(batch_sizes))
 
     def where(self, is_possible: Array) -> StepsLaw:
-        """Return the law in those draws alone; it does not hold if hardly any are left."""
+        """Return the law in only those draws; it does not hold if hardly any are left."""
         holds = self.holds and bool(is_possible.mean() >= _LEAST_LEFT)
         keep = is_possible if holds else np.ones_like(is_possible)
         return replace(self, fewest=self.fewest[keep], slope=self.slope[keep], holds=holds)

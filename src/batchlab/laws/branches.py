@@ -5,8 +5,8 @@ with a worse loss than the unchanged batch size has wasted examples: with that b
 enough for the same loss. By the law S(B) = S_min (1 + B_crit/B), B examples a step take
 (1 + B/B_crit) / (1 + B_0/B_crit) times as many examples as B_0 do.
 
-Source: Merrill et al. 2025, arXiv:2505.23971, for branches; McCandlish et al. 2018,
-arXiv:1812.06162, equation 2.11, for the law.
+Sources: branches are from Merrill et al. 2025, arXiv:2505.23971, and the law is equation 2.11 of
+McCandlish et al. 2018, arXiv:1812.06162.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from batchlab.records.estimate import Estimate, Reason
 
 # The least standard deviation of log examples, by the seeds of `benchmarks/branches.py`.
 _LEAST_SD = 0.1
-# B_crit is looked for from this part of the batch size in use to so many times of it.
+# The least and the greatest B_crit that are tried, over the batch size in use.
 _LOWEST, _HIGHEST = 1 / 64, 1024
 _FEWEST = 2  # batch sizes, or there is no estimate
 

@@ -27,14 +27,14 @@ from batchlab.workload.definition import Workload
 TIMES: Final = (2, 4, 8, 16)
 """The batch sizes of branches, over the one in use."""
 
-# A branch has this part of the examples that the training has processed so far.
+# The examples of a branch, as a fraction of those that the training has processed.
 _WINDOW = 0.4
 # The lengths of branches with the batch size in use, over that of the others.
 _OWN_WINDOWS = (0.25, 0.5, 1.0, 1.5)
 _FEWEST_STEPS = 8  # of a branch
-_DIVERGED = 1e300  # the loss of a branch that has none; it is no infinity, as sums have to be told
-# The rate falls to zero over the second half of a branch in so many equal stairs. Without that the
-# loss hangs on the noise of the last steps, which larger batches have less of.
+_DIVERGED = 1e300  # stands for a loss that is not finite
+# The number of equal stairs in which the rate falls to zero over the second half of a branch.
+# Without them the loss depends on the noise of the last steps, and larger batches have less of it.
 _STAIRS = 10
 
 
@@ -104,7 +104,7 @@ class Branches:
         Branches are compared by their loss on validation data. Each larger batch size trains at
         the rates of the square-root rule and of the linear rule, and the better one counts. No
         branch begins after the `time.monotonic()` of `until_s`, or once a batch size wastes more
-        examples than can be told.
+        examples than the shortest branch shows.
         """
         own_size, window = self.trial.batch_size, self.window
         wasted: list[tuple[float, float, float]] = []
@@ -114,7 +114,7 @@ class Branches:
             ends = self._ends_from(Path(folder) / "here", until_s)
             own = [(part * window, ends(own_size, part * window, 1.0)) for part in _OWN_WINDOWS]
             if not all(more < fewer for (_, fewer), (_, more) in pairwise(own)):
-                return []  # how many examples a loss takes cannot be told where it does not fall
+                return []  # no number of examples belongs to a loss that does not fall
             for times in TIMES:
                 size = times * own_size
                 if size > self.trial.n_train or window < _FEWEST_STEPS * size:

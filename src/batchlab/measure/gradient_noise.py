@@ -338,7 +338,7 @@ def _gradient_of_a_step(
 _BLOCK_STEPS = 64
 # A training's length is halved this many times: points lie at a half of it, a quarter, and so on.
 _HALVINGS = 8
-# So many of the last points have branches: at a quarter, a half and the end.
+# The number of last points that have branches: at a quarter, a half and the end.
 _BRANCHED = 3
 
 
@@ -364,7 +364,7 @@ def geometric_steps(last_step: int) -> tuple[int, ...]:
 def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseRequest) -> Reason | None:
     """Train in this process, and send a `NoisePoint` at each of the steps as it is measured.
 
-    One with branches is sent again once they are done.
+    A point with branches is sent again once they are done.
 
     Return why the training could not go on to the last step, or None if it did.
     """
