@@ -7,7 +7,7 @@ from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.advice import Purpose
 from batchlab.advice.advisor import advise, best_so_far
-from batchlab.advice.run_log import RunLog
+from batchlab.advice.run_log import CellKey, RunLog
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
 
@@ -22,7 +22,7 @@ def run_log(**changes):
 
 def run(log, *runs, steps=20_000):
     log.run(
-        [log.request((size, rate, 1.0), seed, steps=steps) for size, rate, seed in runs], "search"
+        [log.request(CellKey(size, rate), seed, steps=steps) for size, rate, seed in runs], "search"
     )
 
 
@@ -33,8 +33,9 @@ def test_the_least_mean_time_leads_with_its_seconds():
     found = best_so_far(log)
 
     costs = {}
-    for (size, rate, _, _), record in log.records.items():
-        costs.setdefault((size, rate), []).append(record.crossing(log.until).middle * STEP_S(size))
+    for (cell, _), record in log.records.items():
+        time_s = record.crossing(log.until).middle * STEP_S(cell.batch_size)
+        costs.setdefault((cell.batch_size, cell.learning_rate), []).append(time_s)
     means = {cell: sum(found) / len(found) for cell, found in costs.items()}
     assert (found.batch_size, found.learning_rate) == min(means, key=means.get)
     assert found.quantity == "time_to_target_s"

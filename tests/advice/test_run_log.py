@@ -6,7 +6,7 @@ import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.run_log import RunLog
+from batchlab.advice.run_log import CellKey, RunLog
 
 
 def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
@@ -16,7 +16,7 @@ def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine):
 
 
 def request(of, seed=0, steps=1000, rate=0.04, size=64):
-    return of.request((size, rate, 1.0), seed, steps=steps)
+    return of.request(CellKey(size, rate), seed, steps=steps)
 
 
 class DearToEvaluate(SimulatedEngine):
@@ -44,7 +44,8 @@ def test_evaluations_are_twice_as_far_apart_as_they_take_once_that_is_known():
 
     intervals = [asked.length.interval_samples for asked in recorder.engine.asked]
     assert intervals == [0, 2 * 20 * 64, 2 * 20 * 64]  # in samples, the same from there on
-    seldom, often = (len(recorder.records[64, 0.04, 1.0, seed].evaluations) for seed in (1, 0))
+    own = CellKey(64, 0.04)
+    seldom, often = (len(recorder.records[own, seed].evaluations) for seed in (1, 0))
     assert seldom < often
     recorder.run_s(64, 100)
     assert recorder.engine.expected[-1].interval_samples == 2 * 20 * 64
@@ -100,14 +101,14 @@ def test_steps_before_the_rate_falls_cost_nothing_for_another_length(constant_un
     recorder.question = replace(
         recorder.question, constant_until=constant_until, planned_epochs=10.0
     )
-    recorder.run([recorder.request((64, 0.04, 1.0), 0, steps=steps, whole=True)], "whole")
+    recorder.run([recorder.request(CellKey(64, 0.04), 0, steps=steps, whole=True)], "whole")
 
     found = [
-        recorder.shared_steps((64, 0.04, horizon, seed)) * 1000 / steps
+        recorder.shared_steps((CellKey(64, 0.04, horizon), seed)) * 1000 / steps
         for horizon, seed in [(0.5, 0), (2.0, 0), (2.0, 1)]
     ]
-    again = recorder.shared_steps((64, 0.04, 1.0, 0))
-    longer = recorder.request((64, 0.04, 2.0), 0, steps=2 * steps, whole=True)
+    again = recorder.shared_steps((CellKey(64, 0.04), 0))
+    longer = recorder.request(CellKey(64, 0.04, 2.0), 0, steps=2 * steps, whole=True)
 
     assert found == pytest.approx(saved, abs=1)
     assert again == 0  # it would go on from its own checkpoint

@@ -102,7 +102,7 @@ def test_a_training_that_ends_below_the_level_is_likely_to_miss_it():
 
 def taken_in(study, i, *, epochs, rate):
     """A run of a configuration, so many epochs long, that comes to the end in that time."""
-    size, learning_rate, _ = study.cells[i].cell
+    size, learning_rate, *_ = study.cells[i].cell
     trial = made_up_trial(batch_size=size, learning_rate=learning_rate, n_train=N_TRAIN)
     curves = {**made_up_curves(), ("validation", ASKED.metric): approach(END, rate=rate)}
     record = made_up_record(trial=trial, curves=curves, epochs=epochs, evaluations_per_epoch=4)

@@ -46,11 +46,11 @@ def advise(
         UsageError: the target is met before the first step.
     """
     log = RunLog(question=question, engine=engine, until=question.target, watcher=watcher)
-    own = question.reference.batch_size, question.reference.learning_rate, 1.0
+    own = CellKey(question.reference.batch_size, question.reference.learning_rate)
     stopped = question.not_comparable
-    note = next(o.note for o in question.options if o.batch_size == own[0])
+    note = next(o.note for o in question.options if o.batch_size == own.batch_size)
     if stopped is None and note is not None:
-        stopped = Reason.of("reference_cannot_run", size=own[0], why=note)
+        stopped = Reason.of("reference_cannot_run", size=own.batch_size, why=note)
     if stopped is not None:
         return answered(Decided(cell=own, stopped=stopped, origin=question.target_origin), log)
 
@@ -70,9 +70,9 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
     """
     question = run_log.question
     figures: dict[CellKey, list[float | None]] = defaultdict(list)
-    for (batch_size, learning_rate, horizon, _), record in run_log.records.items():
-        if batch_size not in run_log.ruled_out:
-            figures[batch_size, learning_rate, horizon].append(_figure(run_log, record))
+    for (cell, _), record in run_log.records.items():
+        if cell.batch_size not in run_log.ruled_out:
+            figures[cell].append(_figure(run_log, record))
     means = {
         cell: statistics.fmean(known)
         for cell, found in figures.items()
@@ -82,13 +82,13 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
         return None
     is_metric = question.objective == "quality"
     most = is_metric and question.better == "higher"
-    cell = min(means, key=lambda each: (-means[each] if most else means[each], each))
+    best = min(means, key=lambda cell: (-means[cell] if most else means[cell], cell))
     quantity = {"time": "time_to_target_s", "samples": "samples_to_target"}
     return BestSoFar(
-        batch_size=cell[0],
-        learning_rate=cell[1],
+        batch_size=best.batch_size,
+        learning_rate=best.learning_rate,
         quantity=quantity.get(question.objective, question.metric),
-        value=means[cell],
+        value=means[best],
     )
 
 

@@ -177,11 +177,9 @@ class _Answer:
         if self._question.objective != "time" or not possible:
             return Reason.of(_NOTHING_LIKELY[self._question.objective])
         nearest = max(possible, key=lambda i: (utility[i], -i))
-        size, rate, _ = study.cells[nearest].cell
-        tenths = tenths_of(float(outlook.chance[nearest]))
-        if likely:
-            return Reason.of("risk_outweighs", size=size, rate=rate, tenths=tenths)
-        return Reason.of("nearest_not_likely", size=size, rate=rate, tenths=tenths)
+        cell, tenths = study.cells[nearest].cell, tenths_of(float(outlook.chance[nearest]))
+        code = "risk_outweighs" if likely else "nearest_not_likely"
+        return Reason.of(code, size=cell.batch_size, rate=cell.learning_rate, tenths=tenths)
 
     def _none_met(self, target: Target) -> Reason:
         """Say that no run met the target, and how far the best one came."""
@@ -200,7 +198,7 @@ class _Answer:
         study, utility = self._study, self._outlook.utility
         if size == int(study.sizes[self._named]) and self._named != study.own:
             return self._named
-        at = [i for i, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
+        at = study.of_size(size, failed=False)
         for group in (
             [i for i in at if self._is_known(i)],
             [i for i in at if study.cells[i].records],
@@ -222,24 +220,25 @@ class _Answer:
         return max(at, key=lambda i: (self._outlook.utility[i], -i), default=None)
 
     def _configuration(self, i: int) -> Configuration:
-        size, rate, _ = self._study.cells[i].cell
+        cell = self._study.cells[i].cell
         if i == self._study.own:
             return self._question.reference
+        option = self._study.options[cell.batch_size]
         return Configuration(
-            batch_size=size,
-            micro_batch_size=self._study.options[size].micro_batch_size,
-            learning_rate=rate,
+            batch_size=cell.batch_size,
+            micro_batch_size=option.micro_batch_size,
+            learning_rate=cell.learning_rate,
             epochs=self._other_epochs(i),
-            adam=self._study.options[size].adam,
+            adam=option.adam,
         )
 
     def _other_epochs(self, i: int) -> float | None:
         """Return the epochs of a schedule of another length than the reference's, or else None."""
-        size, _, horizon = self._study.cells[i].cell
-        planned, plan = self._question.planned_epochs, self._log.plan(size)
-        if horizon == 1 or planned is None:
+        cell, planned = self._study.cells[i].cell, self._question.planned_epochs
+        if cell.horizon == 1 or planned is None:
             return None
-        return plan.epoch_at(plan.steps_in(horizon * planned))
+        plan = self._log.plan(cell.batch_size)
+        return plan.epoch_at(plan.steps_in(cell.horizon * planned))
 
     # ---- figures
 
@@ -260,7 +259,7 @@ class _Answer:
     def _expected_steps(self, i: int) -> Estimate:
         """Return the steps by the belief to a level that was met or is likely to be."""
         one = self._study.cells[i]
-        weight = math.log2(self._study.weight[one.cell[0]])
+        weight = math.log2(self._study.weight[one.cell.batch_size])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
 
     def _time_and_samples(self, size: int, steps: Estimate) -> tuple[Estimate, Estimate]:
@@ -294,7 +293,7 @@ class _Answer:
         places = {study.own, self._named}
         for size in study.options:
             i = self._shown.get(size)
-            at = [j for j, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
+            at = study.of_size(size, failed=False)
             if i is not None:
                 places.add(i)
             elif at:
@@ -303,13 +302,13 @@ class _Answer:
 
     def _believed(self, i: int) -> Believed:
         study, outlook = self._study, self._outlook
-        size, rate, _ = study.cells[i].cell
+        cell = study.cells[i].cell
         steps = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
         # If no run met the level, the belief about the steps is only a prior.
         if self._log.until is not None and self._met and outlook.misses[:, i].mean() < _HALF:
             steps = self._expected_steps(i)
-        end, time_s, samples = self._expected_end(i), *self._time_and_samples(size, steps)
-        better = end
+        time_s, samples = self._time_and_samples(cell.batch_size, steps)
+        end = better = self._expected_end(i)
         if study.end is not None:
             apart = (outlook.end[:, self._named] - outlook.end[:, i]) * study.end.margin
             better = estimate_of(apart, n=len(study.cells[i].ends))
@@ -319,8 +318,8 @@ class _Answer:
             "quality": self._far(end),
         }
         return Believed(
-            batch_size=size,
-            learning_rate=rate,
+            batch_size=cell.batch_size,
+            learning_rate=cell.learning_rate,
             epochs=self._other_epochs(i),
             end=end,
             ends_better_by=better,
@@ -344,7 +343,7 @@ class _Answer:
         factors = dict(question.rules).get(size, ())
         return replace(
             _untrained(option, steps),
-            learning_rate=None if i is None else study.cells[i].cell[1],
+            learning_rate=None if i is None else study.cells[i].cell.learning_rate,
             epochs=None if i is None else self._other_epochs(i),
             n_runs=0 if i is None else len(study.cells[i].records),
             time_to_target_s=time_s,
@@ -354,7 +353,7 @@ class _Answer:
             in_flat_set=i is not None and self._is_flat(i),
             rule_learning_rates=()
             if tuned is None
-            else tuple((rule, f * study.cells[tuned].cell[1]) for rule, f in factors),
+            else tuple((rule, f * study.cells[tuned].cell.learning_rate) for rule, f in factors),
             note=option.note or self._log.ruled_out.get(size),
         )
 
@@ -418,7 +417,7 @@ class _Answer:
                 Reason.of("own_fails", why=why_it_failed(last)),
             )
         cost = self._outlook.mean_cost[:, self._named]
-        least = math.log2(steps * study.weight[own.cell[0]]) - cost
+        least = math.log2(steps * study.weight[own.cell.batch_size]) - cost
         return Estimate.cannot_tell(
             why, n=len(own.records), low=2.0 ** float(np.quantile(least, 0.025))
         )
@@ -486,7 +485,7 @@ class _Answer:
         )
 
     def _ending(self, i: int, seeds: Sequence[int]) -> Ending:
-        one, plan = self._study.cells[i], self._log.plan(self._study.cells[i].cell[0])
+        one, plan = self._study.cells[i], self._log.plan(self._study.cells[i].cell.batch_size)
         values, tests = [], []
         for seed in seeds:
             is_whole = seed in one.ends and not one.records[seed].has_failed
@@ -494,8 +493,8 @@ class _Answer:
             values.append(None if record is None else self._study.final_value(i, record))
             tests.append(None if record is None else record.last("test", self._question.metric))
         return Ending(
-            batch_size=one.cell[0],
-            learning_rate=one.cell[1],
+            batch_size=one.cell.batch_size,
+            learning_rate=one.cell.learning_rate,
             epochs=plan.epoch_at(self._study.whole_steps(i)),
             values=tuple(values),
             test=tuple(tests),
@@ -503,8 +502,7 @@ class _Answer:
 
     def _with_end(self, key: Key, run: RateTried) -> RateTried:
         """Return the run with its final value, if it was a whole training."""
-        size, rate, horizon, _ = key
-        i = self._study.at((size, rate, horizon))
+        i = self._study.at(key[0])
         one = self._study.cells[i]
         if self._study.whole_only:  # it met the target at its end, or not at all
             has_met = run.seed in one.met_on
@@ -542,17 +540,17 @@ class _Answer:
         The share of trainings that diverge is at most the bound of Clopper and Pearson 1934,
         Biometrika 26(4), given the seeds that ran.
         """
-        batch_size, rate, _ = cell
-        records = self._log.records.items()
-        diverged = {key for key, r in records if r.has_diverged and key[0] == batch_size}
-        above = [other for _, other, _, _ in diverged if rate <= other <= _UP_TO * rate]
-        n = len({key for key, _ in records if key[:3] == cell})
-        held = n - len({key for key in diverged if key[:3] == cell})
+        size, rate = cell.batch_size, cell.learning_rate
+        runs = [(other, record) for (other, _), record in self._log.records.items()]
+        diverged = [at for at, record in runs if record.has_diverged and at.batch_size == size]
+        above = [at.learning_rate for at in diverged if rate <= at.learning_rate <= _UP_TO * rate]
+        n = [at for at, _ in runs].count(cell)
+        held = n - diverged.count(cell)
         if not above or not held:
             return None
         top, share = max(above), float(betaincinv(n - held + 1, held, _CONFIDENCE))
         return Reason.of(
-            "at_the_edge", size=batch_size, rate=rate, above=top, held=held, n=n, share=share
+            "at_the_edge", size=size, rate=rate, above=top, held=held, n=n, share=share
         )
 
     def _marks_too_wide(self) -> list[Reason]:

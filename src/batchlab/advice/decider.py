@@ -79,7 +79,7 @@ def decide(
     """
     question = log.question
     reference = question.reference
-    own = (reference.batch_size, reference.learning_rate, 1.0)
+    own = CellKey(reference.batch_size, reference.learning_rate)
     piloted = Piloted()
     if question.target is None and question.objective != "quality":
         piloted = pilot(log, asked_whole=asked_whole)
@@ -125,15 +125,15 @@ def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
     """Take in the pilot, or train the reference without one; return why if that was no use."""
     log, question = study.log, study.question
     if study.end is not None:
-        for (size, rate, horizon, seed), record in log.records.items():
-            study.take_in(study.at((size, rate, horizon)), seed, record)
+        for (cell, seed), record in log.records.items():
+            study.take_in(study.at(cell), seed, record)
         study.set_level()
         return None
     whole = study.whole_steps(study.own)
     if question.objective == "quality":
         request = log.request(own, 0, steps=whole, whole=True)
     else:
-        affordable = log.affordable_steps(own[0], _FIRST_SHARE * question.budget_s)
+        affordable = log.affordable_steps(own.batch_size, _FIRST_SHARE * question.budget_s)
         request = log.request(own, 0, steps=min(whole, affordable))
     (record,) = log.run([request], "pilot")
     _refuse_target_met_untrained(question, record)
@@ -144,7 +144,7 @@ def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
     if question.objective == "quality":
         study.end = end_so_far(question, record)
     if study.log.until is not None:
-        study.most_cost = request.last_step * study.weight[own[0]]
+        study.most_cost = request.last_step * study.weight[own.batch_size]
     # A script's last evaluation may lie well before the end of its run.
     study.take_in(study.own, 0, record, guess=missed(request.last_step))
     return None
@@ -166,7 +166,7 @@ def _n_whole(study: Study) -> float:
     one = study.cells[study.own]
     whole_s = study.whole_s(study.own) / study.fraction
     if not study.compares_ends and 0 in one.records:
-        whole_s = study.log.run_s(one.cell[0], one.records[0].steps)
+        whole_s = study.log.run_s(one.cell.batch_size, one.records[0].steps)
     return _n_trainings(study.log, whole_s)
 
 

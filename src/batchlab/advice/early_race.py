@@ -236,7 +236,7 @@ class EarlyRace:
         one = self._study.cells[i]
         if one.failed or 0 not in one.records:
             return math.inf, math.inf
-        weight = math.log2(self._study.weight[one.cell[0]])
+        weight = math.log2(self._study.weight[one.cell.batch_size])
         cost = one.steps[0][0] + weight if 0 in one.met_on else math.inf
         return cost, self._study.question.distance(one.records[0])
 

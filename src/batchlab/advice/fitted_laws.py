@@ -89,12 +89,11 @@ def _law_over_lengths(study: Study, outlook: Outlook) -> StepsLaw | None:
 def _by_length(study: Study, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
     """Return log2 of the steps of each length of a batch size, and draws of its end at its best."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
-    for horizon in sorted({one.cell[2] for one in study.cells if one.cell[0] == size}):
-        cells = enumerate(study.cells)
-        at = [i for i, one in cells if one.cell[::2] == (size, horizon) and not one.failed]
-        if at:
-            steps.append(math.log2(study.log.steps_in(size, horizon * planned)))
-            worse.append(outlook.end[:, at].min(axis=1))
+    fine = study.of_size(size, failed=False)
+    for horizon in sorted({study.cells[i].cell.horizon for i in fine}):
+        at = [i for i in fine if study.cells[i].cell.horizon == horizon]
+        steps.append(math.log2(study.log.steps_in(size, horizon * planned)))
+        worse.append(outlook.end[:, at].min(axis=1))
     return steps, worse
 
 
@@ -103,8 +102,8 @@ def _at_best_rate(study: Study, outlook: Outlook, i: int) -> Array:
 
     The law is about tuned rates, and a size that only ran at the reference's rate is too slow.
     """
-    size = study.cells[i].cell[0]
-    at = [j for j, one in enumerate(study.cells) if one.cell[0] == size and not one.failed]
+    size = study.cells[i].cell.batch_size
+    at = study.of_size(size, failed=False)
     return np.asarray(outlook.cost[:, at].min(axis=1) - math.log2(study.weight[size]))
 
 

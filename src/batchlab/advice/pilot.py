@@ -14,7 +14,7 @@ from batchlab.advice.level import (
     ends_early,
     level_of_ends,
 )
-from batchlab.advice.run_log import RunLog, why_it_failed
+from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.trial import TrialRecord
@@ -155,7 +155,7 @@ class _Pilot:
         """Train this many steps at each rate; whole trainings are shown with their test data."""
         requests = [
             self._log.request(
-                (self._size, rate, 1.0),
+                CellKey(self._size, rate),
                 0,
                 steps=steps,
                 whole=whole,

@@ -188,11 +188,10 @@ class Procedure:
     def _begin_new_size(self) -> bool:
         """Follow a batch size that never ran, the cheapest first, at the rate believed best."""
         study = self.study
-        flying = {study.cells[flight.at].cell[0] for flight in self._flights}
+        flying = {study.cells[flight.at].cell.batch_size for flight in self._flights}
         new = [s for s in study.options if study.is_new_size(s) and s not in flying]
         for size in sorted(new, key=lambda size: study.weight[size] / size):
-            at = [i for i, one in enumerate(study.cells) if one.cell[0] == size]
-            best = max(at, key=lambda i: (self.outlook.utility[i], -i))
+            best = max(study.of_size(size), key=lambda i: (self.outlook.utility[i], -i))
             if not study.cells[best].is_over and self._begin_first(best):
                 self._note(best, Reason.of("not_trained"))
                 return True
@@ -262,7 +261,7 @@ class Procedure:
                 if is_chase or cost_s <= _SLACK_OF_BUDGET * left_s:
                     yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=is_chase)
             elif 0 not in self._shown(one):
-                paid_s = self.log.run_s(one.cell[0], one.records[0].steps)
+                paid_s = self.log.run_s(one.cell.batch_size, one.records[0].steps)
                 if not self.log.engine.capabilities.resumes:
                     paid_s = 0.0
                 cost_s = max(whole_s - paid_s, _LEAST_SHARE * whole_s)
@@ -281,7 +280,7 @@ class Procedure:
         study, cost, whole_s = self.study, self.outlook.cost, self._training_s(i)
         if not study.follows:
             return whole_s
-        size, most = study.cells[i].cell[0], study.most_steps(i)
+        size, most = study.cells[i].cell.batch_size, study.most_steps(i)
         if study.compares_ends:
             met_at = min(2.0 ** float(cost[:, i].mean()) / study.weight[size], most)
             whole_s = self.log.run_s(size, study.whole_steps(i, met_at=met_at))
@@ -296,7 +295,7 @@ class Procedure:
         study, whole_s = self.study, self.study.new_s(i, seed)
         if study.compares_ends:
             return whole_s
-        whole_cost = study.whole_steps(i) * study.weight[study.cells[i].cell[0]]
+        whole_cost = study.whole_steps(i) * study.weight[study.cells[i].cell.batch_size]
         share = float(np.minimum(2.0 ** self.outlook.cost[:, i] / whole_cost, 1.0).mean())
         return max(1.2 * share * whole_s, 1e-9)
 
@@ -380,7 +379,7 @@ class Procedure:
         study, lead = self.study, self.study.cells[leader]
         cost = float(self.outlook.cost[:, leader].mean())
         if 0 in lead.steps:
-            cost = lead.steps[0][0] + math.log2(study.weight[lead.cell[0]])
+            cost = lead.steps[0][0] + math.log2(study.weight[lead.cell.batch_size])
         # A run that cannot be resumed would start over for a second stretch.
         first = _STRETCH if self.log.engine.capabilities.resumes else 1 + _SLACK
         chase = Chase(leader=leader, lead_cost=2.0**cost, asked=first * 2.0**cost)
@@ -392,8 +391,8 @@ class Procedure:
 
     def _stretch(self, at: int, chase: Chase) -> Flight:
         study, cell = self.study, self.study.cells[at].cell
-        weight, most = study.weight[cell[0]], study.most_steps(at)
-        watched = math.floor(_WATCHED_FROM * chase.lead_cost / weight * cell[0])
+        weight, most = study.weight[cell.batch_size], study.most_steps(at)
+        watched = math.floor(_WATCHED_FROM * chase.lead_cost / weight * cell.batch_size)
         request = self.log.request(
             cell,
             0,
@@ -404,8 +403,8 @@ class Procedure:
 
     def _note(self, at: int, why: Reason) -> None:
         """Write down what was begun, and why."""
-        size, rate, _ = self.study.cells[at].cell
-        begun = self._flights[-1]
+        cell, begun = self.study.cells[at].cell, self._flights[-1]
+        size, rate = cell.batch_size, cell.learning_rate
         self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=begun.seed), why)
 
     def _submit(self, flight: Flight) -> None:

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from batchlab.advice.advice import Purpose, Question, RateTried, Step
 from batchlab.advice.horizon import HORIZONS
@@ -49,10 +49,18 @@ _TRAINED_BETWEEN = 2.0
 # of 20 epochs if no end is planned.
 _MOST_OF_A_TRAINING = 0.05
 _EPOCHS_UNPLANNED = 20
-CellKey = tuple[int, float, float]
-"""Batch size, learning rate, and the length of its schedule over the reference's (or 1)."""
-Key = tuple[int, float, float, int]
-"""Batch size, learning rate, length of the schedule and seed, as they were requested."""
+
+
+class CellKey(NamedTuple):
+    """What distinguishes a configuration, as it was requested."""
+
+    batch_size: int
+    learning_rate: float
+    horizon: float = 1.0  # the length of its schedule over the reference's
+
+
+Key = tuple[CellKey, int]
+"""A configuration and a seed."""
 
 
 def is_whole(record: TrialRecord, steps: int) -> bool:
@@ -81,7 +89,7 @@ class RunLog:
     engine: Engine  # trains
     # The target of every run; None if there is none yet, or the objective has none.
     until: Target | None
-    # The record of each run, by batch size, rate, length and seed.
+    # The record of each run, by configuration and seed.
     records: dict[Key, TrialRecord] = field(default_factory=dict)
     # The purpose for which each of `records` was first run.
     purposes: dict[Key, Purpose] = field(default_factory=dict)
@@ -118,12 +126,9 @@ class RunLog:
         watched_from_samples: int = 0,
     ) -> RunRequest:
         """Return a request of `steps` steps, to the target or to its end if `whole`."""
-        batch_size, learning_rate, horizon = cell
-        trial = self.engine.trial(
-            batch_size=batch_size, learning_rate=learning_rate, seed=seed, horizon=horizon
-        )
+        trial = self.engine.trial(seed=seed, **cell._asdict())
         # An engine with a fixed set of rates may write one differently.
-        self._keys[trial] = *cell, seed
+        self._keys[trial] = cell, seed
         return RunRequest(
             trial=trial,
             length=RunLength(
@@ -137,7 +142,7 @@ class RunLog:
         )
 
     def key_of(self, request: RunRequest) -> Key:
-        """Return batch size, rate, length and seed of a request, as they were requested."""
+        """Return the configuration and the seed of a request, as they were requested."""
         return self._keys[request.trial]
 
     def expected_s(self, requests: Sequence[RunRequest]) -> float:
@@ -210,14 +215,14 @@ class RunLog:
             return 0
         if key in self.records:
             return 0  # it goes on from its own checkpoint
-        size, rate, horizon, seed = key
-        ends = {h: math.floor(until * self.steps_in(size, h * planned)) for h in (1.0, *HORIZONS)}
+        cell, seed = key
+        spans = {h: self.steps_in(cell.batch_size, h * planned) for h in (1.0, *HORIZONS)}
         begun = [
-            kept
-            for (*cell, length, other), record in self.records.items()
-            if (*cell, other) == (size, rate, seed)
-            for h, kept in ends.items()
-            if h <= min(length, horizon) and kept <= record.steps
+            math.floor(until * steps)
+            for (other, its_seed), record in self.records.items()
+            if its_seed == seed and other._replace(horizon=cell.horizon) == cell
+            for h, steps in spans.items()
+            if h <= min(other.horizon, cell.horizon) and math.floor(until * steps) <= record.steps
         ]
         return max(begun, default=0)
 
@@ -286,9 +291,12 @@ class RunLog:
         if not requests or self.watcher is None:
             return
         keys = [self.key_of(request) for request in requests]
-        sizes, rates, _, seeds = (tuple(sorted(set(part))) for part in zip(*keys, strict=True))
-        why = _OF_PURPOSE[purpose]
-        runs = RunsAsked(batch_sizes=sizes, learning_rates=rates, seeds=seeds, why=why)
+        runs = RunsAsked(
+            batch_sizes=tuple(sorted({cell.batch_size for cell, _ in keys})),
+            learning_rates=tuple(sorted({cell.learning_rate for cell, _ in keys})),
+            seeds=tuple(sorted({seed for _, seed in keys})),
+            why=_OF_PURPOSE[purpose],
+        )
         self.watcher.asked(runs, purpose)
 
     def steps_to_level(self, record: TrialRecord) -> float | None:
@@ -307,13 +315,15 @@ class RunLog:
         return tuple(self._tried(key, record) for key, record in self.records.items())
 
     def _tried(self, key: Key, record: TrialRecord) -> RateTried:
-        spans, level = record.trial.horizon_steps, None if self.whole_only else self.until
+        (cell, seed), trial = key, record.trial
+        is_other = trial.horizon_steps is not None and cell.horizon != 1
+        level = None if self.whole_only else self.until
         crossing = None if level is None else record.crossing(level)
         return RateTried(
-            batch_size=key[0],
-            learning_rate=key[1],
-            seed=key[3],
-            epochs=None if spans is None or key[2] == 1 else record.trial.plan.epoch_at(spans),
+            batch_size=cell.batch_size,
+            learning_rate=cell.learning_rate,
+            seed=seed,
+            epochs=trial.plan.epoch_at(trial.horizon_steps or 0) if is_other else None,
             purpose=self.purposes[key],
             status=str(record.status),
             steps=record.steps,

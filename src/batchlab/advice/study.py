@@ -139,18 +139,20 @@ class Study:
             for horizon in self._horizons(size)
             for octave in self._octaves(size, horizon)
         }
-        for size, rate, horizon, _ in log.records:
-            at.add((size, horizon, round(math.log2(rate / own_rate), 3)))
+        for cell, _ in log.records:
+            octave = round(math.log2(cell.learning_rate / own_rate), 3)
+            at.add((cell.batch_size, cell.horizon, octave))
         sizes, horizons, octaves = zip(*sorted(at), strict=True)
         rates = [own_rate * 2.0**octave for octave in octaves]
-        self.cells = [Configured(cell=cell) for cell in zip(sizes, rates, horizons, strict=True)]
+        keys = map(CellKey, sizes, rates, horizons)
+        self.cells = [Configured(cell=cell) for cell in keys]
         self.sizes = np.array(sizes)
         self.places = Places(
             size=np.log2(self.sizes / own_size),
             rate=np.array(octaves),
             horizon=np.log2(horizons),
         )
-        self.own = self.at((own_size, own_rate, 1.0))
+        self.own = self.at(CellKey(own_size, own_rate))
         as_long = np.array(horizons) == 1
         self.same_size = [int(i) for i in np.flatnonzero(as_long & (self.sizes == own_size))]
         # Log standard deviation of the step time over the reference's, for sizes timed in turn.
@@ -227,24 +229,27 @@ class Study:
 
     # ---- configurations
 
-    def nearest(self, size: int, octave: float, horizon: float = 1.0) -> int:
-        """Return the configuration of a batch size with the nearest rate, or the lower in a tie."""
-        cells = enumerate(one.cell for one in self.cells)
-        at = [i for i, (other, _, length) in cells if (other, length) == (size, horizon)]
-        return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
+    def nearest(self, size: int, octave: float) -> int:
+        """Return the configuration of a batch size, as planned, with the nearest rate."""
+        return self._nearest(CellKey(size, self.question.reference.learning_rate), octave)
 
     def at(self, cell: CellKey) -> int:
-        """Return the configuration that was requested with this batch size, rate and horizon."""
-        size, rate, horizon = cell
-        octave = math.log2(rate / self.question.reference.learning_rate)
-        return self.nearest(size, octave, horizon)
+        """Return the configuration with these settings, or with the nearest rate to this one."""
+        octave = math.log2(cell.learning_rate / self.question.reference.learning_rate)
+        return self._nearest(cell, octave)
 
     def beside(self, i: int, octaves: float) -> int | None:
         """Return the configuration with a rate `octaves` higher, or None if there is none."""
         wanted = float(self.places.rate[i] + octaves)
-        size, _, horizon = self.cells[i].cell
-        found = self.nearest(size, wanted, horizon)
+        found = self._nearest(self.cells[i].cell, wanted)
         return found if math.isclose(self.places.rate[found], wanted, abs_tol=0.01) else None
+
+    def _nearest(self, cell: CellKey, octave: float) -> int:
+        """Return the configuration like `cell` with the nearest rate, or the lower in a tie."""
+        rate = cell.learning_rate
+        cells = enumerate(one.cell for one in self.cells)
+        at = [i for i, other in cells if other._replace(learning_rate=rate) == cell]
+        return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
 
     def off_ridge(self, others: Sequence[int]) -> Array:
         """Return the octaves of rate above the ridges through others, shape (n, others)."""
@@ -252,9 +257,14 @@ class Study:
         along = self.prior.ridge * (size[:, None] - size[others])
         return np.asarray(rate[:, None] - rate[others] - along)
 
+    def of_size(self, size: int, *, failed: bool = True) -> list[int]:
+        """Return the configurations of a batch size, without those that failed if not `failed`."""
+        found = [i for i, one in enumerate(self.cells) if one.cell.batch_size == size]
+        return [i for i in found if failed or not self.cells[i].failed]
+
     def is_new_size(self, size: int) -> bool:
         """Return whether no run of the batch size was seen."""
-        return not any(one.records for one in self.cells if one.cell[0] == size)
+        return not any(self.cells[i].records for i in self.of_size(size))
 
     @property
     def nameable(self) -> list[int]:
@@ -304,7 +314,8 @@ class Study:
             i: the configuration.
             met_at: the steps to the level that are assumed; None for those that runs have shown.
         """
-        (size, _, horizon), epochs = self.cells[i].cell, self.log.whole_epochs
+        cell, epochs = self.cells[i].cell, self.log.whole_epochs
+        size = cell.batch_size
         if self.question.longest_s is not None:
             seconds = self.options[size].step_s.estimate
             assert seconds is not None
@@ -314,7 +325,7 @@ class Study:
         if epochs is None:
             return self.log.planned_steps(size)
         if self.keeps_epochs:
-            return self.log.steps_in(size, horizon * epochs)
+            return self.log.steps_in(size, cell.horizon * epochs)
         if met_at is None:
             return self._longer.get(i) or self.log.steps_in(size, epochs)
         if (planned := self.log.steps_in(size, epochs)) >= met_at:
@@ -331,7 +342,7 @@ class Study:
         epochs = self.log.whole_epochs
         if epochs is None or self.keeps_epochs:
             return self.whole_steps(i)
-        size, own = self.cells[i].cell[0], self.question.reference.batch_size
+        size, own = self.cells[i].cell.batch_size, self.question.reference.batch_size
         as_long = int(self.log.steps_in(own, epochs) * self.weight[own] / self.weight[size])
         return max(self.log.steps_in(size, epochs), min(as_long, self._allowed_steps(size)))
 
@@ -348,7 +359,7 @@ class Study:
             longest = max([planned, *(h * planned for h in self._allowed_horizons)])
             beyond = min((h * planned for h in HORIZONS if h * planned > allowed), default=math.inf)
         for size in self.options:
-            ran = [one for one in self.cells if one.cell[0] == size and one.records]
+            ran = [self.cells[i] for i in self.of_size(size) if self.cells[i].records]
             seen = max((r.steps for one in ran for r in one.records.values()), default=0)
             if seen < self.log.steps_in(size, longest) or any(one.met_on for one in ran):
                 continue
@@ -366,17 +377,18 @@ class Study:
 
     def whole_s(self, i: int) -> float:
         """Return the expected seconds of the budget that one training of that length costs."""
-        length = self.cells[i].cell[0], self.whole_steps(i)
+        length = self.cells[i].cell.batch_size, self.whole_steps(i)
         if length not in self._whole_s:
             self._whole_s[length] = self.log.run_s(*length)
         return self._whole_s[length]
 
     def new_s(self, i: int, seed: int) -> float:
         """Return the expected seconds of a training in steps that no other length has taken."""
-        shared = self.log.shared_steps((*self.cells[i].cell, seed))
+        cell = self.cells[i].cell
+        shared = self.log.shared_steps((cell, seed))
         if not shared:
             return self.whole_s(i)
-        return self.log.run_s(self.cells[i].cell[0], max(1, self.whole_steps(i) - shared))
+        return self.log.run_s(cell.batch_size, max(1, self.whole_steps(i) - shared))
 
     # ---- what runs show
 
@@ -472,7 +484,7 @@ class Study:
         """
         if self.end is None or self.log.until is None:
             return
-        at = self.at((self.question.reference.batch_size, self.end.learning_rate, 1.0))
+        at = self.at(CellKey(self.question.reference.batch_size, self.end.learning_rate))
         if self.question.is_usual:
             ended = [i for i in self.same_size if self.cells[i].ends and not self.cells[i].failed]
             worse = {i: statistics.fmean(self.cells[i].ends.values()) for i in ended}
@@ -495,13 +507,13 @@ class Study:
 
     def _rule_out(self, i: int, record: TrialRecord) -> None:
         """Stop training at a batch size that does not fit; its rates say nothing about others."""
-        size = self.cells[i].cell[0]
+        size = self.cells[i].cell.batch_size
         self.log.ruled_out[size] = record.reason or Reason.of("does_not_fit")
-        for one in self.cells:
-            if one.cell[0] == size:
-                one.failed = one.is_over = True
-                for seen in (one.steps, one.ends, one.met_on, one.missed_on):
-                    seen.clear()
+        for i in self.of_size(size):
+            one = self.cells[i]
+            one.failed = one.is_over = True
+            for seen in (one.steps, one.ends, one.met_on, one.missed_on):
+                seen.clear()
 
     # ---- the belief
 
