@@ -157,7 +157,7 @@ def answers_of(
         if has_horizons:
             question = replace(question, at_most_epochs=None)
         log = RunLog(question=question, engine=engine, until=None)
-        size, rate, horizon = decide(log, prior_without(workload)).cell
+        size, rate, horizon, _ = decide(log, prior_without(workload)).cell
         cell = (*asked.grids[horizon].cell(size, rate), horizon)
         shortfall = asked.shortfall(cell, drawn.judging)
         best_s = asked.seconds(asked.optimum(has_horizons=True))

@@ -38,18 +38,23 @@ def test_applied_the_rate_is_that_of_every_group(advice: Advice) -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.26, 0.26]
 
 
-def test_applied_twice_the_settings_of_adam_are_as_applied_once() -> None:
-    named = replace(
-        made_up_advice().recommendation, adam=AdamSettings(betas=(0.9, 0.992), weight_decay=0.28)
-    )
+MOVED = AdamSettings(betas=(0.9, 0.992), weight_decay=0.28)
+
+
+@pytest.mark.parametrize(
+    ("adam", "factor", "decay"), [(MOVED, 1.0, 0.28), (MOVED, 4.0, 1.12), (None, 4.0, 0.4)]
+)
+def test_applied_twice_other_settings_are_as_applied_once(adam, factor, decay) -> None:
+    named = replace(made_up_advice().recommendation, adam=adam, weight_decay_factor=factor)
     groups = [{"params": [torch.nn.Parameter(torch.ones(1))], "weight_decay": w} for w in (0.1, 0)]
     optimizer = torch.optim.AdamW(groups)
 
     for _ in range(2):
         replace(made_up_advice(), recommendation=named).apply(optimizer)
 
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.28, 0]
-    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.992)}
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [decay, 0]
+    betas = (0.9, 0.992) if adam else (0.9, 0.999)
+    assert {group["betas"] for group in optimizer.param_groups} == {betas}
 
 
 def test_without_a_configuration_nothing_is_applied() -> None:

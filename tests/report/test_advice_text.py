@@ -42,7 +42,7 @@ from batchlab.report.advice_page import (
     explain_text,
     render_advice_html,
 )
-from batchlab.report.advice_rows import answer_rows, answer_table, believed_at
+from batchlab.report.advice_rows import answer_rows, answer_table, believed_at, tried_table
 from batchlab.report.sweep_page import html_page, text_report
 from batchlab.report.text import on_a_terminal
 
@@ -326,6 +326,29 @@ def test_the_lines_set_what_moves_with_the_batch_size_too() -> None:
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.01, 0.2828)
     assert group["betas"] == pytest.approx(adam.betas, abs=1e-6)
+
+
+@pytest.mark.parametrize(("adam", "decay"), [(AdamSettings(weight_decay=0.2), 0.8), (None, 0.4)])
+def test_a_tuned_weight_decay_is_said_and_set(adam, decay) -> None:
+    advice = KINDS["quality"]()
+    named = replace(advice.recommendation, adam=adam, weight_decay_factor=4.0)
+    said = str(advice_sentences(replace(advice, recommendation=named), None)[0].text)
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=0.1)
+
+    exec("\n".join(script_lines(named)[1:3]), {"optimizer": optimizer})
+
+    assert optimizer.param_groups[0]["weight_decay"] == pytest.approx(decay)
+    assert (", weight decay 0.8" if adam else ", 4 times your weight decay") in said
+
+
+def test_a_table_tells_trainings_with_other_weight_decays_apart() -> None:
+    advice = KINDS["quality"]()
+    first, *others = advice.tried
+    tuned = replace(advice, tried=(replace(first, weight_decay_factor=4.0), *others))
+
+    headers = [[c.header for c in tried_table(each).columns] for each in (advice, tuned)]
+
+    assert set(headers[1]) - set(headers[0]) == {"weight decay over yours"}
 
 
 def test_the_end_of_another_rate_is_not_taken_for_that_of_yours() -> None:

@@ -23,7 +23,7 @@ from batchlab.training.optimizers import (
     AveragedWeights,
     adam_settings,
     made_optimizers,
-    move_adam_settings,
+    move_settings,
 )
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
@@ -135,7 +135,7 @@ def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
         ]
     )
 
-    move_adam_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
+    move_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
 
     first, second = made.param_groups
     assert first["betas"] == pytest.approx((0.6, 0.996))
@@ -151,16 +151,26 @@ def test_a_group_without_weight_decay_keeps_none() -> None:
         weight_decay=0.1,
     )
 
-    move_adam_settings(made, scaled_by("sqrt"), reference_batch_size=32)
+    move_settings(made, scaled_by("sqrt"), reference_batch_size=32)
 
     assert [group["weight_decay"] for group in made.param_groups] == [0.2, 0.0]
+
+
+def test_a_multiple_of_the_weight_decay_comes_on_top_of_what_moves_with_the_batch_size() -> None:
+    groups = [{"params": [parameter()]}, {"params": [parameter()], "weight_decay": 0.0}]
+    made = torch.optim.AdamW(groups, weight_decay=0.1)
+    trial = replace(scaled_by("sqrt"), weight_decay_factor=0.25)
+
+    move_settings(made, trial, reference_batch_size=32)
+
+    assert [group["weight_decay"] for group in made.param_groups] == [0.05, 0.0]
 
 
 def test_a_group_without_them_is_refused() -> None:
     made = torch.optim.SGD([parameter()], lr=0.1)
 
     with pytest.raises(UsageError, match=r"it moves betas and eps, and SGD does not have both"):
-        move_adam_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
+        move_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
 
 
 CPU = torch.device("cpu")

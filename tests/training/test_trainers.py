@@ -181,6 +181,26 @@ def test_every_optimizer_takes_the_textbooks_steps(kind: Kind, name: str, batch_
     assert_as_the_textbook(stepper, losses, twin, kind.apart)
 
 
+@pytest.mark.parametrize("name", ["decay", "groups", "adam", "adamw"])
+def test_a_multiple_of_the_weight_decay_trains_as_an_optimizer_with_that_decay(
+    kind: Kind, name: str
+) -> None:
+    def multiplied(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+        made = OPTIMIZERS[name](parameters, lr=rate)
+        for group in made.param_groups:
+            group["weight_decay"] = 4 * group["weight_decay"]
+        return made
+
+    workload = workload_with(name)
+    trial = replace(small_trial(workload, batch_size=7, seed=3), weight_decay_factor=4.0)
+
+    stepper, losses = taken(kind, workload, trial, 17)
+
+    other = replace(workload, optimizer=multiplied)
+    twin = train_by_the_textbook(other, steps_of(trial, epochs=17)[:17], seed=3)
+    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+
+
 def wide() -> nn.Module:
     return nn.Sequential(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, CLASSES))
 

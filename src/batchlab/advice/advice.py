@@ -29,6 +29,10 @@ Purpose = Literal["pilot", "search", "whole"]
 SURE, LIKELY = 0.95, 0.8
 
 
+Variant = tuple[int, float | None, float]
+"""Batch size, other epochs of the schedule, and weight decay over your own."""
+
+
 def is_same_rate(one: float, other: float) -> bool:
     """Return whether two learning rates are equal up to the rounding errors of octaves."""
     return math.isclose(one, other, rel_tol=1e-9)
@@ -49,6 +53,8 @@ class Configuration:
         accumulation_steps: forward and backward passes per optimizer step.
         learning_rate: the rate.
         epochs: the passes that its learning-rate schedule spans, if not those of the reference's.
+        weight_decay_factor: what your own weight decay is multiplied by, in addition to what moves
+            with the batch size (`adam`).
         adam: the betas, eps and weight decay of Adam at this batch size, if the reference has
             others.
     """
@@ -58,6 +64,7 @@ class Configuration:
     accumulation_steps: int = field(init=False)
     learning_rate: float
     epochs: float | None = None
+    weight_decay_factor: float = 1.0
     adam: AdamSettings | None = None
 
     def __post_init__(self) -> None:
@@ -65,11 +72,8 @@ class Configuration:
         object.__setattr__(self, "accumulation_steps", passes)
 
     def is_same(self, other: Configuration | RateTried) -> bool:
-        """Return whether batch size, rate and epochs are the same, however the batch is split."""
-        mine, others = (
-            (each.batch_size, each.learning_rate, each.epochs) for each in (self, other)
-        )
-        return mine == others
+        """Return whether a training is the same, however the batch is split."""
+        return (variant_of(self), self.learning_rate) == (variant_of(other), other.learning_rate)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +123,8 @@ class Question:
     # The epochs of a training as the user plans it; None if only the budget limits it. For
     # objective quality, the fixed number of epochs that all batch sizes get.
     planned_epochs: float | None = None
+    # True if other weight decays than the reference's are tried.
+    tunes_weight_decay: bool = False
     # The most epochs of any training; None if one that is no longer in seconds may have any.
     at_most_epochs: float | None = None
     # True if a schedule of the rate can span another number of epochs than the planned one.
@@ -186,6 +192,7 @@ class RateTried:
             training, or the length of a whole training is not known.
         end_test: the metric on test data after its last step; None as for `end`, or if not known.
         epochs: as in `Configuration`.
+        weight_decay_factor: as in `Configuration`.
     """
 
     batch_size: int
@@ -200,6 +207,7 @@ class RateTried:
     end: float | None = None
     end_test: float | None = None
     epochs: float | None = None
+    weight_decay_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,6 +221,7 @@ class Believed:
         ends_better_by: by how much it ends better than what is named, in the metric's unit.
         cost: the objective's own figure of a training that meets the target.
         epochs: as in `Configuration`.
+        weight_decay_factor: as in `Configuration`.
     """
 
     batch_size: int
@@ -221,6 +230,7 @@ class Believed:
     ends_better_by: Estimate
     cost: Estimate
     epochs: float | None = None
+    weight_decay_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,6 +260,7 @@ class Candidate:
             configuration's tuned rate, by its name; rules that do not apply are left out.
         note: why it was not trained, or what is odd about it; None if nothing is.
         epochs: as in `Configuration`, of the rate that its figures are for.
+        weight_decay_factor: as in `Configuration`, of that rate.
     """
 
     batch_size: int
@@ -268,6 +279,7 @@ class Candidate:
     rule_learning_rates: tuple[tuple[str, float], ...] = ()
     note: Reason | None = None
     epochs: float | None = None
+    weight_decay_factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -523,8 +535,9 @@ class Advice(Reported):
     def apply(self, optimizer: Any) -> None:
         """Set the named learning rate in every group of an optimizer, and what moves with it.
 
-        With Adam or AdamW, beta 2 and a decoupled weight decay move too if the trainings' did; a
-        group without weight decay keeps none. The batch size has to be set in your data loader.
+        With Adam or AdamW, beta 2 and a decoupled weight decay move too if the trainings' did, and
+        so does a weight decay that was tuned; a group without weight decay keeps none. The batch
+        size has to be set in your data loader.
 
         Raises:
             UsageError: nothing is named.
@@ -538,8 +551,12 @@ class Advice(Reported):
             group["lr"] = self.named.learning_rate
             if adam is not None:
                 group.update(betas=adam.betas, eps=adam.eps)
-            if adam is not None and adam.weight_decay is not None and group["weight_decay"]:
-                group["weight_decay"] = adam.weight_decay
+            if not group.get("weight_decay"):
+                continue
+            own = group.setdefault("initial_weight_decay", group["weight_decay"])
+            if adam is not None and adam.weight_decay is not None:
+                own = adam.weight_decay
+            group["weight_decay"] = own * self.named.weight_decay_factor
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints, as plain dicts and lists; see docs/schema/advise.json.
@@ -556,15 +573,23 @@ class Advice(Reported):
         place = trial.batch_size, spans
         return spans if any((run.batch_size, run.epochs) == place for run in self.tried) else None
 
+    def variant(self, trial: Trial) -> Variant:
+        """Return all that distinguishes a trial's configuration except its rate."""
+        return trial.batch_size, self.other_epochs(trial), trial.weight_decay_factor
+
     def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
         """Return whether a trial is one of a configuration."""
-        rate, epochs = at.learning_rate, self.other_epochs(trial)
-        is_same = (trial.batch_size, epochs) == (at.batch_size, at.epochs)
+        rate, is_same = at.learning_rate, self.variant(trial) == variant_of(at)
         return is_same and rate is not None and is_same_rate(trial.learning_rate, rate)
 
     def candidate(self, batch_size: int) -> Candidate | None:
         """Return the candidate of `batch_size`, or None if it was not in question."""
         return next((each for each in self.candidates if each.batch_size == batch_size), None)
+
+
+def variant_of(at: Configuration | Candidate | RateTried | Believed) -> Variant:
+    """Return all that distinguishes a configuration except its rate."""
+    return at.batch_size, at.epochs, at.weight_decay_factor
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -229,6 +229,7 @@ class _Answer:
             micro_batch_size=option.micro_batch_size,
             learning_rate=cell.learning_rate,
             epochs=self._other_epochs(i),
+            weight_decay_factor=cell.weight_decay_factor,
             adam=option.adam,
         )
 
@@ -321,6 +322,7 @@ class _Answer:
             batch_size=cell.batch_size,
             learning_rate=cell.learning_rate,
             epochs=self._other_epochs(i),
+            weight_decay_factor=cell.weight_decay_factor,
             end=end,
             ends_better_by=better,
             cost=cost[self._question.objective],
@@ -345,6 +347,7 @@ class _Answer:
             _untrained(option, steps),
             learning_rate=None if i is None else study.cells[i].cell.learning_rate,
             epochs=None if i is None else self._other_epochs(i),
+            weight_decay_factor=1.0 if i is None else study.cells[i].cell.weight_decay_factor,
             n_runs=0 if i is None else len(study.cells[i].records),
             time_to_target_s=time_s,
             samples_to_target=samples,

@@ -21,6 +21,8 @@ from batchlab.records.trial import Status, TrialRecord
 
 # With this many whole trainings, every batch size is trained once before the most promising runs.
 _COVERS_FROM = 10.0
+# With this many, other weight decays are tried too if the user asks for that.
+TUNES_DECAY_FROM = 30.0
 # If only final values are compared, this many trainings of the reference come before others.
 _REFERENCES = 3
 # Trainings of the named configuration and of those it is compared with, if the budget allows them.
@@ -35,8 +37,8 @@ _IN_QUESTION = 16
 # The procedure ends if no run promises a gain of this many octaves.
 _LEAST_GAIN = 0.002
 # The most octaves of batch size that a run may be away from what met the level, and of rate off the
-# ridge through that.
-_REACH, _REACH_ACROSS = 3.0, 2.0
+# ridge through that, and of weight decay.
+_REACH, _REACH_ACROSS, _REACH_DECAY = 3.0, 2.0, 2.0
 # A challenger's first stretch as a fraction of the leader's cost to the level, and its growth.
 _STRETCH, _GROWTH = 0.25, 1.3
 # The fraction by which it may be slower than the leader to a level that both reached, and how much
@@ -98,6 +100,7 @@ class Procedure:
         """
         self.study, self.log = study, study.log
         self._covers = n_whole >= _COVERS_FROM
+        self._tunes_decay = study.question.tunes_weight_decay and n_whole >= TUNES_DECAY_FROM
         self._flights: list[Flight] = []
         self._seeds_to_come: deque[int] = deque()  # configurations that get one more seed
         self.outlook: Outlook = study.outlook()
@@ -191,7 +194,12 @@ class Procedure:
         flying = {study.cells[flight.at].cell.batch_size for flight in self._flights}
         new = [s for s in study.options if study.is_new_size(s) and s not in flying]
         for size in sorted(new, key=lambda size: study.weight[size] / size):
-            best = max(study.of_size(size), key=lambda i: (self.outlook.utility[i], -i))
+            # Of other weight decays nothing may be known yet, so the best of those would be luck.
+            decay = study.cells[self.named].cell.weight_decay_factor
+            at = [
+                i for i in study.of_size(size) if study.cells[i].cell.weight_decay_factor == decay
+            ]
+            best = max(at, key=lambda i: (self.outlook.utility[i], -i))
             if not study.cells[best].is_over and self._begin_first(best):
                 self._note(best, Reason.of("not_trained"))
                 return True
@@ -318,7 +326,11 @@ class Procedure:
         start = [i for i in ran if study.cells[i].met] or ran or seen or [study.own]
         apart = np.abs(study.places.size[:, None] - study.places.size[start])
         across = np.abs(study.off_ridge(start))
-        return np.asarray(np.any((apart <= _REACH) & (across <= _REACH_ACROSS), axis=1))
+        decay = np.abs(study.places.decay[:, None] - study.places.decay[start])
+        if not self._tunes_decay:
+            decay = np.abs(study.places.decay)[:, None]
+        near = (apart <= _REACH) & (across <= _REACH_ACROSS)
+        return np.asarray(np.any(near & (decay <= _REACH_DECAY * self._tunes_decay), axis=1))
 
     def _leader(self) -> int:
         """Return the best of those whose first seed met the level, or else the nearest to it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol
 
 from batchlab.advice.advice import Purpose, Question, RateTried, Step
@@ -57,6 +57,7 @@ class CellKey(NamedTuple):
     batch_size: int
     learning_rate: float
     horizon: float = 1.0  # the length of its schedule over the reference's
+    weight_decay_factor: float = 1.0  # its weight decay over the workload's own
 
 
 Key = tuple[CellKey, int]
@@ -126,7 +127,9 @@ class RunLog:
         watched_from_samples: int = 0,
     ) -> RunRequest:
         """Return a request of `steps` steps, to the target or to its end if `whole`."""
-        trial = self.engine.trial(seed=seed, **cell._asdict())
+        size, rate, horizon, decay = cell
+        trial = self.engine.trial(batch_size=size, learning_rate=rate, seed=seed, horizon=horizon)
+        trial = replace(trial, weight_decay_factor=decay)
         # An engine with a fixed set of rates may write one differently.
         self._keys[trial] = cell, seed
         return RunRequest(
@@ -324,6 +327,7 @@ class RunLog:
             learning_rate=cell.learning_rate,
             seed=seed,
             epochs=trial.plan.epoch_at(trial.horizon_steps or 0) if is_other else None,
+            weight_decay_factor=cell.weight_decay_factor,
             purpose=self.purposes[key],
             status=str(record.status),
             steps=record.steps,

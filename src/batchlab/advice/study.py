@@ -26,8 +26,10 @@ Array = NDArray[np.float64]
 
 # The octaves of rate below and above the ridge through the reference that may be trained at.
 _BELOW, _ABOVE = 4, 8
-# The same for trainings of another length than the reference's, which are many.
+# The same for trainings of another length or weight decay than the reference's, which are many.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
+# The weight decays over the workload's own that are tried if it is to be tuned.
+WEIGHT_DECAY_FACTORS = (0.0625, 0.25, 1.0, 4.0, 16.0)
 # A failed training counts as worse by this many margins; no final value counts as more.
 FAILED = 20.0
 # The scatter of seeds that is expected before any was seen: of log2 of the steps, and (in margins)
@@ -58,8 +60,7 @@ class Configured:
     """One configuration and what its runs showed.
 
     Attributes:
-        cell: batch size, learning rate and horizon: the length of its trainings over that of the
-            reference's, with a schedule of the rate stretched to it.
+        cell: what distinguishes it from others.
         records: by seed.
         steps: by seed, log2 of the steps to the level, and its standard deviation in addition to
             the scatter of seeds.
@@ -133,27 +134,30 @@ class Study:
         self.options: dict[int, Option] = {
             option.batch_size: option for option in question.options if option.runs
         }
+        decays = WEIGHT_DECAY_FACTORS if question.tunes_weight_decay else (1.0,)
         at = {
-            (size, horizon, octave)
+            (size, horizon, decay, octave)
             for size in self.options
             for horizon in self._horizons(size)
-            for octave in self._octaves(size, horizon)
+            for decay in decays
+            for octave in self._octaves(size, is_other=(horizon, decay) != (1, 1), horizon=horizon)
         }
         for cell, _ in log.records:
             octave = round(math.log2(cell.learning_rate / own_rate), 3)
-            at.add((cell.batch_size, cell.horizon, octave))
-        sizes, horizons, octaves = zip(*sorted(at), strict=True)
-        rates = [own_rate * 2.0**octave for octave in octaves]
-        keys = map(CellKey, sizes, rates, horizons)
-        self.cells = [Configured(cell=cell) for cell in keys]
-        self.sizes = np.array(sizes)
+            at.add((cell.batch_size, cell.horizon, cell.weight_decay_factor, octave))
+        self.sizes, horizons, factors, octaves = map(np.array, zip(*sorted(at), strict=True))
+        self.cells = [
+            Configured(cell=CellKey(size, own_rate * 2.0**octave, horizon, decay))
+            for size, horizon, decay, octave in sorted(at)
+        ]
         self.places = Places(
             size=np.log2(self.sizes / own_size),
-            rate=np.array(octaves),
+            rate=octaves,
             horizon=np.log2(horizons),
+            decay=np.log2(factors),
         )
         self.own = self.at(CellKey(own_size, own_rate))
-        as_long = np.array(horizons) == 1
+        as_long = horizons == 1
         self.same_size = [int(i) for i in np.flatnonzero(as_long & (self.sizes == own_size))]
         # Log standard deviation of the step time over the reference's, for sizes timed in turn.
         self.timed: dict[int, float] = {}
@@ -198,14 +202,14 @@ class Study:
         question = self.question
         return self.whole_only and question.objective == "time" and question.may_stretch
 
-    def _octaves(self, size: int, horizon: float) -> set[float]:
+    def _octaves(self, size: int, *, horizon: float, is_other: bool) -> set[float]:
         """Return the rates of a batch size, in octaves above the reference's."""
         reference = self.question.reference
         rates = self.log.engine.learning_rates(size, horizon)
         if rates is not None:
             return {float(round(math.log2(rate / reference.learning_rate))) for rate in rates}
         middle = round(self.prior.ridge * math.log2(size / reference.batch_size))
-        below, above = (_BELOW, _ABOVE) if horizon == 1 else (_BELOW_OTHER, _ABOVE_OTHER)
+        below, above = (_BELOW_OTHER, _ABOVE_OTHER) if is_other else (_BELOW, _ABOVE)
         return {float(octave) for octave in range(middle - below, middle + above + 1)}
 
     def weigh(self) -> None:

@@ -281,6 +281,7 @@ class AdviceSession:
             budget_s=budget_s,
             planned_epochs=self._subject.epochs,
             at_most_epochs=self._asked.at_most_epochs,
+            tunes_weight_decay=self._asked.tune is not None,
             may_stretch=self._subject.may_stretch,
             constant_until=self._subject.constant_until,
             stops_early=self._subject.stops_early,

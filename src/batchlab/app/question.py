@@ -46,6 +46,7 @@ class Question:
     seeds: int = 1
     epochs: int | None = None
     at_most_epochs: int | None = None
+    tune: Literal["weight_decay"] | None = None
     steps: int | None = None
     train_s: float | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -288,6 +289,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "epochs": partial(_whole, "epochs"),
     "at_most_epochs": partial(_whole, "at_most_epochs"),
     "steps": partial(_whole, "steps"),
+    "tune": partial(_one_of, "tune", ("weight_decay",), "weight_decay"),
     "sampling": partial(_one_of, "sampling", get_args(Sampling), "reshuffle or replacement"),
     "micro_batch_size": _micro_batch_size,
     "measure": checked_on_request,

@@ -374,7 +374,7 @@ _TIMED_S = 4.0
 # Arguments that act on a workload and cannot act on a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
-    *("device", "trainer", "measure", "plans"),
+    *("device", "trainer", "measure", "plans", "tune"),
 )
 # Their default values, which change nothing.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})

@@ -102,11 +102,12 @@ def kind_of(trial: Trial) -> Kind:
 
 def cells(study: Study) -> tuple[Cell, ...]:
     """Return all cells, sorted by batch size, then by plan, then by learning rate."""
-    # An advice may have schedules of several lengths, which are no seeds of one another.
-    by_key: dict[tuple[Kind, float, int | None], list[TrialRecord]] = {}
+    # Schedules of other lengths and other weight decays in an advice are no seeds of one another.
+    by_key: dict[tuple[object, ...], list[TrialRecord]] = {}
     for record in study.records:
         trial = record.trial
-        key = kind_of(trial), trial.learning_rate, trial.horizon_steps
+        variant = trial.horizon_steps, trial.weight_decay_factor
+        key = (kind_of(trial), trial.learning_rate, *variant)
         by_key.setdefault(key, []).append(record)
     takes_rate = study.workload.takes_rate
     return in_order(Cell(records=tuple(r), takes_rate=takes_rate) for r in by_key.values())

@@ -68,6 +68,12 @@ _REQUIRED = {"likely": 0.8, "sure": 0.95}
     "no longer: this many at most. Default: any number.",
 )
 @click.option(
+    "--tune",
+    type=click.Choice(["weight_decay"]),
+    help="Also try a sixteenth to sixteen times the optimizer's weight decay, if the budget is 30 "
+    "trainings or more.",
+)
+@click.option(
     "--train-time",
     "train_s",
     type=options.TRAIN_TIME,

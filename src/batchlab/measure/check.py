@@ -72,6 +72,9 @@ def check_workload(
         n_parameters=sum(part.numel() for part in parameters),
         has_batch_norm=any(isinstance(layer, _BatchNorm) for layer in model.modules()),
         adam=adam_settings(*optimizers),
+        has_weight_decay=any(
+            group.get("weight_decay") for each in optimizers for group in each.param_groups
+        ),
         warnings=(*known.warnings, *compiled, *loss.warnings, *steps.warnings),
         loss_couples=loss.loss_couples,
         last_batch_runs=steps.last_batch_runs,

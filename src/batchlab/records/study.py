@@ -188,6 +188,7 @@ class WorkloadSummary:
         last_batch_runs: whether a smaller last batch of an epoch ran after others.
         adam: the least betas of its optimizer's groups, the first one's eps and the largest
             decoupled weight decay, at the reference batch size; None if it is not of Adam's kind.
+        has_weight_decay: whether a group of its optimizer has some; None if not known.
         warnings: what seemed odd when it was checked.
         draws_by_seed: whether each seed draws its own examples for validation.
         start_s: seconds from the start of a user's own command to its first progress; None for a
@@ -212,6 +213,7 @@ class WorkloadSummary:
     loss_couples: bool = False
     last_batch_runs: bool = True
     adam: AdamSettings | None = None
+    has_weight_decay: bool | None = None
     warnings: tuple[str, ...] = ()
     draws_by_seed: bool = False
     start_s: float | None = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
 from batchlab.records.estimate import Estimate
-from batchlab.records.study import AdamSettings, Study
+from batchlab.records.study import Study
 from batchlab.report.advice_rows import AnswerRow, answer_rows, believed_at, cost_words, runs_of
 from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
 from batchlab.words.catalogue import capitalized, listing, number_text, sentence, text
@@ -47,6 +47,7 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
         code = "stay_with_size"
     elif named.batch_size == own.batch_size and named.epochs is None:
         code = "keep_size"
+    factor = named.weight_decay_factor
     pieces = ""
     if named.accumulation_steps > 1:
         pieces = text(", in micro-batches of {micro}", micro=named.micro_batch_size)
@@ -56,8 +57,10 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
         )
     if named.adam is not None:
         if named.adam.weight_decay:
-            pieces += text(", weight decay {decay:.3g}", decay=named.adam.weight_decay)
+            pieces += text(", weight decay {decay:.3g}", decay=named.adam.weight_decay * factor)
         pieces += text(", beta 2 {beta:.4g}", beta=named.adam.betas[1])
+    if factor != 1 and (named.adam is None or not named.adam.weight_decay):
+        pieces += text(", {factor:.4g} times your weight decay", factor=factor)
     yield sentence(code, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
 
 
@@ -445,12 +448,15 @@ def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
     return (own,) if is_there else ()
 
 
-def _moved(adam: AdamSettings | None) -> str:
+def _moved(chosen: Configuration) -> str:
     """Return what a group's update sets in addition to the rate."""
+    adam, factor = chosen.adam, chosen.weight_decay_factor
+    decay = "" if factor == 1 else f', weight_decay={factor:g} * group["weight_decay"]'
     if adam is None:
-        return ""
+        return decay
+    if adam.weight_decay is not None:
+        decay = f", weight_decay={adam.weight_decay * factor:.4g}"
     first, second = adam.betas
-    decay = "" if adam.weight_decay is None else f", weight_decay={adam.weight_decay:.4g}"
     return f", betas=({first:g}, {second:.6g}){decay}"
 
 
@@ -463,7 +469,7 @@ def script_lines(chosen: Configuration) -> tuple[str, ...]:
     lines = (
         f"loader = DataLoader(train_set, batch_size={chosen.batch_size}, shuffle=True)",
         "for group in optimizer.param_groups:  # once, before training",
-        f"    group.update(lr={chosen.learning_rate:.6g}{_moved(chosen.adam)})",
+        f"    group.update(lr={chosen.learning_rate:.6g}{_moved(chosen)})",
     )
     if chosen.accumulation_steps == 1:
         return lines

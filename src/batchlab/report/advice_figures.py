@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from batchlab.advice.advice import Advice, Candidate, Configuration
+from batchlab.advice.advice import Advice, Candidate, Configuration, variant_of
 from batchlab.belief.cells import Cell, deciding_split, in_order
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
@@ -68,22 +68,25 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
 def whole_trainings(advice: Advice, study: Study) -> Study:
     """Return the study with only the runs that were trained to their end."""
     whole = {
-        (run.batch_size, run.learning_rate, run.epochs, run.seed)
+        (variant_of(run), run.learning_rate, run.seed)
         for run in advice.tried
         if run.end is not None
     }
     records = []
     for record in study.records:
         trial = record.trial
-        key = trial.batch_size, trial.learning_rate, advice.other_epochs(trial), trial.seed
+        key = advice.variant(trial), trial.learning_rate, trial.seed
         records += [record] if key in whole else []
     return replace(study, records=tuple(records))
 
 
-def as_long_trainings(advice: Advice, study: Study) -> Study:
-    """Return the study with only whole trainings that are as long as the reference's."""
-    whole = whole_trainings(advice, study)
-    records = [each for each in whole.records if advice.other_epochs(each.trial) is None]
+def as_planned_trainings(advice: Advice, study: Study) -> Study:
+    """Return the study with only whole trainings of the reference's length and weight decay."""
+    records = [
+        each
+        for each in whole_trainings(advice, study).records
+        if advice.other_epochs(each.trial) is None and each.trial.weight_decay_factor == 1
+    ]
     return replace(study, records=tuple(records))
 
 

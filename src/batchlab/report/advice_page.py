@@ -19,7 +19,7 @@ from batchlab.report.advice_answer import (
 from batchlab.report.advice_figures import (
     advice_figures,
     advice_looks,
-    as_long_trainings,
+    as_planned_trainings,
     named_looks,
 )
 from batchlab.report.advice_rows import (
@@ -216,7 +216,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         run={"steps": steps_table(advice), "tried": tried_table(advice)},
         files=advice_files(advice, study),
         paste="\n".join(_paste(advice, study)),
-        claims=claim_sentences(Evidence.of(as_long_trainings(advice, study))),
+        claims=claim_sentences(Evidence.of(as_planned_trainings(advice, study))),
         research=research,
     )
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from batchlab.advice.advice import (
     Advice,
@@ -16,6 +16,7 @@ from batchlab.advice.advice import (
     Configuration,
     RateTried,
     is_same_rate,
+    variant_of,
 )
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.table import NAMED, Cell, Column, Table, table_of
@@ -39,7 +40,7 @@ def believed_at(advice: Advice, at: Configuration | Candidate) -> Believed | Non
 
 def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candidate) -> bool:
     rate = at.learning_rate
-    is_same = (one.batch_size, one.epochs) == (at.batch_size, at.epochs)
+    is_same = variant_of(one) == variant_of(at)
     return is_same and rate is not None and is_same_rate(one.learning_rate, rate)
 
 
@@ -125,6 +126,7 @@ def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
                 micro_batch_size=candidate.micro_batch_size,
                 learning_rate=candidate.learning_rate,
                 epochs=candidate.epochs,
+                weight_decay_factor=candidate.weight_decay_factor,
             )
         )
     different: list[Configuration] = []
@@ -246,7 +248,7 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
         if row.at is None or row.at.batch_size != advice.reference.batch_size:
             return ""
         is_own = row.at.is_same(advice.reference)
-        if row.at.epochs is not None:
+        if row.at.epochs is not None or row.at.weight_decay_factor != 1:
             return ""
         return f"← {own_label(advice) if is_own else text('best rate')}"
 
@@ -257,6 +259,7 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     columns = [
         Column("batch_size", label=text("batch"), of=attrgetter("candidate.batch_size")),
         Column("learning_rate", label=text("rate"), of=lambda row: row.at and row.at.learning_rate),
+        *_decay_column(advice, lambda row: row.at and row.at.weight_decay_factor),
         Column("end", advice.metric, end_label(advice)),
         Column("end_test", advice.metric, test, is_minor=True),
     ]
@@ -280,6 +283,14 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     ]
     shown = answer_rows(advice) if rows is None else rows
     return table_of(caption, shown, *columns).without_empty_columns()
+
+
+def _decay_column(advice: Advice, of: Callable[[Any], Cell] | None = None) -> list[Column]:
+    """Return the column of the weight decay over the user's own, if it was tuned."""
+    if all(run.weight_decay_factor == 1 for run in advice.tried):
+        return []
+    label = text("weight decay over yours")
+    return [Column("weight_decay_factor", "ratio", label, of=of)]
 
 
 def _is_named(advice: Advice, row: AnswerRow) -> bool:
@@ -359,6 +370,7 @@ def tried_table(advice: Advice) -> Table:
         Column("batch_size"),
         Column("learning_rate"),
         *lengths,
+        *_decay_column(advice),
         Column("seed", label=text("seed")),
         Column("purpose", label=text("purpose"), of=lambda run: text(_PURPOSES[run.purpose])),
         Column("status", label=text("status"), has_terms=True),

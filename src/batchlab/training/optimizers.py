@@ -118,10 +118,10 @@ def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
     return closure is not None and closure.default is inspect.Parameter.empty
 
 
-def move_adam_settings(
+def move_settings(
     optimizer: torch.optim.Optimizer, trial: Trial, *, reference_batch_size: int
 ) -> None:
-    """Give every parameter group of Adam's kind what the trial's rule has for its batch size.
+    """Give every parameter group the trial's weight decay, and Adam's settings by its rule.
 
     The rate is not touched, because a trial has it after scaling.
 
@@ -131,6 +131,8 @@ def move_adam_settings(
     sizes = {"batch_size": trial.batch_size, "reference_batch_size": reference_batch_size}
     whose = type(optimizer).__name__
     for group in optimizer.param_groups:
+        if trial.weight_decay_factor != 1:
+            group["weight_decay"] *= trial.weight_decay_factor
         group.update(moved_settings(group, trial.scaling_rule, whose=whose, **sizes))
 
 

@@ -23,7 +23,7 @@ from batchlab.training.optimizers import (
     Stateful,
     asks_for_closure,
     made_optimizers,
-    move_adam_settings,
+    move_settings,
 )
 from batchlab.workload.definition import Batch, Workload, check_may_be_cut, uncompiled
 
@@ -74,7 +74,7 @@ class Stepper:
         self.optimizers = self._made.optimizers
         self.optimizer = self.optimizers[0]
         for optimizer in self.optimizers:
-            move_adam_settings(optimizer, trial, reference_batch_size=workload.batch_size)
+            move_settings(optimizer, trial, reference_batch_size=workload.batch_size)
         self.rates = RateSchedule(workload, trial, self._made)
         self.averaged = None
         if workload.ema is not None:
