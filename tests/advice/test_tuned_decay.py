@@ -6,6 +6,8 @@ from collections import Counter
 import pytest
 from tests.reference.simulated_advice import MARGIN, WatchedEngine, advised
 
+from batchlab.errors import UsageError
+
 QUALITY = {"objective": "quality", "tunes_weight_decay": True}
 
 
@@ -52,11 +54,13 @@ def test_for_the_least_time_too_it_is_tuned():
     assert advice.endings.verdict == "no_worse"
 
 
-@pytest.mark.parametrize(
-    ("asked", "trainings"), [(QUALITY, 20.0), ({"objective": "quality"}, 30.0)]
-)
-def test_with_less_or_unasked_it_stays(asked, trainings):
-    advice, engine = advised(kind=BestAtFourTimes, asked=asked, trainings=trainings)
+def test_unasked_it_stays():
+    advice, engine = advised(kind=BestAtFourTimes, asked={"objective": "quality"}, trainings=30.0)
 
     assert factors(engine) == {1.0}
     assert advice.named.weight_decay_factor == 1
+
+
+def test_a_budget_of_fewer_trainings_is_refused_with_how_much_it_takes():
+    with pytest.raises(UsageError, match=r"has room for 20; give 1.5 times as much"):
+        advised(kind=BestAtFourTimes, asked=QUALITY, trainings=20.0)

@@ -25,6 +25,8 @@ EndedBy = Literal["plateau", "overfitting", "planned_end"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
+FEWEST_TO_TUNE = 30
+"""The trainings of the reference that a budget needs to tune one more setting."""
 # The least chances that are called sure and likely. A recommendation is at least likely.
 SURE, LIKELY = 0.95, 0.8
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from batchlab.advice.advice import Question, TargetOrigin
+from batchlab.advice.advice import FEWEST_TO_TUNE, Question, TargetOrigin
 from batchlab.advice.early_race import EarlyRace
 from batchlab.advice.level import end_so_far, untrained_value
 from batchlab.advice.pilot import Piloted, pilot
@@ -93,6 +93,7 @@ def decide(
     if stopped is not None:
         return Decided(cell=own, stopped=stopped, origin=question.target_origin)
     n_whole = _n_whole(study)
+    _refuse_to_tune_on_few(question, n_whole)
     procedure = Procedure(study, n_whole=n_whole)
     races = piloted.end is not None and n_whole < _RACES_BELOW
     if races:
@@ -158,6 +159,15 @@ def _refuse_target_met_untrained(question: Question, record: TrialRecord) -> Non
         raise UsageError(
             f"target {target.metric}={target.value:g}: it is met before the first step (the "
             f"untrained model has {value:g}); give a level that takes training"
+        )
+
+
+def _refuse_to_tune_on_few(question: Question, n_whole: float) -> None:
+    if question.tunes_weight_decay and n_whole < FEWEST_TO_TUNE:
+        raise UsageError(
+            f"tune weight_decay: it takes a budget of {FEWEST_TO_TUNE} trainings, and this one has "
+            f"room for {n_whole:.0f}; give {FEWEST_TO_TUNE / n_whole:.1f} times as much, or leave "
+            f"--tune out"
         )
 
 

@@ -21,8 +21,6 @@ from batchlab.records.trial import Status, TrialRecord
 
 # With this many whole trainings, every batch size is trained once before the most promising runs.
 _COVERS_FROM = 10.0
-# With this many, other weight decays are tried too if the user asks for that.
-TUNES_DECAY_FROM = 30.0
 # If only final values are compared, this many trainings of the reference come before others.
 _REFERENCES = 3
 # Trainings of the named configuration and of those it is compared with, if the budget allows them.
@@ -100,7 +98,6 @@ class Procedure:
         """
         self.study, self.log = study, study.log
         self._covers = n_whole >= _COVERS_FROM
-        self._tunes_decay = study.question.tunes_weight_decay and n_whole >= TUNES_DECAY_FROM
         self._flights: list[Flight] = []
         self._seeds_to_come: deque[int] = deque()  # configurations that get one more seed
         self.outlook: Outlook = study.outlook()
@@ -327,10 +324,10 @@ class Procedure:
         apart = np.abs(study.places.size[:, None] - study.places.size[start])
         across = np.abs(study.off_ridge(start))
         decay = np.abs(study.places.decay[:, None] - study.places.decay[start])
-        if not self._tunes_decay:
-            decay = np.abs(study.places.decay)[:, None]
-        near = (apart <= _REACH) & (across <= _REACH_ACROSS)
-        return np.asarray(np.any(near & (decay <= _REACH_DECAY * self._tunes_decay), axis=1))
+        near = (apart <= _REACH) & (across <= _REACH_ACROSS) & (decay == 0)
+        # Another weight decay is first tried at the same batch size and nearly the same rate.
+        beside = (apart == 0) & (across <= 1) & (decay <= _REACH_DECAY)
+        return np.asarray(np.any(near | beside, axis=1))
 
     def _leader(self) -> int:
         """Return the best of those whose first seed met the level, or else the nearest to it."""

@@ -26,10 +26,12 @@ Array = NDArray[np.float64]
 
 # The octaves of rate below and above the ridge through the reference that may be trained at.
 _BELOW, _ABOVE = 4, 8
-# The same for trainings of another length or weight decay than the reference's, which are many.
+# The same for trainings of another length than the reference's, and of another weight decay. Such
+# configurations are many.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
+_BELOW_DECAY, _ABOVE_DECAY = 1, 3
 # The weight decays over the workload's own that are tried if it is to be tuned.
-WEIGHT_DECAY_FACTORS = (0.0625, 0.25, 1.0, 4.0, 16.0)
+WEIGHT_DECAY_FACTORS = (0.25, 1.0, 4.0)
 # A failed training counts as worse by this many margins; no final value counts as more.
 FAILED = 20.0
 # The scatter of seeds that is expected before any was seen: of log2 of the steps, and (in margins)
@@ -140,7 +142,7 @@ class Study:
             for size in self.options
             for horizon in self._horizons(size)
             for decay in decays
-            for octave in self._octaves(size, is_other=(horizon, decay) != (1, 1), horizon=horizon)
+            for octave in self._octaves(size, horizon, decay)
         }
         for cell, _ in log.records:
             octave = round(math.log2(cell.learning_rate / own_rate), 3)
@@ -202,14 +204,16 @@ class Study:
         question = self.question
         return self.whole_only and question.objective == "time" and question.may_stretch
 
-    def _octaves(self, size: int, *, horizon: float, is_other: bool) -> set[float]:
+    def _octaves(self, size: int, horizon: float, decay: float) -> set[float]:
         """Return the rates of a batch size, in octaves above the reference's."""
         reference = self.question.reference
         rates = self.log.engine.learning_rates(size, horizon)
         if rates is not None:
             return {float(round(math.log2(rate / reference.learning_rate))) for rate in rates}
         middle = round(self.prior.ridge * math.log2(size / reference.batch_size))
-        below, above = (_BELOW_OTHER, _ABOVE_OTHER) if is_other else (_BELOW, _ABOVE)
+        below, above = (_BELOW, _ABOVE) if horizon == 1 else (_BELOW_OTHER, _ABOVE_OTHER)
+        if decay != 1:
+            below, above = _BELOW_DECAY, _ABOVE_DECAY
         return {float(octave) for octave in range(middle - below, middle + above + 1)}
 
     def weigh(self) -> None:

@@ -86,8 +86,8 @@ def advise(
         at_most_epochs: the most epochs of any training, >= `epochs`. For the least time another
             batch size may have more epochs than yours, as long as it takes no longer; None for any
             number of them.
-        tune: "weight_decay" to also try a sixteenth to sixteen times the optimizer's weight decay,
-            if the budget is 30 trainings or more.
+        tune: "weight_decay" to also try a quarter and four times the optimizer's weight decay;
+            it takes a budget of 30 trainings or more.
         train_s: for quality, compare after this many seconds of training instead of `epochs`, > 0:
             steps times the step time measured with nothing else running.
         memory_limit_bytes: answer as if the device had only this many bytes; None for all it has.

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from batchlab.advice.advice import Objective
+from batchlab.advice.advice import FEWEST_TO_TUNE, Objective
 from batchlab.app.budget import Budget, seconds_of
 from batchlab.app.progress import listener_or_notebook
 from batchlab.errors import BatchSizeError, LearningRateError, ProfileError, UsageError
@@ -81,6 +81,11 @@ class Question:
             raise UsageError(
                 f"device {self.device!r}: PyTorch {torch.__version__} sees {n} CUDA devices on "
                 f"this machine; use cpu" + (f", or cuda:0 to cuda:{n - 1}" if n else "")
+            )
+        if self.tune and self.trainings is not None and self.trainings < FEWEST_TO_TUNE:
+            raise UsageError(
+                f"tune {self.tune} with {self.trainings:g} trainings: it takes {FEWEST_TO_TUNE} or "
+                f"more; give more, or leave --tune out"
             )
         if self.at_most_epochs is not None and self.objective != "time":
             raise UsageError(

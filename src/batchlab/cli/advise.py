@@ -70,7 +70,7 @@ _REQUIRED = {"likely": 0.8, "sure": 0.95}
 @click.option(
     "--tune",
     type=click.Choice(["weight_decay"]),
-    help="Also try a sixteenth to sixteen times the optimizer's weight decay, if the budget is 30 "
+    help="Also try a quarter and four times the optimizer's weight decay. Takes a budget of 30 "
     "trainings or more.",
 )
 @click.option(
