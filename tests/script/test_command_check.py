@@ -98,6 +98,25 @@ def test_a_flag_that_changes_nothing_is_named(
         checked(command, tmp_path)
 
 
+GROWS = (
+    HEAD
+    + """
+import time
+for epoch in range(1, 41):
+    time.sleep(0.1)
+    drawn = random.Random(f"{a.lr} {a.seed} {min(a.batch_size, 2 * epoch)}")
+    print(f"epoch {epoch} val_loss {drawn.random():.4f}", flush=True)
+"""
+)
+
+
+def test_a_flag_that_acts_later_is_not_said_to_do_nothing(tmp_path: Path) -> None:
+    """The batch grows to its size, so the first epochs are those of a smaller one."""
+    facts = checked(training_script(tmp_path, source=GROWS), tmp_path)
+
+    assert not [each for each in facts.warnings if "batch_size" in each]
+
+
 # The metric is the share of the most frequent class, to two digits: the same in all beginnings.
 ROUNDED = (
     HEAD

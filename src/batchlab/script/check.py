@@ -49,6 +49,8 @@ _NO_TRAINING = 1e-6
 _SIZE_FACTORS = (8, 4)
 # Another run gets this many times what the first one took, because its batches may be larger.
 _LONGER_RUN = 8
+# Where a flag does not seem to act, both beginnings are read this many times as far.
+_READ_FURTHER = 4
 # The first look waits longest, because the first start, with empty caches, is the slowest.
 _FIRST_SHARE = 0.5
 _PROOF_SHARE = 0.4  # for all other looks together, which is a tenth of a budget
@@ -352,6 +354,8 @@ class CommandCheck:
             else:
                 continue
             acts = True if look is None else compared.acts(look)
+            if acts is False and self._differ_later(own, other, flag):
+                acts = True
             if acts is False:
                 or_not = ", or leave {seed} out" if flag == "seed" else ""
                 raise UsageError(
@@ -370,6 +374,24 @@ class CommandCheck:
                 why = "the numbers of all beginnings are the same, and do not change along them"
             self._warn(f"it could not be proven that {listing(unproven)} {act}: {why}")
         return examples if look is None else self._examples_of_both(look, examples)
+
+    def _differ_later(self, own: Trial, other: Trial, flag: str) -> bool:
+        """Return whether two beginnings differ where they are read further than before.
+
+        A batch that grows to its size, or a machine that is busy, shows little at first.
+        """
+        n = _READ_FURTHER * max(len(look.readings) for look in self.looks)
+        left_s = self._limit_s - self._spent_s
+        looks = [
+            self._run(
+                f"whether {flag.replace('_', ' ')} acts later",
+                trial,
+                min(left_s / 2, _LONGER_RUN * self._first.took_s + 5.0),
+                lambda look: len(look.readings) >= n,
+            )
+            for trial in (own, other)
+        ]
+        return LookComparison(looks[0], None).differs(looks[1])
 
     def _refuse_a_metric_of_the_batch(self, examples: Span) -> None:
         """Refuse a metric that follows the batch size although nothing is trained."""
