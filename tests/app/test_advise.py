@@ -16,7 +16,7 @@ import torch
 from msgspec import structs
 from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.by_day import by_day
-from tests.reference.made_up import made_up_timing
+from tests.reference.made_up import made_up_study, made_up_timing
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.made_up_profile import told_profile
 from tests.reference.small_workloads import cosine
@@ -47,6 +47,7 @@ from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import Workers
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
+from batchlab.training.optimizers import adam_settings
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Metric, Workload
 from batchlab.workload.pieces import Labelled, accuracy
@@ -168,11 +169,8 @@ def test_other_batch_sizes_train_with_the_settings_of_adam_that_are_named(
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--weight-decay 0.1", ["weight decay 0.1 was not moved: if it is AdamW's, an epoch of"]),
-        (
-            "optim.weight_decay=1e-2",
-            ["weight decay 0.01 was not moved: if it is"],
-        ),
+        ("--weight-decay 0.1", ["weight decay was not moved: as in SGD or AdamW, an epoch of"]),
+        ("optim.weight_decay=1e-2", ["weight decay was not moved"]),
         ("--wd 0", []),
         ("--forward 0.1", []),
     ],
@@ -190,12 +188,38 @@ def test_a_weight_decay_of_a_command_that_acts_otherwise_is_named(
     linear = replace(named, learning_rate=8 * own.learning_rate)
     advice = made_up_advice()
 
-    found = list(decay_stayed(replace(advice, recommendation=named), command))
+    summary = made_up_study().workload
+    found = list(decay_stayed(replace(advice, recommendation=named), summary, command))
 
     assert [reason_text(each)[: len(said[0])] for each in found] == said
     assert all(each.named["share"] == pytest.approx(1 / 8) for each in found)
-    assert not list(decay_stayed(replace(advice, recommendation=linear), command))
-    assert not list(decay_stayed(replace(advice, recommendation=named), tiny()))
+    assert not list(decay_stayed(replace(advice, recommendation=linear), summary, command))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "factor", "is_said"),
+    [
+        (partial(torch.optim.SGD, weight_decay=0.01), 1.0, True),
+        (partial(torch.optim.SGD, weight_decay=0.01), 4.0, False),  # it was tuned
+        (torch.optim.SGD, 1.0, False),
+        (torch.optim.AdamW, 1.0, False),  # its weight decay was moved
+    ],
+)
+def test_a_weight_decay_of_a_workload_that_is_not_moved_is_named(
+    optimizer: Any, factor: float, is_said: bool
+) -> None:
+    made = optimizer([nn.Parameter(torch.zeros(1))], lr=0.1)
+    summary = replace(
+        made_up_study().workload,
+        adam=adam_settings(made),
+        has_weight_decay=made.param_groups[0]["weight_decay"] > 0,
+    )
+    own = made_up_advice().reference
+    named = replace(own, batch_size=8 * own.batch_size, weight_decay_factor=factor)
+
+    found = list(decay_stayed(replace(made_up_advice(), recommendation=named), summary))
+
+    assert [each.code for each in found] == ["weight_decay_stayed"] * is_said
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from tests.reference.made_up_noise import N_TRAIN, made_up_noise, made_up_point
 
 from batchlab.records.estimate import Estimate
 from batchlab.records.run import OUT_OF_TIME
-from batchlab.report.noise import noise_page, noise_sections
+from batchlab.report.noise import noise_figure, noise_page, noise_sections
 
 
 @pytest.mark.parametrize("size", [64, 1024])
@@ -53,6 +53,11 @@ def test_the_critical_batch_size_of_branches_stands_beside_the_noise() -> None:
     assert ["critical batch size" in each for each in headers] == [True, False]
     shown = [row[headers[0].index("critical batch size")] for row in with_branches.table.texts()]
     assert shown == ["–", "390 (230 to 800)"]
+    marks = [
+        [row["mean"] for row in noise_figure(noise).panels[0].rows if row["kind"] == "expected"]
+        for noise in (made_up_noise(point), made_up_noise(made_up_point(0, 90.0)))
+    ]
+    assert marks == [[390.0], []]
     assert with_branches.title.endswith("Critical batch size there: 390 (230 to 800).")
     assert "Critical" not in without.title
     assert not any("not a critical batch size" in note for note in with_branches.notes)

@@ -28,7 +28,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.progress_listener import ProgressListener, Silent
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.run import RunLength, RunRequest, RunsAsked
-from batchlab.records.study import StudyName
+from batchlab.records.study import StudyName, WorkloadSummary
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine
@@ -132,16 +132,21 @@ def _has_no_answer(advice: Advice) -> bool:
     return is_cut and not any(Status(run.status).ended_well for run in advice.tried)
 
 
-def decay_stayed(advice: Advice, subject: object) -> Iterator[Reason]:
-    """Say if a command's weight decay acts twice or half as much per epoch at the named size."""
+def decay_stayed(
+    advice: Advice, summary: WorkloadSummary, subject: object = None
+) -> Iterator[Reason]:
+    """Say if a weight decay that stays acts twice or half as much per epoch at the named size."""
     named, own = advice.named, advice.reference
-    if named is None or not isinstance(subject, TrainingCommand):
+    if named is None or named.weight_decay_factor != 1:
         return
-    found = _DECAY_OPTION.search(" ".join(subject.arguments))
+    stays = bool(summary.has_weight_decay) and summary.adam is None
+    if isinstance(subject, TrainingCommand):
+        found = _DECAY_OPTION.search(" ".join(subject.arguments))
+        stays = found is not None and float(found[1]) > 0
     share = (named.learning_rate / own.learning_rate) / (named.batch_size / own.batch_size)
-    if found and float(found[1]) and max(share, 1 / share) >= 2:
-        size, rate, decay = named.batch_size, named.learning_rate, float(found[1])
-        yield Reason.of("weight_decay_stayed", decay=decay, size=size, rate=rate, share=share)
+    if stays and max(share, 1 / share) >= 2:
+        size, rate = named.batch_size, named.learning_rate
+        yield Reason.of("weight_decay_stayed", size=size, rate=rate, share=share)
 
 
 class AdviceSession:
@@ -248,7 +253,7 @@ class AdviceSession:
                 *self._origin_of_times(),
                 *self._not_told(advice),
                 *self._met_early(advice),
-                *decay_stayed(advice, self._asked.workload),
+                *decay_stayed(advice, self._summary, self._asked.workload),
                 *advice.caveats,
                 *self._caveats(has_runs=bool(advice.tried)),
                 *(() if question.objective == self._asked.objective else [_without_times(options)]),

@@ -172,6 +172,8 @@ def noise_figure(noise: Noise) -> Figure:
     ]
     if any(row["kind"] == "bound" for row in rows):
         notes.append(text("Arrows: lower bounds."))
+    if any(row["kind"] == "expected" for row in rows):
+        notes.append(text("Hollow: the critical batch size by branches, with its interval."))
     return Figure(
         "a",
         "along",
@@ -192,6 +194,8 @@ def _rows(noise: Noise) -> Iterator[Row]:
         yield from interval_mark("point", scale, **at)
         if scale.estimate is None and scale.low is not None:
             yield mark("bound", scale.low, **at)
+        if point.critical_batch_size is not None:
+            yield from interval_mark("expected", point.critical_batch_size, **at)
     yield mark("level", size, text=text("batch size in use: {size}", size=size))
 
 
