@@ -194,8 +194,14 @@ def _rows(noise: Noise) -> Iterator[Row]:
         yield from interval_mark("point", scale, **at)
         if scale.estimate is None and scale.low is not None:
             yield mark("bound", scale.low, **at)
-        if point.critical_batch_size is not None:
-            yield from interval_mark("expected", point.critical_batch_size, **at)
+    found = [(each.step, each.critical_batch_size) for each in noise.along]
+    critical = [(step, known) for step, known in found if known is not None and known.estimate]
+    for step, known in critical:
+        # A bit to the right, where the bar of the noise scale does not cover its own.
+        yield from interval_mark("expected", known, batch_size=size, step=1.12 * step)
+    if critical:
+        (step, known), words = critical[-1], text("critical batch size")
+        yield mark("words", known.estimate or 0.0, batch_size=size, step=1.12 * step, text=words)
     yield mark("level", size, text=text("batch size in use: {size}", size=size))
 
 
