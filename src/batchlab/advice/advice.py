@@ -417,11 +417,11 @@ class Endings:
     @property
     def trainings(self) -> tuple[Ending, ...]:
         """The named configuration and the references, without duplicates."""
-        known: dict[tuple[int, float], Ending] = {}
+        by_cell: dict[tuple[int, float], Ending] = {}
         for ending in (self.named, self.own, self.tuned):
             if ending is not None:
-                known.setdefault(ending.cell, ending)
-        return tuple(known.values())
+                by_cell.setdefault(ending.cell, ending)
+        return tuple(by_cell.values())
 
     @property
     def references(self) -> tuple[Ending, ...]:
@@ -555,10 +555,10 @@ class Advice(Reported):
                 group.update(betas=adam.betas, eps=adam.eps)
             if not group.get("weight_decay"):
                 continue
-            own = group.setdefault("initial_weight_decay", group["weight_decay"])
+            decay = group.setdefault("initial_weight_decay", group["weight_decay"])
             if adam is not None and adam.weight_decay is not None:
-                own = adam.weight_decay
-            group["weight_decay"] = own * self.named.weight_decay_factor
+                decay = adam.weight_decay
+            group["weight_decay"] = decay * self.named.weight_decay_factor
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints, as plain dicts and lists; see docs/schema/advise.json.
@@ -586,7 +586,9 @@ class Advice(Reported):
 
     def candidate(self, batch_size: int) -> Candidate | None:
         """Return the candidate of `batch_size`, or None if it was not in question."""
-        return next((each for each in self.candidates if each.batch_size == batch_size), None)
+        return next(
+            (candidate for candidate in self.candidates if candidate.batch_size == batch_size), None
+        )
 
 
 def variant_of(at: Configuration | Candidate | RateTried | Believed) -> Variant:
@@ -630,10 +632,10 @@ def advice_schema() -> str:
     shown = get_type_hints(Advice)
     del shown["kept_in"]
     fields = [(_NAMES.get(name, name), kind) for name, kind in shown.items()]
-    made = msgspec.defstruct(
+    document = msgspec.defstruct(
         "Advice", [*get_type_hints(Source).items(), *fields], namespace={"__doc__": _MEANING}
     )
-    return schema_text(made)
+    return schema_text(document)
 
 
 _MEANING = "An advice; what its fields mean is said at `batchlab.Advice`. `trials` are its `tried`."
@@ -642,5 +644,5 @@ _MEANING = "An advice; what its fields mean is said at `batchlab.Advice`. `trial
 def _document(advice: Advice, source: Source) -> dict[str, Any]:
     shown = {_NAMES.get(name, name): value for name, value in plain(advice).items()}
     del shown["kept_in"]
-    made: dict[str, Any] = plain(source)
-    return made | shown
+    document: dict[str, Any] = plain(source)
+    return document | shown

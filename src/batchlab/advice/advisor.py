@@ -46,13 +46,15 @@ def advise(
         UsageError: the target is met before the first step.
     """
     log = RunLog(question=question, engine=engine, until=question.target, watcher=watcher)
-    own = CellKey(question.reference.batch_size, question.reference.learning_rate)
+    reference = CellKey(question.reference.batch_size, question.reference.learning_rate)
     stopped = question.not_comparable
-    note = next(o.note for o in question.options if o.batch_size == own.batch_size)
+    note = next(o.note for o in question.options if o.batch_size == reference.batch_size)
     if stopped is None and note is not None:
-        stopped = Reason.of("reference_cannot_run", size=own.batch_size, why=note)
+        stopped = Reason.of("reference_cannot_run", size=reference.batch_size, why=note)
     if stopped is not None:
-        return answered(Decided(cell=own, stopped=stopped, origin=question.target_origin), log)
+        return answered(
+            Decided(cell=reference, stopped=stopped, origin=question.target_origin), log
+        )
 
     def ask_all() -> None:
         if with_all_options is not None:
@@ -74,9 +76,9 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
         if cell.batch_size not in run_log.ruled_out:
             figures[cell].append(_figure(run_log, record))
     means = {
-        cell: statistics.fmean(known)
-        for cell, found in figures.items()
-        if len(known := [figure for figure in found if figure is not None]) == len(found)
+        cell: statistics.fmean(finite)
+        for cell, values in figures.items()
+        if len(finite := [figure for figure in values if figure is not None]) == len(values)
     }
     if not means:
         return None

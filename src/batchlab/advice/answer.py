@@ -56,11 +56,11 @@ def answered(decided: Decided, log: RunLog) -> Advice:
 
 def _unanswered(decided: Decided, log: RunLog) -> Advice:
     """Return the advice that nothing could be compared."""
-    question, why = log.question, decided.stopped or Reason.of("nothing_to_compare")
-    none = Estimate.cannot_tell(why)
+    question, reason = log.question, decided.stopped or Reason.of("nothing_to_compare")
+    none = Estimate.cannot_tell(reason)
     return Advice(
         verdict="cannot_tell",
-        reason=why,
+        reason=reason,
         objective=question.objective,
         metric=question.metric,
         better=question.better,
@@ -134,16 +134,16 @@ class _Answer:
         configuration = self._configuration(named)
         gain = self._gain()
         if not stays:
-            why = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
+            reason = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
         elif log.until is not None and not self._met:
-            why = self._none_met(log.until)
+            reason = self._none_met(log.until)
         else:
-            why = self._why_it_stays()
+            reason = self._why_it_stays()
         flat = [size for size, i in self._shown.items() if i is not None and self._is_flat(i)]
         return replace(
             unanswered,
             verdict="cannot_tell" if stays else "recommend",
-            reason=why,
+            reason=reason,
             recommendation=None if stays else configuration,
             provisional=configuration if stays and (self._met or log.until is None) else None,
             chance=self._decided.chance,
@@ -184,11 +184,11 @@ class _Answer:
     def _none_met(self, target: Target) -> Reason:
         """Say that no run met the target, and how far the best one came."""
         records = [record for one in self._study.cells for record in one.records.values()]
-        found = [self._question.best_value(r) for r in records if not r.has_failed]
-        known = [value for value in found if value is not None]
-        if not known:
+        values = [self._question.best_value(r) for r in records if not r.has_failed]
+        measured = [value for value in values if value is not None]
+        if not measured:
             return Reason.of("every_run_failed")
-        best = max(known, key=lambda value: self._question.sign * value)
+        best = max(measured, key=lambda value: self._question.sign * value)
         return Reason.of("none_met", metric=target.metric, value=target.value, best=best)
 
     # ---- configurations
@@ -251,10 +251,10 @@ class _Answer:
             return Estimate.of(steps, interval=(steps, steps), n=max(1, len(one.ends)))
         if not one.met_on:
             last = max((record.steps for record in one.records.values()), default=0)
-            why = Reason.of("missed_the_level", steps=last)
+            reason = Reason.of("missed_the_level", steps=last)
             if one.was_slower and last < study.whole_steps(i):
-                why = Reason.of("stopped_when_slower", steps=last)
-            return Estimate.cannot_tell(why, n=len(one.records), low=float(last))
+                reason = Reason.of("stopped_when_slower", steps=last)
+            return Estimate.cannot_tell(reason, n=len(one.records), low=float(last))
         return self._expected_steps(i)
 
     def _expected_steps(self, i: int) -> Estimate:
@@ -330,15 +330,15 @@ class _Answer:
 
     def _candidate(self, size: int) -> Candidate:
         study, question = self._study, self._question
-        option = next(each for each in question.options if each.batch_size == size)
+        option = next(profiled for profiled in question.options if profiled.batch_size == size)
         option = study.options.get(size, option)
         i = self._shown.get(size)
-        why = option.note or self._log.ruled_out.get(size) or Reason.of("not_trained")
-        steps = Estimate.cannot_tell(why) if i is None else self._steps(i)
+        reason = option.note or self._log.ruled_out.get(size) or Reason.of("not_trained")
+        steps = Estimate.cannot_tell(reason) if i is None else self._steps(i)
         samples = steps.times(self._log.plan(size).samples_per_step)
         time_s = _product(steps, option.step_s)
         cost = {"time": time_s, "samples": samples, "quality": self._distance(i)}
-        relative = Estimate.cannot_tell(why)
+        relative = Estimate.cannot_tell(reason)
         if i is not None and i in self._met:
             relative = self._relative(i)
         tuned = self._tuned()
@@ -404,25 +404,25 @@ class _Answer:
 
     def _gain(self) -> Estimate:
         """Return the reference's figure over the named one's, as more trainings would show it."""
-        study, decided, own = self._study, self._decided, self._study.cells[self._study.own]
+        study, decided, reference = self._study, self._decided, self._study.cells[self._study.own]
         if decided.stays or decided.gain is None:
             return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
         if self._question.objective == "quality":
             return self._times_as_far(study.own, self._named)
-        if own.met_on or self._question.is_usual:
+        if reference.met_on or self._question.is_usual:
             return decided.gain
         # The reference was followed only this far, and if it fails it never reaches the level.
-        last = max(own.records.values(), key=lambda record: record.steps)
-        steps, why = last.steps, Reason.of("missed_the_level", steps=last.steps)
-        if own.failed:
-            steps, why = (
+        last = max(reference.records.values(), key=lambda record: record.steps)
+        steps, reason = last.steps, Reason.of("missed_the_level", steps=last.steps)
+        if reference.failed:
+            steps, reason = (
                 study.whole_steps(study.own),
                 Reason.of("own_fails", why=why_it_failed(last)),
             )
         cost = self._outlook.mean_cost[:, self._named]
-        least = math.log2(steps * study.weight[own.cell.batch_size]) - cost
+        least = math.log2(steps * study.weight[reference.cell.batch_size]) - cost
         return Estimate.cannot_tell(
-            why, n=len(own.records), low=2.0 ** float(np.quantile(least, 0.025))
+            reason, n=len(reference.records), low=2.0 ** float(np.quantile(least, 0.025))
         )
 
     def _gain_from_batch_size(self, tuned: int | None) -> Estimate:
@@ -462,13 +462,13 @@ class _Answer:
             return None
         places = [self._named, study.own, *([] if tuned is None else [tuned])]
         seeds = sorted({seed for i in places for seed in study.cells[i].ends})
-        found = {i: self._ending(i, seeds) for i in places}
+        endings = {i: self._ending(i, seeds) for i in places}
         # Compare with the same reference as the chance does.
         beside = tuned if self._question.is_usual and tuned is not None else study.own
-        beside = beside if found[beside].found else self._named
+        beside = beside if endings[beside].found else self._named
         margin, end = study.end.margin, self._outlook.end
         better = (end[:, beside] - end[:, self._named]) * margin
-        n = min(len(found[beside].found), len(found[self._named].found))
+        n = min(len(endings[beside].found), len(endings[self._named].found))
         difference = estimate_of(better, n=n)
         verdict: EndingVerdict = "open"
         if beside == self._named or np.mean(better >= -margin) >= SURE:
@@ -479,9 +479,9 @@ class _Answer:
             metric=self._question.metric,
             better=self._question.better,
             seeds=tuple(seeds),
-            named=found[self._named],
-            own=found[study.own],
-            tuned=None if tuned is None else found[tuned],
+            named=endings[self._named],
+            own=endings[study.own],
+            tuned=None if tuned is None else endings[tuned],
             difference=difference,
             margin=margin,
             verdict=verdict,
@@ -548,12 +548,12 @@ class _Answer:
         diverged = [at for at, record in runs if record.has_diverged and at.batch_size == size]
         above = [at.learning_rate for at in diverged if rate <= at.learning_rate <= _UP_TO * rate]
         n = [at for at, _ in runs].count(cell)
-        held = n - diverged.count(cell)
-        if not above or not held:
+        n_held = n - diverged.count(cell)
+        if not above or not n_held:
             return None
-        top, share = max(above), float(betaincinv(n - held + 1, held, _CONFIDENCE))
+        top, share = max(above), float(betaincinv(n - n_held + 1, n_held, _CONFIDENCE))
         return Reason.of(
-            "at_the_edge", size=size, rate=rate, above=top, held=held, n=n, share=share
+            "at_the_edge", size=size, rate=rate, above=top, held=n_held, n=n, share=share
         )
 
     def _marks_too_wide(self) -> list[Reason]:

@@ -79,19 +79,21 @@ def decide(
     """
     question = log.question
     reference = question.reference
-    own = CellKey(reference.batch_size, reference.learning_rate)
+    own_cell = CellKey(reference.batch_size, reference.learning_rate)
     piloted = Piloted()
     if question.target is None and question.objective != "quality":
         piloted = pilot(log, asked_whole=asked_whole)
         if piloted.stopped is not None or piloted.end is None:
-            return Decided(cell=own, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns)
+            return Decided(
+                cell=own_cell, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns
+            )
         log.whole_epochs = piloted.end.epochs
         log.whole_only = _compares_whole(log)
     study = Study(log, prior)
     study.end = piloted.end
-    stopped = _take_in_first_runs(study, own)
+    stopped = _take_in_first_runs(study, own_cell)
     if stopped is not None:
-        return Decided(cell=own, stopped=stopped, origin=question.target_origin)
+        return Decided(cell=own_cell, stopped=stopped, origin=question.target_origin)
     n_whole = _n_whole(study)
     _refuse_to_tune_on_few(question, n_whole)
     procedure = Procedure(study, n_whole=n_whole)
@@ -114,12 +116,12 @@ def decide(
 
 def _compares_whole(log: RunLog) -> bool:
     """Return whether a schedule spans each training, and the budget has room for whole ones."""
-    question, seen = log.question, log.whole_epochs
-    planned, own = question.planned_epochs, question.reference.batch_size
-    if not log.has_schedule or question.stops_early or planned is None or seen is None:
+    question, pilot_epochs = log.question, log.whole_epochs
+    planned, own_size = question.planned_epochs, question.reference.batch_size
+    if not log.has_schedule or question.stops_early or planned is None or pilot_epochs is None:
         return False
-    whole_s = log.run_s(own, log.steps_in(own, planned))
-    return seen >= NEARLY_WHOLE * planned and _n_trainings(log, whole_s) >= _RACES_BELOW
+    whole_s = log.run_s(own_size, log.steps_in(own_size, planned))
+    return pilot_epochs >= NEARLY_WHOLE * planned and _n_trainings(log, whole_s) >= _RACES_BELOW
 
 
 def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
@@ -191,19 +193,19 @@ def _timed_in_turn(study: Study, named: int, in_turn: InTurn) -> bool:
 
     Other load during the profile may have slowed down only one of the two.
     """
-    own, size = study.question.reference.batch_size, int(study.sizes[named])
-    is_open = size != own and size not in study.timed and study.question.objective == "time"
-    times = in_turn(own, size) if is_open else None
+    own_size, size = study.question.reference.batch_size, int(study.sizes[named])
+    is_open = size != own_size and size not in study.timed and study.question.objective == "time"
+    times = in_turn(own_size, size) if is_open else None
     if times is None:
         return False
-    before = study.options[own].step_s
+    before = study.options[own_size].step_s
     own_s, size_s, ratio_sd = timed_in_turn(before, study.options[size].step_s, times)
     moved = (own_s.estimate or 1.0) / (before.estimate or 1.0)
     # Sizes timed like this before keep their ratio to the reference.
     again = {other: study.options[other].step_s.times(moved) for other in study.timed}
     study.timed[size] = ratio_sd
-    study.time_again(again | {own: own_s, size: size_s})
-    did = Reason.of("time_in_turn", size=size, other=own)
+    study.time_again(again | {own_size: own_s, size: size_s})
+    did = Reason.of("time_in_turn", size=size, other=own_size)
     study.log.note(did, Reason.of("load_falls_on_both"))
     return True
 

@@ -140,9 +140,9 @@ class EarlyRace:
                 beside = self._study.beside(i, sign)
                 if beside is None or beside in ends:
                     continue
-                found = self._worse(beside)
-                if found is None or found <= 1:
-                    return None if found is None else beside
+                tuned_worse = self._worse(beside)
+                if tuned_worse is None or tuned_worse <= 1:
+                    return None if tuned_worse is None else beside
         same = self._study.sizes[i]
         least = min(end for j, end in self._ends().items() if self._study.sizes[j] == same)
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
@@ -210,8 +210,8 @@ class EarlyRace:
     def _ends(self) -> dict[int, float]:
         """Map each configuration trained to its end to its margins worse than the user's own."""
         ended = {i: one for i, one in enumerate(self._study.cells) if 0 in one.ends}
-        own = ended.get(self._own)
-        yours = 0.0 if own is None or own.failed else fmean(own.ends.values())
+        reference = ended.get(self._own)
+        yours = 0.0 if reference is None or reference.failed else fmean(reference.ends.values())
         return {
             i: FAILED if one.failed else fmean(one.ends.values()) - yours
             for i, one in ended.items()
@@ -255,9 +255,13 @@ class EarlyRace:
 
     def _new_size(self, sizes: Iterable[int], apart: float) -> int | None:
         """Return the size not raced yet whose ratio to the reference's is nearest to `apart`."""
-        own, raced = self._own_size, {int(self._study.sizes[i]) for i in self._raced}
+        own_size, raced = self._own_size, {int(self._study.sizes[i]) for i in self._raced}
         left = [size for size in sizes if size not in raced]
-        return _nearest(left, own * apart if max(left) > own else own / apart) if left else None
+        return (
+            _nearest(left, own_size * apart if max(left) > own_size else own_size / apart)
+            if left
+            else None
+        )
 
 
 def race_sizes(own: int, weight: dict[int, float]) -> tuple[list[int], int]:

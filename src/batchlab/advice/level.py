@@ -74,18 +74,18 @@ def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
 def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLevel | None:
     keeps_best = ended_by == "overfitting"
     metric, better = question.metric, question.better
-    found = final_of(record, "validation", metric, better, keeps_best=keeps_best)
-    if found is None:
+    end = final_of(record, "validation", metric, better, keeps_best=keeps_best)
+    if end is None:
         return None
     margin = question.margin or margin_of(
-        found,
+        end,
         metric=metric,
         better=better,
         untrained=untrained_value(record, metric),
         n_examples=question.n_validation,
     )
     return EndLevel(
-        value=found,
+        value=end,
         ended_by=ended_by,
         margin=margin,
         epochs=record.epochs,
@@ -95,7 +95,7 @@ def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLev
 
 def _delta(curve: Sequence[float], *, metric: str, better: Better) -> float:
     """Return the least difference that the plateau rule counts as an improvement."""
-    if better == "higher" and all(0 <= each <= 1 for each in curve):
+    if better == "higher" and all(0 <= value <= 1 for value in curve):
         return FRACTION_DELTA  # F1 or a balanced accuracy, by whatever name
     return default_delta(metric, curve)
 
@@ -146,7 +146,9 @@ class Pilots:
         curves = [[v for _, v in record.curve("validation", metric)] for record in records]
         self._question, self._records = question, records
         self._values = [_best_value(question, record) for record in records]
-        self._ends = [end_level(question, each, planned_steps=planned_steps) for each in records]
+        self._ends = [
+            end_level(question, pilot_run, planned_steps=planned_steps) for pilot_run in records
+        ]
         untrained = untrained_value(records[0], metric)
         # Without an untrained value, gains count from the worst of the first evaluations.
         firsts = [curve[0] for curve in curves if curve] if untrained is None else [untrained]
@@ -178,21 +180,21 @@ class Pilots:
     @property
     def hardly_learns(self) -> Reason | None:
         """The reason if the reference hardly learns, with a rate that does; None if it learns."""
-        own, metric = self._records[0], self._question.metric
-        curve = list(own.curve("validation", metric))
-        if 0 in self._learned or not (own.has_failed or math.isfinite(self._values[0])):
+        reference, metric = self._records[0], self._question.metric
+        curve = list(reference.curve("validation", metric))
+        if 0 in self._learned or not (reference.has_failed or math.isfinite(self._values[0])):
             return None
-        if own.has_failed:
-            why = Reason.of("own_fails", why=why_it_failed(own))
+        if reference.has_failed:
+            reason = Reason.of("own_fails", why=why_it_failed(reference))
         else:
             first, value = curve[0][1], self._values[0]
-            why = Reason.of(
-                "hardly_learns", metric=metric, epochs=own.epochs, value=value, first=first
+            reason = Reason.of(
+                "hardly_learns", metric=metric, epochs=reference.epochs, value=value, first=first
             )
         if not self._learned or self._are_near:
-            return why
+            return reason
         rate, value = self.best.learning_rate, self._values[self._most]
-        return Reason.of("another_rate_learns", why=why, metric=metric, rate=rate, value=value)
+        return Reason.of("another_rate_learns", why=reason, metric=metric, rate=rate, value=value)
 
     @property
     def level(self) -> TargetLevel | None:
@@ -201,7 +203,7 @@ class Pilots:
         The level is as good as the reference's final value. If the reference was cut, it is the
         value at the cut, called easier. If it hardly learns, the best of the others sets the level.
         """
-        question, own, best = self._question, self._records[0], self._ends[0]
+        question, reference, best = self._question, self._records[0], self._ends[0]
         if 0 not in self._learned:
             if not self._learned or (self.is_open and self._are_near):
                 return None
@@ -212,13 +214,13 @@ class Pilots:
             others = [self._records[index] for index in self._learned]
             return easier(question, others, why=_why_no_end(question, others[0]))
         if best is None:
-            why = _why_no_end(question, own)
+            reason = _why_no_end(question, reference)
             # Use the reference's own curve, because it may never reach another run's level.
-            so_far = end_so_far(question, own)
-            if so_far is not None and not _has_learned_nothing(question, own, so_far):
-                cut = _at_the_end(question, so_far, why)
+            so_far = end_so_far(question, reference)
+            if so_far is not None and not _has_learned_nothing(question, reference, so_far):
+                cut = _at_the_end(question, so_far, reason)
                 return replace(cut, origin="easier", end=None)
-            return easier(question, self._records, why=why)
+            return easier(question, self._records, why=reason)
         return _at_the_end(question, best, _as_reference(question, best))
 
 

@@ -72,9 +72,9 @@ class _Pilot:
         while todo:
             rates = [reference.learning_rate * math.exp2(octave) for octave in todo.pop(0)]
             records += self._until_its_end(rates[: log.engine.n_workers], limit)
-            own = records[0]
-            if own.has_failed and not own.has_diverged:
-                return Piloted(stopped=Reason.of("own_fails", why=why_it_failed(own)))
+            reference_run = records[0]
+            if reference_run.has_failed and not reference_run.has_diverged:
+                return Piloted(stopped=Reason.of("own_fails", why=why_it_failed(reference_run)))
             longest = log.planned_steps(self._size)
             pilots = Pilots(self._question, records, planned_steps=longest)
             if pilots.is_open:
@@ -92,12 +92,16 @@ class _Pilot:
                     Reason.of("nothing_learned_at", rate=rates[0]),
                 )
         if all(record.has_failed for record in records):
-            return Piloted(stopped=Reason.of("every_pilot_failed", why=why_it_failed(own)))
-        if own.reason == OUT_OF_TIME:
+            return Piloted(
+                stopped=Reason.of("every_pilot_failed", why=why_it_failed(reference_run))
+            )
+        if reference_run.reason == OUT_OF_TIME:
             return Piloted(stopped=Reason.of("budget_ended_before_reference"))
         tried = [record.trial.learning_rate for record in records]
-        why = Reason.of("no_pilot_learned", steps=own.steps, low=min(tried), high=max(tried))
-        return Piloted(stopped=why)
+        reason = Reason.of(
+            "no_pilot_learned", steps=reference_run.steps, low=min(tried), high=max(tried)
+        )
+        return Piloted(stopped=reason)
 
     def _piloted(
         self, level: TargetLevel, records: Sequence[TrialRecord], pilots: Pilots

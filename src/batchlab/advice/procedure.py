@@ -176,12 +176,14 @@ class Procedure:
 
     def _begin_reference(self) -> bool:
         """Train the reference once more, if all others are compared with how few of it ended."""
-        study, own = self.study, self.study.own
-        known = len(study.cells[own].ends) + [flight.at for flight in self._flights].count(own)
-        if not study.whole_only or known >= _REFERENCES:
+        study, reference = self.study, self.study.own
+        n_trained = len(study.cells[reference].ends) + [
+            flight.at for flight in self._flights
+        ].count(reference)
+        if not study.whole_only or n_trained >= _REFERENCES:
             return False
-        if self._begin_training(own, self._fresh_seed(own)):
-            self._note(own, Reason.of("to_confirm"))
+        if self._begin_training(reference, self._fresh_seed(reference)):
+            self._note(reference, Reason.of("to_confirm"))
             return True
         return False
 
@@ -214,11 +216,11 @@ class Procedure:
         gain = next((g for g in gains.T if g.max(initial=0.0) > _LEAST_GAIN), None)
         if gain is None:
             return False
-        worth = gain / np.sqrt([each.cost_s for each in possible])
+        worth = gain / np.sqrt([run.cost_s for run in possible])
         for k in sorted(range(len(possible)), key=lambda k: (-worth[k], k)):
             if worth[k] > 0 and self._begin(possible[k]):
-                why = Reason.of("promises", cost_s=possible[k].cost_s)
-                self._note(possible[k].run.at, why)
+                reason = Reason.of("promises", cost_s=possible[k].cost_s)
+                self._note(possible[k].run.at, reason)
                 return True
         return False
 
@@ -318,9 +320,9 @@ class Procedure:
 
     def _within_reach(self) -> NDArray[np.bool_]:
         study = self.study
-        seen = [i for i, one in enumerate(study.cells) if one.records]
-        ran = [i for i in seen if not study.cells[i].failed]
-        start = [i for i in ran if study.cells[i].met] or ran or seen or [study.own]
+        with_runs = [i for i, one in enumerate(study.cells) if one.records]
+        ran = [i for i in with_runs if not study.cells[i].failed]
+        start = [i for i in ran if study.cells[i].met] or ran or with_runs or [study.own]
         apart = np.abs(study.places.size[:, None] - study.places.size[start])
         across = np.abs(study.off_ridge(start))
         decay = np.abs(study.places.decay[:, None] - study.places.decay[start])
@@ -449,10 +451,10 @@ class Procedure:
     def _take_stretch(self, flight: Flight, chase: Chase, record: TrialRecord) -> None:
         """Go on with a challenger, or take in what it showed."""
         study, at, level = self.study, flight.at, self.log.until
-        asked = flight.request.last_step
-        was_cut = record.status is Status.TIMEOUT and record.steps < asked
+        last_step = flight.request.last_step
+        was_cut = record.status is Status.TIMEOUT and record.steps < last_step
         crossing = None if record.has_failed or level is None else record.crossing(level)
-        is_over = record.has_failed or record.has_ended_itself or asked >= study.most_steps(at)
+        is_over = record.has_failed or record.has_ended_itself or last_step >= study.most_steps(at)
         is_seen = len(record.evaluations) > 1
         if is_over and crossing is None and is_seen and not record.has_failed:
             came_to_end = is_whole(record, study.whole_steps(at))
@@ -473,7 +475,7 @@ class Procedure:
             study.take_in(at, 0, record)
             return
         further = self._stretch(at, chase := chase.longer())
-        while further.request.last_step <= asked:
+        while further.request.last_step <= last_step:
             further = self._stretch(at, chase := chase.longer())
         if self.log.expected_s([further.request]) <= self.log.left_s():
             self._submit(further)

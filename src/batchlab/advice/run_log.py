@@ -190,22 +190,22 @@ class RunLog:
     def interval_samples(self) -> int:
         """The least samples between evaluations but a run's last, fixed once one was timed."""
         if not self._interval_samples:
-            asked, size = self.question, self.question.reference.batch_size
-            whole = (asked.planned_epochs or _EPOCHS_UNPLANNED) * asked.n_train
+            question, size = self.question, self.question.reference.batch_size
+            whole = (question.planned_epochs or _EPOCHS_UNPLANNED) * question.n_train
             self._interval_samples = usual_interval_samples(self.engine, size, whole_samples=whole)
         return self._interval_samples
 
     def _new_steps(self, request: RunRequest) -> int:
         """Return the steps that are not in the records yet; 0 if the run has met its target."""
-        known = self.records.get(self.key_of(request))
-        if known is None:
+        record = self.records.get(self.key_of(request))
+        if record is None:
             return max(0, request.last_step - self.shared_steps(self.key_of(request)))
         until = request.length.until
-        crossing = None if until is None else known.crossing(until)
+        crossing = None if until is None else record.crossing(until)
         is_met = crossing is not None and crossing.held
-        if is_met or known.has_ended_itself or known.steps >= request.last_step:
+        if is_met or record.has_ended_itself or record.steps >= request.last_step:
             return 0
-        return request.last_step - (known.steps if self.engine.capabilities.resumes else 0)
+        return request.last_step - (record.steps if self.engine.capabilities.resumes else 0)
 
     def shared_steps(self, key: Key) -> int:
         """Return the steps that a training need not take because one of another length took them.
@@ -249,7 +249,7 @@ class RunLog:
     def planned_steps(self, batch_size: int) -> int:
         """Return the steps of a training as planned or limited, `MOST_STEPS` if it is neither."""
         limits = self.question.planned_epochs, self.question.at_most_epochs
-        epochs = min((each for each in limits if each is not None), default=None)
+        epochs = min((limit for limit in limits if limit is not None), default=None)
         return MOST_STEPS if epochs is None else self.steps_in(batch_size, epochs)
 
     def steps_in(self, batch_size: int, epochs: float) -> int:

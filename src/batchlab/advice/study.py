@@ -114,9 +114,11 @@ class Configured:
             only_met: leave out trainings that missed the level, if others met it.
         """
         out = self.missed_on if only_met and self.met_on else set()
-        seen = [self.steps[seed] for seed in sorted(self.steps) if seed not in out]
-        weights = [1 / (scatter**2 + error**2) for _, error in seen]
-        mean = sum(w * steps for w, (steps, _) in zip(weights, seen, strict=True)) / sum(weights)
+        steps_and_errors = [self.steps[seed] for seed in sorted(self.steps) if seed not in out]
+        weights = [1 / (scatter**2 + error**2) for _, error in steps_and_errors]
+        mean = sum(
+            w * steps for w, (steps, _) in zip(weights, steps_and_errors, strict=True)
+        ) / sum(weights)
         return mean, 1 / sum(weights)
 
 
@@ -183,10 +185,10 @@ class Study:
         take no longer than the reference's.
         """
         question, log = self.question, self.log
-        planned, own = question.planned_epochs, question.reference.batch_size
+        planned, own_size = question.planned_epochs, question.reference.batch_size
         if not self._stretches or planned is None:
             return [1.0]
-        most_cost = log.steps_in(own, planned) * self._weight(own)
+        most_cost = log.steps_in(own_size, planned) * self._weight(own_size)
         allowed = self._allowed_horizons
         costs = {h: log.steps_in(size, h * planned) * self._weight(size) for h in allowed}
         return [1.0, *(horizon for horizon, cost in costs.items() if cost <= most_cost)]
@@ -249,8 +251,8 @@ class Study:
     def beside(self, i: int, octaves: float) -> int | None:
         """Return the configuration with a rate `octaves` higher, or None if there is none."""
         wanted = float(self.places.rate[i] + octaves)
-        found = self._nearest(self.cells[i].cell, wanted)
-        return found if math.isclose(self.places.rate[found], wanted, abs_tol=0.01) else None
+        nearest = self._nearest(self.cells[i].cell, wanted)
+        return nearest if math.isclose(self.places.rate[nearest], wanted, abs_tol=0.01) else None
 
     def _nearest(self, cell: CellKey, octave: float) -> int:
         """Return the configuration like `cell` with the nearest rate, or the lower in a tie."""
@@ -267,8 +269,8 @@ class Study:
 
     def of_size(self, size: int, *, failed: bool = True) -> list[int]:
         """Return the configurations of a batch size, without those that failed if not `failed`."""
-        found = [i for i, one in enumerate(self.cells) if one.cell.batch_size == size]
-        return [i for i in found if failed or not self.cells[i].failed]
+        indices = [i for i, one in enumerate(self.cells) if one.cell.batch_size == size]
+        return [i for i in indices if failed or not self.cells[i].failed]
 
     def is_new_size(self, size: int) -> bool:
         """Return whether no run of the batch size was seen."""
@@ -282,7 +284,7 @@ class Study:
         belief judges how they end, because the level may come from a lucky training of the
         reference.
         """
-        found = [
+        indices = [
             i
             for i, one in enumerate(self.cells)
             if i != self.own
@@ -290,7 +292,7 @@ class Study:
             and (one.met or not self.follows)
             and (one.ends or not self.compares_ends)
         ]
-        return [self.own, *found]
+        return [self.own, *indices]
 
     @property
     def compares_ends(self) -> bool:
@@ -312,8 +314,8 @@ class Study:
     @property
     def fraction(self) -> float:
         """The fraction of a planned training that is seen; 1.0 if all is, or none is planned."""
-        planned, seen = self.question.planned_epochs, self.log.whole_epochs
-        return 1.0 if planned is None or seen is None else min(1.0, seen / planned)
+        planned, pilot_epochs = self.question.planned_epochs, self.log.whole_epochs
+        return 1.0 if planned is None or pilot_epochs is None else min(1.0, pilot_epochs / planned)
 
     def whole_steps(self, i: int, *, met_at: float | None = None) -> int:
         """Return the steps of a training of the length that is compared.
@@ -350,17 +352,19 @@ class Study:
         epochs = self.log.whole_epochs
         if epochs is None or self.keeps_epochs:
             return self.whole_steps(i)
-        size, own = self.cells[i].cell.batch_size, self.question.reference.batch_size
-        as_long = int(self.log.steps_in(own, epochs) * self.weight[own] / self.weight[size])
+        size, own_size = self.cells[i].cell.batch_size, self.question.reference.batch_size
+        as_long = int(
+            self.log.steps_in(own_size, epochs) * self.weight[own_size] / self.weight[size]
+        )
         return max(self.log.steps_in(size, epochs), min(as_long, self._allowed_steps(size)))
 
     @property
     def capped_sizes(self) -> list[int]:
         """The batch sizes that did not meet the level with all epochs allowed, in less time."""
-        allowed, own = self.question.at_most_epochs, self.question.reference.batch_size
+        allowed, own_size = self.question.at_most_epochs, self.question.reference.batch_size
         if allowed is None or (self.keeps_epochs and not self._stretches):
             return []
-        whole_cost, capped = self.whole_steps(self.own) * self.weight[own], []
+        whole_cost, capped = self.whole_steps(self.own) * self.weight[own_size], []
         longest, beyond = allowed, allowed
         if self._stretches:  # the next longer schedule would have to take less time, too
             planned = self.question.planned_epochs or allowed
@@ -368,8 +372,8 @@ class Study:
             beyond = min((h * planned for h in HORIZONS if h * planned > allowed), default=math.inf)
         for size in self.options:
             ran = [self.cells[i] for i in self.of_size(size) if self.cells[i].records]
-            seen = max((r.steps for one in ran for r in one.records.values()), default=0)
-            if seen < self.log.steps_in(size, longest) or any(one.met_on for one in ran):
+            most_seen = max((r.steps for one in ran for r in one.records.values()), default=0)
+            if most_seen < self.log.steps_in(size, longest) or any(one.met_on for one in ran):
                 continue
             if math.isfinite(beyond) and not all(one.failed for one in ran):
                 in_less = self.log.steps_in(size, beyond) * self.weight[size] < whole_cost
@@ -499,8 +503,8 @@ class Study:
             at = min(worse, key=lambda i: (worse[i], i), default=self.own)
         one = self.cells[at]
         fine = [one.records[seed] for seed in one.ends if not one.records[seed].has_failed]
-        found = [self.final_value(at, record) for record in fine]
-        ends = [end for end in found if end is not None]
+        values = [self.final_value(at, record) for record in fine]
+        ends = [end for end in values if end is not None]
         level = level_of_ends(self.question, self.end, ends) if ends else self.log.until
         if level == self.log.until:
             return
@@ -520,8 +524,8 @@ class Study:
         for i in self.of_size(size):
             one = self.cells[i]
             one.failed = one.is_over = True
-            for seen in (one.steps, one.ends, one.met_on, one.missed_on):
-                seen.clear()
+            for observations in (one.steps, one.ends, one.met_on, one.missed_on):
+                observations.clear()
 
     # ---- the belief
 
@@ -546,12 +550,12 @@ class Study:
             return _ENDS
         metric, end = self.question.metric, self.end.value
         near = (one.end_errors.values() for one in self.cells if one.ends_near)
-        known = [error for errors in near for error in errors if error is not None]
+        finite = [error for errors in near for error in errors if error is not None]
         scale = MetricScale.of(
             metric, [end], better=self.question.better, n_examples=self.question.n_validation
         )
         slope = scale.slope(end)
-        error = slope * statistics.median(known) if known else None
+        error = slope * statistics.median(finite) if finite else None
         prior = ScatterPrior.of(scale, end_error=error)
         return _ENDS if prior is None else prior.over(slope * self.end.margin)
 
@@ -567,12 +571,12 @@ class Study:
                 variances.append(variance)
         # A configuration that met the level to stay ends about there, though its end was not seen.
         ends = {i: [*one.ends.values()] for i, one in enumerate(self.cells) if one.ends}
-        held = [i for i, one in enumerate(self.cells) if one.met_on and not one.ends]
+        held_on = [i for i, one in enumerate(self.cells) if one.met_on and not one.ends]
         if self.compares_ends:
-            ends |= {i: [_HELD_AT * aim.level] for i in held}
+            ends |= {i: [_HELD_AT * aim.level] for i in held_on}
         ended = {n + i: self.cells[i] for i in ends}
         means = np.array([statistics.fmean(values) for values in ends.values()])
-        seen = [*index, *ended], [*values, *np.arcsinh(means)]
+        observed = [*index, *ended], [*values, *np.arcsinh(means)]
         n_seeds = np.array([len(values) for values in ends.values()])
         # A final value that was read before the end is less certain; a failure may be bad luck.
         more = (1 - self.fraction) ** 2 + np.array(
@@ -581,7 +585,7 @@ class Study:
         surfaces = []
         for sds in scatter.end[:, [i - n for i in ended]]:
             errors = scatter_at(means, sds / np.sqrt(n_seeds)) ** 2 + more
-            surfaces.append(self._before.given(*seen, [*variances, *errors]))
+            surfaces.append(self._before.given(*observed, [*variances, *errors]))
         failed = [i for i, one in enumerate(self.cells) if one.failed]
         return Outlook(
             surfaces, scatter, self._noise, aim, failed=failed, holds=self._holds(failed)
@@ -596,9 +600,9 @@ class Study:
                 for i, one in enumerate(self.cells)
             ]
             most = np.log2(lengths) + self._log_weight
-        known = None
+        known_cost = None
         if self.whole_only:
-            known = np.log2([self.whole_steps(i) for i in range(n)]) + self._log_weight
+            known_cost = np.log2([self.whole_steps(i) for i in range(n)]) + self._log_weight
         return Aim(
             own=self.own,
             same_size=self.same_size,
@@ -606,7 +610,7 @@ class Study:
             ends_count=self.compares_ends,
             costs_count=has_level,
             most_cost=most,
-            known_cost=known,
+            known_cost=known_cost,
             step_error=self._step_error(),
             level=self.level_worse,
         )
@@ -619,12 +623,12 @@ class Study:
 
     def _step_error(self) -> Array:
         """Return the standard deviation of each step time over the reference's, in octaves."""
-        own = self.question.reference.batch_size
+        own_size = self.question.reference.batch_size
         log_sd = {size: 0.0 for size in self.options}
         if self.question.objective == "time":
             for size in self.options:
-                sds = (self._step_sd(size), self._step_sd(own))
-                log_sd[size] = 0.0 if size == own else self.timed.get(size, math.hypot(*sds))
+                sds = (self._step_sd(size), self._step_sd(own_size))
+                log_sd[size] = 0.0 if size == own_size else self.timed.get(size, math.hypot(*sds))
         return np.array([log_sd[size] for size in self.sizes]) / math.log(2)
 
     def _step_sd(self, size: int) -> float:
@@ -636,8 +640,8 @@ class Study:
         above = self.places.rate[failed] - self.places.rate[:, None]
         same = self.sizes[failed] == self.sizes[:, None]
         beside = same & (above >= 0) & (above <= 1)
-        held = np.array([one.n_held for one in self.cells]) + _HELD
-        return np.where(np.any(beside, axis=1), held / (held + 1), 1.0)
+        n_held = np.array([one.n_held for one in self.cells]) + _HELD
+        return np.where(np.any(beside, axis=1), n_held / (n_held + 1), 1.0)
 
 
 def missed(steps: int) -> tuple[float, float]:

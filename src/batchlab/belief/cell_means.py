@@ -60,10 +60,10 @@ class CellMeans:
         Raises:
             UsageError: a value that is not finite; a trial that diverged is never averaged.
         """
-        known = list(chain(*cells))
-        require_finite(known)
-        scale = MetricScale.of(metric, known, better=better, n_examples=n_examples)
-        error = scale.slope(fmean(known)) * median(end_errors) if end_errors and known else None
+        values = list(chain(*cells))
+        require_finite(values)
+        scale = MetricScale.of(metric, values, better=better, n_examples=n_examples)
+        error = scale.slope(fmean(values)) * median(end_errors) if end_errors and values else None
         return cls._pooled(cells, scale, ScatterPrior.of(scale, end_error=error))
 
     def of_gaps(self, gaps: Sequence[Values]) -> CellMeans:
@@ -72,9 +72,9 @@ class CellMeans:
         Seeds fit their training data nearly alike, so a gap scatters as its held-out metric does.
         """
         require_finite(chain(*gaps))
-        prior, known = self.prior, [*chain(*self.cells)]
-        if prior is not None and known:
-            prior = prior.over(self.scale.slope(fmean(known)))
+        prior, values = self.prior, [*chain(*self.cells)]
+        if prior is not None and values:
+            prior = prior.over(self.scale.slope(fmean(values)))
         return self._pooled(gaps, MetricScale(kind="plain"), prior)
 
     @classmethod
@@ -88,15 +88,15 @@ class CellMeans:
         cls, cells: Sequence[Values], scale: MetricScale, prior: ScatterPrior | None
     ) -> CellMeans:
         filled = [i for i, values in enumerate(cells) if len(values)]
-        own = [_own_scatter(scale, cells[i]) for i in filled]
-        kept = tuple(tuple(values) for values in cells)
-        scatter = SeedScatter.of(own, prior) if own else None
+        scatters = [_own_scatter(scale, cells[i]) for i in filled]
+        values_by_cell = tuple(tuple(values) for values in cells)
+        scatter = SeedScatter.of(scatters, prior) if scatters else None
         if scatter is None:
-            return cls(cells=kept, scale=scale, prior=prior, draws=None)
+            return cls(cells=values_by_cell, scale=scale, prior=prior, draws=None)
         places = np.array([scale.place(fmean(cells[i])) for i in filled])
         draws = np.full((_N_DRAWS, len(cells)), np.nan)
-        draws[:, filled] = scale.values(places + scatter.errors(own, _N_DRAWS))
-        return cls(cells=kept, scale=scale, prior=prior, draws=draws)
+        draws[:, filled] = scale.values(places + scatter.errors(scatters, _N_DRAWS))
+        return cls(cells=values_by_cell, scale=scale, prior=prior, draws=draws)
 
     def mean(self, i: int, *, confidence: float = 0.95) -> Estimate:
         """Return the mean of a cell; without bounds if the scatter of seeds is unknown."""

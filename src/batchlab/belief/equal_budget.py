@@ -52,13 +52,13 @@ class EqualBudget:
         points = [(self.spent_at(record, evaluation), value) for evaluation, value in curve]
         # The budget is the end of one of the trials, so rounding must not put it past that end.
         slack = 1e-9 * abs(at)
-        seen = [point for point in points if point[0] <= at + slack]
-        if not seen or seen[-1][0] >= at - slack:
-            return seen
-        if len(seen) == len(points):
+        until_then = [point for point in points if point[0] <= at + slack]
+        if not until_then or until_then[-1][0] >= at - slack:
+            return until_then
+        if len(until_then) == len(points):
             return []
-        (before, earlier), (after, later) = points[len(seen) - 1 : len(seen) + 1]
-        return [*seen, (at, earlier + (later - earlier) * (at - before) / (after - before))]
+        (before, earlier), (after, later) = points[len(until_then) - 1 : len(until_then) + 1]
+        return [*until_then, (at, earlier + (later - earlier) * (at - before) / (after - before))]
 
 
 def equal_budget(study: Study, records: Sequence[TrialRecord], name: str) -> EqualBudget | None:

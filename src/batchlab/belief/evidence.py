@@ -76,8 +76,8 @@ class Measured:
     @property
     def ranked(self) -> list[Cell]:
         """The cells that have a value, the one with the best mean first."""
-        known = [cell for cell in self.cells if self.values(cell)]
-        return sorted(known, key=self.level, reverse=self.better == "higher")
+        measured = [cell for cell in self.cells if self.values(cell)]
+        return sorted(measured, key=self.level, reverse=self.better == "higher")
 
     @property
     def rivals(self) -> tuple[Kind, ...] | None:
@@ -221,4 +221,4 @@ class Evidence:
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
         """Return a number from each trial that ended well and has it, by cell."""
         by_cell = [map(value, cell.ended_well) for cell in self.cells]
-        return [[known for known in values if known is not None] for values in by_cell]
+        return [[number for number in values if number is not None] for values in by_cell]

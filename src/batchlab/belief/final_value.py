@@ -44,19 +44,19 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
         return None
     if keeps_best:
         return _best(curve, better)
-    seen = _late(curve)
-    if len(seen) < _FEWEST:
-        return seen[-1][1]
-    values = [value for _, value in seen if value is not None]
-    if len(values) < len(seen):
+    late = _late(curve)
+    if len(late) < _FEWEST:
+        return late[-1][1]
+    values = [value for _, value in late if value is not None]
+    if len(values) < len(late):
         return None
     mean = math.fsum(values) / len(values)
-    line = StraightLine.through([place for place, _ in seen], values)
+    line = StraightLine.through([place for place, _ in late], values)
     assert line.residual_sd is not None
     # A slope that is no larger than its own error says nothing, so the mean is the better guess.
     error_sq = line.residual_sd**2 / line.spread
-    kept = max(0.0, 1 - error_sq / line.slope**2) if line.slope else 0.0
-    end = mean + kept * line.slope * (1.0 - line.mean_x)
+    share = max(0.0, 1 - error_sq / line.slope**2) if line.slope else 0.0
+    end = mean + share * line.slope * (1.0 - line.mean_x)
     # A line may go beyond an accuracy of 1, 100 percent or a loss of 0, so its end is bounded.
     if min(values) >= 0:
         end = max(end, 0.0)
@@ -99,11 +99,11 @@ def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
     Returns:
         None with fewer than four evaluations in the last quarter.
     """
-    seen = _late(curve) if curve else []
-    if len(seen) <= _FEWEST:
+    late = _late(curve) if curve else []
+    if len(late) <= _FEWEST:
         return None
     # The places are shifted so that the end of the run lies at 0.
-    line = StraightLine.through([place - 1 for place, _ in seen], [value for _, value in seen])
+    line = StraightLine.through([place - 1 for place, _ in late], [value for _, value in late])
     assert line.residual_sd is not None
     return line.residual_sd * math.sqrt(1 / line.n + line.mean_x**2 / line.spread)
 
@@ -118,8 +118,8 @@ def end_error_of(record: TrialRecord, metric: str) -> float | None:
 
 def end_errors(records: Iterable[TrialRecord], metric: str) -> list[float]:
     """Return the errors of the ends of runs, as far as they are known."""
-    found = (end_error_of(record, metric) for record in records)
-    return [error for error in found if error is not None]
+    errors = (end_error_of(record, metric) for record in records)
+    return [error for error in errors if error is not None]
 
 
 def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:

@@ -35,8 +35,8 @@ def margin_of(
     whole = _PERCENT if max(value, untrained or 0.0) > 1 else 1.0
     least = whole / n_examples if is_share and n_examples else 0.0
     left = value if better == "lower" else (whole if is_share else 1.0) - value
-    known = [] if untrained is None or untrained == value else [abs(value - untrained)]
+    learned = [] if untrained is None or untrained == value else [abs(value - untrained)]
     # Nothing is left to learn: a share then has the margin of one example.
     if left > 0 or least:
-        known.append(max(left, 0.0))
-    return max(MARGIN_SHARE * min(known, default=abs(value)), least) or MARGIN_SHARE
+        learned.append(max(left, 0.0))
+    return max(MARGIN_SHARE * min(learned, default=abs(value)), least) or MARGIN_SHARE

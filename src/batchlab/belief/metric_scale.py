@@ -44,8 +44,8 @@ class MetricScale:
                 one that goes down and stays above 0 is a loss.
             n_examples: how many examples each value is a mean of, if known.
         """
-        known = list(values)
-        low, high = min(known, default=0.0), max(known, default=0.0)
+        numbers = list(values)
+        low, high = min(numbers, default=0.0), max(numbers, default=0.0)
         is_named = metric in FRACTION_METRICS
         if 0 <= low and high <= 1 and (is_named or better == "higher"):
             return cls(kind="share", n_examples=n_examples or None)

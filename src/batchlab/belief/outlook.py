@@ -176,13 +176,17 @@ class Outlook:
         """
         self._scatter, self._noise, self._aim = scatter, noise, aim
         draws = np.arange(len(noise.surface))
-        given = draws % (len(draws) // 2) % len(surfaces)  # both of a pair have the same scatter
+        surface_of = (
+            draws % (len(draws) // 2) % len(surfaces)
+        )  # both of a pair have the same scatter
         self.cost, end = np.empty((2, len(draws), len(aim.most_cost)))
         for k, surface in enumerate(surfaces):
-            self.cost[given == k], end[given == k] = surface.draws(noise.surface[given == k])
+            self.cost[surface_of == k], end[surface_of == k] = surface.draws(
+                noise.surface[surface_of == k]
+            )
         if aim.known_cost is not None:
             self.cost[:] = aim.known_cost
-        self.end, self._end_sd = margins_of(end), scatter.end[given]
+        self.end, self._end_sd = margins_of(end), scatter.end[surface_of]
         self.misses, self._late = np.zeros_like(end), np.zeros_like(end)
         if aim.counts_misses and aim.known_cost is None:
             self.misses = ndtr((self.end - aim.level) / self._end_sd - STILL_MEETS)

@@ -56,11 +56,11 @@ class ScatterPrior:
         if scale.kind == "plain":
             return None
         fewer = max(1.0, _RECORDED_EXAMPLES / (scale.n_examples or math.inf))
-        known, more = PRIORS[scale.kind], math.sqrt(fewer)
+        prior, more = PRIORS[scale.kind], math.sqrt(fewer)
         if end_error is not None:
-            known, usual = PRIORS_OF_ERROR[scale.kind]
+            prior, usual = PRIORS_OF_ERROR[scale.kind]
             more *= max(1.0, end_error / (usual * more)) ** _BY_ERROR
-        return replace(known, log_sd=known.log_sd + math.log(more))
+        return replace(prior, log_sd=prior.log_sd + math.log(more))
 
     def over(self, factor: float) -> ScatterPrior:
         """Return the prior of the standard deviation divided by a factor: in another unit."""
@@ -130,12 +130,12 @@ class SeedScatter:
         for log_variance, cell in zip(logs, repeated, strict=True):
             log_weight = log_weight + _log_f(log_variance - log_usual, cell.degrees, degrees)
         weight = np.exp(log_weight - log_weight.max()).ravel()
-        kept = weight > _LEAST_WEIGHT * weight.max()
+        is_kept = weight > _LEAST_WEIGHT * weight.max()
         prior_degrees, log_usual = np.broadcast_arrays(degrees, log_usual)
         return cls(
-            prior_degrees=prior_degrees.ravel()[kept],
-            prior_variance=np.exp(log_usual.ravel()[kept]),
-            weight=weight[kept] / weight[kept].sum(),
+            prior_degrees=prior_degrees.ravel()[is_kept],
+            prior_variance=np.exp(log_usual.ravel()[is_kept]),
+            weight=weight[is_kept] / weight[is_kept].sum(),
         )
 
     def sds(self, cells: Sequence[OwnScatter], k: int) -> Array:
@@ -154,8 +154,8 @@ class SeedScatter:
         shares = k * np.diff(below, axis=0)
         d0, s0_sq = self.prior_degrees[order][:, None], self.prior_variance[order][:, None]
         degrees = np.array([cell.degrees for cell in cells])
-        own = np.array([cell.degrees * cell.variance for cell in cells])
-        moderated = (d0 * s0_sq + own) / (d0 + degrees)
+        squares = np.array([cell.degrees * cell.variance for cell in cells])
+        moderated = (d0 * s0_sq + squares) / (d0 + degrees)
         return np.asarray(np.sqrt(shares @ moderated))
 
     @property
@@ -174,8 +174,8 @@ class SeedScatter:
         at = stream.choice(len(self.weight), size=half, p=self.weight)
         d0, s0_sq = self.prior_degrees[at][:, None], self.prior_variance[at][:, None]
         n = np.array([cell.n for cell in cells])
-        own = np.array([cell.degrees * cell.variance for cell in cells])
-        variance = (d0 * s0_sq + own) / stream.chisquare(d0 + n - 1)
+        squares = np.array([cell.degrees * cell.variance for cell in cells])
+        variance = (d0 * s0_sq + squares) / stream.chisquare(d0 + n - 1)
         errors = np.sqrt(variance / n) * stream.standard_normal((half, len(cells)))
         return np.concatenate([errors, -errors])
 

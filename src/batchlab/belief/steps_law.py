@@ -74,12 +74,12 @@ class StepsLaw:
 
     def curve(self, batch_sizes: Sequence[int]) -> tuple[tuple[int, Estimate], ...]:
         """Return the steps along the law, each with its 95 % interval."""
-        found = []
+        points = []
         for size in batch_sizes:
             low, middle, high = np.quantile(self.fewest + self.slope / size, (0.025, 0.5, 0.975))
             interval = (float(low), float(high))
-            found.append((size, Estimate.of(float(middle), interval=interval, n=self.n)))
-        return tuple(found)
+            points.append((size, Estimate.of(float(middle), interval=interval, n=self.n)))
+        return tuple(points)
 
     def _estimate(self, above: Array, below: Array) -> Estimate:
         """Return the ratio, with the bounds that draws give; `below` may be 0 or less in some."""
@@ -88,8 +88,8 @@ class StepsLaw:
         ratio = np.where(below > 0, np.maximum(above, 0.0) / np.where(below > 0, below, 1), np.inf)
         low, middle, high = np.quantile(ratio, (0.025, 0.5, 0.975), method="lower")
         if not np.isfinite(middle):
-            why = Reason.of("steps_still_fall")
-            return Estimate.cannot_tell(why, n=self.n, low=float(low) if low > 0 else None)
+            reason = Reason.of("steps_still_fall")
+            return Estimate.cannot_tell(reason, n=self.n, low=float(low) if low > 0 else None)
         bound = float(high) if np.isfinite(high) else None
         return Estimate.of(
             float(middle), interval=(float(low) if low > 0 else None, bound), n=self.n
@@ -106,8 +106,8 @@ def log2_steps_between(log2_steps: Sequence[float], worse: Sequence[Array], leve
     """
     short, long = worse
     # In a few draws the longer one hardly ends better, or neither encloses the level.
-    part = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
-    return np.asarray(log2_steps[0] + part * (log2_steps[1] - log2_steps[0]))
+    fraction = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
+    return np.asarray(log2_steps[0] + fraction * (log2_steps[1] - log2_steps[0]))
 
 
 def _fitted(batch_sizes: Array, log2_steps: Array) -> tuple[Array, Array]:

@@ -141,8 +141,10 @@ class Surface:
         basis = np.stack([u, b, u * u / 4, b * u / 4, b * b / 4], axis=1)
         decays = np.stack([d, d * d / 4], axis=1)
         scales = (prior.size_scale, HORIZON_SCALE, prior.rate_scale, DECAY_SCALE)
-        scaled = [part / scale for part, scale in zip((b, h, u, d), scales, strict=True)]
-        apart = np.sqrt(3 * sum((part[:, None] - part) ** 2 for part in scaled))
+        scaled = [
+            coordinate / scale for coordinate, scale in zip((b, h, u, d), scales, strict=True)
+        ]
+        apart = np.sqrt(3 * sum((coordinate[:, None] - coordinate) ** 2 for coordinate in scaled))
         matern, one = (1 + apart) * np.exp(-apart), np.eye(len(b))
         cost, end = (
             (basis * trend.sd**2) @ basis.T
@@ -175,10 +177,10 @@ class Surface:
             values: the observed values.
             variances: the variances of their errors.
         """
-        seen = np.asarray(index, dtype=int)
-        root = np.linalg.cholesky(self.covariance[np.ix_(seen, seen)] + np.diag(variances))
-        gain = np.linalg.solve(root, self.covariance[seen])
-        off = np.linalg.solve(root, np.asarray(values) - self.mean[seen])
+        observed = np.asarray(index, dtype=int)
+        root = np.linalg.cholesky(self.covariance[np.ix_(observed, observed)] + np.diag(variances))
+        gain = np.linalg.solve(root, self.covariance[observed])
+        off = np.linalg.solve(root, np.asarray(values) - self.mean[observed])
         return Surface(mean=self.mean + gain.T @ off, covariance=self.covariance - gain.T @ gain)
 
     def draws(self, standard: Array) -> tuple[Array, Array]:

@@ -41,9 +41,9 @@ def examples_to(loss: float, own: Sequence[tuple[float, float]]) -> tuple[float,
         return 0.0, own[0][0]
     for (fewer, worse), (more, better) in pairwise(own):
         if better <= loss <= worse:
-            part = (worse - loss) / (worse - better) if worse > better else 0.0
-            found = fewer * (more / fewer) ** part
-            return found, found
+            fraction = (worse - loss) / (worse - better) if worse > better else 0.0
+            examples = fewer * (more / fewer) ** fraction
+            return examples, examples
     return own[-1][0], math.inf
 
 
@@ -55,13 +55,13 @@ def critical_batch_size(batch_size: int, wasted: Sequence[tuple[float, float, fl
         wasted: of each other batch size, how many times the one in use it is, and the least and
             most examples that it takes for one of the batch size in use; the most may be infinite.
     """
-    why = Reason.of("too_few", what="batch sizes of branches", n=len(wasted), needed=_FEWEST)
+    reason = Reason.of("too_few", what="batch sizes of branches", n=len(wasted), needed=_FEWEST)
     if len(wasted) < _FEWEST:
-        return Estimate.cannot_tell(why, n=len(wasted))
-    times, least, most = (np.array(each, dtype=float) for each in zip(*wasted, strict=True))
+        return Estimate.cannot_tell(reason, n=len(wasted))
+    times, least, most = (np.array(column, dtype=float) for column in zip(*wasted, strict=True))
     places = np.geomspace(_LOWEST * batch_size, _HIGHEST * batch_size, 800)
-    own = batch_size / places
-    law = np.log((1 + np.outer(own, times)) / (1 + own)[:, None])
+    per_place = batch_size / places
+    law = np.log((1 + np.outer(per_place, times)) / (1 + per_place)[:, None])
     below, above = np.log(np.maximum(least, 1e-9)), np.log(most)
     off = (np.maximum(np.maximum(below - law, law - above), 0) ** 2).sum(axis=1)
     sd = max(_LEAST_SD, math.sqrt(float(off.min()) / len(wasted)))
@@ -73,4 +73,4 @@ def critical_batch_size(batch_size: int, wasted: Sequence[tuple[float, float, fl
         return Estimate.of(float(best), interval=(low, high), n=len(wasted))
     if inside[0] > places[0]:
         return Estimate.cannot_tell(Reason.of("steps_still_fall"), n=len(wasted), low=low)
-    return Estimate.cannot_tell(why, n=len(wasted))
+    return Estimate.cannot_tell(reason, n=len(wasted))

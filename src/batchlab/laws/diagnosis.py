@@ -106,21 +106,23 @@ def diagnose(
     if plateau is None:
         plateau = plateau_of(record, metric=metric, better=better)
     case = Case(record=record, metric=metric, better=better, plateau=plateau)
-    found = ((rule, rule.find(case)) for rule in RULES)
+    matches = ((rule, rule.find(case)) for rule in RULES)
     return tuple(
-        Diagnosis(rule=rule, evidence=evidence) for rule, evidence in found if evidence is not None
+        Diagnosis(rule=rule, evidence=evidence)
+        for rule, evidence in matches
+        if evidence is not None
     )
 
 
 def unjudged(record: TrialRecord) -> tuple[Rule, ...]:
     """Return the rules that could not be judged because the record lacks the curve they need."""
-    held = {
+    judged = {
         score.split
         for evaluation in record.evaluations
         for score in evaluation.scores
         if score.value is not None
     }
-    return tuple(rule for rule in RULES if rule.needs is not None and rule.needs not in held)
+    return tuple(rule for rule in RULES if rule.needs is not None and rule.needs not in judged)
 
 
 def find_diverged(case: Case) -> Reason | None:

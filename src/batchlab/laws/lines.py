@@ -128,10 +128,10 @@ class MemoryFit:
             The size in examples: 0 if not even one fits, and None if there is no line or it does
             not rise.
         """
-        fixed, each = self.fixed_bytes.estimate, self.bytes_per_example.estimate
-        if fixed is None or each is None or each <= 0:
+        fixed, per_example = self.fixed_bytes.estimate, self.bytes_per_example.estimate
+        if fixed is None or per_example is None or per_example <= 0:
             return None
-        return max(0, math.floor((limit_bytes - fixed) / each))
+        return max(0, math.floor((limit_bytes - fixed) / per_example))
 
 
 def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
@@ -147,8 +147,8 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
     n = len(points)
     n_distinct = len({batch_size for batch_size, _ in points})
     if n_distinct < 2:
-        why = Reason.of("too_few", what="batch sizes with a peak", n=n_distinct, needed=2)
-        unknown = Estimate.cannot_tell(why, n=n)
+        reason = Reason.of("too_few", what="batch sizes with a peak", n=n_distinct, needed=2)
+        unknown = Estimate.cannot_tell(reason, n=n)
         return MemoryFit(fixed_bytes=unknown, bytes_per_example=unknown, line=None)
     sizes, peaks = zip(*points, strict=True)
     line = StraightLine.through(sizes, peaks)

@@ -148,7 +148,7 @@ def _ratio(
     could_be = grad_sq if grad_sq > 0 else grad_sq + half
     more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
     needed = math.ceil(more * sample.n_examples)
-    why = Reason.of(
+    reason = Reason.of(
         "gradient_lost_in_noise",
         n=sample.n_examples,
         value=grad_sq,
@@ -156,7 +156,7 @@ def _ratio(
         high=grad_sq + half,
         n_needed=needed if sample.n_train is None else min(sample.n_train, needed),
     )
-    return Estimate.cannot_tell(why, low=at_least, n=len(sample.block_examples))
+    return Estimate.cannot_tell(reason, low=at_least, n=len(sample.block_examples))
 
 
 def _fieller(

@@ -233,11 +233,11 @@ def _representatives(weight: Array) -> tuple[Index, Index, Array]:
     weight, so the result is not random.
     """
     row, column = np.nonzero(weight > _LIKELY * weight.max())
-    kept = weight[row, column] / weight[row, column].sum()
-    if len(kept) <= MAX_CURVES:
-        return row, column, kept
+    shares = weight[row, column] / weight[row, column].sum()
+    if len(shares) <= MAX_CURVES:
+        return row, column, shares
     places = (np.arange(MAX_CURVES) + 0.5) / MAX_CURVES
-    drawn = np.minimum(np.searchsorted(np.cumsum(kept), places), len(kept) - 1)
+    drawn = np.minimum(np.searchsorted(np.cumsum(shares), places), len(shares) - 1)
     return row[drawn], column[drawn], np.full(MAX_CURVES, 1 / MAX_CURVES)
 
 
@@ -335,8 +335,8 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
     untrained = whole.pop(0, None)
     n = len(whole)
     if record.status in (Status.DIVERGED, Status.NAN):
-        why = Reason.of("no_level_after_bad_end", status=record.status.value)
-        return Plateau.cannot_tell(why, n=n)
+        reason = Reason.of("no_level_after_bad_end", status=record.status.value)
+        return Plateau.cannot_tell(reason, n=n)
     if not whole:
         return Plateau.cannot_tell(Reason.of("no_validation_at_epoch_end", metric=metric), n=n)
     values = list(whole.values())
@@ -346,8 +346,8 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
     if untrained is not None and plateau.verdict == "reached":
         gained = best - untrained if better == "higher" else untrained - best
         if gained < STARTED_DELTAS * delta:
-            why = Reason.of("flat_as_untrained", metric=metric, gained=gained)
-            return Plateau.cannot_tell(why, n=n)
+            reason = Reason.of("flat_as_untrained", metric=metric, gained=gained)
+            return Plateau.cannot_tell(reason, n=n)
     return plateau
 
 
@@ -416,8 +416,8 @@ def _judged(t: Array, y: Array, *, delta: float) -> Plateau:
     low, middle, high = (_quantile(gain, weight, level) for level in (0.025, 0.5, 0.975))
     # Next to delta, a gain of 1e-28 is 0.
     gains = {
-        name: each if abs(each) > _NO_GAIN * delta else 0.0
-        for name, each in (("gain", middle), ("low", low), ("high", high))
+        name: bound if abs(bound) > _NO_GAIN * delta else 0.0
+        for name, bound in (("gain", middle), ("low", low), ("high", high))
     }
     expected = Reason.of("epochs_to_bring", horizon=HORIZON_EPOCHS, delta=delta, **gains)
     verdict: PlateauVerdict = "cannot_tell"
@@ -457,8 +457,8 @@ def _plateaus(
         ]
     )
     n_rises = fits.rise.shape[1]
-    found = (first + np.where(fits.rise > 0, epoch, 0)).ravel()
-    return found, gain.ravel(), np.repeat(fits.weight / n_rises, n_rises)
+    levels = (first + np.where(fits.rise > 0, epoch, 0)).ravel()
+    return levels, gain.ravel(), np.repeat(fits.weight / n_rises, n_rises)
 
 
 def _quantile(values: Array, weight: Array, level: float) -> float:

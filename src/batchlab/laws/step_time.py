@@ -118,7 +118,7 @@ class _Posterior:
         weight = np.exp(density - density.max()) * round_.widths[:, None] * np.exp(off.centres)
         by_knee = weight.sum(axis=(1, 2))
         # A knee at an end of the axis is so far out that it is none; compare it with the best.
-        seen = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
+        least_weight = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
         beyond = np.minimum(knee.centres - log_sizes[0], 0) + np.minimum(
             log_sizes[-1] - knee.centres, 0
         )
@@ -131,8 +131,8 @@ class _Posterior:
             round=round_,
             off=off,
             weight=weight / weight.sum(),
-            no_overhead=bool(by_knee[0] > seen),
-            no_slope=bool(by_knee[-1] > seen),
+            no_overhead=bool(by_knee[0] > least_weight),
+            no_slope=bool(by_knee[-1] > least_weight),
         )
 
     def typical_off(self) -> float:
@@ -309,15 +309,15 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
     Source: Qiao et al. 2021 (Pollux), arXiv:2008.12260, section 3.2, for the form; Gelman 2006,
         "Prior distributions for variance parameters in hierarchical models", for the deviations.
     """
-    given = sorted(points, key=lambda point: point[0])
-    log_sizes = np.log([float(size) for size, _ in given])
-    log_s = np.log([float(time.estimate or 0.0) for _, time in given])
-    own_sq = np.array([_log_sd(time) ** 2 for _, time in given])
+    sorted_points = sorted(points, key=lambda point: point[0])
+    log_sizes = np.log([float(size) for size, _ in sorted_points])
+    log_s = np.log([float(time.estimate or 0.0) for _, time in sorted_points])
+    own_sq = np.array([_log_sd(time) ** 2 for _, time in sorted_points])
     posterior = _Posterior.of(log_sizes, log_s, own_sq)
-    draws, off_draws = posterior.draw(np.random.default_rng([0, len(given)]))
+    draws, off_draws = posterior.draw(np.random.default_rng([0, len(sorted_points)]))
     off = posterior.typical_off()
     point = least_squares(log_sizes, log_s, 1 / (off**2 + own_sq))
-    sizes = tuple(size for size, _ in given)
+    sizes = tuple(size for size, _ in sorted_points)
     residuals = log_s - point.log_s(sizes)[0]
     return StepTimeFit(
         batch_sizes=sizes,
@@ -351,7 +351,7 @@ def _parameters(
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
     overhead, knee = (math.exp(float(log[0])) for log in (point.log_overhead, point.log_knee))
     sharpness = 1 / float(point.roundness[0])
-    overheads, each = np.exp(draws.log_overhead), np.exp(draws.log_overhead - draws.log_knee)
+    overheads, per_example = np.exp(draws.log_overhead), np.exp(draws.log_overhead - draws.log_knee)
     never_flat = Reason.of(
         "may_be_zero",
         what="the time of an empty step",
@@ -376,7 +376,7 @@ def _parameters(
         ),
         "s_per_example": _positive(
             overhead / knee,
-            each,
+            per_example,
             n=n,
             maybe_0=posterior.no_slope,
             why=flat if knee > largest else None,
@@ -400,16 +400,18 @@ def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Poster
     """Return the knee, or only its bound if it lies outside the measured batch sizes."""
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
     if posterior.no_overhead and posterior.no_slope:
-        why = Reason.of("scatter_too_much", what="step times", smallest=smallest, largest=largest)
-        return Estimate.cannot_tell(why, n=n)
+        reason = Reason.of(
+            "scatter_too_much", what="step times", smallest=smallest, largest=largest
+        )
+        return Estimate.cannot_tell(reason, n=n)
     low, high = _around(value, draws)
     if not smallest <= value <= largest:
         is_above = value > largest
         other = "larger" if is_above else "smaller"
-        why = Reason.of("outside_measured", smallest=smallest, largest=largest, other=other)
+        reason = Reason.of("outside_measured", smallest=smallest, largest=largest, other=other)
         if is_above:
-            return Estimate.cannot_tell(why, low=low, n=n)
-        return Estimate.cannot_tell(why, high=high, n=n)
+            return Estimate.cannot_tell(reason, low=low, n=n)
+        return Estimate.cannot_tell(reason, high=high, n=n)
     bounds = (None if posterior.no_overhead else low, None if posterior.no_slope else high)
     return Estimate.of(value, interval=bounds, n=n)
 
@@ -518,7 +520,7 @@ def timed_in_turn(
     Other load may have slowed only one of them while they were timed apart. So their own ratio is
     taken to be off by at least its distance from the one in turn, and both move by their variances.
     """
-    one_s, other_s, times = (each.estimate or 1.0 for each in (one, other, ratio))
+    one_s, other_s, times = (estimate.estimate or 1.0 for estimate in (one, other, ratio))
     apart_sq = np.array([max(_log_sd(time), _EXACTLY) ** 2 for time in (one, other)])
     ratio_sq, off = _log_sd(ratio) ** 2, math.log(times * one_s / other_s)
     own_sq = apart_sq * max(1.0, (off**2 - ratio_sq) / apart_sq.sum())

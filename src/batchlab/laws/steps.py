@@ -145,8 +145,8 @@ def fit_steps_to_target(observations: Sequence[StepsObservation]) -> StepsToTarg
         curves = replace(curves, point=curves.law)
         e_min = curves.e_min()
     else:
-        why = Reason.of("law_does_not_hold", low=exponent.low, high=exponent.high)
-        e_min = Estimate.cannot_tell(why, n=len(observations))
+        reason = Reason.of("law_does_not_hold", low=exponent.low, high=exponent.high)
+        e_min = Estimate.cannot_tell(reason, n=len(observations))
     measured = dict(zip(sizes[is_reached], means.estimates(), strict=True))
     missed = Estimate.cannot_tell(Reason.of("target_missed_by_all"))
     return StepsToTargetFit(
@@ -378,47 +378,47 @@ class _Curves:
         return cls(runs=runs, law=law, best=best, point=best, excess=excess, pull=own_pull)
 
     def exponent(self, k: int) -> Estimate:
-        (low, high), why = self._ends(_EXPONENT)[0], None
+        (low, high), reason = self._ends(_EXPONENT)[0], None
         if k < _SIZES_FOR_AN_EXPONENT:
-            why = Reason.of("too_few", what="batch sizes", n=k, needed=_SIZES_FOR_AN_EXPONENT)
+            reason = Reason.of("too_few", what="batch sizes", n=k, needed=_SIZES_FOR_AN_EXPONENT)
         elif high - low > _ALMOST_ANY * 2 * math.log(_LARGEST_EXPONENT):
-            why = Reason.of("exponent_unknown", largest=_LARGEST_EXPONENT)
-        if why is not None:
-            return Estimate.cannot_tell(why, n=len(self.runs.low))
+            reason = Reason.of("exponent_unknown", largest=_LARGEST_EXPONENT)
+        if reason is not None:
+            return Estimate.cannot_tell(reason, n=len(self.runs.low))
         return self._estimate(self.best[_EXPONENT], (low, high))
 
     def b_crit(self) -> Estimate:
         low, high = self._ends(_B_CRIT)[0]
         value, smallest, largest = self.point[_B_CRIT], *self._range()
-        why, (first, last) = None, self._sizes()
+        reason, (first, last) = None, self._sizes()
         if np.isinf(low) and np.isinf(high):
-            why = Reason.of("scatter_too_much", what="steps", smallest=first, largest=last)
+            reason = Reason.of("scatter_too_much", what="steps", smallest=first, largest=last)
         elif value > largest:
             high = math.inf
-            why = Reason.of("outside_measured", smallest=first, largest=last, other="larger")
+            reason = Reason.of("outside_measured", smallest=first, largest=last, other="larger")
         elif value < smallest:
             low = -math.inf
-            why = Reason.of("outside_measured", smallest=first, largest=last, other="smaller")
-        return self._estimate(value, (low, high), why)
+            reason = Reason.of("outside_measured", smallest=first, largest=last, other="smaller")
+        return self._estimate(value, (low, high), reason)
 
     def s_min(self) -> Estimate:
         ends, (_, largest) = self._ends(_LEVEL, _LARGE)[0], self._range()
-        why, (first, last) = None, self._sizes()
+        reason, (first, last) = None, self._sizes()
         if np.isinf(ends[0]) and self.point[_B_CRIT] > largest + _NOTHING:
-            why = Reason.of(
+            reason = Reason.of(
                 "may_be_zero", what="S_min", smallest=first, largest=last, other="larger"
             )
-        return self._estimate(self._log_steps(_LARGE), ends, why)
+        return self._estimate(self._log_steps(_LARGE), ends, reason)
 
     def e_min(self) -> Estimate:
         """Return E_min of the law."""
         ends, (smallest, _) = self._ends(_LEVEL, _SMALL, is_law=True)[0], self._range()
-        why, (first, last) = None, self._sizes()
+        reason, (first, last) = None, self._sizes()
         if np.isinf(ends[0]) and self.point[_B_CRIT] < smallest - _NOTHING:
-            why = Reason.of(
+            reason = Reason.of(
                 "may_be_zero", what="E_min", smallest=first, largest=last, other="smaller"
             )
-        return self._estimate(self._log_steps(_SMALL) + _SMALL, ends + _SMALL, why)
+        return self._estimate(self._log_steps(_SMALL) + _SMALL, ends + _SMALL, reason)
 
     def steps(self, log_sizes: Array) -> list[Estimate]:
         rows = zip(log_sizes, self._ends(_LEVEL, log_sizes), strict=True)
