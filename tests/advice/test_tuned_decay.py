@@ -4,9 +4,10 @@ import math
 from collections import Counter
 
 import pytest
-from tests.reference.simulated_advice import MARGIN, WatchedEngine, advised
+from tests.reference.simulated_advice import END, MARGIN, WatchedEngine, advised
 
 from batchlab.errors import UsageError
+from batchlab.report.advice_rows import runs_of
 
 QUALITY = {"objective": "quality", "tunes_weight_decay": True}
 
@@ -19,45 +20,42 @@ class BestAtFourTimes(WatchedEngine):
         return super()._accuracy(trial, way) - 2 * MARGIN * off**2
 
 
-def factors(engine):
-    return {asked.trial.weight_decay_factor for asked in engine.asked}
-
-
 @pytest.mark.parametrize("asked", [QUALITY, QUALITY | {"is_usual": True}])
-def test_with_thirty_trainings_the_weight_decay_that_ends_best_is_named(asked):
+def test_with_thirty_trainings_the_weight_decay_that_ends_best_is_recommended(asked):
     advice, engine = advised(kind=BestAtFourTimes, asked=asked, trainings=30.0)
 
+    assert advice.verdict == "recommend"
     assert advice.named.weight_decay_factor == 4
     counted = Counter(run.weight_decay_factor for run in advice.tried)
     assert counted.most_common(1)[0][0] == 4
-    (best,) = [b for b in advice.believed if b.weight_decay_factor == 4][:1]
-    assert (
-        best.end.estimate > next(b for b in advice.believed if b.weight_decay_factor == 1).end.low
-    )
-    for run in advice.tried:
-        (trial,) = {
-            asked.trial
-            for asked in engine.asked
-            if advice.variant(asked.trial) == (run.batch_size, None, run.weight_decay_factor)
-            and (asked.trial.learning_rate, asked.trial.seed) == (run.learning_rate, run.seed)
-        }
-        assert trial.weight_decay_factor == run.weight_decay_factor
+    own, named = advice.endings.own, advice.endings.named
+    assert (own.weight_decay_factor, named.weight_decay_factor) == (1, 4)
+    assert own in advice.endings.references
+    assert named.mean > own.mean + MARGIN
+    # A configuration's trials are those with its weight decay.
+    trials = {asked.trial for asked in engine.asked if advice.is_of(asked.trial, advice.named)}
+    assert {trial.weight_decay_factor for trial in trials} == {4}
+    assert len(trials) == len(runs_of(advice, advice.named))
 
 
-def test_for_the_least_time_too_it_is_tuned():
-    """What ends several margins better may end at a higher rate, and sooner."""
-    advice, engine = advised(
-        kind=BestAtFourTimes, asked={"tunes_weight_decay": True}, trainings=30.0
-    )
+def test_for_the_least_time_what_ends_worse_may_be_named_with_another_weight_decay():
+    """Larger batches end two margins worse, but for four times the weight decay."""
+    worse = {"end": lambda size, rate: END - (2 * MARGIN if size > 64 else 0.0)}
+    asked = {"tunes_weight_decay": True}
 
-    assert len(factors(engine)) > 1
-    assert advice.endings.verdict == "no_worse"
+    tuned, _ = advised(kind=BestAtFourTimes, asked=asked, trainings=40.0, **worse)
+    untuned, _ = advised(kind=BestAtFourTimes, trainings=40.0, **worse)
+
+    assert (untuned.named.batch_size, untuned.named.weight_decay_factor) == (64, 1)
+    assert tuned.named.batch_size > 64
+    assert tuned.named.weight_decay_factor == 4
+    assert tuned.endings.verdict == "no_worse"
 
 
 def test_unasked_it_stays():
     advice, engine = advised(kind=BestAtFourTimes, asked={"objective": "quality"}, trainings=30.0)
 
-    assert factors(engine) == {1.0}
+    assert {asked.trial.weight_decay_factor for asked in engine.asked} == {1}
     assert advice.named.weight_decay_factor == 1
 
 

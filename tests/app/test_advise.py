@@ -215,9 +215,12 @@ def test_a_weight_decay_of_a_workload_that_is_not_moved_is_named(
         has_weight_decay=made.param_groups[0]["weight_decay"] > 0,
     )
     own = made_up_advice().reference
-    named = replace(own, batch_size=8 * own.batch_size, weight_decay_factor=factor)
+    named = replace(own, batch_size=8 * own.batch_size)
+    advice = replace(made_up_advice(), recommendation=named)
+    first, *others = advice.tried
+    tried = (replace(first, weight_decay_factor=factor), *others)
 
-    found = list(decay_stayed(replace(made_up_advice(), recommendation=named), summary))
+    found = list(decay_stayed(replace(advice, tried=tried), summary))
 
     assert [each.code for each in found] == ["weight_decay_stayed"] * is_said
 

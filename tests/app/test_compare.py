@@ -17,6 +17,7 @@ from tests.reference.stored_study import put_study
 from tests.reference.studies_to_compare import TARGET, profile_to_compare, study_to_compare
 
 from batchlab.app.compare import compare
+from batchlab.app.comparison import Side
 from batchlab.records.estimate import Estimate
 from batchlab.report.short_reports import ComparedFigure, Comparison, comparison_section
 from batchlab.store.store import Store
@@ -158,6 +159,16 @@ def test_an_advice_compares_by_all_of_its_runs(tmp_path: Path) -> None:
 
     assert {"step_s", "steps_to_target"} <= {figure.quantity for figure in found.figures}
     assert found.to_dict()["command"] == "compare"
+
+
+def test_trainings_with_another_weight_decay_are_not_compared() -> None:
+    study = made_up_study()
+    first, *others = study.records
+    tuned = replace(first, trial=replace(first.trial, weight_decay_factor=4.0))
+
+    side = Side(name="A", study=replace(study, records=(tuned, *others)))
+
+    assert side.runs == others
 
 
 def title(found: Comparison) -> str:

@@ -348,7 +348,7 @@ def test_a_table_tells_trainings_with_other_weight_decays_apart() -> None:
 
     headers = [[c.header for c in tried_table(each).columns] for each in (advice, tuned)]
 
-    assert set(headers[1]) - set(headers[0]) == {"weight decay over yours"}
+    assert set(headers[1]) - set(headers[0]) == {"× weight decay"}
 
 
 def test_the_end_of_another_rate_is_not_taken_for_that_of_yours() -> None:

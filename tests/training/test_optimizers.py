@@ -166,6 +166,17 @@ def test_a_multiple_of_the_weight_decay_comes_on_top_of_what_moves_with_the_batc
     assert [group["weight_decay"] for group in made.param_groups] == [0.05, 0.0]
 
 
+def test_an_optimizer_that_knows_no_weight_decay_is_left_as_it_is() -> None:
+    made = torch.optim.Rprop([parameter()], lr=0.1)
+    before = dict(made.param_groups[0])
+
+    move_settings(
+        made, replace(scaled_by("none"), weight_decay_factor=4.0), reference_batch_size=32
+    )
+
+    assert made.param_groups[0] == before
+
+
 def test_a_group_without_them_is_refused() -> None:
     made = torch.optim.SGD([parameter()], lr=0.1)
 

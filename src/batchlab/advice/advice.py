@@ -32,7 +32,7 @@ SURE, LIKELY = 0.95, 0.8
 
 
 Variant = tuple[int, float | None, float]
-"""Batch size, other epochs of the schedule, and weight decay over your own."""
+"""Batch size, other epochs of the schedule, and the factor of the weight decay."""
 
 
 def is_same_rate(one: float, other: float) -> bool:
@@ -341,6 +341,7 @@ class Ending:
             or was not followed to its end.
         test: the metric on test data after the last step, which decides nothing; None if it is not
             known, or if the training went on next to one that needed more epochs.
+        weight_decay_factor: as in `Configuration`.
     """
 
     batch_size: int
@@ -348,6 +349,7 @@ class Ending:
     epochs: float
     values: tuple[float | None, ...]
     test: tuple[float | None, ...]
+    weight_decay_factor: float = 1.0
 
     @property
     def found(self) -> tuple[float, ...]:
@@ -417,11 +419,12 @@ class Endings:
     @property
     def trainings(self) -> tuple[Ending, ...]:
         """The named configuration and the references, without duplicates."""
-        by_cell: dict[tuple[int, float], Ending] = {}
+        different: dict[tuple[object, ...], Ending] = {}
         for ending in (self.named, self.own, self.tuned):
             if ending is not None:
-                by_cell.setdefault(ending.cell, ending)
-        return tuple(by_cell.values())
+                key = (*ending.cell, ending.epochs, ending.weight_decay_factor)
+                different.setdefault(key, ending)
+        return tuple(different.values())
 
     @property
     def references(self) -> tuple[Ending, ...]:
@@ -553,12 +556,12 @@ class Advice(Reported):
             group["lr"] = self.named.learning_rate
             if adam is not None:
                 group.update(betas=adam.betas, eps=adam.eps)
-            if not group.get("weight_decay"):
-                continue
-            decay = group.setdefault("initial_weight_decay", group["weight_decay"])
-            if adam is not None and adam.weight_decay is not None:
-                decay = adam.weight_decay
-            group["weight_decay"] = decay * self.named.weight_decay_factor
+            factor, decay = self.named.weight_decay_factor, group.get("weight_decay")
+            if decay and adam is not None and adam.weight_decay is not None:
+                group["weight_decay"] = factor * adam.weight_decay
+            elif decay and factor != 1:  # called twice, it multiplies only once
+                initial = group.setdefault("initial_weight_decay", decay)
+                group["weight_decay"] = factor * initial
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints, as plain dicts and lists; see docs/schema/advise.json.

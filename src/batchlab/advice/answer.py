@@ -499,6 +499,7 @@ class _Answer:
             batch_size=one.cell.batch_size,
             learning_rate=one.cell.learning_rate,
             epochs=plan.epoch_at(self._study.whole_steps(i)),
+            weight_decay_factor=one.cell.weight_decay_factor,
             values=tuple(values),
             test=tuple(tests),
         )
@@ -545,7 +546,13 @@ class _Answer:
         """
         size, rate = cell.batch_size, cell.learning_rate
         runs = [(other, record) for (other, _), record in self._log.records.items()]
-        diverged = [at for at, record in runs if record.has_diverged and at.batch_size == size]
+        alike = (size, cell.horizon, cell.weight_decay_factor)
+        diverged = [
+            other
+            for other, record in runs
+            if record.has_diverged
+            and (other.batch_size, other.horizon, other.weight_decay_factor) == alike
+        ]
         above = [at.learning_rate for at in diverged if rate <= at.learning_rate <= _UP_TO * rate]
         n = [at for at, _ in runs].count(cell)
         n_held = n - diverged.count(cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,8 @@ _FIRST_SHARE = 0.25
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More workers than this hardly save time, because most runs wait for the one before.
 _MOST_AT_ONCE = 2
+# How many trainings fit is known only roughly, so a budget with this part of the fewest will do.
+_ENOUGH = 0.8
 InTurn = Callable[[int, int], Estimate | None]
 """Times batch sizes a and b alternately: step_time(b) / step_time(a), or None if not known."""
 
@@ -165,11 +168,11 @@ def _refuse_target_met_untrained(question: Question, record: TrialRecord) -> Non
 
 
 def _refuse_to_tune_on_few(question: Question, n_whole: float) -> None:
-    if question.tunes_weight_decay and n_whole < FEWEST_TO_TUNE:
+    if question.tunes_weight_decay and n_whole < _ENOUGH * FEWEST_TO_TUNE:
+        times = math.ceil(10 * FEWEST_TO_TUNE / n_whole) / 10
         raise UsageError(
             f"tune weight_decay: it takes a budget of {FEWEST_TO_TUNE} trainings, and this one has "
-            f"room for {n_whole:.0f}; give {FEWEST_TO_TUNE / n_whole:.1f} times as much, or leave "
-            f"--tune out"
+            f"room for {math.floor(n_whole)}; give {times:g} times as much, or leave --tune out"
         )
 
 

@@ -57,7 +57,7 @@ class CellKey(NamedTuple):
     batch_size: int
     learning_rate: float
     horizon: float = 1.0  # the length of its schedule over the reference's
-    weight_decay_factor: float = 1.0  # its weight decay over the workload's own
+    weight_decay_factor: float = 1.0  # its weight decay over the one of that batch size
 
 
 Key = tuple[CellKey, int]

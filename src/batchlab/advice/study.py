@@ -161,8 +161,8 @@ class Study:
             decay=np.log2(factors),
         )
         self.own = self.at(CellKey(own_size, own_rate))
-        as_long = horizons == 1
-        self.same_size = [int(i) for i in np.flatnonzero(as_long & (self.sizes == own_size))]
+        as_planned = (horizons == 1) & (factors == 1)
+        self.same_size = [int(i) for i in np.flatnonzero(as_planned & (self.sizes == own_size))]
         # Log standard deviation of the step time over the reference's, for sizes timed in turn.
         self.timed: dict[int, float] = {}
         # The final value of the reference, or of what was trained first if the reference failed;

@@ -137,7 +137,7 @@ def decay_stayed(
 ) -> Iterator[Reason]:
     """Say if a weight decay that stays acts twice or half as much per epoch at the named size."""
     named, own = advice.named, advice.reference
-    if named is None or named.weight_decay_factor != 1:
+    if named is None or any(run.weight_decay_factor != 1 for run in advice.tried):
         return
     stays = bool(summary.has_weight_decay) and summary.adam is None
     if isinstance(subject, TrainingCommand):

@@ -62,8 +62,11 @@ class Side:
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """The runs to compare, which are those without a plan."""
-        return [r for r in self.study.records if not r.trial.stages] if self.study else []
+        """The runs to compare, which are those without a plan and without a tuned weight decay."""
+        if self.study is None:
+            return []
+        trials = [(record, record.trial) for record in self.study.records]
+        return [r for r, trial in trials if not trial.stages and trial.weight_decay_factor == 1]
 
     def settings(self, target: Target | None) -> dict[str, str]:
         """Return workload, target, machine and versions by name, and how many runs are unusable."""
@@ -126,7 +129,11 @@ class Side:
         """The epochs of whole trainings and their final values, one per seed."""
         if self.advice is not None:
             trainings = self.advice.endings.trainings if self.advice.endings else ()
-            return {end.cell: (end.epochs, [*end.found]) for end in trainings if end.found}
+            return {
+                end.cell: (end.epochs, [*end.found])
+                for end in trainings
+                if end.found and end.weight_decay_factor == 1
+            }
         ends: Ends = {}
         for run in self.runs:
             assert self.study is not None

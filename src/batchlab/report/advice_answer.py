@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
 from batchlab.records.estimate import Estimate
@@ -43,7 +43,7 @@ def _answer(advice: Advice, study: Study | None) -> _Sentences:
         yield sentence("no_answer_yet")
         return
     code = "use_size"
-    if named.is_same(own):
+    if replace(named, weight_decay_factor=1.0).is_same(own):
         code = "stay_with_size"
     elif named.batch_size == own.batch_size and named.epochs is None:
         code = "keep_size"
@@ -128,6 +128,8 @@ def _compared_with(advice: Advice) -> str:
 
 def _name(at: Configuration) -> str:
     over = "" if at.epochs is None else text(" over {epochs:.3g} epochs", epochs=at.epochs)
+    if at.weight_decay_factor != 1:
+        over += text(" with {factor:g} × weight decay", factor=at.weight_decay_factor)
     return text("{size} at {rate:rate}{over}", size=at.batch_size, rate=at.learning_rate, over=over)
 
 
@@ -168,8 +170,8 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     of_size = advice.gain_from_batch_size
     if advice.is_usual or advice.objective != "time" or tuned is None or advice.named is None:
         return
-    if advice.named.epochs is not None:
-        return  # part of the gain is that of another length
+    if advice.named.epochs is not None or advice.named.weight_decay_factor != 1:
+        return  # part of the gain is that of another length or weight decay
     times = tuned.learning_rate / own.learning_rate
     far = max(times, 1 / times)
     if far < _FAR or whole.estimate is None or of_size.estimate is None:
@@ -451,11 +453,12 @@ def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
 def _moved(chosen: Configuration) -> str:
     """Return what a group's update sets in addition to the rate."""
     adam, factor = chosen.adam, chosen.weight_decay_factor
-    decay = "" if factor == 1 else f', weight_decay={factor:g} * group["weight_decay"]'
+    decay = "" if factor == 1 else f', weight_decay={factor:g} * group.get("weight_decay", 0)'
     if adam is None:
         return decay
     if adam.weight_decay is not None:
-        decay = f", weight_decay={adam.weight_decay * factor:.4g}"
+        moved = f"{adam.weight_decay * factor:.4g}"
+        decay = f', weight_decay={moved} if group["weight_decay"] else 0'
     first, second = adam.betas
     return f", betas=({first:g}, {second:.6g}){decay}"
 

@@ -286,10 +286,10 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
 
 
 def _decay_column(advice: Advice, of: Callable[[Any], Cell] | None = None) -> list[Column]:
-    """Return the column of the weight decay over the user's own, if it was tuned."""
+    """Return the column of the factor of the weight decay, if it was tuned."""
     if all(run.weight_decay_factor == 1 for run in advice.tried):
         return []
-    label = text("weight decay over yours")
+    label = text("× weight decay")
     return [Column("weight_decay_factor", "ratio", label, of=of)]
 
 

@@ -84,6 +84,7 @@ class CommandCheck:
         self._warnings: dict[str, None] = {}
         self._unchecked: dict[str, None] = {}  # what there was no time for
         self._others: dict[Trial, Look | None] = {}  # None if it cannot be followed
+        self._longer: dict[Trial, Look] = {}  # read further than others
         self.looks: list[Look] = []  # all that were run, in order
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
@@ -354,8 +355,8 @@ class CommandCheck:
             else:
                 continue
             acts = True if look is None else compared.acts(look)
-            if acts is False and self._differ_later(own, other, flag):
-                acts = True
+            if acts is False and self._differ_later(own, other):
+                acts = None  # they may differ by themselves so late
             if acts is False:
                 or_not = ", or leave {seed} out" if flag == "seed" else ""
                 raise UsageError(
@@ -375,23 +376,21 @@ class CommandCheck:
             self._warn(f"it could not be proven that {listing(unproven)} {act}: {why}")
         return examples if look is None else self._examples_of_both(look, examples)
 
-    def _differ_later(self, own: Trial, other: Trial, flag: str) -> bool:
+    def _differ_later(self, own: Trial, other: Trial) -> bool:
         """Return whether two beginnings differ where they are read further than before.
 
         A batch that grows to its size, or a machine that is busy, shows little at first.
         """
-        n = _READ_FURTHER * max(len(look.readings) for look in self.looks)
-        left_s = self._limit_s - self._spent_s
-        looks = [
-            self._run(
-                f"whether {flag.replace('_', ' ')} acts later",
-                trial,
-                min(left_s / 2, _LONGER_RUN * self._first.took_s + 5.0),
-                lambda look: len(look.readings) >= n,
-            )
-            for trial in (own, other)
-        ]
-        return LookComparison(looks[0], None).differs(looks[1])
+        n_readings = _READ_FURTHER * len(self._first.readings)
+        for trial in (own, other):
+            if trial not in self._longer:
+                self._longer[trial] = self._run(
+                    "reading further",
+                    trial,
+                    min(self._limit_s - self._spent_s, _LONGER_RUN * self._first.took_s + 5.0),
+                    lambda look: len(look.readings) >= n_readings,
+                )
+        return LookComparison(self._longer[own], None).differs(self._longer[other])
 
     def _refuse_a_metric_of_the_batch(self, examples: Span) -> None:
         """Refuse a metric that follows the batch size although nothing is trained."""
