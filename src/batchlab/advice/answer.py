@@ -338,27 +338,37 @@ class _Answer:
         samples = steps.times(self._log.plan(size).samples_per_step)
         time_s = _product(steps, option.step_s)
         cost = {"time": time_s, "samples": samples, "quality": self._distance(i)}
-        relative = Estimate.cannot_tell(reason)
-        if i is not None and i in self._met:
-            relative = self._relative(i)
-        tuned = self._tuned()
-        factors = dict(question.rules).get(size, ())
-        return replace(
+        candidate = replace(
             _untrained(option, steps),
-            learning_rate=None if i is None else study.cells[i].cell.learning_rate,
-            epochs=None if i is None else self._other_epochs(i),
-            weight_decay_factor=1.0 if i is None else study.cells[i].cell.weight_decay_factor,
-            n_runs=0 if i is None else len(study.cells[i].records),
             time_to_target_s=time_s,
             samples_to_target=samples,
             cost=cost[question.objective],
-            relative=relative,
-            in_flat_set=i is not None and self._is_flat(i),
-            rule_learning_rates=()
-            if tuned is None
-            else tuple((rule, f * study.cells[tuned].cell.learning_rate) for rule, f in factors),
+            relative=Estimate.cannot_tell(reason),
+            rule_learning_rates=self._rates_by_rule(size),
             note=option.note or self._log.ruled_out.get(size),
         )
+        if i is None:
+            return candidate
+        if i in self._met:
+            candidate = replace(candidate, relative=self._relative(i))
+        cell = study.cells[i].cell
+        return replace(
+            candidate,
+            learning_rate=cell.learning_rate,
+            epochs=self._other_epochs(i),
+            weight_decay_factor=cell.weight_decay_factor,
+            n_runs=len(study.cells[i].records),
+            in_flat_set=self._is_flat(i),
+        )
+
+    def _rates_by_rule(self, size: int) -> tuple[tuple[str, float], ...]:
+        """Return the rate that each scaling rule sets from the reference's best one."""
+        tuned = self._tuned()
+        if tuned is None:
+            return ()
+        rate = self._study.cells[tuned].cell.learning_rate
+        factors = dict(self._question.rules).get(size, ())
+        return tuple((rule, factor * rate) for rule, factor in factors)
 
     def _relative(self, i: int) -> Estimate:
         """Return its cost divided by that of the best."""
@@ -460,12 +470,17 @@ class _Answer:
         study = self._study
         if study.end is None or not study.cells[self._named].ends:
             return None
-        places = [self._named, study.own, *([] if tuned is None else [tuned])]
+        places = [self._named, study.own]
+        if tuned is not None:
+            places.append(tuned)
         seeds = sorted({seed for i in places for seed in study.cells[i].ends})
         endings = {i: self._ending(i, seeds) for i in places}
         # Compare with the same reference as the chance does.
-        beside = tuned if self._question.is_usual and tuned is not None else study.own
-        beside = beside if endings[beside].found else self._named
+        beside = study.own
+        if self._question.is_usual and tuned is not None:
+            beside = tuned
+        if not endings[beside].found:
+            beside = self._named
         margin, end = study.end.margin, self._outlook.end
         better = (end[:, beside] - end[:, self._named]) * margin
         n = min(len(endings[beside].found), len(endings[self._named].found))
@@ -489,12 +504,15 @@ class _Answer:
 
     def _ending(self, i: int, seeds: Sequence[int]) -> Ending:
         one, plan = self._study.cells[i], self._log.plan(self._study.cells[i].cell.batch_size)
-        values, tests = [], []
+        values: list[float | None] = []
+        tests: list[float | None] = []
         for seed in seeds:
-            is_whole = seed in one.ends and not one.records[seed].has_failed
-            record = one.records[seed] if is_whole else None
-            values.append(None if record is None else self._study.final_value(i, record))
-            tests.append(None if record is None else record.last("test", self._question.metric))
+            if seed not in one.ended_on:
+                values.append(None)
+                tests.append(None)
+                continue
+            values.append(self._study.final_value(i, one.records[seed]))
+            tests.append(one.records[seed].last("test", self._question.metric))
         return Ending(
             batch_size=one.cell.batch_size,
             learning_rate=one.cell.learning_rate,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,22 +41,30 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
     time_fit = _step_time(study, whole)
     untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
     unknown = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
-    curve = () if steps is None or not steps.holds else steps.curve(_places(study.sizes[list(met)]))
-    return Laws(
-        s_min=unknown if steps is None else steps.s_min,
-        e_min=unknown if steps is None else steps.e_min,
-        b_crit=unknown if steps is None else steps.b_crit,
+    laws = Laws(
+        s_min=unknown,
+        e_min=unknown,
+        b_crit=unknown,
         fixed_bytes=memory.fixed_bytes,
         bytes_per_example=memory.bytes_per_example,
-        step_overhead_s=untimed if time_fit is None else time_fit.overhead_s,
-        step_s_per_example=untimed if time_fit is None else time_fit.s_per_example,
-        knee_batch_size=untimed if time_fit is None else time_fit.knee_batch_size,
-        step_curve=()
-        if time_fit is None
-        else tuple((size, time_fit.step_s(size)) for size in _places(time_fit.batch_sizes)),
-        curve=curve,
-        law_holds=bool(curve),
+        step_overhead_s=untimed,
+        step_s_per_example=untimed,
+        knee_batch_size=untimed,
     )
+    if steps is not None:
+        laws = replace(laws, s_min=steps.s_min, e_min=steps.e_min, b_crit=steps.b_crit)
+    if steps is not None and steps.holds:
+        curve = steps.curve(_places(study.sizes[list(met)]))
+        laws = replace(laws, curve=curve, law_holds=bool(curve))
+    if time_fit is not None:
+        laws = replace(
+            laws,
+            step_overhead_s=time_fit.overhead_s,
+            step_s_per_example=time_fit.s_per_example,
+            knee_batch_size=time_fit.knee_batch_size,
+            step_curve=tuple((n, time_fit.step_s(n)) for n in _places(time_fit.batch_sizes)),
+        )
+    return laws
 
 
 def _law_over_lengths(study: Study, outlook: Outlook) -> StepsLaw | None:
