@@ -326,9 +326,12 @@ class _Few:
     def cuts(self) -> list[Cut]:
         """Cuts into two pieces of unlike size, and into single examples."""
         draws, first = random.Random(0), self.n - self.n // 3
-        orders = [self.all, *(draws.sample(self.all, self.n) for _ in range(_CUTS - 1))]
-        pieces: list[Cut] = [[order[:first], order[first:]] for order in orders]
-        return [*pieces, [[place] for place in self.all]]
+        order, cuts = self.all, list[Cut]()
+        for _ in range(_CUTS):
+            cuts.append([order[:first], order[first:]])
+            order = draws.sample(self.all, self.n)
+        cuts.append([[place] for place in self.all])
+        return cuts
 
     def without_augment(self) -> _Few:
         return replace(self, workload=replace(self.workload, augment=None))
@@ -493,13 +496,15 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
     pool = places(workload, min(_POOL, n_train))
     random.Random(0).shuffle(pool)
     groups = [pool[start : start + n] for start in range(0, len(pool), n)]
-    singles = (place for few in groups if have_units(few) for place in few if have_units([place]))
-    with_units = list(islice(singles, n - 1))
+    with_units: list[int] = []
+    for few in groups:
+        if len(with_units) < n - 1 and have_units(few):
+            with_units += [place for place in few if have_units([place])]
     if not with_units:  # the loss needs several examples, or is never a number
         return next((few for few in groups if have_units(few)), chosen)
     if not have_units([with_units[0], without]):
         return chosen  # an input is not a number
-    return [without, *islice(cycle(with_units), n - 1)]
+    return [without, *islice(cycle(with_units[: n - 1]), n - 1)]
 
 
 def _length(gradient: Tensor) -> float:

@@ -19,6 +19,7 @@ from batchlab.measure.gradients import (
     Way,
     accumulated_gradient,
     batch_gradient,
+    n_entries,
     per_example,
     shares_of,
     trainable_parameters,
@@ -143,8 +144,9 @@ class GradientNoise:
     def _blocks(
         self, model: nn.Module, order: Tensor, manner: _Manner, precision: float, until_s: float
     ) -> list[_Block]:
-        n_parameters = sum(parameter.numel() for parameter in trainable_parameters(model))
-        most_blocks = _blocks_kept(n_parameters)
+        n_fitting = _KEPT_BYTES // (4 * max(1, n_entries(trainable_parameters(model))))
+        n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
+        most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two: they are joined in pairs
         first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)
         n_next = max(1, round(first / manner.unit)) * manner.unit
         blocks: list[_Block] = []
@@ -192,7 +194,9 @@ class GradientNoise:
 
     def _fetched(self, chosen: Tensor) -> Batch:
         batch = on_device(examples_at(self._workload, chosen), self._device)
-        return batch if self._workload.augment is None else self._workload.augment(batch)
+        if self._workload.augment is None:
+            return batch
+        return self._workload.augment(batch)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,12 +292,6 @@ def _is_precise(scale: Estimate, precision: float) -> bool:
         return False
     reach = max(scale.high - scale.estimate, scale.estimate - scale.low)
     return reach <= precision * scale.estimate
-
-
-def _blocks_kept(n_parameters: int) -> int:
-    """Return the number of blocks to keep, a power of two so that they can be joined in pairs."""
-    fitting = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, _KEPT_BYTES // (4 * max(1, n_parameters))))
-    return 1 << (fitting.bit_length() - 1)
 
 
 def drawn_variance(

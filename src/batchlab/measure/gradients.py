@@ -136,7 +136,9 @@ class WatchedLayers:
     def input_of(self, layer: nn.Module) -> Tensor | None:
         """Return the input of a layer's first run; None if it did not run or was overwritten."""
         value, version = self._inputs.get(layer, (None, 0))
-        return value if value is not None and value._version == version else None
+        if value is None or value._version != version:
+            return None
+        return value
 
     def _ran(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
@@ -174,8 +176,9 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
     if weight is not None and weight.requires_grad:
         squares = _NORMS[type(layer)](layer, value, back)
     if bias is not None and bias.requires_grad:
-        channels_last = back.movedim(1, -1) if isinstance(layer, nn.Conv2d) else back
-        summed = channels_last.reshape(n, -1, bias.numel()).sum(dim=1)
+        if isinstance(layer, nn.Conv2d):
+            back = back.movedim(1, -1)  # channels last
+        summed = back.reshape(n, -1, bias.numel()).sum(dim=1)
         squares = squares + summed.square().sum(dim=1)
     return squares
 
@@ -183,6 +186,11 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that a training changes."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def n_entries(parameters: Iterable[nn.Parameter]) -> int:
+    """Return how many numbers the parameters have together."""
+    return sum(parameter.numel() for parameter in parameters)
 
 
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:

@@ -142,8 +142,7 @@ class ProfilePoint:
         This means that every block of one half is slower than every block of the other, and their
         medians lie more than 5 % apart. None for fewer than six blocks, which are too few to say.
         """
-        block_s = [timing.block_s for timing in self.timings]
-        long_enough = [blocks for blocks in block_s if len(blocks) >= _BLOCKS_FOR_ORDER]
+        long_enough = [t.block_s for t in self.timings if len(t.block_s) >= _BLOCKS_FOR_ORDER]
         if not long_enough:
             return None
         return any(map(_drifted, long_enough))
