@@ -20,7 +20,7 @@ from batchlab.measure.examples import (
     new_model,
     places,
 )
-from batchlab.measure.gradients import n_entries, trainable_parameters
+from batchlab.measure.gradients import trainable_parameters
 from batchlab.measure.steps_check import check_steps
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
@@ -70,7 +70,7 @@ def check_workload(
     steps = check_steps(packed, on) if with_steps else CheckResult()
     return replace(
         known,
-        n_parameters=n_entries(parameters),
+        n_parameters=sum(parameter.numel() for parameter in parameters),
         has_batch_norm=any(isinstance(layer, _BatchNorm) for layer in model.modules()),
         adam=adam_settings(*optimizers.optimizers),
         has_weight_decay=any(group.get("weight_decay") for group in _groups(optimizers)),

@@ -19,7 +19,6 @@ from batchlab.measure.gradients import (
     Way,
     accumulated_gradient,
     batch_gradient,
-    n_entries,
     per_example,
     shares_of,
     trainable_parameters,
@@ -144,7 +143,8 @@ class GradientNoise:
     def _blocks(
         self, model: nn.Module, order: Tensor, manner: _Manner, precision: float, until_s: float
     ) -> list[_Block]:
-        n_fitting = _KEPT_BYTES // (4 * max(1, n_entries(trainable_parameters(model))))
+        n_parameters = sum(parameter.numel() for parameter in trainable_parameters(model))
+        n_fitting = _KEPT_BYTES // (4 * max(1, n_parameters))
         n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
         most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two: they are joined in pairs
         first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)

@@ -59,12 +59,10 @@ def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Pa
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
     """Return the Euclidean norm of the gradients of a backward pass, or None if it left none."""
-    norms: list[Tensor] = []
-    for parameter in parameters:
-        if parameter.grad is not None:
-            norms.append(torch.linalg.vector_norm(widened(gradient_values(parameter.grad))))
-    if not norms:
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
         return None
+    norms = [torch.linalg.vector_norm(widened(gradient_values(value))) for value in gradients]
     whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return whole
 
@@ -188,14 +186,10 @@ def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def n_entries(parameters: Iterable[nn.Parameter]) -> int:
-    """Return how many numbers the parameters have together."""
-    return sum(parameter.numel() for parameter in parameters)
-
-
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
     """Return the layer's trainable parameters without those of layers inside it."""
-    return [part for part in layer.parameters(recurse=False) if part.requires_grad]
+    parameters = layer.parameters(recurse=False)
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def _linear(layer: nn.Linear, value: Tensor, back: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from batchlab.measure.gradients import (
     gradient_norm,
     gradient_values,
     is_known,
-    n_entries,
     own_parameters,
     squared_norms,
     trainable_parameters,
@@ -103,8 +102,13 @@ class Monitor:
         self.latest = None
         if loss is not None:
             self._losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
-        if self._measured is not None:
-            self._end(self._measured)
+        measured, self._measured = self._measured, None
+        if measured is not None:
+            measured.remove()
+            self.latest = measured.pair()
+            if self.latest is not None:
+                self._pairs.append(self.latest)
+                self._batch_size = measured.n_examples
         if self._step % _EVERY == 0:
             self._measured = _MeasuredStep(self._layers)
 
@@ -139,17 +143,9 @@ class Monitor:
         return f"{first}\n{second}"
 
     def _before_step(self, *_: Any) -> None:
-        """Measure the gradient norm before the optimizer's step, when gradients are complete."""
+        # Gradients are complete just before the optimizer's step.
         if self._measured is not None:
             self._norm = gradient_norm(self._parameters)
-
-    def _end(self, measured: _MeasuredStep) -> None:
-        measured.remove()
-        self._measured = None
-        self.latest = measured.pair()
-        if self.latest is not None:
-            self._pairs.append(self.latest)
-            self._batch_size = measured.n_examples
 
     def _scale(self) -> Estimate:
         if not self._layers:
@@ -161,8 +157,10 @@ class Monitor:
         return noise_scale_of_pairs(traces, grad_sqs)
 
     def _seen_fraction(self) -> float:
-        n_seen = sum(n_entries(own_parameters(layer)) for layer in self._layers)
-        return n_seen / max(1, n_entries(self._parameters))
+        n_seen = 0
+        for layer in self._layers:
+            n_seen += sum(parameter.numel() for parameter in own_parameters(layer))
+        return n_seen / max(1, sum(parameter.numel() for parameter in self._parameters))
 
 
 class _MeasuredStep(WatchedLayers):
