@@ -113,18 +113,18 @@ def _findings(few: _Few) -> Iterator[Finding]:
         for name, layer in few.model().named_modules()
         if isinstance(layer, _BatchNorm) and layer.training
     ]
-    size = few.distance_by_cut(few.cuts[0], few.gradient()) if layers else None
-    if size is not None:
+    size = few.distance_by_cut(few.cuts[0], few.gradient()) if layers else 0.0
+    if size > 0:
         few = replace(few, evaluated=(_BatchNorm,))
         yield _finding("batch_norm", ", ".join(layers), size)
     size = few.distance_by_draws()
-    if size is not None:
+    if size > 0:
         few = replace(few, evaluated=(nn.Module,))
         where = "`model`"
-        if few.distance_by_draws() is not None:
+        if few.distance_by_draws() > 0:
             few = few.without_augment()
             where = "`augment`"
-        if few.distance_by_draws() is not None:
+        if few.distance_by_draws() > 0:
             where = "`collate`" if few.collate_draws else "`loss`"
         yield _finding("random", where, size)
     coupling = _coupling(few)
@@ -222,7 +222,7 @@ def _coupling(few: _Few) -> Finding | None:
     Raises:
         WorkloadError: the loss compares each prediction with every target.
     """
-    if few.distance_by_draws() is not None:  # random draws hide the differences between gradients
+    if few.distance_by_draws() > 0:  # random draws hide the differences between gradients
         if few.is_sum():
             return _finding("sum", "`loss`")
         if few.mean_differs():
@@ -233,7 +233,7 @@ def _coupling(few: _Few) -> Finding | None:
     coupling = None
     for cut in few.cuts:
         size = few.distance_by_cut(cut, whole)
-        if size is not None and math.isfinite(size):
+        if 0 < size < math.inf:
             coupling = _finding(*_cause(few, cut, whole), size)
             if coupling.cause != "weight":  # a pair looks like it, if one piece holds both
                 break
@@ -245,7 +245,7 @@ def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
     _refuse_stretching(few)
     if few.workload.augment is not None:
         plain = few.without_augment()
-        if plain.distance_by_cut(cut, plain.gradient()) is None:
+        if plain.distance_by_cut(cut, plain.gradient()) == 0:
             return "coupled", "`augment`"
     if few.is_sum():
         return "sum", "`loss`"
@@ -341,9 +341,9 @@ class _Few:
 
         Twice the loss has the same digits. If half of its gradient is another one, it was clipped.
         """
-        is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) is not None
+        is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
-        if is_clipped or grain is None or grain > _LARGEST_GRAIN:
+        if is_clipped or grain > _LARGEST_GRAIN:
             return self
         return replace(self, rounding=max(self.rounding, _GRAINS * grain))
 
@@ -375,17 +375,17 @@ class _Few:
         shares = [factor] if len(batches) == 1 else shares_of(self.workload, batches)
         return accumulated_gradient(self.workload, model, batches, shares)
 
-    def distance(self, one: Tensor, other: Tensor) -> float | None:
-        """Return the gradients' distance over the second's length; None if they are the same."""
+    def distance(self, one: Tensor, other: Tensor) -> float:
+        """Return the gradients' distance over the second's length; 0 if it may be rounding."""
         distance, length = _length(one - other), _length(other)
         if distance <= self.rounding * length or distance == 0:
-            return None
+            return 0.0
         if length == 0 or not math.isfinite(distance):
             return math.inf
         return distance / length
 
-    def distance_by_cut(self, cut: Cut, whole: Tensor) -> float | None:
-        """Return how far the accumulated gradient is off; None if it is the same.
+    def distance_by_cut(self, cut: Cut, whole: Tensor) -> float:
+        """Return how far the accumulated gradient is off; 0 if it is the same.
 
         It is infinitely far off if a piece lacks something that the loss or the model needs, such
         as two classes.
@@ -395,8 +395,8 @@ class _Few:
         except Exception:
             return math.inf
 
-    def distance_by_draws(self) -> float | None:
-        """Return how far other random numbers change the gradient; None if they do not."""
+    def distance_by_draws(self) -> float:
+        """Return how far other random numbers change the gradient; 0 if they do not."""
         return self.distance(self.gradient(seed=1), self.gradient(seed=0))
 
     # ---- means over random draws

@@ -328,6 +328,10 @@ def _update_norm(moment: Moment) -> float | None:
     return distance_between(moment.model.parameters(), moment.before)
 
 
+def _distance(moment: Moment) -> float:
+    return distance_between(moment.model.parameters(), moment.initial)
+
+
 def _parameter_norm(moment: Moment) -> float:
     weights = (parameter.detach() for parameter in moment.model.parameters())
     return math.hypot(*map(float, map(torch.linalg.vector_norm, weights)))
@@ -369,10 +373,15 @@ def _sharpness(epsilon: float, n_directions: int | None, moment: Moment) -> floa
     return sharpness(_surface(moment), epsilon=epsilon, n_directions=n_directions)
 
 
+def _top_eigenvalue(moment: Moment) -> float:
+    return top_eigenvalue(_surface(moment), tolerance=_TOLERANCE)
+
+
+# Each goes to child processes by its name, so none is a lambda.
 AT_STEP: AtSteps = {
     "gradient_norm": _gradient_norm,
     "update_norm": _update_norm,
-    "distance": lambda moment: distance_between(moment.model.parameters(), moment.initial),
+    "distance": _distance,
     "parameter_norm": _parameter_norm,
     "noise_scale": _noise_scale,
     "gradient_variance": _gradient_variance,
@@ -380,7 +389,7 @@ AT_STEP: AtSteps = {
     "sharpness_half_box": partial(_sharpness, _HALF, None),
     "sharpness_subspace": partial(_sharpness, _EPSILON, _SUBSPACE),
     "sharpness_subspace_half_box": partial(_sharpness, _HALF, _SUBSPACE),
-    "top_eigenvalue": lambda moment: top_eigenvalue(_surface(moment), tolerance=_TOLERANCE),
+    "top_eigenvalue": _top_eigenvalue,
 }
 
 

@@ -79,12 +79,13 @@ def _timed(
     # All cores come first, because they are fastest at the first step, which fills the allocator.
     choices = threads_to_try[::-1]
     # The first steps at a new shape pick kernels and fill the allocator, so they are kept apart.
-    warmup_s: list[float] = []
-    for index, threads in enumerate(choices * 2):
-        if index >= len(choices) and sum(warmup_s) > timed_s:
-            choices = _not_hopeless(dict(zip(choices * 2, warmup_s, strict=False)))
+    warmup_s, latest_s = list[float](), dict[int, float]()
+    for threads in choices * 2:
+        if len(latest_s) == len(choices) and sum(warmup_s) > timed_s:
+            choices = _not_hopeless(latest_s)
             break
-        warmup_s.append(timer.block(1, threads))
+        latest_s[threads] = timer.block(1, threads)
+        warmup_s.append(latest_s[threads])
     fastest_s = min(warmup_s)
     share_s = timed_s / (_ROUNDS * len(choices))
     block_steps = max(1, round(share_s / fastest_s))

@@ -77,12 +77,15 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
 
 def _check_validation(workload: Workload, device: torch.device) -> None:
     """Refuse a workload that waits for validation data and has none."""
-    waits = "patience_epochs" if workload.patience_epochs is not None else ""
-    if not waits and workload.scheduler is not None:
+    waits = None
+    if workload.patience_epochs is not None:
+        waits = "patience_epochs"
+    elif workload.scheduler is not None:
         with asking(workload, "making its scheduler"):
             stepper = _stepper_of(workload, device, _EXAMPLES)
-        waits = "its ReduceLROnPlateau" if stepper.rates.follows_metric else ""
-    if waits and workload.validation is None:
+        if stepper.rates.follows_metric:
+            waits = "its ReduceLROnPlateau"
+    if waits is not None and workload.validation is None:
         raise WorkloadError(
             f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
             f"there are none; give it `validation`"
