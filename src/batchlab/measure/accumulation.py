@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
@@ -26,14 +25,13 @@ from batchlab.measure.examples import (
     places,
     succeeds,
 )
-from batchlab.measure.gradients import flat_gradient
+from batchlab.measure.gradients import accumulated_gradient, shares_of, trainable_parameters
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.study import Accumulation, Finding
-from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import on_device, with_tensors
-from batchlab.training.evaluator import asking, weight_of
+from batchlab.training.evaluator import asking
 from batchlab.training.stepper import described
 from batchlab.words.catalogue import CAUSES
 from batchlab.workload.definition import Batch, Workload, size_of, uncompiled
@@ -115,18 +113,18 @@ def _findings(few: _Few) -> Iterator[Finding]:
         for name, layer in few.model().named_modules()
         if isinstance(layer, _BatchNorm) and layer.training
     ]
-    size = few.distance_by_cut(few.cuts[0], few.gradient()) if layers else None
-    if size is not None:
+    size = few.distance_by_cut(few.cuts[0], few.gradient()) if layers else 0.0
+    if size > 0:
         few = replace(few, evaluated=(_BatchNorm,))
         yield _finding("batch_norm", ", ".join(layers), size)
     size = few.distance_by_draws()
-    if size is not None:
+    if size > 0:
         few = replace(few, evaluated=(nn.Module,))
         where = "`model`"
-        if few.distance_by_draws() is not None:
+        if few.distance_by_draws() > 0:
             few = few.without_augment()
             where = "`augment`"
-        if few.distance_by_draws() is not None:
+        if few.distance_by_draws() > 0:
             where = "`collate`" if few.collate_draws else "`loss`"
         yield _finding("random", where, size)
     coupling = _coupling(few)
@@ -134,9 +132,9 @@ def _findings(few: _Few) -> Iterator[Finding]:
         yield coupling
 
 
-def _finding(cause: str, where: str, size: float) -> Finding:
-    size_if_known = size if math.isfinite(size) else None
-    return Finding(cause=cause, where=where, size=size_if_known, by_chance=cause == "random")
+def _finding(cause: str, where: str, size: float = math.inf) -> Finding:
+    known_size = size if math.isfinite(size) else None
+    return Finding(cause=cause, where=where, size=known_size, by_chance=cause == "random")
 
 
 # ---- whether a loss is a mean over its examples
@@ -224,16 +222,18 @@ def _coupling(few: _Few) -> Finding | None:
     Raises:
         WorkloadError: the loss compares each prediction with every target.
     """
-    if few.distance_by_draws() is not None:  # random draws hide the differences between gradients
+    if few.distance_by_draws() > 0:  # random draws hide the differences between gradients
         if few.is_sum():
-            return _finding("sum", "`loss`", math.inf)
-        return _finding("coupled", "`model` or `loss`", math.inf) if few.mean_differs() else None
+            return _finding("sum", "`loss`")
+        if few.mean_differs():
+            return _finding("coupled", "`model` or `loss`")
+        return None
     whole = few.gradient()
     few = few.with_grains(whole)
     coupling = None
     for cut in few.cuts:
         size = few.distance_by_cut(cut, whole)
-        if size is not None and math.isfinite(size):
+        if 0 < size < math.inf:
             coupling = _finding(*_cause(few, cut, whole), size)
             if coupling.cause != "weight":  # a pair looks like it, if one piece holds both
                 break
@@ -242,10 +242,10 @@ def _coupling(few: _Few) -> Finding | None:
 
 def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
     """Return the cause and the place of gradients that do not add up."""
-    _check_shapes(few)
+    _refuse_stretching(few)
     if few.workload.augment is not None:
         plain = few.without_augment()
-        if plain.distance_by_cut(cut, plain.gradient()) is None:
+        if plain.distance_by_cut(cut, plain.gradient()) == 0:
             return "coupled", "`augment`"
     if few.is_sum():
         return "sum", "`loss`"
@@ -256,23 +256,23 @@ def _cause(few: _Few, cut: Cut, whole: Tensor) -> tuple[str, str]:
     return "coupled", "`model` or `loss`"
 
 
-def _is_mixture(parts: Sequence[Tensor], whole: Tensor, within: float) -> bool:
-    """Return whether the whole is a mixture of the parts: positive weights that add up to 1.
+def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
+    """Return whether the whole is a mixture of its pieces: positive weights that add up to 1.
 
-    A part without a gradient has nothing to average, so it has no weight.
+    A piece without a gradient has nothing to average, so it has no weight.
     """
-    with_units = [part for part in parts if bool(part.any())]
+    with_units = [piece for piece in pieces if bool(piece.any())]
     if not with_units:
         return False
     columns, target = torch.stack(with_units, dim=1).double().cpu(), whole.double().cpu()
-    # The default driver finds no solution if two parts are equal.
+    # The default driver finds no solution if two pieces are equal.
     solved = torch.linalg.lstsq(columns, target.unsqueeze(1), driver="gelsd").solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
     above = bool((solved > 1e-4).all())  # false for a loss of only the hardest example
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))
 
 
-def _check_shapes(few: _Few) -> None:
+def _refuse_stretching(few: _Few) -> None:
     """Refuse a loss in which PyTorch stretches predictions and targets to (n, n).
 
     One is (n, 1) and the other is (n,). PyTorch warns of it only in losses of its own.
@@ -326,9 +326,12 @@ class _Few:
     def cuts(self) -> list[Cut]:
         """Cuts into two pieces of unlike size, and into single examples."""
         draws, first = random.Random(0), self.n - self.n // 3
-        orders = [self.all, *(draws.sample(self.all, self.n) for _ in range(_CUTS - 1))]
-        pieces: list[Cut] = [[order[:first], order[first:]] for order in orders]
-        return [*pieces, [[place] for place in self.all]]
+        order, cuts = self.all, list[Cut]()
+        for _ in range(_CUTS):
+            cuts.append([order[:first], order[first:]])
+            order = draws.sample(self.all, self.n)
+        cuts.append([[place] for place in self.all])
+        return cuts
 
     def without_augment(self) -> _Few:
         return replace(self, workload=replace(self.workload, augment=None))
@@ -338,9 +341,9 @@ class _Few:
 
         Twice the loss has the same digits. If half of its gradient is another one, it was clipped.
         """
-        is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) is not None
+        is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
-        if is_clipped or grain is None or grain > _LARGEST_GRAIN:
+        if is_clipped or grain > _LARGEST_GRAIN:
             return self
         return replace(self, rounding=max(self.rounding, _GRAINS * grain))
 
@@ -360,30 +363,29 @@ class _Few:
         seed: int = 0,
         factor: float = 1.0,
     ) -> Tensor:
-        """Return the gradient that some pieces accumulate, or that of all examples at once."""
+        """Return the gradient that some pieces accumulate, or that of one batch times a factor.
+
+        Without pieces the batch has all examples.
+        """
         model = self.model() if model is None else model
         seed_everything(derived_seed("accumulation", seed))
         batches = [self.batch(places) for places in pieces or (self.all,)]
         if self.workload.augment is not None:
             batches = list(map(self.workload.augment, batches))
-        shares = [factor]
-        if len(batches) > 1:
-            weights = [weight_of(self.workload, batch) for batch in batches]
-            shares = [factor * weight / sum(weights) for weight in weights]
-        model.zero_grad()
-        backward_of_parts(partial(self.workload.loss, model), batches, shares)
-        parameters = [part for part in model.parameters() if part.requires_grad]
-        return flat_gradient([part.grad for part in parameters], parameters)
+        shares = [factor] if len(batches) == 1 else shares_of(self.workload, batches)
+        return accumulated_gradient(self.workload, model, batches, shares)
 
-    def distance(self, one: Tensor, other: Tensor) -> float | None:
-        """Return the gradients' distance over the second's length; None if they are the same."""
-        far, length = _length(one - other), _length(other)
-        if far <= self.rounding * length or far == 0:
-            return None
-        return far / length if length > 0 and math.isfinite(far) else math.inf
+    def distance(self, one: Tensor, other: Tensor) -> float:
+        """Return the gradients' distance over the second's length; 0 if it may be rounding."""
+        distance, length = _length(one - other), _length(other)
+        if distance <= self.rounding * length or distance == 0:
+            return 0.0
+        if length == 0 or not math.isfinite(distance):
+            return math.inf
+        return distance / length
 
-    def distance_by_cut(self, cut: Cut, whole: Tensor) -> float | None:
-        """Return how far the accumulated gradient is off; None if it is the same.
+    def distance_by_cut(self, cut: Cut, whole: Tensor) -> float:
+        """Return how far the accumulated gradient is off; 0 if it is the same.
 
         It is infinitely far off if a piece lacks something that the loss or the model needs, such
         as two classes.
@@ -393,8 +395,8 @@ class _Few:
         except Exception:
             return math.inf
 
-    def distance_by_draws(self) -> float | None:
-        """Return how far other random numbers change the gradient; None if they do not."""
+    def distance_by_draws(self) -> float:
+        """Return how far other random numbers change the gradient; 0 if they do not."""
         return self.distance(self.gradient(seed=1), self.gradient(seed=0))
 
     # ---- means over random draws
@@ -402,8 +404,8 @@ class _Few:
     def mean_loss(self, *terms: tuple[float, Sequence[int]]) -> tuple[float, float]:
         """Average a combination of losses over random draws; return how far chance may move it.
 
-        Each term is a factor and the places of a batch. Nothing is known of a loss that fails on
-        one of the batches, so chance may move it by any amount.
+        Each term is a factor and the places of a batch. If the loss fails on one of the batches,
+        nothing is known, so chance may move it by any amount.
         """
         total = torch.zeros(_DRAWS, dtype=torch.float64)
         for factor, few in terms:
@@ -423,9 +425,9 @@ class _Few:
     def mean_differs(self) -> bool:
         """Return whether a random loss is on average another one than that of its pieces."""
         cut = self.cuts[0]
-        weights = [weight_of(self.workload, self.batch(places)) for places in cut]
-        shares = [-weight / sum(weights) for weight in weights]
-        apart, chance = self.mean_loss((1, self.all), *zip(shares, cut, strict=True))
+        shares = shares_of(self.workload, map(self.batch, cut))
+        pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]
+        apart, chance = self.mean_loss((1, self.all), *pieces)
         whole, _ = self.mean_loss((1, self.all))
         return abs(apart) > max(chance, _APART * abs(whole))
 
@@ -449,8 +451,10 @@ def _few_of(workload: Workload, device: torch.device) -> _Few:
     model = workload.model().eval()
     dtype = next(model.parameters()).dtype
 
-    def widened(part: Tensor) -> Tensor:
-        return part.double() if dtype == torch.float64 and part.is_floating_point() else part
+    def widened(values: Tensor) -> Tensor:
+        if dtype == torch.float64 and values.is_floating_point():
+            return values.double()
+        return values
 
     def ready(batch: Batch) -> Batch:
         return with_tensors(on_device(batch, device), widened)
@@ -492,13 +496,15 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
     pool = places(workload, min(_POOL, n_train))
     random.Random(0).shuffle(pool)
     groups = [pool[start : start + n] for start in range(0, len(pool), n)]
-    singles = (place for few in groups if have_units(few) for place in few if have_units([place]))
-    with_units = list(islice(singles, n - 1))
+    with_units: list[int] = []
+    for few in groups:
+        if len(with_units) < n - 1 and have_units(few):
+            with_units += [place for place in few if have_units([place])]
     if not with_units:  # the loss needs several examples, or is never a number
         return next((few for few in groups if have_units(few)), chosen)
     if not have_units([with_units[0], without]):
         return chosen  # an input is not a number
-    return [without, *islice(cycle(with_units), n - 1)]
+    return [without, *islice(cycle(with_units[: n - 1]), n - 1)]
 
 
 def _length(gradient: Tensor) -> float:
@@ -508,8 +514,8 @@ def _length(gradient: Tensor) -> float:
 def _move(model: nn.Module) -> None:
     """Move off the initial weights, because a layer of zeros hides the layers before it."""
     with torch.no_grad():
-        for part in model.parameters():
-            if part.requires_grad and part.is_floating_point():
-                spread = part.std() if part.numel() > 1 else part.abs().sum()
+        for weights in trainable_parameters(model):
+            if weights.is_floating_point():
+                spread = weights.std() if weights.numel() > 1 else weights.abs().sum()
                 scale = float(spread) or 1.0
-                part.add_(_MOVED * scale * torch.randn(part.shape).to(part))
+                weights.add_(_MOVED * scale * torch.randn(weights.shape).to(weights))

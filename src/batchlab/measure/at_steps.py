@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,12 +24,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from batchlab.errors import UsageError
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
-from batchlab.measure.gradients import flat_gradient, gradient_norm, widened
+from batchlab.measure.gradients import (
+    flat_gradient,
+    gradient_norm,
+    shares_of,
+    trainable_parameters,
+    widened,
+)
 from batchlab.measure.measurements import measurement_rows
 from batchlab.random_state import derived_seed, untouched_randomness
 from batchlab.records.measurement import AtStep, AtSteps, Moment
 from batchlab.training.batching import examples_at, on_device
-from batchlab.training.evaluator import weight_of
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Workload, size_of
 
@@ -64,13 +69,14 @@ def weight_distance(
     Raises:
         UsageError: their entries or the shapes of these differ, or there are no entries.
     """
-    models = [model for model in (first, second) if isinstance(model, nn.Module)]
-    both = _entries(first), _entries(second)
-    left_out = set().union(*map(_shared, both))
-    left_out |= {name for model in models for name, _ in model.named_buffers()}
-    ours, theirs = (
-        {name: value for name, value in entries.items() if name not in left_out} for entries in both
-    )
+    ours, theirs = _entries(first), _entries(second)
+    left_out = _shared(ours) | _shared(theirs)
+    for model in (first, second):
+        if isinstance(model, nn.Module):
+            left_out.update(name for name, _ in model.named_buffers())
+    for name in left_out:
+        ours.pop(name, None)
+        theirs.pop(name, None)
     if not ours and not theirs:
         raise UsageError("there is no tensor of weights in them; give models or their state_dict()")
     if ours.keys() != theirs.keys():
@@ -85,8 +91,8 @@ def weight_distance(
                 f"{name!r} has shape {tuple(value.shape)} in one model and "
                 f"{tuple(theirs[name].shape)} in the other; give two of the same architecture"
             )
-    layers = tuple((name, _norm(value, theirs[name])) for name, value in ours.items())
-    return WeightDistance(whole=math.hypot(*(far for _, far in layers)), layers=layers)
+    layers = {name: _norm(value, theirs[name]) for name, value in ours.items()}
+    return WeightDistance(whole=math.hypot(*layers.values()), layers=tuple(layers.items()))
 
 
 def distance_between(first: Iterable[Tensor], second: Iterable[Tensor]) -> float:
@@ -111,12 +117,14 @@ def _entries(model: nn.Module | Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _shared(entries: Mapping[str, Tensor]) -> set[str]:
     """Return the names of tensors that an earlier name has too."""
-    first: dict[tuple[int, torch.Size], str] = {}
-    return {
-        name
-        for name, value in entries.items()
-        if value.numel() and first.setdefault((value.data_ptr(), value.shape), name) != name
-    }
+    places, shared = set[tuple[int, torch.Size]](), set[str]()
+    for name, value in entries.items():
+        place = value.data_ptr(), value.shape
+        if place in places:
+            shared.add(name)
+        elif value.numel():
+            places.add(place)
+    return shared
 
 
 # ---- the loss around the weights
@@ -150,9 +158,9 @@ class LossSurface:
             module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
         # Passes are nearly equal, because batch normalization rejects a pass of one example.
         self._passes = chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
-        self._is_recurrent = any(isinstance(each, nn.RNNBase) for each in self._model.modules())
-        self._parameters = [part for part in self._model.parameters() if part.requires_grad]
-        flat = torch.cat([part.detach().flatten().double() for part in self._parameters])
+        self._is_recurrent = any(isinstance(layer, nn.RNNBase) for layer in self._model.modules())
+        self._parameters = trainable_parameters(self._model)
+        flat = torch.cat([weights.detach().flatten().double() for weights in self._parameters])
         self.weights: Vector = flat.cpu().numpy()  # all trainable parameters end to end, shape (P,)
 
     def gradient(self, weights: Vector) -> tuple[float, Vector]:
@@ -189,13 +197,15 @@ class LossSurface:
         """Put these weights into the model, with kernels that can be differentiated twice."""
         flat = torch.from_numpy(np.ascontiguousarray(weights)).to(self._device)
         with torch.no_grad():
-            parts = flat.split([part.numel() for part in self._parameters])
-            for parameter, part in zip(self._parameters, parts, strict=True):
-                parameter.copy_(part.view_as(parameter))
-        # The fused kernels of attention have no second derivative. cuDNN's recurrent layers have
-        # none either, and outside of training no first one.
-        no_cudnn = torch.backends.cudnn.flags(enabled=False)
-        with sdpa_kernel(SDPBackend.MATH), no_cudnn if self._is_recurrent else nullcontext():
+            pieces = flat.split([parameter.numel() for parameter in self._parameters])
+            for parameter, piece in zip(self._parameters, pieces, strict=True):
+                parameter.copy_(piece.view_as(parameter))
+        with ExitStack() as kernels:
+            # The fused kernels of attention have no second derivative. cuDNN's recurrent layers
+            # have none either, and outside of training no first one.
+            kernels.enter_context(sdpa_kernel(SDPBackend.MATH))
+            if self._is_recurrent:
+                kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
             yield
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
@@ -205,11 +215,11 @@ class LossSurface:
                 on_device(examples_at(self._workload, chosen), self._device)
                 for chosen in self._passes
             ]
-            weights = [weight_of(self._workload, batch) for batch in batches]
-        for batch, weight in zip(batches, weights, strict=True):
+            shares = shares_of(self._workload, batches)
+        for batch, share in zip(batches, shares, strict=True):
             with untouched_randomness(self._seed):
                 loss = self._workload.loss(self._model, batch)
-            yield weight / sum(weights), loss
+            yield share, loss
 
 
 # The search for the maximum is inexact, as in the paper.
@@ -263,9 +273,12 @@ def sharpness(
     # `minimize` would turn a million bounds into tuples three times; this does it once.
     bounds = list(zip((-box).tolist(), box.tolist(), strict=True))
     starts = (np.zeros(len(box)), _BESIDE * box * stream.uniform(-1, 1, len(box)))
-    lowest = [fmin_l_bfgs_b(downhill, at, bounds=bounds, maxiter=_ITERATIONS)[1] for at in starts]
+    highest = []
+    for start in starts:
+        _, lowest, _ = fmin_l_bfgs_b(downhill, start, bounds=bounds, maxiter=_ITERATIONS)
+        highest.append(-float(lowest))
     at_weights = surface.gradient(surface.weights)[0]
-    return 100 * (max(at_weights, *(-float(one) for one in lowest)) - at_weights) / (1 + at_weights)
+    return 100 * (max(at_weights, *highest) - at_weights) / (1 + at_weights)
 
 
 _FEWEST_FOR_LANCZOS = 17  # a smaller Hessian is made whole: Lanczos needs rows, and some curvature
@@ -310,7 +323,9 @@ def _gradient_norm(moment: Moment) -> float | None:
 
 def _update_norm(moment: Moment) -> float | None:
     """Return the length of the last step, or None if the run was resumed after it."""
-    return distance_between(moment.model.parameters(), moment.before) if moment.before else None
+    if not moment.before:
+        return None
+    return distance_between(moment.model.parameters(), moment.before)
 
 
 def _distance(moment: Moment) -> float:
@@ -318,8 +333,8 @@ def _distance(moment: Moment) -> float:
 
 
 def _parameter_norm(moment: Moment) -> float:
-    norms = [torch.linalg.vector_norm(part.detach()) for part in moment.model.parameters()]
-    return math.hypot(*map(float, norms))
+    weights = (parameter.detach() for parameter in moment.model.parameters())
+    return math.hypot(*map(float, map(torch.linalg.vector_norm, weights)))
 
 
 def _noise_scale(moment: Moment) -> float | None:
@@ -362,6 +377,7 @@ def _top_eigenvalue(moment: Moment) -> float:
     return top_eigenvalue(_surface(moment), tolerance=_TOLERANCE)
 
 
+# Each goes to child processes by its name, so none is a lambda.
 AT_STEP: AtSteps = {
     "gradient_norm": _gradient_norm,
     "update_norm": _update_norm,
@@ -391,7 +407,8 @@ def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> 
     """Measure after any step, or on request when an epoch ends or only at both ends of a run."""
     if not on_request:
         return at_step(moment) if moment.step > 0 else None
-    if not (moment.is_last if at_ends else moment.is_end):
+    is_due = moment.is_last if at_ends else moment.is_end
+    if not is_due:
         return None
     try:
         return at_step(moment)

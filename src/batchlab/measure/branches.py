@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -48,18 +48,15 @@ def branch_of(trial: Trial, *, at: int, window: float, batch_size: int, factor: 
         batch_size: that of the branch.
         factor: what the rate is multiplied with.
     """
-    stairs = [(0.0, 1.0)]
-    stairs += [(0.5 + 0.5 * k / _STAIRS, 1 - (k + 0.5) / _STAIRS) for k in range(_STAIRS)]
-    stages = tuple(
-        Stage(
-            from_samples=round(at + part * window),
-            batch_size=batch_size,
-            rate_factor=factor * rate,
+    stages = [Stage(from_samples=at, batch_size=batch_size, rate_factor=float(factor))]
+    for stair in range(_STAIRS):
+        from_samples = round(at + (0.5 + 0.5 * stair / _STAIRS) * window)
+        rate_factor = factor * (1 - (stair + 0.5) / _STAIRS)
+        stages.append(
+            Stage(from_samples=from_samples, batch_size=batch_size, rate_factor=rate_factor)
         )
-        for part, rate in stairs
-    )
     micro = min(batch_size, trial.micro_batch_size) if trial.accumulates else batch_size
-    return replace(trial, stages=stages, micro_batch_size=micro)
+    return replace(trial, stages=tuple(stages), micro_batch_size=micro)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +86,16 @@ class Branches:
     def _factor(self) -> float:
         """The factor on the peak rate that a schedule has come to; branches keep it."""
         schedule, spans = self.workload.schedule, self.trial.horizon_steps
-        return 1.0 if schedule is None or spans is None else float(schedule(self.step / spans))
+        if schedule is None or spans is None:
+            return 1.0
+        return float(schedule(self.step / spans))
 
     def critical_batch_size(self, *, until_s: float = math.inf) -> Estimate:
         """Return the critical batch size at this place, in examples."""
-        found = critical_batch_size(self.trial.batch_size, self.wasted(until_s=until_s))
-        if found.estimate is None and time.monotonic() > until_s:
-            return replace(found, reason=OUT_OF_TIME)
-        return found
+        estimate = critical_batch_size(self.trial.batch_size, self.wasted(until_s=until_s))
+        if estimate.estimate is None and time.monotonic() > until_s:
+            return replace(estimate, reason=OUT_OF_TIME)
+        return estimate
 
     def wasted(self, *, until_s: float = math.inf) -> list[tuple[float, float, float]]:
         """Return what each larger batch size wastes, as `laws.branches` takes it.
@@ -111,25 +110,29 @@ class Branches:
         if window < _FEWEST_STEPS * TIMES[0] * own_size or not self._factor:
             return []
         with untouched_randomness(), tempfile.TemporaryDirectory() as folder:
-            ends = self._ends_from(Path(folder) / "here", until_s)
-            own = [(part * window, ends(own_size, part * window, 1.0)) for part in _OWN_WINDOWS]
-            if not all(more < fewer for (_, fewer), (_, more) in pairwise(own)):
+            path = Path(folder) / "here"
+            self._save(path)
+            end_loss = partial(self._end_loss, path, until_s)
+            lengths = [share * window for share in _OWN_WINDOWS]
+            own_losses = [end_loss(own_size, length, 1.0) for length in lengths]
+            if not all(longer < shorter for shorter, longer in pairwise(own_losses)):
                 return []  # no number of examples belongs to a loss that does not fall
+            own = list(zip(lengths, own_losses, strict=True))
             for times in TIMES:
                 size = times * own_size
                 if size > self.trial.n_train or window < _FEWEST_STEPS * size:
                     break
-                losses = [ends(size, window, factor) for factor in (math.sqrt(times), times)]
+                losses = [end_loss(size, window, factor) for factor in (math.sqrt(times), times)]
                 if math.isnan(sum(losses)):
                     break  # there was no time or no room for a branch
                 low, high = examples_to(min(losses), own)
-                wasted.append((times, window / high, window / low if low else math.inf))
                 if not low:
+                    wasted.append((times, window / high, math.inf))
                     break
+                wasted.append((times, window / high, window / low))
         return wasted
 
-    def _ends_from(self, path: Path, until_s: float) -> Callable[[int, float, float], float]:
-        """Keep where the training is; return what gives the loss that a branch ends with."""
+    def _save(self, path: Path) -> None:
         progress = Progress(step=self.step, versions=(), engine="plain", threads=1)
         save_checkpoint(
             path,
@@ -138,10 +141,9 @@ class Branches:
             progress=progress,
             beside=self.stepper.kept,
         )
-        return lambda size, window, factor: self._end(path, size, window, factor, until_s)
 
-    def _end(
-        self, path: Path, batch_size: int, window: float, factor: float, until_s: float
+    def _end_loss(
+        self, path: Path, until_s: float, batch_size: int, window: float, factor: float
     ) -> float:
         """Return the validation loss at the end of a branch; NaN if there was no room for it."""
         if time.monotonic() > until_s:
@@ -163,7 +165,8 @@ class Branches:
             steps = max(1, trial.plan.step_at(at + window) - self.step)
             stepper.steps(stepper.stream(self.step), steps, first_step=self.step)
             averaged = stepper.averaged
-            with nullcontext() if averaged is None else averaged.in_place_of_raw():
+            weights = nullcontext() if averaged is None else averaged.in_place_of_raw()
+            with weights:
                 scores = self.evaluator.scores(stepper.model, ("validation",))
         except Exception as error:
             if is_out_of_memory(error):

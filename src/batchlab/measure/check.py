@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -20,6 +20,7 @@ from batchlab.measure.examples import (
     new_model,
     places,
 )
+from batchlab.measure.gradients import trainable_parameters
 from batchlab.measure.steps_check import check_steps
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
@@ -55,13 +56,13 @@ def check_workload(
     model = new_model(workload)
     compiled = (COMPILED,) if is_compiled(model) else ()
     model = uncompiled(model).to(on)
-    parameters = [part for part in model.parameters() if part.requires_grad]
+    parameters = trainable_parameters(model)
     if not parameters:
         raise WorkloadError(
             f"workload {workload.name!r}: its model has no trainable parameters; `model` must "
             f"return an nn.Module with some"
         )
-    optimizers = _made_optimizers(workload, model).optimizers
+    optimizers = _checked_optimizers(workload, model)
     check_streams(workload)
     check_batch_counts(workload)
     loss = look_at_loss(workload, model, on, with_gradients=with_steps)
@@ -69,35 +70,36 @@ def check_workload(
     steps = check_steps(packed, on) if with_steps else CheckResult()
     return replace(
         known,
-        n_parameters=sum(part.numel() for part in parameters),
+        n_parameters=sum(parameter.numel() for parameter in parameters),
         has_batch_norm=any(isinstance(layer, _BatchNorm) for layer in model.modules()),
-        adam=adam_settings(*optimizers),
-        has_weight_decay=any(
-            group.get("weight_decay") for each in optimizers for group in each.param_groups
-        ),
+        adam=adam_settings(*optimizers.optimizers),
+        has_weight_decay=any(group.get("weight_decay") for group in _groups(optimizers)),
         warnings=(*known.warnings, *compiled, *loss.warnings, *steps.warnings),
         loss_couples=loss.loss_couples,
         last_batch_runs=steps.last_batch_runs,
     )
 
 
-def _made_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
+def _checked_optimizers(workload: Workload, model: nn.Module) -> MadeOptimizers:
     with asking(workload, "`optimizer`"):
-        made = made_optimizers(workload, model, workload.learning_rate)
+        optimizers = made_optimizers(workload, model, workload.learning_rate)
         # If it ignores the rate that it is given, all rates that are tried would be the same.
         twice = made_optimizers(workload, model, 2 * workload.learning_rate)
-    rates, doubled = _rates(made), _rates(twice)
+    rates, doubled = _rates(optimizers), _rates(twice)
     if rates and rates == doubled:
         raise WorkloadError(
             f"workload {workload.name!r}: `optimizer` does not use the learning rate that it is "
             f"given; it sets {rates[0]:g} always: pass the rate on, as lr=learning_rate"
         )
-    return made
+    return optimizers
 
 
-def _rates(made: MadeOptimizers) -> list[float]:
-    groups = (group for optimizer in made.optimizers for group in optimizer.param_groups)
-    return [float(group["lr"]) for group in groups if "lr" in group]
+def _rates(optimizers: MadeOptimizers) -> list[float]:
+    return [float(group["lr"]) for group in _groups(optimizers) if "lr" in group]
+
+
+def _groups(optimizers: MadeOptimizers) -> list[dict[str, Any]]:
+    return [group for optimizer in optimizers.optimizers for group in optimizer.param_groups]
 
 
 # ---- metrics

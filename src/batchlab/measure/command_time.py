@@ -51,13 +51,15 @@ def timed_command(
 
 def _is_timed(look: Look) -> bool:
     """Return whether enough of its steps were seen."""
+    if not look.moments:
+        return False
     n = len(step_intervals(look.moments).step_s)
-    seen_s = look.moments[-1].at_s - look.moments[0].at_s if look.moments else 0.0
+    seen_s = look.moments[-1].at_s - look.moments[0].at_s
     return (n >= _STRETCHES and seen_s >= _TIMED_S) or (n >= _FEW_STRETCHES and seen_s >= _LONG_S)
 
 
 def _point(look: Look) -> ProfilePoint:
-    trial, end, found = look.trial, look.end, step_intervals(look.moments)
+    trial, end, intervals = look.trial, look.end, step_intervals(look.moments)
     point = ProfilePoint(
         batch_size=trial.batch_size,
         micro_batch_size=trial.micro_batch_size,
@@ -68,11 +70,11 @@ def _point(look: Look) -> ProfilePoint:
     )
     if not (end.was_asked or end.status is Status.OK):
         return point
-    if not found.is_enough:
-        reason = Reason.of("steps_seen_too_seldom", n=len(found.step_s))
+    if not intervals.is_enough:
+        reason = Reason.of("steps_seen_too_seldom", n=len(intervals.step_s))
         if end.was_asked:
             return replace(point, status=Status.TIMEOUT, reason=reason)
-        if not found.step_s:
+        if not intervals.step_s:
             reason = Reason.of("over_too_soon", seconds=end.duration_s)
         last_step = max((moment.step for moment in look.moments), default=0)
         if not last_step:
@@ -82,7 +84,7 @@ def _point(look: Look) -> ProfilePoint:
         point,
         status=Status.OK,
         reason=None,
-        with_evaluations=found.with_evaluations,
+        with_evaluations=intervals.with_evaluations,
         timing=StepTiming(
             workload_id=trial.workload_id,
             batch_size=trial.batch_size,
@@ -90,8 +92,8 @@ def _point(look: Look) -> ProfilePoint:
             device=trial.device,
             place=place_here(trial.device),
             threads=1,
-            warmup_s=found.warmup_step_s,
-            block_s=found.step_s,
+            warmup_s=intervals.warmup_step_s,
+            block_s=intervals.step_s,
             block_steps=1,
             peak_bytes=end.peak_bytes,
         ),

@@ -137,7 +137,7 @@ def places(workload: Workload, n: int) -> list[int]:
         with asking(workload, "`make_sampler`"):
             return sampled_order(workload, plan, seed=_SEED)[:n].tolist()
     draws = random.Random(_SEED)
-    ends = [part * n_train // n for part in range(n + 1)]
+    ends = [index * n_train // n for index in range(n + 1)]
     return [draws.randrange(start, end) for start, end in pairwise(ends)]
 
 
@@ -238,14 +238,12 @@ def check_batch_counts(workload: Workload) -> None:
         n = size_of(data)
         if n == 0 or isinstance(data, tuple):  # a tuple has tensors with examples first
             continue
-        counted = [
-            n_examples(batch_from(workload, data, [at % n for at in range(size)], split=split))
-            for size in (2, 3)
-        ]
-        if counted[0] * 3 != counted[1] * 2:
+        of_two = n_examples(batch_from(workload, data, [0, 1 % n], split=split))
+        of_three = n_examples(batch_from(workload, data, [0, 1 % n, 2 % n], split=split))
+        if of_two * 3 != of_three * 2:
             raise WorkloadError(
                 f"workload {workload.name!r}: batches of 2 and 3 examples of {split} "
-                f"count as {counted[0]} and {counted[1]}, by the length of their first tensor; "
+                f"count as {of_two} and {of_three}, by the length of their first tensor; "
                 f"give `weight`, such as weight=lambda batch: len(batch[1]), or let `collate` put "
                 f"a tensor with examples first"
             )

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,14 @@ from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.machine import thread_choices
 from batchlab.measure.branches import Branches
-from batchlab.measure.gradients import Way, batch_gradient, flat_gradient, per_example
+from batchlab.measure.gradients import (
+    Way,
+    accumulated_gradient,
+    batch_gradient,
+    per_example,
+    shares_of,
+    trainable_parameters,
+)
 from batchlab.measure.noise import LayerNoise, NoisePoint
 from batchlab.processes.children import Line
 from batchlab.processes.memory import is_out_of_memory, limit_memory
@@ -25,7 +31,6 @@ from batchlab.random_state import derived_seed, seed_everything, untouched_rando
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 from batchlab.records.trial import Trial
-from batchlab.training.accumulator import backward_of_parts
 from batchlab.training.batching import examples_at, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.training.stepper import Stepper
@@ -90,22 +95,25 @@ class GradientNoise:
         """
         started_s = time.perf_counter()
         with untouched_randomness():
-            kept = copy.deepcopy(model)
-            self._manner = self._manner or self._manner_for(kept)
+            copied = copy.deepcopy(model)
+            self._manner = self._manner or self._manner_for(copied)
             seed_everything(derived_seed("gradient noise", seed))
             order = shuffled(self._n_train, seed=derived_seed("gradient noise", seed))
             order = order[:most_examples]
             # Fewer blocks give no interval, and less than one block gives nothing at all.
             unit = min(self._manner.unit, max(1, len(order) // _FEWEST_BLOCKS))
             manner = replace(self._manner, unit=unit)
-            blocks = self._blocks(kept, order, manner, precision, until_s)
+            blocks = self._blocks(copied, order, manner, precision, until_s)
+        rescaled: GradientSample | None = None
         scales = None if optimizer is None else preconditioner(optimizer)
+        if scales is not None:
+            rescaled = _sample_of(blocks, manner, scales).by_blocks
         return NoisePoint(
             step=0,
             samples=0,
             way=manner.name,
             sample=_sample_of(blocks, manner),
-            rescaled=None if scales is None else _sample_of(blocks, manner, scales).by_blocks,
+            rescaled=rescaled,
             layers=tuple(_layers(model, blocks, manner)) if per_layer else (),
             took_s=time.perf_counter() - started_s,
         )
@@ -122,30 +130,31 @@ class GradientNoise:
                 f"workload {self._workload.name!r}: the gradient of its loss on the first "
                 f"{len(few)} training examples is not finite; look at the data and the loss"
             )
-        far = torch.linalg.vector_norm(one - other)
-        is_drawn = bool(far > _OTHER_GRADIENT * torch.linalg.vector_norm(one))
+        apart = torch.linalg.vector_norm(one - other)
+        is_drawn = bool(apart > _OTHER_GRADIENT * torch.linalg.vector_norm(one))
+        n_train = None if is_drawn else self._n_train
         of_examples = per_example(self._workload, model, self._fetched(few))
-        name, of = of_examples or ("micro-batches", None)
-        return _Manner(
-            name=name,
-            of=of,
-            unit=self._workload.batch_size if of is None else 1,
-            n_train=None if is_drawn else self._n_train,
-        )
+        if of_examples is None:
+            unit = self._workload.batch_size
+            return _Manner(name="micro-batches", of=None, unit=unit, n_train=n_train)
+        name, way = of_examples
+        return _Manner(name=name, of=way, unit=1, n_train=n_train)
 
     def _blocks(
         self, model: nn.Module, order: Tensor, manner: _Manner, precision: float, until_s: float
     ) -> list[_Block]:
-        n_parameters = sum(part.numel() for part in model.parameters() if part.requires_grad)
-        most_blocks = _blocks_kept(n_parameters)
+        n_parameters = sum(parameter.numel() for parameter in trainable_parameters(model))
+        n_fitting = _KEPT_BYTES // (4 * max(1, n_parameters))
+        n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
+        most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two: they are joined in pairs
         first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)
         n_next = max(1, round(first / manner.unit)) * manner.unit
         blocks: list[_Block] = []
-        seen, whole = 0, len(order) - len(order) % manner.unit
-        while seen < whole:
-            stop = min(seen + n_next, whole)
-            blocks.append(self._block(model, order[seen:stop], manner))
-            seen = stop
+        start, end = 0, len(order) - len(order) % manner.unit
+        while start < end:
+            stop = min(start + n_next, end)
+            blocks.append(self._block(model, order[start:stop], manner))
+            start = stop
             if len(blocks) >= _FEWEST_BLOCKS and time.monotonic() > until_s:
                 break
             if len(blocks) == most_blocks:
@@ -158,13 +167,13 @@ class GradientNoise:
     def _block(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
         """Compute one block in passes that fit into memory."""
         while True:
-            step = manner.unit if manner.of is None else self._pass_examples
+            n_pass = manner.unit if manner.of is None else self._pass_examples
             try:
-                return _joined([self._passed(model, part, manner) for part in chosen.split(step)])
+                return _joined([self._passed(model, few, manner) for few in chosen.split(n_pass)])
             except Exception as error:
-                if not is_out_of_memory(error) or manner.of is None or step == 1:
+                if not is_out_of_memory(error) or manner.of is None or n_pass == 1:
                     raise
-            self._pass_examples = step // 2
+            self._pass_examples = n_pass // 2
 
     def _passed(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
         batch = self._fetched(chosen)
@@ -185,7 +194,9 @@ class GradientNoise:
 
     def _fetched(self, chosen: Tensor) -> Batch:
         batch = on_device(examples_at(self._workload, chosen), self._device)
-        return batch if self._workload.augment is None else self._workload.augment(batch)
+        if self._workload.augment is None:
+            return batch
+        return self._workload.augment(batch)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,15 +219,15 @@ class _Block:
     unit_sq: float  # the mean squared norm of the units
 
 
-def _joined(parts: Sequence[_Block]) -> _Block:
+def _joined(blocks: Sequence[_Block]) -> _Block:
     """Join several blocks into one."""
-    n_examples = sum(part.n_examples for part in parts)
-    gradient, unit_sq = torch.zeros_like(parts[0].gradient), 0.0
-    for part in parts:
-        share = part.n_examples / n_examples
-        gradient += part.gradient * share
-        unit_sq += part.unit_sq * share
-    weight = math.fsum(part.weight for part in parts)
+    n_examples = sum(block.n_examples for block in blocks)
+    gradient, unit_sq = torch.zeros_like(blocks[0].gradient), 0.0
+    for block in blocks:
+        share = block.n_examples / n_examples
+        gradient += block.gradient * share
+        unit_sq += block.unit_sq * share
+    weight = math.fsum(block.weight for block in blocks)
     return _Block(n_examples=n_examples, weight=weight, gradient=gradient, unit_sq=unit_sq)
 
 
@@ -246,9 +257,9 @@ def _sample_of(
 def _layers(model: nn.Module, blocks: Sequence[_Block], manner: _Manner) -> Iterator[LayerNoise]:
     """Yield the noise of each trainable parameter by itself."""
     start = 0
-    for name, part in model.named_parameters():
-        if part.requires_grad:
-            only = slice(start, start + part.numel())
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            only = slice(start, start + parameter.numel())
             yield LayerNoise(name=name, sample=_sample_of(blocks, manner, only=only).by_blocks)
             start = only.stop
 
@@ -261,7 +272,7 @@ def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
     Returns:
         None if the optimizer is not of Adam's kind, or has taken no step.
     """
-    parts = []
+    scales = []
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if not parameter.requires_grad:
@@ -271,22 +282,16 @@ def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
                 return None
             correction = 1 - group["betas"][1] ** float(state["step"])
             spread = (state["exp_avg_sq"] / correction).sqrt() + group["eps"]
-            parts.append((1 / spread).float().flatten())
-    return torch.cat(parts) if parts else None
+            scales.append((1 / spread).float().flatten())
+    return torch.cat(scales) if scales else None
 
 
 def _is_precise(scale: Estimate, precision: float) -> bool:
     """Return whether the interval extends at most this fraction of the estimate either way."""
     if scale.estimate is None or scale.low is None or scale.high is None:
         return False
-    far = max(scale.high - scale.estimate, scale.estimate - scale.low)
-    return far <= precision * scale.estimate
-
-
-def _blocks_kept(n_parameters: int) -> int:
-    """Return the number of blocks to keep, a power of two so that they can be joined in pairs."""
-    fitting = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, _KEPT_BYTES // (4 * max(1, n_parameters))))
-    return 1 << (fitting.bit_length() - 1)
+    reach = max(scale.high - scale.estimate, scale.estimate - scale.low)
+    return reach <= precision * scale.estimate
 
 
 def drawn_variance(
@@ -303,7 +308,7 @@ def drawn_variance(
     It is the sample variance over batches that are drawn as the trial draws them, which is tr Cov
     without bias. A batch of the whole training set without replacement has variance 0.
 
-    Source: Welford 1962, Technometrics 4 (3), for a variance in one pass without cancellation.
+    Source: Welford 1962, Technometrics 4 (3): a variance in one pass without cancellation.
     """
     if trial.batch_size == trial.n_train and trial.sampling == "reshuffle":
         return 0.0
@@ -311,27 +316,17 @@ def drawn_variance(
         drawn_from = copy.deepcopy(model)
         mean, squares = torch.zeros((), device=device), 0.0
         for n_seen in range(1, n_batches + 1):
-            own_seed = derived_seed("variance batch", seed, n_seen)
-            order = epoch_order(trial.n_train, seed=own_seed, epoch=0, sampling=trial.sampling)
-            gradient = _gradient_of_a_step(workload, drawn_from, order, trial, device)
+            batch_seed = derived_seed("variance batch", seed, n_seen)
+            order = epoch_order(trial.n_train, seed=batch_seed, epoch=0, sampling=trial.sampling)
+            # The first batch in this order, in micro-batches as in a training.
+            pieces = order[: trial.batch_size].split(trial.micro_batch_size)
+            batches = [on_device(examples_at(workload, chosen), device) for chosen in pieces]
+            shares = shares_of(workload, batches)
+            gradient = accumulated_gradient(workload, drawn_from, batches, shares).double()
             gap = gradient - mean
             mean = mean + gap / n_seen
             squares += float((gap * (gradient - mean)).sum())
         return squares / (n_batches - 1)
-
-
-def _gradient_of_a_step(
-    workload: Workload, model: nn.Module, order: Tensor, trial: Trial, device: torch.device
-) -> Tensor:
-    """Return the gradient of the first batch in this order, in micro-batches as in a training."""
-    micro_batches = order[: trial.batch_size].split(trial.micro_batch_size)
-    parts = [on_device(examples_at(workload, chosen), device) for chosen in micro_batches]
-    weights = [weight_of(workload, part) for part in parts]
-    model.zero_grad()
-    shares = [weight / sum(weights) for weight in weights]
-    backward_of_parts(partial(workload.loss, model), parts, shares)
-    trainable = [part for part in model.parameters() if part.requires_grad]
-    return flat_gradient([part.grad for part in trainable], trainable).double()
 
 
 # The losses are checked once per this many steps.
@@ -394,6 +389,6 @@ def measure_noise_along(line: Line, packed: PackedWorkload, request: NoiseReques
         line.say(point)
         if request.branches and step in request.steps[-_BRANCHED:] and step:
             branches = Branches.of(workload, stepper, request.trial, step)
-            found = branches.critical_batch_size(until_s=time.monotonic() + request.point_s)
-            line.say(replace(point, critical_batch_size=found))
+            critical = branches.critical_batch_size(until_s=time.monotonic() + request.point_s)
+            line.say(replace(point, critical_batch_size=critical))
     return None

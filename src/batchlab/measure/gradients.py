@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchlab.random_state import untouched_randomness
-from batchlab.training.accumulator import cut
+from batchlab.training.accumulator import backward_of_parts, cut
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Batch, Workload
@@ -25,28 +26,43 @@ def batch_gradient(
 
     A parameter that the loss does not reach has a gradient of 0.
     """
-    parameters = [part for part in model.parameters() if part.requires_grad]
+    parameters = trainable_parameters(model)
     loss = factor * workload.loss(model, batch)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     return flat_gradient(gradients, parameters)
 
 
+def accumulated_gradient(
+    workload: Workload, model: nn.Module, batches: Sequence[Batch], shares: Sequence[float]
+) -> Tensor:
+    """Return the gradient that the batches accumulate, each times its share, shape (P,)."""
+    model.zero_grad()
+    backward_of_parts(partial(workload.loss, model), batches, shares)
+    parameters = trainable_parameters(model)
+    return flat_gradient([parameter.grad for parameter in parameters], parameters)
+
+
+def shares_of(workload: Workload, batches: Iterable[Batch]) -> list[float]:
+    """Return the weight of each batch as a fraction of the weight of all."""
+    weights = [weight_of(workload, batch) for batch in batches]
+    return [weight / sum(weights) for weight in weights]
+
+
 def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> Tensor:
     """Return the gradients end to end, shape (P,), in float32 at least; None stands for 0."""
-    return torch.cat(
-        [
-            widened(torch.zeros_like(part) if gradient is None else gradient.to_dense()).flatten()
-            for gradient, part in zip(gradients, parameters, strict=True)
-        ]
-    )
+    flat = []
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        dense = torch.zeros_like(parameter) if gradient is None else gradient.to_dense()
+        flat.append(widened(dense).flatten())
+    return torch.cat(flat)
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
     """Return the Euclidean norm of the gradients of a backward pass, or None if it left none."""
-    gradients = [part.grad for part in parameters if part.grad is not None]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return None
-    norms = [torch.linalg.vector_norm(widened(gradient_values(part))) for part in gradients]
+    norms = [torch.linalg.vector_norm(widened(gradient_values(value))) for value in gradients]
     whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return whole
 
@@ -56,14 +72,14 @@ def gradient_values(gradient: Tensor) -> Tensor:
     return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
-def widened(part: Tensor) -> Tensor:
+def widened(values: Tensor) -> Tensor:
     """Convert to float32 or more, because sums of squares in half precision lose most digits.
 
     Complex numbers become their real and imaginary parts, along one more dimension of 2.
     """
-    if part.is_complex():
-        part = torch.view_as_real(part.resolve_conj())
-    return part if part.dtype == torch.float64 else part.float()
+    if values.is_complex():
+        values = torch.view_as_real(values.resolve_conj())
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -82,19 +98,19 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
     layers = [module for module in model.modules() if own_parameters(module)]
     if not all(map(is_known, layers)):
         raise ValueError("a layer with parameters is of another kind")
-    seen = WatchedLayers(layers)
+    watched = WatchedLayers(layers)
     try:
         gradient = batch_gradient(workload, model, batch)
     finally:
-        seen.remove()
+        watched.remove()
     squares = torch.zeros((), device=gradient.device)
     for layer in layers:
-        value = seen.input_of(layer)
-        if value is None or seen.lengths[layer] != [n] or len(value) != n:
+        value = watched.input_of(layer)
+        if value is None or watched.lengths[layer] != [n] or len(value) != n:
             raise ValueError("a layer did not run once, with its examples first")
-        if layer in seen.backs:
+        if layer in watched.backs:
             # The loss is a mean, so what comes back is 1/n of the gradient of an example's own.
-            squares = squares + squared_norms(layer, value, seen.backs[layer] * n)
+            squares = squares + squared_norms(layer, value, watched.backs[layer] * n)
     return gradient, squares
 
 
@@ -118,7 +134,9 @@ class WatchedLayers:
     def input_of(self, layer: nn.Module) -> Tensor | None:
         """Return the input of a layer's first run; None if it did not run or was overwritten."""
         value, version = self._inputs.get(layer, (None, 0))
-        return value if value is not None and value._version == version else None
+        if value is None or value._version != version:
+            return None
+        return value
 
     def _ran(self, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if not (isinstance(output, Tensor) and output.requires_grad and output.ndim):
@@ -156,21 +174,28 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
     if weight is not None and weight.requires_grad:
         squares = _NORMS[type(layer)](layer, value, back)
     if bias is not None and bias.requires_grad:
-        channels_last = back.movedim(1, -1) if isinstance(layer, nn.Conv2d) else back
-        summed = channels_last.reshape(n, -1, bias.numel()).sum(dim=1)
+        if isinstance(layer, nn.Conv2d):
+            back = back.movedim(1, -1)  # channels last
+        summed = back.reshape(n, -1, bias.numel()).sum(dim=1)
         squares = squares + summed.square().sum(dim=1)
     return squares
 
 
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that a training changes."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
     """Return the layer's trainable parameters without those of layers inside it."""
-    return [part for part in layer.parameters(recurse=False) if part.requires_grad]
+    parameters = layer.parameters(recurse=False)
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def _linear(layer: nn.Linear, value: Tensor, back: Tensor) -> Tensor:
     n = len(value)
-    value = value.reshape(n, -1, layer.in_features)
-    return _of_product(value, back.reshape(n, -1, layer.out_features))
+    inputs = value.reshape(n, -1, layer.in_features)
+    return _of_product(inputs, back.reshape(n, -1, layer.out_features))
 
 
 def _of_product(value: Tensor, back: Tensor) -> Tensor:
@@ -192,9 +217,9 @@ def _conv2d(layer: nn.Conv2d, value: Tensor, back: Tensor) -> Tensor:
         stride=layer.stride,
     )
     n, length = len(value), patches.shape[2]
-    patches, back = (
-        part.reshape(n * layer.groups, -1, length).transpose(1, 2) for part in (patches, back)
-    )
+    by_group = n * layer.groups, -1, length
+    patches = patches.reshape(by_group).transpose(1, 2)
+    back = back.reshape(by_group).transpose(1, 2)
     return _of_product(patches, back).reshape(n, -1).sum(dim=1)
 
 
@@ -211,7 +236,7 @@ def _layer_norm(layer: nn.LayerNorm, value: Tensor, back: Tensor) -> Tensor:
     return scaled.square().sum(dim=1)
 
 
-# Squared norms by the weight alone, from the layer, its input and the gradient by its output.
+# Squared norms by only the weight, from the layer, its input and the gradient by its output.
 _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], Tensor]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv2d,
@@ -268,8 +293,8 @@ def _first_right(workload: Workload, model: nn.Module, few: Batch) -> tuple[str,
     if not _agree(whole, truth[0], tolerance):
         return None
     with suppress(Exception):  # `by_layers` does not support every model
-        fast = by_layers(workload, model, few)
-        if all(_agree(*pair, tolerance) for pair in zip(fast, truth, strict=True)):
+        gradient, squares = by_layers(workload, model, few)
+        if _agree(gradient, truth[0], tolerance) and _agree(squares, truth[1], tolerance):
             return "layers", by_layers
     return "one by one", one_by_one
 
@@ -292,5 +317,5 @@ def one_by_one(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
 
 def _agree(one: Tensor, other: Tensor, tolerance: float) -> bool:
     scale = torch.linalg.vector_norm(other.double())
-    far = torch.linalg.vector_norm(one.double() - other.double())
-    return bool(far <= tolerance * scale)
+    distance = torch.linalg.vector_norm(one.double() - other.double())
+    return bool(distance <= tolerance * scale)

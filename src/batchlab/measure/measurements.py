@@ -64,17 +64,17 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
     geometric mean of the values that the batch sizes imply.
     """
     n_train = study.workload.n_train
-    ways = {record.trial.sampling for record in study.records}
-    if len(ways) != 1:
+    samplings = {record.trial.sampling for record in study.records}
+    if len(samplings) != 1:
         return {}
-    share = {size: 1 / size for size in seen}
-    if ways == {"reshuffle"}:
-        share = {size: (n_train - size) / (n_train - 1) / size for size in seen if size < n_train}
-    traces = [seen[size] / part for size, part in share.items() if seen[size] > 0]
-    if not traces:
+    shares = {size: 1 / size for size in seen}
+    if samplings == {"reshuffle"}:
+        shares = {size: (n_train - size) / (n_train - 1) / size for size in seen if size < n_train}
+    log_traces = [math.log(seen[size] / shares[size]) for size in shares if seen[size] > 0]
+    if not log_traces:
         return {}
-    trace = math.exp(statistics.fmean(map(math.log, traces)))
-    return {size: trace * part for size, part in share.items()}
+    trace = math.exp(statistics.fmean(log_traces))
+    return {size: trace * share for size, share in shares.items()}
 
 
 def _always(code: str) -> Callable[[Study], Iterator[str]]:
@@ -169,10 +169,10 @@ def checked_on_request(names: Collection[str]) -> tuple[str, ...]:
     Raises:
         UsageError: one of them is not in `on_request`, or `names` is a single string.
     """
-    known = on_request()
+    options = on_request()
     if isinstance(names, str):
-        raise UsageError(f"measure {names!r}: expected several, such as ({known[0]!r},)")
+        raise UsageError(f"measure {names!r}: expected several, such as ({options[0]!r},)")
     for name in names:
-        if name not in known:
-            raise UsageError(f"measure {name!r}: expected one of {', '.join(known)}")
-    return tuple(name for name in known if name in names)
+        if name not in options:
+            raise UsageError(f"measure {name!r}: expected one of {', '.join(options)}")
+    return tuple(name for name in options if name in names)

@@ -18,6 +18,7 @@ from batchlab.measure.gradients import (
     is_known,
     own_parameters,
     squared_norms,
+    trainable_parameters,
 )
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import MonitorReading
@@ -65,7 +66,7 @@ class Monitor:
             model: the model to train; its layers have hooks only during measured steps.
             optimizer: its optimizer; only the moment of its step is used.
         """
-        self._parameters = [part for part in model.parameters() if part.requires_grad]
+        self._parameters = trainable_parameters(model)
         self._layers = _watchable(model)
         self._step = 0
         self._pairs: deque[tuple[float, float]] = deque(maxlen=_KEPT)
@@ -101,14 +102,19 @@ class Monitor:
         self.latest = None
         if loss is not None:
             self._losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
-        if self._measured is not None:
-            self._end(self._measured)
+        measured, self._measured = self._measured, None
+        if measured is not None:
+            measured.remove()
+            self.latest = measured.pair()
+            if self.latest is not None:
+                self._pairs.append(self.latest)
+                self._batch_size = measured.n_examples
         if self._step % _EVERY == 0:
             self._measured = _MeasuredStep(self._layers)
 
     @property
     def reading(self) -> MonitorReading:
-        """The measurements so far."""
+        """The measurements up to now."""
         scale = self._scale()
         losses = [float(loss) for loss in self._losses]
         recent = losses[-_USUAL_LOSSES:]
@@ -137,17 +143,9 @@ class Monitor:
         return f"{first}\n{second}"
 
     def _before_step(self, *_: Any) -> None:
-        """Measure the gradient norm before the optimizer's step, when gradients are complete."""
+        # Gradients are complete just before the optimizer's step.
         if self._measured is not None:
             self._norm = gradient_norm(self._parameters)
-
-    def _end(self, measured: _MeasuredStep) -> None:
-        measured.remove()
-        self._measured = None
-        self.latest = measured.pair()
-        if self.latest is not None:
-            self._pairs.append(self.latest)
-            self._batch_size = measured.n_examples
 
     def _scale(self) -> Estimate:
         if not self._layers:
@@ -159,8 +157,10 @@ class Monitor:
         return noise_scale_of_pairs(traces, grad_sqs)
 
     def _seen_fraction(self) -> float:
-        seen = sum(part.numel() for layer in self._layers for part in own_parameters(layer))
-        return seen / max(1, sum(part.numel() for part in self._parameters))
+        n_seen = 0
+        for layer in self._layers:
+            n_seen += sum(parameter.numel() for parameter in own_parameters(layer))
+        return n_seen / max(1, sum(parameter.numel() for parameter in self._parameters))
 
 
 class _MeasuredStep(WatchedLayers):
@@ -172,8 +172,9 @@ class _MeasuredStep(WatchedLayers):
         # The layers that had run once when the first backward pass began.
         self._once: list[nn.Module] | None = None
         for layer in layers:
-            for part in own_parameters(layer):
-                self.hooks.append(part.register_post_accumulate_grad_hook(self._accumulated))
+            for parameter in own_parameters(layer):
+                hook = parameter.register_post_accumulate_grad_hook(self._accumulated)
+                self.hooks.append(hook)
 
     @property
     def n_examples(self) -> int:
@@ -196,16 +197,16 @@ class _MeasuredStep(WatchedLayers):
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
             value, back = self.input_of(layer), self.backs.get(layer)
-            parts = own_parameters(layer)
-            own = [self._grad_sq[id(part)] for part in parts if id(part) in self._grad_sq]
-            if value is None or back is None or len(own) < len(parts):
+            ids = [id(parameter) for parameter in own_parameters(layer)]
+            if value is None or back is None or not all(key in self._grad_sq for key in ids):
                 continue
             n = n or len(back)
             if len(value) != n or len(back) != n:
                 continue  # its first dimension is not that of the examples
-            value = value.float() if value.is_floating_point() else value
+            if value.is_floating_point():
+                value = value.float()
             squares = squares + squared_norms(layer, value, back.float() * n)
-            of_mean = of_mean + sum(own)
+            of_mean = of_mean + sum(self._grad_sq[key] for key in ids)
         if n < 2:
             return None
         unit_sq, mean_sq = float(squares.double().mean()), float(of_mean)
@@ -216,12 +217,15 @@ class _MeasuredStep(WatchedLayers):
 
 def _watchable(model: nn.Module) -> list[nn.Module]:
     """Return the layers whose norms are known and whose parameters no other layer has."""
-    parts = (part for module in model.modules() for part in module.parameters(recurse=False))
-    n_holders = Counter(map(id, parts))
-    owners = [layer for layer in model.modules() if is_known(layer) and own_parameters(layer)]
-    return [
-        layer for layer in owners if all(n_holders[id(part)] == 1 for part in own_parameters(layer))
-    ]
+    n_holders: Counter[int] = Counter()
+    for module in model.modules():
+        n_holders.update(map(id, module.parameters(recurse=False)))
+    layers = []
+    for layer in filter(is_known, model.modules()):
+        parameters = own_parameters(layer)
+        if parameters and all(n_holders[id(parameter)] == 1 for parameter in parameters):
+            layers.append(layer)
+    return layers
 
 
 def _spikes(losses: list[float]) -> int:

@@ -44,7 +44,7 @@ class Sampled:
 
 @dataclass(frozen=True, kw_only=True)  # no slots, because a cached property needs a __dict__
 class LayerNoise(Sampled):
-    """The noise of one trainable parameter alone, from the blocks of examples."""
+    """The noise of one trainable parameter by itself, from the blocks of examples."""
 
     sample: GradientSample
     name: str
@@ -188,8 +188,8 @@ class Noise(Sampled, ShownInNotebook):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of docs/schema/noise.json as plain dicts and lists, for `--json`."""
-        made: dict[str, Any] = plain(self)
-        return made
+        document: dict[str, Any] = plain(self)
+        return document
 
     def to_json(self) -> str:
         """Return the document that `batchlab noise --json` prints, as text."""

@@ -86,6 +86,11 @@ class ProfilePoint:
         return () if self.timing is None else (self.timing, *self.again)
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """The batch size and the micro-batch size."""
+        return self.batch_size, self.micro_batch_size
+
+    @property
     def in_one_piece(self) -> bool:
         """Whether its batch was not accumulated."""
         return self.micro_batch_size == self.batch_size
@@ -115,11 +120,13 @@ class ProfilePoint:
         geometric mean; `Profile.timed_s` takes into account how far they lie apart.
         """
         if self.timing is None:
-            why = self.reason or Reason.as_written(self.status.value)
+            reason = self.reason or Reason.as_written(self.status.value)
             if not self.is_untimed:
-                why = Reason.of("size_did_not_run", size=self.batch_size, why=why)
-            return Estimate.cannot_tell(why)
-        medians = [_median([s / t.block_steps for s in t.block_s]) for t in self.timings]
+                reason = Reason.of("size_did_not_run", size=self.batch_size, why=reason)
+            return Estimate.cannot_tell(reason)
+        medians = []
+        for timing in self.timings:
+            medians.append(_median([block / timing.block_steps for block in timing.block_s]))
         return medians[0] if len(medians) == 1 else _geometric_mean(medians)
 
     @property
@@ -136,25 +143,28 @@ class ProfilePoint:
         medians lie more than 5 % apart. None for fewer than six blocks, which are too few to say.
         """
         long_enough = [t.block_s for t in self.timings if len(t.block_s) >= _BLOCKS_FOR_ORDER]
-        return any(map(_drifted, long_enough)) if long_enough else None
+        if not long_enough:
+            return None
+        return any(map(_drifted, long_enough))
 
 
 def _drifted(blocks: tuple[float, ...]) -> bool:
-    first, second = blocks[: len(blocks) // 2], blocks[-(len(blocks) // 2) :]
+    half = len(blocks) // 2
+    first, second = blocks[:half], blocks[-half:]
     apart = max(first) < min(second) or max(second) < min(first)
     ratio = statistics.median(second) / statistics.median(first)
     return apart and abs(math.log(ratio)) > math.log1p(_DRIFT_FRACTION)
 
 
-def _median(seen: Sequence[float]) -> Estimate:
+def _median(values: Sequence[float]) -> Estimate:
     """Return the median with its interval, which is None for a single value."""
-    middle, n = statistics.median(seen), len(seen)
+    middle, n = statistics.median(values), len(values)
     if n >= _BLOCKS_FOR_ORDER:
         # Take the largest k for which the k-th from both ends hold the median 95 times in 100.
         rank = max(k for k in range(n) if 2 * bdtr(k, n, 0.5) <= 0.05)
-        ordered = sorted(seen)
+        ordered = sorted(values)
         return Estimate.of(middle, interval=(ordered[rank], ordered[-1 - rank]), n=n)
-    logs = mean_interval([math.log(value) for value in seen])
+    logs = mean_interval(list(map(math.log, values)))
     if logs.low is None or logs.high is None:
         return Estimate.of(middle, n=n)
     return Estimate.of(middle, interval=(math.exp(logs.low), math.exp(logs.high)), n=n)
@@ -173,15 +183,20 @@ def ratio_in_turn(processes: Sequence[Sequence[float]]) -> Estimate:
 
 def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
     """Return the geometric mean of independent times, with the interval of their mean logarithm."""
-    values = [time.estimate for time in times if time.estimate is not None]
+    values, below, above = list[float](), list[float](), list[float]()
+    for time in times:
+        assert time.estimate is not None
+        values.append(time.estimate)
+        if time.low is not None and time.high is not None:
+            below.append(math.log(time.estimate / time.low))
+            above.append(math.log(time.high / time.estimate))
     middle = statistics.geometric_mean(values)
     n = sum(time.n for time in times)
-    below = [math.log(v / t.low) for v, t in zip(values, times, strict=True) if t.low is not None]
-    above = [math.log(t.high / v) for v, t in zip(values, times, strict=True) if t.high is not None]
-    if min(len(below), len(above)) < len(times):
+    if len(below) < len(times):
         return Estimate.of(middle, n=n)
-    down, up = (math.hypot(*sides) / len(times) for sides in (below, above))
-    return Estimate.of(middle, interval=(middle * math.exp(-down), middle * math.exp(up)), n=n)
+    low = middle * math.exp(-math.hypot(*below) / len(times))
+    high = middle * math.exp(math.hypot(*above) / len(times))
+    return Estimate.of(middle, interval=(low, high), n=n)
 
 
 FEWEST_PROCESSES: Final = 2
@@ -265,11 +280,10 @@ class Profile(ShownInNotebook):
     @cached_property
     def memory(self) -> MemoryFit:
         """The law M(B) = fixed + per example × B through the peaks of sizes run in one piece."""
-        peaks = [
-            (point.batch_size, point.peak_bytes)
-            for point in self.points
-            if point.in_one_piece and point.timing is not None and point.peak_bytes is not None
-        ]
+        peaks = []
+        for point in self.points:
+            if point.in_one_piece and point.timing is not None and point.peak_bytes is not None:
+                peaks.append((point.batch_size, point.peak_bytes))
         return fit_memory(points_for_law(peaks, n_train=self.workload.n_train))
 
     @cached_property
@@ -292,8 +306,10 @@ class Profile(ShownInNotebook):
 
         If it is the largest that ran, throughput may still grow beyond it.
         """
-        sizes = [point.batch_size for point in self.whole_points()]
-        speeds = {size: size / (self.step_s(size).estimate or math.inf) for size in sizes}
+        speeds: dict[int, float] = {}
+        for point in self.whole_points():
+            step_s = self.step_s(point.batch_size).estimate or math.inf
+            speeds[point.batch_size] = point.batch_size / step_s
         enough = max(speeds.values(), default=0.0) / (1 + _PLATEAU_FRACTION)
         return min((size for size, speed in speeds.items() if speed >= enough), default=None)
 
@@ -316,13 +332,13 @@ class Profile(ShownInNotebook):
 
         Sizes that ran have a measured peak, so they are not in it.
         """
-        measured = {
-            p.batch_size for p in self.points if p.in_one_piece and p.peak_bytes is not None
-        }
-        sizes = sorted({point.batch_size for point in self.points} - measured)
+        sizes = {point.batch_size for point in self.points}
+        for point in self.points:
+            if point.in_one_piece and point.peak_bytes is not None:
+                sizes.discard(point.batch_size)
         return tuple(
             NotRun(batch_size=size, predicted_bytes=self.memory.predicted_bytes(size))
-            for size in sizes
+            for size in sorted(sizes)
         )
 
     def are_enough_processes(self, n: int) -> bool:
@@ -333,12 +349,14 @@ class Profile(ShownInNotebook):
 
     def point(self, batch_size: int, micro_batch_size: int) -> ProfilePoint | None:
         """Return the point of these sizes, or None if they were not tried."""
-        shape = batch_size, micro_batch_size
-        return next((p for p in self.points if (p.batch_size, p.micro_batch_size) == shape), None)
+        for point in self.points:
+            if point.shape == (batch_size, micro_batch_size):
+                return point
+        return None
 
     def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
         """Return the fastest point of `batch_size`, whole or accumulated; None if none fits."""
-        ran = [p for p in self.points if p.batch_size == batch_size and self._fits(p)]
+        ran = [point for point in self._that_fit() if point.batch_size == batch_size]
         return max(ran, key=lambda point: point.samples_per_s or 0.0, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
@@ -360,15 +378,17 @@ class Profile(ShownInNotebook):
         logarithms, and its interval is as wide as that of the less observed neighbor. Outside the
         measured batch sizes the result is a reason.
         """
-        measured = sorted({point.batch_size for point in self.points if self._fits(point)})
+        measured = sorted({point.batch_size for point in self._that_fit()})
         if not measured:
             return Estimate.cannot_tell(Reason.of("no_size_ran"))
-        if not measured[0] <= batch_size <= measured[-1]:
-            ends = {"smallest": measured[0], "largest": measured[-1]}
-            return Estimate.cannot_tell(Reason.of("outside_profile", size=batch_size, **ends))
+        smallest, largest = measured[0], measured[-1]
+        if not smallest <= batch_size <= largest:
+            return Estimate.cannot_tell(
+                Reason.of("outside_profile", size=batch_size, smallest=smallest, largest=largest)
+            )
         low = max(size for size in measured if size <= batch_size)
         high = min(size for size in measured if size >= batch_size)
-        below, above = self._known_s(low), self._known_s(high)
+        below, above = self._measured_s(low), self._measured_s(high)
         if low == high:
             return below
         assert below.estimate is not None
@@ -384,18 +404,18 @@ class Profile(ShownInNotebook):
 
         At least one size must have run. One that could not be timed counts with its upper bound.
         """
-        known = self.step_s(batch_size).estimate
-        if known is not None:
-            return known
-        about = [
-            (point.batch_size, point.timing.step_s if point.timing else point.at_most_step_s)
-            for point in self.points
-        ]
-        ran = [(size, step_s) for size, step_s in about if step_s is not None]
+        step_s = self.step_s(batch_size).estimate
+        if step_s is not None:
+            return step_s
+        ran = []
+        for point in self.points:
+            step_s = point.timing.step_s if point.timing else point.at_most_step_s
+            if step_s is not None:
+                ran.append((point.batch_size, step_s))
         nearest, step_s = min(ran, key=lambda pair: abs(math.log(pair[0] / batch_size)))
         return step_s * max(1.0, batch_size / nearest)
 
-    def _known_s(self, batch_size: int) -> Estimate:
+    def _measured_s(self, batch_size: int) -> Estimate:
         """Return seconds per step of a batch size that ran."""
         point = self.best_micro_batch(batch_size)
         assert point is not None
@@ -406,14 +426,14 @@ class Profile(ShownInNotebook):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of `batchlab profile --json` as plain dicts, lists and numbers."""
-        made: dict[str, Any] = plain(self)
-        for point, shown in zip(self.points, made["points"], strict=True):
-            timed = self.timed_s(point)
+        document: dict[str, Any] = plain(self)
+        for point, row in zip(self.points, document["points"], strict=True):
+            step_s = self.timed_s(point)
             # Two processes of which one takes ten times as long give an interval of days.
-            if timed.is_too_wide:
-                timed = replace(timed, low=None, high=None)
-            shown["step_s"] = plain(timed)
-        return made
+            if step_s.is_too_wide:
+                step_s = replace(step_s, low=None, high=None)
+            row["step_s"] = plain(step_s)
+        return document
 
     def to_json(self) -> str:
         """Return the document of `batchlab profile --json`; `from_json` reads it anywhere."""
@@ -433,10 +453,10 @@ class Profile(ShownInNotebook):
 
     def whole_points(self) -> Iterator[ProfilePoint]:
         """Return the points that ran in one piece within the limit."""
-        return (point for point in self.points if point.in_one_piece and self._fits(point))
+        return (point for point in self._that_fit() if point.in_one_piece)
 
-    def _fits(self, point: ProfilePoint) -> bool:
-        return point.ran and self.is_within_limit(point)
+    def _that_fit(self) -> Iterator[ProfilePoint]:
+        return (point for point in self.points if point.ran and self.is_within_limit(point))
 
     def is_within_limit(self, point: ProfilePoint) -> bool:
         """Return whether it is within the profile's limit, which may not be the one it ran with."""
@@ -445,7 +465,9 @@ class Profile(ShownInNotebook):
 
     def training_bytes(self, step_bytes: int | None) -> int | None:
         """Return the peak memory of a training with steps of `step_bytes`; None if not known."""
-        return None if step_bytes is None else max(step_bytes, self.evaluation_bytes or 0)
+        if step_bytes is None:
+            return None
+        return max(step_bytes, self.evaluation_bytes or 0)
 
 
 _WHAT_TO_DO = "make it again with: batchlab profile --json"

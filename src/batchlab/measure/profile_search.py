@@ -10,12 +10,7 @@ from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 
 from batchlab.laws.lines import SIZES_FOR_LAW
-from batchlab.measure.profile import (
-    FEWEST_PROCESSES,
-    Profile,
-    ProfilePoint,
-    Stopped,
-)
+from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfilePoint, Stopped
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.study import USUAL_SIZES
@@ -55,9 +50,9 @@ For a workload it also takes `timed_s`, about how many seconds its steps are tim
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
     """Return 1, 2, 4, ... up to the training set, including the usual sizes and the reference."""
-    doubled = [2**power for power in range(n_train.bit_length())]
-    wanted = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
-    return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
+    doubled = (2**power for power in range(n_train.bit_length()))
+    sizes = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
+    return tuple(sorted(size for size in sizes if 1 <= size <= n_train))
 
 
 class _OutOfTime(Exception):
@@ -74,7 +69,7 @@ class ProfileSearch:
     """
 
     probe: Probe
-    profile: Profile  # what is known so far
+    profile: Profile  # the points up to now
     _: KW_ONLY
     left_s: Callable[[], float]  # the seconds left of the budget
     listener: ProgressListener
@@ -103,14 +98,15 @@ class ProfileSearch:
             self._time_again()
         return self.profile
 
-    def _stop(self, why: Stopped) -> None:
-        self.profile = replace(self.profile, stopped=self.profile.stopped or why)
+    def _stop(self, cause: Stopped) -> None:
+        self.profile = replace(self.profile, stopped=self.profile.stopped or cause)
 
     def _keep(self, point: ProfilePoint) -> None:
         """Put the point in its place: by batch size, larger micro-batches first."""
-        by_shape = {(p.batch_size, -p.micro_batch_size): p for p in (*self.profile.points, point)}
-        points = tuple(by_shape[shape] for shape in sorted(by_shape))
-        self.profile = replace(self.profile, points=points)
+        points = [known for known in self.profile.points if known.shape != point.shape]
+        points.append(point)
+        points.sort(key=lambda point: (point.batch_size, -point.micro_batch_size))
+        self.profile = replace(self.profile, points=tuple(points))
 
     def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
         """Return in which order to try the first with the larger ones, and the smaller ones."""
@@ -121,25 +117,30 @@ class ProfileSearch:
         n_bad = 0
         for size in sizes:
             self._to_come.remove(size)
-            if not self._is_too_large(size):
-                status = self._tried(size, size).status
-                if status is not Status.OOM:
-                    n_bad = 0 if status is Status.OK else n_bad + 1
-                    # A model may need more examples than the smallest sizes have.
-                    is_over = status is Status.TIMEOUT or self.profile.largest_batch_size
-                    if n_bad >= _BAD_IN_A_ROW and is_over:
-                        if size != sizes[-1]:
-                            self._stop("errors")
-                        return
-                    continue
-            if self._too_large is None or size < self._too_large:
-                self._too_large = self._limit_below(size)
-                self._stop("memory")
-            largest = self.profile.largest_batch_size
-            if self.may_accumulate and largest is not None:
-                micros = self._micro_batches(size, largest)
-                tried = [self._tried(size, micro).status for micro in micros]
-                self.may_accumulate = not tried or Status.OK in tried
+            status = Status.OOM if self._is_too_large(size) else self._tried(size, size).status
+            if status is Status.OK:
+                n_bad = 0
+            elif status is Status.OOM:
+                self._go_beyond_memory(size)
+            else:
+                n_bad += 1
+                # A model may need more examples than the smallest sizes have.
+                is_over = status is Status.TIMEOUT or self.profile.largest_batch_size
+                if n_bad >= _BAD_IN_A_ROW and is_over:
+                    if size != sizes[-1]:
+                        self._stop("errors")
+                    return
+
+    def _go_beyond_memory(self, size: int) -> None:
+        """Find the limit below a size that does not fit, unless it is known, and accumulate."""
+        if self._too_large is None or size < self._too_large:
+            self._too_large = self._limit_below(size)
+            self._stop("memory")
+        largest = self.profile.largest_batch_size
+        if self.may_accumulate and largest is not None:
+            micros = self._micro_batches(size, largest)
+            statuses = [self._tried(size, micro).status for micro in micros]
+            self.may_accumulate = not statuses or Status.OK in statuses
 
     def _is_too_large(self, batch_size: int) -> bool:
         """Return whether it is known or clearly predicted not to fit.
@@ -159,9 +160,11 @@ class ProfileSearch:
 
     def _limit_below(self, too_large: int) -> int:
         """Halve what does not fit until something does, and close in on the largest that fits."""
-        while size := self._next_below(too_large):
+        size = self._next_below(too_large)
+        while size:
             if not self._tried(size, size).ran:
                 too_large = size
+            size = self._next_below(too_large)
         largest = self.profile.largest_batch_size or 0
         if largest and not self.may_accumulate:
             self.listener.warning(
@@ -197,24 +200,26 @@ class ProfileSearch:
         A small last piece would cost nearly as much as a whole one. `largest` ran in one piece.
         """
         ran = [point for point in self.profile.points if point.ran and not point.in_one_piece]
-        fastest = max(ran, key=lambda point: point.samples_per_s or 0.0, default=None)
-        n_pieces = -(-size // (fastest.micro_batch_size if fastest else largest))
-        n_halvings = 0 if fastest else _HALVINGS
-        micros = [-(-size // (n_pieces * 2**halvings)) for halvings in range(n_halvings + 1)]
+        if ran:
+            fastest = max(ran, key=lambda point: point.samples_per_s or 0.0)
+            n_pieces = -(-size // fastest.micro_batch_size)
+            return [-(-size // n_pieces)]
+        n_pieces = -(-size // largest)
+        micros = [-(-size // (n_pieces * 2**halvings)) for halvings in range(_HALVINGS + 1)]
         return dict.fromkeys(micros)
 
     def _tried(self, size: int, micro: int) -> ProfilePoint:
         """Return the point, tried now unless it is known."""
-        known = self.profile.point(size, micro)
-        if known is not None:
-            return known
+        point = self.profile.point(size, micro)
+        if point is not None:
+            return point
         again = [point.batch_size for point in self.profile.whole_points()]
         to_come = [*(size, *self._to_come) * FEWEST_PROCESSES, *again]
-        shape = str(size) if micro == size else f"{size} in pieces of {micro}"
-        point = self._timed(size, micro, shape, to_come)
+        text = str(size) if micro == size else f"{size} in pieces of {micro}"
+        point = self._timed(size, micro, text, to_come)
         self._keep(point)
         if not point.ran:
-            self.listener.warning(f"batch size {shape}: {_why_not_timed(point)}")
+            self.listener.warning(f"batch size {text}: {_why_not_timed(point)}")
         return point
 
     def _time_again(self) -> None:
@@ -234,9 +239,9 @@ class ProfileSearch:
             left[1:] = left[:0:-1]
             for index, size in enumerate(now):
                 further = self._timed(size, size, f"{size} again", now[index:])
-                known = self.profile.point(size, size)
-                assert known is not None
-                self._keep(_with_further(known, further))
+                point = self.profile.point(size, size)
+                assert point is not None
+                self._keep(_with_further(point, further))
                 if not further.ran:
                     left.remove(size)
                     self.listener.warning(
@@ -288,15 +293,16 @@ class ProfileSearch:
         It is 0 if none ran. Small batch sizes take nearly the same time, so a time in proportion to
         one example would put a large batch beyond any budget.
         """
-        ran = sorted(
-            (point.batch_size, point.timing.step_s)
-            for point in self.profile.points
-            if point.timing is not None and point.ran
-        )
+        ran = []
+        for point in self.profile.points:
+            if point.timing is not None and point.ran:
+                ran.append((point.batch_size, point.timing.step_s))
         if not ran:
             return 0.0
-        first, first_s = ran[0]
-        nearest, nearest_s = max([pair for pair in ran if pair[0] <= batch_size] or ran[:1])
+        first, first_s = nearest, nearest_s = min(ran)
+        for size, step_s in sorted(ran):
+            if size <= batch_size:
+                nearest, nearest_s = size, step_s
         slope_s = nearest_s / nearest
         if nearest > first:
             slope_s = min(max(0.0, (nearest_s - first_s) / (nearest - first)), slope_s)
@@ -305,8 +311,10 @@ class ProfileSearch:
     def _affordable_s(self, sizes: Sequence[int]) -> float:
         """Return the longest timing with which all of `sizes` still fit into the time left."""
         left_s = self.left_s()
-        enough = (timed_s for timed_s in _TIMED_S if self._cost_of_all_s(sizes, timed_s) <= left_s)
-        return next(enough, _TIMED_S[-1])
+        for timed_s in _TIMED_S:
+            if self._cost_of_all_s(sizes, timed_s) <= left_s:
+                return timed_s
+        return _TIMED_S[-1]
 
     def _cost_of_all_s(self, sizes: Sequence[int], timed_s: float) -> float:
         return sum(_cost_s(self._expected_step_s(size), timed_s) for size in sizes)
@@ -330,17 +338,19 @@ def _why_not_timed(point: ProfilePoint) -> str:
     return f"{what} ({reason_text(point.reason)})"
 
 
-def _with_further(known: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
+def _with_further(point: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
     """Return a point with the results of one more process added."""
-    peaks = [p.peak_bytes for p in (known, further) if p.peak_bytes is not None]
-    gpu_peaks = [p.gpu_peak_bytes for p in (known, further) if p.gpu_peak_bytes is not None]
     return replace(
-        known,
-        again=(*known.again, *further.timings) if further.ran else known.again,
-        peak_bytes=max(peaks, default=None),
-        gpu_peak_bytes=max(gpu_peaks, default=None),
-        with_evaluations=known.with_evaluations or further.with_evaluations,
+        point,
+        again=(*point.again, *further.timings) if further.ran else point.again,
+        peak_bytes=_larger(point.peak_bytes, further.peak_bytes),
+        gpu_peak_bytes=_larger(point.gpu_peak_bytes, further.gpu_peak_bytes),
+        with_evaluations=point.with_evaluations or further.with_evaluations,
     )
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    return max((peak for peak in (one, other) if peak is not None), default=None)
 
 
 # A batch size that is tried again should have this much more time than it took at first.
@@ -373,14 +383,19 @@ class CommandSearch(ProfileSearch):
 
         They divide the training set if its own size does, because a smaller last batch often fails.
         """
-        points, workload = self.profile.points, self.profile.workload
-        failed, own = [p for p in points if p.status is Status.ERROR], workload.batch_size
-        is_over = self.are_given or self.profile.stopped == "time" or 2 * len(failed) < len(points)
-        if is_over or self.profile.point(own, own) in (None, *failed):
+        points, n_train = self.profile.points, self.profile.workload.n_train
+        failed = [point for point in points if point.status is Status.ERROR]
+        is_over = self.are_given or self.profile.stopped == "time"
+        if is_over or 2 * len(failed) < len(points):
             return []
-        rest, tried = workload.n_train % own, {point.batch_size for point in points}
-        multiples = set(range(3 * own, workload.n_train + 1, own)) - tried
-        return sorted(n for n in multiples if rest or workload.n_train % n == 0)[:_MULTIPLES]
+        reference = self.profile.workload.batch_size
+        if self.profile.point(reference, reference) in (None, *failed):
+            return []
+        multiples = set(range(3 * reference, n_train + 1, reference))
+        multiples -= {point.batch_size for point in points}
+        if n_train % reference == 0:
+            multiples = {size for size in multiples if n_train % size == 0}
+        return sorted(multiples)[:_MULTIPLES]
 
     def _limit_below(self, too_large: int) -> int:
         return too_large
@@ -391,8 +406,10 @@ class CommandSearch(ProfileSearch):
         return [size // n_pieces] if size % n_pieces == 0 else []
 
     def _timed(self, size: int, micro: int, text: str, to_come: Sequence[int]) -> ProfilePoint:
-        left_s, longest_s = self.left_s(), max(self._took_s.values(), default=0.0)
-        if left_s <= (_AGAIN_FACTOR * self._took_s[size] if size in self._took_s else longest_s):
+        left_s, needed_s = self.left_s(), max(self._took_s.values(), default=0.0)
+        if size in self._took_s:
+            needed_s = _AGAIN_FACTOR * self._took_s[size]
+        if left_s <= needed_s:
             raise _OutOfTime(size)
         self._tell(text, len(to_come), None)
         began_s = time.monotonic()

@@ -76,8 +76,8 @@ def measure_profile(
             )
             _refuse_if_beyond(evaluation, memory_limit_bytes, trial.workload)
             if evaluation.status is not None:
-                why = reason_text(evaluation.reason)
-                listener.warning(f"the memory of an evaluation is not known ({why})")
+                reason = reason_text(evaluation.reason)
+                listener.warning(f"the memory of an evaluation is not known ({reason})")
         return ProfilePoint(
             batch_size=size,
             micro_batch_size=micro,
@@ -97,7 +97,9 @@ def measure_profile(
         ceiling_bytes=memory_limit_bytes or available_bytes(on),
     )
     profile = profile_of(search, batch_sizes)
-    return profile if evaluation is None else replace(profile, evaluation_bytes=evaluation.value)
+    if evaluation is None:
+        return profile
+    return replace(profile, evaluation_bytes=evaluation.value)
 
 
 def with_compiled_times(
@@ -114,10 +116,11 @@ def with_compiled_times(
     All batch sizes are timed in one child, because compiling takes far longer than timing, and in a
     second one. If that fails, the profile stays as it is, with a warning.
     """
-    own = profile.workload.batch_size  # first, so that the compiler's time is that of this size
+    # Its own size comes first, so that the compiler's time is that of this size.
+    reference = profile.workload.batch_size
     ran = [point for point in profile.points if point.ran]
-    ran.sort(key=lambda point: point.batch_size != own)
-    shapes = [(point.batch_size, point.micro_batch_size, point.threads) for point in ran]
+    ran.sort(key=lambda point: point.batch_size != reference)
+    shapes = [(*point.shape, point.threads) for point in ran]
     timings = list[StepTiming]()
     for _ in range(FEWEST_PROCESSES):
         left_s = max(0.0, deadline_s - time.monotonic())
@@ -129,26 +132,26 @@ def with_compiled_times(
             )
             return profile
         timings += ended.value
-    twice = zip(timings[: len(ran)], timings[len(ran) :], strict=True)
-    timed = {
-        (point.batch_size, point.micro_batch_size): replace(point, timing=first, again=(second,))
-        for point, (first, second) in zip(ran, twice, strict=True)
-    }
-    points = (timed.get((p.batch_size, p.micro_batch_size), p) for p in profile.points)
-    return replace(profile, points=tuple(points), compile_s=timings[0].warmup_s[0])
+    by_shape = {point.shape: point for point in profile.points}
+    twice = timings[: len(ran)], timings[len(ran) :]
+    for point, first, second in zip(ran, *twice, strict=True):
+        by_shape[point.shape] = replace(point, timing=first, again=(second,))
+    points = tuple(by_shape.values())
+    return replace(profile, points=points, compile_s=timings[0].warmup_s[0])
 
 
 def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
     """Raise one clear error if no batch size can be evaluated in the memory allowed."""
+    if limit is None:
+        return
     used = evaluation.value
-    is_beyond = evaluation.status is Status.OOM if used is None else used > (limit or used)
-    if limit is not None and is_beyond:
-        needs = "more" if used is None else _text(used)
+    is_beyond = evaluation.status is Status.OOM if used is None else used > limit
+    if is_beyond:
         raise WorkloadError(
-            f"memory limit {_text(limit)}: an evaluation of workload {name!r} needs {needs}, "
-            f"whatever the batch size; give a larger --memory-limit, fewer examples to evaluate, "
-            f"or a metric that adds up over batches (batchlab.Metric(sum=...)) in place of "
-            f"`over_all`"
+            f"memory limit {_text(limit)}: an evaluation of workload {name!r} needs "
+            f"{_need(used)}, whatever the batch size; give a larger --memory-limit, fewer examples "
+            f"to evaluate, or a metric that adds up over batches (batchlab.Metric(sum=...)) in "
+            f"place of `over_all`"
         )
 
 
@@ -226,13 +229,13 @@ def _why_nothing_runs(profile: Profile) -> str:
     beyond = [point for point in profile.points if point.status is Status.OOM]
     first = beyond[0] if beyond else profile.points[0]
     if beyond and limit is not None:
-        needs = "more" if first.limited_bytes is None else _text(first.limited_bytes)
         return (
-            f"memory limit {_text(limit)}: workload {name!r} needs {needs} at batch size "
-            f"{first.batch_size}, the smallest that was tried; give a larger --memory-limit, or a "
-            f"smaller model"
+            f"memory limit {_text(limit)}: workload {name!r} needs {_need(first.limited_bytes)} at "
+            f"batch size {first.batch_size}, the smallest that was tried; give a larger "
+            f"--memory-limit, or a smaller model"
         )
-    tried = ", ".join(str(size) for size in sorted({point.batch_size for point in profile.points}))
+    sizes = sorted({point.batch_size for point in profile.points})
+    tried = ", ".join(map(str, sizes))
     reason = (reason_text(first.reason) or str(first.status)).rstrip(".")
     longer = "; a larger --budget gives it longer" if first.status is Status.TIMEOUT else ""
     return f"workload {name!r} could be trained at no batch size (tried {tried}): {reason}{longer}"
@@ -241,19 +244,23 @@ def _why_nothing_runs(profile: Profile) -> str:
 def _warn(profile: Profile, listener: ProgressListener) -> None:
     if profile.evaluations_in_steps is not None:
         listener.warning(reason_text(profile.evaluations_in_steps))
-    unsteady = [
-        str(point.batch_size)
-        for point in profile.points
-        if point.drifted
-        or profile.timed_s(point).is_too_wide
-        or any(timing.unsteadiness_fraction > _UNSTEADY_FRACTION for timing in point.timings)
-    ]
+    unsteady = [str(point.batch_size) for point in profile.points if _is_unsteady(profile, point)]
     if unsteady:
         listener.warning(
             f"the machine was busy, or its speed changed, while these batch sizes were timed: "
             f"{', '.join(unsteady)}. So their times are less certain. Profile again on a quiet "
             f"machine"
         )
+
+
+def _is_unsteady(profile: Profile, point: ProfilePoint) -> bool:
+    if point.drifted or profile.timed_s(point).is_too_wide:
+        return True
+    return any(timing.unsteadiness_fraction > _UNSTEADY_FRACTION for timing in point.timings)
+
+
+def _need(n_bytes: int | None) -> str:
+    return "more" if n_bytes is None else _text(n_bytes)
 
 
 def _text(n_bytes: int) -> str:

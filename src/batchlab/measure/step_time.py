@@ -79,12 +79,13 @@ def _timed(
     # All cores come first, because they are fastest at the first step, which fills the allocator.
     choices = threads_to_try[::-1]
     # The first steps at a new shape pick kernels and fill the allocator, so they are kept apart.
-    warmup_s: list[float] = []
-    for index, threads in enumerate(choices * 2):
-        if index >= len(choices) and sum(warmup_s) > timed_s:
-            choices = _not_hopeless(dict(zip(choices * 2, warmup_s, strict=False)))
+    warmup_s, latest_s = list[float](), dict[int, float]()
+    for threads in choices * 2:
+        if len(latest_s) == len(choices) and sum(warmup_s) > timed_s:
+            choices = _not_hopeless(latest_s)
             break
-        warmup_s.append(timer.block(1, threads))
+        latest_s[threads] = timer.block(1, threads)
+        warmup_s.append(latest_s[threads])
     fastest_s = min(warmup_s)
     share_s = timed_s / (_ROUNDS * len(choices))
     block_steps = max(1, round(share_s / fastest_s))
@@ -93,10 +94,10 @@ def _timed(
         choices = _not_hopeless(looks)
     block_s: dict[int, list[float]] = {threads: [] for threads in choices}
     started_s = timer.clock()
-    for done in range(_ROUNDS):
+    for n_rounds in range(_ROUNDS):
         elapsed_s = timer.clock() - started_s
         is_slow = fastest_s > timed_s and elapsed_s > _MOST_TIMES_LONGER * timed_s
-        if is_slow or (done >= _FEWEST_ROUNDS and elapsed_s > timed_s):
+        if is_slow or (n_rounds >= _FEWEST_ROUNDS and elapsed_s > timed_s):
             break
         for threads in choices:
             block_s[threads].append(timer.block(block_steps, threads))
@@ -143,13 +144,13 @@ def measure_in_turn(
         timers.append(_Timer(Stepper(workload, sized, on), clock))
 
     def turn(n_steps: Sequence[int]) -> list[float]:
-        return [
-            timer.block(n, threads) / n
-            for timer, n, (_, _, threads) in zip(timers, n_steps, shapes, strict=True)
-        ]
+        step_s = []
+        for timer, n, (_, _, threads) in zip(timers, n_steps, shapes, strict=True):
+            step_s.append(timer.block(n, threads) / n)
+        return step_s
 
-    first = zip(*(turn((1, 1)) for _ in range(_FEWEST_ROUNDS)), strict=True)
-    n_steps = [max(1, round(_TURN_S / min(seen_s))) for seen_s in first]
+    first = [turn((1, 1)) for _ in range(_FEWEST_ROUNDS)]
+    n_steps = [max(1, round(_TURN_S / min(step_s))) for step_s in zip(*first, strict=True)]
     until_s, ratios = clock() + _IN_TURN_S, list[float]()
     while len(ratios) < _FEWEST_ROUNDS or clock() < until_s:
         one_s, other_s = turn(n_steps)
@@ -199,9 +200,11 @@ def _touch(workload: Workload) -> None:
     the examples that its few steps happen to use, and memory seems to grow with what was timed.
     """
     columns = resident(workload.train)
-    for part in () if columns is None else columns.parts:
-        if part.device.type == "cpu" and part.is_contiguous() and part.numel():
-            part.reshape(-1).view(torch.uint8)[::_PAGE_BYTES].sum()
+    if columns is None:
+        return
+    for column in columns.parts:
+        if column.device.type == "cpu" and column.is_contiguous() and column.numel():
+            column.reshape(-1).view(torch.uint8)[::_PAGE_BYTES].sum()
 
 
 def _look(timer: _Timer, threads: int, most_steps: int, most_s: float) -> float:

@@ -50,17 +50,17 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
     workload = packed.unpack()
     _check_validation(workload, device)
     n_train = size_of(workload.train)
-    own_size, n_last = min(workload.batch_size, n_train), n_train % workload.batch_size
-    n = min(_EXAMPLES, own_size)
+    batch_size, n_last = min(workload.batch_size, n_train), n_train % workload.batch_size
+    n = min(_EXAMPLES, batch_size)
     if not succeeds(lambda: _Steps(workload, device).take(n)):  # it may accept only its own size
-        n = own_size
+        n = batch_size
     started_s = time.perf_counter()
     steps = _Steps(workload, device)
     n_until_update, warnings = _first_update(workload, steps, n)
     make_and_step_s = (time.perf_counter() - started_s) / n_until_update
     warnings += _slow_reading(workload, steps, n)
     last_batch_runs = True
-    if own_size == workload.batch_size and n_last:
+    if batch_size == workload.batch_size and n_last:
         try:
             with asking(workload, f"a training step of {n_last} examples, an epoch's last batch,"):
                 steps.take(n_last)
@@ -77,12 +77,15 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> CheckResult:
 
 def _check_validation(workload: Workload, device: torch.device) -> None:
     """Refuse a workload that waits for validation data and has none."""
-    waits = "patience_epochs" if workload.patience_epochs is not None else ""
-    if not waits and workload.scheduler is not None:
+    waits = None
+    if workload.patience_epochs is not None:
+        waits = "patience_epochs"
+    elif workload.scheduler is not None:
         with asking(workload, "making its scheduler"):
             stepper = _stepper_of(workload, device, _EXAMPLES)
-        waits = "its ReduceLROnPlateau" if stepper.rates.follows_metric else ""
-    if waits and workload.validation is None:
+        if stepper.rates.follows_metric:
+            waits = "its ReduceLROnPlateau"
+    if waits is not None and workload.validation is None:
         raise WorkloadError(
             f"workload {workload.name!r}: {waits} waits for the metric on validation data, and "
             f"there are none; give it `validation`"
@@ -199,7 +202,7 @@ def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> St
 
 def _weights(model: nn.Module) -> Tensor:
     """Return a copy of all weights, end to end."""
-    return torch.cat([part.detach().flatten() for part in model.parameters()])
+    return torch.cat([weights.detach().flatten() for weights in model.parameters()])
 
 
 # ---- a training that is stopped
@@ -241,7 +244,8 @@ def _resumption_warnings(
             f"a training that is stopped cannot be resumed from its checkpoint ({text}); let each "
             f"new model and optimizer have the same parts",
         )
-    rounding = _GRAINS * max(torch.finfo(part.dtype).eps for part in stepper.model.parameters())
+    grains = [torch.finfo(weights.dtype).eps for weights in stepper.model.parameters()]
+    rounding = _GRAINS * max(grains)
     off = _distance(final, resumed, rounding) / update
     if off <= _TOLERANCE:
         return ()
