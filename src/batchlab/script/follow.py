@@ -196,17 +196,18 @@ def _risen(moments: Sequence[Moment]) -> list[Moment]:
     examples that were tokenized. So the longest rising sequence counts.
     """
     sequences: list[list[Moment]] = []
-    kept: list[Moment] | None = None  # the one that the last moment belongs to
+    last: list[Moment] | None = None  # the sequence of the last moment
     for moment in moments:
-        if moment.has_metric and kept and moment.step <= kept[-1].step:
+        if moment.has_metric and last and moment.step <= last[-1].step:
             # The next piece begins after the evaluation.
-            kept[-1] = kept[-1]._replace(at_s=moment.at_s, has_metric=True)
+            last[-1] = last[-1]._replace(at_s=moment.at_s, has_metric=True)
             continue
-        kept = next((each for each in sequences if moment.step >= each[-1].step), None)
-        if kept is None:
-            sequences.append(kept := [moment])
-        elif moment.step > kept[-1].step:
-            kept.append(moment)
+        last = next((rising for rising in sequences if moment.step >= rising[-1].step), None)
+        if last is None:
+            last = [moment]
+            sequences.append(last)
+        elif moment.step > last[-1].step:
+            last.append(moment)
     return max(sequences, key=len, default=[])
 
 

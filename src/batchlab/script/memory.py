@@ -50,13 +50,14 @@ class GpuMemory:
             taken, total = int(memory.used), int(memory.total)
             self._first.setdefault(index, taken)
             ours = [user.usedGpuMemory for user in users if user.pid in pids]
+            n_bytes = 0
             if ours and None not in ours:
                 self._is_named = True
-                held = sum(ours)
-            else:
-                held = 0 if self._is_named else max(0, taken - self._first[index])
-            self.most_bytes[index] = max(most_bytes, held)
-            self.is_full |= held > 0 and taken >= FULL_FRACTION * total
+                n_bytes = sum(ours)
+            elif not self._is_named:
+                n_bytes = max(0, taken - self._first[index])
+            self.most_bytes[index] = max(most_bytes, n_bytes)
+            self.is_full |= n_bytes > 0 and taken >= FULL_FRACTION * total
 
 
 def _library() -> ModuleType | None:
