@@ -20,17 +20,9 @@ from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand
 from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, STEPS_OF_EPOCH, ScriptCode
-from batchlab.script.look import (
-    ROUNDING,
-    VALUES,
-    Enough,
-    Look,
-    LookComparison,
-    Span,
-    common,
-    has_losses,
-)
+from batchlab.script.look import ROUNDING, VALUES, Enough, Look, LookComparison, has_losses
 from batchlab.script.metric import follows_size, plain_name
+from batchlab.script.trained_size import Span, common_span
 from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
 
@@ -287,7 +279,7 @@ class CommandCheck:
         if one and not one[0] <= n <= one[1]:
             trial = self._command.own_trial(2 * size)
             two = self._run(_ANOTHER_SIZE, trial, self._limit_s, Look.has_trained).examples
-            if two and common(one, two):
+            if two and common_span(one, two):
                 raise UsageError(
                     f"--examples {n}: by its progress an epoch has {one[0]} to {one[1]} "
                     f"examples with batch size {size}, and {two[0]} to {two[1]} with {2 * size}; "
@@ -331,17 +323,17 @@ class CommandCheck:
 
     def _proven(self, examples: Span) -> Span:
         """Prove that the flags act, and return the fewest and the most examples."""
-        command, own = self._command, self._first.trial
-        again = self._compared("like the first", own, has_losses)
+        command, trial = self._command, self._first.trial
+        again = self._compared("like the first", trial, has_losses)
         compared = LookComparison(self._first, again)
         if again is not None:
             self._compare_chance(compared)
-        other_size = 2 * own.batch_size
+        other_size = 2 * trial.batch_size
         if other_size > examples[0]:
-            other_size = max(1, own.batch_size // 2)
+            other_size = max(1, trial.batch_size // 2)
         others = {
-            "seed": replace(own, seed=1),
-            "learning_rate": replace(own, learning_rate=own.learning_rate / _RATE_FACTOR),
+            "seed": replace(trial, seed=1),
+            "learning_rate": replace(trial, learning_rate=trial.learning_rate / _RATE_FACTOR),
             "batch_size": command.own_trial(other_size),
         }
         unproven = []
@@ -356,10 +348,10 @@ class CommandCheck:
             acts = look is None or compared.acts(look)
             if acts is None:
                 unproven.append(f"{{{flag}}}")
-            if acts is False and not self._differ_later(own, other, flag):
+            if acts is False and not self._differ_later(trial, other, flag):
                 or_not = ", or leave {seed} out" if flag == "seed" else ""
                 raise UsageError(
-                    f"{{{flag}}} does not act: {getattr(own, flag):.10g} and "
+                    f"{{{flag}}} does not act: {getattr(trial, flag):.10g} and "
                     f"{getattr(other, flag):.10g} gave the same numbers. Have the script use the "
                     f"value that it is given{or_not}"
                 )
@@ -371,7 +363,9 @@ class CommandCheck:
             elif compared.is_repeatable:
                 doubt = "the numbers of all beginnings are the same, and do not change along them"
             self._warn(f"it could not be proven that {listing(unproven)} {act}: {doubt}")
-        return examples if look is None else self._examples_of_both(look, examples)
+        if look is None:
+            return examples
+        return self._examples_of_both(look, examples)
 
     def _compare_chance(self, compared: LookComparison) -> None:
         """Refuse a command without {seed} that always gives the same numbers."""
@@ -388,7 +382,7 @@ class CommandCheck:
                 "seed, such as --seed {seed}"
             )
 
-    def _differ_later(self, own: Trial, other: Trial, flag: str) -> bool:
+    def _differ_later(self, first: Trial, other: Trial, flag: str) -> bool:
         """Return whether two beginnings differ where they are read further than before.
 
         A batch that grows to its size, or a machine that is busy, shows little at first.
@@ -402,13 +396,13 @@ class CommandCheck:
                 min(left_s / 2, _LONGER_RUN * self._first.took_s + 5.0),
                 lambda look: len(look.readings) >= n,
             )
-            for trial in (own, other)
+            for trial in (first, other)
         ]
         return LookComparison(looks[0], None).differs(looks[1])
 
     def _refuse_a_metric_of_the_batch(self, examples: Span) -> None:
         """Refuse a metric that follows the batch size although nothing is trained."""
-        own, metric = self._command.batch_size, self._command.metric
+        now, metric = self._command.batch_size, self._command.metric
         question = f"whether {metric} depends on the batch size itself"
         if not self._command.takes("learning_rate"):
             self._warn(f"without {{learning_rate}} it is not checked {question}")
@@ -420,12 +414,12 @@ class CommandCheck:
             self._unchecked.setdefault(question)
             return
         values: dict[int, list[float]] = {}
-        for size in (own, *far):  # the last confirms what the others show
+        for size in (now, *far):  # the last confirms what the others show
             look = self._untrained(size, question)
             if look is None:
                 return
             values[size] = [value for value in look.trained if value is not None]
-            if size != own and not follows_size(values):
+            if size != now and not follows_size(values):
                 return
         levels = [f"{values[size][0]:.4g} with batch size {size}" for size in sorted(values)]
         raise UsageError(
@@ -436,10 +430,10 @@ class CommandCheck:
         )
 
     def _far_sizes(self, examples: Span) -> list[int]:
-        own = self._command.batch_size
-        if own * _SIZE_FACTORS[0] <= examples[0]:
-            return [own * times for times in _SIZE_FACTORS]
-        return list(dict.fromkeys(max(1, own // times) for times in _SIZE_FACTORS))
+        now = self._command.batch_size
+        if now * _SIZE_FACTORS[0] <= examples[0]:
+            return [now * times for times in _SIZE_FACTORS]
+        return list(dict.fromkeys(max(1, now // times) for times in _SIZE_FACTORS))
 
     def _warn_of_sizes(self) -> None:
         """Warn if a step or a batch may not be what it is taken for, or a rate not as given."""
@@ -461,15 +455,15 @@ class CommandCheck:
             self._warn(
                 f"{{batch_size}} is what {flag} takes, so batches and epochs are counted in tokens"
             )
-        own, rate, printed = command.batch_size, first.trial.learning_rate, first.printed_rate
+        now, rate, printed = command.batch_size, first.trial.learning_rate, first.printed_rate
         for look in self.looks:
-            is_other = look.trial.batch_size != own and look.trial.learning_rate == rate
+            is_other = look.trial.batch_size != now and look.trial.learning_rate == rate
             if not is_other or printed is None or look.printed_rate is None:
                 continue
             if not math.isclose(printed, look.printed_rate, rel_tol=ROUNDING):
                 self._warn(
                     f"the script does not train with the learning rate that it is given: it prints "
-                    f"{printed:g} for {rate:g} with batch size {own}, and another multiple with "
+                    f"{printed:g} for {rate:g} with batch size {now}, and another multiple with "
                     f"{look.trial.batch_size}; the learning rates here are those that it is given"
                 )
 
@@ -510,27 +504,27 @@ class CommandCheck:
 
     def _examples_of_both(self, other: Look, examples: Span) -> Span:
         """Return the fewest and the most examples that fit the progress at both batch sizes."""
-        own, size = self._command.batch_size, other.trial.batch_size
+        now, size = self._command.batch_size, other.trial.batch_size
         one, two = self._first.examples, other.examples
-        if one is None or two is None or size == own:
+        if one is None or two is None or size == now:
             return examples
         if self._command.examples is not None:
-            if one[1] / own == two[1] / size:
+            if one[1] / now == two[1] / size:
                 self._warn(
-                    f"an epoch has {one[1] / own:g} steps with batch size {own} and with {size} "
+                    f"an epoch has {one[1] / now:g} steps with batch size {now} and with {size} "
                     f"alike: {{batch_size}} does not shape its epochs, or its progress comes "
                     f"before their ends"
                 )
             return examples
-        if both := common(one, two):
+        if both := common_span(one, two):
             return both
         # A dropped last batch hides up to a batch.
-        is_near = max(one[0], two[0]) - min(one[1], two[1]) <= max(size, own)
+        is_near = max(one[0], two[0]) - min(one[1], two[1]) <= max(size, now)
         if is_near or self._command.has_limit:
             return one
         # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(
-            f"{_NO_EXAMPLES}: an epoch seems to have {one[1]} with batch size {own}, and {two[1]} "
+            f"{_NO_EXAMPLES}: an epoch seems to have {one[1]} with batch size {now}, and {two[1]} "
             f"with {size}; if it has as many steps at every batch size, log them with "
             f"batchlab.log, else {_GIVE_EXAMPLES}"
         )

@@ -18,7 +18,7 @@ from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading, is_of_clock
 from batchlab.script.supervisor import REST_S
-from batchlab.script.trained_size import TrainedSize
+from batchlab.script.trained_size import Span, TrainedSize, common_span
 
 # Number of metric values after the first step that a look waits for, because two trainings may
 # print the same single value by chance.
@@ -34,8 +34,6 @@ _PATIENCE = 5.0  # the second epoch is waited for this many times as long as the
 ROUNDING = 1e-3
 
 Enough = Callable[["Look"], bool]
-Span = tuple[int, int]
-"""The fewest and the most training examples that there can be."""
 
 
 class Look:
@@ -271,9 +269,10 @@ class Look:
             return None
         length, other_length = self.within_epochs[-1][1], other.within_epochs[-1][1]
         if length == other_length:
-            is_of_examples = self._counts_by_the_batch and other._counts_by_the_batch
-            return (length, length) if is_of_examples else None
-        return common(_in_steps(length, self.trial), _in_steps(other_length, other.trial))
+            if not (self._counts_by_the_batch and other._counts_by_the_batch):
+                return None
+            return length, length
+        return common_span(_in_steps(length, self.trial), _in_steps(other_length, other.trial))
 
     @property
     def _counts_by_the_batch(self) -> bool:
@@ -281,12 +280,6 @@ class Look:
         # The last batch of an epoch may be smaller, and is sometimes printed.
         n_smaller = sum(count % self.trial.batch_size > 0 for count in counts)
         return len(counts) > 1 and n_smaller <= 1
-
-
-def common(one: Span, other: Span) -> Span | None:
-    """Return the numbers of examples that are within both bounds, or None if there are none."""
-    fewest, most = max(one[0], other[0]), min(one[1], other[1])
-    return (fewest, most) if fewest <= most else None
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:

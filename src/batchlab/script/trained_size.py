@@ -22,6 +22,14 @@ _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
 _EPOCHS_WITHOUT = 2
 # Epochs are printed with two decimals or more.
 _ROUNDING = 0.01
+Span = tuple[int, int]
+"""The fewest and the most training examples that there can be."""
+
+
+def common_span(one: Span, other: Span) -> Span | None:
+    """Return the numbers of examples that are within both, or None if there are none."""
+    fewest, most = max(one[0], other[0]), min(one[1], other[1])
+    return (fewest, most) if fewest <= most else None
 
 
 Bounds = tuple[str, float, float]
