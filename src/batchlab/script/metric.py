@@ -85,11 +85,19 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
             is less than about twice as large as the smallest.
     """
     (least, base), *others = sorted(found.items())
-    pairs = [(least, base, size, values) for size, values in others]
-    if not all(_is_steady(*pair) for pair in pairs):
-        return False
-    powers = [_power(*pair) for pair in pairs]
-    return _are_alike(powers) or _are_alike([_logarithms(*pair) for pair in pairs])
+    powers, growths = [], []
+    for size, values in others:
+        if size < _LEAST_FACTOR * least or not _is_apart(base, values):
+            return False
+        log_sizes = math.log(size / least)
+        powers.append(_power(base, values, log_sizes))
+        # How many times the logarithm of the batch size is added to the values, or 0.
+        growth = (min(values) - max(base)) / log_sizes
+        is_of_pairs = min(base) > _LEAST_LOG * math.log(least) and growth > _LEAST_SHARE * max(
+            values
+        )
+        growths.append(growth if is_of_pairs else 0.0)
+    return _are_alike(powers) or _are_alike(growths)
 
 
 def _are_alike(numbers: Sequence[float]) -> bool:
@@ -97,9 +105,9 @@ def _are_alike(numbers: Sequence[float]) -> bool:
     return lowest * highest > 0 and highest - lowest <= _ALIKE * max(highest, -lowest)
 
 
-def _is_steady(least: int, base: Sequence[float], size: int, values: Sequence[float]) -> bool:
+def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
     """Return whether values at two batch sizes differ by far more than they do at one."""
-    if min(len(base), len(values)) < 2 or size < _LEAST_FACTOR * least:
+    if min(len(base), len(values)) < 2:
         return False
     # They may change by themselves, as while batch normalization takes in its statistics.
     spread = max(max(base) - min(base), max(values) - min(values))
@@ -107,22 +115,15 @@ def _is_steady(least: int, base: Sequence[float], size: int, values: Sequence[fl
     return math.isfinite(spread) and spread <= _STEADY * apart
 
 
-def _power(least: int, base: Sequence[float], size: int, values: Sequence[float]) -> float:
+def _power(base: Sequence[float], values: Sequence[float], log_sizes: float) -> float:
     """Return the power of the batch size that values follow, or 0 for none."""
     if min(*base, *values) < _LEAST_VALUE:
         return 0.0
     ratio = max(values) / min(base)
     if min(values) > max(base):
         ratio = min(values) / max(base)
-    power = math.log(ratio) / math.log(size / least)
+    power = math.log(ratio) / log_sizes
     return power if abs(power) > _LEAST_POWER else 0.0
-
-
-def _logarithms(least: int, base: Sequence[float], size: int, values: Sequence[float]) -> float:
-    """Return how many times the logarithm of the batch size is added to values, or 0."""
-    times = (min(values) - max(base)) / math.log(size / least)
-    is_of_pairs = min(base) > _LEAST_LOG * math.log(least) and times > _LEAST_SHARE * max(values)
-    return times if is_of_pairs else 0.0
 
 
 def counts_updates(shape: str) -> bool:
