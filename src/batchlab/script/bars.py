@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from batchlab.script.reading import (
-    NUMBER,
-    Epochs,
-    LineReader,
-    Reading,
-    number_of,
-    sure_number_of,
-)
+from batchlab.script.reading import NUMBER, Epochs, LineReader, Reading, sure_number_of
 
 Values = tuple[tuple[str, float], ...]
 
@@ -59,22 +51,16 @@ def bar_of(line: str) -> ProgressBar | None:
     match = _BAR.match(line[:_LONGEST_BAR]) if "%|" in line else None
     if match is None or int(match["total"]) < 1:
         return None
-    bar = ProgressBar(
-        words=(match["description"] or "").strip(" :"),
-        n=int(match["n"]),
-        total=int(match["total"]),
-        values=_values(_VALUE, match["rest"], sure_number_of),
-    )
+    words, values = (match["description"] or "").strip(" :"), _values(_VALUE, match["rest"])
+    bar = ProgressBar(words, int(match["n"]), int(match["total"]), values)
     unit = _UNIT.search(match["rest"])
     return bar if unit is None else bar._replace(unit=unit["unit"] or unit["inverse"])
 
 
-def _values(
-    pattern: re.Pattern[str], text: str, number: Callable[[str], float | None] = number_of
-) -> Values:
+def _values(pattern: re.Pattern[str], text: str) -> Values:
     values = []
     for match in pattern.finditer(text):
-        value = number(match["value"])
+        value = sure_number_of(match["value"])
         if value is not None:
             values.append((match["name"].strip(), value))
     return tuple(values)
@@ -390,12 +376,7 @@ class Tqdm(EpochBars):
             return self._lost(_NOT_TOLD_APART, at_s)
         new = _new(bar.values, self._outer_values)
         self._outer_values = bar.values
-        return self._valued(new, at_s)
-
-    def _valued(self, values: Values, at_s: float, *, split: str = "") -> list[Reading]:
-        if not values:
-            return []
-        return [Reading(at_s=at_s, shape=self.shape, values=values, split=split)]
+        return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 
     def _other(self, key: Key, bar: ProgressBar, at_s: float, *, begins: bool) -> list[Reading]:
         """Read the last values of a bar, as of a validation below the training's full bar."""
@@ -404,7 +385,9 @@ class Tqdm(EpochBars):
             return self._lost(_NOT_TOLD_APART, at_s)
         self._others.add(key)
         is_below = self._n[self._training] == self._training[1] and bar.n == bar.total
-        return self._valued(bar.values, at_s, split="val") if is_below else []
+        if not (is_below and bar.values):
+            return []
+        return [Reading(at_s=at_s, shape=self.shape, values=bar.values, split="val")]
 
     def _train(self, bar: ProgressBar, before: int | None, at_s: float) -> list[Reading]:
         if bar.n != before:

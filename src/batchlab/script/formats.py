@@ -213,11 +213,9 @@ class JsonLines(NamedNumbers):
 _DEEPEST = 4
 
 
-def _texts_in(
-    content: dict[str, Any], before: str = "", depth: int = 0
-) -> Iterator[tuple[str, str]]:
+def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
     """Yield every number or text; those of nested objects get names such as `validation.loss`."""
-    for name, value in content.items():
+    for name, value in entry.items():
         if isinstance(value, dict) and depth < _DEEPEST:
             yield from _texts_in(value, f"{before}{name}.", depth + 1)
         elif isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -250,9 +248,7 @@ class Table(NamedNumbers):
         """Return the numbers of a row below a header."""
         text = line[:_LONGEST_LINE]
         bar = self._BAR.search(text)
-        if bar:
-            text = text[: bar.start()]
-        text = text.strip(" |│┃║")
+        text = text[: bar.start() if bar else None].strip(" |│┃║")
         if self._begins(text):
             return [] if bar else None
         if not self.is_open:

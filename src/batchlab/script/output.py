@@ -221,10 +221,9 @@ class GrowingFiles:
 
     def grown(self, *, is_last: bool = False) -> list[Reading]:
         """Return the readings since the last look, or none if it is too soon to look again."""
-        began_s = time.monotonic()
-        readings: list[Reading] = []
+        began_s, readings = time.monotonic(), []
         if began_s < self._next_s and not is_last:
-            return readings
+            return []
         # Unlike `rglob`, this bears folders that the script renames meanwhile.
         for folder, _, names in os.walk(self._folder):
             for name in names:

@@ -200,14 +200,9 @@ class Counters:
         if epoch is not None and self.has_fractions:
             epoch = float(epoch)  # a fraction that became whole, such as 0.85 and then 1
         samples = self._samples_at(step, printed.samples)
-        number = self.number(epoch, n_epochs)
+        number, complaint = self.number(epoch, n_epochs), self._epochs.complaint
         bare = replace(
-            printed,
-            step=None,
-            epoch=None,
-            samples=None,
-            epoch_number=number,
-            complaint=self._epochs.complaint,
+            printed, step=None, epoch=None, samples=None, epoch_number=number, complaint=complaint
         )
         if samples is not None:
             bare = replace(bare, step=step)
