@@ -352,7 +352,9 @@ class TrainingCommand:
     def token_flag(self) -> str | None:
         """The flag that takes the batch size if its name says that it counts tokens, or None."""
         flag = flag_of(self.arguments, "batch_size")
-        return flag if flag and "tokens" in plain_flag(flag).split("_") else None
+        if flag is None or "tokens" not in plain_flag(flag).split("_"):
+            return None
+        return flag
 
     @property
     def unit(self) -> str:

@@ -181,7 +181,7 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
     with_evaluations = len(bare) < len(pieces) and (len(stretches) <= _FEWEST or not is_apart)
     if with_evaluations:
         stretches = _stretches(pieces, shortest_s)
-    n_warm = max(1, int(_WARM_UP_FRACTION * len(stretches))) if stretches else 0
+    n_warm = min(len(stretches), max(1, int(_WARM_UP_FRACTION * len(stretches))))
     return StepIntervals(
         warmup_step_s=tuple(stretches[:n_warm]),
         step_s=tuple(stretches[n_warm:]),

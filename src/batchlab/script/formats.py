@@ -482,7 +482,7 @@ class PlainLines(LineReader):
             line = _AVERAGE.sub(r"\1", line[evaluation.end() :])
         return self._placed(line, list(_PAIR.finditer(line)), at_s)
 
-    def _sorted(
+    def _counted_and_measured(
         self, line: str, pairs: list[re.Match[str]]
     ) -> tuple[dict[str, Any], dict[str, Measured]]:
         """Return the counters of a line with their totals, and its values by split."""
@@ -502,15 +502,18 @@ class PlainLines(LineReader):
                 split = split_of(line[: pair.end("name")])
                 measured.setdefault(split, []).append((name, pair["number"], pair["total"]))
                 continue
-            number = (epoch_of if kind == "epoch" else count_of)(pair["number"])
-            is_larger = kind != "epoch" and (number or 0) > (counted.get(kind) or 0)
+            if kind == "epoch":
+                number, is_larger = epoch_of(pair["number"]), False
+            else:
+                number = count_of(pair["number"])
+                is_larger = (number or 0) > (counted.get(kind) or 0)
             is_step = kind != "step" or rank_of(name) >= least_rank
             if i < n_current and is_step and (counted.get(kind) is None or is_larger):
                 counted[kind], counted[f"{kind} total"] = number, count_of(pair["total"] or "")
         return counted, {split: values_of(printed) for split, printed in measured.items()}
 
     def _placed(self, line: str, pairs: list[re.Match[str]], at_s: float) -> list[Reading] | None:
-        counted, measured = self._sorted(line, pairs)
+        counted, measured = self._counted_and_measured(line, pairs)
         step, epoch = counted.get("step"), counted.get("epoch")
         n_steps, n_epochs = counted.get("step total"), counted.get("epoch total")
         has_values = any(values for values, _ in measured.values())
@@ -582,7 +585,7 @@ def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | N
 
 
 def _n_before_best(names: Sequence[str]) -> int:
-    """Return how many names stand before the best value so far, if a line closes with that.
+    """Return how many names stand before the best value yet, if a line closes with that.
 
     "PSNR: 17.0, best PSNR: 17.3 at iter: 200" has one: 200 is no position of the training.
     """

@@ -103,7 +103,9 @@ class MemoryWatch:
     @property
     def gpu_peak_bytes(self) -> int | None:
         """The most bytes on any one GPU, or None if none was used or it is not known."""
-        return max(self._gpus.most_bytes, default=0) or None if self._gpus else None
+        if self._gpus is None:
+            return None
+        return max(self._gpus.most_bytes, default=0) or None
 
     @property
     def is_gpu_full(self) -> bool:

@@ -429,7 +429,9 @@ class ProgressPoints:
         label = f"{shape} in {{output_dir}}"
         if shape in (LinePattern.shape, *FORMATS):
             label = FORMATS.get(shape, LinePattern).label
-        where = "" if self.first.epoch is None else f" at epoch {self.first.epoch:g}"
+        where = ""
+        if self.first.epoch is not None:
+            where = f" at epoch {self.first.epoch:g}"
         if self.first.samples is not None:
             where = f" at sample {self.first.samples}"
         if self.first.step is not None:

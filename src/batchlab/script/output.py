@@ -35,7 +35,9 @@ _log = logging.getLogger(__name__)
 def plain_text(line: bytes) -> str:
     """Return the line as text without controls; bytes that are not UTF-8 become U+FFFD."""
     text = line.decode("utf-8", "replace")
-    return (text if text.isprintable() else _CONTROLS.sub("", text)).strip()
+    if not text.isprintable():
+        text = _CONTROLS.sub("", text)
+    return text.strip()
 
 
 class KeptOutput:
