@@ -105,9 +105,7 @@ class EpochBars(LineReader):
             if epoch > 0:
                 shown |= values
             values = ()
-        ended = []
-        if before_epoch != epoch:
-            ended = self._ended(tuple(shown.items()))
+        ended = [] if before_epoch == epoch else self._ended(tuple(shown.items()))
         here = Reading(
             at_s=at_s,
             shape=self.shape,
@@ -117,8 +115,7 @@ class EpochBars(LineReader):
         )
         new = _new(values, tuple(shown.items()))
         shown |= values
-        self._shown = replace(here, values=tuple(shown.items()))
-        self._state = epoch, n, total
+        self._shown, self._state = replace(here, values=tuple(shown.items())), (epoch, n, total)
         if n < total:
             return [*ended, replace(here, values=new)]
         # Its values wait, because it may be drawn again with those of a validation.
@@ -127,9 +124,7 @@ class EpochBars(LineReader):
 
     def finish(self) -> list[Reading]:
         """Return the reading of an epoch that ended with the run."""
-        if self._shown is None:
-            return []
-        ended = self._ended(self._shown.values)
+        ended = [] if self._shown is None else self._ended(self._shown.values)
         self._shown = None
         return ended
 
@@ -206,9 +201,7 @@ class PassesBar:
 
     def finish(self) -> list[Reading]:
         """Return the values that the bar showed last."""
-        if self._last is None or not self._moves_first:
-            return []
-        return [self._last]
+        return [self._last] if self._moves_first and self._last is not None else []
 
 
 _EPOCHS = ("epoch", "epochs", "training epochs")

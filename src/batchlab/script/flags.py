@@ -128,10 +128,7 @@ def flags_in(help_text: str) -> dict[str, Flag]:
 
 def flag_named(help_text: str, typed: str) -> Flag | None:
     """Return the flag that has this name among its names, or None if the help does not show it."""
-    for names, flag in _shown(help_text):
-        if typed in names:
-            return flag
-    return None
+    return next((flag for names, flag in _shown(help_text) if typed in names), None)
 
 
 # Flags that make an update of more than one batch of the size that a script is given.
@@ -250,10 +247,8 @@ def _of_parser(node: ast.AST) -> _Declared:
         return
     called = getattr(node.func, "attr", getattr(node.func, "id", ""))
     named = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-    flags = []
-    for argument in node.args:
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-            flags.append(argument.value)
+    constants = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+    flags = [text for text in constants if isinstance(text, str)]
     if called == "set_defaults":
         yield from named.items()
     elif called.startswith("DEFINE_") and flags and len(node.args) > 1:

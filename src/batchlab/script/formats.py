@@ -327,9 +327,8 @@ class Block(NamedNumbers):
         block = self._as_printed(self._rows, at_s)
         self._rows, self._groups = {}, []
         is_whole = row is not None or not line.strip("-=+─━└┴┘╰╯╧╘╛}, ")
-        if not (is_whole and block.has_position and block.values):
-            return None
-        return [self._counters.placed(block)]
+        is_progress = is_whole and block.has_position and block.values
+        return [self._counters.placed(block)] if is_progress else None
 
 
 _MOST_ROWS = 200

@@ -80,9 +80,8 @@ class TrainedSize:
                 is_last = self._has_begun and self._has_printed_right and value < min(self._sizes)
                 is_below = self._is_limit and value <= self._trial.batch_size
                 self._has_printed_right = is_below or value in self._sizes
-                self._other = f"it tells {name} = {value:g}"
-                if self._has_printed_right or is_last:
-                    self._other = None
+                is_right = self._has_printed_right or is_last
+                self._other = None if is_right else f"it tells {name} = {value:g}"
         # Before training it may print a default, or sizes that did not fit, so the last one counts.
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
