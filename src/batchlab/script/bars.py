@@ -6,14 +6,7 @@ import re
 from dataclasses import replace
 from typing import NamedTuple
 
-from batchlab.script.reading import (
-    NUMBER,
-    Epochs,
-    LineReader,
-    Reading,
-    number_of,
-    sure_number_of,
-)
+from batchlab.script.reading import NUMBER, Epochs, LineReader, Reading, sure_number_of
 
 Values = tuple[tuple[str, float], ...]
 
@@ -58,19 +51,23 @@ def bar_of(line: str) -> ProgressBar | None:
     match = _BAR.match(line[:_LONGEST_BAR]) if "%|" in line else None
     if match is None or int(match["total"]) < 1:
         return None
-    values = tuple(
-        (found["name"].strip(), number)
-        for found in _VALUE.finditer(match["rest"])
-        if (number := sure_number_of(found["value"])) is not None
-    )
-    words = (match["description"] or "").strip(" :")
+    words, values = (match["description"] or "").strip(" :"), _values(_VALUE, match["rest"])
+    bar = ProgressBar(words, int(match["n"]), int(match["total"]), values)
     unit = _UNIT.search(match["rest"])
-    counted = "it" if unit is None else unit["unit"] or unit["inverse"]
-    return ProgressBar(words, int(match["n"]), int(match["total"]), values, counted)
+    return bar if unit is None else bar._replace(unit=unit["unit"] or unit["inverse"])
 
 
-def _new(values: Values, known: Values) -> Values:
-    return tuple(pair for pair in values if pair not in known)
+def _values(pattern: re.Pattern[str], text: str) -> Values:
+    values = []
+    for match in pattern.finditer(text):
+        value = sure_number_of(match["value"])
+        if value is not None:
+            values.append((match["name"].strip(), value))
+    return tuple(values)
+
+
+def _new(values: Values, shown: Values) -> Values:
+    return tuple(pair for pair in values if pair not in shown)
 
 
 class EpochBars(LineReader):
@@ -95,18 +92,20 @@ class EpochBars(LineReader):
 
         If it is not certain that it covers one epoch, they have its length.
         """
-        _, n, total, values, _ = bar
+        n, total, values = bar.n, bar.total, bar.values
         if self._epochs.complaint is not None:
             return [Reading(at_s=at_s, shape=self.shape, complaint=self._epochs.complaint)]
         before, (before_epoch, before_n, _) = self._shown, self._state
         if before is not None and before_epoch == epoch and n < before_n:
             return []  # The bar was cleared for the next epoch, but its number comes later.
-        # At the start of an epoch the bar still shows the values from the end of the epoch before.
-        # In the first epoch it shows those of a trial run of the validation.
-        known = dict(() if before is None else before.values)
-        known |= values if n == 0 and epoch > 0 else ()
-        values = values if n > 0 else ()
-        ended = [] if before is None or before_epoch == epoch else self._ended(tuple(known.items()))
+        shown = {} if before is None else dict(before.values)
+        if n == 0:
+            # At the start of an epoch the bar still shows the values from the end of the epoch
+            # before. In the first epoch it shows those of a trial run of the validation.
+            if epoch > 0:
+                shown |= values
+            values = ()
+        ended = [] if before_epoch == epoch else self._ended(tuple(shown.items()))
         here = Reading(
             at_s=at_s,
             shape=self.shape,
@@ -114,9 +113,9 @@ class EpochBars(LineReader):
             epoch=epoch + n / total,
             epoch_length=None if is_epoch and bar.counts_steps else total,
         )
-        new = _new(values, tuple(known.items()))
-        shown = tuple({**known, **dict(values)}.items())
-        self._shown, self._state = replace(here, values=shown), (epoch, n, total)
+        new = _new(values, tuple(shown.items()))
+        shown |= values
+        self._shown, self._state = replace(here, values=tuple(shown.items())), (epoch, n, total)
         if n < total:
             return [*ended, replace(here, values=new)]
         # Its values wait, because it may be drawn again with those of a validation.
@@ -130,9 +129,10 @@ class EpochBars(LineReader):
         return ended
 
     def _ended(self, values: Values) -> list[Reading]:
-        # If the epoch did not end, its values were already read when they changed.
-        shown, (_, n, total) = self._shown, self._state
-        return [] if shown is None or n < total else [replace(shown, values=values)]
+        _, n, total = self._state
+        if self._shown is None or n < total:
+            return []  # If the epoch did not end, its values were already read when they changed.
+        return [replace(self._shown, values=values)]
 
 
 class Keras(EpochBars):
@@ -163,18 +163,13 @@ class Keras(EpochBars):
         match = self._STEPS.match(line)
         if match is None or self._epoch is None:
             return None
-        values = _numbers(self._VALUE, match["rest"])
+        values = _values(self._VALUE, match["rest"])
         bar = ProgressBar("", int(match["n"]), int(match["total"]), values)
         before, self._bar = self._bar, bar
         # A bar that begins again without a new epoch belongs to `evaluate` or `predict`.
         if before is not None and (bar.total != before.total or bar.n < before.n):
             self._is_over = True
         return [] if self._is_over else self.show(self._epoch, bar, at_s)
-
-
-def _numbers(pattern: re.Pattern[str], text: str) -> Values:
-    found = ((match["name"], number_of(match["value"])) for match in pattern.finditer(text))
-    return tuple((name, value) for name, value in found if value is not None)
 
 
 class PassesBar:
@@ -196,13 +191,13 @@ class PassesBar:
         before, here = self._last, Reading(at_s=at_s, shape=Tqdm.shape, epoch=float(n))
         if values and self._moves_first is None:
             self._moves_first = n != self._began
-        self._began = n if before is None else self._began
         self._last = replace(here, values=values)
-        if before is not None and n == before.epoch:
+        if before is None:
+            self._began = n
+            return [here] if self._moves_first else [self._last]
+        if n == before.epoch:
             return []
-        if not self._moves_first:
-            return [self._last]
-        return [here] if before is None else [before, here]
+        return [before, here] if self._moves_first else [self._last]
 
     def finish(self) -> list[Reading]:
         """Return the values that the bar showed last."""
@@ -278,26 +273,25 @@ class Tqdm(EpochBars):
         if line.startswith(_FROM_0):
             self._epochs.number(0, None)
         if rich := _RICH.match(line):
-            values = _numbers(_NAMED, rich["rest"])
-            drawn = ProgressBar("", int(rich["n"]), int(rich["total"]), values)
-            return self.show(int(rich["epoch"]), drawn, at_s)
-        bar = bar_of(line)
-        if bar is None:
+            values = _values(_NAMED, rich["rest"])
+            bar = ProgressBar("", int(rich["n"]), int(rich["total"]), values)
+            return self.show(int(rich["epoch"]), bar, at_s)
+        drawn = bar_of(line)
+        if drawn is None:
             return None
-        if numbered := _NUMBERED.match(bar.words):
-            if not self._is_numbered:
-                self._forget()
-                self._is_numbered = True
-            last = int(numbered[2]) if numbered[2] else None
-            return self._numbered(int(numbered[1]), last, bar, at_s)
-        if self._is_numbered or self._is_lost or _ELSEWHERE.search(bar.words):
+        if numbered := _NUMBERED.match(drawn.words):
+            return self._numbered(numbered, drawn, at_s)
+        if self._is_numbered or self._is_lost or _ELSEWHERE.search(drawn.words):
             return []
-        return self._unnumbered(bar, at_s)
+        return self._unnumbered(drawn, at_s)
 
-    def _numbered(
-        self, number: int, last: int | None, bar: ProgressBar, at_s: float
-    ) -> list[Reading]:
+    def _numbered(self, numbered: re.Match[str], bar: ProgressBar, at_s: float) -> list[Reading]:
         """Read a bar with the number of its epoch: `Epoch 2/30:  7%|  | 2/30` counts epochs."""
+        if not self._is_numbered:
+            self._forget()
+            self._is_numbered = True
+        number = int(numbered[1])
+        last = int(numbered[2]) if numbered[2] else None
         if self._counts_epochs is None:
             if last == bar.total > 1 and number == 1 and bar.n <= 1:
                 return []  # A bar of 30 steps in 30 epochs would look the same.
@@ -338,15 +332,19 @@ class Tqdm(EpochBars):
 
     def finish(self) -> list[Reading]:
         """Return the readings of the values that the bars showed last."""
-        shown = super().finish() if self._waiting is None else []
-        return [*shown, *self._passes.finish()]
+        if self._waiting is not None:
+            return self._passes.finish()
+        return [*super().finish(), *self._passes.finish()]
 
     def settle(self, others: list[Reading]) -> list[Reading]:
         """Return the readings of a bar that waited, if the metric was printed without a place."""
         if self._waiting is None or any(reading.has_position for reading in others):
             return []
-        names = [name.lower() for reading in others for name, _ in reading.values]
-        return self._confirmed() if any(self.metric in name for name in names) else []
+        for reading in others:
+            for name, _ in reading.values:
+                if self.metric in name.lower():
+                    return self._confirmed()
+        return []
 
     def _confirmed(self) -> list[Reading]:
         waiting, self._waiting = self._waiting, None
@@ -380,8 +378,9 @@ class Tqdm(EpochBars):
             return self._lost(_NOT_TOLD_APART, at_s)
         self._others.add(key)
         is_below = self._n[self._training] == self._training[1] and bar.n == bar.total
-        values = bar.values if is_below else ()
-        return [Reading(at_s=at_s, shape=self.shape, values=values, split="val")] if values else []
+        if not (is_below and bar.values):
+            return []
+        return [Reading(at_s=at_s, shape=self.shape, values=bar.values, split="val")]
 
     def _train(self, bar: ProgressBar, before: int | None, at_s: float) -> list[Reading]:
         if bar.n != before:

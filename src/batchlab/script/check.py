@@ -20,8 +20,9 @@ from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Status, Trial
 from batchlab.script.command import TrainingCommand
 from batchlab.script.flags import MULTIPLIERS, RAMP_UPS, STEPS_OF_EPOCH, ScriptCode
-from batchlab.script.look import ROUNDING, VALUES, Enough, Look, LookComparison, Span, has_losses
+from batchlab.script.look import ROUNDING, VALUES, Enough, Look, LookComparison, has_losses
 from batchlab.script.metric import follows_size, plain_name
+from batchlab.script.trained_size import Span, common_span
 from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
 
@@ -45,11 +46,11 @@ _LONGER_EPOCH = 2.0
 _TIMED_S = 1.0  # the epochs of a batch size are timed for this long, or until they end
 # Nothing is trained with the rate times this, so the metric stays that of the untrained model.
 _NO_TRAINING = 1e-6
-# How much larger or smaller the batches are with which the metric of that model is compared.
+# The metric of that model is compared with batches that are larger or smaller by these factors.
 _SIZE_FACTORS = (8, 4)
 # Another run gets this many times what the first one took, because its batches may be larger.
 _LONGER_RUN = 8
-# Where a flag does not seem to act, both beginnings are read this many times as far.
+# Both beginnings are read this many times as far if a flag does not seem to act.
 _READ_FURTHER = 4
 # The first look waits longest, because the first start, with empty caches, is the slowest.
 _FIRST_SHARE = 0.5
@@ -80,7 +81,7 @@ class CommandCheck:
         self._folder = folder
         self._limit_s = limit_s
         self._tell = tell
-        # In both, each text stands once, in order.
+        # Both are dicts so that each text stands once, in order.
         self._warnings: dict[str, None] = {}
         self._unchecked: dict[str, None] = {}  # what there was no time for
         self._others: dict[Trial, Look | None] = {}  # None if it cannot be followed
@@ -96,9 +97,9 @@ class CommandCheck:
             ProgressError: its progress contradicts itself.
         """
         command = self._command
-        now, own = f"as you train now, at batch size {command.batch_size}", command.own_trial()
+        now = f"as you train now, at batch size {command.batch_size}"
         limit_s = self._limit_s * (_FIRST_SHARE if proves else 1.0)
-        first = self._first = self._run(now, own, limit_s, _has_timed_epochs)
+        first = self._first = self._run(now, command.own_trial(), limit_s, _has_timed_epochs)
         self._refuse_what_cannot_be_followed()
         fewest, most = examples = self._examples()
         self._refuse_another_size(examples)
@@ -150,9 +151,9 @@ class CommandCheck:
         self._warnings.setdefault(text)
 
     def _no_time_text(self) -> str:
-        unchecked = listing([*self._unchecked])
         return (
-            f"there was no time to check {unchecked}; it needs a larger --budget and a new --store"
+            f"there was no time to check {listing([*self._unchecked])}; it needs a larger --budget "
+            f"and a new --store"
         )
 
     def _set(self, names: Sequence[str]) -> str:
@@ -209,16 +210,16 @@ class CommandCheck:
         )
         if look is None:
             return None
-        given = self._command.examples
-        contradiction = look.contradiction((given, given)) if given else None
+        n = self._command.examples
+        contradiction = look.contradiction((n, n)) if n else None
         if contradiction is None and (look.trained or is_shown(look)):
             return look
-        why = "its metric was not seen in time"
+        trouble = "its metric was not seen in time"
         if not look.end.was_asked and look.end.reason is not None:
-            why = reason_text(look.end.reason).rstrip(".")
+            trouble = reason_text(look.end.reason).rstrip(".")
         elif contradiction is not None:
-            why = f"it does not train with it: {contradiction}"
-        self._warn(f"the command could not be checked {what}: {why}")
+            trouble = f"it does not train with it: {contradiction}"
+        self._warn(f"the command could not be checked {what}: {trouble}")
         return None
 
     def _untrained(self, size: int, question: str) -> Look | None:
@@ -244,14 +245,12 @@ class CommandCheck:
         """Refuse a command that cannot be run, or whose metric was never seen after a step."""
         look, end = self._first, self._first.end
         if not end.was_asked and end.status is not Status.OK:
-            said = " | ".join(end.last_lines[-4:-1])
-            before = f" (before it: {said})" if said else ""
-            raise WorkloadError(
-                f"the command failed: {reason_text(end.reason).rstrip('.')}{before}"
-            )
+            reason = reason_text(end.reason).rstrip(".")
+            if before := " | ".join(end.last_lines[-4:-1]):
+                reason += f" (before it: {before})"
+            raise WorkloadError(f"the command failed: {reason}")
         if look.trained:
             return
-        when = f"within {look.took_s:.0f} s" if look.is_cut else "before it ended"
         complaint = look.progress.complaint()
         if complaint is None:
             complaint = f"{self._command.metric} was printed only before the first step"
@@ -261,7 +260,9 @@ class CommandCheck:
             complaint = _SILENCE.format(seconds=look.took_s)
         if end.left_behind is not None:
             complaint = reason_text(end.left_behind)
+        when = "before it ended"
         if look.is_cut:
+            when = f"within {look.took_s:.0f} s"
             complaint = f"{complaint.rstrip('.')}. With a larger --budget it is waited for longer"
         raise WorkloadError(f"the metric was not seen {when}: {complaint}")
 
@@ -270,23 +271,24 @@ class CommandCheck:
         contradiction = self._first.contradiction(examples)
         if contradiction is None:
             return
-        fixed = self._set(MULTIPLIERS)
-        hint = f". The command fixes {fixed}: give 1" if fixed else ""
+        hint = ""
+        if fixed := self._set(MULTIPLIERS):
+            hint += f". The command fixes {fixed}: give 1"
         if length := self._set(STEPS_OF_EPOCH):
             hint += f". Its epochs have a fixed length by {length}"
-        own, one, given = self._command.batch_size, self._first.examples, examples[0]
-        if one and not one[0] <= given <= one[1]:
-            trial = self._command.own_trial(2 * own)
+        size, one, n = self._command.batch_size, self._first.examples, examples[0]
+        if one and not one[0] <= n <= one[1]:
+            trial = self._command.own_trial(2 * size)
             two = self._run(_ANOTHER_SIZE, trial, self._limit_s, Look.has_trained).examples
-            if two and max(one[0], two[0]) <= min(one[1], two[1]):
+            if two and common_span(one, two):
                 raise UsageError(
-                    f"--examples {given}: by its progress an epoch has {one[0]} to {one[1]} "
-                    f"examples with batch size {own}, and {two[0]} to {two[1]} with {2 * own}; "
+                    f"--examples {n}: by its progress an epoch has {one[0]} to {one[1]} "
+                    f"examples with batch size {size}, and {two[0]} to {two[1]} with {2 * size}; "
                     f"give their number, or, where a step is more than one batch of "
                     f"{{batch_size}}, {{micro_batch_size}} and {{accumulation_steps}}{hint}"
                 )
         raise OtherBatchSizeError(
-            f"the command does not train with the batch size {own} that it is given: "
+            f"the command does not train with the batch size {size} that it is given: "
             f"{contradiction}. Have it use that one; where it accumulates gradients or runs "
             f"on several devices, give {{micro_batch_size}} and {{accumulation_steps}}, or "
             f"{{world_size}} with --devices; where its "
@@ -322,27 +324,17 @@ class CommandCheck:
 
     def _proven(self, examples: Span) -> Span:
         """Prove that the flags act, and return the fewest and the most examples."""
-        command, own = self._command, self._first.trial
-        again = self._compared("like the first", own, has_losses)
+        command, trial = self._command, self._first.trial
+        again = self._compared("like the first", trial, has_losses)
         compared = LookComparison(self._first, again)
-        has_seed = command.takes("seed")
-        if again is not None and not has_seed and compared.is_repeatable and compared.is_telling:
-            raise UsageError(
-                "two runs of the command gave the same numbers and it has no {seed}, so it "
-                "cannot be told how much is chance; put {seed} where your script takes its "
-                "seed, such as --seed {seed}"
-            )
-        if again is not None and has_seed and not compared.is_repeatable:
-            self._warn(
-                "the same command with the same seed does not give the same numbers; the scatter "
-                "that this adds is part of every interval"
-            )
-        other_size = 2 * own.batch_size
+        if again is not None:
+            self._compare_chance(compared)
+        other_size = 2 * trial.batch_size
         if other_size > examples[0]:
-            other_size = max(1, own.batch_size // 2)
+            other_size = max(1, trial.batch_size // 2)
         others = {
-            "seed": replace(own, seed=1),
-            "learning_rate": replace(own, learning_rate=own.learning_rate / _RATE_FACTOR),
+            "seed": replace(trial, seed=1),
+            "learning_rate": replace(trial, learning_rate=trial.learning_rate / _RATE_FACTOR),
             "batch_size": command.own_trial(other_size),
         }
         unproven = []
@@ -354,27 +346,44 @@ class CommandCheck:
                 look = self._compared(what, other, compared.differs)
             else:
                 continue
-            acts = True if look is None else compared.acts(look)
-            if acts is False and self._differ_later(own, other):
+            acts = look is None or compared.acts(look)
+            if acts is False and self._differ_later(trial, other):
                 acts = None  # they may differ by themselves so late
+            if acts is None:
+                unproven.append(f"{{{flag}}}")
             if acts is False:
                 or_not = ", or leave {seed} out" if flag == "seed" else ""
                 raise UsageError(
-                    f"{{{flag}}} does not act: {getattr(own, flag):.10g} and "
+                    f"{{{flag}}} does not act: {getattr(trial, flag):.10g} and "
                     f"{getattr(other, flag):.10g} gave the same numbers. Have the script use the "
                     f"value that it is given{or_not}"
                 )
-            if acts is None:
-                unproven.append(f"{{{flag}}}")
         if unproven:
             act = "acts" if len(unproven) == 1 else "act"
-            why = "the numbers of two equal beginnings differ by themselves"
+            doubt = "the numbers of two equal beginnings differ by themselves"
             if compared.is_repeatable and compared.is_telling:
-                why = "its numbers differ only later than two equal beginnings were compared"
+                doubt = "its numbers differ only later than two equal beginnings were compared"
             elif compared.is_repeatable:
-                why = "the numbers of all beginnings are the same, and do not change along them"
-            self._warn(f"it could not be proven that {listing(unproven)} {act}: {why}")
-        return examples if look is None else self._examples_of_both(look, examples)
+                doubt = "the numbers of all beginnings are the same, and do not change along them"
+            self._warn(f"it could not be proven that {listing(unproven)} {act}: {doubt}")
+        if look is None:
+            return examples
+        return self._examples_of_both(look, examples)
+
+    def _compare_chance(self, compared: LookComparison) -> None:
+        """Refuse a command without {seed} that always gives the same numbers."""
+        if self._command.takes("seed"):
+            if not compared.is_repeatable:
+                self._warn(
+                    "the same command with the same seed does not give the same numbers; the "
+                    "scatter that this adds is part of every interval"
+                )
+        elif compared.is_repeatable and compared.is_telling:
+            raise UsageError(
+                "two runs of the command gave the same numbers and it has no {seed}, so it "
+                "cannot be told how much is chance; put {seed} where your script takes its "
+                "seed, such as --seed {seed}"
+            )
 
     def _differ_later(self, own: Trial, other: Trial) -> bool:
         """Return whether two beginnings differ where they are read further than before.
@@ -394,7 +403,7 @@ class CommandCheck:
 
     def _refuse_a_metric_of_the_batch(self, examples: Span) -> None:
         """Refuse a metric that follows the batch size although nothing is trained."""
-        own, metric = self._command.batch_size, self._command.metric
+        now, metric = self._command.batch_size, self._command.metric
         question = f"whether {metric} depends on the batch size itself"
         if not self._command.takes("learning_rate"):
             self._warn(f"without {{learning_rate}} it is not checked {question}")
@@ -402,16 +411,16 @@ class CommandCheck:
         if len(self._first.trained) < VALUES:
             return
         far = self._far_sizes(examples)
-        if len(far) < len(_SIZE_FACTORS):  # one alone would confirm nothing
+        if len(far) < len(_SIZE_FACTORS):  # a single one would confirm nothing
             self._unchecked.setdefault(question)
             return
         values: dict[int, list[float]] = {}
-        for size in (own, *far):  # the last confirms what the others show
+        for size in (now, *far):  # the last confirms what the others show
             look = self._untrained(size, question)
             if look is None:
                 return
             values[size] = [value for value in look.trained if value is not None]
-            if size != own and not follows_size(values):
+            if size != now and not follows_size(values):
                 return
         levels = [f"{values[size][0]:.4g} with batch size {size}" for size in sorted(values)]
         raise UsageError(
@@ -422,10 +431,10 @@ class CommandCheck:
         )
 
     def _far_sizes(self, examples: Span) -> list[int]:
-        own = self._command.batch_size
-        grows = own * _SIZE_FACTORS[0] <= examples[0]
-        sizes = (own * times if grows else max(1, own // times) for times in _SIZE_FACTORS)
-        return [*dict.fromkeys(sizes)]
+        now = self._command.batch_size
+        if now * _SIZE_FACTORS[0] <= examples[0]:
+            return [now * times for times in _SIZE_FACTORS]
+        return list(dict.fromkeys(max(1, now // times) for times in _SIZE_FACTORS))
 
     def _warn_of_sizes(self) -> None:
         """Warn if a step or a batch may not be what it is taken for, or a rate not as given."""
@@ -447,15 +456,15 @@ class CommandCheck:
             self._warn(
                 f"{{batch_size}} is what {flag} takes, so batches and epochs are counted in tokens"
             )
-        own, rate, printed = command.batch_size, first.trial.learning_rate, first.printed_rate
+        now, rate, printed = command.batch_size, first.trial.learning_rate, first.printed_rate
         for look in self.looks:
-            is_other = look.trial.batch_size != own and look.trial.learning_rate == rate
+            is_other = look.trial.batch_size != now and look.trial.learning_rate == rate
             if not is_other or printed is None or look.printed_rate is None:
                 continue
             if not math.isclose(printed, look.printed_rate, rel_tol=ROUNDING):
                 self._warn(
                     f"the script does not train with the learning rate that it is given: it prints "
-                    f"{printed:g} for {rate:g} with batch size {own}, and another multiple with "
+                    f"{printed:g} for {rate:g} with batch size {now}, and another multiple with "
                     f"{look.trial.batch_size}; the learning rates here are those that it is given"
                 )
 
@@ -463,16 +472,16 @@ class CommandCheck:
 
     def _examples(self) -> Span:
         """Return the given number, or that by the progress, with a second batch size if needed."""
-        first, given = self._first, self._command.examples
-        if given is not None:
-            return given, given
+        first, n = self._first, self._command.examples
+        if n is not None:
+            return n, n
         examples = first.examples
         if examples is None and first.within_epochs:
             doubled = self._command.own_trial(2 * self._command.batch_size)
             look = self._compared(_ANOTHER_SIZE, doubled)
             if look is None:
-                why = self._no_time_text() if self._unchecked else [*self._warnings][-1]
-                raise UsageError(f"{_NO_EXAMPLES}: {why}. Or {_GIVE_EXAMPLES}")
+                trouble = self._no_time_text() if self._unchecked else [*self._warnings][-1]
+                raise UsageError(f"{_NO_EXAMPLES}: {trouble}. Or {_GIVE_EXAMPLES}")
             examples = first.examples_beside(look)
         if examples is not None:
             return examples
@@ -496,27 +505,27 @@ class CommandCheck:
 
     def _examples_of_both(self, other: Look, examples: Span) -> Span:
         """Return the fewest and the most examples that fit the progress at both batch sizes."""
-        own, size = self._command.batch_size, other.trial.batch_size
+        now, size = self._command.batch_size, other.trial.batch_size
         one, two = self._first.examples, other.examples
-        if one is None or two is None or size == own:
+        if one is None or two is None or size == now:
             return examples
         if self._command.examples is not None:
-            if one[1] / own == two[1] / size:
+            if one[1] / now == two[1] / size:
                 self._warn(
-                    f"an epoch has {one[1] / own:g} steps with batch size {own} and with {size} "
+                    f"an epoch has {one[1] / now:g} steps with batch size {now} and with {size} "
                     f"alike: {{batch_size}} does not shape its epochs, or its progress comes "
                     f"before their ends"
                 )
             return examples
-        fewest, most = max(one[0], two[0]), min(one[1], two[1])
-        if fewest <= most:
-            return fewest, most
-        is_near = fewest - most <= max(size, own)  # a dropped last batch hides up to a batch
+        if both := common_span(one, two):
+            return both
+        # A dropped last batch hides up to a batch.
+        is_near = max(one[0], two[0]) - min(one[1], two[1]) <= max(size, now)
         if is_near or self._command.has_limit:
             return one
         # A script that prints every 50 steps may seem to have epochs of 50 steps.
         raise UsageError(
-            f"{_NO_EXAMPLES}: an epoch seems to have {one[1]} with batch size {own}, and {two[1]} "
+            f"{_NO_EXAMPLES}: an epoch seems to have {one[1]} with batch size {now}, and {two[1]} "
             f"with {size}; if it has as many steps at every batch size, log them with "
             f"batchlab.log, else {_GIVE_EXAMPLES}"
         )

@@ -77,8 +77,10 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
             continue
         near = difflib.get_close_matches(name, PLACEHOLDERS, n=1)
         meant = _MEANT.get(name, next(iter(near), None))
-        known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
-        hint = f"there are {known}; for" if meant is None else f"did you mean {{{meant}}}? For"
+        hint = f"did you mean {{{meant}}}? For"
+        if meant is None:
+            placeholders = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
+            hint = f"there are {placeholders}; for"
         raise UsageError(
             f"unknown placeholder {{{name}}} in {where}: {hint} the text itself write "
             f"{{{{{name}}}}}"
@@ -90,10 +92,10 @@ def _with_values(text: str, written: Callable[[str, int], str]) -> str:
     """Replace each placeholder by `written(name, start)`, and unescape braces."""
 
     def replaced(match: re.Match[str]) -> str:
-        kept: str | None = match["kept"]
-        if kept is None:
+        text: str | None = match["kept"]
+        if text is None:
             return written(match["name"], match.start())
-        return kept[1:-1] if kept.startswith("{") else kept
+        return text[1:-1] if text.startswith("{") else text
 
     return _PLACEHOLDER.sub(replaced, text)
 
@@ -108,7 +110,9 @@ def _written_value(name: str, value: Value | None) -> str:
         raise UsageError(f"there is no value for {{{name}}} here; leave it out of the command")
     if isinstance(value, str | Path):
         return str(value)
-    return repr(float(value)) if name == "learning_rate" else str(int(value))
+    if name == "learning_rate":
+        return repr(float(value))
+    return str(int(value))
 
 
 def plain_flag(name: str) -> str:
@@ -144,21 +148,21 @@ def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
             f"the command {argv[0]!r} is one argument with spaces in it; leave out the quotes "
             f"around it, as in -- {_EXAMPLE}"
         )
-    in_config = frozenset() if config is None else ConfigTemplate(config).placeholders
+    in_config = config and ConfigTemplate(config).placeholders
     names: set[str] = set()
     for argument in argv:
         names.update(placeholders_in(argument, where=f"the argument {argument!r}"))
-    if "config" in names and config is None:
+    if "config" in names and in_config is None:
         raise UsageError(
             "the command holds {config}, and there is no template for it; name the file with "
             "placeholders in it: --config FILE"
         )
-    if "config" not in names and config is not None:
+    if "config" not in names and in_config is not None:
         raise UsageError(
             "there is a configuration template, and no {config} in the command; put {config} "
             "where the command takes its file"
         )
-    names |= in_config
+    names |= in_config or set()
     if "batch_size" in names:
         return frozenset(names)
     if "micro_batch_size" not in names:
@@ -199,7 +203,7 @@ def filled_arguments(argv: Sequence[str], values: Mapping[str, Value | None]) ->
 
 
 _SYNTAXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
-# A path that YAML reads as it is, alone or as part of a text; other texts are quoted.
+# YAML reads such a path as it is, also within a text. Other texts are quoted.
 _PLAIN_PATH = re.compile(r"/[\w./ @%+=~-]*[\w.]")
 _QUOTED = re.compile(r""" "(?:\\.|[^"\\])*" | '[^']*' """, re.VERBOSE)
 
@@ -222,8 +226,8 @@ class ConfigTemplate:
         try:
             self._text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-            raise UsageError(f"configuration template {path} can't be read: {why}") from None
+            trouble = getattr(error, "strerror", "it is no text in UTF-8")
+            raise UsageError(f"configuration template {path} can't be read: {trouble}") from None
         self.placeholders = frozenset(placeholders_in(self._text, where=str(path)))
 
     def filled(self, values: Mapping[str, Value | None]) -> str:
@@ -237,12 +241,13 @@ class ConfigTemplate:
         )
 
     def _written(self, name: str, value: Value | None, start: int) -> str:
-        """Write a value in the syntax of the file, for a placeholder that starts there."""
+        """Write the value of a placeholder that starts at `start`, in the syntax of the file."""
         line = self._text[self._text.rfind("\n", 0, start) + 1 : start]
         opened = re.search("[\"']", _QUOTED.sub("", line))
         if name == "resume_from" and value is None:
-            nothing = '""' if self._syntax == "toml" else "null"  # TOML has no null
-            return "" if opened else nothing
+            if opened:
+                return ""
+            return '""' if self._syntax == "toml" else "null"  # TOML has no null
         text = _written_value(name, value)
         if name in COUNTS or name == "learning_rate":
             # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
@@ -305,7 +310,7 @@ class TrainingCommand:
     def __post_init__(self) -> None:
         """Refuse now what would fail later with a less clear message."""
         object.__setattr__(self, "arguments", tuple(self.arguments))
-        config = None if self.config is None else self.place / self.config
+        config = self.config and self.place / self.config
         object.__setattr__(self, "placeholders", placeholders_of(self.arguments, config))
         if self.better is None and direction_of(self.metric) is None:
             raise UsageError(
@@ -347,7 +352,9 @@ class TrainingCommand:
     def token_flag(self) -> str | None:
         """The flag that takes the batch size if its name says that it counts tokens, or None."""
         flag = flag_of(self.arguments, "batch_size")
-        return flag if flag and "tokens" in plain_flag(flag).split("_") else None
+        if flag is None or "tokens" not in plain_flag(flag).split("_"):
+            return None
+        return flag
 
     @property
     def unit(self) -> str:
@@ -362,13 +369,10 @@ class TrainingCommand:
     def trained_size(self, trial: Trial) -> TrainedSize:
         """Return the check that a run trains with its batch size."""
         # The steps of an epoch at its own batch size determine the examples only up to one batch.
-        most = self.examples or trial.n_train + self.batch_size - 1
-        is_assumed = self.assumes_examples(trial.n_train)
-        return TrainedSize(
-            trial,
-            most_examples=math.inf if is_assumed else most,
-            is_limit=self.has_limit,
-        )
+        most: float = self.examples or trial.n_train + self.batch_size - 1
+        if self.assumes_examples(trial.n_train):
+            most = math.inf
+        return TrainedSize(trial, most_examples=most, is_limit=self.has_limit)
 
     def own_trial(self, batch_size: int | None = None) -> Trial:
         """Return a training as the user trains now, or with another batch size."""
@@ -405,8 +409,10 @@ class TrainingCommand:
     @property
     def name(self) -> str:
         """Its display name: the file name of its script, or else of its program."""
-        scripts = [part for part in self.arguments if part.endswith((".py", ".sh"))]
-        return Path(scripts[0] if scripts else self.arguments[0]).name
+        for argument in self.arguments:
+            if argument.endswith((".py", ".sh")):
+                return Path(argument).name
+        return Path(self.arguments[0]).name
 
     def filled(
         self, values: Mapping[str, Value | None], *, folder: Path, output_dir: Path
@@ -416,13 +422,13 @@ class TrainingCommand:
         Raises:
             UsageError: a value that a placeholder cannot take.
         """
-        known: dict[str, Value | None] = {**values, "output_dir": output_dir}
+        values = {**values, "output_dir": output_dir}
         if self.config is not None:
             written = folder / self.config.name
-            text = ConfigTemplate(self.place / self.config).filled(known)
+            text = ConfigTemplate(self.place / self.config).filled(values)
             written.write_text(text, encoding="utf-8")
-            known["config"] = written
-        return filled_arguments(self.arguments, known)
+            values["config"] = written
+        return filled_arguments(self.arguments, values)
 
     def takes(self, placeholder: str) -> bool:
         """Return whether the script receives a value for this placeholder."""

@@ -11,8 +11,8 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 
 from batchlab.errors import BatchlabError
@@ -35,7 +35,7 @@ def help_of(command: Sequence[str], limit_s: float, place: Path) -> tuple[str, s
     Raises:
         BatchlabError: the command can't be run.
     """
-    said = bytearray()
+    output = bytearray()
     with (
         tempfile.TemporaryDirectory() as folder,
         Launched(
@@ -44,11 +44,11 @@ def help_of(command: Sequence[str], limit_s: float, place: Path) -> tuple[str, s
             environment={**os.environ, **_PLAIN},
             folder=Path(folder),
             marker=f"help-{os.getpid()}/0",
-            on_output=lambda piece, at_s: said.extend(piece[: _LONGEST_HELP - len(said)]),
+            on_output=lambda piece, at_s: output.extend(piece[: _LONGEST_HELP - len(output)]),
         ) as launched,
     ):
         end = launched.wait(limit_s)
-    text = said.decode("utf-8", "replace")
+    text = output.decode("utf-8", "replace")
     if end is None:
         return text, (
             f"the command did not end within {limit_s:g} s of --help, and was stopped: it may "
@@ -63,13 +63,13 @@ def help_of(command: Sequence[str], limit_s: float, place: Path) -> tuple[str, s
 
 def _without_placeholders(command: Sequence[str]) -> list[str]:
     """Drop the placeholders, because a parser refuses `{batch_size}` before it comes to --help."""
-    kept: list[str] = []
+    arguments: list[str] = []
     for argument in command:
         if not placeholders_in(argument, where=f"the argument {argument!r}"):
-            kept.append(argument)
-        elif argument.startswith("{") and kept and kept[-1].startswith("-"):
-            kept.pop()
-    return kept
+            arguments.append(argument)
+        elif argument.startswith("{") and arguments and arguments[-1].startswith("-"):
+            arguments.pop()
+    return arguments
 
 
 _BOXES = re.compile(r"[│┃|╭╮╰╯─━]")
@@ -167,7 +167,7 @@ class ScriptCode:
         """Read the code behind a command that runs in a folder."""
         self.arguments, self.place = arguments, place
         files = _code_of(arguments, place)
-        self._declared = _defaults([node for nodes in files for node in nodes], _of_parser)
+        self._declared = _defaults(list(chain.from_iterable(files)), _of_parser)
         self._named = [_defaults(nodes, _of_name) for nodes in files]
 
     def default(self, flag: str) -> float | None:
@@ -183,9 +183,12 @@ class ScriptCode:
         typed, set_to = set(), []
         for argument, following in zip(self.arguments, (*self.arguments[1:], ""), strict=True):
             flag, equals, value = argument.partition("=")
+            text = argument
+            if not equals:
+                value, text = following, f"{flag} {following}"
             typed.add(plain_flag(flag))
-            if plain_flag(flag) in names and _SEVERAL.fullmatch(value if equals else following):
-                set_to.append(argument if equals else f"{flag} {following}")
+            if plain_flag(flag) in names and _SEVERAL.fullmatch(value):
+                set_to.append(text)
         for name in sorted({*names} - typed):
             if (number := _only(self._declared.get(name)) or 0) > 1:
                 set_to.append(f"--{name} {number:g} (the default)")
@@ -202,8 +205,8 @@ def _code_of(arguments: Sequence[str], place: Path) -> list[list[ast.AST]]:
                 warnings.simplefilter("ignore")
                 nodes = [*ast.walk(ast.parse(path.read_bytes()))]
             files.append(nodes)
-            imported = [each for node in nodes for each in _imported(node, path, place)]
-            paths += [each for each in imported if each not in paths]
+            imported = [file for node in nodes for file in _imported(node, path, place)]
+            paths += [file for file in imported if file not in paths]
     return files
 
 
@@ -224,15 +227,15 @@ def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
     """Yield the files near `path`, or in `place`, that a piece of its code imports."""
     names: list[str] = []
     if isinstance(node, ast.Import):
-        names = [each.name for each in node.names]
+        names = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
-        names = [node.module] if node.module else [each.name for each in node.names]
+        names = [node.module] if node.module else [alias.name for alias in node.names]
     for name in names:
         for folder in (path.parent, path.parent.parent, place):
             module = folder.joinpath(*name.split("."))
-            for found in (module.with_suffix(".py"), module / "__init__.py"):
-                if found.is_file():
-                    yield found
+            for file in (module.with_suffix(".py"), module / "__init__.py"):
+                if file.is_file():
+                    yield file
 
 
 _DECLARING = {"add_argument", "add_option", "option", "Option"}
@@ -243,16 +246,17 @@ def _of_parser(node: ast.AST) -> _Declared:
     if not isinstance(node, ast.Call):
         return
     called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-    named = [each.value for each in node.keywords if each.arg == "default"]
-    texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
-    flags = [each for each in texts if isinstance(each, str)]
+    named = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+    constants = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+    flags = [text for text in constants if isinstance(text, str)]
     if called == "set_defaults":
-        yield from ((each.arg, each.value) for each in node.keywords if each.arg)
-    elif called.startswith("DEFINE_") and len(node.args) > 1:
-        yield from ((flag, node.args[1]) for flag in flags[:1])
+        yield from named.items()
+    elif called.startswith("DEFINE_") and flags and len(node.args) > 1:
+        yield flags[0], node.args[1]
     elif called in _DECLARING:
-        first = node.args[0] if called == "Option" and node.args else None
-        default = named[0] if named else first
+        default = named.get("default")
+        if default is None and called == "Option" and node.args:
+            default = node.args[0]
         yield from ((flag, default) for flag in flags if flag.startswith("-"))
 
 
@@ -260,12 +264,14 @@ def _of_name(node: ast.AST) -> _Declared:
     """Yield the variables, fields, arguments and keys of a piece of code, and their values."""
     if isinstance(node, ast.Assign | ast.AnnAssign):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        yield from ((each.id, node.value) for each in targets if isinstance(each, ast.Name))
+        yield from ((target.id, node.value) for target in targets if isinstance(target, ast.Name))
     elif isinstance(node, ast.arguments):
-        names = [each.arg for each in (*node.posonlyargs, *node.args)]
-        names = names[len(names) - len(node.defaults) :] + [each.arg for each in node.kwonlyargs]
-        pairs = zip(names, (*node.defaults, *node.kw_defaults), strict=True)
-        yield from ((name, value) for name, value in pairs if value is not None)
+        positional = [*node.posonlyargs, *node.args]
+        arguments = (*positional[len(positional) - len(node.defaults) :], *node.kwonlyargs)
+        defaults = (*node.defaults, *node.kw_defaults)
+        for argument, value in zip(arguments, defaults, strict=True):
+            if value is not None:
+                yield argument.arg, value
     elif isinstance(node, ast.Dict):
         for key, value in zip(node.keys, node.values, strict=True):
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
@@ -274,8 +280,10 @@ def _of_name(node: ast.AST) -> _Declared:
 
 def _number(expression: ast.expr | None) -> float | None:
     """Return the number that an expression is, or the first of a list of numbers; else None."""
+    if expression is None:
+        return None
     try:
-        value = None if expression is None else ast.literal_eval(expression)
+        value = ast.literal_eval(expression)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
     if isinstance(value, list | tuple) and value:
@@ -301,12 +309,13 @@ def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
             if not more.strip() or more.lstrip().startswith("-"):
                 break
             help_lines.append(more)
-        default = _DEFAULT.search(" ".join(help_lines))
-        values: list[str | None] = [None]
-        if default is not None:
-            several = re.split(r"[,\s]+", default["several"] or "")
-            values = [*several] if default["several"] else [default["value"].rstrip(".")]
-        yield names, Flag(name=longest, default=values[0], others=tuple(map(str, values[1:])))
+        flag, default = Flag(name=longest), _DEFAULT.search(" ".join(help_lines))
+        if default is not None and default["several"]:
+            value, *others = re.split(r"[,\s]+", default["several"])
+            flag = replace(flag, default=value, others=tuple(others))
+        elif default is not None:
+            flag = replace(flag, default=default["value"].rstrip("."))
+        yield names, flag
 
 
 def _takes_value(flags: str, rest: str) -> bool:
@@ -324,11 +333,11 @@ def _overrides(text: str) -> Iterator[tuple[list[str], Flag]]:
         if value is None:
             above.append((indent, match["key"]))
         else:
-            name = ".".join([*(key for _, key in above), match["key"]])
+            name = ".".join((*(key for _, key in above), match["key"]))
             yield [name], Flag(name=name, default=value.strip("'\""))
 
 
-_WHY = {
+_PURPOSES = {
     "batch_size": "needed: nothing can be compared without it",
     "learning_rate": "needed to tune the rate of each batch size",
     "seed": "needed to tell a better batch size from luck",
@@ -375,38 +384,41 @@ def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draf
         trouble = (
             "what it printed for --help shows no flags that batchlab knows; it may have trained"
         )
-    arguments, given = _without(command, flags)
+    arguments, typed = _without(command, flags)
     if "epochs" in flags:  # which can be the same for every batch size, unlike steps
         flags.pop("steps", None)
-    known = {*flags, "epochs", "steps"} if flags.keys() & {"epochs", "steps"} else {*flags}
-    missing = tuple(name for name in NAMES if name not in known)
-    rows = [arguments] if arguments else []
-    rows += [[*flag.arguments(name)] for name, flag in flags.items()]
+    needed = dict.fromkeys(name for name in NAMES if name not in flags)
+    if flags.keys() & {"epochs", "steps"}:  # one of them is enough
+        needed.pop("epochs", None)
+        needed.pop("steps", None)
+    rows = [arguments, *([*flag.arguments(name)] for name, flag in flags.items())]
     # JSON writes texts as TOML does.
-    lines = [f"    {json.dumps(row, ensure_ascii=False)[1:-1]}," for row in rows]
-    if missing:
+    lines = [f"    {json.dumps(row, ensure_ascii=False)[1:-1]}," for row in rows if row]
+    if needed:
         lines.append(
             "    # No flag was found for these. Where your script has one, add it as above:"
         )
-        lines += [f'    # "--...={{{name}}}",  # {_WHY[name]}' for name in missing]
+        lines += [f'    # "--...={{{name}}}",  # {_PURPOSES[name]}' for name in needed]
     now = []
     for name, example in (("batch_size", "64"), ("learning_rate", "0.001"), ("epochs", "10")):
         default = flags[name].default if name in flags else None
-        value = number_of(given.get(name, default) or "")
-        is_count = name != "learning_rate"
-        if value is None or not value > 0 or (is_count and value != int(value)):
-            now.append(f"# {name} = {example}")
-        else:
-            now.append(f"{name} = {int(value) if is_count else repr(value)}")
+        value = number_of(typed.get(name, default) or "")
+        line = f"# {name} = {example}"
+        if value is not None and value > 0:
+            if name == "learning_rate":
+                line = f"{name} = {value!r}"
+            elif value == int(value):
+                line = f"{name} = {int(value)}"
+        now.append(line)
     text = _DRAFT.format(command="\n".join(lines), now="\n".join(now))
-    return Draft(text=text, flags=flags, missing=missing, trouble=trouble)
+    return Draft(text=text, flags=flags, missing=tuple(needed), trouble=trouble)
 
 
 def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str], dict[str, str]]:
     """Return the command without the values that will change, and these values by placeholder."""
     by_name = {plain_flag(flag.name): name for name, flag in flags.items()}
-    kept: list[str] = []
-    given: dict[str, str] = {}
+    arguments: list[str] = []
+    typed: dict[str, str] = {}
     rest = list(command)
     while rest:
         argument = rest.pop(0)
@@ -414,9 +426,9 @@ def _without(command: Sequence[str], flags: dict[str, Flag]) -> tuple[list[str],
         placeholder = by_name.get(plain_flag(name))
         is_typed = name.startswith("-") or bool(equals)
         if placeholder is None or not is_typed:
-            kept.append(argument)
+            arguments.append(argument)
         elif equals:
-            given[placeholder] = value
+            typed[placeholder] = value
         elif rest:
-            given[placeholder] = rest.pop(0)
-    return kept, given
+            typed[placeholder] = rest.pop(0)
+    return arguments, typed

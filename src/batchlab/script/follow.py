@@ -181,7 +181,7 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
     with_evaluations = len(bare) < len(pieces) and (len(stretches) <= _FEWEST or not is_apart)
     if with_evaluations:
         stretches = _stretches(pieces, shortest_s)
-    n_warm = max(1, int(_WARM_UP_FRACTION * len(stretches))) if stretches else 0
+    n_warm = min(len(stretches), max(1, int(_WARM_UP_FRACTION * len(stretches))))
     return StepIntervals(
         warmup_step_s=tuple(stretches[:n_warm]),
         step_s=tuple(stretches[n_warm:]),
@@ -196,17 +196,18 @@ def _risen(moments: Sequence[Moment]) -> list[Moment]:
     examples that were tokenized. So the longest rising sequence counts.
     """
     sequences: list[list[Moment]] = []
-    kept: list[Moment] | None = None  # the one that the last moment belongs to
+    last: list[Moment] | None = None  # the sequence of the last moment
     for moment in moments:
-        if moment.has_metric and kept and moment.step <= kept[-1].step:
+        if moment.has_metric and last and moment.step <= last[-1].step:
             # The next piece begins after the evaluation.
-            kept[-1] = kept[-1]._replace(at_s=moment.at_s, has_metric=True)
+            last[-1] = last[-1]._replace(at_s=moment.at_s, has_metric=True)
             continue
-        kept = next((each for each in sequences if moment.step >= each[-1].step), None)
-        if kept is None:
-            sequences.append(kept := [moment])
-        elif moment.step > kept[-1].step:
-            kept.append(moment)
+        last = next((rising for rising in sequences if moment.step >= rising[-1].step), None)
+        if last is None:
+            last = [moment]
+            sequences.append(last)
+        elif moment.step > last[-1].step:
+            last.append(moment)
     return max(sequences, key=len, default=[])
 
 

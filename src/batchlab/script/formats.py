@@ -54,8 +54,8 @@ class Logged(LineReader):
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return []  # A full disk tore this line, and the next one is whole again.
 
-    def _reading(self, told: dict[str, Any]) -> Reading:
-        step, samples, epoch = (told.get(name) for name in ("step", "samples", "epoch"))
+    def _reading(self, call: dict[str, Any]) -> Reading:
+        step, samples, epoch = call.get("step"), call.get("samples"), call.get("epoch")
         counted = step if samples is None else samples
         if epoch is not None and counted is not None and float(epoch).is_integer():
             # Many scripts have the number of the current epoch at hand, and not the passes done.
@@ -63,13 +63,13 @@ class Logged(LineReader):
             # counter rises by the same in every epoch.
             epoch = self._counters.passes_at_end(counted, int(epoch) - 1)
         return Reading(
-            at_s=float(told["at_s"]),
+            at_s=float(call["at_s"]),
             shape=self.shape,
             step=step,
             epoch=epoch,
             samples=samples,
-            values=tuple((name, float(value)) for name, value in told["values"].items()),
-            not_understood=tuple(told.get("not_understood", ())),
+            values=tuple((name, float(value)) for name, value in call["values"].items()),
+            not_understood=tuple(call.get("not_understood", ())),
         )
 
 
@@ -89,7 +89,7 @@ def _dict_in(line: str) -> dict[str, Any] | None:
     braces = text.count("{") + text.count("[") + text.count("(")
     try:
         if not text.startswith("{'"):
-            found = json.loads(text)
+            content = json.loads(text)
         elif len(text) > _LONGEST_LITERAL or braces > _DEEPEST_LITERAL:
             return None
         else:
@@ -97,10 +97,10 @@ def _dict_in(line: str) -> dict[str, Any] | None:
             text = text.replace(": nan", ": 'nan'").replace(": inf", ": 'inf'")
             with warnings.catch_warnings():  # Python warns about a line such as {'a': 1in}.
                 warnings.simplefilter("ignore", SyntaxWarning)
-                found = ast.literal_eval(text)
+                content = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 class NamedNumbers(LineReader):
@@ -111,38 +111,35 @@ class NamedNumbers(LineReader):
 
     def _kind(self, name: str) -> str | None:
         """Return "step", "epoch" or "samples" for a counter, or None for a value."""
-        own = name.lower().rpartition("/")[2]
-        return {"e": "epoch", "#": "step"}.get(own) or spoken_kind(own)  # spaCy has these names
+        column = name.lower().rpartition("/")[2]
+        return {"e": "epoch", "#": "step"}.get(column) or spoken_kind(column)  # as spaCy has them
 
-    def _told(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
-        """Return the numbers as printed. Of two counters of a kind and a rank, the larger counts.
+    def _as_printed(self, printed: Mapping[str, str], at_s: float, *, before: str = "") -> Reading:
+        """Return the numbers as printed. If two counters have a kind and a rank, the larger counts.
 
         That is the one of the run, next to one of the epoch. `before` may name their data.
         """
-        counted: dict[str, list[tuple[int, str]]] = {"step": [], "epoch": [], "samples": []}
-        measured = []
+        counted: dict[str, list[tuple[int, int]]] = {"step": [], "samples": []}  # by rank
+        epochs, measured = [], []
         for name, text in printed.items():
-            if kind := self._kind(name):
-                counted[kind].append((rank_of(name), text.partition("/")[0]))
-            else:
+            kind, number = self._kind(name), text.partition("/")[0]
+            if kind is None:
                 measured.append((name, text.strip("%"), None))
+            elif kind == "epoch":
+                epochs.append(epoch_of(number))
+            elif (count := count_of(number)) is not None:
+                counted[kind].append((rank_of(name), count))
         values, unsure = values_of(measured)
         return Reading(
             at_s=at_s,
             shape=self.shape,
-            step=_largest(counted["step"]),
-            epoch=next((epoch_of(text) for _, text in counted["epoch"]), None),
-            samples=_largest(counted["samples"]),
+            step=max(counted["step"], default=(0, None))[1],
+            epoch=next(iter(epochs), None),
+            samples=max(counted["samples"], default=(0, None))[1],
             values=values,
             unsure=unsure,
             split=split_of(" ".join((before, *printed.values()))),
         )
-
-
-def _largest(texts: list[tuple[int, str]]) -> int | None:
-    counts = ((rank, count_of(text)) for rank, text in texts)
-    known = [(rank, count) for rank, count in counts if count is not None]
-    return max(known)[1] if known else None
 
 
 class JsonLines(NamedNumbers):
@@ -170,21 +167,21 @@ class JsonLines(NamedNumbers):
         bar = bar_of(line)
         if bar is not None and not bar.words:
             return self._at(bar, at_s)
-        found = _dict_in(line)
-        if found is None:
+        content = _dict_in(line)
+        if content is None:
             return None
-        printed = dict(_texts_in(found))
-        told = self._told(printed, at_s, before=line.partition("{")[0])
-        if not told.has_position:
+        printed = dict(_texts_in(content))
+        reading = self._as_printed(printed, at_s, before=line.partition("{")[0])
+        if not reading.has_position:
             return None
-        if not told.values:
+        if not reading.values:
             return [] if line.startswith("{") else None
         is_of_trainer = not self._RUNTIMES.isdisjoint(printed)
-        if is_of_trainer and told.epoch is not None:
-            told = replace(told, epoch=float(told.epoch))
-        placed = self._counters.placed(told)
+        if is_of_trainer and reading.epoch is not None:
+            reading = replace(reading, epoch=float(reading.epoch))
+        placed = self._counters.placed(reading)
         before = self.finish()
-        has_only_epoch = told.step is None and told.samples is None
+        has_only_epoch = reading.step is None and reading.samples is None
         is_of_trainer = is_of_trainer or self._counters.has_fractions
         if not (is_of_trainer and has_only_epoch and self._bars):
             return [*before, placed]
@@ -216,9 +213,9 @@ class JsonLines(NamedNumbers):
 _DEEPEST = 4
 
 
-def _texts_in(found: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+def _texts_in(entry: dict[str, Any], before: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
     """Yield every number or text; those of nested objects get names such as `validation.loss`."""
-    for name, value in found.items():
+    for name, value in entry.items():
         if isinstance(value, dict) and depth < _DEEPEST:
             yield from _texts_in(value, f"{before}{name}.", depth + 1)
         elif isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -249,28 +246,31 @@ class Table(NamedNumbers):
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the numbers of a row below a header."""
-        bar = self._BAR.search(line[:_LONGEST_LINE])
-        text = line[: bar.start() if bar else _LONGEST_LINE].strip(" |│┃║")
+        text = line[:_LONGEST_LINE]
+        bar = self._BAR.search(text)
+        text = text[: bar.start() if bar else None].strip(" |│┃║")
         if self._begins(text):
             return [] if bar else None
-        cells = self._cells(self._COLUMNS, text) if self.is_open else []
+        if not self.is_open:
+            return None
+        cells = self._cells(self._COLUMNS, text)
         if "".join(cells[:1]).isdigit() and (len(cells), True) not in self._headers:
             cells.pop(0)  # pandas numbers its rows
         is_of_all = cells[:1] == ["all"]
         names = self._headers.get((len(cells), not is_of_all))
-        are_numbers = [number_of(each.strip("%")) is not None for each in cells if each]
+        are_numbers = [number_of(cell.strip("%")) is not None for cell in cells if cell]
         if names is None or 2 * sum(are_numbers) <= len(are_numbers):  # mostly words: a sentence
             return None
-        told = self._told(dict(zip(names, cells, strict=True)), at_s)
         if bar and int(bar[1]) < int(bar[2]):
             return []
-        if told.has_position:
-            return [self._counters.placed(told, n_epochs=self._n_headers)]
-        return [told] if is_of_all else None
+        row = self._as_printed(dict(zip(names, cells, strict=True)), at_s)
+        if row.has_position:
+            return [self._counters.placed(row, n_epochs=self._n_headers)]
+        return [row] if is_of_all else None
 
     def _cells(self, between: re.Pattern[str], text: str) -> list[str]:
-        cells = (each.strip("\"'()") for each in between.split(text))
-        return [each for each in cells if each not in self._UNNAMED]
+        cells = [cell.strip("\"'()") for cell in between.split(text)]
+        return [cell for cell in cells if cell not in self._UNNAMED]
 
     def _begins(self, text: str) -> bool:
         """Return whether this is a header, and if so keep its names."""
@@ -324,11 +324,11 @@ class Block(NamedNumbers):
         self.is_open = not is_end
         if not is_end:
             return []
-        told = self._told(self._rows, at_s)
+        block = self._as_printed(self._rows, at_s)
         self._rows, self._groups = {}, []
         is_whole = row is not None or not line.strip("-=+─━└┴┘╰╯╧╘╛}, ")
-        is_told = is_whole and told.has_position and told.values
-        return [self._counters.placed(told)] if is_told else None
+        is_progress = is_whole and block.has_position and block.values
+        return [self._counters.placed(block)] if is_progress else None
 
 
 _MOST_ROWS = 200
@@ -459,9 +459,9 @@ class PlainLines(LineReader):
         fold = _FOLD.match(line)
         if fold is None or int(fold[1] or fold[2]) < 2:
             return self._numbers(line, at_s)
-        why = f"{fold[0].strip(' -=*#>')!r} was printed: {ONE_FOLD}"
-        told = Reading(at_s=at_s, shape=ANY_SHAPE, complaint=why)
-        return [told, *(self._numbers(line, at_s) or ())]
+        complaint = f"{fold[0].strip(' -=*#>')!r} was printed: {ONE_FOLD}"
+        refused = Reading(at_s=at_s, shape=ANY_SHAPE, complaint=complaint)
+        return [refused, *(self._numbers(line, at_s) or ())]
 
     def _numbers(self, line: str, at_s: float) -> list[Reading] | None:
         if _SPLIT_HEADER.match(line):
@@ -471,17 +471,22 @@ class PlainLines(LineReader):
         has_metric = self.metric != "" and self.metric in lower
         if not has_metric and not _LIKELY.search(lower, 0, _LONGEST_SEARCHED):
             return None
-        for held, pattern, form in _FORMS:
-            if held in line:
+        for text, pattern, form in _FORMS:
+            if text in line:
                 line = pattern.sub(form, line)
         if evaluation := _EVALUATION.search(line):
             self._header, self._is_new = split_of(evaluation[1]), False
             if int(evaluation[2]) < int(evaluation[3]):
                 return []
             line = _AVERAGE.sub(r"\1", line[evaluation.end() :])
-        pairs = list(_PAIR.finditer(line))
-        counted: dict[str, Any] = {}  # of steps and samples the largest number
-        measured: dict[str, list[tuple[str, str, str | None]]] = {}  # by split
+        return self._placed(line, list(_PAIR.finditer(line)), at_s)
+
+    def _counted_and_measured(
+        self, line: str, pairs: list[re.Match[str]]
+    ) -> tuple[dict[str, Any], dict[str, Measured]]:
+        """Return the counters of a line with their totals, and its values by split."""
+        counted: dict[str, Any] = {}  # the largest number of steps and of samples
+        measured: dict[str, list[tuple[str, str, str | None]]] = {}
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
         n_current = _n_before_best(names)
         kinds = [spoken_kind(name) for name in names[:n_current]]
@@ -496,22 +501,18 @@ class PlainLines(LineReader):
                 split = split_of(line[: pair.end("name")])
                 measured.setdefault(split, []).append((name, pair["number"], pair["total"]))
                 continue
-            number = (epoch_of if kind == "epoch" else count_of)(pair["number"])
-            is_larger = kind != "epoch" and (number or 0) > (counted.get(kind) or 0)
+            if kind == "epoch":
+                number, is_larger = epoch_of(pair["number"]), False
+            else:
+                number = count_of(pair["number"])
+                is_larger = (number or 0) > (counted.get(kind) or 0)
             is_step = kind != "step" or rank_of(name) >= least_rank
             if i < n_current and is_step and (counted.get(kind) is None or is_larger):
                 counted[kind], counted[f"{kind} total"] = number, count_of(pair["total"] or "")
-        found = {split: values_of(each) for split, each in measured.items()}
-        return self._placed(line, pairs, counted, found, at_s)
+        return counted, {split: values_of(printed) for split, printed in measured.items()}
 
-    def _placed(
-        self,
-        line: str,
-        pairs: list[re.Match[str]],
-        counted: dict[str, Any],
-        measured: dict[str, Measured],
-        at_s: float,
-    ) -> list[Reading] | None:
+    def _placed(self, line: str, pairs: list[re.Match[str]], at_s: float) -> list[Reading] | None:
+        counted, measured = self._counted_and_measured(line, pairs)
         step, epoch = counted.get("step"), counted.get("epoch")
         n_steps, n_epochs = counted.get("step total"), counted.get("epoch total")
         has_values = any(values for values, _ in measured.values())
@@ -522,28 +523,24 @@ class PlainLines(LineReader):
                 self._counters.begin_epoch(epoch, n_epochs)
                 self._header = split_of(line)
             return []
-        parts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
-        bare = _WITHOUT_NAME.search(line)
-        if bare and any(pair.end() > bare.start() and pair.start() < bare.end() for pair in pairs):
-            bare = None
-        if bare:
-            parts.append(tuple(number for number in bare.groups() if number))
-        part = next(((int(n), int(whole)) for n, whole in parts if whole and int(whole)), None)
-        n, whole = part or (step, n_steps)
+        in_loop, has_nameless = _loop_in(line, pairs)
+        n, whole = in_loop or (step, n_steps)
         if (epoch, step, whole) != (None, None, None):
-            self._header, self._is_new = self._header if self._is_new else "", False
+            if not self._is_new:
+                self._header = ""
+            self._is_new = False
         split = self._header
-        splits = {own or split for own in measured}
+        splits = {of_values or split for of_values in measured}
         if whole and n is not None:
             number = self._counters.number(epoch, n_epochs)
-            is_nameless = bare is not None and self._has_named_total
+            is_nameless = has_nameless and self._has_named_total
             is_other = is_nameless or self._is_other_loop(number, n, whole)
-            if is_other or (part and splits and splits <= {"val", "test"}):
+            if is_other or (in_loop and splits and splits <= {"val", "test"}):
                 if n < whole:
                     return []
-                step = part = n_steps = None
+                step = in_loop = n_steps = None
                 split = split or "val"
-        told = Reading(
+        printed = Reading(
             at_s=at_s,
             shape=self.shape,
             step=step,
@@ -551,10 +548,10 @@ class PlainLines(LineReader):
             samples=counted.get("samples") if has_values else None,  # else the size of a data set
         )
         self._has_named_total = self._has_named_total or n_steps is not None
-        place = self._counters.placed(told, n_steps=n_steps, part=part, n_epochs=n_epochs)
+        place = self._counters.placed(printed, n_steps=n_steps, part=in_loop, n_epochs=n_epochs)
         return [
-            replace(place, values=values, unsure=unsure, split=own or split)
-            for own, (values, unsure) in measured.items()
+            replace(place, values=values, unsure=unsure, split=of_values or split)
+            for of_values, (values, unsure) in measured.items()
         ] or [place]
 
     def _is_other_loop(self, epoch: int | None, n: int, whole: int) -> bool:
@@ -565,12 +562,29 @@ class PlainLines(LineReader):
         elif n < before and (epoch is not None or whole != length):
             self._other_loop = whole
         is_other = epoch == of_epoch and whole == self._other_loop
-        self._loop = self._loop if is_other else (epoch, n, whole)
+        if not is_other:
+            self._loop = epoch, n, whole
         return is_other
 
 
+def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | None, bool]:
+    """Return a count within an epoch and its total, and whether there is one without a name."""
+    counts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
+    nameless = _WITHOUT_NAME.search(line)
+    if nameless is not None:
+        begin, end = nameless.span()
+        if any(pair.end() > begin and pair.start() < end for pair in pairs):
+            nameless = None
+        else:
+            counts.append(tuple(filter(None, nameless.groups())))
+    for n, whole in counts:
+        if whole and int(whole):
+            return (int(n), int(whole)), nameless is not None
+    return None, nameless is not None
+
+
 def _n_before_best(names: Sequence[str]) -> int:
-    """Return how many names stand before the best value so far, if a line closes with that.
+    """Return how many names stand before the best value yet, if a line closes with that.
 
     "PSNR: 17.0, best PSNR: 17.3 at iter: 200" has one: 200 is no position of the training.
     """
@@ -631,7 +645,7 @@ class LinePattern(NamedNumbers):
         if match is None:
             return None
         groups = {name: text for name, text in match.groupdict().items() if text is not None}
-        reading = self._counters.placed(self._told(groups, at_s))
+        reading = self._counters.placed(self._as_printed(groups, at_s))
         return [reading] if reading.values or reading.has_position else None
 
 

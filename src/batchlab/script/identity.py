@@ -42,17 +42,15 @@ def command_identity(command: TrainingCommand) -> str:
     and the trainings next to a store are left out.
     """
     digest = hashlib.sha256()
-    for part in (*command.arguments, command.metric, command.direction, command.pattern or ""):
-        digest.update(part.encode(errors="surrogateescape") + b"\0")
-    digest.update(
-        repr(
-            (command.examples, command.batch_size, command.learning_rate, command.devices)
-        ).encode()
-    )
+    for text in (*command.arguments, command.metric, command.direction, command.pattern or ""):
+        digest.update(text.encode(errors="surrogateescape") + b"\0")
+    numbers = command.examples, command.batch_size, command.learning_rate, command.devices
+    digest.update(repr(numbers).encode())
     for path in sorted(set(islice(_files(command), _MOST_FILES))):
-        is_inside = path.is_relative_to(command.place)
-        name = path.relative_to(command.place) if is_inside else path.name
-        digest.update(str(name).encode(errors="surrogateescape") + b"\0")
+        name = path.name
+        if path.is_relative_to(command.place):
+            name = str(path.relative_to(command.place))
+        digest.update(name.encode(errors="surrogateescape") + b"\0")
         digest.update(_content(path))
     return digest.hexdigest()[:16]
 
@@ -75,14 +73,16 @@ def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
     program = place / arguments[0]
     if os.sep in arguments[0] and _is_own_script(program, place):
         yield program
-    whole = (place / argument for argument in arguments)
+    whole = [place / argument for argument in arguments]
     for path in (*whole, *_named_in(" ".join(arguments), place)):
-        if _counts(path, _NAMED):
-            yield path
-            if path.suffix in _SHELL:
-                text = _content(path).decode(errors="replace")
-                named = _named_in(text, place, path.parent)
-                yield from (each for each in named if _counts(each, _NAMED))
+        if not _counts(path, _NAMED):
+            continue
+        yield path
+        if path.suffix in _SHELL:
+            text = _content(path).decode(errors="replace")
+            for named in _named_in(text, place, path.parent):
+                if _counts(named, _NAMED):
+                    yield named
 
 
 def _named_in(text: str, *folders: Path) -> Iterator[Path]:
@@ -128,8 +128,9 @@ def _is_own_script(path: Path, place: Path) -> bool:
     """Return whether a program without a suffix is a script of this folder, not of a venv."""
     if not _counts(path, {""}) or not path.is_relative_to(place):
         return False
-    above = list(path.relative_to(place).parents)[:-1]
-    return _content(path).startswith(b"#!") and all(_is_searched(place / each) for each in above)
+    folders = list(path.relative_to(place).parents)[:-1]
+    is_near = all(_is_searched(place / folder) for folder in folders)
+    return is_near and _content(path).startswith(b"#!")
 
 
 def _counts(path: Path, suffixes: set[str]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
 from batchlab.script.reading import Reading, is_of_clock
 from batchlab.script.supervisor import REST_S
-from batchlab.script.trained_size import TrainedSize
+from batchlab.script.trained_size import Span, TrainedSize, common_span
 
 # Number of metric values after the first step that a look waits for, because two trainings may
 # print the same single value by chance.
@@ -30,13 +29,11 @@ _EPOCHS = 1000
 _STEPS = 10**6
 # A moment is known up to the interval at which a chatty command's output is read.
 _CLOCK_S = 0.05
-_PATIENCE = 5.0  # times what a look has taken, for the second epoch
+_PATIENCE = 5.0  # the second epoch is waited for this many times as long as the metric took
 # Epochs are printed rounded to a few digits.
 ROUNDING = 1e-3
 
 Enough = Callable[["Look"], bool]
-Span = tuple[int, int]
-"""The fewest and the most training examples that there can be."""
 
 
 class Look:
@@ -72,8 +69,9 @@ class Look:
         read, because validation may have the same name for its own.
         """
         self.trial = trial
-        asked = trial_values(trial, last_step=_STEPS) | {"epochs": command.epochs or _EPOCHS}
-        self.values = asked if values is None else values
+        if values is None:
+            values = {**trial_values(trial, last_step=_STEPS), "epochs": command.epochs or _EPOCHS}
+        self.values = values
         size = command.trained_size(trial) if is_timed else None
         self.progress = ProgressPoints(command.metric, trial, command.pattern, size=size)
         self.readings: list[Reading] = []
@@ -92,18 +90,20 @@ class Look:
             ProgressError: its progress contradicts itself.
         """
         began_s = self._began_s = time.monotonic()
-        is_asked = is_cut = False
+        is_over = is_cut = False
 
         def take(readings: Sequence[Reading]) -> bool:
-            nonlocal is_asked, is_cut
-            is_cut = is_cut or (is_asked and bool(readings))
-            for reading in () if is_asked else readings:
-                self._add(reading)
+            nonlocal is_over, is_cut
+            if is_over:
+                is_cut = is_cut or bool(readings)
+            else:
+                for reading in readings:
+                    self._add(reading)
             self.took_s = time.monotonic() - began_s
             if len(self.trained) >= VALUES:
                 self.seen_s = min(self.seen_s, self.took_s)
-            is_asked = is_asked or self.took_s >= limit_s or is_enough(self)
-            return is_asked
+            is_over = is_over or self.took_s >= limit_s or is_enough(self)
+            return is_over
 
         with FollowedTraining(
             *(self._command, self.values),
@@ -119,17 +119,20 @@ class Look:
     def _add(self, reading: Reading) -> None:
         self.readings.append(reading)
         is_of_batches = self._is_timed and plain_name(self.progress.printed or "") in BATCH_LOSSES
-        point = self.progress.add(replace(reading, values=()) if is_of_batches else reading)
-        if point is not None:
-            moment = Moment(
-                at_s=reading.at_s,
-                step=point.step,
-                has_metric=point.value is not None and not is_of_batches,
-                resolution_s=0.0 if reading.shape == LOG_SHAPE else REST_S,
-            )
-            self.moments.append(moment)
-            if point.value is not None and point.step > 0:
-                self.first_values.setdefault(point.step, point.value)
+        if is_of_batches:
+            reading = replace(reading, values=())
+        point = self.progress.add(reading)
+        if point is None:
+            return
+        moment = Moment(
+            at_s=reading.at_s,
+            step=point.step,
+            has_metric=point.value is not None and not is_of_batches,
+            resolution_s=0.0 if reading.shape == LOG_SHAPE else REST_S,
+        )
+        self.moments.append(moment)
+        if point.value is not None and point.step > 0:
+            self.first_values.setdefault(point.step, point.value)
 
     def has_trained(self, least_s: float = 0.0) -> bool:
         """Return whether its metric was seen often enough.
@@ -141,7 +144,7 @@ class Look:
             return False
         if self.counts_only_epochs:
             return time.monotonic() - self.readings[0].at_s >= least_s
-        numbers = {each.epoch_number for each in self.readings if each.step} - {None}
+        numbers = {reading.epoch_number for reading in self.readings if reading.step} - {None}
         is_first = numbers == {0} and self._command.examples is None
         return not is_first or self.took_s >= _PATIENCE * self.seen_s
 
@@ -154,7 +157,7 @@ class Look:
     def trained(self) -> list[float | None]:
         """The values of the metric after the first step, one per step."""
         points = self.progress.points
-        return [*{point.step: point.value for point in points if point.step > 0}.values()]
+        return list({point.step: point.value for point in points if point.step > 0}.values())
 
     @property
     def is_cut(self) -> bool:
@@ -169,8 +172,8 @@ class Look:
         """
         # The metric's format comes first: a bar over the whole training looks like one of an epoch.
         first = self.progress.first
-        of_metric = [each for each in self.readings if first and each.shape == first.shape]
-        for reading in (*reversed(of_metric), *reversed(self.readings)):
+        of_metric = [reading for reading in self.readings if first and reading.shape == first.shape]
+        for reading in reversed([*self.readings, *of_metric]):
             if reading.epoch and reading.samples:
                 exact = round(reading.samples / reading.epoch)
                 return exact, exact
@@ -184,11 +187,12 @@ class Look:
     def _examples_by_numbers(self) -> Span | None:
         """Bounds by steps that are counted on, printed with the number of the epoch."""
         fewest, most = 0, math.inf  # steps of an epoch
-        for each in self.readings:
-            if each.epoch_number is not None and each.step:
-                fewest = max(fewest, math.ceil(each.step / (each.epoch_number + 1)))
-                if each.epoch_number:
-                    most = min(most, math.ceil(each.step / each.epoch_number) - 1)
+        for reading in self.readings:
+            step, number = reading.step, reading.epoch_number
+            if number is not None and step:
+                fewest = max(fewest, math.ceil(step / (number + 1)))
+                if number:
+                    most = min(most, math.ceil(step / number) - 1)
         if not fewest <= most < math.inf:
             return None
         return _in_steps(fewest, self.trial)[0], _in_steps(most, self.trial)[1]
@@ -196,11 +200,12 @@ class Look:
     @property
     def counts_only_epochs(self) -> bool:
         """Whether its progress says how many epochs are done, and nothing finer."""
-        finer = (
-            each.step or each.samples or each.epoch_length or each.epoch_step
-            for each in self.readings
-        )
-        return any(each.epoch for each in self.readings) and not any(finer)
+        has_epochs = False
+        for reading in self.readings:
+            if reading.step or reading.samples or reading.epoch_length or reading.epoch_step:
+                return False
+            has_epochs = has_epochs or bool(reading.epoch)
+        return has_epochs
 
     @property
     def needs_examples(self) -> bool:
@@ -210,11 +215,10 @@ class Look:
             return False
         if self.counts_only_epochs:
             return command.takes("steps")
-        has_epochs = any(
-            each.epoch is not None or each.epoch_number is not None or each.epoch_length
-            for each in self.readings
-        )
-        return has_epochs or command.spans_a_length
+        for reading in self.readings:
+            if (reading.epoch, reading.epoch_number) != (None, None) or reading.epoch_length:
+                return True
+        return command.spans_a_length
 
     @property
     def epoch_s(self) -> tuple[float, float]:
@@ -222,7 +226,7 @@ class Look:
 
         They are 0 and infinity if less than a whole epoch was seen.
         """
-        ends = {each.epoch: each.at_s for each in reversed(self.readings) if each.epoch}
+        ends = {reading.epoch: reading.at_s for reading in reversed(self.readings) if reading.epoch}
         n_epochs = max(ends, default=0.0) - min(ends, default=0.0)
         if n_epochs < 1:
             return 0.0, math.inf
@@ -232,22 +236,22 @@ class Look:
     @property
     def printed_rate(self) -> float | None:
         """The learning rate that it prints; None if it prints none, or several."""
-        rates = {
-            value
-            for each in self.readings
-            for name, value in each.values
-            if plain_flag(name) in NAMES["learning_rate"]
-        }
+        rates = set()
+        for reading in self.readings:
+            for name, value in reading.values:
+                if plain_flag(name) in NAMES["learning_rate"]:
+                    rates.add(value)
         return rates.pop() if len(rates) == 1 else None
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
         """Counters such as [640/60000] and their totals, if nothing says what they count."""
-        return [
-            (round(each.epoch % 1 * each.epoch_length), each.epoch_length)
-            for each in self.readings
-            if each.epoch is not None and each.epoch_length and each.step is None
-        ]
+        counts = []
+        for reading in self.readings:
+            length = reading.epoch_length
+            if reading.epoch is not None and length and reading.step is None:
+                counts.append((round(reading.epoch % 1 * length), length))
+        return counts
 
     def contradiction(self, examples: Span) -> str | None:
         """Return what contradicts the batch size, given `examples`, or None if nothing does."""
@@ -265,19 +269,17 @@ class Look:
             return None
         length, other_length = self.within_epochs[-1][1], other.within_epochs[-1][1]
         if length == other_length:
-            is_of_examples = self._counts_by_the_batch and other._counts_by_the_batch
-            return (length, length) if is_of_examples else None
-        one, two = _in_steps(length, self.trial), _in_steps(other_length, other.trial)
-        fewest, most = max(one[0], two[0]), min(one[1], two[1])
-        return (fewest, most) if fewest <= most else None
+            if not (self._counts_by_the_batch and other._counts_by_the_batch):
+                return None
+            return length, length
+        return common_span(_in_steps(length, self.trial), _in_steps(other_length, other.trial))
 
     @property
     def _counts_by_the_batch(self) -> bool:
-        counted = {count for count, _ in self.within_epochs}
+        counts = {count for count, _ in self.within_epochs}
         # The last batch of an epoch may be smaller, and is sometimes printed.
-        return (
-            len(counted) > 1 and sum(bool(count % self.trial.batch_size) for count in counted) <= 1
-        )
+        n_smaller = sum(count % self.trial.batch_size > 0 for count in counts)
+        return len(counts) > 1 and n_smaller <= 1
 
 
 def _in_steps(steps: float, trial: Trial) -> Span:
@@ -301,7 +303,7 @@ _GIVEN = {
     "accumulation_steps",
 }
 _ALIKE = 10
-_Numbers = dict[str, dict[object, float]]
+_Numbers = dict[tuple[str, object], str]
 
 
 class LookComparison:
@@ -317,20 +319,19 @@ class LookComparison:
 
     def __init__(self, first: Look, again: Look | None) -> None:
         """Compare the two. If `again` is None, assume that no number differs by itself."""
-        numbers = _numbers(first)
-        twin = numbers if again is None else _numbers(again)
-        self._numbers = numbers
+        self._numbers = _numbers(first)
+        twin = self._numbers if again is None else _numbers(again)
+        unsteady = _differing(self._numbers, twin)
         self._steady = {
-            name: {place: by_place[place] for place in by_place.keys() & twin.get(name, {}).keys()}
-            for name, by_place in numbers.items()
-            if not _differ(by_place, twin.get(name, {}))
+            key: twin[key] for key in self._numbers.keys() & twin if key[0] not in unsteady
         }
-        self.is_repeatable = len(self._steady) == len(numbers)
-        self.is_telling = any(len({*map(repr, each.values())}) > 1 for each in numbers.values())
+        self.is_repeatable = not unsteady
+        values = {(name, value) for (name, _), value in self._numbers.items()}
+        self.is_telling = len(values) > len({name for name, _ in values})
 
     def differs(self, look: Look) -> bool:
         """Return whether a beginning differs from the two where they agree."""
-        return _any_differs(self._steady, _numbers(look))
+        return bool(_differing(self._steady, _numbers(look)))
 
     def acts(self, look: Look) -> bool | None:
         """Return whether a beginning differs because of its arguments, or None if that is open.
@@ -339,30 +340,27 @@ class LookComparison:
         """
         if self.differs(look):
             return True
-        is_same = self.is_repeatable and not _any_differs(self._numbers, _numbers(look))
+        is_same = self.is_repeatable and not _differing(self._numbers, _numbers(look))
         return False if is_same and self.is_telling else None
 
 
 def _numbers(look: Look) -> _Numbers:
     """Return each number about the training, by its name and the counters that it came with."""
-    numbers: _Numbers = defaultdict(dict)
+    numbers: _Numbers = {}
     for reading in look.readings:
         for name, value in reading.values:
             is_of_machine = is_of_clock(name) or _OF_MACHINE.search(name)
             if not is_of_machine and plain_flag(name) not in _GIVEN:
-                numbers[f"{reading.shape} {name}"].setdefault(reading.counters, value)
-    # The metric by its number of the evaluation, because the steps depend on the batch size.
-    numbers["the metric"] = dict(enumerate(look.first_values.values()))
+                numbers.setdefault((f"{reading.shape} {name}", reading.counters), repr(value))
+    # The metric has the number of its evaluation, because the steps depend on the batch size.
+    for number, value in enumerate(look.first_values.values()):
+        numbers["the metric", number] = repr(value)
     return numbers
 
 
-def _any_differs(one: _Numbers, other: _Numbers) -> bool:
-    return any(_differ(each, other.get(name, {})) for name, each in one.items())
-
-
-def _differ(one: dict[object, float], other: dict[object, float]) -> bool:
-    """Return whether two runs printed different values of a number for the same counters."""
-    return any(repr(one[place]) != repr(other[place]) for place in one.keys() & other.keys())
+def _differing(one: _Numbers, other: _Numbers) -> set[str]:
+    """Return the names of which two runs printed different values for the same counters."""
+    return {key[0] for key in one.keys() & other.keys() if one[key] != other[key]}
 
 
 def has_losses(look: Look) -> bool:

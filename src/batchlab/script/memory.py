@@ -50,13 +50,14 @@ class GpuMemory:
             taken, total = int(memory.used), int(memory.total)
             self._first.setdefault(index, taken)
             ours = [user.usedGpuMemory for user in users if user.pid in pids]
+            n_bytes = 0
             if ours and None not in ours:
                 self._is_named = True
-                held = sum(ours)
-            else:
-                held = 0 if self._is_named else max(0, taken - self._first[index])
-            self.most_bytes[index] = max(most_bytes, held)
-            self.is_full |= held > 0 and taken >= FULL_FRACTION * total
+                n_bytes = sum(ours)
+            elif not self._is_named:
+                n_bytes = max(0, taken - self._first[index])
+            self.most_bytes[index] = max(most_bytes, n_bytes)
+            self.is_full |= n_bytes > 0 and taken >= FULL_FRACTION * total
 
 
 def _library() -> ModuleType | None:
@@ -102,7 +103,9 @@ class MemoryWatch:
     @property
     def gpu_peak_bytes(self) -> int | None:
         """The most bytes on any one GPU, or None if none was used or it is not known."""
-        return max(self._gpus.most_bytes, default=0) or None if self._gpus else None
+        if self._gpus is None:
+            return None
+        return max(self._gpus.most_bytes, default=0) or None
 
     @property
     def is_gpu_full(self) -> bool:

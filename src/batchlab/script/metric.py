@@ -29,10 +29,11 @@ def _is_near(asked: str, name: str) -> bool:
     """Return whether a printed name may be the one that was asked for."""
     if name != asked and name.lower() == asked.lower():
         return asked.islower()  # a script may print both `PSNR` and `psnr`
-    wanted, found = plain_name(asked), plain_name(name)
-    group, _, own = name.rpartition("/")  # such as rollout/ep_rew_mean
-    is_in_group = plain_name(own) == wanted and not plain_name(group).startswith("train")
-    return name == asked or found in (wanted, f"val_{wanted}") or is_in_group
+    wanted = plain_name(asked)
+    if name == asked or plain_name(name) in (wanted, f"val_{wanted}"):
+        return True
+    group, _, name_in_group = name.rpartition("/")  # such as rollout/ep_rew_mean
+    return plain_name(name_in_group) == wanted and not plain_name(group).startswith("train")
 
 
 def _of_kind(name: str, kind: str) -> str:
@@ -42,12 +43,14 @@ def _of_kind(name: str, kind: str) -> str:
 
 def _kind_of(reading: Reading, name: str) -> str:
     """Return the kind of data of a value: `val`, `test`, `epoch`, or by default `train`."""
-    own = plain_name(name).partition("_")[0]
-    kind = own if own in ("val", "test") else reading.split or "train"
+    first_word = plain_name(name).partition("_")[0]
+    if first_word in ("val", "test"):
+        return first_word
+    kind = reading.split or "train"
+    if kind != "train" or reading.shape != "words" or plain_name(name) in BATCH_LOSSES:
+        return kind
     finer = {reading.step, reading.epoch_step, reading.epoch_samples, reading.epoch_length}
-    is_of_epoch = reading.epoch is not None and finer == {None} and reading.shape == "words"
-    is_batch_loss = plain_name(name) in BATCH_LOSSES
-    return "epoch" if kind == "train" and is_of_epoch and not is_batch_loss else kind
+    return "epoch" if reading.epoch is not None and finer == {None} else kind
 
 
 @lru_cache(maxsize=1000)
@@ -82,11 +85,19 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
             is less than about twice as large as the smallest.
     """
     (least, base), *others = sorted(found.items())
-    pairs = [(least, base, size, values) for size, values in others]
-    if not all(_is_steady(*pair) for pair in pairs):
-        return False
-    powers, logarithms = [_power(*pair) for pair in pairs], [_logarithms(*pair) for pair in pairs]
-    return _are_alike(powers) or _are_alike(logarithms)
+    powers, growths = [], []
+    for size, values in others:
+        if size < _LEAST_FACTOR * least or not _is_apart(base, values):
+            return False
+        log_sizes = math.log(size / least)
+        powers.append(_power(base, values, log_sizes))
+        # How many times the logarithm of the batch size is added to the values, or 0.
+        growth = (min(values) - max(base)) / log_sizes
+        is_of_pairs = min(base) > _LEAST_LOG * math.log(least) and growth > _LEAST_SHARE * max(
+            values
+        )
+        growths.append(growth if is_of_pairs else 0.0)
+    return _are_alike(powers) or _are_alike(growths)
 
 
 def _are_alike(numbers: Sequence[float]) -> bool:
@@ -94,33 +105,25 @@ def _are_alike(numbers: Sequence[float]) -> bool:
     return lowest * highest > 0 and highest - lowest <= _ALIKE * max(highest, -lowest)
 
 
-def _is_steady(least: int, base: Sequence[float], size: int, values: Sequence[float]) -> bool:
+def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
     """Return whether values at two batch sizes differ by far more than they do at one."""
-    if min(len(base), len(values)) < 2 or size < _LEAST_FACTOR * least:
+    if min(len(base), len(values)) < 2:
         return False
     # They may change by themselves, as while batch normalization takes in its statistics.
-    spread = max(max(each) - min(each) for each in (base, values))
-    return math.isfinite(spread) and spread <= _STEADY * _apart(base, values)
+    spread = max(max(base) - min(base), max(values) - min(values))
+    apart = max(min(base) - max(values), min(values) - max(base))
+    return math.isfinite(spread) and spread <= _STEADY * apart
 
 
-def _apart(one: Sequence[float], other: Sequence[float]) -> float:
-    return max(min(one) - max(other), min(other) - max(one))
-
-
-def _power(least: int, base: Sequence[float], size: int, values: Sequence[float]) -> float:
+def _power(base: Sequence[float], values: Sequence[float], log_sizes: float) -> float:
     """Return the power of the batch size that values follow, or 0 for none."""
     if min(*base, *values) < _LEAST_VALUE:
         return 0.0
-    ratio = min(values) / max(base) if min(values) > max(base) else max(values) / min(base)
-    power = math.log(ratio) / math.log(size / least)
+    ratio = max(values) / min(base)
+    if min(values) > max(base):
+        ratio = min(values) / max(base)
+    power = math.log(ratio) / log_sizes
     return power if abs(power) > _LEAST_POWER else 0.0
-
-
-def _logarithms(least: int, base: Sequence[float], size: int, values: Sequence[float]) -> float:
-    """Return how many times the logarithm of the batch size is added to values, or 0."""
-    times = (min(values) - max(base)) / math.log(size / least)
-    is_of_pairs = min(base) > _LEAST_LOG * math.log(least) and times > _LEAST_SHARE * max(values)
-    return times if is_of_pairs else 0.0
 
 
 def counts_updates(shape: str) -> bool:
@@ -216,13 +219,14 @@ class ProgressPoints:
             ProgressError: the counter went backward or there is none, it contradicts the batch
                 size, or several names may be the metric's.
         """
-        if self._size is not None and (found := self._size.contradiction(reading)):
+        contradiction = self._size and self._size.contradiction(reading)
+        if contradiction:
             raise OtherBatchSizeError(
-                f"it did not train with the batch size that it was given: {found}"
+                f"it did not train with the batch size that it was given: {contradiction}"
             )
-        for told in reading.not_understood:
+        for value_text in reading.not_understood:
             if len(self.not_understood) < _MOST_COMPLAINTS:
-                self.not_understood[told] = None
+                self.not_understood[value_text] = None
         if reading.complaint is not None:
             self._complaints.setdefault(reading.shape, reading.complaint)
         is_logged = reading.shape == LOG_SHAPE
@@ -232,8 +236,8 @@ class ProgressPoints:
         place = self._place_of(reading)
         if value is None or not (is_logged or self._followed in (None, reading.shape)):
             return self._point(reading)
-        has_own = reading.has_position and not reading.is_below
-        if place is None or (self._n_unplaced and not has_own):
+        has_counter = reading.has_position and not reading.is_below
+        if place is None or (self._n_unplaced and not has_counter):
             self._n_unplaced += 1
             if self._n_unplaced >= _MOST_UNPLACED and not self.points:
                 raise ProgressError(self._unplaced_text())
@@ -267,12 +271,13 @@ class ProgressPoints:
     def _value_in(self, reading: Reading) -> float | None:
         values = dict(reading.values)
         for name in sorted(values, key=lambda name: name != self.metric):
-            if (kind := _kind_of(reading, name)) not in self.names.setdefault(name, set()):
+            kind = _kind_of(reading, name)
+            if kind not in self.names.setdefault(name, set()):
                 self.names[name].add(kind)
                 self._consider(name, kind)
-        value = None if self.printed is None else values.get(self.printed)
-        is_asked = self._asked_kind in (None, _kind_of(reading, str(self.printed)))
-        return value if is_asked else None
+        if self.printed is None or self._asked_kind not in (None, _kind_of(reading, self.printed)):
+            return None
+        return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
         """Take a name for the metric's if it may be; the name that was asked for goes first."""
@@ -284,7 +289,7 @@ class ProgressPoints:
             self._asked_kind = None if is_near else kind
         elif name == self.metric != self.printed:
             self.printed, self._asked_kind, self.first = name, None, None
-            self._restart()  # the values so far had a name that is only near
+            self._restart()  # the values before had a name that is only near
         elif name != self.printed != self.metric:
             raise ProgressError(
                 f"metric {self.metric!r} may be {self.printed!r} or {name!r}: both were printed; "
@@ -300,24 +305,24 @@ class ProgressPoints:
         if reading.has_position:
             self._last[reading.shape] = reading
             return reading
-        own = self._last.get(reading.shape)
-        return own or max(self._last.values(), key=lambda each: each.at_s, default=None)
+        last = self._last.get(reading.shape)
+        return last or max(self._last.values(), key=lambda place: place.at_s, default=None)
 
     def _point(self, place: Reading, value: float | None = None) -> MetricPoint | None:
         """Return the point at a reading's own counters, or None if they don't determine one."""
-        trial, samples = self._trial, place.samples
+        trial, step, samples = self._trial, place.step, place.samples
         if place.shape in self._complaints:
             return None
-        is_whole = trial.micro_batch_size == trial.batch_size
-        is_updates = place.step is not None and (is_whole or counts_updates(place.shape))
-        if samples is None and place.step is not None:
-            samples = place.step * (trial.batch_size if is_updates else trial.micro_batch_size)
+        is_updates = trial.micro_batch_size == trial.batch_size or counts_updates(place.shape)
+        if samples is None and step is not None:
+            samples = step * (trial.batch_size if is_updates else trial.micro_batch_size)
         elif samples is None and place.epoch is not None:
             since = (place.epoch_step or 0) * trial.micro_batch_size + (place.epoch_samples or 0)
             samples = round(place.epoch * trial.n_train) + since
         if samples is None:
             return None
-        step = place.step if is_updates and place.step is not None else trial.plan.step_at(samples)
+        if step is None or not is_updates:
+            step = trial.plan.step_at(samples)
         return MetricPoint(samples=samples, step=step, value=value)
 
     def _unplaced_text(self) -> str:
@@ -362,10 +367,10 @@ class ProgressPoints:
             return True
         name, kind = str(self.printed), _kind_of(reading, str(self.printed))
         self._kind = self._kind or kind
-        backward = None if self._at_metric is None else _backward(place, self._at_metric)
+        backward = _backward(place, self._at_metric)
         if kind != self._kind:
-            one, other = (_of_kind(name, each) for each in (self._kind, kind))
-            why = f"is {other!r}, and not {one!r} as before"
+            one, other = _of_kind(name, self._kind), _of_kind(name, kind)
+            oddity = f"is {other!r}, and not {one!r} as before"
             refusal = (
                 f"metric {self.metric!r} was printed of two kinds under one name, {one!r} and "
                 f"{other!r}: give the one that is meant, as in --metric {other!r}, print them "
@@ -378,7 +383,7 @@ class ProgressPoints:
                     f"epoch {now:g} was printed after {then:g}: a whole first epoch is taken for "
                     f"its number; print 0.0 for the untrained model, or log it with batchlab.log"
                 )
-            why = f"was printed for {counter} {now:g} after that of {counter} {then:g}"
+            oddity = f"was printed for {counter} {now:g} after that of {counter} {then:g}"
             refusal = (
                 f"{counter} counter goes backward: {now:g} after {then:g}; it has to count from "
                 f"the beginning of the training: {ONE_FOLD}"
@@ -386,10 +391,10 @@ class ProgressPoints:
         else:
             return False
         self._left_out = place, refusal
-        self.contradictions.append(f"{name} = {value:g} {why}; it is left out")
+        self.contradictions.append(f"{name} = {value:g} {oddity}; it is left out")
         return True
 
-    def _note(self, second: MetricPoint, place: Reading, told: str) -> None:
+    def _note(self, second: MetricPoint, place: Reading, rest: str) -> None:
         """Note a second value for one step; a bar shows its old value until there is a new one."""
         before, after = self.points[-1].value, second.value
         assert before is not None
@@ -400,11 +405,10 @@ class ProgressPoints:
             return
         is_same = self._at_metric is not None and place.counters == self._at_metric.counters
         if is_same and not math.isclose(before, after, rel_tol=_ROUNDED):
-            here, n_more = self._more_at
-            n_more = n_more + 1 if here == place.counters else 1
-            self._more_at = place.counters, n_more
+            at, n_more = self._more_at
+            self._more_at = place.counters, (n_more + 1 if at == place.counters else 1)
             # A third value for a step means that a bar is drawn again and again.
-            self._n_doubles += {1: 1, 2: -1}.get(n_more, 0)
+            self._n_doubles += {1: 1, 2: -1}.get(self._more_at[1], 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(
                 f"metric {self.metric!r} was printed twice for each step, here as {before:g} and "
@@ -413,18 +417,21 @@ class ProgressPoints:
             )
         if len(self.contradictions) >= _MOST_CONTRADICTIONS:
             return
-        where = f"step {place.step}" if place.step is not None else f"sample {second.samples}"
+        where = f"sample {second.samples}" if place.step is None else f"step {place.step}"
         self.contradictions.append(
-            f"{self.printed} was printed twice at {where}, as {before:g} and {told}"
+            f"{self.printed} was printed twice at {where}, as {before:g} and {rest}"
         )
 
     def text(self) -> str:
         """Return one line for people that says where the metric was first recognized."""
         assert self.first is not None
         shape, value = self.first.shape, dict(self.first.values)[str(self.printed)]
-        of_file = "the pattern" if shape == "pattern" else f"{shape} in {{output_dir}}"
-        label = FORMATS[shape].label if shape in FORMATS else of_file
-        where = "" if self.first.epoch is None else f" at epoch {self.first.epoch:g}"
+        label = f"{shape} in {{output_dir}}"
+        if shape in (LinePattern.shape, *FORMATS):
+            label = FORMATS.get(shape, LinePattern).label
+        where = ""
+        if self.first.epoch is not None:
+            where = f" at epoch {self.first.epoch:g}"
         if self.first.samples is not None:
             where = f" at sample {self.first.samples}"
         if self.first.step is not None:
@@ -457,11 +464,10 @@ class ProgressPoints:
         )
 
 
-def _backward(place: Reading, before: Reading) -> tuple[str, float, float] | None:
+def _backward(place: Reading, before: Reading | None) -> tuple[str, float, float] | None:
     """Return the counter that went back, with its new and old values, or None if none did."""
     for name in ("samples", "step", "epoch"):
-        now, then = getattr(place, name), getattr(before, name)
+        now, then = getattr(place, name), getattr(before, name, None)
         if now is not None and then is not None:
-            counter = "sample" if name == "samples" else name
-            return (counter, now, then) if now < then else None
+            return (name.rstrip("s"), now, then) if now < then else None
     return None

@@ -35,7 +35,9 @@ _log = logging.getLogger(__name__)
 def plain_text(line: bytes) -> str:
     """Return the line as text without controls; bytes that are not UTF-8 become U+FFFD."""
     text = line.decode("utf-8", "replace")
-    return (text if text.isprintable() else _CONTROLS.sub("", text)).strip()
+    if not text.isprintable():
+        text = _CONTROLS.sub("", text)
+    return text.strip()
 
 
 class KeptOutput:
@@ -79,11 +81,11 @@ class KeptOutput:
         shown = []
         text = self._end[-_SHOWN_BYTES:].decode("utf-8", "replace")
         for line in text.split("\n"):
-            parts = _CONTROLS.sub("", line).split("\r")
-            drawn = [part.rstrip() for part in parts if part.strip()]
+            drawn = [text for text in _CONTROLS.sub("", line).split("\r") if text.strip()]
             if drawn:
-                is_long = len(drawn[-1]) > _SHOWN_CHARACTERS
-                shown.append(f"{drawn[-1][: _SHOWN_CHARACTERS - 1]}…" if is_long else drawn[-1])
+                last = drawn[-1].rstrip()
+                is_long = len(last) > _SHOWN_CHARACTERS
+                shown.append(f"{last[: _SHOWN_CHARACTERS - 1]}…" if is_long else last)
         return tuple(shown[-n:])
 
     def _to_disk(self, piece: bytes, *, is_last: bool = False) -> None:
@@ -100,7 +102,8 @@ class KeptOutput:
         except OSError as error:
             is_last = True
             _log.warning("%s: the output is no longer kept (%s)", self.path, error.strerror)
-        self._file = None if is_last else self._file
+        if is_last:
+            self._file = None
 
 
 class OutputReader:
@@ -118,8 +121,9 @@ class OutputReader:
         Raises:
             UsageError: a pattern that can't be used.
         """
-        own = [] if pattern is None else [LinePattern(pattern)]
-        self._readers: list[LineReader] = [*own, *(row() for row in FORMATS.values())]
+        self._readers: list[LineReader] = [row() for row in FORMATS.values()]
+        if pattern is not None:
+            self._readers.insert(0, LinePattern(pattern))
         needles = {needle for reader in self._readers for needle in reader.needles}
         # "val kappa" may be printed as `kappa`, below a word for validation.
         self._metric = re.sub(r"^.*[\s_](?=\S{3,}$)", "", (metric or "").lower())
@@ -144,8 +148,8 @@ class OutputReader:
         self._rest, self._rest_at_s = self._rest[:_LONGEST_LINE_BYTES], at_s
         # Most output is not progress. It passes fast because its pieces contain no needle at all.
         lower = data.lower()
-        present = [each for each in self._needles if each in lower]
-        if present or any(reader.is_open for reader in self._readers):
+        present = [needle for needle in self._needles if needle in lower]
+        if present or self._is_open:
             for line in whole:
                 readings += self._read(line[:_LONGEST_LINE_BYTES], at_s, present)
         return readings
@@ -160,14 +164,18 @@ class OutputReader:
 
     def _read(self, line: bytes, at_s: float, needles: Sequence[bytes]) -> list[Reading]:
         lower = line.lower()
-        is_open = any(reader.is_open for reader in self._readers)
-        if is_open or any(needle in lower for needle in needles):
-            text = plain_text(line)
-            for reader in self._readers:
-                found = reader.read(text, at_s)
-                if found is not None:
-                    return self._of_training(reader, found)
+        if not (self._is_open or any(needle in lower for needle in needles)):
+            return []
+        text = plain_text(line)
+        for reader in self._readers:
+            readings = reader.read(text, at_s)
+            if readings is not None:
+                return self._of_training(reader, readings)
         return []
+
+    @property
+    def _is_open(self) -> bool:
+        return any(reader.is_open for reader in self._readers)
 
     def _of_training(self, reader: LineReader, readings: list[Reading]) -> list[Reading]:
         """Return readings without what the clock says, which is no number of the training.
@@ -176,17 +184,19 @@ class OutputReader:
         be the metric. Bars that were drawn before are placed by these readings or left out.
         """
         if not isinstance(reader, Logged | LinePattern):
-            readings = [
-                replace(each, values=tuple(pair for pair in each.values if self._counts(pair[0])))
-                for each in readings
-            ]
+            readings = [replace(reading, values=self._counted(reading)) for reading in readings]
         settled: list[Reading] = []
         for other in self._readers:
-            settled += other.settle(readings) if other is not reader else ()
+            if other is not reader:
+                settled += other.settle(readings)
         return settled + readings
 
-    def _counts(self, name: str) -> bool:
-        return not is_of_clock(name) or (self._metric != "" and self._metric in name.lower())
+    def _counted(self, reading: Reading) -> tuple[tuple[str, float], ...]:
+        values = []
+        for name, value in reading.values:
+            if not is_of_clock(name) or (self._metric and self._metric in name.lower()):
+                values.append((name, value))
+        return tuple(values)
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")
@@ -211,27 +221,30 @@ class GrowingFiles:
 
     def grown(self, *, is_last: bool = False) -> list[Reading]:
         """Return the readings since the last look, or none if it is too soon to look again."""
-        began_s, found = time.monotonic(), []
+        began_s, readings = time.monotonic(), []
         if began_s < self._next_s and not is_last:
             return []
         # Unlike `rglob`, this bears folders that the script renames meanwhile.
         for folder, _, names in os.walk(self._folder):
-            for path in (Path(folder, each) for each in names if each.endswith(_ENDINGS)):
-                with suppress(OSError):
-                    status = path.stat()
-                    stamp = status.st_size, status.st_mtime_ns
-                    if stamp != self._stamps.get(path) and status.st_size < _LARGEST_BYTES:
-                        found += self._news_of(path, path.read_bytes(), began_s)
-                        self._stamps[path] = stamp
+            for name in names:
+                if name.endswith(_ENDINGS):
+                    with suppress(OSError):
+                        readings += self._news_of(Path(folder, name), began_s)
         self._next_s = time.monotonic() + (time.monotonic() - began_s) / _COST_FRACTION
-        return found
+        return readings
 
-    def _news_of(self, path: Path, content: bytes, at_s: float) -> list[Reading]:
-        shapes = (Table.shape, JsonLines.shape)
-        # A JSON line is complete without a newline, which may be missing if rows are joined.
-        content += b"\n" * path.name.endswith((".jsonl", ".json"))
-        readings = [each for each in OutputReader().feed(content, at_s) if each.shape in shapes]
-        new, name = readings[self._n_read[path] :], str(path.relative_to(self._folder))
-        self._n_read[path] += len(new)
+    def _news_of(self, path: Path, at_s: float) -> list[Reading]:
+        status = path.stat()
+        stamp = status.st_size, status.st_mtime_ns
+        if stamp == self._stamps.get(path) or status.st_size >= _LARGEST_BYTES:
+            return []
+        content = path.read_bytes()
+        if path.name.endswith((".jsonl", ".json")):
+            content += b"\n"  # A JSON line is complete without a newline, as when rows are joined.
+        shapes, name = (Table.shape, JsonLines.shape), str(path.relative_to(self._folder))
         split = split_of(re.sub(r"[\W_]+", " ", name))
-        return [replace(each, shape=name, split=each.split or split) for each in new]
+        rows = [row for row in OutputReader().feed(content, at_s) if row.shape in shapes]
+        new = rows[self._n_read[path] :]
+        self._n_read[path] += len(new)
+        self._stamps[path] = stamp
+        return [replace(row, shape=name, split=row.split or split) for row in new]

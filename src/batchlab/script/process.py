@@ -58,7 +58,7 @@ def end_marked(marker: str) -> int:
 
 
 def _end(is_meant: Callable[[Mapping[str, str]], bool], grace_s: float) -> int:
-    seen: set[int] = set()
+    pids: set[int] = set()
     kill_s = time.monotonic() + grace_s
     while processes := list(_processes(is_meant)):
         is_late = time.monotonic() >= kill_s
@@ -66,11 +66,11 @@ def _end(is_meant: Callable[[Mapping[str, str]], bool], grace_s: float) -> int:
             with suppress(psutil.Error):  # it has ended meanwhile
                 if is_late:
                     process.kill()
-                elif process.pid not in seen:
+                elif process.pid not in pids:
                     process.terminate()
-        seen.update(process.pid for process in processes)
+        pids.update(process.pid for process in processes)
         time.sleep(_LOOK_AGAIN_S)
-    return len(seen)
+    return len(pids)
 
 
 def _processes(is_meant: Callable[[Mapping[str, str]], bool]) -> Iterator[psutil.Process]:
@@ -108,12 +108,13 @@ def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple
     """
     begins = [i for i, line in enumerate(lines) if line == _TRACEBACK]
     begin = begins[-1] if begins else len(lines)
-    own = [line for line in lines[:begin] if not _LAUNCHER_LOG.match(line)]
-    if not own or not any(map(_LAUNCHER_FRAME.search, lines[begin:])):
+    training_lines = [line for line in lines[:begin] if not _LAUNCHER_LOG.match(line)]
+    if not training_lines or not any(map(_LAUNCHER_FRAME.search, lines[begin:])):
         return tuple(lines), ()
-    errors = [i for i, line in enumerate(own) if _OF_A_RANK.match(line)]
-    own = own[: errors[-1] + 1] if errors else own
-    return tuple(own), tuple(lines[begin:])
+    errors = [i for i, line in enumerate(training_lines) if _OF_A_RANK.match(line)]
+    if errors:
+        del training_lines[errors[-1] + 1 :]
+    return tuple(training_lines), tuple(lines[begin:])
 
 
 # The line with which Python ends a traceback.
@@ -156,11 +157,11 @@ def out_of_memory_line(
     last_lines: Sequence[str], *, kernel_killed: bool, is_device_full: bool
 ) -> str | None:
     """Return the last line by which a failed command says that memory ran out, or None."""
-    patterns = [
-        *OUT_OF_MEMORY,
-        *(KILLED_FOR_MEMORY if kernel_killed else ()),
-        *(ON_FULL_DEVICE if is_device_full else ()),
-    ]
+    patterns = [*OUT_OF_MEMORY]
+    if kernel_killed:
+        patterns += KILLED_FOR_MEMORY
+    if is_device_full:
+        patterns += ON_FULL_DEVICE
     believed = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
     return next((line.strip() for line in reversed(last_lines) if believed.search(line)), None)
 
@@ -194,15 +195,16 @@ class CommandEnd:
 
 
 def _why_not_started(argv: Sequence[str], cwd: Path, *, error: int, in_folder: bool) -> Reason:
-    program, why = argv[0], os.strerror(error)
-    if in_folder or error not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
-        place = cwd if in_folder else program
-        return Reason.of("command_not_started", error=f"{why}: {place}")
+    program, text = argv[0], os.strerror(error)
+    if in_folder:
+        return Reason.of("command_not_started", error=f"{text}: {cwd}")
+    if error not in (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOEXEC):
+        return Reason.of("command_not_started", error=f"{text}: {program}")
     if error == errno.ENOENT:
         if not (os.sep in program and (cwd / program).exists()):
             return Reason.of("command_not_found", program=program)
-        why = "the program named in its first line was not found"
-    return Reason.of("command_not_executable", program=program, error=why)
+        text = "the program named in its first line was not found"
+    return Reason.of("command_not_executable", program=program, error=text)
 
 
 def status_and_reason(
@@ -236,8 +238,8 @@ def status_and_reason(
     # Loggers and progress bars may print more below the error.
     errors = [line for line in last_lines if _ERROR.match(line)]
     last_line = (errors or last_lines or ["it printed nothing"])[-1]
-    if asked := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
-        return Status.ERROR, Reason.of("wants_terminal", line=asked, last_line=last_line)
+    if line := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
+        return Status.ERROR, Reason.of("wants_terminal", line=line, last_line=last_line)
     return Status.ERROR, Reason.of(
         "command_failed", command=shlex.join(argv[:2]), exit_code=exit_code, last_line=last_line
     )
@@ -277,7 +279,7 @@ class Launched:
         self.marker = marker
         self._argv, self._cwd, self._on_output = tuple(argv), cwd, on_output
         self._kept = KeptOutput(folder / "output.gz")
-        self._said = bytearray()
+        self._report = bytearray()
         self._started_s = time.monotonic()
         self._ended: CommandEnd | None = None
         control, words = os.pipe()
@@ -314,14 +316,14 @@ class Launched:
             return None
         if not piece:
             return self._lost()
-        self._said += piece
+        self._report += piece
         head = supervisor.FRAME.size
-        while len(self._said) >= head:
-            kind, at_s, n_bytes = supervisor.FRAME.unpack_from(self._said)
-            if len(self._said) < head + n_bytes:
+        while len(self._report) >= head:
+            kind, at_s, n_bytes = supervisor.FRAME.unpack_from(self._report)
+            if len(self._report) < head + n_bytes:
                 break
-            payload = bytes(self._said[head : head + n_bytes])
-            del self._said[: head + n_bytes]
+            payload = bytes(self._report[head : head + n_bytes])
+            del self._report[: head + n_bytes]
             if kind == b"e":
                 return self._take_end(*supervisor.ENDED.unpack(payload))
             self._kept.write(payload)
@@ -371,10 +373,10 @@ class Launched:
     ) -> CommandEnd:
         lines = self._kept.last_lines(_N_READ_LINES)
         self._memory.stop()
-        status, exit_code, reason = Status.ERROR, None, None
+        status, exit_code = Status.ERROR, None
+        reason: Reason | None
         if error:
-            in_folder = where == b"d"
-            reason = _why_not_started(self._argv, self._cwd, error=error, in_folder=in_folder)
+            reason = _why_not_started(self._argv, self._cwd, error=error, in_folder=where == b"d")
         else:
             lines, launcher_lines = without_launcher_words(lines)
             exit_code = os.waitstatus_to_exitcode(wait_status)

@@ -96,7 +96,10 @@ SPLIT_WORD = re.compile(
 
 def split_of(text: str) -> str:
     """Return the data that the last such word names, `train`, `val` or `test`, or empty text."""
-    return next((str(found.lastgroup) for found in reversed([*SPLIT_WORD.finditer(text)])), "")
+    split = ""
+    for word in SPLIT_WORD.finditer(text):
+        split = str(word.lastgroup)
+    return split
 
 
 _OF_CLOCK = re.compile(
@@ -122,9 +125,9 @@ ONE_FOLD = (
 class Epochs:
     """The numbers of epochs, from 0. Printed ones begin with 0 if the first is 0, or else with 1.
 
-    Those with a total may begin otherwise than those without: "Epoch 1/5" beside "epoch=0". If they
-    begin again to another total, as after training with frozen layers, counting goes on. If they
-    begin again to the same total, another model may train.
+    Those with a total may begin otherwise than those without: "Epoch 1/5" next to "epoch=0". If
+    they begin again to another total, as after training with frozen layers, counting goes on. If
+    they begin again to the same total, another model may train.
     """
 
     def __init__(self) -> None:
@@ -138,10 +141,11 @@ class Epochs:
         """Return the number of an epoch, by its number as printed and the total of that."""
         has_total = total is not None
         if has_total not in self._first:
-            others = self._first.get(not has_total, 1)
+            first = min(printed, self._first.get(not has_total, 1))
             # The first number of the second kind belongs to the epoch that the others are in.
-            is_near = self._first and printed - self._number in (0, 1)
-            self._first[has_total] = printed - self._number if is_near else min(printed, others)
+            if self._first and printed - self._number in (0, 1):
+                first = printed - self._number
+            self._first[has_total] = first
         number, before = printed - self._first[has_total], self._total
         if number == 0 and None not in (before, total) and (self._number or total != before):
             self._lengths.append(self._number + 1)
@@ -180,7 +184,7 @@ class Counters:
 
     def placed(
         self,
-        told: Reading,
+        printed: Reading,
         *,
         n_steps: int | None = None,
         part: tuple[int, int] | None = None,
@@ -192,13 +196,13 @@ class Counters:
         total of the step, `part` a counter within the epoch and its total, in any unit. A line
         without any counter is the end of the epoch if the lines before were inside one.
         """
-        step, epoch, samples = told.step, told.epoch, told.samples
+        step, epoch = printed.step, printed.epoch
         if epoch is not None and self.has_fractions:
             epoch = float(epoch)  # a fraction that became whole, such as 0.85 and then 1
-        samples = self._samples_at(step, samples)
+        samples = self._samples_at(step, printed.samples)
         number, complaint = self.number(epoch, n_epochs), self._epochs.complaint
         bare = replace(
-            told, step=None, epoch=None, samples=None, epoch_number=number, complaint=complaint
+            printed, step=None, epoch=None, samples=None, epoch_number=number, complaint=complaint
         )
         if samples is not None:
             bare = replace(bare, step=step)
@@ -214,10 +218,10 @@ class Counters:
             assert number is not None
             return self._at_count(bare, "step", step, n_steps, number)
         is_below = epoch is None and self._inside_epoch and number is not None
-        is_end = is_below or isinstance(epoch, int)
         self._inside_epoch = self._inside_epoch and epoch is None
-        passes = number + 1 if is_end and number is not None else epoch
-        return replace(bare, epoch=passes, is_below=is_below)
+        if number is not None and (is_below or isinstance(epoch, int)):
+            epoch = number + 1
+        return replace(bare, epoch=epoch, is_below=is_below)
 
     def number(self, epoch: float | None, n_epochs: int | None) -> int | None:
         """Return the epoch number of a line, counted from 0, by what it says of it, if anything."""
@@ -230,14 +234,15 @@ class Counters:
     def _samples_at(self, step: int | None, samples: int | None) -> int | None:
         """Return the samples at a step; a line that prints only the step goes on as those before.
 
-        While the batch grows within the training, steps alone do not tell the samples.
+        While the batch grows within the training, the step does not determine the samples.
         """
         last_step, last_samples = self._counted
         if step is None or step < last_step:
             return samples
+        if samples is None and not self._samples_a_step:
+            return None
         if samples is None:
-            further = (step - last_step) * self._samples_a_step
-            return last_samples + round(further) if self._samples_a_step else None
+            return last_samples + round((step - last_step) * self._samples_a_step)
         if step > last_step:
             self._samples_a_step = (samples - last_samples) / (step - last_step)
         self._counted = step, samples
@@ -251,7 +256,7 @@ class Counters:
         # A count may also stay for several lines, while gradients are accumulated.
         if is_next and (count < last or count == first == last):
             self._restarted.add(counter)
-        self._last[counter] = number, count if is_next else first, count
+        self._last[counter] = number, (count if is_next else first), count
         starts_again = counter in self._restarted
         self._inside_epoch = starts_again or count == total
         place: dict[str, Any] = {counter: count, "epoch": self.passes_at_end(count, number)}
@@ -268,10 +273,11 @@ class Counters:
         """
         if number < 0:
             return None
-        each, before = step / (number + 1), self._steps_an_epoch
-        self._at_ends = self._at_ends and before in (None, each) and each >= 1
-        self._steps_an_epoch = each
-        return number + 1 if self._at_ends and before is not None and number > 0 else None
+        n_steps, before = step / (number + 1), self._steps_an_epoch
+        self._at_ends = self._at_ends and before in (None, n_steps) and n_steps >= 1
+        self._steps_an_epoch = n_steps
+        is_end = self._at_ends and before is not None and number > 0
+        return number + 1 if is_end else None
 
 
 # Only singular names count, because "steps: 1000" is how many there will be.
@@ -304,7 +310,7 @@ def spoken_kind(name: str) -> str | None:
 def rank_of(name: str) -> int:
     """Return which counter of steps in a line counts: that of the highest rank.
 
-    An `iter`, a `batch` or a `micro_step` beside a step may be one of several micro-batches of it.
+    An `iter`, a `batch` or a `micro_step` next to a step may be one of several micro-batches of it.
     """
     plain = name.lower()
     is_update = re.search(r"(?<!micro_)step|update", plain) is not None
@@ -330,8 +336,10 @@ def number_of(text: str) -> float | None:
     A comma separates thousands if it can (`1,234`), and is a decimal comma elsewhere (`0,53`).
     """
     text = text.strip().rstrip(",")
+    if _IN_THOUSANDS.fullmatch(text):
+        text = text.replace(",", "")
     try:
-        return float(text.replace(",", "") if _IN_THOUSANDS.fullmatch(text) else _pointed(text))
+        return float(text.replace(",", ".", 1))
     except ValueError:
         return None
 
@@ -367,12 +375,10 @@ def values_of(printed: Iterable[tuple[str, str, str | None]]) -> Measured:
     values: dict[str, float] = {}
     unsure = []
     for name, text, total in printed:
-        number, whole = number_of(text), 1.0 if total is None else number_of(total)
-        if number is not None and whole:
-            values[name] = number / whole
-            unsure += [name] if total is None and _EITHER.fullmatch(text) else []
+        number, whole = number_of(text), number_of(total or "1")
+        if number is None or not whole:
+            continue
+        values[name] = number / whole
+        if total is None and _EITHER.fullmatch(text):
+            unsure.append(name)
     return tuple(values.items()), tuple(unsure)
-
-
-def _pointed(text: str) -> str:
-    return text.replace(",", ".", 1)

@@ -57,8 +57,10 @@ def read_run_file(path: Path) -> dict[str, Any]:
         name = key.replace("-", "_")
         if name not in _KEYS:
             near = difflib.get_close_matches(name, _KEYS, n=1)
-            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_KEYS)}"
-            raise UsageError(f"{path}: unknown key {key!r}; {meant}")
+            hint = f"there are {', '.join(_KEYS)}"
+            if near:
+                hint = f"did you mean {near[0]!r}?"
+            raise UsageError(f"{path}: unknown key {key!r}; {hint}")
         if name in values:
             raise UsageError(f"{path}: {key} is given twice, once with - and once with _")
         kind, expected = _KEYS[name]

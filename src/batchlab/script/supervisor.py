@@ -96,7 +96,7 @@ class Supervisor:
             self._n_left_behind,
             self._is_asked,
             kills_for_memory() - kills_before,
-            time.monotonic() if self._command_ended_s is None else self._command_ended_s,
+            self._command_ended_s or time.monotonic(),
             self._largest_bytes,
             *self._failure,
         )
@@ -107,10 +107,10 @@ class Supervisor:
 
     def _start(self, argv: list[str], folder: str) -> None:
         failed, failed_of_command = os.pipe()
-        own = os.getpid()
+        supervisor = os.getpid()
         self._command = os.fork()
         if self._command == 0:
-            _become(argv, folder, self._output_of_command, failed_of_command, own)
+            _become(argv, folder, self._output_of_command, failed_of_command, supervisor)
         os.close(self._output_of_command)
         os.close(failed_of_command)
         failure = os.read(failed, NOT_STARTED.size)  # ends when the command has begun
@@ -173,7 +173,8 @@ class Supervisor:
     def _ask(self, grace_s: float) -> None:
         now_s = time.monotonic()
         self._is_asked |= self._command_ended_s is None
-        self._end_s = now_s if self._end_s is None else min(now_s, self._end_s)
+        if self._end_s is None or now_s < self._end_s:
+            self._end_s = now_s
         if grace_s == 0.0:
             self._kill_s = now_s
 
@@ -248,9 +249,9 @@ class Supervisor:
     def _say(self, kind: bytes, payload: bytes) -> None:
         if self._is_owner_gone:
             return
-        for part in (FRAME.pack(kind, time.monotonic(), len(payload)), payload):
-            self._waiting.append(memoryview(part))
-            self._n_waiting_bytes += len(part)
+        for piece in (FRAME.pack(kind, time.monotonic(), len(payload)), payload):
+            self._waiting.append(memoryview(piece))
+            self._n_waiting_bytes += len(piece)
         self._send()
 
     def _send(self) -> None:
@@ -300,13 +301,15 @@ def descendants(ancestor: int) -> dict[int, int]:
 
 
 def kills_for_memory() -> int:
-    """Return how many processes the kernel has killed for memory so far; 0 if it does not say."""
+    """Return how many processes the kernel has killed for memory since it started, or 0."""
     try:
         with open("/proc/vmstat", "rb") as counts:
-            found = [line for line in counts if line.startswith(b"oom_kill ")]
+            for line in counts:
+                if line.startswith(b"oom_kill "):
+                    return int(line.split()[1])
     except OSError:
-        found = []
-    return int(found[0].split()[1]) if found else 0
+        pass
+    return 0
 
 
 def _become(argv: list[str], folder: str, output: int, failed: int, supervisor: int) -> None:

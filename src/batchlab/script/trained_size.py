@@ -22,9 +22,17 @@ _OF_TRAINING = re.compile(r"(?:train(?:ing)?[ _/.\-]*)?loss", re.IGNORECASE)
 _EPOCHS_WITHOUT = 2
 # Epochs are printed with two decimals or more.
 _ROUNDING = 0.01
+Span = tuple[int, int]
+"""The fewest and the most training examples that there can be."""
 
 
-Told = tuple[str, float, float]
+def common_span(one: Span, other: Span) -> Span | None:
+    """Return the numbers of examples that are within both, or None if there are none."""
+    fewest, most = max(one[0], other[0]), min(one[1], other[1])
+    return (fewest, most) if fewest <= most else None
+
+
+Bounds = tuple[str, float, float]
 """The fewest and the most `steps` per epoch, or `examples` per step, that were reported."""
 
 
@@ -62,29 +70,29 @@ class TrainedSize:
         self._right_in = -_EPOCHS_WITHOUT
         self._has_fractions = False
         # A smaller size may be that of an epoch's last batch, if one of these was printed before.
-        self._has_told_own = self._has_begun = False
+        self._has_printed_right = self._has_begun = False
         self._other: str | None = None  # that the size printed last was another one
 
     def contradiction(self, reading: Reading) -> str | None:
         """Return what shows that it trains with another batch size, or None if nothing does."""
         for name, value in reading.values:
             if _SIZE.fullmatch(name) and reading.split not in ("val", "test"):
-                is_last = self._has_begun and self._has_told_own and value < min(self._sizes)
+                is_last = self._has_begun and self._has_printed_right and value < min(self._sizes)
                 is_below = self._is_limit and value <= self._trial.batch_size
-                self._has_told_own = is_below or value in self._sizes
-                is_other = not (self._has_told_own or is_last)
-                self._other = f"it tells {name} = {value:g}" if is_other else None
+                self._has_printed_right = is_below or value in self._sizes
+                is_right = self._has_printed_right or is_last
+                self._other = None if is_right else f"it tells {name} = {value:g}"
         # Before training it may print a default, or sizes that did not fit, so the last one counts.
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
             return self._other
         if self._most_examples == math.inf:
             return None
-        return next(filter(None, map(self._refuted, self._told_by(reading))), None)
+        return next(filter(None, map(self._refuted, self._bounds_by(reading))), None)
 
     # ---- what was printed
 
-    def _told_by(self, reading: Reading) -> Iterator[Told]:
+    def _bounds_by(self, reading: Reading) -> Iterator[Bounds]:
         if reading.epoch_step is not None and reading.epoch is not None:
             yield "steps", reading.epoch_step, math.inf  # it may have gone on unseen
         elif reading.step is not None:
@@ -115,57 +123,61 @@ class TrainedSize:
             self._begun[shape] = here
             if here.passes[0] <= 1:
                 # The first number that is seen may be that of the second epoch, counted from 0.
-                fewest = 0.0 if reading.epoch_number is None else -1.0
-                self._begun[shape] = Mark(0, 0, (fewest, 0.0))
+                fewest = 0 if reading.epoch_number is None else -1
+                self._begun[shape] = Mark(0, 0, (fewest, 0))
         return self._begun[shape]
 
-    def _of_loop(self, reading: Reading, length: int) -> Iterator[Told]:
+    def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
         """Yield bounds by a counter such as [640/60000], of batches or examples, if it has a loss.
 
         It may be a validation's, next to which the training's is seen in the same epoch.
         """
-        told, epoch = ("steps", length, length), int(reading.epoch or 0)
+        bounds, epoch = ("steps", length, length), int(reading.epoch or 0)
         is_of_examples = _meet(length, length, self._trial.n_train, self._most_examples)
-        if is_of_examples or self._refuted(told) is None:
+        if is_of_examples or self._refuted(bounds) is None:
             self._right_in = epoch
         elif epoch - self._right_in >= _EPOCHS_WITHOUT:
             if any(_OF_TRAINING.fullmatch(name) for name, _ in reading.values):
-                yield told
+                yield bounds
 
     # ---- what is expected
 
-    def _refuted(self, told: Told) -> str | None:
+    def _refuted(self, bounds: Bounds) -> str | None:
         """Return the bounds in words if no batch size that the run was given can explain them."""
-        what, fewest, most = told
+        what, fewest, most = bounds
         if any(_meet(fewest, most, *self._expected(what, size)) for size in self._sizes):
             return None
-        low, high = self._expected(what, self._trial.batch_size)
-        of = "an epoch" if what == "steps" else "a step"
+        whole = {"steps": "an epoch", "examples": "a step"}[what]
         examples = _range(self._trial.n_train, self._most_examples)
         return (
-            f"by its output {of} has {_range(fewest, most)} {what}; with batch size "
+            f"by its output {whole} has {_range(fewest, most)} {what}; with batch size "
             f"{self._trial.batch_size} and {examples} training examples it would have "
-            f"{_range(low, high)}"
+            f"{_range(*self._expected(what, self._trial.batch_size))}"
         )
 
     def _expected(self, what: str, size: int) -> tuple[float, float]:
         """Return both bounds; a script may leave out the smaller last batch of an epoch."""
         fewest, most = self._trial.n_train // size, -(-self._most_examples // size)
-        if what == "steps":
-            return fewest, math.inf if self._is_limit else most
-        return 0 if self._is_limit else min(size, self._trial.n_train / most), size
+        smallest = min(size, self._trial.n_train / most)
+        if self._is_limit:
+            most, smallest = math.inf, 0
+        return (fewest, most) if what == "steps" else (smallest, size)
 
 
-def _between(before: Mark, here: Mark) -> Iterator[Told]:
+def _between(before: Mark, here: Mark) -> Iterator[Bounds]:
     steps = here.step - before.step
     if steps <= 0:
         return
     fewest, most = here.passes[0] - before.passes[1], here.passes[1] - before.passes[0]
     if most > 0:  # epochs that go back say nothing
-        yield "steps", (steps - 1) / most, (steps + 1) / fewest if fewest > 0 else math.inf
+        yield "steps", (steps - 1) / most, _over(steps + 1, fewest)
     if here.samples is not None and before.samples is not None:
         samples = here.samples - before.samples
-        yield "examples", samples / (steps + 1), samples / (steps - 1) if steps > 1 else math.inf
+        yield "examples", samples / (steps + 1), _over(samples, steps - 1)
+
+
+def _over(count: float, n: float) -> float:
+    return count / n if n > 0 else math.inf
 
 
 def _meet(fewest: float, most: float, low: float, high: float) -> bool:
