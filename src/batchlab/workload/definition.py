@@ -96,9 +96,7 @@ def loader_batch_size(data: Any) -> int | None:
     size = data.batch_size
     if size is None:  # it has a batch sampler, or a data set that makes batches itself
         size = getattr(data.batch_sampler, "batch_size", None)
-    if not isinstance(size, int):
-        return None
-    return size
+    return size if isinstance(size, int) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,10 +140,12 @@ class Metric:
             raise WorkloadError(
                 f"better={self.better!r}: a metric is better 'higher' or 'lower'; give one of them"
             )
-        if self.sum is None and self.over_all is None:
-            raise WorkloadError(_SUM_OR_OVER_ALL.format("neither"))
-        if self.sum is not None and self.over_all is not None:
-            raise WorkloadError(_SUM_OR_OVER_ALL.format("both"))
+        if (self.sum is None) == (self.over_all is None):
+            which = "neither" if self.sum is None else "both"
+            raise WorkloadError(
+                f"a batchlab.Metric has {which} of sum and over_all; give sum=... for what adds up "
+                f"over batches, or over_all=... for what needs the whole set"
+            )
         if self.predict is not None and self.over_all is None:
             raise WorkloadError(
                 "a batchlab.Metric has predict without over_all; sum is given the model and the "
@@ -157,12 +157,6 @@ class Metric:
                 raise WorkloadError(
                     f"a batchlab.Metric has {name}={function!r}; expected a function"
                 )
-
-
-_SUM_OR_OVER_ALL = (
-    "a batchlab.Metric has {} of sum and over_all; give sum=... for what adds up over batches, or "
-    "over_all=... for what needs the whole set"
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -326,9 +320,7 @@ def size_of(data: Data) -> int:
     """Return the number of examples of a split; None counts as 0."""
     if data is None:
         return 0
-    if isinstance(data, tuple):
-        return len(data[0])
-    return len(data)
+    return len(data[0]) if isinstance(data, tuple) else len(data)
 
 
 def _is_function(value: object) -> bool:
@@ -527,12 +519,9 @@ def _is_a(kind: type, module: str, name: str) -> bool:
 
 
 def _article(name: str) -> str:
-    article = "an" if name[:1] in "AEIOU" else "a"
-    return f"{article} {name}"
+    return f"an {name}" if name[:1] in "AEIOU" else f"a {name}"
 
 
 def _short(value: Any) -> str:
     text = repr(value)
-    if len(text) > 40:
-        return f"a {type(value).__name__}"
-    return text
+    return text if len(text) <= 40 else f"a {type(value).__name__}"

@@ -312,16 +312,12 @@ def _candidates(module: ModuleType) -> list[str]:
 def _did_you_mean(given: str, possible: Iterable[str]) -> str:
     """Return a question with the nearest of the possible names, or no text if none is near."""
     close = difflib.get_close_matches(given, list(possible), n=1)
-    if not close:
-        return ""
-    return f"did you mean {close[0]!r}? "
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def _kind_of(value: object) -> str:
     """Describe a value in words; a function without a `return` gives nothing."""
-    if value is None:
-        return "nothing"
-    return f"an object of type {type(value).__name__}"
+    return "nothing" if value is None else f"an object of type {type(value).__name__}"
 
 
 def _called(
@@ -457,6 +453,5 @@ def _expected(default: Setting, value: object) -> str:
         return "true or false"
     if isinstance(default, str):
         return f"a text, such as {default!r}"
-    if isinstance(default, int):
-        return f"{whole}, such as {default}"
-    return f"a finite number, such as {default}"
+    kind = whole if isinstance(default, int) else "a finite number"
+    return f"{kind}, such as {default}"
