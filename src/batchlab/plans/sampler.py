@@ -147,7 +147,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         """Return the state of the run, as plain numbers and texts.
 
         Args:
-            step: optimizer steps taken so far, or None to use the scheduler's count.
+            step: the number of optimizer steps taken, or None to use the scheduler's count.
 
         Raises:
             UsageError: there is no count; the sampler can't know, as the loader fetches ahead.
