@@ -64,7 +64,7 @@ class Columns:
     def __init__(self, held: Any) -> None:
         """Hold the parts as they are, without reading them."""
         self._held = held
-        self.parts: tuple[Part, ...] = tuple(part for _, part in leaves(held))
+        self.parts: tuple[Part, ...] = tuple(column for _, column in leaves(held))
         self._is_tuple = type(held) is tuple and not any(map(is_container, held))
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class Columns:
 
     def __getitem__(self, index: int) -> Any:
         """Return one example, in the form that the user's own `collate` takes."""
-        return self.filled([_row(part, index) for part in self.parts])
+        return self.filled([_row(column, index) for column in self.parts])
 
     def filled(self, parts: Sequence[Any]) -> Any:
         """Return the same containers around other parts, such as those of a batch."""
@@ -84,14 +84,14 @@ class Columns:
 
     def batch(self, chosen: Tensor) -> Any:
         """Copy the chosen examples out of the parts."""
-        return self.filled([_rows(part, chosen) for part in self.parts])
+        return self.filled([_rows(column, chosen) for column in self.parts])
 
 
 def resident(data: Data) -> Columns | None:
     """Return data that are kept whole in memory as tensors, or None if they are not."""
     if isinstance(data, tuple):
         return Columns(data)
-    if isinstance(data, Columns) and all(isinstance(part, Tensor) for part in data.parts):
+    if isinstance(data, Columns) and all(isinstance(column, Tensor) for column in data.parts):
         return data
     return None
 
@@ -171,7 +171,7 @@ def chosen_part(data: Data, chosen: Tensor) -> Data:
     columns = resident(data)
     if columns is None:
         return ChosenPart(data, chosen)
-    chosen_rows = columns.filled([part[chosen.to(part.device)] for part in columns.parts])
+    chosen_rows = columns.filled([rows[chosen.to(rows.device)] for rows in columns.parts])
     if isinstance(data, tuple):
         return chosen_rows
     return Columns(chosen_rows)

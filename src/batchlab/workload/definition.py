@@ -28,14 +28,17 @@ _LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optim
 
 def asks_for_names(optimizer: Callable[..., Any]) -> bool:
     """Return whether the optimizer function wants (name, parameter) pairs, by its signature."""
-    names = [parameter.name for parameter in parameters_of(optimizer)]
-    return names[:1] == ["named_parameters"]
+    return _names_of(optimizer)[:1] == ["named_parameters"]
 
 
 def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
     """Return which of `n_steps` and `n_epochs` the scheduler function asks for."""
-    names = {parameter.name for parameter in parameters_of(scheduler)}
+    names = _names_of(scheduler)
     return tuple(name for name in ("n_steps", "n_epochs") if name in names)
+
+
+def _names_of(function: Any) -> list[str]:
+    return [parameter.name for parameter in parameters_of(function)]
 
 
 def parameters_of(function: Any) -> list[inspect.Parameter]:
@@ -450,7 +453,7 @@ def _takes_outputs(kind: type) -> bool:
         return False
     if kind.__module__.startswith("torch.nn."):
         return True
-    names = [parameter.name for parameter in parameters_of(getattr(kind, "forward", None))]
+    names = _names_of(getattr(kind, "forward", None))
     return len(names) > 1 and names[1] in _OUTPUTS
 
 

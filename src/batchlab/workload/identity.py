@@ -84,20 +84,21 @@ def workload_identity(
     *,
     settings: tuple[tuple[str, Setting], ...],
     code: Mapping[str, SourceFile],
-    beside: Mapping[str, SourceFile],
+    read: Mapping[str, SourceFile],
 ) -> tuple[str, dict[str, SourceFile]]:
     """Return the first 16 hexadecimal digits of a SHA-256, and the user's modules that count.
 
     These are the modules of `code`, by name, and those that values of the workload are imported
-    from. A workload without `code` is identified by what its functions do, too. `beside` holds
+    from. A workload without `code` is identified by what its functions do, too. `read` holds
     other files that it read, by their place in its folder.
     """
     digest = _Digest()
     if not code:
         # The planned length, and who chose the batch size, change no step.
-        left_out = {*SPLITS, "epochs", "is_usual"}
-        names = [name for name in Workload.__dataclass_fields__ if name not in left_out]
-        digest.add([(name, getattr(workload, name)) for name in names])
+        fields = {name: getattr(workload, name) for name in Workload.__dataclass_fields__}
+        for name in (*SPLITS, "epochs", "is_usual"):
+            del fields[name]
+        digest.add(list(fields.items()))
     for split in SPLITS:
         digest.add_data(getattr(workload, split), f"workload {workload.name!r}: {split}")
     modules = dict(code)
@@ -105,7 +106,7 @@ def workload_identity(
     for file in of_values.values():
         modules |= imported_by(Path(file.path))
     modules |= of_values
-    files = [(name, file.sha256) for name, file in sorted({**beside, **modules}.items())]
+    files = [(name, file.sha256) for name, file in sorted({**read, **modules}.items())]
     digest.add([settings, files, draws_by_seed(workload)])
     return digest.hexdigest()[:16], modules
 

@@ -155,7 +155,7 @@ def _loaded(
     main: Path | None,
     opened: Iterable[str],
 ) -> LoadedWorkload:
-    """Apply the settings not used so far, and identify a workload.
+    """Apply the rest of the settings, and identify a workload.
 
     It is known by its data, code and opened files, and a live one, without code, by what it does.
     """
@@ -168,7 +168,7 @@ def _loaded(
         read = _files_read(main, code, opened, named_in=str(in_order))
         note_unnamed(read.values())
     run = [file for file in read.values() if file.path.endswith(".py")]
-    workload_id, modules = workload_identity(workload, settings=in_order, code=code, beside=read)
+    workload_id, modules = workload_identity(workload, settings=in_order, code=code, read=read)
     imported = {name: file for name, file in modules.items() if not name.startswith(_MAIN)}
     check_not_edited(imported)
     return LoadedWorkload(
@@ -186,7 +186,7 @@ def _loaded(
 def _files_read(
     main: Path, code: Mapping[str, SourceFile], opened: Iterable[str], *, named_in: str
 ) -> dict[str, SourceFile]:
-    """Return the files beside its code that a workload's file has read, by their place."""
+    """Return the files that a workload's file has read, apart from code, by their place."""
     paths = {Path(file.path) for file in code.values()}
     for path in paths:
         if path.suffix == ".py":
@@ -331,12 +331,13 @@ def _called(
                 f"{reference}: parameter {parameter.name!r} has no default; give it one, which "
                 f"--set {parameter.name}=VALUE changes"
             )
-    used = _keywords(function)
+    defaults = _keywords(function)
+    changes: dict[str, Any] = {}
     for name, value in settings.items():
-        if name in used:
-            used[name] = as_type_of(used[name], value, name)
+        if name in defaults:
+            changes[name] = as_type_of(defaults[name], value, name)
     try:
-        workload = function(**{name: used[name] for name in settings if name in used})
+        workload = function(**changes)
     except BatchlabError:
         raise
     except Exception as error:
@@ -345,7 +346,7 @@ def _called(
         raise WorkloadError(
             f"{reference} returned {_kind_of(workload)}; expected a batchlab.Workload"
         )
-    return workload, used
+    return workload, defaults | changes
 
 
 def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
@@ -374,12 +375,13 @@ def _with_other_settings(
     settings: Mapping[str, str | Setting],
     used: dict[str, Setting],
 ) -> tuple[Workload, dict[str, Setting]]:
-    """Apply the settings not used so far, of its optimizer or a schedule by name; return all."""
+    """Apply the settings not used yet: of its optimizer, or a schedule by name; return all."""
     of_optimizer: dict[str, Setting] = {}
     if workload.optimizer is not None:  # called with the parameters and the rate by position
         of_optimizer = _keywords(workload.optimizer, positional=2)
     possible = {_SCHEDULE: "", **of_optimizer}
     rest: dict[str, Setting] = {}
+    keywords: dict[str, Setting] = {}
     for name, value in settings.items():
         if name in used:
             continue
@@ -390,11 +392,12 @@ def _with_other_settings(
                 f"{_did_you_mean(name, everything)}it has {', '.join(everything)}"
             )
         rest[name] = as_type_of(possible[name], value, name)
-    if _SCHEDULE in rest and _SCHEDULE not in of_optimizer:
+        if name in of_optimizer:
+            keywords[name] = rest[name]
+    if _SCHEDULE in rest and _SCHEDULE not in keywords:
         name = str(rest[_SCHEDULE])
         schedule = chosen(name, SCHEDULES, setting=_SCHEDULE, workload=reference)
         workload = replace(workload, schedule=schedule, scheduler=None, scheduler_every="epoch")
-    keywords = {name: value for name, value in rest.items() if name in of_optimizer}
     if keywords:
         assert workload.optimizer is not None
         workload = replace(workload, optimizer=partial(workload.optimizer, **keywords))
