@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -135,22 +136,23 @@ _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
 # The sets that Python's hook fills. A hook can't be removed, so one serves all of them.
 _listening: list[set[str]] = []
-_is_heard = False
 
 
 @contextmanager
 def heard_opening() -> Iterator[set[str]]:
     """Collect the paths of code, configurations and weights that the block opens for reading."""
-    global _is_heard
-    if not _is_heard:
-        _is_heard = True
-        sys.addaudithook(_hear)
+    _add_hook()
     opened: set[str] = set()
     _listening.append(opened)
     try:
         yield opened
     finally:
         _listening[:] = [other for other in _listening if other is not opened]
+
+
+@cache
+def _add_hook() -> None:
+    sys.addaudithook(_hear)
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
