@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -55,9 +53,16 @@ def workload(
             (streams[2].standard_normal((n, dimension)), streams[2]),
         )
     )
+
+    def model() -> nn.Linear:
+        """Make a weight for each input, all 0, and no bias."""
+        layer = nn.Linear(dimension, 1, bias=False, dtype=torch.float64)
+        nn.init.zeros_(layer.weight)
+        return layer
+
     return Workload(
         name=_NAME,
-        model=partial(_model, dimension=dimension),
+        model=model,
         train=train,
         validation=validation,
         test=test,
@@ -66,13 +71,6 @@ def workload(
         batch_size=16,
         learning_rate=0.05,
     )
-
-
-def _model(*, dimension: int) -> nn.Linear:
-    """Make a weight for each input, all 0, and no bias."""
-    model = nn.Linear(dimension, 1, bias=False, dtype=torch.float64)
-    nn.init.zeros_(model.weight)
-    return model
 
 
 def _loss(model: nn.Module, batch: Regression) -> Tensor:

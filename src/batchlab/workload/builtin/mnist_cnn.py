@@ -50,10 +50,6 @@ def workload(
         return layers
 
     sgd = NamedOptimizer(
-        name="sgd",
-        workload=_NAME,
-        momentum=momentum,
-        nesterov=nesterov,
-        weight_decay=weight_decay,
+        name="sgd", workload=_NAME, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
     )
     return digits_workload(model, train=train, optimizer=sgd, learning_rate=0.01)
