@@ -100,19 +100,22 @@ class NamedOptimizer:
                 f"momentum={self.momentum}; it needs optimizer='sgd' and a momentum above 0"
             )
 
-    def __call__(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> Any:
+    def __call__(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float
+    ) -> torch.optim.Optimizer:
         """Make a new optimizer of `parameters` at `learning_rate`."""
         parameters = list(parameters)
         settings: dict[str, Any] = {"betas": (self.momentum, 0.999)}
         if self.name == "sgd":
             settings = {"momentum": self.momentum, "nesterov": self.nesterov}
-        return _CLASSES[self.name](
+        optimizer: torch.optim.Optimizer = _CLASSES[self.name](
             parameters,
             lr=learning_rate,
             weight_decay=self.weight_decay,
             fused=_fused_is_safe(parameters),
             **settings,
         )
+        return optimizer
 
 
 def _fused_is_safe(parameters: list[nn.Parameter]) -> bool:

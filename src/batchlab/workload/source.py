@@ -95,13 +95,13 @@ def _imported_names(importer: str, file: Path) -> set[str]:
         del packages[-1]
     names: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        prefix = ""
+        if isinstance(node, ast.ImportFrom):
             start = packages[: len(packages) - node.level + 1] if node.level else []
-            base = ".".join(filter(None, [*start, node.module]))
-            names.add(base)
-            names.update(f"{base}.{alias.name}" for alias in node.names)
+            prefix = ".".join(filter(None, [*start, node.module]))
+            names.add(prefix)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {f"{prefix}.{alias.name}".lstrip(".") for alias in node.names}
     return names
 
 
@@ -204,9 +204,8 @@ def _text_of_code(path: Path) -> Path:
 def _place_in(folder: Path, path: Path) -> str | None:
     for candidate in (path, path.resolve()):
         if candidate.is_relative_to(folder):
-            place = candidate.relative_to(folder)
-            is_hidden = any(name.startswith(".") for name in place.parts)
-            return None if is_hidden else place.as_posix()
+            place = candidate.relative_to(folder).as_posix()
+            return None if "/." in f"/{place}" else place
     return None
 
 
