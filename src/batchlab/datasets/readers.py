@@ -38,10 +38,10 @@ def open_data_file(path: Path, *, sha256: str | None = None) -> Iterator[Stream]
     try:
         with path.open("rb") as raw:
             if sha256 is not None:
-                found = hashlib.file_digest(raw, "sha256").hexdigest()
-                if found != sha256:
+                digest = hashlib.file_digest(raw, "sha256").hexdigest()
+                if digest != sha256:
                     raise DatasetError(
-                        f"{path}: SHA-256 is {found}, expected {sha256}: the file is not the one "
+                        f"{path}: SHA-256 is {digest}, expected {sha256}: the file is not the one "
                         "it should be; copy or download it again"
                     )
                 raw.seek(0)
@@ -172,11 +172,11 @@ def _npz_array(path: Path, archive: Any, name: str) -> NDArray[Any]:
 
 def _check_lengths(path: Path, n_by_name: dict[str, int]) -> None:
     """Refuse data without examples, and features and target of different lengths."""
-    found = " and ".join(f"{n} in {name!r}" for name, n in n_by_name.items())
+    lengths = " and ".join(f"{n} in {name!r}" for name, n in n_by_name.items())
     if len(set(n_by_name.values())) > 1:
-        raise DatasetError(f"{path}: has {found}; expected as many targets as examples")
+        raise DatasetError(f"{path}: has {lengths}; expected as many targets as examples")
     if 0 in n_by_name.values():
-        raise DatasetError(f"{path}: holds no examples ({found}); expected at least one")
+        raise DatasetError(f"{path}: holds no examples ({lengths}); expected at least one")
 
 
 def _csv_header(path: Path, header: list[str]) -> list[str]:
@@ -223,11 +223,9 @@ def _csv_values(
                 f"{line}: has {len(row)} cells, expected {len(header)} as in the header; complete "
                 "the row or leave it out"
             )
-        *inputs, answer = (
-            _finite(row[at], f"{line}, column {header[at]!r}") for at in (*columns, place)
-        )
-        features.extend(inputs)
-        targets.append(answer)
+        for at in columns:
+            features.append(_finite(row[at], f"{line}, column {header[at]!r}"))
+        targets.append(_finite(row[place], f"{line}, column {target!r}"))
         if _is_whole(row[place]):
             classes.append(int(row[place]))
     _check_lengths(path, {target: len(targets)})

@@ -112,14 +112,14 @@ def n_pauses(
     """Count the pauses of a run of `steps` steps: on only validation data, and on all data."""
     if steps < 1:
         return 0, 0
-    found = pauses(
+    run = pauses(
         plan,
         last_step=steps,
         watched_from_samples=watched_from_samples,
         interval_samples=interval_samples,
     )
-    whole = [pause.all_splits for pause in found]
-    return whole.count(False), whole.count(True)
+    on_all = [pause.all_splits for pause in run]
+    return on_all.count(False), on_all.count(True)
 
 
 def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
@@ -158,7 +158,8 @@ def _steps_of_epoch_ends(plan: BatchPlan, *, last_step: int) -> Iterator[tuple[i
     epoch, last_on_all = 1, 0
     while (step := plan.steps_in(epoch)) < last_step:
         on_all = epoch >= _ALL_SPLITS_RATIO * last_on_all
-        last_on_all = epoch if on_all else last_on_all
+        if on_all:
+            last_on_all = epoch
         yield step, on_all
         epoch += max(1, epoch // _EPOCH_ENDS_KEPT)
     yield last_step, True

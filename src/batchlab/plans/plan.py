@@ -33,11 +33,9 @@ class Milestone:
     batch_size: int
     rate_factor: float = 1.0
 
-    @property
-    def plain(self) -> Milestone:
-        """The same milestone in plain Python numbers."""
-        at, size, factor = map(_plain, (self.at, self.batch_size, self.rate_factor))
-        return Milestone(at=at, batch_size=size, rate_factor=factor)
+    def __post_init__(self) -> None:
+        """Take NumPy's numbers as Python's own."""
+        _make_plain(self, "at", "batch_size", "rate_factor")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +67,8 @@ class Plan:
         Raises:
             UsageError: a size below 1, milestones out of order or beyond the end, an unknown rule.
         """
-        for name in ("epochs", "batch_size", "learning_rate"):
-            object.__setattr__(self, name, _plain(getattr(self, name)))
-        object.__setattr__(self, "milestones", tuple(m.plain for m in self.milestones))
+        _make_plain(self, "epochs", "batch_size", "learning_rate")
+        object.__setattr__(self, "milestones", tuple(self.milestones))
         scaling_rule(self.scaling_rule)
         if self.unit not in get_args(Unit):
             raise UsageError(f"unit {self.unit!r}: expected one of {', '.join(get_args(Unit))}")
@@ -102,7 +99,7 @@ class Plan:
     @property
     def sizes(self) -> tuple[int, ...]:
         """The batch size of each part, in order."""
-        return (self.batch_size, *(each.batch_size for each in self.milestones))
+        return (self.batch_size, *(later.batch_size for later in self.milestones))
 
     def for_data(self, n_train: int, *, drop_last: bool = False) -> BatchPlan:
         """Return the plan by steps for `n_train` training examples.
@@ -115,24 +112,23 @@ class Plan:
                 f"the plan has batch size {max(self.sizes)}, and there are {n_train} training "
                 f"examples; cap it: plan.capped({n_train})"
             )
-        found = BatchPlan(n_train=n_train, batch_size=self.batch_size, drop_last=drop_last)
+        plan = BatchPlan(n_train=n_train, batch_size=self.batch_size, drop_last=drop_last)
         rule = scaling_rule(self.scaling_rule)
         for milestone in self.milestones:
-            place = self._samples(milestone.at, found)
             by_rule = rule.rate_factor(milestone.batch_size / self.batch_size)
             stage = Stage(
-                from_samples=place,
+                from_samples=self._samples(milestone.at, plan),
                 batch_size=milestone.batch_size,
                 rate_factor=milestone.rate_factor * by_rule,
             )
-            found = replace(found, stages=(*found.stages, stage))
-        last = found.samples_at(found.steps_in(self.epochs))
-        if found.stages and found.stages[-1].from_samples >= last:
+            plan = replace(plan, stages=(*plan.stages, stage))
+        last = plan.samples_at(plan.steps_in(self.epochs))
+        if plan.stages and plan.stages[-1].from_samples >= last:
             raise UsageError(
                 f"the milestone at {self.milestones[-1].at:g} {self.unit} never comes: "
                 f"{self.epochs:g} epochs are {last:,} examples"
             )
-        return found
+        return plan
 
     def _samples(self, at: float, so_far: BatchPlan) -> int:
         """Convert a place to examples, by the plan up to it."""
@@ -174,17 +170,17 @@ class Plan:
 
     def _with_sizes(self, function: Callable[[int], int]) -> Plan:
         milestones = [replace(m, batch_size=function(m.batch_size)) for m in self.milestones]
-        made = replace(self, batch_size=function(self.batch_size), milestones=tuple(milestones))
-        return made._without_repeats()
+        resized = replace(self, batch_size=function(self.batch_size), milestones=tuple(milestones))
+        return resized._without_repeats()
 
     def _without_repeats(self) -> Plan:
-        kept: list[Milestone] = []
+        milestones: list[Milestone] = []
         here = (self.batch_size, 1.0)
         for milestone in self.milestones:
             if (milestone.batch_size, milestone.rate_factor) != here:
-                kept.append(milestone)
+                milestones.append(milestone)
             here = (milestone.batch_size, milestone.rate_factor)
-        return replace(self, milestones=tuple(kept))
+        return replace(self, milestones=tuple(milestones))
 
     def then(self, after: Plan) -> Plan:
         """Return this plan followed by another one after its epochs.
@@ -206,17 +202,22 @@ class Plan:
             replace(m, at=self.epochs + m.at, rate_factor=factor * m.rate_factor)
             for m in (begins, *after.milestones)
         ]
-        made = replace(
+        both = replace(
             self,
             epochs=self.epochs + after.epochs,
             milestones=(*self.milestones, *coming),
         )
-        return made._without_repeats()
+        return both._without_repeats()
 
 
 def _plain(value: Any) -> Any:
     """Return a NumPy number as Python's own, so that it can be JSON."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _make_plain(record: object, *names: str) -> None:
+    for name in names:
+        object.__setattr__(record, name, _plain(getattr(record, name)))
 
 
 def _check(name: str, value: object, *, is_whole: bool = False) -> None:
@@ -240,9 +241,13 @@ def from_advice(advice: Any, *, epochs: float) -> Plan:
     Raises:
         UsageError: it is no advice, or it names nothing.
     """
-    where = "" if hasattr(advice, "to_dict") else f"{advice}: "
+    where = ""
     try:
-        document = msgspec.json.decode(Path(advice).read_bytes()) if where else advice.to_dict()
+        if hasattr(advice, "to_dict"):
+            document = advice.to_dict()
+        else:
+            where = f"{advice}: "
+            document = msgspec.json.decode(Path(advice).read_bytes())
         named = document["recommendation"] or document["provisional"]
         if named is None:
             raise UsageError(f"{where}this advice names nothing; its `reason` says why")
@@ -290,15 +295,17 @@ def steps(
     sizes = {_plain(at): _plain(size) for at, size in sizes.items()}
     for at in sizes:
         _check("milestone", at)
-    places = {at * epochs: size for at, size in sizes.items()} if unit == "fraction" else sizes
+    if unit == "fraction":
+        sizes = {at * epochs: size for at, size in sizes.items()}
+        unit = "epochs"
     if tokens_per_example is not None:
         batch_size = round(batch_size / tokens_per_example)
-        places = {at: round(size / tokens_per_example) for at, size in places.items()}
+        sizes = {at: round(size / tokens_per_example) for at, size in sizes.items()}
     return Plan(
         epochs=epochs,
         batch_size=batch_size,
-        milestones=tuple(Milestone(at=at, batch_size=size) for at, size in places.items()),
-        unit="epochs" if unit == "fraction" else unit,
+        milestones=tuple(Milestone(at=at, batch_size=size) for at, size in sizes.items()),
+        unit=unit,
         scaling_rule=scaling_rule,
         tokens_per_example=tokens_per_example,
     )

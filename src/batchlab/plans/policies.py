@@ -193,8 +193,8 @@ class AdaptiveSize:
         for name, value in values.items():
             if value is not None:
                 total, weight = self._means.get(name, (0.0, 0.0))
-                kept = self._kept
-                self._means[name] = kept * total + float(value), kept * weight + 1.0
+                total = self._kept * total + float(value)
+                self._means[name] = total, self._kept * weight + 1.0
         if isinstance(self._rule, Plateau):
             if metric is not None:
                 self._move(self._rule.wanted(float(metric), self.batch_size))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import Sampler
 
 from batchlab.errors import UsageError
@@ -80,17 +79,14 @@ class BatchSizeSampler(Sampler[list[int]]):
         self.first_step = 0
         self._is_over = False
         self._scheduler: PlanScheduler | None = None
-        fewest = min(*map(self.plan.batch_size_at, self._last_steps()), *plan.sizes)
-        if fewest < world_size:
+        sizes = list(plan.sizes)
+        for epoch in range(1, math.ceil(plan.epochs) + 1):  # its last batch may be smaller
+            sizes.append(self.plan.batch_size_at(self.plan.steps_in(epoch) - 1))
+        if min(sizes) < world_size:
             raise UsageError(
-                f"a batch of {fewest} examples cannot be shared by {world_size} "
+                f"a batch of {min(sizes)} examples cannot be shared by {world_size} "
                 f"processes; give drop_last=True, or other sizes"
             )
-
-    def _last_steps(self) -> Iterator[int]:
-        """Yield the last step of every epoch, whose batch may be smaller than planned."""
-        for epoch in range(1, math.ceil(self._planned.epochs) + 1):
-            yield self.plan.steps_in(epoch) - 1
 
     def __len__(self) -> int:
         """Return the number of batches of the next pass."""
@@ -109,7 +105,8 @@ class BatchSizeSampler(Sampler[list[int]]):
             )
         epoch, _ = self.plan.position(self.first_step)
         while (begin := self.plan.steps_in(epoch)) < self.n_steps:
-            order, first = self._order(epoch), max(begin, self.first_step)
+            order = epoch_order(self._n_train, seed=self._seed, epoch=epoch, sampling="reshuffle")
+            first = max(begin, self.first_step)
             taken = self.plan.samples_at(first) - self.plan.samples_at(begin)
             for step in range(first, min(self.n_steps, self.plan.steps_in(epoch + 1))):
                 size = self.plan.batch_size_at(step)
@@ -117,9 +114,6 @@ class BatchSizeSampler(Sampler[list[int]]):
                 taken += size
             epoch += 1
         self._is_over = True
-
-    def _order(self, epoch: int) -> Tensor:
-        return epoch_order(self._n_train, seed=self._seed, epoch=epoch, sampling="reshuffle")
 
     def scheduler(
         self,
@@ -147,7 +141,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         """Return the state of the run, as plain numbers and texts.
 
         Args:
-            step: optimizer steps taken so far, or None to use the scheduler's count.
+            step: the number of optimizer steps taken, or None to use the scheduler's count.
 
         Raises:
             UsageError: there is no count; the sampler can't know, as the loader fetches ahead.

@@ -86,9 +86,9 @@ SCALING_RULES = {
 def scaling_rule(name: str | float) -> ScalingRule:
     """Return the rule called `name`; a number is the exponent of the batch size in the rate."""
     if isinstance(name, int | float):
-        return ScalingRule(
-            rate_factor=lambda kappa: kappa**name, move_moments=_same_half_life if name else None
-        )
+        if not name:
+            return SCALING_RULES["none"]
+        return ScalingRule(rate_factor=lambda kappa: kappa**name, move_moments=_same_half_life)
     if name not in SCALING_RULES:
         raise UsageError(f"scaling rule {name!r}: expected one of {', '.join(SCALING_RULES)}")
     return SCALING_RULES[name]
@@ -108,18 +108,18 @@ def moved_adam(
         UsageError: the rule needs settings that `whose` does not have (None), or does not reach
             the batch size.
     """
-    found = scaling_rule(rule)
-    if found.move_moments is None:
+    scaling = scaling_rule(rule)
+    if scaling.move_moments is None:
         return None
     if adam is None:
-        if not found.needs_adam:
+        if not scaling.needs_adam:
             return None
         raise UsageError(
             f"scaling rule {rule}: it moves betas and eps, and {whose} does not have both; use an "
             f"optimizer of Adam's kind, or the rule sqrt or linear"
         )
     kappa = batch_size / reference_batch_size
-    moved = found.moved(adam, kappa)
+    moved = scaling.moved(adam, kappa)
     if moved is None:
         least = min(adam.betas)
         name = "beta 1" if least == adam.betas[0] else "beta 2"
@@ -146,14 +146,12 @@ def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
     (first, second), eps = betas, group["eps"]
     if not all(isinstance(value, (int, float)) for value in (first, second, eps)):
         return None
+    adam = AdamSettings(betas=(float(first), float(second)), eps=float(eps))
     decay = group.get("weight_decay")
-    if not group.get("decoupled_weight_decay", "adamw" in whose.lower()):
-        decay = None
-    return AdamSettings(
-        betas=(float(first), float(second)),
-        eps=float(eps),
-        weight_decay=float(decay) if isinstance(decay, (int, float)) else None,
-    )
+    is_decoupled = group.get("decoupled_weight_decay", "adamw" in whose.lower())
+    if is_decoupled and isinstance(decay, (int, float)):
+        adam = replace(adam, weight_decay=float(decay))
+    return adam
 
 
 def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
@@ -161,5 +159,7 @@ def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, *
     adam = moved_adam(settings_of(settings, whose=whose), rule, whose=whose, **sizes)
     if adam is None:
         return {}
-    decay = {} if adam.weight_decay is None else {"weight_decay": adam.weight_decay}
-    return {"betas": adam.betas, "eps": adam.eps, **decay}
+    moved = {"betas": adam.betas, "eps": adam.eps}
+    if adam.weight_decay is not None:
+        moved["weight_decay"] = adam.weight_decay
+    return moved

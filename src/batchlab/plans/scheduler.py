@@ -54,8 +54,11 @@ def scale(
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a group that a plan may change."""
     names = ("lr", "betas", "eps", "weight_decay", "decoupled_weight_decay")
-    found = {name: group[name] for name in names if name in group}
-    return {name: float(v) if isinstance(v, Tensor) else v for name, v in found.items()}
+    settings = {name: group[name] for name in names if name in group}
+    for name, value in settings.items():
+        if isinstance(value, Tensor):
+            settings[name] = float(value)
+    return settings
 
 
 def _put(group: dict[str, Any], settings: Mapping[str, Any]) -> None:
@@ -163,8 +166,10 @@ class PlanScheduler(LRScheduler):
         stage = self._plan.stage_at(step)
         if step + 1 < self._plan.step_at(stage.from_samples) + self._warm_up_steps:
             return step + 1
-        following = [s for s in self._plan.stages if s.from_samples > stage.from_samples]
-        return self._plan.step_at(following[0].from_samples) if following else self._n_steps
+        for later in self._plan.stages:
+            if later.from_samples > stage.from_samples:
+                return self._plan.step_at(later.from_samples)
+        return self._n_steps
 
     def _adam(self, group: dict[str, Any], size: int, *, whose: str) -> Any:
         sizes = {"batch_size": size, "reference_batch_size": self._plan.batch_size}
@@ -174,11 +179,11 @@ class PlanScheduler(LRScheduler):
         """Return the plan's factor of a step's rate, with the warm-up."""
         stage = self._plan.stage_at(step)
         begin = self._plan.step_at(stage.from_samples)
-        done = (step - begin + 1) / self._warm_up_steps if self._warm_up_steps else 1.0
-        if begin == 0 or done >= 1.0:
+        n_warm = step - begin + 1
+        if begin == 0 or n_warm >= self._warm_up_steps:
             return stage.rate_factor
         before = self._plan.stage_at(begin - 1).rate_factor
-        return before + done * (stage.rate_factor - before)
+        return before + n_warm / self._warm_up_steps * (stage.rate_factor - before)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the steps taken; the groups' first settings are in the optimizer's state."""

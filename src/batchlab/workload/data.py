@@ -16,11 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import IterableDataset, Subset, default_collate
 
 from batchlab.errors import BatchSizeError, WorkloadError
-from batchlab.random_state import (
-    RandomState,
-    derived_seed,
-    untouched_randomness,
-)
+from batchlab.random_state import RandomState, derived_seed, untouched_randomness
 from batchlab.records.trial import Sampling
 from batchlab.workload.definition import Batch, Data
 from batchlab.workload.source import told
@@ -39,9 +35,11 @@ def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
     if not is_container(value):
         return function(value)
     if isinstance(value, Mapping):
-        return {key: mapped(part, function) for key, part in value.items()}
-    parts = [mapped(part, function) for part in value]
-    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        return {key: mapped(inner, function) for key, inner in value.items()}
+    values = [mapped(inner, function) for inner in value]
+    if hasattr(value, "_fields"):
+        return type(value)(*values)
+    return type(value)(values)
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -49,9 +47,9 @@ def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     if not is_container(value):
         yield place, value
         return
-    parts = value.items() if isinstance(value, Mapping) else enumerate(value)
-    for key, part in parts:
-        yield from leaves(part, f"{place}[{key!r}]")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, inner in items:
+        yield from leaves(inner, f"{place}[{key!r}]")
 
 
 class Columns:
@@ -66,7 +64,7 @@ class Columns:
     def __init__(self, held: Any) -> None:
         """Hold the parts as they are, without reading them."""
         self._held = held
-        self.parts: tuple[Part, ...] = tuple(part for _, part in leaves(held))
+        self.parts: tuple[Part, ...] = tuple(column for _, column in leaves(held))
         self._is_tuple = type(held) is tuple and not any(map(is_container, held))
 
     def __len__(self) -> int:
@@ -75,7 +73,7 @@ class Columns:
 
     def __getitem__(self, index: int) -> Any:
         """Return one example, in the form that the user's own `collate` takes."""
-        return self.filled([_row(part, index) for part in self.parts])
+        return self.filled([_row(column, index) for column in self.parts])
 
     def filled(self, parts: Sequence[Any]) -> Any:
         """Return the same containers around other parts, such as those of a batch."""
@@ -86,14 +84,14 @@ class Columns:
 
     def batch(self, chosen: Tensor) -> Any:
         """Copy the chosen examples out of the parts."""
-        return self.filled([_rows(part, chosen) for part in self.parts])
+        return self.filled([_rows(column, chosen) for column in self.parts])
 
 
 def resident(data: Data) -> Columns | None:
     """Return data that are kept whole in memory as tensors, or None if they are not."""
     if isinstance(data, tuple):
         return Columns(data)
-    if isinstance(data, Columns) and all(isinstance(part, Tensor) for part in data.parts):
+    if isinstance(data, Columns) and all(isinstance(column, Tensor) for column in data.parts):
         return data
     return None
 
@@ -142,7 +140,9 @@ class Collated:
 
 def opened(data: Data, collate: Collate | None) -> tuple[Data, Collate | None]:
     """Return the data and their collate: their own if they have one, else `collate`."""
-    return (data.dataset, data.collate) if isinstance(data, Collated) else (data, collate)
+    if isinstance(data, Collated):
+        return data.dataset, data.collate
+    return data, collate
 
 
 class ChosenPart(Subset[Any]):
@@ -171,8 +171,10 @@ def chosen_part(data: Data, chosen: Tensor) -> Data:
     columns = resident(data)
     if columns is None:
         return ChosenPart(data, chosen)
-    part = columns.filled([part[chosen.to(part.device)] for part in columns.parts])
-    return part if isinstance(data, tuple) else Columns(part)
+    chosen_rows = columns.filled([rows[chosen.to(rows.device)] for rows in columns.parts])
+    if isinstance(data, tuple):
+        return chosen_rows
+    return Columns(chosen_rows)
 
 
 def shuffled(n: int, *, seed: int) -> Tensor:
@@ -200,25 +202,28 @@ def n_examples(batch: Batch) -> int:
     Raises:
         BatchSizeError: there is no tensor with examples first in it.
     """
-    found = next(_lengths(batch), None)
-    if found is None:
+    n = next(_lengths(batch), None)
+    if n is None:
         raise BatchSizeError(
             f"a batch of type {type(batch).__name__} holds no tensor to count its examples by; let "
             f"`collate` return tensors, or a tuple, list or dict of them, with examples first, or "
             f"give the workload a `weight`"
         )
-    return found
+    return n
 
 
 def _lengths(batch: Batch) -> Iterator[int]:
-    if isinstance(batch, Tensor):
+    if isinstance(batch, PackedSequence):  # a tuple whose first tensor holds all time steps
+        yield int(batch.batch_sizes[0])
+    elif isinstance(batch, Tensor):
         if batch.ndim:
             yield len(batch)
-    elif isinstance(batch, PackedSequence):  # a tuple whose first tensor holds all time steps
-        yield int(batch.batch_sizes[0])
-    elif isinstance(batch, (Mapping, tuple, list)):
-        for part in batch.values() if isinstance(batch, Mapping) else batch:
-            yield from _lengths(part)
+    elif isinstance(batch, Mapping):
+        for value in batch.values():
+            yield from _lengths(value)
+    elif isinstance(batch, (tuple, list)):
+        for value in batch:
+            yield from _lengths(value)
 
 
 def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:
@@ -254,12 +259,13 @@ def examples_at(data: Any, chosen: list[int]) -> list[Any]:
     """
     if is_stream(data):
         reading, wanted = Reading(data, epoch=0, seed=0, what="train"), set(chosen)
-        found: dict[int, Any] = {}
+        examples: dict[int, Any] = {}
         n = max(chosen, default=-1) + 1
         for start in range(0, n, _READ_AT_ONCE):
-            read = reading.take(min(_READ_AT_ONCE, n - start))
-            found |= {place: each for place, each in enumerate(read, start) if place in wanted}
-        return [found[place] for place in chosen]
+            for place, example in enumerate(reading.take(min(_READ_AT_ONCE, n - start)), start):
+                if place in wanted:
+                    examples[place] = example
+        return [examples[place] for place in chosen]
     together = getattr(data, "__getitems__", None)
     if callable(together):
         return list(together(chosen))
@@ -304,14 +310,14 @@ class Reading:
 
     def take(self, n: int) -> list[Any]:
         """Return the next `n` examples."""
-        found = self._next(n)
-        self._taken += len(found)
-        if len(found) < n:
+        examples = self._next(n)
+        self._taken += len(examples)
+        if len(examples) < n:
             raise WorkloadError(
                 f"{self._what} ended after {self._taken:,} examples, and its length says "
                 f"{self._n:,}; let __len__ return how many it gives"
             )
-        return found
+        return examples
 
     def skip(self, n: int) -> None:
         """Read `n` examples and drop them."""
@@ -331,10 +337,10 @@ class Reading:
         with untouched_randomness():
             self._randomness.restore()
             try:
-                found = list(islice(self._examples, n))
+                examples = list(islice(self._examples, n))
             except Exception as error:
                 raise WorkloadError(
                     f"{self._what}: reading on after {self._taken:,} examples raised {told(error)}"
                 ) from error
             self._randomness = RandomState.now()
-        return found
+        return examples

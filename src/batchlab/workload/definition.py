@@ -28,16 +28,20 @@ _LEARNING_RATE = 0.01  # of SGD with momentum, which a workload without an optim
 
 def asks_for_names(optimizer: Callable[..., Any]) -> bool:
     """Return whether the optimizer function wants (name, parameter) pairs, by its signature."""
-    return next((each.name for each in parameters_of(optimizer)), None) == "named_parameters"
+    return _names_of(optimizer)[:1] == ["named_parameters"]
 
 
 def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
     """Return which of `n_steps` and `n_epochs` the scheduler function asks for."""
-    names = {each.name for each in parameters_of(scheduler)}
+    names = _names_of(scheduler)
     return tuple(name for name in ("n_steps", "n_epochs") if name in names)
 
 
-def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def _names_of(function: Any) -> list[str]:
+    return [parameter.name for parameter in parameters_of(function)]
+
+
+def parameters_of(function: Any) -> list[inspect.Parameter]:
     """Return the parameters of a function, or an empty list if it has no signature."""
     try:
         return list(inspect.signature(function).parameters.values())
@@ -72,8 +76,8 @@ def is_stateful(metric: object) -> bool:
 def is_compiled(model: nn.Module) -> bool:
     """Return whether a model or a part of it is to be compiled (torch.compile)."""
     return any(
-        hasattr(part, "_orig_mod") or part._compiled_call_impl is not None
-        for part in model.modules()
+        hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
+        for module in model.modules()
     )
 
 
@@ -83,8 +87,8 @@ def uncompiled(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if module._compiled_call_impl is not None:
             module._compiled_call_impl = None
-        for name, part in module._modules.items():
-            module._modules[name] = getattr(part, "_orig_mod", part)
+        for name, child in module._modules.items():
+            module._modules[name] = getattr(child, "_orig_mod", child)
     return model
 
 
@@ -140,9 +144,9 @@ class Metric:
                 f"better={self.better!r}: a metric is better 'higher' or 'lower'; give one of them"
             )
         if (self.sum is None) == (self.over_all is None):
-            given = "neither" if self.sum is None else "both"
+            which = "neither" if self.sum is None else "both"
             raise WorkloadError(
-                f"a batchlab.Metric has {given} of sum and over_all; give sum=... for what adds up "
+                f"a batchlab.Metric has {which} of sum and over_all; give sum=... for what adds up "
                 f"over batches, or over_all=... for what needs the whole set"
             )
         if self.predict is not None and self.over_all is None:
@@ -150,10 +154,12 @@ class Metric:
                 "a batchlab.Metric has predict without over_all; sum is given the model and the "
                 "batch and needs no predict: leave it out"
             )
-        computed = self.sum if self.over_all is None else self.over_all
-        if not (callable(computed) or is_stateful(computed)):
-            what = "sum" if self.over_all is None else "over_all"
-            raise WorkloadError(f"a batchlab.Metric has {what}={computed!r}; expected a function")
+        for name in ("sum", "over_all"):
+            function = getattr(self, name)
+            if not (function is None or callable(function) or is_stateful(function)):
+                raise WorkloadError(
+                    f"a batchlab.Metric has {name}={function!r}; expected a function"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -252,9 +258,9 @@ class Workload:
         for fault in _faults(self):
             raise WorkloadError(f"workload {self.name!r}: {fault}")
         if self.batch_size is None:
-            stated = loader_batch_size(self.train)
-            object.__setattr__(self, "is_usual", stated is None)
-            object.__setattr__(self, "batch_size", _BATCH_SIZE if stated is None else stated)
+            of_loader = loader_batch_size(self.train)
+            object.__setattr__(self, "is_usual", of_loader is None)
+            object.__setattr__(self, "batch_size", of_loader or _BATCH_SIZE)
         if self.batch_size != _BATCH_SIZE:  # another was put in its place
             object.__setattr__(self, "is_usual", False)
         if self.learning_rate is None:
@@ -267,39 +273,40 @@ class Workload:
         Raises:
             WorkloadError: its name is not a known one and it is not a `Metric` with `better`.
         """
-        given = self.metrics.get(metric)
-        if isinstance(given, Metric):
-            return given.better
-        if given is None and (metric != "loss" or self.loss is None):
+        function = self.metrics.get(metric)
+        if isinstance(function, Metric):
+            return function.better
+        if function is None and (metric != "loss" or self.loss is None):
             raise WorkloadError(
                 f"workload {self.name!r} has no metric {metric!r}; it has "
                 f"{', '.join(self.metric_names)}"
             )
-        if is_stateful(given):
-            higher = getattr(given, "higher_is_better", None)
-            if higher is None:
-                kind = type(given).__name__
+        if is_stateful(function):
+            is_higher_better = getattr(function, "higher_is_better", None)
+            if is_higher_better is None:
+                kind = type(function).__name__
                 raise WorkloadError(
                     f"workload {self.name!r}: metric {metric!r} ({kind}) does not say whether "
                     f"higher is better; wrap it: batchlab.Metric(over_all={kind}(...), "
                     f'better="higher" or "lower")'
                 )
-            return "higher" if higher else "lower"
-        known = direction_of(metric)
-        if known is None:
+            return "higher" if is_higher_better else "lower"
+        direction = direction_of(metric)
+        if direction is None:
             raise WorkloadError(
                 f"workload {self.name!r}: metric {metric!r}: its name does not tell whether it "
                 f"goes up or down; give batchlab.Metric(sum=..., better=...), with its sum over "
                 f"the examples of a batch, or batchlab.Metric(over_all=..., better=...) where it "
                 f"needs all predictions at once, as recall, F1 and AUC do"
             )
-        return known
+        return direction
 
     @property
     def metric_names(self) -> tuple[str, ...]:
         """All metrics, the one that counts first; `loss` is among them if there is one."""
-        names = tuple(self.metrics)
-        return names if "loss" in names or self.loss is None else (*names, "loss")
+        if "loss" in self.metrics or self.loss is None:
+            return tuple(self.metrics)
+        return (*self.metrics, "loss")
 
     @property
     def takes_micro_batches(self) -> bool:
@@ -396,10 +403,10 @@ def _faults(workload: Workload) -> Iterator[str]:
 
 def _faults_of_model(model: Any) -> Iterator[str]:
     if _is_a(type(model), "torch.nn.modules.module", "Module"):
-        made = type(model).__name__
+        kind = type(model).__name__
         yield (
-            f"model is {_article(made)} that is made already; every training begins with a new "
-            f"one: model=lambda: {made}(...)"
+            f"model is {_article(kind)} that is made already; every training begins with a new "
+            f"one: model=lambda: {kind}(...)"
         )
     if not callable(model):
         yield (
@@ -410,19 +417,23 @@ def _faults_of_model(model: Any) -> Iterator[str]:
 
 def _faults_of_loss(loss: Any) -> Iterator[str]:
     """Yield what is wrong with a loss, such as PyTorch's own, which take outputs and labels."""
-    kind = loss if isinstance(loss, type) else type(loss)
-    given = called = ""
-    if _takes_outputs(kind):
-        given = f"the class {kind.__name__}" if loss is kind else _article(kind.__name__)
-        prefix = "torch.nn." if kind.__module__.startswith("torch.nn.") else ""
-        called = f"{prefix}{kind.__name__}()"
-    elif getattr(loss, "__module__", None) == "torch.nn.functional":
-        given = loss.__name__
-        called = f"torch.nn.functional.{given}"
-    if called:
+    takes = "which takes outputs and labels; expected a function of the model and a batch: "
+    if getattr(loss, "__module__", None) == "torch.nn.functional":
+        called = f"torch.nn.functional.{loss.__name__}"
         yield (
-            f"loss is {given}, which takes outputs and labels; expected a function of the model "
-            f"and a batch: loss=lambda model, batch: {called}(model(batch[0]), batch[1])"
+            f"loss is {loss.__name__}, {takes}"
+            f"loss=lambda model, batch: {called}(model(batch[0]), batch[1])"
+        )
+    is_class = isinstance(loss, type)
+    kind = loss if is_class else type(loss)
+    if _takes_outputs(kind):
+        name = called = kind.__name__
+        if kind.__module__.startswith("torch.nn."):
+            called = f"torch.nn.{name}"
+        described = f"the class {name}" if is_class else _article(name)
+        yield (
+            f"loss is {described}, {takes}"
+            f"loss=lambda model, batch: {called}()(model(batch[0]), batch[1])"
         )
     if not callable(loss):
         yield (
@@ -440,20 +451,21 @@ def _takes_outputs(kind: type) -> bool:
     """Return whether a module computes a loss of outputs; the user's own may take the model."""
     if not _is_a(kind, "torch.nn.modules.module", "Module"):
         return False
-    forward: Any = getattr(kind, "forward", None)
-    names = [each.name for each in parameters_of(forward)] if callable(forward) else []
-    return kind.__module__.startswith("torch.nn.") or not {*names[1:2]}.isdisjoint(_OUTPUTS)
+    if kind.__module__.startswith("torch.nn."):
+        return True
+    names = _names_of(getattr(kind, "forward", None))
+    return len(names) > 1 and names[1] in _OUTPUTS
 
 
 def _faults_of_optimizer(workload: Workload) -> Iterator[str]:
     optimizer = workload.optimizer
     if not _is_function(optimizer):
-        kind, given = "Adam", _short(optimizer)
+        kind, described = "Adam", _short(optimizer)
         if _is_a(type(optimizer), "torch.optim.optimizer", "Optimizer"):
             kind = type(optimizer).__name__
-            given = f"{_article(kind)} that is made already"
+            described = f"{_article(kind)} that is made already"
         yield (
-            f"optimizer is {given}; expected a function that makes a new one: optimizer=lambda "
+            f"optimizer is {described}; expected a function that makes a new one: optimizer=lambda "
             f"parameters, learning_rate: torch.optim.{kind}(parameters, lr=learning_rate)"
         )
     if optimizer is not None and workload.learning_rate is None:
@@ -513,6 +525,6 @@ def _article(name: str) -> str:
     return f"an {name}" if name[:1] in "AEIOU" else f"a {name}"
 
 
-def _short(given: Any) -> str:
-    told = repr(given)
-    return told if len(told) <= 40 else f"a {type(given).__name__}"
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"a {type(value).__name__}"

@@ -51,4 +51,4 @@ def _normalized(layer: _BatchNorm, size: int, x: Tensor) -> Tensor:
     begins = list(range(size, len(x), size))
     if len(x) - begins[-1] == 1:
         del begins[-1]
-    return torch.cat([normalize(layer, part) for part in torch.tensor_split(x, begins)])
+    return torch.cat([normalize(layer, rows) for rows in torch.tensor_split(x, begins)])

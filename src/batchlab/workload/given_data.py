@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -31,6 +32,7 @@ from batchlab.workload.data import (
     is_stream,
     leaves,
     mapped,
+    opened,
     resident,
     shared_tensor,
     shuffled,
@@ -77,18 +79,23 @@ def _as_read(workload: Workload, split: str, notes: list[str]) -> Any:
     what = f"workload {workload.name!r}: {split}"
     if isinstance(data, DataLoader):
         data = _taken(workload, split, data, notes)
-    held = leaves(data) if isinstance(data, (tuple, Mapping)) else [("", data)]
-    if any(_is_table(part) for _, part in held):
+    if _has_table(data):
         data = mapped(data, _without_tables)
         notes.append(f"{split} is a table, taken as a dict of its columns, floats as float32")
     chosen_format: Any = getattr(data, "format", None)
     if isinstance(chosen_format, Mapping) and callable(getattr(data, "with_format", None)):
-        gives_numbers = chosen_format.get("type", "") is None
-        data = data.with_format("torch") if gives_numbers and workload.collate is None else data
+        if chosen_format.get("type", "") is None and workload.collate is None:
+            data = data.with_format("torch")
     elif isinstance(data, (tuple, Mapping)):
         data = _arranged(data, what, workload)
     _check(data, split, what)
     return data
+
+
+def _has_table(data: object) -> bool:
+    if isinstance(data, (tuple, Mapping)):
+        return any(_is_table(leaf) for _, leaf in leaves(data))
+    return _is_table(data)
 
 
 def _is_table(data: object) -> bool:
@@ -135,8 +142,10 @@ def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -
             )
     size, data = workload.batch_size, loader.dataset
     if size == of_loader and hasattr(data, "__len__"):  # it makes one smaller batch of all
-        n_held = len(data) // VALIDATION_EVERY if isinstance(workload.validation, str) else 0
-        size = max(1, min(size, len(data) - n_held))
+        n_train = len(data)
+        if isinstance(workload.validation, str):
+            n_train -= n_train // VALIDATION_EVERY
+        size = max(1, min(size, n_train))
     collate = workload.collate or collate
     return replace(workload, collate=collate, workers=workers, batch_size=size)
 
@@ -179,87 +188,78 @@ def _collate_of(loader: DataLoader[Any]) -> Collate | None:
 
 
 def _sampler_of_its_own(loader: DataLoader[Any]) -> object | None:
-    sampler: Any = loader.sampler
+    sampler: object = loader.sampler
     if type(loader.batch_sampler) is not BatchSampler:
         return loader.batch_sampler
-    is_plain = type(sampler) is SequentialSampler or (
-        type(sampler) is RandomSampler
-        and not sampler.replacement
-        and sampler.num_samples == len(loader.dataset)  # type: ignore[arg-type]
-    )
-    return None if is_plain else sampler
+    if type(sampler) is SequentialSampler:
+        return None
+    if type(sampler) is RandomSampler and not sampler.replacement:
+        if sampler.num_samples == len(loader.dataset):  # type: ignore[arg-type]
+            return None
+    return sampler
 
 
 def _arranged(data: Any, what: str, workload: Workload) -> Data:
     """Arrange tensors and arrays: a tuple of tensors stays as it is, others become columns."""
-    is_tuple = isinstance(data, tuple) and not any(is_container(part) for part in data)
-    parts = [
-        (place, _part(part, what if is_tuple else what + place, workload))
-        for place, part in leaves(data)
-    ]
-    if not parts:
-        raise WorkloadError(f"{what} is empty; expected tensors or arrays with examples first")
-    for place, part in parts:
-        if not isinstance(part, Tensor | np.ndarray):
+    is_tuple = isinstance(data, tuple) and not any(is_container(value) for value in data)
+    by_place = {}
+    for place, value in leaves(data):
+        if not isinstance(value, Tensor | np.ndarray):
             raise WorkloadError(
-                f"{what}{place} is of type {type(part).__name__}; expected a tensor or an array "
+                f"{what}{place} is of type {type(value).__name__}; expected a tensor or an array "
                 f"with examples first"
             )
-    lengths = {len(part) if part.ndim else None for _, part in parts}
-    if len(lengths) != 1 or None in lengths:
-        shapes = ", ".join(f"{tuple(part.shape)} in {place}" for place, part in parts)
+        by_place[place] = _column(value, what if is_tuple else what + place, workload)
+    if not by_place:
+        raise WorkloadError(f"{what} is empty; expected tensors or arrays with examples first")
+    lengths = {column.shape[:1] for column in by_place.values()}
+    if len(lengths) != 1 or () in lengths:
+        shapes = ", ".join(f"{tuple(column.shape)} in {at}" for at, column in by_place.items())
         raise WorkloadError(
             f"{what} holds the shapes {shapes}; expected the same number of examples first in each"
         )
-    coming = iter(parts)
-    arranged = mapped(data, lambda _: next(coming)[1])
-    if is_tuple and all(isinstance(part, Tensor) for _, part in parts):
-        is_unchanged = all(one is other for one, other in zip(data, arranged, strict=True))
-        return data if is_unchanged else tuple(arranged)
-    return Columns(arranged)
+    columns = list(by_place.values())
+    if is_tuple and all(isinstance(column, Tensor) for column in columns):
+        is_unchanged = all(map(operator.is_, data, columns))
+        return data if is_unchanged else tuple(columns)
+    return Columns(Columns(data).filled(columns))
 
 
-def _part(part: Any, what: str, workload: Workload) -> Any:
-    """Return a part as trainings read it: a tensor, or an array that is read row by row."""
-    if not isinstance(part, np.ndarray):
-        return part
-    is_mapped = file_region(part) is not None
-    if part.dtype.kind in "OUS" and workload.collate is not None:
-        return part  # words, which the user's own collate turns into numbers
-    _check_kind(part, what, is_mapped=is_mapped)
+def _column(column: Any, what: str, workload: Workload) -> Any:
+    """Return a column as trainings read it: a tensor, or an array that is read row by row."""
+    if isinstance(column, Tensor):
+        return column
+    if column.dtype.kind in "OUS" and workload.collate is not None:
+        return column  # words, which the user's own collate turns into numbers
+    is_mapped = file_region(column) is not None
+    _check_kind(column, what, is_mapped=is_mapped)
     if is_mapped:
-        return part
+        return column
     # Memory that torch can read as it is, such as a slice of an array, is not copied.
-    is_as_torch_has_it = part.dtype.isnative and all(
-        stride >= 0 and stride % part.itemsize == 0 for stride in part.strides
-    )
-    if is_as_torch_has_it:
-        return shared_tensor(part)
-    return shared_tensor(np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("=")))
+    is_readable = all(stride >= 0 and stride % column.itemsize == 0 for stride in column.strides)
+    if not (column.dtype.isnative and is_readable):
+        column = np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("="))
+    return shared_tensor(column)
 
 
-def _check_kind(part: np.ndarray[Any, Any], what: str, *, is_mapped: bool) -> None:
-    if part.dtype.kind == "f" and part.dtype.itemsize >= np.dtype(np.float64).itemsize:
+def _check_kind(column: np.ndarray[Any, Any], what: str, *, is_mapped: bool) -> None:
+    holds = f"{what} holds a NumPy array of {column.dtype.name}"
+    if column.dtype.kind == "f" and column.dtype.itemsize >= np.dtype(np.float64).itemsize:
         # Doubles are NumPy's default. Cast silently, a model that needs them would lose digits.
-        to_do = (
-            "keep the file in float32, or give a Dataset that casts each example"
-            if is_mapped
-            else 'give x.astype("float32")'
-        )
+        to_do = 'give x.astype("float32")'
+        if is_mapped:
+            to_do = "keep the file in float32, or give a Dataset that casts each example"
         raise WorkloadError(
-            f"{what} holds a NumPy array of {part.dtype.name}, and models are float32: {to_do}, "
-            f"or torch.from_numpy(x) for a model of doubles"
+            f"{holds}, and models are float32: {to_do}, or torch.from_numpy(x) for a model of "
+            f"doubles"
         )
-    if part.dtype.kind not in "buif":
+    if column.dtype.kind not in "buif":
         raise WorkloadError(
-            f"{what} holds a NumPy array of {part.dtype}; expected numbers: turn words into "
+            f"{what} holds a NumPy array of {column.dtype}; expected numbers: turn words into "
             f"numbers first, or give a `collate` that does"
         )
-    if part.dtype.kind == "u" and part.dtype.itemsize > 1:
-        raise WorkloadError(
-            f"{what} holds a NumPy array of {part.dtype.name}, which PyTorch hardly computes with: "
-            f'give x.astype("int64")'
-        )
+    if column.dtype.kind == "u" and column.dtype.itemsize > 1:
+        raise WorkloadError(f'{holds}, which PyTorch hardly computes with: give x.astype("int64")')
 
 
 def _check(data: Any, split: str, what: str) -> None:
@@ -307,12 +307,11 @@ def _order_notes(workload: Workload) -> tuple[str, ...]:
 
 def check_sampling(workload: Workload, sampling: Sampling) -> None:
     """Refuse a way of sampling if the workload chooses the order itself."""
-    if sampling == "reshuffle" or not _order_notes(workload):
-        return
-    raise UsageError(
-        f"sampling {sampling}: workload {workload.name!r} chooses the order of its training "
-        f"examples itself; leave sampling out"
-    )
+    if sampling != "reshuffle" and _order_notes(workload):
+        raise UsageError(
+            f"sampling {sampling}: workload {workload.name!r} chooses the order of its training "
+            f"examples itself; leave sampling out"
+        )
 
 
 # An accuracy over 400,000 examples has a standard error of 0.0008, and evaluating more would take
@@ -341,13 +340,15 @@ def redraw_validation(workload: Workload, seed: int) -> None:
     leaves_it = torch.ones(n_held, dtype=torch.bool)
     leaves_it[drawn[drawn < n_held]] = False
     going = leaves_it.nonzero()[:, 0]
-    for held, kept in zip(_rows(workload.validation), _rows(workload.train), strict=True):
-        held[going], kept[coming] = kept[coming], held[going]
+    for validation, train in zip(_rows(workload.validation), _rows(workload.train), strict=True):
+        validation[going], train[coming] = train[coming], validation[going]
 
 
-def _rows(part: Data | None) -> tuple[Tensor, ...]:
+def _rows(data: Data | None) -> tuple[Tensor, ...]:
     """Return what `chosen_part` has made, by rows: tensors, or the places of examples."""
-    return (part.indices,) if isinstance(part, ChosenPart) else tensors_of(part)
+    if isinstance(data, ChosenPart):
+        return (data.indices,)
+    return tensors_of(data)
 
 
 def with_validation(workload: Workload) -> Workload:
@@ -373,11 +374,10 @@ def with_validation(workload: Workload) -> Workload:
         )
     order = shuffled(n, seed=_SPLIT_SEED)
     n_held = min(n // VALIDATION_EVERY, _MOST_HELD)
-    held, kept = order[:n_held].sort().values, order[n_held:].sort().values
     return replace(
         workload,
-        train=chosen_part(workload.train, kept),
-        validation=chosen_part(workload.train, held),
+        train=chosen_part(workload.train, order[n_held:].sort().values),
+        validation=chosen_part(workload.train, order[:n_held].sort().values),
     )
 
 
@@ -390,19 +390,19 @@ def tensors_of(data: Data | None) -> tuple[Tensor, ...]:
 
 
 def _check_apart(workload: Workload) -> None:
-    splits = [(split, getattr(workload, split)) for split in SPLITS]
-    given = [(split, data) for split, data in splits if not isinstance(data, str | None)]
-    for (one, data), (other, others) in combinations(given, 2):
-        if _are_same(data, others):
+    for one, other in combinations(SPLITS, 2):
+        if _are_same(getattr(workload, one), getattr(workload, other)):
             raise WorkloadError(
                 f"workload {workload.name!r}: {one} and {other} are the same data; give {other} "
                 f"examples of its own"
             )
 
 
-def _are_same(one: Data, other: Data) -> bool:
+def _are_same(one: Data | None, other: Data | None) -> bool:
+    if isinstance(one, str | None) or isinstance(other, str | None):
+        return False
     # Data with another collate still have the same examples.
-    one, other = (data.dataset if isinstance(data, Collated) else data for data in (one, other))
+    one, other = opened(one, None)[0], opened(other, None)[0]
     tensors, others = tensors_of(one), tensors_of(other)
     if tensors and others:
         return tensors[0].data_ptr() == others[0].data_ptr()

@@ -57,26 +57,26 @@ class MadeModel:
 def made_model(workload: Callable[[], Workload], folder: Path) -> MadeModel:
     """Call `workload().model` once; one that cannot be made has no parts, and the check says so."""
     with heard_opening() as on_the_way:
-        made = workload()
+        definition = workload()
     text = ""
     with untouched_randomness(), heard_opening() as opened:
         seed_everything(_SEED)
         with suppress(Exception):
-            text = _parts(made.model())
+            text = _shapes(definition.model())
     for place, file in files_below(folder, opened).items():
         text += f"\0file\0{place} {file.sha256}"
-    read = files_below(folder, opened | on_the_way)
-    return MadeModel(text=text, files=tuple(read.values()))
+    files = files_below(folder, opened | on_the_way)
+    return MadeModel(text=text, files=tuple(files.values()))
 
 
-def _parts(model: object) -> str:
+def _shapes(model: object) -> str:
     if not isinstance(model, nn.Module):
         return ""
-    named = (*model.named_parameters(), *model.named_buffers())
-    return "\n".join(
-        f"{name} {part.dtype} {'lazy' if is_lazy(part) else tuple(part.shape)}"
-        for name, part in named
-    )
+    lines = []
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        shape = "lazy" if is_lazy(tensor) else tuple(tensor.shape)
+        lines.append(f"{name} {tensor.dtype} {shape}")
+    return "\n".join(lines)
 
 
 def workload_identity(
@@ -84,27 +84,29 @@ def workload_identity(
     *,
     settings: tuple[tuple[str, Setting], ...],
     code: Mapping[str, SourceFile],
-    beside: Mapping[str, SourceFile],
+    read: Mapping[str, SourceFile],
 ) -> tuple[str, dict[str, SourceFile]]:
     """Return the first 16 hexadecimal digits of a SHA-256, and the user's modules that count.
 
     These are the modules of `code`, by name, and those that values of the workload are imported
-    from. A workload without `code` is identified by what its functions do, too. `beside` holds
+    from. A workload without `code` is identified by what its functions do, too. `read` holds
     other files that it read, by their place in its folder.
     """
     digest = _Digest()
     if not code:
         # The planned length, and who chose the batch size, change no step.
-        left_out = {*SPLITS, "epochs", "is_usual"}
-        names = [name for name in Workload.__dataclass_fields__ if name not in left_out]
-        digest.add([(name, getattr(workload, name)) for name in names])
+        fields = {name: getattr(workload, name) for name in Workload.__dataclass_fields__}
+        for name in (*SPLITS, "epochs", "is_usual"):
+            del fields[name]
+        digest.add(list(fields.items()))
     for split in SPLITS:
         digest.add_data(getattr(workload, split), f"workload {workload.name!r}: {split}")
     modules = dict(code)
-    for file in files_of_modules(digest.modules).values():
+    of_values = files_of_modules(digest.modules)
+    for file in of_values.values():
         modules |= imported_by(Path(file.path))
-    modules |= files_of_modules(digest.modules)
-    files = [(name, file.sha256) for name, file in sorted({**beside, **modules}.items())]
+    modules |= of_values
+    files = [(name, file.sha256) for name, file in sorted({**read, **modules}.items())]
     digest.add([settings, files, draws_by_seed(workload)])
     return digest.hexdigest()[:16], modules
 
@@ -134,7 +136,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, modules: set[str] | None = None) -> None:
         self._hash = hashlib.sha256()
         self.update, self.hexdigest = self._hash.update, self._hash.hexdigest
-        self.modules: set[str] = set() if modules is None else modules
+        self.modules: set[str] = modules if modules is not None else set()
         # Each value seen, with its number; it is held, so that its id is not given to another.
         self._seen: dict[FileRegion | int, tuple[int, Any]] = {}
         super().__init__(SimpleNamespace(write=self.update))
@@ -157,9 +159,8 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         elif data is None or isinstance(data, str | tuple):
             self.add(data)
         else:
-            for value in _held(data):
+            for value in (*_contents(data), (type(data).__qualname__, len(data))):
                 self.add(value)
-            self.add((type(data).__qualname__, len(data)))
             for example in _some_examples(data, len(data), what):
                 self.add(example)
 
@@ -171,17 +172,18 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
             # C's loops: ten million numbers take half a second.
             return hashlib.sha256(marshal.dumps(obj, _MARSHAL_VERSION)).hexdigest()
         if isinstance(obj, frozenset | set):
-            return " ".join(sorted(value_digest(part, self.modules) for part in obj))
+            return " ".join(sorted(value_digest(member, self.modules) for member in obj))
         key = obj if isinstance(obj, FileRegion) else id(obj)
         if key in self._seen:
             return f"again {self._seen[key][0]}"
         self._seen[key] = len(self._seen), obj
-        if isinstance(key, FileRegion):
-            return _sha256(add_region, key)
+        if isinstance(obj, FileRegion):
+            return _sha256(add_region, obj)
         if isinstance(obj, Tensor):
             return _sha256(add_tensor, obj)
-        is_array = isinstance(obj, np.ndarray) and not obj.dtype.hasobject
-        return _sha256(add_array, obj) if is_array else None
+        if isinstance(obj, np.ndarray) and not obj.dtype.hasobject:
+            return _sha256(add_array, obj)
+        return None
 
     def reducer_override(self, obj: Any) -> Any:
         """Return how a value is made, without file names, line numbers and random marks."""
@@ -200,10 +202,11 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
                 self._meet(obj.__module__)
             elif isinstance(obj, FunctionType):
                 attributes, slots = reduced[2]
-                parts = (obj.__defaults__, obj.__kwdefaults__, obj.__closure__)
-                return _made_of(obj.__code__, *parts, slots["__globals__"], attributes)
+                defaults = (obj.__defaults__, obj.__kwdefaults__)
+                used = (obj.__closure__, slots["__globals__"], attributes)
+                return _made_of(obj.__code__, *defaults, *used)
             elif len(reduced) > 2:
-                return _made_of(obj.__qualname__, obj.__bases__, _parts_of_class(obj))
+                return _made_of(obj.__qualname__, obj.__bases__, _members_of(obj))
             return reduced
         try:
             reduce = self.dispatch_table.get(type(obj))
@@ -229,13 +232,14 @@ def _sha256(add: Callable[[Any, Any], None], value: Any) -> str:
     return digest.hexdigest()
 
 
-def _parts_of_class(cls: type) -> list[tuple[str, Any]]:
+def _members_of(cls: type) -> list[tuple[str, Any]]:
     functions = (FunctionType, staticmethod, classmethod, property)
-    return [
-        (name, part)
-        for name, part in sorted(vars(cls).items())
-        if name != "_abc_impl" and (not name.startswith("__") or isinstance(part, functions))
-    ]
+    members = []
+    for name, member in sorted(vars(cls).items()):
+        is_own = not name.startswith("__") or isinstance(member, functions)
+        if is_own and name != "_abc_impl":
+            members.append((name, member))
+    return members
 
 
 def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
@@ -260,11 +264,11 @@ def _copied(data: Data) -> Data:
     """Copy a data set and those inside it: a file that it opens to read must not be handed on."""
     try:
         copied = copy.copy(data)
-        for name, part in vars(copied).items():
-            if isinstance(part, Dataset):
-                vars(copied)[name] = _copied(part)
-            elif isinstance(part, list) and all(isinstance(each, Dataset) for each in part):
-                vars(copied)[name] = [_copied(each) for each in part]
+        for name, value in vars(copied).items():
+            if isinstance(value, Dataset):
+                vars(copied)[name] = _copied(value)
+            elif isinstance(value, list) and all(isinstance(item, Dataset) for item in value):
+                vars(copied)[name] = [_copied(item) for item in value]
     except Exception:  # a class may refuse to be copied
         return data
     return copied
@@ -272,12 +276,12 @@ def _copied(data: Data) -> Data:
 
 def is_of_library(module: str | None) -> bool:
     """Return whether a module is not the user's own but batchlab's, installed or built in."""
-    found = None if module == "__main__" else sys.modules.get(module or "")
-    if found is None:
+    loaded = sys.modules.get(module or "")
+    if loaded is None or module == "__main__":
         return False
-    file = getattr(found, "__file__", None)
+    file = getattr(loaded, "__file__", None)
     if file is None:
-        return getattr(found.__spec__, "origin", None) in ("built-in", "frozen")
+        return getattr(loaded.__spec__, "origin", None) in ("built-in", "frozen")
     return is_library(Path(file))
 
 
@@ -315,7 +319,7 @@ _LONGEST_NAME = 1024
 _DEEPEST = 4
 
 
-def _held(value: Any, depth: int = 0) -> Iterator[Any]:
+def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
     """Yield what may be data in a Dataset: numbers, frames, long lists, files that it names.
 
     All that pickle would carry is too much: caches, random generators and temporary folders.
@@ -323,31 +327,35 @@ def _held(value: Any, depth: int = 0) -> Iterator[Any]:
     if isinstance(value, Tensor | np.ndarray) or _is_frame(value):
         yield value
     elif isinstance(value, str | Path):
-        yield from _named_file(value)
+        if _is_file(value):
+            yield FileRegion.whole(value)
     elif isinstance(value, list | tuple) and len(value) >= _LONG:
-        if all(part is not None for part in value):  # else examples fill it as they are read
+        if all(item is not None for item in value):  # else examples fill it as they are read
             yield value
     elif depth < _DEEPEST:
-        for part in _inside(value, is_dataset=depth == 0 or isinstance(value, Dataset)):
-            yield from _held(part, depth + 1)
+        for inner in _inside(value, is_dataset=depth == 0 or isinstance(value, Dataset)):
+            yield from _contents(inner, depth + 1)
 
 
 def _inside(value: Any, *, is_dataset: bool) -> Iterable[Any]:
     if is_dataset:
         return getattr(value, "__dict__", {}).values()
+    if isinstance(value, list | tuple):
+        return value
     if not isinstance(value, Mapping):
-        return value if isinstance(value, list | tuple) else ()
+        return ()
     if not all(isinstance(name, str) for name in value):  # a cache by position
         return ()
-    many = len(value) >= _LONG
-    return [part for part in value.values() if not (many and isinstance(part, str | Path))]
+    if len(value) < _LONG:
+        return value.values()
+    return [item for item in value.values() if not isinstance(item, str | Path)]
 
 
-def _named_file(name: str | Path) -> Iterator[FileRegion]:
-    if len(str(name)) <= _LONGEST_NAME:
-        with suppress(OSError, ValueError):  # a text that can be no name
-            if Path(name).is_file():
-                yield FileRegion.whole(name)
+def _is_file(name: str | Path) -> bool:
+    try:
+        return len(str(name)) <= _LONGEST_NAME and Path(name).is_file()
+    except (OSError, ValueError):  # a text that can be no name
+        return False
 
 
 def _is_frame(value: object) -> bool:

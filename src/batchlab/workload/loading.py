@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import cloudpickle
 import torch
 
-from batchlab.errors import BatchlabError, EditedError, UsageError, WorkloadError
+from batchlab.errors import BatchlabError, UsageError, WorkloadError
 from batchlab.records.trial import Setting
 from batchlab.version import __version__
 from batchlab.workload.builtin import workload_names
@@ -31,17 +30,14 @@ from batchlab.workload.pieces import chosen
 from batchlab.workload.schedules import SCHEDULES
 from batchlab.workload.source import (
     SourceFile,
-    edited_since_imported,
+    check_not_edited,
     files_below,
     forget_imported,
     heard_opening,
     imported_by,
-    note,
     note_unnamed,
     told,
 )
-
-Made = Workload | Callable[..., Workload]
 
 # Before the name of a file in which a workload stands, where imported files have their module's.
 _MAIN = "workload "
@@ -80,19 +76,18 @@ def loaded_workload(
         return load_workload(workload, settings)
     if isinstance(workload, Workload):
         return live_workload(workload, settings)
-    why = (
-        f"workload is {workload!r}; expected a batchlab.Workload, a built-in name or "
-        f"path/file.py:name"
-    )
     if isinstance(workload, FunctionType):
         name = workload.__name__
-        why = f"workload is the function {name}; give what it returns: {name}()"
-    elif isinstance(workload, torch.nn.Module):
-        why = (
+        raise UsageError(f"workload is the function {name}; give what it returns: {name}()")
+    if isinstance(workload, torch.nn.Module):
+        raise UsageError(
             f"workload is a model ({type(workload).__name__}); give a batchlab.Workload, which has "
             f"its data, loss and optimizer too"
         )
-    raise UsageError(why)
+    raise UsageError(
+        f"workload is {workload!r}; expected a batchlab.Workload, a built-in name or "
+        f"path/file.py:name"
+    )
 
 
 def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> LoadedWorkload:
@@ -112,15 +107,12 @@ def load_workload(reference: str, settings: Mapping[str, str | Setting]) -> Load
     main = Path(path) if colon else None
     if main is not None:
         _make_ready(main)
+    used: dict[str, Setting] = {}
     with heard_opening() as opened:
-        made, code = _built_in(reference) if main is None else _in_file(main, name)
-        if isinstance(made, Workload):
-            workload, used = made, dict[str, Setting]()
-        else:
-            workload, used = _called(made, reference, settings)
-    rest = {name: value for name, value in settings.items() if name not in used}
-    workload, others = _with_other_settings(workload, reference, rest, known=used)
-    return _loaded(workload, reference, used | others, code, main, opened)
+        workload, code = _built_in(reference) if main is None else _in_file(main, name)
+        if not isinstance(workload, Workload):
+            workload, used = _called(workload, reference, settings)
+    return _loaded(workload, reference, settings, used, code=code, main=main, opened=opened)
 
 
 def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> LoadedWorkload:
@@ -129,8 +121,7 @@ def live_workload(workload: Workload, settings: Mapping[str, Setting]) -> Loaded
     Raises:
         UsageError: a setting that its optimizer does not take.
     """
-    workload, used = _with_other_settings(workload, workload.name, settings, known={})
-    return _loaded(workload, workload.name, used, {}, None, ())
+    return _loaded(workload, workload.name, settings, {}, code={}, main=None, opened=())
 
 
 def describe_workloads() -> list[dict[str, Any]]:
@@ -146,8 +137,8 @@ def describe_workloads() -> list[dict[str, Any]]:
 def with_model(loaded: LoadedWorkload, model: MadeModel) -> LoadedWorkload:
     """Return the workload with an identity that includes its model and what that reads."""
     digest = hashlib.sha256(f"{loaded.workload_id}\0{model.text}".encode())
-    files = {*loaded.files, *model.files}
-    return replace(loaded, workload_id=digest.hexdigest()[:16], files=_by_path(files))
+    files = _by_path([*loaded.files, *model.files])
+    return replace(loaded, workload_id=digest.hexdigest()[:16], files=files)
 
 
 def _by_path(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
@@ -157,43 +148,51 @@ def _by_path(files: Iterable[SourceFile]) -> tuple[SourceFile, ...]:
 def _loaded(
     workload: Workload,
     reference: str,
-    used: Mapping[str, Setting],
+    settings: Mapping[str, str | Setting],
+    used: dict[str, Setting],
+    *,
     code: Mapping[str, SourceFile],
     main: Path | None,
     opened: Iterable[str],
 ) -> LoadedWorkload:
-    """Identify a workload by its data, code and opened files; a live one by what it does."""
-    settings = tuple(sorted(used.items()))
+    """Apply the rest of the settings, and identify a workload.
+
+    It is known by its data, code and opened files, and a live one, without code, by what it does.
+    """
+    workload, used = _with_other_settings(workload, reference, settings, used)
+    in_order = tuple(sorted(used.items()))
     workload, notes = with_data_as_read(workload)
     ready = with_validation(workload)  # first, because it also refuses data that cannot be hashed
-    beside: dict[str, SourceFile] = {}
+    read: dict[str, SourceFile] = {}
     if main is not None:
-        paths = {Path(file.path) for file in code.values()}
-        texts = [path.read_text(errors="replace") for path in paths if path.suffix == ".py"]
-        read = files_below(main.parent, opened, named_in=f"{texts} {settings}")
-        beside = {
-            place: file for place, file in read.items() if Path(file.path).resolve() not in paths
-        }
-        note_unnamed(beside.values())
-    run = [file for file in beside.values() if file.path.endswith(".py")]
-    workload_id, modules = workload_identity(workload, settings=settings, code=code, beside=beside)
+        read = _files_read(main, code, opened, named_in=str(in_order))
+        note_unnamed(read.values())
+    run = [file for file in read.values() if file.path.endswith(".py")]
+    workload_id, modules = workload_identity(workload, settings=in_order, code=code, read=read)
     imported = {name: file for name, file in modules.items() if not name.startswith(_MAIN)}
-    for edited in edited_since_imported(imported):
-        raise EditedError(
-            f"{edited} was edited since it was imported here, and trainings would import it as it "
-            f"is now; restart Python (in a notebook: the kernel) and give the workload again"
-        )
-    note(imported)
+    check_not_edited(imported)
     return LoadedWorkload(
         workload=ready,
         workload_id=workload_id,
         folder=(main or Path(__file__)).parent if code else None,
         reference=reference,
-        settings=settings,
+        settings=in_order,
         notes=notes,
         files=_by_path([*imported.values(), *run]),
         draws_by_seed=draws_by_seed(workload),
     )
+
+
+def _files_read(
+    main: Path, code: Mapping[str, SourceFile], opened: Iterable[str], *, named_in: str
+) -> dict[str, SourceFile]:
+    """Return the files that a workload's file has read, apart from code, by their place."""
+    paths = {Path(file.path) for file in code.values()}
+    for path in paths:
+        if path.suffix == ".py":
+            named_in += path.read_text(errors="replace")
+    files = files_below(main.parent, opened, named_in=named_in)
+    return {place: file for place, file in files.items() if Path(file.path).resolve() not in paths}
 
 
 def _built_in(reference: str) -> tuple[Callable[..., Workload], dict[str, SourceFile]]:
@@ -221,7 +220,9 @@ def _make_ready(file: Path) -> None:
         forget_imported(imported_by(path))
 
 
-def _in_file(file: Path, name: str) -> tuple[Made, dict[str, SourceFile]]:
+def _in_file(
+    file: Path, name: str
+) -> tuple[Workload | Callable[..., Workload], dict[str, SourceFile]]:
     """Run a file; return what it holds under a name, and its code by module."""
     module = _imported(file)
     if not hasattr(module, name):
@@ -231,16 +232,16 @@ def _in_file(file: Path, name: str) -> tuple[Made, dict[str, SourceFile]]:
             f"{file} has no {name!r}; {_did_you_mean(name, candidates)}it holds {possible}; a "
             f"workload is a batchlab.Workload or a function that returns one"
         )
-    found = getattr(module, name)
-    if not isinstance(found, Workload) and not callable(found):
+    workload = getattr(module, name)
+    if not isinstance(workload, Workload) and not callable(workload):
         raise WorkloadError(
-            f"{file}: {name!r} is {_kind_of(found)}; expected a batchlab.Workload or a "
+            f"{file}: {name!r} is {_kind_of(workload)}; expected a batchlab.Workload or a "
             f"function that returns one"
         )
     try:
         imported = imported_by(file)  # now, because running it may set where its modules lie
         # Two workloads of one file share its code and may share their data, so the name counts.
-        return found, {f"{_MAIN}{name}": SourceFile.now(file.resolve()), **imported}
+        return workload, {f"{_MAIN}{name}": SourceFile.now(file.resolve()), **imported}
     except OSError as error:
         raise WorkloadError(
             f"{file}: it ran, but then {error.filename} could not be read ({error.strerror}); "
@@ -251,8 +252,8 @@ def _in_file(file: Path, name: str) -> tuple[Made, dict[str, SourceFile]]:
 def _imported(file: Path) -> ModuleType:
     path = file.resolve()
     module_name = path.stem if path.stem.isidentifier() else "batchlab_user_workload"
-    known = sys.modules.get(module_name)
-    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() != path:
+    namesake = sys.modules.get(module_name)
+    if namesake is not None and Path(getattr(namesake, "__file__", None) or "").resolve() != path:
         module_name = f"batchlab_user_{module_name}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
@@ -279,32 +280,33 @@ def _why_not_run(file: Path, error: Exception | SystemExit) -> str:
     if isinstance(error, BatchlabError):
         return f"{file}: {error}"
     if isinstance(error, SyntaxError):  # it may lie in a module that the file imports
-        name = Path(error.filename).name if error.filename else file.name
-        where = f"{file}" if name == file.name else f"{file}: {name}"
-        line = f", line {error.lineno}" if error.lineno else ""
-        return f"{where}{line}: {error.msg}; the file cannot be run until that is mended"
+        place = str(file)
+        if error.filename and Path(error.filename).name != file.name:
+            place += f": {Path(error.filename).name}"
+        if error.lineno:
+            place += f", line {error.lineno}"
+        return f"{place}: {error.msg}; the file cannot be run until that is mended"
     how = f"python {file} shows the whole report"
     if isinstance(error, ImportError) and "relative import" in str(error):
-        own, *outer = file.resolve().parents
-        packages = [own, *takewhile(lambda folder: (folder / "__init__.py").is_file(), outer)]
-        dotted = ".".join([*(folder.name for folder in reversed(packages)), file.stem])
+        folder = file.resolve().parent
+        dotted = f"{folder.name}.{file.stem}"
+        while (folder.parent / "__init__.py").is_file():
+            folder = folder.parent
+            dotted = f"{folder.name}.{dotted}"
         how = (
-            f"it belongs to a package: write a file beside the folder {packages[-1].name} that "
+            f"it belongs to a package: write a file beside the folder {folder.name} that "
             f"says `from {dotted} import workload`, and name that file"
         )
     return f"{file}: running it raised {told(error)}; {how}"
 
 
 def _candidates(module: ModuleType) -> list[str]:
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_")
-        and (
-            isinstance(value, Workload)
-            or (inspect.isfunction(value) and value.__module__ == module.__name__)
-        )
-    ]
+    candidates = []
+    for name, value in vars(module).items():
+        is_of_file = inspect.isfunction(value) and value.__module__ == module.__name__
+        if not name.startswith("_") and (isinstance(value, Workload) or is_of_file):
+            candidates.append(name)
+    return candidates
 
 
 def _did_you_mean(given: str, possible: Iterable[str]) -> str:
@@ -330,13 +332,12 @@ def _called(
                 f"--set {parameter.name}=VALUE changes"
             )
     defaults = _keywords(function)
-    given = {
-        name: as_type_of(defaults[name], value, name)
-        for name, value in settings.items()
-        if name in defaults
-    }
+    changes: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in defaults:
+            changes[name] = as_type_of(defaults[name], value, name)
     try:
-        workload = function(**given)
+        workload = function(**changes)
     except BatchlabError:
         raise
     except Exception as error:
@@ -345,7 +346,7 @@ def _called(
         raise WorkloadError(
             f"{reference} returned {_kind_of(workload)}; expected a batchlab.Workload"
         )
-    return workload, defaults | given
+    return workload, defaults | changes
 
 
 def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str, Setting]:
@@ -353,14 +354,16 @@ def _keywords(function: Callable[..., Any], *, positional: int = 0) -> dict[str,
 
     The default of `momentum: float = 0` becomes a float.
     """
-    return {
-        parameter.name: float(parameter.default)
-        if type(parameter.default) is int and parameter.annotation in (float, "float")
-        else parameter.default
-        for parameter in parameters_of(function)[positional:]
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and (parameter.default is None or isinstance(parameter.default, (str, int, float, bool)))
-    }
+    keywords: dict[str, Setting] = {}
+    for parameter in parameters_of(function)[positional:]:
+        default = parameter.default
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            continue
+        if type(default) is int and parameter.annotation in (float, "float"):
+            default = float(default)
+        if default is None or isinstance(default, (str, int, float, bool)):
+            keywords[parameter.name] = default
+    return keywords
 
 
 _SCHEDULE = "schedule"
@@ -370,31 +373,35 @@ def _with_other_settings(
     workload: Workload,
     reference: str,
     settings: Mapping[str, str | Setting],
-    *,
-    known: Mapping[str, Setting],
+    used: dict[str, Setting],
 ) -> tuple[Workload, dict[str, Setting]]:
-    """Return the workload with settings of its optimizer, or with a schedule by name."""
+    """Apply the settings not used yet: of its optimizer, or a schedule by name; return all."""
     of_optimizer: dict[str, Setting] = {}
     if workload.optimizer is not None:  # called with the parameters and the rate by position
         of_optimizer = _keywords(workload.optimizer, positional=2)
     possible = {_SCHEDULE: "", **of_optimizer}
-    for name in settings:
+    rest: dict[str, Setting] = {}
+    keywords: dict[str, Setting] = {}
+    for name, value in settings.items():
+        if name in used:
+            continue
         if name not in possible:
-            everything = sorted({*known, *possible})
+            everything = sorted({*used, *possible})
             raise UsageError(
                 f"workload {reference!r} has no setting {name!r}; "
                 f"{_did_you_mean(name, everything)}it has {', '.join(everything)}"
             )
-    used = {name: as_type_of(possible[name], value, name) for name, value in settings.items()}
-    if _SCHEDULE in used and _SCHEDULE not in of_optimizer:
-        name = str(used[_SCHEDULE])
+        rest[name] = as_type_of(possible[name], value, name)
+        if name in of_optimizer:
+            keywords[name] = rest[name]
+    if _SCHEDULE in rest and _SCHEDULE not in keywords:
+        name = str(rest[_SCHEDULE])
         schedule = chosen(name, SCHEDULES, setting=_SCHEDULE, workload=reference)
         workload = replace(workload, schedule=schedule, scheduler=None, scheduler_every="epoch")
-    given = {name: value for name, value in used.items() if name in of_optimizer}
-    if given:
+    if keywords:
         assert workload.optimizer is not None
-        workload = replace(workload, optimizer=partial(workload.optimizer, **given))
-    return workload, used
+        workload = replace(workload, optimizer=partial(workload.optimizer, **keywords))
+    return workload, used | rest
 
 
 # Beyond this, JSON numbers are not exact, and a trial's identity is its JSON (RFC 8785).
@@ -404,40 +411,32 @@ _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
     """Return `value` as a setting of the type of `default`, or of any type if that is None."""
-    given: Any = value
-    if hasattr(given, "item"):  # one of NumPy's numbers
+    setting: Any = value
+    if hasattr(setting, "item"):  # one of NumPy's numbers
         with suppress(ValueError, RuntimeError):  # several numbers are not one
-            given = given.item()
-    found = _read(default, given) if isinstance(given, str) else _converted(default, given)
-    if found is _UNREADABLE or not _is_exact(found):
-        raise UsageError(f"setting {name}={value}: expected {_expected(default, found)}")
-    assert found is None or isinstance(found, (str, int, float))
-    return found
-
-
-_UNREADABLE = object()
+            setting = setting.item()
+    if isinstance(setting, str):
+        setting = _read(default, setting)
+    elif isinstance(default, float) and type(setting) is int:
+        setting = type(default)(setting)  # as the text "0" would be, so that both are one trial
+    is_right = type(setting) is type(default)
+    if default is None:
+        is_right = setting is None or isinstance(setting, (str, int, float))
+    if not is_right or not _is_exact(setting):
+        raise UsageError(f"setting {name}={value}: expected {_expected(default, setting)}")
+    assert setting is None or isinstance(setting, (str, int, float))
+    return setting
 
 
 def _read(default: Setting, text: str) -> object:
-    if isinstance(default, str):
-        return text
+    """Return a text as the type of a default; one that cannot be read stays a text."""
     if isinstance(default, bool):
-        return _WORDS.get(text.lower(), _UNREADABLE)
+        return _WORDS.get(text.lower(), text)
     kinds = (int, float) if default is None else (type(default),)
     for kind in kinds:
-        try:
+        with suppress(ValueError):
             return kind(text)
-        except ValueError:
-            continue
-    return text if default is None else _UNREADABLE
-
-
-def _converted(default: Setting, value: object) -> object:
-    if isinstance(default, float) and type(value) is int:
-        return float(value)  # as the text "0" would be, so that both are the same trial
-    if default is None:
-        return value if value is None or isinstance(value, (int, float)) else _UNREADABLE
-    return value if type(value) is type(default) else _UNREADABLE
+    return text
 
 
 def _is_exact(value: object) -> bool:
@@ -446,10 +445,10 @@ def _is_exact(value: object) -> bool:
     return not isinstance(value, int) or abs(value) <= _LARGEST_WHOLE
 
 
-def _expected(default: Setting, found: object) -> str:
+def _expected(default: Setting, value: object) -> str:
     """Describe what a setting with that default takes, with the bound if it was exceeded."""
     whole = "a whole number"
-    if isinstance(found, int) and not isinstance(found, bool):
+    if isinstance(value, int) and not isinstance(value, bool):
         whole += " of at most 2^53 - 1"
     if default is None:
         return f"a text, a finite number or {whole}"

@@ -35,7 +35,9 @@ def check_whole(
     """Refuse anything but a whole number from `low` to `high` (None for no upper end)."""
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     if not is_whole or value < low or (high is not None and value > high):
-        allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+        allowed = f"from {low} to {high}"
+        if high is None:
+            allowed = f"of at least {low}"
         expected = f"a whole number {allowed}, such as {setting}={low}"
         raise WorkloadError(f"{workload}: {setting}={value!r}; expected {expected}")
 
@@ -47,12 +49,18 @@ def check_real(
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # NaN compares false with everything, so it fails here too.
     if not (is_number and low <= value < below):
-        allowed = f"of at least {low}" + ("" if below == math.inf else f" and below {below}")
+        allowed = f"of at least {low}"
+        if below < math.inf:
+            allowed += f" and below {below}"
         expected = f"a finite number {allowed}, such as {setting}={low}"
         raise WorkloadError(f"{workload}: {setting}={value!r}; expected {expected}")
 
 
-_CLASSES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+_CLASSES: dict[str, Any] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,24 +105,17 @@ class NamedOptimizer:
     ) -> torch.optim.Optimizer:
         """Make a new optimizer of `parameters` at `learning_rate`."""
         parameters = list(parameters)
-        fused = _fused_is_safe(parameters)
+        settings: dict[str, Any] = {"betas": (self.momentum, 0.999)}
         if self.name == "sgd":
-            return torch.optim.SGD(
-                parameters,
-                lr=learning_rate,
-                momentum=self.momentum,
-                nesterov=self.nesterov,
-                weight_decay=self.weight_decay,
-                fused=fused,
-            )
-        make = torch.optim.Adam if self.name == "adam" else torch.optim.AdamW
-        return make(
+            settings = {"momentum": self.momentum, "nesterov": self.nesterov}
+        optimizer: torch.optim.Optimizer = _CLASSES[self.name](
             parameters,
             lr=learning_rate,
-            betas=(self.momentum, 0.999),
             weight_decay=self.weight_decay,
-            fused=fused,
+            fused=_fused_is_safe(parameters),
+            **settings,
         )
+        return optimizer
 
 
 def _fused_is_safe(parameters: list[nn.Parameter]) -> bool:
@@ -195,8 +196,9 @@ def digits_workload(
     name = optimizer.workload
     mnist = load_mnist(n_validation=chosen(train, _N_VALIDATION, setting="train", workload=name))
 
-    def tensors(part: tuple[NDArray[Any], NDArray[Any]]) -> Labelled:
-        return torch.from_numpy(part[0]), torch.from_numpy(part[1]).long()
+    def tensors(split: tuple[NDArray[Any], NDArray[Any]]) -> Labelled:
+        images, labels = split
+        return torch.from_numpy(images), torch.from_numpy(labels).long()
 
     return Workload(
         name=name,

@@ -21,7 +21,7 @@ def constant_then_to_zero(fraction: float) -> float:
 SCHEDULES: Final = MappingProxyType({"wsd": constant_then_to_zero})
 """By name, the schedules that the setting `schedule` gives to any workload."""
 
-# A shape is looked at after each of so many parts of a training.
+# A shape is looked at after each thousandth of a training.
 _PARTS = 1000
 
 
@@ -37,11 +37,11 @@ def constant_until(schedule: Schedule | None) -> float:
     """
     if schedule is None:
         return 0.0
-    seen = 0
+    n_constant = 0
     try:
         first = schedule(0.0)
-        while seen + 1 < _PARTS and schedule((seen + 1) / _PARTS) == first:
-            seen += 1
+        while n_constant + 1 < _PARTS and schedule((n_constant + 1) / _PARTS) == first:
+            n_constant += 1
     except Exception:
         return 0.0
-    return seen / _PARTS
+    return n_constant / _PARTS

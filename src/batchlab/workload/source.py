@@ -13,10 +13,12 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from batchlab.errors import EditedError
 from batchlab.workload.file_region import FileRegion, add_region
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -55,16 +57,18 @@ def imported_by(file: Path) -> dict[str, SourceFile]:
     Raises:
         OSError: a file cannot be read.
     """
-    main = _Module(name="", file=file.resolve(), package="")
-    found = {main.name: main}
-    waiting = [main]
+    main = file.resolve()
+    files = {"": main}
+    waiting = [""]
     while waiting:
-        for name in sorted(_imported_names(waiting.pop())):
-            for imported in _users_modules(name, main.file.parent):
-                if imported.name not in found and imported.file != main.file:
-                    found[imported.name] = imported
-                    waiting.append(imported)
-    return {name: SourceFile.now(module.file) for name, module in found.items() if name}
+        importer = waiting.pop()
+        for name in sorted(_imported_names(importer, files[importer])):
+            for module, path in _users_modules(name, main.parent):
+                if module not in files and path != main:
+                    files[module] = path
+                    waiting.append(module)
+    del files[""]
+    return {module: SourceFile.now(path) for module, path in files.items()}
 
 
 def is_library(file: Path) -> bool:
@@ -78,57 +82,51 @@ def is_library(file: Path) -> bool:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Module:
-    """A file that is imported as `name`; relative imports in it begin at `package`."""
-
-    name: str
-    file: Path
-    package: str
-
-
-def _imported_names(module: _Module) -> set[str]:
+def _imported_names(importer: str, file: Path) -> set[str]:
     """Return each dotted name that could be a module: `from a import b` names `a` and `a.b`."""
-    if module.file.suffix != ".py":
+    if file.suffix != ".py":
         return set()
     try:
-        tree = ast.parse(module.file.read_bytes())
+        tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):  # importing it raises the error
         return set()
+    packages = importer.split(".")  # around the file, from the outermost one on
+    if file.name != "__init__.py":
+        del packages[-1]
     names: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            parents = module.package.split(".")
-            start = parents[: len(parents) - node.level + 1] if node.level else []
-            base = ".".join(part for part in (*start, node.module) if part)
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return {name for name in names if name}
+        prefix = ""
+        if isinstance(node, ast.ImportFrom):
+            start = packages[: len(packages) - node.level + 1] if node.level else []
+            prefix = ".".join(filter(None, [*start, node.module]))
+            names.add(prefix)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {f"{prefix}.{alias.name}".lstrip(".") for alias in node.names}
+    return names
 
 
-def _users_modules(name: str, folder: Path) -> Iterator[_Module]:
-    """Yield the user's modules along a dotted name: `a`, then `a.b`."""
+def _users_modules(name: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the user's modules along a dotted name, with their files: `a`, then `a.b`."""
     path: Sequence[str] = [str(folder), *sys.path]
-    reached = ""
-    for part in name.split("."):
-        reached = f"{reached}.{part}" if reached else part
+    packages = name.split(".")
+    for n in range(1, len(packages) + 1):
+        module = ".".join(packages[:n])
         # Some editable installs have a finder of their own, which importing has asked already.
-        spec = PathFinder.find_spec(reached, path) or getattr(
-            sys.modules.get(reached), "__spec__", None
-        )
+        spec = PathFinder.find_spec(module, path) or _spec_here(module)
         if spec is None:
             return
         if spec.origin is not None and spec.has_location:
             file = Path(spec.origin).resolve()
             if is_library(file):
                 return
-            is_package = spec.submodule_search_locations is not None
-            package = reached if is_package else reached.rpartition(".")[0]
-            yield _Module(name=reached, file=file, package=package)
+            yield module, file
         path = list(spec.submodule_search_locations or ())
         if not path:
             return
+
+
+def _spec_here(module: str) -> Any:
+    return getattr(sys.modules.get(module), "__spec__", None)
 
 
 _CONFIGURATION = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg"}
@@ -138,22 +136,23 @@ _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
 # The sets that Python's hook fills. A hook can't be removed, so one serves all of them.
 _listening: list[set[str]] = []
-_is_heard = False
 
 
 @contextmanager
 def heard_opening() -> Iterator[set[str]]:
     """Collect the paths of code, configurations and weights that the block opens for reading."""
-    global _is_heard
-    if not _is_heard:
-        _is_heard = True
-        sys.addaudithook(_hear)
+    _add_hook()
     opened: set[str] = set()
     _listening.append(opened)
     try:
         yield opened
     finally:
         _listening[:] = [other for other in _listening if other is not opened]
+
+
+@cache
+def _add_hook() -> None:
+    sys.addaudithook(_hear)
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:
@@ -177,17 +176,19 @@ def files_below(
     they lie in the folder of a saved model whose configuration was read.
     """
     folder = folder.resolve()
-    paths = [_text_of_code(Path(text)) for text in opened]
-    for path in [path for path in paths if path.suffix in _CONFIGURATION]:
-        if path.resolve().parent != folder and _place_in(folder, path) is not None:
+    paths = [folder / name for name in _SAFETENSORS.findall(named_in)]
+    for text in opened:
+        path = _text_of_code(Path(text))
+        paths.append(path)
+        is_configuration = path.suffix in _CONFIGURATION and path.resolve().parent != folder
+        if is_configuration and _place_in(folder, path) is not None:
             paths += path.parent.glob("*.safetensors")
-    paths += [folder / name for name in _SAFETENSORS.findall(named_in)]
-    found = {}
+    files = {}
     for path in paths:
         place = _place_in(folder, path)
         if place is not None and path.is_file() and not is_library(path):
-            found[place] = SourceFile.now(path)
-    return dict(sorted(found.items()))
+            files[place] = SourceFile.now(path)
+    return dict(sorted(files.items()))
 
 
 def _text_of_code(path: Path) -> Path:
@@ -201,10 +202,10 @@ def _text_of_code(path: Path) -> Path:
 
 
 def _place_in(folder: Path, path: Path) -> str | None:
-    for each in (path, path.resolve()):
-        if each.is_relative_to(folder):
-            place = each.relative_to(folder)
-            return None if any(part.startswith(".") for part in place.parts) else place.as_posix()
+    for candidate in (path, path.resolve()):
+        if candidate.is_relative_to(folder):
+            place = candidate.relative_to(folder).as_posix()
+            return None if "/." in f"/{place}" else place
     return None
 
 
@@ -215,19 +216,31 @@ _HELD = "batchlab_held"
 _unnamed: set[str] = set()
 
 
-def note(files: Mapping[str, SourceFile]) -> None:
-    """Remember what these modules' files hold, for modules that are in this process and new."""
+def check_not_edited(files: Mapping[str, SourceFile]) -> None:
+    """Refuse modules of this process that hold something else than when they were new here.
+
+    Raises:
+        EditedError: a module was edited; it names the first one.
+    """
     for name, file in files.items():
-        spec = getattr(sys.modules.get(name), "__spec__", None)
-        if spec is not None and not hasattr(spec, _HELD):
+        spec = _spec_here(name)
+        if spec is None:
+            continue
+        if not hasattr(spec, _HELD):
             setattr(spec, _HELD, file)
+        if getattr(spec, _HELD) != file:
+            raise EditedError(
+                f"{file.path} was edited since it was imported here, and trainings would import it "
+                f"as it is now; restart Python (in a notebook: the kernel) and give the workload "
+                f"again"
+            )
 
 
 def note_unnamed(files: Iterable[SourceFile]) -> None:
     """Remember which modules were made of these files, which a file just run has read."""
-    read = {file.path for file in files}
+    paths = {file.path for file in files}
     for name, module in list(sys.modules.items()):
-        if name != "__main__" and getattr(module, "__dict__", {}).get("__file__") in read:
+        if name != "__main__" and getattr(module, "__dict__", {}).get("__file__") in paths:
             _unnamed.add(name)
 
 
@@ -246,20 +259,14 @@ def forget_imported(files: Mapping[str, SourceFile]) -> None:
     importlib.invalidate_caches()
 
 
-def edited_since_imported(files: Mapping[str, SourceFile]) -> list[str]:
-    """Return the paths of modules that hold something else than when they were imported."""
-    specs = {name: getattr(sys.modules.get(name), "__spec__", None) for name in files}
-    return [f.path for name, f in files.items() if getattr(specs[name], _HELD, f) != f]
-
-
 def files_of_modules(names: Iterable[str]) -> dict[str, SourceFile]:
     """Return the readable files of this process's modules as they are now, by module name."""
-    found = {}
+    files = {}
     for name in names:
         path = getattr(sys.modules.get(name), "__file__", None)
         if path and Path(path).is_file():
-            found[name] = SourceFile.now(Path(path).resolve())
-    return found
+            files[name] = SourceFile.now(Path(path).resolve())
+    return files
 
 
 def told(error: BaseException) -> str:
@@ -267,8 +274,10 @@ def told(error: BaseException) -> str:
 
     The place is the deepest call in code that is neither a library's nor batchlab's.
     """
+    text = type(error).__name__
     lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if lines:
+        text += f": {lines[0]}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not (frame.filename.startswith("<frozen") or is_library(Path(frame.filename))):
             return f"{text} ({Path(frame.filename).name}, line {frame.lineno})"

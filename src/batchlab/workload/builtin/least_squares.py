@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,20 +43,26 @@ def workload(
         )
     sgd = NamedOptimizer(name="sgd", workload=_NAME, momentum=momentum)
     curvatures = np.geomspace(1 / condition_number, 1, dimension)
-    # One stream a split: the training set stays the same whatever the others take.
+    # Each split has a stream, so that the training set stays the same whatever the others take.
     streams = np.random.default_rng(seed).spawn(3)
-    designs = (
-        _orthogonal_columns(streams[0], n, dimension),
-        streams[1].standard_normal((n, dimension)),
-        streams[2].standard_normal((n, dimension)),
-    )
     train, validation, test = (
         _regression(design * np.sqrt(curvatures), noise=noise, stream=stream)
-        for design, stream in zip(designs, streams, strict=True)
+        for design, stream in (
+            (_orthogonal_columns(streams[0], n, dimension), streams[0]),
+            (streams[1].standard_normal((n, dimension)), streams[1]),
+            (streams[2].standard_normal((n, dimension)), streams[2]),
+        )
     )
+
+    def model() -> nn.Linear:
+        """Make a weight for each input, all 0, and no bias."""
+        layer = nn.Linear(dimension, 1, bias=False, dtype=torch.float64)
+        nn.init.zeros_(layer.weight)
+        return layer
+
     return Workload(
         name=_NAME,
-        model=partial(_model, dimension=dimension),
+        model=model,
         train=train,
         validation=validation,
         test=test,
@@ -69,24 +73,17 @@ def workload(
     )
 
 
-def _model(*, dimension: int) -> nn.Linear:
-    """A weight for each input, all 0, and no bias."""
-    model = nn.Linear(dimension, 1, bias=False, dtype=torch.float64)
-    nn.init.zeros_(model.weight)
-    return model
-
-
 def _loss(model: nn.Module, batch: Regression) -> Tensor:
-    """Half the mean squared residual, a scalar."""
+    """Return half the mean squared residual, a scalar."""
     x, y = batch
     predictions: Tensor = model(x).squeeze(1)
     return 0.5 * (predictions - y).square().mean()
 
 
 def _orthogonal_columns(stream: np.random.Generator, n: int, dimension: int) -> NDArray[np.float64]:
-    """Random columns with mean square 1, each orthogonal to all others, shape (n, dimension).
+    """Draw columns with mean square 1, orthogonal to each other, shape (n, dimension).
 
-    By modified Gram-Schmidt, twice, without BLAS: its sums depend on the number of threads, and
+    This is modified Gram-Schmidt, twice, without BLAS, whose sums depend on the number of threads:
     the same settings must give the same bytes in a parent and in its single-threaded children.
     """
     columns = stream.standard_normal((dimension, n))
@@ -99,6 +96,6 @@ def _orthogonal_columns(stream: np.random.Generator, n: int, dimension: int) -> 
 
 
 def _regression(x: NDArray[np.float64], *, noise: float, stream: np.random.Generator) -> Regression:
-    """Inputs, and targets whose true weights are all 1, with noise."""
+    """Return the inputs, and targets whose true weights are all 1, with noise."""
     y = x.sum(axis=1) + noise * stream.standard_normal(len(x))
     return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)

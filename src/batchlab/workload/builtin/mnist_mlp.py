@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 
 from torch import nn
@@ -47,8 +46,8 @@ def workload(
     """A fully connected network tells handwritten digits apart (MNIST)."""
     check_whole(layers, setting="layers", workload=_NAME, low=1)
     check_whole(width, setting="width", workload=_NAME, low=1)
-    chosen(activation, _ACTIVATIONS, setting="activation", workload=_NAME)
-    chosen(init, _INITS, setting="init", workload=_NAME)
+    activated = chosen(activation, _ACTIVATIONS, setting="activation", workload=_NAME)
+    initialize = chosen(init, _INITS, setting="init", workload=_NAME)
     chosen(input, INPUTS, setting="input", workload=_NAME)
     check_whole(ghost_batch_size, setting="ghost_batch_size", workload=_NAME, low=0)
     check_real(clip_norm, setting="clip_norm", workload=_NAME, low=0)
@@ -60,54 +59,31 @@ def workload(
         nesterov=nesterov,
         weight_decay=weight_decay,
     )
-    model = partial(
-        _model,
-        layers=layers,
-        width=width,
-        activation=activation,
-        batch_norm=batch_norm,
-        ghost_batch_size=ghost_batch_size,
-        init=init,
-        input=input,
-    )
-    made = digits_workload(
+
+    def model() -> nn.Sequential:
+        """Make `layers` times a linear layer, normalized or not, and an activation; then scores."""
+        network = nn.Sequential(Pixels(input, workload=_NAME))
+        for n_in, n_out in pairwise([784, *[width] * layers]):
+            network.append(nn.Linear(n_in, n_out))
+            if batch_norm or ghost_batch_size:
+                network.append(nn.BatchNorm1d(n_out))
+            network.append(activated())
+        network.append(nn.Linear(width, 10))
+        for module in network:
+            if isinstance(module, nn.Linear):
+                initialize(module)
+        if ghost_batch_size:
+            ghost_batch_norm(network, ghost_batch_size)
+        return network
+
+    digits = digits_workload(
         model, train=train, optimizer=named_optimizer, learning_rate=_LEARNING_RATES[optimizer]
     )
-    return replace(made, clip_norm=clip_norm or None, schedule=shape)
-
-
-def _model(
-    *,
-    layers: int,
-    width: int,
-    activation: str,
-    batch_norm: bool,
-    ghost_batch_size: int,
-    init: str,
-    input: str,
-) -> nn.Sequential:
-    """Pixels, then `layers` times linear and activation, then a score for each digit.
-
-    Between linear and activation there may be batch normalization, of ghost batches where these
-    have a size.
-    """
-    model = nn.Sequential(Pixels(input, workload=_NAME))
-    for n_in, n_out in pairwise([784, *[width] * layers]):
-        model.append(nn.Linear(n_in, n_out))
-        if batch_norm or ghost_batch_size:
-            model.append(nn.BatchNorm1d(n_out))
-        model.append(_ACTIVATIONS[activation]())
-    model.append(nn.Linear(width, 10))
-    for module in model:
-        if isinstance(module, nn.Linear):
-            _INITS[init](module)
-    if ghost_batch_size:
-        ghost_batch_norm(model, ghost_batch_size)
-    return model
+    return replace(digits, clip_norm=clip_norm or None, schedule=shape)
 
 
 def _in_steps(fraction: float) -> float:
-    """A tenth of the rate from each of 20, 40 and 60 % of the run on: Hoffer et al.'s on MNIST."""
+    """Cut the rate to a tenth at 20, 40 and 60 % of the run, as Hoffer et al. do on MNIST."""
     return 0.1 ** min(3, math.floor(fraction * 5 + 1e-9))
 
 
@@ -115,17 +91,17 @@ _SCHEDULES = {"constant": None, "steps": _in_steps, **SCHEDULES}
 
 
 def _init_torch(layer: nn.Linear) -> None:
-    """As the layer was made: weights and biases uniform within ± 1 / sqrt(inputs)."""
+    """Keep the layer as PyTorch makes it: all uniform within ± 1 / sqrt(inputs)."""
 
 
 def _init_glorot(layer: nn.Linear) -> None:
-    """Uniform within ± sqrt(6 / (inputs + outputs)), biases 0. Glorot and Bengio 2010, eq. 16."""
+    """Draw weights within ± sqrt(6 / (inputs + outputs)): Glorot and Bengio 2010, eq. 16."""
     nn.init.xavier_uniform_(layer.weight)
     nn.init.zeros_(layer.bias)
 
 
 def _init_he(layer: nn.Linear) -> None:
-    """Normal with standard deviation sqrt(2 / inputs), biases 0. He et al. 2015, eq. 10."""
+    """Draw weights with standard deviation sqrt(2 / inputs): He et al. 2015, eq. 10."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch import nn
 
 from batchlab.workload.definition import Workload
@@ -22,14 +20,12 @@ def workload(
     """Softmax regression on handwritten digits (MNIST): a convex loss, from zero weights."""
     chosen(input, INPUTS, setting="input", workload=_NAME)
     sgd = NamedOptimizer(name="sgd", workload=_NAME, momentum=momentum, weight_decay=weight_decay)
-    return digits_workload(
-        partial(_model, input=input), train=train, optimizer=sgd, learning_rate=0.01
-    )
 
+    def model() -> nn.Sequential:
+        """Make one linear layer of zeros, so that every seed starts at the same point."""
+        scores = nn.Linear(784, 10)
+        nn.init.zeros_(scores.weight)
+        nn.init.zeros_(scores.bias)
+        return nn.Sequential(Pixels(input, workload=_NAME), scores)
 
-def _model(*, input: str) -> nn.Sequential:
-    """Pixels, then one linear layer of zeros: every seed starts at the same point."""
-    scores = nn.Linear(784, 10)
-    nn.init.zeros_(scores.weight)
-    nn.init.zeros_(scores.bias)
-    return nn.Sequential(Pixels(input, workload=_NAME), scores)
+    return digits_workload(model, train=train, optimizer=sgd, learning_rate=0.01)

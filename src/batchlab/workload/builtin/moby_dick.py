@@ -76,7 +76,7 @@ def workload(
 
 
 def _windows(ids: NDArray[np.uint8], context: int) -> Windows:
-    """The text cut in windows, shape (n, context + 1); each predicts `context` characters.
+    """Cut the text in windows, shape (n, context + 1); each predicts `context` characters.
 
     A window starts with the last character of the one before, so each is predicted just once.
     """
@@ -85,27 +85,27 @@ def _windows(ids: NDArray[np.uint8], context: int) -> Windows:
 
 
 def _scores_and_targets(model: nn.Module, batch: Windows) -> tuple[Tensor, Tensor]:
-    """A row of scores for every prediction of the batch, and the characters that came."""
+    """Return a row of scores for every prediction of the batch, and the characters that came."""
     (windows,) = batch
-    # The model gets the very tensor of the batch, not a part of it made anew: an evaluation that
-    # asks for loss and accuracy knows it again, and computes the scores once.
+    # The model gets the very tensor of the batch, not a slice of it, so that an evaluation of loss
+    # and accuracy recognizes it and computes the scores once.
     scores: Tensor = model(windows)
     return scores.flatten(0, 1), windows[:, 1:].long().flatten()
 
 
 def _loss(model: nn.Module, batch: Windows) -> Tensor:
-    """Mean cross entropy in nats per character, a scalar."""
+    """Return the mean cross entropy in nats per character, a scalar."""
     return F.cross_entropy(*_scores_and_targets(model, batch))
 
 
 def _accuracy(model: nn.Module, batch: Windows) -> Tensor:
-    """Fraction of characters that were guessed right, a scalar in [0, 1]."""
+    """Return the fraction of characters that were guessed right, a scalar in [0, 1]."""
     scores, targets = _scores_and_targets(model, batch)
     return (scores.argmax(1) == targets).float().mean()
 
 
 def _n_predictions(batch: Windows) -> float:
-    """Characters that the batch predicts: over so many the loss is the mean."""
+    """Return the number of characters that the batch predicts, over which the loss is a mean."""
     return float(batch[0][:, 1:].numel())
 
 
@@ -132,7 +132,7 @@ class _Transformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Scores of the characters after the first of each window."""
+        """Return scores of the characters after the first of each window."""
         ids = windows[:, :-1].long()
         x = self.characters(ids) + self.positions[: ids.shape[1]]
         scores: Tensor = self.scores(self.norm(self.blocks(x)))
@@ -156,11 +156,11 @@ class _Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same shape (n, length, width) as `x`."""
+        """Return numbers of the same shape (n, length, width) as `x`."""
         n, length, width = x.shape
         joined = self.query_key_value(self.attention_norm(x))
         query, key, value = joined.view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        seen = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        x = x + self.attended(seen.transpose(1, 2).reshape(n, length, width))
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.attended(attended.transpose(1, 2).reshape(n, length, width))
         changed: Tensor = x + self.network(x)
         return changed
