@@ -62,6 +62,15 @@ def test_samples_come_from_the_surest_counter(
     assert points_of(reading(**counters, val_loss=0.5)) == [(samples, step, 0.5)]
 
 
+@pytest.mark.parametrize("before", [{"epoch": -1}, {"step": -1}, {"samples": -5}])
+def test_what_is_counted_as_before_the_training_is_at_its_beginning(
+    before: dict[str, Any],
+) -> None:
+    readings = (reading(**before, val_loss=0.9), reading(epoch=1, val_loss=0.5))
+
+    assert points_of(*readings) == [(0, 0, 0.9), (1000, 32, 0.5)]
+
+
 def test_a_point_is_where_its_place_is_and_a_bar_counts_micro_batches() -> None:
     points = told(reading(step=7, shape="words"), micro_batch_size=8)
 

@@ -321,7 +321,8 @@ class ProgressPoints:
             samples = round(place.epoch * trial.n_train) + since
         if samples is None:
             return None
-        if step is None or not is_updates:
+        samples = max(0, samples)  # some scripts count what comes before the training as -1
+        if step is None or not is_updates or step < 0:
             step = trial.plan.step_at(samples)
         return MetricPoint(samples=samples, step=step, value=value)
 
