@@ -38,7 +38,6 @@ from batchlab.report.figure import (
     point_words,
 )
 from batchlab.report.text import axis_text, label_text, shown_quantity
-from batchlab.words.catalogue import text
 
 Spec = dict[str, Any]
 _SERIES_DASHES = [[1, 0], [6, 3]]  # the first is a solid line
@@ -83,7 +82,7 @@ class _Marks:
         self.axes = {"x": _horizontal_axis(panel), "y": up}
         names, title = [look.label for look in looks], label_text("batch_size")
         if any(isinstance(look.kind, str) for look in looks):
-            title = text("batch size or plan")
+            title = "batch size or plan"
         labels = {look.kind: look.label for look in looks}
         self.rows = []
         for row in panel.rows:
@@ -564,10 +563,7 @@ def figure_images(
 
 
 def figure_image(
-    figure: Figure,
-    shown: Iterable[Panel],
-    looks: Sequence[Look],
-    image_format: ImageFormat,
+    figure: Figure, shown: Iterable[Panel], looks: Sequence[Look], image_format: ImageFormat
 ) -> bytes:
     """Return panels of a figure and its legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, figure.rows)
