@@ -87,7 +87,7 @@ def number_text(value: float | None, form: str) -> str:
 def listing(parts: Sequence[str]) -> str:
     """Join several things in one phrase: "16, 32 and 64"."""
     *most, last = parts
-    return text("{most} and {last}", most=", ".join(most), last=last) if most else last
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def term_text(key: str) -> str:
@@ -112,8 +112,9 @@ class _Writer(string.Formatter):
         if format_spec == "moment":
             return moment_text(str(value))
         if format_spec == "of_validation":
-            is_named = str(value).lower().startswith(("val", "eval", "dev", "test"))
-            return str(value) if is_named else f"validation {value}"
+            if str(value).lower().startswith(("val", "eval", "dev", "test")):
+                return str(value)
+            return f"validation {value}"
         if "|" in format_spec:
             one, more = format_spec.split("|")
             return one if value == 1 else more.replace("#", f"{value:,g}")
