@@ -205,23 +205,13 @@ class _Rival:
     best: AnswerRow
     named: AnswerRow
     ahead: Estimate  # by how much the best ends better
+    values: dict[str, str]  # the names and final values of both, for a sentence
 
     @property
     def is_sure(self) -> bool:
         """Whether it surely ends better."""
         low, high = self.ahead.low, self.ahead.high
         return low is not None and high is not None and not low <= 0 <= high
-
-    def values(self, advice: Advice) -> dict[str, str]:
-        """Return the names and final values of both to fill in a sentence."""
-        assert self.best.at is not None
-        assert self.named.at is not None
-        return {
-            "best": _name(self.best.at),
-            "best_end": quantity_text(advice.metric, self.best.end.estimate),
-            "named": _name(self.named.at),
-            "named_end": quantity_text(advice.metric, self.named.end.estimate),
-        }
 
 
 def _rival(advice: Advice) -> _Rival | None:
@@ -236,7 +226,13 @@ def _rival(advice: Advice) -> _Rival | None:
     believed = believed_at(advice, best)
     if best == named or believed is None:
         return None
-    return _Rival(best=ended[best], named=ended[named], ahead=believed.ends_better_by)
+    values: dict[str, str] = {}
+    for name, at in (("best", best), ("named", named)):
+        values[name] = _name(at)
+        values[f"{name}_end"] = quantity_text(advice.metric, ended[at].end.estimate)
+    return _Rival(
+        best=ended[best], named=ended[named], ahead=believed.ends_better_by, values=values
+    )
 
 
 def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
@@ -249,7 +245,7 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
     if cost is not None and best_cost is not None:
         what = "time" if advice.objective == "time" else text("examples")
         takes = f", with {number_text(cost / best_cost, 'times')}× the {what}"
-    yield sentence("ends_best", takes=takes, **rival.values(advice))
+    yield sentence("ends_best", takes=takes, **rival.values)
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
@@ -284,7 +280,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
         return  # they are too close for it to matter
-    yield sentence("may_end_better", **rival.values(advice))
+    yield sentence("may_end_better", **rival.values)
     if needed > _MOST_SEEDS:
         yield sentence("more_runs_do_not_tell")
         return

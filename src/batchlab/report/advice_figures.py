@@ -21,7 +21,7 @@ from batchlab.report.advice_rows import (
     named_label,
     own_label,
 )
-from batchlab.report.cells import RateTaken, Shown, curve_figure, gap_figure, rates_figure
+from batchlab.report.cells import Shown, curve_figure, gap_figure, rates_figure
 from batchlab.report.figure import (
     Figure,
     Look,
@@ -227,16 +227,14 @@ def _framed(rows: Iterable[Row]) -> list[Row]:
 
 
 def _end_rows(advice: Advice) -> Iterator[Row]:
-    ends = {size: known.end for size, known in believed_by_size(advice).items()}
+    ends = {size: believed.end for size, believed in believed_by_size(advice).items()}
     yield from _band_rows(ends, "belief")
-    has_end = {
-        row.candidate.batch_size
-        for row in answer_rows(advice)
-        if row.at is not None and row.end.estimate is not None
-    }
-    for row in answer_rows(advice):
+    rows = list(answer_rows(advice))
+    ended = [row for row in rows if row.at is not None and row.end.estimate is not None]
+    has_end = {row.candidate.batch_size for row in ended}
+    for row in rows:
         size = row.candidate.batch_size
-        if row.at is not None and row.end.estimate is not None:
+        if row in ended:
             yield from _answer_marks(advice, row, row.end, advice.metric)
         elif row.is_tried and size not in has_end and size in ends:
             yield from interval_mark("expected", ends[size], batch_size=size)
@@ -244,7 +242,7 @@ def _end_rows(advice: Advice) -> Iterator[Row]:
 
 def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
     yield from _flat_spans(advice)
-    costs = {size: known.cost for size, known in believed_by_size(advice).items()}
+    costs = {size: believed.cost for size, believed in believed_by_size(advice).items()}
     yield from _band_rows(costs, "belief")
     for row in answer_rows(advice):
         if row.at is not None and row.cost.estimate is not None:
@@ -324,10 +322,7 @@ _WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")
 
 
 def _rates_figure(advice: Advice) -> Figure:
-    taken = [
-        RateTaken(run.batch_size, run.learning_rate, run.status in _WENT_WRONG)
-        for run in advice.tried
-    ]
+    taken = [(run.batch_size, run.learning_rate, run.status in _WENT_WRONG) for run in advice.tried]
     rules: dict[str, dict[int, float]] = {}
     best: dict[int, float] = {}
     for candidate in advice.candidates:
@@ -338,7 +333,7 @@ def _rates_figure(advice: Advice) -> Figure:
     return rates_figure(
         taken,
         best=best,
-        believed={size: known.learning_rate for size, known in believed_by_size(advice).items()},
+        believed={size: at.learning_rate for size, at in believed_by_size(advice).items()},
         rules=rules,
         tuned_at=advice.reference.batch_size,
     )

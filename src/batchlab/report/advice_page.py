@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice
 from batchlab.belief.evidence import Evidence
+from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report.advice_answer import (
     RESEARCH_TOPICS,
@@ -47,9 +47,6 @@ from batchlab.report.text import (
 )
 from batchlab.words.catalogue import capitalized, sentence, text
 from batchlab.words.reasons import reason_text
-
-if TYPE_CHECKING:
-    from batchlab.measure.profile import Profile
 
 MOST_LINES, WIDTH = 24, 100
 _MOST_NOTES = 3
@@ -103,23 +100,24 @@ def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
 
 
 def _table_lines(advice: Advice, *, most: int) -> list[str]:
-    """Return the table of what was trained, at most `most` rows, and lines about the others."""
+    """Return the table of what was trained, at most `most` rows, and lines about the others.
+
+    The named configuration and the user's own batch size have priority.
+    """
+
+    def rank(row: AnswerRow) -> tuple[bool, bool, int]:
+        is_own = row.candidate.batch_size == advice.reference.batch_size
+        return row.at != advice.named, not is_own, -len(row.runs)
+
     tried = [row for row in answer_rows(advice) if row.is_tried]
-    first = sorted(tried, key=lambda row: _rank(advice, row))[:most]
+    first = sorted(tried, key=rank)[:most]
     rows = [row for row in tried if row in first]
-    table = marked_table(answer_table(advice, rows))
-    keys = [column.key for column in table.columns if column.key != "end_test"]
-    lines = table.only(keys).to_text(width=WIDTH).splitlines()
+    table = marked_table(answer_table(advice, rows)).without("end_test")
+    lines = table.to_text(width=WIDTH).splitlines()
     left = [row.candidate.batch_size for row in tried if row not in first]
     if left:
         lines += _wrapped(f"Also trained: {ranges_text(advice, left)}.")
     return lines + _wrapped(untried_text(advice))
-
-
-def _rank(advice: Advice, row: AnswerRow) -> tuple[bool, bool, int]:
-    """Return a sort key of rows: the named one and the user's own batch size come first."""
-    is_own = row.candidate.batch_size == advice.reference.batch_size
-    return row.at != advice.named, not is_own, -len(row.runs)
 
 
 _LONGEST, _SHORTEST = 14, 3  # characters of the longest bar

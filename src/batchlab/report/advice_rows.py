@@ -36,7 +36,10 @@ def runs_of(advice: Advice, at: Configuration | Candidate) -> list[RateTried]:
 
 def believed_at(advice: Advice, at: Configuration | Candidate) -> Believed | None:
     """Return what all runs together say of a configuration, or None if it is not shown."""
-    return next((known for known in advice.believed if _is_at(known, at)), None)
+    for believed in advice.believed:
+        if _is_at(believed, at):
+            return believed
+    return None
 
 
 def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candidate) -> bool:
@@ -76,20 +79,20 @@ class AnswerRow:
     Attributes:
         at: the configuration; None if the batch size has no rate because it was not trained.
         candidate: its batch size.
+        runs: its runs.
         end: the validation metric at the end of whole trainings.
         end_test: their mean on test data, which decides nothing; None if not known.
         cost: the seconds or examples to the target; only a lower bound if no run has met it.
-        runs: its runs.
         run_costs: the cost of each run; none without a target or a step time.
     """
 
     at: Configuration | None
     candidate: Candidate
-    end: Estimate
-    end_test: float | None
-    cost: Estimate
     runs: tuple[RateTried, ...]
-    run_costs: tuple[RunCost, ...]
+    end: Estimate = _NO_END
+    end_test: float | None = None
+    cost: Estimate = _NOT_TRAINED
+    run_costs: tuple[RunCost, ...] = ()
 
     @property
     def is_tried(self) -> bool:
@@ -105,26 +108,21 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
             runs, believed = tuple(runs_of(advice, at)), believed_at(advice, at)
             tests = [r.end_test for r in runs if r.end is not None and r.end_test is not None]
             run_costs = _run_costs(advice, candidate, runs)
+            cost = candidate.cost
+            if not _is_at(at, candidate):
+                cost = _cost(believed, runs, run_costs)
             yield AnswerRow(
                 at=at,
                 candidate=candidate,
+                runs=runs,
                 end=_NO_END if believed is None or believed.end.n == 0 else believed.end,
                 end_test=statistics.fmean(tests) if tests else None,
-                cost=candidate.cost if _is_at(at, candidate) else _cost(believed, runs, run_costs),
-                runs=runs,
+                cost=cost,
                 run_costs=run_costs,
             )
         if not places:
-            size = candidate.batch_size
-            yield AnswerRow(
-                at=None,
-                candidate=candidate,
-                end=_NO_END,
-                end_test=None,
-                cost=_NOT_TRAINED,
-                runs=tuple(run for run in advice.tried if run.batch_size == size),
-                run_costs=(),
-            )
+            runs = tuple(run for run in advice.tried if run.batch_size == candidate.batch_size)
+            yield AnswerRow(at=None, candidate=candidate, runs=runs)
 
 
 def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:

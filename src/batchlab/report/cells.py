@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from batchlab.belief.cells import Cell, chosen_cells, held_out_split
 from batchlab.belief.equal_budget import EqualBudget
@@ -346,12 +345,8 @@ def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -
 # ---- learning rates
 
 
-class RateTaken(NamedTuple):
-    """One run: its batch size, its learning rate, and whether it failed."""
-
-    batch_size: int
-    learning_rate: float
-    has_failed: bool
+RateTaken = tuple[int, float, bool]
+"""The batch size and learning rate of one run, and whether it failed."""
 
 
 def rates_figure(
@@ -396,9 +391,8 @@ def _rate_rows(
     if len(believed) > 1:
         for size, rate in believed.items():
             yield mark("band", rate, series="belief", batch_size=size) | {"low": rate, "high": rate}
-    for run in dict.fromkeys(taken):
-        kind = "failed" if run.has_failed else "run"
-        yield mark(kind, run.learning_rate, batch_size=run.batch_size)
+    for size, rate, has_failed in dict.fromkeys(taken):
+        yield mark("failed" if has_failed else "run", rate, batch_size=size)
     for size, rate in best.items():
         yield mark("point", rate, batch_size=size)
 

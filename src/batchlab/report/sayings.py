@@ -54,10 +54,10 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
         return ()
     sentences: list[Sentence] = []
     for topic, claim in CLAIMS.items():
-        verdict, why = claim(evidence)
-        if sentences and sentences[-1].text == why:
-            why = sentence("same_reason")
-        sentences.append(Sentence(topic=topic, text=why, verdict=verdict))
+        verdict, reason = claim(evidence)
+        if sentences and sentences[-1].text == reason:
+            reason = sentence("same_reason")
+        sentences.append(Sentence(topic=topic, text=reason, verdict=verdict))
     return tuple(sentences)
 
 

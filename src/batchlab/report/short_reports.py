@@ -16,7 +16,7 @@ from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.shown import ShownInNotebook
-from batchlab.records.study import Accumulation, Finding
+from batchlab.records.study import Accumulation
 from batchlab.records.trial import Target
 from batchlab.report.table import Column, Section, Table, Value, table_of
 from batchlab.report.text import (
@@ -82,11 +82,11 @@ def _profile_table(profile: Profile) -> Table:
         Column("threads", of=lambda point: point.timing and point.timing.threads),
         Column("status", has_terms=True, of=lambda point: point.status.value),
     ).without_empty_columns()
-    keys = [column.key for column in table.columns]
-    for key, values in (("threads", threads), ("status", ended)):
-        if len(values) < 2 and key in keys:
-            keys.remove(key)
-    return table.only(keys)
+    if len(threads) < 2:
+        table = table.without("threads")
+    if len(ended) < 2:
+        table = table.without("status")
+    return table
 
 
 def _size_text(profile: Profile, point: ProfilePoint) -> str:
@@ -258,15 +258,13 @@ def check_section(check: Accumulation) -> Section:
     notes = [text(compared, n=check.n_examples, precision=precision)]
     if check.rounding is not None:
         notes.append(sentence("rounding_apart", rounding=check.rounding))
-    facts = tuple(map(_finding_text, check.findings))
-    return Section(title=title, facts=facts, notes=tuple(notes))
-
-
-def _finding_text(finding: Finding) -> str:
-    size = ""
-    if finding.size is not None:
-        size = text(" ({size:percent} of the gradient)", size=finding.size)
-    return f"{finding.where}{size}: {text(CAUSES[finding.cause])}"
+    facts: list[str] = []
+    for finding in check.findings:
+        size = ""
+        if finding.size is not None:
+            size = f" ({number_text(finding.size, 'percent')} of the gradient)"
+        facts.append(f"{finding.where}{size}: {text(CAUSES[finding.cause])}")
+    return Section(title=title, facts=tuple(facts), notes=tuple(notes))
 
 
 # ---- a comparison of two studies

@@ -268,12 +268,12 @@ def sweep_table(study: Study) -> Table:
 
     final = f"final {label_text(metric)}"
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
-    # After equal epochs all trials have their final values, unless some trained for longer.
-    has_longer = len({record.epochs for cell in evidence.cells for record in cell.ended_well}) > 1
-    for name in ("epochs", "steps", "time") if has_longer else ("steps", "time"):
-        if name in by_budget:
-            label = f"in equal {name}"
-            columns.append(minor(f"equal_{name}", metric, label, by_budget[name].mean))
+    lengths = {record.epochs for cell in evidence.cells for record in cell.ended_well}
+    for name in ("epochs", "steps", "time"):
+        # After equal epochs all trials have their final values, unless some trained for longer.
+        if name in by_budget and (name != "epochs" or len(lengths) > 1):
+            mean = by_budget[name].mean
+            columns.append(minor(f"equal_{name}", metric, f"in equal {name}", mean))
     if split == "validation":
         columns.append(minor("test", metric, split_label("test", metric), test))
     if held_out is not None:
@@ -354,6 +354,10 @@ def _document(study: Study, record: TrialRecord, plateau: Plateau) -> TrialDocum
     crossing = None if study.target is None else record.crossing(study.target)
     timing = study.timing(record.trial.batch_size)
     gap = None if held_out is None else final_gap(record, held_out, metrics[0].name)
+    final: dict[str, dict[str, float | None]] = {}
+    for split in SPLITS:
+        if any(score.split == split for e in record.evaluations for score in e.scores):
+            final[split] = {m.name: final_of(record, split, m.name, m.better) for m in metrics}
     # Copy fields that share their name with an attribute of the record, or else of its trial.
     copied: dict[str, Any] = {
         name: getattr(source, name)
@@ -372,11 +376,7 @@ def _document(study: Study, record: TrialRecord, plateau: Plateau) -> TrialDocum
         plateau=plateau.verdict,
         plateau_epoch=plateau.epoch,
         diagnosis=tuple(fired.rule.name for fired in _diagnoses(study, record, plateau)),
-        final={
-            split: {m.name: final_of(record, split, m.name, m.better) for m in metrics}
-            for split in SPLITS
-            if any(score.split == split for e in record.evaluations for score in e.scores)
-        },
+        final=final,
         generalization_gap=gap,
     )
     return TrialDocument(**(copied | derived))

@@ -18,7 +18,6 @@ from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import TrialRecord
 from batchlab.report.cells import (
     MOST_MARKS,
-    RateTaken,
     Shown,
     cell_fields,
     cell_label,
@@ -131,8 +130,7 @@ def text_report(study: Study) -> str:
     shown = answer_section(study)
     if shown.table is not None:
         hidden = {"generalization_gap", "test"} - {budget_split(study)}
-        keys = [column.key for column in shown.table.columns if column.key not in hidden]
-        shown = replace(shown, table=shown.table.only(keys))
+        shown = replace(shown, table=shown.table.without(*hidden))
     notes = [note.text for note in sentences(study)[:_MOST_NOTES]]
     folklore = claims_text(Evidence.of(study))
     if folklore:
@@ -245,7 +243,7 @@ def _rates_figure(study: Study) -> Figure:
     for rule, power in (("linear", 1.0), ("sqrt", 0.5)):
         rules[rule] = {size: best[start] * (size / start) ** power for size in best}
     return rates_figure(
-        [RateTaken(c.batch_size, c.learning_rate, not c.ended_well) for c in of_sizes],
+        [(cell.batch_size, cell.learning_rate, not cell.ended_well) for cell in of_sizes],
         best=best,
         believed={},
         rules=rules,
@@ -269,7 +267,7 @@ def _by_rate_panel(study: Study, of_sizes: Sequence[Cell]) -> Panel:
 
 # ---- measurements
 
-# What the titles of their panels add, by the place of a measurement in the figures.
+# The end of the titles of their panels, by the place of a measurement in the figures.
 _TITLES = {"along_training": "", "at_the_start": ", at the start", "at_the_end": ", at the end"}
 
 
@@ -323,7 +321,6 @@ def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
 
 
 def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
-    """Yield rows along training."""
     for cell in chosen:
         curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
         shown = thinned(curve, MOST_MEASURED)
@@ -376,7 +373,6 @@ def html_page(study: Study) -> str:
     def legend(rows: Sequence[Row]) -> list[tuple[Look, str]]:
         return [(look, look.label) for look in drawn_looks(looks, rows)]
 
-    columns = [column.key for column in trials.columns if column.key != "trial_id"]
     page = Page(
         origin=study_origin(study),
         brand=f"batchlab: what batch size does to {study.workload.name}",
@@ -389,7 +385,7 @@ def html_page(study: Study) -> str:
         findings=sentences(study),
         claims=claim_sentences(Evidence.of(study)),
         summary=f"{trial_counts(study)} Spent: {quantity_text('train_s', study.spent_s)}.",
-        runs={"trials": trials.only(columns).without_empty_columns()},
+        runs={"trials": trials.without("trial_id").without_empty_columns()},
         files=files,
     )
     return render_page(page)

@@ -133,17 +133,17 @@ class Table:
             lines.append(wrapped_text(f"No room for: {', '.join(names)}."))
         return "\n".join(lines)
 
-    def only(self, keys: Iterable[str]) -> Table:
-        """Return the table with only the columns called `keys`, in that order."""
-        place = {column.key: i for i, column in enumerate(self.columns)}
-        return self._at([place[key] for key in keys])
+    def without(self, *keys: str) -> Table:
+        """Return the table without the columns called `keys`."""
+        return self.at([i for i, column in enumerate(self.columns) if column.key not in keys])
 
     def without_empty_columns(self) -> Table:
         """Return the table without the columns that are unknown in every row."""
-        known = [i for i in range(len(self.columns)) if any(is_known(row[i]) for row in self.rows)]
-        return self._at(known)
+        filled = [i for i in range(len(self.columns)) if any(is_known(row[i]) for row in self.rows)]
+        return self.at(filled)
 
-    def _at(self, places: Sequence[int]) -> Table:
+    def at(self, places: Sequence[int]) -> Table:
+        """Return the table with only the columns at some places, in that order."""
         return Table(
             caption=self.caption,
             columns=tuple(self.columns[i] for i in places),
@@ -169,7 +169,8 @@ NAMED = "▸"  # stands before the best row
 
 def marked_table(table: Table) -> Table:
     """Return a table for people, with the column that marks the best row first."""
-    return table.only(sorted((column.key for column in table.columns), key="named".__ne__))
+    places = range(len(table.columns))
+    return table.at(sorted(places, key=lambda i: table.columns[i].key != "named"))
 
 
 # ---- as aligned text

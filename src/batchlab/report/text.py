@@ -182,11 +182,15 @@ def spread_text(name: str, estimate: Estimate) -> str:
         return shown
     half = max(high - value, value - low)
     is_share = name in FRACTION_METRICS or name == "gap_points"
-    if half <= _EXACT * (1.0 if is_share else abs(value)):
+    of = 1.0 if is_share else abs(value)
+    if half <= _EXACT * of:
         return shown
     if is_share:
-        scale = 1.0 if name != "gap_points" and abs(value) > 1 else 100.0
-        unit = "points" if name == "gap_points" else "%"
+        scale, unit = 100.0, "%"
+        if name == "gap_points":
+            unit = "points"
+        elif abs(value) > 1:
+            scale = 1.0
         # Two decimals throughout a column, or more if the interval would look like none.
         digits = max(2, 1 - math.floor(math.log10(scale * half)) - 1)
         return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
