@@ -1,1 +1,1 @@
-"""The report: what was found as a page, text, tables or images, read from records alone."""
+"""The report: what was found as a page, text, tables or images, read only from records."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
@@ -26,11 +26,14 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
     """
     sentences = []
     for topic, say in _TOPICS.items():
-        parts = list(say(advice, study))
-        if parts:
-            words = " ".join(capitalized(str(part)) for part in parts)
-            commands = [part.command for part in parts if isinstance(part, Sentence)]
-            sentences.append(Sentence(topic=topic, text=words, command="".join(commands)))
+        texts: list[str] = []
+        command = ""
+        for one in say(advice, study):
+            texts.append(capitalized(str(one)))
+            if isinstance(one, Sentence):
+                command = one.command
+        if texts:
+            sentences.append(Sentence(topic=topic, text=" ".join(texts), command=command))
     return tuple(sentences)
 
 
@@ -38,30 +41,34 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
 
 
 def _answer(advice: Advice, study: Study | None) -> _Sentences:
-    named, own = advice.named, advice.reference
+    named, reference = advice.named, advice.reference
     if named is None:
         yield sentence("no_answer_yet")
         return
     code = "use_size"
-    if replace(named, weight_decay_factor=1.0).is_same(own):
+    if replace(named, weight_decay_factor=1.0).is_same(reference):
         code = "stay_with_size"
-    elif named.batch_size == own.batch_size and named.epochs is None:
+    elif named.batch_size == reference.batch_size and named.epochs is None:
         code = "keep_size"
-    factor = named.weight_decay_factor
-    pieces = ""
+    yield sentence(
+        code, size=named.batch_size, rate=named.learning_rate, pieces="".join(_pieces(named))
+    )
+
+
+def _pieces(named: Configuration) -> Iterator[str]:
+    """Yield what else a configuration sets, as clauses."""
+    adam, factor = named.adam, named.weight_decay_factor
     if named.accumulation_steps > 1:
-        pieces = text(", in micro-batches of {micro}", micro=named.micro_batch_size)
+        yield f", in micro-batches of {named.micro_batch_size}"
     if named.epochs is not None:
-        pieces += text(
-            ", with its schedule over {epochs:.3g} {epochs:epoch|epochs}", epochs=named.epochs
-        )
-    if named.adam is not None:
-        if named.adam.weight_decay:
-            pieces += text(", weight decay {decay:.3g}", decay=named.adam.weight_decay * factor)
-        pieces += text(", beta 2 {beta:.4g}", beta=named.adam.betas[1])
-    if factor != 1 and (named.adam is None or not named.adam.weight_decay):
-        pieces += text(", {factor:.4g} times your weight decay", factor=factor)
-    yield sentence(code, size=named.batch_size, rate=named.learning_rate, pieces=pieces)
+        message = ", with its schedule over {epochs:.3g} {epochs:epoch|epochs}"
+        yield text(message, epochs=named.epochs)
+    if adam is not None and adam.weight_decay:
+        yield f", weight decay {adam.weight_decay * factor:.3g}"
+    if adam is not None:
+        yield f", beta 2 {adam.betas[1]:.4g}"
+    if factor != 1 and (adam is None or not adam.weight_decay):
+        yield f", {factor:.4g} times your weight decay"
 
 
 # Reasons for a recommendation.
@@ -99,18 +106,15 @@ _LEAST_GAIN = 1.01  # a smaller lower bound says nothing
 
 
 def _faster(advice: Advice) -> str:
-    gain, own = advice.gain, _compared_with(advice)
+    gain, other = advice.gain, _compared_with(advice)
     if gain.estimate is None and gain.low is not None and gain.low >= _LEAST_GAIN:
-        return text("At least {times}× as fast as {own}", times=_least_text(gain.low), own=own)
+        return f"At least {_least_text(gain.low)}× as fast as {other}"
     if gain.estimate is None:
-        return text("No slower than {own}", own=own)
-    return text(
-        "{times:times}× as fast as {own} (95 %: {low:times} to {high:times})",
-        times=gain.estimate,
-        own=own,
-        low=gain.low,
-        high=gain.high,
-    )
+        return f"No slower than {other}"
+    value, low, high = [
+        number_text(ratio, "times") for ratio in (gain.estimate, gain.low, gain.high)
+    ]
+    return f"{value}× as fast as {other} (95 %: {low} to {high})"
 
 
 def _least_text(ratio: float) -> str:
@@ -122,23 +126,23 @@ def _least_text(ratio: float) -> str:
 def _compared_with(advice: Advice) -> str:
     """Name the user's configuration, or its batch size at the best rate if nobody chose it."""
     if advice.is_usual:
-        return text("{size} at its best rate", size=advice.reference.batch_size)
+        return f"{advice.reference.batch_size} at its best rate"
     return _name(advice.reference)
 
 
 def _name(at: Configuration) -> str:
-    over = "" if at.epochs is None else text(" over {epochs:.3g} epochs", epochs=at.epochs)
+    over = "" if at.epochs is None else f" over {at.epochs:.3g} epochs"
     if at.weight_decay_factor != 1:
-        over += text(" with {factor:g} × weight decay", factor=at.weight_decay_factor)
+        over += f" with {at.weight_decay_factor:g} × weight decay"
     return text("{size} at {rate:rate}{over}", size=at.batch_size, rate=at.learning_rate, over=over)
 
 
 def how_sure_text(chance: float) -> str:
     """Return the word for a chance, and its odds: "likely (9 in 10)"."""
     if chance >= SURE:
-        return text("sure (more than 9 in 10)")
-    n = tenths_of(chance)
-    return text("likely ({n} in 10)" if chance >= LIKELY else "not sure ({n} in 10)", n=n)
+        return "sure (more than 9 in 10)"
+    word = "likely" if chance >= LIKELY else "not sure"
+    return f"{word} ({tenths_of(chance)} in 10)"
 
 
 # ---- what else counts
@@ -152,12 +156,13 @@ def _epochs(advice: Advice, study: Study | None) -> _Sentences:
     ends = advice.endings
     if advice.recommendation is None or advice.objective != "time" or ends is None:
         return
-    is_scheduled = advice.recommendation.epochs is not None
-    if is_scheduled or ends.named.epochs > _LONGER * ends.own.epochs:
-        how = text("until it gets there, for up to")
-        if is_scheduled:
-            how = text("with its schedule over")
-        yield sentence("trains_longer", how=how, epochs=ends.named.epochs, own=ends.own.epochs)
+    if advice.recommendation.epochs is not None:
+        how = "with its schedule over"
+    elif ends.named.epochs > _LONGER * ends.own.epochs:
+        how = "until it gets there, for up to"
+    else:
+        return
+    yield sentence("trains_longer", how=how, epochs=ends.named.epochs, own=ends.own.epochs)
 
 
 _FAR = 2.0  # a learning rate that is off by this factor or more is reported
@@ -166,13 +171,13 @@ _GAINS = 1.2  # provided that correcting only the rate makes training this much 
 
 def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     """Say that the user's learning rate is far from its best, and what batch size adds to that."""
-    own, tuned, whole = advice.reference, advice.reference_tuned, advice.gain
-    of_size = advice.gain_from_batch_size
-    if advice.is_usual or advice.objective != "time" or tuned is None or advice.named is None:
+    reference, tuned, named = advice.reference, advice.reference_tuned, advice.named
+    whole, of_size = advice.gain, advice.gain_from_batch_size
+    if advice.is_usual or advice.objective != "time" or tuned is None or named is None:
         return
-    if advice.named.epochs is not None or advice.named.weight_decay_factor != 1:
+    if named.epochs is not None or named.weight_decay_factor != 1:
         return  # part of the gain is that of another length or weight decay
-    times = tuned.learning_rate / own.learning_rate
+    times = tuned.learning_rate / reference.learning_rate
     far = max(times, 1 / times)
     if far < _FAR or whole.estimate is None or of_size.estimate is None:
         return
@@ -180,16 +185,15 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     if rate_gains < _GAINS or whole.low is None or whole.low <= 1:
         return
     more = ""
-    if advice.named.batch_size != own.batch_size:
+    if named.batch_size != reference.batch_size:
         more = sentence("size_may_add")
         if of_size.low is not None and of_size.low > 1:
-            size = advice.named.batch_size
-            more = sentence("size_adds", size=size, times=of_size.estimate)
+            more = sentence("size_adds", size=named.batch_size, times=of_size.estimate)
     yield sentence(
         "rate_far_off",
         far=float(f"{far:.1g}"),
-        way=text("low") if times > 1 else text("high"),
-        size=own.batch_size,
+        way="low" if times > 1 else "high",
+        size=reference.batch_size,
         rate=tuned.learning_rate,
         gains=rate_gains,
         more=more,
@@ -203,23 +207,13 @@ class _Rival:
     best: AnswerRow
     named: AnswerRow
     ahead: Estimate  # by how much the best ends better
+    values: dict[str, str]  # the names and final values of both, for a sentence
 
     @property
     def is_sure(self) -> bool:
         """Whether it surely ends better."""
         low, high = self.ahead.low, self.ahead.high
         return low is not None and high is not None and not low <= 0 <= high
-
-    def values(self, advice: Advice) -> dict[str, str]:
-        """Return the names and final values of both to fill in a sentence."""
-        assert self.best.at is not None
-        assert self.named.at is not None
-        return {
-            "best": _name(self.best.at),
-            "best_end": quantity_text(advice.metric, self.best.end.estimate),
-            "named": _name(self.named.at),
-            "named_end": quantity_text(advice.metric, self.named.end.estimate),
-        }
 
 
 def _rival(advice: Advice) -> _Rival | None:
@@ -230,11 +224,17 @@ def _rival(advice: Advice) -> _Rival | None:
     ended = {row.at: row for row in answer_rows(advice) if row.at and row.end.estimate is not None}
     if named not in ended:
         return None
-    at = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
-    known = believed_at(advice, at)
-    if at == named or known is None:
+    best = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
+    believed = believed_at(advice, best)
+    if best == named or believed is None:
         return None
-    return _Rival(best=ended[at], named=ended[named], ahead=known.ends_better_by)
+    values: dict[str, str] = {}
+    for name, at in (("best", best), ("named", named)):
+        values[name] = _name(at)
+        values[f"{name}_end"] = quantity_text(advice.metric, ended[at].end.estimate)
+    return _Rival(
+        best=ended[best], named=ended[named], ahead=believed.ends_better_by, values=values
+    )
 
 
 def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
@@ -243,17 +243,17 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
     if rival is None or not rival.is_sure:
         return
     takes = ""
-    mine, other = rival.named.cost.estimate, rival.best.cost.estimate
-    if mine is not None and other is not None:
-        figure = text("time") if advice.objective == "time" else text("examples")
-        takes = text(", with {share:times}× the {figure}", share=mine / other, figure=figure)
-    yield sentence("ends_best", takes=takes, **rival.values(advice))
+    cost, best_cost = rival.named.cost.estimate, rival.best.cost.estimate
+    if cost is not None and best_cost is not None:
+        what = "time" if advice.objective == "time" else text("examples")
+        takes = f", with {number_text(cost / best_cost, 'times')}× the {what}"
+    yield sentence("ends_best", takes=takes, **rival.values)
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
     """Name the other batch sizes that do as well."""
-    named = advice.named
-    others = [str(n) for n in advice.flat_set if named is None or n != named.batch_size]
+    named = None if advice.named is None else advice.named.batch_size
+    others = [str(size) for size in advice.flat_set if size != named]
     words = cost_words(advice)
     if others and words is not None:
         best = text(words.best)
@@ -282,7 +282,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
     needed = math.ceil(min(best.end.n, named.end.n) * (half / apart) ** 2)
     if needed > _MOST_SEEDS and abs(ahead.estimate) <= margin:
         return  # they are too close for it to matter
-    yield sentence("may_end_better", **rival.values(advice))
+    yield sentence("may_end_better", **rival.values)
     if needed > _MOST_SEEDS:
         yield sentence("more_runs_do_not_tell")
         return
@@ -319,12 +319,11 @@ def _critical_batch_size(advice: Advice, study: Study | None) -> _Sentences:
         return
     b_crit = advice.laws.b_crit
     if (b_crit.estimate, b_crit.low, b_crit.high) == (None, None, None):
-        why = clause(b_crit.reason) or text("no fit")
-        yield sentence("critical_size_unknown", why=why)
+        yield sentence("critical_size_unknown", why=clause(b_crit.reason) or "no fit")
         return
     value = estimate_text("critical_batch_size", b_crit)
     if b_crit.estimate is None and b_crit.reason is not None:
-        value = text("{bound}: {why}", bound=value, why=clause(b_crit.reason))
+        value = f"{value}: {clause(b_crit.reason)}"
     yield sentence("critical_size", value=value)
 
 
@@ -358,17 +357,11 @@ RESEARCH_TOPICS = frozenset({"critical batch size", "law of the steps"})
 
 def cost_text(advice: Advice) -> str:
     """Return how many runs and seconds the study took, and its budget."""
-    spent = text(
-        "{n:1 run|# runs} in {spent_s:train_s} of {budget_s:train_s}",
-        n=advice.n_trials,
-        spent_s=advice.spent_s,
-        budget_s=advice.budget_s,
-    )
+    message = "{n:1 run|# runs} in {spent_s:train_s} of {budget_s:train_s}"
+    spent = text(message, n=advice.n_trials, spent_s=advice.spent_s, budget_s=advice.budget_s)
     if advice.trainings is None:  # the budget was given as a time
         return spent
-    return text(
-        "{spent} ({trainings:.4g} of your trainings)", spent=spent, trainings=advice.trainings
-    )
+    return f"{spent} ({advice.trainings:.4g} of your trainings)"
 
 
 # ---- commands and lines to copy, which continue an advice or put it to use
@@ -388,27 +381,29 @@ def follow_up(command: str, options: Mapping[str, str]) -> str:
         return ", ".join(map(_argument, options, options.values()))
     words = shlex.split(command)
     end = words.index("--") if "--" in words else len(words)  # then comes the user's own command
-    old = {*options, *(_AMOUNTS if _AMOUNTS & options.keys() else ())}
-    new = [word for pair in options.items() for word in pair]
-    return shlex.join([*_without(words[:end], old), *new, *words[end:]])
-
-
-def _without(words: Sequence[str], options: Collection[str]) -> Iterator[str]:
-    following = iter(words)
-    for word in following:
-        if word in options:
-            next(following, None)  # its value
-        elif word.partition("=")[0] not in options:
-            yield word
+    replaced = set(options)
+    if _AMOUNTS & replaced:
+        replaced |= _AMOUNTS
+    new: list[str] = []
+    before = iter(words[:end])
+    for word in before:
+        if word in replaced:
+            next(before, None)  # its value
+        elif word.partition("=")[0] not in replaced:
+            new.append(word)
+    for pair in options.items():
+        new += pair
+    return shlex.join(new + words[end:])
 
 
 def _argument(option: str, value: str) -> str:
     """Return the option as an argument of `batchlab.advise`."""
-    given = {
-        "--budget": f'"{value}"',
-        "--target": '("{0}", {2})'.format(*value.rpartition("=")),
-    }
-    return f"{option.removeprefix('--')}={given.get(option, value)}"
+    if option == "--budget":
+        value = f'"{value}"'
+    elif option == "--target":
+        metric, _, level = value.rpartition("=")
+        value = f'("{metric}", {level})'
+    return f"{option.removeprefix('--')}={value}"
 
 
 def weights_command(study: Study) -> str:
@@ -439,28 +434,17 @@ def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
     """Return lines for a script that set a configuration, or the user's command with its values."""
     if not study.workload.is_own_command:
         return script_lines(chosen)
-    _, is_there, own = study.command.partition(" -- ")
+    _, dashes, command = study.command.partition(" -- ")
+    if not dashes:
+        return ()
     for name in ("batch_size", "micro_batch_size", "accumulation_steps"):
-        own = own.replace(f"{{{name}}}", str(getattr(chosen, name)))
-    own = own.replace("{learning_rate}", f"{chosen.learning_rate:.6g}")
+        command = command.replace(f"{{{name}}}", str(getattr(chosen, name)))
+    command = command.replace("{learning_rate}", f"{chosen.learning_rate:.6g}")
     if chosen.epochs is not None:
-        own = own.replace("{epochs}", f"{chosen.epochs:g}")
+        command = command.replace("{epochs}", f"{chosen.epochs:g}")
         steps = math.ceil(study.workload.n_train / chosen.batch_size) * chosen.epochs
-        own = own.replace("{steps}", f"{steps:.0f}")
-    return (own,) if is_there else ()
-
-
-def _moved(chosen: Configuration) -> str:
-    """Return what a group's update sets in addition to the rate."""
-    adam, factor = chosen.adam, chosen.weight_decay_factor
-    decay = "" if factor == 1 else f', weight_decay={factor:g} * group.get("weight_decay", 0)'
-    if adam is None:
-        return decay
-    if adam.weight_decay is not None:
-        moved = f"{adam.weight_decay * factor:.4g}"
-        decay = f', weight_decay={moved} if group["weight_decay"] else 0'
-    first, second = adam.betas
-    return f", betas=({first:g}, {second:.6g}){decay}"
+        command = command.replace("{steps}", f"{steps:.0f}")
+    return (command,)
 
 
 def script_lines(chosen: Configuration) -> tuple[str, ...]:
@@ -469,10 +453,20 @@ def script_lines(chosen: Configuration) -> tuple[str, ...]:
     They load whole batches and split them, so that the last batch of an epoch, and a batch that the
     micro-batch size does not divide, get the right weight.
     """
+    adam, factor = chosen.adam, chosen.weight_decay_factor
+    settings = f"lr={chosen.learning_rate:.6g}"
+    if adam is not None:
+        first, second = adam.betas
+        settings += f", betas=({first:g}, {second:.6g})"
+    if adam is not None and adam.weight_decay is not None:
+        moved = f"{adam.weight_decay * factor:.4g}"
+        settings += f', weight_decay={moved} if group["weight_decay"] else 0'
+    elif factor != 1:
+        settings += f', weight_decay={factor:g} * group.get("weight_decay", 0)'
     lines = (
         f"loader = DataLoader(train_set, batch_size={chosen.batch_size}, shuffle=True)",
         "for group in optimizer.param_groups:  # once, before training",
-        f"    group.update(lr={chosen.learning_rate:.6g}{_moved(chosen)})",
+        f"    group.update({settings})",
     )
     if chosen.accumulation_steps == 1:
         return lines

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from batchlab.advice.advice import Advice
 from batchlab.belief.evidence import Evidence
+from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
 from batchlab.report.advice_answer import (
     RESEARCH_TOPICS,
@@ -33,7 +34,7 @@ from batchlab.report.advice_rows import (
     untried_text,
 )
 from batchlab.report.cells import observations_table
-from batchlab.report.page import Tables, render_page, study_origin
+from batchlab.report.page import Page, Tables, render_page, study_origin
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.table import Section, marked_table
 from batchlab.report.text import (
@@ -46,9 +47,6 @@ from batchlab.report.text import (
 )
 from batchlab.words.catalogue import capitalized, sentence, text
 from batchlab.words.reasons import reason_text
-
-if TYPE_CHECKING:
-    from batchlab.measure.profile import Profile
 
 MOST_LINES, WIDTH = 24, 100
 _MOST_NOTES = 3
@@ -64,11 +62,12 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
     do not fit are on the page only.
     """
     answer, *others = advice_sentences(advice, study)
-    head = _wrapped(str(answer))
-    head += [line for each in others if each.topic == "why" for line in _wrapped(str(each))]
-    page = "" if report is None else text(" Page: {file}.", file=str(report))
-    why = text(" Why: {command}", command=report_command(study))
-    last = _wrapped(f"{cost_text(advice)}.{page}{why}")
+    head = _wrapped(answer.text)
+    for other in others:
+        if other.topic == "why":
+            head += _wrapped(other.text)
+    page = "" if report is None else f" Page: {report}."
+    last = _wrapped(f"{cost_text(advice)}.{page} Why: {report_command(study)}")
     room = MOST_LINES * WIDTH // text_width(WIDTH) - len(head) - len(last) - 2
     table = _table_lines(advice, most=room - 3)
     room -= len(table)
@@ -77,10 +76,9 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
         lines = _wrapped(note)
         if len(notes) + len(lines) + 1 <= room:
             notes += lines
-    drawn = bars(advice)
-    bar_lines = [drawn] if drawn and len(notes) + 3 <= room else []
-    parts = (head, table, bar_lines, notes, last)
-    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+    bar_line = bars(advice) if len(notes) + 3 <= room else ""
+    blocks = (head, table, [bar_line] if bar_line else [], notes, last)
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
 
 
 def _wrapped(sentence: str) -> list[str]:
@@ -90,9 +88,9 @@ def _wrapped(sentence: str) -> list[str]:
 def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
     """Yield the notes below the table, caveats last: at most three, then how many are left."""
     notes = [
-        f"{each} {each.command}".rstrip()
-        for each in sentences
-        if each.topic not in RESEARCH_TOPICS | {"why", "trained model"}
+        f"{one.text} {one.command}".rstrip()
+        for one in sentences
+        if one.topic not in RESEARCH_TOPICS | {"why", "trained model"}
     ]
     notes += map(whole_sentence, advice.caveats)
     yield from notes[:_MOST_NOTES]
@@ -102,25 +100,24 @@ def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
 
 
 def _table_lines(advice: Advice, *, most: int) -> list[str]:
-    """Return the table of what was trained, at most `most` rows, and lines about the others."""
+    """Return the table of what was trained, at most `most` rows, and lines about the others.
+
+    The named configuration and the user's own batch size have priority.
+    """
+
+    def rank(row: AnswerRow) -> tuple[bool, bool, int]:
+        is_own = row.candidate.batch_size == advice.reference.batch_size
+        return row.at != advice.named, not is_own, -len(row.runs)
+
     tried = [row for row in answer_rows(advice) if row.is_tried]
-    first = sorted(tried, key=lambda row: _rank(advice, row))[:most]
+    first = sorted(tried, key=rank)[:most]
     rows = [row for row in tried if row in first]
-    table = marked_table(answer_table(advice, rows))
-    keys = [column.key for column in table.columns if column.key != "end_test"]
-    lines = table.only(keys).to_text(width=WIDTH).splitlines()
+    table = marked_table(answer_table(advice, rows)).without("end_test")
+    lines = table.to_text(width=WIDTH).splitlines()
     left = [row.candidate.batch_size for row in tried if row not in first]
     if left:
-        lines += _wrapped(text("Also trained: {sizes}.", sizes=ranges_text(advice, left)))
-    if untried := untried_text(advice):
-        lines += _wrapped(untried)
-    return lines
-
-
-def _rank(advice: Advice, row: AnswerRow) -> tuple[bool, bool, int]:
-    """Return a sort key of rows: the named one and the user's own batch size come first."""
-    is_own = row.candidate.batch_size == advice.reference.batch_size
-    return row.at != advice.named, not is_own, -len(row.runs)
+        lines += _wrapped(f"Also trained: {ranges_text(advice, left)}.")
+    return lines + _wrapped(untried_text(advice))
 
 
 _LONGEST, _SHORTEST = 14, 3  # characters of the longest bar
@@ -131,7 +128,8 @@ def bars(advice: Advice) -> str:
 
     The line is empty for the objective quality, for fewer than two figures, and if it has no room.
     """
-    words, least = cost_words(advice), dict[int, float]()
+    words = cost_words(advice)
+    least: dict[int, float] = {}
     for row in answer_rows(advice):
         if row.cost.estimate is not None:
             size = row.candidate.batch_size
@@ -143,14 +141,16 @@ def bars(advice: Advice) -> str:
     wide = min(_LONGEST, int((room - len(least)) / sum(least.values()) * longest))
     if wide < _SHORTEST:
         return ""
-    drawn = (f"{size} {'█' * max(1, round(each / longest * wide))}" for size, each in least.items())
-    return f"{title}:  {'  '.join(drawn)}"
+    line = f"{title}:"
+    for size, cost in least.items():
+        line += f"  {size} {'█' * max(1, round(cost / longest * wide))}"
+    return line
 
 
 @in_its_unit
 def advice_headline(advice: Advice, *, study: Study) -> str:
     """Return only the answer, to be repeated at the end of a long text."""
-    return "\n".join(_wrapped(str(advice_sentences(advice, study)[0]))) + "\n"
+    return "\n".join(_wrapped(advice_sentences(advice, study)[0].text)) + "\n"
 
 
 @in_its_unit
@@ -161,10 +161,10 @@ def explain_text(advice: Advice, *, study: Study) -> str:
     lines = [
         f"{time:>{width}}  {reason_text(step.did)}: {reason_text(step.why)}"
         for time, step in zip(times, advice.steps, strict=True)
-    ] or [text("no steps")]
+    ] or ["no steps"]
     paste = _paste(advice, study)
     if paste:
-        lines += ["", text("To paste:"), *(f"  {line}" for line in paste)]
+        lines += ["", "To paste:", *(f"  {line}" for line in paste)]
     return "\n".join(lines) + "\n"
 
 
@@ -175,9 +175,10 @@ def _paste(advice: Advice, study: Study) -> tuple[str, ...]:
 def advice_sections(advice: Advice) -> Iterator[Section]:
     """Yield the sections of a notebook cell, the answer first."""
     answer, *others = advice_sentences(advice, None)
-    why = [str(each) for each in others if each.topic == "why"]
-    yield Section(title=str(answer), facts=tuple(why), table=marked_table(answer_table(advice)))
-    yield Section(drawing=tuple(filter(None, [bars(advice)])))
+    reasons = tuple(one.text for one in others if one.topic == "why")
+    yield Section(title=answer.text, facts=reasons, table=marked_table(answer_table(advice)))
+    bar_line = bars(advice)
+    yield Section(drawing=(bar_line,) if bar_line else ())
     yield Section(facts=(*_notes(advice, others), f"{cost_text(advice)}."))
 
 
@@ -190,35 +191,43 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
 
     Without a profile, step times and memory on the page come only from the advice.
     """
-    said = {sentence.topic: sentence for sentence in advice_sentences(advice, study)}
-    answer, lead = said.pop("answer"), said.pop("why", None)
-    research = [said.pop(topic) for topic in tuple(said) if topic in RESEARCH_TOPICS]
-    caveats = [Sentence(topic="caveats", text=whole_sentence(caveat)) for caveat in advice.caveats]
-    model = [said.pop("trained model")] if "trained model" in said else []
-    first, *others = figures = advice_figures(advice, study, profile)
+    findings: list[Sentence] = []
+    research: list[Sentence] = []
+    headline = lead = ""
+    for one in advice_sentences(advice, study):
+        if one.topic == "answer":
+            headline = one.text
+        elif one.topic == "why":
+            lead = one.text
+        elif one.topic in RESEARCH_TOPICS:
+            research.append(one)
+        else:
+            findings.append(one)
+    for caveat in advice.caveats:
+        findings.append(Sentence(topic="caveats", text=whole_sentence(caveat)))
+    findings.sort(key=lambda one: one.topic == "trained model")  # comes last
     looks, untried = advice_looks(advice), untried_text(advice)
+    asked = text(_ASKED[advice.objective])
     rows = [row for row in answer_rows(advice) if row.is_tried]
-    return render_page(
-        study_origin(study),
-        brand=text("batchlab: which batch size for {name}?", name=study.workload.name),
-        headline=answer.text,
-        lead="" if lead is None else lead.text,
+    page = Page(
+        origin=study_origin(study),
+        brand=f"batchlab: which batch size for {study.workload.name}?",
+        headline=headline,
+        lead=lead,
         table=marked_table(answer_table(advice, rows)),
-        figures=figures,
+        figures=advice_figures(advice, study, profile),
         looks=looks,
-        legends=(
-            named_looks(advice, looks, first.rows),
-            named_looks(advice, looks, [row for figure in others for row in figure.rows]),
-        ),
+        legend=partial(named_looks, advice, looks),
         below=[untried] if untried else [],
-        findings=[*said.values(), *caveats, *model],
-        summary=_summary(advice),
-        run={"steps": steps_table(advice), "tried": tried_table(advice)},
+        findings=findings,
+        summary=f"{asked} {cost_text(advice)}, profile and waiting included.",
+        runs={"steps": steps_table(advice), "tried": tried_table(advice)},
         files=advice_files(advice, study),
         paste="\n".join(_paste(advice, study)),
         claims=claim_sentences(Evidence.of(as_planned_trainings(advice, study))),
         research=research,
     )
+    return render_page(page)
 
 
 _ASKED = {
@@ -228,16 +237,11 @@ _ASKED = {
 }
 
 
-def _summary(advice: Advice) -> str:
-    cost = text("{cost}, profile and waiting included.", cost=cost_text(advice))
-    return f"{text(_ASKED[advice.objective])} {cost}"
-
-
 @in_its_unit
 def advice_files(advice: Advice, study: Study) -> Tables:
     """Return the tables to export: the batch sizes in question, the runs and the observations."""
     return {
-        "candidates": (text("one row per batch size and rate"), answer_table(advice)),
-        "runs": (text("one row per training run"), tried_table(advice)),
-        "observations": (text("one row per number that was seen"), observations_table(study)),
+        "candidates": ("one row per batch size and rate", answer_table(advice)),
+        "runs": ("one row per training run", tried_table(advice)),
+        "observations": ("one row per number that was seen", observations_table(study)),
     }

@@ -6,6 +6,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -35,7 +36,10 @@ def runs_of(advice: Advice, at: Configuration | Candidate) -> list[RateTried]:
 
 def believed_at(advice: Advice, at: Configuration | Candidate) -> Believed | None:
     """Return what all runs together say of a configuration, or None if it is not shown."""
-    return next((known for known in advice.believed if _is_at(known, at)), None)
+    for believed in advice.believed:
+        if _is_at(believed, at):
+            return believed
+    return None
 
 
 def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candidate) -> bool:
@@ -49,18 +53,23 @@ def believed_by_size(advice: Advice) -> dict[int, Believed]:
 
     It is for the learning rate of the batch size, or without one for the rate expected to be best.
     """
-    found = {}
+    by_size = {}
     for candidate in advice.candidates:
+        at_rate = believed_at(advice, candidate)  # None without a rate
         of_size = [b for b in advice.believed if b.batch_size == candidate.batch_size]
-        at_rate = None
-        if candidate.learning_rate is not None:
-            at_rate = believed_at(advice, candidate)
         if of_size:
-            found[candidate.batch_size] = at_rate or of_size[0]
-    return found
+            by_size[candidate.batch_size] = at_rate or of_size[0]
+    return by_size
 
 
 # ---- the rows
+
+
+class RunCost(NamedTuple):
+    """The seconds or examples to the target of one run, or those it took without meeting it."""
+
+    value: float
+    is_bound: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,18 +79,20 @@ class AnswerRow:
     Attributes:
         at: the configuration; None if the batch size has no rate because it was not trained.
         candidate: its batch size.
+        runs: its runs.
         end: the validation metric at the end of whole trainings.
         end_test: their mean on test data, which decides nothing; None if not known.
         cost: the seconds or examples to the target; only a lower bound if no run has met it.
-        runs: its runs.
+        run_costs: the cost of each run; none without a target or a step time.
     """
 
     at: Configuration | None
     candidate: Candidate
-    end: Estimate
-    end_test: float | None
-    cost: Estimate
     runs: tuple[RateTried, ...]
+    end: Estimate = _NO_END
+    end_test: float | None = None
+    cost: Estimate = _NOT_TRAINED
+    run_costs: tuple[RunCost, ...] = ()
 
     @property
     def is_tried(self) -> bool:
@@ -94,26 +105,24 @@ def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     for candidate in advice.candidates:
         places = _places(advice, candidate)
         for at in places:
-            runs, known = tuple(runs_of(advice, at)), believed_at(advice, at)
+            runs, believed = tuple(runs_of(advice, at)), believed_at(advice, at)
             tests = [r.end_test for r in runs if r.end is not None and r.end_test is not None]
+            run_costs = _run_costs(advice, candidate, runs)
+            cost = candidate.cost
+            if not _is_at(at, candidate):
+                cost = _cost(believed, runs, run_costs)
             yield AnswerRow(
                 at=at,
                 candidate=candidate,
-                end=_NO_END if known is None or known.end.n == 0 else known.end,
-                end_test=statistics.fmean(tests) if tests else None,
-                cost=_cost(advice, candidate, at, runs),
                 runs=runs,
+                end=_NO_END if believed is None or believed.end.n == 0 else believed.end,
+                end_test=statistics.fmean(tests) if tests else None,
+                cost=cost,
+                run_costs=run_costs,
             )
         if not places:
-            size = candidate.batch_size
-            yield AnswerRow(
-                at=None,
-                candidate=candidate,
-                end=_NO_END,
-                end_test=None,
-                cost=_NOT_TRAINED,
-                runs=tuple(run for run in advice.tried if run.batch_size == size),
-            )
+            runs = tuple(run for run in advice.tried if run.batch_size == candidate.batch_size)
+            yield AnswerRow(at=None, candidate=candidate, runs=runs)
 
 
 def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
@@ -137,46 +146,35 @@ def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
     return different
 
 
-class RunCost(NamedTuple):
-    """The seconds or examples to the target of one run, or those it took without meeting it."""
-
-    value: float
-    is_bound: bool
-
-
-def run_costs(advice: Advice, row: AnswerRow) -> list[RunCost]:
-    """Return the cost of each run of a row; none without a target or a step time."""
-    return _run_costs(advice, row.candidate, row.runs)
-
-
-def _run_costs(advice: Advice, candidate: Candidate, runs: Iterable[RateTried]) -> list[RunCost]:
-    per_step = {"time": candidate.step_s.estimate, "samples": float(candidate.batch_size)}
-    cost_per_step = per_step.get(advice.objective)
-    if cost_per_step is None or advice.target is None:
-        return []
-    return [
-        RunCost(cost_per_step * (run.steps_to_target or run.steps), run.steps_to_target is None)
+def _run_costs(
+    advice: Advice, candidate: Candidate, runs: Iterable[RateTried]
+) -> tuple[RunCost, ...]:
+    per_step: float | None = None
+    if advice.objective == "time":
+        per_step = candidate.step_s.estimate
+    elif advice.objective == "samples":
+        per_step = float(candidate.batch_size)
+    if per_step is None or advice.target is None:
+        return ()
+    return tuple(
+        RunCost(per_step * (run.steps_to_target or run.steps), run.steps_to_target is None)
         for run in runs
-    ]
+    )
 
 
 def _cost(
-    advice: Advice, candidate: Candidate, at: Configuration, runs: Sequence[RateTried]
+    believed: Believed | None, runs: Sequence[RateTried], run_costs: Sequence[RunCost]
 ) -> Estimate:
     """Return the cost by all runs together, or else what the own runs show."""
-    if _is_at(at, candidate):
-        return candidate.cost
-    own = _run_costs(advice, candidate, runs)
-    known = believed_at(advice, at)
-    has_met = any(not run.is_bound for run in own)
-    if known is not None and has_met and known.cost.estimate is not None:
-        return known.cost
-    if not own:
+    if not run_costs:
         return _NOT_TRAINED
-    if all(not run.is_bound for run in own):
-        return Estimate.of(statistics.fmean(run.value for run in own), n=len(own))
+    bounds = [cost.value for cost in run_costs if cost.is_bound]
+    has_met = len(bounds) < len(run_costs)
+    if believed is not None and has_met and believed.cost.estimate is not None:
+        return believed.cost
+    if not bounds:
+        return Estimate.of(statistics.fmean(cost.value for cost in run_costs), n=len(run_costs))
     steps = max(run.steps for run in runs if run.steps_to_target is None)
-    bounds = [run.value for run in own if run.is_bound]
     return Estimate.cannot_tell(
         Reason.of("missed_the_level", steps=steps), n=len(bounds), low=max(bounds)
     )
@@ -215,20 +213,20 @@ def overfits(advice: Advice) -> bool:
 def end_label(advice: Advice) -> str:
     """Return the label of final values, such as "final accuracy"."""
     if advice.objective == "quality" or overfits(advice):
-        return text("best {metric}", metric=advice.metric)
-    return text("final {metric}", metric=advice.metric)
+        return f"best {advice.metric}"
+    return f"final {advice.metric}"
 
 
 def own_label(advice: Advice) -> str:
     """Return the label of the user's own configuration, "usual" if nobody chose it."""
-    return text("usual") if advice.is_usual else text("yours")
+    return "usual" if advice.is_usual else "yours"
 
 
 def named_label(advice: Advice) -> str:
     """Return the label of the named configuration."""
     if advice.named is None or advice.named.is_same(advice.reference):
         return own_label(advice)
-    return text("recommended")
+    return "recommended"
 
 
 # ---- the tables
@@ -237,64 +235,55 @@ def named_label(advice: Advice) -> str:
 def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Table:
     """Return the table of what each batch size gives, with all rows if `rows` is None."""
     words = cost_words(advice)
-    caption = text("What each batch size gives, with 95 % intervals")
-    if advice.endings is not None:
-        if overfits(advice):
-            caption += text("; final: the mean of the best three evaluations in a row")
-        else:
-            caption += text("; final: read off a line through the last quarter")
+    caption = "What each batch size gives, with 95 % intervals"
+    if advice.endings is not None and overfits(advice):
+        caption += "; final: the mean of the best three evaluations in a row"
+    elif advice.endings is not None:
+        caption += "; final: read off a line through the last quarter"
 
-    def name(row: AnswerRow) -> str:
-        if row.at is None or row.at.batch_size != advice.reference.batch_size:
+    def which(row: AnswerRow) -> str:
+        at = row.at
+        if at is None or at.batch_size != advice.reference.batch_size:
             return ""
-        is_own = row.at.is_same(advice.reference)
-        if row.at.epochs is not None or row.at.weight_decay_factor != 1:
+        if at.epochs is not None or at.weight_decay_factor != 1:
             return ""
-        return f"← {own_label(advice) if is_own else text('best rate')}"
+        return f"← {own_label(advice)}" if at.is_same(advice.reference) else "← best rate"
 
-    def epochs(row: AnswerRow) -> float | None:
-        return _epochs(advice, row)
+    def named(row: AnswerRow) -> str:
+        return NAMED if row.at is not None and row.at == advice.named else ""
 
     test = split_label("test", advice.metric)
     columns = [
-        Column("batch_size", label=text("batch"), of=attrgetter("candidate.batch_size")),
-        Column("learning_rate", label=text("rate"), of=lambda row: row.at and row.at.learning_rate),
+        Column("batch_size", label="batch", of=attrgetter("candidate.batch_size")),
+        Column("learning_rate", label="rate", of=lambda row: row.at and row.at.learning_rate),
         *_decay_column(advice, lambda row: row.at and row.at.weight_decay_factor),
         Column("end", advice.metric, end_label(advice)),
         Column("end_test", advice.metric, test, is_minor=True),
     ]
     if words is not None and advice.target is not None:
         level = quantity_text(advice.target.metric, advice.target.value)
-        label = text("epochs to {level}", level=level)
+        epochs = partial(_epochs, advice)
         columns += [
-            Column("epochs_to_target", label=label, of=epochs, is_minor=True),
+            Column("epochs_to_target", label=f"epochs to {level}", of=epochs, is_minor=True),
             Column("cost", words.quantity, text(words.to_level, level=level), of=_cost_cell),
         ]
     columns += [
-        Column(
-            "step_s", label=text("step"), of=lambda r: r.candidate.step_s.estimate, is_minor=True
-        ),
-        Column(
-            "peak_bytes", label=text("memory"), of=lambda r: r.candidate.peak_bytes, is_minor=True
-        ),
-        Column("runs", "n", text("runs"), of=lambda row: len(row.runs) or None, is_minor=True),
-        Column("which", label=" ", of=name),
-        Column("named", label=" ", of=lambda row: NAMED if _is_named(advice, row) else ""),
+        Column("step_s", label="step", of=lambda r: r.candidate.step_s.estimate, is_minor=True),
+        Column("peak_bytes", label="memory", of=lambda r: r.candidate.peak_bytes, is_minor=True),
+        Column("runs", "n", "runs", of=lambda row: len(row.runs) or None, is_minor=True),
+        Column("which", label=" ", of=which),
+        Column("named", label=" ", of=named),
     ]
-    shown = answer_rows(advice) if rows is None else rows
-    return table_of(caption, shown, *columns).without_empty_columns()
+    if rows is None:
+        rows = answer_rows(advice)
+    return table_of(caption, rows, *columns).without_empty_columns()
 
 
 def _decay_column(advice: Advice, of: Callable[[Any], Cell] | None = None) -> list[Column]:
     """Return the column of the factor of the weight decay, if it was tuned."""
     if all(run.weight_decay_factor == 1 for run in advice.tried):
         return []
-    label = text("× weight decay")
-    return [Column("weight_decay_factor", "ratio", label, of=of)]
-
-
-def _is_named(advice: Advice, row: AnswerRow) -> bool:
-    return row.at is not None and row.at == advice.named
+    return [Column("weight_decay_factor", "ratio", "× weight decay", of=of)]
 
 
 def _cost_cell(row: AnswerRow) -> Cell:
@@ -303,19 +292,21 @@ def _cost_cell(row: AnswerRow) -> Cell:
         return row.cost
     n_met = sum(run.steps_to_target is not None for run in row.runs)
     if n_met:
-        return text("met by {met} of {n}", met=n_met, n=len(row.runs))
-    return text("not met") if row.runs else text("not trained")
+        return f"met by {n_met} of {len(row.runs)}"
+    return "not met" if row.runs else "not trained"
 
 
 def _epochs(advice: Advice, row: AnswerRow) -> float | None:
     """Return the passes over the training set to the target."""
-    candidate, samples = row.candidate, row.cost.estimate
-    if samples is not None and advice.objective == "time":
-        of_all, time_s = candidate.samples_to_target.estimate, candidate.time_to_target_s.estimate
-        if of_all is None or not time_s:
-            of_all, time_s = candidate.batch_size, candidate.step_s.estimate
-        samples = samples * of_all / time_s if time_s else None
-    return None if samples is None else samples / advice.n_train
+    candidate, cost = row.candidate, row.cost.estimate
+    if cost is None:
+        return None
+    if advice.objective != "time":
+        return cost / advice.n_train
+    samples, time_s = candidate.samples_to_target.estimate, candidate.time_to_target_s.estimate
+    if samples is None or not time_s:
+        samples, time_s = candidate.batch_size, candidate.step_s.estimate
+    return cost * samples / time_s / advice.n_train if time_s else None
 
 
 _NO_TIME = "profile_ended_before"
@@ -323,58 +314,65 @@ _NO_TIME = "profile_ended_before"
 
 def untried_text(advice: Advice) -> str:
     """Return which batch sizes were only timed, and which did not run; "" if there are none."""
-    untried = [row.candidate for row in answer_rows(advice) if not row.is_tried]
-    ran = [each.batch_size for each in untried if each.fits]
-    others = [(each.batch_size, each.note) for each in untried if not each.fits]
-    late = [size for size, note in others if note and note.code == _NO_TIME]
-    failed = [(size, note) for size, note in others if note and note.code != _NO_TIME]
-    said = text("Timed only: {sizes}.", sizes=ranges_text(advice, ran)) if ran else ""
+    ran: list[int] = []
+    late: list[int] = []
+    failed: dict[int, Reason] = {}
+    for row in answer_rows(advice):
+        size, note = row.candidate.batch_size, row.candidate.note
+        if row.is_tried:
+            continue
+        if row.candidate.fits:
+            ran.append(size)
+        elif note and note.code == _NO_TIME:
+            late.append(size)
+        elif note:
+            failed[size] = note
+    texts = []
+    if ran:
+        texts.append(f"Timed only: {ranges_text(advice, ran)}.")
     if late:
-        said += text(" No time for: {sizes}.", sizes=ranges_text(advice, late))
+        texts.append(f"No time for: {ranges_text(advice, late)}.")
     if failed:
+        note = next(iter(failed.values()))
         # The answer has said its own reason.
-        note = failed[0][1]
-        why = "" if note == advice.reason else f" ({clause(note)})"
-        sizes = ranges_text(advice, [size for size, _ in failed])
-        said += text(" Did not run: {sizes}{why}.", sizes=sizes, why=why)
-    return said.strip()
+        reason = "" if note == advice.reason else f" ({clause(note)})"
+        texts.append(f"Did not run: {ranges_text(advice, failed)}{reason}.")
+    return " ".join(texts)
 
 
 def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
     """Return batch sizes as text, with three or more neighbors joined as "4096 to 32768"."""
-    wanted, said = set(sizes), list[str]()
+    wanted = set(sizes)
+    ranges: list[str] = []
     in_question = [candidate.batch_size for candidate in advice.candidates]
     for is_wanted, group in itertools.groupby(in_question, wanted.__contains__):
         together = list(group)
         if is_wanted and len(together) > 2:
-            said.append(text("{first} to {last}", first=together[0], last=together[-1]))
+            ranges.append(f"{together[0]} to {together[-1]}")
         elif is_wanted:
-            said += map(str, together)
-    return ", ".join(said)
+            ranges += map(str, together)
+    return ", ".join(ranges)
 
 
-_PURPOSES = {
-    "pilot": "set the target",
-    "search": "compare",
-    "whole": "see its end",
-}
+_PURPOSES = {"pilot": "set the target", "search": "compare", "whole": "see its end"}
 
 
 def tried_table(advice: Advice) -> Table:
     """Return the table of every training run, in the order of the requests."""
-    has_lengths = any(run.epochs is not None for run in advice.tried)
-    lengths = [Column("epochs", label=text("schedule over other epochs"))] if has_lengths else []
+    columns = []
+    if any(run.epochs is not None for run in advice.tried):
+        columns.append(Column("epochs", label="schedule over other epochs"))
+    columns += _decay_column(advice)
     return table_of(
-        text("Every training run, in order"),
+        "Every training run, in order",
         advice.tried,
         Column("batch_size"),
         Column("learning_rate"),
-        *lengths,
-        *_decay_column(advice),
-        Column("seed", label=text("seed")),
-        Column("purpose", label=text("purpose"), of=lambda run: text(_PURPOSES[run.purpose])),
-        Column("status", label=text("status"), has_terms=True),
-        Column("steps", "step", text("steps")),
+        *columns,
+        Column("seed"),
+        Column("purpose", of=lambda run: _PURPOSES[run.purpose]),
+        Column("status", has_terms=True),
+        Column("steps", "step", "steps"),
         Column("steps_to_target"),
     )
 
@@ -382,9 +380,9 @@ def tried_table(advice: Advice) -> Table:
 def steps_table(advice: Advice) -> Table:
     """Return the table of what was done and why, in order."""
     return table_of(
-        text("What was done and why, with the time spent until then"),
+        "What was done and why, with the time spent until then",
         advice.steps,
-        Column("spent_s", "train_s", text("after")),
-        Column("did", label=text("did"), of=lambda step: reason_text(step.did)),
-        Column("why", label=text("why"), of=lambda step: reason_text(step.why)),
+        Column("spent_s", "train_s", "after"),
+        Column("did", of=lambda step: reason_text(step.did)),
+        Column("why", of=lambda step: reason_text(step.why)),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from batchlab.belief.cells import Cell, chosen_cells, held_out_split
 from batchlab.belief.equal_budget import EqualBudget
@@ -25,7 +24,7 @@ from batchlab.report.figure import (
     thinned,
 )
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import batch_text, label_text, quantity_text, split_label
+from batchlab.report.text import batch_text, label_text, quantity_text, size_text, split_label
 from batchlab.words.catalogue import listing, number_text, sentence, term_text, text
 
 # ---- cells
@@ -34,22 +33,21 @@ from batchlab.words.catalogue import listing, number_text, sentence, term_text, 
 def cell_label(study: Study, cell: Cell) -> str:
     """Return the name of a cell in a table: "64", "4096 (full)", "grow (32 to 512)"."""
     trial = cell.records[0].trial
-    label = text("{n} (full)", n=trial.batch_size)
-    if trial.batch_size < study.workload.n_train:
-        label = number_text(trial.batch_size, "")
+    label = size_text(trial.batch_size, study.workload.n_train)
     if isinstance(cell.kind, int):
         return label
     if cell.kind == "grow":
-        label = text("{first} to {last}", first=label, last=trial.largest_batch_size)
-    return text("{plan} ({sizes})", plan=term_text(cell.kind), sizes=label)
+        label = f"{label} to {trial.largest_batch_size}"
+    return f"{term_text(cell.kind)} ({label})"
 
 
 def cell_fields(cell: Cell) -> Row:
     """Return the fields of a cell's rows in a figure: its plan, and its batch size if constant."""
     if isinstance(cell.kind, int):
         return {"batch_size": cell.kind}
-    plan: Row = {"plan": cell.kind}
-    return plan if cell.kind == "grow" else {**plan, "batch_size": cell.batch_size}
+    if cell.kind == "grow":
+        return {"plan": cell.kind}
+    return {"plan": cell.kind, "batch_size": cell.batch_size}
 
 
 def figure_looks(study: Study) -> tuple[Look, ...]:
@@ -64,16 +62,16 @@ def figure_looks(study: Study) -> tuple[Look, ...]:
 def budget_text(budget: EqualBudget | None) -> str:
     """Return a budget in words: "equal steps (1,280 each)", "equal time (2.1 s each)"."""
     if budget is None:
-        return text("the end")
+        return "the end"
     form = {"time": "train_s", "steps": ",.6g", "epochs": ".3g"}[budget.name]
     amount = number_text(budget.amount, form)
-    return text("equal {what} ({amount} each)", what=text(budget.name), amount=amount)
+    return f"equal {budget.name} ({amount} each)"
 
 
 def measured_text(measured: Measured) -> str:
     """Return what was measured: "validation accuracy", "training minus test accuracy"."""
     what = split_label(measured.split, measured.study.workload.metrics[0].name)
-    return text("training minus {held_out}", held_out=what) if measured.is_gap else what
+    return f"training minus {what}" if measured.is_gap else what
 
 
 def measured_quantity(measured: Measured) -> str:
@@ -86,17 +84,21 @@ def measured_quantity(measured: Measured) -> str:
 def level_text(measured: Measured, cell: Cell) -> str:
     """Return the mean of a cell in words: "97.00 % at batch size 64"."""
     value = quantity_text(measured_quantity(measured), measured.level(cell))
-    message = "{value} at {size}" if isinstance(cell.kind, int) else "{value} with {size}"
-    return text(message, value=value, size=batch_text(measured.study, cell.kind))
+    at = "at" if isinstance(cell.kind, int) else "with"
+    return f"{value} {at} {batch_text(measured.study, cell.kind)}"
 
 
 def gap_quantity(study: Study) -> str:
     """Return the quantity that writes differences of the metric that counts: shares in points."""
     metric, split = study.workload.metrics[0].name, held_out_split(study) or "train"
-    last = [record.last(split, metric) for record in study.records if record.ended_well]
-    # Some scripts report accuracies in percent, whose differences are points already.
-    is_share = all(abs(value) <= 1 for value in last if value is not None)
-    return "gap_points" if metric in FRACTION_METRICS and is_share else "generalization_gap"
+    if metric not in FRACTION_METRICS:
+        return "generalization_gap"
+    for record in study.records:
+        last = record.last(split, metric) if record.ended_well else None
+        if last is not None and abs(last) > 1:
+            # Some scripts report accuracies in percent, whose differences are points already.
+            return "generalization_gap"
+    return "gap_points"
 
 
 # ---- how trials ended
@@ -109,29 +111,22 @@ def status_text(record: TrialRecord) -> str:
 
 def trial_words(record: TrialRecord) -> str:
     """Describe a trial in a few words: "seed 1: diverged at epoch 3"."""
-    return text(
-        "seed {seed}: {status} at epoch {epochs:.3g}",
-        seed=record.trial.seed,
-        status=term_text(status_text(record)),
-        epochs=record.epochs,
-    )
+    status = term_text(status_text(record))
+    return f"seed {record.trial.seed}: {status} at epoch {record.epochs:.3g}"
 
 
 def trial_counts(study: Study) -> str:
     """Say in a sentence how many trials there are and how they ended."""
     if not study.records:
-        return text("No trials yet.")
+        return "No trials yet."
     counts = Counter(map(status_text, study.records))
-    ended = ", ".join(
-        text("{n} {status}", n=count, status=term_text(status))
-        for status, count in counts.most_common()
-    )
-    said = text("{n:1 trial|# trials}: {ended}.", n=len(study.records), ended=ended)
+    ended = ", ".join(f"{count} {term_text(status)}" for status, count in counts.most_common())
+    trials = text("{n:1 trial|# trials}: {ended}.", n=len(study.records), ended=ended)
     places = Counter(record.place for record in study.records if record.place is not None)
     if len(places) < 2:
-        return said
-    where = listing([text("{n} on {place}", n=n, place=name) for name, n in places.most_common()])
-    return text("{said} Places: {where}.", said=said, where=where)
+        return trials
+    where = listing([f"{n} on {place}" for place, n in places.most_common()])
+    return f"{trials} Places: {where}."
 
 
 # ---- every observation
@@ -144,9 +139,11 @@ def observations_table(study: Study) -> Table:
     """
     identity = ("trial_id", "batch_size", "learning_rate", "seed")
     place = ("epoch", "step", "samples", "train_s", "eval_s", "equal_time_s")
-    columns = tuple(map(Column, (*identity, *place, "split", "metric", "value")))
-    rows = tuple(row for record in study.records for row in _observations(study, record))
-    return Table(caption=text("Every observation of every trial"), columns=columns, rows=rows)
+    return Table(
+        caption="Every observation of every trial",
+        columns=tuple(map(Column, (*identity, *place, "split", "metric", "value"))),
+        rows=tuple(row for record in study.records for row in _observations(study, record)),
+    )
 
 
 def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[Value, ...]]:
@@ -193,10 +190,11 @@ def mean_curve(
 
     Places that only some seeds reached are left out: a mean over fewer seeds would jump there.
     """
-    shared = set.intersection(*map(set, by_seed)) if by_seed else set()
+    if not by_seed:
+        return []
+    shared = set.intersection(*map(set, by_seed)) - {0}
     return [
-        _place(cell, step, [values[step] for values in by_seed], train_s)
-        for step in sorted(shared - {0})
+        _place(cell, step, [values[step] for values in by_seed], train_s) for step in sorted(shared)
     ]
 
 
@@ -213,10 +211,10 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
     """Yield what the marks of several seeds stand for."""
     n_seeds = max((len(cell.ended_well) for cell in cells), default=0)
     if n_seeds > 1:
-        yield text("Lines and large marks: means over the seeds. Bands and bars: their range.")
-        yield text("Small circles: single seeds.")
+        yield "Lines and large marks: means over the seeds. Bands and bars: their range."
+        yield "Small circles: single seeds."
     elif n_seeds:
-        yield text("One seed: no spread between seeds.")
+        yield "One seed: no spread between seeds."
 
 
 # ---- learning curves
@@ -247,39 +245,42 @@ def curve_figure(
 
     `train_s` gives the seconds of a training until a step; the level of `target` is marked.
     """
-    rows = [*_curve_rows(cells, shown, train_s)]
+    rows = list(_curve_rows(cells, shown, train_s))
+    levels: list[Row] = []
     if target is not None and ("validation", target.metric) in shown:
-        words = text("target {value}", value=quantity_text(target.metric, target.value))
+        words = f"target {quantity_text(target.metric, target.value)}"
         of_target = {"split": "validation", "metric": target.metric, "text": words}
-        rows.append(mark("level", target.value, **of_target))
-    panels = [panel for view in _VIEWS for panel in _curve_panels(rows, shown, view)]
+        levels.append(mark("level", target.value, **of_target))
+    panels = [panel for view in _VIEWS for panel in _curve_panels(rows, levels, shown, view)]
     return Figure(
         "b",
         "curves",
-        text("Learning curves"),
+        "Learning curves",
         panels,
         notes=(*_curve_notes(study, cells, panels), *seeds_notes(cells)),
-        needs=text("a trial that was evaluated after its first step"),
-        rows=rows,
+        needs="a trial that was evaluated after its first step",
+        rows=rows + levels,
     )
 
 
-def _curve_panels(rows: Sequence[Row], shown: Sequence[Shown], view: str) -> Iterator[Panel]:
+def _curve_panels(
+    rows: Sequence[Row], levels: Sequence[Row], shown: Sequence[Shown], view: str
+) -> Iterator[Panel]:
     axis, _ = _VIEWS[view]
     for number, (split, metric) in enumerate(shown):
-        of_metric = [row for row in rows if row["metric"] == metric]
-        placed = [row for row in of_metric if axis in row]
-        own = [row for row in placed if row["split"] == split]
-        levels = [row for row in of_metric if row["kind"] == "level" and row["split"] == split]
-        if own:
+        # Panels of one metric have the same axis, whatever their data.
+        of_metric = [row for row in rows if row["metric"] == metric and axis in row]
+        drawn = [row for row in of_metric if row["split"] == split]
+        marked = [row for row in levels if (row["split"], row["metric"]) == (split, metric)]
+        if drawn:
             yield Panel(
                 f"b-{view}-{split}-{number}",
                 split_label(split, metric),
                 metric,
-                (*own, *levels),
+                drawn + marked,
                 axis=axis,
                 is_metric=True,
-                frame=[*_framed(placed), *levels],
+                frame=_framed(of_metric) + marked,
                 view=view,
             )
 
@@ -290,16 +291,13 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
     The values of untrained models would hide all differences at the end. Of other lines, which were
     stopped or met a target, there is room for the end.
     """
-    epochs = [float(row["epoch"] or 0.0) for row in rows]
-    whole = _WHOLE * max(epochs, default=0.0)
-    lines = [(row.get("plan"), row.get("batch_size")) for row in rows]
-    ended = {line for line, epoch in zip(lines, epochs, strict=True) if epoch >= whole}
-    framed = [
-        row
-        for row, line, epoch in zip(rows, lines, epochs, strict=True)
-        if line in ended and epoch >= _FIRST * whole
+    placed = [
+        ((row.get("plan"), row.get("batch_size")), float(row["epoch"] or 0.0), row) for row in rows
     ]
-    last = {line: row for line, row in zip(lines, rows, strict=True) if row["kind"] == "curve"}
+    whole = _WHOLE * max((epoch for _, epoch, _ in placed), default=0.0)
+    ended = {line for line, epoch, _ in placed if epoch >= whole}
+    framed = [row for line, epoch, row in placed if line in ended and epoch >= _FIRST * whole]
+    last = {line: row for line, _, row in placed if row["kind"] == "curve"}
     return [*framed, *last.values()]
 
 
@@ -335,24 +333,20 @@ def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -
         if view in drawn:
             yield sentence(equal)
     if panels and "time" not in drawn:
-        yield text("Equal time: no step times.")
-    yield text("Vertical axis: made for what comes after the first tenth of a training.")
+        yield "Equal time: no step times."
+    yield "Vertical axis: made for what comes after the first tenth of a training."
     n, n_train = study.workload.n_train_evaluated, study.workload.n_train
     if 0 < n < n_train and any("train" in panel.key for panel in panels):
         yield sentence("train_metric_subset", n=n, n_train=n_train)
     if any(cell.others for cell in cells):
-        yield text("Dotted, up to ×: single trials in no mean, unfinished or ended badly.")
+        yield "Dotted, up to ×: single trials in no mean, unfinished or ended badly."
 
 
 # ---- learning rates
 
 
-class RateTaken(NamedTuple):
-    """One run: its batch size, its learning rate, and whether it failed."""
-
-    batch_size: int
-    learning_rate: float
-    has_failed: bool
+RateTaken = tuple[int, float, bool]
+"""The batch size and learning rate of one run, and whether it failed."""
 
 
 def rates_figure(
@@ -375,10 +369,10 @@ def rates_figure(
     return Figure(
         "c",
         "learning-rates",
-        text("Learning rate by batch size"),
+        "Learning rate by batch size",
         [panel for panel in (panel, by_rate) if rows and panel is not None],
         notes=_rate_notes(rows, tuned_at),
-        needs=needs or text("a training run"),
+        needs=needs or "a training run",
         data="rates",
     )
 
@@ -389,17 +383,16 @@ def _rate_rows(
     believed: Mapping[int, float],
     rules: Mapping[str, Mapping[int, float]],
 ) -> Iterator[Row]:
-    # All rules agree at a single batch size, so their names would cover each other.
-    for rule, rates in rules.items() if len(best) > 1 else ():
-        for size, rate in rates.items():
-            name = rule if size == max(rates) else None
-            yield mark("rule", rate, series=rule, text=name, batch_size=size)
+    if len(best) > 1:  # at one batch size all rules agree, so their names would cover each other
+        for rule, rates in rules.items():
+            for size, rate in rates.items():
+                name = rule if size == max(rates) else None
+                yield mark("rule", rate, series=rule, text=name, batch_size=size)
     if len(believed) > 1:
         for size, rate in believed.items():
             yield mark("band", rate, series="belief", batch_size=size) | {"low": rate, "high": rate}
-    for run in dict.fromkeys(taken):
-        kind = "failed" if run.has_failed else "run"
-        yield mark(kind, run.learning_rate, batch_size=run.batch_size)
+    for size, rate, has_failed in dict.fromkeys(taken):
+        yield mark("failed" if has_failed else "run", rate, batch_size=size)
     for size, rate in best.items():
         yield mark("point", rate, batch_size=size)
 
@@ -418,7 +411,7 @@ def _rate_notes(rows: Iterable[Row], tuned_at: int) -> Iterator[str]:
     kinds = {row["kind"] for row in rows}
     for kind, words in _RATE_LEGEND.items():
         if kind in kinds:
-            yield text(words, size=tuned_at)
+            yield words.format(size=tuned_at)
     if "rule" in kinds:
         yield sentence("rates_are_rough")
 
@@ -430,19 +423,16 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
     """Draw the final metric on training and on held-out data by batch size."""
     metric, held_out = study.workload.metrics[0].name, held_out_split(study)
     rows = tuple(_gap_rows(study, cells))
-    title = text(
-        "final {metric}: train solid, {split} dashed",
-        metric=label_text(metric),
-        split=term_text(held_out or "train"),
-    )
+    dashed = term_text(held_out or "train")
+    title = f"final {label_text(metric)}: train solid, {dashed} dashed"
     has_both = len({row["series"] for row in rows}) == 2
     return Figure(
         "e",
         "gap",
-        text("Training and held-out data"),
+        "Training and held-out data",
         [Panel("e-gap", title, metric, rows, is_metric=True)] if has_both else [],
-        notes=(text("Marks: means over seeds. Bars: their range."),),
-        needs=text("two batch sizes with a final value on training and held-out data"),
+        notes=("Marks: means over seeds. Bars: their range.",),
+        needs="two batch sizes with a final value on training and held-out data",
     )
 
 

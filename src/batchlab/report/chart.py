@@ -38,7 +38,6 @@ from batchlab.report.figure import (
     point_words,
 )
 from batchlab.report.text import axis_text, label_text, shown_quantity
-from batchlab.words.catalogue import text
 
 Spec = dict[str, Any]
 _SERIES_DASHES = [[1, 0], [6, 3]]  # the first is a solid line
@@ -65,7 +64,7 @@ _WHOLE_HEIGHT = {"y": {"value": 0}, "y2": {"value": "height"}}
 _WHOLE_WIDTH = {"x": {"value": 0}, "x2": {"value": "width"}}
 _WORDS = {"text": {"field": "text", "type": "nominal"}}
 _BY_SERIES = {"detail": {"field": "series", "type": "nominal"}}
-# A point has its words in the SVG, for the script of a page.
+# A point has its words in the SVG, so that the script of a page can show them.
 _SHOWN = {"description": {"field": "words", "type": "nominal"}}
 _POINT: Spec = {"type": "point", "aria": True}
 # An edge of the ground sets words and marks off from what lies under them; see `_svg`.
@@ -83,7 +82,7 @@ class _Marks:
         self.axes = {"x": _horizontal_axis(panel), "y": up}
         names, title = [look.label for look in looks], label_text("batch_size")
         if any(isinstance(look.kind, str) for look in looks):
-            title = text("batch size or plan")
+            title = "batch size or plan"
         labels = {look.kind: look.label for look in looks}
         self.rows = []
         for row in panel.rows:
@@ -193,13 +192,18 @@ class _Marks:
 
     def _on_its_side(self, row: Row, shifts: Sequence[_Shift]) -> list[_Shift]:
         """Return the shifts that keep words above those of a lower mark of the same batch size."""
-        own, size = float(row.get("mean") or 0.0), row.get("batch_size")
-        marks = [each for each in self.rows if each["kind"] in ("named", "words")]
-        others = [float(each["mean"] or 0.0) for each in marks if each.get("batch_size") == size]
-        has_above, has_below = own < max(others, default=own), own > min(others, default=own)
+        value = float(row.get("mean") or 0.0)
+        values = [value]
+        for other in self.rows:
+            is_labeled = other["kind"] in ("named", "words")
+            if is_labeled and other.get("batch_size") == row.get("batch_size"):
+                values.append(float(other["mean"] or 0.0))
+        has_above, has_below = value < max(values), value > min(values)
         if has_above == has_below:
             return list(shifts)
-        return [shift for shift in shifts if (shift[2] >= 0 if has_above else shift[2] <= 0)]
+        if has_above:
+            return [shift for shift in shifts if shift[2] >= 0]
+        return [shift for shift in shifts if shift[2] <= 0]
 
 
 # ---- places of words
@@ -231,7 +235,7 @@ class _Places:
         names = ["kind", "series", "run", "plan"]
         if panel.axis != "batch_size":
             names.append("batch_size")
-        ends: dict[tuple[object, ...], _Spot] = {}  # of each line so far
+        ends: dict[tuple[object, ...], _Spot] = {}  # the last point of each line
         for row in panel.rows:
             if {panel.axis, "mean"} <= row.keys():
                 here, line = self.spot(row), tuple(map(row.get, names))
@@ -307,17 +311,17 @@ def _share(scale: Spec, value: Any) -> float:
 
 
 def _horizontal_axis(panel: Panel) -> Spec:
-    """Return the horizontal axis of a panel, with labels that fit."""
     if panel.axis == "batch_size":
         return _size_axis(drawn_sizes(panel.rows))
     if panel.axis == "configuration":
         return _configuration_axis(panel.rows)
     places = [float(row[panel.axis] or 0.0) for row in panel.rows if panel.axis in row]
-    return _rate_axis(places) if panel.axis == "learning_rate" else _along_axis(panel.axis, places)
+    if panel.axis == "learning_rate":
+        return _rate_axis(places)
+    return _along_axis(panel.axis, places)
 
 
 def _size_axis(sizes: Sequence[int]) -> Spec:
-    """Return an axis of batch sizes in powers of two."""
     room = max(1.4, (sizes[-1] / sizes[0]) ** 0.07)
     ends = [sizes[0] / room, sizes[-1] * room]
     axis = {"title": axis_text("batch_size"), "values": sizes, "format": "d", "grid": False}
@@ -371,7 +375,7 @@ def _along_axis(view: str, places: Sequence[float]) -> Spec:
     return _quantitative(view, scale, _axis(view, values, grid=False))
 
 
-# A vertical axis is logarithmic above this ratio of its ends: for a quantity, for a metric.
+# The ratio of its ends above which a vertical axis is logarithmic: of a quantity, of a metric.
 _LOG_RATIO, _LOG_METRIC = 2.5, 30.0
 # Shares of an axis left free: below, above (where marks have words), of a logarithmic one at both.
 _ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.05, 0.2, 0.08
@@ -385,7 +389,8 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     at its ends, so that no mark lies on the frame.
     """
     low, high = _domain([row for row in rows if row["kind"] != "lone"] or rows)
-    if low > 0 and high / low > (_LOG_METRIC if is_metric else _LOG_RATIO):
+    least_ratio = _LOG_METRIC if is_metric else _LOG_RATIO
+    if low > 0 and high / low > least_ratio:
         room = (high / low) ** _LOG_ROOM
         values = _round_values(low, high, room=room)
         scale: Spec = {"domain": [low / room, high * room], "type": "log"}
@@ -404,14 +409,14 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
 
 def _domain(rows: Iterable[Row]) -> tuple[float, float]:
     """Return the lowest and highest value of the rows, never equal; 0 and 1 without values."""
-    values = [
-        float(row[field] or 0.0)
-        for row in rows
-        for field in ("mean", "low", "high")
-        if row.get(field) is not None
-    ]
+    values: list[float] = []
+    for row in rows:
+        fields = [row.get(field) for field in ("mean", "low", "high")]
+        values += [float(value) for value in fields if value is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
-    room = 0.0 if high > low else (abs(low) * 0.05 or 0.5)
+    if high > low:
+        return low, high
+    room = abs(low) * 0.05 or 0.5
     return low - room, high + room
 
 
@@ -444,16 +449,16 @@ def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
 
 def _axis(quantity: str, values: Sequence[float] | None = None, *, grid: bool = True) -> Spec:
     """Return the axis of a quantity. If labels carry the unit (2 ms, 30 MB), the title does not."""
-    after = {"s": "s", "B": "B", "1/s": "/s"}.get(shown_quantity(quantity).unit)
-    si = f"replace(format(datum.value, '~s'), /([a-zµ]*)$/i, ' $1') + '{after}'"
-    return {
-        "title": axis_text(quantity) if after is None else label_text(quantity),
-        "grid": grid,
+    axis: Spec = {"title": axis_text(quantity), "grid": grid}
+    axis |= {"tickCount": 5, "labelExpr": _PLAIN_LABEL}
+    unit = {"s": "s", "B": "B", "1/s": "/s"}.get(shown_quantity(quantity).unit)
+    if unit is not None:
+        si = f"replace(format(datum.value, '~s'), /([a-zµ]*)$/i, ' $1') + '{unit}'"
+        axis |= {"title": label_text(quantity), "labelExpr": f"datum.label === '' ? '' : {si}"}
+    if values is not None:
         # Vega drops every other value if there are more of them than ticks.
-        "tickCount": 5 if values is None else len(values),
-        "labelExpr": _PLAIN_LABEL if after is None else f"datum.label === '' ? '' : {si}",
-        **({} if values is None else {"values": list(values)}),
-    }
+        axis |= {"tickCount": len(values), "values": list(values)}
+    return axis
 
 
 # Numbers from 10,000 on get a k, and small rates read 0.0003, not 3e-4 or 300µ.
@@ -499,7 +504,8 @@ def _svg(spec: Spec, *, prefix: str) -> str:
     """Draw a specification with `prefix` before the identifiers, which would clash on one page."""
     drawn = str(vl_convert.vegalite_to_svg(spec, vl_version=_version()))
     # Vega knows no paint order, and would draw an edge over thin letters.
-    drawn = drawn.replace(edge := f'stroke="{_GROUND}"', f'{edge} paint-order="stroke"')
+    edge = f'stroke="{_GROUND}"'
+    drawn = drawn.replace(edge, f'{edge} paint-order="stroke"')
     # The renderer keeps counting from image to image. Renumbered, a page is always the same.
     place = r'(?<= id=")clip\d+|(?<=url\(#)clip\d+'
     names = list(dict.fromkeys(re.findall(place, drawn)))
@@ -556,18 +562,16 @@ def figure_images(
     figures: Iterable[Figure], looks: Sequence[Look], image_format: ImageFormat
 ) -> dict[str, bytes]:
     """Return one image per figure, and per view of its switch, by name: "b-epochs"."""
-    return {
-        f"{figure.key}-{view or figure.name}": figure_image(figure, panels, looks, image_format)
-        for figure in figures
-        for view, panels in figure.views.items()
-    }
+    images: dict[str, bytes] = {}
+    for figure in figures:
+        for view, panels in figure.views.items():
+            name = f"{figure.key}-{view or figure.name}"
+            images[name] = figure_image(figure, panels, looks, image_format)
+    return images
 
 
 def figure_image(
-    figure: Figure,
-    shown: Iterable[Panel],
-    looks: Sequence[Look],
-    image_format: ImageFormat,
+    figure: Figure, shown: Iterable[Panel], looks: Sequence[Look], image_format: ImageFormat
 ) -> bytes:
     """Return panels of a figure and its legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, figure.rows)
@@ -577,4 +581,6 @@ def figure_image(
     rows = [{"hconcat": panels[i : i + in_a_row]} for i in range(0, len(panels), in_a_row)]
     title = f"({figure.key}) {figure.title}"
     svg = _on_paper(_svg({"vconcat": rows, "title": title} | _PAPER, prefix=figure.key), looks)
-    return svg.encode() if image_format == "svg" else bytes(vl_convert.svg_to_png(svg, scale=2))
+    if image_format == "svg":
+        return svg.encode()
+    return bytes(vl_convert.svg_to_png(svg, scale=2))

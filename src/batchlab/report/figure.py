@@ -7,7 +7,7 @@ how it is drawn (see `chart`). A `Look` is how all marks of a batch size are dra
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from statistics import fmean
 from typing import Any, Literal, TypeVar
 
@@ -15,7 +15,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.run import Kind, PlanName
 from batchlab.records.trial import Split
 from batchlab.report.table import Column, Table, Value
-from batchlab.report.text import label_text, quantity_text, range_text
+from batchlab.report.text import label_text, quantity_text, range_text, size_text
 from batchlab.words.catalogue import sentence, term_text, text
 
 T = TypeVar("T")
@@ -86,9 +86,9 @@ class Figure:
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)
-        self.absent = (
-            None if self.panels else sentence("left_out_figure", figure=title, needs=needs)
-        )
+        self.absent: str | None = None
+        if not self.panels:
+            self.absent = sentence("left_out_figure", figure=title, needs=needs)
         if rows is None:
             rows = [{"panel": panel.key, **row} for panel in self.panels for row in panel.rows]
         self.rows = tuple(rows)
@@ -101,9 +101,9 @@ class Figure:
 
 def drawn_sizes(rows: Iterable[Row]) -> list[int]:
     """Return the batch sizes that have marks, ascending: an axis needs no room for others."""
-    sizes = [(row["kind"], int(row["batch_size"] or 0)) for row in rows if "batch_size" in row]
-    marked = {size for kind, size in sizes if kind not in ("span", "place", "band", "rule")}
-    return sorted(marked or {size for _, size in sizes})
+    placed = [row for row in rows if "batch_size" in row]
+    marks = [row for row in placed if row["kind"] not in ("span", "place", "band", "rule")]
+    return sorted({int(row["batch_size"] or 0) for row in marks or placed})
 
 
 def mark(kind: str, value: float, **fields: Value) -> Row:
@@ -115,7 +115,8 @@ def interval_mark(kind: str, known: Estimate, **fields: Value) -> Iterator[Row]:
     """Yield the row of an estimate with its interval; a missing bound is the value itself."""
     value = known.estimate
     if value is not None:
-        low, high = (value if end is None else end for end in (known.low, known.high))
+        low = value if known.low is None else known.low
+        high = value if known.high is None else known.high
         yield mark(kind, value, **fields) | {"low": low, "high": high, "n": known.n}
 
 
@@ -166,34 +167,34 @@ def is_point(row: Row) -> bool:
 def point_words(row: Row, quantity: str) -> str:
     """Return the value of a point, and below it what it is the value of."""
     shown = f"{label_text(quantity)}: {value_words(row, quantity)}"
-    return "\n".join(filter(None, (shown, ", ".join(_details(row)))))
+    details = ", ".join(_details(row))
+    return f"{shown}\n{details}" if details else shown
 
 
 def value_words(row: Row, quantity: str) -> str:
     """Return the value of a row with its interval or range."""
     value = quantity_text(quantity, row["mean"])
     if row["kind"] == "bound":
-        return text("more than {bound}", bound=value)
+        return f"more than {value}"
     low, high = row.get("low"), row.get("high")
     if low is None or high is None:
         return value
     between = range_text(quantity, float(low), float(high))
     if between == value:
         return value
-    is_range = row["kind"] in ("mean", "curve")
-    message = "{value} (range: {between})" if is_range else "{value} (95 %: {between})"
-    return text(message, value=value, between=between)
+    name = "range" if row["kind"] in ("mean", "curve") else "95 %"
+    return f"{value} ({name}: {between})"
 
 
 def _details(row: Row) -> Iterator[str]:
     if row["kind"] in _KINDS:
-        yield text(_KINDS[str(row["kind"])])
+        yield _KINDS[str(row["kind"])]
     for field in ("series", "run"):
         if row.get(field) is not None:
             yield term_text(str(row[field]))
     for field, message in _PLACED.items():
         if row.get(field) is not None:
-            yield text(message, value=quantity_text(field, row[field]))
+            yield message.format(value=quantity_text(field, row[field]))
     n = row.get("n")
     if n:
         yield text("{n:1 observation|# observations}", n=int(n))
@@ -201,12 +202,7 @@ def _details(row: Row) -> Iterator[str]:
 
 def points_table(caption: str, panels: Sequence[Panel]) -> Table:
     """Return one row for each point of charts."""
-    columns = (
-        Column("chart", label=text("chart")),
-        Column("batch", label=text("batch")),
-        Column("value", label=text("value")),
-        Column("details", label=text("details")),
-    )
+    columns = tuple(map(Column, ("chart", "batch", "value", "details")))
     rows = []
     for panel in panels:
         title = panel.title if len(panels) > 1 else None
@@ -314,22 +310,21 @@ def part_looks(
     usual: Container[int] = (),
 ) -> tuple[Look, ...]:
     """Return the looks of batch sizes by their part in an answer, in ascending order."""
+    shown: list[Look] = []
+    for size in sorted(set(batch_sizes)):
+        part: Part = "usual" if size in usual else "other"
+        if size == named:
+            part = "named"
+        elif size == yours:
+            part = "yours"
+        shown.append(_look(size, _PARTS[part], n_train=n_train, part=part))
+    return tuple(shown)
 
-    def part_of(size: int) -> Part:
-        if size in (named, yours):
-            return "named" if size == named else "yours"
-        return "usual" if size in usual else "other"
 
-    return tuple(
-        replace(_look(size, _PARTS[part_of(size)], n_train=n_train), part=part_of(size))
-        for size in sorted(set(batch_sizes))
-    )
-
-
-def _look(kind: Kind, style: _Style, *, n_train: int) -> Look:
+def _look(kind: Kind, style: _Style, *, n_train: int, part: Part | None = None) -> Look:
     light, dark, dash, shape = style
-    label = text("{n} (full)", n=kind) if kind == n_train else term_text(str(kind))
-    return Look(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape)
+    label = size_text(kind, n_train) if isinstance(kind, int) else term_text(kind)
+    return Look(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape, part=part)
 
 
 def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> tuple[Look, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
 from batchlab.report.figure import Figure, Panel, Row, interval_mark, looks, mark
-from batchlab.report.page import Origin, render_page
+from batchlab.report.page import Origin, Page, render_page
 from batchlab.report.table import Column, Section, Table, Value, table_of
 from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import number_text, sentence, text
@@ -46,19 +46,16 @@ def _table(noise: Noise) -> Table:
     def adam(point: NoisePoint) -> float | None:
         return None if point.preconditioned is None else point.preconditioned.estimate
 
+    workload = noise.workload
+    rate = number_text(workload.learning_rate, "rate")
     return table_of(
-        text(
-            "Gradient noise of {workload}, trained with batch size {size} at learning rate "
-            "{rate:rate}",
-            workload=noise.workload.name,
-            size=noise.workload.batch_size,
-            rate=noise.workload.learning_rate,
-        ),
+        f"Gradient noise of {workload.name}, trained with batch size {workload.batch_size} "
+        f"at learning rate {rate}",
         noise.along,
         Column("step"),
-        Column("epoch", "epochs_to_target", text("epochs"), of=epochs, is_minor=True),
+        Column("epoch", "epochs_to_target", "epochs", of=epochs, is_minor=True),
         *_scale_columns(interval),
-        Column("preconditioned", "critical_batch_size", text("for Adam"), of=adam),
+        Column("preconditioned", "critical_batch_size", "for Adam", of=adam),
         Column("critical_batch_size"),
         Column("n_examples", "step", text("examples"), is_minor=True),
     ).without_empty_columns()
@@ -68,9 +65,9 @@ def _layers_table(noise: Noise) -> Table:
     """Return one row per trainable parameter, at the last point."""
     last = noise.along[-1]
     return table_of(
-        text("Gradient noise of each parameter at step {step}", step=last.step),
+        f"Gradient noise of each parameter at step {last.step}",
         last.layers,
-        Column("parameter", label=text("parameter"), of=lambda layer: layer.name),
+        Column("parameter", label="parameter", of=lambda layer: layer.name),
         *_scale_columns(_interval),
     )
 
@@ -81,8 +78,8 @@ def _scale_columns(interval: Callable[[Any], str]) -> tuple[Column, ...]:
     grad_sq = attrgetter("gradient_norm_squared.estimate")
     trace = attrgetter("noise_trace.estimate")
     return (
-        Column("gradient_noise_scale", "critical_batch_size", text("noise scale"), of=scale),
-        Column("interval", label=text("95 %"), of=interval),
+        Column("gradient_noise_scale", "critical_batch_size", "noise scale", of=scale),
+        Column("interval", label="95 %", of=interval),
         Column("grad_sq", "ratio", "|G|²", of=grad_sq, is_minor=True),
         Column("trace", "ratio", "tr Σ", of=trace, is_minor=True),
     )
@@ -99,10 +96,11 @@ def _notes(noise: Noise) -> Iterator[str]:
     """Yield what limits the measurement, then how the noise grows, in a sentence or two each."""
     last = noise.along[-1]
     if noise.stopped is not None:
-        yield text("Not measured to the end: {reason}.", reason=reason_text(noise.stopped))
-    lost = next((why for point in noise.along if (why := point.gradient_noise_scale.reason)), None)
-    if lost is not None:
-        yield sentence("noise_lost", reason=reason_text(lost))
+        yield f"Not measured to the end: {reason_text(noise.stopped)}."
+    scales = [point.gradient_noise_scale for point in noise.along]
+    lost = [scale.reason for scale in scales if scale.reason is not None]
+    if lost:
+        yield sentence("noise_lost", reason=reason_text(lost[0]))
     if last.way == "micro-batches":
         yield sentence("noise_of_micro_batches", n=last.unit_examples)
     yield from _growth(noise)
@@ -111,9 +109,7 @@ def _notes(noise: Noise) -> Iterator[str]:
         yield sentence("noise_is_not_critical")
     elif critical.estimate is None:
         reason = reason_text(critical.reason)
-        yield text(
-            "No critical batch size at step {step}: {reason}.", step=last.step, reason=reason
-        )
+        yield f"No critical batch size at step {last.step}: {reason}."
 
 
 def _meaning(noise: Noise) -> str:
@@ -133,29 +129,29 @@ def _meaning(noise: Noise) -> str:
 
 def _critical(noise: Noise) -> str:
     """Return what branches say of the last step, or no text."""
-    found = noise.along[-1].critical_batch_size
-    if found is None or found.estimate is None:
+    critical = noise.along[-1].critical_batch_size
+    if critical is None or critical.estimate is None:
         return ""
-    interval = interval_only_text("critical_batch_size", found)
-    value = number_text(found.estimate, "critical_batch_size")
-    return text(" Critical batch size there: {value} ({interval}).", value=value, interval=interval)
+    interval = interval_only_text("critical_batch_size", critical)
+    value = number_text(critical.estimate, "critical_batch_size")
+    return f" Critical batch size there: {value} ({interval})."
 
 
 def _growth(noise: Noise) -> Iterator[str]:
-    known = [(point.step, point.gradient_noise_scale.estimate) for point in noise.along]
-    measured = [(step, scale) for step, scale in known if scale is not None]
+    scales = [(point.step, point.gradient_noise_scale.estimate) for point in noise.along]
+    measured = [(step, scale) for step, scale in scales if scale is not None]
     if len(measured) < 2:
         return
     (first_step, first), (last_step, last) = measured[0], measured[-1]
     if 0.95 < last / first < 1.05:
-        change = text("about the same")
+        change = "about the same"
     elif last >= first:
         change = text("{times:two_digits} times as large", times=last / first)
     else:
         change = text("{times:two_digits} times smaller", times=first / last)
-    it = text("The noise scale")
+    it = "The noise scale"
     if last_step != noise.along[-1].step:
-        it = text("Before that, the noise scale")
+        it = "Before that, the noise scale"
     steps = {"first_step": first_step, "last_step": last_step}
     yield sentence("noise_changes", it=it, first=first, last=last, change=change, **steps)
 
@@ -168,19 +164,19 @@ def noise_figure(noise: Noise) -> Figure:
     rows = tuple(_rows(noise))
     notes = [
         sentence("noise_scale_is"),
-        text("Bars and band: 95 % intervals for the weights of that step."),
+        "Bars and band: 95 % intervals for the weights of that step.",
     ]
     if any(row["kind"] == "bound" for row in rows):
-        notes.append(text("Arrows: lower bounds."))
+        notes.append("Arrows: lower bounds.")
     if any(row["kind"] == "expected" for row in rows):
-        notes.append(text("Hollow: the critical batch size by branches, with its interval."))
+        notes.append("Hollow: the critical batch size by branches, with its interval.")
     return Figure(
         "a",
         "along",
-        text("The noise scale along a training"),
+        "The noise scale along a training",
         [Panel("along", label_text("noise_scale"), "noise_scale", rows, axis="step")],
         notes=notes,
-        needs=text("a point of the training at which the noise scale can be told"),
+        needs="a point of the training at which the noise scale can be told",
         table=_table(noise),
     )
 
@@ -194,43 +190,46 @@ def _rows(noise: Noise) -> Iterator[Row]:
         yield from interval_mark("point", scale, **at)
         if scale.estimate is None and scale.low is not None:
             yield mark("bound", scale.low, **at)
-    found = [(each.step, each.critical_batch_size) for each in noise.along]
-    critical = [(step, known) for step, known in found if known is not None and known.estimate]
-    for step, known in critical:
-        # A bit to the right, where the bar of the noise scale does not cover its own.
-        yield from interval_mark("expected", known, batch_size=size, step=1.12 * step)
-    if critical:
-        (step, known), words = critical[-1], text("critical batch size")
-        yield mark("words", known.estimate or 0.0, batch_size=size, step=1.12 * step, text=words)
-    yield mark("level", size, text=text("batch size in use: {size}", size=size))
+    words: list[Row] = []
+    for point in noise.along:
+        critical = point.critical_batch_size
+        if critical is not None and critical.estimate:
+            # A bit to the right, where the bar of the noise scale does not cover its own.
+            at = {"batch_size": size, "step": 1.12 * point.step}
+            yield from interval_mark("expected", critical, **at)
+            words = [mark("words", critical.estimate, **at, text="critical batch size")]
+    yield from words
+    yield mark("level", size, text=f"batch size in use: {size}")
 
 
 def noise_page(noise: Noise, *, command: str) -> str:
     """Return the page as text, with what follows for the batch size in use first."""
     answer, *layers = noise_sections(noise)
     workload, table = noise.workload, _table(noise)
-    files = {"noise": (text("one row per step"), table)}
+    files = {"noise": ("one row per step", table)}
     if layers:
-        files["layers"] = (text("one row per parameter"), _layers_table(noise))
-    return render_page(
-        Origin(
-            name=workload.name,
-            command=command,
-            created_at=noise.created_at,
-            facts=(
-                (text("workload"), workload.name),
-                (text("identity"), workload.workload_id),
-                (text("training examples"), str(workload.n_train)),
-                *noise.environment,
-            ),
+        files["layers"] = ("one row per parameter", _layers_table(noise))
+    origin = Origin(
+        name=workload.name,
+        command=command,
+        created_at=noise.created_at,
+        facts=(
+            ("workload", workload.name),
+            ("identity", workload.workload_id),
+            (text("training examples"), str(workload.n_train)),
+            *noise.environment,
         ),
-        brand=text("batchlab: the gradient noise of {name}", name=workload.name),
+    )
+    page = Page(
+        origin=origin,
+        brand=f"batchlab: the gradient noise of {workload.name}",
         headline=answer.title,
         table=table,
         figures=[noise_figure(noise)],
         looks=looks([workload.batch_size], n_train=workload.n_train),
         below=answer.notes,
         summary=text("Measured at {n:1 step|# steps} of a training.", n=len(noise.along)),
-        run={"layers": _layers_table(noise)} if layers else {},
+        runs={"layers": _layers_table(noise)} if layers else {},
         files=files,
     )
+    return render_page(page)

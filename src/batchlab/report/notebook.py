@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from functools import singledispatch
 from typing import Any
 
 from batchlab.advice.advice import Advice
@@ -24,16 +23,6 @@ from batchlab.report.short_reports import Comparison, comparison_section, profil
 from batchlab.report.sweep_answer import trials_table
 from batchlab.report.sweep_page import answer_section, sweep_document
 from batchlab.report.table import Section
-
-
-def _picture(figure: Figure, looks: Sequence[Look], prefix: str) -> tuple[str, str] | None:
-    """Return the first chart of a figure as a still SVG, and in words; None if it has none."""
-    from batchlab.report.chart import paper_svg
-
-    if not figure.panels:
-        return None
-    panel = figure.panels[0]
-    return paper_svg(panel, looks, prefix=prefix), panel.alternative
 
 
 def record_dict(record: Study) -> dict[str, Any]:
@@ -110,36 +99,33 @@ def notebook_view(shown: object) -> str:
     return rendered(_VIEW, sections=list(_sections(shown)))
 
 
-@singledispatch
 def _sections(shown: object) -> Iterator[Section]:
-    has_view = "an Advice, Study, Profile, Comparison or Noise has"
-    raise TypeError(f"a {type(shown).__name__} has no view; {has_view}")
+    match shown:
+        case Advice():
+            answer, *others = advice_sections(shown)
+            yield answer
+            yield _picture(answer_figure(shown), advice_looks(shown), "advice")
+            yield from others
+        case Study():
+            yield answer_section(shown)
+            figure = sweep_page.answer_figure(shown)
+            yield _picture(figure, figure_looks(shown), shown.study_id)
+        case Comparison():
+            yield comparison_section(shown)
+        case Profile():
+            yield profile_section(shown)
+        case Noise():
+            yield from noise_sections(shown)
+        case _:
+            has_view = "an Advice, Study, Profile, Comparison or Noise has"
+            raise TypeError(f"a {type(shown).__name__} has no view; {has_view}")
 
 
-_sections.register(Noise, noise_sections)
+def _picture(figure: Figure, looks: Sequence[Look], prefix: str) -> Section:
+    """Return the first chart of a figure as a still SVG, and in words; nothing if it has none."""
+    from batchlab.report.chart import paper_svg
 
-
-@_sections.register
-def _(shown: Advice) -> Iterator[Section]:
-    first, *others = advice_sections(shown)
-    yield first
-    figure = answer_figure(shown)
-    yield Section(picture=_picture(figure, advice_looks(shown), "advice"))
-    yield from others
-
-
-@_sections.register
-def _(shown: Study) -> Iterator[Section]:
-    yield answer_section(shown)
-    figure = sweep_page.answer_figure(shown)
-    yield Section(picture=_picture(figure, figure_looks(shown), shown.study_id))
-
-
-@_sections.register
-def _(shown: Comparison) -> Iterator[Section]:
-    yield comparison_section(shown)
-
-
-@_sections.register
-def _(shown: Profile) -> Iterator[Section]:
-    yield profile_section(shown)
+    if not figure.panels:
+        return Section()
+    panel = figure.panels[0]
+    return Section(picture=(paper_svg(panel, looks, prefix=prefix), panel.alternative))

@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import gzip
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.figure import Figure, Look, rows_table
+from batchlab.report.figure import Figure, Look, Row, rows_table
 from batchlab.report.table import Table, marked_table
-from batchlab.report.text import VERDICT_WORDS, Sentence, unbroken
+from batchlab.report.text import Sentence, unbroken
 from batchlab.version import __version__
-from batchlab.words.catalogue import sentence, text
+from batchlab.words.catalogue import sentence, term_text, text
 
 _PAGE = Path(__file__).with_name("page.html.j2")
 
@@ -25,10 +25,7 @@ def rendered(template: str, **values: object) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     return environment.from_string(template).render(**values)
 
@@ -85,38 +82,29 @@ class Origin:
     @property
     def source(self) -> str:
         """The last note under a figure."""
-        message = "Measured with batchlab {version}: {command}"
-        if self.study_id:
-            message = "Study {study}. Measured with batchlab {version}: {command}"
-        return text(message, study=self.study_id, version=__version__, command=self.command)
+        study = f"Study {self.study_id}. " if self.study_id else ""
+        return f"{study}Measured with batchlab {__version__}: {self.command}"
 
 
 def study_origin(study: Study) -> Origin:
     """Return the origin of a page about a study."""
     workload = study.workload
-    examples = text(
-        "{train} train, {validation} validation, {test} test",
-        train=workload.n_train,
-        validation=workload.n_validation or text("no"),
-        test=workload.n_test or text("no"),
-    )
-    metrics = [
-        text("{metric} ({direction} is better)", metric=metric.name, direction=text(metric.better))
-        for metric in workload.metrics
-    ]
+    validation, test = workload.n_validation or "no", workload.n_test or "no"
+    examples = f"{workload.n_train} train, {validation} validation, {test} test"
+    metrics = [f"{metric.name} ({metric.better} is better)" for metric in workload.metrics]
     return Origin(
         name=workload.name,
         command=study.command,
         created_at=study.created_at,
         study_id=study.study_id,
         facts=(
-            (text("workload"), f"{workload.name} ({workload.reference})"),
-            (text("identity"), workload.workload_id),
+            ("workload", f"{workload.name} ({workload.reference})"),
+            ("identity", workload.workload_id),
             (text("examples"), examples),
-            (text("trainable parameters"), str(workload.n_parameters)),
-            (text("metrics"), ", ".join(metrics)),
+            ("trainable parameters", str(workload.n_parameters)),
+            ("metrics", ", ".join(metrics)),
             *workload.settings,
-            *((text("odd when it was checked"), warning) for warning in workload.warnings),
+            *(("odd when it was checked", warning) for warning in workload.warnings),
             *_study_environment(study),
         ),
     )
@@ -129,96 +117,87 @@ def _study_environment(study: Study) -> Facts:
     for record in study.records:
         for name, version in (*record.versions, ("engine", record.engine)):
             versions.setdefault(name, set()).add(version)
-    facts = [*study.environment]
-    for name, own_versions in versions.items():
-        if name not in named or len(own_versions) > 1:
-            own = text("{name} of the trials", name=name) if name in named else name
-            facts.append((own, ", ".join(sorted(own_versions))))
-    return [*facts, (text("report"), f"batchlab {__version__}")]
+    facts = list(study.environment)
+    for name, of_trials in versions.items():
+        if name not in named:
+            facts.append((name, ", ".join(sorted(of_trials))))
+        elif len(of_trials) > 1:
+            facts.append((f"{name} of the trials", ", ".join(sorted(of_trials))))
+    return [*facts, ("report", f"batchlab {__version__}")]
 
 
 # ---- the page
 
-Legend = Iterable[tuple[Look, str]]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """The content of a page, top to bottom."""
+
+    origin: Origin
+    brand: str  # a few words above the headline
+    headline: str  # the answer
+    lead: str = ""  # the reason for it
+    figures: Sequence[Figure]  # the picture next to the table, then the evidence
+    looks: Sequence[Look]  # how batch sizes are drawn
+    legend: Callable[[Sequence[Row]], Iterable[tuple[Look, str]]] | None = None  # of drawn rows
+    table: Table  # the results of each batch size
+    below: Sequence[str] = ()  # sentences below the table
+    findings: Sequence[Sentence] = ()  # other things a reader should know, by topic
+    paste: str = ""  # lines for the user's script
+    claims: Sequence[Sentence] = ()  # common claims, each with its verdict
+    summary: str  # a sentence on the runs
+    runs: Mapping[str, Table]  # tables of the runs, folded
+    research: Sequence[Sentence] = ()  # findings in the words of researchers, folded
+    files: Tables  # tables that can be saved
 
 
-def render_page(
-    origin: Origin,
-    *,
-    brand: str,  # a few words above the headline
-    headline: str,  # the answer
-    lead: str = "",  # the reason for it
-    table: Table,  # the results of each batch size
-    figures: Sequence[Figure],  # the picture next to the table, then the evidence
-    looks: Sequence[Look],  # how batch sizes are drawn
-    legends: tuple[Legend, Legend] = ((), ()),  # of the picture, and of the evidence
-    below: Iterable[str] = (),  # sentences below the table
-    findings: Iterable[Sentence] = (),  # other things a reader should know, by topic
-    paste: str = "",  # lines for the user's script
-    claims: Sequence[Sentence] = (),  # common claims, each with its verdict
-    summary: str,  # a sentence on the runs
-    run: Mapping[str, Table] | None = None,  # tables of the runs, folded
-    research: Sequence[Sentence] = (),  # findings in the words of researchers, folded
-    files: Tables,  # tables that can be saved
-) -> str:
+def render_page(page: Page) -> str:
     """Return a page as text that fetches nothing and needs no script to show every chart."""
     from batchlab.report.chart import page_svg
 
-    first, *others = figures
-    drawn = [figure for figure in figures if figure.panels]
-    first_legend, others_legend = map(list, legends)
+    first, *others = page.figures
+    drawn = [figure for figure in page.figures if figure.panels]
     absent = list(dict.fromkeys(figure.absent for figure in others if figure.absent))
-    if drawn and len(table.rows) == 1:
+    if drawn and len(page.table.rows) == 1:
         absent = []  # all that is missing is a second batch size, and the first figure says so
+    charts: dict[str, str] = {}
+    for figure in drawn:
+        width = 410 if figure is first else 360
+        for panel in figure.panels:
+            charts[panel.key] = page_svg(panel, page.looks, width=width)
+
+    def legend(figures: Sequence[Figure]) -> list[tuple[Look, str]]:
+        if page.legend is None:
+            return []
+        return list(page.legend([row for figure in figures for row in figure.rows]))
+
     return rendered(
         _PAGE.read_text(encoding="utf-8"),
         say=text,
         say_sentence=sentence,
+        term_text=term_text,
         unbroken=unbroken,
-        version=__version__,
-        verdict_words=VERDICT_WORDS,
-        outlines=_OUTLINES,
-        origin=origin,
-        source=origin.source,
-        brand=brand,
-        headline=headline,
-        lead=lead,
-        first=first,
-        first_legend=first_legend,
-        others=[figure for figure in others if figure.panels],
-        others_legend=others_legend,
         marked_table=marked_table,
+        rows_table=rows_table,
+        download=download,
+        by_topic=_by_topic,
+        version=__version__,
+        outlines=_OUTLINES,
+        page=page,
+        first=first,
+        first_legend=legend([first]),
+        others=[figure for figure in others if figure.panels],
+        others_legend=legend(others),
         absent=absent,
-        looks=looks,
-        compared=table,
-        below=list(below),
-        findings=_by_topic(findings, "{topic}"),
-        paste=paste,
-        claims=_by_topic(claims, "“{topic}”"),
-        summary=summary,
-        runs=run or {},
-        research=_by_topic(research, "{topic}"),
-        downloads=[
-            (*download(f"batchlab-{name}.csv", shown), words, len(shown.rows))
-            for name, (words, shown) in files.items()
-        ],
-        rows={
-            figure.key: download(f"batchlab-{figure.data}.csv", rows_table(figure.rows))
-            for figure in drawn
-        },
-        charts={
-            panel.key: page_svg(panel, looks, width=410 if figure is first else 360)
-            for figure in drawn
-            for panel in figure.panels
-        },
+        charts=charts,
     )
 
 
-def _by_topic(sentences: Iterable[Sentence], heading: str) -> list[tuple[str, list[Sentence]]]:
+def _by_topic(sentences: Iterable[Sentence]) -> dict[str, list[Sentence]]:
     topics: dict[str, list[Sentence]] = {}
     for one in sentences:
         topics.setdefault(one.topic, []).append(one)
-    return [(text(heading, topic=text(topic)), group) for topic, group in topics.items()]
+    return topics
 
 
 _STATUS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import fmean
 
 from batchlab.belief.cells import Cell, budget_split, held_out_split
@@ -31,7 +32,7 @@ from batchlab.report.text import (
     quantity_text,
     split_label,
 )
-from batchlab.words.catalogue import capitalized, listing, sentence, text
+from batchlab.words.catalogue import capitalized, listing, sentence
 
 _GOOD_START = (32, 128)
 _MOST_SEEDS = 50  # a larger estimate is too vague to give as a number
@@ -53,21 +54,11 @@ def claim_sentences(evidence: Evidence) -> tuple[Sentence, ...]:
         return ()
     sentences: list[Sentence] = []
     for topic, claim in CLAIMS.items():
-        verdict, why = claim(evidence)
-        if sentences and sentences[-1].text == why:
-            why = sentence("same_reason")
-        sentences.append(Sentence(topic=topic, text=why, verdict=verdict))
+        verdict, reason = claim(evidence)
+        if sentences and sentences[-1].text == reason:
+            reason = sentence("same_reason")
+        sentences.append(Sentence(topic=topic, text=reason, verdict=verdict))
     return tuple(sentences)
-
-
-def larger_batches_generalize_worse(evidence: Evidence) -> _Judged:
-    """Judge whether the held-out metric falls as the batch size grows, after equal epochs."""
-    return _falls_with_size(evidence, Evidence.ends)
-
-
-def larger_batches_overfit_more(evidence: Evidence) -> _Judged:
-    """Judge whether training gets further ahead of held-out data as the batch size grows."""
-    return _falls_with_size(evidence, Evidence.gaps)
 
 
 def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
@@ -80,10 +71,9 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
     outside = [cell for cell in evidence.cells if cell not in inside]
     if not inside or not outside:
-        message = (
-            "batch size outside {low} to {high}" if inside else "batch size from {low} to {high}"
-        )
-        return "not_tested", sentence("none_to_its_end", what=text(message, low=low, high=high))
+        where = "outside" if inside else "from"
+        what = f"batch size {where} {low} to {high}"
+        return "not_tested", sentence("none_to_its_end", what=what)
     # Choose by size. The best result of several would look better than it is.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
@@ -94,20 +84,13 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
 def full_batch_converges_better(evidence: Evidence) -> _Judged:
     """Judge whether full batch is better than every mini-batch size under every budget."""
     n_train = evidence.study.workload.n_train
-    full = next((cell for cell in evidence.cells if cell.batch_size == n_train), None)
-    if full is None:
-        return "not_tested", sentence("none_to_its_end", what=text("full batch"))
-    others = [cell for cell in evidence.cells if cell is not full]
+    full = [cell for cell in evidence.cells if cell.batch_size == n_train]
+    if not full:
+        return "not_tested", sentence("none_to_its_end", what="full batch")
+    others = [cell for cell in evidence.cells if cell is not full[0]]
     how = "better than every other size"
-    return _against_others(evidence, full, others, evidence.budgets, better_than_all, how=how)
+    return _against_others(evidence, full[0], others, evidence.budgets, better_than_all, how=how)
 
-
-CLAIMS: dict[str, Callable[[Evidence], _Judged]] = {
-    "Larger batches generalize worse": larger_batches_generalize_worse,
-    "Larger batches overfit more": larger_batches_overfit_more,
-    "32 to 128 is a good start": good_start_between_32_and_128,
-    "Full batch converges better": full_batch_converges_better,
-}
 
 # ---- does a metric fall as the batch size grows
 
@@ -119,15 +102,13 @@ def cells_alike_in_training(evidence: Evidence) -> list[Cell]:
     how far training got. So there are none if the best one has hardly learned.
     """
     fits = evidence.ends("train", evidence.budgets[0])
-    ranked = fits.ranked
-    untrained = evidence.untrained("train")
-    if not ranked:
+    if not fits.ranked:
         return []
-    best = fits.level(ranked[0])
-    gained = abs(best - fmean(untrained)) if untrained else math.inf
-    if gained <= STARTED_DELTAS * evidence.improvement:
+    best, untrained = fits.level(fits.ranked[0]), evidence.untrained("train")
+    if untrained and abs(best - fmean(untrained)) <= STARTED_DELTAS * evidence.improvement:
         return []
-    alike = {c.kind for c in ranked if abs(fits.level(c) - best) <= _fit_margin(evidence)}
+    margin = _fit_margin(evidence)
+    alike = {cell.kind for cell in fits.ranked if abs(fits.level(cell) - best) <= margin}
     return [cell for cell in evidence.cells if cell.kind in alike]
 
 
@@ -148,25 +129,24 @@ def _falls_with_size(
     if len(fits.ranked) < 2:
         return "not_tested", _not_measured(measured_text(fits))
     if len(alike) < 2:
-        best, *_, worst = (level_text(fits, cell) for cell in fits.ranked)
         return "not_tested", sentence(
             "trained_unequally",
             budget=budget_text(epochs),
             train=measured_text(fits),
-            best=best,
-            worst=worst,
+            best=level_text(fits, fits.ranked[0]),
+            worst=level_text(fits, fits.ranked[-1]),
         )
     if len(compared) < 2:
         return "not_tested", _not_measured(measured_text(measured))
     draws = measured.draws(compared)
     verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
-    why = _pair_text(measured, compared[0], compared[-1], verdict)
-    if draws is not None and verdict == "held" and (reversals := rises(draws)):
+    reason = _pair_text(measured, compared[0], compared[-1], verdict)
+    reversals = rises(draws) if draws is not None and verdict == "held" else []
+    if reversals:
         verdict = "did_not_hold"
         names = [batch_text(evidence.study, cell.kind) for cell in compared]
-        steps = [text("from {a} to {b}", a=names[i], b=names[i + 1]) for i in reversals]
-        reverse = sentence("goes_other_way", steps=listing(steps))
-        why = f"{why} {reverse}"
+        steps = [f"from {names[i]} to {names[i + 1]}" for i in reversals]
+        reason += f" {sentence('goes_other_way', steps=listing(steps))}"
     others = [cell.batch_size for cell in evidence.cells if cell not in alike]
     if others:
         left_out = sentence(
@@ -175,8 +155,8 @@ def _falls_with_size(
             train=measured_text(fits),
             apart=quantity_text(gap_quantity(evidence.study), _fit_margin(evidence)),
         )
-        why = f"{why} {left_out}"
-    return verdict, why
+        reason += f" {left_out}"
+    return verdict, reason
 
 
 # ---- is one batch size as good as all others
@@ -200,21 +180,21 @@ def _against_others(
         best_first = [other for other in measured.ranked if other in others]
         if not best_first or not measured.values(cell):
             continue
-        compared.append(text("equal {what}", what=text(budget.name)))
+        compared.append(f"equal {budget.name}")
         draws = measured.draws([cell, *best_first])
         verdict = "cannot_tell" if draws is None else statement(draws, measured.margin)
         if verdict == "did_not_hold":
             return verdict, _pair_text(measured, cell, best_first[0], verdict)
         if verdict == "cannot_tell":
             for other in best_first:
-                why = _pair_text(measured, cell, other, verdict)
-                undecided[why] = seeds_to_tell(measured.difference(cell, other), measured.margin)
+                n_seeds = seeds_to_tell(measured.difference(cell, other), measured.margin)
+                undecided[_pair_text(measured, cell, other, verdict)] = n_seeds
     if not compared:
         return "not_tested", _not_measured(split_label(split, evidence.metric))
     if undecided:
         return "cannot_tell", max(undecided, key=undecided.__getitem__)
     size = batch_text(evidence.study, cell.kind)
-    how = text(how, margin=quantity_text(gap_quantity(evidence.study), evidence.margin))
+    how = how.format(margin=quantity_text(gap_quantity(evidence.study), evidence.margin))
     return "held", sentence("compares_with_all", budgets=listing(compared), size=size, how=how)
 
 
@@ -231,7 +211,7 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
     if (difference.estimate or 0.0) < 0:
         difference = measured.difference(other, one)
     quantity = gap_quantity(measured.study)
-    said = sentence(
+    pair = sentence(
         "pair_differs",
         budget=budget_text(measured.budget),
         what=measured_text(measured),
@@ -240,12 +220,11 @@ def _pair_text(measured: Measured, one: Cell, other: Cell, verdict: Verdict) -> 
         difference=estimate_text(quantity, difference),
     )
     if verdict == "cannot_tell":
-        return f"{said} {_seeds_text(difference, measured.margin)}"
+        return f"{pair} {_seeds_text(difference, measured.margin)}"
     if verdict == "did_not_hold" and (difference.estimate or 0.0) < measured.margin:
         margin = quantity_text(quantity, measured.margin)
-        counts = sentence("margin_counts", margin=margin)
-        return f"{said} {counts}"
-    return said
+        return f"{pair} {sentence('margin_counts', margin=margin)}"
+    return pair
 
 
 def _seeds_text(difference: Estimate, margin: float) -> str:
@@ -253,12 +232,20 @@ def _seeds_text(difference: Estimate, margin: float) -> str:
     if difference.low is None:
         return sentence("one_seed_each")
     n, n_now = seeds_to_tell(difference, margin), difference.n / 2
-    seeds = "about {n} seeds of each"
+    seeds = f"about {n} seeds of each"
     if n_now <= 1:
         # With one seed each, the width of the interval comes from the uncertain usual scatter.
         seeds = "a second seed of each, and perhaps more,"
     elif n <= n_now:
         seeds = "more seeds"
     elif n > _MOST_SEEDS:
-        seeds = "more than {most} seeds of each"
-    return sentence("seeds_would_tell", seeds=text(seeds, n=n, most=_MOST_SEEDS))
+        seeds = f"more than {_MOST_SEEDS} seeds of each"
+    return sentence("seeds_would_tell", seeds=seeds)
+
+
+CLAIMS: dict[str, Callable[[Evidence], _Judged]] = {
+    "Larger batches generalize worse": partial(_falls_with_size, measure=Evidence.ends),
+    "Larger batches overfit more": partial(_falls_with_size, measure=Evidence.gaps),
+    "32 to 128 is a good start": good_start_between_32_and_128,
+    "Full batch converges better": full_batch_converges_better,
+}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +16,7 @@ from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.shown import ShownInNotebook
-from batchlab.records.study import Accumulation, Finding
+from batchlab.records.study import Accumulation
 from batchlab.records.trial import Target
 from batchlab.report.table import Column, Section, Table, Value, table_of
 from batchlab.report.text import (
@@ -28,6 +27,7 @@ from batchlab.report.text import (
     label_text,
     quantity_text,
     range_text,
+    size_text,
     whole_sentence,
 )
 from batchlab.version import __version__
@@ -60,58 +60,50 @@ def _profile_title(profile: Profile) -> str:
     code = "throughput_grows" if plateau == largest else "throughput_stops"
     throughput = sentence(code, size=plateau, speed=point.samples_per_s)
     fits = "largest_fits" if profile.stopped == "memory" else "largest_tried"
-    return f"{throughput} {sentence(fits, within=within, largest=_number_text(profile, largest))}"
+    largest_text = size_text(largest, profile.workload.n_train)
+    return f"{throughput} {sentence(fits, within=within, largest=largest_text)}"
 
 
 def _profile_table(profile: Profile) -> Table:
     """Return one row per batch size that was tried, including those that did not run."""
     ended = {point.status for point in profile.points}
     threads = {point.timing.threads for point in profile.points if point.timing is not None}
-    device, compile_s = profile.device, profile.compile_s
-    if compile_s is not None:
-        took = quantity_text("step_s", compile_s)
-        device = text("{device}, model compiled in {took}", device=device, took=took)
+    workload, device = profile.workload.name, profile.device
+    if profile.compile_s is not None:
+        device += f", model compiled in {quantity_text('step_s', profile.compile_s)}"
     table = table_of(
-        text(
-            "{workload} by batch size, on {device_name} ({device}), with 95 % intervals",
-            workload=profile.workload.name,
-            device_name=profile.device_name,
-            device=device,
-        ),
+        f"{workload} by batch size, on {profile.device_name} ({device}), with 95 % intervals",
         profile.points,
-        Column("batch", label=text("batch"), of=lambda point: _size_text(profile, point)),
-        Column("step_s", label=text("step"), of=profile.timed_s),
+        Column("batch", label="batch", of=lambda point: _size_text(profile, point)),
+        Column("step_s", label="step", of=profile.timed_s),
         Column("samples_per_s"),
-        Column("peak_bytes", label=text("memory")),
-        Column("gpu_peak_bytes", "peak_bytes", text("GPU memory")),
-        Column("threads", label=text("threads"), of=lambda p: p.timing and p.timing.threads),
-        Column("status", None, text("status"), True, lambda point: point.status.value),
+        Column("peak_bytes", label="memory"),
+        Column("gpu_peak_bytes", "peak_bytes", "GPU memory"),
+        Column("threads", of=lambda point: point.timing and point.timing.threads),
+        Column("status", has_terms=True, of=lambda point: point.status.value),
     ).without_empty_columns()
-    same = {"threads": len(threads) < 2, "status": len(ended) < 2}
-    return table.only([c.key for c in table.columns if not same.get(c.key, False)])
+    if len(threads) < 2:
+        table = table.without("threads")
+    if len(ended) < 2:
+        table = table.without("status")
+    return table
 
 
 def _size_text(profile: Profile, point: ProfilePoint) -> str:
-    name = _number_text(profile, point.batch_size)
+    size = size_text(point.batch_size, profile.workload.n_train)
     if point.accumulation_steps == 1:
-        return name
-    micro, n = point.micro_batch_size, point.accumulation_steps
-    return text("{name} = {n_steps} × {micro}", name=name, n_steps=n, micro=micro)
-
-
-def _number_text(profile: Profile, size: int) -> str:
-    is_full = size == profile.workload.n_train
-    return text("{n} (full)", n=size) if is_full else number_text(size, "")
+        return size
+    return f"{size} = {point.accumulation_steps} × {point.micro_batch_size}"
 
 
 def _problems(profile: Profile) -> Iterator[str]:
     """Yield what did not run and why, and what the times include in addition to the steps."""
     failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
     if failed:
-        size, *others = (_size_text(profile, point) for point in failed)
-        said = sentence("size_did_not_run", size=size, why=clause(failed[0].reason))
-        also = text(" Also not: {others}.", others=", ".join(others)) if others else ""
-        yield f"{capitalized(said)}.{also}"
+        size, *others = [_size_text(profile, point) for point in failed]
+        problem = sentence("size_did_not_run", size=size, why=clause(failed[0].reason))
+        also = f" Also not: {', '.join(others)}." if others else ""
+        yield f"{capitalized(problem)}.{also}"
     if profile.stopped == "time":
         yield sentence("profile_budget_ended")
     if profile.stopped == "errors":
@@ -124,12 +116,14 @@ def _step_time_note(profile: Profile) -> str:
     law = profile.step_time
     if law is None:
         too_few = clause(Reason.of("timed_at_fewer_than_three"))
-        return sentence("law_unknown", what=text("Step time"), why=too_few)
-    said = step_time_text(
+        return sentence("law_unknown", what="Step time", why=too_few)
+    law_text = step_time_text(
         overhead_s=law.overhead_s, s_per_example=law.s_per_example, knee=law.knee_batch_size
     )
-    note, off = text("Step time: {law}.", law=said), law.max_residual_fraction
-    return note if off <= _FAR_OFF_FRACTION else f"{note} {sentence('sizes_off_law', off=off)}"
+    note = f"Step time: {law_text}."
+    if law.max_residual_fraction > _FAR_OFF_FRACTION:
+        note += f" {sentence('sizes_off_law', off=law.max_residual_fraction)}"
+    return note
 
 
 def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estimate) -> str:
@@ -139,30 +133,29 @@ def step_time_text(*, overhead_s: Estimate, s_per_example: Estimate, knee: Estim
     The sentence has no full stop.
     """
     if (knee.estimate, knee.low, knee.high) == (None, None, None):
-        return text("cannot tell ({reason})", reason=clause(knee.reason))
-    overhead, each = (_value_or_bound("step_s", known) for known in (overhead_s, s_per_example))
+        return f"cannot tell ({clause(knee.reason)})"
+
+    def seconds(time: Estimate) -> str:
+        return bound_text("step_s", time) or quantity_text("step_s", time.estimate)
+
     return sentence(
         "step_time_law",
-        overhead=overhead,
-        each=each,
+        overhead=seconds(overhead_s),
+        each=seconds(s_per_example),
         knee=estimate_text("critical_batch_size", knee),
     )
 
 
-def _value_or_bound(name: str, known: Estimate) -> str:
-    return bound_text(name, known) or quantity_text(name, known.estimate)
-
-
 def _memory_note(profile: Profile) -> str:
-    fixed, each = profile.memory.fixed_bytes, profile.memory.bytes_per_example
-    if fixed.estimate is None or each.estimate is None:
-        reason = clause(fixed.reason or each.reason)
-        return sentence("law_unknown", what=text("Memory"), why=reason)
-    said = sentence("memory_law", fixed=fixed.estimate, each=each.estimate)
-    least = min((p.peak_bytes for p in profile.points if p.peak_bytes is not None), default=0)
-    if (profile.evaluation_bytes or 0) <= least:
-        return said
-    return f"{said} {sentence('evaluation_memory', evaluation=profile.evaluation_bytes)}"
+    fixed, slope = profile.memory.fixed_bytes, profile.memory.bytes_per_example
+    if fixed.estimate is None or slope.estimate is None:
+        reason = clause(fixed.reason or slope.reason)
+        return sentence("law_unknown", what="Memory", why=reason)
+    note = sentence("memory_law", fixed=fixed.estimate, each=slope.estimate)
+    peaks = [point.peak_bytes for point in profile.points if point.peak_bytes is not None]
+    if (profile.evaluation_bytes or 0) > min(peaks, default=0):
+        note += f" {sentence('evaluation_memory', evaluation=profile.evaluation_bytes)}"
+    return note
 
 
 # ---- a fitted law of steps to target
@@ -189,12 +182,13 @@ class FitDocument:
 
 def fit_section(law: StepsToTargetFit) -> Section:
     """Return whether a law holds, its parameters, and the steps at each batch size."""
-    known = {name: getattr(law, name) for name in _PARAMETERS}
-    facts = [
-        f"{text(label)}: {estimate_text(quantity, known[name])}"
-        for name, (quantity, label) in _PARAMETERS.items()
-    ]
-    reasons = [whole_sentence(each.reason) for each in known.values() if each.reason is not None]
+    facts: list[str] = []
+    notes: dict[str, None] = {}  # a reason that two parameters share is one note
+    for name, (quantity, label) in _PARAMETERS.items():
+        parameter: Estimate = getattr(law, name)
+        facts.append(f"{label}: {estimate_text(quantity, parameter)}")
+        if parameter.reason is not None:
+            notes[whole_sentence(parameter.reason)] = None
     if not law.law_holds:
         title = capitalized(clause(law.e_min.reason)) + "."
     elif law.exponent.estimate is None:
@@ -202,14 +196,14 @@ def fit_section(law: StepsToTargetFit) -> Section:
     else:
         title = sentence("law_not_refuted")
     table = table_of(
-        text("Steps to the target by batch size, with 95 % intervals"),
+        "Steps to the target by batch size, with 95 % intervals",
         law.by_batch_size,
         Column("batch_size"),
-        Column("measured", "steps_to_target", text("measured")),
-        Column("expected", "steps_to_target", text("on the curve")),
+        Column("measured", "steps_to_target", "measured"),
+        Column("expected", "steps_to_target", "on the curve"),
     )
-    notes = [each for each in dict.fromkeys(reasons) if each != title][:_MOST_NOTES]
-    return Section(title=title, facts=tuple(facts), table=table, notes=tuple(notes))
+    notes.pop(title, None)
+    return Section(title=title, facts=tuple(facts), table=table, notes=tuple(notes)[:_MOST_NOTES])
 
 
 # ---- a check of accumulation
@@ -255,27 +249,22 @@ def check_json(check: Accumulation) -> str:
 
 def check_section(check: Accumulation) -> Section:
     """Return the answer, then each cause with its place and what to do."""
-    average = text(" on average") if check.findings else ""
     title = sentence("another_gradient", workload=check.workload)
     if check.equal:
+        average = " on average" if check.findings else ""
         title = sentence("same_gradient", workload=check.workload, average=average)
-    compared = "Compared on {n} training examples, in float64."
-    if not check.in_double:
-        compared = "Compared on {n} training examples, in the model's own precision."
-    notes = [text(compared, n=check.n_examples)]
+    precision = "float64" if check.in_double else "the model's own precision"
+    compared = "Compared on {n} training examples, in {precision}."
+    notes = [text(compared, n=check.n_examples, precision=precision)]
     if check.rounding is not None:
         notes.append(sentence("rounding_apart", rounding=check.rounding))
-    facts = tuple(map(_finding_text, check.findings))
-    return Section(title=title, facts=facts, notes=tuple(notes))
-
-
-def _finding_text(finding: Finding) -> str:
-    size = ""
-    if finding.size is not None:
-        size = text(" ({size:percent} of the gradient)", size=finding.size)
-    return text(
-        "{where}{size}: {cause}", where=finding.where, size=size, cause=text(CAUSES[finding.cause])
-    )
+    facts: list[str] = []
+    for finding in check.findings:
+        size = ""
+        if finding.size is not None:
+            size = f" ({number_text(finding.size, 'percent')} of the gradient)"
+        facts.append(f"{finding.where}{size}: {text(CAUSES[finding.cause])}")
+    return Section(title=title, facts=tuple(facts), notes=tuple(notes))
 
 
 # ---- a comparison of two studies
@@ -347,14 +336,17 @@ class Comparison(ShownInNotebook):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `batchlab compare --json` prints, described by docs/schema/compare.json."""
-        made: dict[str, Any] = plain(self)
-        return made
+        document: dict[str, Any] = plain(self)
+        return document
 
 
 def comparison_section(comparison: Comparison) -> Section:
     """Return what differs, first in a sentence and then as a table."""
-    title, facts = _comparison_title(comparison), tuple(_facts(comparison))
-    return Section(title=title, facts=facts, table=_comparison_table(comparison))
+    return Section(
+        title=_comparison_title(comparison),
+        facts=tuple(_facts(comparison)),
+        table=_comparison_table(comparison),
+    )
 
 
 _AS_MUCH = {
@@ -367,17 +359,20 @@ _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't t
 
 
 def _comparison_title(comparison: Comparison) -> str:
-    differing = [figure for figure in comparison.figures if figure.verdict == "differs"]
-    by_quantity = [[*rows] for _, rows in groupby(differing, lambda figure: figure.quantity)]
-    if by_quantity:
-        return f"{capitalized(listing([_difference_text(rows) for rows in by_quantity]))}."
-    quantities = dict.fromkeys(figure.quantity for figure in comparison.figures)
-    judged = {row.quantity for row in comparison.figures if row.verdict != "cannot_tell"}
-    open_ = [label_text(quantity) for quantity in quantities if quantity not in judged]
-    if judged and open_:
-        more = text("Too few runs to tell: {what}.", what=listing(open_))
+    differing: dict[str, list[ComparedFigure]] = {}
+    judged: dict[str, bool] = {}  # by quantity, whether any batch size can be judged
+    for figure in comparison.figures:
+        is_judged = figure.verdict != "cannot_tell"
+        judged[figure.quantity] = is_judged or judged.get(figure.quantity, False)
+        if figure.verdict == "differs":
+            differing.setdefault(figure.quantity, []).append(figure)
+    if differing:
+        return f"{capitalized(listing(list(map(_difference_text, differing.values()))))}."
+    open_ = [label_text(quantity) for quantity, is_judged in judged.items() if not is_judged]
+    if any(judged.values()) and open_:
+        more = f"Too few runs to tell: {listing(open_)}."
         return f"{sentence('nothing_differs')} {more}"
-    if judged:
+    if any(judged.values()):
         return sentence("nothing_differs")
     if open_:
         return sentence("comparing_takes_two")
@@ -390,14 +385,14 @@ def _difference_text(rows: list[ComparedFigure]) -> str:
     value, form = last.change.estimate or 0.0, _form(last)
     if last.batch_size is None and all(row.change.holds(value) for row in sizes):
         change, interval = quantity_text(form, value), interval_only_text(form, last.change)
-        where = text(" ({interval}) over all batch sizes", interval=interval)
+        where = f" ({interval}) over all batch sizes"
     else:
         changes = [row.change.estimate or 0.0 for row in sizes]
         change = range_text(form, min(changes), max(changes))
         named = listing([str(row.batch_size) for row in sizes])
         where = text(" at {n:batch size|batch sizes} {of}", n=len(sizes), of=named)
     if last.quantity in _AS_MUCH:
-        much = text(_AS_MUCH[last.quantity])
+        much = _AS_MUCH[last.quantity]
         return sentence("b_takes", change=change, much=much, where=where)
     return sentence("b_ends", metric=label_text(last.quantity), change=change, where=where)
 
@@ -405,9 +400,11 @@ def _difference_text(rows: list[ComparedFigure]) -> str:
 def _form(figure: ComparedFigure) -> str:
     if figure.is_ratio:
         return "ratio"
-    values = [known.estimate for known in (figure.a, figure.b) if known is not None]
-    is_share = all(value is not None and abs(value) <= 1 for value in values)
-    return "gap_points" if figure.quantity in FRACTION_METRICS and is_share else figure.quantity
+    if figure.quantity in FRACTION_METRICS:
+        values = [side.estimate for side in (figure.a, figure.b) if side is not None]
+        if all(value is not None and abs(value) <= 1 for value in values):
+            return "gap_points"
+    return figure.quantity
 
 
 def _facts(comparison: Comparison) -> Iterator[str]:
@@ -416,12 +413,12 @@ def _facts(comparison: Comparison) -> Iterator[str]:
         yield sentence("another_workload")
     elif not names:
         yield sentence("all_the_same")
-        if ("step_s", "differs") in ((row.quantity, row.verdict) for row in comparison.figures):
+        if any(row.quantity == "step_s" and row.verdict == "differs" for row in comparison.figures):
             yield sentence("machine_was_slower")
     if comparison.target is not None:
         metric, value = comparison.target.metric, comparison.target.value
         shown = quantity_text(metric, value)
-        yield text("Target of steps and time: {metric} {value}.", metric=metric, value=shown)
+        yield f"Target of steps and time: {metric} {shown}."
     if comparison.n_shared:
         yield sentence("shared_runs", n=comparison.n_shared)
 
@@ -430,12 +427,15 @@ def _comparison_table(comparison: Comparison) -> Table:
     """Return one row per setting that differs, then one per figure of each batch size."""
     rows: list[tuple[Value, ...]] = [(s.name, "", s.a, s.b, "", "") for s in comparison.settings]
     for row in comparison.figures:
-        a, b = (known and quantity_text(row.quantity, known.estimate) for known in (row.a, row.b))
+        sides = [
+            "" if side is None else quantity_text(row.quantity, side.estimate)
+            for side in (row.a, row.b)
+        ]
         change = quantity_text(_form(row), row.change.estimate)
         if row.verdict != "cannot_tell":
             change += f" ({interval_only_text(_form(row), row.change)})"
-        beyond = text(_BEYOND_NOISE[row.verdict])
-        rows.append((label_text(row.quantity), _compared_at(row), a or "", b or "", change, beyond))
+        name, beyond = label_text(row.quantity), _BEYOND_NOISE[row.verdict]
+        rows.append((name, _compared_at(row), *sides, change, beyond))
     caption = sentence("both_sides", a=comparison.a, b=comparison.b)
     columns = (
         Column("what"),
@@ -450,13 +450,13 @@ def _comparison_table(comparison: Comparison) -> Table:
 
 def _compared_at(row: ComparedFigure) -> str:
     """Return the batch size with its rate and epochs, of both sides if they differ."""
-    parts = [text("all") if row.batch_size is None else number_text(row.batch_size, "")]
-    if rates := _of_both(row.learning_rates, "rate"):
-        parts.append(text("at {rates}", rates=rates))
-    if epochs := _of_both(row.epochs, ".3g"):
-        message = "for {epochs} epoch" if epochs == "1" else "for {epochs} epochs"
-        parts.append(text(message, epochs=epochs))
-    return " ".join(parts)
+    place = "all" if row.batch_size is None else str(row.batch_size)
+    rates, epochs = _of_both(row.learning_rates, "rate"), _of_both(row.epochs, ".3g")
+    if rates:
+        place += f" at {rates}"
+    if epochs:
+        place += f" for {epochs} epoch" if epochs == "1" else f" for {epochs} epochs"
+    return place
 
 
 def _of_both(values: tuple[float | None, float | None], form: str) -> str:

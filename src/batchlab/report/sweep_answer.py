@@ -79,13 +79,10 @@ def conclusion(study: Study) -> Conclusion:
     """
     if study.best_so_far is not None:
         best = capitalized(best_so_far_text(study.best_so_far))
-        return Conclusion(
-            headline=text("{best}.", best=best),
-            lead=sentence("no_answer_yet"),
-        )
+        return Conclusion(headline=f"{best}.", lead=sentence("no_answer_yet"))
     evidence = Evidence.of(study)
     if not evidence.cells or not evidence.budgets:
-        what = text("was evaluated") if evidence.cells else text("has ended well")
+        what = "was evaluated" if evidence.cells else "has ended well"
         return Conclusion(headline=sentence("no_trial_to_compare", what=what))
     return Conclusion(headline=_headline(evidence), lead=_basis_text(evidence))
 
@@ -97,7 +94,7 @@ def _headline(evidence: Evidence) -> str:
         return _leader_text(measured)
     ends = evidence.ends(budget_split(evidence.study))
     if not ends.ranked:
-        return sentence("no_trial_to_compare", what=text("has a {what}", what=measured_text(ends)))
+        return sentence("no_trial_to_compare", what=f"has a {measured_text(ends)}")
     code = "ended_best_apart" if len(ends.ranked) > 1 else "ended_at"
     best = level_text(ends, ends.ranked[0])
     return sentence(code, what=capitalized(measured_text(ends)), best=best)
@@ -106,7 +103,7 @@ def _headline(evidence: Evidence) -> str:
 def _leader_text(measured: Measured) -> str:
     """Say what did best under an equal budget, and what may be as good."""
     best, rivals = measured.ranked[0], measured.rivals
-    said = sentence(
+    leader = sentence(
         "did_best",
         best=capitalized(batch_text(measured.study, best.kind)),
         budget=budget_text(measured.budget),
@@ -114,52 +111,49 @@ def _leader_text(measured: Measured) -> str:
         value=quantity_text(measured_quantity(measured), measured.level(best)),
     )
     if rivals is None:
-        return f"{said} {sentence('one_seed_each')}"
+        return f"{leader} {sentence('one_seed_each')}"
     if rivals:
         others = capitalized(batch_sizes_text(measured.study, rivals))
-        return f"{said} {sentence('may_be_as_good', others=others)}"
-    return said
+        return f"{leader} {sentence('may_be_as_good', others=others)}"
+    return leader
 
 
 def _basis_text(evidence: Evidence) -> str:
     """Say what was compared, at which learning rates and with how many seeds."""
-    study, n = evidence.study, len(evidence.cells)
     n_seeds = [len(cell.ended_well) for cell in evidence.cells]
     fewest, most = min(n_seeds), max(n_seeds)
-    which = str(most) if fewest == most else text("{fewest} to {most}", fewest=fewest, most=most)
-    seeds = text("{which} seed" if most == 1 else "{which} seeds", which=which)
-    rates = _rates_text(study)
-    if (n_devices := study.records[0].trial.world_size) > 1:
-        rates = text("on {n} devices together {rates}", n=n_devices, rates=rates)
-    if n == 1:
-        return text("Trained {rates}, {seeds}.", rates=rates, seeds=seeds)
-    what = text("batch sizes and plans" if has_plans(evidence.cells) else "batch sizes")
-    message = "Compared: {n} {what} {rates}, {seeds} each."
-    return text(message, n=n, what=what, rates=rates, seeds=seeds)
+    seeds = "1 seed" if most == 1 else f"{most} seeds"
+    if fewest < most:
+        seeds = f"{fewest} to {seeds}"
+    rates = _rates_text(evidence.study)
+    n_devices = evidence.study.records[0].trial.world_size
+    if n_devices > 1:
+        rates = f"on {n_devices} devices together {rates}"
+    if len(evidence.cells) == 1:
+        return f"Trained {rates}, {seeds}."
+    kinds = "batch sizes and plans" if has_plans(evidence.cells) else "batch sizes"
+    return f"Compared: {len(evidence.cells)} {kinds} {rates}, {seeds} each."
 
 
 def _rates_text(study: Study) -> str:
     """Say which learning rates were used, and which rule set them."""
     if not study.workload.takes_rate:
-        return text("at the learning rate of the command")
+        return "at the learning rate of the command"
     rates: dict[Kind, set[float]] = {}
     for record in study.records:
         rates.setdefault(kind_of(record.trial), set()).add(record.trial.learning_rate)
-    if any(len(of_kind) > 1 for of_kind in rates.values()):
-        message = "at the best learning rate of each on {split} data"
-        if len(rates) == 1:
-            (tried,) = rates.values()
-            message = "at the best of {n} learning rates"
-            return text(message, n=len(tried))
-        return text(message, split=term_text(deciding_split(study)))
+    most = max(map(len, rates.values()))
+    if most > 1 and len(rates) == 1:
+        return f"at the best of {most} learning rates"
+    if most > 1:
+        return f"at the best learning rate of each on {term_text(deciding_split(study))} data"
     distinct = set().union(*rates.values())
-    rules = {record.trial.scaling_rule for record in study.records}
-    message = "at one learning rate each, not tuned"
     if len(distinct) == 1:
-        message = "at learning rate {rate:learning_rate}, not tuned"
-    elif len(rules) == 1 and rules != {"none"}:
-        message = "at one learning rate each, set by the rule {rule}, not tuned"
-    return text(message, rate=min(distinct), rule=min(rules))
+        return f"at learning rate {quantity_text('learning_rate', min(distinct))}, not tuned"
+    rules = {record.trial.scaling_rule for record in study.records}
+    if len(rules) == 1 and rules != {"none"}:
+        return f"at one learning rate each, set by the rule {min(rules)}, not tuned"
+    return "at one learning rate each, not tuned"
 
 
 # ---- other findings
@@ -184,16 +178,11 @@ def _failed(study: Study) -> Iterator[Sentence]:
     first = failed[0]
     size = batch_text(study, kind_of(first.trial))
     if study.workload.takes_rate:
-        message = "{size} at learning rate {rate:learning_rate}"
-        size = text(message, size=size, rate=first.trial.learning_rate)
-    said = text(
-        "Left out of every mean: {n:|# trials, first }{size}, {trial}{why}.",
-        n=len(failed),
-        size=size,
-        trial=trial_words(first),
-        why=f": {clause(first.reason)}" if first.reason else "",
-    )
-    yield Sentence(topic="left out", text=said)
+        size += f" at learning rate {quantity_text('learning_rate', first.trial.learning_rate)}"
+    n = "" if len(failed) == 1 else f"{len(failed):,} trials, first "
+    reason = f": {clause(first.reason)}" if first.reason else ""
+    words = f"Left out of every mean: {n}{size}, {trial_words(first)}{reason}."
+    yield Sentence(topic="left out", text=words)
 
 
 def _edges(study: Study) -> Iterator[Sentence]:
@@ -207,8 +196,8 @@ def _edges(study: Study) -> Iterator[Sentence]:
         at_edge = [c.kind for c in several if c.learning_rate == of(rates[c.kind])]
         if at_edge:
             sizes = batch_sizes_text(study, at_edge)
-            said = sentence("rate_at_edge", edge=text(edge), other=text(other), sizes=sizes)
-            yield Sentence(topic="learning rate", text=said)
+            words = sentence("rate_at_edge", edge=edge, other=other, sizes=sizes)
+            yield Sentence(topic="learning rate", text=words)
 
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
@@ -247,8 +236,7 @@ def _epochs(evidence: Evidence) -> Iterator[Sentence]:
             named = batch_sizes_text(evidence.study, list(dict.fromkeys(sizes[verdict])))
             reason = reasons[verdict]
             why = "" if reason is None else whole_sentence(reason)
-            said = sentence(code, sizes=named, why=why)
-            yield Sentence(topic="epochs", text=said)
+            yield Sentence(topic="epochs", text=sentence(code, sizes=named, why=why))
     if list(sizes) == ["reached"]:
         yield Sentence(topic="epochs", text=sentence("epochs_enough", n=enough))
 
@@ -278,41 +266,38 @@ def sweep_table(study: Study) -> Table:
         name = row.quantity.name
         return minor(name, name, text(row.short or row.quantity.label), value)
 
-    final = text("final {metric}", metric=label_text(metric))
+    final = f"final {label_text(metric)}"
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
-    # After equal epochs all trials have their final values, unless some trained for longer.
-    has_longer = len({record.epochs for cell in evidence.cells for record in cell.ended_well}) > 1
-    for name in ("epochs", "steps", "time") if has_longer else ("steps", "time"):
-        if name in by_budget:
-            label = text("in equal {what}", what=text(name))
-            columns.append(minor(f"equal_{name}", metric, label, by_budget[name].mean))
+    lengths = {record.epochs for cell in evidence.cells for record in cell.ended_well}
+    for name in ("epochs", "steps", "time"):
+        # After equal epochs all trials have their final values, unless some trained for longer.
+        if name in by_budget and (name != "epochs" or len(lengths) > 1):
+            mean = by_budget[name].mean
+            columns.append(minor(f"equal_{name}", metric, f"in equal {name}", mean))
     if split == "validation":
         columns.append(minor("test", metric, split_label("test", metric), test))
     if held_out is not None:
         gaps = evidence.gaps(held_out)
-        columns.append(minor("generalization_gap", gap_quantity(study), text("gap"), gaps.mean))
+        columns.append(minor("generalization_gap", gap_quantity(study), "gap", gaps.mean))
     costs = [row for row in measurement_rows().values() if row.figure == "cost"]
     return table_of(
-        text(
-            "What each batch size gives; final: on {split} data, with 95 % intervals",
-            split=term_text(split),
-        ),
+        f"What each batch size gives; final: on {term_text(split)} data, with 95 % intervals",
         chosen_cells(study),
-        Column("batch", label=text("batch"), of=partial(cell_label, study)),
-        Column("learning_rate", label=text("rate"), of=attrgetter("shown_rate")),
+        Column("batch", label="batch", of=partial(cell_label, study)),
+        Column("learning_rate", label="rate", of=attrgetter("shown_rate")),
         *columns,
-        Column("equal_time_s", label=text("time"), of=partial(mean_train_s, study)),
+        Column("equal_time_s", label="time", of=partial(mean_train_s, study)),
         *map(measured, costs),
-        minor("n", "n", text("seeds"), lambda cell: len(cell.ended_well)),
+        minor("n", "n", "seeds", lambda cell: len(cell.ended_well)),
         Column("named", label=" ", of=lambda cell: NAMED if cell.kind == best else ""),
     ).without_empty_columns()
 
 
 def mean_train_s(study: Study, cell: Cell) -> float | None:
-    """Return the mean seconds of a cell's trainings, None if a step was not timed alone."""
-    seconds = [study.train_s(record.trial, record.steps) for record in cell.ended_well]
-    known = [value for value in seconds if value is not None]
-    return fmean(known) if known else None
+    """Return the mean seconds of a cell's trainings, None without a step time of its own."""
+    times = [study.train_s(record.trial, record.steps) for record in cell.ended_well]
+    known_s = [seconds for seconds in times if seconds is not None]
+    return fmean(known_s) if known_s else None
 
 
 # ---- by trial
@@ -368,6 +353,11 @@ def _document(study: Study, record: TrialRecord, plateau: Plateau) -> TrialDocum
     metrics, held_out = study.workload.metrics, held_out_split(study)
     crossing = None if study.target is None else record.crossing(study.target)
     timing = study.timing(record.trial.batch_size)
+    gap = None if held_out is None else final_gap(record, held_out, metrics[0].name)
+    final: dict[str, dict[str, float | None]] = {}
+    for split in SPLITS:
+        if any(score.split == split for e in record.evaluations for score in e.scores):
+            final[split] = {m.name: final_of(record, split, m.name, m.better) for m in metrics}
     # Copy fields that share their name with an attribute of the record, or else of its trial.
     copied: dict[str, Any] = {
         name: getattr(source, name)
@@ -386,14 +376,8 @@ def _document(study: Study, record: TrialRecord, plateau: Plateau) -> TrialDocum
         plateau=plateau.verdict,
         plateau_epoch=plateau.epoch,
         diagnosis=tuple(fired.rule.name for fired in _diagnoses(study, record, plateau)),
-        final={
-            split: {m.name: final_of(record, split, m.name, m.better) for m in metrics}
-            for split in SPLITS
-            if any(score.split == split for e in record.evaluations for score in e.scores)
-        },
-        generalization_gap=None
-        if held_out is None
-        else final_gap(record, held_out, metrics[0].name),
+        final=final,
+        generalization_gap=gap,
     )
     return TrialDocument(**(copied | derived))
 
@@ -430,44 +414,48 @@ def trials_table(study: Study) -> Table:
 
     rows = measurement_rows().values()
     return table_of(
-        text("All trials"),
+        "All trials",
         trial_documents(study),
-        Column("trial_id", label=text("trial")),
-        Column("status", label=text("status"), has_terms=True),
-        Column("batch_mode", label=text("mode"), has_terms=True),
+        Column("trial_id", label="trial"),
+        Column("status", has_terms=True),
+        Column("batch_mode", label="mode", has_terms=True),
         Column("batch_size"),
-        Column("micro_batch_size", label=text("micro-batch size")),
+        Column("micro_batch_size", label="micro-batch size"),
         Column("learning_rate", of=rate),
-        Column("plan", label=text("plan"), of=plan),
-        Column("seed", label=text("seed")),
-        Column("epochs", "epoch", text("epochs"), of=lambda trial: round(trial.epochs, 4)),
-        Column("steps", "step", text("steps")),
+        Column("plan", of=plan),
+        Column("seed"),
+        Column("epochs", "epoch", "epochs", of=lambda trial: round(trial.epochs, 4)),
+        Column("steps", "step", "steps"),
         *(final(split, row.name) for row in study.workload.metrics for split in SPLITS),
-        Column("generalization_gap", gap_quantity(study), text("gap")),
+        Column("generalization_gap", gap_quantity(study), "gap"),
         Column("steps_to_target"),
         Column("train_s"),
         Column("eval_s"),
         *(measured(row, row.of_trial) for row in rows if row.of_trial is not None),
-        Column("engine", label=text("engine")),
-        Column("threads", label=text("threads")),
-        Column("plateau", label=text("plateau"), has_terms=True),
-        Column("plateau_epoch", label=text("plateau epoch")),
-        Column("diagnosis", label=text("diagnosis"), of=diagnosis),
-        Column("why", label=text("why"), of=why),
+        Column("engine"),
+        Column("threads"),
+        Column("plateau", has_terms=True),
+        Column("plateau_epoch", label="plateau epoch"),
+        Column("diagnosis", of=diagnosis),
+        Column("why", of=why),
     )
 
 
 def _why(study: Study, record: TrialRecord, plateau: Plateau) -> str:
     """Return why a trial ended so, why it has this plateau and these diagnoses, and its notes."""
-    found = _diagnoses(study, record, plateau)
-    shown = [diagnosis.evidence for diagnosis in found]  # a plateau may be the evidence of one
-    reasons = [record.reason, plateau.reason, *record.notes]
-    said = [whole_sentence(each) for each in reasons if each is not None and each not in shown]
-    for diagnosis in found:
-        label, evidence = diagnosis.rule.label, reason_text(diagnosis.evidence)
-        said.append(f"{capitalized(label)}: {evidence}.")
-        said.append(whole_sentence(diagnosis.rule.sentence))
-    if blind := unjudged(record):
+    diagnoses = _diagnoses(study, record, plateau)
+    evidence = [diagnosis.evidence for diagnosis in diagnoses]  # a plateau may be that of one
+    sentences = [
+        whole_sentence(reason)
+        for reason in (record.reason, plateau.reason, *record.notes)
+        if reason is not None and reason not in evidence
+    ]
+    for diagnosis in diagnoses:
+        label = capitalized(diagnosis.rule.label)
+        sentences.append(f"{label}: {reason_text(diagnosis.evidence)}.")
+        sentences.append(whole_sentence(diagnosis.rule.sentence))
+    blind = unjudged(record)
+    if blind:
         rules = ", ".join(rule.label for rule in blind)
-        said.append(text("Not judged, without its curve: {rules}.", rules=rules))
-    return " ".join(said)
+        sentences.append(f"Not judged, without its curve: {rules}.")
+    return " ".join(sentences)

@@ -9,14 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchlab.belief.cells import (
-    Cell,
-    budget_split,
-    cells,
-    chosen_cells,
-    deciding_split,
-    has_plans,
-)
+from batchlab.belief.cells import Cell, budget_split, cells, chosen_cells, deciding_split, has_plans
 from batchlab.belief.evidence import Evidence
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate
@@ -25,7 +18,6 @@ from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import TrialRecord
 from batchlab.report.cells import (
     MOST_MARKS,
-    RateTaken,
     Shown,
     cell_fields,
     cell_label,
@@ -51,7 +43,7 @@ from batchlab.report.figure import (
     size_rows,
     thinned,
 )
-from batchlab.report.page import Tables, render_page, study_origin
+from batchlab.report.page import Page, Tables, render_page, study_origin
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import (
     TrialDocument,
@@ -63,9 +55,15 @@ from batchlab.report.sweep_answer import (
     trials_table,
 )
 from batchlab.report.table import Section, marked_table, sections_text
-from batchlab.report.text import VERDICT_WORDS, in_its_unit, label_text, split_label, wrapped_text
+from batchlab.report.text import (
+    in_its_unit,
+    label_text,
+    quantity_text,
+    split_label,
+    wrapped_text,
+)
 from batchlab.version import __version__
-from batchlab.words.catalogue import sentence, text
+from batchlab.words.catalogue import sentence, term_text
 from batchlab.words.document import SCHEMA, document_text
 
 # ---- JSON
@@ -112,9 +110,9 @@ def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> 
 @in_its_unit
 def sweep_files(study: Study) -> Tables:
     """Return the tables to export: the trials, and every observation in long format."""
-    numbers = text("one row per number that was seen, joined by trial_id")
+    numbers = "one row per number that was seen, joined by trial_id"
     return {
-        "trials": (text("one row per trial"), trials_table(study)),
+        "trials": ("one row per trial", trials_table(study)),
         "observations": (numbers, observations_table(study)),
     }
 
@@ -132,13 +130,12 @@ def text_report(study: Study) -> str:
     shown = answer_section(study)
     if shown.table is not None:
         hidden = {"generalization_gap", "test"} - {budget_split(study)}
-        keys = [column.key for column in shown.table.columns if column.key not in hidden]
-        shown = replace(shown, table=shown.table.only(keys))
-    notes = [*map(str, sentences(study))][:_MOST_NOTES]
+        shown = replace(shown, table=shown.table.without(*hidden))
+    notes = [note.text for note in sentences(study)[:_MOST_NOTES]]
     folklore = claims_text(Evidence.of(study))
     if folklore:
         notes.append(folklore)
-    last = (trial_counts(study), text("Command: {command}", command=study.command))
+    last = (trial_counts(study), f"Command: {study.command}")
     return sections_text((shown, Section(facts=tuple(notes)), Section(drawing=last)))
 
 
@@ -159,12 +156,11 @@ def answer_section(study: Study) -> Section:
 
 def claims_text(evidence: Evidence) -> str:
     """Return the verdict on each common claim in one line, or nothing if none was tested."""
-    claims = [
-        text("“{claim}” {verdict}", claim=text(claim.topic), verdict=text(VERDICT_WORDS[verdict]))
-        for claim in claim_sentences(evidence)
-        if (verdict := claim.verdict) not in (None, "not_tested")
-    ]
-    return text("Folklore: {claims}.", claims=", ".join(claims)) if claims else ""
+    claims = []
+    for claim in claim_sentences(evidence):
+        if claim.verdict is not None and claim.verdict != "not_tested":
+            claims.append(f"“{claim.topic}” {term_text(claim.verdict)}")
+    return f"Folklore: {', '.join(claims)}." if claims else ""
 
 
 # ---- figures
@@ -179,11 +175,7 @@ def sweep_figures(study: Study) -> tuple[Figure, ...]:
     figures = (
         answer_figure(study),
         curve_figure(
-            study,
-            chosen,
-            list(dict.fromkeys(shown)),
-            train_s=study.train_s,
-            target=study.target,
+            study, chosen, list(dict.fromkeys(shown)), train_s=study.train_s, target=study.target
         ),
         _rates_figure(study),
         cost_figure(study),
@@ -213,28 +205,28 @@ def answer_figure(study: Study) -> Figure:
         train_s = mean_train_s(study, cell)
         if train_s is not None:
             times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
-    title = text("final {what}", what=measured_text(ends))
+    title = f"final {measured_text(ends)}"
     return Figure(
         "a",
         "answer",
-        text("What each batch size gives"),
+        "What each batch size gives",
         [
             Panel("a-final", title, metric, finals, axis=axis, is_metric=True),
-            Panel("a-time", text("training time"), "equal_time_s", times, axis=axis),
+            Panel("a-time", "training time", "equal_time_s", times, axis=axis),
         ],
         notes=_answer_notes(study, finals),
-        needs=text("two batch sizes with a trial that ended well"),
+        needs="two batch sizes with a trial that ended well",
         table=sweep_table(study),
     )
 
 
 def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
-    yield text("Large marks: means over the seeds, with 95 % intervals.")
+    yield "Large marks: means over the seeds, with 95 % intervals."
     if any(row["kind"] == "run" for row in finals):
-        yield text("Small circles: single seeds.")
+        yield "Small circles: single seeds."
     if study.workload.has_validation:
         yield sentence("final_is_line")
-    yield text("Time: steps × the time of a step measured alone on this machine.")
+    yield "Time: steps × the time of a step measured alone on this machine."
 
 
 def _rates_figure(study: Study) -> Figure:
@@ -244,19 +236,20 @@ def _rates_figure(study: Study) -> Figure:
         of_sizes = []
     chosen = [cell for cell in chosen_cells(study) if cell.ended_well and cell in of_sizes]
     best = {cell.batch_size: cell.learning_rate for cell in chosen}
-    own = study.workload.batch_size
-    start = own if own in best else min(best, default=0)
+    start = study.workload.batch_size
+    if start not in best:
+        start = min(best, default=0)
+    rules: dict[str, dict[int, float]] = {}
+    for rule, power in (("linear", 1.0), ("sqrt", 0.5)):
+        rules[rule] = {size: best[start] * (size / start) ** power for size in best}
     return rates_figure(
-        [RateTaken(c.batch_size, c.learning_rate, not c.ended_well) for c in of_sizes],
+        [(cell.batch_size, cell.learning_rate, not cell.ended_well) for cell in of_sizes],
         best=best,
         believed={},
-        rules={
-            rule: {size: best[start] * (size / start) ** power for size in best}
-            for rule, power in (("linear", 1.0), ("sqrt", 0.5))
-        },
+        rules=rules,
         tuned_at=start,
         by_rate=_by_rate_panel(study, of_sizes),
-        needs=text("two learning rates"),
+        needs="two learning rates",
     )
 
 
@@ -268,19 +261,14 @@ def _by_rate_panel(study: Study, of_sizes: Sequence[Cell]) -> Panel:
         if values:
             at: Row = {"batch_size": cell.batch_size, "learning_rate": cell.learning_rate}
             rows.append({**at, "kind": "curve", "run": "mean", "marked": True, **seeds_row(values)})
-    title = text("final {what} by learning rate", what=split_label(split, metric))
+    title = f"final {split_label(split, metric)} by learning rate"
     return Panel("c-final", title, metric, rows, axis="learning_rate", is_metric=True)
 
 
 # ---- measurements
 
-# Titles of their panels, by the place of a measurement in the figures.
-_TITLES = {
-    "cost": "{what}",
-    "along_training": "{what}",
-    "at_the_start": "{what}, at the start",
-    "at_the_end": "{what}, at the end",
-}
+# The end of the titles of their panels, by the place of a measurement in the figures.
+_TITLES = {"along_training": "", "at_the_start": ", at the start", "at_the_end": ", at the end"}
 
 
 def cost_figure(study: Study) -> Figure:
@@ -289,10 +277,10 @@ def cost_figure(study: Study) -> Figure:
     return Figure(
         "d",
         "machine",
-        text("Time per step and memory"),
+        "Time per step and memory",
         [_measurement_panel(study, "d", row) for row in shown],
         notes=[note for row in shown for note in row.notes(study)],
-        needs=text("two batch sizes with a step time or memory"),
+        needs="two batch sizes with a step time or memory",
     )
 
 
@@ -302,7 +290,7 @@ def measured_figure(study: Study) -> Figure:
     panels: list[Panel] = []
     notes: list[str] = []
     for row in measurement_rows().values():
-        if row.figure in _TITLES and row.figure != "cost":
+        if row.figure in _TITLES:
             panel = _measurement_panel(study, "f", row, chosen)
             panels.append(panel)
             if panel.has_marks:
@@ -310,10 +298,10 @@ def measured_figure(study: Study) -> Figure:
     return Figure(
         "f",
         "noise",
-        text("What the noise does"),
+        "What the noise does",
         panels,
         notes=(*notes, *seeds_notes(chosen)),
-        needs=text("a model that was measured along its training"),
+        needs="a model that was measured along its training",
     )
 
 
@@ -322,7 +310,7 @@ def _measurement_panel(
 ) -> Panel:
     name, is_along = measurement.quantity.name, measurement.figure == "along_training"
     rows = _along_rows(chosen, name) if is_along else _by_size_rows(study, chosen, measurement)
-    title = text(_TITLES[measurement.figure or ""], what=label_text(name))
+    title = label_text(name) + _TITLES.get(measurement.figure or "", "")
     axis = "step" if is_along else "batch_size"
     return Panel(f"{figure}-{name}", title, name, tuple(rows), axis=axis)
 
@@ -333,7 +321,6 @@ def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
 
 
 def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
-    """Yield rows along training."""
     for cell in chosen:
         curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
         shown = thinned(curve, MOST_MEASURED)
@@ -348,12 +335,12 @@ def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement
     middles: dict[int, float] = {}
     for size in study.batch_sizes:
         if measurement.of_batch_size is not None:
-            known = measurement.of_batch_size(study, size)
+            measured = measurement.of_batch_size(study, size)
         else:
-            known = _of_models(chosen, size, measurement)
-        if known is None or known[0] == 0:  # the axis cannot show 0
+            measured = _of_models(chosen, size, measurement)
+        if measured is None or measured[0] == 0:  # the axis cannot show 0
             continue
-        middles[size], values = known
+        middles[size], values = measured
         yield from size_rows({"batch_size": size}, values, middles[size])
     if measurement.expected is not None:
         for size, value in sorted(measurement.expected(middles, study).items()):
@@ -379,31 +366,26 @@ def _of_models(
 @in_its_unit
 def html_page(study: Study) -> str:
     """Return the page of a sweep as HTML text."""
-    files, evidence = sweep_files(study), Evidence.of(study)
-    first, *others = figures = sweep_figures(study)
+    files, figures = sweep_files(study), sweep_figures(study)
     looks, answer = figure_looks(study), conclusion(study)
     _, trials = files["trials"]
 
-    def legend(shown: Sequence[Figure]) -> Iterator[tuple[Look, str]]:
-        for look in drawn_looks(looks, (row for figure in shown for row in figure.rows)):
-            yield look, look.label
+    def legend(rows: Sequence[Row]) -> list[tuple[Look, str]]:
+        return [(look, look.label) for look in drawn_looks(looks, rows)]
 
-    columns = [column.key for column in trials.columns if column.key != "trial_id"]
-    return render_page(
-        study_origin(study),
-        brand=text("batchlab: what batch size does to {name}", name=study.workload.name),
+    page = Page(
+        origin=study_origin(study),
+        brand=f"batchlab: what batch size does to {study.workload.name}",
         headline=answer.headline,
         lead=answer.lead,
-        table=marked_table(first.table),
+        table=marked_table(figures[0].table),
         figures=figures,
         looks=looks,
-        legends=(legend([first]), legend(others)),
-        below=(),
+        legend=legend,
         findings=sentences(study),
-        claims=claim_sentences(evidence),
-        summary=text(
-            "{counts} Spent: {spent_s:train_s}.", counts=trial_counts(study), spent_s=study.spent_s
-        ),
-        run={"trials": trials.only(columns).without_empty_columns()},
+        claims=claim_sentences(Evidence.of(study)),
+        summary=f"{trial_counts(study)} Spent: {quantity_text('train_s', study.spent_s)}.",
+        runs={"trials": trials.without("trial_id").without_empty_columns()},
         files=files,
     )
+    return render_page(page)

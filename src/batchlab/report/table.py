@@ -7,7 +7,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from batchlab.records.estimate import Estimate
@@ -20,7 +20,7 @@ from batchlab.report.text import (
     wrapped_lines,
     wrapped_text,
 )
-from batchlab.words.catalogue import term_text, text
+from batchlab.words.catalogue import term_text
 from batchlab.words.numbers import UNKNOWN
 
 Value = str | float | int | None
@@ -43,13 +43,16 @@ class Column:
         """Its header for people. Values carry their own unit, so the header has none."""
         return self.label or label_text(self.quantity or self.key)
 
+    def value_of(self, item: object) -> Cell:
+        """Return its value for an item."""
+        value: Cell = getattr(item, self.key) if self.of is None else self.of(item)
+        return value
+
     def shown(self, value: Cell) -> str:
         """Return a value of this column as people read it."""
-        if self.has_terms and isinstance(value, str):
-            return term_text(value)
-        quantity = self.key if self.quantity is None else self.quantity
         if isinstance(value, str):
-            return value
+            return term_text(value) if self.has_terms else value
+        quantity = self.quantity or self.key
         if isinstance(value, Estimate):
             shown = spread_text(quantity, value)
         else:
@@ -74,30 +77,28 @@ class Table:
     def texts(self) -> Iterator[tuple[str, ...]]:
         """Yield the rows as people read them."""
         for row in self.rows:
-            yield tuple(
-                column.shown(value) for column, value in zip(self.columns, row, strict=True)
-            )
+            yield tuple(map(Column.shown, self.columns, row))
 
     def are_numbers(self) -> list[bool]:
         """Return whether each column holds numbers, which are aligned to the right."""
-        words = {i for row in self.rows for i, value in enumerate(row) if isinstance(value, str)}
-        return [
-            i not in words or any(isinstance(row[i], Estimate) for row in self.rows)
-            for i in range(len(self.columns))
-        ]
+        are_numbers = []
+        for i in range(len(self.columns)):
+            kinds = {type(row[i]) for row in self.rows}
+            are_numbers.append(str not in kinds or Estimate in kinds)
+        return are_numbers
 
     def by_key(self) -> dict[str, Sequence[Cell]]:
         """Return the values by column; an interval has columns of its own: `end`, `end_low`, ..."""
         by_key: dict[str, Sequence[Cell]] = {}
         for i, column in enumerate(self.columns):
             values = [row[i] for row in self.rows]
-            known = [value if isinstance(value, Estimate) else None for value in values]
-            if not any(known):
+            estimates = [value if isinstance(value, Estimate) else None for value in values]
+            if not any(estimates):
                 by_key[column.key] = values
                 continue
-            by_key[column.key] = [value and value.estimate for value in known]
-            by_key[f"{column.key}_low"] = [value and value.low for value in known]
-            by_key[f"{column.key}_high"] = [value and value.high for value in known]
+            by_key[column.key] = [value and value.estimate for value in estimates]
+            by_key[f"{column.key}_low"] = [value and value.low for value in estimates]
+            by_key[f"{column.key}_high"] = [value and value.high for value in estimates]
         return by_key
 
     def to_csv(self) -> str:
@@ -116,14 +117,11 @@ class Table:
         A table that is too wide gets wrapped headers and words, without its minor columns if that
         is not enough. If nothing else helps it ends early, and says so. No number is wrapped.
         """
-        headers = tuple(column.header for column in self.columns)
-        texts = zip(headers, *self.texts(), strict=True)
-        columns = [
-            _TextColumn(texts=cells, is_number=is_number, is_minor=column.is_minor)
-            for column, cells, is_number in zip(
-                self.columns, texts, self.are_numbers(), strict=True
-            )
-        ]
+        rows, are_numbers = list(self.texts()), self.are_numbers()
+        columns = []
+        for i, column in enumerate(self.columns):
+            texts = (column.header, *(row[i] for row in rows))
+            columns.append(_TextColumn(texts, is_number=are_numbers[i], is_minor=column.is_minor))
         room = table_width() or width
         if room is None:
             return "\n".join(_aligned(columns, [column.width for column in columns]))
@@ -132,24 +130,24 @@ class Table:
         left_out = [column for column in columns if column not in shown and not column.is_minor]
         names = [column.texts[0] for column in left_out if column.texts[0].strip()]
         if names:
-            lines.append(wrapped_text(text("No room for: {columns}.", columns=", ".join(names))))
+            lines.append(wrapped_text(f"No room for: {', '.join(names)}."))
         return "\n".join(lines)
 
-    def only(self, keys: Iterable[str]) -> Table:
-        """Return the table with only the columns called `keys`, in that order."""
-        place = {column.key: i for i, column in enumerate(self.columns)}
-        return self._at([place[key] for key in keys])
+    def without(self, *keys: str) -> Table:
+        """Return the table without the columns called `keys`."""
+        return self.at([i for i, column in enumerate(self.columns) if column.key not in keys])
 
     def without_empty_columns(self) -> Table:
         """Return the table without the columns that are unknown in every row."""
-        known = [i for i in range(len(self.columns)) if any(is_known(row[i]) for row in self.rows)]
-        return self._at(known)
+        filled = [i for i in range(len(self.columns)) if any(is_known(row[i]) for row in self.rows)]
+        return self.at(filled)
 
-    def _at(self, kept: Sequence[int]) -> Table:
-        return replace(
-            self,
-            columns=tuple(self.columns[i] for i in kept),
-            rows=tuple(tuple(row[i] for i in kept) for row in self.rows),
+    def at(self, places: Sequence[int]) -> Table:
+        """Return the table with only the columns at some places, in that order."""
+        return Table(
+            caption=self.caption,
+            columns=tuple(self.columns[i] for i in places),
+            rows=tuple(tuple(row[i] for i in places) for row in self.rows),
         )
 
 
@@ -162,13 +160,7 @@ def is_known(value: Cell) -> bool:
 
 def table_of(caption: str, items: Iterable[object], *columns: Column) -> Table:
     """Return a table with one row per item."""
-    rows = tuple(
-        tuple(
-            getattr(item, column.key) if column.of is None else column.of(item)
-            for column in columns
-        )
-        for item in items
-    )
+    rows = tuple(tuple(column.value_of(item) for column in columns) for item in items)
     return Table(caption=caption, columns=columns, rows=rows)
 
 
@@ -177,7 +169,8 @@ NAMED = "▸"  # stands before the best row
 
 def marked_table(table: Table) -> Table:
     """Return a table for people, with the column that marks the best row first."""
-    return table.only(sorted((column.key for column in table.columns), key="named".__ne__))
+    places = range(len(table.columns))
+    return table.at(sorted(places, key=lambda i: table.columns[i].key != "named"))
 
 
 # ---- as aligned text
@@ -187,9 +180,10 @@ _BETWEEN = "  "
 _NARROWEST = 13
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _TextColumn:
     texts: tuple[str, ...]  # the header first
+    _: KW_ONLY
     is_number: bool
     is_minor: bool
 
@@ -204,7 +198,9 @@ class _TextColumn:
         for cell in cells:
             pieces += [cell] if self.is_number else wrapped_lines(cell, 1)
         least = max(map(len, pieces), default=0)
-        return min(least if self.is_number else max(least, narrowest), self.width)
+        if not self.is_number:
+            least = max(least, narrowest)
+        return min(least, self.width)
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -261,14 +257,14 @@ class Section:
 
 def sections_text(sections: Iterable[Section]) -> str:
     """Return the sections for a terminal, blank lines between all parts, a newline at the end."""
-    parts = []
+    blocks = []
     for section in sections:
         facts = wrapped_text(section.facts[0]) if len(section.facts) == 1 else listed(section.facts)
-        parts += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
+        blocks += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
         if section.table is not None:
-            parts.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
-        parts.append(listed(section.notes))
-    return "\n\n".join(filter(None, parts)) + "\n"
+            blocks.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")
+        blocks.append(listed(section.notes))
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def headline_of(section: Section) -> str:

@@ -17,19 +17,12 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS, QUANTITIES, Quantity, quantity
 from batchlab.records.run import Kind
 from batchlab.records.study import BestSoFar, Study
-from batchlab.words.catalogue import (
-    capitalized,
-    counted_in,
-    listing,
-    number_text,
-    term_text,
-    text,
-)
+from batchlab.words.catalogue import capitalized, counted_in, listing, number_text, term_text, text
 from batchlab.words.numbers import UNKNOWN, form_of
 from batchlab.words.reasons import reason_text
 
-Given = ParamSpec("Given")
-Made = TypeVar("Made")
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
 
 # ---- lines of a terminal
 
@@ -103,8 +96,8 @@ def shown_quantity(name: str) -> Quantity:
 
     A user's own metric has neither unit nor direction.
     """
-    if name not in _NAMED and name in (rows := measurement_rows()):
-        return rows[name].quantity
+    if name not in _NAMED and name in measurement_rows():
+        return measurement_rows()[name].quantity
     return quantity(name)
 
 
@@ -123,7 +116,7 @@ def range_text(name: str, low: float, high: float) -> str:
     from_, to = quantity_text(name, low), quantity_text(name, high)
     if from_ == to:
         return from_
-    return text("{low} to {high}", low=from_.removesuffix(" points"), high=to)
+    return f"{from_.removesuffix(' points')} to {to}"
 
 
 def label_text(name: str) -> str:
@@ -137,19 +130,19 @@ def axis_text(name: str) -> str:
     unit = shown_quantity(name).unit
     if not unit or text(unit) in label_text(name).split():
         return label_text(name)
-    return text("{label} ({unit})", label=label_text(name), unit=text(unit))
+    return f"{label_text(name)} ({text(unit)})"
 
 
-def in_its_unit(function: Callable[Given, Made]) -> Callable[Given, Made]:
+def in_its_unit(function: Callable[Args, Result]) -> Callable[Args, Result]:
     """Let a function of a study say tokens instead of examples, if its batch size counts them."""
 
     @functools.wraps(function)
-    def said(*given: Given.args, **named: Given.kwargs) -> Made:
-        study = next(each for each in (*given, *named.values()) if isinstance(each, Study))
+    def in_unit(*args: Args.args, **kwargs: Args.kwargs) -> Result:
+        (study,) = [value for value in (*args, *kwargs.values()) if isinstance(value, Study)]
         with counted_in(study.workload.unit):
-            return function(*given, **named)
+            return function(*args, **kwargs)
 
-    return said
+    return in_unit
 
 
 # ---- estimates
@@ -162,9 +155,9 @@ def estimate_text(name: str, estimate: Estimate) -> str:
     reason to the caller.
     """
     if estimate.estimate is None:
-        return bound_text(name, estimate) or text("can't be told")
-    interval, value = interval_only_text(name, estimate), quantity_text(name, estimate.estimate)
-    return text("{value} (95 %: {interval})", value=value, interval=interval) if interval else value
+        return bound_text(name, estimate) or "can't be told"
+    value, interval = quantity_text(name, estimate.estimate), interval_only_text(name, estimate)
+    return f"{value} (95 %: {interval})" if interval else value
 
 
 # An interval within this share of its value reads as "± 12 %"; a wider one has its two ends.
@@ -180,19 +173,24 @@ def spread_text(name: str, estimate: Estimate) -> str:
     It is a dash if nothing is known.
     """
     value, low, high = estimate.estimate, estimate.low, estimate.high
+    if value is None and low is not None:
+        return f"> {quantity_text(name, low)}"
     if value is None:
-        bound = quantity_text(name, high if low is None else low)
-        return bound if bound == UNKNOWN else f"{'<' if low is None else '>'} {bound}"
+        return UNKNOWN if high is None else f"< {quantity_text(name, high)}"
     shown = quantity_text(name, value)
     if low is None or high is None:
         return shown
     half = max(high - value, value - low)
     is_share = name in FRACTION_METRICS or name == "gap_points"
-    if half <= _EXACT * (1.0 if is_share else abs(value)):
+    of = 1.0 if is_share else abs(value)
+    if half <= _EXACT * of:
         return shown
     if is_share:
-        scale = 1.0 if name != "gap_points" and abs(value) > 1 else 100.0
-        unit = text("points") if name == "gap_points" else "%"
+        scale, unit = 100.0, "%"
+        if name == "gap_points":
+            unit = "points"
+        elif abs(value) > 1:
+            scale = 1.0
         # Two decimals throughout a column, or more if the interval would look like none.
         digits = max(2, 1 - math.floor(math.log10(scale * half)) - 1)
         return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
@@ -200,8 +198,9 @@ def spread_text(name: str, estimate: Estimate) -> str:
         digits = max(0, 1 - math.floor(math.log10(half)))
         if value and digits > 6 - math.floor(math.log10(abs(value))):
             return shown  # the interval is far narrower than the digits of a value
-        forms = (f".{digits}f",) * 2 if half < _LONG else (".4g", ".2g")
-        return " ± ".join(map(number_text, (value, half), forms))
+        if half >= _LONG:
+            return f"{value:.4g} ± {half:.2g}"
+        return f"{value:.{digits}f} ± {half:.{digits}f}"
     if estimate.is_too_wide:
         return f"{shown} ± ?"
     if half > _NARROW * value:
@@ -215,7 +214,7 @@ def interval_only_text(name: str, estimate: Estimate) -> str:
     A time whose interval spans a factor of 100 is called too unsteady instead.
     """
     if name.endswith("_s") and estimate.is_too_wide:
-        return text("too unsteady")
+        return "too unsteady"
     if estimate.low is not None and estimate.high is not None:
         return range_text(name, estimate.low, estimate.high)
     return bound_text(name, estimate)
@@ -224,9 +223,9 @@ def interval_only_text(name: str, estimate: Estimate) -> str:
 def bound_text(name: str, estimate: Estimate) -> str:
     """Write the only known bound, "at least 9,000"; empty if none or both are known."""
     if estimate.low is not None and estimate.high is None:
-        return text("at least {low}", low=quantity_text(name, estimate.low))
+        return f"at least {quantity_text(name, estimate.low)}"
     if estimate.high is not None and estimate.low is None:
-        return text("at most {high}", high=quantity_text(name, estimate.high))
+        return f"at most {quantity_text(name, estimate.high)}"
     return ""
 
 
@@ -239,16 +238,21 @@ def split_label(split: str, metric: str) -> str:
         return text("{metric:of_validation}", metric=label_text(metric))
     if metric.lower().startswith(split):
         return label_text(metric)
-    return text("{split} {metric}", split=term_text(split), metric=label_text(metric))
+    return f"{term_text(split)} {label_text(metric)}"
+
+
+def size_text(batch_size: int, n_train: int) -> str:
+    """Write a batch size as a cell of a table: "64", "4096 (full)"."""
+    return f"{batch_size} (full)" if batch_size == n_train else str(batch_size)
 
 
 def batch_text(study: Study, kind: Kind) -> str:
     """Name a batch size or plan in words: "batch size 64", "full batch", "the plan “grow”"."""
     if isinstance(kind, str):
-        return text("the plan “{name}”", name=term_text(kind))
+        return f"the plan “{term_text(kind)}”"
     if kind == study.workload.n_train:
-        return text("full batch")
-    return text("batch size {batch_size}", batch_size=kind)
+        return "full batch"
+    return f"batch size {kind}"
 
 
 def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
@@ -256,28 +260,23 @@ def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
     sizes = [kind for kind in kinds if isinstance(kind, int)]
     plans = [batch_text(study, kind) for kind in kinds if isinstance(kind, str)]
     if len(sizes) < 2:
-        return listing([*(batch_text(study, size) for size in sizes), *plans])
-    full = study.workload.n_train
-    numbers = [
-        text("{n} (full)", n=size) if size == full else number_text(size, "") for size in sizes
-    ]
-    named = text("batch sizes {named}", named=listing(numbers))
-    return text("{sizes}, and {plans}", sizes=named, plans=listing(plans)) if plans else named
+        return listing([batch_text(study, size) for size in sizes] + plans)
+    numbers = [size_text(size, study.workload.n_train) for size in sizes]
+    named = f"batch sizes {listing(numbers)}"
+    return f"{named}, and {listing(plans)}" if plans else named
 
 
 def best_so_far_text(best: BestSoFar) -> str:
     """Say what leads, as a clause: "best so far: batch size 64 at learning rate 0.1 (97 %)"."""
     value = quantity_text(best.quantity, best.value)
-    figure = {
-        "time_to_target_s": text("{value} to target", value=value),
-        "samples_to_target": text("{value} examples to target", value=value),
-    }.get(best.quantity, text("{metric} {value}", metric=label_text(best.quantity), value=value))
-    return text(
-        "best so far: batch size {size} at learning rate {rate} ({f})",
-        size=best.batch_size,
-        rate=number_text(best.learning_rate, "rate"),
-        f=figure,
-    )
+    if best.quantity == "time_to_target_s":
+        figure = f"{value} to target"
+    elif best.quantity == "samples_to_target":
+        figure = text("{value} examples to target", value=value)
+    else:
+        figure = f"{label_text(best.quantity)} {value}"
+    rate = number_text(best.learning_rate, "rate")
+    return f"best so far: batch size {best.batch_size} at learning rate {rate} ({figure})"
 
 
 # ---- sentences
@@ -295,12 +294,6 @@ def clause(reason: Reason | None) -> str:
 
 
 ClaimVerdict = Literal["held", "did_not_hold", "cannot_tell", "not_tested"]
-VERDICT_WORDS: dict[ClaimVerdict, str] = {
-    "held": "held",
-    "did_not_hold": "did not hold",
-    "cannot_tell": "can't tell",
-    "not_tested": "not tested",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """Catalogue: every sentence by its code, and a text with its values written in it.
 
-A sentence stands in `sentences.toml` and is said by `sentence`. Names, labels, headings and what a
-sentence is filled with stand where they are used, and pass through `text`.
+A sentence stands in `sentences.toml` and is said by `sentence`. Names, labels and headings stand
+where they are used. They pass through `text` if they hold numbers, counts or the word "examples".
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ TERMS: dict[str, str] = {
     "nan": "not a number",
     "not_yet": "not yet",
     "cannot_tell": "can't tell",
+    "did_not_hold": "did not hold",
+    "not_tested": "not tested",
 }
 """Keys that records hold and people read in other words."""
 
@@ -38,7 +40,6 @@ SENTENCES: dict[str, str] = _TABLE
 
 
 _COUNTED: ContextVar[str] = ContextVar("counted", default="examples")
-_EXAMPLES = re.compile(r"\b(an )?example(s?)\b")
 
 
 @contextmanager
@@ -73,7 +74,8 @@ def text(message: str, /, **values: Shown) -> str:
     unit = _COUNTED.get()
     if unit != "examples":
         one = unit.removesuffix("s")
-        message = _EXAMPLES.sub(lambda m: f"{'a ' if m[1] else ''}{one}{m[2]}", message)
+        message = re.sub(r"\ban example\b", f"a {one}", message)
+        message = re.sub(r"\bexample(s?)\b", rf"{one}\1", message)
     return _WRITER.vformat(message, (), values)
 
 
@@ -85,7 +87,7 @@ def number_text(value: float | None, form: str) -> str:
 def listing(parts: Sequence[str]) -> str:
     """Join several things in one phrase: "16, 32 and 64"."""
     *most, last = parts
-    return text("{most} and {last}", most=", ".join(most), last=last) if most else last
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def term_text(key: str) -> str:
@@ -110,8 +112,9 @@ class _Writer(string.Formatter):
         if format_spec == "moment":
             return moment_text(str(value))
         if format_spec == "of_validation":
-            is_named = str(value).lower().startswith(("val", "eval", "dev", "test"))
-            return str(value) if is_named else f"validation {value}"
+            if str(value).lower().startswith(("val", "eval", "dev", "test")):
+                return str(value)
+            return f"validation {value}"
         if "|" in format_spec:
             one, more = format_spec.split("|")
             return one if value == 1 else more.replace("#", f"{value:,g}")

@@ -23,6 +23,8 @@ from batchlab.words.reasons import has_words, reason_text
 SCHEMA = 1
 """Version of the documents; it rises when a field changes its meaning or is removed."""
 
+_REASON = (Reason, Reason | None)  # types of a field that holds a reason, if any
+_REASONS = tuple[Reason, ...]
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CODED = msgspec.defstruct(
     "Reason",
@@ -47,18 +49,18 @@ def plain(value: object) -> Any:
     if isinstance(value, msgspec.Struct) or is_dataclass(value):
         return dict(_fields(value))
     if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
+        return list(map(plain, value))
     return msgspec.to_builtins(value, enc_hook=plain_float)
 
 
 def coded(value: Value) -> Any:
     """Return a reason, or a value of one, for JSON: a reason as its code and values by name."""
     if isinstance(value, tuple):
-        return [coded(part) for part in value]
+        return list(map(coded, value))
     if isinstance(value, Reason):
-        return {"code": value.code, "values": {name: coded(part) for name, part in value.values}}
+        return {"code": value.code, "values": {name: coded(item) for name, item in value.values}}
     return value
 
 
@@ -77,29 +79,30 @@ def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None)
 def _decoded(value: Any) -> Any:
     """Invert `coded`; raise a TypeError for anything else."""
     if isinstance(value, list):
-        return tuple(_decoded(part) for part in value)
+        return tuple(map(_decoded, value))
     if not isinstance(value, dict):
         return value
     code, values = value.get("code"), value.get("values")
     if not isinstance(code, str) or not isinstance(values, dict):
         raise TypeError(f"this is no reason: {value!r}")
-    return Reason.with_values(code, {name: _decoded(part) for name, part in values.items()})
+    return Reason.with_values(code, {name: _decoded(item) for name, item in values.items()})
 
 
 def _fields(record: Any) -> Iterator[tuple[str, Any]]:
     kind = record.__class__
     for name, hint in _hints(kind).items():
         value = getattr(record, name)
-        if name in _by_name(kind):
-            pairs = (part if isinstance(part, tuple) else astuple(part) for part in value)
+        if name in getattr(kind, "by_name", ()):
+            pairs = [pair if isinstance(pair, tuple) else astuple(pair) for pair in value]
             yield name, dict(map(plain, pairs))
-        elif _is_reason(hint):
-            known = {} if value is None else coded(value)
-            yield name, None if value is None else reason_text(value)
-            yield f"{name}_code", known.get("code")
-            yield f"{name}_values", known.get("values")
-        elif _are_reasons(hint):
-            yield name, [reason_text(part) for part in value]
+        elif hint in _REASON and value is None:
+            yield from dict.fromkeys((name, f"{name}_code", f"{name}_values")).items()
+        elif hint in _REASON:
+            yield name, reason_text(value)
+            yield f"{name}_code", value.code
+            yield f"{name}_values", coded(value)["values"]
+        elif hint == _REASONS:
+            yield name, list(map(reason_text, value))
             yield f"{name}_coded", coded(value)
         else:
             yield name, plain(value)
@@ -107,33 +110,20 @@ def _fields(record: Any) -> Iterator[tuple[str, Any]]:
 
 def _described(name: str, hint: Any) -> list[tuple[str, Any]]:
     """Return the names and types of what `_fields` yields for one field."""
-    if _is_reason(hint):
+    if hint in _REASON:
         text = str if hint is Reason else str | None
         code, values = str | None, dict[str, Any] | None
         return [(name, text), (f"{name}_code", code), (f"{name}_values", values)]
-    if _are_reasons(hint):
+    if hint == _REASONS:
         return [(name, list[str]), (f"{name}_coded", list[_CODED])]  # type: ignore[valid-type]
     return [(name, _as_shown(hint))]
-
-
-def _is_reason(hint: Any) -> bool:
-    return hint is Reason or hint == Reason | None
-
-
-def _are_reasons(hint: Any) -> bool:
-    return bool(hint == tuple[Reason, ...])
-
-
-def _by_name(kind: type) -> tuple[str, ...]:
-    names: tuple[str, ...] = getattr(kind, "by_name", ())
-    return names
 
 
 @lru_cache
 def _hints(kind: type) -> dict[str, Any]:
     """Return the names of what a record shows, with their types."""
     hints = get_type_hints(kind)
-    hints |= {name: _object_of(hints[name]) for name in _by_name(kind)}
+    hints |= {name: _object_of(hints[name]) for name in getattr(kind, "by_name", ())}
     names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
     for name in names:
         if name not in hints:  # a property, cached or not
@@ -152,16 +142,18 @@ def _object_of(hint: Any) -> Any:
 @lru_cache
 def _as_shown(hint: Any) -> Any:
     """Return a type for the schema, in which each record has only the fields that it shows."""
-    parts = get_args(hint)
-    if parts:
-        shown = tuple(map(_as_shown, parts))
-        if shown == parts:
+    arguments = get_args(hint)
+    if arguments:
+        shown = tuple(map(_as_shown, arguments))
+        if shown == arguments:
             return hint
         origin = get_origin(hint)
         return Union[shown] if origin in (Union, UnionType) else origin[shown]  # noqa: UP007
     if not (isinstance(hint, type) and (issubclass(hint, msgspec.Struct) or is_dataclass(hint))):
         return hint
-    fields = [field for name, part in _hints(hint).items() for field in _described(name, part)]
+    fields: list[tuple[str, Any]] = []
+    for name, of_field in _hints(hint).items():
+        fields += _described(name, of_field)
     if fields == list(get_type_hints(hint).items()):
         return hint
     doc = str(hint.__doc__)

@@ -36,7 +36,9 @@ def english_number(value: float, form: str) -> str:
         return f"{in_percent(value):.2f} %"
     if form in _QUANTITIES:
         return _quantity_text(form, value)
-    return FORMS[form](value) if form in FORMS else format(value, form)
+    if form in FORMS:
+        return FORMS[form](value)
+    return format(value, form)
 
 
 def form_of(name: str, unit: str) -> str:
@@ -60,7 +62,8 @@ def moment_text(moment: str) -> str:
         then = datetime.fromisoformat(moment)
     except ValueError:
         return moment
-    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    if not then.tzinfo:
+        then = then.replace(tzinfo=UTC)
     return then.astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
@@ -83,7 +86,9 @@ def _quantity_text(name: str, value: float) -> str:
         return _rate_text(value)
     if name == "generalization_gap" and abs(value) < 10:
         return f"{round(value, 4) + 0.0:.4f}"  # a tiny difference is 0, not -0
-    return f"{value:.4f}" if 0.001 <= abs(value) < 10 or value == 0 else f"{value:.3g}"
+    if 0.001 <= abs(value) < 10 or value == 0:
+        return f"{value:.4f}"
+    return f"{value:.3g}"
 
 
 def _seconds_text(value_s: float) -> str:
@@ -107,27 +112,38 @@ def _as_shown(value: float) -> float:
 
 
 def _three_digits_text(value: float) -> str:
-    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    digits = f"{value:.3g}"
+    return f"{float(digits):,.0f}" if abs(value) >= 100 else digits
+
+
+def _bytes_text(n_bytes: float) -> str:
+    return _si_text(n_bytes, "B") or f"{n_bytes:.3g} B"
+
+
+def _per_second_text(rate: float) -> str:
+    return _si_text(rate, "/s") or f"{rate:.3g}/s"
 
 
 def _si_text(value: float, unit: str) -> str:
-    after = "/s" if unit == "1/s" else unit
+    """Write a number with k, M or G before its unit; empty if it is less than 1,000."""
     for limit, prefix in _SI:
         if _as_shown(value) >= limit:
-            return f"{value / limit:.3g} {prefix}{after}"
-    return f"{value:.3g} {after}" if unit != "1/s" else f"{value:.3g}{after}"
+            return f"{value / limit:.3g} {prefix}{unit}"
+    return ""
 
 
 def _compared_text(ratio: float) -> str:
     """Write a ratio of two alternatives with the digits that make sense: "0.94", "1.8", "210"."""
     if ratio < 1.2:
         return f"{ratio:.2f}"
-    return f"{ratio:.2g}" if ratio < 99.5 else f"{float(f'{ratio:.2g}'):,.0f}"
+    digits = f"{ratio:.2g}"
+    return digits if ratio < 99.5 else f"{float(digits):,.0f}"
 
 
 def _two_digits_text(value: float) -> str:
     """Write two significant digits: 1.7, 17, 170."""
-    return f"{float(f'{value:.2g}'):,.{1 if value < 9.95 else 0}f}"
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.1f}" if value < 9.95 else f"{rounded:,.0f}"
 
 
 def _rate_text(learning_rate: float) -> str:
@@ -135,16 +151,16 @@ def _rate_text(learning_rate: float) -> str:
 
     A search distinguishes rates by a factor of two or its root, so a third digit says nothing.
     """
-    given = f"{learning_rate:.3g}"
-    if math.isclose(float(given), learning_rate, rel_tol=SAME_RATE):
-        return given
+    digits = f"{learning_rate:.3g}"
+    if math.isclose(float(digits), learning_rate, rel_tol=SAME_RATE):
+        return digits
     return f"{learning_rate:.2g}"
 
 
 _OF_UNIT: dict[str, Callable[[float], str]] = {
     "s": _seconds_text,
-    "B": lambda n_bytes: _si_text(n_bytes, "B"),
-    "1/s": lambda rate: _si_text(rate, "1/s"),
+    "B": _bytes_text,
+    "1/s": _per_second_text,
 }
 FORMS: dict[str, Callable[[float], str]] = {
     "percent": lambda fraction: f"{100 * fraction:.3g} %",

@@ -17,7 +17,7 @@ def reason_text(reason: Reason | None) -> str:
     try:
         return _filled(reason)
     except (KeyError, ValueError, TypeError):
-        values = ", ".join(f"{name} {_said(value)}" for name, value in reason.values)
+        values = ", ".join(f"{name} {_shown(value)}" for name, value in reason.values)
         return f"{reason.code.replace('_', ' ')} ({values})" if values else reason.code
 
 
@@ -31,14 +31,13 @@ def has_words(reason: Reason) -> bool:
 
 
 def _filled(reason: Reason) -> str:
-    said = {name: _said(value) for name, value in reason.values}
-    return sentence(reason.code, **said)
+    return sentence(reason.code, **{name: _shown(value) for name, value in reason.values})
 
 
-def _said(value: Value) -> Shown:
+def _shown(value: Value) -> Shown:
     """Return a value as a text takes it: a reason that is quoted becomes its words."""
     if isinstance(value, Reason):
         return reason_text(value).rstrip(".")  # a user's error may end with a full stop
     if isinstance(value, tuple):
-        return ", ".join(str(_said(part)) for part in value)
+        return ", ".join(str(_shown(item)) for item in value)
     return value
