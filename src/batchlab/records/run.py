@@ -63,8 +63,11 @@ class RunLength:
         """
         if self.to_own_end:
             return _BEYOND_ANY_END
-        limits = [] if self.epochs is None else [trial.plan.steps_in(self.epochs)]
-        limits += [] if self.steps is None else [self.steps]
+        limits = []
+        if self.epochs is not None:
+            limits.append(trial.plan.steps_in(self.epochs))
+        if self.steps is not None:
+            limits.append(self.steps)
         if not limits:
             raise UsageError(
                 "neither epochs nor steps were given: a target alone may never be reached; give "

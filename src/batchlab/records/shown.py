@@ -45,8 +45,10 @@ class ShownInNotebook:
 
     def _repr_html_(self) -> str | None:
         """Return HTML for a notebook, or None if there is no view, so that it shows the `repr`."""
-        shown: str | None = _view("notebook")(self) if _homes else None
-        return shown
+        if not _homes:
+            return None
+        html: str | None = _view("notebook")(self)
+        return html
 
 
 class Reported(ShownInNotebook):
