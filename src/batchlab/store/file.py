@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,8 +39,9 @@ def open_store_file(path: Path, *, create: bool) -> sqlite3.Connection:
     try:
         with explained(path):
             _check_place(path, create=create)
+            mode = "rwc" if create else "rw"
             connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
+                f"{path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 timeout=BUSY_TIMEOUT_S,
                 isolation_level=None,
@@ -347,24 +348,20 @@ class StoreFolder(StoreConnection):
         """Return the folder that a trial which is a command may write to; the caller creates it."""
         return self.path.with_name(f"{self.path.name}.trials") / trial_id
 
-    @contextmanager
-    def claim(self, trial_id: str) -> Iterator[bool]:
-        """Claim a trial for this process; yield True if it is ours now, False if another has it.
+    def claim(self, trial_id: str) -> AbstractContextManager[bool]:
+        """Claim a trial for this process; the block gets False if another process has it.
 
         The claim ends with the block or with the process, however that ends, so it is never stale.
         A child made by a bare fork inside the block shares the claim.
         """
-        with self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as is_ours:
-            yield is_ours
+        return self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    @contextmanager
-    def working_on(self, study_id: str) -> Iterator[None]:
+    def working_on(self, study_id: str) -> AbstractContextManager[object]:
         """Announce, for as long as the block lasts, that this process works on a study.
 
         Several processes may do so at once. The announcement also ends with the process.
         """
-        with self._locked(_at_work(study_id), fcntl.LOCK_SH):
-            yield
+        return self._locked(_at_work(study_id), fcntl.LOCK_SH)
 
     def is_worked_on(self, study_id: str) -> bool:
         """Return whether a process on this machine works on a study right now."""

@@ -184,23 +184,26 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 def kept_reason(reason: Reason) -> str:
     """Return a reason as JSON text, with its code, values and words; surrogates are escaped."""
     written: Reason = _printable(reason)
-    kept = _Kept(text=reason_text(written), **coded(written))
-    return msgspec.json.encode(kept, enc_hook=plain_float).decode()
+    document = _Kept(text=reason_text(written), **coded(written))
+    return msgspec.json.encode(document, enc_hook=plain_float).decode()
 
 
 def reason_kept(text: str) -> Reason:
     """Return the reason that `kept_reason` wrote; any other text becomes a reason as written."""
     try:
-        kept = msgspec.json.decode(text, type=_Kept)
+        document = msgspec.json.decode(text, type=_Kept)
     except msgspec.DecodeError:
         return Reason.as_written(text)
-    return reason_of(kept.text, kept.code, kept.values) or Reason.as_written(kept.text)
+    reason = reason_of(document.text, document.code, document.values)
+    return reason or Reason.as_written(document.text)
 
 
 def _printable(value: Any) -> Any:
     """Make the texts of a reason, or of a value of one, printable."""
     if isinstance(value, Reason):
-        return Reason(value.code, tuple((name, _printable(each)) for name, each in value.values))
+        return Reason(value.code, _printable(value.values))
     if isinstance(value, tuple):
         return tuple(map(_printable, value))
-    return printable(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return printable(value)
+    return value

@@ -46,7 +46,9 @@ def put_row(
 def text_by(connection: sqlite3.Connection, query: str, key: str) -> str | None:
     """Return the one text that a query finds by a key, or None if it finds none."""
     row = connection.execute(query, (key,)).fetchone()
-    return None if row is None else str(row[0])
+    if row is None:
+        return None
+    return str(row[0])
 
 
 class Trials(StoreConnection):
@@ -67,7 +69,9 @@ class Trials(StoreConnection):
     def _workload(self, connection: sqlite3.Connection, workload_id: str) -> WorkloadSummary | None:
         query = "SELECT summary FROM workloads WHERE workload_id = ?"
         text = text_by(connection, query, workload_id)
-        return None if text is None else _SUMMARY.decoded(text, f"workload {workload_id}")
+        if text is None:
+            return None
+        return _SUMMARY.decoded(text, f"workload {workload_id}")
 
     def begin_trial(self, record: TrialRecord) -> None:
         """Store that a trial begins or goes on: from now on it has no status.
@@ -189,20 +193,20 @@ class Trials(StoreConnection):
         """Store how a trial that has begun ended; notes are added to those it began with."""
         assert end.status is not None
         with self._writing() as connection:
-            (known,) = connection.execute(
-                "SELECT notes FROM trials WHERE trial_id = ?", (trial_id,)
-            ).fetchone()
             what = f"notes of trial {trial_id}"
-            all_notes = tuple(dict.fromkeys((*_notes_of(known, what), *end.notes)))
-            changes = {
+            text = text_by(connection, "SELECT notes FROM trials WHERE trial_id = ?", trial_id)
+            assert text is not None
+            all_notes = tuple(dict.fromkeys((*_notes_of(text, what), *end.notes)))
+            changes: dict[str, object] = {
                 "status": end.status.value,
                 "reason": None if end.reason is None else kept_reason(end.reason),
                 "traceback": None if end.traceback is None else printable(end.traceback),
                 "peak_bytes": end.peak_bytes,
                 "place": end.place,
                 "notes": _notes_column(all_notes, what),
-                **({} if end.engine is None else {"engine": end.engine}),
             }
+            if end.engine is not None:
+                changes["engine"] = end.engine
             self._change_trial(connection, trial_id, changes)
 
     def put_record(self, record: TrialRecord) -> None:
