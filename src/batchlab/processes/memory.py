@@ -41,8 +41,8 @@ class PeakMemory:
         """Return the peak in bytes above the baseline, or None if the system does not report it."""
         if self._device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self._device)
-            beside = total - free - torch.cuda.memory_reserved(self._device)
-            return int(torch.cuda.max_memory_reserved(self._device)) + max(0, beside)
+            others = total - free - torch.cuda.memory_reserved(self._device)
+            return int(torch.cuda.max_memory_reserved(self._device)) + max(0, others)
         mark = _bytes_in(_STATUS, "VmHWM")
         if mark is None or self._baseline_bytes is None:
             return None
@@ -59,17 +59,21 @@ def _reset_high_water_mark() -> int | None:
 
 
 def _bytes_in(file: str, field: str) -> int | None:
-    kibibytes = _found(ROOT / file, rf"^{field}:\s+(\d+) kB")
-    return None if kibibytes is None else kibibytes * 1024
+    kibibytes = _number_in(ROOT / file, rf"^{field}:\s+(\d+) kB")
+    if kibibytes is None:
+        return None
+    return kibibytes * 1024
 
 
-def _found(file: Path, pattern: str) -> int | None:
-    """Return the number that a pattern finds in a file, or None if either is missing."""
+def _number_in(file: Path, pattern: str) -> int | None:
+    """Return the number that a pattern matches in a file, or None if either is missing."""
     try:
         match = re.search(pattern, file.read_text(), re.MULTILINE)
     except OSError:
         return None
-    return int(match[1]) if match else None
+    if match is None:
+        return None
+    return int(match[1])
 
 
 def available_bytes(device: torch.device) -> int | None:
@@ -80,8 +84,11 @@ def available_bytes(device: torch.device) -> int | None:
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    known = (_bytes_in("proc/meminfo", "MemAvailable"), *_group_available())
-    return min((value for value in known if value is not None), default=None)
+    available = list(_group_available())
+    free_bytes = _bytes_in("proc/meminfo", "MemAvailable")
+    if free_bytes is not None:
+        available.append(free_bytes)
+    return min(available, default=None)
 
 
 def limit_memory(device: torch.device, limit_bytes: int | None) -> None:
@@ -117,7 +124,7 @@ def _group_available() -> Iterator[int]:
             text = (group / limit).read_text().strip()
             if text != "max":
                 # Caches count as used until something needs their memory.
-                given_back = _found(group / "memory.stat", r"^inactive_file (\d+)$") or 0
+                given_back = _number_in(group / "memory.stat", r"^inactive_file (\d+)$") or 0
                 yield max(0, int(text) - int((group / used).read_text()) + given_back)
         except (OSError, ValueError):
             continue
@@ -129,7 +136,7 @@ def kills_for_memory() -> int | None:
     It counts from the start of the kernel. A child that ended by signal 9 while this number rose
     was killed by the kernel for memory; if the number did not change, somebody killed the child.
     """
-    return _found(ROOT / "proc/vmstat", r"^oom_kill (\d+)$")
+    return _number_in(ROOT / "proc/vmstat", r"^oom_kill (\d+)$")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -158,7 +158,9 @@ class PackedWorkload:
         memory: Any = b""
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_READ)
-        return {name: value for name, value in vars(self).items() if name != "_memory"}, memory
+        rest = dict(vars(self))
+        del rest["_memory"]
+        return rest, memory
 
     @classmethod
     def of_parts(
@@ -276,9 +278,9 @@ class _Unpacker(pickle.Unpickler):
 def _placed(numbers: Sequence[_Numbers]) -> tuple[list[_Place], int]:
     places = []
     end = 0
-    for each in numbers:
+    for array in numbers:
         offset = -(-end // _ALIGNMENT) * _ALIGNMENT
-        place = _Place(dtype=each.dtype, shape=tuple(each.shape), offset=offset)
+        place = _Place(dtype=array.dtype, shape=tuple(array.shape), offset=offset)
         places.append(place)
         end = offset + place.n_bytes
     return places, end
@@ -289,17 +291,17 @@ def _shared_memory(numbers: Sequence[_Numbers], places: Sequence[_Place], n_byte
     descriptor = _anonymous_memory(n_bytes)
     if n_bytes:
         memory = mmap.mmap(descriptor, n_bytes)
-        for each, place in zip(numbers, places, strict=True):
-            place.fill(memory, each)
+        for array, place in zip(numbers, places, strict=True):
+            place.fill(memory, array)
     return descriptor
 
 
-def _memory_of(held: Any) -> int:
+def _memory_of(buffer: Any) -> int:
     """Return a descriptor of anonymous memory that holds these bytes."""
-    bytes_held = memoryview(held)
-    descriptor = _anonymous_memory(bytes_held.nbytes)
-    if bytes_held.nbytes:
-        mmap.mmap(descriptor, bytes_held.nbytes)[:] = bytes_held
+    content = memoryview(buffer)
+    descriptor = _anonymous_memory(content.nbytes)
+    if content.nbytes:
+        mmap.mmap(descriptor, content.nbytes)[:] = content
     return descriptor
 
 
@@ -329,7 +331,9 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
     except WorkloadError:
         return loaded
     ended = run_in_child(see_model, packed, loaded.folder, timeout_s=timeout_s)
-    return with_model(loaded, ended.value) if isinstance(ended.value, MadeModel) else loaded
+    if not isinstance(ended.value, MadeModel):
+        return loaded
+    return with_model(loaded, ended.value)
 
 
 def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:
