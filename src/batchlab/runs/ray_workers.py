@@ -25,7 +25,7 @@ from batchlab.records.progress_listener import Silent
 from batchlab.records.trial import Status
 from batchlab.runs.cluster import Cluster, first_line, live_nodes
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.node_agent import Kept, NodeAgent, Settled
+from batchlab.runs.node_agent import NodeAgent, Settled
 from batchlab.runs.workers import Heard, NodeLost
 from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
@@ -92,16 +92,16 @@ class RayWorkers:
         Raises:
             ClusterError: no node can train it, or none was free in time.
         """
-        plan, began_s, has_said = self._plan, time.monotonic(), False
-        until_s = math.inf if plan.budget_s is None else plan.started_s + plan.budget_s
+        began_s, has_said = time.monotonic(), False
+        until_s = math.inf
+        if self._plan.budget_s is not None:
+            until_s = self._plan.started_s + self._plan.budget_s
         while not self._ready:
             for _ in self.heard(timeout_s=1.0):
                 pass
-            places = self._cluster.places
-            large = {name for name, node in live_nodes().items() if places(node["Resources"])}
-            if self._refused.keys() >= large:
-                why = next(iter(self._refused.values()), "it has none")
-                raise ClusterError(f"no node of the cluster can train this: {why}")
+            if self._refused.keys() >= self._cluster.large_nodes():
+                cause = next(iter(self._refused.values()), "it has none")
+                raise ClusterError(f"no node of the cluster can train this: {cause}")
             if time.monotonic() > until_s:
                 raise ClusterError(
                     "no node of the cluster was free before the budget ended; the same command "
@@ -115,10 +115,11 @@ class RayWorkers:
     def start(self, task: Task) -> None:
         """Begin a run on the node with the most free places."""
         node = max(self._ready, key=lambda node: node.n - len(node.running))
-        kept = task.checkpoint
-        content = kept.read_bytes() if task.resume and kept is not None else None
+        content = None
+        if task.resume and task.checkpoint is not None:
+            content = task.checkpoint.read_bytes()
         trial_id = task.trial.trial_id
-        node.running[trial_id] = kept
+        node.running[trial_id] = task.checkpoint
         node.starting[node.agent.start.remote(task, content)] = trial_id
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
@@ -129,8 +130,8 @@ class RayWorkers:
             node, trial_id, message = self._told.popleft()
             if trial_id not in node.running:
                 continue  # nobody waits for it any more
-            if isinstance(message, Kept):
-                self._keep(node.running[trial_id], message)
+            if isinstance(message, bytes):
+                _keep(node.running[trial_id], message)
                 continue
             if isinstance(message, Ended | NodeLost):
                 del node.running[trial_id]
@@ -186,7 +187,9 @@ class RayWorkers:
         self._looked_at_s = time.monotonic()
         live = live_nodes()
         new = live.keys() - self._nodes.keys() - self._refused.keys()
-        free = _free_resources() if new else {}
+        if not new:
+            return
+        free = _free_resources()
         for node_id in sorted(new):
             n = self._cluster.places(free.get(node_id, live[node_id]["Resources"]))
             if n:
@@ -247,31 +250,34 @@ class RayWorkers:
         else:
             node.starting.pop(call, None)
 
-    def _keep(self, path: Path | None, kept: Kept) -> None:
-        if path is not None:
-            write_whole(path, lambda temporary: temporary.write_bytes(kept.content))
-
     def _lost(self, node: _Node, error: BaseException) -> None:
-        why = _cause_of(error)
+        cause = _cause_of(error)
         if node.settling is not None:
-            self._refuse(node, why)
+            self._refuse(node, cause)
             return
         self._forget(node)
-        lost = NodeLost(why=f"node {node.name} was lost under it ({why})")
+        lost = NodeLost(why=f"node {node.name} was lost under it ({cause})")
         self._told += [(node, trial_id, lost) for trial_id in node.running]
 
     def _where(self, trial_ids: Iterable[str]) -> Iterator[tuple[_Node, list[str]]]:
-        asked = set(trial_ids)
+        wanted = set(trial_ids)
         for node in self._nodes.values():
-            of_node = [trial_id for trial_id in node.running if trial_id in asked]
+            of_node = [trial_id for trial_id in node.running if trial_id in wanted]
             if of_node:
                 yield node, of_node
+
+
+def _keep(path: Path | None, checkpoint: bytes) -> None:
+    if path is not None:
+        write_whole(path, lambda temporary: temporary.write_bytes(checkpoint))
 
 
 def _cause_of(error: BaseException) -> str:
     """Return what was raised on a node, or what Ray says itself."""
     cause = getattr(error, "cause", None)
-    return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
+    if cause is None:
+        return first_line(error)
+    return f"{type(cause).__name__}: {first_line(cause)}"
 
 
 def _free_resources() -> dict[str, dict[str, float]]:
