@@ -155,8 +155,7 @@ class ProcessEngine(StoredEngine):
                 self._workers.kill(self._running)
                 left_s = _GRACE_S
             for run, ended in self._heard(left_s):
-                lost = Outcome(status=Status.KILLED)
-                outcome = lost if isinstance(ended, NodeLost) else _outcome(ended)
+                outcome = _outcome(ended)
                 if outcome.status is None or outcome.status is Status.KILLED:
                     outcome = replace(outcome, status=status, reason=reason)
                 self._end(run, outcome)
@@ -166,44 +165,54 @@ class ProcessEngine(StoredEngine):
 
     def _task(self, request: RunRequest) -> tuple[Task | None, int]:
         """Store that a run begins; return its task, None if nothing is to do, and first step."""
-        trial, length = request.trial, request.length
+        trial = request.trial
         record = self._store.record(trial.trial_id)
-        if self._is_answered(record, length):
+        if self._is_answered(record, request.length):
             return None, 0
-        known_to_fail = None if record is not None else self._errors.why_not(trial)
-        if known_to_fail is not None:
-            self._store.begin_trial(_opening_record(request, self._plan.threads, None))
-            self._finish(trial, Outcome(status=Status.ERROR, reason=known_to_fail))
+        reason = self._errors.why_not(trial)
+        if record is None and reason is not None:
+            self._store.begin_trial(_opening_record(request, self._plan.threads, ()))
+            self._finish(trial, Outcome(status=Status.ERROR, reason=reason))
             return None, 0
         self._get_ready()  # before the trial has begun, as it can end the study
-        path = self._store.checkpoint_path(trial.trial_id)
         beginnings = self._beginnings(trial)
-        progress = peek_checkpoint(path)
-        # A beginning was evaluated as another length was, so a crossing or an epoch may be missing.
-        is_end_asked = length.until is None and length.all_splits != "on_the_way"
-        if progress is None and record is None and is_end_asked:
-            progress = _copied_beginning(beginnings, path)
-        # A run that was not evaluated where it should have been has to be done again.
-        watched = record is None or was_evaluated(record, length)
-        if not watched or progress is None or progress.versions != library_versions():
-            progress = None
+        progress = self._progress(request, record, beginnings)
+        threads, from_step = self._plan.threads, 0
+        resumed_from_steps: tuple[int, ...] = ()
         if progress is not None:
-            self._store.drop_evaluations_after(trial.trial_id, progress.step)
+            threads, from_step = progress.threads, progress.step
+            resumed_from_steps = (*progress.resumed_from_steps, from_step)
+            self._store.drop_evaluations_after(trial.trial_id, from_step)
         elif record is not None:
             self._store.restart_trial(trial.trial_id)
-        threads = self._plan.threads if progress is None else progress.threads
-        self._store.begin_trial(_opening_record(request, threads, progress))
+        self._store.begin_trial(_opening_record(request, threads, resumed_from_steps))
         task = Task(
             trial=trial,
-            length=length,
+            length=request.length,
             device=self._plan.device,
             threads=threads,
-            checkpoint=path,
+            checkpoint=self._store.checkpoint_path(trial.trial_id),
             resume=progress is not None,
             versions=library_versions(),
             beginnings=tuple(beginnings.items()),
         )
-        return task, 0 if progress is None else progress.step
+        return task, from_step
+
+    def _progress(
+        self, request: RunRequest, record: TrialRecord | None, beginnings: dict[int, Path]
+    ) -> Progress | None:
+        """Return the progress of the checkpoint that the run goes on from, or None if of none."""
+        length = request.length
+        path = self._store.checkpoint_path(request.trial.trial_id)
+        # A run that was not evaluated where it should have been has to be done again.
+        if record is not None and not was_evaluated(record, length):
+            return None
+        progress = peek_checkpoint(path)
+        # A beginning was evaluated as another length was, so a crossing or an epoch may be missing.
+        is_end_asked = length.until is None and length.all_splits != "on_the_way"
+        if progress is None and record is None and is_end_asked:
+            return _copied_beginning(beginnings, path)
+        return _of_these_versions(progress)
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
         """Return the steps up to which trainings of other lengths are the same, with their files.
@@ -214,18 +223,19 @@ class ProcessEngine(StoredEngine):
         plan, spans = self._plan, trial.horizon_steps
         if spans is None or plan.horizon_epochs is None or len(plan.horizons) < 2:
             return {}
-        lengths = [trial.plan.steps_in(h * plan.horizon_epochs) for h in plan.horizons]
-        steps = {math.floor(plan.constant_until * n) for n in lengths if n <= spans}
-        begun = replace(trial, horizon_steps=None).trial_id
-        return {
-            step: self._store.checkpoint_path(f"{begun}.{step}") for step in sorted(steps - {0})
-        }
+        without_length = replace(trial, horizon_steps=None).trial_id
+        beginnings = {}
+        for horizon in sorted(plan.horizons):
+            steps = trial.plan.steps_in(horizon * plan.horizon_epochs)
+            step = math.floor(plan.constant_until * steps)
+            if step and steps <= spans:
+                beginnings[step] = self._store.checkpoint_path(f"{without_length}.{step}")
+        return beginnings
 
     def _get_ready(self) -> None:
-        timeout_s = _BUILD_S if self._plan.budget_s is None else min(_BUILD_S, self._left_s())
-        why = self._workers.get_ready(timeout_s=timeout_s)
-        if why is not None:
-            self._listener.warning(reason_text(why))
+        reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
+        if reason is not None:
+            self._listener.warning(reason_text(reason))
 
     def _evaluated(self, run: _Run, evaluations: tuple[Evaluation, ...]) -> None:
         """Store evaluations at once, and report the progress."""
@@ -266,20 +276,28 @@ class ProcessEngine(StoredEngine):
 def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | None:
     """Make the furthest of these checkpoints that exists the one at `path`; return its progress."""
     for step in sorted(beginnings, reverse=True):
-        progress = peek_checkpoint(beginnings[step])
-        if progress is not None and progress.versions == library_versions():
+        progress = _of_these_versions(peek_checkpoint(beginnings[step]))
+        if progress is not None:
             write_whole(path, partial(shutil.copyfile, beginnings[step]))
             return progress
     return None
 
 
-def _opening_record(request: RunRequest, threads: int, progress: Progress | None) -> TrialRecord:
-    resumed = () if progress is None else (*progress.resumed_from_steps, progress.step)
+def _of_these_versions(progress: Progress | None) -> Progress | None:
+    """Return it unless other versions made it, whose numbers would not mix with those from here."""
+    if progress is None or progress.versions != library_versions():
+        return None
+    return progress
+
+
+def _opening_record(
+    request: RunRequest, threads: int, resumed_from_steps: tuple[int, ...]
+) -> TrialRecord:
     return replace(
         request.opening(PLAIN),
         threads=threads,
         versions=library_versions(),
-        resumed_from_steps=resumed,
+        resumed_from_steps=resumed_from_steps,
         notes=request.trial.notes,
     )
 
@@ -294,11 +312,11 @@ def refuse_to_train_over(store: Store, trial: Trial) -> None:
     if record is None or not record.ended_well:
         return
     progress = peek_checkpoint(store.checkpoint_path(trial.trial_id))
-    if progress is not None and progress.versions == library_versions():
+    if _of_these_versions(progress):
         return
     what = "its checkpoint is missing or damaged"
     if progress is not None:
-        made_with = ", ".join(" ".join(pair) for pair in progress.versions)
+        made_with = ", ".join(map(" ".join, progress.versions))
         what = f"it was made with {made_with}, and the numbers of two versions don't mix"
     raise StoreError(
         f"{store.path}: the trial at batch size {trial.batch_size}, learning rate "
@@ -312,7 +330,9 @@ def _cannot_be_kept(ended: Ended) -> bool:
     return ended.error == StoreError.__name__
 
 
-def _outcome(ended: Ended) -> Outcome:
+def _outcome(ended: Ended | NodeLost) -> Outcome:
+    if isinstance(ended, NodeLost):
+        return Outcome(status=Status.KILLED)
     if _cannot_be_kept(ended) or ended.error == EditedError.__name__:
         return Outcome(status=None)  # it can go on from its checkpoint before
     if ended.status is None:
@@ -351,8 +371,10 @@ class RepeatedErrors:
 
     def why_not(self, trial: Trial) -> Reason | None:
         """Return why the trial would fail as others of its size did, or None if it may not."""
-        why = self._known.get(_kind(trial))
-        return why and Reason.of("failed_alike_before", size=trial.batch_size, why=why)
+        reason = self._known.get(_kind(trial))
+        if reason is None:
+            return None
+        return Reason.of("failed_alike_before", size=trial.batch_size, why=reason)
 
 
 def _kind(trial: Trial) -> object:

@@ -91,12 +91,15 @@ class LocalWorkers:
     @property
     def n(self) -> int:
         """The number of cores, or 1 on a GPU."""
-        return max(thread_choices("cpu")) if self._plan.trial.device == "cpu" else 1
+        if self._plan.trial.device != "cpu":
+            return 1
+        return max(thread_choices("cpu"))
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
         """Build once what runs are trained with natively; return why not if that fails."""
         trial = self._plan.trial
-        if self._is_ready or not is_worth_a_build(self._plan):
+        may_build = self._plan.trainer != PLAIN and trial.device == "cpu"
+        if self._is_ready or not may_build or trial.n_train < _WORTH_A_BUILD:
             return None
         self._is_ready = True
         ended = run_in_child(_build_in_child, self._packed, trial, timeout_s=max(0.1, timeout_s))
@@ -142,16 +145,10 @@ class LocalWorkers:
         self._children.clear()
 
     def _of(self, trial_ids: Iterable[str]) -> list[Child]:
-        asked = set(trial_ids)
+        wanted = set(trial_ids)
         # This is a copy, because on a node of a cluster another thread listens to them meanwhile.
         children = list(self._children.values())
-        return [child for trial_id, child in children if trial_id in asked]
-
-
-def is_worth_a_build(plan: RunPlan) -> bool:
-    """Return whether runs may be trained natively, and take long enough for that."""
-    trial = plan.trial
-    return plan.trainer != PLAIN and trial.device == "cpu" and trial.n_train >= _WORTH_A_BUILD
+        return [child for trial_id, child in children if trial_id in wanted]
 
 
 def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeBuild | Reason:
