@@ -139,9 +139,7 @@ def _counted(name: str, given: Any) -> str | None:
     whole = int(number)
     if whole == number:
         return str(whole)
-    if name == "epoch":
-        return repr(number)
-    return None
+    return repr(number) if name == "epoch" else None
 
 
 def _float(given: Any) -> float | None:
@@ -158,9 +156,7 @@ def _float(given: Any) -> float | None:
 
 def _log_of_environment() -> ProgressLog | None:
     path = os.environ.get(LOG_PATH_VARIABLE)
-    if not path:
-        return None
-    return ProgressLog(path)
+    return ProgressLog(path) if path else None
 
 
 _LOG = _log_of_environment()

@@ -60,9 +60,7 @@ def _reset_high_water_mark() -> int | None:
 
 def _bytes_in(file: str, field: str) -> int | None:
     kibibytes = _number_in(ROOT / file, rf"^{field}:\s+(\d+) kB")
-    if kibibytes is None:
-        return None
-    return kibibytes * 1024
+    return None if kibibytes is None else kibibytes * 1024
 
 
 def _number_in(file: Path, pattern: str) -> int | None:
@@ -71,9 +69,7 @@ def _number_in(file: Path, pattern: str) -> int | None:
         match = re.search(pattern, file.read_text(), re.MULTILINE)
     except OSError:
         return None
-    if match is None:
-        return None
-    return int(match[1])
+    return int(match[1]) if match else None
 
 
 def available_bytes(device: torch.device) -> int | None:

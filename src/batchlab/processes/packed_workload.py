@@ -151,16 +151,18 @@ class PackedWorkload:
         self._blob = buffer.getvalue()
         self.read_in_place = tuple(dict.fromkeys(packer.maps))
         self._places, self._n_bytes = _placed(packer.numbers)
-        self._memory = _shared_memory(packer.numbers, self._places, self._n_bytes)
+        self._memory = _anonymous_memory(self._n_bytes)
+        if self._n_bytes:
+            memory = mmap.mmap(self._memory, self._n_bytes)
+            for array, place in zip(packer.numbers, self._places, strict=True):
+                place.fill(memory, array)
 
     def parts(self) -> tuple[dict[str, Any], Any]:
         """Return what `of_parts` needs elsewhere: all but the shared memory, and its content."""
         memory: Any = b""
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes, access=mmap.ACCESS_READ)
-        rest = dict(vars(self))
-        del rest["_memory"]
-        return rest, memory
+        return {name: value for name, value in vars(self).items() if name != "_memory"}, memory
 
     @classmethod
     def of_parts(
@@ -168,7 +170,9 @@ class PackedWorkload:
     ) -> PackedWorkload:
         """Return the same workload in shared memory of this machine; `files` are its files here."""
         packed = cls.__new__(cls)
-        vars(packed).update(rest | {"files": files, "_memory": _memory_of(memory)})
+        vars(packed).update(rest | {"files": files, "_memory": _anonymous_memory(rest["_n_bytes"])})
+        if packed._n_bytes:
+            mmap.mmap(packed._memory, packed._n_bytes)[:] = memoryview(memory)
         return packed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -284,25 +288,6 @@ def _placed(numbers: Sequence[_Numbers]) -> tuple[list[_Place], int]:
         places.append(place)
         end = offset + place.n_bytes
     return places, end
-
-
-def _shared_memory(numbers: Sequence[_Numbers], places: Sequence[_Place], n_bytes: int) -> int:
-    """Return a descriptor of anonymous memory that holds the numbers."""
-    descriptor = _anonymous_memory(n_bytes)
-    if n_bytes:
-        memory = mmap.mmap(descriptor, n_bytes)
-        for array, place in zip(numbers, places, strict=True):
-            place.fill(memory, array)
-    return descriptor
-
-
-def _memory_of(buffer: Any) -> int:
-    """Return a descriptor of anonymous memory that holds these bytes."""
-    content = memoryview(buffer)
-    descriptor = _anonymous_memory(content.nbytes)
-    if content.nbytes:
-        mmap.mmap(descriptor, content.nbytes)[:] = content
-    return descriptor
 
 
 def _anonymous_memory(n_bytes: int) -> int:

@@ -91,9 +91,7 @@ class ShippedWorkload:
 
 
 def _below(root: Path | None, path: str) -> str:
-    if root is None:
-        return path
-    return str(root / path.lstrip("/"))
+    return path if root is None else str(root / path.lstrip("/"))
 
 
 def _bytes_of(file: SourceFile) -> bytes:

@@ -152,6 +152,4 @@ class Estimate:
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
-    if value is None:
-        return None
-    return value * factor
+    return None if value is None else value * factor

@@ -84,5 +84,5 @@ class Measurement:
         """Return its number for a batch size; None if not measured, or not per batch size."""
         if self.of_batch_size is None:
             return None
-        number_and_sources = self.of_batch_size(study, batch_size)
-        return number_and_sources and number_and_sources[0]
+        numbers = self.of_batch_size(study, batch_size)
+        return numbers and numbers[0]

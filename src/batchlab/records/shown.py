@@ -44,9 +44,7 @@ class ShownInNotebook:
     __slots__ = ()
 
     def _repr_html_(self) -> str | None:
-        """Return HTML for a notebook, or None if there is no view, so that it shows the `repr`."""
-        if not _homes:
-            return None
+        """Return HTML for a notebook, or None, so that it shows the `repr`."""
         html: str | None = _view("notebook")(self)
         return html
 

@@ -237,9 +237,7 @@ class WorkloadSummary:
         """Return how many examples a metric of a split is taken over, 0 if none or not known."""
         if split == "train":
             return self.n_train_evaluated
-        if split == "validation":
-            return self.n_validation or 0
-        return self.n_test
+        return (self.n_validation or 0) if split == "validation" else self.n_test
 
     @property
     def has_validation(self) -> bool:

@@ -108,9 +108,7 @@ class Target:
         """Return whether `value` is at least as good as the target; None (unknown) is not."""
         if value is None:
             return False
-        if self.better == "higher":
-            return value >= self.value
-        return value <= self.value
+        return value >= self.value if self.better == "higher" else value <= self.value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -308,9 +306,7 @@ class Trial:
         """Full (B = N), stochastic (B = 1) or mini (between them)."""
         if self.batch_size == self.n_train:
             return "full"
-        if self.batch_size == 1:
-            return "stochastic"
-        return "mini"
+        return "stochastic" if self.batch_size == 1 else "mini"
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
@@ -429,9 +425,7 @@ class TrialRecord:
 
     @property
     def _last(self) -> Evaluation:
-        if not self.evaluations:
-            return _NO_EVALUATION
-        return self.evaluations[-1]
+        return self.evaluations[-1] if self.evaluations else _NO_EVALUATION
 
     @property
     def steps(self) -> int:

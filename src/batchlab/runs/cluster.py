@@ -55,13 +55,11 @@ class Cluster:
             UsageError: device and GPUs per trial do not go together.
         """
         is_gpu = device.startswith("cuda")
-        gpus = self.gpus_per_trial
-        if gpus is None:
-            gpus = is_gpu
+        gpus = float(is_gpu) if self.gpus_per_trial is None else float(self.gpus_per_trial)
         if bool(gpus) is not is_gpu:
             expected = "more than 0" if is_gpu else "--device cuda with them"
             raise UsageError(f"GPUs per trial {gpus:g} with device {device}: expected {expected}")
-        return replace(self, gpus_per_trial=float(gpus))
+        return replace(self, gpus_per_trial=gpus)
 
     def connect(self) -> None:
         """Connect this process to the cluster, unless it is connected already.
@@ -139,9 +137,7 @@ class Cluster:
 
     def gpus_of(self, n: int) -> int:
         """Return the whole GPUs that `n` trials on a node take, as Ray cannot split several."""
-        if not self.gpus_per_trial:
-            return 0
-        return -(-n // self._per_gpu)
+        return -(-n // self._per_gpu) if self.gpus_per_trial else 0
 
     @property
     def _per_gpu(self) -> int:
@@ -183,6 +179,4 @@ def first_line(error: BaseException) -> str:
 
 
 def _named(cpus: float, gpus: float) -> str:
-    if not gpus:
-        return f"{cpus:g} CPU"
-    return f"{cpus:g} CPU and {gpus:g} GPU"
+    return f"{cpus:g} CPU and {gpus:g} GPU" if gpus else f"{cpus:g} CPU"

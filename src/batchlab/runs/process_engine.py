@@ -18,7 +18,7 @@ from batchlab.machine import library_versions
 from batchlab.processes.children import Ended, refuse_edited
 from batchlab.records.estimate import Reason
 from batchlab.records.run import Outcome, RunRequest
-from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import StoredEngine, was_evaluated
 from batchlab.runs.workers import NodeLost, Workers
@@ -136,14 +136,17 @@ class ProcessEngine(StoredEngine):
             refuse_edited(ended)
 
     def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended | NodeLost]]:
-        """Yield the runs that have ended, and store the evaluations of the others."""
+        """Yield the runs that have ended; store what the others report, at once."""
         for trial_id, message in self._workers.heard(timeout_s=timeout_s):
             run = self._running[trial_id]
             if isinstance(message, Ended | NodeLost):
                 del self._running[trial_id]
                 yield run, message
-            else:
-                self._evaluated(run, message)
+                continue
+            self._store.put_evaluations(trial_id, message)
+            if message:
+                run.step = message[-1].step
+                self._tell(run.request, run.step / run.request.last_step)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """Ask every child to stop, and kill those that don't in time."""
@@ -169,12 +172,15 @@ class ProcessEngine(StoredEngine):
         record = self._store.record(trial.trial_id)
         if self._is_answered(record, request.length):
             return None, 0
-        reason = self._errors.why_not(trial)
-        if record is None and reason is not None:
+        known_error = self._errors.why_not(trial)
+        if record is None and known_error is not None:
             self._store.begin_trial(_opening_record(request, self._plan.threads, ()))
-            self._finish(trial, Outcome(status=Status.ERROR, reason=reason))
+            self._finish(trial, Outcome(status=Status.ERROR, reason=known_error))
             return None, 0
-        self._get_ready()  # before the trial has begun, as it can end the study
+        # This comes before the trial has begun, because it can end the study.
+        reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
+        if reason is not None:
+            self._listener.warning(reason_text(reason))
         beginnings = self._beginnings(trial)
         progress = self._progress(request, record, beginnings)
         threads, from_step = self._plan.threads, 0
@@ -231,18 +237,6 @@ class ProcessEngine(StoredEngine):
             if step and steps <= spans:
                 beginnings[step] = self._store.checkpoint_path(f"{without_length}.{step}")
         return beginnings
-
-    def _get_ready(self) -> None:
-        reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
-        if reason is not None:
-            self._listener.warning(reason_text(reason))
-
-    def _evaluated(self, run: _Run, evaluations: tuple[Evaluation, ...]) -> None:
-        """Store evaluations at once, and report the progress."""
-        self._store.put_evaluations(run.request.trial.trial_id, evaluations)
-        if evaluations:
-            run.step = evaluations[-1].step
-            self._tell(run.request, run.step / run.request.last_step)
 
     def _lost(self, run: _Run, lost: NodeLost) -> None:
         """Have it go on elsewhere from its last checkpoint, but end it the second time."""

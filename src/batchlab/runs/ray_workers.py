@@ -25,7 +25,7 @@ from batchlab.records.progress_listener import Silent
 from batchlab.records.trial import Status
 from batchlab.runs.cluster import Cluster, first_line, live_nodes
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.node_agent import NodeAgent, Settled
+from batchlab.runs.node_agent import NodeAgent
 from batchlab.runs.workers import Heard, NodeLost
 from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
@@ -93,9 +93,8 @@ class RayWorkers:
             ClusterError: no node can train it, or none was free in time.
         """
         began_s, has_said = time.monotonic(), False
-        until_s = math.inf
-        if self._plan.budget_s is not None:
-            until_s = self._plan.started_s + self._plan.budget_s
+        budget_s = math.inf if self._plan.budget_s is None else self._plan.budget_s
+        until_s = self._plan.started_s + budget_s
         while not self._ready:
             for _ in self.heard(timeout_s=1.0):
                 pass
@@ -208,13 +207,6 @@ class RayWorkers:
         name = facts["NodeManagerHostname"]
         return _Node(node_id=node_id, name=name, n=n, agent=agent, settling=settling)
 
-    def _settled(self, node: _Node, settled: Settled) -> None:
-        node.settling = None
-        if settled.refused is not None:
-            self._refuse(node, settled.refused)
-        elif settled.warning is not None:
-            self._listener.warning(f"node {node.name}: {reason_text(settled.warning)}")
-
     def _refuse(self, node: _Node, why: str) -> None:
         self._refused[node.node_id] = f"node {node.name}: {why}"
         self._listener.warning(f"node {node.name} trains nothing: {why}")
@@ -243,7 +235,11 @@ class RayWorkers:
                 self._lost(node, error)
             return
         if call == node.settling:
-            self._settled(node, answer)
+            node.settling = None
+            if answer.refused is not None:
+                self._refuse(node, answer.refused)
+            elif answer.warning is not None:
+                self._listener.warning(f"node {node.name}: {reason_text(answer.warning)}")
         elif call == node.hearing:
             node.hearing = None
             self._told += [(node, trial_id, message) for trial_id, message in answer]
@@ -275,9 +271,7 @@ def _keep(path: Path | None, checkpoint: bytes) -> None:
 def _cause_of(error: BaseException) -> str:
     """Return what was raised on a node, or what Ray says itself."""
     cause = getattr(error, "cause", None)
-    if cause is None:
-        return first_line(error)
-    return f"{type(cause).__name__}: {first_line(cause)}"
+    return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
 
 
 def _free_resources() -> dict[str, dict[str, float]]:

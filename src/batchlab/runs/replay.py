@@ -123,19 +123,12 @@ class Journal:
     @property
     def n_workers(self) -> int | None:
         """The number of runs the engine did at a time when it began, None before that."""
-        return self._first.n_workers
+        return self._written[0].n_workers if self._written else None
 
     @property
     def budget_s(self) -> float | None:
         """The seconds that runs may take by the engine's clock, None before they are known."""
-        return self._first.budget_s
-
-    @property
-    def _first(self) -> JournalEntry:
-        """The entry it began with, or an empty one before that."""
-        if not self._written:
-            return JournalEntry()
-        return self._written[0]
+        return self._written[0].budget_s if self._written else None
 
     def begin(self, entry: JournalEntry) -> None:
         """Begin the journal with what the question rests on, and forget what was written before.
@@ -150,15 +143,11 @@ class Journal:
 
     def replayed_reading_s(self) -> float | None:
         """Return the clock's next stored reading, or None if there are no more."""
-        if not self._readings_to_come:
-            return None
-        return self._readings_to_come.popleft()
+        return self._readings_to_come.popleft() if self._readings_to_come else None
 
     def replayed_in_turn(self) -> InTurn | None:
         """Return the next stored result of timing in turn, or None if there are no more."""
-        if not self._in_turn_to_come:
-            return None
-        return self._in_turn_to_come.popleft()
+        return self._in_turn_to_come.popleft() if self._in_turn_to_come else None
 
     def replayed_end(
         self, under_way: Sequence[RunRequest], *, engine: str

@@ -24,17 +24,11 @@ BUSY_TIMEOUT_S = 10.0  # writers hold the file for milliseconds, so longer means
 _LITTLE_SPACE_BYTES = 256 * 1024
 
 
-def open_store_file(path: Path, *, create: bool) -> sqlite3.Connection:
+def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
     """Open the store at `path`, of the current schema, in autocommit mode and with a WAL.
 
-    A file that is not a whole batchlab store of this version is left as it is.
-
-    Args:
-        path: the file.
-        create: whether a missing (or empty) file becomes a new store.
-
-    Raises:
-        StoreError: the file cannot be used; one line says why and what to do.
+    A missing (or empty) file becomes a new store if `create` is True. A file that is not a whole
+    batchlab store of this version is left as it is.
     """
     try:
         with explained(path):
@@ -259,7 +253,7 @@ class StoreConnection:
     def _open(self, path: Path, *, create: bool) -> None:
         self._connection: sqlite3.Connection | None = None
         self.path = path.absolute()
-        self._connection = open_store_file(path, create=create)
+        self._connection = _opened(path, create=create)
         self._owner = (os.getpid(), threading.get_ident())
 
     def close(self) -> None:

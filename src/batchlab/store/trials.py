@@ -46,9 +46,7 @@ def put_row(
 def text_by(connection: sqlite3.Connection, query: str, key: str) -> str | None:
     """Return the one text that a query finds by a key, or None if it finds none."""
     row = connection.execute(query, (key,)).fetchone()
-    if row is None:
-        return None
-    return str(row[0])
+    return None if row is None else str(row[0])
 
 
 class Trials(StoreConnection):
@@ -69,9 +67,7 @@ class Trials(StoreConnection):
     def _workload(self, connection: sqlite3.Connection, workload_id: str) -> WorkloadSummary | None:
         query = "SELECT summary FROM workloads WHERE workload_id = ?"
         text = text_by(connection, query, workload_id)
-        if text is None:
-            return None
-        return _SUMMARY.decoded(text, f"workload {workload_id}")
+        return None if text is None else _SUMMARY.decoded(text, f"workload {workload_id}")
 
     def begin_trial(self, record: TrialRecord) -> None:
         """Store that a trial begins or goes on: from now on it has no status.
