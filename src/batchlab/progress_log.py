@@ -154,9 +154,5 @@ def _float(given: Any) -> float | None:
         return None
 
 
-def _log_of_environment() -> ProgressLog | None:
-    path = os.environ.get(LOG_PATH_VARIABLE)
-    return ProgressLog(path) if path else None
-
-
-_LOG = _log_of_environment()
+_PATH = os.environ.get(LOG_PATH_VARIABLE)
+_LOG = ProgressLog(_PATH) if _PATH else None

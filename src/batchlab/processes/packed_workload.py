@@ -11,10 +11,11 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -45,16 +46,12 @@ def reduced_map(value: object) -> _Reduced | None:
 def _opened(
     region: FileRegion, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> Any:
-    if np.empty((0, *shape[1:]), dtype).strides == strides:
-        return np.memmap(region.path, dtype=dtype, mode="c", offset=region.offset, shape=shape)
-    return np.ndarray(shape, dtype, buffer=_bytes_of(region), strides=strides)
-
-
-def _bytes_of(region: FileRegion) -> Any:
     # The mode is copy on write: writes of the user's code stay in its process, as with tensors.
-    return np.memmap(
-        region.path, dtype=np.uint8, mode="c", offset=region.offset, shape=(region.n_bytes,)
-    )
+    opened = partial(np.memmap, region.path, mode="c", offset=region.offset)
+    if np.empty((0, *shape[1:]), dtype).strides == strides:
+        return opened(dtype=dtype, shape=shape)
+    content = opened(dtype=np.uint8, shape=(region.n_bytes,))
+    return np.ndarray(shape, dtype, buffer=content, strides=strides)
 
 
 def check_unedited(files: Iterable[SourceFile]) -> None:
@@ -91,22 +88,14 @@ class _Place:
     def n_bytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def numbers(self, memory: mmap.mmap | None) -> _Numbers:
+    def numbers(self, memory: mmap.mmap | None) -> Any:
         """Return the tensor or the array over that memory."""
         library: Any = np if isinstance(self.dtype, np.dtype) else torch
         if memory is None or self.n_bytes == 0:
-            return cast(_Numbers, library.empty(self.shape, dtype=self.dtype))
+            return library.empty(self.shape, dtype=self.dtype)
         count = math.prod(self.shape)
         flat = library.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset)
-        return cast(_Numbers, flat.reshape(self.shape))
-
-    def fill(self, memory: mmap.mmap, numbers: _Numbers) -> None:
-        """Copy `numbers` to this place in `memory`."""
-        there = self.numbers(memory)
-        if isinstance(there, np.ndarray):
-            there[...] = numbers
-        elif isinstance(numbers, Tensor):
-            there.copy_(numbers)
+        return flat.reshape(self.shape)
 
 
 class PackedWorkload:
@@ -155,7 +144,7 @@ class PackedWorkload:
         if self._n_bytes:
             memory = mmap.mmap(self._memory, self._n_bytes)
             for array, place in zip(packer.numbers, self._places, strict=True):
-                place.fill(memory, array)
+                place.numbers(memory)[...] = array
 
     def parts(self) -> tuple[dict[str, Any], Any]:
         """Return what `of_parts` needs elsewhere: all but the shared memory, and its content."""

@@ -165,26 +165,21 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The name of the engine in the registry, and in the records of its runs."""
-        ...
 
     @property
     def capabilities(self) -> Capabilities:
         """The capabilities of the engine."""
-        ...
 
     @property
     def n_workers(self) -> int:
         """The number of runs it does at a time: asking for fewer wastes it."""
-        ...
 
     @property
     def n_seeds(self) -> int | None:
         """The number of seeds it has (0 to n_seeds - 1), or None if it takes any seed."""
-        ...
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         """Return the rates it has at a batch size and horizon, ascending, or None for any rate."""
-        ...
 
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
@@ -193,31 +188,24 @@ class Engine(Protocol):
 
         If a schedule of the rate spans it, `horizon` is that span over the planned one.
         """
-        ...
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
         """Return about how many budget seconds `length` in new steps costs, with evaluations."""
-        ...
 
     def evaluation_steps(self, batch_size: int) -> float:
         """Return how many steps take as long as a validation, 0.0 if there is none or unknown."""
-        ...
 
     def submit(self, request: RunRequest) -> None:
         """Ask for a run; it begins when a place is free, and comes back by `next_finished`."""
-        ...
 
     def next_finished(self) -> RunEnd:
         """Wait for the next of the submitted runs to end; at least one is submitted."""
-        ...
 
     def cancel(self) -> None:
         """End everything submitted that has not come back; what can go on later still can."""
-        ...
 
     def spent_s(self) -> float:
         """Return the seconds of the budget that are spent."""
-        ...
 
 
 def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]:

@@ -45,7 +45,6 @@ class Workers(Protocol):
     @property
     def n(self) -> int:
         """The number of runs they take at a time."""
-        ...
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
         """Do once what all runs need; return why PyTorch's own loop trains, if it does.
@@ -53,27 +52,21 @@ class Workers(Protocol):
         Raises:
             EditedError: files of the workload are not what they were.
         """
-        ...
 
     def start(self, task: Task) -> None:
         """Begin a run, known by the id of its trial."""
-        ...
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield the news of the runs as soon as there is some, or nothing after the limit."""
-        ...
 
     def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
         """Have runs write their checkpoints and end."""
-        ...
 
     def kill(self, trial_ids: Iterable[str]) -> None:
         """End runs at once."""
-        ...
 
     def close(self) -> None:
         """End all runs, and give back what was taken for them."""
-        ...
 
 
 class LocalWorkers:

@@ -78,7 +78,7 @@ def explained(path: Path) -> Iterator[None]:
             "the file, or give another file"
         ) from error
     except sqlite3.Error as error:
-        raise StoreError(_explanation(error, path)) from error
+        raise _explanation(error, path) from error
     except UnicodeDecodeError as error:  # from the names of tables and the like
         raise _damaged(path, "its content cannot be read") from error
 
@@ -176,33 +176,33 @@ def _primary_code(error: sqlite3.Error) -> int:
     return code & 0xFF
 
 
-def _explanation(error: sqlite3.Error, path: Path) -> str:
+def _explanation(error: sqlite3.Error, path: Path) -> StoreError:
     code = _primary_code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return (
+        return StoreError(
             f"{path} is in use: another program has held it for {BUSY_TIMEOUT_S:g} s; close that "
             "program or wait for it, then run the same command again"
         )
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_disk_full(path)):
-        return (
+        return StoreError(
             f"{path}: the disk is full; free some space, then run the same command again (what "
             "was stored before is kept)"
         )
     if code == sqlite3.SQLITE_READONLY:
-        return str(_read_only(path))
+        return _read_only(path)
     # An error without a code is Python's own and means that a column's text is not UTF-8.
     is_not_text = code == 0 and isinstance(error, sqlite3.OperationalError)
     if code == sqlite3.SQLITE_NOTADB:
-        return str(_not_a_store(path, "it is not an SQLite file"))
+        return _not_a_store(path, "it is not an SQLite file")
     if code == sqlite3.SQLITE_CORRUPT or is_not_text:
-        return str(_damaged(path, "its content cannot be read"))
+        return _damaged(path, "its content cannot be read")
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        return (
+        return StoreError(
             f"{path} cannot be read or written; check that its disk is mounted and sound, and "
             f"that {path}-wal and {path}-shm, where they exist, belong to you"
         )
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return (
+    return StoreError(
         f"{path}: SQLite stopped with {name} ({error}) and left the file as it was; see what "
         f"`sqlite3 {path} 'PRAGMA integrity_check'` says, or give another file"
     )

@@ -48,17 +48,11 @@ class Store(Trials, StoreFolder):
         what = f"step times of batch size {timing.batch_size}"
         encoded = _TIMING.encoded(timing, what)
         with self._writing() as connection:
+            shape = timing.device, timing.batch_size, timing.micro_batch_size
             connection.execute(
                 "INSERT INTO measurements (workload_id, kind, device, batch_size, "
                 "micro_batch_size, measured_at, value) VALUES (?, 'step_time', ?, ?, ?, ?, ?)",
-                (
-                    timing.workload_id,
-                    timing.device,
-                    timing.batch_size,
-                    timing.micro_batch_size,
-                    now(),
-                    encoded,
-                ),
+                (timing.workload_id, *shape, now(), encoded),
             )
 
     def timings(
@@ -140,12 +134,7 @@ class Store(Trials, StoreFolder):
             put_row(connection, "studies", "study_id", row)
 
     def add_spent(self, study_id: str, seconds: float) -> None:
-        """Add to the time spent on a study.
-
-        Args:
-            study_id: a study in the store.
-            seconds: finite and >= 0.
-        """
+        """Add seconds, finite and >= 0, to the time spent on a study in the store."""
         if not (math.isfinite(seconds) and seconds >= 0):
             raise StoreError(f"spent {seconds} s on study {study_id!r}: expected a time >= 0")
         with self._writing() as connection:
@@ -154,12 +143,7 @@ class Store(Trials, StoreFolder):
             )
 
     def put_decisions(self, study_id: str, decisions: str) -> None:
-        """Store the decisions of a study; they replace those stored before.
-
-        Args:
-            study_id: a study in the store.
-            decisions: a JSON list; `journal` says of what.
-        """
+        """Store the decisions of a study in the store, a JSON list, in place of those before."""
         with self._writing() as connection:
             connection.execute(
                 "UPDATE studies SET decisions = ? WHERE study_id = ?", (decisions, study_id)
@@ -240,14 +224,9 @@ class Store(Trials, StoreFolder):
         return StoreError(f"no study {study_id!r} in {self.path}; it holds {study_ids}")
 
     def put_advice(self, study_id: str, advice: str) -> None:
-        """Store the answer of a study; it replaces the one before.
-
-        Args:
-            study_id: a study in the store.
-            advice: the answer as JSON.
-        """
+        """Store the answer of a study in the store, as JSON, in place of the one before."""
+        row = {"study_id": study_id, "payload": advice}
         with self._writing() as connection:
-            row = {"study_id": study_id, "payload": advice}
             put_row(connection, "advices", "study_id", row)
 
     def advice(self, study_id: str) -> str | None:

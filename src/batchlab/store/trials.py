@@ -113,9 +113,7 @@ class Trials(StoreConnection):
     def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
         """Store evaluations, all or none; each replaces an earlier one of the same step.
 
-        Args:
-            trial_id: a trial that has begun.
-            evaluations: evaluations with None for numbers that are not finite.
+        The trial has begun, and numbers that are not finite are None.
         """
         # A killed process loses nothing this way. Only a power cut can lose the last evaluations,
         # and not those of a finished trial. Waiting for the disk each time would slow small trials.
@@ -174,10 +172,7 @@ class Trials(StoreConnection):
     ) -> None:
         """Replace the stored curve by that of another run, completely or not at all.
 
-        Args:
-            trial_id: a trial that has begun.
-            evaluations: all of the new curve.
-            resumed_from_steps: the steps from which that run was resumed.
+        The trial has begun, and that run was resumed from `resumed_from_steps`.
         """
         steps = _STEPS.encoded(resumed_from_steps, f"resumed_from_steps of trial {trial_id}")
         with self._writing() as connection:
