@@ -97,8 +97,7 @@ class Journal:
         self._store = store
         self._study = study
         self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
-        # This is the time of earlier sessions, as far as it was written down.
-        self.spent_before_s = 0.0
+        self.spent_before_s = 0.0  # in earlier sessions, as far as it was written down
         self._readings: list[float] = []
         self._readings_to_come: deque[float] = deque()
         self._ends_to_come: deque[tuple[JournalEntry, StoredEnd]] = deque()

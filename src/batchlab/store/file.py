@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from batchlab.errors import NoStoreError, StoreError
@@ -235,8 +234,8 @@ def _damaged(path: Path, found: str) -> StoreError:
     )
 
 
-class StoreConnection:
-    """An open store file; subclasses add what is stored in it."""
+class StoreFile:
+    """An open store file and the folders next to it; subclasses add what is stored in it."""
 
     path: Path
 
@@ -266,12 +265,7 @@ class StoreConnection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @contextmanager
@@ -316,23 +310,7 @@ class StoreConnection:
             )
         return self._connection
 
-
-def _undo(connection: sqlite3.Connection) -> None:
-    """End a transaction that is still open.
-
-    Ctrl-C can strike between a block's entry and its first line, where no block handles it. The
-    transaction that it left open is undone before the next one, which could not begin otherwise.
-    """
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _at_work(study_id: str) -> str:
-    return f"at-work-{study_id}.lock"
-
-
-class StoreFolder(StoreConnection):
-    """The folders next to a store, for checkpoints, locks and files of trials."""
+    # ---- the folders next to it
 
     def checkpoint_path(self, trial_id: str) -> Path:
         """Return the path of a trial's checkpoint; its folder exists, the file may not."""
@@ -398,3 +376,17 @@ class StoreFolder(StoreConnection):
             f"{path} cannot be made ({error.strerror}); see that the folder of the store can be "
             "written to and has space"
         )
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    """End a transaction that is still open.
+
+    Ctrl-C can strike between a block's entry and its first line, where no block handles it. The
+    transaction that it left open is undone before the next one, which could not begin otherwise.
+    """
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _at_work(study_id: str) -> str:
+    return f"at-work-{study_id}.lock"

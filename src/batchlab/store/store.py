@@ -11,7 +11,6 @@ from typing import Final
 from batchlab.errors import StoreError
 from batchlab.records.study import StepTiming, Study, StudyName, place_of
 from batchlab.records.trial import Target, TrialRecord
-from batchlab.store.file import StoreFolder
 from batchlab.store.schema import (
     PAIRS,
     TARGET,
@@ -26,7 +25,7 @@ from batchlab.store.trials import Trials, put_row, text_by
 _TIMING: Final = JsonColumn[StepTiming](StepTiming)
 
 
-class Store(Trials, StoreFolder):
+class Store(Trials):
     """A store that is opened or created; as a context manager, it closes itself.
 
     It belongs to the process and thread that opened it; any other must open its own. Several

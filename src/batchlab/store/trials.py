@@ -10,7 +10,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.run import Outcome
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
-from batchlab.store.file import StoreConnection
+from batchlab.store.file import StoreFile
 from batchlab.store.schema import (
     PAIRS,
     TARGET,
@@ -49,7 +49,7 @@ def text_by(connection: sqlite3.Connection, query: str, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-class Trials(StoreConnection):
+class Trials(StoreFile):
     """The workloads of a store, their trials, and the evaluations of these."""
 
     def put_workload(self, summary: WorkloadSummary) -> None:
