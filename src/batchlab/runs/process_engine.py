@@ -21,7 +21,7 @@ from batchlab.records.run import Outcome, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import StoredEngine, was_evaluated
-from batchlab.runs.workers import NodeLost, Workers
+from batchlab.runs.workers import NODE_LOST, Workers
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint, write_whole
 from batchlab.training.plain import Task
@@ -126,7 +126,7 @@ class ProcessEngine(StoredEngine):
 
     def _listen(self, timeout_s: float) -> None:
         for run, ended in self._heard(timeout_s):
-            if isinstance(ended, NodeLost):
+            if ended.error == NODE_LOST:
                 self._lost(run, ended)
                 continue
             self._end(run, _outcome(ended))
@@ -135,11 +135,11 @@ class ProcessEngine(StoredEngine):
                 raise StoreError(reason_text(ended.reason))
             refuse_edited(ended)
 
-    def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended | NodeLost]]:
+    def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended]]:
         """Yield the runs that have ended; store what the others report, at once."""
         for trial_id, message in self._workers.heard(timeout_s=timeout_s):
             run = self._running[trial_id]
-            if isinstance(message, Ended | NodeLost):
+            if isinstance(message, Ended):
                 del self._running[trial_id]
                 yield run, message
                 continue
@@ -238,16 +238,18 @@ class ProcessEngine(StoredEngine):
                 beginnings[step] = self._store.checkpoint_path(f"{without_length}.{step}")
         return beginnings
 
-    def _lost(self, run: _Run, lost: NodeLost) -> None:
+    def _lost(self, run: _Run, lost: Ended) -> None:
         """Have it go on elsewhere from its last checkpoint, but end it the second time."""
         trial = run.request.trial
         if trial.trial_id in self._lost_once:
-            reason = Reason.of("node_lost", why=lost.why)
+            reason = Reason.of("node_lost", why=reason_text(lost.reason))
             self._end(run, Outcome(status=Status.KILLED, reason=reason))
             return
         run.claim.close()
         self._lost_once.add(trial.trial_id)
-        self._listener.warning(f"{self._named(trial)}: {lost.why}; it goes on elsewhere")
+        self._listener.warning(
+            f"{self._named(trial)}: {reason_text(lost.reason)}; it goes on elsewhere"
+        )
         self._wait(run.request, first=math.inf)
 
     def _end(self, run: _Run, outcome: Outcome) -> None:
@@ -324,9 +326,7 @@ def _cannot_be_kept(ended: Ended) -> bool:
     return ended.error == StoreError.__name__
 
 
-def _outcome(ended: Ended | NodeLost) -> Outcome:
-    if isinstance(ended, NodeLost):
-        return Outcome(status=Status.KILLED)
+def _outcome(ended: Ended) -> Outcome:
     if _cannot_be_kept(ended) or ended.error == EditedError.__name__:
         return Outcome(status=None)  # it can go on from its checkpoint before
     if ended.status is None:

@@ -26,7 +26,7 @@ from batchlab.records.trial import Status
 from batchlab.runs.cluster import Cluster, first_line, live_nodes
 from batchlab.runs.contract import RunPlan
 from batchlab.runs.node_agent import NodeAgent
-from batchlab.runs.workers import Heard, NodeLost
+from batchlab.runs.workers import NODE_LOST, Heard
 from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
@@ -132,7 +132,7 @@ class RayWorkers:
             if isinstance(message, bytes):
                 _keep(node.running[trial_id], message)
                 continue
-            if isinstance(message, Ended | NodeLost):
+            if isinstance(message, Ended):
                 del node.running[trial_id]
             yield trial_id, message
 
@@ -252,7 +252,8 @@ class RayWorkers:
             self._refuse(node, cause)
             return
         self._forget(node)
-        lost = NodeLost(why=f"node {node.name} was lost under it ({cause})")
+        reason = Reason.as_written(f"node {node.name} was lost under it ({cause})")
+        lost = Ended(status=Status.KILLED, reason=reason, error=NODE_LOST)
         self._told += [(node, trial_id, lost) for trial_id in node.running]
 
     def _where(self, trial_ids: Iterable[str]) -> Iterator[tuple[_Node, list[str]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import torch
 
 from batchlab.machine import place_here, thread_choices
 from batchlab.measure.at_steps import measured_at_steps
-from batchlab.processes.children import Child, Ended, Line, refuse_edited, run_in_child
+from batchlab.processes.children import Child, Ended, Line, run_in_child
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
@@ -28,14 +28,10 @@ from batchlab.training.trainers import PLAIN, built_for
 _WORTH_A_BUILD = 5000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NodeLost:
-    """The message from a run instead of its end if the machine that it ran on is gone."""
+NODE_LOST = "NodeLost"
+"""The `error` that a run has ended with if the machine that it ran on is gone."""
 
-    why: str
-
-
-Heard = tuple[str, tuple[Evaluation, ...] | Ended | NodeLost]
+Heard = tuple[str, tuple[Evaluation, ...] | Ended]
 """A trial's id, and what its run reports: evaluations as they are made, then how it ended."""
 
 
@@ -96,7 +92,6 @@ class LocalWorkers:
             return None
         self._is_ready = True
         ended = run_in_child(_build_in_child, self._packed, trial, timeout_s=max(0.1, timeout_s))
-        refuse_edited(ended)
         if isinstance(ended.value, NativeBuild):
             self._build = ended.value
             return None
