@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batchlab.errors import BatchlabError
+from batchlab.errors import BatchlabError, ClusterError
 from batchlab.machine import library_versions
 from batchlab.processes.children import Ended
 from batchlab.processes.server import start_early
@@ -27,14 +27,6 @@ _KEEP_EVERY_S = 30.0
 _LOOK_EVERY_S = 0.05
 _BUILD_S = 30.0
 _FOLDER = "batchlab-node-"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settled:
-    """The result of handing a workload to a node."""
-
-    refused: str | None = None  # why it cannot train it, if it cannot
-    warning: Reason | None = None  # why PyTorch's own loop trains here
 
 
 @dataclass(kw_only=True, slots=True)
@@ -69,20 +61,26 @@ class NodeAgent:
         plan: RunPlan,
         devices: Sequence[str],
         versions: tuple[tuple[str, str], ...],
-    ) -> Settled:
-        """Take a workload to train on these devices, one run on each."""
+    ) -> Reason | None:
+        """Take a workload to train on these devices, one run on each.
+
+        Return why PyTorch's own loop trains here, if it does.
+
+        Raises:
+            ClusterError: it cannot be trained here.
+        """
         here = library_versions()
         if here != versions:
-            return Settled(
-                refused=f"it has {_listed(here)}, this machine has {_listed(versions)}, and the "
-                f"numbers of two versions don't mix"
+            raise ClusterError(
+                f"it has {_listed(here)}, this machine has {_listed(versions)}, and the numbers of "
+                f"two versions don't mix"
             )
         self._devices = list(devices)
         try:
             self._workers = LocalWorkers(shipped.arrived(self._folder / "files"), plan)
-            return Settled(warning=self._workers.get_ready(timeout_s=_BUILD_S))
+            return self._workers.get_ready(timeout_s=_BUILD_S)
         except (BatchlabError, OSError) as error:
-            return Settled(refused=str(error))
+            raise ClusterError(str(error)) from error
 
     def start(self, task: Task, checkpoint: bytes | None) -> None:
         """Begin a run, or go on with it from a checkpoint."""

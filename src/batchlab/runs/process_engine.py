@@ -68,7 +68,7 @@ class ProcessEngine(StoredEngine):
         self._workers = workers
         self._errors = RepeatedErrors()
         self._grace_s = _GRACE_S
-        self._stop_at_s: float | None = None
+        self._stop_at_s = math.inf
         self._running: dict[str, _Run] = {}  # by trial
         self._lost_once: set[str] = set()  # trials whose node was lost under them
 
@@ -99,16 +99,13 @@ class ProcessEngine(StoredEngine):
     def _admit(self, request: RunRequest) -> None:
         """Refuse what cannot go on, and set when runs must stop to write their checkpoints."""
         refuse_to_train_over(self._store, request.trial)
-        if not self._is_idle:
-            return
-        self._stop_at_s = None
-        if self._plan.budget_s is not None:
+        if self._is_idle:
             left_s = max(0.0, self._left_s())
             self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
             self._stop_at_s = time.monotonic() + left_s - self._grace_s
 
     def _is_out_of_time(self) -> bool:
-        return self._stop_at_s is not None and time.monotonic() >= self._stop_at_s
+        return time.monotonic() >= self._stop_at_s
 
     @property
     def _n_running(self) -> int:

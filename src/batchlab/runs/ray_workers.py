@@ -236,10 +236,8 @@ class RayWorkers:
             return
         if call == node.settling:
             node.settling = None
-            if answer.refused is not None:
-                self._refuse(node, answer.refused)
-            elif answer.warning is not None:
-                self._listener.warning(f"node {node.name}: {reason_text(answer.warning)}")
+            if answer is not None:
+                self._listener.warning(f"node {node.name}: {reason_text(answer)}")
         elif call == node.hearing:
             node.hearing = None
             self._told += [(node, trial_id, message) for trial_id, message in answer]
@@ -272,6 +270,8 @@ def _keep(path: Path | None, checkpoint: bytes) -> None:
 def _cause_of(error: BaseException) -> str:
     """Return what was raised on a node, or what Ray says itself."""
     cause = getattr(error, "cause", None)
+    if isinstance(cause, ClusterError):
+        return str(cause)  # a node's own words
     return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
 
 
