@@ -6,6 +6,7 @@ import errno
 import re
 import resource
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -33,7 +34,11 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         """Reset the marks."""
         self._device = device
-        self._baseline_bytes = _reset_high_water_mark()
+        self._baseline_bytes: int | None = None
+        with suppress(OSError):
+            # Since Linux 4.0 this resets VmHWM to the present size.
+            (ROOT / "proc/self/clear_refs").write_text("5")
+            self._baseline_bytes = _bytes_in(_STATUS, "VmRSS")
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -47,15 +52,6 @@ class PeakMemory:
         if mark is None or self._baseline_bytes is None:
             return None
         return mark - self._baseline_bytes
-
-
-def _reset_high_water_mark() -> int | None:
-    try:
-        # Since Linux 4.0 this resets VmHWM to the present size.
-        (ROOT / "proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    return _bytes_in(_STATUS, "VmRSS")
 
 
 def _bytes_in(file: str, field: str) -> int | None:

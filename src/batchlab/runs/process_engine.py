@@ -169,9 +169,15 @@ class ProcessEngine(StoredEngine):
         record = self._store.record(trial.trial_id)
         if self._is_answered(record, request.length):
             return None, 0
+        opening = replace(
+            request.opening(PLAIN),
+            threads=self._plan.threads,
+            versions=library_versions(),
+            notes=trial.notes,
+        )
         known_error = self._errors.why_not(trial)
         if record is None and known_error is not None:
-            self._store.begin_trial(_opening_record(request, self._plan.threads, ()))
+            self._store.begin_trial(opening)
             self._finish(trial, Outcome(status=Status.ERROR, reason=known_error))
             return None, 0
         # This comes before the trial has begun, because it can end the study.
@@ -180,20 +186,22 @@ class ProcessEngine(StoredEngine):
             self._listener.warning(reason_text(reason))
         beginnings = self._beginnings(trial)
         progress = self._progress(request, record, beginnings)
-        threads, from_step = self._plan.threads, 0
-        resumed_from_steps: tuple[int, ...] = ()
+        from_step = 0
         if progress is not None:
-            threads, from_step = progress.threads, progress.step
+            from_step = progress.step
             resumed_from_steps = (*progress.resumed_from_steps, from_step)
+            opening = replace(
+                opening, threads=progress.threads, resumed_from_steps=resumed_from_steps
+            )
             self._store.drop_evaluations_after(trial.trial_id, from_step)
         elif record is not None:
             self._store.restart_trial(trial.trial_id)
-        self._store.begin_trial(_opening_record(request, threads, resumed_from_steps))
+        self._store.begin_trial(opening)
         task = Task(
             trial=trial,
             length=request.length,
             device=self._plan.device,
-            threads=threads,
+            threads=opening.threads,
             checkpoint=self._store.checkpoint_path(trial.trial_id),
             resume=progress is not None,
             versions=library_versions(),
@@ -281,18 +289,6 @@ def _of_these_versions(progress: Progress | None) -> Progress | None:
     if progress is None or progress.versions != library_versions():
         return None
     return progress
-
-
-def _opening_record(
-    request: RunRequest, threads: int, resumed_from_steps: tuple[int, ...]
-) -> TrialRecord:
-    return replace(
-        request.opening(PLAIN),
-        threads=threads,
-        versions=library_versions(),
-        resumed_from_steps=resumed_from_steps,
-        notes=request.trial.notes,
-    )
 
 
 def refuse_to_train_over(store: Store, trial: Trial) -> None:

@@ -195,11 +195,13 @@ class RayWorkers:
                 self._nodes[node_id] = self._taken(node_id, live[node_id], n)
 
     def _taken(self, node_id: str, facts: dict[str, Any], n: int) -> _Node:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         # One call waits for news of the runs, while all others act in their order.
         agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
             num_cpus=n * self._cluster.cpus_per_trial,
             num_gpus=self._cluster.gpus_of(n),
-            scheduling_strategy=_on_node(node_id),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
         agent = agent.remote()
         devices = self._cluster.devices(n)
@@ -283,10 +285,3 @@ def _free_resources() -> dict[str, dict[str, float]]:
         return dict(state.available_resources_per_node())
     except Exception:
         return {}
-
-
-def _on_node(node_id: str) -> Any:
-    """Return the strategy that puts an actor on this node and on no other."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node_id, soft=False)

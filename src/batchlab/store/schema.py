@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -148,19 +147,6 @@ class JsonColumn(Generic[T]):
 PAIRS: Final = JsonColumn[tuple[tuple[str, str], ...]](tuple[tuple[str, str], ...])
 TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
 TARGET: Final = JsonColumn[Target](Target)
-
-
-def require_finite(number: float, what: str) -> None:
-    """Refuse NaN and infinity: a number that is not known is None.
-
-    Raises:
-        StoreError: the number is not finite.
-    """
-    if not math.isfinite(number):
-        raise StoreError(
-            f"{what} is {number}, which a store does not keep; give None for a number that is not "
-            "known, where that is possible"
-        )
 
 
 def printable(text: str) -> str:

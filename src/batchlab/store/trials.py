@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.records.run import Outcome
 from batchlab.records.study import WorkloadSummary
@@ -20,7 +22,6 @@ from batchlab.store.schema import (
     kept_reason,
     printable,
     reason_kept,
-    require_finite,
 )
 
 _SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
@@ -250,8 +251,12 @@ def _evaluation_row(trial_id: str, evaluation: Evaluation) -> tuple[object, ...]
     what = f"evaluation at step {evaluation.step} of trial {trial_id}"
     numbers = [getattr(evaluation, name) for name in _NUMBERS]
     for name, value in zip(_NUMBERS, numbers, strict=True):
-        if value is not None:  # SQLite would silently turn NaN into NULL
-            require_finite(value, f"{what}: {name}")
+        # SQLite would silently turn NaN into NULL.
+        if value is not None and not math.isfinite(value):
+            raise StoreError(
+                f"{what}: {name} is {value}, which a store does not keep; give None for a number "
+                "that is not known, where that is possible"
+            )
     scores = _SCORES.encoded(evaluation.scores, f"scores of the {what}")
     measured = _MEASURED.encoded(dict(evaluation.measured), f"measured of the {what}")
     return (trial_id, evaluation.step, evaluation.samples, *numbers, measured, scores)
