@@ -229,9 +229,13 @@ class BatchPlan:
                 n_steps = left // size
                 if coming:
                     n_steps = min(n_steps, -(-(coming[-1].from_samples - samples) // size))
-                if n_steps == 0 and self.drop_last:
-                    break
-                taken = n_steps * size or left
-                stretches.append(_Stretch(step, samples, taken // (n_steps or 1)))
-                step, samples, left = step + (n_steps or 1), samples + taken, left - taken
+                batch_size = size
+                if n_steps == 0:  # the last batch of the epoch is smaller
+                    if self.drop_last:
+                        break
+                    n_steps, batch_size = 1, left
+                stretches.append(_Stretch(step, samples, batch_size))
+                step += n_steps
+                samples += n_steps * batch_size
+                left -= n_steps * batch_size
         return _Counted(tuple(stretches), tuple(epochs), _Stretch(step, samples, size))
