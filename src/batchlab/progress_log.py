@@ -147,9 +147,7 @@ def _float(given: Any) -> float | None:
         return None
     try:
         # PyTorch warns if a tensor with a gradient is converted to a number.
-        if hasattr(given, "detach"):
-            given = given.detach()
-        return float(given)
+        return float(given.detach() if hasattr(given, "detach") else given)
     except Exception:
         return None
 
