@@ -12,9 +12,8 @@ def cache_folder() -> Path:
     Raises:
         OSError: the user has no home folder.
     """
-    given = os.environ.get("XDG_CACHE_HOME")
     try:
-        folder = Path(given) if given else Path.home() / ".cache"
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError as error:
         raise OSError(str(error)) from error
     return folder / "batchlab"

@@ -40,13 +40,20 @@ def _gpus() -> tuple[tuple[str, str], ...]:
 
 def place_here(device: str) -> str | None:
     """Return the hardware of a device, None if not known; asking for a processor wakes no GPU."""
-    return place_of(_gpus() if device.startswith("cuda") else _processors(), device)
+    if device.startswith("cuda"):
+        return place_of(_gpus(), device)
+    return place_of(_processors(), device)
 
 
 def thread_choices(device: str) -> tuple[int, ...]:
     """Return the numbers of threads worth a try: one and all cores, or only one on a GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (1,) if device.startswith("cuda") or cores in (None, 1) else (1, int(cores or 1))
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    if cores == 1 or device.startswith("cuda"):
+        return (1,)
+    return 1, cores
 
 
 def _processor() -> str:

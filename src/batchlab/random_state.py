@@ -90,5 +90,5 @@ def untouched_randomness(seed: int | None = None) -> Iterator[None]:
 
 def derived_seed(*parts: object) -> int:
     """Return a 63-bit seed made from `parts`, so that every use has its own random stream."""
-    digest = hashlib.sha256(" ".join(str(part) for part in parts).encode()).digest()
+    digest = hashlib.sha256(" ".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

@@ -12,7 +12,7 @@ import pytest
 from tests.reference.local_engine import plan_on
 from tests.reference.small_workloads import small_trial, small_workload
 
-from batchlab.errors import EditedError, WorkloadError
+from batchlab.errors import ClusterError, EditedError, WorkloadError
 from batchlab.machine import library_versions
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
@@ -20,7 +20,7 @@ from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Trial
 from batchlab.runs import node_agent
-from batchlab.runs.node_agent import Kept, NodeAgent
+from batchlab.runs.node_agent import NodeAgent
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.training.plain import Task
 from batchlab.workload.loading import load_workload
@@ -71,12 +71,12 @@ def test_a_run_ends_with_its_checkpoint_from_which_it_goes_on_to_the_same_number
     agent.start(task(12), None)
     told = all_told(agent)
     kept = told[-2][1]
-    agent.start(task(40, resume=True), kept.content)
+    agent.start(task(40, resume=True), kept)
     longer = all_told(agent)
     agent.start(task(40), None)
     at_once = all_told(agent)
 
-    (tmp_path / "kept").write_bytes(kept.content)
+    (tmp_path / "kept").write_bytes(kept)
     assert peek_checkpoint(tmp_path / "kept").step == 12
     assert isinstance(told[-1][1], Ended)
     assert last_scores(longer) == last_scores(at_once)
@@ -96,8 +96,8 @@ def test_of_a_long_run_its_checkpoint_is_sent_on_the_way_and_only_when_there_is_
     steps: list[int] = []
     while len(steps) < 3:
         for _, message in agent.hear(60.0):
-            if isinstance(message, Kept):
-                (agent._folder / "copy").write_bytes(message.content)
+            if isinstance(message, bytes):
+                (agent._folder / "copy").write_bytes(message)
                 steps.append(peek_checkpoint(agent._folder / "copy").step)
     agent.ask_to_stop([TRIAL.trial_id])
     all_told(agent)
@@ -111,7 +111,7 @@ def test_between_two_checkpoints_there_is_a_pause(agent: NodeAgent, packed: Pack
     told = [each for _ in range(20) for each in agent.hear(0.1)]
     agent.kill([TRIAL.trial_id])
 
-    assert not any(isinstance(message, Kept) for _, message in told)
+    assert not any(isinstance(message, bytes) for _, message in told)
 
 
 def test_a_run_that_is_killed_frees_its_device(agent: NodeAgent, packed: PackedWorkload) -> None:
@@ -148,10 +148,8 @@ def test_numbers_of_other_versions_are_refused_by_name(
     settled(agent, packed)
     theirs = (("torch", "1.0"),)
     plan = plan_on(TRIAL)
-    refused = agent.settle(ShippedWorkload.of(packed), plan, ("cpu",), theirs).refused
-
-    assert "this machine has torch 1.0" in refused
-    assert "don't mix" in refused
+    with pytest.raises(ClusterError, match=r"this machine has torch 1\.0, .* don't mix"):
+        agent.settle(ShippedWorkload.of(packed), plan, ("cpu",), theirs)
 
 
 # ---- what travels
@@ -191,7 +189,7 @@ def test_files_that_a_node_lacks_travel_with_the_workload(
     agent.start(task(4, trial=replace(TRIAL, n_train=n)), None)
     told = all_told(agent)
 
-    assert answer.refused is None
+    assert answer is None
     assert told[-1][1].value.status == "ok", told[-1]
     assert not there.exists()
 

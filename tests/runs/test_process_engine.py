@@ -13,13 +13,15 @@ from tests.reference.made_up_study import made_up_summary
 from tests.reference.small_workloads import small_workload
 
 from batchlab.errors import EditedError, StoreError
+from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, RunPlan, run_all
 from batchlab.runs.engine import TimeLeft
 from batchlab.runs.process_engine import ProcessEngine
-from batchlab.runs.workers import Heard, LocalWorkers, NodeLost
+from batchlab.runs.workers import NODE_LOST, Heard, LocalWorkers
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import peek_checkpoint
 from batchlab.training.plain import Task
@@ -334,7 +336,8 @@ class LosingWorkers(LocalWorkers):
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         lost, self.lost = self.lost, []
         for trial_id in lost:
-            yield trial_id, NodeLost(why="node n7 was lost under it")
+            reason = Reason.as_written("node n7 was lost under it")
+            yield trial_id, Ended(status=Status.KILLED, reason=reason, error=NODE_LOST)
         yield from super().heard(timeout_s=timeout_s)
 
 

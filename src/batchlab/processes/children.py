@@ -23,7 +23,8 @@ from batchlab.words.reasons import reason_text
 
 _SERVER_GONE = 255  # multiprocessing's exit code if the server ended, perhaps with all others
 OWN_END_S = 0.25
-"""Who ends every process of a job ends this one too: by then, so nothing is taken for a result."""
+"""Whoever kills every process of a job has killed this one too after this many seconds. Waiting for
+that long keeps the death of a child from being taken for a result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ import errno
 import re
 import resource
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -33,7 +34,11 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         """Reset the marks."""
         self._device = device
-        self._baseline_bytes = _reset_high_water_mark()
+        self._baseline_bytes: int | None = None
+        with suppress(OSError):
+            # Since Linux 4.0 this resets VmHWM to the present size.
+            (ROOT / "proc/self/clear_refs").write_text("5")
+            self._baseline_bytes = _bytes_in(_STATUS, "VmRSS")
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -41,30 +46,21 @@ class PeakMemory:
         """Return the peak in bytes above the baseline, or None if the system does not report it."""
         if self._device.type == "cuda":
             free, total = torch.cuda.mem_get_info(self._device)
-            beside = total - free - torch.cuda.memory_reserved(self._device)
-            return int(torch.cuda.max_memory_reserved(self._device)) + max(0, beside)
+            others = total - free - torch.cuda.memory_reserved(self._device)
+            return int(torch.cuda.max_memory_reserved(self._device)) + max(0, others)
         mark = _bytes_in(_STATUS, "VmHWM")
         if mark is None or self._baseline_bytes is None:
             return None
         return mark - self._baseline_bytes
 
 
-def _reset_high_water_mark() -> int | None:
-    try:
-        # Since Linux 4.0 this resets VmHWM to the present size.
-        (ROOT / "proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    return _bytes_in(_STATUS, "VmRSS")
-
-
 def _bytes_in(file: str, field: str) -> int | None:
-    kibibytes = _found(ROOT / file, rf"^{field}:\s+(\d+) kB")
+    kibibytes = _number_in(ROOT / file, rf"^{field}:\s+(\d+) kB")
     return None if kibibytes is None else kibibytes * 1024
 
 
-def _found(file: Path, pattern: str) -> int | None:
-    """Return the number that a pattern finds in a file, or None if either is missing."""
+def _number_in(file: Path, pattern: str) -> int | None:
+    """Return the number that a pattern matches in a file, or None if either is missing."""
     try:
         match = re.search(pattern, file.read_text(), re.MULTILINE)
     except OSError:
@@ -80,8 +76,11 @@ def available_bytes(device: torch.device) -> int | None:
     """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    known = (_bytes_in("proc/meminfo", "MemAvailable"), *_group_available())
-    return min((value for value in known if value is not None), default=None)
+    available = list(_group_available())
+    free_bytes = _bytes_in("proc/meminfo", "MemAvailable")
+    if free_bytes is not None:
+        available.append(free_bytes)
+    return min(available, default=None)
 
 
 def limit_memory(device: torch.device, limit_bytes: int | None) -> None:
@@ -117,7 +116,7 @@ def _group_available() -> Iterator[int]:
             text = (group / limit).read_text().strip()
             if text != "max":
                 # Caches count as used until something needs their memory.
-                given_back = _found(group / "memory.stat", r"^inactive_file (\d+)$") or 0
+                given_back = _number_in(group / "memory.stat", r"^inactive_file (\d+)$") or 0
                 yield max(0, int(text) - int((group / used).read_text()) + given_back)
         except (OSError, ValueError):
             continue
@@ -129,7 +128,7 @@ def kills_for_memory() -> int | None:
     It counts from the start of the kernel. A child that ended by signal 9 while this number rose
     was killed by the kernel for memory; if the number did not change, somebody killed the child.
     """
-    return _found(ROOT / "proc/vmstat", r"^oom_kill (\d+)$")
+    return _number_in(ROOT / "proc/vmstat", r"^oom_kill (\d+)$")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -11,10 +11,11 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 import cloudpickle
 import numpy as np
@@ -45,16 +46,12 @@ def reduced_map(value: object) -> _Reduced | None:
 def _opened(
     region: FileRegion, dtype: np.dtype[Any], shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> Any:
-    if np.empty((0, *shape[1:]), dtype).strides == strides:
-        return np.memmap(region.path, dtype=dtype, mode="c", offset=region.offset, shape=shape)
-    return np.ndarray(shape, dtype, buffer=_bytes_of(region), strides=strides)
-
-
-def _bytes_of(region: FileRegion) -> Any:
     # The mode is copy on write: writes of the user's code stay in its process, as with tensors.
-    return np.memmap(
-        region.path, dtype=np.uint8, mode="c", offset=region.offset, shape=(region.n_bytes,)
-    )
+    opened = partial(np.memmap, region.path, mode="c", offset=region.offset)
+    if np.empty((0, *shape[1:]), dtype).strides == strides:
+        return opened(dtype=dtype, shape=shape)
+    content = opened(dtype=np.uint8, shape=(region.n_bytes,))
+    return np.ndarray(shape, dtype, buffer=content, strides=strides)
 
 
 def check_unedited(files: Iterable[SourceFile]) -> None:
@@ -91,22 +88,14 @@ class _Place:
     def n_bytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def numbers(self, memory: mmap.mmap | None) -> _Numbers:
+    def numbers(self, memory: mmap.mmap | None) -> Any:
         """Return the tensor or the array over that memory."""
         library: Any = np if isinstance(self.dtype, np.dtype) else torch
         if memory is None or self.n_bytes == 0:
-            return cast(_Numbers, library.empty(self.shape, dtype=self.dtype))
+            return library.empty(self.shape, dtype=self.dtype)
         count = math.prod(self.shape)
         flat = library.frombuffer(memory, dtype=self.dtype, count=count, offset=self.offset)
-        return cast(_Numbers, flat.reshape(self.shape))
-
-    def fill(self, memory: mmap.mmap, numbers: _Numbers) -> None:
-        """Copy `numbers` to this place in `memory`."""
-        there = self.numbers(memory)
-        if isinstance(there, np.ndarray):
-            there[...] = numbers
-        elif isinstance(numbers, Tensor):
-            there.copy_(numbers)
+        return flat.reshape(self.shape)
 
 
 class PackedWorkload:
@@ -151,7 +140,11 @@ class PackedWorkload:
         self._blob = buffer.getvalue()
         self.read_in_place = tuple(dict.fromkeys(packer.maps))
         self._places, self._n_bytes = _placed(packer.numbers)
-        self._memory = _shared_memory(packer.numbers, self._places, self._n_bytes)
+        self._memory = _anonymous_memory(self._n_bytes)
+        if self._n_bytes:
+            memory = mmap.mmap(self._memory, self._n_bytes)
+            for array, place in zip(packer.numbers, self._places, strict=True):
+                place.numbers(memory)[...] = array
 
     def parts(self) -> tuple[dict[str, Any], Any]:
         """Return what `of_parts` needs elsewhere: all but the shared memory, and its content."""
@@ -166,7 +159,9 @@ class PackedWorkload:
     ) -> PackedWorkload:
         """Return the same workload in shared memory of this machine; `files` are its files here."""
         packed = cls.__new__(cls)
-        vars(packed).update(rest | {"files": files, "_memory": _memory_of(memory)})
+        vars(packed).update(rest | {"files": files, "_memory": _anonymous_memory(rest["_n_bytes"])})
+        if packed._n_bytes:
+            mmap.mmap(packed._memory, packed._n_bytes)[:] = memoryview(memory)
         return packed
 
     def __getstate__(self) -> dict[str, Any]:
@@ -276,31 +271,12 @@ class _Unpacker(pickle.Unpickler):
 def _placed(numbers: Sequence[_Numbers]) -> tuple[list[_Place], int]:
     places = []
     end = 0
-    for each in numbers:
+    for array in numbers:
         offset = -(-end // _ALIGNMENT) * _ALIGNMENT
-        place = _Place(dtype=each.dtype, shape=tuple(each.shape), offset=offset)
+        place = _Place(dtype=array.dtype, shape=tuple(array.shape), offset=offset)
         places.append(place)
         end = offset + place.n_bytes
     return places, end
-
-
-def _shared_memory(numbers: Sequence[_Numbers], places: Sequence[_Place], n_bytes: int) -> int:
-    """Return a descriptor of anonymous memory that holds the numbers."""
-    descriptor = _anonymous_memory(n_bytes)
-    if n_bytes:
-        memory = mmap.mmap(descriptor, n_bytes)
-        for each, place in zip(numbers, places, strict=True):
-            place.fill(memory, each)
-    return descriptor
-
-
-def _memory_of(held: Any) -> int:
-    """Return a descriptor of anonymous memory that holds these bytes."""
-    bytes_held = memoryview(held)
-    descriptor = _anonymous_memory(bytes_held.nbytes)
-    if bytes_held.nbytes:
-        mmap.mmap(descriptor, bytes_held.nbytes)[:] = bytes_held
-    return descriptor
 
 
 def _anonymous_memory(n_bytes: int) -> int:
@@ -329,7 +305,9 @@ def with_seen_model(loaded: LoadedWorkload, *, timeout_s: float) -> LoadedWorklo
     except WorkloadError:
         return loaded
     ended = run_in_child(see_model, packed, loaded.folder, timeout_s=timeout_s)
-    return with_model(loaded, ended.value) if isinstance(ended.value, MadeModel) else loaded
+    if not isinstance(ended.value, MadeModel):
+        return loaded
+    return with_model(loaded, ended.value)
 
 
 def see_model(line: Line, packed: PackedWorkload, folder: Path | None) -> MadeModel:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-# To compile anew in every child, for every batch size, takes longer than many a training.
+# Compiling again in every child, for every batch size, takes longer than many a training.
 torch.compiler.set_stance("force_eager")
 
 _SHOWN = mmap.mmap(-1, 2**16)  # children share this memory; a byte is 1 if a warning was shown

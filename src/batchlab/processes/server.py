@@ -65,7 +65,7 @@ def sheltered() -> Iterator[None]:
     sys.modules["__main__"] = ModuleType("__main__")
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     tunables = os.environ.get("GLIBC_TUNABLES")
-    os.environ["GLIBC_TUNABLES"] = _TUNABLES if tunables is None else tunables
+    os.environ.setdefault("GLIBC_TUNABLES", _TUNABLES)
     try:
         yield
     finally:

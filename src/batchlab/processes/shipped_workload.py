@@ -66,9 +66,9 @@ class ShippedWorkload:
         """
         for file in self.in_place:
             if not file.is_unchanged():
-                found = "another file" if Path(file.path).exists() else "no such file"
+                here = "another file" if Path(file.path).exists() else "no such file"
                 raise WorkloadError(
-                    f"{file.path}: the workload's data stay in this file, and here is {found}; put "
+                    f"{file.path}: the workload's data stay in this file, and here is {here}; put "
                     f"it at the same path on each node (rsync -t keeps its time), or hold the data "
                     f"in memory"
                 )
@@ -104,5 +104,9 @@ def _bytes_of(file: SourceFile) -> bytes:
 def _imported_from(files: Iterable[SourceFile]) -> tuple[str, ...]:
     """Return the folders of Python's module search path that hold some of the files."""
     places = [Path(file.path) for file in files if file.path.endswith(".py")]
-    folders = dict.fromkeys(str(Path(entry).resolve()) for entry in sys.path)
-    return tuple(folder for folder in folders if any(p.is_relative_to(folder) for p in places))
+    folders: dict[str, None] = {}  # in order, each once
+    for entry in sys.path:
+        folder = Path(entry).resolve()
+        if any(place.is_relative_to(folder) for place in places):
+            folders[str(folder)] = None
+    return tuple(folders)

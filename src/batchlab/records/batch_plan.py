@@ -36,6 +36,14 @@ class _Stretch(NamedTuple):
     batch_size: int
 
 
+class _Counted(NamedTuple):
+    """The epochs that are counted out, up to where the batch size becomes constant."""
+
+    stretches: tuple[_Stretch, ...]
+    epochs: tuple[int, ...]  # the step that begins each of them
+    end: _Stretch
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
     """The batch size of every step of a run: as its stages say, except in the last of an epoch.
@@ -88,8 +96,9 @@ class BatchPlan:
         """Return the steps of the shortest run that processes at least `samples` examples."""
         since = samples - self._end.samples
         if since < 0:
-            place = bisect_right(self._stretches, samples, key=lambda stretch: stretch.samples)
-            stretch = self._stretches[place - 1]
+            stretches = self._counted.stretches
+            place = bisect_right(stretches, samples, key=lambda stretch: stretch.samples)
+            stretch = stretches[place - 1]
             return stretch.step + math.ceil((samples - stretch.samples) / stretch.batch_size)
         epochs = int(since // self._samples_per_epoch)
         whole, rest = divmod(since - epochs * self._samples_per_epoch, self._end.batch_size)
@@ -105,7 +114,7 @@ class BatchPlan:
             return float(epoch)
         if not self.stages:
             return step / self._steps_per_epoch
-        begin, end = (self.samples_at(self._begin_of(each)) for each in (epoch, epoch + 1))
+        begin, end = self._samples_of(epoch)
         return epoch + (self.samples_at(step) - begin) / (end - begin)
 
     def steps_in(self, epochs: float) -> int:
@@ -116,7 +125,7 @@ class BatchPlan:
         if not self.stages:
             return math.ceil(epochs * self._steps_per_epoch)
         whole = int(epochs)
-        begin, end = (self.samples_at(self._begin_of(each)) for each in (whole, whole + 1))
+        begin, end = self._samples_of(whole)
         # Examples are whole, and a remainder from rounding would count as a step.
         return self.step_at(begin + round((epochs - whole) * (end - begin), 6))
 
@@ -130,10 +139,11 @@ class BatchPlan:
         """Return the epoch of step `step`, and the number of steps before it in that epoch."""
         since = step - self._end.step
         if since < 0:
-            epoch = bisect_right(self._epochs, step) - 1
-            return epoch, step - self._epochs[epoch]
+            epochs = self._counted.epochs
+            epoch = bisect_right(epochs, step) - 1
+            return epoch, step - epochs[epoch]
         epoch, steps = divmod(since, self._steps_per_epoch)
-        return len(self._epochs) + epoch, steps
+        return len(self._counted.epochs) + epoch, steps
 
     def train_s_at(self, step: int, step_s: Mapping[int, float]) -> float:
         """Return the seconds of the first `step` steps, given the seconds per step by batch size.
@@ -141,19 +151,22 @@ class BatchPlan:
         A smaller last batch of an epoch counts as a whole one.
         """
         begins = [0, *(self.step_at(stage.from_samples) for stage in self.stages), step]
-        sizes = (self.batch_size, *(stage.batch_size for stage in self.stages))
-        parts = zip(sizes, pairwise(min(step, begin) for begin in begins), strict=True)
-        return math.fsum((end - begin) * step_s[size] for size, (begin, end) in parts)
+        sizes = [self.batch_size, *(stage.batch_size for stage in self.stages)]
+        seconds = []
+        for size, (begin, end) in zip(sizes, pairwise(begins), strict=True):
+            seconds.append((min(step, end) - min(step, begin)) * step_s[size])
+        return math.fsum(seconds)
 
     def last_batch_sizes(self) -> frozenset[int]:
         """Return the sizes of those last batches of epochs that are smaller than planned."""
+        sizes = set()
         # From the first epoch after the counted ones on, all are alike.
-        ends = (self._begin_of(epoch + 1) - 1 for epoch in range(len(self._epochs) + 1))
-        return frozenset(
-            size
-            for end in ends
-            if (size := self.batch_size_at(end)) < self.stage_at(end).batch_size
-        )
+        for epoch in range(len(self._counted.epochs) + 1):
+            last_step = self._begin_of(epoch + 1) - 1
+            size = self.batch_size_at(last_step)
+            if size < self.stage_at(last_step).batch_size:
+                sizes.add(size)
+        return frozenset(sizes)
 
     def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
         """Return what a reader must know about the last batches and about accumulation."""
@@ -168,19 +181,27 @@ class BatchPlan:
         return tuple(notes)
 
     def _stretch(self, step: int) -> _Stretch:
-        place = bisect_right(self._stretches, step, key=lambda stretch: stretch.step)
-        return self._stretches[place - 1]
+        stretches = self._counted.stretches
+        return stretches[bisect_right(stretches, step, key=lambda stretch: stretch.step) - 1]
 
     def _begin_of(self, epoch: int) -> int:
-        since = epoch - len(self._epochs)
-        return self._end.step + since * self._steps_per_epoch if since >= 0 else self._epochs[epoch]
+        since = epoch - len(self._counted.epochs)
+        if since < 0:
+            return self._counted.epochs[epoch]
+        return self._end.step + since * self._steps_per_epoch
+
+    def _samples_of(self, epoch: int) -> tuple[int, int]:
+        """Return the examples processed before an epoch, and by its end."""
+        return self.samples_at(self._begin_of(epoch)), self.samples_at(self._begin_of(epoch + 1))
 
     # These are cached, because the stepper asks for the batch size of every single step.
     @cached_property
     def _steps_per_epoch(self) -> int:
         """The steps of an epoch after the counted ones."""
         whole, rest = divmod(self.n_train, self._end.batch_size)
-        return whole if self.drop_last or rest == 0 else whole + 1
+        if self.drop_last or rest == 0:
+            return whole
+        return whole + 1
 
     @cached_property
     def _samples_per_epoch(self) -> int:
@@ -190,21 +211,12 @@ class BatchPlan:
     @cached_property
     def _end(self) -> _Stretch:
         """The place at which the batch size becomes constant."""
-        return self._counted[2]
-
-    @property
-    def _epochs(self) -> tuple[int, ...]:
-        """The step that begins each of the counted epochs."""
-        return self._counted[1]
-
-    @property
-    def _stretches(self) -> tuple[_Stretch, ...]:
-        return self._counted[0]
+        return self._counted.end
 
     @cached_property
-    def _counted(self) -> tuple[tuple[_Stretch, ...], tuple[int, ...], _Stretch]:
-        """The stretches and epochs before the batch size becomes constant, and that place."""
-        found: list[_Stretch] = []
+    def _counted(self) -> _Counted:
+        """The steps until the batch size becomes constant, counted one stretch after another."""
+        stretches: list[_Stretch] = []
         epochs: list[int] = []
         step = samples = 0
         size, coming = self.batch_size, list(reversed(self.stages))
@@ -217,9 +229,13 @@ class BatchPlan:
                 n_steps = left // size
                 if coming:
                     n_steps = min(n_steps, -(-(coming[-1].from_samples - samples) // size))
-                if n_steps == 0 and self.drop_last:
-                    break
-                taken = n_steps * size or left
-                found.append(_Stretch(step, samples, taken // (n_steps or 1)))
-                step, samples, left = step + (n_steps or 1), samples + taken, left - taken
-        return tuple(found), tuple(epochs), _Stretch(step, samples, size)
+                batch_size = size
+                if n_steps == 0:  # the last batch of the epoch is smaller
+                    if self.drop_last:
+                        break
+                    n_steps, batch_size = 1, left
+                stretches.append(_Stretch(step, samples, batch_size))
+                step += n_steps
+                samples += n_steps * batch_size
+                left -= n_steps * batch_size
+        return _Counted(tuple(stretches), tuple(epochs), _Stretch(step, samples, size))

@@ -63,7 +63,7 @@ class Reason:
 
 def _plain(value: object) -> Value:
     if isinstance(value, tuple | list):
-        return tuple(_one(part) for part in value)
+        return tuple(map(_one, value))
     return _one(value)
 
 
@@ -139,10 +139,17 @@ class Estimate:
 
     def times(self, factor: float) -> Estimate:
         """Return it times a known factor > 0, with the bounds even if there is no estimate."""
-        told = (self.estimate, self.low, self.high)
-        value, low, high = (None if each is None else each * factor for each in told)
-        return replace(self, estimate=value, low=low, high=high)
+        return replace(
+            self,
+            estimate=_scaled(self.estimate, factor),
+            low=_scaled(self.low, factor),
+            high=_scaled(self.high, factor),
+        )
 
     def holds(self, value: float) -> bool:
         """Return whether `value` lies in the interval; an unknown bound excludes nothing."""
         return (self.low is None or self.low <= value) and (self.high is None or value <= self.high)
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor

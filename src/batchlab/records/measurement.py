@@ -82,5 +82,7 @@ class Measurement:
 
     def value_of(self, study: Study, batch_size: int) -> float | None:
         """Return its number for a batch size; None if not measured, or not per batch size."""
-        found = None if self.of_batch_size is None else self.of_batch_size(study, batch_size)
-        return None if found is None else found[0]
+        if self.of_batch_size is None:
+            return None
+        numbers = self.of_batch_size(study, batch_size)
+        return numbers and numbers[0]

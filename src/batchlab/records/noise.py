@@ -45,12 +45,11 @@ class GradientSample:
         lengths = [math.sqrt(row[index]) for index, row in enumerate(self.products)]
         if not all(lengths):
             return None
-        found = [
-            product / (one * other)
-            for row, (products, one) in enumerate(zip(self.products, lengths, strict=True))
-            for product, other in zip(products[:row], lengths[:row], strict=True)
-        ]
-        return sum(found) / len(found)
+        cosines = []
+        for row, products in enumerate(self.products):
+            for column in range(row):
+                cosines.append(products[column] / (lengths[row] * lengths[column]))
+        return sum(cosines) / len(cosines)
 
     @property
     def by_blocks(self) -> GradientSample:

@@ -10,11 +10,11 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 
 AllSplits = Literal["on_the_way", "at_end", "never"]
-"""When train and test data are evaluated too: untrained, at some epochs' ends and at the run's; at
-the run's end alone; never. Validation data are evaluated at every pause."""
+"""When train and test data are evaluated too: before training, at some epoch ends and at the end of
+the run; only at the end of the run; never. Validation data are evaluated at every pause."""
 
 TrainerName = Literal["fastest", "plain"]
-"""What takes the steps of trials: whatever is fastest and agrees with PyTorch's own loop; that."""
+"""What takes the steps of trials: PyTorch's own loop ("plain"), or what is fastest and agrees."""
 
 PlanName = Literal["small", "large", "grow", "decay"]
 """A small or a large batch size throughout, one that grows from the small to the large one, and the
@@ -25,7 +25,7 @@ Kind = int | PlanName
 
 _BEYOND_ANY_END = 2**62
 UNWATCHED = _BEYOND_ANY_END
-"""As `RunLength.watched_from_samples`: seldom evaluated all along, for no level is waited for."""
+"""The `RunLength.watched_from_samples` of a run that waits for no level: seldom evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +63,11 @@ class RunLength:
         """
         if self.to_own_end:
             return _BEYOND_ANY_END
-        limits = [] if self.epochs is None else [trial.plan.steps_in(self.epochs)]
-        limits += [] if self.steps is None else [self.steps]
+        limits = []
+        if self.epochs is not None:
+            limits.append(trial.plan.steps_in(self.epochs))
+        if self.steps is not None:
+            limits.append(self.steps)
         if not limits:
             raise UsageError(
                 "neither epochs nor steps were given: a target alone may never be reached; give "

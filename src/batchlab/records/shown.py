@@ -44,9 +44,9 @@ class ShownInNotebook:
     __slots__ = ()
 
     def _repr_html_(self) -> str | None:
-        """Return HTML for a notebook, or None if there is no view, so that it shows the `repr`."""
-        shown: str | None = _view("notebook")(self) if _homes else None
-        return shown
+        """Return HTML for a notebook, or None, so that it shows the `repr`."""
+        html: str | None = _view("notebook")(self)
+        return html
 
 
 class Reported(ShownInNotebook):

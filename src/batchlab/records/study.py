@@ -23,14 +23,15 @@ def place_of(environment: Iterable[tuple[str, str]], device: str) -> str | None:
         environment: names and values, of a study or of a profile.
         device: "cpu", "cuda" or "cuda:1".
     """
-    known = dict(environment)
+    values = dict(environment)
     kind, _, index = device.partition(":")
     if kind == "cuda":
-        return known.get(f"cuda:{index or 0}")
-    processor, cores = known.get("processor"), known.get("cores")
+        return values.get(f"cuda:{index or 0}")
+    processor, cores = values.get("processor"), values.get("cores")
     if not (processor and cores):
         return None
-    return f"{processor}, {cores} core{'' if cores == '1' else 's'}"
+    noun = "core" if cores == "1" else "cores"
+    return f"{processor}, {cores} {noun}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -318,8 +319,9 @@ class Study(Reported):
     def train_s(self, trial: Trial, step: int) -> float | None:
         """Return the seconds of the first `step` steps by `timings`, None if one is missing."""
         step_s = {timing.batch_size: timing.step_s for timing in self.timings}
-        is_known = step_s.keys() >= set(trial.batch_sizes)
-        return trial.plan.train_s_at(step, step_s) if is_known else None
+        if not step_s.keys() >= set(trial.batch_sizes):
+            return None
+        return trial.plan.train_s_at(step, step_s)
 
     def peak_bytes(self, batch_size: int) -> int | None:
         """Return peak memory of the timed run, or else of the trials' own processes, if known."""

@@ -82,6 +82,11 @@ class Evaluation:
         )
 
 
+_NO_EVALUATION: Final = Evaluation(
+    step=0, samples=0, train_s=0.0, eval_s=0.0, batch_loss=None, scores=()
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
     """The level of a validation metric that counts as trained.
@@ -341,8 +346,11 @@ class Trial:
     @property
     def notes(self) -> tuple[Reason, ...]:
         """The notes about its batches that a reader of its record needs."""
-        parts = Reason.of("batches_are_split", n=self.world_size, size=self.process_batch_size)
-        return (*self.plan.notes(self.micro_batch_size), *([parts] if self.world_size > 1 else []))
+        notes = self.plan.notes(self.micro_batch_size)
+        if self.world_size == 1:
+            return notes
+        size = self.process_batch_size
+        return (*notes, Reason.of("batches_are_split", n=self.world_size, size=size))
 
 
 @lru_cache(maxsize=64)
@@ -416,29 +424,33 @@ class TrialRecord:
         return self.status is not None and self.status.ended_well
 
     @property
+    def _last(self) -> Evaluation:
+        return self.evaluations[-1] if self.evaluations else _NO_EVALUATION
+
+    @property
     def steps(self) -> int:
         """Optimizer steps done at the last evaluation."""
-        return self.evaluations[-1].step if self.evaluations else 0
+        return self._last.step
 
     @property
     def samples(self) -> int:
         """Examples processed at the last evaluation."""
-        return self.evaluations[-1].samples if self.evaluations else 0
+        return self._last.samples
 
     @property
     def epochs(self) -> float:
         """Passes over the training set at the last evaluation."""
-        return self.epoch_of(self.evaluations[-1]) if self.evaluations else 0.0
+        return self.epoch_of(self._last)
 
     @property
     def train_s(self) -> float:
         """Seconds of training; the machine may have been shared, so never a step time."""
-        return self.evaluations[-1].train_s if self.evaluations else 0.0
+        return self._last.train_s
 
     @property
     def eval_s(self) -> float:
         """Seconds of evaluation."""
-        return self.evaluations[-1].eval_s if self.evaluations else 0.0
+        return self._last.eval_s
 
     def epoch_of(self, evaluation: Evaluation) -> float:
         """Return the evaluation's place in passes over the training set."""
@@ -457,19 +469,20 @@ class TrialRecord:
         A training whose script chooses when to evaluate may have no value at an epoch's end. Its
         values are then interpolated linearly between the evaluations on either side.
         """
-        known = [(evaluation.step, value) for evaluation, value in self.curve(split, metric)]
-        places = ((self.trial.plan.position(step), value) for step, value in known)
-        found = {epoch: value for (epoch, steps_since), value in places if steps_since == 0}
-        return found if found.keys() - {0} else found | self._between_epoch_ends(known)
-
-    def _between_epoch_ends(self, known: list[tuple[int, float]]) -> dict[int, float]:
         plan = self.trial.plan
-        found = {}
-        for (before, earlier), (after, later) in pairwise(known):
-            for epoch in range(plan.position(before)[0] + 1, plan.position(after)[0] + 1):
-                share = (plan.steps_in(epoch) - before) / (after - before)
-                found[epoch] = earlier + share * (later - earlier)
-        return found
+        values = {}
+        for evaluation, value in self.curve(split, metric):
+            epoch, steps_since = plan.position(evaluation.step)
+            if steps_since == 0:
+                values[epoch] = value
+        if values.keys() - {0}:
+            return values
+        for (before, earlier), (after, later) in pairwise(self.curve(split, metric)):
+            steps = after.step - before.step
+            for epoch in range(plan.position(before.step)[0] + 1, plan.position(after.step)[0] + 1):
+                share = (plan.steps_in(epoch) - before.step) / steps
+                values[epoch] = earlier + share * (later - earlier)
+        return values
 
     def last(self, split: Split, metric: str) -> float | None:
         """Return the last evaluation's value of `metric` on `split`, None if it is not known.
@@ -477,7 +490,7 @@ class TrialRecord:
         A trial that ended well was evaluated on all splits then. One that was stopped may not have
         been: an older value next to a newer one would compare two different models.
         """
-        return self.evaluations[-1].score(split, metric) if self.evaluations else None
+        return self._last.score(split, metric)
 
     def crossing(self, target: Target) -> Crossing | None:
         """Return where it met `target` on validation data to stay, or to its end, if it did.

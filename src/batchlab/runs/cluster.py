@@ -57,10 +57,8 @@ class Cluster:
         is_gpu = device.startswith("cuda")
         gpus = float(is_gpu) if self.gpus_per_trial is None else float(self.gpus_per_trial)
         if bool(gpus) is not is_gpu:
-            raise UsageError(
-                f"GPUs per trial {gpus:g} with device {device}: expected "
-                + ("more than 0" if is_gpu else "--device cuda with them")
-            )
+            expected = "more than 0" if is_gpu else "--device cuda with them"
+            raise UsageError(f"GPUs per trial {gpus:g} with device {device}: expected {expected}")
         return replace(self, gpus_per_trial=gpus)
 
     def connect(self) -> None:
@@ -87,33 +85,42 @@ class Cluster:
                 )
         else:
             self._check_address()
-            is_main = threading.current_thread() is threading.main_thread()
-            before = signal.getsignal(signal.SIGTERM)
-            try:
-                ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
-            except (Exception, SystemExit) as error:
-                why, todo = first_line(error), "start a cluster with ray start --head, or give the"
-                if why.startswith("Version mismatch"):  # the versions are on the lines after it
-                    why, todo = " ".join(str(error).split()), "use one with these, or give the"
-                raise ClusterError(
-                    f"address {self.address}: {why}; {todo} --address of another"
-                ) from error
-            finally:
-                if is_main:  # Ray's handler would not store what is done
-                    signal.signal(signal.SIGTERM, before)
+            self._join()
             _connected["address"] = self.address
-        nodes = live_nodes()
-        if not any(self.places(node["Resources"]) for node in nodes.values()):
+        if not self.large_nodes():
             wanted = _named(self.cpus_per_trial, self.gpus_per_trial or 0.0)
-            have = {
-                _named(node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))
-                for node in nodes.values()
-            }
+            have = set()
+            for node in live_nodes().values():
+                resources = node["Resources"]
+                have.add(_named(resources.get("CPU", 0.0), resources.get("GPU", 0.0)))
             raise ClusterError(
                 f"a trial takes {wanted}, and no node of the cluster has that: they have "
                 f"{', '.join(sorted(have)) or 'nothing'}; give smaller --cpus-per-trial or "
                 f"--gpus-per-trial, or another --device"
             )
+
+    def _join(self) -> None:
+        import ray
+
+        is_main = threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
+        except (Exception, SystemExit) as error:
+            cause, todo = first_line(error), "start a cluster with ray start --head, or give the"
+            if cause.startswith("Version mismatch"):  # the versions are on the lines after it
+                cause, todo = " ".join(str(error).split()), "use one with these, or give the"
+            raise ClusterError(
+                f"address {self.address}: {cause}; {todo} --address of another"
+            ) from error
+        finally:
+            if is_main:  # Ray's handler would not store what is done
+                signal.signal(signal.SIGTERM, before)
+
+    def large_nodes(self) -> set[str]:
+        """Return the ids of the nodes that are alive and large enough for a trial."""
+        nodes = live_nodes().items()
+        return {node_id for node_id, node in nodes if self.places(node["Resources"])}
 
     def places(self, resources: dict[str, float]) -> int:
         """Return how many trials a node with these resources takes at a time."""
@@ -149,9 +156,9 @@ class Cluster:
         try:
             socket.create_connection((host.rpartition("/")[2], int(port)), _CONNECT_S).close()
         except (OSError, OverflowError) as error:
-            why = getattr(error, "strerror", None) or error
+            cause = getattr(error, "strerror", None) or error
             raise ClusterError(
-                f"address {self.address}: nobody answers there ({why}); start a cluster with "
+                f"address {self.address}: nobody answers there ({cause}); start a cluster with "
                 f"ray start --head, or give --address auto for the one of this machine"
             ) from error
 
@@ -166,8 +173,10 @@ def live_nodes() -> dict[str, dict[str, Any]]:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error from Ray, as some fill a whole page."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return lines[0].rstrip(".")
 
 
 def _named(cpus: float, gpus: float) -> str:
-    return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+    return f"{cpus:g} CPU and {gpus:g} GPU" if gpus else f"{cpus:g} CPU"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -43,20 +44,18 @@ class CostModel:
             trial.plan, steps, length.watched_from_samples, length.interval_samples
         )
         if length.all_splits != "on_the_way":
-            n_ends = 1 if length.all_splits == "at_end" else 0
+            n_ends = int(length.all_splits == "at_end")
             n_validation, n_whole = max(0, n_validation + n_whole - n_ends), n_ends
-        start_s = _mean(self.starts) if self.starts[0] else _FIRST_START_S
+        validation_s = _mean(self.validations)
         return (
-            start_s
+            _mean(self.starts, unknown=_FIRST_START_S)
             + steps * step_s * self.slowness(trial.batch_size)
-            + n_validation * _mean(self.validations)
-            + n_whole * _mean(self.whole if self.whole[0] else self.validations)
+            + n_validation * validation_s
+            + n_whole * _mean(self.whole, unknown=validation_s)
         )
 
     def evaluation_steps(self, batch_size: int, *, step_s: float) -> float:
         """Return how many steps take as long as evaluating validation data, 0.0 if unknown."""
-        if not self.validations[0]:
-            return 0.0
         return _mean(self.validations) / (step_s * self.slowness(batch_size))
 
     def slowness(self, batch_size: int) -> float:
@@ -64,7 +63,7 @@ class CostModel:
         if not self.steps_s:
             return _FIRST_SLOWNESS
         _, trained_s, alone_s = min(
-            self.steps_s, key=lambda known: (abs(math.log(known[0] / batch_size)), known[0])
+            self.steps_s, key=lambda sums: (abs(math.log(sums[0] / batch_size)), sums[0])
         )
         return trained_s / alone_s
 
@@ -76,14 +75,15 @@ class CostModel:
         `wall_s` is the seconds of its process, or None if not known, so that nothing is learned
         about starts. A step of its size takes `step_s` seconds with nothing else running.
         """
-        seen = [e for e in record.evaluations if e.step <= from_step][-1:]
-        seen += [e for e in record.evaluations if e.step > from_step]
-        if len(seen) < 2:
+        first_new = bisect_right(record.evaluations, from_step, key=lambda e: e.step)
+        evaluations = record.evaluations[max(0, first_new - 1) :]
+        if len(evaluations) < 2:
             return self
-        trained_s = seen[-1].train_s - seen[0].train_s
-        alone_s = (seen[-1].step - seen[0].step) * step_s
+        first, last = evaluations[0], evaluations[-1]
+        trained_s = last.train_s - first.train_s
+        alone_s = (last.step - first.step) * step_s
         validations, whole = self.validations, self.whole
-        for before, after in pairwise(seen):
+        for before, after in pairwise(evaluations):
             eval_s = after.eval_s - before.eval_s
             if after.has_all_splits:
                 whole = _added(whole, eval_s)
@@ -91,15 +91,15 @@ class CostModel:
                 validations = _added(validations, eval_s)
         starts = self.starts
         if wall_s is not None:
-            rest_s = wall_s - trained_s - (seen[-1].eval_s - seen[0].eval_s)
+            rest_s = wall_s - trained_s - (last.eval_s - first.eval_s)
             starts = _added(starts, rest_s)
+        steps_s = {sums[0]: sums for sums in self.steps_s}
         size = record.trial.batch_size
-        known = {b: (trained, alone) for b, trained, alone in self.steps_s}
-        before_s = known.get(size, (0.0, 0.0))
-        known[size] = (before_s[0] + trained_s, before_s[1] + alone_s)
+        _, trained_before_s, alone_before_s = steps_s.get(size, (size, 0.0, 0.0))
+        steps_s[size] = (size, trained_before_s + trained_s, alone_before_s + alone_s)
         return replace(
             self,
-            steps_s=tuple((b, *both) for b, both in sorted(known.items())),
+            steps_s=tuple(sorted(steps_s.values())),
             validations=validations,
             whole=whole,
             starts=starts,
@@ -110,8 +110,11 @@ def _added(sums: tuple[int, float], seconds: float) -> tuple[int, float]:
     return sums[0] + 1, sums[1] + seconds
 
 
-def _mean(sums: tuple[int, float]) -> float:
-    return sums[1] / sums[0] if sums[0] else 0.0
+def _mean(sums: tuple[int, float], *, unknown: float = 0.0) -> float:
+    n, seconds = sums
+    if not n:
+        return unknown
+    return seconds / n
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,26 +165,21 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The name of the engine in the registry, and in the records of its runs."""
-        ...
 
     @property
     def capabilities(self) -> Capabilities:
         """The capabilities of the engine."""
-        ...
 
     @property
     def n_workers(self) -> int:
         """The number of runs it does at a time: asking for fewer wastes it."""
-        ...
 
     @property
     def n_seeds(self) -> int | None:
         """The number of seeds it has (0 to n_seeds - 1), or None if it takes any seed."""
-        ...
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         """Return the rates it has at a batch size and horizon, ascending, or None for any rate."""
-        ...
 
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
@@ -190,37 +188,32 @@ class Engine(Protocol):
 
         If a schedule of the rate spans it, `horizon` is that span over the planned one.
         """
-        ...
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
         """Return about how many budget seconds `length` in new steps costs, with evaluations."""
-        ...
 
     def evaluation_steps(self, batch_size: int) -> float:
         """Return how many steps take as long as a validation, 0.0 if there is none or unknown."""
-        ...
 
     def submit(self, request: RunRequest) -> None:
         """Ask for a run; it begins when a place is free, and comes back by `next_finished`."""
-        ...
 
     def next_finished(self) -> RunEnd:
         """Wait for the next of the submitted runs to end; at least one is submitted."""
-        ...
 
     def cancel(self) -> None:
         """End everything submitted that has not come back; what can go on later still can."""
-        ...
 
     def spent_s(self) -> float:
         """Return the seconds of the budget that are spent."""
-        ...
 
 
 def run_all(engine: Engine, requests: Sequence[RunRequest]) -> list[TrialRecord]:
     """Run all requests, with nothing else under way, and return their records in order."""
     for request in requests:
         engine.submit(request)
-    ends = [engine.next_finished() for _ in requests]
-    records = {end.request: end.record for end in ends}
+    records = {}
+    for _ in requests:
+        end = engine.next_finished()
+        records[end.request] = end.record
     return [records[request] for request in requests]

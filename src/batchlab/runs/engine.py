@@ -15,7 +15,7 @@ from itertools import count
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, Outcome, RunEnd, RunLength, RunRequest
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.records.trial import Crossing, Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, CostModel, RunPlan
 from batchlab.store.store import Store
 from batchlab.words.catalogue import number_text
@@ -29,11 +29,8 @@ _AS_GOOD = 4.0
 # A run may be resumed after these ends, and they are not due to the budget.
 _BAD_ENDS = (Status.ERROR, Status.KILLED)
 _NUMBERS = re.compile(r"\b(?:\d[\d.e+-]*|nan|inf)")
-
-
 # Seconds between looks at trials that another process holds, and at the clock.
 _LOOK_EVERY_S = 0.25
-
 
 Ran = tuple[int, float]
 """The step at which a finished run began, and the seconds that it took."""
@@ -113,10 +110,11 @@ class StoredEngine:
             self._known.append(request)
             return
         self._admit(request)
-        known = record if self.capabilities.resumes else None
-        expected_s = self._expect(request, known)
+        priority = self._expect(request, record)
         # Side by side, the longest begins first, so that the end is not spent waiting for one run.
-        self._wait(request, first=expected_s if self.capabilities.side_by_side else 0.0)
+        if not self.capabilities.side_by_side:
+            priority = 0.0
+        self._wait(request, first=priority)
 
     def next_finished(self) -> RunEnd:
         """Return the next answer: first from the store, then from runs until the budget ends.
@@ -158,15 +156,18 @@ class StoredEngine:
 
     def _left_s(self) -> float:
         budget_s = self._plan.budget_s
-        return math.inf if budget_s is None else budget_s - self.spent_s()
+        if budget_s is None:
+            return math.inf
+        return budget_s - self.spent_s()
 
     def _step_s(self, batch_size: int) -> float:
         return self._plan.step_s.get(batch_size, _UNKNOWN_STEP_S)
 
     def _mean_step_s(self, trial: Trial, steps: int) -> float:
         """Return the mean seconds of a step over the first `steps` steps."""
+        steps = max(1, steps)
         step_s = {size: self._step_s(size) for size in trial.batch_sizes}
-        return trial.plan.train_s_at(max(1, steps), step_s) / max(1, steps)
+        return trial.plan.train_s_at(steps, step_s) / steps
 
     # ---- for subclasses
 
@@ -188,7 +189,8 @@ class StoredEngine:
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """End all runs under way, as at the end of the budget, and those that wait."""
-        self._ended.extend((request, None) for *_, request in sorted(self._waiting))
+        for *_, request in sorted(self._waiting):
+            self._ended.append((request, None))
         self._waiting.clear()
 
     def _admit(self, request: RunRequest) -> None:
@@ -205,27 +207,28 @@ class StoredEngine:
             if self._is_out_of_time():
                 self._stop(Status.TIMEOUT, OUT_OF_TIME)
                 return
-            all_held = self._start_waiting()
+            all_claimed_elsewhere = self._start_waiting()
             if self._ended:
                 return
-            if not self._n_running and all_held:
+            if not self._n_running and all_claimed_elsewhere:
                 time.sleep(_LOOK_EVERY_S)
             self._listen(_LOOK_EVERY_S)
 
     def _start_waiting(self) -> bool:
-        """Fill the free places; True if every run still waiting is held by another process."""
-        held = []
+        """Fill the free places; return whether other processes hold every run still waiting."""
+        claimed_elsewhere = []
         while self._waiting and self._n_running < self.n_workers:
-            waiting = heapq.heappop(self._waiting)
+            entry = heapq.heappop(self._waiting)
+            request = entry[-1]
             with ExitStack() as claim:
-                if claim.enter_context(self._store.claim(waiting[-1].trial.trial_id)):
-                    self._start(waiting[-1], claim)
+                if claim.enter_context(self._store.claim(request.trial.trial_id)):
+                    self._start(request, claim)
                 else:
-                    held.append(waiting)
-        all_held = bool(held) and not self._waiting
-        for waiting in held:
-            heapq.heappush(self._waiting, waiting)
-        return all_held
+                    claimed_elsewhere.append(entry)
+        are_all = bool(claimed_elsewhere) and not self._waiting
+        for entry in claimed_elsewhere:
+            heapq.heappush(self._waiting, entry)
+        return are_all
 
     # ---- records
 
@@ -249,10 +252,10 @@ class StoredEngine:
     def _warn_of_bad_end(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.status is None or outcome.status.ended_well or outcome.reason == OUT_OF_TIME:
             return
-        said, why = f"{self._named(trial)}: {outcome.status}", reason_text(outcome.reason)
-        if self._is_new(why):
-            said += f" ({why})"
-        self._listener.warning(said)
+        message, reason = f"{self._named(trial)}: {outcome.status}", reason_text(outcome.reason)
+        if self._is_new(reason):
+            message += f" ({reason})"
+        self._listener.warning(message)
 
     def _is_new(self, text: str) -> bool:
         """Return whether nothing was said yet that differs only in its numbers."""
@@ -274,30 +277,28 @@ class StoredEngine:
 
     # ---- progress
 
-    def _expect(self, request: RunRequest, known: TrialRecord | None) -> float:
-        """Expect the new part of a run, and return its seconds."""
-        done = 0 if known is None else known.steps
-        if known is not None and known.has_ended_itself:
-            done = request.last_step
-        new = replace(request.length, epochs=None, steps=max(0, request.last_step - done))
+    def _expect(self, request: RunRequest, record: TrialRecord | None) -> float:
+        """Expect the part of a run that its stored record lacks, and return its seconds."""
+        trial, steps = request.trial, request.last_step
+        if record is not None and self.capabilities.resumes:
+            steps = 0 if record.has_ended_itself else max(0, steps - record.steps)
         # It is not known how long a script trains by itself, so its trainings count the same.
-        is_known = not request.length.to_own_end
         expected_s = 1.0
-        if is_known:
-            step_s = self._mean_step_s(request.trial, request.last_step)
-            expected_s = self.cost_model.expected_s(request.trial, new, step_s=step_s)
+        if not request.length.to_own_end:
+            length = replace(request.length, epochs=None, steps=steps)
+            step_s = self._mean_step_s(trial, request.last_step)
+            expected_s = self.cost_model.expected_s(trial, length, step_s=step_s)
         if self._is_idle:  # all that was expected has ended
             self._time_left = TimeLeft()
-        self._time_left.expect(request.trial.trial_id, expected_s)
+        self._time_left.expect(trial.trial_id, expected_s)
         return expected_s
 
     def _tell(self, request: RunRequest, fraction: float) -> None:
-        trial = request.trial
-        done, left_s = self._time_left.at(trial.trial_id, fraction)
-        so_far = "" if request.length.to_own_end else f": {fraction:.0%}"
-        self._listener.progress(
-            done_fraction=done, left_s=left_s, text=f"{self._named(trial)}{so_far}"
-        )
+        done_fraction, left_s = self._time_left.at(request.trial.trial_id, fraction)
+        text = self._named(request.trial)
+        if not request.length.to_own_end:
+            text += f": {fraction:.0%}"
+        self._listener.progress(done_fraction=done_fraction, left_s=left_s, text=text)
 
     def _named(self, trial: Trial) -> str:
         """Name a trial in a message."""
@@ -344,11 +345,10 @@ def as_asked(record: TrialRecord, length: RunLength) -> TrialRecord:
 
     If it was trained for another target or further, its own status answers another question.
     """
-    record = replace(record, target=length.until)
-    if not record.ended_well:
-        return record
-    met = _has_met(record, length)
-    return replace(record, status=Status.TARGET_REACHED if met else Status.OK)
+    status = record.status
+    if record.ended_well:
+        status = Status.TARGET_REACHED if _has_met(record, length) else Status.OK
+    return replace(record, target=length.until, status=status)
 
 
 def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence: bool) -> bool:
@@ -367,16 +367,26 @@ def is_answered(record: TrialRecord | None, length: RunLength, *, keeps_cadence:
     return record.has_ended_itself or is_whole or _has_met(record, length)
 
 
+def _crossing(record: TrialRecord, length: RunLength) -> Crossing | None:
+    if length.until is None:
+        return None
+    return record.crossing(length.until)
+
+
 def _has_met(record: TrialRecord, length: RunLength) -> bool:
-    crossing = None if length.until is None else record.crossing(length.until)
+    crossing = _crossing(record, length)
     return crossing is not None and crossing.held
 
 
 def _trained_steps(record: TrialRecord) -> int:
     """Return the steps of a training; a script may report its metric before its end."""
-    notes = [note for note in record.notes if note.code == "metric_reported_before_end"]
-    asked = [dict(note.values)["asked"] for note in notes]
-    return max([record.steps, *(steps for steps in asked if isinstance(steps, int))])
+    steps = record.steps
+    for note in record.notes:
+        if note.code == "metric_reported_before_end":
+            asked_steps = note.named["asked"]
+            if isinstance(asked_steps, int):
+                steps = max(steps, asked_steps)
+    return steps
 
 
 def was_evaluated(record: TrialRecord, length: RunLength) -> bool:
@@ -390,13 +400,13 @@ def _was_watched(record: TrialRecord, length: RunLength) -> bool:
     Runs of the advice are evaluated seldom before they can meet their own target; an easier one
     may have been met there.
     """
-    crossing = None if length.until is None else record.crossing(length.until)
+    crossing = _crossing(record, length)
     if crossing is None:
         return True
     seen_samples = crossing.samples - record.trial.plan.samples_at(crossing.after_step)
     if seen_samples <= _AS_GOOD * length.interval_samples:
         return True
-    asked = pauses(
+    marks = pauses(
         record.trial.plan,
         last_step=crossing.step,
         after_step=crossing.after_step,
@@ -404,7 +414,7 @@ def _was_watched(record: TrialRecord, length: RunLength) -> bool:
         interval_samples=length.interval_samples,
     )
     # If something waits for epoch ends, there are more evaluations than are asked for.
-    return next(asked).step >= crossing.step
+    return next(marks).step >= crossing.step
 
 
 def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
@@ -415,8 +425,8 @@ def _has_epoch_ends(record: TrialRecord, length: RunLength) -> bool:
     if length.all_splits != "on_the_way" or not record.evaluations:
         return True
     marks = pauses(record.trial.plan, last_step=record.steps)
-    asked = {0, *(mark.step for mark in marks if mark.all_splits)} - {record.steps}
-    return all(each.has_all_splits for each in record.evaluations if each.step in asked)
+    steps = {0, *(mark.step for mark in marks if mark.all_splits)}
+    return all(e.has_all_splits for e in record.evaluations[:-1] if e.step in steps)
 
 
 def _has_end(record: TrialRecord, length: RunLength) -> bool:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batchlab.errors import BatchlabError
+from batchlab.errors import BatchlabError, ClusterError
 from batchlab.machine import library_versions
 from batchlab.processes.children import Ended
 from batchlab.processes.server import start_early
@@ -29,19 +29,18 @@ _BUILD_S = 30.0
 _FOLDER = "batchlab-node-"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kept:
-    """A checkpoint on its way to whoever keeps it."""
+@dataclass(kw_only=True, slots=True)
+class _Run:
+    """A run of this node, and its checkpoint that was sent last."""
 
-    content: bytes
+    device: str
+    checkpoint: Path
+    sent_s: float  # when it was sent, at first when the run began
+    sent_ns: int = 0  # the file's time then
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settled:
-    """The result of handing a workload to a node."""
-
-    refused: str | None = None  # why it cannot train it, if it cannot
-    warning: Reason | None = None  # why PyTorch's own loop trains here
+Message = tuple[str, bytes] | Heard
+"""A trial's id with the content of its checkpoint, or with what its run reports."""
 
 
 class NodeAgent:
@@ -53,8 +52,7 @@ class NodeAgent:
         _remove_leftovers()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
         self._devices: list[str] = []  # the free ones
-        self._running: dict[str, Task] = {}
-        self._kept: dict[str, tuple[float, int]] = {}  # when sent, and the file's time then
+        self._running: dict[str, _Run] = {}
         self._workers: LocalWorkers
 
     def settle(
@@ -63,21 +61,26 @@ class NodeAgent:
         plan: RunPlan,
         devices: Sequence[str],
         versions: tuple[tuple[str, str], ...],
-    ) -> Settled:
-        """Take a workload to train on these devices, one run on each."""
+    ) -> Reason | None:
+        """Take a workload to train on these devices, one run on each.
+
+        Return why PyTorch's own loop trains here, if it does.
+
+        Raises:
+            ClusterError: it cannot be trained here.
+        """
         here = library_versions()
         if here != versions:
-            theirs, ours = (", ".join(map(" ".join, each)) for each in (here, versions))
-            return Settled(
-                refused=f"it has {theirs}, this machine has {ours}, and the numbers of two "
-                f"versions don't mix"
+            raise ClusterError(
+                f"it has {_listed(here)}, this machine has {_listed(versions)}, and the numbers of "
+                f"two versions don't mix"
             )
         self._devices = list(devices)
         try:
             self._workers = LocalWorkers(shipped.arrived(self._folder / "files"), plan)
-            return Settled(warning=self._workers.get_ready(timeout_s=_BUILD_S))
+            return self._workers.get_ready(timeout_s=_BUILD_S)
         except (BatchlabError, OSError) as error:
-            return Settled(refused=str(error))
+            raise ClusterError(str(error)) from error
 
     def start(self, task: Task, checkpoint: bytes | None) -> None:
         """Begin a run, or go on with it from a checkpoint."""
@@ -87,27 +90,26 @@ class NodeAgent:
             path.write_bytes(checkpoint)
         # Beginnings for other trainings would stay on this node, where nothing finds them.
         task = replace(task, checkpoint=path, device=self._devices.pop(0), beginnings=())
-        self._kept[trial_id] = time.monotonic(), 0  # first, because `hear` looks at what runs
-        self._running[trial_id] = task
+        self._running[trial_id] = _Run(device=task.device, checkpoint=path, sent_s=time.monotonic())
         try:
             self._workers.start(task)
         except BaseException:  # perhaps there is no room for another process
             self._forget(trial_id)
             raise
 
-    def hear(self, timeout_s: float) -> list[tuple[str, Kept] | Heard]:
+    def hear(self, timeout_s: float) -> list[Message]:
         """Return the news of the runs as soon as there is some, or nothing after the limit."""
         until_s = time.monotonic() + timeout_s
-        told: list[tuple[str, Kept] | Heard] = []
-        while not told and time.monotonic() < until_s:
+        news: list[Message] = []
+        while not news and time.monotonic() < until_s:
             for trial_id, message in self._workers.heard(timeout_s=_LOOK_EVERY_S):
                 if isinstance(message, Ended):
-                    told += self._checkpoint(trial_id, at_least_s=0.0)
+                    news += self._checkpoint(trial_id, at_least_s=0.0)
                     self._forget(trial_id)
-                told.append((trial_id, message))
+                news.append((trial_id, message))
             for trial_id in list(self._running):
-                told += self._checkpoint(trial_id, at_least_s=_KEEP_EVERY_S)
-        return told
+                news += self._checkpoint(trial_id, at_least_s=_KEEP_EVERY_S)
+        return news
 
     def ask_to_stop(self, trial_ids: Sequence[str]) -> None:
         """Have runs write their checkpoints and end."""
@@ -121,28 +123,29 @@ class NodeAgent:
         """Leave nothing behind."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[tuple[str, Kept]]:
+    def _checkpoint(self, trial_id: str, *, at_least_s: float) -> list[Message]:
         """Return the checkpoint of a run if it is new and the last was sent long enough ago."""
-        path, (sent_s, time_ns) = self._running[trial_id].checkpoint, self._kept[trial_id]
-        if time.monotonic() - sent_s < at_least_s:
+        run = self._running[trial_id]
+        if time.monotonic() - run.sent_s < at_least_s:
             return []
-        assert path is not None
         try:
-            found_ns = path.stat().st_mtime_ns
-            if found_ns == time_ns:
+            written_ns = run.checkpoint.stat().st_mtime_ns
+            if written_ns == run.sent_ns:
                 return []
-            content = path.read_bytes()
+            content = run.checkpoint.read_bytes()
         except FileNotFoundError:  # none was written yet
             return []
-        self._kept[trial_id] = time.monotonic(), found_ns
-        return [(trial_id, Kept(content=content))]
+        run.sent_s, run.sent_ns = time.monotonic(), written_ns
+        return [(trial_id, content)]
 
     def _forget(self, trial_id: str) -> None:
-        task = self._running.pop(trial_id)
-        del self._kept[trial_id]
-        assert task.checkpoint is not None
-        task.checkpoint.unlink(missing_ok=True)
-        self._devices.append(task.device)
+        run = self._running.pop(trial_id)
+        run.checkpoint.unlink(missing_ok=True)
+        self._devices.append(run.device)
+
+
+def _listed(versions: tuple[tuple[str, str], ...]) -> str:
+    return ", ".join(map(" ".join, versions))
 
 
 def _remove_leftovers() -> None:

@@ -18,10 +18,10 @@ from batchlab.machine import library_versions
 from batchlab.processes.children import Ended, refuse_edited
 from batchlab.records.estimate import Reason
 from batchlab.records.run import Outcome, RunRequest
-from batchlab.records.trial import Evaluation, Status, Trial, TrialRecord
+from batchlab.records.trial import Status, Trial, TrialRecord
 from batchlab.runs.contract import Capabilities, RunPlan
 from batchlab.runs.engine import StoredEngine, was_evaluated
-from batchlab.runs.workers import NodeLost, Workers
+from batchlab.runs.workers import NODE_LOST, Workers
 from batchlab.store.store import Store
 from batchlab.training.checkpoint import Progress, peek_checkpoint, write_whole
 from batchlab.training.plain import Task
@@ -68,7 +68,7 @@ class ProcessEngine(StoredEngine):
         self._workers = workers
         self._errors = RepeatedErrors()
         self._grace_s = _GRACE_S
-        self._stop_at_s: float | None = None
+        self._stop_at_s = math.inf
         self._running: dict[str, _Run] = {}  # by trial
         self._lost_once: set[str] = set()  # trials whose node was lost under them
 
@@ -99,16 +99,13 @@ class ProcessEngine(StoredEngine):
     def _admit(self, request: RunRequest) -> None:
         """Refuse what cannot go on, and set when runs must stop to write their checkpoints."""
         refuse_to_train_over(self._store, request.trial)
-        if not self._is_idle:
-            return
-        self._stop_at_s = None
-        if self._plan.budget_s is not None:
+        if self._is_idle:
             left_s = max(0.0, self._left_s())
             self._grace_s = min(_GRACE_S, _GRACE_FRACTION * left_s)
             self._stop_at_s = time.monotonic() + left_s - self._grace_s
 
     def _is_out_of_time(self) -> bool:
-        return self._stop_at_s is not None and time.monotonic() >= self._stop_at_s
+        return time.monotonic() >= self._stop_at_s
 
     @property
     def _n_running(self) -> int:
@@ -126,7 +123,7 @@ class ProcessEngine(StoredEngine):
 
     def _listen(self, timeout_s: float) -> None:
         for run, ended in self._heard(timeout_s):
-            if isinstance(ended, NodeLost):
+            if ended.error == NODE_LOST:
                 self._lost(run, ended)
                 continue
             self._end(run, _outcome(ended))
@@ -135,15 +132,18 @@ class ProcessEngine(StoredEngine):
                 raise StoreError(reason_text(ended.reason))
             refuse_edited(ended)
 
-    def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended | NodeLost]]:
-        """Yield the runs that have ended, and store the evaluations of the others."""
+    def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended]]:
+        """Yield the runs that have ended; store what the others report, at once."""
         for trial_id, message in self._workers.heard(timeout_s=timeout_s):
             run = self._running[trial_id]
-            if isinstance(message, Ended | NodeLost):
+            if isinstance(message, Ended):
                 del self._running[trial_id]
                 yield run, message
-            else:
-                self._evaluated(run, message)
+                continue
+            self._store.put_evaluations(trial_id, message)
+            if message:
+                run.step = message[-1].step
+                self._tell(run.request, run.step / run.request.last_step)
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """Ask every child to stop, and kill those that don't in time."""
@@ -155,8 +155,7 @@ class ProcessEngine(StoredEngine):
                 self._workers.kill(self._running)
                 left_s = _GRACE_S
             for run, ended in self._heard(left_s):
-                lost = Outcome(status=Status.KILLED)
-                outcome = lost if isinstance(ended, NodeLost) else _outcome(ended)
+                outcome = _outcome(ended)
                 if outcome.status is None or outcome.status is Status.KILLED:
                     outcome = replace(outcome, status=status, reason=reason)
                 self._end(run, outcome)
@@ -166,44 +165,65 @@ class ProcessEngine(StoredEngine):
 
     def _task(self, request: RunRequest) -> tuple[Task | None, int]:
         """Store that a run begins; return its task, None if nothing is to do, and first step."""
-        trial, length = request.trial, request.length
+        trial = request.trial
         record = self._store.record(trial.trial_id)
-        if self._is_answered(record, length):
+        if self._is_answered(record, request.length):
             return None, 0
-        known_to_fail = None if record is not None else self._errors.why_not(trial)
-        if known_to_fail is not None:
-            self._store.begin_trial(_opening_record(request, self._plan.threads, None))
-            self._finish(trial, Outcome(status=Status.ERROR, reason=known_to_fail))
+        opening = replace(
+            request.opening(PLAIN),
+            threads=self._plan.threads,
+            versions=library_versions(),
+            notes=trial.notes,
+        )
+        known_error = self._errors.why_not(trial)
+        if record is None and known_error is not None:
+            self._store.begin_trial(opening)
+            self._finish(trial, Outcome(status=Status.ERROR, reason=known_error))
             return None, 0
-        self._get_ready()  # before the trial has begun, as it can end the study
-        path = self._store.checkpoint_path(trial.trial_id)
+        # This comes before the trial has begun, because it can end the study.
+        reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
+        if reason is not None:
+            self._listener.warning(reason_text(reason))
         beginnings = self._beginnings(trial)
-        progress = peek_checkpoint(path)
-        # A beginning was evaluated as another length was, so a crossing or an epoch may be missing.
-        is_end_asked = length.until is None and length.all_splits != "on_the_way"
-        if progress is None and record is None and is_end_asked:
-            progress = _copied_beginning(beginnings, path)
-        # A run that was not evaluated where it should have been has to be done again.
-        watched = record is None or was_evaluated(record, length)
-        if not watched or progress is None or progress.versions != library_versions():
-            progress = None
+        progress = self._progress(request, record, beginnings)
+        from_step = 0
         if progress is not None:
-            self._store.drop_evaluations_after(trial.trial_id, progress.step)
+            from_step = progress.step
+            resumed_from_steps = (*progress.resumed_from_steps, from_step)
+            opening = replace(
+                opening, threads=progress.threads, resumed_from_steps=resumed_from_steps
+            )
+            self._store.drop_evaluations_after(trial.trial_id, from_step)
         elif record is not None:
             self._store.restart_trial(trial.trial_id)
-        threads = self._plan.threads if progress is None else progress.threads
-        self._store.begin_trial(_opening_record(request, threads, progress))
+        self._store.begin_trial(opening)
         task = Task(
             trial=trial,
-            length=length,
+            length=request.length,
             device=self._plan.device,
-            threads=threads,
-            checkpoint=path,
+            threads=opening.threads,
+            checkpoint=self._store.checkpoint_path(trial.trial_id),
             resume=progress is not None,
             versions=library_versions(),
             beginnings=tuple(beginnings.items()),
         )
-        return task, 0 if progress is None else progress.step
+        return task, from_step
+
+    def _progress(
+        self, request: RunRequest, record: TrialRecord | None, beginnings: dict[int, Path]
+    ) -> Progress | None:
+        """Return the progress of the checkpoint that the run goes on from, or None if of none."""
+        length = request.length
+        path = self._store.checkpoint_path(request.trial.trial_id)
+        # A run that was not evaluated where it should have been has to be done again.
+        if record is not None and not was_evaluated(record, length):
+            return None
+        progress = peek_checkpoint(path)
+        # A beginning was evaluated as another length was, so a crossing or an epoch may be missing.
+        is_end_asked = length.until is None and length.all_splits != "on_the_way"
+        if progress is None and record is None and is_end_asked:
+            return _copied_beginning(beginnings, path)
+        return _of_these_versions(progress)
 
     def _beginnings(self, trial: Trial) -> dict[int, Path]:
         """Return the steps up to which trainings of other lengths are the same, with their files.
@@ -214,36 +234,27 @@ class ProcessEngine(StoredEngine):
         plan, spans = self._plan, trial.horizon_steps
         if spans is None or plan.horizon_epochs is None or len(plan.horizons) < 2:
             return {}
-        lengths = [trial.plan.steps_in(h * plan.horizon_epochs) for h in plan.horizons]
-        steps = {math.floor(plan.constant_until * n) for n in lengths if n <= spans}
-        begun = replace(trial, horizon_steps=None).trial_id
-        return {
-            step: self._store.checkpoint_path(f"{begun}.{step}") for step in sorted(steps - {0})
-        }
+        without_length = replace(trial, horizon_steps=None).trial_id
+        beginnings = {}
+        for horizon in sorted(plan.horizons):
+            steps = trial.plan.steps_in(horizon * plan.horizon_epochs)
+            step = math.floor(plan.constant_until * steps)
+            if step and steps <= spans:
+                beginnings[step] = self._store.checkpoint_path(f"{without_length}.{step}")
+        return beginnings
 
-    def _get_ready(self) -> None:
-        timeout_s = _BUILD_S if self._plan.budget_s is None else min(_BUILD_S, self._left_s())
-        why = self._workers.get_ready(timeout_s=timeout_s)
-        if why is not None:
-            self._listener.warning(reason_text(why))
-
-    def _evaluated(self, run: _Run, evaluations: tuple[Evaluation, ...]) -> None:
-        """Store evaluations at once, and report the progress."""
-        self._store.put_evaluations(run.request.trial.trial_id, evaluations)
-        if evaluations:
-            run.step = evaluations[-1].step
-            self._tell(run.request, run.step / run.request.last_step)
-
-    def _lost(self, run: _Run, lost: NodeLost) -> None:
+    def _lost(self, run: _Run, lost: Ended) -> None:
         """Have it go on elsewhere from its last checkpoint, but end it the second time."""
         trial = run.request.trial
         if trial.trial_id in self._lost_once:
-            reason = Reason.of("node_lost", why=lost.why)
+            reason = Reason.of("node_lost", why=reason_text(lost.reason))
             self._end(run, Outcome(status=Status.KILLED, reason=reason))
             return
         run.claim.close()
         self._lost_once.add(trial.trial_id)
-        self._listener.warning(f"{self._named(trial)}: {lost.why}; it goes on elsewhere")
+        self._listener.warning(
+            f"{self._named(trial)}: {reason_text(lost.reason)}; it goes on elsewhere"
+        )
         self._wait(run.request, first=math.inf)
 
     def _end(self, run: _Run, outcome: Outcome) -> None:
@@ -266,22 +277,18 @@ class ProcessEngine(StoredEngine):
 def _copied_beginning(beginnings: dict[int, Path], path: Path) -> Progress | None:
     """Make the furthest of these checkpoints that exists the one at `path`; return its progress."""
     for step in sorted(beginnings, reverse=True):
-        progress = peek_checkpoint(beginnings[step])
-        if progress is not None and progress.versions == library_versions():
+        progress = _of_these_versions(peek_checkpoint(beginnings[step]))
+        if progress is not None:
             write_whole(path, partial(shutil.copyfile, beginnings[step]))
             return progress
     return None
 
 
-def _opening_record(request: RunRequest, threads: int, progress: Progress | None) -> TrialRecord:
-    resumed = () if progress is None else (*progress.resumed_from_steps, progress.step)
-    return replace(
-        request.opening(PLAIN),
-        threads=threads,
-        versions=library_versions(),
-        resumed_from_steps=resumed,
-        notes=request.trial.notes,
-    )
+def _of_these_versions(progress: Progress | None) -> Progress | None:
+    """Return it unless other versions made it, whose numbers would not mix with those from here."""
+    if progress is None or progress.versions != library_versions():
+        return None
+    return progress
 
 
 def refuse_to_train_over(store: Store, trial: Trial) -> None:
@@ -294,11 +301,11 @@ def refuse_to_train_over(store: Store, trial: Trial) -> None:
     if record is None or not record.ended_well:
         return
     progress = peek_checkpoint(store.checkpoint_path(trial.trial_id))
-    if progress is not None and progress.versions == library_versions():
+    if _of_these_versions(progress):
         return
     what = "its checkpoint is missing or damaged"
     if progress is not None:
-        made_with = ", ".join(" ".join(pair) for pair in progress.versions)
+        made_with = ", ".join(map(" ".join, progress.versions))
         what = f"it was made with {made_with}, and the numbers of two versions don't mix"
     raise StoreError(
         f"{store.path}: the trial at batch size {trial.batch_size}, learning rate "
@@ -351,8 +358,10 @@ class RepeatedErrors:
 
     def why_not(self, trial: Trial) -> Reason | None:
         """Return why the trial would fail as others of its size did, or None if it may not."""
-        why = self._known.get(_kind(trial))
-        return why and Reason.of("failed_alike_before", size=trial.batch_size, why=why)
+        reason = self._known.get(_kind(trial))
+        if reason is None:
+            return None
+        return Reason.of("failed_alike_before", size=trial.batch_size, why=reason)
 
 
 def _kind(trial: Trial) -> object:

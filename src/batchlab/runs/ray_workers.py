@@ -25,8 +25,8 @@ from batchlab.records.progress_listener import Silent
 from batchlab.records.trial import Status
 from batchlab.runs.cluster import Cluster, first_line, live_nodes
 from batchlab.runs.contract import RunPlan
-from batchlab.runs.node_agent import Kept, NodeAgent, Settled
-from batchlab.runs.workers import Heard, NodeLost
+from batchlab.runs.node_agent import NodeAgent
+from batchlab.runs.workers import NODE_LOST, Heard
 from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
@@ -92,16 +92,15 @@ class RayWorkers:
         Raises:
             ClusterError: no node can train it, or none was free in time.
         """
-        plan, began_s, has_said = self._plan, time.monotonic(), False
-        until_s = math.inf if plan.budget_s is None else plan.started_s + plan.budget_s
+        began_s, has_said = time.monotonic(), False
+        budget_s = math.inf if self._plan.budget_s is None else self._plan.budget_s
+        until_s = self._plan.started_s + budget_s
         while not self._ready:
             for _ in self.heard(timeout_s=1.0):
                 pass
-            places = self._cluster.places
-            large = {name for name, node in live_nodes().items() if places(node["Resources"])}
-            if self._refused.keys() >= large:
-                why = next(iter(self._refused.values()), "it has none")
-                raise ClusterError(f"no node of the cluster can train this: {why}")
+            if self._refused.keys() >= self._cluster.large_nodes():
+                cause = next(iter(self._refused.values()), "it has none")
+                raise ClusterError(f"no node of the cluster can train this: {cause}")
             if time.monotonic() > until_s:
                 raise ClusterError(
                     "no node of the cluster was free before the budget ended; the same command "
@@ -115,10 +114,11 @@ class RayWorkers:
     def start(self, task: Task) -> None:
         """Begin a run on the node with the most free places."""
         node = max(self._ready, key=lambda node: node.n - len(node.running))
-        kept = task.checkpoint
-        content = kept.read_bytes() if task.resume and kept is not None else None
+        content = None
+        if task.resume and task.checkpoint is not None:
+            content = task.checkpoint.read_bytes()
         trial_id = task.trial.trial_id
-        node.running[trial_id] = kept
+        node.running[trial_id] = task.checkpoint
         node.starting[node.agent.start.remote(task, content)] = trial_id
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
@@ -129,10 +129,10 @@ class RayWorkers:
             node, trial_id, message = self._told.popleft()
             if trial_id not in node.running:
                 continue  # nobody waits for it any more
-            if isinstance(message, Kept):
-                self._keep(node.running[trial_id], message)
+            if isinstance(message, bytes):
+                _keep(node.running[trial_id], message)
                 continue
-            if isinstance(message, Ended | NodeLost):
+            if isinstance(message, Ended):
                 del node.running[trial_id]
             yield trial_id, message
 
@@ -186,31 +186,28 @@ class RayWorkers:
         self._looked_at_s = time.monotonic()
         live = live_nodes()
         new = live.keys() - self._nodes.keys() - self._refused.keys()
-        free = _free_resources() if new else {}
+        if not new:
+            return
+        free = _free_resources()
         for node_id in sorted(new):
             n = self._cluster.places(free.get(node_id, live[node_id]["Resources"]))
             if n:
                 self._nodes[node_id] = self._taken(node_id, live[node_id], n)
 
     def _taken(self, node_id: str, facts: dict[str, Any], n: int) -> _Node:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
         # One call waits for news of the runs, while all others act in their order.
         agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
             num_cpus=n * self._cluster.cpus_per_trial,
             num_gpus=self._cluster.gpus_of(n),
-            scheduling_strategy=_on_node(node_id),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
         agent = agent.remote()
         devices = self._cluster.devices(n)
         settling = agent.settle.remote(self._shipped, self._plan, devices, library_versions())
         name = facts["NodeManagerHostname"]
         return _Node(node_id=node_id, name=name, n=n, agent=agent, settling=settling)
-
-    def _settled(self, node: _Node, settled: Settled) -> None:
-        node.settling = None
-        if settled.refused is not None:
-            self._refuse(node, settled.refused)
-        elif settled.warning is not None:
-            self._listener.warning(f"node {node.name}: {reason_text(settled.warning)}")
 
     def _refuse(self, node: _Node, why: str) -> None:
         self._refused[node.node_id] = f"node {node.name}: {why}"
@@ -240,37 +237,43 @@ class RayWorkers:
                 self._lost(node, error)
             return
         if call == node.settling:
-            self._settled(node, answer)
+            node.settling = None
+            if answer is not None:
+                self._listener.warning(f"node {node.name}: {reason_text(answer)}")
         elif call == node.hearing:
             node.hearing = None
             self._told += [(node, trial_id, message) for trial_id, message in answer]
         else:
             node.starting.pop(call, None)
 
-    def _keep(self, path: Path | None, kept: Kept) -> None:
-        if path is not None:
-            write_whole(path, lambda temporary: temporary.write_bytes(kept.content))
-
     def _lost(self, node: _Node, error: BaseException) -> None:
-        why = _cause_of(error)
+        cause = _cause_of(error)
         if node.settling is not None:
-            self._refuse(node, why)
+            self._refuse(node, cause)
             return
         self._forget(node)
-        lost = NodeLost(why=f"node {node.name} was lost under it ({why})")
+        reason = Reason.as_written(f"node {node.name} was lost under it ({cause})")
+        lost = Ended(status=Status.KILLED, reason=reason, error=NODE_LOST)
         self._told += [(node, trial_id, lost) for trial_id in node.running]
 
     def _where(self, trial_ids: Iterable[str]) -> Iterator[tuple[_Node, list[str]]]:
-        asked = set(trial_ids)
+        wanted = set(trial_ids)
         for node in self._nodes.values():
-            of_node = [trial_id for trial_id in node.running if trial_id in asked]
+            of_node = [trial_id for trial_id in node.running if trial_id in wanted]
             if of_node:
                 yield node, of_node
+
+
+def _keep(path: Path | None, checkpoint: bytes) -> None:
+    if path is not None:
+        write_whole(path, lambda temporary: temporary.write_bytes(checkpoint))
 
 
 def _cause_of(error: BaseException) -> str:
     """Return what was raised on a node, or what Ray says itself."""
     cause = getattr(error, "cause", None)
+    if isinstance(cause, ClusterError):
+        return str(cause)  # a node's own words
     return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
 
 
@@ -282,10 +285,3 @@ def _free_resources() -> dict[str, dict[str, float]]:
         return dict(state.available_resources_per_node())
     except Exception:
         return {}
-
-
-def _on_node(node_id: str) -> Any:
-    """Return the strategy that puts an actor on this node and on no other."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(node_id, soft=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from typing import Final
 
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar, StudyName
-from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.records.trial import Evaluation, Status, Target, TrialRecord
 from batchlab.runs.contract import CostModel, Engine
 from batchlab.store.file import explained
 from batchlab.store.schema import JsonColumn, kept_reason, reason_kept
@@ -41,17 +42,19 @@ class StoredEnd:
 
     def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
         """Return the stored record, cut to what it had when it was answered."""
-        last = -1 if self.steps is None else self.steps
-        seen = tuple(each for each in record.evaluations if each.step <= last)
         notes = record.notes
-        if len(seen) < len(record.evaluations):  # its early stop came later
+        evaluations: tuple[Evaluation, ...] = ()
+        if self.steps is not None:
+            n = bisect_right(record.evaluations, self.steps, key=lambda e: e.step)
+            evaluations = record.evaluations[:n]
+        if len(evaluations) < len(record.evaluations):  # its early stop came later
             notes = tuple(note for note in notes if note.code != "stopped_early")
         return replace(
             record,
             status=self.status,
             reason=None if self.reason is None else reason_kept(self.reason),
             target=target,
-            evaluations=seen,
+            evaluations=evaluations,
             notes=notes,
         )
 
@@ -94,19 +97,22 @@ class Journal:
         self._store = store
         self._study = study
         self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
-        # This is the time of earlier sessions, as far as it was written down.
-        self.spent_before_s = max((entry.spent_s for entry in self._written), default=0.0)
+        self.spent_before_s = 0.0  # in earlier sessions, as far as it was written down
         self._readings: list[float] = []
-        self._readings_to_come = deque(
-            reading_s for entry in self._written for reading_s in entry.readings_s
-        )
-        self._ends_to_come = deque((entry, end) for entry in self._written for end in entry.runs)
-        in_turn = (entry.in_turn for entry in self._written if entry.in_turn is not None)
-        self._in_turn_to_come = deque(in_turn)
+        self._readings_to_come: deque[float] = deque()
+        self._ends_to_come: deque[tuple[JournalEntry, StoredEnd]] = deque()
+        self._in_turn_to_come: deque[InTurn] = deque()
         self._trial_ids: dict[str, None] = {}
         self._target: Target | None = None
         self._trials_put: tuple[str, ...] = ()
-        self._best = self._written[-1].best if self._written else None
+        self._best: BestSoFar | None = None
+        for entry in self._written:
+            self.spent_before_s = max(self.spent_before_s, entry.spent_s)
+            self._readings_to_come.extend(entry.readings_s)
+            self._ends_to_come.extend((entry, end) for end in entry.runs)
+            if entry.in_turn is not None:
+                self._in_turn_to_come.append(entry.in_turn)
+            self._best = entry.best
 
     @property
     def profiles(self) -> tuple[str, ...]:
@@ -204,9 +210,10 @@ class Journal:
         self._store.put_study(self._study, trial_ids=self._trials_put, target=target)
 
     def _forget_from(self, entry: JournalEntry, end: StoredEnd) -> None:
-        place = self._written.index(entry)
-        before = entry.runs[: entry.runs.index(end)]
-        self._written = [*self._written[:place], *([replace(entry, runs=before)] if before else [])]
+        del self._written[self._written.index(entry) :]
+        ends_before = entry.runs[: entry.runs.index(end)]
+        if ends_before:
+            self._written.append(replace(entry, runs=ends_before))
         self._ends_to_come.clear()
         self._readings_to_come.clear()
         self._in_turn_to_come.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import torch
 
 from batchlab.machine import place_here, thread_choices
 from batchlab.measure.at_steps import measured_at_steps
-from batchlab.processes.children import Child, Ended, Line, refuse_edited, run_in_child
+from batchlab.processes.children import Child, Ended, Line, run_in_child
 from batchlab.processes.memory import PeakMemory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
@@ -28,14 +28,10 @@ from batchlab.training.trainers import PLAIN, built_for
 _WORTH_A_BUILD = 5000
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NodeLost:
-    """The message from a run instead of its end if the machine that it ran on is gone."""
+NODE_LOST = "NodeLost"
+"""The `error` that a run has ended with if the machine that it ran on is gone."""
 
-    why: str
-
-
-Heard = tuple[str, tuple[Evaluation, ...] | Ended | NodeLost]
+Heard = tuple[str, tuple[Evaluation, ...] | Ended]
 """A trial's id, and what its run reports: evaluations as they are made, then how it ended."""
 
 
@@ -45,7 +41,6 @@ class Workers(Protocol):
     @property
     def n(self) -> int:
         """The number of runs they take at a time."""
-        ...
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
         """Do once what all runs need; return why PyTorch's own loop trains, if it does.
@@ -53,27 +48,21 @@ class Workers(Protocol):
         Raises:
             EditedError: files of the workload are not what they were.
         """
-        ...
 
     def start(self, task: Task) -> None:
         """Begin a run, known by the id of its trial."""
-        ...
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield the news of the runs as soon as there is some, or nothing after the limit."""
-        ...
 
     def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
         """Have runs write their checkpoints and end."""
-        ...
 
     def kill(self, trial_ids: Iterable[str]) -> None:
         """End runs at once."""
-        ...
 
     def close(self) -> None:
         """End all runs, and give back what was taken for them."""
-        ...
 
 
 class LocalWorkers:
@@ -91,16 +80,18 @@ class LocalWorkers:
     @property
     def n(self) -> int:
         """The number of cores, or 1 on a GPU."""
-        return max(thread_choices("cpu")) if self._plan.trial.device == "cpu" else 1
+        if self._plan.trial.device != "cpu":
+            return 1
+        return max(thread_choices("cpu"))
 
     def get_ready(self, *, timeout_s: float) -> Reason | None:
         """Build once what runs are trained with natively; return why not if that fails."""
         trial = self._plan.trial
-        if self._is_ready or not is_worth_a_build(self._plan):
+        may_build = self._plan.trainer != PLAIN and trial.device == "cpu"
+        if self._is_ready or not may_build or trial.n_train < _WORTH_A_BUILD:
             return None
         self._is_ready = True
         ended = run_in_child(_build_in_child, self._packed, trial, timeout_s=max(0.1, timeout_s))
-        refuse_edited(ended)
         if isinstance(ended.value, NativeBuild):
             self._build = ended.value
             return None
@@ -142,16 +133,10 @@ class LocalWorkers:
         self._children.clear()
 
     def _of(self, trial_ids: Iterable[str]) -> list[Child]:
-        asked = set(trial_ids)
+        wanted = set(trial_ids)
         # This is a copy, because on a node of a cluster another thread listens to them meanwhile.
         children = list(self._children.values())
-        return [child for trial_id, child in children if trial_id in asked]
-
-
-def is_worth_a_build(plan: RunPlan) -> bool:
-    """Return whether runs may be trained natively, and take long enough for that."""
-    trial = plan.trial
-    return plan.trainer != PLAIN and trial.device == "cpu" and trial.n_train >= _WORTH_A_BUILD
+        return [child for trial_id, child in children if trial_id in wanted]
 
 
 def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeBuild | Reason:

@@ -10,9 +10,8 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from batchlab.errors import NoStoreError, StoreError
@@ -24,23 +23,18 @@ BUSY_TIMEOUT_S = 10.0  # writers hold the file for milliseconds, so longer means
 _LITTLE_SPACE_BYTES = 256 * 1024
 
 
-def open_store_file(path: Path, *, create: bool) -> sqlite3.Connection:
+def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
     """Open the store at `path`, of the current schema, in autocommit mode and with a WAL.
 
-    A file that is not a whole batchlab store of this version is left as it is.
-
-    Args:
-        path: the file.
-        create: whether a missing (or empty) file becomes a new store.
-
-    Raises:
-        StoreError: the file cannot be used; one line says why and what to do.
+    A missing (or empty) file becomes a new store if `create` is True. A file that is not a whole
+    batchlab store of this version is left as it is.
     """
     try:
         with explained(path):
             _check_place(path, create=create)
+            mode = "rwc" if create else "rw"
             connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
+                f"{path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 timeout=BUSY_TIMEOUT_S,
                 isolation_level=None,
@@ -83,7 +77,7 @@ def explained(path: Path) -> Iterator[None]:
             "the file, or give another file"
         ) from error
     except sqlite3.Error as error:
-        raise StoreError(_explanation(error, path)) from error
+        raise _explanation(error, path) from error
     except UnicodeDecodeError as error:  # from the names of tables and the like
         raise _damaged(path, "its content cannot be read") from error
 
@@ -181,33 +175,33 @@ def _primary_code(error: sqlite3.Error) -> int:
     return code & 0xFF
 
 
-def _explanation(error: sqlite3.Error, path: Path) -> str:
+def _explanation(error: sqlite3.Error, path: Path) -> StoreError:
     code = _primary_code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return (
+        return StoreError(
             f"{path} is in use: another program has held it for {BUSY_TIMEOUT_S:g} s; close that "
             "program or wait for it, then run the same command again"
         )
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_disk_full(path)):
-        return (
+        return StoreError(
             f"{path}: the disk is full; free some space, then run the same command again (what "
             "was stored before is kept)"
         )
     if code == sqlite3.SQLITE_READONLY:
-        return str(_read_only(path))
+        return _read_only(path)
     # An error without a code is Python's own and means that a column's text is not UTF-8.
     is_not_text = code == 0 and isinstance(error, sqlite3.OperationalError)
     if code == sqlite3.SQLITE_NOTADB:
-        return str(_not_a_store(path, "it is not an SQLite file"))
+        return _not_a_store(path, "it is not an SQLite file")
     if code == sqlite3.SQLITE_CORRUPT or is_not_text:
-        return str(_damaged(path, "its content cannot be read"))
+        return _damaged(path, "its content cannot be read")
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        return (
+        return StoreError(
             f"{path} cannot be read or written; check that its disk is mounted and sound, and "
             f"that {path}-wal and {path}-shm, where they exist, belong to you"
         )
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return (
+    return StoreError(
         f"{path}: SQLite stopped with {name} ({error}) and left the file as it was; see what "
         f"`sqlite3 {path} 'PRAGMA integrity_check'` says, or give another file"
     )
@@ -240,8 +234,8 @@ def _damaged(path: Path, found: str) -> StoreError:
     )
 
 
-class StoreConnection:
-    """An open store file; subclasses add what is stored in it."""
+class StoreFile:
+    """An open store file and the folders next to it; subclasses add what is stored in it."""
 
     path: Path
 
@@ -258,7 +252,7 @@ class StoreConnection:
     def _open(self, path: Path, *, create: bool) -> None:
         self._connection: sqlite3.Connection | None = None
         self.path = path.absolute()
-        self._connection = open_store_file(path, create=create)
+        self._connection = _opened(path, create=create)
         self._owner = (os.getpid(), threading.get_ident())
 
     def close(self) -> None:
@@ -271,12 +265,7 @@ class StoreConnection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @contextmanager
@@ -321,23 +310,7 @@ class StoreConnection:
             )
         return self._connection
 
-
-def _undo(connection: sqlite3.Connection) -> None:
-    """End a transaction that is still open.
-
-    Ctrl-C can strike between a block's entry and its first line, where no block handles it. The
-    transaction that it left open is undone before the next one, which could not begin otherwise.
-    """
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _at_work(study_id: str) -> str:
-    return f"at-work-{study_id}.lock"
-
-
-class StoreFolder(StoreConnection):
-    """The folders next to a store, for checkpoints, locks and files of trials."""
+    # ---- the folders next to it
 
     def checkpoint_path(self, trial_id: str) -> Path:
         """Return the path of a trial's checkpoint; its folder exists, the file may not."""
@@ -347,24 +320,20 @@ class StoreFolder(StoreConnection):
         """Return the folder that a trial which is a command may write to; the caller creates it."""
         return self.path.with_name(f"{self.path.name}.trials") / trial_id
 
-    @contextmanager
-    def claim(self, trial_id: str) -> Iterator[bool]:
-        """Claim a trial for this process; yield True if it is ours now, False if another has it.
+    def claim(self, trial_id: str) -> AbstractContextManager[bool]:
+        """Claim a trial for this process; the block gets False if another process has it.
 
         The claim ends with the block or with the process, however that ends, so it is never stale.
         A child made by a bare fork inside the block shares the claim.
         """
-        with self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB) as is_ours:
-            yield is_ours
+        return self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    @contextmanager
-    def working_on(self, study_id: str) -> Iterator[None]:
+    def working_on(self, study_id: str) -> AbstractContextManager[object]:
         """Announce, for as long as the block lasts, that this process works on a study.
 
         Several processes may do so at once. The announcement also ends with the process.
         """
-        with self._locked(_at_work(study_id), fcntl.LOCK_SH):
-            yield
+        return self._locked(_at_work(study_id), fcntl.LOCK_SH)
 
     def is_worked_on(self, study_id: str) -> bool:
         """Return whether a process on this machine works on a study right now."""
@@ -407,3 +376,17 @@ class StoreFolder(StoreConnection):
             f"{path} cannot be made ({error.strerror}); see that the folder of the store can be "
             "written to and has space"
         )
+
+
+def _undo(connection: sqlite3.Connection) -> None:
+    """End a transaction that is still open.
+
+    Ctrl-C can strike between a block's entry and its first line, where no block handles it. The
+    transaction that it left open is undone before the next one, which could not begin otherwise.
+    """
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _at_work(study_id: str) -> str:
+    return f"at-work-{study_id}.lock"

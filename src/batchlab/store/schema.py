@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -150,19 +149,6 @@ TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
 TARGET: Final = JsonColumn[Target](Target)
 
 
-def require_finite(number: float, what: str) -> None:
-    """Refuse NaN and infinity: a number that is not known is None.
-
-    Raises:
-        StoreError: the number is not finite.
-    """
-    if not math.isfinite(number):
-        raise StoreError(
-            f"{what} is {number}, which a store does not keep; give None for a number that is not "
-            "known, where that is possible"
-        )
-
-
 def printable(text: str) -> str:
     """Return text that UTF-8 can hold; other bytes of a command line are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -184,23 +170,26 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
 def kept_reason(reason: Reason) -> str:
     """Return a reason as JSON text, with its code, values and words; surrogates are escaped."""
     written: Reason = _printable(reason)
-    kept = _Kept(text=reason_text(written), **coded(written))
-    return msgspec.json.encode(kept, enc_hook=plain_float).decode()
+    document = _Kept(text=reason_text(written), **coded(written))
+    return msgspec.json.encode(document, enc_hook=plain_float).decode()
 
 
 def reason_kept(text: str) -> Reason:
     """Return the reason that `kept_reason` wrote; any other text becomes a reason as written."""
     try:
-        kept = msgspec.json.decode(text, type=_Kept)
+        document = msgspec.json.decode(text, type=_Kept)
     except msgspec.DecodeError:
         return Reason.as_written(text)
-    return reason_of(kept.text, kept.code, kept.values) or Reason.as_written(kept.text)
+    reason = reason_of(document.text, document.code, document.values)
+    return reason or Reason.as_written(document.text)
 
 
 def _printable(value: Any) -> Any:
     """Make the texts of a reason, or of a value of one, printable."""
     if isinstance(value, Reason):
-        return Reason(value.code, tuple((name, _printable(each)) for name, each in value.values))
+        return Reason(value.code, _printable(value.values))
     if isinstance(value, tuple):
         return tuple(map(_printable, value))
-    return printable(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return printable(value)
+    return value

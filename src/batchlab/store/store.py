@@ -11,7 +11,6 @@ from typing import Final
 from batchlab.errors import StoreError
 from batchlab.records.study import StepTiming, Study, StudyName, place_of
 from batchlab.records.trial import Target, TrialRecord
-from batchlab.store.file import StoreFolder
 from batchlab.store.schema import (
     PAIRS,
     TARGET,
@@ -26,7 +25,7 @@ from batchlab.store.trials import Trials, put_row, text_by
 _TIMING: Final = JsonColumn[StepTiming](StepTiming)
 
 
-class Store(Trials, StoreFolder):
+class Store(Trials):
     """A store that is opened or created; as a context manager, it closes itself.
 
     It belongs to the process and thread that opened it; any other must open its own. Several
@@ -48,17 +47,11 @@ class Store(Trials, StoreFolder):
         what = f"step times of batch size {timing.batch_size}"
         encoded = _TIMING.encoded(timing, what)
         with self._writing() as connection:
+            shape = timing.device, timing.batch_size, timing.micro_batch_size
             connection.execute(
                 "INSERT INTO measurements (workload_id, kind, device, batch_size, "
                 "micro_batch_size, measured_at, value) VALUES (?, 'step_time', ?, ?, ?, ?, ?)",
-                (
-                    timing.workload_id,
-                    timing.device,
-                    timing.batch_size,
-                    timing.micro_batch_size,
-                    now(),
-                    encoded,
-                ),
+                (timing.workload_id, *shape, now(), encoded),
             )
 
     def timings(
@@ -83,8 +76,11 @@ class Store(Trials, StoreFolder):
             (workload_id, device),
         )
         what = f"step times of workload {workload_id}"
-        found = (_TIMING.decoded(value, what) for (value,) in rows)
-        latest = {(t.batch_size, t.micro_batch_size): t for t in found if t.place in (place, None)}
+        latest = {}
+        for (value,) in rows:
+            timing = _TIMING.decoded(value, what)
+            if timing.place in (place, None):
+                latest[timing.batch_size, timing.micro_batch_size] = timing
         return tuple(timing for _, timing in sorted(latest.items()))
 
     def _timings_of(
@@ -95,17 +91,16 @@ class Store(Trials, StoreFolder):
         environment: Sequence[tuple[str, str]],
     ) -> Iterator[StepTiming]:
         """Yield the step times of these trials there, without sizes that a script did not use."""
-        not_as_given = {each.trial.batch_size for each in records if each.is_of_no_size}
-        shapes = {
-            (record.trial.device, size, micro)
-            for record in records
-            for size, micro in record.trial.micro_batch_sizes.items()
-            if record.trial.batch_size not in not_as_given
-        }
-        for device in sorted({device for device, _, _ in shapes}):
+        unused_sizes = {record.trial.batch_size for record in records if record.is_of_no_size}
+        shapes: dict[str, set[tuple[int, int]]] = {}  # by device
+        for record in records:
+            trial = record.trial
+            if trial.batch_size not in unused_sizes:
+                shapes.setdefault(trial.device, set()).update(trial.micro_batch_sizes.items())
+        for device in sorted(shapes):
             place = place_of(environment, device)
             for timing in self._timings(connection, workload_id, device, place):
-                if (device, timing.batch_size, timing.micro_batch_size) in shapes:
+                if (timing.batch_size, timing.micro_batch_size) in shapes[device]:
                     yield timing
 
     def put_study(
@@ -138,12 +133,7 @@ class Store(Trials, StoreFolder):
             put_row(connection, "studies", "study_id", row)
 
     def add_spent(self, study_id: str, seconds: float) -> None:
-        """Add to the time spent on a study.
-
-        Args:
-            study_id: a study in the store.
-            seconds: finite and >= 0.
-        """
+        """Add seconds, finite and >= 0, to the time spent on a study in the store."""
         if not (math.isfinite(seconds) and seconds >= 0):
             raise StoreError(f"spent {seconds} s on study {study_id!r}: expected a time >= 0")
         with self._writing() as connection:
@@ -152,12 +142,7 @@ class Store(Trials, StoreFolder):
             )
 
     def put_decisions(self, study_id: str, decisions: str) -> None:
-        """Store the decisions of a study; they replace those stored before.
-
-        Args:
-            study_id: a study in the store.
-            decisions: a JSON list; `journal` says of what.
-        """
+        """Store the decisions of a study in the store, a JSON list, in place of those before."""
         with self._writing() as connection:
             connection.execute(
                 "UPDATE studies SET decisions = ? WHERE study_id = ?", (decisions, study_id)
@@ -193,10 +178,11 @@ class Store(Trials, StoreFolder):
             workload = self._workload(connection, workload_id)
             if workload is None:  # foreign keys bind us, but not other programs
                 raise UnreadableColumn(f"the workload of {what}")
-            asked = (
-                self._record(connection, trial_id) for trial_id in TEXTS.decoded(trial_ids, what)
-            )
-            records = tuple(record for record in asked if record is not None)
+            records = []
+            for trial_id in TEXTS.decoded(trial_ids, what):
+                record = self._record(connection, trial_id)
+                if record is not None:
+                    records.append(record)
             made_on = PAIRS.decoded(environment, what)
             return Study(
                 study_id=found_id,
@@ -204,7 +190,7 @@ class Store(Trials, StoreFolder):
                 created_at=created_at,
                 workload=workload,
                 environment=made_on,
-                records=records,
+                records=tuple(records),
                 timings=tuple(self._timings_of(connection, workload_id, records, made_on)),
                 spent_s=spent_s,
                 target=None if target is None else TARGET.decoded(target, what),
@@ -217,37 +203,29 @@ class Store(Trials, StoreFolder):
         Times are ISO 8601, UTC.
         """
         with self._reading() as connection:
-            return tuple(
-                connection.execute(
-                    "SELECT study_id, created_at, command FROM studies ORDER BY asked"
-                )
-            )
+            query = "SELECT study_id, created_at, command FROM studies ORDER BY asked"
+            return tuple(connection.execute(query))
 
     def trial_ids(self, study_id: str) -> tuple[str, ...]:
         """Return the trials that a study has asked for, in order; some may not have begun."""
         with self._reading() as connection:
             query = "SELECT trial_ids FROM studies WHERE study_id = ?"
-            if (text := text_by(connection, query, study_id)) is None:
+            text = text_by(connection, query, study_id)
+            if text is None:
                 raise self._no_study(connection, study_id)
             return TEXTS.decoded(text, f"study {study_id}")
 
     def _no_study(self, connection: sqlite3.Connection, study_id: str | None) -> StoreError:
-        known = [
-            row[0] for row in connection.execute("SELECT study_id FROM studies ORDER BY asked")
-        ]
-        if not known:
+        rows = connection.execute("SELECT study_id FROM studies ORDER BY asked")
+        study_ids = ", ".join(row[0] for row in rows)
+        if not study_ids:
             return StoreError(f"{self.path} holds no study yet; run a sweep with it first")
-        return StoreError(f"no study {study_id!r} in {self.path}; it holds {', '.join(known)}")
+        return StoreError(f"no study {study_id!r} in {self.path}; it holds {study_ids}")
 
     def put_advice(self, study_id: str, advice: str) -> None:
-        """Store the answer of a study; it replaces the one before.
-
-        Args:
-            study_id: a study in the store.
-            advice: the answer as JSON.
-        """
+        """Store the answer of a study in the store, as JSON, in place of the one before."""
+        row = {"study_id": study_id, "payload": advice}
         with self._writing() as connection:
-            row = {"study_id": study_id, "payload": advice}
             put_row(connection, "advices", "study_id", row)
 
     def advice(self, study_id: str) -> str | None:

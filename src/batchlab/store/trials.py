@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.records.run import Outcome
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Trial, TrialRecord
-from batchlab.store.file import StoreConnection
+from batchlab.store.file import StoreFile
 from batchlab.store.schema import (
     PAIRS,
     TARGET,
@@ -20,7 +22,6 @@ from batchlab.store.schema import (
     kept_reason,
     printable,
     reason_kept,
-    require_finite,
 )
 
 _SUMMARY: Final = JsonColumn[WorkloadSummary](WorkloadSummary)
@@ -49,7 +50,7 @@ def text_by(connection: sqlite3.Connection, query: str, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-class Trials(StoreConnection):
+class Trials(StoreFile):
     """The workloads of a store, their trials, and the evaluations of these."""
 
     def put_workload(self, summary: WorkloadSummary) -> None:
@@ -113,9 +114,7 @@ class Trials(StoreConnection):
     def put_evaluations(self, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
         """Store evaluations, all or none; each replaces an earlier one of the same step.
 
-        Args:
-            trial_id: a trial that has begun.
-            evaluations: evaluations with None for numbers that are not finite.
+        The trial has begun, and numbers that are not finite are None.
         """
         # A killed process loses nothing this way. Only a power cut can lose the last evaluations,
         # and not those of a finished trial. Waiting for the disk each time would slow small trials.
@@ -174,10 +173,7 @@ class Trials(StoreConnection):
     ) -> None:
         """Replace the stored curve by that of another run, completely or not at all.
 
-        Args:
-            trial_id: a trial that has begun.
-            evaluations: all of the new curve.
-            resumed_from_steps: the steps from which that run was resumed.
+        The trial has begun, and that run was resumed from `resumed_from_steps`.
         """
         steps = _STEPS.encoded(resumed_from_steps, f"resumed_from_steps of trial {trial_id}")
         with self._writing() as connection:
@@ -189,20 +185,20 @@ class Trials(StoreConnection):
         """Store how a trial that has begun ended; notes are added to those it began with."""
         assert end.status is not None
         with self._writing() as connection:
-            (known,) = connection.execute(
-                "SELECT notes FROM trials WHERE trial_id = ?", (trial_id,)
-            ).fetchone()
             what = f"notes of trial {trial_id}"
-            all_notes = tuple(dict.fromkeys((*_notes_of(known, what), *end.notes)))
-            changes = {
+            text = text_by(connection, "SELECT notes FROM trials WHERE trial_id = ?", trial_id)
+            assert text is not None
+            all_notes = tuple(dict.fromkeys((*_notes_of(text, what), *end.notes)))
+            changes: dict[str, object] = {
                 "status": end.status.value,
                 "reason": None if end.reason is None else kept_reason(end.reason),
                 "traceback": None if end.traceback is None else printable(end.traceback),
                 "peak_bytes": end.peak_bytes,
                 "place": end.place,
                 "notes": _notes_column(all_notes, what),
-                **({} if end.engine is None else {"engine": end.engine}),
             }
+            if end.engine is not None:
+                changes["engine"] = end.engine
             self._change_trial(connection, trial_id, changes)
 
     def put_record(self, record: TrialRecord) -> None:
@@ -255,8 +251,12 @@ def _evaluation_row(trial_id: str, evaluation: Evaluation) -> tuple[object, ...]
     what = f"evaluation at step {evaluation.step} of trial {trial_id}"
     numbers = [getattr(evaluation, name) for name in _NUMBERS]
     for name, value in zip(_NUMBERS, numbers, strict=True):
-        if value is not None:  # SQLite would silently turn NaN into NULL
-            require_finite(value, f"{what}: {name}")
+        # SQLite would silently turn NaN into NULL.
+        if value is not None and not math.isfinite(value):
+            raise StoreError(
+                f"{what}: {name} is {value}, which a store does not keep; give None for a number "
+                "that is not known, where that is possible"
+            )
     scores = _SCORES.encoded(evaluation.scores, f"scores of the {what}")
     measured = _MEASURED.encoded(dict(evaluation.measured), f"measured of the {what}")
     return (trial_id, evaluation.step, evaluation.samples, *numbers, measured, scores)
