@@ -123,8 +123,8 @@ class Accumulator:
             loss = self._loss(self._model, batch)
             loss.backward()
             return loss.detach()
-        parts = list(cut(batch, self.micro_batch_size))
-        weights = [float(self._weight(part)) for part in parts]
+        micro_batches = list(cut(batch, self.micro_batch_size))
+        weights = [float(self._weight(micro_batch)) for micro_batch in micro_batches]
         total = sum(weights)
         everywhere, n_empty = self._over_all(total, float(total == 0))
         if n_empty:  # raise in every process, or one would wait for the others
@@ -134,8 +134,8 @@ class Accumulator:
             )
         # DistributedDataParallel averages over processes, whose total weights may differ.
         loss = backward_of_parts(
-            lambda part: self._loss(self._model, part),
-            parts,
+            lambda micro_batch: self._loss(self._model, micro_batch),
+            micro_batches,
             [weight * self._world_size / everywhere for weight in weights],
             waiting=self._waiting,
             scaled=None if self._scaler is None else self._scaler.scale,
@@ -209,13 +209,13 @@ def cut(batch: Any, most: int) -> Iterator[Any]:
 
 def _piece(value: Any, place: slice, n: int) -> Any:
     if isinstance(value, Mapping):
-        return {key: _piece(part, place, n) for key, part in value.items()}
+        return {key: _piece(entry, place, n) for key, entry in value.items()}
     if isinstance(value, Tensor):
         return value[place] if value.ndim and len(value) == n else value
     if isinstance(value, (tuple, list)):
-        if not any(isinstance(part, (Tensor, Mapping, tuple, list)) for part in value):
+        if not any(isinstance(item, (Tensor, Mapping, tuple, list)) for item in value):
             return value[place] if len(value) == n else value  # texts or ids, one per example
-        pieces = [_piece(part, place, n) for part in value]
+        pieces = [_piece(item, place, n) for item in value]
         return type(value)(*pieces) if hasattr(value, "_fields") else type(value)(pieces)
     return value
 
@@ -239,13 +239,13 @@ def _is_distributed() -> bool:
 
 def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:
     """Return a function that puts buffers and random streams back as they are now."""
-    kept, stream = [part.clone() for part in buffers], torch.get_rng_state()
+    copies, stream = [buffer.clone() for buffer in buffers], torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     @torch.no_grad()
     def put_back() -> None:
-        for part, before in zip(buffers, kept, strict=True):
-            part.copy_(before)
+        for buffer, before in zip(buffers, copies, strict=True):
+            buffer.copy_(before)
         torch.set_rng_state(stream)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)
