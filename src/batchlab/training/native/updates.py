@@ -157,11 +157,13 @@ def update_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Upd
     """Return the C of an optimizer for these parameters."""
     rule = rule_of(optimizer)
     groups = optimizer.param_groups
-    places = {id(part): at for at, group in enumerate(groups) for part in group["params"]}
+    group_of: dict[int, int] = {}
+    for number, group in enumerate(groups):
+        group_of.update(dict.fromkeys(map(id, group["params"]), number))
     return Update(
         text=rule.text(*rule.shape(groups[0])),
         n_states=len(rule.states(groups[0])),
         n_numbers=len(rule.numbers(groups[0])),
         is_plain=is_plain(optimizer),
-        groups=tuple(places.get(id(part), -1) for part in parameters),
+        groups=tuple(group_of.get(id(parameter), -1) for parameter in parameters),
     )
