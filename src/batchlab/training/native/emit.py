@@ -242,7 +242,7 @@ class _Writer:
             yield f"        {column} + index[t0 + e] * {per}, {size});"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """Return matrix `r` of a view as C arguments; `after` means behind the loop over tiles."""
+        """Return matrix `r` of a view as C arguments; `after` is true after the loop over tiles."""
         *_, rows, columns = view.strides
         whole = "all" if after and view.node in self._plan.crossing else ""
         matrix = _line_offset(view.shape[:-2], view.strides[:-2]) or 0
@@ -256,15 +256,6 @@ class _Writer:
         sizes = _sizes(a, b, "n")
         beta = "t0 > 0" if node.accumulates else "0"
         unless = "if (!at_once) " if self._at_once(node) else ""
-        place = self._changed_with(node)
-        if place is not None:
-            x = self._graph.gradients[place].node.operands[1]  # type: ignore[union-attr]
-            few = f"at_once && {times_rows(a.shape[0], 'B')} <= FEW"
-            rate = f"(float)call->numbers[{self._numbers_at(place)}]"
-            yield f"    if ({few}) back_and_add({sizes}, {self._operand(a)},"
-            yield f"        {self._name(b.node)}, {self._name(x.node)} + {x.offset},"
-            yield f"        {x.strides[0]}, -{rate}, {self._name(node)});"
-            unless = "    else "
         to = self._name(node)
         if len(node.shape) == 3:
             yield f"    for (long r = 0; r < {times_rows(node.shape[0], 'n')}; r++)"
@@ -273,41 +264,6 @@ class _Writer:
             f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, 1, "
             f"{beta}, {to});"
         )
-
-    def _numbers_at(self, place: int) -> str:
-        """Return the index in C at which the numbers of a parameter's group begin."""
-        assert self._update is not None
-        groups, n = self._update.groups, self._update.n_numbers
-        return f"step * {n * (max(groups, default=0) + 1)} + {groups[place] * n}"
-
-    def _changed_with(self, node: Node) -> int | None:
-        """Return the parameter that a product reads last, if it can change meanwhile, or None.
-
-        Such a product takes the gradient back through a layer: it is `up @ weight`, and `up.T @ x`
-        is the weight's own gradient.
-        """
-        up, weight = node.operands[:2]
-        if self._update is None or not self._update.is_plain:
-            return None
-        if not node.rows or len(node.shape) > 2:
-            return None
-        if weight.node.kind != "parameter" or not weight.is_whole or weight.strides[1] != 1:
-            return None
-        gradient = self._graph.gradients[weight.node.place]
-        if gradient is None or not self._at_once(gradient.node):
-            return None
-        left, x = gradient.node.operands[:2]
-        is_same = left.node is up.node and left.strides == up.strides[::-1] and not left.offset
-        if not is_same or up.offset or x.strides[1] != 1:
-            return None
-        last = None
-        for reader in self._plan.nodes:
-            if any(view.node is weight.node for view in reader.operands):
-                is_before = self._plan.level[reader] <= self._plan.level[node]
-                if reader.kind != "product" or not reader.rows or not is_before:
-                    return None
-                last = reader
-        return weight.node.place if last is node else None
 
     def _updates(self, gradients: Sequence[tuple[int, str, int]]) -> Iterator[str]:
         update = self._update
@@ -319,11 +275,11 @@ class _Writer:
             yield f"    square += square_of({n}, n_parts > 1 ? sum{place} : {name});"
         yield "    clip = call->clip / ((float)sqrt(square) + 1e-6f); if (clip > 1) clip = 1;"
         yield "    }"
-        changed = {self._changed_with(n) for n in self._plan.nodes if n.kind == "product"}
+        n_of_step = update.n_numbers * (max(update.groups, default=0) + 1)
         for place, name, n in gradients:
             view = self._graph.gradients[place]
             assert view is not None
-            at = self._numbers_at(place)
+            at = f"step * {n_of_step} + {update.groups[place] * update.n_numbers}"
             first_state = place * update.n_states
             pointers = [f"call->states[{first_state + k}]" for k in range(update.n_states)]
             states = ", ".join([*pointers, "0", "0"][:2])
@@ -336,8 +292,7 @@ class _Writer:
                 operands = f"{self._operand(a, after=True)}, {self._operand(b, after=True)}"
                 factors = f"{_sizes(a, b, 'B')}, {operands}"
                 if update.is_plain:
-                    added = ";" if place in changed else f"outer_add({factors}, -d[0], w);"
-                    yield f"    if ({few}) {added}"
+                    yield f"    if ({few}) outer_add({factors}, -d[0], w);"
                     yield f"    else if (at_once) product({factors}, 0, -d[0], 1, w);"
                 else:
                     yield f"    if ({few})"

@@ -487,28 +487,6 @@ __attribute__((unused)) static void outer_add(long M, long N, long K, const floa
         }
 }
 
-// C (M, N) = A W for a few lines, and at once W (K, N) += alpha A^T X: W is read once for both.
-__attribute__((unused)) static void back_and_add(long M, long N, long K, const float *a, long am,
-                                                 long ak, float *w, const float *x, long xm,
-                                                 float alpha, float *c) {
-    memset(c, 0, sizeof(float) * M * N);
-    for (long k = 0; k < K; k += 4) {
-        const long lines = K - k < 4 ? K - k : 4;
-        float *w0 = w + k * N, *w1 = w0 + (lines > 1) * N, *w2 = w1 + (lines > 2) * N,
-              *w3 = w2 + (lines > 3) * N;
-        for (long m = 0; m < M; m++) {
-            float f[4] = {0};
-            for (long j = 0; j < lines; j++) f[j] = a[m * am + (k + j) * ak];
-            const float f0 = f[0], f1 = f[1], f2 = f[2], f3 = f[3];
-            float *to = c + m * N;
-#pragma omp simd
-            for (long n = 0; n < N; n++)
-                to[n] += (f0 * w0[n] + f1 * w1[n]) + (f2 * w2[n] + f3 * w3[n]);
-        }
-        outer_add(lines, N, M, a + k * ak, ak, am, x, xm, 1, alpha, w0);
-    }
-}
-
 // ---- Windows over images of C planes, each H x W and framed by zeros: PH above and below.
 struct windows {
     long C, H, W, KH, KW, SH, SW, PH, PW, OH, OW;
