@@ -321,41 +321,8 @@ INLINE void dots(const int m, long K, const float *a, long am, const float *b, l
     }
 }
 
-// `m` lines of A with all of B, whose lines are read one after the other, as memory likes it best.
-INLINE void stream(const int m, long N, long K, const float *a, long am, const float *b, long bn,
-                   float *c, long cm, const float *bias, float alpha, float beta) {
-    for (long n = 0; n < N; n++) {
-        const float *y = b + n * bn;
-        vec sum[4][4];
-        UNROLL for (int i = 0; i < m; i++)
-            UNROLL for (int u = 0; u < 4; u++) sum[i][u] = (vec){0};
-        long k = 0;
-        for (; k + 4 * WIDTH <= K; k += 4 * WIDTH)
-            UNROLL for (int u = 0; u < 4; u++) {
-                const vec right = *(const vec *)(y + k + u * WIDTH);
-                UNROLL for (int i = 0; i < m; i++)
-                    sum[i][u] += *(const vec *)(a + i * am + k + u * WIDTH) * right;
-            }
-        for (; k + WIDTH <= K; k += WIDTH)
-            UNROLL for (int i = 0; i < m; i++)
-                sum[i][0] += *(const vec *)(a + i * am + k) * *(const vec *)(y + k);
-        UNROLL for (int i = 0; i < m; i++) {
-            const vec4 four = sums(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
-            float found = (four[0] + four[1]) + (four[2] + four[3]);
-            for (long q = k; q < K; q++) found += a[i * am + q] * y[q];
-            found *= alpha;
-            if (beta != 0) found += c[i * cm + n] * beta;
-            c[i * cm + n] = found + (bias ? bias[n] : 0);
-        }
-    }
-}
 static void by_dots(long M, long N, long K, const float *a, long am, const float *b, long bn,
                     float *c, long cm, const float *bias, float alpha, float beta) {
-    if (M <= 2) {
-        if (M == 1) stream(1, N, K, a, am, b, bn, c, cm, bias, alpha, beta);
-        if (M == 2) stream(2, N, K, a, am, b, bn, c, cm, bias, alpha, beta);
-        return;
-    }
     long n = 0;
     for (; n + 4 <= N; n += 4) {
         const float *some = bias ? bias + n : 0;
