@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 Loss = Callable[[nn.Module, Any], Tensor]
 Weight = Callable[[Any], float | Tensor]
 
+_UNSCALED = torch.amp.GradScaler(enabled=False)  # leaves gradients as they are
+
 
 class Accumulator:
     """An accumulator that takes the gradient of a batch in micro-batches that fit into memory.
@@ -67,8 +69,8 @@ class Accumulator:
         self._model = model
         self._loss = loss
         self._weight = weight or n_examples
-        self._scaler = scaler
-        self._world_size = distributed.get_world_size() if _is_distributed() else 1
+        self._scaler = scaler or _UNSCALED
+        self._world_size = _n_processes()
         # A batch that fits then takes the plain loop: more work would slow its small steps.
         self._is_plain = weight is None and scaler is None and self._world_size == 1
 
@@ -112,11 +114,8 @@ class Accumulator:
                 f"{type(optimizer).__name__} asks for the loss several times a step, and the "
                 f"accumulator's gradient is taken once; use its own closure with a batch that fits"
             )
-        if self._scaler is None:
-            optimizer.step()
-        else:
-            self._scaler.step(optimizer)
-            self._scaler.update()
+        self._scaler.step(optimizer)
+        self._scaler.update()
 
     def _backward(self, batch: Any) -> Tensor:
         if self._is_plain and n_examples(batch) <= self.micro_batch_size:
@@ -138,9 +137,11 @@ class Accumulator:
             micro_batches,
             [weight * self._world_size / everywhere for weight in weights],
             waiting=self._waiting,
-            scaled=None if self._scaler is None else self._scaler.scale,
+            scaled=self._scaler.scale,
         )
-        return loss if self._world_size == 1 else loss * (everywhere / self._world_size / total)
+        if self._world_size == 1:
+            return loss
+        return loss * (everywhere / self._world_size / total)
 
     def _over_all(self, *numbers: float) -> Sequence[float]:
         """Return the sum of each number over all processes."""
@@ -178,7 +179,7 @@ def backward_of_parts(
     shares: Sequence[float],
     *,
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
-    scaled: Callable[[Tensor], Tensor] | None = None,
+    scaled: Callable[[Tensor], Tensor] = _UNSCALED.scale,
 ) -> Tensor:
     """Add up the gradients of the parts' mean losses, each times its share; return the loss.
 
@@ -192,7 +193,7 @@ def backward_of_parts(
             value = loss(part)
             if share != 1.0:  # a product would slow the step of a small model
                 value = value * share
-            (value if scaled is None else scaled(value)).backward()
+            scaled(value).backward()
             values.append(value.detach())
     return torch.stack(values).sum() if len(values) > 1 else values[0]
 
@@ -212,12 +213,12 @@ def _piece(value: Any, place: slice, n: int) -> Any:
         return {key: _piece(entry, place, n) for key, entry in value.items()}
     if isinstance(value, Tensor):
         return value[place] if value.ndim and len(value) == n else value
-    if isinstance(value, (tuple, list)):
-        if not any(isinstance(item, (Tensor, Mapping, tuple, list)) for item in value):
-            return value[place] if len(value) == n else value  # texts or ids, one per example
-        pieces = [_piece(item, place, n) for item in value]
-        return type(value)(*pieces) if hasattr(value, "_fields") else type(value)(pieces)
-    return value
+    if not isinstance(value, (tuple, list)):
+        return value
+    if not any(isinstance(item, (Tensor, Mapping, tuple, list)) for item in value):
+        return value[place] if len(value) == n else value  # texts or ids, one per example
+    pieces = [_piece(item, place, n) for item in value]
+    return type(value)(*pieces) if hasattr(value, "_fields") else type(value)(pieces)
 
 
 def _tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
@@ -233,8 +234,10 @@ def _tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     return [p for p in parameters if p is not None], [b for b in buffers if b is not None]
 
 
-def _is_distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
+def _n_processes() -> int:
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
 
 
 def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:

@@ -36,7 +36,7 @@ def described(returned: Any) -> str:
         return f"a tensor of shape {tuple(returned.shape)}"
     if isinstance(returned, Mapping):
         first = next(iter(returned.values()), None)
-        return "an empty dict" if not returned else f"a dict that begins with {described(first)}"
+        return f"a dict that begins with {described(first)}" if returned else "an empty dict"
     return f"a {type(returned).__name__}"
 
 

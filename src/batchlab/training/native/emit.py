@@ -195,7 +195,9 @@ class _Writer:
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
         """Yield C that zeroes what a kernel adds to: all, or only values with or without `rows`."""
-        nodes = list(kernel.nodes) if kernel.kind == "call" else []
+        nodes: list[Node] = []
+        if kernel.kind == "call":
+            nodes += kernel.nodes
         for segment in kernel.segments:
             nodes += segment.nodes
         for node in nodes:
@@ -429,7 +431,9 @@ class _Lines:
             loop.inside.append(f"{self._sum_place(node)} += {read};")
             return
         if node.kind == "peak":
-            operator, start = "max", "-INFINITY" if node.dtype.is_floating_point else "INT64_MIN"
+            operator, start = "max", "INT64_MIN"
+            if node.dtype.is_floating_point:
+                start = "-INFINITY"
             loop.inside.append(f"{value} = {value} > {read} ? {value} : {read};")
         else:
             operator, start = "+", "0"
@@ -445,9 +449,13 @@ class _Lines:
     def _sum_place(self, node: Node) -> str:
         """Return the element that a sum over lines adds to; summed dimensions do not move it."""
         shape = node.space
-        left = tuple(1 if dim in node.dims else size for dim, size in enumerate(shape))
-        steps = tuple(0 if dim in node.dims else step for dim, step in enumerate(contiguous(left)))
-        return self._place(View(node, shape, steps), node)
+        left = list(shape)
+        for dim in node.dims:
+            left[dim] = 1
+        steps = list(contiguous(tuple(left)))
+        for dim in node.dims:
+            steps[dim] = 0
+        return self._place(View(node, shape, tuple(steps)), node)
 
     def _read(self, view: View, user: Node) -> str:
         node = view.node

@@ -61,7 +61,10 @@ def has_rows(shape: Shape) -> bool:
 
 def contiguous(shape: Shape) -> Shape:
     """Return the strides of a tensor of this shape without gaps."""
-    return tuple(math.prod(max(size, 1) for size in shape[at + 1 :]) for at in range(len(shape)))
+    strides = [1]
+    for size in reversed(shape[1:]):
+        strides.append(strides[-1] * max(size, 1))
+    return tuple(reversed(strides))[: len(shape)]
 
 
 def number_of(shape: Shape, dims: Sequence[int]) -> Number:
@@ -320,19 +323,25 @@ class Graph:
         gone = tuple(at for at, dim in enumerate(order) if dim in reduced)
         if kind == "peak" and gone != (len(x.shape) - 1,):
             raise unsupported("max not over the last dimension")
-        shape = tuple(size for dim, size in enumerate(x.shape) if dim not in gone)
+        shape, whole = [], []  # without the dimensions that are gone, and with them as 1
+        for dim, size in enumerate(x.shape):
+            if dim in gone:
+                whole.append(1)
+            else:
+                whole.append(size)
+                shape.append(size)
         # `loops_of` puts a dimension in front of a single one without examples.
         is_widened = len(x.shape) == 1 and not has_rows(x.shape)
         over = tuple(dim + is_widened for dim in gone)
-        reduction = self.add(kind, shape, dtype, operands=(x,), dims=over)
-        whole = tuple(1 if dim in gone else size for dim, size in enumerate(x.shape))
+        reduction = self.add(kind, tuple(shape), dtype, operands=(x,), dims=over)
         back = [order.index(dim) for dim in range(len(order)) if keep or dim not in reduced]
-        return reduction.reshaped(whole, contiguous(whole)).permuted(back)
+        return reduction.reshaped(tuple(whole), contiguous(tuple(whole))).permuted(back)
 
     def product(self, a: View, b: View, bias: View | None = None) -> View:
         """Return the product of two matrices, or one per index of their first dimensions."""
-        batch = (math.prod(a.shape[:-2]),) if len(a.shape) > 2 else ()
-        shape = (*batch, a.shape[-2], b.shape[-1])
+        shape: Shape = (a.shape[-2], b.shape[-1])
+        if len(a.shape) > 2:
+            shape = (math.prod(a.shape[:-2]), *shape)
         operands = [self.plain(a), self.plain(b)]
         if bias is not None:
             operands.append(self.plain(bias.expanded(shape)))

@@ -36,16 +36,7 @@ Arguments = Mapping[str, Any]
 Operation = Callable[[Graph, Arguments], Any]
 _Function = TypeVar("_Function", bound=Operation)
 
-_BOTH = ("Tensor", "Scalar")
-_COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
-
 OPERATIONS: dict[str, str | Operation] = {
-    **{f"add.{kind}": "{self} + {alpha} * {other}" for kind in _BOTH},
-    **{f"sub.{kind}": "{self} - {alpha} * {other}" for kind in _BOTH},
-    **{f"rsub.{kind}": "{other} - {alpha} * {self}" for kind in _BOTH},
-    **{f"mul.{kind}": "{self} * {other}" for kind in _BOTH},
-    **{f"div.{kind}": "{self} / {other}" for kind in _BOTH},
-    **{f"{n}.{kind}": f"{{self}} {c} {{other}}" for n, c in _COMPARED.items() for kind in _BOTH},
     "pow.Tensor_Tensor": "powf({self}, {exponent})",
     "pow.Scalar": "powf({self}, {exponent})",
     "addcmul": "{self} + {value} * {tensor1} * {tensor2}",
@@ -105,6 +96,20 @@ OPERATIONS: dict[str, str | Operation] = {
     "fill.Scalar": "{value}",
     "zero": "0",
 }
+for _kind in ("Tensor", "Scalar"):  # of the other operand
+    OPERATIONS |= {
+        f"add.{_kind}": "{self} + {alpha} * {other}",
+        f"sub.{_kind}": "{self} - {alpha} * {other}",
+        f"rsub.{_kind}": "{other} - {alpha} * {self}",
+        f"mul.{_kind}": "{self} * {other}",
+        f"div.{_kind}": "{self} / {other}",
+        f"eq.{_kind}": "{self} == {other}",
+        f"ne.{_kind}": "{self} != {other}",
+        f"lt.{_kind}": "{self} < {other}",
+        f"le.{_kind}": "{self} <= {other}",
+        f"gt.{_kind}": "{self} > {other}",
+        f"ge.{_kind}": "{self} >= {other}",
+    }
 
 
 def _operation(*names: str) -> Callable[[_Function], _Function]:
@@ -173,12 +178,12 @@ def _mean(g: Graph, a: Arguments) -> View:
 @_operation("amax")
 def _amax(g: Graph, a: Arguments) -> View:
     (dim,) = a["dim"]
-    peak = g.peak(a["self"], dim % len(a["self"].shape))
-    return peak if a["keepdim"] else _dropped(peak)
+    return _one_per_line(a, g.peak(a["self"], dim % len(a["self"].shape)))
 
 
-def _dropped(x: View) -> View:
-    return x.reshaped(x.shape[:-1], x.strides[:-1])
+def _one_per_line(a: Arguments, x: View) -> View:
+    """Return what has one number per line, with the last dimension only if `keepdim` asks."""
+    return x if a["keepdim"] else x.reshaped(x.shape[:-1], x.strides[:-1])
 
 
 @_operation("argmax")
@@ -186,22 +191,20 @@ def _argmax(g: Graph, a: Arguments) -> View:
     x: View = a["self"]
     if a["dim"] is None:
         raise unsupported("argmax")
-    return _place_of_peak(g, x, g.peak(x, _last(x, a["dim"])), keep=a["keepdim"])
+    return _one_per_line(a, _place_of_peak(g, x, g.peak(x, _last(x, a["dim"]))))
 
 
-def _place_of_peak(g: Graph, x: View, peak: View, *, keep: bool) -> View:
+def _place_of_peak(g: Graph, x: View, peak: View) -> View:
     # PyTorch returns the first of equal elements. A line with a NaN has no such place.
     places = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
-    place = g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
-    return place if keep else _dropped(place)
+    return g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
 
 
 @_operation("max.dim")
 def _max_with_place(g: Graph, a: Arguments) -> tuple[View, View]:
     x: View = a["self"]
     peak = g.peak(x, _last(x, a["dim"]))
-    places = _place_of_peak(g, x, peak, keep=a["keepdim"])
-    return (peak if a["keepdim"] else _dropped(peak)), places
+    return _one_per_line(a, peak), _one_per_line(a, _place_of_peak(g, x, peak))
 
 
 @_operation("pow.Tensor_Scalar")
@@ -453,7 +456,9 @@ def _layer_norm_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
     x, up, mean, spread, weight = a["input"], a["grad_out"], a["mean"], a["rstd"], a["weight"]
     last = [len(x.shape) - 1]
     unit = g.point("({0} - {1}) * {2}", x, mean, spread)
-    inner = up if weight is None else g.point("{0} * {1}", up, weight)
+    inner = up
+    if weight is not None:
+        inner = g.point("{0} * {1}", up, weight)
     along = g.mean(g.point("{0} * {1}", inner, unit), last, keep=True)
     middle = g.mean(inner, last, keep=True)
     back = g.point("{3} * ({0} - {2} - {1} * {4})", inner, unit, middle, spread, along)
@@ -524,7 +529,10 @@ def _slice_backward(g: Graph, a: Arguments) -> View:
 
 
 def _sizes(sizes: Sequence[Number]) -> Shape:
-    return tuple(int(n.factor) * STAND_IN if isinstance(n, Scaled) else int(n) for n in sizes)
+    shape = []
+    for size in sizes:
+        shape.append(int(size.factor) * STAND_IN if isinstance(size, Scaled) else int(size))
+    return tuple(shape)
 
 
 @_operation("cat")
@@ -569,8 +577,9 @@ def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Sh
 
     size, extent = both(shape[2:], 1), both(kernel, 1)
     step, edge = both(a["stride"] or kernel, 1), both(a["padding"], 0)
-    framed = [n + 2 * more for n, more in zip(size, edge, strict=True)]
-    places = tuple((framed[dim] - extent[dim]) // step[dim] + 1 for dim in (0, 1))
+    framed = (size[0] + 2 * edge[0], size[1] + 2 * edge[1])
+    down, across = framed[0] - extent[0], framed[1] - extent[1]
+    places = (down // step[0] + 1, across // step[1] + 1)
     numbers = (shape[1], *size, *extent, *step, *edge, *places)
     text = f"(struct windows){{{{{', '.join(map(str, numbers))}}}}}"
     return text, places, shape[1] * math.prod(framed)
@@ -580,8 +589,12 @@ def _call(
     g: Graph, text: str, shape: Shape, *operands: View, dtype: torch.dtype = torch.float32
 ) -> View:
     """Add a tensor that a function of kernels.c fills."""
-    whole = [g.plain(x) if x.is_whole else g.point("{0}", x, dtype=x.dtype) for x in operands]
-    return g.add("call", shape, dtype, operands=tuple(whole), text=text)
+    whole = tuple(_whole(g, operand) for operand in operands)
+    return g.add("call", shape, dtype, operands=whole, text=text)
+
+
+def _whole(g: Graph, x: View) -> View:
+    return g.plain(x) if x.is_whole else g.point("{0}", x, dtype=x.dtype)
 
 
 def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
@@ -680,7 +693,7 @@ def _means_backward(g: Graph, a: Arguments) -> View:
 
 def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
     """Return the height and width of the windows if an image has `n` down and across."""
-    if any(size % places for size, places in zip(shape[-2:], n, strict=True)):
+    if shape[-2] % n[0] or shape[-1] % n[1]:
         raise unsupported("means of windows that are not equal")
     return shape[-2] // n[0], shape[-1] // n[1]
 
@@ -721,7 +734,9 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
     def with_views(value: Any) -> Any:
         if isinstance(value, Ref):
             return view(value.place)
-        return [with_views(item) for item in value] if isinstance(value, (list, tuple)) else value
+        if isinstance(value, (list, tuple)):
+            return list(map(with_views, value))
+        return value
 
     held_of: dict[int, list[Held]] = {}
     for held in tape.held:
@@ -757,7 +772,7 @@ def _results(
     views = row(g, arguments)
     if not isinstance(views, tuple):
         views = (views,)
-    return {each.result: _laid_out(g, call, views[each.result], each) for each in held}
+    return {tensor.result: _laid_out(g, call, views[tensor.result], tensor) for tensor in held}
 
 
 def _pointwise(g: Graph, text: str, call: Call, arguments: dict[str, Any], result: Held) -> View:
@@ -769,7 +784,7 @@ def _pointwise(g: Graph, text: str, call: Call, arguments: dict[str, Any], resul
             operand = operand.expanded(result.shape).permuted(order)
         text = text.replace(f"{{{name}}}", f"{{{len(operands)}}}")
         operands.append(operand)
-    shape = tuple(result.shape[dim] for dim in order)
+    shape = tuple(map(result.shape.__getitem__, order))
     point = g.point(text, *operands, shape=shape, dtype=result.dtype)
     return point.reshaped(result.shape, result.strides)
 
@@ -791,10 +806,10 @@ def _order(call: Call, result: Held) -> tuple[int, ...]:
     """Return a result's dimensions in their order in memory, the innermost last; refuse gaps."""
     order = sorted(range(len(result.shape)), key=lambda dim: -result.strides[dim])
     real = [dim for dim in order if result.shape[dim] != 1]
-    packed = contiguous(tuple(result.shape[dim] for dim in real))
-    if tuple(result.strides[dim] for dim in real) != packed:
+    packed = contiguous(tuple(map(result.shape.__getitem__, real)))
+    if tuple(map(result.strides.__getitem__, real)) != packed:
         raise unsupported(f"{call.name} in another order of memory")
-    return tuple(order) if real != sorted(real) else tuple(range(len(order)))
+    return tuple(range(len(order))) if real == sorted(real) else tuple(order)
 
 
 def _layout(held: Held, was: Held, base: View) -> tuple[Shape, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class NativeBuild:
     is_plain: bool
 
 
-def layout_of(named: Sequence[tuple[str, Tensor]]) -> Layout:
+def layout_of(named: Iterable[tuple[str, Tensor]]) -> Layout:
     """Return the name, shape and type of each tensor."""
     return tuple((name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in named)
 
@@ -97,11 +97,11 @@ def native_build(
     library = built(program(functions), folder=folder, timeout_s=timeout_s)
     return NativeBuild(
         library=library,
-        parameters=layout_of(list(model.named_parameters())),
-        buffers=layout_of(list(model.named_buffers())),
+        parameters=layout_of(model.named_parameters()),
+        buffers=layout_of(model.named_buffers()),
         columns=examples_layout(columns.parts),
         constants={name: graph.constants for name, graph, _ in functions},
-        trained=tuple(view is not None for view in step.gradients),
+        trained=tuple(gradient is not None for gradient in step.gradients),
         metrics=metrics,
         unmeasured=unmeasured,
         n_draws=step.n_draws,
@@ -204,7 +204,7 @@ def _scores_graph(
 
     try:
         graph, views = _graph(scores, module, columns)
-        _settle(graph, [view for view in views if view is not None], [])
+        _settle(graph, list(filter(None, views)), [])
         if graph.n_draws:  # the plain evaluation draws the same ones each time
             raise unsupported("random numbers in an evaluation")
     except RefusedError as refused:
@@ -272,11 +272,11 @@ class Program:
         Raises:
             RefusedError: the library is gone or can't be loaded, or the model is another one.
         """
-        parameters, buffers = list(model.named_parameters()), list(model.named_buffers())
-        check_same((build.parameters, build.buffers) == (layout_of(parameters), layout_of(buffers)))
+        check_same(build.parameters == layout_of(model.named_parameters()))
+        check_same(build.buffers == layout_of(model.named_buffers()))
         self._tensors: dict[str, Sequence[Tensor | None]] = {
-            "parameters": [parameter for _, parameter in parameters],
-            "buffers": [buffer for _, buffer in buffers],
+            "parameters": list(model.parameters()),
+            "buffers": list(model.buffers()),
             "constants": build.constants[name],
         }
         self._library = loaded(build.library)
@@ -294,7 +294,7 @@ class Program:
         clip: float = 0.0,
         first_step: int = 0,
         seed: int = 0,
-        tensors: Mapping[str, Sequence[Tensor | None]],
+        tensors: dict[str, Sequence[Tensor | None]],
         **arrays: Tensor,
     ) -> None:
         """Run the function; the arguments are those of `struct call`.
@@ -307,10 +307,11 @@ class Program:
             self._space = torch.empty(self._space_of(largest), dtype=torch.uint8)
             self._room = largest
         arrays |= {"sizes": sizes, "space": self._space}
-        pointers = {name: array.data_ptr() for name, array in arrays.items()}
-        lists = {name: _pointers(each) for name, each in (self._tensors | dict(tensors)).items()}
+        pointers: dict[str, Any] = {name: array.data_ptr() for name, array in arrays.items()}
+        lists = {name: _pointers(several) for name, several in (self._tensors | tensors).items()}
+        for name, addresses in lists.items():
+            pointers[name] = ctypes.cast(addresses, ctypes.c_void_p)
         call = Call(
-            **{name: ctypes.cast(each, ctypes.c_void_p) for name, each in lists.items()},
             **pointers,
             n_steps=len(arrays["parts"]),
             largest=self._room,

@@ -158,7 +158,8 @@ class NativeStepper(Stepper):
     def _numbers(self, first: int, n_steps: int) -> Tensor:
         """Return the numbers of all parameter groups, one row per step."""
         rows: list[list[float]] = []
-        for step in range(first, first + (n_steps if self.rates.changes else 1)):
+        n_rows = n_steps if self.rates.changes else 1
+        for step in range(first, first + n_rows):
             if self.rates.changes:
                 self.rates.before(step)
             row: list[float] = []
@@ -191,8 +192,10 @@ class NativeStepper(Stepper):
         names = self._rule.states(self.optimizer.param_groups[0])
         states: list[Tensor | None] = []
         for parameter in self._trained:
-            for name in names:
-                states.append(None if parameter is None else self.optimizer.state[parameter][name])
+            if parameter is None:
+                states += [None] * len(names)
+            else:
+                states += map(self.optimizer.state[parameter].__getitem__, names)
         return states
 
     def _counts(self) -> list[Tensor | None]:

@@ -68,9 +68,9 @@ static void prepare(const double *h, float *count, float *d) {
         return prepare + _SIGNATURE.format(begin=begin, body="w[i] -= rate * (x + decay * w[i]);")
     begin = "const float rate = d[0], decay = d[2], old = d[3], new = d[4], mu = d[5]; (void)t;"
     body = "x += decay * w[i]; const float m = old * s[i] + new * x; s[i] = m; "
-    last = "x + mu * m" if nesterov else "m"
+    step = "x + mu * m" if nesterov else "m"
     begin += " (void)mu;"
-    return prepare + _SIGNATURE.format(begin=begin, body=f"{body}w[i] -= rate * ({last});")
+    return prepare + _SIGNATURE.format(begin=begin, body=f"{body}w[i] -= rate * ({step});")
 
 
 def _adam(decoupled: bool) -> str:
