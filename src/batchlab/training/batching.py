@@ -149,7 +149,8 @@ def training_batches(workload: Workload, trial: Trial, device: torch.device) -> 
     columns = columns_in_memory(workload.train, workload.collate)
     if columns is None:
         return partial(_fetched_epoch, workload, trial, device)
-    return _ResidentBatches(workload, trial, columns, device).epoch
+    on_device_once = [column.to(device) for column in columns.parts]
+    return partial(_resident_epoch, workload, trial, on_device_once, columns.filled)
 
 
 def columns_in_memory(data: Data, collate: Collate | None) -> Columns | None:
@@ -165,59 +166,51 @@ _GATHER_EXAMPLES = 512
 _BOUNDARY_BYTES = 64
 
 
-class _ResidentBatches:
-    """Batches of tensors that stay on the device: indexed, never collated one by one."""
+def _resident_epoch(
+    workload: Workload,
+    trial: Trial,
+    columns: Sequence[Tensor],
+    shaped: Callable[[Sequence[Tensor]], Batch],
+    epoch: int,
+    first_step: int,
+) -> Iterator[Sequence[Batch]]:
+    """Yield batches of tensors that stay on the device: indexed, never collated one by one."""
+    plan, micro = trial.plan, trial.micro_batch_size
+    begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
+    if sees_all_as_they_lie(workload, trial, begin):
+        if first_step == 0:
+            yield from _as_they_lie(workload, columns, shaped)
+        return
+    order = order_of(workload, trial, epoch).to(columns[0].device)
+    taken = plan.samples_at(begin)  # before this epoch
+    first = begin + first_step
+    while first < end:
+        # Take as many steps as one gather has examples for, and at least one.
+        too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
+        last = min(end, max(first + 1, too_many - 1))
+        sizes = [plan.batch_size_at(step) for step in range(first, last)]
+        start = plan.samples_at(first) - taken
+        chosen = order[start : start + sum(sizes)]
+        is_cut = max(sizes) > micro
+        for batch in zip(*(_cut(column, chosen, sizes) for column in columns), strict=True):
+            if not is_cut:
+                yield (shaped(batch),)
+            else:
+                micro_batches = zip(*(column.split(micro) for column in batch), strict=True)
+                yield tuple(map(shaped, micro_batches))
+        first = last
 
-    def __init__(
-        self, workload: Workload, trial: Trial, columns: Columns, device: torch.device
-    ) -> None:
-        """Move the tensors to the device, once."""
-        self._columns = [column.to(device) for column in columns.parts]
-        self._shaped = columns.filled
-        self._workload = workload
-        self._trial = trial
-        self._plan = trial.plan
-        self._device = device
 
-    def epoch(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
-        """Yield the micro-batches of each step of `epoch`, beginning with its step `first_step`."""
-        plan = self._plan
-        begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
-        if sees_all_as_they_lie(self._workload, self._trial, begin):
-            if first_step == 0:
-                yield from self._as_they_lie()
-            return
-        micro = self._trial.micro_batch_size
-        order = order_of(self._workload, self._trial, epoch).to(self._device)
-        taken = plan.samples_at(begin)  # before this epoch
-        first = begin + first_step
-        while first < end:
-            # Take as many steps as one gather has examples for, and at least one.
-            too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
-            last = min(end, max(first + 1, too_many - 1))
-            sizes = [plan.batch_size_at(step) for step in range(first, last)]
-            start = plan.samples_at(first) - taken
-            chosen = order[start : start + sum(sizes)]
-            by_column = [_cut(column, chosen, sizes) for column in self._columns]
-            for batch in zip(*by_column, strict=True):
-                if max(sizes) <= micro:
-                    yield (self._shaped(batch),)
-                else:
-                    yield self._in_micro(batch)
-            first = last
-
-    def _as_they_lie(self) -> Iterator[Sequence[Batch]]:
-        versions = [column._version for column in self._columns]
-        yield (self._shaped(self._columns),)
-        if versions != [column._version for column in self._columns]:
-            raise WorkloadError(
-                f"workload {self._workload.name!r}: its loss or its model writes into the training "
-                f"examples themselves; let it work on a copy (x = x / 255, not x /= 255)"
-            )
-
-    def _in_micro(self, batch: tuple[Tensor, ...]) -> Sequence[Batch]:
-        by_column = [column.split(self._trial.micro_batch_size) for column in batch]
-        return tuple(map(self._shaped, zip(*by_column, strict=True)))
+def _as_they_lie(
+    workload: Workload, columns: Sequence[Tensor], shaped: Callable[[Sequence[Tensor]], Batch]
+) -> Iterator[Sequence[Batch]]:
+    versions = [column._version for column in columns]
+    yield (shaped(columns),)
+    if versions != [column._version for column in columns]:
+        raise WorkloadError(
+            f"workload {workload.name!r}: its loss or its model writes into the training "
+            f"examples themselves; let it work on a copy (x = x / 255, not x /= 255)"
+        )
 
 
 def _cut(column: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:

@@ -48,8 +48,9 @@ class MadeOptimizers:
 def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) -> MadeOptimizers:
     """Call the workload's `optimizer` for a new model."""
     make = workload.optimizer or default_optimizer
-    named = list(model.named_parameters())
-    parameters: Any = named if asks_for_names(make) else [parameter for _, parameter in named]
+    parameters: Any = list(model.parameters())
+    if asks_for_names(make):
+        parameters = list(model.named_parameters())
     returned = make(parameters, learning_rate)
     if isinstance(returned, torch.optim.Optimizer):
         return MadeOptimizers(given=returned, optimizers=(returned,), kept={})

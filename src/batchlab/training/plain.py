@@ -19,7 +19,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtStep, Moment
 from batchlab.records.quantities import Better
 from batchlab.records.run import Outcome, RunLength
-from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, crossing_of
+from batchlab.records.trial import Evaluation, Score, Split, Status, Trial, crossing_of
 from batchlab.training.checkpoint import (
     Progress,
     load_checkpoint,
@@ -88,36 +88,6 @@ def _loss(evaluation: Evaluation) -> float | None:
     return evaluation.batch_loss
 
 
-def outcome_at(
-    evaluations: Sequence[Evaluation],
-    step: int,
-    workload: Workload,
-    trial: Trial,
-    until: Target | None,
-) -> Outcome | None:
-    """Return how a run ends after `step` steps by its evaluations, or None if it goes on."""
-    is_evaluated = evaluations[-1].step == step
-    if is_evaluated and step > 0 and (reason := _not_a_number(evaluations, workload)):
-        return Outcome(status=Status.NAN, reason=reason)
-    if reason := divergence(evaluations):
-        return Outcome(status=Status.DIVERGED, reason=reason)
-    if until is not None:
-        crossing = crossing_of(evaluations, until)
-        if crossing is not None and crossing.held:
-            return Outcome(status=Status.TARGET_REACHED)
-    if not is_evaluated or workload.patience_epochs is None:
-        return None
-    metric = workload.metric_names[0]
-    note = stopped_early(
-        evaluations,
-        trial.plan,
-        metric=metric,
-        better=workload.better(metric),
-        patience_epochs=workload.patience_epochs,
-    )
-    return None if note is None else Outcome(status=Status.OK, notes=(note,))
-
-
 def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reason | None:
     first, last = evaluations[0], evaluations[-1]
     # Without a loss the metric that counts stands for it; others may have no value yet.
@@ -132,12 +102,6 @@ def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reas
     if all(first.is_not_finite(split, watched) for split in lost_splits):
         return Reason.of("not_finite_at_any_rate", metric=watched, step=last.step)
     return Reason.of("metric_not_finite", metric=watched, step=last.step)
-
-
-def not_finite(value: float, step: int) -> Outcome:
-    """Return the end of a run whose batch losses are not finite any more."""
-    status = Status.NAN if math.isnan(value) else Status.DIVERGED
-    return Outcome(status=status, reason=Reason.of("metric_not_finite", metric="loss", step=step))
 
 
 # The most seconds and steps between two checks of the clock, the losses and the wish to stop.
@@ -292,13 +256,36 @@ class _Run:
 
     def _ended(self) -> Outcome | None:
         """Return how the run has ended, its last evaluation completed, or None if it goes on."""
-        progress, until = self._progress, self._task.length.until
-        outcome = outcome_at(
-            progress.evaluations, progress.step, self._workload, self._trial, until
-        )
+        outcome = self._verdict()
         if outcome is not None and outcome.status is not None and outcome.status.ended_well:
             self._complete()
         return outcome
+
+    def _verdict(self) -> Outcome | None:
+        evaluations, workload = self._progress.evaluations, self._workload
+        is_evaluated = evaluations[-1].step == self._progress.step
+        if is_evaluated and self._progress.step > 0:
+            reason = _not_a_number(evaluations, workload)
+            if reason is not None:
+                return Outcome(status=Status.NAN, reason=reason)
+        reason = divergence(evaluations)
+        if reason is not None:
+            return Outcome(status=Status.DIVERGED, reason=reason)
+        if self._task.length.until is not None:
+            crossing = crossing_of(evaluations, self._task.length.until)
+            if crossing is not None and crossing.held:
+                return Outcome(status=Status.TARGET_REACHED)
+        if not is_evaluated or workload.patience_epochs is None:
+            return None
+        metric = workload.metric_names[0]
+        note = stopped_early(
+            evaluations,
+            self._trial.plan,
+            metric=metric,
+            better=workload.better(metric),
+            patience_epochs=workload.patience_epochs,
+        )
+        return None if note is None else Outcome(status=Status.OK, notes=(note,))
 
     def _train_to(
         self,
@@ -370,10 +357,7 @@ class _Run:
         for step, (loss, size) in enumerate(zip(losses, sizes, strict=True), start=before.step):
             loss_sum += loss * size
             if not math.isfinite(loss_sum):
-                outcome = not_finite(loss, step + 1)
-                if self._is_lost_untrained(step):
-                    reason = Reason.of("not_finite_at_any_rate", metric="loss", step=step + 1)
-                    outcome = replace(outcome, reason=reason)
+                outcome = self._lost(loss, step)
                 break
         self._progress = replace(
             before,
@@ -385,12 +369,16 @@ class _Run:
         )
         return outcome
 
-    def _is_lost_untrained(self, step: int) -> bool:
-        """Return whether the loss of a step's batch is not finite before any training either."""
+    def _lost(self, loss: float, step: int) -> Outcome:
+        """Return the end of a run whose loss at this step is not finite any more."""
+        status = Status.NAN if math.isnan(loss) else Status.DIVERGED
+        reason = Reason.of("metric_not_finite", metric="loss", step=step + 1)
         with suppress(torch.OutOfMemoryError):  # there may be no room for a second model
             fresh = Stepper(self._workload, self._trial, self._device)
-            return not math.isfinite(fresh.step(next(fresh.stream(step))).item())
-        return False
+            untrained = fresh.step(next(fresh.stream(step))).item()
+            if not math.isfinite(untrained):
+                reason = Reason.of("not_finite_at_any_rate", metric="loss", step=step + 1)
+        return Outcome(status=status, reason=reason)
 
     def _evaluate(self, pause: Pause) -> None:
         before = self._progress
