@@ -154,8 +154,9 @@ class Accumulator:
 
     def _waiting(self) -> AbstractContextManager[None]:
         """Return a context for a pass whose gradients the other processes do not need yet."""
-        no_sync = getattr(self._model, "no_sync", None)
-        return nullcontext() if no_sync is None else no_sync()
+        no_sync: Callable[[], AbstractContextManager[None]]
+        no_sync = getattr(self._model, "no_sync", nullcontext)
+        return no_sync()
 
     def _may_halve(self, batch: Any) -> bool:
         return self._world_size == 1 and min(self.micro_batch_size, n_examples(batch)) > 1
@@ -187,15 +188,15 @@ def backward_of_parts(
     number. All passes but the last run in the context `waiting`.
     """
     counting = [(part, share) for part, share in zip(parts, shares, strict=True) if share]
-    values = []
+    losses = []
     for number, (part, share) in enumerate(counting, start=1):
         with nullcontext() if number == len(counting) else waiting():
             value = loss(part)
             if share != 1.0:  # a product would slow the step of a small model
                 value = value * share
             scaled(value).backward()
-            values.append(value.detach())
-    return torch.stack(values).sum() if len(values) > 1 else values[0]
+            losses.append(value.detach())
+    return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
 
 
 def cut(batch: Any, most: int) -> Iterator[Any]:

@@ -123,7 +123,9 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     def moved(value: Any) -> Any:
         if isinstance(value, Tensor):
             return value.to(device, non_blocking=True)
-        return value.to(device) if callable(getattr(value, "to", None)) else value
+        if callable(getattr(value, "to", None)):
+            return value.to(device)
+        return value
 
     return mapped(batch, moved)
 

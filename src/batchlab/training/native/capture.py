@@ -108,7 +108,7 @@ class _Recorder(TorchDispatchMode):
         flat, spec = tree_flatten((args, kwargs or {}))
         if not any(isinstance(value, Tensor) and value.is_meta for value in flat):
             return self._created(func, args, kwargs or {})
-        flat = [self._twin(value) if isinstance(value, Tensor) else value for value in flat]
+        flat = _replaced(flat, self._twin)
         args, kwargs = tree_unflatten(flat, spec)
         try:
             results = func(*args, **kwargs)
@@ -148,7 +148,7 @@ class _Recorder(TorchDispatchMode):
 
     def _record(self, func: Any, flat: list[Any], spec: Any, results: Any) -> None:
         tensors = [value for value in flat if isinstance(value, Tensor)]
-        refs = [Ref(self.place_of(value)) if isinstance(value, Tensor) else value for value in flat]
+        refs = _replaced(flat, lambda tensor: Ref(self.place_of(tensor)))
         arguments = _by_name(func, *tree_unflatten(refs, spec))
         places = {_memory(tensor): self.place_of(tensor) for tensor in tensors}
         name = _name(func)
@@ -191,6 +191,11 @@ class _Recorder(TorchDispatchMode):
         self._places[id(tensor)] = place
         self._alive.append(tensor)
         self._of_memory.setdefault(_memory(tensor), []).append(place)
+
+
+def _replaced(values: list[Any], function: Callable[[Tensor], Any]) -> list[Any]:
+    """Return the values with each tensor replaced by what the function makes of it."""
+    return [function(value) if isinstance(value, Tensor) else value for value in values]
 
 
 def _name(func: Any) -> str:

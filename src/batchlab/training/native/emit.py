@@ -493,7 +493,9 @@ class _Lines:
             )
         if not column:
             return f"{pointer}[0]"
-        return f"{pointer}[c]" if column == 1 else f"{pointer}[c * {column}]"
+        if column == 1:
+            return f"{pointer}[c]"
+        return f"{pointer}[c * {column}]"
 
 
 def _line_offset(shape: Shape, strides: Shape) -> str:

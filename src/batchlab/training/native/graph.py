@@ -48,7 +48,9 @@ class Scaled:
 
     def __str__(self) -> str:
         """Return the number as C, in which the batch size is `B`."""
-        return f"({self.factor!r} * (double)B)" if self.power == 1 else f"({self.factor!r} / B)"
+        if self.power == 1:
+            return f"({self.factor!r} * (double)B)"
+        return f"({self.factor!r} / B)"
 
 
 Number = int | float | Scaled
@@ -77,7 +79,9 @@ def times_rows(n: int, rows: str) -> str:
     """Return a number of elements as C, in which `rows` is the number of examples."""
     if n % STAND_IN:
         return str(n)
-    return rows if n == STAND_IN else f"{n // STAND_IN} * {rows}"
+    if n == STAND_IN:
+        return rows
+    return f"{n // STAND_IN} * {rows}"
 
 
 @dataclass(eq=False, slots=True)
@@ -137,7 +141,9 @@ class Node:
     def c_type(self) -> str:
         """The C type of its elements, which is double for a float32 sum of everything."""
         is_total = self.accumulates and self.kind == "sum" and math.prod(self.shape) == 1
-        return "double" if is_total and self.dtype == torch.float32 else C_TYPES[self.dtype]
+        if is_total and self.dtype == torch.float32:
+            return "double"
+        return C_TYPES[self.dtype]
 
 
 def loops_of(shape: Shape) -> Shape:

@@ -248,16 +248,17 @@ def _clamp(g: Graph, a: Arguments) -> View:
     return x
 
 
+_GELU = {"none": "gelu", "tanh": "gelu_tanh"}
+
+
 @_operation("gelu")
 def _gelu(g: Graph, a: Arguments) -> View:
-    kind = "gelu_tanh" if a["approximate"] == "tanh" else "gelu"
-    return g.point(f"{kind}({{0}})", a["self"])
+    return g.point(f"{_GELU[a['approximate']]}({{0}})", a["self"])
 
 
 @_operation("gelu_backward")
 def _gelu_backward(g: Graph, a: Arguments) -> View:
-    kind = "gelu_tanh_slope" if a["approximate"] == "tanh" else "gelu_slope"
-    return g.point(f"{kind}({{0}}) * {{1}}", a["self"], a["grad_output"])
+    return g.point(f"{_GELU[a['approximate']]}_slope({{0}}) * {{1}}", a["self"], a["grad_output"])
 
 
 @_operation("elu_backward")

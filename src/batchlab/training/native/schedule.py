@@ -77,7 +77,9 @@ class Schedule:
         if node.rows:
             return self.level[node], True
         levels = [self.level[view.node] for view in node.operands if view.node.rows]
-        return (max(levels), True) if levels else (self.level[node], False)
+        if levels:
+            return max(levels), True
+        return self.level[node], False
 
     def _place(self, node: Node) -> None:
         bucket = self._bucket(node)

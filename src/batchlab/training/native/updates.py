@@ -150,7 +150,8 @@ def rule_of(optimizer: torch.optim.Optimizer) -> Rule:
 def is_plain(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether a step only subtracts the rate times the gradient from a parameter."""
     groups = optimizer.param_groups
-    return not rule_of(optimizer).states(groups[0]) and not any(g["weight_decay"] for g in groups)
+    has_states = bool(rule_of(optimizer).states(groups[0]))
+    return not has_states and not any(group["weight_decay"] for group in groups)
 
 
 def update_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Update:
