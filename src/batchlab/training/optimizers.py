@@ -79,10 +79,8 @@ def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) 
             f"workload {workload.name!r}: the dict that `optimizer` returned has no "
             f"torch.optim.Optimizer in it; expected at least one"
         )
-    kept = {}
-    for name, stateful in returned.items():
-        if stateful is not optimizers[0]:
-            kept[f"optimizer {name}"] = stateful
+    first = optimizers[0]
+    kept = {f"optimizer {name}": entry for name, entry in returned.items() if entry is not first}
     return MadeOptimizers(given=returned, optimizers=tuple(optimizers), kept=kept)
 
 

@@ -55,7 +55,7 @@ def trainer_of(
     except RefusedError as refused:
         plain = trainer_of(workload, trial, device, None)
         return replace(plain, note=_left_to_pytorch(refused))
-    fast = native_scores(build, stepper.model) if build.unmeasured is None else None
+    fast = native_scores(build, stepper.model) if build.metrics else None
     return Trainer(name=NATIVE, stepper=stepper, fast=fast)
 
 

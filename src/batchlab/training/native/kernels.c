@@ -116,23 +116,10 @@ INLINE float silu_slope(float x) {
     const float s = sigmoid_of(x);
     return s * (1 + x * (1 - s));
 }
-// Half of erfc(|x| / sqrt 2), by Abramowitz and Stegun 7.1.26 to 1e-7, of e = exp(-x^2 / 2).
-INLINE float half_tail(float x, float e) {
-    const float t = 1 / (1 + 0.23164190f * fabsf(x));
-    float p = 0.5307027145f;
-    p = p * t - 0.7265760135f;
-    p = p * t + 0.7107068705f;
-    p = p * t - 0.142248368f;
-    p = p * t + 0.127414796f;
-    return p * t * e;
-}
-INLINE float gelu(float x) {
-    const float tail = x * half_tail(x, exp_of(-0.5f * x * x));
-    return x > 0 ? x - tail : tail;
-}
+INLINE float gelu(float x) { return 0.5f * x * (1 + erf_of(x * 0.70710678118654752f)); }
 INLINE float gelu_slope(float x) {
-    const float e = exp_of(-0.5f * x * x), tail = half_tail(x, e);
-    return (x > 0 ? 1 - tail : tail) + x * 0.39894228040143268f * e;
+    const float slope = x * 0.39894228040143268f * exp_of(-0.5f * x * x);
+    return 0.5f * (1 + erf_of(x * 0.70710678118654752f)) + slope;
 }
 INLINE float gelu_inner(float x) { return 0.79788456080286536f * (x + 0.044715f * x * x * x); }
 INLINE float gelu_tanh(float x) { return 0.5f * x * (1 + tanh_of(gelu_inner(x))); }
@@ -321,6 +308,9 @@ INLINE void dots(const int m, long K, const float *a, long am, const float *b, l
     }
 }
 
+#define DOTS(m) \
+    for (; i + m <= M; i += m) \
+        dots(m, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta)
 static void by_dots(long M, long N, long K, const float *a, long am, const float *b, long bn,
                     float *c, long cm, const float *bias, float alpha, float beta) {
     long n = 0;
@@ -328,15 +318,11 @@ static void by_dots(long M, long N, long K, const float *a, long am, const float
         const float *some = bias ? bias + n : 0;
         long i = 0;
 #ifdef MANY
-        for (; i + 6 <= M; i += 6)
-            dots(6, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
-        for (; i + 4 <= M; i += 4)
-            dots(4, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+        DOTS(6);
+        DOTS(4);
 #endif
-        for (; i + 2 <= M; i += 2)
-            dots(2, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
-        for (; i < M; i++)
-            dots(1, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+        DOTS(2);
+        DOTS(1);
     }
     for (; n < N; n++)
         for (long i = 0; i < M; i++) {

@@ -41,8 +41,8 @@ class NativeBuild:
         columns: the shape and type of an example's parts.
         constants: the other tensors that each function of the library uses, by its name.
         trained: whether the loss depends on each parameter, in their order.
-        metrics: the names of the metrics that evaluations return, in order.
-        unmeasured: why evaluations are not native; None if they are.
+        metrics: the names of the metrics that evaluations return, in order; none if they are not
+            native.
         n_draws: how many times a step draws random numbers, for dropout.
         is_plain: whether the update is only right without momentum and decay.
     """
@@ -54,7 +54,6 @@ class NativeBuild:
     constants: Mapping[str, Sequence[Tensor]]
     trained: tuple[bool, ...]
     metrics: tuple[str, ...]
-    unmeasured: str | None
     n_draws: int
     is_plain: bool
 
@@ -90,7 +89,7 @@ def native_build(
         check_tensors(model, made.optimizers[0])
         step = _step_graph(workload, model, columns)
         model.eval()
-        scores, metrics, unmeasured = _scores_graph(workload, model, columns)
+        scores, metrics = _scores_graph(workload, model, columns)
     functions: list[tuple[str, Graph, Update | None]] = [(STEPS, step, update)]
     if scores is not None:
         functions.append((SCORES, scores, None))
@@ -103,7 +102,6 @@ def native_build(
         constants={name: graph.constants for name, graph, _ in functions},
         trained=tuple(gradient is not None for gradient in step.gradients),
         metrics=metrics,
-        unmeasured=unmeasured,
         n_draws=step.n_draws,
         is_plain=update.is_plain,
     )
@@ -191,7 +189,7 @@ def _step_graph(workload: Workload, model: nn.Module, columns: Columns) -> Graph
 
 def _scores_graph(
     workload: Workload, model: nn.Module, columns: Columns
-) -> tuple[Graph | None, tuple[str, ...], str | None]:
+) -> tuple[Graph | None, tuple[str, ...]]:
     names = tuple(name for name in workload.metric_names if not is_over_all(workload, name))
     metrics = [as_metric(workload, name) for name in names]
     module = _WithFunction(
@@ -207,9 +205,9 @@ def _scores_graph(
         _settle(graph, list(filter(None, views)), [])
         if graph.n_draws:  # the plain evaluation draws the same ones each time
             raise unsupported("random numbers in an evaluation")
-    except RefusedError as refused:
-        return None, (), str(refused)
-    return graph, names, None
+    except RefusedError:
+        return None, ()
+    return graph, names
 
 
 def _graph(

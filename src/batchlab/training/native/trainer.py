@@ -311,7 +311,7 @@ _AT_ONCE = 128
 
 
 def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> None:
-    if build.unmeasured is not None:
+    if not build.metrics:
         return
     columns = columns_of(workload)
     index = torch.arange(min(_EXAMPLES, len(columns)))
