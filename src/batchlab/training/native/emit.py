@@ -70,10 +70,8 @@ class _Writer:
     def _examples_of_tile(self) -> int:
         """Return how many examples fit a tile's memory, which grows with the weights it reads."""
         stored = sum(math.prod(node.shape) for node in self._plan.stored if node.rows)
-        weights = 0
-        for node in self._plan.nodes:
-            if node.kind == "parameter":
-                weights += math.prod(node.shape)
+        parameters = [node for node in self._plan.nodes if node.kind == "parameter"]
+        weights = sum(math.prod(node.shape) for node in parameters)
         example_bytes = max(4 * stored // STAND_IN, 1)
         tile_bytes = max(_NEAR, 16 * weights)
         return max(8, min(TILE, tile_bytes // example_bytes // 8 * 8))

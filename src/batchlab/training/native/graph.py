@@ -329,17 +329,14 @@ class Graph:
         gone = tuple(at for at, dim in enumerate(order) if dim in reduced)
         if kind == "peak" and gone != (len(x.shape) - 1,):
             raise unsupported("max not over the last dimension")
-        shape, whole = [], []  # without the dimensions that are gone, and with them as 1
-        for dim, size in enumerate(x.shape):
-            if dim in gone:
-                whole.append(1)
-            else:
-                whole.append(size)
-                shape.append(size)
+        shape = tuple(size for dim, size in enumerate(x.shape) if dim not in gone)
+        whole = list(x.shape)
+        for dim in gone:
+            whole[dim] = 1
         # `loops_of` puts a dimension in front of a single one without examples.
         is_widened = len(x.shape) == 1 and not has_rows(x.shape)
         over = tuple(dim + is_widened for dim in gone)
-        reduction = self.add(kind, tuple(shape), dtype, operands=(x,), dims=over)
+        reduction = self.add(kind, shape, dtype, operands=(x,), dims=over)
         back = [order.index(dim) for dim in range(len(order)) if keep or dim not in reduced]
         return reduction.reshaped(tuple(whole), contiguous(tuple(whole))).permuted(back)
 

@@ -88,6 +88,9 @@ class NativeStepper(Stepper):
         micro_sizes, n_micro, shares = self._cut(sizes)
         numbers = self._numbers(first, n_steps)
         losses = torch.empty(n_steps, dtype=torch.float64)
+        counts: list[Tensor | None] = [None] * len(self._trained)
+        if self._rule.counts:
+            counts = self._state_of(["step"])
         self._run(
             index=self._index(first, n_steps),
             sizes=micro_sizes,
@@ -100,8 +103,8 @@ class NativeStepper(Stepper):
             seed=noise_seed(self._trial),
             tensors={
                 "columns": self._columns,
-                "states": self._states(),
-                "counts": self._counts(),
+                "states": self._state_of(self._rule.states(self.optimizer.param_groups[0])),
+                "counts": counts,
             },
         )
         return losses.tolist(), sizes
@@ -188,8 +191,8 @@ class NativeStepper(Stepper):
         check_same(n_fresh in (0, len(trained)))
         return n_fresh > 0 and not self._rule.counts
 
-    def _states(self) -> list[Tensor | None]:
-        names = self._rule.states(self.optimizer.param_groups[0])
+    def _state_of(self, names: Sequence[str]) -> list[Tensor | None]:
+        """Return the optimizer's tensors of these names for each parameter; None if not trained."""
         states: list[Tensor | None] = []
         for parameter in self._trained:
             if parameter is None:
@@ -197,14 +200,6 @@ class NativeStepper(Stepper):
             else:
                 states += map(self.optimizer.state[parameter].__getitem__, names)
         return states
-
-    def _counts(self) -> list[Tensor | None]:
-        counts: list[Tensor | None] = [None] * len(self._trained)
-        if self._rule.counts:
-            for place, parameter in enumerate(self._trained):
-                if parameter is not None:
-                    counts[place] = self.optimizer.state[parameter]["step"]
-        return counts
 
 
 def _differs(what: str, step: int) -> RefusedError:
