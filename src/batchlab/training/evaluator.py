@@ -368,17 +368,11 @@ def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
 
 @dataclass(frozen=True, slots=True)
 class _SplitData:
-    """The examples of a split that are evaluated.
+    """The examples of a split that are evaluated."""
 
-    Attributes:
-        batches: returns their batches, the same each time.
-        columns: the tensors that the examples are rows of, or None if they are fetched.
-        rows: the places of the examples in these tensors.
-    """
-
-    batches: Callable[[], Iterable[Batch]]
-    columns: Sequence[Tensor] | None = None
-    rows: Tensor | None = None
+    batches: Callable[[], Iterable[Batch]]  # returns the same ones each time
+    columns: Sequence[Tensor] | None = None  # tensors with all examples, if they are in memory
+    rows: Tensor | None = None  # the places of the examples in the columns
 
 
 def _split_data(

@@ -220,8 +220,7 @@ class _Writer:
         text = "\n".join(lines)
         nodes = {self._name(node): node for node in self._plan.nodes}
         arguments = ["n", "t0", "B", "noise", "bad"]
-        declared = ["const long n", "const long t0", "const long B", "const uint64_t noise"]
-        declared.append("int *bad")
+        declared = ["const long n, const long t0, const long B, const uint64_t noise, int *bad"]
         for used in sorted(set(re.findall(r"\b[bp]\d+\b", text))):
             const = "const " if nodes[used].kind in ("buffer", "constant") else ""
             declared.append(f"{const}{nodes[used].c_type} *{used}")

@@ -95,36 +95,26 @@ static void prepare(const double *h, float *count, float *d) {
     return prepare + _SIGNATURE.format(begin=begin, body=body)
 
 
-def _sgd_states(group: Group) -> tuple[str, ...]:
-    return ("momentum_buffer",) if group["momentum"] else ()
-
-
-def _adam_numbers(group: Group) -> tuple[float, ...]:
-    return (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
-
-
-_ADAM = {"amsgrad": False, "maximize": False, "capturable": False, "differentiable": False}
-
-_ADAM_RULE = Rule(
+_ADAM = Rule(
     states=lambda group: ("exp_avg", "exp_avg_sq"),
     counts=True,
-    unlike=_ADAM,
-    numbers=_adam_numbers,
-    shape=lambda g: (bool(g.get("decoupled_weight_decay", False)),),
+    unlike={"amsgrad": False, "maximize": False, "capturable": False, "differentiable": False},
+    numbers=lambda group: (group["lr"], *group["betas"], group["eps"], group["weight_decay"]),
+    shape=lambda group: (bool(group.get("decoupled_weight_decay", False)),),
     text=_adam,
 )
 
 RULES: dict[type[torch.optim.Optimizer], Rule] = {
     torch.optim.SGD: Rule(
-        states=_sgd_states,
+        states=lambda group: ("momentum_buffer",) if group["momentum"] else (),
         counts=False,
         unlike={"maximize": False, "differentiable": False},
         numbers=lambda g: (g["lr"], g["momentum"], g["dampening"], g["weight_decay"], 1.0),
         shape=lambda g: (bool(g["momentum"]), bool(g["nesterov"])),
         text=_sgd,
     ),
-    torch.optim.Adam: _ADAM_RULE,
-    torch.optim.AdamW: replace(_ADAM_RULE, shape=lambda g: (True,)),
+    torch.optim.Adam: _ADAM,
+    torch.optim.AdamW: replace(_ADAM, shape=lambda group: (True,)),
 }
 
 
