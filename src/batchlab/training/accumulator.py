@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 Loss = Callable[[nn.Module, Any], Tensor]
 Weight = Callable[[Any], float | Tensor]
 
+_UNSCALED = torch.amp.GradScaler(enabled=False)  # leaves gradients as they are
+
 
 class Accumulator:
     """An accumulator that takes the gradient of a batch in micro-batches that fit into memory.
@@ -67,8 +69,8 @@ class Accumulator:
         self._model = model
         self._loss = loss
         self._weight = weight or n_examples
-        self._scaler = scaler
-        self._world_size = distributed.get_world_size() if _is_distributed() else 1
+        self._scaler = scaler or _UNSCALED
+        self._world_size = _n_processes()
         # A batch that fits then takes the plain loop: more work would slow its small steps.
         self._is_plain = weight is None and scaler is None and self._world_size == 1
 
@@ -112,19 +114,16 @@ class Accumulator:
                 f"{type(optimizer).__name__} asks for the loss several times a step, and the "
                 f"accumulator's gradient is taken once; use its own closure with a batch that fits"
             )
-        if self._scaler is None:
-            optimizer.step()
-        else:
-            self._scaler.step(optimizer)
-            self._scaler.update()
+        self._scaler.step(optimizer)
+        self._scaler.update()
 
     def _backward(self, batch: Any) -> Tensor:
         if self._is_plain and n_examples(batch) <= self.micro_batch_size:
             loss = self._loss(self._model, batch)
             loss.backward()
             return loss.detach()
-        parts = list(cut(batch, self.micro_batch_size))
-        weights = [float(self._weight(part)) for part in parts]
+        micro_batches = list(cut(batch, self.micro_batch_size))
+        weights = [float(self._weight(micro_batch)) for micro_batch in micro_batches]
         total = sum(weights)
         everywhere, n_empty = self._over_all(total, float(total == 0))
         if n_empty:  # raise in every process, or one would wait for the others
@@ -134,13 +133,15 @@ class Accumulator:
             )
         # DistributedDataParallel averages over processes, whose total weights may differ.
         loss = backward_of_parts(
-            lambda part: self._loss(self._model, part),
-            parts,
+            lambda micro_batch: self._loss(self._model, micro_batch),
+            micro_batches,
             [weight * self._world_size / everywhere for weight in weights],
             waiting=self._waiting,
-            scaled=None if self._scaler is None else self._scaler.scale,
+            scaled=self._scaler.scale,
         )
-        return loss if self._world_size == 1 else loss * (everywhere / self._world_size / total)
+        if self._world_size == 1:
+            return loss
+        return loss * (everywhere / self._world_size / total)
 
     def _over_all(self, *numbers: float) -> Sequence[float]:
         """Return the sum of each number over all processes."""
@@ -153,8 +154,9 @@ class Accumulator:
 
     def _waiting(self) -> AbstractContextManager[None]:
         """Return a context for a pass whose gradients the other processes do not need yet."""
-        no_sync = getattr(self._model, "no_sync", None)
-        return nullcontext() if no_sync is None else no_sync()
+        no_sync: Callable[[], AbstractContextManager[None]]
+        no_sync = getattr(self._model, "no_sync", nullcontext)
+        return no_sync()
 
     def _may_halve(self, batch: Any) -> bool:
         return self._world_size == 1 and min(self.micro_batch_size, n_examples(batch)) > 1
@@ -178,7 +180,7 @@ def backward_of_parts(
     shares: Sequence[float],
     *,
     waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
-    scaled: Callable[[Tensor], Tensor] | None = None,
+    scaled: Callable[[Tensor], Tensor] = _UNSCALED.scale,
 ) -> Tensor:
     """Add up the gradients of the parts' mean losses, each times its share; return the loss.
 
@@ -186,15 +188,15 @@ def backward_of_parts(
     number. All passes but the last run in the context `waiting`.
     """
     counting = [(part, share) for part, share in zip(parts, shares, strict=True) if share]
-    values = []
+    losses = []
     for number, (part, share) in enumerate(counting, start=1):
         with nullcontext() if number == len(counting) else waiting():
             value = loss(part)
             if share != 1.0:  # a product would slow the step of a small model
                 value = value * share
-            (value if scaled is None else scaled(value)).backward()
-            values.append(value.detach())
-    return torch.stack(values).sum() if len(values) > 1 else values[0]
+            scaled(value).backward()
+            losses.append(value.detach())
+    return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
 
 
 def cut(batch: Any, most: int) -> Iterator[Any]:
@@ -209,15 +211,15 @@ def cut(batch: Any, most: int) -> Iterator[Any]:
 
 def _piece(value: Any, place: slice, n: int) -> Any:
     if isinstance(value, Mapping):
-        return {key: _piece(part, place, n) for key, part in value.items()}
+        return {key: _piece(entry, place, n) for key, entry in value.items()}
     if isinstance(value, Tensor):
         return value[place] if value.ndim and len(value) == n else value
-    if isinstance(value, (tuple, list)):
-        if not any(isinstance(part, (Tensor, Mapping, tuple, list)) for part in value):
-            return value[place] if len(value) == n else value  # texts or ids, one per example
-        pieces = [_piece(part, place, n) for part in value]
-        return type(value)(*pieces) if hasattr(value, "_fields") else type(value)(pieces)
-    return value
+    if not isinstance(value, (tuple, list)):
+        return value
+    if not any(isinstance(item, (Tensor, Mapping, tuple, list)) for item in value):
+        return value[place] if len(value) == n else value  # texts or ids, one per example
+    pieces = [_piece(item, place, n) for item in value]
+    return type(value)(*pieces) if hasattr(value, "_fields") else type(value)(pieces)
 
 
 def _tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
@@ -233,19 +235,21 @@ def _tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     return [p for p in parameters if p is not None], [b for b in buffers if b is not None]
 
 
-def _is_distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
+def _n_processes() -> int:
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return 1
 
 
 def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:
     """Return a function that puts buffers and random streams back as they are now."""
-    kept, stream = [part.clone() for part in buffers], torch.get_rng_state()
+    copies, stream = [buffer.clone() for buffer in buffers], torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     @torch.no_grad()
     def put_back() -> None:
-        for part, before in zip(buffers, kept, strict=True):
-            part.copy_(before)
+        for buffer, before in zip(buffers, copies, strict=True):
+            buffer.copy_(before)
         torch.set_rng_state(stream)
         if cuda:
             torch.cuda.set_rng_state_all(cuda)

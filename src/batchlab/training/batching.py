@@ -17,6 +17,7 @@ from batchlab.random_state import derived_seed, untouched_randomness
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.trial import Trial
 from batchlab.workload.data import (
+    Collate,
     Collated,
     Columns,
     Reading,
@@ -29,7 +30,7 @@ from batchlab.workload.data import (
     mapped,
     resident,
 )
-from batchlab.workload.definition import SPLITS, Batch, Workload
+from batchlab.workload.definition import SPLITS, Batch, Data, Workload
 from batchlab.workload.identity import value_digest
 
 # Every random generator accepts a seed below this.
@@ -69,32 +70,33 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
     begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
     size = plan.stage_at(begin).batch_size
     with untouched_randomness(seed):
-        given = list(workload.make_sampler(size, seed))
+        drawn = list(workload.make_sampler(size, seed))
     what = f"workload {workload.name!r}: make_sampler(batch_size={size})"
-    if given and all(map(is_group, given)):
-        groups = [_indices(part, what) for part in given]
-        odd = [len(group) for group in groups[:-1] if len(group) != size]
-        odd += [len(group) for group in groups[-1:] if len(group) > size]
-        if odd:
-            raise WorkloadError(
-                f"{what} gave a batch of {odd[0]} examples; expected {size} in each but "
-                f"a smaller last one: fill up the batches across buckets"
-            )
-        order = [index for group in groups for index in group]
+    if drawn and all(map(is_group, drawn)):
+        order = []
+        for place, group in enumerate(drawn, start=1):
+            indices = _indices(group, what)
+            is_smaller_last = place == len(drawn) and len(indices) < size
+            if len(indices) != size and not is_smaller_last:
+                raise WorkloadError(
+                    f"{what} gave a batch of {len(indices)} examples; expected {size} in each but "
+                    f"a smaller last one: fill up the batches across buckets"
+                )
+            order += indices
     else:
-        order = _indices(given, what)
+        order = _indices(drawn, what)
     n_train = plan.n_train
     if not plan.samples_at(end) - plan.samples_at(begin) <= len(order) <= n_train:
         raise WorkloadError(
             f"{what} gave {len(order):,} indices for an epoch; expected {n_train:,}, as many as "
             f"there are training examples"
         )
-    foreign = next((index for index in order if not 0 <= index < n_train), None)
-    if foreign is not None:
-        raise WorkloadError(
-            f"{what} gave the index {foreign}; expected 0 to {n_train - 1}, the places of the "
-            f"training examples"
-        )
+    for index in order:
+        if not 0 <= index < n_train:
+            raise WorkloadError(
+                f"{what} gave the index {index}; expected 0 to {n_train - 1}, the places of the "
+                f"training examples"
+            )
     return torch.tensor(order, dtype=torch.int64)
 
 
@@ -105,9 +107,9 @@ def is_group(part: object) -> bool:
     )
 
 
-def _indices(given: Iterable[Any], what: str) -> list[int]:
+def _indices(drawn: Iterable[Any], what: str) -> list[int]:
     try:
-        return [int(index.__index__()) for index in given]
+        return [int(index.__index__()) for index in drawn]
     except (AttributeError, TypeError) as error:
         raise WorkloadError(
             f"{what} gave something that is no index; expected whole numbers, or lists of "
@@ -118,17 +120,19 @@ def _indices(given: Iterable[Any], what: str) -> list[int]:
 def on_device(batch: Batch, device: torch.device) -> Batch:
     """Move every tensor of a batch to `device`, and anything else that has a `to` method."""
 
-    def moved(part: Any) -> Any:
-        if isinstance(part, Tensor):
-            return part.to(device, non_blocking=True)
-        return part.to(device) if callable(getattr(part, "to", None)) else part
+    def moved(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device, non_blocking=True)
+        if callable(getattr(value, "to", None)):
+            return value.to(device)
+        return value
 
     return mapped(batch, moved)
 
 
 def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
     """Apply `function` to every tensor of a batch, in the same containers."""
-    return mapped(batch, lambda part: function(part) if isinstance(part, Tensor) else part)
+    return mapped(batch, lambda value: function(value) if isinstance(value, Tensor) else value)
 
 
 def examples_at(workload: Workload, chosen: Tensor) -> Batch:
@@ -144,10 +148,17 @@ def training_batches(workload: Workload, trial: Trial, device: torch.device) -> 
     """Return the function that gives the micro-batches of each step of `trial`, epoch by epoch."""
     if is_stream(workload.train):
         return partial(_streamed_epoch, workload, trial, device)
-    columns = resident(workload.train)
-    if columns is None or (workload.collate is not None and columns is workload.train):
+    columns = columns_in_memory(workload.train, workload.collate)
+    if columns is None:
         return partial(_fetched_epoch, workload, trial, device)
-    return _ResidentBatches(workload, trial, columns, device).epoch
+    on_device_once = [column.to(device) for column in columns.parts]
+    return partial(_resident_epoch, workload, trial, on_device_once, columns.filled)
+
+
+def columns_in_memory(data: Data, collate: Collate | None) -> Columns | None:
+    """Return the tensors whose rows form batches, or None if examples are fetched one by one."""
+    columns = resident(data)
+    return None if collate is not None and columns is data else columns
 
 
 # One index_select gathers this many examples: enough to make its cost negligible compared with the
@@ -157,70 +168,65 @@ _GATHER_EXAMPLES = 512
 _BOUNDARY_BYTES = 64
 
 
-class _ResidentBatches:
-    """Batches of tensors that stay on the device: indexed, never collated one by one."""
-
-    def __init__(
-        self, workload: Workload, trial: Trial, columns: Columns, device: torch.device
-    ) -> None:
-        """Move the tensors to the device, once."""
-        self._tensors = tuple(part.to(device) for part in columns.parts)
-        self._shaped = columns.filled
-        self._workload = workload
-        self._trial = trial
-        self._plan = trial.plan
-        self._device = device
-
-    def epoch(self, epoch: int, first_step: int) -> Iterator[Sequence[Batch]]:
-        """Yield the micro-batches of each step of `epoch`, beginning with its step `first_step`."""
-        plan = self._plan
-        begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
-        if sees_all_as_they_lie(self._workload, self._trial, begin):
-            if first_step == 0:
-                yield from self._as_they_lie()
-            return
-        micro = self._trial.micro_batch_size
-        order = order_of(self._workload, self._trial, epoch).to(self._device)
-        taken = plan.samples_at(begin)  # before this epoch
-        first = begin + first_step
-        while first < end:
-            # Take as many steps as one gather has examples for, and at least one.
-            too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
-            last = min(end, max(first + 1, too_many - 1))
-            sizes = [plan.batch_size_at(step) for step in range(first, last)]
-            start = plan.samples_at(first) - taken
-            chosen = order[start : start + sum(sizes)]
-            batches = zip(*(_cut(part, chosen, sizes) for part in self._tensors), strict=True)
-            whole = max(sizes) <= micro  # then each step is one pass over its batch
-            yield from zip(map(self._shaped, batches)) if whole else map(self._in_micro, batches)
-            first = last
-
-    def _as_they_lie(self) -> Iterator[Sequence[Batch]]:
-        versions = [part._version for part in self._tensors]
-        yield (self._shaped(self._tensors),)
-        if versions != [part._version for part in self._tensors]:
-            raise WorkloadError(
-                f"workload {self._workload.name!r}: its loss or its model writes into the training "
-                f"examples themselves; let it work on a copy (x = x / 255, not x /= 255)"
-            )
-
-    def _in_micro(self, batch: tuple[Tensor, ...]) -> Sequence[Batch]:
-        parts = (part.split(self._trial.micro_batch_size) for part in batch)
-        return tuple(map(self._shaped, zip(*parts, strict=True)))
+def _resident_epoch(
+    workload: Workload,
+    trial: Trial,
+    columns: Sequence[Tensor],
+    shaped: Callable[[Sequence[Tensor]], Batch],
+    epoch: int,
+    first_step: int,
+) -> Iterator[Sequence[Batch]]:
+    """Yield batches of tensors that stay on the device: indexed, never collated one by one."""
+    plan, micro = trial.plan, trial.micro_batch_size
+    begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
+    if sees_all_as_they_lie(workload, trial, begin):
+        if first_step == 0:
+            yield from _as_they_lie(workload, columns, shaped)
+        return
+    order = order_of(workload, trial, epoch).to(columns[0].device)
+    taken = plan.samples_at(begin)  # before this epoch
+    first = begin + first_step
+    while first < end:
+        # Take as many steps as one gather has examples for, and at least one.
+        too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
+        last = min(end, max(first + 1, too_many - 1))
+        sizes = [plan.batch_size_at(step) for step in range(first, last)]
+        start = plan.samples_at(first) - taken
+        chosen = order[start : start + sum(sizes)]
+        is_cut = max(sizes) > micro
+        for batch in zip(*(_cut(column, chosen, sizes) for column in columns), strict=True):
+            if not is_cut:
+                yield (shaped(batch),)
+            else:
+                micro_batches = zip(*(column.split(micro) for column in batch), strict=True)
+                yield tuple(map(shaped, micro_batches))
+        first = last
 
 
-def _cut(part: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
+def _as_they_lie(
+    workload: Workload, columns: Sequence[Tensor], shaped: Callable[[Sequence[Tensor]], Batch]
+) -> Iterator[Sequence[Batch]]:
+    versions = [column._version for column in columns]
+    yield (shaped(columns),)
+    if versions != [column._version for column in columns]:
+        raise WorkloadError(
+            f"workload {workload.name!r}: its loss or its model writes into the training "
+            f"examples themselves; let it work on a copy (x = x / 255, not x /= 255)"
+        )
+
+
+def _cut(column: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
     """Return the chosen rows, cut into batches of these sizes.
 
     The batches share memory only if each begins on a boundary. The kernels for products look at
     where their operands begin: off a boundary the last bits differ, and a run would differ from
     one that was resumed in the middle.
     """
-    row_bytes = part[0].numel() * part.element_size() if part.is_floating_point() else 0
+    row_bytes = column[0].numel() * column.element_size() if column.is_floating_point() else 0
     if all(size * row_bytes % _BOUNDARY_BYTES == 0 for size in set(sizes[:-1])):
-        batches: tuple[Tensor, ...] = part.index_select(0, chosen).split(sizes)
+        batches: tuple[Tensor, ...] = column.index_select(0, chosen).split(sizes)
         return batches
-    return (part.index_select(0, batch) for batch in chosen.split(sizes))
+    return (column.index_select(0, batch) for batch in chosen.split(sizes))
 
 
 class _FetchedSteps(Dataset[Sequence[Batch]]):
@@ -240,10 +246,9 @@ class _FetchedSteps(Dataset[Sequence[Batch]]):
 
     def __getitem__(self, position: int) -> Sequence[Batch]:
         step = self._first_step + position
-        start, stop = (
-            self._plan.samples_at(self._begin + steps) - self._plan.samples_at(self._begin)
-            for steps in (step, step + 1)
-        )
+        taken = self._plan.samples_at(self._begin)  # before this epoch
+        start = self._plan.samples_at(self._begin + step) - taken
+        stop = self._plan.samples_at(self._begin + step + 1) - taken
         # A dataset that draws random crops must draw the same ones whichever worker serves the
         # step and wherever the run was resumed.
         with untouched_randomness(derived_seed("fetch", self._trial.seed, self._epoch, step)):
@@ -290,8 +295,8 @@ def _streamed_epoch(
         if step == end - 1:  # check now, because a run may end here
             reading.check_end()
         with untouched_randomness(derived_seed("fetch", trial.seed, epoch, step)):
-            parts = collated(examples, workload.collate, most=trial.micro_batch_size)
-        yield tuple(on_device(part, device) for part in parts)
+            micro_batches = collated(examples, workload.collate, most=trial.micro_batch_size)
+        yield tuple(on_device(batch, device) for batch in micro_batches)
 
 
 _SHORT = 10_000
@@ -309,7 +314,8 @@ def check_streams(workload: Workload) -> None:
     """
     for split in SPLITS:
         data = getattr(workload, split)
-        data = data.dataset if isinstance(data, Collated) else data
+        if isinstance(data, Collated):
+            data = data.dataset
         if data is None or not is_stream(data):
             continue
         what = f"workload {workload.name!r}: {split}"
@@ -323,8 +329,8 @@ def check_streams(workload: Workload) -> None:
             continue
         reading.begin()  # after the end, because some streams count there
         fresh = Reading(data, epoch=0, seed=0, what=what)
-        again, anew = (value_digest(each.take(n_compared)) for each in (reading, fresh))
-        if first == anew and first != again:
+        again = value_digest(reading.take(n_compared))
+        if first == value_digest(fresh.take(n_compared)) and first != again:
             raise WorkloadError(
                 f"{what} counts its passes itself: read again, it gave other examples. Each epoch "
                 f"reads a copy of it as it is, so all would be alike; give it a set_epoch(epoch), "

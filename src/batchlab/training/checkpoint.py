@@ -34,8 +34,8 @@ class Progress:
     Attributes:
         step: optimizer steps done.
         samples: examples processed.
-        train_s: seconds of training so far.
-        eval_s: seconds of evaluation so far.
+        train_s: seconds of training until then.
+        eval_s: seconds of evaluation until then.
         loss_sum: sum over steps since the last evaluation of batch loss times examples.
         loss_examples: examples of those steps.
         evaluations: all evaluations up to `step`.
@@ -106,10 +106,12 @@ def save_checkpoint(
     tensors = {f"{_MODEL}{name}": tensor for name, tensor in state.items()}
     randomness = RandomState.now()
     streams = {"python": randomness.python, "torch": randomness.torch, "cuda": randomness.cuda}
-    kept = {_OPTIMIZER: optimizer, **beside}
+    kept = {}
+    for name, stateful in {_OPTIMIZER: optimizer, **beside}.items():
+        kept[name] = _packed(stateful.state_dict(), tensors, name)
     header = _Header(
         progress=progress,
-        kept={name: _packed(each.state_dict(), tensors, name) for name, each in kept.items()},
+        kept=kept,
         random=_packed(streams | {"numpy": randomness.numpy}, tensors, "random"),
         not_in_state_dict=tuple(sorted(state.keys() - model.state_dict().keys())),
     )
@@ -166,8 +168,8 @@ def load_checkpoint(
             header = _header(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         _restore_model(model, tensors)
-        for name, each in {_OPTIMIZER: optimizer, **beside}.items():
-            _restore(each, _unpacked(header.kept[name], tensors))
+        for name, stateful in {_OPTIMIZER: optimizer, **beside}.items():
+            _restore(stateful, _unpacked(header.kept[name], tensors))
         RandomState(**_unpacked(header.random, tensors)).restore()
     except _UNREADABLE as error:
         raise StoreError(
@@ -185,8 +187,9 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     try:
         with safe_open(path, framework="pt") as file:
             header = _header(file.metadata())
-            names = _model_names(file.keys())
-            weights = {name: file.get_tensor(kept) for name, kept in names.items()}
+            weights = {}
+            for name, name_in_file in _model_names(file.keys()).items():
+                weights[name] = file.get_tensor(name_in_file)
             averaged = header.kept.get(AVERAGED, {"dict": []})["dict"]
             for name, average in averaged:  # an average may have more digits
                 weights[name] = file.get_tensor(average["tensor"]).to(weights[name].dtype)
@@ -210,18 +213,18 @@ def _state_of(model: nn.Module) -> dict[str, Tensor]:
     return parameters | dict(model.named_buffers(remove_duplicate=False))
 
 
-def _model_names(kept: Iterable[str]) -> dict[str, str]:
+def _model_names(names: Iterable[str]) -> dict[str, str]:
     """Return the name in the file of each of the model's tensors, by the model's name."""
-    return {name.removeprefix(_MODEL): name for name in kept if name.startswith(_MODEL)}
+    return {name.removeprefix(_MODEL): name for name in names if name.startswith(_MODEL)}
 
 
 def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    saved = {name: tensors[kept] for name, kept in _model_names(tensors).items()}
+    saved = {name: tensors[in_file] for name, in_file in _model_names(tensors).items()}
     _make_room(model, saved)
     state = _state_of(model)
-    if _kinds(saved) != _kinds(state):
-        odd = sorted(name for name, _ in _kinds(saved).items() ^ _kinds(state).items())
-        raise ValueError(f"it was written for another model: {odd[0]!r} is different")
+    differences = sorted(name for name, _ in _kinds(saved).items() ^ _kinds(state).items())
+    if differences:
+        raise ValueError(f"it was written for another model: {differences[0]!r} is different")
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(saved[name])
@@ -232,13 +235,13 @@ def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
 
     A hidden state that is carried from batch to batch has the shape of its last batch.
     """
-    place = next(iter(_state_of(model).values())).device
+    models_device = next(iter(_state_of(model).values())).device
     for prefix, module in model.named_modules(remove_duplicate=False):
-        for leaf, held in module._buffers.items():
-            kept = saved.get(f"{prefix}.{leaf}" if prefix else leaf)
-            if kept is not None and (held is None or held.shape != kept.shape):
-                device = place if held is None else held.device
-                module._buffers[leaf] = torch.empty_like(kept, device=device)
+        for leaf, buffer in module._buffers.items():
+            before = saved.get(f"{prefix}.{leaf}".removeprefix("."))
+            if before is not None and (buffer is None or buffer.shape != before.shape):
+                device = models_device if buffer is None else buffer.device
+                module._buffers[leaf] = torch.empty_like(before, device=device)
 
 
 def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
@@ -246,30 +249,32 @@ def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtyp
     return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
-def _restore(each: Stateful, state: dict[str, Any]) -> None:
-    each.load_state_dict(state)
-    if not isinstance(each, torch.optim.Optimizer):
+def _restore(stateful: Stateful, state: dict[str, Any]) -> None:
+    stateful.load_state_dict(state)
+    if not isinstance(stateful, torch.optim.Optimizer):
         return
     # `load_state_dict` gives every state the type of its parameter (some keep more bits, or
     # counts) and takes texts apart. Only the devices that it chooses are right.
-    parameters = [part for group in each.param_groups for part in group["params"]]
+    parameters: list[Tensor] = []
+    for group in stateful.param_groups:
+        parameters += group["params"]
     for key, entries in state["state"].items():
         owner = parameters[key] if isinstance(key, int) else key
-        each.state[owner] = _placed(entries, each.state[owner])
+        stateful.state[owner] = _placed(entries, stateful.state[owner])
 
 
-def _placed(value: Any, held: Any) -> Any:
-    """Copy the tensors of `value` to the devices of those in `held`.
+def _placed(value: Any, like: Any) -> Any:
+    """Copy the tensors of `value` to the devices of those in `like`.
 
     They are always copied, because tensors of a file begin anywhere in it, and a product of such
     tensors differs in its last bits from one of tensors that begin on a boundary.
     """
     if isinstance(value, Tensor):
-        return value.to(held.device, copy=True)
+        return value.to(like.device, copy=True)
     if isinstance(value, dict):
-        return {key: _placed(part, held[key]) for key, part in value.items()}
+        return {key: _placed(entry, like[key]) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_placed(part, twin) for part, twin in zip(value, held, strict=True))
+        return type(value)(_placed(*pair) for pair in zip(value, like, strict=True))
     return value
 
 
@@ -290,15 +295,14 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
         tensors[unique] = torch.from_numpy(value.view(np.uint8).copy())
         return {"array": unique, "dtype": value.dtype.str}
     if isinstance(value, (tuple, list)):
-        parts = [_packed(part, tensors, f"{name}.{index}") for index, part in enumerate(value)]
-        return {"tuple": parts} if isinstance(value, tuple) else parts
+        items = [_packed(item, tensors, f"{name}.{index}") for index, item in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
     if isinstance(value, dict):
-        return {
-            "dict": [
-                [_packed(key, tensors, name), _packed(part, tensors, f"{name}.{key}")]
-                for key, part in value.items()
-            ]
-        }
+        pairs = []
+        for key, entry in value.items():
+            packed_key = _packed(key, tensors, name)
+            pairs.append([packed_key, _packed(entry, tensors, f"{name}.{key}")])
+        return {"dict": pairs}
     raise WorkloadError(
         f"{name}: a checkpoint can hold tensors, numbers, texts, and lists and dicts of them, not "
         f"a {type(value).__name__}; choose an optimizer that keeps only those in its state"
@@ -308,7 +312,7 @@ def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
 def _unpacked(packed: Any, tensors: dict[str, Tensor]) -> Any:
     """Return the value that `_packed` was given."""
     if isinstance(packed, list):
-        return [_unpacked(part, tensors) for part in packed]
+        return [_unpacked(item, tensors) for item in packed]
     if not isinstance(packed, dict):
         return packed
     if "float" in packed:
@@ -319,4 +323,4 @@ def _unpacked(packed: Any, tensors: dict[str, Tensor]) -> Any:
         return tensors[packed["array"]].numpy().view(np.dtype(packed["dtype"]))
     if "tuple" in packed:
         return tuple(_unpacked(packed["tuple"], tensors))
-    return {_unpacked(key, tensors): _unpacked(part, tensors) for key, part in packed["dict"]}
+    return {_unpacked(key, tensors): _unpacked(entry, tensors) for key, entry in packed["dict"]}

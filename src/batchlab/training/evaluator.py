@@ -6,8 +6,9 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -17,18 +18,16 @@ from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.trial import Score, Split, Trial
-from batchlab.training.batching import on_device, with_tensors
+from batchlab.training.batching import columns_in_memory, on_device, with_tensors
 from batchlab.training.untouched import untouched_model
 from batchlab.workload.data import (
     Collate,
-    Columns,
     Reading,
     collated,
     fetched,
     is_stream,
     n_examples,
     opened,
-    resident,
     shuffled,
 )
 from batchlab.workload.definition import SPLITS, Batch, Data, Metric, Workload, is_stateful, size_of
@@ -37,8 +36,8 @@ from batchlab.workload.source import told
 
 def is_over_all(workload: Workload, name: str) -> bool:
     """Return whether metric `name` needs the whole split at once."""
-    given = workload.metrics.get(name)
-    return is_stateful(given) or (isinstance(given, Metric) and given.over_all is not None)
+    metric = workload.metrics.get(name)
+    return is_stateful(metric) or (isinstance(metric, Metric) and metric.over_all is not None)
 
 
 @contextmanager
@@ -53,8 +52,9 @@ def asking(workload: Workload, what: str, hint: str = "") -> Iterator[None]:
     except Exception as error:
         if isinstance(error, BatchlabError) or is_out_of_memory(error):
             raise
-        said = f"workload {workload.name!r}: {what} raised {told(error)}{hint}"
-        raise WorkloadError(said) from error
+        raise WorkloadError(
+            f"workload {workload.name!r}: {what} raised {told(error)}{hint}"
+        ) from error
 
 
 def asking_metric(workload: Workload, name: str, where: str) -> AbstractContextManager[None]:
@@ -77,13 +77,15 @@ class _WholeSet:
 
     def __init__(self, workload: Workload, name: str) -> None:
         """Begin with nothing gathered; a metric object with a state is copied and reset."""
-        given = workload.metrics[name]
-        metric = given if isinstance(given, Metric) else Metric(over_all=given, better="higher")
+        metric = workload.metrics[name]
+        if not isinstance(metric, Metric):
+            metric = Metric(over_all=metric, better="higher")
         self._what = f"workload {workload.name!r}: metric {name!r}"
         self._predict = metric.predict
         self._judge: Any = metric.over_all
         self._with_gradients = metric.enable_grad
-        self._gathered: tuple[list[Any], list[Any]] = ([], [])
+        self._predictions: list[Any] = []
+        self._targets: list[Any] = []
         self._n_batches = 0
         self._is_fed = is_stateful(self._judge)
         if self._is_fed:
@@ -93,42 +95,44 @@ class _WholeSet:
     def add(self, model: nn.Module, batch: Batch) -> None:
         """Add the predictions and targets of one batch."""
         with torch.set_grad_enabled(self._with_gradients):
-            found = self._predicted(model, batch)
+            predictions, targets = self._predicted(model, batch)
         # Detach tensors in lists too, because each would hold the graph of its whole batch.
-        parts = tuple(with_tensors(part, lambda held: held.detach().cpu()) for part in found)
+        predictions = with_tensors(predictions, lambda tensor: tensor.detach().cpu())
+        targets = with_tensors(targets, lambda tensor: tensor.detach().cpu())
         self._n_batches += 1
         if self._is_fed:
-            self._judge.update(*parts)
+            self._judge.update(predictions, targets)
             return
-        for name, part, held in zip(("predictions", "targets"), parts, self._gathered, strict=True):
-            self._check_fits(name, part, held)
-            held.append(part)
+        self._gather("predictions", predictions, self._predictions)
+        self._gather("targets", targets, self._targets)
 
     def value(self) -> float:
         """Return the metric of everything gathered, or NaN if nothing was gathered."""
         if not self._n_batches:
             return math.nan
-        result = (
-            self._judge.compute() if self._is_fed else self._judge(*map(_joined, self._gathered))
-        )
+        if self._is_fed:
+            source = "compute()"
+            result = self._judge.compute()
+        else:
+            source = "`over_all`"
+            result = self._judge(_joined(self._predictions), _joined(self._targets))
         try:
             return float(result)
         except (TypeError, ValueError, RuntimeError):
-            said = "compute()" if self._is_fed else "`over_all`"
             shape = f" of shape {tuple(result.shape)}" if isinstance(result, Tensor) else ""
             raise WorkloadError(
-                f"{self._what}: {said} gave a {type(result).__name__}{shape}; expected one number"
+                f"{self._what}: {source} gave a {type(result).__name__}{shape}; expected one number"
             ) from None
 
     def _predicted(self, model: nn.Module, batch: Batch) -> tuple[Any, Any]:
         if self._predict is not None:
-            found = self._predict(model, batch)
-            if not (isinstance(found, (tuple, list)) and len(found) == 2):
+            pair = self._predict(model, batch)
+            if not (isinstance(pair, (tuple, list)) and len(pair) == 2):
                 raise WorkloadError(
-                    f"{self._what}: `predict` returned a {type(found).__name__}; expected a pair: "
+                    f"{self._what}: `predict` returned a {type(pair).__name__}; expected a pair: "
                     f"(predictions, targets)"
                 )
-            return found[0], found[1]
+            return pair[0], pair[1]
         if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
             raise WorkloadError(
                 f"{self._what}: the batch is no pair of inputs and targets but a "
@@ -138,27 +142,31 @@ class _WholeSet:
             )
         return model(batch[0]), batch[1]
 
-    def _check_fits(self, name: str, part: Any, held: list[Any]) -> None:
-        if isinstance(part, list):
+    def _gather(self, name: str, values: Any, gathered: list[Any]) -> None:
+        if isinstance(values, list):
+            gathered.append(values)
             return
-        if not isinstance(part, Tensor) or part.ndim == 0:
-            kind = "tensor with one number" if isinstance(part, Tensor) else type(part).__name__
+        if not isinstance(values, Tensor) or values.ndim == 0:
+            kind = type(values).__name__
+            if isinstance(values, Tensor):
+                kind = "tensor with one number"
             raise WorkloadError(
                 f"{self._what}: the {name} of a batch are a {kind}; expected a tensor with "
                 f"examples first, or a list"
             )
-        if held and part.shape[1:] != held[0].shape[1:]:
+        if gathered and values.shape[1:] != gathered[0].shape[1:]:
             raise WorkloadError(
-                f"{self._what}: its {name} have the shape {tuple(held[0].shape)} in one batch and "
-                f"{tuple(part.shape)} in another; expected the same but for the examples first: "
-                f"let `predict` return rows of one length, or lists"
+                f"{self._what}: its {name} have the shape {tuple(gathered[0].shape)} in one batch "
+                f"and {tuple(values.shape)} in another; expected the same but for the examples "
+                f"first: let `predict` return rows of one length, or lists"
             )
+        gathered.append(values)
 
 
-def _joined(parts: list[Any]) -> Any:
-    if isinstance(parts[0], list):
-        return [value for part in parts for value in part]
-    return torch.cat(parts)
+def _joined(batches: list[Any]) -> Any:
+    if isinstance(batches[0], list):
+        return list(chain.from_iterable(batches))
+    return torch.cat(batches)
 
 
 # An evaluation's forward passes are large enough for speed and small enough for the cache.
@@ -222,8 +230,7 @@ class Evaluator:
             chosen = chosen.sort().values
         self.fast: MetricSums | None = None
         self._counts: dict[tuple[Split, str], float] = {}
-        self._rows: dict[Split, tuple[Sequence[Tensor], Tensor]] = {}
-        self._batches: dict[Split, Callable[[], Iterable[Batch]]] = {}
+        self._splits: dict[Split, _SplitData] = {}
         self._batch_size = batch_size
         for split in SPLITS:
             data = getattr(workload, split)
@@ -234,12 +241,9 @@ class Evaluator:
                     f"workload {workload.name!r}: {split}={data!r} stands for data that are not "
                     f"there yet; pass it through with_validation first, or give it {split}=None"
                 )
-            subset = chosen if split == "train" else None
-            self._batches[split] = _batches_of(workload, split, subset, device, batch_size)
-            columns = _columns_of(*opened(data, workload.collate))
-            if columns is not None:
-                index = torch.arange(size_of(data)) if subset is None else subset
-                self._rows[split] = (columns.parts, index)
+            self._splits[split] = _split_data(
+                workload, split, chosen if split == "train" else None, device, batch_size
+            )
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
         """Return all metrics of `splits`, in eval mode, without gradients; restore the model.
@@ -251,23 +255,34 @@ class Evaluator:
         Raises:
             WorkloadError: a metric has written into the examples that it was given.
         """
-        asked = [split for split in splits if split in self._batches]
-        found: list[Score] = []
+        scores: list[Score] = []
         with untouched_model(model):
-            for split in asked:
-                seed_everything(derived_seed("evaluation"))
-                found += self._scores_of(model, split)
-        return tuple(found)
+            for split in splits:
+                if split in self._splits:
+                    seed_everything(derived_seed("evaluation"))
+                    scores += self._scores_of(model, split)
+        return tuple(scores)
 
     def _scores_of(self, model: nn.Module, split: Split) -> Iterator[Score]:
         values = self._added_up(split)
-        tallies = {
-            name: tally_of(self._workload, name)
-            for name in self._workload.metric_names
-            if name not in values
-        }
-        for kept in self._batches[split]() if tallies else ():
-            batch = on_device(kept, self._device)
+        tallies = {}
+        for name in self._workload.metric_names:
+            if name not in values:
+                tallies[name] = tally_of(self._workload, name)
+        if tallies:
+            self._add_batches(tallies, model, split)
+        for name, tally in tallies.items():
+            with asking_metric(self._workload, name, split):
+                values[name] = tally.value()
+        for name in self._workload.metric_names:
+            value = values[name] if math.isfinite(values[name]) else None
+            yield Score(split=split, metric=name, value=value)
+
+    def _add_batches(
+        self, tallies: Mapping[str, _Sums | _WholeSet], model: nn.Module, split: Split
+    ) -> None:
+        for batch in self._splits[split].batches():
+            batch = on_device(batch, self._device)
             versions = _versions_of(batch)
             for name, tally in tallies.items():
                 with asking_metric(self._workload, name, split):
@@ -278,31 +293,25 @@ class Evaluator:
                     f"examples of {split} themselves; let it work on a copy (x = x / 255, not "
                     f"x /= 255)"
                 )
-        for name, tally in tallies.items():
-            with asking_metric(self._workload, name, split):
-                values[name] = tally.value()
-        for name in self._workload.metric_names:
-            value = values[name]
-            yield Score(split=split, metric=name, value=value if math.isfinite(value) else None)
 
     def _added_up(self, split: Split) -> dict[str, float]:
         """Return the metrics that need no pass of PyTorch."""
-        if self.fast is None or split not in self._rows:
+        data = self._splits[split]
+        if self.fast is None or data.columns is None or data.rows is None:
             return {}
-        found = self.fast(*self._rows[split], self._batch_size)
-        return {
-            name: quotient(as_metric(self._workload, name), sums.sum(), count)
-            for name, sums in found.items()
-            for count in [self._count(split, name)]
-        }
+        values = {}
+        for name, sums in self.fast(data.columns, data.rows, self._batch_size).items():
+            metric = as_metric(self._workload, name)
+            values[name] = quotient(metric, sums.sum(), self._count(split, name))
+        return values
 
     def _count(self, split: Split, name: str) -> float:
         """Return the divisor of the metric's sum, which does not depend on the model."""
         if (split, name) not in self._counts:
             count = as_metric(self._workload, name).count
             assert count is not None
-            counted = (float(count(batch)) for batch in self._batches[split]())
-            self._counts[split, name] = sum(counted)
+            counts = (float(count(batch)) for batch in self._splits[split].batches())
+            self._counts[split, name] = sum(counts)
         return self._counts[split, name]
 
 
@@ -310,10 +319,10 @@ def _versions_of(batch: Batch) -> list[int]:
     """Return how often each tensor of a batch has been written into."""
     versions: list[int] = []
 
-    def note(part: Tensor) -> Tensor:
-        if not part.is_inference():
-            versions.append(part._version)
-        return part
+    def note(tensor: Tensor) -> Tensor:
+        if not tensor.is_inference():
+            versions.append(tensor._version)
+        return tensor
 
     with_tensors(batch, note)
     return versions
@@ -337,12 +346,12 @@ class _Sums:
         self._count = 0.0
 
     def add(self, model: nn.Module, batch: Batch) -> None:
-        part = evaluated_sum(self._metric, model, batch)
-        if part.is_floating_point():
-            part = part.double()
-        elif not part.is_complex():
-            part = part.long()  # booleans would be joined by "or", and bytes would overflow
-        self._total = part if self._total is None else self._total + part
+        batch_sum = evaluated_sum(self._metric, model, batch)
+        if batch_sum.is_floating_point():
+            batch_sum = batch_sum.double()
+        elif not batch_sum.is_complex():
+            batch_sum = batch_sum.long()  # booleans would be joined by "or", and bytes overflow
+        self._total = batch_sum if self._total is None else self._total + batch_sum
         assert self._metric.count is not None
         self._count += float(self._metric.count(batch))
 
@@ -357,32 +366,37 @@ def tally_of(workload: Workload, name: str) -> _Sums | _WholeSet:
     return _Sums(as_metric(workload, name))
 
 
-def _batches_of(
+@dataclass(frozen=True, slots=True)
+class _SplitData:
+    """The examples of a split that are evaluated."""
+
+    batches: Callable[[], Iterable[Batch]]  # returns the same ones each time
+    columns: Sequence[Tensor] | None = None  # tensors with all examples, if they are in memory
+    rows: Tensor | None = None  # the places of the examples in the columns
+
+
+def _split_data(
     workload: Workload, split: Split, chosen: Tensor | None, device: torch.device, at_once: int
-) -> Callable[[], Iterable[Batch]]:
-    """Return a function that gives the evaluation batches of a split or its chosen examples."""
-    given = getattr(workload, split)
-    data, collate = opened(given, workload.collate)
-    n = size_of(data) if chosen is None else len(chosen)
+) -> _SplitData:
+    """Return the data of a split, or only its chosen examples."""
+    data, collate = opened(getattr(workload, split), workload.collate)
     if is_stream(data):
+        n = size_of(data) if chosen is None else len(chosen)
         what = f"workload {workload.name!r}: {split}"
-        return partial(_streamed, data, collate, n, at_once, what)
-    columns = _columns_of(data, collate)
+        return _SplitData(partial(_streamed, data, collate, n, at_once, what))
+    rows = torch.arange(size_of(data)) if chosen is None else chosen
+    columns = columns_in_memory(data, collate)
     if columns is None:
-        indices = torch.arange(n) if chosen is None else chosen
-        return lambda: (fetched(data, part, collate) for part in indices.split(at_once))
-    parts = columns.parts
-    if chosen is not None:
-        parts = tuple(part.index_select(0, chosen.to(part.device)) for part in parts)
-    batches = zip(*(part.to(device).split(at_once) for part in parts), strict=True)
-    kept = list(map(columns.filled, batches))  # on the device
-    return lambda: kept
-
-
-def _columns_of(data: Data, collate: Collate | None) -> Columns | None:
-    """Return the tensors whose rows form batches, or None if examples are fetched one by one."""
-    columns = None if is_stream(data) else resident(data)
-    return None if collate is not None and columns is data else columns
+        return _SplitData(
+            lambda: (fetched(data, indices, collate) for indices in rows.split(at_once))
+        )
+    on_device_by_column = []
+    for column in columns.parts:
+        if chosen is not None:
+            column = column.index_select(0, chosen.to(column.device))
+        on_device_by_column.append(column.to(device).split(at_once))
+    batches = [columns.filled(parts) for parts in zip(*on_device_by_column, strict=True)]
+    return _SplitData(lambda: batches, columns.parts, rows)
 
 
 def _streamed(
@@ -403,21 +417,19 @@ def weight_of(workload: Workload, batch: Batch) -> float:
 
 def as_metric(workload: Workload, name: str) -> Metric:
     """Return metric `name` as one that adds up; a function of means becomes sums and counts."""
-    given = workload.metrics.get(name)
-    if given is None:  # it is `loss`, and the workload lists no metric of that name
-        given = workload.loss
+    metric = workload.metrics.get(name)
+    if metric is None:  # it is `loss`, and the workload lists no metric of that name
+        metric = workload.loss
 
     def count(batch: Batch) -> float:
         return weight_of(workload, batch)
 
-    if isinstance(given, Metric):
-        if given.count is not None:
-            return given
-        return replace(given, count=count)
-    mean: Callable[[nn.Module, Batch], Tensor] = given
-    if given is workload.loss:
+    if isinstance(metric, Metric):
+        return metric if metric.count is not None else replace(metric, count=count)
+    mean: Callable[[nn.Module, Batch], Tensor] = metric
+    if metric is workload.loss:
         # A loss may differentiate inside (a physical residual does), which only a try can show.
-        mean = _with_gradients_if_needed(given)
+        mean = _with_gradients_if_needed(metric)
 
     def sum_of_means(model: nn.Module, batch: Batch) -> Tensor:
         weight = count(batch)

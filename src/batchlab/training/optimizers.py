@@ -48,40 +48,40 @@ class MadeOptimizers:
 def made_optimizers(workload: Workload, model: nn.Module, learning_rate: float) -> MadeOptimizers:
     """Call the workload's `optimizer` for a new model."""
     make = workload.optimizer or default_optimizer
-    named = list(model.named_parameters())
-    asked: Any = named if asks_for_names(make) else [parameter for _, parameter in named]
-    given = make(asked, learning_rate)
-    if isinstance(given, torch.optim.Optimizer):
-        return MadeOptimizers(given=given, optimizers=(given,), kept={})
-    if not isinstance(given, Mapping):
+    parameters: Any = list(model.parameters())
+    if asks_for_names(make):
+        parameters = list(model.named_parameters())
+    returned = make(parameters, learning_rate)
+    if isinstance(returned, torch.optim.Optimizer):
+        return MadeOptimizers(given=returned, optimizers=(returned,), kept={})
+    if not isinstance(returned, Mapping):
         raise WorkloadError(
-            f"workload {workload.name!r}: `optimizer` returned a {type(given).__name__}; "
+            f"workload {workload.name!r}: `optimizer` returned a {type(returned).__name__}; "
             f"expected a torch.optim.Optimizer made from the parameters and the rate it is given"
         )
-    return _several(workload, given)
-
-
-def _several(workload: Workload, given: Mapping[str, Any]) -> MadeOptimizers:
     if workload.step is None:
         raise WorkloadError(
             f"workload {workload.name!r}: `optimizer` returned a dict, and only a `step` of your "
             f"own knows when each of them steps; give step=..., or return one optimizer"
         )
-    for name, part in given.items():
-        if not (isinstance(name, str) and isinstance(part, Stateful)):
+    optimizers = []
+    for name, stateful in returned.items():
+        if not (isinstance(name, str) and isinstance(stateful, Stateful)):
             raise WorkloadError(
                 f"workload {workload.name!r}: the dict that `optimizer` returned has an "
-                f"object of type {type(part).__name__} under {name!r}; expected names with "
+                f"object of type {type(stateful).__name__} under {name!r}; expected names with "
                 f"optimizers, or with what has a state_dict and a load_state_dict"
             )
-    optimizers = [part for part in given.values() if isinstance(part, torch.optim.Optimizer)]
+        if isinstance(stateful, torch.optim.Optimizer):
+            optimizers.append(stateful)
     if not optimizers:
         raise WorkloadError(
             f"workload {workload.name!r}: the dict that `optimizer` returned has no "
             f"torch.optim.Optimizer in it; expected at least one"
         )
-    kept = {f"optimizer {name}": part for name, part in given.items() if part is not optimizers[0]}
-    return MadeOptimizers(given=given, optimizers=tuple(optimizers), kept=kept)
+    first = optimizers[0]
+    kept = {f"optimizer {name}": entry for name, entry in returned.items() if entry is not first}
+    return MadeOptimizers(given=returned, optimizers=tuple(optimizers), kept=kept)
 
 
 def default_optimizer(
@@ -97,18 +97,23 @@ def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
     A rule that can move the smallest betas can move those of every group. The result is None if a
     group does not have two betas and eps as numbers.
     """
-    found = [
-        settings_of(group, whose=type(each).__name__)
-        for each in optimizers
-        for group in each.param_groups
-    ]
-    known = [settings for settings in found if settings is not None]
-    if not known or len(known) < len(found):
+    of_groups = []
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            settings = settings_of(group, whose=type(optimizer).__name__)
+            if settings is None:
+                return None
+            of_groups.append(settings)
+    if not of_groups:
         return None
-    first, second = (min(settings.betas[place] for settings in known) for place in (0, 1))
-    decays = [settings.weight_decay for settings in known if settings.weight_decay is not None]
+    decays = [settings.weight_decay for settings in of_groups if settings.weight_decay is not None]
     return AdamSettings(
-        betas=(first, second), eps=known[0].eps, weight_decay=max(decays, default=None)
+        betas=(
+            min(settings.betas[0] for settings in of_groups),
+            min(settings.betas[1] for settings in of_groups),
+        ),
+        eps=of_groups[0].eps,
+        weight_decay=max(decays, default=None),
     )
 
 
@@ -153,7 +158,7 @@ class AveragedWeights:
         # A tied weight appears under each of its names, as in a state dict.
         parameters = dict(model.named_parameters(remove_duplicate=False))
         self._parameters: dict[str, Tensor] = _averageable(parameters)
-        self._average = {name: _wide(part) for name, part in self._raw().items()}
+        self._average = {name: _wide(tensor) for name, tensor in self._raw().items()}
         self._has_buffers = len(self._average) > len(self._parameters)
 
     @torch.no_grad()
@@ -170,12 +175,12 @@ class AveragedWeights:
     def in_place_of_raw(self) -> Iterator[None]:
         """Give the model the averaged weights in the block, then the raw ones bit for bit."""
         raw = self._raw()
-        kept = {name: raw[name].detach().clone() for name in self._average}
+        before = {name: raw[name].detach().clone() for name in self._average}
         try:
             _copy(self._average, raw)
             yield
         finally:
-            _copy(kept, raw)
+            _copy(before, raw)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the average by the names of the model's parameters and buffers."""
@@ -185,8 +190,8 @@ class AveragedWeights:
         """Restore an average that `state_dict` returned."""
         if state_dict.keys() != self._average.keys():
             raise ValueError("its averaged weights were written for another model")
-        for name, part in state_dict.items():
-            self._average[name] = _wide(part).to(self._average[name].device)
+        for name, average in state_dict.items():
+            self._average[name] = _wide(average).to(self._average[name].device)
 
     def _raw(self) -> dict[str, Tensor]:
         # A buffer may be another tensor after each step; a parameter stays the same tensor.
@@ -194,22 +199,24 @@ class AveragedWeights:
         return {**self._parameters, **_averageable(buffers)}
 
 
-def _averageable(parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name: part for name, part in parts.items() if part.is_floating_point() or part.is_complex()
-    }
+def _averageable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    averageable = {}
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() or tensor.is_complex():
+            averageable[name] = tensor
+    return averageable
 
 
-def _wide(part: Tensor) -> Tensor:
+def _wide(tensor: Tensor) -> Tensor:
     """Copy so that a thousandth of a step is not rounded away: bfloat16 keeps three digits."""
-    least = torch.complex64 if part.is_complex() else torch.float32
-    return part.detach().to(max(part.dtype, least, key=lambda kind: kind.itemsize), copy=True)
+    least = torch.complex64 if tensor.is_complex() else torch.float32
+    return tensor.detach().to(max(tensor.dtype, least, key=lambda kind: kind.itemsize), copy=True)
 
 
 @torch.no_grad()
-def _copy(parts: dict[str, Tensor], into: dict[str, Tensor]) -> None:
-    for name, part in parts.items():
-        into[name].copy_(part)
+def _copy(tensors: dict[str, Tensor], into: dict[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        into[name].copy_(tensor)
 
 
 class RateSchedule:
@@ -232,14 +239,18 @@ class RateSchedule:
         self._plan = trial.plan
         self._optimizers = made.optimizers
         self._group_rates = [group["lr"] for group in self._groups()]
-        self._schedulers = () if workload.scheduler is None else _made(workload, trial, made.given)
-        for optimizer in made.optimizers if self._schedulers else ():
-            # Without this, a resumed run would be warned that its first step comes before
-            # `optimizer.step()`, although that was called before the run was stopped.
-            optimizer._opt_called = True  # type: ignore[attr-defined]
-        self._plateaus = [each for each in self._schedulers if isinstance(each, ReduceLROnPlateau)]
-        for each in self._plateaus:
-            _check_mode(workload, each)
+        self._schedulers: tuple[LRScheduler, ...] = ()
+        if workload.scheduler is not None:
+            self._schedulers = _make_schedulers(workload, trial, made.given)
+            for optimizer in made.optimizers:
+                # Without this, a resumed run would be warned that its first step comes before
+                # `optimizer.step()`, although that was called before the run was stopped.
+                optimizer._opt_called = True  # type: ignore[attr-defined]
+        self._plateaus = []
+        for scheduler in self._schedulers:
+            if isinstance(scheduler, ReduceLROnPlateau):
+                _check_mode(workload, scheduler)
+                self._plateaus.append(scheduler)
         self._is_staged = any(stage.rate_factor != 1.0 for stage in trial.stages)
         if self._is_staged and self._schedulers:
             raise WorkloadError(
@@ -249,7 +260,7 @@ class RateSchedule:
             )
         self.changes = workload.has_schedule or self._is_staged
         self.kept: Mapping[str, Stateful] = {
-            f"scheduler {index}": each for index, each in enumerate(self._schedulers)
+            f"scheduler {index}": scheduler for index, scheduler in enumerate(self._schedulers)
         }
 
     @property
@@ -265,9 +276,9 @@ class RateSchedule:
             is_due = step > 0 and (
                 self._workload.scheduler_every == "step" or self._plan.position(step)[1] == 0
             )
-            for each in self._schedulers:
-                if is_due and not isinstance(each, ReduceLROnPlateau):
-                    each.step()
+            for scheduler in self._schedulers:
+                if is_due and not isinstance(scheduler, ReduceLROnPlateau):
+                    scheduler.step()
             return
         factor = self._factor(step)
         if self._is_staged:
@@ -277,12 +288,13 @@ class RateSchedule:
 
     def saw(self, value: float) -> None:
         """Pass on the metric that counts, from validation data at the end of an epoch."""
-        for each in self._plateaus:
-            each.step(value)
+        for scheduler in self._plateaus:
+            scheduler.step(value)
 
     def _groups(self) -> Iterator[dict[str, Any]]:
         # Look them up each time, because a checkpoint's groups replace those that were made.
-        return (group for each in self._optimizers for group in each.param_groups)
+        for optimizer in self._optimizers:
+            yield from optimizer.param_groups
 
     def _factor(self, step: int) -> float:
         """Return the factor on the peak rate that the workload's schedule gives at a step."""
@@ -293,29 +305,29 @@ class RateSchedule:
         return float(self._workload.schedule(step / self._trial.horizon_steps))
 
 
-def _made(workload: Workload, trial: Trial, optimizer: Any) -> tuple[LRScheduler, ...]:
+def _make_schedulers(workload: Workload, trial: Trial, optimizer: Any) -> tuple[LRScheduler, ...]:
     assert workload.scheduler is not None
     assert trial.horizon_steps is not None
     n_epochs = round(trial.plan.epoch_at(trial.horizon_steps))
     spans = {"n_steps": trial.horizon_steps, "n_epochs": max(1, n_epochs)}
-    asked = {name: spans[name] for name in horizons_of(workload.scheduler)}
-    returned = workload.scheduler(optimizer, **asked)
-    found = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
-    for each in found:
-        if not isinstance(each, LRScheduler):
+    spans = {name: spans[name] for name in horizons_of(workload.scheduler)}
+    returned = workload.scheduler(optimizer, **spans)
+    schedulers = tuple(returned) if isinstance(returned, (tuple, list)) else (returned,)
+    for scheduler in schedulers:
+        if not isinstance(scheduler, LRScheduler):
             raise WorkloadError(
-                f"workload {workload.name!r}: `scheduler` returned a {type(each).__name__}; "
+                f"workload {workload.name!r}: `scheduler` returned a {type(scheduler).__name__}; "
                 f"expected a scheduler of torch.optim.lr_scheduler, or a list of them"
             )
-    return found
+    return schedulers
 
 
 def _check_mode(workload: Workload, scheduler: ReduceLROnPlateau) -> None:
-    counts = workload.metric_names[0]
-    better = workload.better(counts)
+    metric = workload.metric_names[0]
+    better = workload.better(metric)
     mode = "max" if better == "higher" else "min"
     if scheduler.mode != mode:
         raise WorkloadError(
             f"workload {workload.name!r}: its ReduceLROnPlateau has mode={scheduler.mode!r}, and "
-            f"{counts}, the metric that counts, is better {better}; give it mode={mode!r}"
+            f"{metric}, the metric that counts, is better {better}; give it mode={mode!r}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.measurement import AtStep, Moment
 from batchlab.records.quantities import Better
 from batchlab.records.run import Outcome, RunLength
-from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, crossing_of
+from batchlab.records.trial import Evaluation, Score, Split, Status, Trial, crossing_of
 from batchlab.training.checkpoint import (
     Progress,
     load_checkpoint,
@@ -46,17 +46,15 @@ def stopped_early(
     if steps_since:
         return None
     sign = 1 if better == "higher" else -1
-    best: tuple[float, int] | None = None
+    best_value, best_epoch = -math.inf, 0
     for evaluation in evaluations:
-        ended, after = plan.position(evaluation.step)
+        epochs, steps_since = plan.position(evaluation.step)
         value = evaluation.score("validation", metric)
-        if after or ended == 0 or value is None:
-            continue
-        if best is None or sign * value > best[0]:
-            best = (sign * value, ended)
-    if best is None or epoch - best[1] < patience_epochs:
+        if epochs > 0 and steps_since == 0 and value is not None and sign * value > best_value:
+            best_value, best_epoch = sign * value, epochs
+    if best_epoch == 0 or epoch - best_epoch < patience_epochs:
         return None
-    return Reason.of("stopped_early", epochs=epoch, best=best[1], metric=metric)
+    return Reason.of("stopped_early", epochs=epoch, best=best_epoch, metric=metric)
 
 
 # A loss ten times that of the untrained model at three evaluations in a row does not come back to
@@ -90,50 +88,20 @@ def _loss(evaluation: Evaluation) -> float | None:
     return evaluation.batch_loss
 
 
-def outcome_at(
-    evaluations: Sequence[Evaluation],
-    step: int,
-    workload: Workload,
-    trial: Trial,
-    until: Target | None,
-) -> Outcome | None:
-    """Return how a run ends after `step` steps by its evaluations, or None if it goes on."""
-    is_evaluated = evaluations[-1].step == step
-    if is_evaluated and step > 0 and (reason := _not_a_number(evaluations, workload)):
-        return Outcome(status=Status.NAN, reason=reason)
-    if reason := divergence(evaluations):
-        return Outcome(status=Status.DIVERGED, reason=reason)
-    crossing = None if until is None else crossing_of(evaluations, until)
-    if crossing is not None and crossing.held:
-        return Outcome(status=Status.TARGET_REACHED)
-    if is_evaluated and workload.patience_epochs is not None:
-        counts = workload.metric_names[0]
-        better, patience = workload.better(counts), workload.patience_epochs
-        note = stopped_early(
-            evaluations, trial.plan, metric=counts, better=better, patience_epochs=patience
-        )
-        return None if note is None else Outcome(status=Status.OK, notes=(note,))
-    return None
-
-
 def _not_a_number(evaluations: Sequence[Evaluation], workload: Workload) -> Reason | None:
     first, last = evaluations[0], evaluations[-1]
     # Without a loss the metric that counts stands for it; others may have no value yet.
     watched = workload.metric_names[0] if workload.loss is None else "loss"
-    # Test data must not decide anything.
-    scores = [score for score in last.scores if score.split != "test" and score.metric == watched]
-    lost = [score for score in scores if score.value is None]
-    if not lost:
+    lost_splits = []
+    for score in last.scores:
+        # Test data must not decide anything.
+        if score.metric == watched and score.split != "test" and score.value is None:
+            lost_splits.append(score.split)
+    if not lost_splits:
         return None
-    if all(first.is_not_finite(score.split, score.metric) for score in lost):
+    if all(first.is_not_finite(split, watched) for split in lost_splits):
         return Reason.of("not_finite_at_any_rate", metric=watched, step=last.step)
     return Reason.of("metric_not_finite", metric=watched, step=last.step)
-
-
-def not_finite(value: float, step: int) -> Outcome:
-    """Return the end of a run whose batch losses are not finite any more."""
-    status = Status.NAN if math.isnan(value) else Status.DIVERGED
-    return Outcome(status=status, reason=Reason.of("metric_not_finite", metric="loss", step=step))
 
 
 # The most seconds and steps between two checks of the clock, the losses and the wish to stop.
@@ -175,9 +143,6 @@ class Task:
     def last_step(self) -> int:
         """The step at which the run ends at the latest."""
         return self.length.last_step(self.trial)
-
-
-_VALIDATION: tuple[Split, ...] = ("validation",)
 
 
 def train(
@@ -231,8 +196,8 @@ class _Run:
         self._measures = measures
         self._emit = emit
         self._device = torch.device(task.device)
-        at_once = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
-        self._evaluator = Evaluator(workload, self._device, batch_size=at_once)
+        batch_size = evaluation_batch(task.trial, reference_batch_size=workload.batch_size)
+        self._evaluator = Evaluator(workload, self._device, batch_size=batch_size)
         self._trainer = trainer_of(workload, task.trial, self._device, task.build)
         self._stepper = self._trainer.stepper
         self._evaluator.fast = self._trainer.fast
@@ -250,37 +215,77 @@ class _Run:
             self._evaluate(Pause(step=0, all_splits=True))
 
     def _resumed(self, checkpoint: Path) -> Progress:
-        kept = self._stepper.kept
-        model, optimizer = self._stepper.model, self._stepper.optimizer
-        progress = load_checkpoint(checkpoint, model=model, optimizer=optimizer, beside=kept)
+        progress = load_checkpoint(
+            checkpoint,
+            model=self._stepper.model,
+            optimizer=self._stepper.optimizer,
+            beside=self._stepper.kept,
+        )
         resumed_from = (*progress.resumed_from_steps, progress.step)
         return replace(progress, resumed_from_steps=resumed_from)
 
     def until_done(self, stop: Callable[[], bool], most_steps: int) -> Outcome:
         """Train until the end, a bad end or a stop; write the checkpoint unless the end is bad."""
-        outcome = self._verdict(self._progress)
-        is_at_end = outcome is None and self._progress.step >= self._task.last_step
-        if is_at_end or _has_ended_well(outcome):
-            self._complete()
+        outcome = self._ended()
+        if outcome is None:
+            if self._progress.step >= self._task.last_step:
+                self._complete()
+            outcome = self._through_pauses(stop, most_steps) or Outcome(status=Status.OK)
+        if outcome.status is None or outcome.status.ended_well:
+            self._keep()
+        notes = outcome.notes
+        if self._trainer.note is not None:
+            notes = (*notes, self._trainer.note)
+        return replace(outcome, engine=self._trainer.name, notes=notes)
+
+    def _through_pauses(self, stop: Callable[[], bool], most_steps: int) -> Outcome | None:
+        """Train and evaluate to the last step; return how the run ended before, if it did."""
         stream = self._stepper.stream(self._progress.step)
-        for pause in self._pauses() if outcome is None else ():
+        for pause in self._pauses():
             outcome = self._train_to(pause, stream, stop, most_steps)
             if outcome is not None:
-                break
+                return outcome
             self._evaluate(pause)
             self._tell_schedule()
             self._keep_beginning()
-            outcome = self._verdict(self._progress)
-            if _has_ended_well(outcome):
-                self._complete()
+            outcome = self._ended()
             if outcome is not None:
-                break
+                return outcome
             self._keep_if_due()
-        if outcome is None or outcome.status is None or _has_ended_well(outcome):
-            self._keep()
-        outcome = outcome or Outcome(status=Status.OK)
-        note = () if self._trainer.note is None else (self._trainer.note,)
-        return replace(outcome, engine=self._trainer.name, notes=(*outcome.notes, *note))
+        return None
+
+    def _ended(self) -> Outcome | None:
+        """Return how the run has ended, its last evaluation completed, or None if it goes on."""
+        outcome = self._verdict()
+        if outcome is not None and outcome.status is not None and outcome.status.ended_well:
+            self._complete()
+        return outcome
+
+    def _verdict(self) -> Outcome | None:
+        evaluations, workload = self._progress.evaluations, self._workload
+        is_evaluated = evaluations[-1].step == self._progress.step
+        if is_evaluated and self._progress.step > 0:
+            reason = _not_a_number(evaluations, workload)
+            if reason is not None:
+                return Outcome(status=Status.NAN, reason=reason)
+        reason = divergence(evaluations)
+        if reason is not None:
+            return Outcome(status=Status.DIVERGED, reason=reason)
+        if self._task.length.until is not None:
+            crossing = crossing_of(evaluations, self._task.length.until)
+            if crossing is not None and crossing.held:
+                return Outcome(status=Status.TARGET_REACHED)
+        if not is_evaluated or workload.patience_epochs is None:
+            return None
+        metric = workload.metric_names[0]
+        note = stopped_early(
+            evaluations,
+            self._trial.plan,
+            metric=metric,
+            better=workload.better(metric),
+            patience_epochs=workload.patience_epochs,
+        )
+        return None if note is None else Outcome(status=Status.OK, notes=(note,))
 
     def _train_to(
         self,
@@ -290,13 +295,13 @@ class _Run:
         most_steps: int,
     ) -> Outcome | None:
         """Train up to a pause in blocks of steps; return how the run ended before, if it did."""
-        while (left := pause.step - self._progress.step) > 0:
+        while (steps_left := pause.step - self._progress.step) > 0:
             if stop():
                 return Outcome(status=None)
-            if left == 1:
+            if steps_left == 1:
                 self._before = self._weights()
             started_s = time.perf_counter()
-            most = min(max(1, left - 1), self._steps_to_beginning())
+            most = min(max(1, steps_left - 1), self._steps_to_beginning())
             outcome = self._train(stream, min(self._block_steps, most))
             if time.perf_counter() - started_s < _BLOCK_S:
                 self._block_steps = min(most_steps, 2 * self._block_steps)
@@ -313,8 +318,8 @@ class _Run:
 
     def _steps_to_beginning(self) -> int:
         """Return the steps to the next one at which a beginning is kept."""
-        steps = (step - self._progress.step for step, _ in self._task.beginnings)
-        return min((left for left in steps if left > 0), default=self._task.last_step)
+        steps_left = [step - self._progress.step for step, _ in self._task.beginnings]
+        return min(filter(lambda steps: steps > 0, steps_left), default=self._task.last_step)
 
     def _pauses(self) -> Iterator[Pause]:
         """Return the evaluations still to come, also at each epoch's end if something needs it.
@@ -322,7 +327,7 @@ class _Run:
         They depend only on the trial and the length asked for, never on a clock: a run that was
         killed and goes on must be evaluated where an undisturbed one is.
         """
-        found = pauses(
+        planned = pauses(
             self._trial.plan,
             last_step=self._task.last_step,
             after_step=self._progress.step,
@@ -330,13 +335,13 @@ class _Run:
             interval_samples=self._task.length.interval_samples,
         )
         if self._workload.patience_epochs is None and not self._stepper.rates.follows_metric:
-            return found
-        return with_every_epoch_end(found, self._trial.plan, after_step=self._progress.step)
+            return planned
+        return with_every_epoch_end(planned, self._trial.plan, after_step=self._progress.step)
 
     def _tell_schedule(self) -> None:
         if self._stepper.rates.follows_metric and self._is_epoch_end():
-            counts = self._workload.metric_names[0]
-            value = self._progress.evaluations[-1].score("validation", counts)
+            metric = self._workload.metric_names[0]
+            value = self._progress.evaluations[-1].score("validation", metric)
             if value is not None:
                 self._stepper.rates.saw(value)
 
@@ -344,19 +349,15 @@ class _Run:
         """Take `steps` steps; return how the run ends if a loss is not a finite number."""
         before = self._progress
         started_s = time.perf_counter()
-        values, sizes = self._stepper.steps(stream, steps, first_step=before.step)
+        losses, sizes = self._stepper.steps(stream, steps, first_step=before.step)
         train_s = time.perf_counter() - started_s
         loss_sum = before.loss_sum
         outcome = None
         # Add one by one, because the sum must not depend on where a run was interrupted.
-        for offset, (value, size) in enumerate(zip(values, sizes, strict=True)):
-            loss_sum += value * size
+        for step, (loss, size) in enumerate(zip(losses, sizes, strict=True), start=before.step):
+            loss_sum += loss * size
             if not math.isfinite(loss_sum):
-                step = before.step + offset
-                outcome = not_finite(value, step + 1)
-                if self._is_lost_untrained(step):
-                    reason = Reason.of("not_finite_at_any_rate", metric="loss", step=step + 1)
-                    outcome = replace(outcome, reason=reason)
+                outcome = self._lost(loss, step)
                 break
         self._progress = replace(
             before,
@@ -368,30 +369,33 @@ class _Run:
         )
         return outcome
 
-    def _is_lost_untrained(self, step: int) -> bool:
-        """Return whether the loss of a step's batch is not finite before any training either."""
+    def _lost(self, loss: float, step: int) -> Outcome:
+        """Return the end of a run whose loss at this step is not finite any more."""
+        status = Status.NAN if math.isnan(loss) else Status.DIVERGED
+        reason = Reason.of("metric_not_finite", metric="loss", step=step + 1)
         with suppress(torch.OutOfMemoryError):  # there may be no room for a second model
             fresh = Stepper(self._workload, self._trial, self._device)
-            return not math.isfinite(fresh.step(next(fresh.stream(step))).item())
-        return False
+            untrained = fresh.step(next(fresh.stream(step))).item()
+            if not math.isfinite(untrained):
+                reason = Reason.of("not_finite_at_any_rate", metric="loss", step=step + 1)
+        return Outcome(status=status, reason=reason)
 
     def _evaluate(self, pause: Pause) -> None:
         before = self._progress
-        started_s = time.perf_counter()
-        splits = SPLITS if self._on_all_splits(pause) else _VALIDATION
-        has_all_splits = len(splits) > 1
-        scores = self._scores(splits)
-        eval_s = before.eval_s + time.perf_counter() - started_s
-        trained = before.loss_examples > 0
+        on_all_splits = self._on_all_splits(pause)
+        scores, eval_s = self._scores(SPLITS if on_all_splits else ("validation",))
+        batch_loss = None
+        if before.loss_examples > 0:
+            batch_loss = before.loss_sum / before.loss_examples
         evaluation = Evaluation(
             step=before.step,
             samples=before.samples,
             train_s=before.train_s,
             eval_s=eval_s,
-            batch_loss=before.loss_sum / before.loss_examples if trained else None,
+            batch_loss=batch_loss,
             scores=scores,
             measured=self._measured(
-                is_end=has_all_splits or self._is_epoch_end(),
+                is_end=on_all_splits or self._is_epoch_end(),
                 is_last=pause.step in (0, self._task.last_step),
             ),
         )
@@ -412,9 +416,7 @@ class _Run:
         *before, last = self._progress.evaluations
         if self._task.length.all_splits == "never" or last.has_all_splits:
             return
-        started_s = time.perf_counter()
-        scores = self._scores(SPLITS)
-        eval_s = self._progress.eval_s + time.perf_counter() - started_s
+        scores, eval_s = self._scores(SPLITS)
         last = replace(last, scores=scores, eval_s=eval_s)
         self._emit((last,))
         self._progress = replace(self._progress, eval_s=eval_s, evaluations=(*before, last))
@@ -423,9 +425,11 @@ class _Run:
         when = self._task.length.all_splits
         if when == "never":
             return False
-        is_end = pause.all_splits if when == "on_the_way" else pause.step == self._task.last_step
+        is_planned = pause.step == self._task.last_step
+        if when == "on_the_way":
+            is_planned = pause.all_splits
         # If the target holds here too, this evaluation is the last, which needs all splits.
-        return is_end or self._may_end()
+        return is_planned or self._may_end()
 
     def _is_epoch_end(self) -> bool:
         return self._trial.plan.position(self._progress.step)[1] == 0
@@ -433,13 +437,13 @@ class _Run:
     def _may_end(self) -> bool:
         """Return whether the run ends at its next evaluation if that meets the target."""
         target = self._task.length.until
-        crossing = None if target is None else crossing_of(self._progress.evaluations, target)
-        if target is None or crossing is None:
+        if target is None:
             return False
-        return crossing.would_hold_at(self._progress.samples, target)
+        crossing = crossing_of(self._progress.evaluations, target)
+        return crossing is not None and crossing.would_hold_at(self._progress.samples, target)
 
     def _weights(self) -> list[Tensor]:
-        return [part.detach().clone() for part in self._stepper.model.parameters()]
+        return [weight.detach().clone() for weight in self._stepper.model.parameters()]
 
     def _measured(self, *, is_end: bool, is_last: bool) -> tuple[tuple[str, float | None], ...]:
         """Measure the model, by name; a value that is not a finite number becomes None."""
@@ -455,27 +459,24 @@ class _Run:
             is_end=is_end,
             is_last=is_last,
         )
-        found = {name: measure(moment) for name, measure in self._measures.items()}
+        measured: list[tuple[str, float | None]] = []
+        for name, measure in self._measures.items():
+            value = measure(moment)
+            if value is not None and not math.isfinite(value):
+                value = None
+            # Most measures are not taken of the initial weights.
+            if step > 0 or value is not None:
+                measured.append((name, value))
         self._before = []
-        finite = {
-            name: value if value is not None and math.isfinite(value) else None
-            for name, value in found.items()
-        }
-        # Most measures are not taken of the initial weights.
-        return tuple((name, value) for name, value in finite.items() if step or value is not None)
+        return tuple(measured)
 
-    def _scores(self, splits: tuple[Split, ...]) -> tuple[Score, ...]:
-        with self._evaluated_weights():
-            return self._evaluator.scores(self._stepper.model, splits)
-
-    def _evaluated_weights(self) -> AbstractContextManager[None]:
-        """Return a context in which the model has the weights that are evaluated."""
+    def _scores(self, splits: tuple[Split, ...]) -> tuple[tuple[Score, ...], float]:
+        """Return the scores on these splits, and the seconds of all evaluations with this one."""
+        started_s = time.perf_counter()
         averaged = self._stepper.averaged
-        return nullcontext() if averaged is None else averaged.in_place_of_raw()
-
-    def _verdict(self, progress: Progress) -> Outcome | None:
-        until = self._task.length.until
-        return outcome_at(progress.evaluations, progress.step, self._workload, self._trial, until)
+        with nullcontext() if averaged is None else averaged.in_place_of_raw():
+            scores = self._evaluator.scores(self._stepper.model, splits)
+        return scores, self._progress.eval_s + time.perf_counter() - started_s
 
     def _keep_if_due(self) -> None:
         if time.perf_counter() - self._checkpoint_at_s >= self._checkpoint_due_s:
@@ -485,13 +486,13 @@ class _Run:
         for step, path in self._task.beginnings:
             if step == self._progress.step and not self._is_kept(path):
                 # Trainings of other lengths may write the same file at the same time.
-                own = path.with_name(f"{self._trial.trial_id}.{step}")
-                self._save(own)
-                own.replace(path)
+                unshared = path.with_name(f"{self._trial.trial_id}.{step}")
+                self._save(unshared)
+                unshared.replace(path)
 
     def _is_kept(self, path: Path) -> bool:
-        kept = peek_checkpoint(path)
-        return kept is not None and kept.versions == self._task.versions
+        progress = peek_checkpoint(path)
+        return progress is not None and progress.versions == self._task.versions
 
     def _keep(self) -> None:
         if self._task.checkpoint is None:
@@ -510,7 +511,3 @@ class _Run:
             progress=self._progress,
             beside=self._stepper.kept,
         )
-
-
-def _has_ended_well(outcome: Outcome | None) -> bool:
-    return outcome is not None and outcome.status is not None and outcome.status.ended_well

@@ -36,7 +36,7 @@ def described(returned: Any) -> str:
         return f"a tensor of shape {tuple(returned.shape)}"
     if isinstance(returned, Mapping):
         first = next(iter(returned.values()), None)
-        return "an empty dict" if not returned else f"a dict that begins with {described(first)}"
+        return f"a dict that begins with {described(first)}" if returned else "an empty dict"
     return f"a {type(returned).__name__}"
 
 
@@ -87,8 +87,10 @@ class Stepper:
     @property
     def kept(self) -> Mapping[str, Stateful]:
         """The state that a checkpoint keeps in addition to the model and the optimizer, by name."""
-        averaged = {} if self.averaged is None else {AVERAGED: self.averaged}
-        return {**self._made.kept, **self.rates.kept, **averaged}
+        kept = {**self._made.kept, **self.rates.kept}
+        if self.averaged is not None:
+            kept[AVERAGED] = self.averaged
+        return kept
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
         """Yield the micro-batches of step `step`, of the step after it, and so on without end."""
@@ -120,14 +122,13 @@ class Stepper:
         if self._workload.augment is not None:
             micro_batches = tuple(map(self._workload.augment, micro_batches))
         if self._workload.step is not None:
-            loss = self._own_step(micro_batches)
-        elif self._asks_for_closure:
+            return self._own_step(micro_batches)
+        if self._asks_for_closure:
             # Such a step returns what the closure gave at its first call, before any update.
             step: Callable[[Callable[[], Tensor]], Tensor] = self.optimizer.step  # type: ignore[assignment]
-            loss = step(lambda: self._gradient(micro_batches))
-        else:
-            loss = self._gradient(micro_batches)
-            self._optimizer_step()
+            return step(lambda: self._gradient(micro_batches))
+        loss = self._gradient(micro_batches)
+        self._optimizer_step()
         return loss
 
     def _average_decay(self, step: int) -> float:
@@ -145,7 +146,7 @@ class Stepper:
         returned = workload.step(self.model, self._made.given, batch)
         loss = returned
         if isinstance(returned, Mapping) and returned:
-            loss = returned["loss"] if "loss" in returned else next(iter(returned.values()))
+            loss = returned.get("loss", next(iter(returned.values())))
         if isinstance(loss, Tensor) and loss.numel() == 1:
             return loss.detach().reshape(())
         if isinstance(loss, int | float):
@@ -190,20 +191,18 @@ def _with_memory_of_its_own(model: nn.Module) -> nn.Module:
     """Copy buffers whose elements share memory (made by `expand`): they cannot be written to."""
     copies: dict[int, Tensor] = {}  # a buffer that several modules hold stays one
     for module in model.modules():
-        for name, held in module._buffers.items():
-            if held is not None and _shares_memory_with_itself(held):
-                copy = copies.setdefault(
-                    id(held), held.clone(memory_format=torch.contiguous_format)
-                )
-                module._buffers[name] = copy
+        for name, buffer in module._buffers.items():
+            if buffer is not None and _shares_memory_with_itself(buffer):
+                copy = buffer.clone(memory_format=torch.contiguous_format)
+                module._buffers[name] = copies.setdefault(id(buffer), copy)
     return model
 
 
 def _shares_memory_with_itself(tensor: Tensor) -> bool:
-    is_strided = tensor.layout == torch.strided
-    return is_strided and any(
-        stride == 0 and n > 1 for n, stride in zip(tensor.shape, tensor.stride(), strict=True)
-    )
+    if tensor.layout != torch.strided:
+        return False
+    sizes = zip(tensor.shape, tensor.stride(), strict=True)
+    return any(stride == 0 and n > 1 for n, stride in sizes)
 
 
 def step_function(optimizer: torch.optim.Optimizer) -> Callable[[], object]:

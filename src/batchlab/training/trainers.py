@@ -11,8 +11,7 @@ from batchlab.records.estimate import Reason
 from batchlab.records.trial import Trial
 from batchlab.training.evaluator import MetricSums
 from batchlab.training.native.graph import RefusedError
-from batchlab.training.native.program import NativeBuild, native_build
-from batchlab.training.native.scores import NativeScores
+from batchlab.training.native.program import NativeBuild, native_build, native_scores
 from batchlab.training.native.trainer import NativeStepper, self_check
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
@@ -56,7 +55,7 @@ def trainer_of(
     except RefusedError as refused:
         plain = trainer_of(workload, trial, device, None)
         return replace(plain, note=_left_to_pytorch(refused))
-    fast = None if build.unmeasured is not None else NativeScores(build, stepper.model)
+    fast = native_scores(build, stepper.model) if build.metrics else None
     return Trainer(name=NATIVE, stepper=stepper, fast=fast)
 
 

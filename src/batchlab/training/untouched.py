@@ -21,23 +21,23 @@ def untouched_model(model: nn.Module) -> Iterator[None]:
     them has to move them back.
     """
     modes = [(module, module.training) for module in model.modules()]
-    gradients = [(part, part.grad) for part in model.parameters()]
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     buffers = [(module._buffers, dict(module._buffers)) for module in model.modules()]
     values = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     try:
         model.eval()
-        for part, _ in gradients:
-            part.grad = None
+        for parameter, _ in gradients:
+            parameter.grad = None
         with torch.no_grad(), untouched_randomness():
             yield
     finally:
         # The same tensors come back, because the user's code may refer to them.
-        for live, kept in buffers:
+        for live, before in buffers:
             live.clear()
-            live.update(kept)
+            live.update(before)
         for buffer, value in values:
             buffer.data.copy_(value)
-        for part, gradient in gradients:
-            part.grad = gradient
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
         for module, was_training in modes:
             module.training = was_training

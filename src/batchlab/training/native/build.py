@@ -67,7 +67,7 @@ def loaded(library: Path) -> ctypes.CDLL:
 
 def compiler_of_this_machine() -> str | None:
     """Return the path of a C compiler, or None if there is none."""
-    return next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 @cache
@@ -77,19 +77,19 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() + platform.machine()
-    of_one = [line for line in text.split("\n\n")[0].splitlines() if "MHz" not in line]
+    lines = text.split("\n\n")[0].splitlines()  # of one processor
     return "\n".join(
-        line for line in of_one if line.startswith(("model name", "flags", "Features"))
+        filter(lambda line: line.startswith(("model name", "flags", "Features")), lines)
     )
 
 
 def _compile(text: str, compiler: str, library: Path, timeout_s: float) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
-        source, made = Path(folder) / "native.c", Path(folder) / "native.so"
+        source, output = Path(folder) / "native.c", Path(folder) / "native.so"
         source.write_text(text, encoding="utf-8")
         try:
-            done = subprocess.run(
-                [compiler, *FLAGS, str(source), "-o", str(made), "-lm"],
+            ended = subprocess.run(
+                [compiler, *FLAGS, str(source), "-o", str(output), "-lm"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -99,8 +99,8 @@ def _compile(text: str, compiler: str, library: Path, timeout_s: float) -> None:
             )
         except subprocess.TimeoutExpired as error:
             raise RefusedError(f"the C compiler took more than {timeout_s:.3g} s") from error
-        if done.returncode:
-            lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            what = lines[0] if lines else f"it ended with {done.returncode}"
+        if ended.returncode:
+            lines = ended.stderr.decode("utf-8", "replace").strip().splitlines()
+            what = lines[0] if lines else f"it ended with {ended.returncode}"
             raise RefusedError(f"the C compiler failed: {what}")
-        os.replace(made, library)
+        os.replace(output, library)

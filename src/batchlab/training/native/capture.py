@@ -106,27 +106,27 @@ class _Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Record one operation, and run it without memory to learn the shapes."""
         flat, spec = tree_flatten((args, kwargs or {}))
-        if not any(isinstance(part, Tensor) and part.is_meta for part in flat):
-            return self._made(func, args, kwargs or {})
-        flat = [self._twin(part) if isinstance(part, Tensor) else part for part in flat]
+        if not any(isinstance(value, Tensor) and value.is_meta for value in flat):
+            return self._created(func, args, kwargs or {})
+        flat = _replaced(flat, self._twin)
         args, kwargs = tree_unflatten(flat, spec)
         try:
-            found = func(*args, **kwargs)
+            results = func(*args, **kwargs)
         except (NotImplementedError, RuntimeError) as error:
             if "meta" in str(error).lower():
                 raise RefusedError("what it computes depends on values of its data") from error
             raise
-        self._record(func, flat, spec, found)
-        return found
+        self._record(func, flat, spec, results)
+        return results
 
-    def _made(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def _created(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run an operation on no captured tensor (ones, ...); record results without memory."""
-        found = func(*args, **kwargs)
-        for made in tree_flatten(found)[0]:
-            if isinstance(made, Tensor) and made.is_meta:
+        results = func(*args, **kwargs)
+        for result in tree_flatten(results)[0]:
+            if isinstance(result, Tensor) and result.is_meta:
                 self.tape.calls.append(Call(_name(func), _by_name(func, args, kwargs)))
-                self._hold(made, call=len(self.tape.calls) - 1)
-        return found
+                self._hold(result, call=len(self.tape.calls) - 1)
+        return results
 
     def _twin(self, tensor: Tensor) -> Tensor:
         """Return a tensor without memory as it is; record others as constants, and return twins."""
@@ -135,34 +135,35 @@ class _Recorder(TorchDispatchMode):
         if id(tensor) not in self._twins:
             # Close gaps, and keep a dimension that is only repeated (stride 0) once.
             once = tuple(slice(None if step else 1) for step in tensor.stride())
-            kept = tensor.detach()[once].clone(memory_format=torch.contiguous_format)
-            twin = torch.empty_like(kept, device="meta")
+            constant = tensor.detach()[once].clone(memory_format=torch.contiguous_format)
+            twin = torch.empty_like(constant, device="meta")
             self._alive.append(tensor)
-            self.tape.constants.append(kept)
+            self.tape.constants.append(constant)
             self._hold(twin, source=self._n_sources + len(self.tape.constants) - 1)
-            if kept.shape != tensor.shape:
+            if constant.shape != tensor.shape:
                 twin = twin.expand(tensor.shape)
                 self._hold(twin, base=len(self.tape.held) - 1)
             self._twins[id(tensor)] = twin
         return self._twins[id(tensor)]
 
-    def _record(self, func: Any, flat: list[Any], spec: Any, found: Any) -> None:
-        refs = [Ref(self.place_of(part)) if isinstance(part, Tensor) else part for part in flat]
+    def _record(self, func: Any, flat: list[Any], spec: Any, results: Any) -> None:
+        tensors = [value for value in flat if isinstance(value, Tensor)]
+        refs = _replaced(flat, lambda tensor: Ref(self.place_of(tensor)))
         arguments = _by_name(func, *tree_unflatten(refs, spec))
-        given = [part for part in flat if isinstance(part, Tensor)]
-        results = found if isinstance(found, (tuple, list)) else [found]
-        memory = {_memory(part): self.place_of(part) for part in given}
-        written = any(a.alias_info and a.alias_info.is_write for a in func._schema.arguments)
-        if written:
-            self._check_may_write(func, given[0])
-        name = re.sub(r"_(?=\.|$)", "", _name(func), count=1) if written else _name(func)
+        places = {_memory(tensor): self.place_of(tensor) for tensor in tensors}
+        name = _name(func)
+        if any(a.alias_info and a.alias_info.is_write for a in func._schema.arguments):
+            self._check_may_write(func, tensors[0])
+            places = {}  # what it writes is a new tensor on the tape
+            name = re.sub(r"_(?=\.|$)", "", name, count=1)
+        call = len(self.tape.calls)
         self.tape.calls.append(Call(name, arguments))
-        call = len(self.tape.calls) - 1
+        if not isinstance(results, (tuple, list)):
+            results = [results]
         for number, result in enumerate(results):
-            if not isinstance(result, Tensor):
-                continue
-            base = -1 if written else memory.get(_memory(result), -1)
-            self._hold(result, call=call, result=number, base=base)
+            if isinstance(result, Tensor):
+                base = places.get(_memory(result), -1)
+                self._hold(result, call=call, result=number, base=base)
 
     def _check_may_write(self, func: Any, target: Tensor) -> None:
         """Refuse a write unless it is in place, to the batch or a result, and not to a view."""
@@ -192,6 +193,11 @@ class _Recorder(TorchDispatchMode):
         self._of_memory.setdefault(_memory(tensor), []).append(place)
 
 
+def _replaced(values: list[Any], function: Callable[[Tensor], Any]) -> list[Any]:
+    """Return the values with each tensor replaced by what the function makes of it."""
+    return [function(value) if isinstance(value, Tensor) else value for value in values]
+
+
 def _name(func: Any) -> str:
     return str(func).removeprefix("aten.").removesuffix(".default")
 
@@ -199,8 +205,9 @@ def _name(func: Any) -> str:
 def _by_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return all arguments of a call by name, with the defaults of those left out."""
     specs = func._schema.arguments
-    found = {spec.name: spec.default_value for spec in specs if spec.has_default_value()}
-    return found | {spec.name: value for spec, value in zip(specs, args, strict=False)} | kwargs
+    arguments = {spec.name: spec.default_value for spec in specs if spec.has_default_value()}
+    arguments.update(zip([spec.name for spec in specs], args, strict=False))
+    return arguments | kwargs
 
 
 def _memory(tensor: Tensor) -> int:
@@ -213,17 +220,18 @@ def _tape(
     columns: Sequence[Tensor],
     batch_size: int,
 ) -> Tape:
-    batch = [
-        torch.empty((batch_size, *part.shape[1:]), dtype=part.dtype, device="meta")
-        for part in columns
-    ]
-    twins = [
-        torch.empty_like(part, device="meta").requires_grad_(part.requires_grad) for part in fixed
-    ]
+    batch = []
+    for column in columns:
+        shape = (batch_size, *column.shape[1:])
+        batch.append(torch.empty(shape, dtype=column.dtype, device="meta"))
+    twins = []
+    for tensor in fixed:
+        twins.append(torch.empty_like(tensor, device="meta").requires_grad_(tensor.requires_grad))
     with _Recorder([*twins, *batch], n_writable=len(batch)) as recorder:
         results = function(twins, batch)
     tape: Tape = recorder.tape
-    tape.results = [None if part is None else recorder.place_of(part) for part in results]
+    for result in results:
+        tape.results.append(None if result is None else recorder.place_of(result))
     return tape
 
 
@@ -237,20 +245,20 @@ def captured(
     Raises:
         RefusedError: it does not do the same at every batch size, or can't be followed.
     """
-    first, second = (_tape(function, fixed, columns, size) for size in (STAND_IN, _ANOTHER))
-    if [call.name for call in first.calls] != [call.name for call in second.calls]:
-        raise RefusedError("it computes something else at another batch size")
-    if len(first.held) != len(second.held) or first.results != second.results:
+    first = _tape(function, fixed, columns, STAND_IN)
+    second = _tape(function, fixed, columns, _ANOTHER)
+    names, other_names = ([call.name for call in tape.calls] for tape in (first, second))
+    is_same_size = len(first.held) == len(second.held)
+    if names != other_names or not is_same_size or first.results != second.results:
         raise RefusedError("it computes something else at another batch size")
     for one, other in zip(first.constants, second.constants, strict=True):
         if one.shape != other.shape or not torch.equal(one, other):
             raise RefusedError("a tensor depends on the batch size")
-    for held, beside in zip(first.held, second.held, strict=True):
-        _joined(list(held.shape), list(beside.shape), "a shape")
-    first.calls = [
-        Call(call.name, _joined(call.arguments, beside.arguments, call.name))
-        for call, beside in zip(first.calls, second.calls, strict=True)
-    ]
+    for tensor, twin in zip(first.held, second.held, strict=True):
+        _joined(list(tensor.shape), list(twin.shape), "a shape")
+    for place, (call, again) in enumerate(zip(first.calls, second.calls, strict=True)):
+        arguments = _joined(call.arguments, again.arguments, call.name)
+        first.calls[place] = Call(call.name, arguments)
     _join_repeated(first)
     return first
 
@@ -260,17 +268,17 @@ def _join_repeated(tape: Tape) -> None:
 
     No call changes its arguments, and none draws, so the same call gives the same results again.
     """
-    made: dict[int, list[int]] = {}
-    for place, held in enumerate(tape.held):
-        made.setdefault(held.call, []).append(place)
+    results: dict[int, list[int]] = {}
+    for place, tensor in enumerate(tape.held):
+        results.setdefault(tensor.call, []).append(place)
     instead: dict[int, int] = {}
-    seen: dict[str, int] = {}
+    first: dict[str, int] = {}
     for number, call in enumerate(tape.calls):
         arguments = _moved(call.arguments, instead)
         tape.calls[number] = Call(call.name, arguments)
-        earlier = seen.setdefault(f"{call.name} {arguments}", number)
+        earlier = first.setdefault(f"{call.name} {arguments}", number)
         if earlier != number:
-            instead |= zip(made.get(number, ()), made.get(earlier, ()), strict=True)
+            instead |= zip(results.get(number, ()), results.get(earlier, ()), strict=True)
     tape.results = [None if place is None else instead.get(place, place) for place in tape.results]
 
 
@@ -279,16 +287,16 @@ def _moved(argument: Any, instead: Mapping[int, int]) -> Any:
     if isinstance(argument, Ref):
         return Ref(instead.get(argument.place, argument.place))
     if isinstance(argument, dict):
-        return {key: _moved(part, instead) for key, part in argument.items()}
+        return {key: _moved(value, instead) for key, value in argument.items()}
     if isinstance(argument, (list, tuple)):
-        return type(argument)(_moved(part, instead) for part in argument)
+        return type(argument)(_moved(value, instead) for value in argument)
     return argument
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:
     """Join an argument at both batch sizes; numbers that differ depend on the batch size."""
     if isinstance(one, dict):
-        return {key: _joined(part, other.get(key), what) for key, part in one.items()}
+        return {key: _joined(value, other.get(key), what) for key, value in one.items()}
     if isinstance(one, (list, tuple)) and len(one) == len(other):
         return type(one)(_joined(a, b, what) for a, b in zip(one, other, strict=True))
     is_number = isinstance(one, (int, float)) and isinstance(other, (int, float))

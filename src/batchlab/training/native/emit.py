@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
-from itertools import chain
 
 from batchlab.training.native.graph import (
     C_TYPES,
@@ -61,45 +61,44 @@ class _Writer:
         self._tile = self._examples_of_tile()
         self._loops: list[str] = []
         self._memory: list[tuple[str, str, str]] = []  # C type, name, number of elements
-        self._uses: dict[Node, int] = {}
+        self._gradients = [view for view in graph.gradients if view is not None]
+        self._uses: Counter[Node] = Counter()
         for node in self._plan.nodes:
-            for view in node.operands:
-                self._uses[view.node] = self._uses.get(view.node, 0) + 1
-        for end in (*graph.outputs, *graph.gradients):
-            if end is not None:
-                self._uses[end.node] = self._uses.get(end.node, 0) + 1
+            self._uses.update(view.node for view in node.operands)
+        self._uses.update(view.node for view in (*graph.outputs, *self._gradients))
 
     def _examples_of_tile(self) -> int:
         """Return how many examples fit a tile's memory, which grows with the weights it reads."""
-        stored = [node.shape for node in self._plan.stored if node.rows]
-        weights = [node.shape for node in self._plan.nodes if node.kind == "parameter"]
-        example = 4 * sum(map(math.prod, stored)) // STAND_IN
-        whole = max(_NEAR, 16 * sum(map(math.prod, weights)))
-        return max(8, min(TILE, whole // max(example, 1) // 8 * 8))
+        stored = sum(math.prod(node.shape) for node in self._plan.stored if node.rows)
+        parameters = [node for node in self._plan.nodes if node.kind == "parameter"]
+        weights = sum(math.prod(node.shape) for node in parameters)
+        example_bytes = max(4 * stored // STAND_IN, 1)
+        tile_bytes = max(_NEAR, 16 * weights)
+        return max(8, min(TILE, tile_bytes // example_bytes // 8 * 8))
 
     def _name(self, node: Node) -> str:
-        return f"{'p' if node.kind == 'parameter' else 'b'}{self._numbers[node]}"
+        letter = "p" if node.kind == "parameter" else "b"
+        return f"{letter}{self._numbers[node]}"
 
     def _at_once(self, node: Node) -> bool:
         """Return whether a node is a gradient whose product may go straight into its parameter."""
-        return (
-            self._update is not None
-            and node.kind == "product"
-            and node.accumulates
-            and len(node.shape) == 2
-            and self._uses[node] == 1
-            and any(g is not None and g.node is node and g.is_whole for g in self._graph.gradients)
-        )
+        if self._update is None or node.kind != "product" or not node.accumulates:
+            return False
+        if len(node.shape) != 2 or self._uses[node] != 1:
+            return False
+        return any(view.node is node and view.is_whole for view in self._gradients)
 
     def text(self) -> str:
         """Return the C, without the kernels that all programs share."""
-        body = [*self._step()]
-        taken = [f"    {c} *{n} = TAKE({c}, {count});" for c, n, count in self._memory]
-        needed = " + ".join(f"SPACE({c}, {count})" for c, _, count in self._memory) or "0"
+        body = list(self._step())
+        taken, spaces = [], ["64"]
+        for kind, name, count in self._memory:
+            taken.append(f"    {kind} *{name} = TAKE({kind}, {count});")
+            spaces.append(f"SPACE({kind}, {count})")
         lines = [
             f"EXPORT int64_t space_of_{self._function}(int64_t most) {{",
             f"    const long room = most_in_tile(most, {self._tile}); (void)room;",
-            f"    return 64 + {needed};",
+            f"    return {' + '.join(spaces)};",
             "}",
             f"EXPORT int {self._function}(const struct call *call) {{",
             "    int found = 0, *bad = &found; (void)bad;",
@@ -121,27 +120,34 @@ class _Writer:
             "    return found;",
             "}",
         ]
-        return "\n".join(line for line in (*self._loops, *lines) if line) + "\n"
+        return "\n".join([*self._loops, *filter(None, lines)]) + "\n"
 
     def _sources(self) -> Iterator[str]:
         for node in self._plan.nodes:
-            if node.kind in SOURCES:
-                kind = C_TYPES[node.dtype]
-                const = "" if node.kind == "parameter" else "const "
-                yield f"    {const}{kind} *{self._name(node)} = call->{node.kind}s[{node.place}];"
-            elif node.kind == "column":
-                kind = C_TYPES[node.dtype]
-                yield f"    const {kind} *column{node.place} = call->columns[{node.place}];"
+            if node.kind == "column":
+                name = f"column{node.place}"
+            elif node.kind in SOURCES:
+                name = self._name(node)
+            else:
+                continue
+            const = "" if node.kind == "parameter" else "const "
+            yield f"    {const}{C_TYPES[node.dtype]} *{name} = call->{node.kind}s[{node.place}];"
 
     def _step(self) -> Iterator[str]:
         graph = self._graph
         for node in self._plan.nodes:
             if node in self._plan.stored:
-                n = math.prod(node.shape)
-                whole, most = ("all", "most") if node in self._plan.crossing else ("", "room")
-                name, count = f"{whole}{self._name(node)}", times_rows(n, most)
-                self._memory.append((node.c_type, name, count))
-        gradients = list(self._gradients())
+                n, name = math.prod(node.shape), self._name(node)
+                if node in self._plan.crossing:
+                    self._memory.append((node.c_type, f"all{name}", times_rows(n, "most")))
+                else:
+                    self._memory.append((node.c_type, name, times_rows(n, "room")))
+        gradients = []  # place of the parameter, name in C, number of elements
+        for place, gradient in enumerate(graph.gradients):
+            if gradient is not None:
+                n = math.prod(gradient.shape)
+                self._memory.append(("float", f"sum{place}", str(n)))
+                gradients.append((place, self._name(gradient.node), n))
         yield "    for (int64_t part = 0; part < n_parts; part++) {"
         yield f"    const long B = *sizes++, T = rows_of_tile(B, {self._tile}), n = B, t0 = 0;"
         yield "    const uint64_t noise = noise_of(call->seed, call->first_step + step, part);"
@@ -163,13 +169,6 @@ class _Writer:
             yield "    }"
         yield "    index += B;"
         yield "    }"
-
-    def _gradients(self) -> Iterator[tuple[int, str, int]]:
-        for place, view in enumerate(self._graph.gradients):
-            if view is not None:
-                n = math.prod(view.shape)
-                self._memory.append(("float", f"sum{place}", str(n)))
-                yield place, self._name(view.node), n
 
     def _level(self, level: int) -> Iterator[str]:
         for kernel in self._plan.kernels.get((level, False), []):
@@ -194,8 +193,12 @@ class _Writer:
 
     def _clears(self, kernel: Kernel, *, rows: bool | None = None) -> Iterator[str]:
         """Yield C that zeroes what a kernel adds to: all, or only values with or without `rows`."""
-        called = kernel.nodes if kernel.kind == "call" else []
-        for node in chain(called, *(segment.nodes for segment in kernel.segments)):
+        nodes: list[Node] = []
+        if kernel.kind == "call":
+            nodes += kernel.nodes
+        for segment in kernel.segments:
+            nodes += segment.nodes
+        for node in nodes:
             if node.accumulates and (rows is None or node.rows == rows):
                 n = times_rows(math.prod(node.shape), "n")
                 yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
@@ -215,18 +218,17 @@ class _Writer:
     def _called(self, lines: list[str]) -> str:
         """Make a loop a function and return its call, because long functions compile slowly."""
         text = "\n".join(lines)
-        used = sorted(set(re.findall(r"\b[bp]\d+\b", text)))
-        kinds = {self._name(node): node for node in self._plan.nodes}
-        given = [
-            f"{'const ' if kinds[name].kind in ('buffer', 'constant') else ''}"
-            f"{kinds[name].c_type} *{name}"
-            for name in used
-        ]
+        nodes = {self._name(node): node for node in self._plan.nodes}
+        arguments = ["n", "t0", "B", "noise", "bad"]
+        declared = ["const long n, const long t0, const long B, const uint64_t noise, int *bad"]
+        for used in sorted(set(re.findall(r"\b[bp]\d+\b", text))):
+            const = "const " if nodes[used].kind in ("buffer", "constant") else ""
+            declared.append(f"{const}{nodes[used].c_type} *{used}")
+            arguments.append(used)
         name = f"{self._function}_{len(self._loops)}"
-        common = ["const long n", "const long t0", "const long B", "const uint64_t noise"]
-        declared = ", ".join([*common, "int *bad", *given])
-        self._loops.append(f"static __attribute__((noinline)) void {name}({declared}) {text}\n")
-        return f"    {name}({', '.join(['n', 't0', 'B', 'noise', 'bad', *used])});"
+        head = f"static __attribute__((noinline)) void {name}({', '.join(declared)})"
+        self._loops.append(f"{head} {text}\n")
+        return f"    {name}({', '.join(arguments)});"
 
     def _fetch(self, node: Node) -> Iterator[str]:
         per = math.prod(node.shape[1:])
@@ -239,7 +241,7 @@ class _Writer:
             yield f"        {column} + index[t0 + e] * {per}, {size});"
 
     def _operand(self, view: View, *, after: bool = False) -> str:
-        """Return matrix `r` of a view as C arguments; `after` means behind the loop over tiles."""
+        """Return matrix `r` of a view as C arguments; `after` is true after the loop over tiles."""
         *_, rows, columns = view.strides
         whole = "all" if after and view.node in self._plan.crossing else ""
         matrix = _line_offset(view.shape[:-2], view.strides[:-2]) or 0
@@ -250,18 +252,9 @@ class _Writer:
         bias = "0"
         for view in node.operands[2:]:
             bias = f"{self._name(view.node)} + {view.offset}"
-        sizes = ", ".join(times_rows(n, "n") for n in (a.shape[-2], b.shape[-1], a.shape[-1]))
+        sizes = _sizes(a, b, "n")
         beta = "t0 > 0" if node.accumulates else "0"
         unless = "if (!at_once) " if self._at_once(node) else ""
-        place = self._changed_with(node)
-        if place is not None:
-            x = self._graph.gradients[place].node.operands[1]  # type: ignore[union-attr]
-            few = f"at_once && {times_rows(a.shape[0], 'B')} <= FEW"
-            rate = f"(float)call->numbers[{self._numbers_at(place)}]"
-            yield f"    if ({few}) back_and_add({sizes}, {self._operand(a)},"
-            yield f"        {self._name(b.node)}, {self._name(x.node)} + {x.offset},"
-            yield f"        {x.strides[0]}, -{rate}, {self._name(node)});"
-            unless = "    else "
         to = self._name(node)
         if len(node.shape) == 3:
             yield f"    for (long r = 0; r < {times_rows(node.shape[0], 'n')}; r++)"
@@ -270,38 +263,6 @@ class _Writer:
             f"    {unless}product({sizes}, {self._operand(a)}, {self._operand(b)}, {bias}, 1, "
             f"{beta}, {to});"
         )
-
-    def _numbers_at(self, place: int) -> str:
-        """Return the index in C at which the numbers of a parameter's group begin."""
-        assert self._update is not None
-        groups, n = self._update.groups, self._update.n_numbers
-        return f"step * {n * (max(groups, default=0) + 1)} + {groups[place] * n}"
-
-    def _changed_with(self, node: Node) -> int | None:
-        """Return the parameter that a product reads last, if it can change meanwhile, or None.
-
-        Such a product takes the gradient back through a layer: it is `up @ weight`, and `up.T @ x`
-        is the weight's own gradient.
-        """
-        up, weight = node.operands[:2]
-        if self._update is None or not self._update.is_plain:
-            return None
-        if not node.rows or len(node.shape) > 2:
-            return None
-        if weight.node.kind != "parameter" or not weight.is_whole or weight.strides[1] != 1:
-            return None
-        gradient = self._graph.gradients[weight.node.place]
-        if gradient is None or not self._at_once(gradient.node):
-            return None
-        left, x = gradient.node.operands[:2]
-        is_same = left.node is up.node and left.strides == up.strides[::-1] and not left.offset
-        readers = [n for n in self._plan.nodes if any(v.node is weight.node for v in n.operands)]
-        level = self._plan.level
-        are_before = all(
-            each.kind == "product" and each.rows and level[each] <= level[node] for each in readers
-        )
-        is_last = are_before and readers[-1] is node and not up.offset and x.strides[1] == 1
-        return weight.node.place if is_same and is_last else None
 
     def _updates(self, gradients: Sequence[tuple[int, str, int]]) -> Iterator[str]:
         update = self._update
@@ -313,36 +274,47 @@ class _Writer:
             yield f"    square += square_of({n}, n_parts > 1 ? sum{place} : {name});"
         yield "    clip = call->clip / ((float)sqrt(square) + 1e-6f); if (clip > 1) clip = 1;"
         yield "    }"
-        done = {self._changed_with(n) for n in self._plan.nodes if n.kind == "product"}
+        n_of_step = update.n_numbers * (max(update.groups, default=0) + 1)
         for place, name, n in gradients:
             view = self._graph.gradients[place]
             assert view is not None
-            at = self._numbers_at(place)
-            states = ", ".join(
-                f"call->states[{place * update.n_states + k}]" if k < update.n_states else "0"
-                for k in range(2)
-            )
+            at = f"step * {n_of_step} + {update.groups[place] * update.n_numbers}"
+            first_state = place * update.n_states
+            pointers = [f"call->states[{first_state + k}]" for k in range(update.n_states)]
+            states = ", ".join([*pointers, "0", "0"][:2])
             yield f"    {{ float d[8]; prepare(call->numbers + {at}, call->counts[{place}], d);"
             yield f"    float *w = call->parameters[{place}];"
             whole = f"update({n}, w, n_parts > 1 ? sum{place} : {name}, {states}, clip, d);"
             if self._at_once(view.node):
                 a, b = view.node.operands[:2]
-                sizes = ", ".join(
-                    times_rows(size, "B") for size in (a.shape[0], b.shape[1], a.shape[1])
-                )
-                few = times_rows(a.shape[1], "B")
-                given = f"{sizes}, {self._operand(a, after=True)}, {self._operand(b, after=True)}"
+                few = f"at_once && {times_rows(a.shape[1], 'B')} <= FEW"
+                operands = f"{self._operand(a, after=True)}, {self._operand(b, after=True)}"
+                factors = f"{_sizes(a, b, 'B')}, {operands}"
                 if update.is_plain:
-                    added = ";" if place in done else f"outer_add({given}, -d[0], w);"
-                    yield f"    if (at_once && {few} <= FEW) {added}"
-                    yield f"    else if (at_once) product({given}, 0, -d[0], 1, w);"
+                    yield f"    if ({few}) outer_add({factors}, -d[0], w);"
+                    yield f"    else if (at_once) product({factors}, 0, -d[0], 1, w);"
                 else:
-                    yield f"    if (at_once && {few} <= FEW)"
-                    yield f"        update_few({given}, w, {states}, d);"
-                    yield f"    else if (at_once) {{ product({given}, 0, 1, 0, {name});"
+                    yield f"    if ({few})"
+                    yield f"        update_few({factors}, w, {states}, d);"
+                    yield f"    else if (at_once) {{ product({factors}, 0, 1, 0, {name});"
                     yield f"    {whole} }}"
                 yield "    else"
             yield f"    {whole} }}"
+
+
+def _sizes(a: View, b: View, rows: str) -> str:
+    """Return the three sizes of a product as C arguments."""
+    return ", ".join(times_rows(n, rows) for n in (a.shape[-2], b.shape[-1], a.shape[-1]))
+
+
+@dataclass(slots=True)
+class _Loop:
+    """The C of one loop over the elements of a line."""
+
+    before: list[str] = field(default_factory=list)
+    clauses: list[str] = field(default_factory=list)
+    inside: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
 
 
 class _Lines:
@@ -359,71 +331,78 @@ class _Lines:
 
     def text(self) -> Iterator[str]:
         """Yield the loop."""
-        inner = [line for segment in self._kernel.segments for line in self._segment(segment)]
-        yield from ("{", *(f"    {line}" for line in self._before.values()))
+        inner: list[str] = []
+        for segment in self._kernel.segments:
+            inner += self._segment(segment)
+        yield "{"
+        for line in self._before.values():
+            yield f"    {line}"
         yield f"    for (long r = 0; r < {self._n_lines}; r++) {{"
-        yield from (f"        {line}" for line in (*self._ahead.values(), *inner))
+        for line in (*self._ahead.values(), *inner):
+            yield f"        {line}"
         yield "    }}"
 
     def _value(self, node: Node) -> str:
         return f"v{self._writer._numbers[node]}"
 
     def _segment(self, segment: Segment) -> Iterator[str]:
-        declared: list[str] = []
-        inner: list[str] = []
-        after: list[str] = []
-        clauses: list[str] = []
+        loop = _Loop()
         for node in segment.nodes:
-            for into, lines in zip(
-                (declared, clauses, inner, after), self._node(node, segment), strict=True
-            ):
-                into.extend(lines)
-        yield from declared
+            if node.kind in ("sum", "peak"):
+                self._reduction(node, segment, loop)
+            elif node.kind == "scatter":
+                self._scatter(node, segment, loop)
+            else:
+                self._element(node, segment, loop)
+        yield from loop.before
         if segment.length == 1:
-            yield from (line for line in inner)
+            yield from loop.inside
         else:
-            yield f"#pragma omp simd {' '.join(clauses)}"
+            yield f"#pragma omp simd {' '.join(loop.clauses)}"
             yield f"for (long c = 0; c < {segment.length}; c++) {{"
-            yield from (f"    {line}" for line in inner)
+            for line in loop.inside:
+                yield f"    {line}"
             yield "}"
-        yield from after
+        yield from loop.after
 
-    def _node(self, node: Node, segment: Segment) -> tuple[list[str], ...]:
-        """Return a node's declarations before the loop, clauses, lines in the loop and after it."""
-        value, kind, declared = self._value(node), node.c_type, []
-        if node.kind in ("sum", "peak"):
-            return self._reduction(node, segment)
-        if node.kind == "scatter":
-            up, place = node.operands
-            n, width = node.shape
-            row = f"const int64_t {value} = place_of({self._read(place, node)}, {n}, bad);"
-            target = f"{self._writer._name(node)}[{value} * {width} + {self._column(segment)}]"
-            return [row], [], [f"{target} += {self._read(up, node)};"], []
+    def _scatter(self, node: Node, segment: Segment, loop: _Loop) -> None:
+        up, place = node.operands
+        row, (n, width) = self._value(node), node.shape
+        loop.before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
+        target = f"{self._writer._name(node)}[{row} * {width} + {self._column(segment)}]"
+        loop.inside.append(f"{target} += {self._read(up, node)};")
+
+    def _element(self, node: Node, segment: Segment, loop: _Loop) -> None:
+        value = self._value(node)
         if node.kind == "take":
-            place, table = node.operands
-            n, width = table.shape
-            if not table.is_whole:
-                raise unsupported("embedding of a view")
-            row = f"place_of({self._read(place, node)}, {n}, bad)"
-            declared.append(f"const int64_t at{value} = {row};")
-            place_text = f"at{value} * {width} + {self._column(segment)}"
-            text = f"{self._writer._name(table.node)}[{place_text}]"
+            text = self._taken(node, segment, loop)
         else:
-            text = node.text
-            for at, view in enumerate(node.operands):
-                text = text.replace(f"{{{at}}}", self._read(view, node))
-            text = text.replace("{column}", f"(int64_t){self._column(segment)}")
-            text = self._with_places(text, node, segment)
-            per = self._kernel.n_lines // STAND_IN  # 0 without rows, and so without tiles
-            element = f"(t0 * {per} + r) * {segment.length} + {self._column(segment)}"
-            text = text.replace("{element}", element)
-        lines = [f"const {kind} {value} = {text};"]
+            text = self._filled_in(node, segment)
+        loop.inside.append(f"const {node.c_type} {value} = {text};")
         if node in self._plan.stored:
-            lines.append(f"{self._place(View.of(node), node)} = {value};")
+            loop.inside.append(f"{self._place(View.of(node), node)} = {value};")
         elif node in self._plan.scratch:
-            declared.append(f"{kind} line{value}[{segment.length}];")
-            lines.append(f"line{value}[c] = {value};")
-        return declared, [], lines, []
+            loop.before.append(f"{node.c_type} line{value}[{segment.length}];")
+            loop.inside.append(f"line{value}[c] = {value};")
+
+    def _taken(self, node: Node, segment: Segment, loop: _Loop) -> str:
+        place, table = node.operands
+        n, width = table.shape
+        if not table.is_whole:
+            raise unsupported("embedding of a view")
+        row = f"at{self._value(node)}"
+        loop.before.append(f"const int64_t {row} = place_of({self._read(place, node)}, {n}, bad);")
+        return f"{self._writer._name(table.node)}[{row} * {width} + {self._column(segment)}]"
+
+    def _filled_in(self, node: Node, segment: Segment) -> str:
+        text = node.text
+        for at, view in enumerate(node.operands):
+            text = text.replace(f"{{{at}}}", self._read(view, node))
+        text = text.replace("{column}", f"(int64_t){self._column(segment)}")
+        text = self._with_places(text, node, segment)
+        per = self._kernel.n_lines // STAND_IN  # 0 without rows, and so without tiles
+        element = f"(t0 * {per} + r) * {segment.length} + {self._column(segment)}"
+        return text.replace("{element}", element)
 
     def _with_places(self, text: str, node: Node, segment: Segment) -> str:
         """Replace `{d0}`, `{d1}`, ... by the place in each dimension."""
@@ -441,33 +420,39 @@ class _Lines:
     def _column(self, segment: Segment) -> str:
         return "0" if segment.length == 1 else "c"
 
-    def _reduction(self, node: Node, segment: Segment) -> tuple[list[str], ...]:
+    def _reduction(self, node: Node, segment: Segment, loop: _Loop) -> None:
         read, value = self._read(node.operands[0], node), self._value(node)
         is_loop = segment.length > 1
         over_line = len(node.space) - 1 in node.dims or not is_loop
+        if not node.ends_lines and not over_line:
+            loop.inside.append(f"{self._sum_place(node)} += {read};")
+            return
         if node.kind == "peak":
-            start = "-INFINITY" if node.dtype.is_floating_point else "INT64_MIN"
-            line = f"{value} = {value} > {read} ? {value} : {read};"
-            clause = f"reduction(max:{value})"
+            operator, start = "max", "INT64_MIN"
+            if node.dtype.is_floating_point:
+                start = "-INFINITY"
+            loop.inside.append(f"{value} = {value} > {read} ? {value} : {read};")
         else:
-            start, line, clause = "0", f"{value} += {read};", f"reduction(+:{value})"
-        after = []
-        if node.ends_lines:
-            if node in self._plan.stored:
-                after.append(f"{self._writer._name(node)}[r] = {value};")
-        elif not over_line:
-            return [], [], [f"{self._sum_place(node)} += {read};"], []
-        else:
-            after.append(f"{self._sum_place(node)} += {value};")
-        declared = [f"{C_TYPES[node.dtype]} {value} = {start};"]
-        return declared, [clause] if is_loop else [], [line], after
+            operator, start = "+", "0"
+            loop.inside.append(f"{value} += {read};")
+        loop.before.append(f"{C_TYPES[node.dtype]} {value} = {start};")
+        if is_loop:
+            loop.clauses.append(f"reduction({operator}:{value})")
+        if not node.ends_lines:
+            loop.after.append(f"{self._sum_place(node)} += {value};")
+        elif node in self._plan.stored:
+            loop.after.append(f"{self._writer._name(node)}[r] = {value};")
 
     def _sum_place(self, node: Node) -> str:
         """Return the element that a sum over lines adds to; summed dimensions do not move it."""
         shape = node.space
-        kept = tuple(1 if dim in node.dims else size for dim, size in enumerate(shape))
-        steps = tuple(0 if dim in node.dims else step for dim, step in enumerate(contiguous(kept)))
-        return self._place(View(node, shape, steps), node)
+        left = list(shape)
+        for dim in node.dims:
+            left[dim] = 1
+        steps = list(contiguous(tuple(left)))
+        for dim in node.dims:
+            steps[dim] = 0
+        return self._place(View(node, shape, tuple(steps)), node)
 
     def _read(self, view: View, user: Node) -> str:
         node = view.node
@@ -505,7 +490,9 @@ class _Lines:
             )
         if not column:
             return f"{pointer}[0]"
-        return f"{pointer}[c]" if column == 1 else f"{pointer}[c * {column}]"
+        if column == 1:
+            return f"{pointer}[c]"
+        return f"{pointer}[c * {column}]"
 
 
 def _line_offset(shape: Shape, strides: Shape) -> str:
@@ -523,8 +510,11 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
     for at, (size, stride) in reversed(list(enumerate(groups))):
         if stride:
             index = "r" if inner == 1 else f"(r / {inner})"
-            index = index if at == 0 else f"({index} % {size})"
-            terms.append(f"{index} * {stride}" if stride != 1 else index)
+            if at > 0:
+                index = f"({index} % {size})"
+            if stride != 1:
+                index = f"{index} * {stride}"
+            terms.append(index)
         inner *= size
     return " + ".join(terms)
 
@@ -532,12 +522,12 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
 def program(functions: Sequence[tuple[str, Graph, Update | None]]) -> str:
     """Return the C of some graphs, each under its name; only the first may change parameters."""
     kernels = resources.files(__package__).joinpath("kernels.c").read_text(encoding="utf-8")
-    parts = [kernels]
+    texts = [kernels]
     for name, graph, update in functions:
         if update is not None:
-            parts += [update.text, _FEW]
-        parts.append(_Writer(name, graph, update).text())
-    return "\n".join(parts)
+            texts += [update.text, _FEW]
+        texts.append(_Writer(name, graph, update).text())
+    return "\n".join(texts)
 
 
 _FEW = """

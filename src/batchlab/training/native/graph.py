@@ -7,6 +7,7 @@ that has rows (an equal part per example) is a multiple of it, and no other dime
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +48,9 @@ class Scaled:
 
     def __str__(self) -> str:
         """Return the number as C, in which the batch size is `B`."""
-        return f"({self.factor!r} * (double)B)" if self.power == 1 else f"({self.factor!r} / B)"
+        if self.power == 1:
+            return f"({self.factor!r} * (double)B)"
+        return f"({self.factor!r} / B)"
 
 
 Number = int | float | Scaled
@@ -60,20 +63,25 @@ def has_rows(shape: Shape) -> bool:
 
 def contiguous(shape: Shape) -> Shape:
     """Return the strides of a tensor of this shape without gaps."""
-    return tuple(math.prod(max(size, 1) for size in shape[at + 1 :]) for at in range(len(shape)))
+    strides = [1]
+    for size in reversed(shape[1:]):
+        strides.append(strides[-1] * max(size, 1))
+    return tuple(reversed(strides))[: len(shape)]
 
 
 def number_of(shape: Shape, dims: Sequence[int]) -> Number:
     """Return how many elements these dimensions have together."""
     n = math.prod(shape[dim] for dim in dims)
-    return Scaled(n // STAND_IN, 1) if n and n % STAND_IN == 0 else n
+    return Scaled(n // STAND_IN, 1) if has_rows((n,)) else n
 
 
 def times_rows(n: int, rows: str) -> str:
     """Return a number of elements as C, in which `rows` is the number of examples."""
     if n % STAND_IN:
         return str(n)
-    return rows if n == STAND_IN else f"{n // STAND_IN} * {rows}"
+    if n == STAND_IN:
+        return rows
+    return f"{n // STAND_IN} * {rows}"
 
 
 @dataclass(eq=False, slots=True)
@@ -112,8 +120,9 @@ class Node:
     @property
     def space(self) -> Shape:
         """The sizes of the loops that make it: the last is the length of a line."""
-        over_operand = self.kind in ("sum", "peak", "scatter")
-        return loops_of(self.operands[0].shape if over_operand else self.shape)
+        if self.kind in ("sum", "peak", "scatter"):
+            return loops_of(self.operands[0].shape)
+        return loops_of(self.shape)
 
     @property
     def ends_lines(self) -> bool:
@@ -132,7 +141,9 @@ class Node:
     def c_type(self) -> str:
         """The C type of its elements, which is double for a float32 sum of everything."""
         is_total = self.accumulates and self.kind == "sum" and math.prod(self.shape) == 1
-        return "double" if is_total and self.dtype == torch.float32 else C_TYPES[self.dtype]
+        if is_total and self.dtype == torch.float32:
+            return "double"
+        return C_TYPES[self.dtype]
 
 
 def loops_of(shape: Shape) -> Shape:
@@ -171,25 +182,56 @@ class View:
     @property
     def is_whole(self) -> bool:
         """Whether it is the whole node in its order in memory, perhaps in other dimensions."""
-        real = [(n, step) for n, step in zip(self.shape, self.strides, strict=True) if n != 1]
-        packed = [step for _, step in real] == list(contiguous(tuple(n for n, _ in real)))
-        same = math.prod(self.shape) == math.prod(self.node.shape)
-        return packed and same and self.offset == 0
+        dims = [dim for dim, size in enumerate(self.shape) if size != 1]
+        view = self.permuted(dims)
+        is_all = math.prod(self.shape) == math.prod(self.node.shape)
+        return is_all and self.offset == 0 and view.strides == contiguous(view.shape)
 
     def expanded(self, shape: Shape) -> View:
         """Repeat the view to a larger shape, by PyTorch's rules of broadcasting."""
         missing = len(shape) - len(self.shape)
-        old = (1,) * missing + self.shape
-        strides = (0,) * missing + self.strides
-        steps = tuple(
-            0 if size == 1 and new != 1 else step
-            for size, new, step in zip(old, shape, strides, strict=True)
-        )
-        return View(self.node, shape, steps, self.offset)
+        strides = [0] * missing
+        for size, new, step in zip(self.shape, shape[missing:], self.strides, strict=True):
+            is_repeated = size == 1 and new != 1
+            strides.append(0 if is_repeated else step)
+        return self.reshaped(shape, tuple(strides))
 
     def reshaped(self, shape: Shape, strides: Shape) -> View:
         """Return a view of the same elements with other dimensions."""
         return View(self.node, shape, strides, self.offset)
+
+    def permuted(self, order: Sequence[int]) -> View:
+        """Return a view with its dimensions in another order; those left out have size 1."""
+        shape = tuple(self.shape[dim] for dim in order)
+        return self.reshaped(shape, tuple(self.strides[dim] for dim in order))
+
+    def swapped(self, one: int, other: int) -> View:
+        """Return a view with two dimensions exchanged."""
+        order = list(range(len(self.shape)))
+        order[one], order[other] = order[other], order[one]
+        return self.permuted(order)
+
+    def with_dimension(self, at: int) -> View:
+        """Return a view with one more dimension, of size 1."""
+        shape = (*self.shape[:at], 1, *self.shape[at:])
+        return self.reshaped(shape, (*self.strides[:at], 0, *self.strides[at:]))
+
+
+def literal(number: Number, suffix: str | None) -> str:
+    """Return a number as C, with the suffix of its type; it is whole if the suffix is None."""
+    if isinstance(number, Scaled):
+        kind = {None: "int64_t", "f": "float", "": "double"}[suffix]
+        return f"({kind}){number}"
+    if suffix is None:
+        return str(int(number))
+    if math.isnan(number):
+        return "NAN"
+    if math.isinf(number):
+        return "(-INFINITY)" if number < 0 else "(INFINITY)"
+    return f"({float(number)!r}{suffix})"
+
+
+_CALL = re.compile(r"[a-z]\w*f?\((?!float|double)")  # a call of a single-precision function
 
 
 @dataclass(slots=True)
@@ -218,3 +260,102 @@ class Graph:
             raise unsupported("tensors whose first dimension is not the examples of a batch")
         self.nodes.append(Node(kind, tuple(shape), dtype, **details))
         return View.of(self.nodes[-1])
+
+    def point(
+        self,
+        text: str,
+        *operands: View | Number,
+        shape: Shape | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> View:
+        """Compute each element from one of each operand; `{0}` in the text is the first operand."""
+        views = [operand for operand in operands if isinstance(operand, View)]
+        if shape is None:
+            shape = tuple(torch.broadcast_shapes(*(view.shape for view in views)))
+        dtypes = {dtype, *(view.dtype for view in views)}
+        is_float = any(kind.is_floating_point for kind in dtypes)
+        is_double = torch.float64 in dtypes
+        if _CALL.search(text) and (is_double or not is_float):
+            raise unsupported(f"numbers of type {dtype}")
+        suffix = None
+        if is_float:
+            suffix = "" if is_double else "f"
+        names: list[str] = []
+        shaped: list[View] = []
+        for operand in operands:
+            if not isinstance(operand, View):
+                names.append(literal(operand, suffix))
+                continue
+            cast = "(float)" if is_float and not operand.dtype.is_floating_point else ""
+            names.append(f"{cast}{{{len(shaped)}}}")
+            shaped.append(operand if operand.shape == shape else operand.expanded(shape))
+        text = re.sub(r"\{(\d+)\}", lambda place: names[int(place[1])], text)
+        if dtype == torch.bool:  # true + true is true, not two
+            text = f"(({text}) != 0)"
+        return self.add("point", shape, dtype, operands=tuple(shaped), text=text)
+
+    def draw(self, x: View, chance: float) -> View:
+        """Draw 1 with this chance, else 0, per element; each call and step draws other values."""
+        text = f"(uniform_of(noise, {self.n_draws}, {{element}}) < {chance!r}f ? 1.0f : 0.0f)"
+        self.n_draws += 1
+        return self.point(text, shape=x.shape)
+
+    def sum(
+        self, x: View, dims: Sequence[int], *, keep: bool = False, dtype: torch.dtype | None = None
+    ) -> View:
+        """Return the sum over some dimensions, or over all if `dims` is empty."""
+        return self._reduced("sum", x, dims, keep, dtype or x.dtype)
+
+    def peak(self, x: View, dim: int) -> View:
+        """Return the largest along one dimension, which is kept with size 1."""
+        return self._reduced("peak", x, [dim], True, x.dtype)
+
+    def mean(self, x: View, dims: Sequence[int], *, keep: bool = False) -> View:
+        """Return the mean over some dimensions, or over all if `dims` is empty."""
+        total = self.sum(x, dims, keep=keep)
+        return self.point(
+            "{0} / {1}", total, number_of(x.shape, _dims(x.shape, dims)), dtype=x.dtype
+        )
+
+    def _reduced(
+        self, kind: str, x: View, dims: Sequence[int], keep: bool, dtype: torch.dtype
+    ) -> View:
+        if not x.shape:
+            return self.point("{0}", x, dtype=dtype)
+        reduced = _dims(x.shape, dims)
+        # Loops need the examples in the first dimension.
+        order = sorted(range(len(x.shape)), key=lambda dim: not has_rows((x.shape[dim],)))
+        x = x.permuted(order)
+        gone = tuple(at for at, dim in enumerate(order) if dim in reduced)
+        if kind == "peak" and gone != (len(x.shape) - 1,):
+            raise unsupported("max not over the last dimension")
+        shape = tuple(size for dim, size in enumerate(x.shape) if dim not in gone)
+        whole = list(x.shape)
+        for dim in gone:
+            whole[dim] = 1
+        # `loops_of` puts a dimension in front of a single one without examples.
+        is_widened = len(x.shape) == 1 and not has_rows(x.shape)
+        over = tuple(dim + is_widened for dim in gone)
+        reduction = self.add(kind, shape, dtype, operands=(x,), dims=over)
+        back = [order.index(dim) for dim in range(len(order)) if keep or dim not in reduced]
+        return reduction.reshaped(tuple(whole), contiguous(tuple(whole))).permuted(back)
+
+    def product(self, a: View, b: View, bias: View | None = None) -> View:
+        """Return the product of two matrices, or one per index of their first dimensions."""
+        shape: Shape = (a.shape[-2], b.shape[-1])
+        if len(a.shape) > 2:
+            shape = (math.prod(a.shape[:-2]), *shape)
+        operands = [self.plain(a), self.plain(b)]
+        if bias is not None:
+            operands.append(self.plain(bias.expanded(shape)))
+        return self.add("product", shape, torch.float32, operands=tuple(operands))
+
+    def plain(self, x: View) -> View:
+        """Return a view that kernels.c can read; a sum of everything is converted from double."""
+        return x if x.node.c_type == C_TYPES[x.dtype] else self.point("{0}", x)
+
+
+def _dims(shape: Shape, dims: Sequence[int]) -> tuple[int, ...]:
+    if not dims:
+        return tuple(range(len(shape)))
+    return tuple(sorted(dim % len(shape) for dim in dims))

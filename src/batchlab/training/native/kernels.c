@@ -116,23 +116,10 @@ INLINE float silu_slope(float x) {
     const float s = sigmoid_of(x);
     return s * (1 + x * (1 - s));
 }
-// Half of erfc(|x| / sqrt 2), by Abramowitz and Stegun 7.1.26 to 1e-7, of e = exp(-x^2 / 2).
-INLINE float half_tail(float x, float e) {
-    const float t = 1 / (1 + 0.23164190f * fabsf(x));
-    float p = 0.5307027145f;
-    p = p * t - 0.7265760135f;
-    p = p * t + 0.7107068705f;
-    p = p * t - 0.142248368f;
-    p = p * t + 0.127414796f;
-    return p * t * e;
-}
-INLINE float gelu(float x) {
-    const float tail = x * half_tail(x, exp_of(-0.5f * x * x));
-    return x > 0 ? x - tail : tail;
-}
+INLINE float gelu(float x) { return 0.5f * x * (1 + erf_of(x * 0.70710678118654752f)); }
 INLINE float gelu_slope(float x) {
-    const float e = exp_of(-0.5f * x * x), tail = half_tail(x, e);
-    return (x > 0 ? 1 - tail : tail) + x * 0.39894228040143268f * e;
+    const float slope = x * 0.39894228040143268f * exp_of(-0.5f * x * x);
+    return 0.5f * (1 + erf_of(x * 0.70710678118654752f)) + slope;
 }
 INLINE float gelu_inner(float x) { return 0.79788456080286536f * (x + 0.044715f * x * x * x); }
 INLINE float gelu_tanh(float x) { return 0.5f * x * (1 + tanh_of(gelu_inner(x))); }
@@ -321,55 +308,21 @@ INLINE void dots(const int m, long K, const float *a, long am, const float *b, l
     }
 }
 
-// `m` lines of A with all of B, whose lines are read one after the other, as memory likes it best.
-INLINE void stream(const int m, long N, long K, const float *a, long am, const float *b, long bn,
-                   float *c, long cm, const float *bias, float alpha, float beta) {
-    for (long n = 0; n < N; n++) {
-        const float *y = b + n * bn;
-        vec sum[4][4];
-        UNROLL for (int i = 0; i < m; i++)
-            UNROLL for (int u = 0; u < 4; u++) sum[i][u] = (vec){0};
-        long k = 0;
-        for (; k + 4 * WIDTH <= K; k += 4 * WIDTH)
-            UNROLL for (int u = 0; u < 4; u++) {
-                const vec right = *(const vec *)(y + k + u * WIDTH);
-                UNROLL for (int i = 0; i < m; i++)
-                    sum[i][u] += *(const vec *)(a + i * am + k + u * WIDTH) * right;
-            }
-        for (; k + WIDTH <= K; k += WIDTH)
-            UNROLL for (int i = 0; i < m; i++)
-                sum[i][0] += *(const vec *)(a + i * am + k) * *(const vec *)(y + k);
-        UNROLL for (int i = 0; i < m; i++) {
-            const vec4 four = sums(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
-            float found = (four[0] + four[1]) + (four[2] + four[3]);
-            for (long q = k; q < K; q++) found += a[i * am + q] * y[q];
-            found *= alpha;
-            if (beta != 0) found += c[i * cm + n] * beta;
-            c[i * cm + n] = found + (bias ? bias[n] : 0);
-        }
-    }
-}
+#define DOTS(m) \
+    for (; i + m <= M; i += m) \
+        dots(m, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta)
 static void by_dots(long M, long N, long K, const float *a, long am, const float *b, long bn,
                     float *c, long cm, const float *bias, float alpha, float beta) {
-    if (M <= 2) {
-        if (M == 1) stream(1, N, K, a, am, b, bn, c, cm, bias, alpha, beta);
-        if (M == 2) stream(2, N, K, a, am, b, bn, c, cm, bias, alpha, beta);
-        return;
-    }
     long n = 0;
     for (; n + 4 <= N; n += 4) {
         const float *some = bias ? bias + n : 0;
         long i = 0;
 #ifdef MANY
-        for (; i + 6 <= M; i += 6)
-            dots(6, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
-        for (; i + 4 <= M; i += 4)
-            dots(4, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+        DOTS(6);
+        DOTS(4);
 #endif
-        for (; i + 2 <= M; i += 2)
-            dots(2, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
-        for (; i < M; i++)
-            dots(1, K, a + i * am, am, b + n * bn, bn, c + i * cm + n, cm, some, alpha, beta);
+        DOTS(2);
+        DOTS(1);
     }
     for (; n < N; n++)
         for (long i = 0; i < M; i++) {
@@ -485,28 +438,6 @@ __attribute__((unused)) static void outer_add(long M, long N, long K, const floa
                 for (long n = 0; n < N; n++) to[n] += factor * right[n * bn];
             }
         }
-}
-
-// C (M, N) = A W for a few lines, and at once W (K, N) += alpha A^T X: W is read once for both.
-__attribute__((unused)) static void back_and_add(long M, long N, long K, const float *a, long am,
-                                                 long ak, float *w, const float *x, long xm,
-                                                 float alpha, float *c) {
-    memset(c, 0, sizeof(float) * M * N);
-    for (long k = 0; k < K; k += 4) {
-        const long lines = K - k < 4 ? K - k : 4;
-        float *w0 = w + k * N, *w1 = w0 + (lines > 1) * N, *w2 = w1 + (lines > 2) * N,
-              *w3 = w2 + (lines > 3) * N;
-        for (long m = 0; m < M; m++) {
-            float f[4] = {0};
-            for (long j = 0; j < lines; j++) f[j] = a[m * am + (k + j) * ak];
-            const float f0 = f[0], f1 = f[1], f2 = f[2], f3 = f[3];
-            float *to = c + m * N;
-#pragma omp simd
-            for (long n = 0; n < N; n++)
-                to[n] += (f0 * w0[n] + f1 * w1[n]) + (f2 * w2[n] + f3 * w3[n]);
-        }
-        outer_add(lines, N, M, a + k * ak, ak, am, x, xm, 1, alpha, w0);
-    }
 }
 
 // ---- Windows over images of C planes, each H x W and framed by zeros: PH above and below.

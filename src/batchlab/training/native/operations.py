@@ -1,22 +1,23 @@
 """Operations: one row per ATen operation, with an expression in C or a function that makes nodes.
 
-To add one, write a row in `POINTWISE` if each of its elements comes from one element of each
-operand (the names are those of ATen's schema), or else a function in `COMPOSED`, which takes the
-builder and the arguments by name. The shape and type of a result are those that PyTorch reports.
+To add one, write its expression as a row of `OPERATIONS` if each of its elements comes from one
+element of each operand (the names are those of ATen's schema), or else a function with the
+decorator `_operation`, which takes the graph and the arguments by name. The shape and type of a
+result are those that PyTorch reports.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from batchlab.training.native.capture import Call, Held, Ref, Tape
 from batchlab.training.native.graph import (
-    C_TYPES,
     STAND_IN,
     Graph,
     Number,
@@ -25,22 +26,17 @@ from batchlab.training.native.graph import (
     View,
     contiguous,
     has_rows,
+    literal,
     number_of,
     times_rows,
     unsupported,
 )
 
-_BOTH = ("Tensor", "Scalar")
-_COMPARED = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+Arguments = Mapping[str, Any]
+Operation = Callable[[Graph, Arguments], Any]
+_Function = TypeVar("_Function", bound=Operation)
 
-POINTWISE: dict[str, str] = {
-    **{f"add.{kind}": "{self} + {alpha} * {other}" for kind in _BOTH},
-    **{f"sub.{kind}": "{self} - {alpha} * {other}" for kind in _BOTH},
-    **{f"rsub.{kind}": "{other} - {alpha} * {self}" for kind in _BOTH},
-    **{f"mul.{kind}": "{self} * {other}" for kind in _BOTH},
-    **{f"div.{kind}": "{self} / {other}" for kind in _BOTH},
-    **{f"{n}.{kind}": f"{{self}} {c} {{other}}" for n, c in _COMPARED.items() for kind in _BOTH},
-    "pow.Tensor_Scalar": "powf({self}, {exponent})",  # `COMPOSED` comes first: see `_power`
+OPERATIONS: dict[str, str | Operation] = {
     "pow.Tensor_Tensor": "powf({self}, {exponent})",
     "pow.Scalar": "powf({self}, {exponent})",
     "addcmul": "{self} + {value} * {tensor1} * {tensor2}",
@@ -100,120 +96,30 @@ POINTWISE: dict[str, str] = {
     "fill.Scalar": "{value}",
     "zero": "0",
 }
+for _kind in ("Tensor", "Scalar"):  # of the other operand
+    OPERATIONS |= {
+        f"add.{_kind}": "{self} + {alpha} * {other}",
+        f"sub.{_kind}": "{self} - {alpha} * {other}",
+        f"rsub.{_kind}": "{other} - {alpha} * {self}",
+        f"mul.{_kind}": "{self} * {other}",
+        f"div.{_kind}": "{self} / {other}",
+        f"eq.{_kind}": "{self} == {other}",
+        f"ne.{_kind}": "{self} != {other}",
+        f"lt.{_kind}": "{self} < {other}",
+        f"le.{_kind}": "{self} <= {other}",
+        f"gt.{_kind}": "{self} > {other}",
+        f"ge.{_kind}": "{self} >= {other}",
+    }
 
 
-_CALL = re.compile(r"[a-z]\w*f?\((?!float|double)")  # a call of a single-precision function
+def _operation(*names: str) -> Callable[[_Function], _Function]:
+    """Return a decorator that makes a function the row of these operations."""
 
+    def listed(function: _Function) -> _Function:
+        OPERATIONS.update(dict.fromkeys(names, function))
+        return function
 
-class Builder:
-    """The maker of nodes, with the methods that the functions of `COMPOSED` use."""
-
-    def __init__(self, graph: Graph) -> None:
-        """Add nodes to this graph."""
-        self.graph = graph
-
-    def draw(self, x: View, chance: float) -> View:
-        """Draw 1 with this chance, else 0, per element; each call and step draws other values."""
-        text = f"(uniform_of(noise, {self.graph.n_draws}, {{element}}) < {chance!r}f ? 1.0f : 0.0f)"
-        self.graph.n_draws += 1
-        return self.point(text, shape=x.shape)
-
-    def point(
-        self,
-        text: str,
-        *given: View | Number,
-        shape: Shape | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> View:
-        """Compute each element from one of each operand; `{0}` in the text is the first operand."""
-        views = [part for part in given if isinstance(part, View)]
-        if shape is None:
-            shape = tuple(torch.broadcast_shapes(*(view.shape for view in views)))
-        dtypes = {dtype, *(view.dtype for view in views)}
-        is_float = any(each.is_floating_point for each in dtypes)
-        if _CALL.search(text) and (torch.float64 in dtypes or not is_float):
-            raise unsupported(f"numbers of type {dtype}")
-        suffix = "" if torch.float64 in dtypes else "f"
-        names: list[str] = []
-        operands: list[View] = []
-        for part in given:
-            if isinstance(part, View):
-                cast = is_float and not part.dtype.is_floating_point
-                names.append(f"{'(float)' if cast else ''}{{{len(operands)}}}")
-                operands.append(part if part.shape == shape else part.expanded(shape))
-            else:
-                names.append(literal(part, suffix if is_float else None))
-        filled = re.sub(r"\{(\d+)\}", lambda found: names[int(found[1])], text)
-        if dtype == torch.bool:  # true + true is true, not two
-            filled = f"(({filled}) != 0)"
-        return self.graph.add("point", shape, dtype, operands=tuple(operands), text=filled)
-
-    def sum(
-        self, x: View, dims: Sequence[int], *, keep: bool = False, dtype: torch.dtype | None = None
-    ) -> View:
-        """Return the sum over some dimensions, or over all if `dims` is empty."""
-        return self._reduced("sum", x, dims, keep, dtype or x.dtype)
-
-    def peak(self, x: View, dim: int) -> View:
-        """Return the largest along one dimension, which is kept with size 1."""
-        return self._reduced("peak", x, [dim], True, x.dtype)
-
-    def mean(self, x: View, dims: Sequence[int], *, keep: bool = False) -> View:
-        """Return the mean over some dimensions, or over all if `dims` is empty."""
-        dims = _dims(x.shape, dims)
-        total = self.sum(x, dims, keep=keep)
-        return self.point("{0} / {1}", total, number_of(x.shape, dims), dtype=x.dtype)
-
-    def _reduced(
-        self, kind: str, x: View, dims: Sequence[int], keep: bool, dtype: torch.dtype
-    ) -> View:
-        if not x.shape:
-            return self.point("{0}", x, dtype=dtype)
-        # Loops need the examples in the first dimension.
-        order = sorted(range(len(x.shape)), key=lambda dim: not has_rows((x.shape[dim],)))
-        of_all = _dims(x.shape, dims)
-        x, gone = _permuted(x, order), tuple(at for at, dim in enumerate(order) if dim in of_all)
-        shape = tuple(size for dim, size in enumerate(x.shape) if dim not in gone)
-        # `loops_of` puts a dimension in front of a single one without examples.
-        wide = len(x.shape) == 1 and not has_rows(x.shape)
-        over = tuple(dim + wide for dim in gone)
-        if kind == "peak" and gone != (len(x.shape) - 1,):
-            raise unsupported("max not over the last dimension")
-        found = self.graph.add(kind, shape, dtype, operands=(x,), dims=over)
-        whole = tuple(1 if dim in gone else size for dim, size in enumerate(x.shape))
-        back = [order.index(dim) for dim in range(len(order)) if keep or dim not in of_all]
-        return _permuted(found.reshaped(whole, contiguous(whole)), back)
-
-    def product(self, a: View, b: View, bias: View | None = None) -> View:
-        """Return the product of two matrices, or one per index of their first dimensions."""
-        batch = (math.prod(a.shape[:-2]),) if len(a.shape) > 2 else ()
-        shape = (*batch, a.shape[-2], b.shape[-1])
-        with_bias = () if bias is None else (bias.expanded(shape),)
-        operands = tuple(map(self.plain, (a, b, *with_bias)))
-        return self.graph.add("product", shape, torch.float32, operands=operands)
-
-    def plain(self, x: View) -> View:
-        """Return a view that kernels.c can read; a sum of everything is converted from double."""
-        return x if x.node.c_type == C_TYPES[x.dtype] else self.point("{0}", x)
-
-
-def literal(number: Number, suffix: str | None) -> str:
-    """Return a number as C, with the suffix of its type; it is whole if the suffix is None."""
-    if isinstance(number, Scaled):
-        return (
-            f"(int64_t){number}"
-            if suffix is None
-            else f"({'float' if suffix else 'double'}){number}"
-        )
-    if suffix is None:
-        return str(int(number))
-    if math.isnan(number) or math.isinf(number):
-        return "NAN" if math.isnan(number) else f"({'-' if number < 0 else ''}INFINITY)"
-    return f"({float(number)!r}{suffix})"
-
-
-def _dims(shape: Shape, dims: Sequence[int] | None) -> tuple[int, ...]:
-    return tuple(sorted(dim % len(shape) for dim in dims)) if dims else tuple(range(len(shape)))
+    return listed
 
 
 def _last(x: View, dim: int) -> int:
@@ -222,14 +128,13 @@ def _last(x: View, dim: int) -> int:
     return len(x.shape) - 1
 
 
-Arguments = Mapping[str, Any]
-
-
-def _product(g: Builder, a: Arguments) -> View:
+@_operation("mm")
+def _product(g: Graph, a: Arguments) -> View:
     return g.product(a["self"], a["mat2"])
 
 
-def _product_and_bias(g: Builder, a: Arguments) -> View:
+@_operation("addmm")
+def _product_and_bias(g: Graph, a: Arguments) -> View:
     if a["beta"] != 1 or a["alpha"] != 1:
         raise unsupported("addmm with factors")
     bias = a["self"].expanded((a["mat1"].shape[0], a["mat2"].shape[1]))
@@ -238,75 +143,72 @@ def _product_and_bias(g: Builder, a: Arguments) -> View:
     return g.product(a["mat1"], a["mat2"], bias)
 
 
-def _products(g: Builder, a: Arguments) -> View:
+@_operation("bmm")
+def _products(g: Graph, a: Arguments) -> View:
     return g.product(_uncopied(a["self"]), _uncopied(a["mat2"]))
 
 
 def _uncopied(x: View) -> View:
     """Return what a batch of matrices copies (perhaps with a dimension for heads), or `x`."""
-    made = x.node
-    if (made.kind, made.text) != ("point", "{0}") or x.offset:
+    copy = x.node
+    if (copy.kind, copy.text) != ("point", "{0}") or x.offset or len(copy.shape) < 3:
         return x
-    source, (rows, columns) = made.operands[0], made.shape[-2:]
-    is_all = math.prod(x.shape) == math.prod(made.shape) and x.strides[0] == rows * columns
-    if len(made.shape) < 3 or source.dtype != x.dtype or not is_all:
+    source, (rows, columns) = copy.operands[0], copy.shape[-2:]
+    is_all = math.prod(x.shape) == math.prod(copy.shape) and x.strides[0] == rows * columns
+    if source.dtype != x.dtype or not is_all:
         return x
     if (x.shape[1:], x.strides[1:]) == ((rows, columns), (columns, 1)):
         return source
     if (x.shape[1:], x.strides[1:]) == ((columns, rows), (1, columns)):
-        return _swapped(source, -1, -2)
+        return source.swapped(-1, -2)
     return x
 
 
-def _swapped(x: View, one: int, other: int) -> View:
-    shape, strides = list(x.shape), list(x.strides)
-    for part in (shape, strides):
-        part[one], part[other] = part[other], part[one]
-    return x.reshaped(tuple(shape), tuple(strides))
-
-
-def _sum(g: Builder, a: Arguments) -> View:
+@_operation("sum", "sum.dim_IntList")
+def _sum(g: Graph, a: Arguments) -> View:
     dtype = torch.int64 if not a["self"].dtype.is_floating_point else None
     return g.sum(a["self"], a.get("dim") or (), keep=a.get("keepdim", False), dtype=dtype)
 
 
-def _mean(g: Builder, a: Arguments) -> View:
+@_operation("mean", "mean.dim")
+def _mean(g: Graph, a: Arguments) -> View:
     return g.mean(a["self"], a.get("dim") or (), keep=a.get("keepdim", False))
 
 
-def _amax(g: Builder, a: Arguments) -> View:
+@_operation("amax")
+def _amax(g: Graph, a: Arguments) -> View:
     (dim,) = a["dim"]
-    found: View = g.peak(a["self"], dim % len(a["self"].shape))
-    return found if a["keepdim"] else _dropped(found)
+    return _one_per_line(a, g.peak(a["self"], dim % len(a["self"].shape)))
 
 
-def _dropped(x: View) -> View:
-    return x.reshaped(x.shape[:-1], x.strides[:-1])
+def _one_per_line(a: Arguments, x: View) -> View:
+    """Return what has one number per line, with the last dimension only if `keepdim` asks."""
+    return x if a["keepdim"] else x.reshaped(x.shape[:-1], x.strides[:-1])
 
 
-def _argmax(g: Builder, a: Arguments) -> View:
+@_operation("argmax")
+def _argmax(g: Graph, a: Arguments) -> View:
     x: View = a["self"]
     if a["dim"] is None:
         raise unsupported("argmax")
-    return _place_of_peak(g, x, g.peak(x, _last(x, a["dim"])), keep=a["keepdim"])
+    return _one_per_line(a, _place_of_peak(g, x, g.peak(x, _last(x, a["dim"]))))
 
 
-def _place_of_peak(g: Builder, x: View, peak: View, *, keep: bool) -> View:
+def _place_of_peak(g: Graph, x: View, peak: View) -> View:
     # PyTorch returns the first of equal elements. A line with a NaN has no such place.
-    place = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
-    found = g.peak(place, len(x.shape) - 1)
-    found = g.point("-{0}", found, dtype=torch.int64)
-    return found if keep else _dropped(found)
+    places = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
+    return g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
 
 
-def _max_with_place(g: Builder, a: Arguments) -> tuple[View, View]:
+@_operation("max.dim")
+def _max_with_place(g: Graph, a: Arguments) -> tuple[View, View]:
     x: View = a["self"]
     peak = g.peak(x, _last(x, a["dim"]))
-    places = _place_of_peak(g, x, peak, keep=a["keepdim"])
-    return (peak if a["keepdim"] else _dropped(peak)), places
+    return _one_per_line(a, peak), _one_per_line(a, _place_of_peak(g, x, peak))
 
 
-def _power(g: Builder, a: Arguments) -> View:
+@_operation("pow.Tensor_Scalar")
+def _power(g: Graph, a: Arguments) -> View:
     x, exponent = a["self"], a["exponent"]
     texts = {1: "{0}", 2: "{0} * {0}", 3: "{0} * {0} * {0}", 0.5: "sqrtf({0})", -1: "1.0f / {0}"}
     if exponent in texts:
@@ -314,75 +216,98 @@ def _power(g: Builder, a: Arguments) -> View:
     return g.point(f"powf({{0}}, {literal(exponent, 'f')})", x)
 
 
-def _logical(text: str) -> Callable[[Builder, Arguments], View]:
+def _logical(text: str) -> Operation:
     """Return the function of a bitwise operation, which is supported on truth values only."""
 
-    def lowered(g: Builder, a: Arguments) -> View:
-        given = [part for part in (a["self"], a.get("other")) if part is not None]
-        if any(not isinstance(part, View) or part.dtype != torch.bool for part in given):
-            raise unsupported("bits of numbers")
-        return g.point(text, *given, dtype=torch.bool)
+    def function(g: Graph, a: Arguments) -> View:
+        operands = [a["self"]]
+        if a.get("other") is not None:
+            operands.append(a["other"])
+        for operand in operands:
+            if not isinstance(operand, View) or operand.dtype != torch.bool:
+                raise unsupported("bits of numbers")
+        return g.point(text, *operands, dtype=torch.bool)
 
-    return lowered
-
-
-def _clamp(g: Builder, a: Arguments) -> View:
-    found: View = a["self"]
-    for key, sign in (("min", "<"), ("max", ">")):
-        if a[key] is not None:
-            found = g.point(f"({{0}} {sign} {{1}} ? {{1}} : {{0}})", found, a[key])
-    return found
+    return function
 
 
-def _gelu(g: Builder, a: Arguments) -> View:
-    kind = "gelu_tanh" if a["approximate"] == "tanh" else "gelu"
-    return g.point(f"{kind}({{0}})", a["self"])
+OPERATIONS |= {
+    "bitwise_not": _logical("!{0}"),
+    "bitwise_and.Tensor": _logical("{0} && {1}"),
+    "bitwise_or.Tensor": _logical("{0} || {1}"),
+}
 
 
-def _gelu_backward(g: Builder, a: Arguments) -> View:
-    kind = "gelu_tanh_slope" if a["approximate"] == "tanh" else "gelu_slope"
-    return g.point(f"{kind}({{0}}) * {{1}}", a["self"], a["grad_output"])
+@_operation("clamp")
+def _clamp(g: Graph, a: Arguments) -> View:
+    x: View = a["self"]
+    if a["min"] is not None:
+        x = g.point("({0} < {1} ? {1} : {0})", x, a["min"])
+    if a["max"] is not None:
+        x = g.point("({0} > {1} ? {1} : {0})", x, a["max"])
+    return x
 
 
-def _elu_backward(g: Builder, a: Arguments) -> View:
+_GELU = {"none": "gelu", "tanh": "gelu_tanh"}
+
+
+@_operation("gelu")
+def _gelu(g: Graph, a: Arguments) -> View:
+    return g.point(f"{_GELU[a['approximate']]}({{0}})", a["self"])
+
+
+@_operation("gelu_backward")
+def _gelu_backward(g: Graph, a: Arguments) -> View:
+    return g.point(f"{_GELU[a['approximate']]}_slope({{0}}) * {{1}}", a["self"], a["grad_output"])
+
+
+@_operation("elu_backward")
+def _elu_backward(g: Graph, a: Arguments) -> View:
+    text = "({0} <= 0.0f ? {1} * {3} * {2} * {4} * exp_of({0} * {3}) : {1} * {4})"
     if a["is_result"]:
         text = "({0} <= 0.0f ? {1} * {3} * ({0} + {2} * {4}) : {1} * {4})"
-    else:
-        text = "({0} <= 0.0f ? {1} * {3} * {2} * {4} * exp_of({0} * {3}) : {1} * {4})"
-    names = ("self_or_result", "grad_output", "alpha", "input_scale", "scale")
-    return g.point(text, *(a[name] for name in names))
+    x, up = a["self_or_result"], a["grad_output"]
+    return g.point(text, x, up, a["alpha"], a["input_scale"], a["scale"])
 
 
-def _softmax(g: Builder, a: Arguments) -> View:
+@_operation("_softmax")
+def _softmax(g: Graph, a: Arguments) -> View:
     x: View = a["self"]
     return _shares(g, x, g.peak(x, _last(x, a["dim"])))
 
 
-def _safe_softmax(g: Builder, a: Arguments) -> View:
+@_operation("_safe_softmax")
+def _safe_softmax(g: Graph, a: Arguments) -> View:
     """Return a softmax that is 0 on a line in which everything is -inf."""
     x: View = a["self"]
     peak = g.peak(x, _last(x, a["dim"]))
     return _shares(g, x, g.point("({0} == -INFINITY ? 0.0f : {0})", peak))
 
 
-def _shares(g: Builder, x: View, peak: View) -> View:
+def _shares(g: Graph, x: View, peak: View) -> View:
     raised = g.point("exp_of({0} - {1})", x, peak)
     total = g.sum(raised, [len(x.shape) - 1], keep=True)
     return g.point("{0} * {1}", raised, g.point("({0} == 0.0f ? 0.0f : 1.0f / {0})", total))
 
 
-def _triangle(sign: str) -> Callable[[Builder, Arguments], View]:
-    def lowered(g: Builder, a: Arguments) -> View:
+def _triangle(sign: str) -> Operation:
+    """Return the function that keeps the places of a matrix on one side of a diagonal."""
+
+    def function(g: Graph, a: Arguments) -> View:
         x: View = a["self"]
         if has_rows(x.shape[-2:]):
             raise unsupported("a triangle of examples")
-        column, row = (f"{{d{len(x.shape) - back}}}" for back in (1, 2))
+        row, column = f"{{d{len(x.shape) - 2}}}", f"{{d{len(x.shape) - 1}}}"
         return g.point(f"({column} - {row} {sign} {a['diagonal']} ? {{0}} : 0)", x, dtype=x.dtype)
 
-    return lowered
+    return function
 
 
-def _log_softmax(g: Builder, a: Arguments) -> View:
+OPERATIONS |= {"tril": _triangle("<="), "triu": _triangle(">=")}
+
+
+@_operation("_log_softmax")
+def _log_softmax(g: Graph, a: Arguments) -> View:
     x: View = a["self"]
     last = _last(x, a["dim"])
     peak = g.peak(x, last)
@@ -390,361 +315,104 @@ def _log_softmax(g: Builder, a: Arguments) -> View:
     return g.point("{0} - {1} - {2}", x, peak, g.point("logf({0})", total))
 
 
-def _softmax_backward(g: Builder, a: Arguments) -> View:
+@_operation("_softmax_backward_data")
+def _softmax_backward(g: Graph, a: Arguments) -> View:
     up, y = a["grad_output"], a["output"]
     total = g.sum(g.point("{0} * {1}", up, y), [_last(y, a["dim"])], keep=True)
     return g.point("{1} * ({0} - {2})", up, y, total)
 
 
-def _log_softmax_backward(g: Builder, a: Arguments) -> View:
+@_operation("_log_softmax_backward_data")
+def _log_softmax_backward(g: Graph, a: Arguments) -> View:
     up, y = a["grad_output"], a["output"]
     total = g.sum(up, [_last(y, a["dim"])], keep=True)
     return g.point("{0} - exp_of({1}) * {2}", up, y, total)
 
 
-def _labels(a: Arguments) -> tuple[View, View]:
-    """Return the scores, and the labels as a column; classes are the last dimension."""
-    x, target = a["self"], a["target"]
-    if len(x.shape) != 2:
+def _labels(a: Arguments) -> View:
+    """Return the labels as a column; classes are the last dimension of the scores."""
+    if len(a["self"].shape) != 2:
         raise unsupported("nll_loss of one example")
-    return x, target.reshaped((*target.shape, 1), (*target.strides, 0))
+    labels: View = a["target"]
+    return labels.with_dimension(1)
 
 
-def _picked(g: Builder, text: str, a: Arguments, *more: View) -> View:
+def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
     """Compute the expression for the label's class, and 0 for others or an ignored label."""
-    x, target = _labels(a)
-    label = f"label_of({{0}}, {a['ignore_index']}, {x.shape[1]}, bad)"
-    checked = g.graph.add("point", target.shape, torch.int64, operands=(target,), text=label)
-    weight = [] if a["weight"] is None else [a["weight"]]
-    is_label = g.point("{0} == {column}", checked, shape=x.shape, dtype=torch.bool)
-    return g.point(f"({{0}} ? {text} : 0.0f)", is_label, *more, *weight, shape=x.shape)
+    shape, labels = a["self"].shape, _labels(a)
+    label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
+    checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
+    is_label = g.point("{0} == {column}", checked, shape=shape, dtype=torch.bool)
+    if a["weight"] is not None:
+        more = (*more, a["weight"])
+    return g.point(f"({{0}} ? {text} : 0.0f)", is_label, *more, shape=shape)
 
 
-def _weight_total(g: Builder, a: Arguments) -> View:
-    _, target = _labels(a)
+def _weight_total(g: Graph, a: Arguments) -> View:
     if a["weight"] is not None:
         return g.sum(_picked(g, "{1}", a), ())
-    kept = g.point(f"({{0}} != {a['ignore_index']} ? 1.0f : 0.0f)", target)
-    return g.sum(kept, ())
+    counts = g.point(f"({{0}} != {a['ignore_index']} ? 1.0f : 0.0f)", _labels(a))
+    return g.sum(counts, ())
 
 
-def _nll(g: Builder, a: Arguments) -> tuple[View, View]:
-    text = "-{1}" if a["weight"] is None else "-{1} * {2}"
-    losses = _picked(g, text, a, a["self"])
+def _signed(a: Arguments) -> str:
+    return "-{1}" if a["weight"] is None else "-{1} * {2}"
+
+
+@_operation("nll_loss_forward")
+def _nll(g: Graph, a: Arguments) -> tuple[View, View]:
+    losses = _picked(g, _signed(a), a, a["self"])
     weights = _weight_total(g, a)
     if a["reduction"] == 0:
         return g.sum(losses, [1]), weights
-    total = g.sum(losses, ())
-    return (g.point("{0} / {1}", total, weights) if a["reduction"] == 1 else total), weights
+    loss = g.sum(losses, ())
+    if a["reduction"] == 1:
+        loss = g.point("{0} / {1}", loss, weights)
+    return loss, weights
 
 
-def _nll_backward(g: Builder, a: Arguments) -> View:
+@_operation("nll_loss_backward")
+def _nll_backward(g: Graph, a: Arguments) -> View:
     up = a["grad_output"]
     if a["reduction"] == 0:
-        up = up.reshaped((*up.shape, 1), (*up.strides, 0))
+        up = up.with_dimension(1)
     elif a["reduction"] == 1:
         up = g.point("{0} / {1}", up, a["total_weight"])
-    return _picked(g, "-{1}" if a["weight"] is None else "-{1} * {2}", a, up)
+    return _picked(g, _signed(a), a, up)
 
 
-def _loss_of(text: str) -> Callable[[Builder, Arguments], View]:
+def _loss_of(text: str) -> Operation:
     """Return the function of a loss: the mean, sum or all of an expression of {0} and {1}."""
 
-    def lowered(g: Builder, a: Arguments) -> View:
+    def function(g: Graph, a: Arguments) -> View:
         if a.get("weight") is not None or a.get("pos_weight") is not None:
             raise unsupported("a loss with weights")
-        more = [a[name] for name in ("beta", "delta") if name in a]
-        each = g.point(text, a["self"], a["target"], *more)
+        losses = g.point(text, a["self"], a["target"], *_settings(a))
         if a["reduction"] == 0:
-            return each
-        return g.mean(each, ()) if a["reduction"] == 1 else g.sum(each, ())
+            return losses
+        return g.mean(losses, ()) if a["reduction"] == 1 else g.sum(losses, ())
 
-    return lowered
+    return function
 
 
-def _slope_of(text: str) -> Callable[[Builder, Arguments], View]:
+def _slope_of(text: str) -> Operation:
     """Return the function of a loss's derivative by {0}, times the gradient {2}."""
 
-    def lowered(g: Builder, a: Arguments) -> View:
-        more = [a[name] for name in ("beta", "delta") if name in a]
+    def function(g: Graph, a: Arguments) -> View:
         up = a["grad_output"]
         if a["reduction"] == 1:
             n = number_of(a["self"].shape, range(len(a["self"].shape)))
             up = g.point("{0} / {1}", up, n)
-        return g.point(text, a["self"], a["target"], up, *more)
+        return g.point(text, a["self"], a["target"], up, *_settings(a))
 
-    return lowered
-
-
-def _layer_norm(g: Builder, a: Arguments) -> tuple[View, View, View]:
-    x: View = a["input"]
-    if len(a["normalized_shape"]) != 1:
-        raise unsupported("layer_norm over several dimensions")
-    last = [len(x.shape) - 1]
-    mean = g.mean(x, last, keep=True)
-    variance = g.mean(g.point("({0} - {1}) * ({0} - {1})", x, mean), last, keep=True)
-    spread = g.point("1.0f / sqrtf({0} + {1})", variance, a["eps"])
-    found = g.point("({0} - {1}) * {2}", x, mean, spread)
-    if a["weight"] is not None:
-        found = g.point("{0} * {1}", found, a["weight"])
-    if a["bias"] is not None:
-        found = g.point("{0} + {1}", found, a["bias"])
-    return found, mean, spread
+    return function
 
 
-def _layer_norm_backward(g: Builder, a: Arguments) -> tuple[View | None, ...]:
-    x, up, mean, spread, weight = (a[n] for n in ("input", "grad_out", "mean", "rstd", "weight"))
-    last = [len(x.shape) - 1]
-    unit = g.point("({0} - {1}) * {2}", x, mean, spread)
-    inner = up if weight is None else g.point("{0} * {1}", up, weight)
-    along = g.mean(g.point("{0} * {1}", inner, unit), last, keep=True)
-    found = g.point("{3} * ({0} - {2} - {1} * {4})", inner, unit, g.mean(inner, last, keep=True),
-                    spread, along)  # fmt: skip
-    rest = list(range(len(x.shape) - 1))
-    scale = g.sum(g.point("{0} * {1}", up, unit), rest) if a["output_mask"][1] else None
-    shift = g.sum(up, rest) if a["output_mask"][2] else None
-    return found, scale, shift
+def _settings(a: Arguments) -> list[Number]:
+    return [a[name] for name in ("beta", "delta") if name in a]
 
 
-def _embedding(g: Builder, a: Arguments) -> View:
-    table, places = a["weight"], a["indices"]
-    width = table.shape[1]
-    places = places.reshaped((*places.shape, 1), (*places.strides, 0))
-    shape = (*places.shape[:-1], width)
-    return g.graph.add("take", shape, table.dtype, operands=(places.expanded(shape), table))
-
-
-def _embedding_backward(g: Builder, a: Arguments) -> View:
-    up, places = a["grad_output"], a["indices"]
-    if a["scale_grad_by_freq"]:
-        raise unsupported("embedding with scale_grad_by_freq")
-    places = places.reshaped((*places.shape, 1), (*places.strides, 0)).expanded(up.shape)
-    if a["padding_idx"] >= 0:
-        up = g.point(f"({{0}} == {a['padding_idx']} ? 0.0f : {{1}})", places, up)
-    shape = (a["num_weights"], up.shape[-1])
-    return g.graph.add("scatter", shape, up.dtype, operands=(up, places))
-
-
-def _shifted(g: Builder, x: View, shape: Shape, dim: int, start: int) -> View:
-    """Return `x` as if it lay in a tensor of this shape from `start` on; only read it there."""
-    if x.strides[-1] == 0:
-        x = g.point("{0}", x, dtype=x.dtype)
-    if shape[-1] == 1:  # it would be read before the line, outside of `x` too
-        raise unsupported("a part of a tensor with nothing in its last dimension")
-    return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
-
-
-def _bernoulli(g: Builder, a: Arguments) -> View:
-    if a.get("generator") is not None or not isinstance(a["p"], float):
-        raise unsupported("random numbers of a generator")
-    return g.draw(a["self"], a["p"])
-
-
-def _select_backward(g: Builder, a: Arguments) -> View:
-    up, shape = a["grad_output"], _sizes(a["input_sizes"])
-    dim = a["dim"] % len(shape)
-    wide = (*up.shape[:dim], 1, *up.shape[dim:])
-    up = up.reshaped(wide, (*up.strides[:dim], 0, *up.strides[dim:]))
-    text = f"({{d{dim}}} == {a['index'] % shape[dim]} ? {{0}} : 0.0f)"
-    return g.point(text, up, shape=shape, dtype=up.dtype)
-
-
-def _slice_backward(g: Builder, a: Arguments) -> View:
-    up, shape = a["grad_output"], _sizes(a["input_sizes"])
-    dim = a["dim"] % len(shape)
-    start, stop, step = slice(a["start"], a["end"], a["step"]).indices(shape[dim])
-    if step != 1 or shape[dim] % STAND_IN == 0:
-        raise unsupported("slice of examples or with steps")
-    if stop - start == shape[dim]:
-        return g.point("{0}", up, dtype=up.dtype)
-    text = f"({{d{dim}}} >= {start} && {{d{dim}}} < {stop} ? {{0}} : 0.0f)"
-    return g.point(text, _shifted(g, up, shape, dim, start), shape=shape, dtype=up.dtype)
-
-
-def _sizes(sizes: Sequence[Number]) -> Shape:
-    return tuple(int(n.factor) * STAND_IN if isinstance(n, Scaled) else int(n) for n in sizes)
-
-
-def _cat(g: Builder, a: Arguments) -> View:
-    parts: list[View] = a["tensors"]
-    dim = a["dim"] % len(parts[0].shape)
-    total = sum(part.shape[dim] for part in parts)
-    shape = (*parts[0].shape[:dim], total, *parts[0].shape[dim + 1 :])
-    if total % STAND_IN == 0 or len({part.dtype for part in parts}) > 1:
-        raise unsupported("cat of examples or of several types")
-    text, start, moved = "", 0, []
-    for at, part in enumerate(parts):
-        moved.append(_shifted(g, part, shape, dim, start))
-        start += part.shape[dim]
-        text += f"{{d{dim}}} < {start} ? {{{at}}} : "
-    return g.point(f"({text}0)", *moved, shape=shape, dtype=parts[0].dtype)
-
-
-def _stack(g: Builder, a: Arguments) -> View:
-    parts: list[View] = a["tensors"]
-    dim = a["dim"] % (len(parts[0].shape) + 1)
-    at = max(dim, 1) if parts[0].rows else dim  # examples must stay first
-    wide = [
-        part.reshaped(
-            (*part.shape[:at], 1, *part.shape[at:]), (*part.strides[:at], 0, *part.strides[at:])
-        )
-        for part in parts
-    ]
-    found = _cat(g, {"tensors": wide, "dim": at})
-    return found if at == dim else _swapped(found, dim, at)
-
-
-def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
-    """Describe windows over images (n, C, H, W) or lines (n, C, W) for C.
-
-    Returns:
-        `struct windows` in C; the number of windows down and across; a padded image's elements.
-    """
-    n_dims = len(shape) - 2
-    if n_dims not in (1, 2) or any(step != 1 for step in a["dilation"]) or a.get("ceil_mode"):
-        raise unsupported("windows with holes, or beyond an edge, or of three dimensions")
-
-    def both(sizes: Sequence[int], of_lines: int) -> tuple[int, ...]:
-        each = tuple(sizes) * (n_dims // len(sizes))
-        return (*(of_lines,) * (2 - n_dims), *each)
-
-    size, extent = both(shape[2:], 1), both(kernel, 1)
-    step, edge = both(a["stride"] or kernel, 1), both(a["padding"], 0)
-    framed = [n + 2 * more for n, more in zip(size, edge, strict=True)]
-    places = tuple((framed[dim] - extent[dim]) // step[dim] + 1 for dim in (0, 1))
-    numbers = (shape[1], *size, *extent, *step, *edge, *places)
-    text = f"(struct windows){{{{{', '.join(map(str, numbers))}}}}}"
-    return text, places, shape[1] * math.prod(framed)
-
-
-def _call(
-    g: Builder, text: str, shape: Shape, *given: View, dtype: torch.dtype = torch.float32
-) -> View:
-    """Add a tensor that a function of kernels.c fills."""
-    whole = [g.plain(x) if x.is_whole else g.point("{0}", x, dtype=x.dtype) for x in given]
-    return g.graph.add("call", shape, dtype, operands=tuple(whole), text=text)
-
-
-def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
-    """Return the C call of a convolution function, and the size of its result per image."""
-    if a["transposed"] or a["groups"] != 1 or weight.rows:
-        raise unsupported("convolution transposed or in groups")
-    windows, places, framed = _windows(x.shape, weight.shape[2:], a)
-    unfolded = math.prod(weight.shape[1:]) * math.prod(places)
-    if unfolded + framed > 2**24:  # each thread has its own copy of these arrays
-        raise unsupported("convolution of large images")
-    text = (
-        f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
-        f"{times_rows(x.shape[0], 'n')}, {weight.shape[0]}, {{0}}, {{1}}, cols, frame, {{out}});"
-    )
-    return text, places[4 - len(x.shape) :]
-
-
-def _convolution(g: Builder, a: Arguments) -> View:
-    x, weight, bias = a["input"], a["weight"], a["bias"]
-    text, places = _convolving("convolve", x, weight, a)
-    found = _call(g, text, (x.shape[0], weight.shape[0], *places), x, weight)
-    if bias is None:
-        return found
-    wide = (1,) * len(places)
-    return g.point("{0} + {1}", found, bias.reshaped((*bias.shape, *wide), (*bias.strides, *wide)))
-
-
-def _convolution_backward(g: Builder, a: Arguments) -> tuple[View | None, ...]:
-    up, x, weight = a["grad_output"], a["input"], a["weight"]
-    back, scale, shift = a["output_mask"]
-    over, _ = _convolving("convolve_back", x, weight, a)
-    by, _ = _convolving("convolve_weights", x, weight, a)
-    sizes = f"{times_rows(up.shape[0], 'n')}, {up.shape[1]}, {math.prod(up.shape[2:])}"
-    planes = f"add_planes({sizes}, {{0}}, {{out}});"
-    return (
-        _call(g, over, x.shape, up, weight) if back else None,
-        _call(g, by, weight.shape, up, x) if scale else None,
-        _call(g, planes, weight.shape[:1], up) if shift else None,
-    )
-
-
-def _max_pool(g: Builder, a: Arguments) -> tuple[View, View]:
-    x: View = a["self"]
-    planes = math.prod(x.shape[:-2])
-    windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
-    if n[1] > 4096:  # C keeps a line of them on the stack
-        raise unsupported("windows, more than 4096 in a line")
-    shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
-    text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
-    places = _call(g, text, shape, x, dtype=torch.int64)
-    text = f"picked({math.prod(x.shape[-2:])}, {math.prod(n)}, {count}, {{0}}, {{1}}, {{out}});"
-    return _call(g, text, shape, x, places), places
-
-
-def _max_pool_backward(g: Builder, a: Arguments) -> View:
-    up, places, shape = a["grad_output"], a["indices"], a["self"].shape
-    sizes = f"{math.prod(shape[-2:])}, {math.prod(up.shape[-2:])}"
-    planes = times_rows(math.prod(shape[:-2]), "n")
-    return _call(g, f"put_back({sizes}, {planes}, {{0}}, {{1}}, {{out}});", shape, up, places)
-
-
-def _average_pool(g: Builder, a: Arguments) -> View:
-    x, kernel = a["self"], a["kernel_size"] * (2 // len(a["kernel_size"]))
-    is_cut = any(n % extent for n, extent in zip(x.shape[-2:], kernel, strict=True))
-    apart = a["stride"] not in ([], a["kernel_size"]) or any(a["padding"])
-    if is_cut or apart or a["divisor_override"]:
-        raise unsupported("means of windows that are not beside one another")
-    places = [n // extent for n, extent in zip(x.shape[-2:], kernel, strict=True)]
-    return _means(g, {"self": x, "output_size": places})
-
-
-def _means(g: Builder, a: Arguments) -> View:
-    x, (down, across) = a["self"], _extent(a["self"].shape, a["output_size"])
-    apart = (*x.shape[:-2], down, across, *a["output_size"])
-    strides = (*x.strides, x.strides[-2] * down, x.strides[-1] * across)
-    return g.mean(x.reshaped(apart, strides), [-4, -3])
-
-
-def _means_backward(g: Builder, a: Arguments) -> View:
-    up, shape = a["grad_output"], a["self"].shape
-    (n, m), (down, across) = up.shape[-2:], _extent(shape, up.shape[-2:])
-    strides = (*up.strides[:-1], 0, up.strides[-1], 0)
-    wide = up.reshaped((*up.shape[:-2], n, down, m, across), strides)
-    found = g.point("{0} / {1}", wide, down * across)
-    return found.reshaped(shape, contiguous(shape))
-
-
-def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
-    """Return the height and width of the windows if an image has `n` down and across."""
-    if any(size % places for size, places in zip(shape[-2:], n, strict=True)):
-        raise unsupported("means of windows that are not equal")
-    return shape[-2] // n[0], shape[-1] // n[1]
-
-
-COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
-    "mm": _product,
-    "addmm": _product_and_bias,
-    "bmm": _products,
-    "sum": _sum,
-    "sum.dim_IntList": _sum,
-    "mean": _mean,
-    "mean.dim": _mean,
-    "amax": _amax,
-    "argmax": _argmax,
-    "max.dim": _max_with_place,
-    "pow.Tensor_Scalar": _power,
-    "clamp": _clamp,
-    "bitwise_not": _logical("!{0}"),
-    "bitwise_and.Tensor": _logical("{0} && {1}"),
-    "bitwise_or.Tensor": _logical("{0} || {1}"),
-    "gelu": _gelu,
-    "gelu_backward": _gelu_backward,
-    "elu_backward": _elu_backward,
-    "_softmax": _softmax,
-    "_safe_softmax": _safe_softmax,
-    "tril": _triangle("<="),
-    "triu": _triangle(">="),
-    "_softmax_backward_data": _softmax_backward,
-    "_log_softmax": _log_softmax,
-    "_log_softmax_backward_data": _log_softmax_backward,
-    "nll_loss_forward": _nll,
-    "nll_loss_backward": _nll_backward,
+OPERATIONS |= {
     "mse_loss": _loss_of("({0} - {1}) * ({0} - {1})"),
     "mse_loss_backward": _slope_of("2.0f * ({0} - {1}) * {2}"),
     "smooth_l1_loss": _loss_of(
@@ -764,25 +432,271 @@ COMPOSED: dict[str, Callable[[Builder, Arguments], Any]] = {
     "binary_cross_entropy_with_logits": _loss_of(
         "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
     ),
-    "bernoulli.float": _bernoulli,
-    "bernoulli.p": _bernoulli,
-    "select_backward": _select_backward,
-    "slice_backward": _slice_backward,
-    "convolution": _convolution,
-    "convolution_backward": _convolution_backward,
-    "avg_pool2d": _average_pool,
-    "avg_pool2d_backward": _means_backward,
-    "_adaptive_avg_pool2d": _means,
-    "_adaptive_avg_pool2d_backward": _means_backward,
-    "max_pool2d_with_indices": _max_pool,
-    "max_pool2d_with_indices_backward": _max_pool_backward,
-    "cat": _cat,
-    "stack": _stack,
-    "native_layer_norm": _layer_norm,
-    "native_layer_norm_backward": _layer_norm_backward,
-    "embedding": _embedding,
-    "embedding_dense_backward": _embedding_backward,
 }
+
+
+@_operation("native_layer_norm")
+def _layer_norm(g: Graph, a: Arguments) -> tuple[View, View, View]:
+    x: View = a["input"]
+    if len(a["normalized_shape"]) != 1:
+        raise unsupported("layer_norm over several dimensions")
+    last = [len(x.shape) - 1]
+    mean = g.mean(x, last, keep=True)
+    variance = g.mean(g.point("({0} - {1}) * ({0} - {1})", x, mean), last, keep=True)
+    spread = g.point("1.0f / sqrtf({0} + {1})", variance, a["eps"])
+    normed = g.point("({0} - {1}) * {2}", x, mean, spread)
+    if a["weight"] is not None:
+        normed = g.point("{0} * {1}", normed, a["weight"])
+    if a["bias"] is not None:
+        normed = g.point("{0} + {1}", normed, a["bias"])
+    return normed, mean, spread
+
+
+@_operation("native_layer_norm_backward")
+def _layer_norm_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
+    x, up, mean, spread, weight = a["input"], a["grad_out"], a["mean"], a["rstd"], a["weight"]
+    last = [len(x.shape) - 1]
+    unit = g.point("({0} - {1}) * {2}", x, mean, spread)
+    inner = up
+    if weight is not None:
+        inner = g.point("{0} * {1}", up, weight)
+    along = g.mean(g.point("{0} * {1}", inner, unit), last, keep=True)
+    middle = g.mean(inner, last, keep=True)
+    back = g.point("{3} * ({0} - {2} - {1} * {4})", inner, unit, middle, spread, along)
+    rest = list(range(len(x.shape) - 1))
+    scale = shift = None
+    if a["output_mask"][1]:
+        scale = g.sum(g.point("{0} * {1}", up, unit), rest)
+    if a["output_mask"][2]:
+        shift = g.sum(up, rest)
+    return back, scale, shift
+
+
+@_operation("embedding")
+def _embedding(g: Graph, a: Arguments) -> View:
+    table, places = a["weight"], a["indices"]
+    shape = (*places.shape, table.shape[1])
+    places = places.with_dimension(len(places.shape)).expanded(shape)
+    return g.add("take", shape, table.dtype, operands=(places, table))
+
+
+@_operation("embedding_dense_backward")
+def _embedding_backward(g: Graph, a: Arguments) -> View:
+    up, places = a["grad_output"], a["indices"]
+    if a["scale_grad_by_freq"]:
+        raise unsupported("embedding with scale_grad_by_freq")
+    places = places.with_dimension(len(places.shape)).expanded(up.shape)
+    if a["padding_idx"] >= 0:
+        up = g.point(f"({{0}} == {a['padding_idx']} ? 0.0f : {{1}})", places, up)
+    shape = (a["num_weights"], up.shape[-1])
+    return g.add("scatter", shape, up.dtype, operands=(up, places))
+
+
+def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
+    """Return `x` as if it lay in a tensor of this shape from `start` on; only read it there."""
+    if x.strides[-1] == 0:
+        x = g.point("{0}", x, dtype=x.dtype)
+    if shape[-1] == 1:  # it would be read before the line, outside of `x` too
+        raise unsupported("a part of a tensor with nothing in its last dimension")
+    return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
+
+
+@_operation("bernoulli.float", "bernoulli.p")
+def _bernoulli(g: Graph, a: Arguments) -> View:
+    if a.get("generator") is not None or not isinstance(a["p"], float):
+        raise unsupported("random numbers of a generator")
+    return g.draw(a["self"], a["p"])
+
+
+@_operation("select_backward")
+def _select_backward(g: Graph, a: Arguments) -> View:
+    up, shape = a["grad_output"], _sizes(a["input_sizes"])
+    dim = a["dim"] % len(shape)
+    text = f"({{d{dim}}} == {a['index'] % shape[dim]} ? {{0}} : 0.0f)"
+    return g.point(text, up.with_dimension(dim), shape=shape, dtype=up.dtype)
+
+
+@_operation("slice_backward")
+def _slice_backward(g: Graph, a: Arguments) -> View:
+    up, shape = a["grad_output"], _sizes(a["input_sizes"])
+    dim = a["dim"] % len(shape)
+    start, stop, step = slice(a["start"], a["end"], a["step"]).indices(shape[dim])
+    if step != 1 or shape[dim] % STAND_IN == 0:
+        raise unsupported("slice of examples or with steps")
+    if stop - start == shape[dim]:
+        return g.point("{0}", up, dtype=up.dtype)
+    text = f"({{d{dim}}} >= {start} && {{d{dim}}} < {stop} ? {{0}} : 0.0f)"
+    return g.point(text, _shifted(g, up, shape, dim, start), shape=shape, dtype=up.dtype)
+
+
+def _sizes(sizes: Sequence[Number]) -> Shape:
+    shape = []
+    for size in sizes:
+        shape.append(int(size.factor) * STAND_IN if isinstance(size, Scaled) else int(size))
+    return tuple(shape)
+
+
+@_operation("cat")
+def _cat(g: Graph, a: Arguments) -> View:
+    tensors: list[View] = a["tensors"]
+    first = tensors[0]
+    dim = a["dim"] % len(first.shape)
+    total = sum(x.shape[dim] for x in tensors)
+    shape = (*first.shape[:dim], total, *first.shape[dim + 1 :])
+    if total % STAND_IN == 0 or any(x.dtype != first.dtype for x in tensors):
+        raise unsupported("cat of examples or of several types")
+    text, start, shifted = "", 0, []
+    for at, x in enumerate(tensors):
+        shifted.append(_shifted(g, x, shape, dim, start))
+        start += x.shape[dim]
+        text += f"{{d{dim}}} < {start} ? {{{at}}} : "
+    return g.point(f"({text}0)", *shifted, shape=shape, dtype=first.dtype)
+
+
+@_operation("stack")
+def _stack(g: Graph, a: Arguments) -> View:
+    tensors: list[View] = a["tensors"]
+    dim = a["dim"] % (len(tensors[0].shape) + 1)
+    at = max(dim, 1) if tensors[0].rows else dim  # examples must stay first
+    stack = _cat(g, {"tensors": [x.with_dimension(at) for x in tensors], "dim": at})
+    return stack if at == dim else stack.swapped(dim, at)
+
+
+def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
+    """Describe windows over images (n, C, H, W) or lines (n, C, W) for C.
+
+    Returns:
+        `struct windows` in C; the number of windows down and across; a padded image's elements.
+    """
+    n_dims = len(shape) - 2
+    if n_dims not in (1, 2) or any(step != 1 for step in a["dilation"]) or a.get("ceil_mode"):
+        raise unsupported("windows with holes, or beyond an edge, or of three dimensions")
+
+    def both(sizes: Sequence[int], of_lines: int) -> tuple[int, ...]:
+        given = tuple(sizes) * (n_dims // len(sizes))
+        return given if n_dims == 2 else (of_lines, *given)
+
+    size, extent = both(shape[2:], 1), both(kernel, 1)
+    step, edge = both(a["stride"] or kernel, 1), both(a["padding"], 0)
+    framed = (size[0] + 2 * edge[0], size[1] + 2 * edge[1])
+    down, across = framed[0] - extent[0], framed[1] - extent[1]
+    places = (down // step[0] + 1, across // step[1] + 1)
+    numbers = (shape[1], *size, *extent, *step, *edge, *places)
+    text = f"(struct windows){{{{{', '.join(map(str, numbers))}}}}}"
+    return text, places, shape[1] * math.prod(framed)
+
+
+def _call(
+    g: Graph, text: str, shape: Shape, *operands: View, dtype: torch.dtype = torch.float32
+) -> View:
+    """Add a tensor that a function of kernels.c fills."""
+    whole = tuple(_whole(g, operand) for operand in operands)
+    return g.add("call", shape, dtype, operands=whole, text=text)
+
+
+def _whole(g: Graph, x: View) -> View:
+    return g.plain(x) if x.is_whole else g.point("{0}", x, dtype=x.dtype)
+
+
+def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
+    """Return the C call of a convolution function, and the size of its result per image."""
+    if a["transposed"] or a["groups"] != 1 or weight.rows:
+        raise unsupported("convolution transposed or in groups")
+    windows, places, framed = _windows(x.shape, weight.shape[2:], a)
+    unfolded = math.prod(weight.shape[1:]) * math.prod(places)
+    if unfolded + framed > 2**24:  # each thread has its own copy of these arrays
+        raise unsupported("convolution of large images")
+    text = (
+        f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
+        f"{times_rows(x.shape[0], 'n')}, {weight.shape[0]}, {{0}}, {{1}}, cols, frame, {{out}});"
+    )
+    return text, places[4 - len(x.shape) :]
+
+
+@_operation("convolution")
+def _convolution(g: Graph, a: Arguments) -> View:
+    x, weight, bias = a["input"], a["weight"], a["bias"]
+    text, places = _convolving("convolve", x, weight, a)
+    planes = _call(g, text, (x.shape[0], weight.shape[0], *places), x, weight)
+    if bias is None:
+        return planes
+    for _ in places:
+        bias = bias.with_dimension(len(bias.shape))
+    return g.point("{0} + {1}", planes, bias)
+
+
+@_operation("convolution_backward")
+def _convolution_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
+    up, x, weight = a["grad_output"], a["input"], a["weight"]
+    to_images, to_weights, to_bias = a["output_mask"]
+    back = scale = shift = None
+    if to_images:
+        text, _ = _convolving("convolve_back", x, weight, a)
+        back = _call(g, text, x.shape, up, weight)
+    if to_weights:
+        text, _ = _convolving("convolve_weights", x, weight, a)
+        scale = _call(g, text, weight.shape, up, x)
+    if to_bias:
+        sizes = f"{times_rows(up.shape[0], 'n')}, {up.shape[1]}, {math.prod(up.shape[2:])}"
+        shift = _call(g, f"add_planes({sizes}, {{0}}, {{out}});", weight.shape[:1], up)
+    return back, scale, shift
+
+
+@_operation("max_pool2d_with_indices")
+def _max_pool(g: Graph, a: Arguments) -> tuple[View, View]:
+    x: View = a["self"]
+    planes = math.prod(x.shape[:-2])
+    windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
+    if n[1] > 4096:  # C keeps a line of them on the stack
+        raise unsupported("windows, more than 4096 in a line")
+    shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
+    text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
+    places = _call(g, text, shape, x, dtype=torch.int64)
+    text = f"picked({math.prod(x.shape[-2:])}, {math.prod(n)}, {count}, {{0}}, {{1}}, {{out}});"
+    return _call(g, text, shape, x, places), places
+
+
+@_operation("max_pool2d_with_indices_backward")
+def _max_pool_backward(g: Graph, a: Arguments) -> View:
+    up, places, shape = a["grad_output"], a["indices"], a["self"].shape
+    sizes = f"{math.prod(shape[-2:])}, {math.prod(up.shape[-2:])}"
+    planes = times_rows(math.prod(shape[:-2]), "n")
+    return _call(g, f"put_back({sizes}, {planes}, {{0}}, {{1}}, {{out}});", shape, up, places)
+
+
+@_operation("avg_pool2d")
+def _average_pool(g: Graph, a: Arguments) -> View:
+    x, kernel = a["self"], a["kernel_size"] * (2 // len(a["kernel_size"]))
+    down, rows_left = divmod(x.shape[-2], kernel[0])
+    across, columns_left = divmod(x.shape[-1], kernel[1])
+    is_apart = a["stride"] not in ([], a["kernel_size"]) or any(a["padding"])
+    if rows_left or columns_left or is_apart or a["divisor_override"]:
+        raise unsupported("means of windows that are not beside one another")
+    return _means(g, {"self": x, "output_size": [down, across]})
+
+
+@_operation("_adaptive_avg_pool2d")
+def _means(g: Graph, a: Arguments) -> View:
+    x, (down, across) = a["self"], _extent(a["self"].shape, a["output_size"])
+    apart = (*x.shape[:-2], down, across, *a["output_size"])
+    strides = (*x.strides, x.strides[-2] * down, x.strides[-1] * across)
+    return g.mean(x.reshaped(apart, strides), [-4, -3])
+
+
+@_operation("avg_pool2d_backward", "_adaptive_avg_pool2d_backward")
+def _means_backward(g: Graph, a: Arguments) -> View:
+    up, shape = a["grad_output"], a["self"].shape
+    (n, m), (down, across) = up.shape[-2:], _extent(shape, up.shape[-2:])
+    strides = (*up.strides[:-1], 0, up.strides[-1], 0)
+    wide = up.reshaped((*up.shape[:-2], n, down, m, across), strides)
+    return g.point("{0} / {1}", wide, down * across).reshaped(shape, contiguous(shape))
+
+
+def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
+    """Return the height and width of the windows if an image has `n` down and across."""
+    if shape[-2] % n[0] or shape[-1] % n[1]:
+        raise unsupported("means of windows that are not equal")
+    return shape[-2] // n[0], shape[-1] // n[1]
 
 
 def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]:
@@ -796,9 +710,8 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
         RefusedError: an operation has no row, or its result an unsupported order in memory.
     """
     graph = Graph(constants=tape.constants)
-    builder = Builder(graph)
     places = _places([*kinds, *["constant"] * len(tape.constants)])
-    done: dict[int, dict[int, View | None]] = {}  # the results of each call
+    results: dict[int, dict[int, View | None]] = {}  # of each call
     views: dict[int, View | None] = {}
 
     def view(place: int) -> View | None:
@@ -813,116 +726,113 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
                 raise unsupported("a view of another type")
             if base.rows and not has_rows(held.shape):  # examples come in tiles
                 raise unsupported("a view of some of the examples")
-            return View(base.node, held.shape, *_lying(held, tape.held[held.base], base))
+            return View(base.node, held.shape, *_layout(held, tape.held[held.base], base))
         if held.source >= 0:
             kind, place = places[held.source]
             return graph.add(kind, held.shape, held.dtype, place=place)
-        found: View | None = done[held.call][held.result]
-        return found
+        return results[held.call][held.result]
 
-    def tensors(value: Any) -> Any:
+    def with_views(value: Any) -> Any:
         if isinstance(value, Ref):
             return view(value.place)
-        return [tensors(part) for part in value] if isinstance(value, (list, tuple)) else value
+        if isinstance(value, (list, tuple)):
+            return list(map(with_views, value))
+        return value
 
-    results_of: dict[int, list[Held]] = {}
+    held_of: dict[int, list[Held]] = {}
     for held in tape.held:
         if held.call >= 0 and held.base < 0:
-            results_of.setdefault(held.call, []).append(held)
+            held_of.setdefault(held.call, []).append(held)
     for number, call in enumerate(tape.calls):
-        if number in results_of:
-            arguments = {name: tensors(value) for name, value in call.arguments.items()}
-            done[number] = _result(builder, call, arguments, results_of[number])
+        if number in held_of:
+            arguments = {name: with_views(value) for name, value in call.arguments.items()}
+            results[number] = _results(graph, call, arguments, held_of[number])
     return graph, [None if place is None else view(place) for place in tape.results]
 
 
 def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
-    seen: dict[str, int] = {}
-    found = []
+    """Return each kind with the number of those before it that are alike."""
+    counts: Counter[str] = Counter()
+    places = []
     for kind in kinds:
-        found.append((kind, seen.get(kind, 0)))
-        seen[kind] = seen.get(kind, 0) + 1
-    return found
+        places.append((kind, counts[kind]))
+        counts[kind] += 1
+    return places
 
 
-def _result(
-    g: Builder, call: Call, arguments: dict[str, Any], results: list[Held]
+def _results(
+    g: Graph, call: Call, arguments: dict[str, Any], held: list[Held]
 ) -> dict[int, View | None]:
-    if call.name in COMPOSED:
-        found = COMPOSED[call.name](g, arguments)
-    elif call.name in POINTWISE:
-        names = list(dict.fromkeys(re.findall(r"\{(\w+)\}", POINTWISE[call.name])))
-        text = POINTWISE[call.name]
-        for at, name in enumerate(names):
-            text = text.replace(f"{{{name}}}", f"{{{at}}}")
-        (held,) = results
-        order = _order(call, held)
-        operands = [
-            _permuted(part.expanded(held.shape), order) if isinstance(part, View) else part
-            for part in map(arguments.__getitem__, names)
-        ]
-        shape = tuple(held.shape[dim] for dim in order)
-        made = g.point(text, *operands, shape=shape, dtype=held.dtype)
-        return {0: made.reshaped(held.shape, held.strides)}
-    else:
+    """Return the results of a call that are used, by their place among all its results."""
+    row = OPERATIONS.get(call.name)
+    if row is None:
         raise unsupported(call.name)
-    return {
-        held.result: _laid_out(
-            g, call, found[held.result] if isinstance(found, tuple) else found, held
-        )
-        for held in results
-    }
+    if isinstance(row, str):
+        (result,) = held
+        return {0: _pointwise(g, row, call, arguments, result)}
+    views = row(g, arguments)
+    if not isinstance(views, tuple):
+        views = (views,)
+    return {tensor.result: _laid_out(g, call, views[tensor.result], tensor) for tensor in held}
 
 
-def _laid_out(g: Builder, call: Call, made: View | None, held: Held) -> View | None:
+def _pointwise(g: Graph, text: str, call: Call, arguments: dict[str, Any], result: Held) -> View:
+    order = _order(call, result)
+    operands: list[View | Number] = []
+    for name in dict.fromkeys(re.findall(r"\{(\w+)\}", text)):
+        operand = arguments[name]
+        if isinstance(operand, View):
+            operand = operand.expanded(result.shape).permuted(order)
+        text = text.replace(f"{{{name}}}", f"{{{len(operands)}}}")
+        operands.append(operand)
+    shape = tuple(map(result.shape.__getitem__, order))
+    point = g.point(text, *operands, shape=shape, dtype=result.dtype)
+    return point.reshaped(result.shape, result.strides)
+
+
+def _laid_out(g: Graph, call: Call, view: View | None, result: Held) -> View | None:
     """Return a result in PyTorch's order of memory, because views of it rely on that."""
-    if made is None:
+    if view is None:
         return None
-    if (made.shape, made.dtype) != (held.shape, held.dtype):
+    if (view.shape, view.dtype) != (result.shape, result.dtype):
         raise unsupported(f"{call.name} to this shape or type")
-    order = _order(call, held)
+    order = _order(call, result)
     if order == tuple(range(len(order))):
-        return made
-    return g.point("{0}", _permuted(made, order), dtype=made.dtype).reshaped(
-        held.shape, held.strides
-    )
+        return view
+    copy = g.point("{0}", view.permuted(order), dtype=view.dtype)
+    return copy.reshaped(result.shape, result.strides)
 
 
-def _permuted(x: View, order: Sequence[int]) -> View:
-    return x.reshaped(tuple(x.shape[dim] for dim in order), tuple(x.strides[dim] for dim in order))
-
-
-def _order(call: Call, held: Held) -> tuple[int, ...]:
+def _order(call: Call, result: Held) -> tuple[int, ...]:
     """Return a result's dimensions in their order in memory, the innermost last; refuse gaps."""
-    order = sorted(range(len(held.shape)), key=lambda dim: -held.strides[dim])
-    real = [dim for dim in order if held.shape[dim] != 1]
-    packed = contiguous(tuple(held.shape[dim] for dim in real))
-    if tuple(held.strides[dim] for dim in real) != packed:
+    order = sorted(range(len(result.shape)), key=lambda dim: -result.strides[dim])
+    real = [dim for dim in order if result.shape[dim] != 1]
+    packed = contiguous(tuple(map(result.shape.__getitem__, real)))
+    if tuple(map(result.strides.__getitem__, real)) != packed:
         raise unsupported(f"{call.name} in another order of memory")
-    return tuple(order) if real != sorted(real) else tuple(range(len(order)))
+    return tuple(range(len(order))) if real == sorted(real) else tuple(order)
 
 
-def _lying(held: Held, was: Held, base: View) -> tuple[Shape, int]:
+def _layout(held: Held, was: Held, base: View) -> tuple[Shape, int]:
     """Return a view's strides and offset here; PyTorch's base `was` lies here as `base` does."""
-    parts: list[tuple[int, int, int]] = []  # size, PyTorch's stride, stride here; outermost first
-    for size, there, here in sorted(
-        zip(was.shape, was.strides, base.strides, strict=True), key=lambda part: -part[1]
-    ):
+    blocks: list[tuple[int, int, int]] = []  # size, PyTorch's stride, stride here; outermost first
+    dims = zip(was.shape, was.strides, base.strides, strict=True)
+    for size, there, here in sorted(dims, key=lambda dim: -dim[1]):
         if size == 1:
             continue
-        if parts and parts[-1][1:] == (size * there, size * here):
-            size *= parts.pop()[0]
-        parts.append((size, there, here))
-    if all(there == here for _, there, here in parts):
+        if blocks and blocks[-1][1:] == (size * there, size * here):
+            size *= blocks.pop()[0]
+        blocks.append((size, there, here))
+    if all(there == here for _, there, here in blocks):
         return held.strides, held.offset
     strides = []
     for size, step in zip(held.shape, held.strides, strict=True):
-        most, there, here = next((part for part in parts if part[1] <= step), (0, 1, 0))
+        most, there, here = next((block for block in blocks if block[1] <= step), (0, 1, 0))
         if size != 1 and step and (step % there or (size - 1) * (step // there) >= most):
             raise unsupported("a view across dimensions in another order of memory")
         strides.append(step // there * here)
     offset, rest = base.offset, held.offset - was.offset
-    for _, there, here in parts:
+    for _, there, here in blocks:
         offset += rest // there * here
         rest %= there
     return tuple(strides), offset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from batchlab.random_state import RandomState, untouched_randomness
-from batchlab.training.evaluator import as_metric, is_over_all
+from batchlab.training.batching import columns_in_memory
+from batchlab.training.evaluator import MetricSums, as_metric, is_over_all
 from batchlab.training.native.build import built, loaded
 from batchlab.training.native.capture import captured
-from batchlab.training.native.emit import program
+from batchlab.training.native.emit import Update, program
 from batchlab.training.native.graph import Graph, RefusedError, View, unsupported
-from batchlab.training.native.operations import Builder, lowered
+from batchlab.training.native.operations import lowered
+from batchlab.training.native.schedule import SOURCES
 from batchlab.training.native.updates import update_of
 from batchlab.training.optimizers import made_optimizers
-from batchlab.workload.data import Columns, resident
+from batchlab.workload.data import Columns
 from batchlab.workload.definition import Workload, uncompiled
+
+STEPS, SCORES = "take_steps", "evaluate"  # the functions of a library
 
 Layout = tuple[tuple[str, tuple[int, ...], str], ...]  # name, shape and type of some tensors
 
@@ -35,11 +39,10 @@ class NativeBuild:
         parameters: the layout of the model's parameters when they were captured, in order.
         buffers: the same for the model's buffers.
         columns: the shape and type of an example's parts.
-        constants: the other tensors that the steps use, then those of the evaluations.
-        n_constants: how many of the constants belong to the steps.
+        constants: the other tensors that each function of the library uses, by its name.
         trained: whether the loss depends on each parameter, in their order.
-        metrics: the names of the metrics that evaluations return, in order.
-        unmeasured: why evaluations are not native; None if they are.
+        metrics: the names of the metrics that evaluations return, in order; none if they are not
+            native.
         n_draws: how many times a step draws random numbers, for dropout.
         is_plain: whether the update is only right without momentum and decay.
     """
@@ -48,23 +51,21 @@ class NativeBuild:
     parameters: Layout
     buffers: Layout
     columns: Layout
-    constants: tuple[Tensor, ...]
-    n_constants: int
+    constants: Mapping[str, Sequence[Tensor]]
     trained: tuple[bool, ...]
     metrics: tuple[str, ...]
-    unmeasured: str | None
     n_draws: int
     is_plain: bool
 
 
-def layout_of(named: Sequence[tuple[str, Tensor]]) -> Layout:
+def layout_of(named: Iterable[tuple[str, Tensor]]) -> Layout:
     """Return the name, shape and type of each tensor."""
-    return tuple((name, tuple(part.shape), str(part.dtype)) for name, part in named)
+    return tuple((name, tuple(tensor.shape), str(tensor.dtype)) for name, tensor in named)
 
 
-def examples_layout(columns: Columns) -> Layout:
+def examples_layout(columns: Sequence[Tensor]) -> Layout:
     """Return the layout of the parts of one example."""
-    return layout_of([("", part[0]) for part in columns.parts])
+    return layout_of([("", column[0]) for column in columns])
 
 
 def native_build(
@@ -88,22 +89,19 @@ def native_build(
         check_tensors(model, made.optimizers[0])
         step = _step_graph(workload, model, columns)
         model.eval()
-        scores, metrics, unmeasured = _scores_graph(workload, model, columns)
-    functions = [("take_steps", step, update)]
+        scores, metrics = _scores_graph(workload, model, columns)
+    functions: list[tuple[str, Graph, Update | None]] = [(STEPS, step, update)]
     if scores is not None:
-        functions.append(("evaluate", scores, None))  # type: ignore[arg-type]
+        functions.append((SCORES, scores, None))
     library = built(program(functions), folder=folder, timeout_s=timeout_s)
-    more = [] if scores is None else scores.constants
     return NativeBuild(
         library=library,
-        parameters=layout_of(list(model.named_parameters())),
-        buffers=layout_of(list(model.named_buffers())),
-        columns=examples_layout(columns),
-        constants=(*step.constants, *more),
-        n_constants=len(step.constants),
-        trained=tuple(view is not None for view in step.gradients),
+        parameters=layout_of(model.named_parameters()),
+        buffers=layout_of(model.named_buffers()),
+        columns=examples_layout(columns.parts),
+        constants={name: graph.constants for name, graph, _ in functions},
+        trained=tuple(gradient is not None for gradient in step.gradients),
         metrics=metrics,
-        unmeasured=unmeasured,
         n_draws=step.n_draws,
         is_plain=update.is_plain,
     )
@@ -118,62 +116,72 @@ def columns_of(workload: Workload) -> Columns:
     for name in ("step", "augment"):
         if getattr(workload, name) is not None:
             raise unsupported(f"`{name}` of a workload")
-    columns = resident(workload.train)
-    if columns is None or (workload.collate is not None and columns is workload.train):
+    columns = columns_in_memory(workload.train, workload.collate)
+    if columns is None:
         raise RefusedError("its data are not tensors in memory")
-    if not all(part.is_contiguous() and part.device.type == "cpu" for part in columns.parts):
-        raise RefusedError("its data are not tensors in memory")
+    for column in columns.parts:
+        if not column.is_contiguous() or column.device.type != "cpu":
+            raise RefusedError("its data are not tensors in memory")
     return columns
 
 
 def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Refuse gaps, shared memory, and parameters not in float32 or unlike the optimizer's."""
-    seen: set[int] = set()
-    held = [*model.named_parameters(), *model.named_buffers()]
-    for name, part in held:
-        memory = part.untyped_storage().data_ptr()
-        if not part.is_contiguous() or (part.numel() and memory in seen):
+    used_memory: set[int] = set()
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        memory = tensor.untyped_storage().data_ptr()
+        if not tensor.is_contiguous() or (tensor.numel() and memory in used_memory):
             raise RefusedError(f"{name} shares memory or has gaps in it")
-        seen.add(memory)
-    for part in model.parameters():
-        if part.dtype != torch.float32:
-            raise unsupported(f"parameters of type {part.dtype}")
-    known = {id(part) for part in model.parameters()}
-    grouped = [part for group in optimizer.param_groups for part in group["params"]]
-    needed = {id(part) for part in model.parameters() if part.requires_grad}
-    if any(id(part) not in known for part in grouped) or needed - {id(part) for part in grouped}:
+        used_memory.add(memory)
+    of_model, trained = set(), set()
+    for parameter in model.parameters():
+        if parameter.dtype != torch.float32:
+            raise unsupported(f"parameters of type {parameter.dtype}")
+        of_model.add(id(parameter))
+        if parameter.requires_grad:
+            trained.add(id(parameter))
+    of_optimizer: set[int] = set()
+    for group in optimizer.param_groups:
+        of_optimizer.update(map(id, group["params"]))
+    if not trained <= of_optimizer <= of_model:
         raise RefusedError("model and optimizer have different parameters")
 
 
-class _Asked(nn.Module):
+class _WithFunction(nn.Module):
     """A module that calls a function of a model and a batch, so its parameters can be replaced."""
 
     def __init__(self, model: nn.Module, function: Callable[[nn.Module, Any], Any]) -> None:
         super().__init__()
         self.model = model
         self._function = function
+        tensors = dict(self.named_parameters()) | dict(self.named_buffers())
+        self._names = list(tensors)
+        self.tensors = list(tensors.values())
 
     def forward(self, batch: Any) -> Any:
         return self._function(self.model, batch)
 
+    def with_tensors(self, tensors: Sequence[Tensor], batch: Any) -> Any:
+        """Call the function with other tensors in place of the model's."""
+        by_name = dict(zip(self._names, tensors, strict=True))
+        return torch.func.functional_call(self, by_name, (batch,))
+
 
 def _step_graph(workload: Workload, model: nn.Module, columns: Columns) -> Graph:
-    asked = _Asked(model, workload.loss)
-    held = [*asked.named_parameters(), *asked.named_buffers()]
-    trained = [at for at, (_, part) in enumerate(held) if part.requires_grad]
+    module = _WithFunction(model, workload.loss)
     n_parameters = len(list(model.parameters()))
 
-    def step(fixed: Sequence[Tensor], batch: Sequence[Tensor]) -> list[Tensor | None]:
-        given = {name: part for (name, _), part in zip(held, fixed, strict=True)}
-        loss = torch.func.functional_call(asked, given, (columns.filled(batch),))
-        asked_for = [fixed[at] for at in trained]
-        found = torch.autograd.grad(loss, asked_for, allow_unused=True)
+    def step(tensors: Sequence[Tensor], batch: Sequence[Tensor]) -> list[Tensor | None]:
+        places = [place for place, tensor in enumerate(tensors) if tensor.requires_grad]
+        trained = [tensors[place] for place in places]
+        loss = module.with_tensors(tensors, columns.filled(batch))
         gradients: list[Tensor | None] = [None] * n_parameters
-        for at, gradient in zip(trained, found, strict=True):
-            gradients[at] = gradient
+        computed = torch.autograd.grad(loss, trained, allow_unused=True)
+        for place, gradient in zip(places, computed, strict=True):
+            gradients[place] = gradient
         return [loss.detach(), *gradients]
 
-    graph, (loss, *gradients) = _graph(step, held, columns, n_parameters)
+    graph, (loss, *gradients) = _graph(step, module, columns)
     assert loss is not None
     _settle(graph, [loss], gradients)
     return graph
@@ -181,63 +189,61 @@ def _step_graph(workload: Workload, model: nn.Module, columns: Columns) -> Graph
 
 def _scores_graph(
     workload: Workload, model: nn.Module, columns: Columns
-) -> tuple[Graph | None, tuple[str, ...], str | None]:
+) -> tuple[Graph | None, tuple[str, ...]]:
     names = tuple(name for name in workload.metric_names if not is_over_all(workload, name))
     metrics = [as_metric(workload, name) for name in names]
-    asked = _Asked(model, lambda module, batch: [each.sum(module, batch) for each in metrics])
-    held = [*asked.named_parameters(), *asked.named_buffers()]
+    module = _WithFunction(
+        model, lambda model, batch: [metric.sum(model, batch) for metric in metrics]
+    )
 
-    def scores(fixed: Sequence[Tensor], batch: Sequence[Tensor]) -> list[Tensor]:
-        given = {name: part for (name, _), part in zip(held, fixed, strict=True)}
+    def scores(tensors: Sequence[Tensor], batch: Sequence[Tensor]) -> list[Tensor]:
         with torch.no_grad():
-            return list(torch.func.functional_call(asked, given, (columns.filled(batch),)))
+            return list(module.with_tensors(tensors, columns.filled(batch)))
 
     try:
-        graph, found = _graph(scores, held, columns, len(list(model.parameters())))
-        _settle(graph, [view for view in found if view is not None], [])
+        graph, views = _graph(scores, module, columns)
+        _settle(graph, list(filter(None, views)), [])
         if graph.n_draws:  # the plain evaluation draws the same ones each time
             raise unsupported("random numbers in an evaluation")
-    except RefusedError as refused:
-        return None, (), str(refused)
-    return graph, names, None
+    except RefusedError:
+        return None, ()
+    return graph, names
 
 
 def _graph(
-    function: Callable[..., Sequence[Tensor | None]],
-    held: Sequence[tuple[str, Tensor]],
-    columns: Columns,
-    n_parameters: int,
+    function: Callable[..., Sequence[Tensor | None]], module: _WithFunction, columns: Columns
 ) -> tuple[Graph, list[View | None]]:
     before = RandomState.now()
     try:
-        tape = captured(function, [part for _, part in held], columns.parts)
+        tape = captured(function, module.tensors, columns.parts)
     except RefusedError:
         raise
     except Exception as error:  # the user's code may fail on tensors without memory
-        what = f"{type(error).__name__}: {error}"
-        raise RefusedError(f"its steps could not be recorded: {what}") from error
+        raise RefusedError(
+            f"its steps could not be recorded: {type(error).__name__}: {error}"
+        ) from error
     if not before.is_now():  # its draws would be the same at each step
         raise unsupported("random numbers outside of a model's layers")
-    n_buffers = len(held) - n_parameters
-    kinds = ["parameter"] * n_parameters + ["buffer"] * n_buffers
-    return lowered(tape, [*kinds, *["column"] * len(columns.parts)])
+    kinds = ["parameter"] * len(list(module.parameters()))
+    kinds += ["buffer"] * (len(module.tensors) - len(kinds))
+    kinds += ["column"] * len(columns.parts)
+    return lowered(tape, kinds)
 
 
 def _settle(graph: Graph, outputs: list[View], gradients: list[View | None]) -> None:
     """Give each result memory of its own, in the layout of its tensor."""
-    builder = Builder(graph)
-    seen: set[int] = set()
+    in_use: set[int] = set()
     for view in outputs:
         if view.rows or any(size != 1 for size in view.shape):
             raise RefusedError("its loss or a metric is not one number")
-        graph.outputs.append(builder.point("{0}", view, dtype=view.dtype))
+        graph.outputs.append(graph.point("{0}", view, dtype=view.dtype))
     for gradient in gradients:
         if gradient is not None:
             node = gradient.node
-            is_own = gradient.is_whole and id(node) not in seen and node.c_type == "float"
-            if not is_own or node.kind in ("parameter", "buffer", "constant"):
-                gradient = builder.point("{0}", gradient)
-            seen.add(id(gradient.node))
+            is_unshared = node.kind not in SOURCES and id(node) not in in_use
+            if not (is_unshared and gradient.is_whole and node.c_type == "float"):
+                gradient = graph.point("{0}", gradient)
+            in_use.add(id(gradient.node))
         graph.gradients.append(gradient)
 
 
@@ -256,14 +262,21 @@ class Call(ctypes.Structure):
 
 
 class Program:
-    """A function of a library, with the tensors that it works on."""
+    """A function of a library, with the tensors of a model that it works on."""
 
-    def __init__(self, build: NativeBuild, name: str) -> None:
-        """Load the function `name`.
+    def __init__(self, build: NativeBuild, name: str, model: nn.Module) -> None:
+        """Load the function `name` for `model`.
 
         Raises:
-            RefusedError: the library is gone or can't be loaded.
+            RefusedError: the library is gone or can't be loaded, or the model is another one.
         """
+        check_same(build.parameters == layout_of(model.named_parameters()))
+        check_same(build.buffers == layout_of(model.named_buffers()))
+        self._tensors: dict[str, Sequence[Tensor | None]] = {
+            "parameters": list(model.parameters()),
+            "buffers": list(model.buffers()),
+            "constants": build.constants[name],
+        }
         self._library = loaded(build.library)
         self._function = getattr(self._library, name)
         self._space_of = getattr(self._library, f"space_of_{name}")
@@ -275,16 +288,12 @@ class Program:
     def __call__(
         self,
         *,
-        index: Tensor,
         sizes: Tensor,
-        parts: Tensor,
-        shares: Tensor,
-        told: Tensor,
-        numbers: Tensor | None = None,
         clip: float = 0.0,
         first_step: int = 0,
         seed: int = 0,
-        tensors: Mapping[str, Sequence[Tensor | None]],
+        tensors: dict[str, Sequence[Tensor | None]],
+        **arrays: Tensor,
     ) -> None:
         """Run the function; the arguments are those of `struct call`.
 
@@ -295,14 +304,14 @@ class Program:
         if largest > self._room:
             self._space = torch.empty(self._space_of(largest), dtype=torch.uint8)
             self._room = largest
-        pointers = {name: _pointers(held) for name, held in tensors.items()}
-        given = {"index": index, "sizes": sizes, "parts": parts, "shares": shares, "told": told}
+        arrays |= {"sizes": sizes, "space": self._space}
+        pointers: dict[str, Any] = {name: array.data_ptr() for name, array in arrays.items()}
+        lists = {name: _pointers(several) for name, several in (self._tensors | tensors).items()}
+        for name, addresses in lists.items():
+            pointers[name] = ctypes.cast(addresses, ctypes.c_void_p)
         call = Call(
-            **{name: ctypes.cast(held, ctypes.c_void_p) for name, held in pointers.items()},
-            **{name: held.data_ptr() for name, held in given.items()},
-            numbers=None if numbers is None else numbers.data_ptr(),
-            space=self._space.data_ptr(),
-            n_steps=len(parts),
+            **pointers,
+            n_steps=len(arrays["parts"]),
             largest=self._room,
             first_step=first_step,
             seed=seed,
@@ -312,6 +321,40 @@ class Program:
             raise IndexError("a label, or a place in a table, lies outside of what there is")
 
 
-def _pointers(held: Sequence[Tensor | None]) -> Any:
-    found = [None if part is None else part.data_ptr() for part in held]
-    return (ctypes.c_void_p * max(1, len(found)))(*found)
+def check_same(is_same: bool) -> None:
+    """Refuse a build unless it is for this model and optimizer."""
+    if not is_same:
+        raise RefusedError("model or optimizer changed after the build")
+
+
+def _pointers(tensors: Sequence[Tensor | None]) -> Any:
+    pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+    return (ctypes.c_void_p * max(1, len(pointers)))(*pointers)
+
+
+def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
+    """Return the metrics of a build as a function, for one model.
+
+    Like the plain evaluation, it returns each metric's sum over each batch of the rows, as float64.
+    The divisor of such a sum does not depend on the model, and is not computed here.
+    """
+    function = Program(build, SCORES, model)
+
+    def scores(columns: Sequence[Tensor], index: Tensor, batch_size: int) -> Mapping[str, Tensor]:
+        is_packed = all(column.is_contiguous() for column in columns)
+        if not is_packed or examples_layout(columns) != build.columns:
+            return {}
+        sizes = torch.tensor([len(batch) for batch in index.split(batch_size)])
+        parts = torch.ones(len(sizes), dtype=torch.int64)
+        sums = torch.empty(len(sizes), len(build.metrics), dtype=torch.float64)
+        function(
+            index=index.contiguous(),
+            sizes=sizes,
+            parts=parts,
+            shares=parts.double(),
+            told=sums,
+            tensors={"columns": columns},
+        )
+        return dict(zip(build.metrics, sums.unbind(1), strict=True))
+
+    return scores

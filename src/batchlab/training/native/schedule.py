@@ -38,16 +38,29 @@ class Kernel:
     nodes: list[Node] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The place of a node: its pass and whether it has tiles, the kernel and the segment there."""
+
+    bucket: tuple[int, bool]
+    kernel: int
+    segment: int = 0
+
+    def shares_kernel(self, other: _Place) -> bool:
+        return self.bucket == other.bucket and self.kernel == other.kernel
+
+
 class Schedule:
     """The pass and the loop in which each node is made, and the nodes to keep in memory."""
 
     def __init__(self, graph: Graph) -> None:
-        ends = [view.node for view in (*graph.outputs, *(g for g in graph.gradients if g))]
+        gradients = [view for view in graph.gradients if view is not None]
+        ends = [view.node for view in (*graph.outputs, *gradients)]
         self.nodes = _alive(graph, ends)
         self.level = _levels(self.nodes)
         self.n_levels = max(self.level.values(), default=0) + 1
         self.kernels: dict[tuple[int, bool], list[Kernel]] = {}
-        self._at: dict[Node, tuple[tuple[int, bool], int, int]] = {}
+        self._at: dict[Node, _Place] = {}
         self.stored: set[Node] = {node for node in ends if node.kind not in SOURCES}
         self.scratch: set[Node] = set()
         self.crossing: set[Node] = set()
@@ -60,11 +73,13 @@ class Schedule:
         self.scratch -= self.stored
 
     def _bucket(self, node: Node) -> tuple[int, bool]:
-        in_rows = node.rows or any(view.node.rows for view in node.operands)
-        if in_rows and not node.rows:
-            made_of = [view.node for view in node.operands if view.node.rows]
-            return max(self.level[each] for each in made_of), True
-        return self.level[node], in_rows
+        """Return the pass of a node, and whether it is in the loop over tiles there."""
+        if node.rows:
+            return self.level[node], True
+        levels = [self.level[view.node] for view in node.operands if view.node.rows]
+        if levels:
+            return max(levels), True
+        return self.level[node], False
 
     def _place(self, node: Node) -> None:
         bucket = self._bucket(node)
@@ -72,34 +87,31 @@ class Schedule:
         n_lines = math.prod(node.space[:-1])
         first = 0
         for view in node.operands:
-            where = self._at.get(view.node)
-            if where is None or where[0] != bucket:
-                continue
-            first = max(first, where[1] + (self._relation(view, node) is None))
+            place = self._at.get(view.node)
+            if place is not None and place.bucket == bucket:
+                is_apart = self._relation(view, node) is None
+                first = max(first, place.kernel + is_apart)
         if node.kind in ("product", "call", "column"):
             kernels.append(Kernel(node.kind, n_lines, nodes=[node]))
-            self._at[node] = (bucket, len(kernels) - 1, 0)
+            self._at[node] = _Place(bucket, len(kernels) - 1)
             return
-        fitting = [
-            at
-            for at, kernel in enumerate(kernels)
-            if at >= first and kernel.kind == "lines" and kernel.n_lines == n_lines
-        ]
-        if not fitting:
+        at = first
+        while at < len(kernels) and (kernels[at].kind, kernels[at].n_lines) != ("lines", n_lines):
+            at += 1
+        if at >= len(kernels):
+            at = len(kernels)
             kernels.append(Kernel("lines", n_lines))
-        at = fitting[0] if fitting else len(kernels) - 1
-        segment = self._segment(node, kernels[at], (bucket, at))
-        self._at[node] = (bucket, at, segment)
+        segment = self._segment(node, kernels[at], _Place(bucket, at))
+        self._at[node] = _Place(bucket, at, segment)
         kernels[at].segments[segment].nodes.append(node)
 
-    def _segment(self, node: Node, kernel: Kernel, here: tuple[tuple[int, bool], int]) -> int:
+    def _segment(self, node: Node, kernel: Kernel, here: _Place) -> int:
         length, first = node.space[-1], 0
         for view in node.operands:
-            where = self._at.get(view.node)
-            if where is None or where[:2] != here:
-                continue
-            later = view.node.ends_lines or view.node.space[-1] != length
-            first = max(first, where[2] + later)
+            place = self._at.get(view.node)
+            if place is not None and place.shares_kernel(here):
+                is_later = view.node.ends_lines or view.node.space[-1] != length
+                first = max(first, place.segment + is_later)
         for at, segment in enumerate(kernel.segments):
             if at >= first and segment.length == length:
                 return at
@@ -108,44 +120,44 @@ class Schedule:
 
     def _relation(self, view: View, user: Node) -> str | None:
         """Return how a loop shares a node: "element", "line" (one number), or None if it can't."""
-        made = view.node
-        if made.kind in (*SOURCES, "column", "product", "call") or made.accumulates:
+        node = view.node
+        if node.kind in (*SOURCES, "column", "product", "call") or node.accumulates:
             return None
-        if user.kind in ("product", "call") or math.prod(made.space[:-1]) != math.prod(
-            user.space[:-1]
-        ):
+        if user.kind in ("product", "call") or view.offset:
             return None
-        width = 1 if made.ends_lines else made.space[-1]
+        if math.prod(node.space[:-1]) != math.prod(user.space[:-1]):
+            return None
+        width = 1 if node.ends_lines else node.space[-1]
         shape, strides = loops(view)
-        lines = tuple(step * width for step in contiguous(shape[:-1]))
-        pairs = zip(shape[:-1], strides[:-1], lines, strict=True)
-        if view.offset or any(n != 1 and step != line for n, step, line in pairs):
+        steps = zip(shape[:-1], strides[:-1], contiguous(shape[:-1]), strict=True)
+        if any(n != 1 and step != lines * width for n, step, lines in steps):
             return None
         if width == 1 and (strides[-1] == 0 or shape[-1] == 1):
             return "line"
         return "element" if shape[-1] == width and strides[-1] == 1 else None
 
     def _keep(self, view: View, user: Node) -> None:
-        made = view.node
-        if made.kind in SOURCES:
+        node = view.node
+        if node.kind in SOURCES:
             return
-        where, there = self._at[made], self._at[user]
-        if where[0][0] != there[0][0] and made.rows:
-            self.crossing.add(made)
-        if where[:2] != there[:2] or self._relation(view, user) is None:
-            self.stored.add(made)
-        elif where[2] != there[2] and not made.ends_lines and made.space[-1] > 1:
-            is_short = made.space[-1] <= _LONGEST_LINE
-            (self.scratch if is_short else self.stored).add(made)
+        place, there = self._at[node], self._at[user]
+        if node.rows and place.bucket[0] != there.bucket[0]:
+            self.crossing.add(node)
+        if not place.shares_kernel(there) or self._relation(view, user) is None:
+            self.stored.add(node)
+        elif place.segment != there.segment and not node.ends_lines and node.space[-1] > 1:
+            if node.space[-1] <= _LONGEST_LINE:
+                self.scratch.add(node)
+            else:
+                self.stored.add(node)
 
     def is_here(self, view: View, user: Node) -> bool:
         """Return whether a node's value is at hand when it is used, and need not be read."""
-        where = self._at.get(view.node)
-        if where is None or self._relation(view, user) is None:
+        place, there = self._at.get(view.node), self._at[user]
+        if place is None or self._relation(view, user) is None or not place.shares_kernel(there):
             return False
-        there = self._at[user]
         is_line = view.node.ends_lines or view.node.space[-1] == 1
-        return where[:2] == there[:2] and (where[2] == there[2] or is_line)
+        return is_line or place.segment == there.segment
 
 
 def loops(view: View) -> tuple[Shape, Shape]:
@@ -154,8 +166,9 @@ def loops(view: View) -> tuple[Shape, Shape]:
     if len(shape) == len(view.shape):
         return shape, view.strides
     missing = (0,) * (len(shape) - len(view.shape))
-    first = shape[: len(view.shape)] == view.shape and bool(view.shape) and view.rows
-    return shape, (*view.strides, *missing) if first else (*missing, *view.strides)
+    if view.rows and shape[: len(view.shape)] == view.shape:
+        return shape, (*view.strides, *missing)
+    return shape, (*missing, *view.strides)
 
 
 def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
@@ -170,11 +183,13 @@ def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
     """Return the pass of each node: the last in which it may be made."""
     earliest: dict[Node, int] = {}
     for node in nodes:
-        made_of = [(view.node, view.node.rows and not node.rows) for view in node.operands]
-        earliest[node] = max((earliest[each] + after for each, after in made_of), default=0)
+        earliest[node] = 0
+        for view in node.operands:
+            is_after = view.node.rows and not node.rows
+            earliest[node] = max(earliest[node], earliest[view.node] + is_after)
     latest = dict.fromkeys(nodes, max(earliest.values(), default=0))
     for node in reversed(nodes):
         for view in node.operands:
-            before = latest[node] - (view.node.rows and not node.rows)
-            latest[view.node] = min(latest[view.node], before)
+            is_after = view.node.rows and not node.rows
+            latest[view.node] = min(latest[view.node], latest[node] - is_after)
     return latest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count as counted_from
 from typing import Any
 
 import torch
@@ -16,14 +15,15 @@ from batchlab.training.batching import order_of, sees_all_as_they_lie
 from batchlab.training.evaluator import as_metric, evaluated_sum
 from batchlab.training.native.graph import RefusedError, unsupported
 from batchlab.training.native.program import (
+    STEPS,
     NativeBuild,
     Program,
+    check_same,
     check_tensors,
     columns_of,
     examples_layout,
-    layout_of,
+    native_scores,
 )
-from batchlab.training.native.scores import NativeScores
 from batchlab.training.native.updates import is_plain, rule_of
 from batchlab.training.stepper import Stepper
 from batchlab.training.untouched import untouched_model
@@ -48,12 +48,8 @@ class NativeStepper(Stepper):
         """
         super().__init__(workload, trial, _CPU)
         columns = columns_of(workload)
-        named = list(self.model.named_parameters())
-        _check_same(
-            build.parameters == layout_of(named)
-            and build.buffers == layout_of(list(self.model.named_buffers()))
-            and build.columns == examples_layout(columns)
-        )
+        check_same(build.columns == examples_layout(columns.parts))
+        self._run = Program(build, STEPS, self.model)
         check_tensors(self.model, self.optimizer)
         if build.n_draws and trial.accumulates:
             raise unsupported("dropout in micro-batches")
@@ -62,16 +58,11 @@ class NativeStepper(Stepper):
         self._rule = rule_of(self.optimizer)
         if len(self.optimizers) > 1 or _has_hooks(self.optimizer):
             raise unsupported("an optimizer with hooks")
-        pairs = zip(named, build.trained, strict=True)
-        self._trained = [part if is_trained else None for (_, part), is_trained in pairs]
-        self._held: dict[str, Sequence[Tensor | None]] = {
-            "parameters": [part for _, part in named],
-            "buffers": list(self.model.buffers()),
-            "constants": list(build.constants[: build.n_constants]),
-            "columns": list(columns.parts),
-        }
-        _check_same(is_plain(self.optimizer) == build.is_plain)
-        self._run = Program(build, "take_steps")
+        check_same(is_plain(self.optimizer) == build.is_plain)
+        self._columns = columns.parts
+        self._trained: list[Tensor | None] = []
+        for parameter, is_trained in zip(self.model.parameters(), build.trained, strict=True):
+            self._trained.append(parameter if is_trained else None)
         self._order = (-1, torch.empty(0, dtype=torch.int64))
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
@@ -94,22 +85,29 @@ class NativeStepper(Stepper):
 
     def _steps(self, first: int, n_steps: int) -> tuple[list[float], list[int]]:
         sizes = self._sizes(first, n_steps)
-        cut, parts, shares = self._cut(sizes)
+        micro_sizes, n_micro, shares = self._cut(sizes)
         numbers = self._numbers(first, n_steps)
-        told = torch.empty(n_steps, dtype=torch.float64)
+        losses = torch.empty(n_steps, dtype=torch.float64)
+        counts: list[Tensor | None] = [None] * len(self._trained)
+        if self._rule.counts:
+            counts = self._state_of(["step"])
         self._run(
             index=self._index(first, n_steps),
-            sizes=cut,
-            parts=parts,
+            sizes=micro_sizes,
+            parts=n_micro,
             shares=shares,
             numbers=numbers,
-            told=told,
+            told=losses,
             clip=self._workload.clip_norm or 0.0,
             first_step=first,
             seed=noise_seed(self._trial),
-            tensors={**self._held, "states": self._states(), "counts": self._counts()},
+            tensors={
+                "columns": self._columns,
+                "states": self._state_of(self._rule.states(self.optimizer.param_groups[0])),
+                "counts": counts,
+            },
         )
-        return told.tolist(), sizes
+        return losses.tolist(), sizes
 
     def _sizes(self, first: int, n_steps: int) -> list[int]:
         plan = self._plan
@@ -121,31 +119,35 @@ class NativeStepper(Stepper):
 
     def _cut(self, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sizes of the passes, how many a step has, and their shares in their step."""
-        micro = self._trial.micro_batch_size
-        whole = torch.tensor(sizes)
-        if max(sizes) <= micro:
+        most = self._trial.micro_batch_size
+        if max(sizes) <= most:
             ones = torch.ones(len(sizes), dtype=torch.int64)
-            return whole, ones, ones.double()
-        cut = [[min(micro, size - at) for at in range(0, size, micro)] for size in sizes]
-        shares = [part / size for size, of in zip(sizes, cut, strict=True) for part in of]
+            return torch.tensor(sizes), ones, ones.double()
+        micro_sizes, n_micro, shares = [], [], []
+        for size in sizes:
+            cut = [min(most, size - start) for start in range(0, size, most)]
+            micro_sizes += cut
+            n_micro.append(len(cut))
+            shares += [micro_size / size for micro_size in cut]
         return (
-            torch.tensor([part for of in cut for part in of]),
-            torch.tensor([len(of) for of in cut]),
+            torch.tensor(micro_sizes),
+            torch.tensor(n_micro),
             torch.tensor(shares, dtype=torch.float64),
         )
 
     def _index(self, first: int, n_steps: int) -> Tensor:
         """Return the examples of the steps, in the order of the plain stepper."""
-        plan, found = self._plan, []
+        plan = self._plan
+        by_epoch = []
         step, last = first, first + n_steps
         while step < last:
             epoch, _ = plan.position(step)
             begin, end = plan.steps_in(epoch), min(last, plan.steps_in(epoch + 1))
             taken = plan.samples_at(begin)
             order = self._order_of(epoch, begin)
-            found.append(order[plan.samples_at(step) - taken : plan.samples_at(end) - taken])
+            by_epoch.append(order[plan.samples_at(step) - taken : plan.samples_at(end) - taken])
             step = end
-        return found[0] if len(found) == 1 else torch.cat(found)
+        return by_epoch[0] if len(by_epoch) == 1 else torch.cat(by_epoch)
 
     def _order_of(self, epoch: int, begin: int) -> Tensor:
         if self._order[0] != epoch:
@@ -158,50 +160,46 @@ class NativeStepper(Stepper):
 
     def _numbers(self, first: int, n_steps: int) -> Tensor:
         """Return the numbers of all parameter groups, one row per step."""
-        groups = self.optimizer.param_groups
-        rows = []
-        for step in range(first, first + (n_steps if self.rates.changes else 1)):
+        rows: list[list[float]] = []
+        n_rows = n_steps if self.rates.changes else 1
+        for step in range(first, first + n_rows):
             if self.rates.changes:
                 self.rates.before(step)
-                groups = self.optimizer.param_groups
-            rows.append([number for group in groups for number in self._rule.numbers(group)])
-        found = torch.tensor(rows, dtype=torch.float64)
-        if not self.rates.changes:
-            found = found.expand(n_steps, -1).contiguous()
+            row: list[float] = []
+            for group in self.optimizer.param_groups:
+                row += self._rule.numbers(group)
+            rows.append(row)
+        numbers = torch.tensor(rows, dtype=torch.float64).expand(n_steps, -1).contiguous()
         if self._begins():  # PyTorch's momentum begins as the first gradient
-            n_numbers = len(self._rule.numbers(groups[0]))
-            found[0, n_numbers - 1 :: n_numbers] = 0.0
-        return found
+            n_numbers = len(self._rule.numbers(self.optimizer.param_groups[0]))
+            numbers[0, n_numbers - 1 :: n_numbers] = 0.0
+        return numbers
 
     def _begins(self) -> bool:
         """Return whether momentum begins with the next step; missing state is made here."""
         names = self._rule.states(self.optimizer.param_groups[0])
-        state: dict[Any, dict[str, Any]] = self.optimizer.state
-        parts = [part for part in self._trained if part is not None]
-        fresh = [part for part in parts if any(state[part].get(n) is None for n in names)]
-        if self._rule.counts:
-            for part in parts:
-                state[part].setdefault("step", torch.zeros((), dtype=torch.float32))
-        for part in fresh:
-            state[part].update({name: torch.zeros_like(part) for name in names})
-        _check_same(not fresh or len(fresh) == len(parts))
-        return bool(fresh) and not self._rule.counts
+        states: dict[Any, dict[str, Any]] = self.optimizer.state
+        trained = [parameter for parameter in self._trained if parameter is not None]
+        n_fresh = 0
+        for parameter in trained:
+            state = states[parameter]
+            if self._rule.counts:
+                state.setdefault("step", torch.zeros((), dtype=torch.float32))
+            if any(state.get(name) is None for name in names):
+                state.update({name: torch.zeros_like(parameter) for name in names})
+                n_fresh += 1
+        check_same(n_fresh in (0, len(trained)))
+        return n_fresh > 0 and not self._rule.counts
 
-    def _states(self) -> list[Tensor | None]:
-        names = self._rule.states(self.optimizer.param_groups[0])
-        state = self.optimizer.state
-        return [None if p is None else state[p][name] for p in self._trained for name in names]
-
-    def _counts(self) -> list[Tensor | None]:
-        state = self.optimizer.state
-        if not self._rule.counts:
-            return [None for _ in self._trained]
-        return [None if part is None else state[part]["step"] for part in self._trained]
-
-
-def _check_same(is_same: bool) -> None:
-    if not is_same:
-        raise RefusedError("model or optimizer changed after the build")
+    def _state_of(self, names: Sequence[str]) -> list[Tensor | None]:
+        """Return the optimizer's tensors of these names for each parameter; None if not trained."""
+        states: list[Tensor | None] = []
+        for parameter in self._trained:
+            if parameter is None:
+                states += [None] * len(names)
+            else:
+                states += map(self.optimizer.state[parameter].__getitem__, names)
+        return states
 
 
 def _differs(what: str, step: int) -> RefusedError:
@@ -209,10 +207,10 @@ def _differs(what: str, step: int) -> RefusedError:
 
 
 def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
-    own = vars(optimizer).get("step")
-    is_schedulers = own is not None and hasattr(own, "_wrapped_by_lr_sched")
-    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
-    return bool(hooks) or (own is not None and not is_schedulers)
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return True
+    replaced_step = vars(optimizer).get("step")  # a scheduler of PyTorch's replaces it too
+    return replaced_step is not None and not hasattr(replaced_step, "_wrapped_by_lr_sched")
 
 
 # C and PyTorch add in different orders. Parameters may therefore differ by a small part of the way
@@ -231,22 +229,25 @@ def self_check(build: NativeBuild, workload: Workload, trials: Sequence[Trial]) 
     """
     for trial in trials:
         native = NativeStepper(workload, trial, build)
-        start = [part.detach().clone() for part in native.model.parameters()]
-        found, _ = native.steps(iter(()), _STEPS, first_step=0)
+        initial = [weight.detach().clone() for weight in native.model.parameters()]
+        losses, _ = native.steps(iter(()), _STEPS, first_step=0)
         plain = Stepper(workload, trial, _CPU)
-        expected = _plain_losses(plain, trial)
-        for step, loss, right in zip(counted_from(1), found, expected, strict=False):
-            if not abs(loss - right) <= _OF_LOSS * (abs(right) + 1):
+        for step, (loss, expected) in enumerate(
+            zip(losses, _plain_losses(plain, trial), strict=True), start=1
+        ):
+            if not abs(loss - expected) <= _OF_LOSS * (abs(expected) + 1):
                 raise _differs("loss", step)
         _check_scores(build, workload, native.model)
-        names = [name for name, _ in plain.model.named_parameters()]
-        ends = zip(native.model.parameters(), plain.model.parameters(), strict=True)
-        for name, (one, other), begun in zip(names, ends, start, strict=True):
-            apart = float((one - other).detach().double().norm())
-            way = float((other - begun).detach().double().norm())
-            size = float(other.detach().double().norm())
-            if not apart <= _OF_WAY * way + _OF_SIZE * size:
+        for (name, expected_end), end, begin in zip(
+            plain.model.named_parameters(), native.model.parameters(), initial, strict=True
+        ):
+            apart, way = _norm(end - expected_end), _norm(expected_end - begin)
+            if not apart <= _OF_WAY * way + _OF_SIZE * _norm(expected_end):
                 raise _differs(name, _STEPS)
+
+
+def _norm(tensor: Tensor) -> float:
+    return float(tensor.detach().double().norm())
 
 
 def noise_seed(trial: Trial) -> int:
@@ -290,12 +291,13 @@ class _NoiseOfC(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         start = self._noise + self._n_draws * 0x9E3779B97F4A7C15
         self._n_draws += 1
-        drawn = [
-            (_mixed(start + element * 0xD1B54A32D192ED03 & _MASK) >> 40) * 2.0**-24 < args[1]
-            for element in range(args[0].numel())
-        ]
-        mask = torch.tensor(drawn, dtype=args[0].dtype).view(args[0].shape)
-        return args[0].copy_(mask) if str(func) == "aten.bernoulli_.float" else mask
+        target, chance = args[:2]
+        draws = []
+        for element in range(target.numel()):
+            noise = _mixed(start + element * 0xD1B54A32D192ED03 & _MASK)
+            draws.append((noise >> 40) * 2.0**-24 < chance)
+        mask = torch.tensor(draws, dtype=target.dtype).view(target.shape)
+        return target.copy_(mask) if str(func) == "aten.bernoulli_.float" else mask
 
 
 # The check of evaluations takes this many examples, in batches of this size.
@@ -304,16 +306,17 @@ _AT_ONCE = 128
 
 
 def _check_scores(build: NativeBuild, workload: Workload, model: nn.Module) -> None:
-    if build.unmeasured is not None:
+    if not build.metrics:
         return
     columns = columns_of(workload)
     index = torch.arange(min(_EXAMPLES, len(columns)))
-    found = NativeScores(build, model)(columns.parts, index, _AT_ONCE)
+    scores = native_scores(build, model)(columns.parts, index, _AT_ONCE)
     with untouched_model(model):
-        for name, sums in found.items():
+        for name, sums in scores.items():
             metric = as_metric(workload, name)
-            batches = map(columns.batch, index.split(_AT_ONCE))
-            right = sum(float(evaluated_sum(metric, model, batch)) for batch in batches)
+            expected = 0.0
+            for places in index.split(_AT_ONCE):
+                expected += float(evaluated_sum(metric, model, columns.batch(places)))
             # Rounding may turn one example from right to wrong, which changes a count by 1.
-            if not abs(float(sums.sum()) - right) <= 1 + _OF_LOSS * abs(right):
+            if not abs(float(sums.sum()) - expected) <= 1 + _OF_LOSS * abs(expected):
                 raise _differs(name, _STEPS)

@@ -68,9 +68,9 @@ static void prepare(const double *h, float *count, float *d) {
         return prepare + _SIGNATURE.format(begin=begin, body="w[i] -= rate * (x + decay * w[i]);")
     begin = "const float rate = d[0], decay = d[2], old = d[3], new = d[4], mu = d[5]; (void)t;"
     body = "x += decay * w[i]; const float m = old * s[i] + new * x; s[i] = m; "
-    last = "x + mu * m" if nesterov else "m"
+    step = "x + mu * m" if nesterov else "m"
     begin += " (void)mu;"
-    return prepare + _SIGNATURE.format(begin=begin, body=f"{body}w[i] -= rate * ({last});")
+    return prepare + _SIGNATURE.format(begin=begin, body=f"{body}w[i] -= rate * ({step});")
 
 
 def _adam(decoupled: bool) -> str:
@@ -95,36 +95,26 @@ static void prepare(const double *h, float *count, float *d) {
     return prepare + _SIGNATURE.format(begin=begin, body=body)
 
 
-def _sgd_states(group: Group) -> tuple[str, ...]:
-    return ("momentum_buffer",) if group["momentum"] else ()
-
-
-def _adam_numbers(group: Group) -> tuple[float, ...]:
-    return (group["lr"], *group["betas"], group["eps"], group["weight_decay"])
-
-
-_ADAM = {"amsgrad": False, "maximize": False, "capturable": False, "differentiable": False}
-
-_ADAM_RULE = Rule(
+_ADAM = Rule(
     states=lambda group: ("exp_avg", "exp_avg_sq"),
     counts=True,
-    unlike=_ADAM,
-    numbers=_adam_numbers,
-    shape=lambda g: (bool(g.get("decoupled_weight_decay", False)),),
+    unlike={"amsgrad": False, "maximize": False, "capturable": False, "differentiable": False},
+    numbers=lambda group: (group["lr"], *group["betas"], group["eps"], group["weight_decay"]),
+    shape=lambda group: (bool(group.get("decoupled_weight_decay", False)),),
     text=_adam,
 )
 
 RULES: dict[type[torch.optim.Optimizer], Rule] = {
     torch.optim.SGD: Rule(
-        states=_sgd_states,
+        states=lambda group: ("momentum_buffer",) if group["momentum"] else (),
         counts=False,
         unlike={"maximize": False, "differentiable": False},
         numbers=lambda g: (g["lr"], g["momentum"], g["dampening"], g["weight_decay"], 1.0),
         shape=lambda g: (bool(g["momentum"]), bool(g["nesterov"])),
         text=_sgd,
     ),
-    torch.optim.Adam: _ADAM_RULE,
-    torch.optim.AdamW: replace(_ADAM_RULE, shape=lambda g: (True,)),
+    torch.optim.Adam: _ADAM,
+    torch.optim.AdamW: replace(_ADAM, shape=lambda group: (True,)),
 }
 
 
@@ -150,18 +140,21 @@ def rule_of(optimizer: torch.optim.Optimizer) -> Rule:
 def is_plain(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether a step only subtracts the rate times the gradient from a parameter."""
     groups = optimizer.param_groups
-    return not rule_of(optimizer).states(groups[0]) and not any(g["weight_decay"] for g in groups)
+    has_states = bool(rule_of(optimizer).states(groups[0]))
+    return not has_states and not any(group["weight_decay"] for group in groups)
 
 
 def update_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Update:
     """Return the C of an optimizer for these parameters."""
     rule = rule_of(optimizer)
     groups = optimizer.param_groups
-    places = {id(part): at for at, group in enumerate(groups) for part in group["params"]}
+    group_of: dict[int, int] = {}
+    for number, group in enumerate(groups):
+        group_of.update(dict.fromkeys(map(id, group["params"]), number))
     return Update(
         text=rule.text(*rule.shape(groups[0])),
         n_states=len(rule.states(groups[0])),
         n_numbers=len(rule.numbers(groups[0])),
         is_plain=is_plain(optimizer),
-        groups=tuple(places.get(id(part), -1) for part in parameters),
+        groups=tuple(group_of.get(id(parameter), -1) for parameter in parameters),
     )
