@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
+from batchlab.app.argument_values import read_profile
 from batchlab.app.comparison import Side, compared
-from batchlab.app.question import read_profile
 from batchlab.app.report import Advised, stored_in
 from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile

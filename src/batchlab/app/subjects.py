@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from batchlab.app.question import Question, as_whole, checked_rate
+from batchlab.app.argument_values import as_whole, checked_rate
+from batchlab.app.question import Question
 from batchlab.app.subject import DEFAULT_EPOCHS, Plan, Subject, outside_of_a_share, value_of
 from batchlab.errors import BatchSizeError, NoStoreError, UsageError
 from batchlab.measure.check import COMPILED, check_workload

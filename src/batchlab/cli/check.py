@@ -13,11 +13,7 @@ from batchlab.cli.output import at_work, print_sections
 
 @click.command()
 @options.workload
-@options.settings
-@options.minute
-@options.as_json
-@options.quiet
-@options.device
+@options.takes("settings budget as_json quiet device")
 @click.pass_obj
 def check(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:
     """Check that the gradient stays the same under accumulation.

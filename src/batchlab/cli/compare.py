@@ -13,8 +13,7 @@ from batchlab.cli.output import print_sections
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@options.store
-@options.as_json
+@options.takes("store as_json")
 def compare(a: str, b: str, store: Path, as_json: bool) -> None:
     """Show what differs beyond noise between the studies A and B.
 

@@ -12,7 +12,7 @@ from batchlab.cli.output import print_sections
 
 @click.command()
 @click.argument("points", type=click.Path(path_type=Path))
-@options.as_json
+@options.takes("as_json")
 def fit(points: Path, as_json: bool) -> None:
     """Fit the law of steps to target to POINTS, a CSV file.
 

@@ -16,28 +16,9 @@ from batchlab.cli.output import at_work, print_sections
 
 @click.command()
 @options.workload
-@click.option(
-    "--steps",
-    type=options.whole_number(0),
-    help="How far to train; 0 measures the initial weights alone. Default: the planned training, "
-    "or 10 epochs.",
+@options.takes(
+    "steps per_layer branches settings memory_limit_bytes budget report as_json quiet device"
 )
-@click.option(
-    "--per-layer", is_flag=True, help="Also show each trainable parameter alone, at the last step."
-)
-@click.option(
-    "--branches",
-    is_flag=True,
-    help="Also measure the critical batch size along the training, by training on from it with "
-    "larger batches. Takes a few times as long as the training.",
-)
-@options.settings
-@options.memory_limit
-@options.minute
-@click.option("--report", type=click.Path(path_type=Path), help="Write a page to this file.")
-@options.as_json
-@options.quiet
-@options.device
 @click.pass_obj
 def noise(
     invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **given: Any

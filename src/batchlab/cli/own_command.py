@@ -1,16 +1,14 @@
-"""Own command: a training command after `--` or in batchlab.toml, and its options."""
+"""Own command: a training command after `--` or in batchlab.toml, and the options about it."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchlab.app.public_call import found_instead
-from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
 from batchlab.errors import UsageError
 
@@ -18,96 +16,39 @@ if TYPE_CHECKING:
     from batchlab.script.command import TrainingCommand
 
 _RUN_FILE = Path("batchlab.toml")
-_OPTIONS = (
-    click.option(
-        "--metric",
-        help="With a command of your own: the validation metric that counts, as your script "
-        "prints it, such as val_loss. Default of profile: loss.",
-    ),
-    click.option(
-        "--better",
-        type=click.Choice(["higher", "lower"]),
-        help="Which way --metric improves. Needed where its name does not tell.",
-    ),
-    click.option(
-        "--examples",
-        type=options.whole_number(1),
-        help="With a command of your own: how many training examples there are. Default: by its "
-        "progress, or assumed if that shows no number.",
-    ),
-    click.option(
-        "--batch-size",
-        type=options.whole_number(1),
-        help="With a command of your own: the batch size that you train with now. Default: "
-        "the flag's default, by the script's code or --help. Without one advise asks; others take "
-        "the first of --batch-sizes, or 64.",
-    ),
-    click.option(
-        "--learning-rate",
-        type=options.number("0.001"),
-        help="With a command of your own: the learning rate that you train with now. Default: "
-        "the flag's default, by the script's code or --help.",
-    ),
-    click.option(
-        "--pattern",
-        help="A regular expression that finds progress in the output, with groups such as "
-        "(?P<step>...) and (?P<val_loss>...). Default: progress is known by its shape.",
-    ),
-    click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        help="A configuration file with placeholders. Each training gets a copy with its own "
-        "values, at {config}.",
-    ),
-    click.option(
-        "--devices",
-        type=options.whole_number(1),
-        help="With a command of your own: on how many devices it trains at once, each with a part "
-        "of every batch. {world_size} stands for it. Default: 1.",
-    ),
-)
-_NAMES = (
-    *("metric", "better", "examples", "batch_size", "learning_rate", "pattern", "config"),
-    "devices",
-)
+# The facts about a training command, each an option.
+OWN_COMMAND = "metric better examples batch_size learning_rate pattern config devices"
 
 
-def with_own_command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a training command, which itself is passed on as the `workload`.
+def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with a training command, if there is one, as the `workload`.
 
     Values in batchlab.toml count if the command line does not give them.
     """
-
-    @functools.wraps(function)
-    def called(**params: Any) -> Any:
-        context = click.get_current_context()
-        file = _run_file(context)
-        if file is not None:
-            params |= _values_of(file, context)
-        given = {name: params.pop(name) for name in _NAMES}
-        arguments = context.obj.own_command
-        if file is not None:
-            arguments = file.get("command")
-        rates = params.get("learning_rates")
-        if arguments is not None and rates and given["learning_rate"] is None:
-            given["learning_rate"] = rates[0]  # a sweep compares with no other
-        own = _command(context, arguments, given, file, params)
-        return function(**params if own is None else params | {"workload": own})
-
-    for option in reversed(_OPTIONS):
-        called = option(called)
-    return called
+    context = click.get_current_context()
+    arguments = context.obj.own_command
+    file = _run_file(context)
+    if file is not None:
+        options = options | _values_of(file, context)
+        arguments = file.get("command")
+    facts = {name: options[name] for name in OWN_COMMAND.split()}
+    others = {name: value for name, value in options.items() if name not in facts}
+    rates = others.get("learning_rates")
+    if arguments is not None and rates and facts["learning_rate"] is None:
+        facts["learning_rate"] = rates[0]  # a sweep compares with no other
+    command = _command(context, arguments, facts, file, others)
+    return others if command is None else others | {"workload": command}
 
 
 def _command(
     context: click.Context,
     arguments: Sequence[str] | None,
-    given: dict[str, Any],
+    facts: dict[str, Any],
     file: dict[str, Any] | None,
     params: dict[str, Any],
 ) -> TrainingCommand | None:
     """Return the training command of this call, or None if it is about a workload."""
-    known = {name: value for name, value in given.items() if value is not None}
+    known = {name: value for name, value in facts.items() if value is not None}
     if arguments is None:
         if file is not None:
             raise UsageError(
@@ -166,7 +107,7 @@ def _run_file(context: click.Context) -> dict[str, Any] | None:
 
 def _values_of(file: dict[str, Any], context: click.Context) -> dict[str, Any]:
     """Return the file's values for options not given, read as the command line would read them."""
-    found = {}
+    values = {}
     for param in context.command.params:
         name = str(param.name)
         value = file.get(name)
@@ -174,8 +115,8 @@ def _values_of(file: dict[str, Any], context: click.Context) -> dict[str, Any]:
             continue
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         text += "s" if name == "budget" and not isinstance(value, str) else ""
-        found[name] = param.type.convert(text, param, context)
-    return found
+        values[name] = param.type.convert(text, param, context)
+    return values
 
 
 def _is_given(context: click.Context, name: str) -> bool:

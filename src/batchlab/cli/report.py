@@ -22,27 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.store
-@options.study
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["html", "text", "csv", "svg", "png", "json"]),
-    help="What to make of it. Default: html.",
-)
-@click.option(
-    "--report",
-    "path",
-    type=click.Path(path_type=Path),
-    help="The file to write; csv, svg and png make several beside it. Default: batchlab-report.*, "
-    "for text and json the terminal.",
-)
-@click.option(
-    "--live",
-    is_flag=True,
-    help="Write the page beside the store, or to --report, and show it in your browser. It is "
-    "written anew every 20 s, and loads itself again, until the study has finished or Ctrl-C.",
-)
+@options.takes("store study_id output_format path live")
 def report(
     store: Path,
     study_id: str | None,

@@ -10,15 +10,7 @@ from batchlab.cli import options
 
 
 @click.command()
-@options.store
-@options.study
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default="model.safetensors",
-    show_default=True,
-    help="The file to write.",
-)
+@options.takes("store study_id output")
 def weights(store: Path, study_id: str | None, output: Path) -> None:
     """Write the trained model of what an advice names to a file.
 

@@ -10,7 +10,7 @@ from batchlab.cli import options
 
 
 @click.command()
-@options.as_json
+@options.takes("as_json")
 def workloads(as_json: bool) -> None:
     """List the built-in workloads with their settings and defaults."""
     from batchlab.words.document import SCHEMA
