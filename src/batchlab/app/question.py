@@ -66,8 +66,6 @@ class Question:
     def __post_init__(self) -> None:
         """Refuse arguments that do not go together."""
         if self.cluster is not None:
-            cluster = self.cluster.for_device(self.device)
-            object.__setattr__(self, "cluster", cluster)
             if self.name == "advise" and self.profile is None and not self.is_device_here:
                 raise UsageError(
                     f"device {self.device!r} with --engine ray: steps are timed on this machine, "
@@ -76,9 +74,10 @@ class Question:
                 )
         elif not self.is_device_here:
             n = torch.cuda.device_count()
+            others = f", or cuda:0 to cuda:{n - 1}" if n else ""
             raise UsageError(
                 f"device {self.device!r}: PyTorch {torch.__version__} sees {n} CUDA devices on "
-                f"this machine; use cpu" + (f", or cuda:0 to cuda:{n - 1}" if n else "")
+                f"this machine; use cpu{others}"
             )
         if self.tune and self.trainings is not None and self.trainings < FEWEST_TO_TUNE:
             raise UsageError(
@@ -92,17 +91,18 @@ class Question:
             )
         if self.train_s is None:
             return
-        given = f"train time {self.train_s:g} s"
+        train_time = f"train time {self.train_s:g} s"
         if not (math.isfinite(self.train_s) and self.train_s > 0):
-            raise UsageError(f"{given}: expected more than 0, such as 60s")
+            raise UsageError(f"{train_time}: expected more than 0, such as 60s")
         if self.objective != "quality":
             raise UsageError(
-                f"{given}: it is for objective quality; leave it out, or limit runs by --epochs"
+                f"{train_time}: it is for objective quality; leave it out, or limit runs by "
+                f"--epochs"
             )
         if self.epochs is not None:
             raise UsageError(
-                f"{given} and {self.epochs} epochs: both say when quality is compared; give one "
-                f"of the two"
+                f"{train_time} and {self.epochs} epochs: both say when quality is compared; give "
+                f"one of the two"
             )
 
     @property
@@ -132,6 +132,8 @@ def asked(
     profile, limit_bytes = arguments.get("profile"), arguments.get("memory_limit_bytes")
     if profile is not None and limit_bytes is not None:
         arguments["profile"] = replace(profile, memory_limit_bytes=limit_bytes)
+    if "cluster" in arguments:
+        arguments["cluster"] = arguments["cluster"].for_device(arguments.get("device", "cpu"))
     return Question(
         name=name,
         workload=workload,
