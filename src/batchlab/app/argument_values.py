@@ -6,6 +6,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -124,51 +125,6 @@ def as_whole(value: object) -> int | None:
         return None
 
 
-def checked_batch_sizes(values: object) -> tuple[int | Literal["full"], ...]:
-    """Return the batch sizes, each a whole number or "full"; their range depends on the subject."""
-    return _several(values, _batch_size, "batch size", "(64, 256, 'full')", BatchSizeError)
-
-
-def checked_rates(values: object) -> tuple[float, ...]:
-    """Return the learning rates, or refuse one that is not a finite number above 0."""
-    return _several(values, checked_rate, "learning rate", "(0.01, 0.1)", LearningRateError)
-
-
-def checked_plans(values: object) -> tuple[PlanName, ...]:
-    """Return the plans, or refuse one that there is not."""
-    return _several(values, _plan, "plan", f"{PLANS}", UsageError)
-
-
-def _several(
-    values: object,
-    check: Callable[[Any], Any],
-    name: str,
-    example: str,
-    error: type[UsageError],
-) -> tuple[Any, ...]:
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise error(f"{name}s {values!r}: expected several, such as {example}")
-    checked = tuple(map(check, values))
-    if not checked:
-        raise error(f"no {name} was given; give some, such as {example}")
-    return checked
-
-
-def _batch_size(value: object) -> int | Literal["full"]:
-    if isinstance(value, str) and value == "full":
-        return "full"
-    size = as_whole(value)
-    if size is None:
-        raise BatchSizeError(f"batch size {value!r}: expected a whole number, or 'full'")
-    return size
-
-
-def _plan(value: object) -> object:
-    if value not in PLANS:
-        raise UsageError(f"plan {value!r}: expected one of {', '.join(PLANS)}")
-    return value
-
-
 def checked_micro_batch_size(value: object) -> int:
     """Return a whole number of at least 1, or refuse the value."""
     size = as_whole(value)
@@ -188,6 +144,37 @@ def checked_rate(value: Any, *, whose: str = "") -> float:
             f"learning rate {value!r}{whose}: expected a finite number above 0, such as 0.01"
         )
     return rate
+
+
+def _batch_size(value: object) -> int | Literal["full"]:
+    if isinstance(value, str) and value == "full":
+        return "full"
+    size = as_whole(value)
+    if size is None:
+        raise BatchSizeError(f"batch size {value!r}: expected a whole number, or 'full'")
+    return size
+
+
+def _several(
+    name: str, example: str, check: Callable[[Any], Any], error: type[UsageError] = UsageError
+) -> Callable[[object], tuple[Any, ...]]:
+    """Return the check of one or more values, each of which has to pass its own."""
+
+    def checked(values: object) -> tuple[Any, ...]:
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            raise error(f"{name}s {values!r}: expected several, such as {example}")
+        items = tuple(map(check, values))
+        if not items:
+            raise error(f"no {name} was given; give some, such as {example}")
+        return items
+
+    return checked
+
+
+# The range of batch sizes depends on the subject.
+checked_batch_sizes = _several("batch size", "(64, 256, 'full')", _batch_size, BatchSizeError)
+checked_rates = _several("learning rate", "(0.01, 0.1)", checked_rate, LearningRateError)
+checked_plans = _several("plan", f"{PLANS}", partial(checked_choice, "plan", PLANS))
 
 
 def checked_margin(value: float) -> float:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from batchlab.app.output_file import check_output_file
-from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
+from batchlab.cli.options import CLUSTER, takes, with_cluster, workload
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 
@@ -20,11 +20,11 @@ _REQUIRED = {"likely": 0.8, "sure": 0.95}
 
 
 @click.command()
-@options.workload
-@options.takes(
+@workload
+@takes(
     "objective target margin budget trainings batch_sizes epochs at_most_epochs tune train_s "
     "memory_limit_bytes profile settings sampling drop_last device trainer "
-    f"{options.CLUSTER} store report as_json quiet explain require {OWN_COMMAND}"
+    f"{CLUSTER} store report as_json quiet explain require {OWN_COMMAND}"
 )
 @click.pass_obj
 def advise(
@@ -35,7 +35,7 @@ def advise(
     quiet: bool,
     explain: bool,
     require: str | None,
-    **given: Any,
+    **options: Any,
 ) -> None:
     """Tell which batch size and rate to train WORKLOAD with.
 
@@ -46,36 +46,33 @@ def advise(
     answer with new random numbers. After Ctrl-C or a crash, give the same command to go on. Given
     again after the answer, it shows the same answer at once.
     """
-    given = with_own_command(options.with_cluster(given))
-    check_output_file(report, store=given["store"])
-    with at_work("advise", given["workload"], quiet=quiet, has_page=True) as progress:
+    options = with_own_command(with_cluster(options))
+    check_output_file(report, store=options["store"])
+    with at_work("advise", options["workload"], quiet=quiet, has_page=True) as progress:
         from batchlab.app.advise import advised
         from batchlab.app.question import asked
-        from batchlab.app.report import json_document, write_page
+        from batchlab.app.report import headline_of, json_document, text_of, write_page
 
         question = asked(
             "advise",
-            **given,
+            **options,
             command=invocation.command_line,
-            reserved_s=invocation.reserved_s(given["budget"], report),
+            reserved_s=invocation.reserved_s(options["budget"], report),
             listener=progress,
         )
         if (seconds := question.budget.seconds) is not None:
             # The answer counts it in the same way, without the start of this process.
             progress.budget(spent_s=question.budget.elapsed_s(), budget_s=seconds)
-        made = advised(question)
+        answer = advised(question)
         progress.phase("writing the report")
-        write_page(made, report)  # before anything else can go wrong
+        write_page(answer, report)  # before anything else can go wrong
     if as_json:
-        print(json_document(made, store=given["store"], page=report))
+        print(json_document(answer, store=options["store"], page=report))
     else:
-        from batchlab.report.advice_page import advice_headline, advice_text, explain_text
-
-        def told() -> str:
-            said = advice_text(made.advice, study=made.study, report=report)
-            return f"{said}\n{explain_text(made.advice, study=made.study)}" if explain else said
-
-        print_result(told, headline=lambda: advice_headline(made.advice, study=made.study))
-    if require is not None and (made.advice.chance or 0.0) < _REQUIRED[require]:
+        print_result(
+            lambda: text_of(answer, page=report, explains=explain),
+            headline=lambda: headline_of(answer),
+        )
+    if require is not None and (answer.advice.chance or 0.0) < _REQUIRED[require]:
         print(f"not met: --require {require}", file=sys.stderr)
         click.get_current_context().exit(_NOT_MET)

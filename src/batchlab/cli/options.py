@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchlab.app.arguments import Argument, Kind, Text, argument_of
+from batchlab.app.arguments import Kind, Text, argument_of, help_of
 from batchlab.errors import UsageError
 from batchlab.workload import builtin
 
@@ -47,31 +47,25 @@ def takes(names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the named arguments to the command's function, in this order, as options."""
 
     def with_options(function: Callable[..., Any]) -> Callable[..., Any]:
+        command = function.__name__
         for name in reversed(names.split()):
-            argument = argument_of(function.__name__, name)
+            argument = argument_of(command, name)
             assert argument is not None, name
-            function = _option(name, argument)(function)
+            flag = argument.flag or f"--{name.replace('_', '-')}"
+            settings: dict[str, Any] = {"help": help_of(command, name)}
+            if argument.kind is bool:
+                settings["is_flag"] = True
+            else:
+                settings["type"] = _type(argument.kind)
+                settings["multiple"] = argument.is_repeated
+            if argument.default is not None:
+                settings |= {"default": argument.default, "show_default": True}
+            if name == "settings":
+                settings["callback"] = _each_once
+            function = click.option(flag, name, **settings)(function)
         return function
 
     return with_options
-
-
-def _option(name: str, argument: Argument) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    flag = argument.flag or f"--{name.replace('_', '-')}"
-    if argument.kind is bool:
-        return click.option(flag, name, is_flag=True, help=argument.help)
-    more: dict[str, Any] = {}
-    if argument.default is not None:
-        more = {"default": argument.default, "show_default": True}
-    return click.option(
-        flag,
-        name,
-        type=_type(argument.kind),
-        multiple=argument.is_repeated,
-        callback=_each_once if name == "settings" else None,
-        help=argument.help,
-        **more,
-    )
 
 
 def _type(kind: Kind) -> click.ParamType[Any]:
@@ -79,7 +73,9 @@ def _type(kind: Kind) -> click.ParamType[Any]:
         return Parsed(kind)
     if isinstance(kind, tuple):
         return click.Choice(kind)
-    return click.Path(path_type=Path) if kind is Path else click.STRING
+    if kind is Path:
+        return click.Path(path_type=Path)
+    return click.STRING
 
 
 def _each_once(
@@ -114,11 +110,11 @@ def with_cluster(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with those of a cluster as one `cluster`, or None for this machine."""
     engine, *names = CLUSTER.split()
     others = {name: value for name, value in options.items() if name not in CLUSTER.split()}
-    given = {name: options[name] for name in names if options[name] is not None}
+    of_cluster = {name: options[name] for name in names if options[name] is not None}
     if options[engine] == "ray":
         from batchlab.runs.cluster import Cluster
 
-        return others | {"cluster": Cluster(**given)}
-    for name in given:
+        return others | {"cluster": Cluster(**of_cluster)}
+    for name in of_cluster:
         raise UsageError(f"--{name.replace('_', '-')} is for --engine ray; give both")
     return others | {"cluster": None}

@@ -37,7 +37,9 @@ def with_own_command(options: dict[str, Any]) -> dict[str, Any]:
     if arguments is not None and rates and facts["learning_rate"] is None:
         facts["learning_rate"] = rates[0]  # a sweep compares with no other
     command = _command(context, arguments, facts, file, others)
-    return others if command is None else others | {"workload": command}
+    if command is not None:
+        others["workload"] = command
+    return others
 
 
 def _command(
@@ -48,38 +50,38 @@ def _command(
     params: dict[str, Any],
 ) -> TrainingCommand | None:
     """Return the training command of this call, or None if it is about a workload."""
-    known = {name: value for name, value in facts.items() if value is not None}
+    facts = {name: value for name, value in facts.items() if value is not None}
     if arguments is None:
         if file is not None:
             raise UsageError(
                 "the file has no command; add one, such as command = ['python', 'train.py', "
                 "'--batch-size', '{batch_size}']"
             )
-        _refuse_options_without_command(context, known)
+        _refuse_options_without_command(context, facts)
         return None
     if file is None and _is_given(context, "workload"):
         raise UsageError(
             "a workload and a command after -- were given: both say what to train; give one of "
             "the two"
         )
-    if "metric" not in known and context.info_name == "profile":
+    if "metric" not in facts and context.info_name == "profile":
         # A profile only distinguishes evaluations from steps by it, and compares nothing.
-        known |= {"metric": "loss", "better": "lower"}
+        facts |= {"metric": "loss", "better": "lower"}
     from batchlab.app.asked_once import completed
-    from batchlab.script.command import TrainingCommand
 
-    known |= {"arguments": arguments, "epochs": params.get("epochs")}
-    known |= {"folder": None if file is None else file.get("cwd")}
-    line = context.obj.command_line
-    return TrainingCommand(**completed(line, str(context.info_name), known, params))
+    facts |= {"arguments": arguments, "epochs": params.get("epochs")}
+    if file is not None:
+        facts["folder"] = file.get("cwd")
+    return completed(context.obj.command_line, str(context.info_name), facts, params)
 
 
-def _refuse_options_without_command(context: click.Context, known: dict[str, Any]) -> None:
-    if not known:
+def _refuse_options_without_command(context: click.Context, facts: dict[str, Any]) -> None:
+    if not facts:
         return
-    option = next(iter(known)).replace("_", "-")
-    if found := found_instead(context.info_name or "", option.replace("-", "_")):
-        raise UsageError(f"--{option} is for a training command after --. {found}")
+    name = next(iter(facts))
+    option = name.replace("_", "-")
+    if message := found_instead(context.info_name or "", name):
+        raise UsageError(f"--{option} is for a training command after --. {message}")
     offered = {name for param in context.command.params for name in param.opts}
     meant = f"; did you mean --{option}s?" if f"--{option}s" in offered else ""
     raise UsageError(
@@ -114,7 +116,8 @@ def _values_of(file: dict[str, Any], context: click.Context) -> dict[str, Any]:
         if value is None or name == "command" or _is_given(context, name):
             continue
         text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        text += "s" if name == "budget" and not isinstance(value, str) else ""
+        if name == "budget" and not isinstance(value, str):
+            text += "s"
         values[name] = param.type.convert(text, param, context)
     return values
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchlab.cli import options
+from batchlab.cli.options import takes
 from batchlab.cli.output import as_wide_as_stdout, print_result
 from batchlab.errors import UsageError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.takes("store study_id output_format path live")
+@takes("store study_id output_format path live")
 def report(
     store: Path,
     study_id: str | None,
@@ -41,11 +41,11 @@ def report(
         shown = shown_again(store, study=study_id, output_format=output_format or "html", path=path)
     if shown.warning is not None:
         print(f"warning: {shown.warning}", file=sys.stderr)
-    said, headline = shown.text, shown.headline
-    if said is not None and headline is not None:
-        print_result(lambda: said, headline=lambda: headline)
-    elif said is not None:
-        print(said, end="")
+    text, headline = shown.text, shown.headline
+    if text is not None and headline is not None:
+        print_result(lambda: text, headline=lambda: headline)
+    elif text is not None:
+        print(text, end="")
     for file in shown.files:
         print(file)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchlab.app.output_file import check_output_file
-from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
+from batchlab.cli.options import CLUSTER, takes, with_cluster, workload
 from batchlab.cli.output import at_work, print_result
 from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 from batchlab.errors import BatchlabError
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.workload
-@options.takes(
+@workload
+@takes(
     "batch_sizes learning_rates seeds epochs steps target margin settings scaling_rule sampling "
     "drop_last micro_batch_size measure plans budget store report as_json quiet device trainer "
-    f"{options.CLUSTER} {OWN_COMMAND}"
+    f"{CLUSTER} {OWN_COMMAND}"
 )
 @click.pass_obj
 def sweep(
-    invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **given: Any
+    invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
     """Train WORKLOAD at every batch size, learning rate and seed.
 
@@ -38,18 +38,20 @@ def sweep(
     Nothing that the store holds is trained again. After Ctrl-C or a crash, give the same command to
     go on. Ask for more epochs, and only the missing ones are trained.
     """
-    given = with_own_command(options.with_cluster(given))
-    store = given["store"]
+    options = with_own_command(with_cluster(options))
+    store = options["store"]
     if report is not None:
         check_output_file(report, store=store)
-    with at_work("sweep", given["workload"], quiet=quiet, has_page=report is not None) as progress:
-        from batchlab.app.report import json_document, write_page
+    with at_work(
+        "sweep", options["workload"], quiet=quiet, has_page=report is not None
+    ) as progress:
+        from batchlab.app.report import headline_of, json_document, text_of, write_page
         from batchlab.app.sweep import sweep as run_sweep
 
         study = run_sweep(
-            **given,
+            **options,
             command=invocation.command_line,
-            reserved_s=invocation.reserved_s(given["budget"], report),
+            reserved_s=invocation.reserved_s(options["budget"], report),
             listener=progress,
         )
         if report is not None:
@@ -58,17 +60,11 @@ def sweep(
     if as_json:
         print(json_document(study, store=store, page=report))
     else:
-        _print_text(study, store, report)
+        where = f"\nThe store: {store}\n"
+        if report is not None:
+            where += f"The report: {report}\n"
+        print_result(lambda: text_of(study) + where, headline=lambda: headline_of(study))
     _refuse_errors(study)
-
-
-def _print_text(study: Study, store: Path, report: Path | None) -> None:
-    from batchlab.report.sweep_page import sweep_headline, text_report
-
-    where = f"\nThe store: {store}\n"
-    if report is not None:
-        where += f"The report: {report}\n"
-    print_result(lambda: text_report(study) + where, headline=lambda: sweep_headline(study))
 
 
 def _refuse_errors(study: Study) -> None:

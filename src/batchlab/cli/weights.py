@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli import options
+from batchlab.cli.options import takes
 
 
 @click.command()
-@options.takes("store study_id output")
+@takes("store study_id output")
 def weights(store: Path, study_id: str | None, output: Path) -> None:
     """Write the trained model of what an advice names to a file.
 
