@@ -29,8 +29,8 @@ import batchlab
 from batchlab.advice.advice import Question
 from batchlab.app import advice_session
 from batchlab.app import subjects as workload_subject
-from batchlab.app.advice_session import decay_stayed
 from batchlab.app.advise import advised
+from batchlab.app.caveats import decay_stayed
 from batchlab.app.question import asked
 from batchlab.app.report import Advised, advice_of, stored
 from batchlab.app.subjects import WorkloadSubject

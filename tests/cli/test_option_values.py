@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from batchlab.app.argument_values import batch_sizes, learning_rates, n_bytes, setting, target
 from batchlab.cli import main as cli
-from batchlab.cli.options import BUDGET, batch_sizes, learning_rates, n_bytes, setting, target
 from batchlab.errors import UsageError
 
 
@@ -64,4 +64,6 @@ def test_one_is_enough_of_what_is_counted_and_a_noise_needs_no_step(command: str
 
 
 def test_a_default_that_is_no_text_passes_as_it_is() -> None:
-    assert BUDGET.convert(5.0, None, None) == 5.0
+    budget = next(each for each in cli.batchlab.commands["advise"].params if each.name == "budget")
+
+    assert budget.type.convert(5.0, None, None) == 5.0

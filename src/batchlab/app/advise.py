@@ -11,7 +11,7 @@ from typing import Literal
 
 from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
-from batchlab.app.options import leave_out_last_batches, options_of, reference_of
+from batchlab.app.options import options_of, reference_of, with_last_batches_that_run
 from batchlab.app.public_call import public_call
 from batchlab.app.question import Question, asked
 from batchlab.app.report import Advised
@@ -177,7 +177,7 @@ def advised_about(subject: Subject) -> Advised:
             f"tune weight_decay: the optimizer of workload {subject.name!r} has none, so there is "
             f"nothing to multiply; give it one first, such as 0.01"
         )
-    leave_out_last_batches(
+    subject = with_last_batches_that_run(
         subject,
         [
             replace(subject.reference, batch_size=size, micro_batch_size=size)
@@ -207,31 +207,30 @@ def _study_id(subject: Subject) -> str:
     document = {
         "batchlab": __version__,
         "question": "advise",
-        "trial": _told_apart_by(subject.reference),
+        "trial": _distinct_fields(subject.reference),
         "objective": question.objective,
-        "target": None if target is None else _told_apart_by(target),
+        "target": target and _distinct_fields(target),
         "batch_sizes": subject.candidates,
         "budget_s": question.budget.asked_s,
         "epochs": subject.epochs,
         "train_s": question.train_s,
         "memory_limit_bytes": question.memory_limit_bytes,
-        "profile": None if question.profile is None else question.profile.to_json(),
+        "profile": question.profile and question.profile.to_json(),
         "device": question.device,
     }
-    if question.at_most_epochs is not None:
-        document["at_most_epochs"] = question.at_most_epochs
-    if question.tune is not None:
-        document["tune"] = question.tune
-    if question.margin is not None:
-        document["margin"] = float(question.margin)
+    # A later addition counts only if it is given, so that older studies are still found.
+    for name in ("at_most_epochs", "tune"):
+        if getattr(question, name) is not None:
+            document[name] = getattr(question, name)
+    for name in ("margin", "trainings"):
+        if getattr(question, name) is not None:
+            document[name] = float(getattr(question, name))
     if question.trainer != "fastest":
         document["trainer"] = question.trainer
-    if question.trainings is not None:
-        document["trainings"] = float(question.trainings)
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _told_apart_by(record: Trial | Target) -> dict[str, object]:
+def _distinct_fields(record: Trial | Target) -> dict[str, object]:
     """Return the record's fields; those with a default (added later) only if they differ from it.
 
     So a study keeps its id when a field is added, and the same question still finds it.

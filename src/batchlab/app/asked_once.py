@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,65 +37,82 @@ _ASKED: dict[str, tuple[Any, str]] = {
 
 def completed(
     command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the arguments of a TrainingCommand: those `known`, and those by its code or --help.
+) -> TrainingCommand:
+    """Return a training command with the facts that are `known`, and those by its code or --help.
 
     Raises:
         UsageError: some are missing; after a look at the command, the message names all of them.
     """
-    given = {key: value for key, value in known.items() if value is not None}
-    place, is_advice = given.get("folder", Path()).absolute(), name == "advise"
-    config = place / given["config"] if "config" in given else None
-    takes = placeholders_of(given["arguments"], config)
-    needs = {"metric", *({"learning_rate"} & takes), *({"batch_size"} if is_advice else ())}
-    is_fixed = params.get("objective") == "quality" or takes & {"epochs", "steps"}
-    if is_advice and is_fixed and not params.get("train_s"):
-        needs.add("epochs")
-    wanted = {"batch_size", "learning_rate", *needs} - given.keys()
+    facts = {key: value for key, value in known.items() if value is not None}
+    folder = facts.get("folder", Path()).absolute()
+    config = folder / facts["config"] if "config" in facts else None
+    takes = placeholders_of(facts["arguments"], config)
+    needs = _needed(name, takes, params)
+    wanted = {"batch_size", "learning_rate", *needs} - facts.keys()
     share_s = _BUDGET_SHARE * (params.get("budget") or math.inf)
-    code = ScriptCode(given["arguments"], place)
-    given["grows"] = bool(code.flags_set(RAMP_UPS))
-    shown = trained_with_now(code, wanted, share_s)
-    given |= {key: value for key, value in shown.items() if key != "epochs"}
+    code = ScriptCode(facts["arguments"], folder)
+    facts["grows"] = bool(code.flags_set(RAMP_UPS))
+    defaults = trained_with_now(code, wanted, share_s)
+    facts |= {key: value for key, value in defaults.items() if key != "epochs"}
     sizes = [size for size in params.get("batch_sizes") or () if size != "full"]
-    if sizes and not is_advice:
-        given.setdefault("batch_size", sizes[0])
-    missing = {
-        key: shown.get(key, example)
-        for key, (example, _) in _ASKED.items()
-        if key in needs - given.keys()
-    }
-
-    def is_clear(metric: str) -> bool:
-        return "better" in given or direction_of(metric) is not None
-
-    if not missing and is_clear(given["metric"]):
-        return given
-    command = TrainingCommand(**{"better": "lower", **given, **missing})
+    if sizes and name != "advise":
+        facts.setdefault("batch_size", sizes[0])
+    missing = {}
+    for key, (example, _) in _ASKED.items():
+        if key in needs and key not in facts:
+            missing[key] = defaults.get(key, example)
+    if not missing and _is_clear(facts["metric"], facts):
+        return TrainingCommand(**facts)
+    command = TrainingCommand(**{"better": "lower", **facts, **missing})
     look, trouble = _looked(command, max(1.0, min(_LOOK_S, share_s)))
-    printed = [] if look is None else list(look.progress.names)
-    if printed and look and not ("metric" in given and look.trained):
-        missing["metric"] = _of_validation(printed)
-    if not is_clear(missing.get("metric") or given["metric"]):
-        missing["better"] = _ASKED["better"][0]
-    if look and "examples" not in given and look.needs_examples:
-        missing["examples"] = _ASKED["examples"][0]
-    if is_advice and "learning_rate" not in takes:
+    if name == "advise" and "learning_rate" not in takes:
         trouble += ". It also needs {learning_rate}, as in --lr {learning_rate}, and its value now"
     if name != "profile" and "seed" not in takes:
         trouble += ". Where its runs give the same numbers it needs {seed}, as in --seed {seed}"
-    what = {key: what for key, (_, what) in _ASKED.items() if key in missing}
-    if printed and "metric" in what:
-        what["metric"] += f"; it printed {', '.join(printed)}"
-    options = {key: f"--{key.replace('_', '-')}" for key in what}
-    asked = ", ".join(f"{options[key]} ({text})" for key, text in what.items())
-    found = {*shown, *(["metric"] if printed else [])}
-    unsure = ", ".join(str(missing[key]) for key in what if key not in found)
-    replace = f", with your own in place of {unsure}" if unsure else ""
+    texts = {key: explanation for key, (_, explanation) in _ASKED.items()}
+    certain = set(defaults)
+    if look is not None:
+        names = list(look.progress.names)
+        if names and not ("metric" in facts and look.trained):
+            missing["metric"] = _of_validation(names)
+            texts["metric"] += f"; it printed {', '.join(names)}"
+        if names:
+            certain.add("metric")
+        if "examples" not in facts and look.needs_examples:
+            missing["examples"] = _ASKED["examples"][0]
+    if not _is_clear(missing.get("metric") or facts["metric"], facts):
+        missing["better"] = _ASKED["better"][0]
+    options = {key: f"--{key.replace('_', '-')}" for key in _ASKED if key in missing}
+    request = ", ".join(f"{option} ({texts[key]})" for key, option in options.items())
+    request = f"{name} needs {request}{trouble}"
     if look is None:  # what failed would fail again
-        raise UsageError(f"{name} needs {asked}{trouble}. Have it run first")
-    paste = follow_up(command_line, {options[key]: str(missing[key]) for key in what})
-    raise UsageError(f"{name} needs {asked}{trouble}. To paste{replace}: {paste}")
+        raise UsageError(f"{request}. Have it run first")
+    paste = follow_up(command_line, {option: str(missing[key]) for key, option in options.items()})
+    unsure = [str(missing[key]) for key in options if key not in certain]
+    if unsure:
+        raise UsageError(
+            f"{request}. To paste, with your own in place of {', '.join(unsure)}: {paste}"
+        )
+    raise UsageError(f"{request}. To paste: {paste}")
+
+
+def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set[str]:
+    """Return what a command cannot do without."""
+    needs = {"metric"}
+    if "learning_rate" in takes:
+        needs.add("learning_rate")
+    if name != "advise":
+        return needs
+    needs.add("batch_size")
+    has_length = params.get("objective") == "quality" or "epochs" in takes or "steps" in takes
+    if has_length and not params.get("train_s"):
+        needs.add("epochs")
+    return needs
+
+
+def _is_clear(metric: str, facts: Mapping[str, Any]) -> bool:
+    """Return whether it is known which values of the metric are better."""
+    return "better" in facts or direction_of(metric) is not None
 
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]:
@@ -108,8 +125,10 @@ def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]
             return None, f". Its progress was not understood: {error}"
     if not look.end.was_asked and look.end.status is not Status.OK:
         return None, f". As it was tried, it failed: {reason_text(look.end.reason).rstrip('.')}"
+    if look.readings:
+        return look, ""
     within = f" within {look.took_s:.0f} s" if look.end.was_asked else ""
-    return look, "" if look.readings else f". It printed no progress{within}"
+    return look, f". It printed no progress{within}"
 
 
 def _of_validation(names: Sequence[str]) -> str:
@@ -117,5 +136,5 @@ def _of_validation(names: Sequence[str]) -> str:
     validation = [name for name in names if plain_name(name).startswith(("val_", "test_"))]
     others = [name for name in names if not plain_name(name).startswith("train")]
     higher = [name for name in others if direction_of(name) == "higher"]
-    known = [name for name in (*validation, *higher) if direction_of(name)]
-    return [*known, *validation, *names][0]
+    likely = [name for name in (*validation, *higher) if direction_of(name)]
+    return [*likely, *validation, *names][0]

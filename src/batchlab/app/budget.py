@@ -38,9 +38,10 @@ def seconds_of(given: str | float, *, what: str = "budget") -> float:
 
 def _read(text: str) -> float:
     """Return the text in seconds, or 0 if it is not a time."""
-    found = _TIME.fullmatch(text.strip())
-    parts = found.groupdict() if found else {}
-    return sum(float(number) * _UNIT_S[unit] for unit, number in parts.items() if number)
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        return 0.0
+    return sum(float(n) * _UNIT_S[unit] for unit, n in match.groupdict().items() if n)
 
 
 class Budget:
@@ -61,6 +62,12 @@ class Budget:
         """Set the limit, which may depend on what was measured first."""
         self.seconds = seconds_of(given)
         self.deadline_s = self.started_s + self.seconds - self._reserved_s
+
+    @property
+    def allowed_s(self) -> float:
+        """The limit, where there is one by now."""
+        assert self.seconds is not None
+        return self.seconds
 
     @property
     def work_ends_s(self) -> float | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
+from batchlab.app.argument_values import read_profile
 from batchlab.app.comparison import Side, compared
-from batchlab.app.question import read_profile
-from batchlab.app.report import Advised, stored_in
+from batchlab.app.report import Advised, stored_in, study_of
 from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile
 from batchlab.records.study import Study
@@ -32,7 +32,7 @@ def compare(a: Given, b: Given, *, store: str | Path = "batchlab.db") -> Compari
         StoreError: there is no such store, or it cannot be read.
         ProfileError: a file is not a profile.
     """
-    one, other = (_side(given, Path(store)) for given in (a, b))
+    one, other = _side(a, Path(store)), _side(b, Path(store))
     if (one.study, one.profile) == (other.study, other.profile):
         raise UsageError(f"A and B are both {one.name}; give another study to compare it with")
     return compared(one, other)
@@ -61,10 +61,9 @@ def _side(given: Given, store: Path) -> Side:
         )
     with Store.existing(store) as opened:
         shown = stored_in(opened, study)
-        found = shown.study if isinstance(shown, Advised) else shown
-        name = f"study {found.study_id} of {store}"
+        name = f"study {study_of(shown).study_id} of {store}"
         if isinstance(shown, Advised):
-            return Side(name=name, study=found, profile=shown.profile, advice=shown.advice)
-        if stored_journal(opened, found.study_id):
-            raise UsageError(f"{name} has no answer yet; to go on: {found.command}")
-    return Side(name=name, study=found)
+            return Side(name=name, study=shown.study, profile=shown.profile, advice=shown.advice)
+        if stored_journal(opened, shown.study_id):
+            raise UsageError(f"{name} has no answer yet; to go on: {shown.command}")
+    return Side(name=name, study=shown)

@@ -50,39 +50,43 @@ class Side:
     @property
     def target(self) -> Target | None:
         """The level that its runs had to reach."""
-        asked = self.advice or self.study
-        return None if asked is None else asked.target
+        source = self.advice or self.study
+        return source.target if source else None
 
     @property
     def timings(self) -> list[StepTiming]:
         """The step times, one per process."""
         if self.profile is not None:
             return [timing for p in self.profile.points if p.ran for timing in p.timings]
-        return [] if self.study is None else [*self.study.timings]
+        if self.study is None:
+            return []
+        return [*self.study.timings]
 
     @property
     def runs(self) -> list[TrialRecord]:
         """The runs to compare, which are those without a plan and without a tuned weight decay."""
         if self.study is None:
             return []
-        trials = [(record, record.trial) for record in self.study.records]
-        return [r for r, trial in trials if not trial.stages and trial.weight_decay_factor == 1]
+        trials = [(run, run.trial) for run in self.study.records]
+        return [run for run, t in trials if not t.stages and t.weight_decay_factor == 1]
 
     def settings(self, target: Target | None) -> dict[str, str]:
         """Return workload, target, machine and versions by name, and how many runs are unusable."""
         measured = self.profile or self.study
         assert measured is not None
         fields: dict[str, Any] = plain((self.study or measured).workload)
-        known = {name.replace("_", " "): value for name, value in fields.items()}
-        known |= known.pop("settings", {})
-        known["device"] = self.timings[0].device if self.timings else None
+        settings = {name.replace("_", " "): value for name, value in fields.items()}
+        settings |= settings.pop("settings", {})
+        settings["device"] = self.timings[0].device if self.timings else None
         if self.study is not None:
             ended = [run for run in self.runs if not run.has_failed]
-            known["target"] = self.target and f"{self.target.metric}={self.target.value:.4g}"
-            known["objective"] = self.advice and self.advice.objective
-            known[ENDED_BADLY] = len(self.runs) - len(ended)
-            known[MISSED_TARGET] = sum(not run.crossing(target) for run in ended) if target else 0
-        return {name: str(value) for name, value in (known | dict(measured.environment)).items()}
+            missed = [run for run in ended if target is not None and not run.crossing(target)]
+            settings["target"] = self.target and f"{self.target.metric}={self.target.value:.4g}"
+            settings["objective"] = self.advice and self.advice.objective
+            settings[ENDED_BADLY] = len(self.runs) - len(ended)
+            settings[MISSED_TARGET] = len(missed)
+        settings |= dict(measured.environment)
+        return {name: str(value) for name, value in settings.items()}
 
     def step_s(self, wider: float) -> Values:
         """Return seconds per step of each batch size; `wider` scales their 95 % intervals.
@@ -103,7 +107,8 @@ class Side:
         values: dict[Key, Estimate] = {}
         for size, time in times.items():
             half = time.log_half_width
-            half = None if half is None else math.hypot(wider * half, session)
+            if half is not None:
+                half = math.hypot(wider * half, session)
             values[size, None] = Estimate.of_log(_log(time), half, n=time.n)
         return values
 
@@ -112,7 +117,7 @@ class Side:
         """The peak memory of each batch size, in the form that ran fastest."""
         peaks = {timing.batch_size: timing.peak_bytes for timing in self.timings}
         if self.profile is not None:
-            best = (self.profile.best_micro_batch(p.batch_size) for p in self.profile.points)
+            best = [self.profile.best_micro_batch(p.batch_size) for p in self.profile.points]
             peaks = {point.batch_size: point.peak_bytes for point in best if point}
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
@@ -127,14 +132,13 @@ class Side:
     @property
     def ends(self) -> Ends:
         """The epochs of whole trainings and their final values, one per seed."""
-        if self.advice is not None:
-            trainings = self.advice.endings.trainings if self.advice.endings else ()
-            return {
-                end.cell: (end.epochs, [*end.found])
-                for end in trainings
-                if end.found and end.weight_decay_factor == 1
-            }
         ends: Ends = {}
+        if self.advice is not None:
+            if self.advice.endings is not None:
+                for training in self.advice.endings.trainings:
+                    if training.found and training.weight_decay_factor == 1:
+                        ends[training.cell] = (training.epochs, [*training.found])
+            return ends
         for run in self.runs:
             assert self.study is not None
             metric = self.study.workload.metrics[0]
@@ -145,8 +149,9 @@ class Side:
         return ends
 
     def _key(self, run: TrialRecord) -> Key:
-        takes_rate = self.study is None or self.study.workload.takes_rate
-        return run.trial.batch_size, run.trial.learning_rate if takes_rate else None
+        if self.study is not None and not self.study.workload.takes_rate:
+            return run.trial.batch_size, None
+        return run.trial.batch_size, run.trial.learning_rate
 
 
 def compared(a: Side, b: Side) -> Comparison:
@@ -181,14 +186,14 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure
     """Yield every figure that both have. The more there are, the wider each interval is."""
     met = [a.crossings(target), b.crossings(target)]
     ends = (a.ends, b.ends)
-    timed = {each.batch_size for each in a.timings} & {each.batch_size for each in b.timings}
+    timed = {t.batch_size for t in a.timings} & {t.batch_size for t in b.timings}
     # One more interval is that of the mean change of memory.
     n_intervals = len(timed) + 2 * len(_sizes(*met)) + len(_sizes(*ends)) + 1
     confidence = 1 - _MISSES / n_intervals
     wider = float(ndtri((1 + confidence) / 2)) / _NORMAL_95
-    step_s = [side.step_s(wider) for side in (a, b)]
+    step_s = a.step_s(wider), b.step_s(wider)
     steps = _steps(met, confidence)
-    times = [_times(steps[i], step_s[i]) for i in (0, 1)]
+    times = _times(steps[0], step_s[0]), _times(steps[1], step_s[1])
     yield from _with_mean(_ratios("step_s", *step_s))
     yield from _with_mean(_ratios("steps_to_target", *steps))
     yield from _with_mean(_ratios("time_to_target_s", *times))
@@ -205,15 +210,17 @@ def _sizes(a: Mapping[Key, object], b: Mapping[Key, object]) -> list[int]:
 def _steps(met: list[Crossings], confidence: float) -> list[Values]:
     """Return the steps to a target for each side, by batch size and rate."""
     keys = [(side, key) for side, crossings in enumerate(met) for key in crossings]
-    logs = [[math.log(each.middle) for each in met[side][key]] for side, key in keys]
+    logs = [[math.log(crossing.middle) for crossing in met[side][key]] for side, key in keys]
     means = CellMeans.of_steps(logs)
     steps: list[dict[Key, Estimate]] = [{} for _ in met]
     for i, (side, key) in enumerate(keys):
-        known = means.mean(i, confidence=confidence)
-        # The crossing lies anywhere between two evaluations, for all seeds perhaps at one end.
-        apart = max(math.log(each.step / each.least) for each in met[side][key]) / 2
-        half = None if known.high is None else math.hypot(known.high - fmean(logs[i]), apart)
-        steps[side][key] = Estimate.of_log(fmean(logs[i]), half, n=known.n)
+        mean = means.mean(i, confidence=confidence)
+        half = None
+        if mean.high is not None:
+            # A crossing lies anywhere between two evaluations, for all seeds perhaps at one end.
+            apart = max(math.log(crossing.step / crossing.least) for crossing in met[side][key]) / 2
+            half = math.hypot(mean.high - fmean(logs[i]), apart)
+        steps[side][key] = Estimate.of_log(fmean(logs[i]), half, n=mean.n)
     return [*steps]
 
 
@@ -230,8 +237,10 @@ def _log(known: Estimate) -> float:
 
 def _product(one: Estimate, other: Estimate, power: int = 1) -> Estimate:
     """Return the product of two independent estimates; with power -1, the first over the second."""
-    halves = (one.log_half_width, other.log_half_width)
-    half = None if None in halves else math.hypot(*filter(None, halves))
+    halves = one.log_half_width, other.log_half_width
+    half = None
+    if halves[0] is not None and halves[1] is not None:
+        half = math.hypot(halves[0], halves[1])
     return Estimate.of_log(_log(one) + power * _log(other), half, n=min(one.n, other.n))
 
 
@@ -321,13 +330,16 @@ def _with_mean(
     mean = geometric_mean if first.is_ratio else fmean
     lows = [change.low for change in changes if change.low is not None]
     highs = [change.high for change in changes if change.high is not None]
-    interval = (mean(lows), mean(highs)) if len(lows) == len(highs) == len(rows) else (None, None)
-    change = Estimate.of(
-        mean([each.estimate or 0.0 for each in changes]), interval=interval, n=len(rows)
-    )
+    interval: tuple[float | None, float | None] = (None, None)
+    if len(lows) == len(highs) == len(rows):
+        interval = (mean(lows), mean(highs))
+    middle = mean([change.estimate or 0.0 for change in changes])
+    change = Estimate.of(middle, interval=interval, n=len(rows))
     if confidence_by_scatter is not None:
         logs = mean_interval(list(map(_log, changes)), confidence=confidence_by_scatter)
-        half = None if logs.high is None else logs.high - _log(change)
+        half = None
+        if logs.high is not None:
+            half = logs.high - _log(change)
         change = Estimate.of_log(_log(change), half, n=len(rows))
     yield ComparedFigure(
         quantity=first.quantity, batch_size=None, change=change, is_ratio=first.is_ratio

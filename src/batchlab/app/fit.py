@@ -39,21 +39,28 @@ def fit(points: str | Path | Iterable[Row]) -> StepsToTargetFit:
     by_size: dict[int, dict[float | None, list[StepsObservation]]] = {}
     for rate, run in _runs(points):
         by_size.setdefault(run.batch_size, {}).setdefault(rate, []).append(run)
-    return fit_steps_to_target(
-        [run for size in sorted(by_size) for run in min(by_size[size].values(), key=_merit)]
-    )
+    runs: list[StepsObservation] = []
+    for _, by_rate in sorted(by_size.items()):
+        best = min(by_rate.values(), key=_merit)
+        runs.extend(best)
+    return fit_steps_to_target(runs)
 
 
 def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
     # A mean over the runs that reached the target would hide those that did not.
-    reached = [statistics.fmean(run.log_range) for run in runs if run.steps is not None]
-    return -len(reached) / len(runs), statistics.fmean(reached) if reached else 0.0
+    logs = [statistics.fmean(run.log_range) for run in runs if run.steps is not None]
+    mean = statistics.fmean(logs) if logs else 0.0
+    return -len(logs) / len(runs), mean
 
 
 def _runs(points: str | Path | Iterable[Row]) -> Iterator[tuple[float | None, StepsObservation]]:
     """Yield each run with its learning rate."""
-    name = str(points) if isinstance(points, str | Path) else "points"
-    rows = _lines(Path(points)) if isinstance(points, str | Path) else _numbered(points)
+    if isinstance(points, str | Path):
+        name = str(points)
+        rows: Iterator[tuple[str, Row]] = _lines(Path(points))
+    else:
+        name = "points"
+        rows = ((f"row {number}", row) for number, row in enumerate(points, start=1))
     for where, row in rows:
         if "batch_size" not in row or not any(measure in row for measure in _MEASURES):
             missing = "batch_size" if "batch_size" not in row else " or ".join(_MEASURES)
@@ -65,11 +72,6 @@ def _runs(points: str | Path | Iterable[Row]) -> Iterator[tuple[float | None, St
             yield _number(row, "learning_rate"), _run(row)
         except FitError as error:
             raise FitError(f"{name}, {where}: {error}") from None
-
-
-def _numbered(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
-    for number, row in enumerate(rows, start=1):
-        yield f"row {number}", row
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Row]]:

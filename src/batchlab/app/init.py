@@ -52,11 +52,16 @@ def trained_with_now(
     defaults = {name: code.default(flag) for name, flag in typed.items() if flag is not None}
     if None in defaults.values():
         text, _ = help_of(code.arguments, min(_SEEN_WITHIN_S, limit_s), code.place)
-        for name in (name for name, value in defaults.items() if value is None):
+        for name, value in defaults.items():
+            if value is not None:
+                continue
             flag = flag_named(text, str(typed[name]))
-            defaults[name] = None if flag is None else number_of(flag.default or "")
-    return {
-        name: value if name == "learning_rate" else int(value)
-        for name, value in defaults.items()
-        if value and value > 0 and (name == "learning_rate" or value % 1 == 0)
-    }
+            if flag is not None:
+                defaults[name] = number_of(flag.default or "")
+    trained_with: dict[str, int | float] = {}
+    for name, value in defaults.items():
+        if value and value > 0 and name == "learning_rate":
+            trained_with[name] = value
+        elif value and value > 0 and value % 1 == 0:
+            trained_with[name] = int(value)
+    return trained_with

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchlab.app.output_file import write_output_file
-from batchlab.app.report import Advised, page_of, stored_in
+from batchlab.app.report import Advised, page_of, stored_in, study_of
 from batchlab.errors import NoStoreError
 from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
@@ -22,7 +22,7 @@ EVERY_S = 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Seen:
+class _Moment:
     """A study as it was at one moment, with its answer if it has one."""
 
     shown: Study | Advised
@@ -50,79 +50,70 @@ def write_live_page(
         StoreError: the store cannot be read.
         OutputFileError: the page cannot be written.
     """
-    seen: _Seen | None = None
+    last: _Moment | None = None
     page = ""
     try:
         for now in _looks(store, study, say=say, wait=wait):
-            before, seen = seen, now
-            if before is None or before.shown != seen.shown:
-                page = page_of(seen.shown)
-            reload_s = None if seen.is_finished else EVERY_S
-            write_output_file(path, with_status(page, seen.status, reload_s=reload_s).encode())
+            before, last = last, now
+            if before is None or before.shown != now.shown:
+                page = page_of(now.shown)
+            reload_s = None if now.is_finished else EVERY_S
+            write_output_file(path, with_status(page, now.status, reload_s=reload_s).encode())
             if before is None:
                 show(path)
     except KeyboardInterrupt:
         return
     finally:
-        if page and seen is not None and not seen.is_finished:  # it would reload forever
-            write_output_file(path, with_status(page, seen.status, reload_s=None).encode())
+        if page and last is not None and not last.is_finished:  # it would reload forever
+            write_output_file(path, with_status(page, last.status, reload_s=None).encode())
 
 
 def _looks(
     store: Path, study: str | None, *, say: Callable[[str], None], wait: Callable[[float], None]
-) -> Iterator[_Seen]:
+) -> Iterator[_Moment]:
     """Yield the study every 20 s, as soon as there is one and until it has finished."""
     is_told = False
     while True:
-        seen = _seen(store, study)
-        if seen is not None:
-            yield seen
-            if seen.is_finished:
+        moment = _moment(store, study)
+        if moment is not None:
+            yield moment
+            if moment.is_finished:
                 return
         elif not is_told:
             is_told = True
-            say(
-                sentence(
-                    "no_study_yet",
-                    path=str(store),
-                )
-            )
+            say(sentence("no_study_yet", path=str(store)))
         wait(EVERY_S)
 
 
-def _seen(path: Path, wanted: str | None) -> _Seen | None:
+def _moment(path: Path, wanted: str | None) -> _Moment | None:
     """Return the study as it is now, or None if there is none yet."""
     try:
         with Store.existing(path) as store:
             if not store.studies():
                 return None
-            study_id = _study(stored_in(store, wanted)).study_id
+            study_id = study_of(stored_in(store, wanted)).study_id
             is_worked_on = store.is_worked_on(study_id)
             # Read only after that, so that the last thing that a process stored is included.
             shown = stored_in(store, study_id)
             # Between two parts of a study, all runs that were asked for have ended.
             is_finished = not is_worked_on and _is_finished(store, shown)
             status = _status(
-                store, _study(shown), is_finished=is_finished, is_worked_on=is_worked_on
+                store, study_of(shown), is_finished=is_finished, is_worked_on=is_worked_on
             )
-            return _Seen(shown=shown, status=status, is_finished=is_finished)
+            return _Moment(shown=shown, status=status, is_finished=is_finished)
     except NoStoreError:
         return None
-
-
-def _study(shown: Study | Advised) -> Study:
-    return shown.study if isinstance(shown, Advised) else shown
 
 
 def _is_finished(store: Store, shown: Study | Advised) -> bool:
     """Return whether the study has its answer, or all its trials if it needs no answer."""
     if isinstance(shown, Advised):
         return True
-    asked = store.trial_ids(shown.study_id)
-    if not asked or stored_journal(store, shown.study_id):
+    trial_ids = store.trial_ids(shown.study_id)
+    if not trial_ids or stored_journal(store, shown.study_id):
         return store.advice(shown.study_id) is not None
     ended = {record.trial.trial_id for record in shown.records if _has_ended(record)}
-    return set(asked) <= ended
+    return set(trial_ids) <= ended
 
 
 def _has_ended(record: TrialRecord) -> bool:

@@ -69,9 +69,16 @@ def noise(
     """
     if steps is not None and steps < 0:
         raise UsageError(f"steps={steps}: expected 0, for the initial weights alone, or more")
-    # A question's steps are the length of a training, and it has neither of the others.
-    given = {**locals(), "steps": None, "per_layer": None, "branches": None}
-    question = asked("noise", **given)
+    question = asked(
+        "noise",
+        workload=workload,
+        settings=settings,
+        device=device,
+        memory_limit_bytes=memory_limit_bytes,
+        budget=budget,
+        reserved_s=reserved_s,
+        listener=listener,
+    )
     subject = WorkloadSubject(question)
     check_has_loss(subject.workload, "the noise of the gradient")
     if branches:
@@ -89,7 +96,7 @@ def noise(
         per_layer=per_layer,
         branches=branches,
     )
-    found = environment()
+    surroundings = environment()
     points, stopped = _measured(subject, request)
     return Noise(
         workload=NoiseWorkload(
@@ -100,7 +107,7 @@ def noise(
             learning_rate=trial.learning_rate,
         ),
         device=trial.device,
-        environment=found,
+        environment=surroundings,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         along=points,
         steps=request.steps,
@@ -125,12 +132,14 @@ def _check_may_branch(subject: WorkloadSubject) -> None:
 def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
     """Return the last step to measure at, or refuse one beyond the learning rate's schedule."""
     planned = subject.length.last_step(trial)
-    if steps is not None and steps > planned and subject.has_shape:
+    if steps is None:
+        return planned
+    if steps > planned and subject.has_shape:
         raise UsageError(
             f"steps={steps}: the learning rate of workload {subject.name!r} has a schedule over "
             f"{subject.epochs} epochs, which are {planned} steps; ask for at most as many"
         )
-    return planned if steps is None else steps
+    return steps
 
 
 def _measured(
@@ -143,23 +152,23 @@ def _measured(
     child = Child(measure_noise_along, subject.packed, request)
     try:
         while child.connection.poll(budget.time_limit_s()):
-            said = child.receive()
-            if isinstance(said, Ended):
-                refuse_edited(said)
-                reason = said.value if said.status is None else said.reason
+            message = child.receive()
+            if isinstance(message, Ended):
+                refuse_edited(message)
+                reason = message.value if message.status is None else message.reason
                 if not points:
                     raise WorkloadError(
                         f"workload {subject.summary.reference!r}: the noise of its gradient cannot "
                         f"be measured: {reason_text(reason)}"
                     )
                 return tuple(points), reason
-            if points and points[-1].step == said.step:
+            if points and points[-1].step == message.step:
                 points.pop()
-            points.append(said)
+            points.append(message)
             listener.progress(
                 done_fraction=len(points) / len(request.steps),
                 left_s=None,
-                text=f"step {said.step}",
+                text=f"step {message.step}",
             )
         if points:
             return tuple(points), OUT_OF_TIME

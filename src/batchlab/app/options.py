@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from batchlab.advice.advice import Configuration, Option
 from batchlab.app.subject import Subject
 from batchlab.errors import BatchSizeError, WorkloadError
 from batchlab.measure.profile import Profile, Stopped
+from batchlab.plans.scaling import SCALING_RULES, moved_adam
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Status, Trial
@@ -23,15 +24,14 @@ def fitting_trials(subject: Subject) -> tuple[Trial, ...]:
     trials = subject.trials
     for trial in trials:
         check_batch_norm(subject.summary, trial)
-    leave_out_last_batches(subject, trials)
-    return subject.trials
+    return with_last_batches_that_run(subject, trials).trials
 
 
-def leave_out_last_batches(subject: Subject, trials: Iterable[Trial]) -> None:
-    """Let the subject leave out smaller last batches if they fail and a trial has one."""
+def with_last_batches_that_run(subject: Subject, trials: Iterable[Trial]) -> Subject:
+    """Return the subject; if smaller last batches fail and a trial has one, the one without."""
     summary = subject.summary
     if summary.last_batch_runs:
-        return
+        return subject
     for trial in trials:
         for rest in sorted(trial.plan.last_batch_sizes()):
             subject.question.listener.warning(
@@ -40,8 +40,8 @@ def leave_out_last_batches(subject: Subject, trials: Iterable[Trial]) -> None:
                 f"{trial.n_train} examples, and such a step failed when {summary.name!r} was "
                 f"checked"
             )
-            subject.drop_last = True
-            return
+            return subject.without_last_batches()
+    return subject
 
 
 def noted(summary: WorkloadSummary, option: Option, trial: Trial) -> Option:
@@ -87,6 +87,25 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
             )
 
 
+def rule_multiples(
+    subject: Subject, options: Sequence[Option]
+) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
+    """Return, by batch size, what each rule multiplies a rate right for the reference with."""
+    reference = subject.summary.batch_size
+    # The options may be only the reference's for now; a profile may have added some.
+    sizes = {*subject.candidates, *(option.batch_size for option in options)}
+    return tuple(
+        (size, tuple(_multiples(subject.summary, size / reference))) for size in sorted(sizes)
+    )
+
+
+def _multiples(summary: WorkloadSummary, kappa: float) -> Iterator[tuple[str, float]]:
+    """Yield each scaling rule that applies, with its multiple of the rate."""
+    for name, rule in SCALING_RULES.items():
+        if not rule.needs_adam or (summary.adam and rule.moved(summary.adam, kappa)):
+            yield name, rule.rate_factor(kappa)
+
+
 # ---- by a profile
 
 _NOT_REACHED: dict[Stopped | None, Reason] = {
@@ -94,6 +113,46 @@ _NOT_REACHED: dict[Stopped | None, Reason] = {
     "time": Reason.of("profile_ended_before"),
 }
 _UNKNOWN = Reason.of("not_profiled")
+
+
+def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
+    """Return what an advice about the subject chooses from, or notes why a size is left out."""
+    summary, trial = subject.summary, subject.reference
+    why_not = subject.why_not_comparable
+    options = []
+    for option in options_of(
+        profile, subject.sizes_in(profile), trial=trial, may_accumulate=subject.may_accumulate
+    ):
+        option = _with_adam(noted(summary, option, trial), subject)
+        untimed = why_untimed(option)
+        if subject.question.train_s is not None and untimed is not None:
+            option = refused(option, untimed)  # without a step time, seconds are no steps
+        if why_not is not None and option.batch_size != summary.batch_size:
+            option = refused(option, why_not)
+        options.append(option)
+    return tuple(options)
+
+
+def _with_adam(option: Option, subject: Subject) -> Option:
+    """Return the option with Adam's settings for its batch size, if they are other ones."""
+    summary = subject.summary
+    if option.batch_size == summary.batch_size:
+        return option
+    moved = moved_adam(
+        summary.adam,
+        subject.settings_rule,
+        batch_size=option.batch_size,
+        reference_batch_size=summary.batch_size,
+        whose=summary.name,
+    )
+    return replace(option, adam=moved)
+
+
+def why_untimed(option: Option) -> Reason | None:
+    """Return why a batch size that runs has no step time; None if it has one, or does not run."""
+    if not option.runs:
+        return None
+    return option.step_s.reason
 
 
 def options_of(
@@ -105,10 +164,13 @@ def options_of(
     so a profile made elsewhere need not have exactly the same sizes. `trial` says how many examples
     an epoch's last batch has.
     """
-    options = tuple(
-        _option(profile, replace(trial, batch_size=size)) for size in sorted(set(batch_sizes))
-    )
-    return options if may_accumulate else tuple(_whole(option, profile) for option in options)
+    options = []
+    for size in sorted(set(batch_sizes)):
+        option = _option(profile, replace(trial, batch_size=size))
+        if not may_accumulate:
+            option = _whole(option, profile)
+        options.append(option)
+    return tuple(options)
 
 
 def _whole(option: Option, profile: Profile) -> Option:
@@ -126,11 +188,11 @@ def _whole(option: Option, profile: Profile) -> Option:
 def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -> Configuration:
     """Return the workload's own configuration, which the answer is measured against."""
     size = trial.batch_size
-    own = next(option for option in options if option.batch_size == size)
-    if own.runs:
+    reference = next(option for option in options if option.batch_size == size)
+    if reference.runs:
         return Configuration(
             batch_size=size,
-            micro_batch_size=own.micro_batch_size,
+            micro_batch_size=reference.micro_batch_size,
             learning_rate=trial.learning_rate,
         )
     others = [option.batch_size for option in options if option.runs]
@@ -140,7 +202,7 @@ def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -
         can = f"give the workload one that can, such as {nearest}"
     raise WorkloadError(
         f"batch size {size}, the workload's own, cannot be used on {device_name}: "
-        f"{reason_text(own.note).rstrip('.')}; {can}"
+        f"{reason_text(reference.note).rstrip('.')}; {can}"
     )
 
 
@@ -165,11 +227,14 @@ def _option(profile: Profile, trial: Trial) -> Option:
     )
     tried = next((point for point in profile.points if point.batch_size == size), None)
     if tried is not None and tried.is_untimed and profile.is_within_limit(tried):
-        step_s = option.step_s if between.estimate else tried.step_s
-        return replace(option, step_s=step_s, peak_bytes=tried.peak_bytes)
+        option = replace(option, peak_bytes=tried.peak_bytes)
+        if between.estimate:
+            return option
+        return replace(option, step_s=tried.step_s)
+    if tried is not None and tried.status is Status.OK:
+        return _refused(option, Reason.of("does_not_fit"))
     if tried is not None:
-        why = Reason.of("does_not_fit") if tried.status is Status.OK else tried.reason
-        return _refused(option, why or Reason.as_written(tried.status.value))
+        return _refused(option, tried.reason or Reason.as_written(tried.status.value))
     largest = profile.largest_batch_size
     is_below = largest is not None and between.estimate is None and size < largest
     if is_below and profile.stopped is not None:

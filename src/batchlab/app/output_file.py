@@ -77,13 +77,12 @@ def write_output_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        missing = not path.parent.is_dir()
+        problem, remedy = error.strerror, "free some space"
+        if not path.parent.is_dir():
+            problem, remedy = f"there is no folder {path.parent}", "make that folder"
         raise OutputFileError(
-            f"cannot write {path} ({len(content)} bytes): "
-            + (f"there is no folder {path.parent}" if missing else f"{error.strerror}")
-            + "; what was there before is unchanged; "
-            + ("make that folder" if missing else "free some space")
-            + " or give another path"
+            f"cannot write {path} ({len(content)} bytes): {problem}; what was there before is "
+            f"unchanged; {remedy} or give another path"
         ) from error
 
 

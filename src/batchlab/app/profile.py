@@ -67,20 +67,21 @@ def profile(
     subject.look()
     assert question.budget.work_ends_s is not None
     question.listener.phase(text(PROFILING))
-    made = subject.profile(
+    profile = subject.profile(
         subject.profiled_sizes, deadline_s=question.budget.work_ends_s, listener=question.listener
     )
-    _refuse_too_few(made, subject)
-    return made
+    _refuse_too_few(profile, subject)
+    return profile
 
 
-def _refuse_too_few(made: Profile, subject: Subject) -> None:
-    ran, sizes = sum(point.ran for point in made.points), subject.profiled_sizes
-    if made.points and not ran:
-        why = reason_text(made.points[0].reason)
-        raise WorkloadError(f"no batch size of {subject.name!r} could be timed: {why}")
-    # One is enough for a script, which may take minutes for each batch size.
-    wanted = 1 if subject.summary.is_own_command else min(_FEWEST_POINTS, len(sizes))
-    if made.stopped == "time" and ran < wanted:
+def _refuse_too_few(profile: Profile, subject: Subject) -> None:
+    ran, sizes = sum(point.ran for point in profile.points), subject.profiled_sizes
+    if profile.points and not ran:
+        reason = reason_text(profile.points[0].reason)
+        raise WorkloadError(f"no batch size of {subject.name!r} could be timed: {reason}")
+    wanted = min(_FEWEST_POINTS, len(sizes))
+    if subject.summary.is_own_command:
+        wanted = 1  # a script may take minutes for each batch size
+    if profile.stopped == "time" and ran < wanted:
         when = f"after {ran} batch sizes of {len(sizes)}, and a profile needs {wanted}"
         raise subject.question.budget.ended(when)

@@ -1,4 +1,4 @@
-"""Progress: what a command has reported so far, in lines for a terminal or a notebook."""
+"""Progress: what a command has reported, in lines for a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from batchlab.words.reasons import reason_text
 
 
 class ProgressState(Silent):
-    """A listener that keeps the progress of a command in its attributes, for others to show.
+    """A listener that keeps a command's progress in its attributes, which others show.
 
     Attributes:
         name: the command that runs, with its subject; "" before it has begun.
@@ -71,7 +71,7 @@ class ProgressState(Silent):
         self.changed()
 
     def best(self, best: BestSoFar | None) -> None:
-        """Keep what leads so far."""
+        """Keep what leads."""
         self.lead = best
         self.changed()
 
@@ -104,7 +104,9 @@ class ProgressState(Silent):
     @property
     def left_s(self) -> float | None:
         """Seconds that the planned work still takes; None if not known yet."""
-        return None if self._ends_s is None else max(0.0, self._ends_s - self._clock())
+        if self._ends_s is None:
+            return None
+        return max(0.0, self._ends_s - self._clock())
 
 
 _LONGEST_BAR = 30
@@ -133,11 +135,13 @@ def stage_text(state: ProgressState) -> str:
         number, n = state.stages.index(state.stage) + 1, len(state.stages)
         stage = text("stage {number} of {n}: {stage}", number=number, n=n, stage=stage)
         return text("{name}, {stage}", name=state.name, stage=stage)
-    return text("{name}: {stage}", name=state.name, stage=stage) if state.name else stage
+    if state.name:
+        return text("{name}: {stage}", name=state.name, stage=stage)
+    return stage
 
 
 def time_text(state: ProgressState) -> str:
-    """Return what is spent of the budget, or else how long the work still takes, or took so far."""
+    """Return what is spent of the budget, or else how long the work still takes, or took."""
     if state.spent is not None:
         spent, budget = map(clock_text, state.spent)
         return text("{spent} of {budget}", spent=spent, budget=budget)
@@ -154,7 +158,9 @@ def clock_text(seconds: float) -> str:
         return text("{h}h{m:02d}m", h=hours, m=m)
     if minutes and s:
         return text("{m}m{s:02d}s", m=minutes, s=s)
-    return text("{m}m", m=minutes) if minutes else text("{s}s", s=s)
+    if minutes:
+        return text("{m}m", m=minutes)
+    return text("{s}s", s=s)
 
 
 def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
@@ -235,7 +241,9 @@ def listener_or_notebook(listener: ProgressListener | None) -> ProgressListener:
 def _notebook_progress() -> NotebookProgress | None:
     # If IPython is not loaded yet, this is no notebook; it is never imported here.
     interactive = sys.modules.get("IPython")
-    shell = None if interactive is None else interactive.get_ipython()
+    if interactive is None:
+        return None
+    shell = interactive.get_ipython()
     if shell is None or getattr(shell, "kernel", None) is None:  # IPython in a terminal has none
         return None
     progress = NotebookProgress(import_module("IPython.display").display)

@@ -61,10 +61,10 @@ def public_call(function: Callable[P, T]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
-        for given in kwargs:
-            if given not in names:
+        for name in kwargs:
+            if name not in names:
                 raise ArgumentNameError(
-                    f"batchlab.{command} has no argument {given!r}{_instead(command, given, names)}"
+                    f"batchlab.{command} has no argument {name!r}{_instead(command, name, names)}"
                 )
         from batchlab.random_state import untouched_randomness  # it loads torch
 
@@ -75,8 +75,10 @@ def public_call(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def _instead(command: str, given: str, names: tuple[str, ...]) -> str:
-    found = found_instead(command, given)
-    if found is not None:
-        return f". {found}"
+    message = found_instead(command, given)
+    if message is not None:
+        return f". {message}"
     meant = known_name(given, names)
-    return f"; did you mean {meant!r}?" if meant else f"; it has {', '.join(names)}"
+    if meant is not None:
+        return f"; did you mean {meant!r}?"
+    return f"; it has {', '.join(names)}"

@@ -59,11 +59,19 @@ def advice_of(store: Store, study: Study) -> Advised | None:
     If an answer cannot be read, the same command makes a new one from the stored trials.
     """
     advice = stored_advice(store, study.study_id)
-    entries = () if advice is None else stored_journal(store, study.study_id)
-    own = [entry.elsewhere or entry.profile for entry in entries if entry.profile is not None]
-    if advice is None or not own:
+    if advice is None:
         return None
-    return Advised(advice=advice, study=study, profile=Profile.from_json(own[-1]))
+    entries = [e for e in stored_journal(store, study.study_id) if e.profile is not None]
+    if not entries:
+        return None
+    profile = entries[-1].elsewhere or entries[-1].profile
+    assert profile is not None
+    return Advised(advice=advice, study=study, profile=Profile.from_json(profile))
+
+
+def study_of(shown: Study | Advised) -> Study:
+    """Return the study itself, of one that may have an answer."""
+    return shown.study if isinstance(shown, Advised) else shown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +119,7 @@ def report(
     if output_format == "json":
         words = json_document(shown, store=store, page=None) + "\n"
     elif output_format == "text":
-        words, headline = _text_and_headline(shown)
+        words, headline = text_of(shown), headline_of(shown)
     if words is not None and path is None:
         return Report(warning=warning, text=words, headline=headline)
     path = Path(path or f"batchlab-report.{output_format}")
@@ -140,15 +148,15 @@ def _why_no_answer(store: Store, shown: Study | Advised) -> str | None:
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:
     """Return a study of an open store, with its answer if this version can read one."""
-    found = store.study(_study_id(store.studies(), study, store.path))
-    advised = advice_of(store, found)
+    record = store.study(_study_id(store.studies(), study, store.path))
+    advised = advice_of(store, record)
     if advised is not None:
         return advised
-    entries = stored_journal(store, found.study_id)
-    if not entries or store.advice(found.study_id) is not None:
-        return found
+    entries = stored_journal(store, record.study_id)
+    if not entries or store.advice(record.study_id) is not None:
+        return record
     # An advice that has no answer yet shows what leads.
-    return replace(found, best_so_far=entries[-1].best)
+    return replace(record, best_so_far=entries[-1].best)
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:
@@ -165,6 +173,31 @@ def page_of(shown: Study | Advised) -> str:
     from batchlab.report.sweep_page import html_page
 
     return html_page(shown)
+
+
+def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
+    """Return a study as text; an advice names its page, and says how it was found if asked to."""
+    if not isinstance(shown, Advised):
+        from batchlab.report.sweep_page import text_report
+
+        return text_report(shown)
+    from batchlab.report.advice_page import advice_text, explain_text
+
+    text = advice_text(shown.advice, study=shown.study, report=page)
+    if explains:
+        text += f"\n{explain_text(shown.advice, study=shown.study)}"
+    return text
+
+
+def headline_of(shown: Study | Advised) -> str:
+    """Return the part of a study's text to read first."""
+    if not isinstance(shown, Advised):
+        from batchlab.report.sweep_page import sweep_headline
+
+        return sweep_headline(shown)
+    from batchlab.report.advice_page import advice_headline
+
+    return advice_headline(shown.advice, study=shown.study)
 
 
 def json_document(shown: Study | Advised, *, store: Path, page: Path | None) -> str:
@@ -205,28 +238,16 @@ def _write_files(shown: Study | Advised, output_format: ReportFormat, path: Path
     return write_output_files(path.with_suffix(f".{output_format}"), images)
 
 
-def _text_and_headline(shown: Study | Advised) -> tuple[str, str]:
-    if isinstance(shown, Advised):
-        from batchlab.report.advice_page import advice_headline, advice_text, explain_text
-
-        text = advice_text(shown.advice, study=shown.study, report=None)
-        text += f"\n{explain_text(shown.advice, study=shown.study)}"
-        return text, advice_headline(shown.advice, study=shown.study)
-    from batchlab.report.sweep_page import sweep_headline, text_report
-
-    return text_report(shown), sweep_headline(shown)
-
-
 def _study_id(
     studies: tuple[tuple[str, str, str], ...], wanted: str | None, store: Path
 ) -> str | None:
     if wanted is None:
         return None
-    found = [study_id for study_id, _, _ in studies if study_id.startswith(wanted)]
-    if len(found) == 1:
-        return found[0]
-    listing = ", ".join(f"{name} ({moment_text(made)})" for name, made, _ in studies) or "none"
-    what = "no study" if not found else f"{len(found)} studies"
+    matching = [study_id for study_id, _, _ in studies if study_id.startswith(wanted)]
+    if len(matching) == 1:
+        return matching[0]
+    listing = ", ".join(f"{name} ({moment_text(moment)})" for name, moment, _ in studies) or "none"
+    what = f"{len(matching)} studies" if matching else "no study"
     raise UsageError(f"{store} has {what} whose id begins with {wanted!r}; it has {listing}")
 
 

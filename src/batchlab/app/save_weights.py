@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,10 +104,11 @@ def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Adv
             f"{number_text(named.learning_rate, 'rate')} was trained, so there are no weights to "
             f"give"
         )
-    sign = 1 if advice.better == "higher" else -1
 
     def length_and_end(record: TrialRecord) -> tuple[int, float]:
         value = record.last("validation", advice.metric)
-        return record.steps, float("-inf") if value is None else sign * value
+        if value is None:
+            return record.steps, -math.inf
+        return record.steps, value if advice.better == "higher" else -value
 
     return max(runs, key=length_and_end)

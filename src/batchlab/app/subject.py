@@ -6,8 +6,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from batchlab import errors
 from batchlab.app.budget import Budget
@@ -17,7 +18,9 @@ from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.plans.plan import instead_of_decay
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
+from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.records.quantities import Better
 from batchlab.records.run import UNWATCHED, AllSplits, PlanName, RunLength
 from batchlab.records.study import USUAL_SIZES, WorkloadSummary
 from batchlab.records.trial import Target, Trial
@@ -66,6 +69,12 @@ class Subject(ABC):
         self.question = question
         self.drop_last = question.drop_last  # whether to leave out an epoch's smaller last batch
 
+    def without_last_batches(self) -> Self:
+        """Return the same subject, which leaves out an epoch's smaller last batch."""
+        changed = copy(self)
+        changed.drop_last = True
+        return changed
+
     # ---- what it is
 
     def planned(self, plan: Callable[[], Plan]) -> Plan:
@@ -81,34 +90,59 @@ class Subject(ABC):
     @property
     def epochs(self) -> int | None:
         """The epochs asked for or planned, or None if something else sets a training's length."""
-        asked = self.question
-        if asked.epochs is not None or asked.steps is not None:
-            return asked.epochs
-        if self.planned_epochs is not None or asked.train_s is not None:
+        question = self.question
+        if question.epochs is not None or question.steps is not None:
+            return question.epochs
+        if self.planned_epochs is not None or question.train_s is not None:
             return self.planned_epochs
         return self._usual_epochs()
 
     def _usual_epochs(self) -> int | None:
         """Return the default if equal epochs or a rate with a shape need a number, else None."""
         is_open = self.question.name == "advise" and self.question.objective != "quality"
-        return DEFAULT_EPOCHS if self.has_shape or not is_open else None
+        if is_open and not self.has_shape:
+            return None
+        return DEFAULT_EPOCHS
 
     @property
     def target(self) -> Target | None:
         """The target asked for, or the usual one for an advice on time or samples, else None."""
-        asked = self.question
-        if asked.target is not None:
-            found = self.checked_target(asked.target)
-            if asked.objective == "quality":
+        question = self.question
+        if question.target is not None:
+            target = self.checked_target(question.target)
+            if question.objective == "quality":
                 raise UsageError(
-                    f"target {found.metric}={found.value:g} with objective quality: quality is "
+                    f"target {target.metric}={target.value:g} with objective quality: quality is "
                     f"compared after the same number of epochs for all; leave --target out, or "
                     f"ask for objective time"
                 )
-            return found
-        if asked.name != "advise" or asked.objective == "quality" or self.planned_target is None:
-            return None
-        return self.checked_target(self.planned_target)
+            return target
+        needs_target = question.name == "advise" and question.objective != "quality"
+        if needs_target and self.planned_target is not None:
+            return self.checked_target(self.planned_target)
+        return None
+
+    @property
+    def metric(self) -> str:
+        """The metric that an advice compares by: the target's, or else its first."""
+        return self.target.metric if self.target else self.summary.metrics[0].name
+
+    @property
+    def better(self) -> Better:
+        """Which way that metric improves."""
+        return next(m.better for m in self.summary.metrics if m.name == self.metric)
+
+    @property
+    def why_not_comparable(self) -> Reason | None:
+        """The reason why batch sizes cannot be compared by that metric, or None if they can."""
+        if self.metric == "loss" and self.summary.loss_couples:
+            return Reason.of("losses_not_comparable")
+        return None
+
+    @property
+    def settings_rule(self) -> str:
+        """The rule for Adam's settings at other batch sizes, whose rates are tuned anyway."""
+        return "none" if self.summary.adam is None else "sqrt"
 
     @abstractmethod
     def checked_target(self, target: tuple[str, float]) -> Target:
@@ -141,11 +175,12 @@ class Subject(ABC):
     @property
     def batch_sizes(self) -> tuple[int, ...]:
         """The batch sizes asked for, or else the usual ones for such a question."""
-        asked, n_train = self.question.batch_sizes or self.usual_batch_sizes(), self.summary.n_train
-        sizes = tuple(n_train if size == "full" else size for size in asked)
-        for size in sizes:
-            check_batch_size(size, self.summary)
-        return sizes
+        sizes = []
+        for size in self.question.batch_sizes or self.usual_batch_sizes():
+            number = self.summary.n_train if size == "full" else size
+            check_batch_size(number, self.summary)
+            sizes.append(number)
+        return tuple(sizes)
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
         """Return the batch sizes to compare if none are asked for."""
@@ -158,9 +193,10 @@ class Subject(ABC):
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
         """Return the candidates, with those that the profile of a command added."""
-        may_add = self.summary.is_own_command and self.question.batch_sizes is None
-        added = [point.batch_size for point in profile.points] if may_add else []
-        return tuple(sorted({*self.candidates, *added}))
+        sizes = set(self.candidates)
+        if self.summary.is_own_command and self.question.batch_sizes is None:
+            sizes |= {point.batch_size for point in profile.points}
+        return tuple(sorted(sizes))
 
     @property
     def profiled_sizes(self) -> tuple[int, ...]:
@@ -169,7 +205,7 @@ class Subject(ABC):
 
     @property
     def reference(self) -> Trial:
-        """Its own configuration, with seed 0."""
+        """The subject's own configuration, with seed 0."""
         check_batch_size(self.summary.batch_size, self.summary)
         return self.trial(self.summary.batch_size, self.own_rate, seed=0)
 
@@ -181,26 +217,29 @@ class Subject(ABC):
     @property
     def trials(self) -> tuple[Trial, ...]:
         """The distinct trials, by seed, then by rate, then by batch size or plan."""
-        asked, found = self.question, []
-        if asked.plans:
+        question, trials = self.question, []
+        if question.plans:
             self._check_plans()
-        for seed in range(asked.seeds):
-            for rate in asked.learning_rates or (self.own_rate,):
-                if asked.plans:
-                    found += [self._planned_trial(name, rate, seed=seed) for name in asked.plans]
+        for seed in range(question.seeds):
+            for rate in question.learning_rates or (self.own_rate,):
+                if question.plans:
+                    trials += [
+                        self._planned_trial(name, rate, seed=seed) for name in question.plans
+                    ]
                 else:
-                    found += [self.trial(size, rate, seed=seed) for size in self.batch_sizes]
-        return tuple({trial.trial_id: trial for trial in found}.values())
+                    trials += [self.trial(size, rate, seed=seed) for size in self.batch_sizes]
+        return tuple({trial.trial_id: trial for trial in trials}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         """Return one training; refuse a micro-batch larger than the batch."""
-        asked = self.question
-        micro = asked.micro_batch_size or batch_size
+        question = self.question
+        micro = question.micro_batch_size or batch_size
         if micro > batch_size:
             raise BatchSizeError(
                 f"micro-batch size {micro} with batch size {batch_size}: expected 1 to "
                 f"{batch_size}; give a smaller one, or only batch sizes of at least {micro}"
             )
+        rule = scaling_rule(question.scaling_rule)
         trial = Trial(
             workload_id=self.summary.workload_id,
             workload=self.summary.name,
@@ -208,23 +247,22 @@ class Subject(ABC):
             n_train=self.summary.n_train,
             batch_size=batch_size,
             micro_batch_size=micro,
-            sampling=asked.sampling,
+            sampling=question.sampling,
             drop_last=self.drop_last,
-            learning_rate=learning_rate
-            * scaling_rule(asked.scaling_rule).rate_factor(batch_size / self.summary.batch_size),
-            scaling_rule=asked.scaling_rule,
+            learning_rate=learning_rate * rule.rate_factor(batch_size / self.summary.batch_size),
+            scaling_rule=question.scaling_rule,
             horizon_steps=None,
-            device=asked.device.partition(":")[0],
+            device=question.device.partition(":")[0],
             seed=seed,
         )
-        is_limited = self.epochs is not None or asked.steps is not None
-        if not self.has_shape or asked.name == "profile" or not is_limited:
+        is_limited = self.epochs is not None or question.steps is not None
+        if not self.has_shape or question.name == "profile" or not is_limited:
             return trial
         return replace(trial, horizon_steps=self.length.last_step(trial))
 
     def _planned_trial(self, name: PlanName, learning_rate: float, *, seed: int) -> Trial:
         """Return the training of one plan of the two batch sizes."""
-        asked, epochs = self.question, self.epochs
+        epochs = self.epochs
         assert epochs is not None, "_check_plans has refused a number of steps"
         small, large = sorted(self.batch_sizes)
         trial = self.trial(large if name == "large" else small, learning_rate, seed=seed)
@@ -241,24 +279,25 @@ class Subject(ABC):
                 f"plan {name!r}, which changes after {places} % of them; give more --epochs, or a "
                 f"smaller large batch size"
             ) from error
-        planned = replace(trial, stages=stages, micro_batch_size=asked.micro_batch_size or cap)
+        micro = self.question.micro_batch_size or cap
+        planned = replace(trial, stages=stages, micro_batch_size=micro)
         if trial.horizon_steps is None:
             return planned
         return replace(planned, horizon_steps=planned.plan.steps_in(epochs))
 
     def _check_plans(self) -> None:
-        asked, sizes = self.question, self.batch_sizes
-        if not {"grow", "decay"} & set(asked.plans):
+        question, sizes = self.question, self.batch_sizes
+        if not {"grow", "decay"} & set(question.plans):
             raise UsageError(
-                f"plans {', '.join(asked.plans)}: expected grow or decay among them; without, give "
-                f"the batch sizes only"
+                f"plans {', '.join(question.plans)}: expected grow or decay among them; without, "
+                f"give the batch sizes only"
             )
         if len(set(sizes)) != 2:
             raise UsageError(
                 f"plans of batch sizes {', '.join(map(str, sizes))}: expected two, the small one "
                 f"and the large one, such as --batch-sizes 32,512"
             )
-        for name, value in (("steps", asked.steps), ("a target", asked.target)):
+        for name, value in (("steps", question.steps), ("a target", question.target)):
             if value is not None:
                 raise UsageError(
                     f"plans with {name}: they are compared after equal epochs; give epochs only"
@@ -274,7 +313,9 @@ class Subject(ABC):
     @property
     def memory_limit_bytes(self) -> int | None:
         """The limit for this device; None if there is none or it belongs to a given profile."""
-        return self.question.memory_limit_bytes if self.question.profile is None else None
+        if self.question.profile is not None:
+            return None
+        return self.question.memory_limit_bytes
 
     @abstractmethod
     def profile(
@@ -339,9 +380,9 @@ def value_of(ended: Ended, kind: type[Kind], what: str) -> Kind:
     if ended.status is None:
         assert isinstance(ended.value, kind)
         return ended.value
-    known = getattr(errors, ended.error or "", None)
-    if known is not None:
-        raise known(reason_text(ended.reason))
+    error = getattr(errors, ended.error or "", None)
+    if error is not None:
+        raise error(reason_text(ended.reason))
     failed = WorkloadError(f"{what} cannot be trained: {reason_text(ended.reason)}")
     if ended.traceback:
         failed.add_note(ended.traceback)

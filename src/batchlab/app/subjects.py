@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Self
 
 import torch
 
-from batchlab.app.question import Question, as_whole, checked_rate
+from batchlab.app.argument_values import as_whole, checked_rate
+from batchlab.app.question import Question
 from batchlab.app.subject import DEFAULT_EPOCHS, Plan, Subject, outside_of_a_share, value_of
 from batchlab.errors import BatchSizeError, NoStoreError, UsageError
 from batchlab.measure.check import COMPILED, check_workload
@@ -66,8 +68,9 @@ _LARGER = 16  # the large batch size of plans, as a multiple of the subject's ow
 
 def subject_of(question: Question) -> Subject:
     """Return the subject of a question; for a workload in a file this runs the file's code."""
-    kind = CommandSubject if isinstance(question.workload, TrainingCommand) else WorkloadSubject
-    return kind(question)
+    if isinstance(question.workload, TrainingCommand):
+        return CommandSubject(question)
+    return WorkloadSubject(question)
 
 
 def _reports_peaks(device: str) -> bool:
@@ -163,6 +166,11 @@ class WorkloadSubject(Subject):
             self._loaded = replace(self._loaded, workload=without)
         return self._packed
 
+    def without_last_batches(self) -> Self:
+        """Return the same subject, without smaller last batches; both share the packed data."""
+        assert self.packed
+        return super().without_last_batches()
+
     def planned(self, plan: Callable[[], Plan]) -> Plan:
         """Plan before anything runs, and again once the workload's id includes its model."""
         self._refuse()
@@ -180,26 +188,26 @@ class WorkloadSubject(Subject):
 
     def _refuse(self) -> None:
         """Refuse what cannot be asked about a workload."""
-        asked, workload = self.question, self.workload
-        for name in asked.measure:
+        question, workload = self.question, self.workload
+        for name in question.measure:
             check_has_loss(workload, f"measure {name!r}")
-        check_sampling(workload, asked.sampling)
-        own = self.summary.batch_size
-        if (as_whole(own) or 0) < 1:
+        check_sampling(workload, question.sampling)
+        size = self.summary.batch_size
+        if (as_whole(size) or 0) < 1:
             raise BatchSizeError(
-                f"batch size {own!r}, the reference of workload {workload.name!r}: expected a "
+                f"batch size {size!r}, the reference of workload {workload.name!r}: expected a "
                 f"whole number of at least 1"
             )
-        if asked.train_s is not None and workload.has_schedule:
+        if question.train_s is not None and workload.has_schedule:
             raise UsageError(
-                f"train time {asked.train_s:g} s: workload {workload.name!r} has a learning rate "
-                f"with a shape of its own, which spans epochs; give --epochs instead"
+                f"train time {question.train_s:g} s: workload {workload.name!r} has a learning "
+                f"rate with a shape of its own, which spans epochs; give --epochs instead"
             )
         limit = self.memory_limit_bytes
         if (
             limit is not None
-            and asked.name in ("advise", "profile")
-            and not _reports_peaks(asked.device)
+            and question.name in ("advise", "profile")
+            and not _reports_peaks(question.device)
         ):
             raise UsageError(
                 f"memory limit {english_number(limit, 'limit_bytes')}: this system does not tell "
@@ -209,18 +217,18 @@ class WorkloadSubject(Subject):
 
     def look(self) -> None:
         """Complete the summary from the store, or from a check in a child."""
-        known = stored_summary(self.question.store, self.summary.workload_id)
-        self.summary = known or self._checked()
+        stored = stored_summary(self.question.store, self.summary.workload_id)
+        self.summary = stored or self._checked()
         for text in self.summary.warnings:
             self.question.listener.warning(f"workload {self.name!r}: {text}")
 
     def _checked(self) -> WorkloadSummary:
         self.question.listener.phase("checking the workload")
-        known = replace(self.summary, warnings=self._loaded.notes)
+        summary = replace(self.summary, warnings=self._loaded.notes)
         device = self.question.device if self.question.is_device_here else "cpu"
         for with_steps in (True, False):
             ended = run_in_child(
-                *(check_workload, self.packed, device, known, with_steps),
+                *(check_workload, self.packed, device, summary, with_steps),
                 timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
             )
             if ended.status is not Status.OOM:  # the profile finds what fits into memory
@@ -255,30 +263,28 @@ class WorkloadSubject(Subject):
 
     def _check_plans(self) -> None:
         super()._check_plans()
-        changes = {
-            "a `scheduler` of its own, which sets the rate": self.workload.scheduler,
-            "a patience, which ends trainings before a plan has changed": (
-                self.workload.patience_epochs
-            ),
-        }
-        for what, given in changes.items():
-            if given is not None:
-                raise UsageError(
-                    f"plans of workload {self.name!r}, which has {what}; leave it out (a "
-                    f"`schedule` goes with plans)"
-                )
+        if self.workload.scheduler is not None:
+            what = "a `scheduler` of its own, which sets the rate"
+        elif self.workload.patience_epochs is not None:
+            what = "a patience, which ends trainings before a plan has changed"
+        else:
+            return
+        raise UsageError(
+            f"plans of workload {self.name!r}, which has {what}; leave it out (a `schedule` goes "
+            f"with plans)"
+        )
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
         """Return a few for a sweep, powers of two for a profile, two for plans, one for noise."""
-        n_train, own = self.summary.n_train, self.summary.batch_size
+        n_train, size = self.summary.n_train, self.summary.batch_size
         if self.question.plans:
-            return (own, min(n_train, _LARGER * own))
+            return (size, min(n_train, _LARGER * size))
         if self.question.name == "sweep":
-            return (*(size for size in _SWEPT if size < n_train), n_train)
+            return (*(swept for swept in _SWEPT if swept < n_train), n_train)
         if self.question.name == "profile":
-            return default_batch_sizes(n_train, reference_batch_size=own)
+            return default_batch_sizes(n_train, reference_batch_size=size)
         if self.question.name == "noise":
-            return (own,)
+            return (size,)
         return super().usual_batch_sizes()
 
     @property
@@ -312,7 +318,10 @@ class WorkloadSubject(Subject):
         In an advice, step times are those of the trainings, which are not compiled.
         """
         is_compiled = self.question.name == "profile" and COMPILED in self.summary.warnings
-        began_s, trial, device = time.monotonic(), self._whole_steps, self.question.device
+        trial, device = self._whole_steps, self.question.device
+        profile_deadline_s = deadline_s
+        if is_compiled:
+            profile_deadline_s = (time.monotonic() + deadline_s) / 2
         profile = measure_profile(
             self.packed,
             trial,
@@ -320,7 +329,7 @@ class WorkloadSubject(Subject):
             device=device,
             memory_limit_bytes=self.memory_limit_bytes,
             may_accumulate=self.may_accumulate,
-            deadline_s=(began_s + deadline_s) / 2 if is_compiled else deadline_s,
+            deadline_s=profile_deadline_s,
             listener=listener,
             known=known,
         )
@@ -401,15 +410,14 @@ class CommandSubject(Subject):
 
     def _usual_epochs(self) -> int | None:
         """Return the default, or None for a script's own end; an advice may have to be given it."""
-        asked = self.question
-        if asked.name != "advise":
+        if self.question.name != "advise":
             return DEFAULT_EPOCHS if self.has_shape else None
         if self.has_shape:
             raise UsageError(
                 "the command takes its length ({epochs} or {steps}), and nothing says how long a "
                 "training of yours is; give --epochs, such as --epochs 10"
             )
-        if asked.objective == "quality":
+        if self.question.objective == "quality":
             raise UsageError(
                 "objective quality: it is compared after the same number of epochs for all; give "
                 "--epochs, such as --epochs 10"
@@ -424,40 +432,41 @@ class CommandSubject(Subject):
 
     def _refuse(self) -> None:
         """Refuse what can be refused before anything runs."""
-        asked, takes_rate = self.question, self._command.takes("learning_rate")
-        if asked.name == "advise" and not takes_rate:
+        question, takes_rate = self.question, self._command.takes("learning_rate")
+        if question.name == "advise" and not takes_rate:
             raise UsageError(
                 "the command has no {learning_rate}: batch sizes can only be compared with a rate "
                 "tuned for each; put it where your script takes its rate, such as --lr "
                 "{learning_rate}, or use batchlab sweep for a comparison at one rate"
             )
-        if asked.learning_rates is not None and not takes_rate:
+        if question.learning_rates is not None and not takes_rate:
+            rates = ", ".join(f"{rate:g}" for rate in question.learning_rates)
             raise UsageError(
-                f"learning rates {', '.join(f'{rate:g}' for rate in asked.learning_rates)}: the "
-                f"command has no {{learning_rate}}, so none of them would act; put it where your "
-                f"script takes its rate, such as --lr {{learning_rate}}"
+                f"learning rates {rates}: the command has no {{learning_rate}}, so none of them "
+                f"would act; put it where your script takes its rate, such as --lr "
+                f"{{learning_rate}}"
             )
-        if asked.cluster is not None:
+        if question.cluster is not None:
             raise UsageError(
                 "--engine ray with a command of your own: nodes train workloads; leave it out, and "
                 "have the command's own launcher reach them"
             )
         for name in _NOT_OF_COMMANDS:
-            if getattr(asked, name) not in _BY_DEFAULT:
+            if getattr(question, name) not in _BY_DEFAULT:
                 option = "set" if name == "settings" else name.replace("_", "-")
                 raise UsageError(
                     f"--{option} with a command of your own: it cannot reach into your script; "
                     f"give the script's own option after the --"
                 )
-        if asked.name != "profile":
+        if question.name != "profile":
             assert self.length
 
     def look(self) -> None:
         """Complete the summary from the store or by runs that prove its flags (not to profile)."""
         if self._is_known:
             return
-        known = stored_summary(self.question.store, self._workload_id)
-        self.summary = known or self._checked(proves=self.question.name != "profile")
+        stored = stored_summary(self.question.store, self._workload_id)
+        self.summary = stored or self._checked(proves=self.question.name != "profile")
         self._is_known = True
         if self.question.name == "advise" and ONCE_AT_END in self.summary.warnings:
             raise UsageError(
@@ -503,9 +512,9 @@ class CommandSubject(Subject):
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
         """Return one training, in which each of its processes takes an equal part of the batch."""
-        n, own = self._command.devices, self.summary.batch_size
+        n = self._command.devices
         if batch_size % n:
-            whose = "your " if batch_size == own else ""
+            whose = "your " if batch_size == self.summary.batch_size else ""
             raise BatchSizeError(
                 f"{whose}batch size {batch_size} on {n} devices: each takes an equal part of it; "
                 f"give multiples of {n}, or other --devices"
@@ -515,23 +524,26 @@ class CommandSubject(Subject):
     @property
     def batch_sizes(self) -> tuple[int, ...]:
         """Those asked for, or else the usual ones; an assumed number of examples bounds none."""
-        asked = self.question.batch_sizes or ()
-        numbers = tuple(size for size in asked if size != "full")
+        sizes = self.question.batch_sizes or ()
+        numbers = tuple(size for size in sizes if size != "full")
         is_assumed = self._command.assumes_examples(self.summary.n_train)
-        return numbers if is_assumed and numbers and numbers == asked else super().batch_sizes
+        if is_assumed and numbers and numbers == sizes:
+            return numbers
+        return super().batch_sizes
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
         """Return a few around its own; for an advice its doubles and halves that can be timed."""
-        own, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
+        size, n_train, n = self.summary.batch_size, self.summary.n_train, self._command.devices
         is_advice = self.question.name == "advise"
-        around = sorted({max(1, own // 4), own, 4 * own, 16 * own})
-        usual = doubled_batch_sizes(n_train, own=own) if is_advice else around
-        possible = tuple(size for size in usual if size <= n_train and size % n == 0)
+        usual = {max(1, size // 4), size, 4 * size, 16 * size}
+        if is_advice:
+            usual = set(doubled_batch_sizes(n_train, own=size))
+        possible = tuple(s for s in sorted(usual) if s <= n_train and s % n == 0)
         budget_s, start_s = self.question.budget.asked_s, self.summary.start_s
         if not is_advice or budget_s is None or start_s is None:
             return possible
         affordable = max(4, int(_TIMING_SHARE * budget_s / (start_s + _TIMED_S)))
-        return nearest_sizes(possible, own, most=affordable)
+        return nearest_sizes(possible, size, most=affordable)
 
     @property
     def profiled_sizes(self) -> tuple[int, ...]:
@@ -585,7 +597,8 @@ class CommandSubject(Subject):
         point, look = timed_command(
             self._command, trial, folder=folder, marker=marker, limit_s=limit_s
         )
-        self._looks += [look] if look.is_whole else []
+        if look.is_whole:
+            self._looks.append(look)
         return point
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> CommandEngine:

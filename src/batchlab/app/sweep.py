@@ -117,7 +117,7 @@ def sweep(
 
 
 def swept(subject: Subject) -> Study:
-    """Do what `sweep` does, for a subject that need not be a workload of this process."""
+    """Do what `sweep` does; the subject need not be a workload of this process."""
     question = subject.question
     assert question.store is not None
     _, trials = subject.planned(lambda: (subject.length, subject.trials))
@@ -127,14 +127,14 @@ def swept(subject: Subject) -> Study:
     )
     subject.look()
     trials = fitting_trials(subject)
-    own = subject.summary
+    summary = subject.summary
     for trial in trials:  # refuse a rule that moves settings which the optimizer does not have
         moved_adam(
-            own.adam,
+            summary.adam,
             trial.scaling_rule,
             batch_size=trial.batch_size,
-            reference_batch_size=own.batch_size,
-            whose=f"the optimizer of workload {own.name!r}",
+            reference_batch_size=summary.batch_size,
+            whose=f"the optimizer of workload {summary.name!r}",
         )
     # The store is opened only now, so that a refused request leaves no file behind.
     with Store(question.store) as opened:
@@ -215,8 +215,9 @@ class StoredSweep:
     def _has(self, trial: Trial, name: str) -> bool:
         """Return whether any evaluation of a trial has this measurement."""
         record = self._store.record(trial.trial_id)
-        evaluations = () if record is None else record.evaluations
-        return any(evaluation.measurement(name) is not None for evaluation in evaluations)
+        if record is None:
+            return False
+        return any(evaluation.measurement(name) is not None for evaluation in record.evaluations)
 
     def _say_what_is_left(self) -> None:
         left = self._unfinished()
@@ -263,8 +264,8 @@ class StoredSweep:
 
     def _time(self, trial: Trial) -> None:
         size = trial.batch_size
-        said = text("batch size {size}", size=size)
-        self._listener.progress(done_fraction=0.0, left_s=None, text=said)
+        doing = text("batch size {size}", size=size)
+        self._listener.progress(done_fraction=0.0, left_s=None, text=doing)
         timeout_s = self._budget.time_limit_s(_TIMING_TIMEOUT_S)
         if self._budget.deadline_s is not None:
             # A batch size whose steps take long must not use up the budget before any training.
@@ -292,9 +293,10 @@ class StoredSweep:
         if self._budget.deadline_s is None:
             return
         self._budget.refuse_if_out_of_time("timing steps")
-        paths = (self._store.checkpoint_path(run.trial.trial_id) for run in left)
-        stored = list(map(peek_checkpoint, paths))
-        is_begun = any(progress is not None and progress.step for progress in stored)
+        is_begun = False
+        for run in left:
+            progress = peek_checkpoint(self._store.checkpoint_path(run.trial.trial_id))
+            is_begun |= progress is not None and progress.step > 0
         length, step_s = self._subject.length, self._step_s
         timed = [run for run in left if step_s.keys() >= set(run.trial.batch_sizes)]
         if is_begun or length.until is not None or length.to_own_end or not timed:
@@ -313,19 +315,21 @@ class StoredSweep:
     def _train(self, left: Sequence[RunRequest]) -> None:
         ends_s, started_s = self._budget.work_ends_s, self._budget.started_s
         # A single trial takes the number of threads that served its batch size best.
-        first = left[0].trial
-        alone = self._timings.get(first.batch_size) if len(left) == 1 else None
+        first, threads = left[0].trial, 1
+        if len(left) == 1 and first.batch_size in self._timings:
+            threads = self._timings[first.batch_size].threads
+        micro_batch_sizes: dict[int, int] = {}
+        for run in left:
+            micro_batch_sizes |= run.trial.micro_batch_sizes
         plan = RunPlan(
             trial=first.throughout(first.batch_size),
             device=self._question.device,
             listener=self._listener,
             started_s=started_s,
             budget_s=None if ends_s is None else ends_s - started_s,
-            micro_batch_sizes=dict(
-                shape for run in left for shape in run.trial.micro_batch_sizes.items()
-            ),
+            micro_batch_sizes=micro_batch_sizes,
             step_s=self._step_s,
-            threads=1 if alone is None else alone.threads,
+            threads=threads,
             measures=self._question.measure,
             trainer=self._question.trainer,
         )

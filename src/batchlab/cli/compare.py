@@ -6,15 +6,14 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli import options
+from batchlab.cli.options import takes
 from batchlab.cli.output import print_sections
 
 
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@options.store
-@options.as_json
+@takes("store as_json")
 def compare(a: str, b: str, store: Path, as_json: bool) -> None:
     """Show what differs beyond noise between the studies A and B.
 
@@ -25,8 +24,8 @@ def compare(a: str, b: str, store: Path, as_json: bool) -> None:
     from batchlab.report.short_reports import comparison_section
     from batchlab.words.document import document_text
 
-    found = compare_studies(a, b, store=store)
+    comparison = compare_studies(a, b, store=store)
     if as_json:
-        print(document_text(found))
+        print(document_text(comparison))
         return
-    print_sections([comparison_section(found)])
+    print_sections([comparison_section(comparison)])

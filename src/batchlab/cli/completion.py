@@ -15,6 +15,6 @@ def completion(context: click.Context, shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    made = get_completion_class(shell)
-    assert made is not None
-    print(made(context.find_root().command, {}, "batchlab", "_BATCHLAB_COMPLETE").source())
+    of_shell = get_completion_class(shell)
+    assert of_shell is not None
+    print(of_shell(context.find_root().command, {}, "batchlab", "_BATCHLAB_COMPLETE").source())

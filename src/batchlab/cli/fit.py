@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli import options
+from batchlab.cli.options import takes
 from batchlab.cli.output import print_sections
 
 
 @click.command()
 @click.argument("points", type=click.Path(path_type=Path))
-@options.as_json
+@takes("as_json")
 def fit(points: Path, as_json: bool) -> None:
     """Fit the law of steps to target to POINTS, a CSV file.
 

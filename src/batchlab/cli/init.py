@@ -21,16 +21,16 @@ def init(command: tuple[str, ...]) -> None:
     """
     from batchlab.app.init import init as run_init
 
-    print(_told(run_init(command, folder=Path.cwd())))
+    print(_draft_text(run_init(command, folder=Path.cwd())))
 
 
-def _told(draft: Draft) -> str:
+def _draft_text(draft: Draft) -> str:
     lines = ["Wrote batchlab.toml. Edit it before you use it."]
     if draft.trouble:
         lines.append(f"Warning: {draft.trouble}.")
     if draft.flags:
-        found = ", ".join(f"{flag.name} ({name})" for name, flag in draft.flags.items())
-        lines.append(f"Found: {found}.")
+        flags = ", ".join(f"{flag.name} ({name})" for name, flag in draft.flags.items())
+        lines.append(f"Found: {flags}.")
     if draft.missing:
         missing = ", ".join(f"{{{name}}}" for name in draft.missing)
         lines.append(f"Not found, add what your script has: {missing}.")

@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
-    own, own_command = _apart(arguments)
+    options, own_command = _apart(arguments)
     invocation = Invocation(
         command_line=shlex.join(["batchlab", *arguments]),
         started_s=started_s,
@@ -117,7 +117,7 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
     )
     try:
         code = batchlab.main(
-            own or ["--help"], prog_name="batchlab", standalone_mode=False, obj=invocation
+            options or ["--help"], prog_name="batchlab", standalone_mode=False, obj=invocation
         )
         sys.stdout.flush()
     except click.ClickException as error:
@@ -127,14 +127,17 @@ def _exit_code(arguments: list[str], *, started_s: float = _STARTED_S) -> int:
     except BatchlabError as error:
         return _refused(_one_line(str(error)), 1)
     except (KeyboardInterrupt, click.Abort):
-        is_kept = not set(arguments[:1]) & set(_IN_ONE_GO)
-        kept = "; everything so far is stored" if is_kept else ""
-        print(f"interrupted{kept}. To go on: {invocation.command_line}", file=sys.stderr)
+        interrupted = "interrupted; everything so far is stored"
+        if arguments[:1] and arguments[0] in _IN_ONE_GO:
+            interrupted = "interrupted"
+        print(f"{interrupted}. To go on: {invocation.command_line}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `batchlab ... | head`: what is left in the buffer has no reader
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
-    return code if isinstance(code, int) else 0
+    if isinstance(code, int):
+        return code
+    return 0
 
 
 def _apart(arguments: list[str]) -> tuple[list[str], tuple[str, ...] | None]:
@@ -156,19 +159,22 @@ def _instead(error: click.NoSuchOption) -> str:
     """Return what to give instead of an unknown option, or an empty text if nothing is like it."""
     from batchlab.app.public_call import found_instead, known_name
 
-    params = [] if error.ctx is None else error.ctx.command.params
-    options = {
-        name.removeprefix("--").replace("-", "_"): name
-        for param in params
-        for name in param.opts
-        if name.startswith("--")
-    }
-    given = error.option_name.removeprefix("--").replace("-", "_")
-    command = None if error.ctx is None else error.ctx.info_name
-    if found := found_instead(command or "", given):
-        return f" {found}"
-    meant = known_name(given, options)
-    return f" Did you mean {options[meant]!r}?" if meant else ""
+    command, options = "", {}
+    if error.ctx is not None:
+        command = error.ctx.info_name or ""
+        names = [name for param in error.ctx.command.params for name in param.opts]
+        options = {_as_argument(name): name for name in names if name.startswith("--")}
+    argument = _as_argument(error.option_name)
+    if message := found_instead(command, argument):
+        return f" {message}"
+    meant = known_name(argument, options)
+    if meant is None:
+        return ""
+    return f" Did you mean {options[meant]!r}?"
+
+
+def _as_argument(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
 
 
 def _refused(line: str, code: int) -> int:
@@ -181,7 +187,6 @@ def _one_line(message: str) -> str:
 
 
 def _help_of(error: click.ClickException, arguments: list[str]) -> str:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    if context is not None:
-        return context.command_path
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return error.ctx.command_path
     return " ".join(["batchlab", *(name for name in arguments[:1] if name in COMMANDS)])

@@ -46,18 +46,18 @@ async def _serve() -> None:
 
     async def tools(*_: Any) -> types.ListToolsResult:
         helps = {name: command_line.batchlab.commands[name].help or "" for name in TOOLS}
-        made = [
+        listed = [
             types.Tool(name=name, description=cleandoc(help_), input_schema=input_schema(name))
             for name, help_ in helps.items()
         ]
-        return types.ListToolsResult(tools=made)
+        return types.ListToolsResult(tools=listed)
 
     async def call(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         try:
-            said, failed = await _run(params.name, params.arguments or {}, context), False
+            output, failed = await _run(params.name, params.arguments or {}, context), False
         except (BatchlabError, OSError, RuntimeError, ValueError) as error:  # paths raise the last
-            said, failed = str(error), True
-        content = types.TextContent(type="text", text=said)
+            output, failed = str(error), True
+        content = types.TextContent(type="text", text=output)
         return types.CallToolResult(content=[content], is_error=failed)
 
     server = Server(
@@ -100,27 +100,31 @@ def arguments_of(name: str, given: dict[str, Any]) -> list[str]:
 
     if name not in TOOLS:
         raise UsageError(f"no tool {name!r}; there are {', '.join(TOOLS)}")
-    given = {argument: value for argument, value in given.items() if value is not None}
+    values = {argument: value for argument, value in given.items() if value is not None}
     try:
-        jsonschema.validate(given, input_schema(name))
+        jsonschema.validate(values, input_schema(name))
     except jsonschema.ValidationError as error:
         raise UsageError(f"{name}, {error.json_path}: {error.message}") from None
     line = [name, "--format=json" if name == "report" else "--json"]
     for param in _params(name):
-        value, option = given.get(str(param.name), False), param.opts[0]
+        value, option = values.get(str(param.name), False), param.opts[0]
         if isinstance(value, bool):
             line += [option] * value
             continue
-        for text in map(str, value if isinstance(value, list) else [value]):
+        if not isinstance(value, list):
+            value = [value]
+        for text in map(str, value):
             _check_is_below(Path.cwd().resolve(), text)
-            line.append(f"{option}={text}" if isinstance(param, click.Option) else text)
+            if isinstance(param, click.Option):
+                text = f"{option}={text}"
+            line.append(text)
     return line
 
 
 def _check_is_below(root: Path, text: str) -> None:
-    parts = (text, *re.split(r"[=:,\s]", text))
-    if not all((root / part).resolve().is_relative_to(root) for part in parts):
-        raise UsageError(f"{text!r} is outside of {root}, where this server was started")
+    for path in (text, *re.split(r"[=:,\s]", text)):
+        if not (root / path).resolve().is_relative_to(root):
+            raise UsageError(f"{text!r} is outside of {root}, where this server was started")
 
 
 async def _run(name: str, given: dict[str, Any], context: Any) -> str:
@@ -135,8 +139,8 @@ async def _run(name: str, given: dict[str, Any], context: Any) -> str:
         assert process.stderr is not None
         n_lines, last = 0, ""
         try:
-            async for each in process.stderr:
-                n_lines, last = n_lines + 1, each.decode(errors="replace").strip() or last
+            async for line in process.stderr:
+                n_lines, last = n_lines + 1, line.decode(errors="replace").strip() or last
                 await context.session.report_progress(n_lines, None, last)
             code = await process.wait()
         finally:

@@ -9,38 +9,17 @@ from typing import Any
 import click
 
 from batchlab.app.output_file import check_output_file, write_output_file
-from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
+from batchlab.cli.options import takes, workload
 from batchlab.cli.output import at_work, print_sections
 
 
 @click.command()
-@options.workload
-@click.option(
-    "--steps",
-    type=options.whole_number(0),
-    help="How far to train; 0 measures the initial weights alone. Default: the planned training, "
-    "or 10 epochs.",
-)
-@click.option(
-    "--per-layer", is_flag=True, help="Also show each trainable parameter alone, at the last step."
-)
-@click.option(
-    "--branches",
-    is_flag=True,
-    help="Also measure the critical batch size along the training, by training on from it with "
-    "larger batches. Takes a few times as long as the training.",
-)
-@options.settings
-@options.memory_limit
-@options.minute
-@click.option("--report", type=click.Path(path_type=Path), help="Write a page to this file.")
-@options.as_json
-@options.quiet
-@options.device
+@workload
+@takes("steps per_layer branches settings memory_limit_bytes budget report as_json quiet device")
 @click.pass_obj
 def noise(
-    invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **given: Any
+    invocation: Invocation, /, report: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
     """Measure the gradient noise scale along a training.
 
@@ -52,20 +31,20 @@ def noise(
     """
     if report is not None:
         check_output_file(report, store=None)
-    with at_work("noise", given["workload"], quiet=quiet) as progress:
+    with at_work("noise", options["workload"], quiet=quiet) as progress:
         # Also load now, while there is time, what shows the result.
         from batchlab.app.noise import noise as run_noise
         from batchlab.report.noise import noise_page, noise_sections
 
-        reserved_s = invocation.reserved_s(given["budget"], report)
-        made = run_noise(**given, reserved_s=reserved_s, listener=progress)
+        reserved_s = invocation.reserved_s(options["budget"], report)
+        measured = run_noise(**options, reserved_s=reserved_s, listener=progress)
         if report is not None:
             progress.phase("writing the report")
-            page = noise_page(made, command=invocation.command_line)
+            page = noise_page(measured, command=invocation.command_line)
             write_output_file(report, page.encode())
-            made = replace(made, report=str(report))
+            measured = replace(measured, report=str(report))
     if as_json:
-        print(made.to_json())
+        print(measured.to_json())
         return
     where = "" if report is None else f"\nThe report: {report}\n"
-    print_sections(list(noise_sections(made)), where)
+    print_sections(list(noise_sections(measured)), where)

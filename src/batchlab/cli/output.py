@@ -48,14 +48,14 @@ def at_work(
 def _stdout_to_stderr() -> Iterator[None]:
     """Send what this process and its children write to stdout to stderr."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    stdout = os.dup(1)
     os.dup2(2, 1)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(stdout, 1)
+        os.close(stdout)
 
 
 @contextlib.contextmanager
@@ -77,9 +77,9 @@ def print_result(made: Callable[[], str], *, headline: Callable[[], str]) -> Non
     headline is repeated as the last lines.
     """
     with as_wide_as_stdout():
-        said = made()
-        print(said, end="")
-        if sys.stdout.isatty() and _is_taller_than_the_screen(said):
+        text = made()
+        print(text, end="")
+        if sys.stdout.isatty() and _is_taller_than_the_screen(text):
             print(f"\n{headline()}", end="")
 
 
@@ -91,9 +91,9 @@ def print_sections(sections: Sequence[Section], after: str = "") -> None:
     print_result(lambda: sections_text(sections) + after, headline=headline)
 
 
-def _is_taller_than_the_screen(said: str) -> bool:
+def _is_taller_than_the_screen(text: str) -> bool:
     columns, rows = shutil.get_terminal_size()
     prompt = 1
     # A line that is not wrapped, such as a command to copy, may take more than one row.
-    taken = sum(max(1, math.ceil(len(line) / columns)) for line in said.splitlines())
+    taken = sum(max(1, math.ceil(len(line) / columns)) for line in text.splitlines())
     return taken + prompt > rows

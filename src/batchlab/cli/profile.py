@@ -6,32 +6,20 @@ from typing import Any
 
 import click
 
-from batchlab.cli import options
 from batchlab.cli.invocation import Invocation
+from batchlab.cli.options import takes, workload
 from batchlab.cli.output import at_work, print_sections
-from batchlab.cli.own_command import with_own_command
+from batchlab.cli.own_command import OWN_COMMAND, with_own_command
 
 # The time to end the last probe, if that is necessary, on a busy machine.
 _PROBE_END_S = 1.0
 
 
 @click.command()
-@options.workload
-@click.option(
-    "--batch-sizes",
-    type=options.BATCH_SIZES,
-    help="Batch sizes to measure; full is the whole training set. Default: 1, 2, 4 and so on to "
-    "full, and the workload's own.",
-)
-@options.settings
-@options.memory_limit
-@options.minute
-@options.as_json
-@options.quiet
-@options.device
-@with_own_command
+@workload
+@takes(f"batch_sizes settings memory_limit_bytes budget as_json quiet device {OWN_COMMAND}")
 @click.pass_obj
-def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any) -> None:
+def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **options: Any) -> None:
     """Measure time and memory by batch size; find the largest.
 
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
@@ -41,17 +29,18 @@ def profile(invocation: Invocation, /, as_json: bool, quiet: bool, **given: Any)
     others run all the same. What --json prints can be used on another machine: batchlab advise
     --profile FILE.
     """
-    with at_work("profile", given["workload"], quiet=quiet) as progress:
+    options = with_own_command(options)
+    with at_work("profile", options["workload"], quiet=quiet) as progress:
         # Also load now, while there is time, what shows the result.
         from batchlab.app.profile import profile as run_profile
         from batchlab.report.short_reports import profile_section
 
-        made = run_profile(
-            **given,
-            reserved_s=invocation.reserved_s(given["budget"], None) + _PROBE_END_S,
+        measured = run_profile(
+            **options,
+            reserved_s=invocation.reserved_s(options["budget"], None) + _PROBE_END_S,
             listener=progress,
         )
     if as_json:
-        print(made.to_json())
+        print(measured.to_json())
         return
-    print_sections([profile_section(made)])
+    print_sections([profile_section(measured)])

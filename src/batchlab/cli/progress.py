@@ -75,4 +75,6 @@ def progress_on_stderr(*, quiet: bool = False) -> AbstractContextManager[Progres
     if quiet:
         return nullcontext(Silent())
     can_draw = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
-    return ProgressDisplay() if can_draw else nullcontext(ProgressLines())
+    if can_draw:
+        return ProgressDisplay()
+    return nullcontext(ProgressLines())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from batchlab.cli import options
+from batchlab.cli.options import takes
 from batchlab.cli.output import as_wide_as_stdout, print_result
 from batchlab.errors import UsageError
 
@@ -22,27 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@options.store
-@options.study
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["html", "text", "csv", "svg", "png", "json"]),
-    help="What to make of it. Default: html.",
-)
-@click.option(
-    "--report",
-    "path",
-    type=click.Path(path_type=Path),
-    help="The file to write; csv, svg and png make several beside it. Default: batchlab-report.*, "
-    "for text and json the terminal.",
-)
-@click.option(
-    "--live",
-    is_flag=True,
-    help="Write the page beside the store, or to --report, and show it in your browser. It is "
-    "written anew every 20 s, and loads itself again, until the study has finished or Ctrl-C.",
-)
+@takes("store study_id output_format path live")
 def report(
     store: Path,
     study_id: str | None,
@@ -61,11 +41,11 @@ def report(
         shown = shown_again(store, study=study_id, output_format=output_format or "html", path=path)
     if shown.warning is not None:
         print(f"warning: {shown.warning}", file=sys.stderr)
-    said, headline = shown.text, shown.headline
-    if said is not None and headline is not None:
-        print_result(lambda: said, headline=lambda: headline)
-    elif said is not None:
-        print(said, end="")
+    text, headline = shown.text, shown.headline
+    if text is not None and headline is not None:
+        print_result(lambda: text, headline=lambda: headline)
+    elif text is not None:
+        print(text, end="")
     for file in shown.files:
         print(file)
 

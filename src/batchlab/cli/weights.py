@@ -6,19 +6,11 @@ from pathlib import Path
 
 import click
 
-from batchlab.cli import options
+from batchlab.cli.options import takes
 
 
 @click.command()
-@options.store
-@options.study
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default="model.safetensors",
-    show_default=True,
-    help="The file to write.",
-)
+@takes("store study_id output")
 def weights(store: Path, study_id: str | None, output: Path) -> None:
     """Write the trained model of what an advice names to a file.
 

@@ -6,11 +6,11 @@ import json
 
 import click
 
-from batchlab.cli import options
+from batchlab.cli.options import takes
 
 
 @click.command()
-@options.as_json
+@takes("as_json")
 def workloads(as_json: bool) -> None:
     """List the built-in workloads with their settings and defaults."""
     from batchlab.words.document import SCHEMA

@@ -1,0 +1,156 @@
+"""The profile of an advice: what is timed before the trainings, and between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from batchlab.app.options import candidates_in
+from batchlab.app.subject import Subject, outside_of_a_share
+from batchlab.app.trainings import FIRST_LOOK_S, run_plan
+from batchlab.errors import BudgetError, UsageError, WorkloadError
+from batchlab.measure.profile import MOST_PROCESSES, Profile
+from batchlab.records.progress_listener import Silent
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.runs.contract import run_all
+from batchlab.store.store import Store
+
+# The profile's share of the budget, and its limits in seconds. A dozen batch sizes of a small model
+# take 7 s to time once, and they are timed again as long as there is time. A larger share would
+# hardly improve the step times, which are more certain than the seeds' scatter by then, and the
+# trainings would lack it.
+_SHARE = 0.12
+_LEAST_S = 10.0
+_MOST_S = 60.0
+_LARGEST_SHARE = 0.4  # the most, if the budget is hardly enough
+# Timing in turn may take this share of the budget, but at least these seconds; each call may take
+# this part of the rest. More processes add little. One needs at least these seconds and steps.
+_TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
+_TURN_LEAST_S, _TURN_STEPS = 0.4, 6
+
+
+def needs_pilot(subject: Subject) -> bool:
+    """Return whether a training of the reference has to set the target."""
+    return subject.target is None and subject.question.objective != "quality"
+
+
+def profile_for_pilot(subject: Subject) -> Profile | None:
+    """Return the profile of the reference alone, or None if all sizes are profiled at once."""
+    size, wanted = subject.summary.batch_size, _wanted(subject)
+    # A script may take minutes to start, so it is not started once more just for its pilot.
+    may_begin = subject.question.profile is None and subject.keeps_cadence
+    if not (may_begin and needs_pilot(subject) and size in wanted and len(wanted) > 1):
+        return None
+    limit_s = min(FIRST_LOOK_S, _LARGEST_SHARE * subject.question.budget.time_limit_s())
+    with suppress(WorkloadError):  # the profile of all sizes will say why
+        profile = subject.profile((size,), deadline_s=time.monotonic() + limit_s, listener=Silent())
+        if is_of_the_reference_alone(profile, subject):
+            return profile
+    return None
+
+
+def is_of_the_reference_alone(profile: Profile, subject: Subject) -> bool:
+    """Return whether the profile tried only the reference, which runs without being split."""
+    size = subject.summary.batch_size
+    tried = [(point.batch_size, point.micro_batch_size) for point in profile.points]
+    if tried != [(size, size)] or len(_wanted(subject)) < 2:
+        return False
+    return any(o.runs for o in candidates_in(subject, profile) if o.batch_size == size)
+
+
+def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
+    """Return the profile of all batch sizes, made while nothing else runs."""
+    question, budget = subject.question, subject.question.budget
+    # A script needs its start time for each batch size, each time that it is timed.
+    starts_s = len(subject.candidates) * (subject.summary.start_s or 0.0)
+    share_s = _MOST_S + MOST_PROCESSES * starts_s
+    if budget.seconds is not None:
+        share_s = min(share_s, max(_LEAST_S, _SHARE * budget.seconds) + starts_s)
+    allowed_s = min(share_s, _LARGEST_SHARE * budget.time_limit_s())
+    wanted, size = _wanted(subject), subject.summary.batch_size
+    profile = subject.profile(
+        wanted, deadline_s=time.monotonic() + allowed_s, listener=question.listener, known=known
+    )
+    tried = {point.batch_size for point in profile.points}
+    # The workload's own is tried first; without another one there is nothing to choose from.
+    is_enough = len(tried) >= min(2, len(wanted)) and (size in tried or size not in wanted)
+    if profile.stopped != "time" or is_enough:
+        return profile
+    if budget.asked_s:
+        limit, more = f"budget {budget.asked_s:.3g} s", "a larger --budget"
+    else:
+        limit, more = f"{question.trainings:g} trainings", "more --trainings"
+    # The 17 of 19 comes from benchmarks/regret/rule_of_thumb.py.
+    raise BudgetError(
+        f"{limit}: its part for the profile, {allowed_s:.0f} s, ended after {len(tried)} "
+        f"of {len(wanted)} batch sizes, and the workload's own, {size}, and another are "
+        f"needed; give {more}. Without a run: twice your batch size and rate did no worse "
+        f"on 17 of 19 recorded workloads"
+    )
+
+
+def _wanted(subject: Subject) -> tuple[int, ...]:
+    """Return the batch sizes to profile."""
+    if subject.why_not_comparable is not None:
+        return (subject.summary.batch_size,)
+    return subject.candidates
+
+
+def refuse_impossible_target(subject: Subject, store: Store) -> None:
+    """Refuse a target that the untrained model meets, or one in percent, which is never met."""
+    target, question = subject.target, subject.question
+    if target is None or subject.why_not_comparable is not None:
+        return
+    if not (subject.keeps_cadence and question.is_device_here):
+        return  # it may never show the untrained model, or would train on another device
+    limit_s = question.budget.time_limit_s(FIRST_LOOK_S)
+    plan = replace(run_plan(subject), listener=Silent(), budget_s=limit_s, trainer="plain")
+    one_step = RunRequest(trial=subject.reference, length=RunLength(steps=1, all_splits="never"))
+    (record,) = run_all(subject.engine(store, plan, is_here=True), [one_step])
+    if not record.evaluations:
+        return  # it cannot be trained, which the profile will say with its reason
+    first = record.evaluations[0].score("validation", target.metric)
+    name = subject.summary.name
+    if target.met_by(first):
+        raise UsageError(
+            f"target {target.metric}={target.value:g}: the untrained model of "
+            f"{name!r} has {target.metric} {first:g}, a target that is met "
+            f"before the first step; give a harder one"
+        )
+    # A user's own accuracy may be in percent, which its value for the untrained model shows.
+    is_share = "acc" in target.metric.lower() and first is not None and 0 <= first <= 1
+    if is_share and target.better == "higher" and target.value > 1:
+        raise UsageError(
+            f"{outside_of_a_share(target.metric, target.value)} "
+            f"(the untrained model of {name!r} has {first:g})"
+        )
+
+
+class StepTurns:
+    """Ratios of step times, timed in turn within a share of the budget for all of them."""
+
+    def __init__(self, subject: Subject) -> None:
+        """Measure nothing yet."""
+        self._subject = subject
+        self._took_s = 0.0
+
+    def timed(self, here: Profile, sizes: Sequence[int]) -> Iterator[tuple[float, ...]]:
+        """Yield the ratios of each process, as many as there is time for."""
+        budget = self._subject.question.budget
+        points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
+        most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.allowed_s) - self._took_s
+        left_s = _TURNS_OF_LEFT * budget.time_limit_s(most_s)
+        took_s = _TURN_LEAST_S + _TURN_STEPS * sum(map(here.about_step_s, sizes))
+        for _ in range(_MOST_TURNS):
+            if left_s <= took_s:
+                return
+            began_s = time.monotonic()
+            ended = self._subject.in_turn(points, timeout_s=left_s)
+            took_s = time.monotonic() - began_s
+            left_s -= took_s
+            self._took_s += took_s
+            if ended.value is None:
+                return
+            yield ended.value

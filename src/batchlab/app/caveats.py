@@ -1,0 +1,146 @@
+"""Caveats: what the reader of an advice has to know as well as its figures."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+
+from batchlab.advice.advice import Advice, Option
+from batchlab.app.options import why_untimed
+from batchlab.app.subject import Subject
+from batchlab.measure.profile import Profile
+from batchlab.records.estimate import Reason
+from batchlab.records.quantities import FRACTION_METRICS
+from batchlab.records.study import WorkloadSummary
+from batchlab.script.command import TrainingCommand
+from batchlab.words.catalogue import text
+from batchlab.workload.given_data import FEW_EXAMPLES
+
+# An evaluation's memory is reported if it exceeds a step's by this: a few buffers do not matter.
+_CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
+# "Early" is this first part of a whole training, or the first epoch of one with this many or more.
+_EARLY, _MANY_EPOCHS = 1 / 20, 10
+# An option of a command that gives its weight decay.
+_DECAY_OPTION = re.compile(r"(?:weight[-_.]?decay|\bwd)[= ]([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\b", re.I)
+
+
+def caveats_of(
+    advice: Advice, subject: Subject, here: Profile, options: Sequence[Option]
+) -> tuple[Reason, ...]:
+    """Return the advice's caveats, with those about its subject and this machine's profile."""
+    return (
+        *_origin_of_times(subject, here),
+        *_few_examples(advice, subject),
+        *_early_target(advice, subject),
+        *decay_stayed(advice, subject.summary, subject.question.workload),
+        *advice.caveats,
+        *_of_the_subject(subject, here, has_runs=bool(advice.tried)),
+        *_without_times(subject, options),
+    )
+
+
+def decay_stayed(
+    advice: Advice, summary: WorkloadSummary, subject: object = None
+) -> Iterator[Reason]:
+    """Say if a weight decay that stays acts twice or half as much per epoch at the named size."""
+    named, reference = advice.named, advice.reference
+    if named is None or any(run.weight_decay_factor != 1 for run in advice.tried):
+        return
+    stays = bool(summary.has_weight_decay) and summary.adam is None
+    if isinstance(subject, TrainingCommand):
+        option = _DECAY_OPTION.search(" ".join(subject.arguments))
+        stays = option is not None and float(option[1]) > 0
+    share = named.learning_rate / reference.learning_rate
+    share /= named.batch_size / reference.batch_size
+    if stays and max(share, 1 / share) >= 2:
+        size, rate = named.batch_size, named.learning_rate
+        yield Reason.of("weight_decay_stayed", size=size, rate=rate, share=share)
+
+
+def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
+    """Yield which machine the step times are from, if trainings may have run on another."""
+    question = subject.question
+    elsewhere = question.profile
+    there = (elsewhere or here).device_name
+    if question.cluster is not None:
+        yield Reason.of("times_of_machine", there=there)
+    elif elsewhere is not None:
+        yield Reason.of("profile_from_elsewhere", there=there, here=here.device_name)
+    if elsewhere is None:
+        return
+    if elsewhere.workload.workload_id != subject.summary.workload_id:
+        yield Reason.of("profile_of_another_version")
+
+
+def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
+    """Say which differences are within chance, in 19 of 20 cases, if examples are few.
+
+    For a share it is the interval of Agresti and Coull 1998, The American Statistician 52(2), which
+    is wide even if no example is wrong. Other metrics get no figure. If validation examples have a
+    weight, their number says nothing.
+    """
+    n, metric = subject.summary.n_validation, advice.metric
+    values = [run.best_value for run in advice.tried if run.best_value is not None]
+    if not values or not n or n >= FEW_EXAMPLES or subject.weighs_examples:
+        return
+    which = text("small differences")
+    if metric in FRACTION_METRICS and max(values) <= 1:
+        best = max(values) if advice.better == "higher" else min(values)
+        share = (best * n + 2) / (n + 4)
+        least = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
+        which = text("differences below about {least:.1g}", least=least)
+    yield Reason.of("few_validation_examples", n=n, metric=metric, which=which)
+
+
+def _early_target(advice: Advice, subject: Subject) -> Iterator[Reason]:
+    """Say if the reference or the named size meets the level early in a whole training."""
+    named, level = advice.named, advice.target
+    whole: float | None = subject.epochs
+    if not whole and advice.endings is not None:
+        whole = advice.endings.own.epochs
+    if named is None or level is None or whole is None or advice.target_origin == "easier":
+        return
+    sizes = (named.batch_size, advice.reference.batch_size)
+    samples = [c.samples_to_target.estimate for c in advice.candidates if c.batch_size in sizes]
+    epochs = min(filter(None, samples), default=math.inf) / subject.summary.n_train
+    early = _EARLY * whole
+    if whole >= _MANY_EPOCHS:
+        early = max(early, 1.0)
+    if epochs <= early:
+        metric, value = level.metric, level.value
+        yield Reason.of("target_is_early", metric=metric, value=value, epochs=epochs, whole=whole)
+
+
+def _of_the_subject(subject: Subject, here: Profile, *, has_runs: bool) -> Iterator[Reason]:
+    summary, trial = subject.summary, subject.reference
+    if trial.world_size > 1:
+        yield Reason.of("devices_share_batches", n=trial.world_size)
+    point, whole = here.best_micro_batch(trial.batch_size), here.evaluation_bytes
+    step = None if point is None else point.peak_bytes
+    if step and whole and whole > max(_CLEARLY_MORE * step, step + _CLEARLY_MORE_BYTES):
+        yield Reason.of("evaluation_needs_more", whole=whole, step=step)
+    if not has_runs:
+        pass  # there was no rate
+    elif trial.horizon_steps:
+        schedule = subject.schedule_text
+        yield Reason.of("rate_followed_schedule", schedule=schedule, epochs=subject.epochs)
+    elif summary.is_own_command:
+        yield Reason.of("rate_left_to_script")
+    else:
+        yield Reason.of("rate_was_constant")
+    if summary.draws_by_seed:
+        yield Reason.of("seeds_draw_examples", n=summary.n_validation)
+    if summary.loss_couples and subject.why_not_comparable is None:
+        yield Reason.of("loss_couples")
+    if summary.has_batch_norm:
+        yield Reason.of("model_has_batch_norm")
+
+
+def _without_times(subject: Subject, options: Sequence[Option]) -> Iterator[Reason]:
+    """Say that examples are compared if step times are missing, with the first reason why."""
+    reasons = {option.batch_size: why_untimed(option) for option in options}
+    untimed = [size for size, reason in reasons.items() if reason is not None]
+    if untimed and subject.question.objective == "time":
+        sizes = ", ".join(map(str, untimed))
+        yield Reason.of("compared_by_examples", sizes=sizes, why=reasons[untimed[0]])

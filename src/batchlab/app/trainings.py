@@ -1,0 +1,125 @@
+"""Trainings: a budget that is given as a number of trainings, and how long one of them takes."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from functools import cached_property
+
+from batchlab.advice.advice import Configuration
+from batchlab.advice.level import has_settled
+from batchlab.app.subject import Subject
+from batchlab.errors import BudgetError, WorkloadError
+from batchlab.laws.plateau import plateau_of
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Trial, TrialRecord
+from batchlab.runs.contract import RunPlan, run_all
+from batchlab.store.store import Store
+from batchlab.words.catalogue import text
+from batchlab.words.reasons import reason_text
+
+TARGET = "setting the target"
+FIRST_LOOK_S = 60.0
+_FIRST_EPOCHS = 4  # doubled until a training reaches its end
+# The largest part of the budget that may go to everything but the runs.
+_MOST_FOR_THE_REST = 0.5
+
+
+def run_plan(subject: Subject) -> RunPlan:
+    """Return the plan that all runs of an advice share, which starts now and has no end."""
+    question = subject.question
+    return RunPlan(
+        trial=subject.reference,
+        device=question.device,
+        listener=question.listener,
+        started_s=time.monotonic(),
+        budget_s=None,
+        trainer=question.trainer,
+        settings_rule=subject.settings_rule,
+    )
+
+
+class TrainingsLimit:
+    """The limit on an advice's time that its `trainings` give; it does nothing without them."""
+
+    def __init__(self, store: Store, subject: Subject) -> None:
+        """Measure nothing yet."""
+        self._store = store
+        self._subject = subject
+        self._question = subject.question
+
+    def set_by_a_first_look(self) -> None:
+        """Set the limit by a first timing of a step; refuse it if too little is left for runs."""
+        trainings, budget = self._question.trainings, self._question.budget
+        if trainings is None:
+            return
+        step_s = math.nan  # not used if `train_s` sets the length
+        if self._question.train_s is None:
+            first = self._subject.timed(self._subject.reference, timeout_s=FIRST_LOOK_S)
+            if first.value is None:
+                return  # the profile will say why
+            step_s = first.value.step_s
+        began_s = time.monotonic()
+        self.set(self._subject.reference, step_s)
+        allowed_s = budget.allowed_s
+        # A first training to find its length is not counted, because the study uses its record.
+        rest_s = allowed_s - budget.time_limit_s() - (time.monotonic() - began_s)
+        if rest_s > _MOST_FOR_THE_REST * allowed_s:
+            least = trainings * rest_s / (_MOST_FOR_THE_REST * allowed_s)
+            raise BudgetError(
+                f"{trainings:g} trainings take {allowed_s:.3g} s here, and starting, timing "
+                f"and the report alone {rest_s:.3g} s; give --trainings {math.ceil(least)} or "
+                f"more, or a time with --budget"
+            )
+
+    def set(self, own: Trial | Configuration, step_s: float) -> None:
+        """Set the limit, where a step of the subject's own configuration takes `step_s`."""
+        if self._question.trainings is None:
+            return
+        one_s = self._question.train_s
+        if one_s is None:
+            plan = replace(self._subject.reference, batch_size=own.batch_size).plan
+            one_s = plan.steps_in(self._epochs_of_one) * step_s
+        self._question.budget.limit(self._question.trainings * one_s)
+
+    @cached_property
+    def _epochs_of_one(self) -> float:
+        """The passes of one training: as planned, or else until the reference reaches its end.
+
+        Its end is the target, its plateau, or the point at which a script ends by itself.
+        """
+        subject = self._subject
+        if subject.epochs is not None:
+            return subject.epochs
+        engine = subject.engine(self._store, run_plan(subject))
+        self._question.listener.phase(text(TARGET))
+        length = RunLength(epochs=_FIRST_EPOCHS, until=subject.target, all_splits="never")
+        if subject.summary.is_own_command:
+            length = replace(length, epochs=None, to_own_end=True)
+        while True:
+            (record,) = run_all(engine, [RunRequest(trial=subject.reference, length=length)])
+            if record.has_failed:
+                raise WorkloadError(
+                    f"{self._question.trainings:g} trainings: how long one takes is not known, for "
+                    f"the first failed ({reason_text(record.reason)}); give a time with --budget"
+                )
+            last = length.last_step(subject.reference)  # the stored training may be longer
+            until_then = tuple(e for e in record.evaluations if e.step <= last)
+            end = self._end_of(replace(record, evaluations=until_then))
+            if end is not None or length.epochs is None:
+                return end or record.epochs
+            length = replace(length, epochs=2 * length.epochs)
+
+    def _end_of(self, record: TrialRecord) -> float | None:
+        """Return the passes until it met the target or reached its end, or None if neither."""
+        target = self._subject.target
+        if target is not None:
+            crossing = record.crossing(target)
+            if crossing is not None and crossing.held:
+                return record.trial.plan.epoch_at(crossing.step)
+        plateau = plateau_of(record, metric=self._subject.metric, better=self._subject.better)
+        is_flat = has_settled(record, plateau) and not plateau.worsens
+        if is_flat or record.has_ended_itself:
+            return record.epochs
+        return None
