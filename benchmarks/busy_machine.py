@@ -30,7 +30,7 @@ from batchlab.app.subjects import subject_of
 from batchlab.laws.step_time import timed_in_turn
 from batchlab.measure.profile import ratio_in_turn
 from batchlab.records.estimate import Estimate
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener
 
 _BURNER = """
 import time
@@ -107,7 +107,9 @@ def claimed(
     subject.look()
     sizes = (8, 16, _OWN, 64, 128, 256, 512, 1024, 2048)
     with burner():
-        made = subject.profile(sizes, deadline_s=time.monotonic() + profile_s, listener=Silent())
+        made = subject.profile(
+            sizes, deadline_s=time.monotonic() + profile_s, listener=ProgressListener()
+        )
         for size in _SIZES:
             points = [p for p in map(made.best_micro_batch, (_OWN, size)) if p is not None]
             until_s, times = time.monotonic() + _IN_TURN_S, []

@@ -32,7 +32,7 @@ import batchlab
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import Outcome, RunLength, RunRequest
 from batchlab.records.study import MetricSummary, StudyName, WorkloadSummary
 from batchlab.records.trial import Evaluation, Score, Status, Trial
@@ -148,7 +148,7 @@ def plan_of(trial: Trial) -> RunPlan:
     return RunPlan(
         trial=trial,
         device="cpu",
-        listener=Silent(),
+        listener=ProgressListener(),
         started_s=time.monotonic(),
         budget_s=None,
         step_s=dict.fromkeys(SIZES, STEP_S),

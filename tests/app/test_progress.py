@@ -16,7 +16,7 @@ from batchlab.app.progress import (
     progress_lines,
 )
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
 
@@ -152,6 +152,6 @@ def test_outside_of_a_notebook_nobody_is_told_and_ipython_is_not_loaded() -> Non
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout == "Silent False\n"
-    given = Silent()
+    assert done.stdout == "ProgressListener False\n"
+    given = ProgressListener()
     assert listener_or_notebook(given) is given

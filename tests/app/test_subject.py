@@ -23,7 +23,7 @@ from batchlab.app.subject import Subject
 from batchlab.app.sweep import swept as swept_about
 from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunEnd
 from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import Target, Trial
@@ -91,7 +91,7 @@ def advised(
         budget=60.0,
         store=lab,
         command="batchlab advise a grid",
-        listener=listener or Silent(),
+        listener=listener or ProgressListener(),
     )
     return advised_about(kind(grid, question))
 

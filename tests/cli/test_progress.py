@@ -9,7 +9,7 @@ from tests.reference.terminal import Terminal, Written, in_a_terminal
 from tests.reference.user_file import write_user_file
 
 from batchlab.cli.progress import ProgressDisplay, ProgressLines, progress_on_stderr
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener
 
 # A command that tells all there is to tell, for as long as a few frames take.
 TELLS = """
@@ -50,7 +50,7 @@ def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
         monkeypatch.setenv("TERM", terminal)
         with progress_on_stderr() as found, progress_on_stderr(quiet=True) as quiet:
             assert isinstance(found, kind)
-            assert type(quiet) is Silent
+            assert type(quiet) is ProgressListener
 
 
 def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFixture[str]) -> None:

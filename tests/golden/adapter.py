@@ -41,7 +41,7 @@ from batchlab.cli.main import _exit_code
 from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status
 
@@ -271,7 +271,7 @@ def search_document(
         untried_profile(n_train),
         ceiling_bytes=ceiling_bytes,
         left_s=made.left_s,
-        listener=Silent(),
+        listener=ProgressListener(),
     )
     profile = search.run(default_batch_sizes(n_train, reference_batch_size=64))
     points = [

@@ -18,7 +18,7 @@ from tests.reference.told import Told
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.measure.profile_search import CommandSearch, ProfileSearch, default_batch_sizes
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Status
 
 N_TRAIN = 10_000
@@ -31,7 +31,7 @@ def searched(
     first: int | None = None,
     **given: Any,
 ) -> Profile:
-    usual: dict[str, Any] = {"left_s": machine.left_s, "listener": Silent()}
+    usual: dict[str, Any] = {"left_s": machine.left_s, "listener": ProgressListener()}
     search = ProfileSearch(machine, untried_profile(N_TRAIN, batch_size=first), **(usual | given))
     return search.run(sizes or default_batch_sizes(N_TRAIN, reference_batch_size=64))
 
@@ -245,7 +245,7 @@ def test_each_round_goes_the_other_way_round_so_that_a_load_that_comes_and_goes_
 def test_what_is_done_only_goes_up(room_bytes: int | None) -> None:
     told: list[float] = []
 
-    class Heard(Silent):
+    class Heard(ProgressListener):
         def progress(self, *, done_fraction: float, **said: Any) -> None:
             told.append(done_fraction)
 

@@ -12,7 +12,7 @@ from batchlab.app.subject import Subject, outside_of_a_share
 from batchlab.app.trainings import FIRST_LOOK_S, run_plan
 from batchlab.errors import BudgetError, UsageError, WorkloadError
 from batchlab.measure.profile import MOST_PROCESSES, Profile
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.runs.contract import run_all
 from batchlab.store.store import Store
@@ -45,7 +45,9 @@ def profile_for_pilot(subject: Subject) -> Profile | None:
         return None
     limit_s = min(FIRST_LOOK_S, _LARGEST_SHARE * subject.question.budget.time_limit_s())
     with suppress(WorkloadError):  # the profile of all sizes will say why
-        profile = subject.profile((size,), deadline_s=time.monotonic() + limit_s, listener=Silent())
+        profile = subject.profile(
+            (size,), deadline_s=time.monotonic() + limit_s, listener=ProgressListener()
+        )
         if is_of_the_reference_alone(profile, subject):
             return profile
     return None
@@ -106,7 +108,9 @@ def refuse_impossible_target(subject: Subject, store: Store) -> None:
     if not (subject.keeps_cadence and question.is_device_here):
         return  # it may never show the untrained model, or would train on another device
     limit_s = question.budget.time_limit_s(FIRST_LOOK_S)
-    plan = replace(run_plan(subject), listener=Silent(), budget_s=limit_s, trainer="plain")
+    plan = replace(
+        run_plan(subject), listener=ProgressListener(), budget_s=limit_s, trainer="plain"
+    )
     one_step = RunRequest(trial=subject.reference, length=RunLength(steps=1, all_splits="never"))
     (record,) = run_all(subject.engine(store, plan, is_here=True), [one_step])
     if not record.evaluations:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunsAsked
 from batchlab.records.study import BestSoFar
 from batchlab.report.text import WIDTH, best_so_far_text
@@ -18,7 +18,7 @@ from batchlab.words.catalogue import listing, number_text, text
 from batchlab.words.reasons import reason_text
 
 
-class ProgressState(Silent):
+class ProgressState(ProgressListener):
     """A listener that keeps a command's progress in its attributes, which others show.
 
     Attributes:
@@ -235,7 +235,7 @@ class NotebookProgress(ProgressState):
 
 def listener_or_notebook(listener: ProgressListener | None) -> ProgressListener:
     """Return the listener given, else one for the notebook that asks, else a silent one."""
-    return listener or _notebook_progress() or Silent()
+    return listener or _notebook_progress() or ProgressListener()
 
 
 def _notebook_progress() -> NotebookProgress | None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from batchlab.app.progress import ProgressState, progress_lines, stage_text, time_text
-from batchlab.records.progress_listener import ProgressListener, Silent
+from batchlab.records.progress_listener import ProgressListener
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -73,7 +73,7 @@ class ProgressDisplay(ProgressState):
 def progress_on_stderr(*, quiet: bool = False) -> AbstractContextManager[ProgressListener]:
     """Return a display if stderr is a terminal that can move its cursor, else plain lines."""
     if quiet:
-        return nullcontext(Silent())
+        return nullcontext(ProgressListener())
     can_draw = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
     if can_draw:
         return ProgressDisplay()

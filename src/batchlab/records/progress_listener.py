@@ -34,7 +34,3 @@ class ProgressListener:
 
     def warning(self, text: str) -> None:
         """Announce something that the user should know."""
-
-
-class Silent(ProgressListener):
-    """A listener that does nothing."""

@@ -21,7 +21,7 @@ from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.processes.shipped_workload import ShippedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.progress_listener import Silent
+from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Status
 from batchlab.runs.cluster import Cluster, first_line, live_nodes
 from batchlab.runs.contract import RunPlan
@@ -72,7 +72,7 @@ class RayWorkers:
         cluster.connect()
         self._cluster = cluster
         self._listener = plan.listener
-        self._plan = replace(plan, listener=Silent())
+        self._plan = replace(plan, listener=ProgressListener())
         self._shipped = ray.put(ShippedWorkload.of(packed))
         self._nodes: dict[str, _Node] = {}
         # Messages that are not handed on yet, because whoever gets one may raise an error.
