@@ -4,7 +4,7 @@ python scripts/messages.py              prints all of them
 python scripts/messages.py TEXT ...     prints those whose code or words hold one of the texts
 
 It exits with 1 where a sentence is dead (worded but never said) or missing (said but not worded).
-Names, labels and headings stand where they are shown, as `text("...")`.
+Names, labels and headings stand where they are shown.
 """
 
 from __future__ import annotations

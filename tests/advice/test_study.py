@@ -10,7 +10,7 @@ from tests.reference.simulated_question import REFERENCE, knee, question
 
 from batchlab.advice.level import as_well_as, end_so_far
 from batchlab.advice.run_log import RunLog
-from batchlab.advice.study import Configured, Study
+from batchlab.advice.study import AdviceStudy, Configured
 from batchlab.belief.recorded_prior import PRIOR
 from batchlab.belief.seed_scatter import PRIORS_OF_ERROR
 
@@ -27,7 +27,7 @@ def study_of(curve, *, asked=ASKED):
     trial = made_up_trial(batch_size=size, learning_rate=rate, n_train=N_TRAIN)
     curves = {**made_up_curves(), ("validation", asked.metric): curve}
     record = made_up_record(trial=trial, curves=curves, epochs=EPOCHS, evaluations_per_epoch=4)
-    study = Study(log, PRIOR)
+    study = AdviceStudy(log, PRIOR)
     study.end = end_so_far(asked, record)
     log.until = as_well_as(
         study.end.value, study.end.margin, metric=asked.metric, better=asked.better

@@ -15,7 +15,7 @@ from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.told import Told
 
 from batchlab.app.advise import advised_about
-from batchlab.app.question import Question, asked
+from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised
 from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile
@@ -30,7 +30,7 @@ HERE = "made-up processor"
 class NodesSubject(GridSubject):
     """Notes what this machine does itself."""
 
-    def __init__(self, grid: RecordedGrid, question: Question) -> None:
+    def __init__(self, grid: RecordedGrid, question: Request) -> None:
         super().__init__(grid, question)
         self.profiled: list[tuple[int, ...]] = []
         self.n_engines_here = 0

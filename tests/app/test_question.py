@@ -16,7 +16,7 @@ from tests.reference.training_script import training_script
 
 import batchlab
 from batchlab.app import advise as advising
-from batchlab.app.question import Question, asked
+from batchlab.app.question import Request, asked
 from batchlab.app.subject import Subject, candidate_batch_sizes
 from batchlab.app.subjects import CommandSubject, doubled_batch_sizes, nearest_sizes, subject_of
 from batchlab.records.trial import Target
@@ -42,7 +42,7 @@ def known(name: str, command: TrainingCommand, **given: Any) -> CommandSubject:
 @pytest.mark.parametrize("name", ["advise", "sweep", "profile", "check"])
 def test_every_argument_is_a_field_of_the_question_with_the_same_default(name: str) -> None:
     arguments = inspect.signature(getattr(batchlab, name)).parameters
-    held = {field.name: field for field in fields(Question)}
+    held = {field.name: field for field in fields(Request)}
 
     assert arguments.keys() - OF_THE_CALL <= held.keys()
     for argument in arguments.keys() - OF_THE_CALL - {"workload", "budget", "listener"}:

@@ -17,7 +17,7 @@ from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.told import Told
 
 from batchlab.app.advise import advised_about
-from batchlab.app.question import Question, asked
+from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised, stored, write_page
 from batchlab.app.subject import Subject
 from batchlab.app.sweep import swept as swept_about
@@ -40,7 +40,7 @@ WORKLOAD_ID = "recorded-made-up"
 class GridSubject(Subject):
     """Trainings that were recorded before; nothing of what was trained is in this process."""
 
-    def __init__(self, grid: RecordedGrid, question: Question) -> None:
+    def __init__(self, grid: RecordedGrid, question: Request) -> None:
         super().__init__(question)
         self._grid = grid
         header = grid.header

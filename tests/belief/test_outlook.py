@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 from tests.reference.joint_belief import value_of_seeing
 
-from batchlab.belief.outlook import N_DRAWS, Aim, Noise, Outlook, Run, Scatter
+from batchlab.belief.outlook import N_DRAWS, Aim, Outlook, Run, Scatter, StandardNoise
 from batchlab.belief.surface import Surface
 
 N_MANY = 20_000
@@ -28,7 +28,7 @@ def many_draws(n):
     """Return noise of far more draws than are used, so that closed forms are checked closely."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("batchlab.belief.outlook.N_DRAWS", N_MANY)
-        return Noise.of(n)
+        return StandardNoise.of(n)
 
 
 def lowest(mean, covariance):
@@ -66,7 +66,9 @@ def random_outlook(seed, n=6):
     root = stream.standard_normal((2 * n, 2 * n)) / 2
     surface = Surface(mean=stream.standard_normal(2 * n), covariance=root @ root.T)
     scatter, holds = scatter_of(cost=0.2, end=0.7), stream.uniform(0.4, 1.0, n)
-    return outlook_of(surface, scatter=scatter, noise=Noise.of(n), holds=holds, same_size=[0, 1])
+    return outlook_of(
+        surface, scatter=scatter, noise=StandardNoise.of(n), holds=holds, same_size=[0, 1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,9 @@ def test_what_is_known_already_gains_nothing():
     run = Run(at=FIRST, n_seeds=1, shows_cost=True, shows_end=False)
     for n in (2, 6, 11):
         surface = surface_of(np.zeros(n), cost_sd=[0.0, *np.ones(n - 1)])
-        outlook = outlook_of(surface, scatter=scatter_of(cost=0.2, end=0.7), noise=Noise.of(n))
+        outlook = outlook_of(
+            surface, scatter=scatter_of(cost=0.2, end=0.7), noise=StandardNoise.of(n)
+        )
 
         assert outlook.gains(run, range(n), FIRST, 0.8) == (0.0, 0.0)
 
@@ -257,7 +261,7 @@ def test_a_run_is_worth_its_exact_value(mean, sds, correlation, n_seeds):
     exact, per_draw = value_of_seeing(surface.mean[:2], covariance, SECOND, sd, N_MANY, lowest)
 
     many = cost_gains(surface, n_seeds=n_seeds, scatter=0.5)[1]
-    usual = cost_gains(surface, n_seeds=n_seeds, scatter=0.5, noise=Noise.of(2))[1]
+    usual = cost_gains(surface, n_seeds=n_seeds, scatter=0.5, noise=StandardNoise.of(2))[1]
 
     # The utility is linear in the cost, so only draws separate the two. Slopes are shrunk by
     # 4 / n_draws, and both sides have the standard error of their draws.
@@ -287,7 +291,7 @@ def test_seeds_that_settle_a_tie_are_worth_what_they_bring(n_seeds):
     for cost, end in stream.standard_normal((600, 2)) * np.hypot((0.09, 0.37), sds):
         shown = surface.given([SECOND, 2 + SECOND], [cost - 0.41, end], np.square(sds))
         best.append(max(outlook_of(shown, scatter=scatter).utility))
-    outlook = outlook_of(surface, scatter=scatter, noise=Noise.of(2))
+    outlook = outlook_of(surface, scatter=scatter, noise=StandardNoise.of(2))
     exact = np.mean(best) - max(outlook_of(surface, scatter=scatter).utility)
 
     run = Run(at=SECOND, n_seeds=n_seeds, shows_cost=True, shows_end=True)
@@ -343,4 +347,6 @@ def test_the_same_belief_gives_the_same_numbers():
         return *outlook.utility, *outlook.chance, *gains, *outlook.gain_draws(3)
 
     assert numbers(random_outlook(4)) == numbers(random_outlook(4))
-    assert Noise.of(3).surface.sum(axis=0) == pytest.approx(0, abs=1e-12)  # in opposite pairs
+    assert StandardNoise.of(3).surface.sum(axis=0) == pytest.approx(
+        0, abs=1e-12
+    )  # in opposite pairs

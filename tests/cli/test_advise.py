@@ -11,7 +11,7 @@ from tests.reference.made_up_advice import advice_study, cannot_tell_advice, mad
 from tests.reference.made_up_profile import made_up_profile
 
 from batchlab.app import advise as advising
-from batchlab.app.question import Question
+from batchlab.app.question import Request
 from batchlab.app.report import Advised
 from batchlab.cli import main as cli
 from batchlab.report.text import on_a_terminal
@@ -23,7 +23,7 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `advise` was called with; nothing is trained, the answer is made up."""
     seen: dict[str, Any] = {}
 
-    def answered(question: Question) -> Advised:
+    def answered(question: Request) -> Advised:
         seen.update({field.name: getattr(question, field.name) for field in fields(question)})
         advice = made_up_advice()
         return Advised(advice=advice, study=advice_study(advice), profile=made_up_profile())

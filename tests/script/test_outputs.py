@@ -22,7 +22,7 @@ from tests.reference.large_output import assert_a_large_output_is_kept_small
 
 from batchlab.records.trial import Status
 from batchlab.script.command import TrainingCommand
-from batchlab.script.follow import FollowedTraining, Moment, step_intervals
+from batchlab.script.follow import FollowedTraining, ProgressMoment, step_intervals
 from batchlab.script.output import EACH_END_BYTES, GrowingFiles, KeptOutput
 from batchlab.script.process import WIDE
 from batchlab.script.reading import Reading
@@ -233,7 +233,7 @@ STEP_S, EVALUATION_S = 0.002, 0.5
 
 def moments(
     *, n: int, every: int, evaluate_every: int = 0, late_s: float = 0.0, step_s: float = STEP_S
-) -> list[Moment]:
+) -> list[ProgressMoment]:
     """Of a script whose steps take the same and that evaluates now and then."""
     found, at_s = [], 0.0
     for step in range(1, n + 1):
@@ -243,7 +243,7 @@ def moments(
         if step % every == 0 or is_evaluated:
             seen_s = at_s if not late_s else -(-at_s // late_s) * late_s
             found.append(
-                Moment(at_s=seen_s, step=step, has_metric=is_evaluated, resolution_s=late_s)
+                ProgressMoment(at_s=seen_s, step=step, has_metric=is_evaluated, resolution_s=late_s)
             )
     return found
 
@@ -266,8 +266,8 @@ def test_where_only_evaluations_are_told_the_time_holds_them_and_says_so() -> No
 def test_an_evaluation_told_after_its_step_does_not_count_as_steps() -> None:
     told = []
     for step in range(10, 400, 10):
-        told.append(Moment(at_s=step * 0.05, step=step, has_metric=False))
-    told.insert(5, Moment(at_s=50 * 0.05 + 0.4, step=50, has_metric=True))
+        told.append(ProgressMoment(at_s=step * 0.05, step=step, has_metric=False))
+    told.insert(5, ProgressMoment(at_s=50 * 0.05 + 0.4, step=50, has_metric=True))
 
     found = step_intervals(told)
 
@@ -276,7 +276,9 @@ def test_an_evaluation_told_after_its_step_does_not_count_as_steps() -> None:
 
 
 def test_what_counts_something_else_before_the_steps_hides_none_of_them() -> None:
-    tokenized = [Moment(at_s=-0.1 + n / 30_000, step=n, has_metric=False) for n in (1000, 3000)]
+    tokenized = [
+        ProgressMoment(at_s=-0.1 + n / 30_000, step=n, has_metric=False) for n in (1000, 3000)
+    ]
 
     found = step_intervals([*tokenized, *moments(n=1000, every=10)])
 

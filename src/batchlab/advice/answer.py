@@ -27,8 +27,8 @@ from batchlab.advice.advice import (
 )
 from batchlab.advice.decider import Decided
 from batchlab.advice.fitted_laws import laws_of
-from batchlab.advice.run_log import CellKey, Key, RunLog, why_it_failed
-from batchlab.advice.study import Study
+from batchlab.advice.run_log import CellKey, RunKey, RunLog, why_it_failed
+from batchlab.advice.study import AdviceStudy
 from batchlab.belief.outlook import Outlook, estimate_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS
@@ -115,7 +115,7 @@ _NOTHING_LIKELY = {
 
 
 class _Answer:
-    def __init__(self, decided: Decided, study: Study, outlook: Outlook) -> None:
+    def __init__(self, decided: Decided, study: AdviceStudy, outlook: Outlook) -> None:
         self._decided, self._study, self._outlook = decided, study, outlook
         self._log, self._question = study.log, study.question
         self._named = study.at(decided.cell)
@@ -522,7 +522,7 @@ class _Answer:
             test=tuple(tests),
         )
 
-    def _with_end(self, key: Key, run: RateTried) -> RateTried:
+    def _with_end(self, key: RunKey, run: RateTried) -> RateTried:
         """Return the run with its final value, if it was a whole training."""
         i = self._study.at(key[0])
         one = self._study.cells[i]

@@ -12,7 +12,7 @@ from batchlab.advice.level import end_so_far, untrained_value
 from batchlab.advice.pilot import Piloted, pilot
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.run_log import NEARLY_WHOLE, CellKey, RunLog, why_it_failed
-from batchlab.advice.study import Study, missed
+from batchlab.advice.study import AdviceStudy, missed
 from batchlab.belief.outlook import estimate_of
 from batchlab.belief.surface import SurfacePrior
 from batchlab.errors import UsageError
@@ -31,7 +31,7 @@ _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 _MOST_AT_ONCE = 2
 # How many trainings fit is known only roughly, so a budget with this part of the fewest will do.
 _ENOUGH = 0.8
-InTurn = Callable[[int, int], Estimate | None]
+TimeInTurn = Callable[[int, int], Estimate | None]
 """Times batch sizes a and b alternately: step_time(b) / step_time(a), or None if not known."""
 
 
@@ -61,7 +61,7 @@ class Decided:
     chance: float | None = None
     gain: Estimate | None = None
     gain_from_batch_size: Estimate | None = None
-    study: Study | None = None
+    study: AdviceStudy | None = None
     procedure: Procedure | None = None
 
 
@@ -70,7 +70,7 @@ def decide(
     prior: SurfacePrior,
     *,
     asked_whole: Callable[[], None] | None = None,
-    in_turn: InTurn | None = None,
+    in_turn: TimeInTurn | None = None,
 ) -> Decided:
     """Run a study within its budget, and name a configuration.
 
@@ -92,7 +92,7 @@ def decide(
             )
         log.whole_epochs = piloted.end.epochs
         log.whole_only = _compares_whole(log)
-    study = Study(log, prior)
+    study = AdviceStudy(log, prior)
     study.end = piloted.end
     stopped = _take_in_first_runs(study, own_cell)
     if stopped is not None:
@@ -127,7 +127,7 @@ def _compares_whole(log: RunLog) -> bool:
     return pilot_epochs >= NEARLY_WHOLE * planned and _n_trainings(log, whole_s) >= _RACES_BELOW
 
 
-def _take_in_first_runs(study: Study, own: CellKey) -> Reason | None:
+def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
     """Take in the pilot, or train the reference without one; return why if that was no use."""
     log, question = study.log, study.question
     if study.end is not None:
@@ -176,7 +176,7 @@ def _refuse_to_tune_on_few(question: Question, n_whole: float) -> None:
         )
 
 
-def _n_whole(study: Study) -> float:
+def _n_whole(study: AdviceStudy) -> float:
     """Return how many trainings of the reference the budget has room for."""
     one = study.cells[study.own]
     whole_s = study.whole_s(study.own) / study.fraction
@@ -191,7 +191,7 @@ def _n_trainings(log: RunLog, one_s: float) -> float:
     return log.question.budget_s * at_once / one_s
 
 
-def _timed_in_turn(study: Study, named: int, in_turn: InTurn) -> bool:
+def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
     """Time the configuration to name and the reference in turn; return whether that was done.
 
     Other load during the profile may have slowed down only one of the two.
@@ -213,7 +213,7 @@ def _timed_in_turn(study: Study, named: int, in_turn: InTurn) -> bool:
     return True
 
 
-def _raced(race: EarlyRace, procedure: Procedure, in_turn: InTurn | None) -> int:
+def _raced(race: EarlyRace, procedure: Procedure, in_turn: TimeInTurn | None) -> int:
     """Return the winner of a race of single runs, once timing in turn and more seeds confirm it."""
     study = procedure.study
     race.run()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlab.advice.advice import Laws, Option
-from batchlab.advice.study import Study
+from batchlab.advice.study import AdviceStudy
 from batchlab.belief.outlook import Outlook
 from batchlab.belief.steps_law import StepsLaw, log2_steps_between
 from batchlab.laws.lines import SIZES_FOR_LAW, fit_memory, points_for_law
@@ -20,7 +20,7 @@ from batchlab.records.estimate import Estimate, Reason
 Array = NDArray[np.float64]
 
 
-def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
+def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | None:
     """Fit the laws; None if fewer than three batch sizes met the level.
 
     Args:
@@ -67,7 +67,7 @@ def laws_of(study: Study, outlook: Outlook, met: Sequence[int]) -> Laws | None:
     return laws
 
 
-def _law_over_lengths(study: Study, outlook: Outlook) -> StepsLaw | None:
+def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
     """Fit the law to the steps of the shortest trainings that end at the level, at best rates.
 
     They lie between two lengths of a batch size of which only the longer one ends at the level. At
@@ -95,7 +95,7 @@ def _law_over_lengths(study: Study, outlook: Outlook) -> StepsLaw | None:
     return law.where(is_possible)
 
 
-def _by_length(study: Study, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
+def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
     """Return log2 of the steps of each length of a batch size, and draws of its end at its best."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
     fine = study.of_size(size, failed=False)
@@ -106,7 +106,7 @@ def _by_length(study: Study, outlook: Outlook, size: int) -> tuple[list[float], 
     return steps, worse
 
 
-def _at_best_rate(study: Study, outlook: Outlook, i: int) -> Array:
+def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
     """Return draws of log2 of the steps of a batch size at its best rate, trained or not.
 
     The law is about tuned rates, and a size that only ran at the reference's rate is too slow.
@@ -116,7 +116,7 @@ def _at_best_rate(study: Study, outlook: Outlook, i: int) -> Array:
     return np.asarray(outlook.cost[:, at].min(axis=1) - math.log2(study.weight[size]))
 
 
-def _step_time(study: Study, whole: Sequence[Option]) -> StepTimeFit | None:
+def _step_time(study: AdviceStudy, whole: Sequence[Option]) -> StepTimeFit | None:
     """Fit the law of the step time to batch sizes in one piece; None if there are fewer than 3."""
     timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
     times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]

@@ -13,7 +13,7 @@ from batchlab.belief.margin import margin_of
 from batchlab.laws.plateau import (
     FRACTION_DELTA,
     STARTED_DELTAS,
-    Plateau,
+    MetricPlateau,
     default_delta,
     plateau_of,
 )
@@ -54,13 +54,13 @@ def ends_early(question: Question, record: TrialRecord) -> bool:
     return _is_over(question, record, plateau) and not plateau.worsens
 
 
-def _is_over(question: Question, record: TrialRecord, plateau: Plateau) -> bool:
+def _is_over(question: Question, record: TrialRecord, plateau: MetricPlateau) -> bool:
     if record.trial.horizon_steps is not None:
         return False
     return plateau.turned or (question.planned_epochs is None and has_settled(record, plateau))
 
 
-def has_settled(record: TrialRecord, plateau: Plateau) -> bool:
+def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
     """Return whether a run has turned, or is at a plateau that is not just a pause."""
     is_long = record.steps >= _FEWEST_STEPS or record.epochs >= _FEWEST_EPOCHS
     return plateau.turned or (plateau.verdict == "reached" and is_long)

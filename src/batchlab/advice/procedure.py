@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from batchlab.advice.advice import LIKELY
 from batchlab.advice.course import Course, slower_by
 from batchlab.advice.run_log import is_whole
-from batchlab.advice.study import Configured, Study, missed
+from batchlab.advice.study import AdviceStudy, Configured, missed
 from batchlab.belief.outlook import Outlook, Run
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
@@ -89,7 +89,7 @@ class Possible:
 class Procedure:
     """The choice of the most informative runs; `explore` returns when none promises more."""
 
-    def __init__(self, study: Study, *, n_whole: float) -> None:
+    def __init__(self, study: AdviceStudy, *, n_whole: float) -> None:
         """Start with nothing but the pilot's runs.
 
         Args:

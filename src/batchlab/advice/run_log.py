@@ -60,7 +60,7 @@ class CellKey(NamedTuple):
     weight_decay_factor: float = 1.0  # its weight decay over the one of that batch size
 
 
-Key = tuple[CellKey, int]
+RunKey = tuple[CellKey, int]
 """A configuration and a seed."""
 
 
@@ -91,9 +91,9 @@ class RunLog:
     # The target of every run; None if there is none yet, or the objective has none.
     until: Target | None
     # The record of each run, by configuration and seed.
-    records: dict[Key, TrialRecord] = field(default_factory=dict)
+    records: dict[RunKey, TrialRecord] = field(default_factory=dict)
     # The purpose for which each of `records` was first run.
-    purposes: dict[Key, Purpose] = field(default_factory=dict)
+    purposes: dict[RunKey, Purpose] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)  # what was done, and why
     reserved_s: float = 0.0  # of the budget, kept for what comes last
     # Batch sizes that are no longer compared, with the reason.
@@ -104,7 +104,7 @@ class RunLog:
     # such a training reaches before its end says little about a shorter one.
     whole_only: bool = False
     _interval_samples: int = 0
-    _keys: dict[Trial, Key] = field(default_factory=dict)
+    _keys: dict[Trial, RunKey] = field(default_factory=dict)
     _purpose_of: dict[RunRequest, Purpose] = field(default_factory=dict)
 
     def note(self, did: Reason, why: Reason) -> None:
@@ -144,7 +144,7 @@ class RunLog:
             ),
         )
 
-    def key_of(self, request: RunRequest) -> Key:
+    def key_of(self, request: RunRequest) -> RunKey:
         """Return the configuration and the seed of a request, as they were requested."""
         return self._keys[request.trial]
 
@@ -207,7 +207,7 @@ class RunLog:
             return 0
         return request.last_step - (record.steps if self.engine.capabilities.resumes else 0)
 
-    def shared_steps(self, key: Key) -> int:
+    def shared_steps(self, key: RunKey) -> int:
         """Return the steps that a training need not take because one of another length took them.
 
         Under a schedule that is constant at first, trainings of a batch size, rate and seed are the
@@ -317,7 +317,7 @@ class RunLog:
         """Return every run in the order of the requests, compared with the target."""
         return tuple(self._tried(key, record) for key, record in self.records.items())
 
-    def _tried(self, key: Key, record: TrialRecord) -> RateTried:
+    def _tried(self, key: RunKey, record: TrialRecord) -> RateTried:
         (cell, seed), trial = key, record.trial
         is_other = trial.horizon_steps is not None and cell.horizon != 1
         level = None if self.whole_only else self.until

@@ -16,7 +16,7 @@ from batchlab.advice.level import end_so_far, level_of_ends
 from batchlab.advice.run_log import MOST_STEPS, CellKey, RunLog, is_whole
 from batchlab.belief.final_value import end_error_of, final_of
 from batchlab.belief.metric_scale import MetricScale
-from batchlab.belief.outlook import Aim, Noise, Outlook, Scatter
+from batchlab.belief.outlook import Aim, Outlook, Scatter, StandardNoise
 from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
 from batchlab.belief.surface import Places, Surface, SurfacePrior, scatter_at
 from batchlab.records.estimate import Estimate, Reason
@@ -122,7 +122,7 @@ class Configured:
         return mean, 1 / sum(weights)
 
 
-class Study:
+class AdviceStudy:
     """The configurations of a study and their runs; `outlook` is the belief that follows."""
 
     def __init__(self, log: RunLog, prior: SurfacePrior) -> None:
@@ -170,7 +170,7 @@ class Study:
         self.end: EndLevel | None = None
         # The most that a run to a given level may cost, the same at every batch size.
         self.most_cost: float | None = None
-        self._noise = Noise.of(len(at))
+        self._noise = StandardNoise.of(len(at))
         # True if no configuration may train for more epochs than the reference.
         self.keeps_epochs = log.question.objective != "time" or log.has_schedule
         # By configuration, the steps of a whole training, if it has more epochs than the reference.

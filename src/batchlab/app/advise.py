@@ -13,7 +13,7 @@ from batchlab.advice.advice import Advice, Objective
 from batchlab.app.advice_session import AdviceSession, stages_of
 from batchlab.app.options import options_of, reference_of, with_last_batches_that_run
 from batchlab.app.public_call import public_call
-from batchlab.app.question import Question, asked
+from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised
 from batchlab.app.subject import Subject
 from batchlab.app.subjects import subject_of
@@ -121,7 +121,7 @@ def advise(
     return advised(asked("advise", **locals())).advice
 
 
-def advised(question: Question) -> Advised:
+def advised(question: Request) -> Advised:
     """Do what `advise` does; return the answer with the runs and the profile behind it."""
     subject = subject_of(question)
     question.listener.begins(command="advise", subject=subject.name, stages=())

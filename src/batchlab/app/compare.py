@@ -15,10 +15,10 @@ from batchlab.report.short_reports import Comparison
 from batchlab.runs.replay import stored_journal
 from batchlab.store.store import Store
 
-Given = Study | Advice | Profile | str | Path
+Comparable = Study | Advice | Profile | str | Path
 
 
-def compare(a: Given, b: Given, *, store: str | Path = "batchlab.db") -> Comparison:
+def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") -> Comparison:
     """Compare two studies, and return what differs between them beyond noise.
 
     Args:
@@ -38,7 +38,7 @@ def compare(a: Given, b: Given, *, store: str | Path = "batchlab.db") -> Compari
     return compared(one, other)
 
 
-def _side(given: Given, store: Path) -> Side:
+def _side(given: Comparable, store: Path) -> Side:
     """Return one side; a file or an id is read from its store or file."""
     study = None
     if isinstance(given, Study):

@@ -26,16 +26,16 @@ from batchlab.report.short_reports import (
     MISSED_TARGET,
     ComparedFigure,
     Comparison,
-    Setting,
+    DifferingSetting,
 )
 from batchlab.words.document import plain
 
 _MISSES = 0.05  # the share of comparisons in which any of the intervals may miss
 _NORMAL_95 = float(ndtri(0.975))
-Key = tuple[int, float | None]  # batch size, learning rate
-Values = Mapping[Key, Estimate]
-Crossings = dict[Key, list[Crossing]]
-Ends = dict[Key, tuple[float, list[float]]]  # epochs and final values of whole trainings
+SizeAndRate = tuple[int, float | None]  # batch size, learning rate
+Estimates = Mapping[SizeAndRate, Estimate]
+Crossings = dict[SizeAndRate, list[Crossing]]
+Ends = dict[SizeAndRate, tuple[float, list[float]]]  # epochs and final values of whole trainings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +88,7 @@ class Side:
         settings |= dict(measured.environment)
         return {name: str(value) for name, value in settings.items()}
 
-    def step_s(self, wider: float) -> Values:
+    def step_s(self, wider: float) -> Estimates:
         """Return seconds per step of each batch size; `wider` scales their 95 % intervals.
 
         Whole sessions may differ from each other by as much as single processes do.
@@ -104,7 +104,7 @@ class Side:
             law = fit_step_time([*times.items()])
             times = {size: law.step_s(size) for size in times}
             session = _NORMAL_95 * law.off_the_law_fraction
-        values: dict[Key, Estimate] = {}
+        values: dict[SizeAndRate, Estimate] = {}
         for size, time in times.items():
             half = time.log_half_width
             if half is not None:
@@ -113,7 +113,7 @@ class Side:
         return values
 
     @property
-    def peak_bytes(self) -> Values:
+    def peak_bytes(self) -> Estimates:
         """The peak memory of each batch size, in the form that ran fastest."""
         peaks = {timing.batch_size: timing.peak_bytes for timing in self.timings}
         if self.profile is not None:
@@ -123,7 +123,7 @@ class Side:
 
     def crossings(self, target: Target | None) -> Crossings:
         """Return where the runs of each batch size and rate met a target, if all of them did."""
-        met: dict[Key, list[Crossing | None]] = {}
+        met: dict[SizeAndRate, list[Crossing | None]] = {}
         for run in self.runs:
             if target is not None and run.status is not None and not run.has_failed:
                 met.setdefault(self._key(run), []).append(run.crossing(target))
@@ -148,7 +148,7 @@ class Side:
                 ends.setdefault(self._key(run), (run.epochs, []))[1].append(end)
         return ends
 
-    def _key(self, run: TrialRecord) -> Key:
+    def _key(self, run: TrialRecord) -> SizeAndRate:
         if self.study is not None and not self.study.workload.takes_rate:
             return run.trial.batch_size, None
         return run.trial.batch_size, run.trial.learning_rate
@@ -164,7 +164,7 @@ def compared(a: Side, b: Side) -> Comparison:
         b=b.name,
         n_shared=len({*a.timings} & {*b.timings}) + len(begun[0] & begun[1]),
         settings=tuple(
-            Setting(name=name, a=ours[name], b=theirs[name])
+            DifferingSetting(name=name, a=ours[name], b=theirs[name])
             for name in ours
             if ours[name] != theirs.get(name, ours[name])
         ),
@@ -202,17 +202,17 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure
     yield from _with_mean(peaks, confidence_by_scatter=confidence)
 
 
-def _sizes(a: Mapping[Key, object], b: Mapping[Key, object]) -> list[int]:
+def _sizes(a: Mapping[SizeAndRate, object], b: Mapping[SizeAndRate, object]) -> list[int]:
     """Return the batch sizes that both sides have."""
     return sorted({size for size, _ in a} & {size for size, _ in b})
 
 
-def _steps(met: list[Crossings], confidence: float) -> list[Values]:
+def _steps(met: list[Crossings], confidence: float) -> list[Estimates]:
     """Return the steps to a target for each side, by batch size and rate."""
     keys = [(side, key) for side, crossings in enumerate(met) for key in crossings]
     logs = [[math.log(crossing.middle) for crossing in met[side][key]] for side, key in keys]
     means = CellMeans.of_steps(logs)
-    steps: list[dict[Key, Estimate]] = [{} for _ in met]
+    steps: list[dict[SizeAndRate, Estimate]] = [{} for _ in met]
     for i, (side, key) in enumerate(keys):
         mean = means.mean(i, confidence=confidence)
         half = None
@@ -224,7 +224,7 @@ def _steps(met: list[Crossings], confidence: float) -> list[Values]:
     return [*steps]
 
 
-def _times(steps: Values, step_s: Values) -> Values:
+def _times(steps: Estimates, step_s: Estimates) -> Estimates:
     """Return the time to a target for each batch size whose step time is known."""
     timed = [key for key in steps if (key[0], None) in step_s]
     return {key: _product(steps[key], step_s[key[0], None]) for key in timed}
@@ -244,7 +244,7 @@ def _product(one: Estimate, other: Estimate, power: int = 1) -> Estimate:
     return Estimate.of_log(_log(one) + power * _log(other), half, n=min(one.n, other.n))
 
 
-def _ratios(quantity: str, a: Values, b: Values) -> list[ComparedFigure]:
+def _ratios(quantity: str, a: Estimates, b: Estimates) -> list[ComparedFigure]:
     return _rows(quantity, a, b, lambda x, y: _product(b[y], a[x], -1))
 
 
@@ -280,13 +280,13 @@ def _final_values(
 
 def _rows(
     quantity: str,
-    a: Values,
-    b: Values,
-    change: Callable[[Key, Key], Estimate],
+    a: Estimates,
+    b: Estimates,
+    change: Callable[[SizeAndRate, SizeAndRate], Estimate],
     *,
     is_ratio: bool = True,
     better: Better = "lower",
-    epochs: tuple[Mapping[Key, float], Mapping[Key, float]] = ({}, {}),
+    epochs: tuple[Mapping[SizeAndRate, float], Mapping[SizeAndRate, float]] = ({}, {}),
 ) -> list[ComparedFigure]:
     """Return a figure for each batch size, at the best shared rate, or else at each side's best.
 
@@ -294,7 +294,7 @@ def _rows(
     """
     sign = 1 if better == "higher" else -1
 
-    def worth(pair: tuple[Key, Key]) -> tuple[bool, float]:
+    def worth(pair: tuple[SizeAndRate, SizeAndRate]) -> tuple[bool, float]:
         x, y = pair
         return x == y, sign * ((a[x].estimate or 0.0) + (b[y].estimate or 0.0))
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from batchlab.errors import FitError
 from batchlab.laws.steps import StepsObservation, StepsToTargetFit, fit_steps_to_target
 
-Row = Mapping[str, object]
+PointRow = Mapping[str, object]
 _MEASURES = ("steps_to_target", "samples_to_target")
 # No training was ever measured above this or below its inverse, where a law would overflow.
 _MOST = 1e15
 
 
-def fit(points: str | Path | Iterable[Row]) -> StepsToTargetFit:
+def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
     """Fit the steps-to-target law S(B) = S_min (1 + B_crit/B) to measured points.
 
     A batch size with several learning rates counts at one of them: of the rates at which the most
@@ -53,11 +53,13 @@ def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
     return -len(logs) / len(runs), mean
 
 
-def _runs(points: str | Path | Iterable[Row]) -> Iterator[tuple[float | None, StepsObservation]]:
+def _runs(
+    points: str | Path | Iterable[PointRow],
+) -> Iterator[tuple[float | None, StepsObservation]]:
     """Yield each run with its learning rate."""
     if isinstance(points, str | Path):
         name = str(points)
-        rows: Iterator[tuple[str, Row]] = _lines(Path(points))
+        rows: Iterator[tuple[str, PointRow]] = _lines(Path(points))
     else:
         name = "points"
         rows = ((f"row {number}", row) for number, row in enumerate(points, start=1))
@@ -74,7 +76,7 @@ def _runs(points: str | Path | Iterable[Row]) -> Iterator[tuple[float | None, St
             raise FitError(f"{name}, {where}: {error}") from None
 
 
-def _lines(path: Path) -> Iterator[tuple[str, Row]]:
+def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, skipinitialspace=True)
@@ -94,7 +96,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Row]]:
         raise FitError(f"{path} cannot be read as CSV: {error}; give a text file") from None
 
 
-def _run(row: Row) -> StepsObservation:
+def _run(row: PointRow) -> StepsObservation:
     batch_size = _number(row, "batch_size")
     if batch_size is None or batch_size != int(batch_size):
         raise FitError(f"batch_size={row['batch_size']}; expected a whole number of at least 1")
@@ -115,7 +117,7 @@ def _run(row: Row) -> StepsObservation:
     return StepsObservation(batch_size=int(batch_size), after_steps=after, steps=steps)
 
 
-def _number(row: Row, column: str, least: float = 1 / _MOST) -> float | None:
+def _number(row: PointRow, column: str, least: float = 1 / _MOST) -> float | None:
     written = " ".join(str(row.get(column, "")).split())  # a quote left open spans many lines
     if written in ("", "None"):
         return None

@@ -28,7 +28,7 @@ DEFAULT_BUDGET_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class Request:
     """One call of batchlab; its fields are the arguments that the public functions explain."""
 
     name: str  # the function: "advise", "sweep", "profile", "noise" or "check"
@@ -120,7 +120,7 @@ def asked(
     reserved_s: float = 0.0,
     listener: ProgressListener | None = None,
     **given: Any,
-) -> Question:
+) -> Request:
     """Return the question of a call, from a public function's name and unchecked arguments."""
     if name == "advise":
         budget = _advice_budget_s(budget, given.get("trainings"))
@@ -134,7 +134,7 @@ def asked(
         arguments["profile"] = replace(profile, memory_limit_bytes=limit_bytes)
     if "cluster" in arguments:
         arguments["cluster"] = arguments["cluster"].for_device(arguments.get("device", "cpu"))
-    return Question(
+    return Request(
         name=name,
         workload=workload,
         budget=counting,

@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 
 from batchlab import errors
 from batchlab.app.budget import Budget
-from batchlab.app.question import Question
+from batchlab.app.question import Request
 from batchlab.errors import BatchSizeError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.plans.plan import instead_of_decay
@@ -29,8 +29,8 @@ from batchlab.store.store import Store
 from batchlab.words.catalogue import listing
 from batchlab.words.reasons import reason_text
 
-Plan = TypeVar("Plan")
-Kind = TypeVar("Kind")
+PlanT = TypeVar("PlanT")
+KindT = TypeVar("KindT")
 
 DEFAULT_EPOCHS = 10
 _SMALLEST = 8
@@ -64,7 +64,7 @@ class Subject(ABC):
     weighs_examples = False  # whether its loss is a mean over something else than examples
     keeps_cadence = True  # whether its runs are evaluated at the marks of `batchlab.plans.cadence`
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Request) -> None:
         """Keep the question; nothing is read or run yet."""
         self.question = question
         self.drop_last = question.drop_last  # whether to leave out an epoch's smaller last batch
@@ -77,7 +77,7 @@ class Subject(ABC):
 
     # ---- what it is
 
-    def planned(self, plan: Callable[[], Plan]) -> Plan:
+    def planned(self, plan: Callable[[], PlanT]) -> PlanT:
         """Return what `plan` makes of the question; refuse an impossible one as early as it can."""
         return plan()
 
@@ -375,7 +375,7 @@ def outside_of_a_share(metric: str, value: float) -> str:
     return f"target {metric}={value:g}: {metric} is a share of the examples, from 0 to 1{meant}"
 
 
-def value_of(ended: Ended, kind: type[Kind], what: str) -> Kind:
+def value_of(ended: Ended, kind: type[KindT], what: str) -> KindT:
     """Return what the child returned, or raise its error here with its own class."""
     if ended.status is None:
         assert isinstance(ended.value, kind)

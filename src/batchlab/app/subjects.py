@@ -15,8 +15,8 @@ from typing import Self
 import torch
 
 from batchlab.app.argument_values import as_whole, checked_rate
-from batchlab.app.question import Question
-from batchlab.app.subject import DEFAULT_EPOCHS, Plan, Subject, outside_of_a_share, value_of
+from batchlab.app.question import Request
+from batchlab.app.subject import DEFAULT_EPOCHS, PlanT, Subject, outside_of_a_share, value_of
 from batchlab.errors import BatchSizeError, NoStoreError, UsageError
 from batchlab.measure.check import COMPILED, check_workload
 from batchlab.measure.command_time import timed_command
@@ -66,7 +66,7 @@ _SWEPT = (64, 256, 1024)
 _LARGER = 16  # the large batch size of plans, as a multiple of the subject's own
 
 
-def subject_of(question: Question) -> Subject:
+def subject_of(question: Request) -> Subject:
     """Return the subject of a question; for a workload in a file this runs the file's code."""
     if isinstance(question.workload, TrainingCommand):
         return CommandSubject(question)
@@ -104,7 +104,7 @@ _CHECK_TIMEOUT_S = 300.0
 class WorkloadSubject(Subject):
     """A workload that trains in child processes of this one."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Request) -> None:
         """Load the workload."""
         super().__init__(question)
         assert not isinstance(question.workload, TrainingCommand)
@@ -171,7 +171,7 @@ class WorkloadSubject(Subject):
         assert self.packed
         return super().without_last_batches()
 
-    def planned(self, plan: Callable[[], Plan]) -> Plan:
+    def planned(self, plan: Callable[[], PlanT]) -> PlanT:
         """Plan before anything runs, and again once the workload's id includes its model."""
         self._refuse()
         plan()
@@ -395,7 +395,7 @@ class CommandSubject(Subject):
     all_splits = "never"
     keeps_cadence = False
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Request) -> None:
         """Identify the command; nothing is run yet."""
         super().__init__(question)
         assert isinstance(question.workload, TrainingCommand)
@@ -424,7 +424,7 @@ class CommandSubject(Subject):
             )
         return None
 
-    def planned(self, plan: Callable[[], Plan]) -> Plan:
+    def planned(self, plan: Callable[[], PlanT]) -> PlanT:
         """Plan after a look at the command, which finds the number of examples."""
         self._refuse()
         self.look()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from batchlab.belief.final_value import final_of
-from batchlab.laws.plateau import Plateau, plateau_of
+from batchlab.laws.plateau import MetricPlateau, plateau_of
 from batchlab.records.run import Kind
 from batchlab.records.study import Study
 from batchlab.records.trial import Split, Trial, TrialRecord
@@ -147,7 +147,7 @@ def has_plans(some: Iterable[Cell]) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def plateaus(study: Study) -> dict[str, Plateau]:
+def plateaus(study: Study) -> dict[str, MetricPlateau]:
     """Return the plateau of each trial in the metric that counts, by its id."""
     metric = study.workload.metrics[0]
     return {

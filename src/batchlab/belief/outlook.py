@@ -40,7 +40,7 @@ class Scatter:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Noise:
+class StandardNoise:
     """Standard normal numbers, always the same, so that only observations change the results.
 
     Draws come in pairs of opposite sign, and no two numbers correlate over them. So a quantity that
@@ -53,7 +53,7 @@ class Noise:
     misses: Array  # shape (draws, 2)
 
     @classmethod
-    def of(cls, n: int) -> Noise:
+    def of(cls, n: int) -> StandardNoise:
         """Return the numbers for n configurations."""
         numbers = 2 * n + 5
         half = max(N_DRAWS // 2, numbers)
@@ -158,7 +158,7 @@ class Outlook:
         self,
         surfaces: Sequence[Surface],
         scatter: Scatter,
-        noise: Noise,
+        noise: StandardNoise,
         aim: Aim,
         *,
         failed: Sequence[int],

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from batchlab.laws.plateau import Plateau, plateau_of
+from batchlab.laws.plateau import MetricPlateau, plateau_of
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import FRACTION_METRICS, Better
 from batchlab.records.trial import Split, Status, TrialRecord
@@ -48,7 +48,7 @@ class Case:
     record: TrialRecord
     metric: str
     better: Better
-    plateau: Plateau
+    plateau: MetricPlateau
 
     @property
     def diverged(self) -> bool:
@@ -62,7 +62,7 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
+class DiagnosisRule:
     """One row of the registry."""
 
     sentence: Reason  # what it means and what to try
@@ -85,12 +85,12 @@ class Rule:
 class Diagnosis:
     """Something that a trial's curves show: the rule, and the numbers that made it fire."""
 
-    rule: Rule
+    rule: DiagnosisRule
     evidence: Reason
 
 
 def diagnose(
-    record: TrialRecord, *, metric: str, better: Better, plateau: Plateau | None = None
+    record: TrialRecord, *, metric: str, better: Better, plateau: MetricPlateau | None = None
 ) -> tuple[Diagnosis, ...]:
     """Return everything that the rules find in one trial; for a healthy one that is nothing.
 
@@ -114,7 +114,7 @@ def diagnose(
     )
 
 
-def unjudged(record: TrialRecord) -> tuple[Rule, ...]:
+def unjudged(record: TrialRecord) -> tuple[DiagnosisRule, ...]:
     """Return the rules that could not be judged because the record lacks the curve they need."""
     judged = {
         score.split
@@ -213,12 +213,16 @@ def find_not_enough_epochs(case: Case) -> Reason | None:
 
 
 RULES = (
-    Rule(sentence=Reason.of("diverged_advice"), needs=None, find=find_diverged),
-    Rule(sentence=Reason.of("unstable_advice"), needs=None, find=find_unstable),
-    Rule(sentence=Reason.of("overfitting_advice"), needs="validation", find=find_overfitting),
-    Rule(sentence=Reason.of("underfitting_advice"), needs="train", find=find_underfitting),
-    Rule(sentence=Reason.of("slow_convergence_advice"), needs="train", find=find_slow_convergence),
-    Rule(
+    DiagnosisRule(sentence=Reason.of("diverged_advice"), needs=None, find=find_diverged),
+    DiagnosisRule(sentence=Reason.of("unstable_advice"), needs=None, find=find_unstable),
+    DiagnosisRule(
+        sentence=Reason.of("overfitting_advice"), needs="validation", find=find_overfitting
+    ),
+    DiagnosisRule(sentence=Reason.of("underfitting_advice"), needs="train", find=find_underfitting),
+    DiagnosisRule(
+        sentence=Reason.of("slow_convergence_advice"), needs="train", find=find_slow_convergence
+    ),
+    DiagnosisRule(
         sentence=Reason.of("not_enough_epochs_advice"),
         needs="validation",
         find=find_not_enough_epochs,

@@ -270,7 +270,7 @@ TURN_STANDARD_ERRORS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plateau:
+class MetricPlateau:
     """Whether and where a validation curve has stopped improving.
 
     Attributes:
@@ -292,7 +292,7 @@ class Plateau:
     worsens: bool = False
 
     @classmethod
-    def cannot_tell(cls, reason: Reason, *, n: int) -> Plateau:
+    def cannot_tell(cls, reason: Reason, *, n: int) -> MetricPlateau:
         """Return that nothing can be said about a curve of n points, and why."""
         improvement = Estimate.cannot_tell(reason, n=n)
         return cls(verdict="cannot_tell", expected_improvement=improvement, reason=reason)
@@ -319,7 +319,7 @@ def default_delta(metric: str, values: ArrayLike) -> float:
     return RELATIVE_DELTA * level or 1e-3 * float(np.ptp(curve)) or 1.0
 
 
-def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
+def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPlateau:
     """Find the plateau of a trial's validation curve at epoch ends.
 
     Args:
@@ -336,9 +336,11 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
     n = len(whole)
     if record.status in (Status.DIVERGED, Status.NAN):
         reason = Reason.of("no_level_after_bad_end", status=record.status.value)
-        return Plateau.cannot_tell(reason, n=n)
+        return MetricPlateau.cannot_tell(reason, n=n)
     if not whole:
-        return Plateau.cannot_tell(Reason.of("no_validation_at_epoch_end", metric=metric), n=n)
+        return MetricPlateau.cannot_tell(
+            Reason.of("no_validation_at_epoch_end", metric=metric), n=n
+        )
     values = list(whole.values())
     delta = default_delta(metric, values)
     plateau = find_plateau(list(whole), values, better=better, delta=delta)
@@ -347,13 +349,13 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> Plateau:
         gained = best - untrained if better == "higher" else untrained - best
         if gained < STARTED_DELTAS * delta:
             reason = Reason.of("flat_as_untrained", metric=metric, gained=gained)
-            return Plateau.cannot_tell(reason, n=n)
+            return MetricPlateau.cannot_tell(reason, n=n)
     return plateau
 
 
 def find_plateau(
     epochs: Sequence[float], values: Sequence[float], *, better: Better, delta: float
-) -> Plateau:
+) -> MetricPlateau:
     """Find the first epoch after which h more epochs should improve a curve by less than delta.
 
     Args:
@@ -372,14 +374,16 @@ def find_plateau(
         y = -y
     n = len(t)
     if n < MIN_POINTS or t[-1] < 1:
-        return Plateau.cannot_tell(Reason.of("too_few", what="epochs", n=n, needed=MIN_POINTS), n=n)
+        return MetricPlateau.cannot_tell(
+            Reason.of("too_few", what="epochs", n=n, needed=MIN_POINTS), n=n
+        )
     peak = _turned_at(y, delta=delta)
     if peak is None:
         return _judged(t, y, delta=delta)
     turned = max(1, round(float(t[peak])))
     rise = _judged(t[: peak + 1], y[: peak + 1], delta=delta) if peak + 1 >= MIN_POINTS else None
     worse = Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta)
-    return Plateau(
+    return MetricPlateau(
         verdict="reached",
         epoch=turned if rise is None or rise.epoch is None else rise.epoch,
         expected_improvement=Estimate.cannot_tell(worse, n=n),
@@ -407,7 +411,7 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
     return peak if fall > max(delta, TURN_STANDARD_ERRORS * standard_error) else None
 
 
-def _judged(t: Array, y: Array, *, delta: float) -> Plateau:
+def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
     """Judge a curve that has not turned, from the weighted likely curves of both families."""
     first, last = max(1, int(np.ceil(t[0]))), int(np.floor(t[-1]))
     epoch, gain, weight = _plateaus(t, y, first=first, last=last, delta=delta)
@@ -428,7 +432,7 @@ def _judged(t: Array, y: Array, *, delta: float) -> Plateau:
         verdict = "not_yet"
     else:
         reason = Reason.of("plateau_open", expected=expected)
-    return Plateau(
+    return MetricPlateau(
         verdict=verdict,
         epoch=at,
         expected_improvement=Estimate.of(middle, interval=(low, high), n=len(t)),

@@ -40,7 +40,7 @@ class Moment:
     is_last: bool
 
 
-Expected = Callable[[Mapping[int, float], Study], dict[int, float]]
+ExpectedValues = Callable[[Mapping[int, float], Study], dict[int, float]]
 AtStep = Callable[[Moment], float | None]
 AtSteps = dict[str, AtStep]
 # One number and those that it was computed from, or None if it was not measured.
@@ -77,7 +77,7 @@ class Measurement:
     of_batch_size: OfBatchSize | None = None
     of_trial: OfTrial | None = None
     short: str | None = None
-    expected: Expected | None = None
+    expected: ExpectedValues | None = None
     notes: Callable[[Study], Iterator[str]] = lambda study: iter(())
 
     def value_of(self, study: Study, batch_size: int) -> float | None:

@@ -24,10 +24,10 @@ from batchlab.report.advice_rows import (
 from batchlab.report.cells import Shown, curve_figure, gap_figure, rates_figure
 from batchlab.report.figure import (
     Figure,
-    Look,
     Panel,
-    Part,
+    Role,
     Row,
+    SizeLook,
     drawn_sizes,
     interval_mark,
     mark,
@@ -106,7 +106,7 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     return in_order(cells)
 
 
-def advice_looks(advice: Advice) -> tuple[Look, ...]:
+def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
     """Return how to draw each measured batch size, by its part: named, yours, common or other."""
     sizes = [
         candidate.batch_size
@@ -124,11 +124,11 @@ def advice_looks(advice: Advice) -> tuple[Look, ...]:
 
 
 def named_looks(
-    advice: Advice, looks: Iterable[Look], rows: Iterable[Row]
-) -> Iterator[tuple[Look, str]]:
+    advice: Advice, looks: Iterable[SizeLook], rows: Iterable[Row]
+) -> Iterator[tuple[SizeLook, str]]:
     """Yield one look for each part that rows draw, with its sizes: "common: 16, 32, 128"."""
     drawn = drawn_sizes(rows)
-    names: dict[Part, str] = {
+    names: dict[Role, str] = {
         "named": named_label(advice),
         "yours": own_label(advice),
         "usual": "common",

@@ -20,7 +20,7 @@ from batchlab.advice.advice import (
     variant_of,
 )
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.report.table import NAMED, Cell, Column, Table, table_of
+from batchlab.report.table import NAMED, Column, Table, TableCell, table_of
 from batchlab.report.text import clause, quantity_text, split_label
 from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
@@ -279,14 +279,14 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
     return table_of(caption, rows, *columns).without_empty_columns()
 
 
-def _decay_column(advice: Advice, of: Callable[[Any], Cell] | None = None) -> list[Column]:
+def _decay_column(advice: Advice, of: Callable[[Any], TableCell] | None = None) -> list[Column]:
     """Return the column of the factor of the weight decay, if it was tuned."""
     if all(run.weight_decay_factor == 1 for run in advice.tried):
         return []
     return [Column("weight_decay_factor", "ratio", "× weight decay", of=of)]
 
 
-def _cost_cell(row: AnswerRow) -> Cell:
+def _cost_cell(row: AnswerRow) -> TableCell:
     """Return the cost, or if nothing is known of it how many runs met the target."""
     if (row.cost.estimate, row.cost.low) != (None, None):
         return row.cost

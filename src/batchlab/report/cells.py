@@ -14,16 +14,16 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Split, Target, Trial, TrialRecord
 from batchlab.report.figure import (
     Figure,
-    Look,
     Panel,
     Row,
+    SizeLook,
     looks,
     mark,
     seeds_row,
     size_rows,
     thinned,
 )
-from batchlab.report.table import Column, Table, Value
+from batchlab.report.table import CellValue, Column, Table
 from batchlab.report.text import batch_text, label_text, quantity_text, size_text, split_label
 from batchlab.words.catalogue import listing, number_text, sentence, term_text, text
 
@@ -50,7 +50,7 @@ def cell_fields(cell: Cell) -> Row:
     return {"plan": cell.kind, "batch_size": cell.batch_size}
 
 
-def figure_looks(study: Study) -> tuple[Look, ...]:
+def figure_looks(study: Study) -> tuple[SizeLook, ...]:
     """Return how the batch sizes and plans of a study are drawn."""
     plans = [cell.kind for cell in chosen_cells(study) if isinstance(cell.kind, str)]
     return looks(study.batch_sizes, n_train=study.workload.n_train, plans=plans)
@@ -146,7 +146,7 @@ def observations_table(study: Study) -> Table:
     )
 
 
-def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[Value, ...]]:
+def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[CellValue, ...]]:
     trial = record.trial
     rate = trial.learning_rate if study.workload.takes_rate else None
     identity = (trial.trial_id, trial.batch_size, rate, trial.seed)

@@ -28,9 +28,9 @@ import vl_convert
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.report.figure import (
     Figure,
-    Look,
     Panel,
     Row,
+    SizeLook,
     drawn_kind,
     drawn_looks,
     drawn_sizes,
@@ -48,7 +48,7 @@ _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 # ---- marks
 
 
-def plot(panel: Panel, looks: Sequence[Look], *, wide: float = 300) -> Spec:
+def plot(panel: Panel, looks: Sequence[SizeLook], *, wide: float = 300) -> Spec:
     """Return the specification of a panel's marks, without its size.
 
     `wide` is about how many pixels the axes leave inside them, for words to find their places.
@@ -75,7 +75,7 @@ _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bol
 class _Marks:
     """The layers of a panel, from back to front; each draws the rows of some kinds."""
 
-    def __init__(self, panel: Panel, looks: Sequence[Look], wide: float) -> None:
+    def __init__(self, panel: Panel, looks: Sequence[SizeLook], wide: float) -> None:
         self.panel, self.wide = panel, wide
         frame = panel.frame or panel.rows
         up = value_axis(panel.quantity, frame, is_metric=panel.is_metric)
@@ -472,14 +472,14 @@ _PLAIN_LABEL = (
 # ---- as SVG
 
 
-def page_svg(panel: Panel, looks: Sequence[Look], *, width: int = 360) -> str:
+def page_svg(panel: Panel, looks: Sequence[SizeLook], *, width: int = 360) -> str:
     """Draw a panel as SVG text for a page, in the reader's colors; points say their numbers."""
     # By default about as wide as a chart in a row of three, so that its labels keep their size.
     size = {"width": width, "height": 252, "autosize": {"type": "fit", "contains": "padding"}}
     return _svg(plot(panel, looks, wide=width - 60) | size | {"config": _CONFIG}, prefix=panel.key)
 
 
-def paper_svg(panel: Panel, looks: Sequence[Look], *, prefix: str) -> str:
+def paper_svg(panel: Panel, looks: Sequence[SizeLook], *, prefix: str) -> str:
     """Draw a panel as SVG text with title and legend on a white ground.
 
     `prefix` goes before the identifiers in the SVG.
@@ -487,11 +487,11 @@ def paper_svg(panel: Panel, looks: Sequence[Look], *, prefix: str) -> str:
     return _on_paper(_svg(_paper_spec(panel, looks) | _PAPER, prefix=prefix), looks)
 
 
-def _paper_spec(panel: Panel, looks: Sequence[Look]) -> Spec:
+def _paper_spec(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
     return plot(panel, looks, wide=320) | {"width": 320, "height": 220, "title": panel.title}
 
 
-def _on_paper(svg: str, looks: Sequence[Look]) -> str:
+def _on_paper(svg: str, looks: Sequence[SizeLook]) -> str:
     """Return an SVG with the colors of a white ground, for programs that know no variables."""
     for look in looks:
         svg = svg.replace(f"var({look.css_name})", look.light)
@@ -559,7 +559,7 @@ ImageFormat = Literal["svg", "png"]
 
 
 def figure_images(
-    figures: Iterable[Figure], looks: Sequence[Look], image_format: ImageFormat
+    figures: Iterable[Figure], looks: Sequence[SizeLook], image_format: ImageFormat
 ) -> dict[str, bytes]:
     """Return one image per figure, and per view of its switch, by name: "b-epochs"."""
     images: dict[str, bytes] = {}
@@ -571,7 +571,7 @@ def figure_images(
 
 
 def figure_image(
-    figure: Figure, shown: Iterable[Panel], looks: Sequence[Look], image_format: ImageFormat
+    figure: Figure, shown: Iterable[Panel], looks: Sequence[SizeLook], image_format: ImageFormat
 ) -> bytes:
     """Return panels of a figure and its legend, on white, as the bytes of an SVG or PNG file."""
     looks = drawn_looks(looks, figure.rows)

@@ -14,12 +14,12 @@ from typing import Any, Literal, TypeVar
 from batchlab.records.estimate import Estimate
 from batchlab.records.run import Kind, PlanName
 from batchlab.records.trial import Split
-from batchlab.report.table import Column, Table, Value
+from batchlab.report.table import CellValue, Column, Table
 from batchlab.report.text import label_text, quantity_text, range_text, size_text
 from batchlab.words.catalogue import sentence, term_text, text
 
 T = TypeVar("T")
-Row = dict[str, Value | bool]
+Row = dict[str, CellValue | bool]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Fields that place words in a chart and say nothing about the measurement.
 LAYOUT = ("text", "marked", "to_size")
@@ -106,12 +106,12 @@ def drawn_sizes(rows: Iterable[Row]) -> list[int]:
     return sorted({int(row["batch_size"] or 0) for row in marks or placed})
 
 
-def mark(kind: str, value: float, **fields: Value) -> Row:
+def mark(kind: str, value: float, **fields: CellValue) -> Row:
     """Return the row of one value."""
     return {"kind": kind, **fields, "mean": value}
 
 
-def interval_mark(kind: str, known: Estimate, **fields: Value) -> Iterator[Row]:
+def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[Row]:
     """Yield the row of an estimate with its interval; a missing bound is the value itself."""
     value = known.estimate
     if value is not None:
@@ -228,11 +228,11 @@ def rows_table(rows: Sequence[Row]) -> Table:
 
 # ---- looks
 
-Part = Literal["named", "yours", "usual", "other"]
+Role = Literal["named", "yours", "usual", "other"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class SizeLook:
     """The look of one batch size or plan, everywhere in the report."""
 
     kind: Kind
@@ -241,7 +241,7 @@ class Look:
     dark: str  # color on a dark ground
     dash: tuple[int, ...]  # lengths of its dashes and gaps in pixels; empty if solid
     shape: str  # the Vega name of its points' shape
-    part: Part | None = None  # its part in an answer, if colors show that, not the size
+    part: Role | None = None  # its part in an answer, if colors show that, not the size
 
     @property
     def css_name(self) -> str:
@@ -268,7 +268,7 @@ _OTHERS = (
 )
 # Five dashes and four colors have no common divisor, so 20 batch sizes differ.
 _OTHER_DASHES = ((4, 2), (12, 3), (2, 4), (6, 2, 2, 2), (12, 3, 4, 3))
-_PARTS: dict[Part, _Style] = {
+_PARTS: dict[Role, _Style] = {
     "named": ("#0E8A5F", "#2FC08A", (), "diamond"),
     "yours": ("#D06000", "#FF9A3D", (7, 3), "square"),
     "usual": ("#2135C2", "#7C86FF", (2, 2), "circle"),
@@ -278,7 +278,7 @@ _PARTS: dict[Part, _Style] = {
 
 def looks(
     batch_sizes: Iterable[int], *, n_train: int, plans: Sequence[PlanName] = ()
-) -> tuple[Look, ...]:
+) -> tuple[SizeLook, ...]:
     """Return the looks of the batch sizes, in ascending order, and then of the plans.
 
     No two share color and dash.
@@ -288,7 +288,7 @@ def looks(
     unused = [style for size, style in _FIXED.items() if size not in sizes]
     fixed: dict[Kind, _Style] = {n_train: _FULL}
     fixed |= [*_FIXED.items(), *zip(plans, unused, strict=False)]
-    shown: list[Look] = []
+    shown: list[SizeLook] = []
     n_others = 0
     for kind in [*sizes, *plans]:
         if kind in fixed:
@@ -308,11 +308,11 @@ def part_looks(
     named: int | None,
     yours: int,
     usual: Container[int] = (),
-) -> tuple[Look, ...]:
+) -> tuple[SizeLook, ...]:
     """Return the looks of batch sizes by their part in an answer, in ascending order."""
-    shown: list[Look] = []
+    shown: list[SizeLook] = []
     for size in sorted(set(batch_sizes)):
-        part: Part = "usual" if size in usual else "other"
+        part: Role = "usual" if size in usual else "other"
         if size == named:
             part = "named"
         elif size == yours:
@@ -321,13 +321,15 @@ def part_looks(
     return tuple(shown)
 
 
-def _look(kind: Kind, style: _Style, *, n_train: int, part: Part | None = None) -> Look:
+def _look(kind: Kind, style: _Style, *, n_train: int, part: Role | None = None) -> SizeLook:
     light, dark, dash, shape = style
     label = size_text(kind, n_train) if isinstance(kind, int) else term_text(kind)
-    return Look(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape, part=part)
+    return SizeLook(
+        kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape, part=part
+    )
 
 
-def drawn_looks(looks: Sequence[Look], rows: Iterable[Row]) -> tuple[Look, ...]:
+def drawn_looks(looks: Sequence[SizeLook], rows: Iterable[Row]) -> tuple[SizeLook, ...]:
     """Return the looks of the batch sizes and plans that occur in rows of charts."""
     kinds = {look.kind for look in looks}
     drawn = {drawn_kind(row, kinds) for row in rows}

@@ -9,7 +9,7 @@ from typing import Any
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
 from batchlab.report.figure import Figure, Panel, Row, interval_mark, looks, mark
 from batchlab.report.page import Origin, Page, render_page
-from batchlab.report.table import Column, Section, Table, Value, table_of
+from batchlab.report.table import CellValue, Column, Section, Table, table_of
 from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import number_text, sentence, text
 from batchlab.words.reasons import reason_text
@@ -184,7 +184,7 @@ def noise_figure(noise: Noise) -> Figure:
 def _rows(noise: Noise) -> Iterator[Row]:
     size = noise.workload.batch_size
     for point in noise.along:
-        at: dict[str, Value] = {"batch_size": size, "step": point.step}
+        at: dict[str, CellValue] = {"batch_size": size, "step": point.step}
         scale = point.gradient_noise_scale
         yield from interval_mark("band", scale, series="measured", **at)
         yield from interval_mark("point", scale, **at)

@@ -16,7 +16,7 @@ from batchlab.report.advice_figures import advice_looks, answer_figure
 from batchlab.report.advice_page import advice_sections
 from batchlab.report.advice_rows import answer_table
 from batchlab.report.cells import figure_looks
-from batchlab.report.figure import Figure, Look
+from batchlab.report.figure import Figure, SizeLook
 from batchlab.report.noise import noise_sections
 from batchlab.report.page import rendered
 from batchlab.report.short_reports import Comparison, comparison_section, profile_section
@@ -121,7 +121,7 @@ def _sections(shown: object) -> Iterator[Section]:
             raise TypeError(f"a {type(shown).__name__} has no view; {has_view}")
 
 
-def _picture(figure: Figure, looks: Sequence[Look], prefix: str) -> Section:
+def _picture(figure: Figure, looks: Sequence[SizeLook], prefix: str) -> Section:
     """Return the first chart of a figure as a still SVG, and in words; nothing if it has none."""
     from batchlab.report.chart import paper_svg
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from batchlab.records.study import Study
-from batchlab.report.figure import Figure, Look, Row, rows_table
+from batchlab.report.figure import Figure, Row, SizeLook, rows_table
 from batchlab.report.table import Table, marked_table
 from batchlab.report.text import Sentence, unbroken
 from batchlab.version import __version__
@@ -138,8 +138,8 @@ class Page:
     headline: str  # the answer
     lead: str = ""  # the reason for it
     figures: Sequence[Figure]  # the picture next to the table, then the evidence
-    looks: Sequence[Look]  # how batch sizes are drawn
-    legend: Callable[[Sequence[Row]], Iterable[tuple[Look, str]]] | None = None  # of drawn rows
+    looks: Sequence[SizeLook]  # how batch sizes are drawn
+    legend: Callable[[Sequence[Row]], Iterable[tuple[SizeLook, str]]] | None = None  # of drawn rows
     table: Table  # the results of each batch size
     below: Sequence[str] = ()  # sentences below the table
     findings: Sequence[Sentence] = ()  # other things a reader should know, by topic
@@ -166,7 +166,7 @@ def render_page(page: Page) -> str:
         for panel in figure.panels:
             charts[panel.key] = page_svg(panel, page.looks, width=width)
 
-    def legend(figures: Sequence[Figure]) -> list[tuple[Look, str]]:
+    def legend(figures: Sequence[Figure]) -> list[tuple[SizeLook, str]]:
         if page.legend is None:
             return []
         return list(page.legend([row for figure in figures for row in figure.rows]))

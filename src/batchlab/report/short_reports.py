@@ -18,7 +18,7 @@ from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import Accumulation
 from batchlab.records.trial import Target
-from batchlab.report.table import Column, Section, Table, Value, table_of
+from batchlab.report.table import CellValue, Column, Section, Table, table_of
 from batchlab.report.text import (
     bound_text,
     clause,
@@ -273,7 +273,7 @@ ENDED_BADLY, MISSED_TARGET = "runs that ended badly", "runs that missed the targ
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Setting:
+class DifferingSetting:
     """Something of workload, target, machine or versions that is not the same in both."""
 
     name: str
@@ -330,7 +330,7 @@ class Comparison(ShownInNotebook):
     a: str
     b: str
     n_shared: int
-    settings: tuple[Setting, ...]
+    settings: tuple[DifferingSetting, ...]
     target: Target | None
     figures: tuple[ComparedFigure, ...]
 
@@ -425,7 +425,9 @@ def _facts(comparison: Comparison) -> Iterator[str]:
 
 def _comparison_table(comparison: Comparison) -> Table:
     """Return one row per setting that differs, then one per figure of each batch size."""
-    rows: list[tuple[Value, ...]] = [(s.name, "", s.a, s.b, "", "") for s in comparison.settings]
+    rows: list[tuple[CellValue, ...]] = [
+        (s.name, "", s.a, s.b, "", "") for s in comparison.settings
+    ]
     for row in comparison.figures:
         sides = [
             "" if side is None else quantity_text(row.quantity, side.estimate)

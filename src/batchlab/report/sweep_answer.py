@@ -27,7 +27,7 @@ from batchlab.belief.cells import (
 from batchlab.belief.evidence import Evidence, Measured
 from batchlab.belief.final_value import final_of
 from batchlab.laws.diagnosis import RULES, Diagnosis, diagnose, unjudged
-from batchlab.laws.plateau import Plateau
+from batchlab.laws.plateau import MetricPlateau
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.batch_plan import Stage
 from batchlab.records.estimate import Reason
@@ -349,7 +349,7 @@ def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
     return tuple(_document(study, record, by_id[record.trial.trial_id]) for record in study.records)
 
 
-def _document(study: Study, record: TrialRecord, plateau: Plateau) -> TrialDocument:
+def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> TrialDocument:
     metrics, held_out = study.workload.metrics, held_out_split(study)
     crossing = None if study.target is None else record.crossing(study.target)
     timing = study.timing(record.trial.batch_size)
@@ -382,7 +382,7 @@ def _document(study: Study, record: TrialRecord, plateau: Plateau) -> TrialDocum
     return TrialDocument(**(copied | derived))
 
 
-def _diagnoses(study: Study, record: TrialRecord, plateau: Plateau) -> Sequence[Diagnosis]:
+def _diagnoses(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Sequence[Diagnosis]:
     metric = study.workload.metrics[0]
     return diagnose(record, metric=metric.name, better=metric.better, plateau=plateau)
 
@@ -441,7 +441,7 @@ def trials_table(study: Study) -> Table:
     )
 
 
-def _why(study: Study, record: TrialRecord, plateau: Plateau) -> str:
+def _why(study: Study, record: TrialRecord, plateau: MetricPlateau) -> str:
     """Return why a trial ended so, why it has this plateau and these diagnoses, and its notes."""
     diagnoses = _diagnoses(study, record, plateau)
     evidence = [diagnosis.evidence for diagnosis in diagnoses]  # a plateau may be that of one

@@ -33,9 +33,9 @@ from batchlab.report.cells import (
 )
 from batchlab.report.figure import (
     Figure,
-    Look,
     Panel,
     Row,
+    SizeLook,
     drawn_looks,
     interval_mark,
     mark,
@@ -370,7 +370,7 @@ def html_page(study: Study) -> str:
     looks, answer = figure_looks(study), conclusion(study)
     _, trials = files["trials"]
 
-    def legend(rows: Sequence[Row]) -> list[tuple[Look, str]]:
+    def legend(rows: Sequence[Row]) -> list[tuple[SizeLook, str]]:
         return [(look, look.label) for look in drawn_looks(looks, rows)]
 
     page = Page(

@@ -23,8 +23,8 @@ from batchlab.report.text import (
 from batchlab.words.catalogue import term_text
 from batchlab.words.numbers import UNKNOWN
 
-Value = str | float | int | None
-Cell = Value | Estimate
+CellValue = str | float | int | None
+TableCell = CellValue | Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class Column:
     quantity: str | None = None  # gives unit and format; by default the one called `key`
     label: str | None = None  # its header for people; by default the quantity's label
     has_terms: bool = False  # whether its values are keys that people read as words
-    of: Callable[[Any], Cell] | None = None  # its value for an item; by default its attribute `key`
+    of: Callable[[Any], TableCell] | None = (
+        None  # its value for an item; by default its attribute `key`
+    )
     is_minor: bool = False  # whether a phone or a narrow terminal has no room for it
 
     @property
@@ -43,12 +45,12 @@ class Column:
         """Its header for people. Values carry their own unit, so the header has none."""
         return self.label or label_text(self.quantity or self.key)
 
-    def value_of(self, item: object) -> Cell:
+    def value_of(self, item: object) -> TableCell:
         """Return its value for an item."""
-        value: Cell = getattr(item, self.key) if self.of is None else self.of(item)
+        value: TableCell = getattr(item, self.key) if self.of is None else self.of(item)
         return value
 
-    def shown(self, value: Cell) -> str:
+    def shown(self, value: TableCell) -> str:
         """Return a value of this column as people read it."""
         if isinstance(value, str):
             return term_text(value) if self.has_terms else value
@@ -72,7 +74,7 @@ class Table:
 
     caption: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
 
     def texts(self) -> Iterator[tuple[str, ...]]:
         """Yield the rows as people read them."""
@@ -87,9 +89,9 @@ class Table:
             are_numbers.append(str not in kinds or Estimate in kinds)
         return are_numbers
 
-    def by_key(self) -> dict[str, Sequence[Cell]]:
+    def by_key(self) -> dict[str, Sequence[TableCell]]:
         """Return the values by column; an interval has columns of its own: `end`, `end_low`, ..."""
-        by_key: dict[str, Sequence[Cell]] = {}
+        by_key: dict[str, Sequence[TableCell]] = {}
         for i, column in enumerate(self.columns):
             values = [row[i] for row in self.rows]
             estimates = [value if isinstance(value, Estimate) else None for value in values]
@@ -151,7 +153,7 @@ class Table:
         )
 
 
-def is_known(value: Cell) -> bool:
+def is_known(value: TableCell) -> bool:
     """Return whether a cell says anything."""
     if isinstance(value, Estimate):
         return (value.estimate, value.low, value.high) != (None, None, None)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from batchlab.script.reading import NUMBER, Epochs, LineReader, Reading, sure_number_of
 
-Values = tuple[tuple[str, float], ...]
+BarValues = tuple[tuple[str, float], ...]
 
 _LONGEST_BAR = 1000
 _BAR = re.compile(
@@ -37,7 +37,7 @@ class ProgressBar(NamedTuple):
     words: str
     n: int
     total: int
-    values: Values
+    values: BarValues
     unit: str = "it"  # what it counts; other units are examples, files or epochs
 
     @property
@@ -57,7 +57,7 @@ def bar_of(line: str) -> ProgressBar | None:
     return bar if unit is None else bar._replace(unit=unit["unit"] or unit["inverse"])
 
 
-def _values(pattern: re.Pattern[str], text: str) -> Values:
+def _values(pattern: re.Pattern[str], text: str) -> BarValues:
     values = []
     for match in pattern.finditer(text):
         value = sure_number_of(match["value"])
@@ -66,7 +66,7 @@ def _values(pattern: re.Pattern[str], text: str) -> Values:
     return tuple(values)
 
 
-def _new(values: Values, shown: Values) -> Values:
+def _new(values: BarValues, shown: BarValues) -> BarValues:
     return tuple(pair for pair in values if pair not in shown)
 
 
@@ -128,7 +128,7 @@ class EpochBars(LineReader):
         self._shown = None
         return ended
 
-    def _ended(self, values: Values) -> list[Reading]:
+    def _ended(self, values: BarValues) -> list[Reading]:
         _, n, total = self._state
         if self._shown is None or n < total:
             return []  # If the epoch did not end, its values were already read when they changed.
@@ -186,7 +186,7 @@ class PassesBar:
         self._moves_first: bool | None = None
         self._last: Reading | None = None
 
-    def show(self, n: int, at_s: float, values: Values) -> list[Reading]:
+    def show(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
         """Return the readings that this state completes; `n` passes are done."""
         before, here = self._last, Reading(at_s=at_s, shape=Tqdm.shape, epoch=float(n))
         if values and self._moves_first is None:
@@ -231,7 +231,7 @@ _NAMED = re.compile(rf"(?P<name>[^\s:=]+)[:=]\s*(?P<value>{NUMBER})(?=\s|$)")
 _FROM_0 = ("Sanity Checking", "Training: |")
 
 # Bars are distinguished by their words, in which digits become #, and their total.
-Key = tuple[str, int]
+BarKey = tuple[str, int]
 
 _MOST_WAITING = 1000  # states of a bar that may be the training's; of more, every second is dropped
 
@@ -259,13 +259,13 @@ class Tqdm(EpochBars):
         self._passes = PassesBar()
         self._is_numbered = self._is_lost = False
         self._counts_epochs: bool | None = None  # whether a numbered bar does
-        self._training: Key | None = None
+        self._training: BarKey | None = None
         self._waiting: list[Reading] | None = None  # None once the training's bar is certain
-        self._outer: Key | None = None
-        self._outer_values: Values = ()
-        self._n: dict[Key, int] = {}
+        self._outer: BarKey | None = None
+        self._outer_values: BarValues = ()
+        self._n: dict[BarKey, int] = {}
         self._n_epochs = 0
-        self._others: set[Key] = set()  # that began since the training's moved
+        self._others: set[BarKey] = set()  # that began since the training's moved
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the readings of a bar, which are none if it does not belong to the training."""
@@ -355,7 +355,7 @@ class Tqdm(EpochBars):
         self._shown = None
         self._training, self._waiting, self._n_epochs = None, None, 0
 
-    def _is_around(self, key: Key) -> bool:
+    def _is_around(self, key: BarKey) -> bool:
         """Return whether the bar taken for the training's encloses `key`, which begins now."""
         first = self._training
         if first is None or self._outer is not None or key == first:
@@ -371,7 +371,7 @@ class Tqdm(EpochBars):
         self._outer_values = bar.values
         return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 
-    def _other(self, key: Key, bar: ProgressBar, at_s: float, *, begins: bool) -> list[Reading]:
+    def _other(self, key: BarKey, bar: ProgressBar, at_s: float, *, begins: bool) -> list[Reading]:
         """Read the last values of a bar, as of a validation below the training's full bar."""
         assert self._training is not None
         if begins and key in self._others and key[0] == self._training[0]:

@@ -20,7 +20,7 @@ COUNTS = (
     *("seed", "epochs", "steps"),
 )
 PLACEHOLDERS = (*COUNTS[:4], "learning_rate", *COUNTS[4:], "output_dir", "resume_from", "config")
-Value = int | float | str | Path
+PlaceholderValue = int | float | str | Path
 
 # By placeholder, the names that scripts use for it. The first one that a script has is taken.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -100,7 +100,7 @@ def _with_values(text: str, written: Callable[[str, int], str]) -> str:
     return _PLACEHOLDER.sub(replaced, text)
 
 
-def _written_value(name: str, value: Value | None) -> str:
+def _written_value(name: str, value: PlaceholderValue | None) -> str:
     """Write a value so that Python and argparse read back exactly the same one.
 
     Raises:
@@ -179,7 +179,9 @@ def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
     return frozenset(names)
 
 
-def filled_arguments(argv: Sequence[str], values: Mapping[str, Value | None]) -> list[str]:
+def filled_arguments(
+    argv: Sequence[str], values: Mapping[str, PlaceholderValue | None]
+) -> list[str]:
     """Fill in the arguments with these values; ignore values that the command does not use.
 
     If `resume_from` has no value, the argument that holds it is left out. If that argument is only
@@ -230,7 +232,7 @@ class ConfigTemplate:
             raise UsageError(f"configuration template {path} can't be read: {trouble}") from None
         self.placeholders = frozenset(placeholders_in(self._text, where=str(path)))
 
-    def filled(self, values: Mapping[str, Value | None]) -> str:
+    def filled(self, values: Mapping[str, PlaceholderValue | None]) -> str:
         """Return the text with these values, written in the syntax of the file.
 
         Raises:
@@ -240,7 +242,7 @@ class ConfigTemplate:
             self._text, lambda name, start: self._written(name, values.get(name), start)
         )
 
-    def _written(self, name: str, value: Value | None, start: int) -> str:
+    def _written(self, name: str, value: PlaceholderValue | None, start: int) -> str:
         """Write the value of a placeholder that starts at `start`, in the syntax of the file."""
         line = self._text[self._text.rfind("\n", 0, start) + 1 : start]
         opened = re.search("[\"']", _QUOTED.sub("", line))
@@ -415,7 +417,7 @@ class TrainingCommand:
         return Path(self.arguments[0]).name
 
     def filled(
-        self, values: Mapping[str, Value | None], *, folder: Path, output_dir: Path
+        self, values: Mapping[str, PlaceholderValue | None], *, folder: Path, output_dir: Path
     ) -> list[str]:
         """Return the arguments of one training, after writing its configuration file to `folder`.
 
@@ -435,7 +437,7 @@ class TrainingCommand:
         return placeholder in self.placeholders
 
 
-def trial_values(trial: Trial, *, last_step: int) -> dict[str, Value | None]:
+def trial_values(trial: Trial, *, last_step: int) -> dict[str, PlaceholderValue | None]:
     """Return the values of one training, except for its folders.
 
     If the trial has a horizon, the script gets that length, because its rate may depend on it. The

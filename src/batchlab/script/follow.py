@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batchlab.progress_log import LOG_PATH_VARIABLE
-from batchlab.script.command import TrainingCommand, Value
+from batchlab.script.command import PlaceholderValue, TrainingCommand
 from batchlab.script.formats import ANY_SHAPE, LOG_SHAPE
 from batchlab.script.output import GrowingFiles, OutputReader
 from batchlab.script.process import GRACE_S, WIDE, CommandEnd, Launched
@@ -36,7 +36,7 @@ class FollowedTraining(Launched):
     def __init__(
         self,
         command: TrainingCommand,
-        values: Mapping[str, Value | None],
+        values: Mapping[str, PlaceholderValue | None],
         *,
         folder: Path,
         marker: str,
@@ -138,7 +138,7 @@ _SHORTEST_S = 0.05
 _TIMES_RESOLUTION = 20.0
 
 
-class Moment(NamedTuple):
+class ProgressMoment(NamedTuple):
     """A moment at which a script reported how far it is."""
 
     at_s: float  # by a monotonic clock
@@ -163,7 +163,7 @@ class StepIntervals:
         return len(self.step_s) >= _FEWEST
 
 
-def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
+def step_intervals(moments: Sequence[ProgressMoment]) -> StepIntervals:
     """Return the seconds per step between the moments of one run.
 
     The time before a moment with the metric includes the evaluation that gave it. It is left out if
@@ -189,14 +189,14 @@ def step_intervals(moments: Sequence[Moment]) -> StepIntervals:
     )
 
 
-def _risen(moments: Sequence[Moment]) -> list[Moment]:
+def _risen(moments: Sequence[ProgressMoment]) -> list[ProgressMoment]:
     """Keep the moments at which the step grew, each moved behind an evaluation at that step.
 
     If the step falls and goes on from there, something else was counted before or after, such as
     examples that were tokenized. So the longest rising sequence counts.
     """
-    sequences: list[list[Moment]] = []
-    last: list[Moment] | None = None  # the sequence of the last moment
+    sequences: list[list[ProgressMoment]] = []
+    last: list[ProgressMoment] | None = None  # the sequence of the last moment
     for moment in moments:
         if moment.has_metric and last and moment.step <= last[-1].step:
             # The next piece begins after the evaluation.
@@ -211,11 +211,13 @@ def _risen(moments: Sequence[Moment]) -> list[Moment]:
     return max(sequences, key=len, default=[])
 
 
-def _seconds(piece: tuple[Moment, Moment]) -> float:
+def _seconds(piece: tuple[ProgressMoment, ProgressMoment]) -> float:
     return piece[1].at_s - piece[0].at_s
 
 
-def _stretches(pieces: Sequence[tuple[Moment, Moment]], shortest_s: float) -> list[float]:
+def _stretches(
+    pieces: Sequence[tuple[ProgressMoment, ProgressMoment]], shortest_s: float
+) -> list[float]:
     """Return the seconds per step of stretches of `shortest_s` or more; drop a shorter rest."""
     step_s = []
     seconds, steps = 0.0, 0

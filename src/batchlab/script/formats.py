@@ -20,7 +20,7 @@ from batchlab.script.reading import (
     SPLIT_WORD,
     Counters,
     LineReader,
-    Measured,
+    NamedValues,
     Reading,
     count_of,
     epoch_of,
@@ -483,7 +483,7 @@ class PlainLines(LineReader):
 
     def _counted_and_measured(
         self, line: str, pairs: list[re.Match[str]]
-    ) -> tuple[dict[str, Any], dict[str, Measured]]:
+    ) -> tuple[dict[str, Any], dict[str, NamedValues]]:
         """Return the counters of a line with their totals, and its values by split."""
         counted: dict[str, Any] = {}  # the largest number of steps and of samples
         measured: dict[str, list[tuple[str, str, str | None]]] = {}

@@ -11,8 +11,14 @@ from pathlib import Path
 from typing import Self
 
 from batchlab.records.trial import Status, Trial
-from batchlab.script.command import NAMES, TrainingCommand, Value, plain_flag, trial_values
-from batchlab.script.follow import FollowedTraining, Moment
+from batchlab.script.command import (
+    NAMES,
+    PlaceholderValue,
+    TrainingCommand,
+    plain_flag,
+    trial_values,
+)
+from batchlab.script.follow import FollowedTraining, ProgressMoment
 from batchlab.script.formats import LOG_SHAPE
 from batchlab.script.metric import BATCH_LOSSES, ProgressPoints, plain_name
 from batchlab.script.process import CommandEnd
@@ -59,7 +65,7 @@ class Look:
         self,
         command: TrainingCommand,
         trial: Trial,
-        values: Mapping[str, Value | None] | None = None,
+        values: Mapping[str, PlaceholderValue | None] | None = None,
         *,
         is_timed: bool = False,
     ) -> None:
@@ -75,7 +81,7 @@ class Look:
         size = command.trained_size(trial) if is_timed else None
         self.progress = ProgressPoints(command.metric, trial, command.pattern, size=size)
         self.readings: list[Reading] = []
-        self.moments: list[Moment] = []
+        self.moments: list[ProgressMoment] = []
         self.first_values: dict[int, float] = {}
         self.took_s, self.seen_s = 0.0, math.inf
         self.is_whole = False
@@ -124,7 +130,7 @@ class Look:
         point = self.progress.add(reading)
         if point is None:
             return
-        moment = Moment(
+        moment = ProgressMoment(
             at_s=reading.at_s,
             step=point.step,
             has_metric=point.value is not None and not is_of_batches,

@@ -362,11 +362,11 @@ def epoch_of(text: str) -> float | None:
     return count_of(text) if text.isdigit() else number_of(text)
 
 
-Measured = tuple[tuple[tuple[str, float], ...], tuple[str, ...]]
+NamedValues = tuple[tuple[tuple[str, float], ...], tuple[str, ...]]
 """Values by their names, and the names of those that are not sure."""
 
 
-def values_of(printed: Iterable[tuple[str, str, str | None]]) -> Measured:
+def values_of(printed: Iterable[tuple[str, str, str | None]]) -> NamedValues:
     """Return the numbers of one line, each by its name and divided by its total if it has one.
 
     `9000/10000` is 0.9; without a total a number counts as it is. `2,531` is taken for 2531, and is

@@ -20,7 +20,7 @@ from batchlab.workload.data import (
     Collate,
     Collated,
     Columns,
-    Reading,
+    StreamPass,
     collated,
     epoch_order,
     fetched,
@@ -287,7 +287,7 @@ def _streamed_epoch(
     """Yield batches of a stream; a resumed run reads on to its place."""
     plan, seed = trial.plan, derived_seed("stream", trial.seed, epoch)
     what = f"workload {workload.name!r}: train"
-    reading = Reading(workload.train, epoch=epoch, seed=seed, what=what)
+    reading = StreamPass(workload.train, epoch=epoch, seed=seed, what=what)
     begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
     reading.skip(plan.samples_at(begin + first_step) - plan.samples_at(begin))
     for step in range(begin + first_step, end):
@@ -319,7 +319,7 @@ def check_streams(workload: Workload) -> None:
         if data is None or not is_stream(data):
             continue
         what = f"workload {workload.name!r}: {split}"
-        reading = Reading(data, epoch=0, seed=0, what=what)
+        reading = StreamPass(data, epoch=0, seed=0, what=what)
         n_compared = min(len(data), _COMPARED)
         may_count = split == "train" and not has_set_epoch(data)
         first = value_digest(reading.take(n_compared)) if may_count else ""
@@ -328,7 +328,7 @@ def check_streams(workload: Workload) -> None:
         if not may_count:
             continue
         reading.begin()  # after the end, because some streams count there
-        fresh = Reading(data, epoch=0, seed=0, what=what)
+        fresh = StreamPass(data, epoch=0, seed=0, what=what)
         again = value_digest(reading.take(n_compared))
         if first == value_digest(fresh.take(n_compared)) and first != again:
             raise WorkloadError(

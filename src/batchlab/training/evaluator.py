@@ -22,7 +22,7 @@ from batchlab.training.batching import columns_in_memory, on_device, with_tensor
 from batchlab.training.untouched import untouched_model
 from batchlab.workload.data import (
     Collate,
-    Reading,
+    StreamPass,
     collated,
     fetched,
     is_stream,
@@ -403,7 +403,7 @@ def _streamed(
     data: Data, collate: Collate | None, n: int, at_once: int, what: str
 ) -> Iterator[Batch]:
     """Yield batches of the first `n` examples of a stream, the same each time."""
-    reading = Reading(data, epoch=0, seed=derived_seed("evaluation stream"), what=what)
+    reading = StreamPass(data, epoch=0, seed=derived_seed("evaluation stream"), what=what)
     for at in range(0, n, at_once):
         yield from collated(reading.take(min(at_once, n - at)), collate, most=at_once)
     if n == len(data):

@@ -177,10 +177,10 @@ def train(
             f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
             f"trial says {task.trial.n_train}; make the trial for this workload as it is"
         )
-    return _Run(workload, task, measures, emit).until_done(stop, most_steps)
+    return _TrainingRun(workload, task, measures, emit).until_done(stop, most_steps)
 
 
-class _Run:
+class _TrainingRun:
     """One trial under way."""
 
     def __init__(

@@ -22,7 +22,7 @@ from batchlab.workload.definition import Batch, Data
 from batchlab.workload.source import told
 
 Collate = Callable[[list[Any]], Batch]
-Part = Any  # a Tensor, or a NumPy array that is read row by row
+DataPart = Any  # a Tensor, or a NumPy array that is read row by row
 
 
 def is_container(value: object) -> bool:
@@ -64,7 +64,7 @@ class Columns:
     def __init__(self, held: Any) -> None:
         """Hold the parts as they are, without reading them."""
         self._held = held
-        self.parts: tuple[Part, ...] = tuple(column for _, column in leaves(held))
+        self.parts: tuple[DataPart, ...] = tuple(column for _, column in leaves(held))
         self._is_tuple = type(held) is tuple and not any(map(is_container, held))
 
     def __len__(self) -> int:
@@ -96,13 +96,13 @@ def resident(data: Data) -> Columns | None:
     return None
 
 
-def _rows(part: Part, chosen: Tensor) -> Any:
+def _rows(part: DataPart, chosen: Tensor) -> Any:
     if isinstance(part, Tensor):
         return part.index_select(0, chosen.to(part.device))
     return _as_tensor(np.asarray(part[chosen.cpu().numpy()]))
 
 
-def _row(part: Part, index: int) -> Any:
+def _row(part: DataPart, index: int) -> Any:
     if isinstance(part, Tensor) or part.dtype.kind in "OUS":
         return part[index]
     return _as_tensor(np.array(part[index]))
@@ -258,7 +258,7 @@ def examples_at(data: Any, chosen: list[int]) -> list[Any]:
     Those of a stream are found by their place in its first epoch, by reading all before them too.
     """
     if is_stream(data):
-        reading, wanted = Reading(data, epoch=0, seed=0, what="train"), set(chosen)
+        reading, wanted = StreamPass(data, epoch=0, seed=0, what="train"), set(chosen)
         examples: dict[int, Any] = {}
         n = max(chosen, default=-1) + 1
         for start in range(0, n, _READ_AT_ONCE):
@@ -288,7 +288,7 @@ def has_set_epoch(data: object) -> bool:
 _READ_AT_ONCE = 1000
 
 
-class Reading:
+class StreamPass:
     """One pass over a stream, with random numbers of its own."""
 
     def __init__(self, data: Any, *, epoch: int, seed: int, what: str) -> None:

@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from batchlab.errors import WorkloadError
 from batchlab.random_state import seed_everything, untouched_randomness
 from batchlab.records.trial import Setting
-from batchlab.workload.data import Collated, Columns, Reading, is_stream, leaves
+from batchlab.workload.data import Collated, Columns, StreamPass, is_stream, leaves
 from batchlab.workload.definition import SPLITS, Data, Workload
 from batchlab.workload.file_region import FileRegion, add_region, file_region
 from batchlab.workload.given_data import draws_by_seed
@@ -244,7 +244,7 @@ def _members_of(cls: type) -> list[tuple[str, Any]]:
 
 def _some_examples(data: Data, n: int, what: str) -> Iterator[Any]:
     if is_stream(data):
-        reading = Reading(data, epoch=0, seed=_SEED, what=what)
+        reading = StreamPass(data, epoch=0, seed=_SEED, what=what)
         yield from reading.take(min(n, _EXAMPLES_OF_A_DATASET))
         return
     data = _copied(data)

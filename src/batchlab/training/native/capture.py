@@ -50,7 +50,7 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CapturedCall:
     """One operation: its ATen name and its arguments by name."""
 
     name: str
@@ -69,7 +69,7 @@ class Tape:
     """
 
     held: list[Held] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[CapturedCall] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
     results: list[int | None] = field(default_factory=list)
 
@@ -124,7 +124,7 @@ class _Recorder(TorchDispatchMode):
         results = func(*args, **kwargs)
         for result in tree_flatten(results)[0]:
             if isinstance(result, Tensor) and result.is_meta:
-                self.tape.calls.append(Call(_name(func), _by_name(func, args, kwargs)))
+                self.tape.calls.append(CapturedCall(_name(func), _by_name(func, args, kwargs)))
                 self._hold(result, call=len(self.tape.calls) - 1)
         return results
 
@@ -157,7 +157,7 @@ class _Recorder(TorchDispatchMode):
             places = {}  # what it writes is a new tensor on the tape
             name = re.sub(r"_(?=\.|$)", "", name, count=1)
         call = len(self.tape.calls)
-        self.tape.calls.append(Call(name, arguments))
+        self.tape.calls.append(CapturedCall(name, arguments))
         if not isinstance(results, (tuple, list)):
             results = [results]
         for number, result in enumerate(results):
@@ -258,7 +258,7 @@ def captured(
         _joined(list(tensor.shape), list(twin.shape), "a shape")
     for place, (call, again) in enumerate(zip(first.calls, second.calls, strict=True)):
         arguments = _joined(call.arguments, again.arguments, call.name)
-        first.calls[place] = Call(call.name, arguments)
+        first.calls[place] = CapturedCall(call.name, arguments)
     _join_repeated(first)
     return first
 
@@ -275,7 +275,7 @@ def _join_repeated(tape: Tape) -> None:
     first: dict[str, int] = {}
     for number, call in enumerate(tape.calls):
         arguments = _moved(call.arguments, instead)
-        tape.calls[number] = Call(call.name, arguments)
+        tape.calls[number] = CapturedCall(call.name, arguments)
         earlier = first.setdefault(f"{call.name} {arguments}", number)
         if earlier != number:
             instead |= zip(results.get(number, ()), results.get(earlier, ()), strict=True)

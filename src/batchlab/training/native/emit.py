@@ -24,7 +24,7 @@ from batchlab.training.native.graph import (
     times_rows,
     unsupported,
 )
-from batchlab.training.native.schedule import SOURCES, Kernel, Schedule, Segment, loops
+from batchlab.training.native.schedule import SOURCES, Kernel, LoopSchedule, Segment, loops
 
 TILE = 256  # examples at most, but up to half more in a single tile
 _NEAR = 2**20  # bytes of a tile that stay in the processor's cache
@@ -49,14 +49,14 @@ class Update:
     groups: tuple[int, ...]
 
 
-class _Writer:
+class _CWriter:
     """The writer of the C of one schedule."""
 
     def __init__(self, name: str, graph: Graph, update: Update | None) -> None:
         self._function = name
         self._graph = graph
         self._update = update
-        self._plan = Schedule(graph)
+        self._plan = LoopSchedule(graph)
         self._numbers = {node: number for number, node in enumerate(self._plan.nodes)}
         self._tile = self._examples_of_tile()
         self._loops: list[str] = []
@@ -320,7 +320,7 @@ class _Loop:
 class _Lines:
     """The writer of one loop over lines."""
 
-    def __init__(self, writer: _Writer, kernel: Kernel, n_lines: str) -> None:
+    def __init__(self, writer: _CWriter, kernel: Kernel, n_lines: str) -> None:
         self._writer = writer
         self._plan = writer._plan
         self._kernel = kernel
@@ -526,7 +526,7 @@ def program(functions: Sequence[tuple[str, Graph, Update | None]]) -> str:
     for name, graph, update in functions:
         if update is not None:
             texts += [update.text, _FEW]
-        texts.append(_Writer(name, graph, update).text())
+        texts.append(_CWriter(name, graph, update).text())
     return "\n".join(texts)
 
 

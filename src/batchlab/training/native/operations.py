@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from batchlab.training.native.capture import Call, Held, Ref, Tape
+from batchlab.training.native.capture import CapturedCall, Held, Ref, Tape
 from batchlab.training.native.graph import (
     STAND_IN,
     Graph,
@@ -761,7 +761,7 @@ def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def _results(
-    g: Graph, call: Call, arguments: dict[str, Any], held: list[Held]
+    g: Graph, call: CapturedCall, arguments: dict[str, Any], held: list[Held]
 ) -> dict[int, View | None]:
     """Return the results of a call that are used, by their place among all its results."""
     row = OPERATIONS.get(call.name)
@@ -776,7 +776,9 @@ def _results(
     return {tensor.result: _laid_out(g, call, views[tensor.result], tensor) for tensor in held}
 
 
-def _pointwise(g: Graph, text: str, call: Call, arguments: dict[str, Any], result: Held) -> View:
+def _pointwise(
+    g: Graph, text: str, call: CapturedCall, arguments: dict[str, Any], result: Held
+) -> View:
     order = _order(call, result)
     operands: list[View | Number] = []
     for name in dict.fromkeys(re.findall(r"\{(\w+)\}", text)):
@@ -790,7 +792,7 @@ def _pointwise(g: Graph, text: str, call: Call, arguments: dict[str, Any], resul
     return point.reshaped(result.shape, result.strides)
 
 
-def _laid_out(g: Graph, call: Call, view: View | None, result: Held) -> View | None:
+def _laid_out(g: Graph, call: CapturedCall, view: View | None, result: Held) -> View | None:
     """Return a result in PyTorch's order of memory, because views of it rely on that."""
     if view is None:
         return None
@@ -803,7 +805,7 @@ def _laid_out(g: Graph, call: Call, view: View | None, result: Held) -> View | N
     return copy.reshaped(result.shape, result.strides)
 
 
-def _order(call: Call, result: Held) -> tuple[int, ...]:
+def _order(call: CapturedCall, result: Held) -> tuple[int, ...]:
     """Return a result's dimensions in their order in memory, the innermost last; refuse gaps."""
     order = sorted(range(len(result.shape)), key=lambda dim: -result.strides[dim])
     real = [dim for dim in order if result.shape[dim] != 1]

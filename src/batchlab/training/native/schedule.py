@@ -50,7 +50,7 @@ class _Place:
         return self.bucket == other.bucket and self.kernel == other.kernel
 
 
-class Schedule:
+class LoopSchedule:
     """The pass and the loop in which each node is made, and the nodes to keep in memory."""
 
     def __init__(self, graph: Graph) -> None:

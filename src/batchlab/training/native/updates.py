@@ -21,7 +21,7 @@ Group = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class UpdateRule:
     """One optimizer of `torch.optim`.
 
     Attributes:
@@ -95,7 +95,7 @@ static void prepare(const double *h, float *count, float *d) {
     return prepare + _SIGNATURE.format(begin=begin, body=body)
 
 
-_ADAM = Rule(
+_ADAM = UpdateRule(
     states=lambda group: ("exp_avg", "exp_avg_sq"),
     counts=True,
     unlike={"amsgrad": False, "maximize": False, "capturable": False, "differentiable": False},
@@ -104,8 +104,8 @@ _ADAM = Rule(
     text=_adam,
 )
 
-RULES: dict[type[torch.optim.Optimizer], Rule] = {
-    torch.optim.SGD: Rule(
+RULES: dict[type[torch.optim.Optimizer], UpdateRule] = {
+    torch.optim.SGD: UpdateRule(
         states=lambda group: ("momentum_buffer",) if group["momentum"] else (),
         counts=False,
         unlike={"maximize": False, "differentiable": False},
@@ -118,7 +118,7 @@ RULES: dict[type[torch.optim.Optimizer], Rule] = {
 }
 
 
-def rule_of(optimizer: torch.optim.Optimizer) -> Rule:
+def rule_of(optimizer: torch.optim.Optimizer) -> UpdateRule:
     """Return the row of an optimizer.
 
     Raises:

@@ -121,7 +121,9 @@ class _Transformer(nn.Module):
         super().__init__()
         self.characters = nn.Embedding(n_characters, width)
         self.positions = nn.Parameter(torch.empty(context, width))
-        self.blocks = nn.Sequential(*[_Block(width=width, heads=heads) for _ in range(layers)])
+        self.blocks = nn.Sequential(
+            *[_TransformerBlock(width=width, heads=heads) for _ in range(layers)]
+        )
         self.norm = nn.LayerNorm(width)
         self.scores = nn.Linear(width, n_characters)
         nn.init.normal_(self.positions, std=0.02)
@@ -139,7 +141,7 @@ class _Transformer(nn.Module):
         return scores
 
 
-class _Block(nn.Module):
+class _TransformerBlock(nn.Module):
     """Attention to the characters before, then a network of its own for each."""
 
     def __init__(self, *, width: int, heads: int) -> None:
