@@ -303,7 +303,7 @@ def test_where_examples_are_large_tiles_are_small(
     monkeypatch.setattr(emit, "_NEAR", 1)
     workload = functions_of(kind)
 
-    tiled = emit._Writer("", step_graph(workload), None)
+    tiled = emit._CWriter("", step_graph(workload), None)
 
     assert tiled._tile < 20
     assert gradients_differ(workload, 37, libraries) == {}
