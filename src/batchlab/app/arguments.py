@@ -20,7 +20,7 @@ from batchlab.plans.scaling import SCALING_RULES, scaling_rule
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TypedText:
     """A value that the command line reads from a text."""
 
     shown: str  # what `--help` shows in its place
@@ -30,14 +30,14 @@ class Text:
 
 # An argument on the command line is a text, read or as it is, a file, one of several choices, or
 # true if it is given.
-Kind = Text | type[str] | type[Path] | type[bool] | tuple[str, ...]
+ArgumentKind = TypedText | type[str] | type[Path] | type[bool] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
     """One argument, as every interface knows it."""
 
-    kind: Kind  # what its text is
+    kind: ArgumentKind  # what its text is
     flag: str | None = None  # how it is typed, if not as its name with dashes
     default: object = None  # its value without being given; `--help` shows any but None
     is_repeated: bool = False
@@ -75,24 +75,24 @@ def _known_rule(rule: str) -> str:
     return rule
 
 
-def _whole_number(least: int) -> Text:
+def _whole_number(least: int) -> TypedText:
     def read(text: str) -> int:
         if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", text) or int(text) < least:
             raise ValueError
         return int(text)
 
-    return Text("N", read, f"a whole number of at least {least}")
+    return TypedText("N", read, f"a whole number of at least {least}")
 
 
-def _number(example: str) -> Text:
-    return Text("NUMBER", float, f"a number, such as {example}")
+def _number(example: str) -> TypedText:
+    return TypedText("NUMBER", float, f"a number, such as {example}")
 
 
 _COUNT = _whole_number(1)
-_SIZES = Text("64,256,full", values.batch_sizes)
-_TARGET = Text("METRIC=VALUE", values.target)
-_BUDGET = Text("90s|5m|1h30m", seconds_of)
-_TRAIN_TIME = Text("90s|5m|1h30m", partial(seconds_of, what="train time"))
+_SIZES = TypedText("64,256,full", values.batch_sizes)
+_TARGET = TypedText("METRIC=VALUE", values.target)
+_BUDGET = TypedText("90s|5m|1h30m", seconds_of)
+_TRAIN_TIME = TypedText("90s|5m|1h30m", partial(seconds_of, what="train time"))
 
 # The arguments by their names in Python; where a command differs from others, it stands before.
 ARGUMENTS: Mapping[str, Argument] = {
@@ -104,7 +104,9 @@ ARGUMENTS: Mapping[str, Argument] = {
     "sweep budget": Argument(_BUDGET),
     "trainings": Argument(_number("4")),
     "batch_sizes": Argument(_SIZES, check=values.checked_batch_sizes),
-    "learning_rates": Argument(Text("0.01,0.1", values.learning_rates), check=values.checked_rates),
+    "learning_rates": Argument(
+        TypedText("0.01,0.1", values.learning_rates), check=values.checked_rates
+    ),
     "seeds": Argument(_COUNT, default=1),
     "epochs": Argument(_COUNT),
     "at_most_epochs": Argument(_COUNT),
@@ -113,17 +115,19 @@ ARGUMENTS: Mapping[str, Argument] = {
     "tune": Argument(("weight_decay",)),
     "train_s": Argument(_TRAIN_TIME, flag="--train-time"),
     "memory_limit_bytes": Argument(
-        Text("2GiB", values.n_bytes), flag="--memory-limit", check=values.checked_memory_limit
+        TypedText("2GiB", values.n_bytes), flag="--memory-limit", check=values.checked_memory_limit
     ),
     "profile": Argument(Path, check=values.read_profile),
-    "settings": Argument(Text("KEY=VALUE", values.setting), flag="--set", is_repeated=True),
+    "settings": Argument(TypedText("KEY=VALUE", values.setting), flag="--set", is_repeated=True),
     "scaling_rule": Argument(tuple(SCALING_RULES), default="none", check=_known_rule),
     "sampling": Argument(("reshuffle", "replacement"), default="reshuffle"),
     "drop_last": Argument(bool),
     "micro_batch_size": Argument(_COUNT, check=values.checked_micro_batch_size),
-    "measure": Argument(Text("NAME", str), is_repeated=True, check=values.checked_measurements),
+    "measure": Argument(
+        TypedText("NAME", str), is_repeated=True, check=values.checked_measurements
+    ),
     "plans": Argument(
-        Text("small,large,grow,decay", values.split), flag="--plan", check=values.checked_plans
+        TypedText("small,large,grow,decay", values.split), flag="--plan", check=values.checked_plans
     ),
     "per_layer": Argument(bool),
     "branches": Argument(bool),
@@ -131,7 +135,7 @@ ARGUMENTS: Mapping[str, Argument] = {
     "trainer": Argument(("fastest", "plain"), default="fastest"),
     "cluster": Argument(str, check=values.checked_cluster),
     "engine": Argument(("local", "ray"), default="local"),
-    "address": Argument(Text("HOST:PORT", str)),
+    "address": Argument(TypedText("HOST:PORT", str)),
     "cpus_per_trial": Argument(_COUNT),
     "gpus_per_trial": Argument(_number("0.5")),
     "metric": Argument(str),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchlab.app.arguments import Kind, Text, argument_of, help_of
+from batchlab.app.arguments import ArgumentKind, TypedText, argument_of, help_of
 from batchlab.errors import UsageError
 from batchlab.workload import builtin
 
@@ -21,7 +21,7 @@ CLUSTER = "engine address cpus_per_trial gpus_per_trial"
 class Parsed(click.ParamType[object]):
     """An option's type that reads its text as its argument says; `--help` shows its `name`."""
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, text: TypedText) -> None:
         """Read and show as `text` says."""
         self.name = text.shown
         self._text = text
@@ -68,8 +68,8 @@ def takes(names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return with_options
 
 
-def _type(kind: Kind) -> click.ParamType[Any]:
-    if isinstance(kind, Text):
+def _type(kind: ArgumentKind) -> click.ParamType[Any]:
+    if isinstance(kind, TypedText):
         return Parsed(kind)
     if isinstance(kind, tuple):
         return click.Choice(kind)
