@@ -29,7 +29,7 @@ _FIRST_SHARE = 0.25
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More workers than this hardly save time, because most runs wait for the one before.
 _MOST_AT_ONCE = 2
-# How many trainings fit is known only roughly, so a budget with this part of the fewest will do.
+# The number of trainings that fit is known only roughly, so this part of the fewest will do.
 _ENOUGH = 0.8
 TimeInTurn = Callable[[int, int], Estimate | None]
 """Times batch sizes a and b alternately: step_time(b) / step_time(a), or None if not known."""

@@ -177,9 +177,8 @@ class Procedure:
     def _begin_reference(self) -> bool:
         """Train the reference once more, if all others are compared with how few of it ended."""
         study, reference = self.study, self.study.own
-        n_trained = len(study.cells[reference].ends) + [
-            flight.at for flight in self._flights
-        ].count(reference)
+        n_flying = sum(flight.at == reference for flight in self._flights)
+        n_trained = len(study.cells[reference].ends) + n_flying
         if not study.whole_only or n_trained >= _REFERENCES:
             return False
         if self._begin_training(reference, self._fresh_seed(reference)):
@@ -192,12 +191,10 @@ class Procedure:
         study = self.study
         flying = {study.cells[flight.at].cell.batch_size for flight in self._flights}
         new = [s for s in study.options if study.is_new_size(s) and s not in flying]
+        # Nothing may be known yet of other weight decays, so the best of those would be luck.
+        alike = study.places.decay == study.places.decay[self.named]
         for size in sorted(new, key=lambda size: study.weight[size] / size):
-            # Of other weight decays nothing may be known yet, so the best of those would be luck.
-            decay = study.cells[self.named].cell.weight_decay_factor
-            at = [
-                i for i in study.of_size(size) if study.cells[i].cell.weight_decay_factor == decay
-            ]
+            at = [i for i in study.of_size(size) if alike[i]]
             best = max(at, key=lambda i: (self.outlook.utility[i], -i))
             if not study.cells[best].is_over and self._begin_first(best):
                 self._note(best, Reason.of("not_trained"))
