@@ -30,7 +30,7 @@ _BELOW, _ABOVE = 4, 8
 # configurations are many.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
 _BELOW_DECAY, _ABOVE_DECAY = 1, 3
-# The weight decays over the workload's own that are tried if it is to be tuned.
+# The factors on the weight decay of a batch size that are tried if it is to be tuned.
 WEIGHT_DECAY_FACTORS = (0.25, 1.0, 4.0)
 # A failed training counts as worse by this many margins; no final value counts as more.
 FAILED = 20.0
@@ -149,10 +149,11 @@ class AdviceStudy:
         for cell, _ in log.records:
             octave = round(math.log2(cell.learning_rate / own_rate), 3)
             at.add((cell.batch_size, cell.horizon, cell.weight_decay_factor, octave))
-        self.sizes, horizons, factors, octaves = map(np.array, zip(*sorted(at), strict=True))
+        in_order = sorted(at)
+        self.sizes, horizons, factors, octaves = map(np.array, zip(*in_order, strict=True))
         self.cells = [
             Configured(cell=CellKey(size, own_rate * 2.0**octave, horizon, decay))
-            for size, horizon, decay, octave in sorted(at)
+            for size, horizon, decay, octave in in_order
         ]
         self.places = Places(
             size=np.log2(self.sizes / own_size),
