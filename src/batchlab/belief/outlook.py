@@ -114,25 +114,26 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
     return Estimate.of(middle, interval=(low, high), n=n)
 
 
-def chance_after(chance: Array, moved: Array) -> Array:
-    """Return the chances after a run is seen, given how a linear model would move them.
+def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
+    """Return how far a linear model has to move each chance until it is the least one.
 
     Each statement is taken to say that a normal variable is above 0. That variable correlates with
-    the run's result, so the chance is a probit of it and stays between 0 and 1.
+    a run's result, so the chance after the run is a probit of the result and stays between 0 and 1.
 
     Args:
-        chance: shape (n,), before.
-        moved: shape (draws, n), of mean 0.
+        least_chance: the chance to reach.
+        chance: the chances before the run, shape (n,).
+        sd: standard deviations of the moves that the linear model gives them, shape (n,).
 
     Returns:
-        Shape (draws, n).
+        Shape (n,): where the model moves a chance by less, it stays below the least one.
     """
-    sd = moved.std(axis=0) + 1e-12
+    sd = sd + 1e-12
     before = ndtri(np.clip(chance, 1e-3, 1 - 1e-3))
     # An indicator's covariance with a normal variable is the density times the two's covariance.
     correlation = np.minimum(sd * math.sqrt(2 * math.pi) * np.exp(before**2 / 2), 0.98)
-    standard = (before + correlation * moved / sd) / np.sqrt(1 - correlation**2)
-    return np.asarray(ndtr(standard))
+    needed = ndtri(least_chance) * np.sqrt(1 - correlation**2) - before
+    return np.asarray(needed * sd / correlation)
 
 
 def _above(mean: Array, sd: float | Array) -> Array:
@@ -219,9 +220,9 @@ class Outlook:
         utility = self._utility(self.end[draws, self._tuned][:, None])
         utility[:, list(failed)] = _NEVER
         no_worse = (1 - self.worse) * (1 - self.slower)
-        self._outcomes = np.concatenate([utility, no_worse * holds], axis=1)
-        self._expected = self._outcomes.mean(axis=0)
-        self._variance = self._outcomes.var(axis=0)
+        self._outcomes = np.concatenate([utility.T, (no_worse * holds).T])  # shape (2 n, draws)
+        self._expected = self._outcomes.mean(axis=1)
+        self._variance = self._outcomes.var(axis=1)
 
     def _utility(self, tuned_end: Array) -> Array:
         """Return the utility of each configuration in each draw, in octaves of cost."""
@@ -299,20 +300,22 @@ class Outlook:
             shown.append(np.arcsinh(self.end[:, at]) + sd * self._noise.run[:, 1])
         if not shown:
             return 0.0, 0.0
-        z = np.stack(shown, axis=1)
-        z -= z.mean(axis=0)
-        candidates = list(nameable) if at in nameable else [*nameable, at]
-        both = [*candidates, *(n + j for j in candidates)]
-        n_draws, with_z = len(z), (z.T @ self._outcomes)[:, both]
-        slope = np.linalg.solve(z.T @ z + 1e-9 * np.eye(len(shown)), with_z)
+        z = np.stack(shown)
+        z -= z.mean(axis=1, keepdims=True)
+        n_draws, z_squared = z.shape[1], z @ z.T
+        candidates = np.array([*nameable, at] if at not in nameable else nameable)
+        both = np.concatenate([candidates, n + candidates])
+        with_z = z @ self._outcomes[both].T
+        slope = np.linalg.solve(z_squared + 1e-9 * np.eye(len(shown)), with_z)
         variance = n_draws * self._variance[both] + 1e-9
         explained = np.clip((slope * with_z).sum(0) / variance, 1e-12, 1)
         slope *= np.maximum(0.0, 1 - _SHRINK * len(shown) / n_draws / explained)
-        utility, moved = np.split(z @ slope, 2, axis=1)
-        utility += self.utility[candidates]
-        chance = chance_after(self.chance[candidates], moved)
-        best = utility.max(axis=1).mean() - max(self.utility[list(nameable)], default=-np.inf)
-        unlikely = (chance < least_chance) & (np.array(candidates) != self.stays(nameable))
-        utility[unlikely] = -np.inf
-        likely = utility.max(axis=1).mean() - self.utility[named]
+        utility, moved = np.split(slope.T @ z, 2)
+        utility += self.utility[candidates, None]
+        best = utility.max(axis=0).mean() - max(self.utility[list(nameable)], default=-np.inf)
+        sd = np.sqrt((slope * (z_squared @ slope)).sum(0) / n_draws)[len(candidates) :]
+        least_move = move_to_reach(least_chance, self.chance[candidates], sd)
+        least_move[candidates == self.stays(nameable)] = -np.inf
+        utility[moved < least_move[:, None]] = -np.inf
+        likely = utility.max(axis=0).mean() - self.utility[named]
         return round(float(likely), 6), round(float(best), 6)
