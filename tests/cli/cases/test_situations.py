@@ -1,4 +1,4 @@
-"""Scripts rebuilt after public threads, begun as a stranger would (docs/own-command.md)."""
+"""Scripts rebuilt after public threads, begun as a stranger would (results/own_commands.md)."""
 
 from __future__ import annotations
 
