@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,21 @@ def _falls_apart(size: int, rate: float) -> float:
 
 
 ALIKE = Truth(noise=0.03)
+# Those whose planner takes seconds; the others are enough for `scripts/test unit`.
+LONG = {
+    *("alike", "every-rate-diverges", "like-a-command", "overfitting", "pilot-falls-apart-later"),
+    *("pilot-large-ends-worse", "pilot-planned-end", "pilot-recommend", "quality"),
+    *(
+        "quality-equal-time",
+        "race-12",
+        "race-20",
+        "race-3",
+        "race-8",
+        "race-two-workers",
+        "samples",
+    ),
+    "target-never-met",
+}
 FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
 THREE = (64, 128, 256)
 
@@ -454,11 +469,17 @@ FITS = {
     "csv": Study(document=lambda folder: adapter.fitted_csv(folder, _tuned_rows())),
 }
 
+
 # By name; the first word is the command.
+def marked(studies: Mapping[str, Study]) -> dict[str, Study]:
+    """Return the studies, the long ones marked slow."""
+    return {name: replace(study, slow=name in LONG) for name, study in studies.items()}
+
+
 STUDIES: dict[str, Study] = {
     f"{kind}-{name}": study
     for kind, studies in (
-        ("advise", {**ADVICES, **REAL_ADVICES}),
+        ("advise", {**marked(ADVICES), **REAL_ADVICES}),
         ("sweep", {**SWEEPS, **STORED_SWEEPS}),
         ("compare", COMPARISONS),
         ("report", REPORTS),
