@@ -40,7 +40,7 @@ def test_a_file_that_goes_while_it_is_loaded_is_told_in_words(tmp_path: Path) ->
         ("x = 1\nraise ValueError('no data\\nhere')\n", "ValueError: no data (odd.py, line 2)"),
         ("x = 1\nimport sys; sys.exit(3)\n", "SystemExit: 3 (odd.py, line 2)"),
         ("from .model import Net\n", ".odd import workload`, and name that file"),
-        ("import batchlab.datasets as d\nd.read_idx('no.idx')\n", "no.idx"),
+        ("import numpy\nnumpy.load('no.npy')\n", "no.npy"),
     ],
 )
 def test_a_file_that_gives_no_workload_is_refused_with_its_line(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import gzip
+import hashlib
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.datasets.readers import open_data_file, read_idx
 from batchlab.errors import DatasetError
 
 SHA256 = MappingProxyType(
@@ -35,22 +32,32 @@ SHA256 = MappingProxyType(
 )
 
 
-@contextmanager
-def embedded_file(name: str) -> Iterator[Path]:
-    """Yield the path of an embedded file, which exists as long as the block lasts."""
+def embedded_bytes(name: str) -> bytes:
+    """Return the unpacked content of an embedded file.
+
+    Raises:
+        DatasetError: the file is missing or was changed.
+    """
     resource = resources.files("batchlab.datasets").joinpath("embedded", name)
     if not resource.is_file():
         raise DatasetError(
             f"{name}: this installation of batchlab lacks its embedded file; install it again"
         )
-    with resources.as_file(resource) as path:
-        yield path
+    packed = resource.read_bytes()
+    digest = hashlib.sha256(packed).hexdigest()
+    if digest != SHA256[name]:
+        raise DatasetError(
+            f"{name}: the SHA-256 of this embedded file is {digest}, expected {SHA256[name]}; "
+            "install batchlab again"
+        )
+    return gzip.decompress(packed)
 
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
 
-_N_TRAIN, _N_TEST, _SIDE = 60_000, 10_000, 28
+_N_TRAIN, _N_PIXELS = 60_000, 28 * 28
+_IMAGES_HEADER_BYTES, _LABELS_HEADER_BYTES = 16, 8  # of the database's IDX format
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,25 +93,22 @@ def load_mnist(*, n_validation: int = 10_000) -> Mnist:
             f"MNIST: n_validation={n_validation}; expected 0 to {_N_TRAIN - 1} of its {_N_TRAIN} "
             "training images, such as 10000"
         )
-    images, labels = _read_part("train", _N_TRAIN)
+    images, labels = _read_part("train")
     n_train = _N_TRAIN - n_validation
     return Mnist(
         train=(images[:n_train], labels[:n_train]),
         # A copy, because callers may write into their data.
         validation=(images[n_train:].copy(), labels[n_train:].copy()) if n_validation else None,
-        test=_read_part("t10k", _N_TEST),
+        test=_read_part("t10k"),
     )
 
 
-def _read_part(part: str, n: int) -> tuple[Images, Labels]:
+def _read_part(part: str) -> tuple[Images, Labels]:
     """Return images and labels of the database's part "train" or "t10k"."""
-    images = _read(f"{part}-images-idx3-ubyte.gz", shape=(n, _SIDE, _SIDE))
-    return images.reshape(n, _SIDE * _SIDE), _read(f"{part}-labels-idx1-ubyte.gz", shape=(n,))
-
-
-def _read(name: str, *, shape: tuple[int, ...]) -> NDArray[Any]:
-    with embedded_file(name) as path:
-        return read_idx(path, shape=shape, dtype=np.uint8, sha256=SHA256[name])
+    pixels = bytearray(embedded_bytes(f"{part}-images-idx3-ubyte.gz"))  # so that it can be written
+    digits = bytearray(embedded_bytes(f"{part}-labels-idx1-ubyte.gz"))
+    images = np.frombuffer(pixels, np.uint8, offset=_IMAGES_HEADER_BYTES).reshape(-1, _N_PIXELS)
+    return images, np.frombuffer(digits, np.uint8, offset=_LABELS_HEADER_BYTES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,9 +130,7 @@ def load_moby_dick() -> Text:
     Raises:
         DatasetError: the embedded file is not intact.
     """
-    name = "moby_dick.txt.gz"
-    with embedded_file(name) as path, open_data_file(path, sha256=SHA256[name]) as stream:
-        return as_ids(stream.read().decode("utf-8"))
+    return as_ids(embedded_bytes("moby_dick.txt.gz").decode("utf-8"))
 
 
 def as_ids(text: str) -> Text:
