@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +14,6 @@ from tests.reference.least_squares import optimum, stationary_excess_loss
 from torch import nn
 
 from batchlab.datasets.embedded import Mnist, load_mnist, load_moby_dick
-from batchlab.errors import WorkloadError
 from batchlab.workload import pieces
 from batchlab.workload.builtin import least_squares, mnist_cnn, mnist_mlp, mnist_softmax, moby_dick
 from batchlab.workload.definition import Workload
@@ -40,40 +38,6 @@ def model_of(workload: Workload) -> Any:
 
 def optimizer_of(workload: Workload) -> Any:
     return workload.optimizer(workload.model().parameters(), workload.learning_rate)
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "message"),
-    [
-        ("least-squares", {"n": 9}, "n=9"),
-        ("least-squares", {"dimension": 0}, "dimension=0; expected a whole number"),
-        ("least-squares", {"noise": -1.0}, "noise=-1.0; expected a finite number"),
-        ("least-squares", {"condition_number": 0.5}, "condition_number=0.5; expected a finite"),
-        ("least-squares", {"condition_number": 2.0, "dimension": 1}, ".*one direction has one"),
-        ("least-squares", {"seed": -1}, "seed=-1; expected a whole number"),
-        ("least-squares", {"momentum": 1.0}, "momentum=1.0; expected a finite number"),
-        ("mnist-cnn", {"channels": 0}, "channels=0; expected a whole number of at least 1"),
-        ("mnist-cnn", {"hidden": -1}, "hidden=-1"),
-        ("mnist-cnn", {"halved": "mean"}, "halved='mean' is not a choice; .* stride, max"),
-        ("mnist-mlp", {"activation": "other"}, "activation='other' .* one of relu, tanh, gelu"),
-        ("mnist-mlp", {"init": "other"}, "init='other' .* one of torch, glorot, he"),
-        ("mnist-mlp", {"train": "other"}, "train='other' .* one of split, all"),
-        ("mnist-mlp", {"optimizer": "other"}, "optimizer='other' .* one of sgd, adam, adamw"),
-        ("mnist-mlp", {"ghost_batch_size": -1}, "ghost_batch_size"),
-        ("mnist-mlp", {"clip_norm": -1.0}, "clip_norm"),
-        ("mnist-mlp", {"schedule": "cosine"}, "schedule"),
-        ("mnist-softmax", {"input": "raw"}, "input='raw' .* one of unit, standardized"),
-        ("mnist-softmax", {"weight_decay": -1}, "weight_decay=-1; expected"),
-        ("moby-dick", {"width": 66}, "width=66 with heads=4"),
-        ("moby-dick", {"context": 10**6}, "context=1000000"),
-        ("moby-dick", {"layers": 0}, "layers=0; expected a whole number"),
-    ],
-)
-def test_an_impossible_setting_is_refused(name, settings, message, digits):
-    module = import_module(f"batchlab.workload.builtin.{name.replace('-', '_')}")
-
-    with pytest.raises(WorkloadError, match=f"{name}: {message}"):
-        module.workload(**settings)
 
 
 # least-squares

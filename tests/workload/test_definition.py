@@ -1,21 +1,47 @@
-"""A workload refuses at once what could only fail later, and says what would be right."""
+"""What a workload may be; what it can't is in the table refused.txt, each with the line that tells.
 
+What the command line and the calls in Python are given as wrong is in cli/wrong_inputs.txt and
+wrong_calls.txt.
+"""
+
+# ruff: noqa: F401 - the table calls what is imported here
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.reference.handed_over import Net, loss, refused, workload
+from tests.reference.handed_over import Net, loss, workload
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
-from batchlab.errors import UsageError, WorkloadError
+from batchlab.errors import BatchlabError
 from batchlab.records.trial import Target
+from batchlab.workload.builtin import least_squares, mnist_cnn, mnist_mlp, mnist_softmax, moby_dick
+from batchlab.workload.data import Collated
 from batchlab.workload.definition import Metric, check_has_loss
+from batchlab.workload.ghost import ghost_batch_norm
+from batchlab.workload.loading import as_type_of, live_workload
+from batchlab.workload.pieces import NamedOptimizer
+
+TABLE = Path(__file__).with_name("refused.txt")
+ROWS = re.findall(r"^>>> (.+)\n(.+)$", TABLE.read_text("utf-8"), re.M)
+assert TABLE.read_text("utf-8").count(">>> ") == len(ROWS) > 100
 
 
 class FocalLoss(nn.Module):
@@ -23,7 +49,29 @@ class FocalLoss(nn.Module):
         return F.cross_entropy(outputs, labels)
 
 
-ADAM = torch.optim.Adam(nn.Linear(1, 1).parameters())
+class Squares(Dataset[Any]):
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> Any:
+        return index, index**2
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        return iter(range(3))
+
+
+class Stream(Endless):
+    def __len__(self) -> int:
+        return 3
+
+
+class Buckets(BatchSampler):
+    pass
 
 
 def step(model: Any, optimizer: Any, batch: Any) -> Any:
@@ -34,95 +82,32 @@ def accuracy(model: Any, batch: Any) -> Any:
     return None
 
 
-def by_step(optimizer: Any) -> Any:
+def scheduler(optimizer: Any) -> Any:
     return None
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"metrics": ["accuracy"]}, "metrics is ['accuracy']"),
-        ({"metrics": {"accuracy": 0.9}}, "metric 'accuracy' is 0.9"),
-        (
-            {"metrics": {"specificity": accuracy}},
-            "metric 'specificity': its name does not tell whether it goes up or down; give",
-        ),
-        ({"target": ("loss", 0.9)}, "target is ('loss', 0.9)"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"workers": -1}, "workers is -1"),
-        ({"augment": "flip"}, "augment is 'flip'"),
-        ({"schedule": 0.5}, "schedule is 0.5"),
-        (
-            {"learning_rate": None, "optimizer": torch.optim.Adam},
-            "it has an optimizer of its own and no learning rate; give the rate that you train "
-            "with, such as learning_rate=1e-3, PyTorch's own for Adam",
-        ),
-        # Other ways to train, which go together or do not.
-        ({"step": 3}, "step is 3"),
-        ({"accumulates": True}, "accumulates=True without a `step`"),
-        ({"accumulates": 1, "step": step}, "accumulates is 1"),
-        ({"loss": None}, "it has no loss"),
-        ({"loss": None, "step": step}, "it has a `step` and neither a loss nor metrics"),
-        ({"step": step, "clip_norm": 1.0}, "clip_norm beside a `step`"),
-        ({"clip_norm": float("nan")}, "clip_norm is nan"),
-        ({"ema": 1.0}, "ema is 1.0"),
-        ({"patience_epochs": 0}, "patience_epochs is 0"),
-        ({"scheduler": 0.5}, "scheduler is a float"),
-        ({"scheduler_every": "batch"}, "scheduler_every is 'batch'"),
-        ({"scheduler_every": "step"}, "scheduler_every='step' without a scheduler"),
-        ({"scheduler": by_step, "schedule": abs}, "it has a schedule"),
-        (
-            {"scheduler": by_step, "scheduler_every": "step"},
-            "its scheduler goes on with every step and does not take the run's length",
-        ),
-        # What is made already.
-        ({"model": Net()}, "model is a Net that is made already"),
-        ({"model": "net"}, "model is 'net'"),
-        ({"model": torch.zeros(4, 30)}, "model is a Tensor"),
-        ({"loss": nn.CrossEntropyLoss()}, "loss is a CrossEntropyLoss"),
-        ({"loss": nn.CrossEntropyLoss}, "loss is the class CrossEntropyLoss"),
-        ({"loss": F.cross_entropy}, "loss is cross_entropy"),
-        ({"loss": "mean"}, "loss is 'mean'"),
-        ({"optimizer": ADAM}, "optimizer is an Adam that is made already"),
-        ({"optimizer": "adam"}, "optimizer is 'adam'"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else ",".join(value),
-)
-def test_what_cannot_be_is_refused_with_what_can(fields, message):
-    assert refused(**fields).startswith(f"workload 'mine': {message}")
+def doubled(examples: Any) -> Any:
+    return None
 
 
-def test_a_name_and_a_direction_are_needed():
-    assert refused(name=None) == 'name is None; expected a text, such as name="mine"'
-    with pytest.raises(WorkloadError, match="better='up'"):
-        Metric(sum=accuracy, better="up")
+def loaded(train: Any, **fields: Any) -> Any:
+    return live_workload(workload(train=train, **fields), {})
 
 
-def test_what_nobody_gave_is_the_usual():
-    data = TensorDataset(torch.zeros(20, 2), torch.zeros(20).long())
-    given = workload(batch_size=64)
-    usual = workload(batch_size=None, learning_rate=None)
-    of_loader = workload(batch_size=None, train=DataLoader(data, batch_size=64))
-
-    assert (usual.learning_rate, usual.batch_size, of_loader.batch_size) == (0.01, 64, 64)
-    assert [each.is_usual for each in (usual, given, of_loader)] == [True, False, False]
-    assert replace(usual, epochs=3).is_usual
-    assert not replace(usual, batch_size=128).is_usual
+ADAM = torch.optim.Adam(nn.Linear(1, 1).parameters())
+ROWS_OF_3 = np.arange(60, dtype=np.float32).reshape(20, 3)
+LABELS = np.arange(20) % 2
+X, Y = torch.arange(300.0).reshape(100, 3), torch.arange(100)
+DATA = TensorDataset(torch.randn(20, 3), torch.zeros(20, dtype=torch.int64))
+SQUARES = Squares(30)
 
 
-def test_without_a_loss_the_metrics_are_all_there_is_and_what_needs_it_says_so():
-    fields = {"loss": None, "step": step, "metrics": {"accuracy": accuracy}}
-    target = Target(metric="loss", value=1.0, better="lower")
+@pytest.mark.parametrize(("call", "message"), ROWS, ids=[call for call, _ in ROWS])
+def test_what_no_workload_can_be_is_told_in_this_line(call, message):
+    with pytest.raises(BatchlabError) as caught:
+        eval(call, globals())
 
-    made = workload(**fields)
-
-    assert made.metric_names == ("accuracy",)
-    assert not made.takes_micro_batches
-    assert refused(**fields, target=target) == (
-        "workload 'mine' has no metric 'loss'; it has accuracy"
-    )
-    with pytest.raises(UsageError, match=r"^workload 'mine': the noise of .* needs its loss, and"):
-        check_has_loss(made, "the noise of the gradient")
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
@@ -133,10 +118,11 @@ def test_without_a_loss_the_metrics_are_all_there_is_and_what_needs_it_says_so()
     ],
 )
 def test_the_line_that_is_shown_is_taken(field, value):
-    line = re.search(rf"{field}=(lambda .*)", refused(**{field: value}))
-    written = eval(line[1], {"torch": torch, "FocalLoss": FocalLoss})  # as somebody would type it
+    with pytest.raises(BatchlabError) as caught:
+        workload(**{field: value})
+    line = re.search(rf"{field}=(lambda .*)", str(caught.value))
 
-    made = workload(**{field: written})
+    made = workload(**{field: eval(line[1], globals())})  # as somebody would type it
 
     optimizer = made.optimizer and made.optimizer(Net().parameters(), 0.5)
     assert made.loss(Net(), made.train).ndim == 0
@@ -149,3 +135,21 @@ def test_a_module_of_the_users_own_is_a_loss_if_it_takes_model_and_batch():
             return loss(model, batch)
 
     assert workload(loss=Own()).loss(Net(), workload().train) > 0
+
+
+def test_without_a_loss_the_metrics_are_all_there_is():
+    made = workload(loss=None, step=step, metrics={"accuracy": accuracy})
+
+    assert made.metric_names == ("accuracy",)
+    assert not made.takes_micro_batches
+
+
+def test_what_nobody_gave_is_the_usual():
+    given = workload(batch_size=64)
+    usual = workload(batch_size=None, learning_rate=None)
+    of_loader = workload(batch_size=None, train=DataLoader(DATA, batch_size=64))
+
+    assert (usual.learning_rate, usual.batch_size, of_loader.batch_size) == (0.01, 64, 64)
+    assert [each.is_usual for each in (usual, given, of_loader)] == [True, False, False]
+    assert replace(usual, epochs=3).is_usual
+    assert not replace(usual, batch_size=128).is_usual

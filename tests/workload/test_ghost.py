@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import batchlab
-from batchlab.errors import BatchSizeError, WorkloadError
 
 G = 4
 
@@ -51,16 +50,3 @@ def test_its_gradient_is_that_of_micro_batches_of_that_size():
         assert torch.allclose(one.grad, other.grad, atol=1e-6)
     for one, other in zip(ghost.buffers(), model.buffers(), strict=True):
         assert torch.allclose(one, other)
-
-
-@pytest.mark.parametrize(
-    ("model", "size", "error", "message"),
-    [
-        (nn.BatchNorm1d(5), 1, BatchSizeError, "expected 2 or more"),
-        (nn.Linear(5, 5), 4, WorkloadError, "Linear has no batch normalization"),
-        (nn.SyncBatchNorm(5), 4, WorkloadError, "over all processes"),
-    ],
-)
-def test_what_has_none_to_change_is_refused(model, size, error, message):
-    with pytest.raises(error, match=message):
-        batchlab.ghost_batch_norm(model, size)

@@ -18,20 +18,15 @@ from torch.utils.data import (
     BatchSampler,
     DataLoader,
     Dataset,
-    IterableDataset,
-    RandomSampler,
-    SubsetRandomSampler,
     TensorDataset,
-    WeightedRandomSampler,
     default_collate,
 )
 
-from batchlab.errors import WorkloadError
 from batchlab.training.batching import examples_at
 from batchlab.training.evaluator import Evaluator
 from batchlab.training.stepper import Stepper
 from batchlab.workload import given_data
-from batchlab.workload.data import Collated, fetched
+from batchlab.workload.data import fetched
 from batchlab.workload.definition import Workload, size_of
 from batchlab.workload.given_data import redraw_validation
 from batchlab.workload.loading import LoadedWorkload, live_workload
@@ -222,110 +217,8 @@ class Squares(Dataset[Any]):
         return index, index**2
 
 
-class Endless(IterableDataset[Any]):
-    def __iter__(self) -> Any:
-        return iter(range(3))
-
-
-class Stream(Endless):
-    def __len__(self) -> int:
-        return 3
-
-
-class Buckets(BatchSampler):
-    pass
-
-
 X = torch.arange(300.0).reshape(100, 3)
 Y = torch.arange(100)
-SQUARES = Squares(30)
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        # Arrays, tables and tensors.
-        ({"train": (ROWS.astype(">f8"), LABELS)}, "train holds a NumPy array of float64"),
-        ({"train": (ROWS, LABELS.astype("uint16"))}, "train holds a NumPy array of uint16"),
-        ({"train": (np.array(["cat"] * 20), LABELS)}, "train holds a NumPy array of <U3"),
-        ({"train": ROWS}, "train is one NumPy array"),
-        ({"train": X}, "train is one tensor"),
-        ({"train": [ROWS, LABELS]}, "train is a list of 2 arrays or tensors"),
-        (
-            {"train": {"x": ROWS, "y": LABELS.astype("f8")}},
-            "train['y'] holds a NumPy array of float64",
-        ),
-        (
-            {"train": {"x": ROWS, "y": {"class": LABELS[:19]}}},
-            "train holds the shapes (20, 3) in ['x'], (19,) in ['y']['class']",
-        ),
-        ({"train": (X, torch.tensor(1.0))}, "train holds the shapes (100, 3) in [0], () in [1]"),
-        ({"train": {"x": ROWS, "y": 3}}, "train['y'] is of type int"),
-        ({"train": {}}, "train is empty"),
-        (
-            {"train": pandas.DataFrame({"city": ["Rome", "Oslo"], "rooms": [1, 2]})},
-            "train['city'] holds a NumPy array of ",
-        ),
-        # Other data sets, and too few examples.
-        ({"train": None}, "train is a NoneType"),
-        ({"test": 5}, "test is a int"),
-        ({"train": Endless()}, "train is of type Endless without a length"),
-        ({"train": Squares(0)}, "train holds no examples"),
-        ({"validation": (X[:0],)}, "validation holds no examples"),
-        ({"train": (X[:9], Y[:9])}, "9 training examples are too few to split a tenth off"),
-        ({"train": Squares(9)}, "9 training examples are too few"),
-        ({"train": Stream()}, "train is read in its own order, so no tenth can be split off"),
-        ({"train": Stream(), "workers": 2, "validation": None}, "workers is given and train is"),
-        ({"validation": "half"}, "validation='half'; expected data"),
-        # Loaders.
-        (
-            {"train": DataLoader(DATA, 7, sampler=WeightedRandomSampler([1.0] * 20, 20))},
-            "train is a DataLoader with a WeightedRandomSampler of its own",
-        ),
-        (
-            {"train": DataLoader(DATA, 7, sampler=RandomSampler(DATA, replacement=True))},
-            "train is a DataLoader with a RandomSampler of its own",
-        ),
-        (
-            {"train": DataLoader(DATA, batch_sampler=Buckets(range(20), 4, False))},
-            "train is a DataLoader with a Buckets of its own",
-        ),
-        (
-            {"train": DATA, "validation": DataLoader(OTHER, 7, sampler=SubsetRandomSampler([1]))},
-            "validation is a DataLoader with a SubsetRandomSampler of its own",
-        ),
-        (
-            {"train": DataLoader(DATA, batch_size=None)},
-            "train is a DataLoader with batch_size=None, whose data set makes batches itself",
-        ),
-        (
-            {"train": DataLoader(DATA, 7, collate_fn=doubled), "collate": list},
-            "train is a DataLoader with a collate_fn",
-        ),
-        # The same data twice.
-        ({"train": (X, Y), "validation": (X, Y)}, "train and validation are the same data; give"),
-        (
-            {"train": TensorDataset(X, Y), "validation": (X, Y)},
-            "train and validation are the same data",
-        ),
-        ({"train": SQUARES, "validation": SQUARES}, "train and validation are the same data"),
-        (
-            {"train": SQUARES, "validation": Collated(dataset=SQUARES, collate=list)},
-            "train and validation are the same data",
-        ),
-    ],
-)
-def test_data_that_cannot_be_used_are_refused_in_one_line(fields, message):
-    with pytest.raises(WorkloadError) as caught:
-        loaded(**fields)
-
-    assert str(caught.value).startswith(f"workload 'mine': {message}")
-    assert "\n" not in str(caught.value)
-
-
-def test_the_training_set_is_no_test_set():
-    with pytest.raises(WorkloadError, match="train and test are the same data; give test examples"):
-        loaded(train=(X, Y), test=(X, Y))
 
 
 @pytest.mark.parametrize(

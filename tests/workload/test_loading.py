@@ -103,28 +103,6 @@ def test_a_value_from_python_is_the_same_setting_as_its_text(default, value, set
 
 
 @pytest.mark.parametrize(
-    ("default", "value", "expected"),
-    [
-        (8, str(2**53), "a whole number of at most 2^53 - 1"),
-        (0.5, "nan", "a finite number"),
-        (False, "maybe", "true or false"),
-        (None, "nan", "a text, a finite number"),
-        (1, 0.5, "a whole number, such as 1"),
-        (1, True, "a whole number, such as 1"),
-        ("a", 3, "a text, such as 'a'"),
-        (True, 1, "true or false"),
-        (None, [1], "a text, a finite number or a whole number"),
-        (0.5, None, "a finite number, such as 0.5"),
-    ],
-)
-def test_a_setting_of_another_type_is_refused(default, value, expected):
-    with pytest.raises(UsageError) as caught:
-        as_type_of(default, value, "s")
-
-    assert str(caught.value).startswith(f"setting s={value}: expected {expected}")
-
-
-@pytest.mark.parametrize(
     "fields", ["", "optimizer=torch.optim.SGD"], ids=["function", "class of torch"]
 )
 def test_a_setting_of_the_optimizer_is_passed_to_it_by_keyword(fields, tmp_path):

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from batchlab.errors import WorkloadError
 from batchlab.workload.pieces import INPUTS, NamedOptimizer, Pixels
 
 # Each optimizer in PyTorch's own words, which take one tensor after the other.
@@ -74,22 +73,6 @@ def test_half_precision_is_not_fused_because_fused_sgd_leaves_updates_out(dtype)
     optimizer = named([nn.Parameter(torch.zeros(8, dtype=dtype))], 0.1)
 
     assert not optimizer.defaults["fused"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"name": "lion"}, "optimizer='lion' is not a choice"),
-        ({"momentum": 1.0}, "momentum=1.0"),
-        ({"weight_decay": -0.1}, r"weight_decay=-0.1"),
-        ({"nesterov": "yes"}, r"nesterov='yes'; expected true or false"),
-        ({"nesterov": True, "momentum": 0}, r"nesterov=True .* momentum above 0"),
-        ({"nesterov": True, "name": "adam"}, r"nesterov=True with optimizer='adam'"),
-    ],
-)
-def test_what_pytorch_would_refuse_later_or_drop_is_refused_now(settings, message):
-    with pytest.raises(WorkloadError, match=message):
-        NamedOptimizer(**{"name": "sgd", "workload": "w"} | settings)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
