@@ -62,6 +62,9 @@ def test_it_is_at_every_step_where_the_walk_is(plan):
         assert plan.samples_at(here.step) == samples
         assert plan.position(here.step) == (here.epoch, here.step_of_epoch)
         assert plan.batch_size_at(here.step) == here.batch_size
+        if not plan.stages:  # within an epoch every step counts the same
+            share = here.step_of_epoch / plan.steps_in(1)
+            assert plan.epoch_at(here.step) == pytest.approx(here.epoch + share)
         assert plan.stage_at(here.step) == stage
         assert plan.train_s_at(here.step, step_s) == pytest.approx(took_s)
         samples += here.batch_size
@@ -78,7 +81,6 @@ def test_samples_and_epochs_take_as_many_steps_as_on_the_walk(plan):
 
     for samples in (0, 1, n - 0.5, n, n + 0.25, *(draw.uniform(0, 6 * n) for _ in range(9))):
         assert plan.step_at(samples) == walked.step_at(samples)
-    # Within an epoch of one batch size every step counts the same, the smaller last one too.
     parts = [draw.uniform(0.01, 4) for _ in range(5)]
     for epochs in (0, 1, 2, 4, *(parts if plan.stages else ())):
         step = plan.steps_in(epochs)
@@ -87,14 +89,6 @@ def test_samples_and_epochs_take_as_many_steps_as_on_the_walk(plan):
     for epochs in parts:
         step = plan.steps_in(epochs)
         assert plan.epoch_at(step - 1) < epochs <= plan.epoch_at(step)
-
-
-@pytest.mark.parametrize("plan", CONSTANT)
-def test_within_an_epoch_every_step_counts_the_same_and_is_whole(plan):
-    for epoch in range(4):
-        begin, end = plan.steps_in(epoch), plan.steps_in(epoch + 1)
-        for taken in range(end - begin):
-            assert plan.epoch_at(begin + taken) == pytest.approx(epoch + taken / (end - begin))
 
 
 def test_its_arithmetic_does_not_grow_with_the_run():

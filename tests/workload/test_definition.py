@@ -22,8 +22,6 @@ from torch import nn
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
-    Dataset,
-    IterableDataset,
     RandomSampler,
     SubsetRandomSampler,
     TensorDataset,
@@ -49,47 +47,6 @@ class FocalLoss(nn.Module):
         return F.cross_entropy(outputs, labels)
 
 
-class Squares(Dataset[Any]):
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, index: int) -> Any:
-        return index, index**2
-
-
-class Endless(IterableDataset[Any]):
-    def __iter__(self) -> Any:
-        return iter(range(3))
-
-
-class Stream(Endless):
-    def __len__(self) -> int:
-        return 3
-
-
-class Buckets(BatchSampler):
-    pass
-
-
-def step(model: Any, optimizer: Any, batch: Any) -> Any:
-    return None
-
-
-def accuracy(model: Any, batch: Any) -> Any:
-    return None
-
-
-def scheduler(optimizer: Any) -> Any:
-    return None
-
-
-def doubled(examples: Any) -> Any:
-    return None
-
-
 def loaded(train: Any, **fields: Any) -> Any:
     return live_workload(workload(train=train, **fields), {})
 
@@ -99,7 +56,7 @@ ROWS_OF_3 = np.arange(60, dtype=np.float32).reshape(20, 3)
 LABELS = np.arange(20) % 2
 X, Y = torch.arange(300.0).reshape(100, 3), torch.arange(100)
 DATA = TensorDataset(torch.randn(20, 3), torch.zeros(20, dtype=torch.int64))
-SQUARES = Squares(30)
+NUMBERS = range(30)
 
 
 @pytest.mark.parametrize(("call", "message"), ROWS, ids=[call for call, _ in ROWS])
@@ -138,7 +95,7 @@ def test_a_module_of_the_users_own_is_a_loss_if_it_takes_model_and_batch():
 
 
 def test_without_a_loss_the_metrics_are_all_there_is():
-    made = workload(loss=None, step=step, metrics={"accuracy": accuracy})
+    made = workload(loss=None, step=abs, metrics={"accuracy": abs})
 
     assert made.metric_names == ("accuracy",)
     assert not made.takes_micro_batches
