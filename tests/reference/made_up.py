@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -163,6 +164,24 @@ def made_up_timing(
     )
 
 
+def made_up_summary(
+    *, name: str = "made-up", n_train: int = 4096, **fields: Any
+) -> WorkloadSummary:
+    """What was trained; with 1,000 examples to validate and none to test with."""
+    usual: dict[str, Any] = {
+        "workload_id": "made-up-id",
+        "settings": (),
+        "n_validation": 1000,
+        "n_test": 0,
+        "n_train_evaluated": 0,
+        "n_parameters": 1234,
+        "metrics": (MetricSummary(name="accuracy", better="higher"),),
+        "batch_size": 64,
+        "learning_rate": 0.01,
+    }
+    return WorkloadSummary(name=name, reference=name, n_train=n_train, **(usual | fields))
+
+
 def made_up_study(
     *,
     batch_sizes: Sequence[int] = (64, 256, 1024),
@@ -206,19 +225,12 @@ def made_up_study(
         study_id="made-up-study",
         command="batchlab sweep made-up",
         created_at="2026-01-01T00:00:00Z",
-        workload=WorkloadSummary(
-            workload_id="made-up-id",
-            name="made-up",
-            reference="made-up",
-            settings=(),
+        workload=made_up_summary(
             n_train=n_train,
             n_validation=n_validation,
             n_test=n_test,
             n_train_evaluated=min(n_train, 1000),
-            n_parameters=1234,
             metrics=tuple(MetricSummary(name=name, better=better) for name, better in metrics),
-            batch_size=64,
-            learning_rate=0.01,
         ),
         environment=(("python", "3.11"), ("cores", "2")),
         records=tuple(records),
