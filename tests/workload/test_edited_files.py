@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -36,78 +35,99 @@ def width_of(loaded: LoadedWorkload) -> int:
     return len(weight)
 
 
-HERE = "import importlib, json, pathlib\nHERE = pathlib.Path(__file__).parent\n"
+HERE = "import importlib, json, numpy, pathlib\nHERE = pathlib.Path(__file__).parent\n"
 READ = "json.loads((HERE / 'c.json').read_text())['width']"
 SETTINGS = f"{HERE}WIDTH = {READ}\n"
 MODEL = "model=lambda: nn.Linear(4, {})"
 MODEL_OF_WIDTH = "model=(lambda width: lambda: nn.Linear(4, width))({})"
+MODEL_AFTER = "model=lambda: ({}, nn.Linear(4, 3))[1]"
+SAFETENSORS = MODEL_AFTER.format("__import__('safetensors.torch').torch.load_file(HERE / {})")
+DATA = "numpy.fromfile(HERE / 'x.raw', 'float32').reshape(60, 4), torch.zeros(60).long()"
 
 
-def configured(folder: Path, where: str) -> str:
-    """A workload whose width stands in `c.json`, which is read at one of four places."""
-    (folder / "c.json").write_text(json.dumps({"width": 3}))
-    (folder / "settings_of_mine.py").write_text(SETTINGS)
-    before, fields = {
-        "file": (SETTINGS, MODEL.format("WIDTH")),
-        "function": (HERE, MODEL_OF_WIDTH.format(READ)),
-        "model": (HERE, MODEL.format(READ)),
-        "module": ("import settings_of_mine", MODEL.format("settings_of_mine.WIDTH")),
-    }[where]
-    return write_user_file(folder, before=before, fields=fields)
-
-
-@pytest.mark.parametrize("where", ["file", "function", "model", "module"])
-def test_an_edited_configuration_is_another_workload_and_the_same_one_is_the_same(where, tmp_path):
-    reference = configured(tmp_path, where)
-    first, again = known(reference), known(reference)
-
-    (tmp_path / "c.json").write_text(json.dumps({"width": 7}))
-    edited = known(reference)
-
-    assert first.workload_id == again.workload_id != edited.workload_id
-    assert (width_of(again), width_of(edited)) == (3 if where != "model" else 7, 7)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("where", ["model", "module"])
-def test_a_child_refuses_an_edited_configuration_that_it_reads_itself(where, tmp_path):
-    loaded = with_seen_model(load_workload(configured(tmp_path, where), {}), timeout_s=60.0)
-    packed = PackedWorkload(loaded.workload, files=loaded.files)
-    (tmp_path / "c.json").write_text(json.dumps({"width": 7}))
-
-    with pytest.raises(EditedError, match=r"^c\.json was edited since this study began"):
-        run_in_child(packed_functions.first_loss, packed, timeout_s=60.0)
-
-
-def save_numpy(numbers: dict[str, torch.Tensor], file: Path) -> None:
+def save_npy(numbers: dict[str, torch.Tensor], file: Path) -> None:
     np.save(file, numbers["x"].numpy())
 
 
-LOAD = "__import__('safetensors.torch').torch.load_file(HERE / {})"
+def save_raw(numbers: dict[str, torch.Tensor], file: Path) -> None:
+    numbers["x"].numpy().tofile(file)
 
 
-@pytest.mark.parametrize(
-    ("name", "save", "read", "start"),
-    [
-        ("w.pt", torch.save, "torch.load(HERE / 'w.pt')", "none"),
-        ("w.npy", save_numpy, "__import__('numpy').load(HERE / 'w.npy')", "none"),
-        # Opened unheard by their own library: known by the text, a setting, the folder.
-        ("w.safetensors", save_file, LOAD.format("'w.safetensors'"), "none"),
-        ("w.safetensors", save_file, LOAD.format("start"), "w.safetensors"),
-        ("saved/w.safetensors", save_file, "(HERE / 'saved' / 'c.json').read_text()", "none"),
-    ],
-)
-def test_weights_that_the_model_begins_with_count(name, save, read, start, tmp_path):
-    (tmp_path / "saved").mkdir()
-    (tmp_path / "saved" / "c.json").write_text("{}")
-    model = f"model=lambda: ({read}, nn.Linear(4, 3))[1]"
-    reference = write_user_file(tmp_path, before=HERE, keywords="start=''", fields=model)
-    save({"x": torch.zeros(3)}, tmp_path / name)
-    first, again = known(reference, start=start), known(reference, start=start)
+# Each file's text before and after the edit; one text if it stays; or what saves other numbers.
+NEIGHBOUR = {"layers.py": ("WIDTH = 4\n", "WIDTH = 4  # edited\n")}
+NEIGHBOURS = {
+    "layers.py": "WIDTH = 4\ndef build():\n    from deeper import blocks\n",
+    "deeper/__init__.py": "",
+    "deeper/blocks.py": "from . import sizes\n",
+    "deeper/sizes.py": ("DEPTH = 2\n", "DEPTH = 3\n"),
+}
+WIDTH = {"c.json": ('{"width": 3}', '{"width": 7}')}
+# What comes before the workload, its fields, and the files.
+KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "import": ("import layers", "", NEIGHBOUR),
+    "import of a name": ("from layers import WIDTH", "", NEIGHBOUR),
+    "import in a function": ("def later(): import layers", "", NEIGHBOUR),
+    "neighbour of a neighbour": ("import layers", "", NEIGHBOURS),
+    "settings of the file": (SETTINGS, MODEL.format("WIDTH"), WIDTH),
+    "settings of the function": (HERE, MODEL_OF_WIDTH.format(READ), WIDTH),
+    "settings of the model": (HERE, MODEL.format(READ), WIDTH),
+    "settings of a module": (
+        "import settings_of_mine",
+        MODEL.format("settings_of_mine.WIDTH"),
+        {**WIDTH, "settings_of_mine.py": SETTINGS},
+    ),
+    ".pt": (HERE, MODEL_AFTER.format("torch.load(HERE / 'w.pt')"), {"w.pt": torch.save}),
+    ".npy": (HERE, MODEL_AFTER.format("numpy.load(HERE / 'w.npy')"), {"w.npy": save_npy}),
+    # Opened unheard by their own library: known by the text, a setting, the folder.
+    ".safetensors": (HERE, SAFETENSORS.format("'w.safetensors'"), {"w.safetensors": save_file}),
+    "setting": (HERE, SAFETENSORS.format("start"), {"w.safetensors": save_file}),
+    "folder": (
+        HERE,
+        MODEL_AFTER.format("(HERE / 'saved' / 'c.json').read_text()"),
+        {"saved/c.json": "{}", "saved/w.safetensors": save_file},
+    ),
+    "train": (HERE, f"train=({DATA})", {"x.raw": save_raw}),
+    "validation": (HERE, f"validation=({DATA})", {"x.raw": save_raw}),
+    "test": (HERE, f"test=({DATA})", {"x.raw": save_raw}),
+}
 
-    save({"x": torch.ones(3)}, tmp_path / name)
 
-    assert first.workload_id == again.workload_id != known(reference, start=start).workload_id
+def written(folder: Path, kind: str, *, edited: bool = False) -> str:
+    before, fields, files = KINDS[kind]
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        if callable(content):
+            x = torch.zeros(60, 4)
+            x[7, 3] = 1e-30 * edited
+            content({"x": x}, path)
+        else:
+            path.write_text(content if isinstance(content, str) else content[edited])
+    return write_user_file(folder, before=before, keywords="start='none'", fields=fields)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_edit_makes_another_workload_and_without_one_it_is_the_same(kind, tmp_path):
+    reference = written(tmp_path, kind)
+    settings = {"start": "w.safetensors"} if kind == "setting" else {}
+    first, again = known(reference, **settings), known(reference, **settings)
+
+    written(tmp_path, kind, edited=True)
+    edited = known(reference, **settings)
+
+    assert first.workload_id == again.workload_id != edited.workload_id
+    assert width_of(edited) == (7 if kind.startswith("settings") else 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["settings of the model", "settings of a module"])
+def test_a_child_refuses_an_edited_configuration_that_it_reads_itself(kind, tmp_path):
+    loaded = with_seen_model(load_workload(written(tmp_path, kind), {}), timeout_s=60.0)
+    packed = PackedWorkload(loaded.workload, files=loaded.files)
+    written(tmp_path, kind, edited=True)
+
+    with pytest.raises(EditedError, match=r"^c\.json was edited since this study began"):
+        run_in_child(packed_functions.first_loss, packed, timeout_s=60.0)
 
 
 def test_an_edited_module_that_no_text_names_counts_and_what_another_load_imported_does_not(
