@@ -94,18 +94,14 @@ def test_what_an_npz_lacks_is_named(arrays, message, tmp_path):
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
-def test_a_truncated_npz_is_refused(kept, tmp_path):
+def test_a_truncated_npz_or_an_array_without_a_name_is_refused(kept, tmp_path):
     path = npz(tmp_path, x=X, y=Y)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
+    np.save(tmp_path / "data.npy", X)
 
     with pytest.raises(DatasetError, match=r"data\.npz: is no intact"):
         read_npz(path)
-
-
-def test_a_single_array_without_a_name_is_refused(tmp_path):
-    np.save(tmp_path / "data.npy", X)
-
     with pytest.raises(DatasetError, match=r"expected an \.npz"):
         read_npz(tmp_path / "data.npy")
 
