@@ -19,14 +19,7 @@ import torch
 import torch.nn.functional as F
 from tests.reference.handed_over import Net, loss, workload
 from torch import nn
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    RandomSampler,
-    SubsetRandomSampler,
-    TensorDataset,
-    WeightedRandomSampler,
-)
+from torch.utils import data
 
 from batchlab.errors import BatchlabError
 from batchlab.records.trial import Target
@@ -55,7 +48,7 @@ ADAM = torch.optim.Adam(nn.Linear(1, 1).parameters())
 ROWS_OF_3 = np.arange(60, dtype=np.float32).reshape(20, 3)
 LABELS = np.arange(20) % 2
 X, Y = torch.arange(300.0).reshape(100, 3), torch.arange(100)
-DATA = TensorDataset(torch.randn(20, 3), torch.zeros(20, dtype=torch.int64))
+DATA = data.TensorDataset(torch.randn(20, 3), torch.zeros(20, dtype=torch.int64))
 NUMBERS = range(30)
 
 
@@ -104,7 +97,7 @@ def test_without_a_loss_the_metrics_are_all_there_is():
 def test_what_nobody_gave_is_the_usual():
     given = workload(batch_size=64)
     usual = workload(batch_size=None, learning_rate=None)
-    of_loader = workload(batch_size=None, train=DataLoader(DATA, batch_size=64))
+    of_loader = workload(batch_size=None, train=data.DataLoader(DATA, batch_size=64))
 
     assert (usual.learning_rate, usual.batch_size, of_loader.batch_size) == (0.01, 64, 64)
     assert [each.is_usual for each in (usual, given, of_loader)] == [True, False, False]

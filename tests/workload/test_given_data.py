@@ -14,12 +14,7 @@ import torch
 from tests.reference.handed_over import workload
 from tests.reference.small_workloads import points, small_trial
 from torch.nn import functional
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    TensorDataset,
-    default_collate,
-)
+from torch.utils.data import BatchSampler, DataLoader, TensorDataset, default_collate
 
 from batchlab.training.batching import examples_at
 from batchlab.training.evaluator import Evaluator
