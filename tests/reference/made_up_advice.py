@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from tests.reference.made_up import (
@@ -281,9 +282,13 @@ def with_endings(
     """The same advice with whole trainings of what it names and of the reference."""
     ends = {advice.reference_tuned: END - 0.0008, advice.reference: END}
     ends |= {advice.named: END + better_by}
-    whole = tuple(
-        _whole(advice, at, end, seed) for at, end in ends.items() if at for seed in (80, 81, 82)
-    )
+    ends.pop(None, None)
+    whole = []
+    for (at, end), seed in product(ends.items(), (80, 81, 82)):
+        size, rate = at.batch_size, at.learning_rate
+        met = advice.candidate(size).steps_to_target.times(off_best(size, rate)).estimate
+        steps = WHOLE_EPOCHS * math.ceil(N_TRAIN / size)
+        whole.append(_with_end(tried(size, rate=rate, seed=seed, steps=steps, met=met), end))
     runs = (*advice.tried, *whole)
     return with_belief(
         replace(
@@ -311,11 +316,11 @@ def with_belief(advice: Advice) -> Advice:
     means = CellMeans.of(
         list(seen.values()), metric="accuracy", better="higher", n_examples=advice.n_validation
     )
-    at = {cell: i for i, cell in enumerate(seen)}
-    named = advice.named and at[advice.named.batch_size, advice.named.learning_rate]
-    return replace(
-        advice, believed=tuple(_believed(advice, cell, means, at[cell], named) for cell in shown)
-    )
+    named = None
+    if advice.named:
+        named = list(seen).index((advice.named.batch_size, advice.named.learning_rate))
+    believed = (_believed(advice, cell, means, i, named) for i, cell in enumerate(shown))
+    return replace(advice, believed=tuple(believed))
 
 
 def _believed(
@@ -333,13 +338,6 @@ def _believed(
     return Believed(
         batch_size=cell[0], learning_rate=cell[1], end=end, ends_better_by=better, cost=cost
     )
-
-
-def _whole(advice: Advice, at: Configuration, end: float, seed: int) -> RateTried:
-    size, rate = at.batch_size, at.learning_rate
-    met = advice.candidate(size).steps_to_target.times(off_best(size, rate)).estimate
-    steps = WHOLE_EPOCHS * math.ceil(N_TRAIN / size)
-    return _with_end(tried(size, rate=rate, seed=seed, steps=steps, met=met), end)
 
 
 KINDS: dict[str, Callable[[], Advice]] = {
