@@ -1,7 +1,7 @@
 """The table of wrong calls in Python, wrong_calls.txt: each is told in the line that stands there.
 
 What the command line can be given as wrong is in tests/cli/wrong_inputs.txt; what is wrong in a
-workload itself in tests/workload: test_definition and test_given_data.
+workload itself in tests/workload/refused.txt.
 """
 
 from __future__ import annotations

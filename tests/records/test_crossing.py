@@ -1,6 +1,7 @@
 """Crossing: where a target was met to stay, against the definition read word for word."""
 
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ FIRST_TOUCH = replace(TARGET, held_for=0.0)
 
 
 def evaluations(*points: tuple[int, float | None]) -> tuple[Evaluation, ...]:
-    """One evaluation a (samples, accuracy); a step has ten examples."""
+    """One evaluation per (samples, accuracy); a step has ten examples."""
     return tuple(
         Evaluation(
             step=samples // 10,
@@ -45,56 +46,47 @@ def by_definition(points: list[tuple[int, float]], target: Target) -> tuple[int,
     held_for=st.sampled_from([0.05, 0.1, 0.5]),
 )
 def test_it_is_what_the_definition_says(gaps, values, held_for):
-    samples = [10 * sum(gaps[: n + 1]) for n in range(len(gaps))]
+    samples = [10 * total for total in accumulate(gaps)]
     points = list(zip(samples, values[: len(samples)], strict=True))
     target = replace(TARGET, held_for=held_for)
 
-    found = crossing_of(evaluations(*points), target)
+    crossing = crossing_of(evaluations(*points), target)
 
-    expected = by_definition(points, target)
-    seen = None
-    if found is not None:
-        held = found.held_until_step
-        seen = found.samples, None if held is None else 10 * held
-    assert seen == expected
+    assert (crossing is None) is (by_definition(points, target) is None)
+    if crossing is not None:
+        held = crossing.held_until_step
+        places = crossing.samples, None if held is None else 10 * held
+        assert places == by_definition(points, target)
 
 
 def test_a_touch_that_does_not_last_is_not_where_it_was_met():
     curve = evaluations((100, 0.8), (200, 0.91), (210, 0.88), (300, 0.92), (320, 0.93), (330, 0.9))
 
-    assert crossing_of(curve, TARGET) == Crossing(
-        after_step=21, step=30, samples=300, held_until_step=33
-    )
-    assert crossing_of(curve, FIRST_TOUCH) == Crossing(
-        after_step=10, step=20, samples=200, held_until_step=21
-    )
+    crossing, touch = crossing_of(curve, TARGET), crossing_of(curve, FIRST_TOUCH)
 
-
-def test_a_run_that_ends_at_the_target_has_met_it_but_not_held_it():
-    crossing = crossing_of(evaluations((100, 0.8), (200, 0.91), (205, 0.92)), TARGET)
-
-    assert (crossing.step, crossing.held) == (20, False)
-    assert not crossing.would_hold_at(219, TARGET)
-    assert crossing.would_hold_at(220, TARGET)
+    assert crossing == Crossing(after_step=21, step=30, samples=300, held_until_step=33)
+    assert touch == Crossing(after_step=10, step=20, samples=200, held_until_step=21)
 
 
 @pytest.mark.parametrize(
     ("status", "until", "met"),
-    [(Status.OK, 210, True), (Status.DIVERGED, 210, False), (Status.DIVERGED, 230, True)],
+    [(Status.OK, 205, True), (Status.DIVERGED, 205, False), (Status.DIVERGED, 230, True)],
 )
 def test_a_run_that_ended_badly_before_the_target_had_held_has_not_met_it(status, until, met):
     curve = evaluations((100, 0.8), (200, 0.91), (until, 0.92))
     record = replace(made_up_record(), status=status, evaluations=curve)
 
+    crossing = crossing_of(curve, TARGET)
+
     assert (record.crossing(TARGET) is not None) is met
+    assert (crossing.step, crossing.held) == (20, until == 230)
+    assert not crossing.would_hold_at(219, TARGET)
+    assert crossing.would_hold_at(220, TARGET)
 
 
 def test_a_value_that_is_not_a_number_does_not_meet_a_level_and_one_not_evaluated_says_nothing():
     broken = evaluations((100, 0.5), (200, 0.95), (210, None), (300, 0.95), (340, 0.95))
-    unseen = tuple(
-        replace(each, scores=()) if each.samples == 210 else each
-        for each in evaluations((100, 0.5), (200, 0.95), (210, 0.95), (300, 0.95), (340, 0.95))
-    )
+    unseen = (*broken[:2], replace(broken[2], scores=()), *broken[3:])
 
     met_late, met_early = crossing_of(broken, TARGET), crossing_of(unseen, TARGET)
 

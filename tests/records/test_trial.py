@@ -1,5 +1,6 @@
+"""A trial's identity: the same for ever, and another one for every other field."""
+
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from tests.reference.made_up import made_up_trial
@@ -7,7 +8,7 @@ from tests.reference.made_up import made_up_trial
 from batchlab.records.batch_plan import Stage
 
 TRIAL = made_up_trial()
-OTHERWISE: dict[str, Any] = {
+OTHERWISE = {
     "settings": (("width", 8),),
     "micro_batch_size": 16,
     "sampling": "replacement",
@@ -25,11 +26,13 @@ STAGES = (
 @pytest.mark.parametrize(
     ("changes", "trial_id"), [({}, "7ac45b8771f86750"), (OTHERWISE, "7506421a88cb9209")]
 )
-def test_an_identity_is_the_same_for_ever(changes: dict[str, Any], trial_id: str) -> None:
+def test_an_identity_is_the_same_for_ever(changes, trial_id):
     assert replace(TRIAL, **changes).trial_id == trial_id
 
 
-def test_an_identity_leaves_out_what_is_at_its_default() -> None:
+def test_an_identity_leaves_out_what_is_at_its_default():
+    whole = replace(TRIAL, batch_size=32, micro_batch_size=32)
+
     assert TRIAL.identity == {
         "format": 2,
         "workload_id": "made-up-id",
@@ -39,6 +42,8 @@ def test_an_identity_leaves_out_what_is_at_its_default() -> None:
         "learning_rate": 0.01,
         "seed": 0,
     }
+    assert "micro_batch_size" not in whole.identity
+    assert replace(TRIAL, micro_batch_size=32).trial_id != whole.trial_id
 
 
 @pytest.mark.parametrize(
@@ -53,20 +58,15 @@ def test_an_identity_leaves_out_what_is_at_its_default() -> None:
         ("batch_size", 32),
         ("learning_rate", 0.02),
         ("seed", 1),
+        ("weight_decay_factor", 2.0),
+        ("world_size", 2),
     ],
 )
-def test_every_field_tells_trials_apart(name: str, value: Any) -> None:
+def test_every_field_tells_trials_apart(name, value):
     assert replace(TRIAL, **{name: value}).trial_id != TRIAL.trial_id
 
 
-def test_a_micro_batch_of_the_whole_batch_is_told_from_one_as_large_of_another() -> None:
-    whole = replace(TRIAL, batch_size=32, micro_batch_size=32)
-
-    assert "micro_batch_size" not in whole.identity
-    assert replace(TRIAL, micro_batch_size=32).trial_id != whole.trial_id
-
-
-def test_stages_are_part_of_an_identity_and_of_the_plan() -> None:
+def test_stages_are_part_of_an_identity_and_of_the_plan():
     staged = replace(TRIAL, micro_batch_size=0, stages=STAGES)
 
     assert staged.identity["stages"] == [
@@ -74,7 +74,6 @@ def test_stages_are_part_of_an_identity_and_of_the_plan() -> None:
         {"from_samples": 200, "batch_size": 128, "rate_factor": 0.5},
     ]
     assert "micro_batch_size" not in staged.identity
-    assert staged.batch_sizes == (64, 32, 128)
     assert staged.micro_batch_sizes == {64: 64, 32: 32, 128: 128}
     assert not staged.accumulates
     assert replace(staged, micro_batch_size=64).accumulates

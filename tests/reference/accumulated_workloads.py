@@ -117,38 +117,23 @@ SOUND: dict[str, Callable[[], Workload]] = {"vectors": vectors, "images": images
 
 
 class Wrapped(nn.Module):
-    """A model with something after its first argument, or around it."""
+    """A model with something after it."""
+
+    def __init__(self, inner: nn.Module, after: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.after, self.calls = inner, after, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.after(self, self.inner(x))
+
+
+class Centred(nn.Module):
+    """It takes off a running mean of its outputs."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x)
-
-
-class Dropped(Wrapped):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(self.inner(x), 0.3, self.training)
-
-
-class Counted(Wrapped):
-    """Its outputs grow with every call."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__(inner)
-        self.calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return self.inner(x) * (1 + 0.1 * self.calls)
-
-
-class Centred(Wrapped):
-    """It takes off a running mean of its outputs."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__(inner)
         self.register_buffer("center", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -159,20 +144,12 @@ class Centred(Wrapped):
         return y
 
 
-class Standardized(Wrapped):
-    """It takes off the batch's mean."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.inner(x)
-        return y - 0.5 * y.mean(dim=0, keepdim=True)
-
-
-class Normalized(Wrapped):
+class Normalized(nn.Module):
     """Batch normalization of whatever shape."""
 
     def __init__(self, inner: nn.Module) -> None:
-        super().__init__(inner)
-        self.norm = nn.BatchNorm1d(1)
+        super().__init__()
+        self.inner, self.norm = inner, nn.BatchNorm1d(1)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.inner(x)
@@ -180,13 +157,8 @@ class Normalized(Wrapped):
         return y + normal
 
 
-class DroppedByLayer(Wrapped):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__(inner)
-        self.drop = nn.Dropout(0.3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.inner(x))
+def _with_after(after: Callable[[Any, Tensor], Tensor]) -> Callable[[Workload], Workload]:
+    return _with_model(lambda inner: Wrapped(inner, after))
 
 
 def _with_model(change: Callable[[nn.Module], nn.Module]) -> Callable[[Workload], Workload]:
@@ -210,16 +182,13 @@ def _units(workload: Workload, batch: Batch) -> float:
     return float(len(batch[0])) if workload.weight is None else workload.weight(batch)
 
 
-def _clipped(model: nn.Module) -> nn.Module:
-    for part in model.parameters():
-        part.register_hook(lambda gradient: gradient.clamp(-1e-3, 1e-3))
-    return model
+def _with_hook(hook: Callable[[Tensor], Tensor]) -> Callable[[Workload], Workload]:
+    def hooked(model: nn.Module) -> nn.Module:
+        for parameter in model.parameters():
+            parameter.register_hook(hook)
+        return model
 
-
-def _shortened(model: nn.Module) -> nn.Module:
-    for part in model.parameters():
-        part.register_hook(lambda gradient: gradient / (1e-6 + gradient.norm()))
-    return model
+    return _with_model(hooked)
 
 
 def _penalized(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
@@ -228,11 +197,10 @@ def _penalized(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
     return workload.loss(model, batch) + (output @ output.T).square().mean()
 
 
-def _hardest(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
-    singles = [
-        workload.loss(model, tuple(part[i : i + 1] for part in batch)) for i in range(len(batch[0]))
-    ]
-    return torch.stack(singles).max()
+def _singles(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
+    """The loss of each example on its own."""
+    singles = zip(*(part.split(1) for part in batch), strict=True)
+    return torch.stack([workload.loss(model, single) for single in singles])
 
 
 def _noisy(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
@@ -255,10 +223,8 @@ def _unlike(batch: Batch) -> Tensor:
 
 def _by_size(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
     """A mean whose weights nobody was told of."""
-    n = len(batch[0])
     weights = _unlike(batch)
-    singles = [workload.loss(model, tuple(part[i : i + 1] for part in batch)) for i in range(n)]
-    return (torch.stack(singles) * weights).sum() / weights.sum()
+    return (_singles(workload, model, batch) * weights).sum() / weights.sum()
 
 
 Fault = tuple[Callable[[Workload], Workload], str, str]
@@ -272,30 +238,44 @@ FAULTS: dict[str, Fault] = {
     ),
     "root of the size": (
         _with_loss(lambda w, model, batch: w.loss(model, batch) * len(batch[0]) ** 0.5),
-        "coupled",
-        "loss",
+        *("coupled", "loss"),
     ),
     "mean with weights": (_with_loss(_by_size), "weight", ""),
-    "constant weight": (
-        lambda w: replace(w, weight=lambda _: 1.0),
-        "weight",
-        "weight",
-    ),
+    "constant weight": (lambda w: replace(w, weight=lambda _: 1.0), "weight", "weight"),
     "other weight": (
         lambda w: replace(w, weight=lambda batch: float(_unlike(batch).square().sum())),
-        "weight",
-        "weight",
+        *("weight", "weight"),
     ),
     "batch normalization": (_with_model(Normalized), "batch_norm", "norm"),
-    "dropout layer": (_with_model(DroppedByLayer), "random", "model"),
-    "dropout by function": (_with_model(Dropped), "random", "model"),
-    "batch statistics": (_with_model(Standardized), "coupled", "model"),
+    "dropout layer": (
+        _with_model(lambda inner: nn.Sequential(inner, nn.Dropout(0.3))),
+        "random",
+        "model",
+    ),
+    "dropout by function": (
+        _with_after(lambda self, y: F.dropout(y, 0.3, self.training)),
+        "random",
+        "model",
+    ),
+    "batch statistics": (
+        _with_after(lambda _, y: y - 0.5 * y.mean(dim=0, keepdim=True)),
+        "coupled",
+        "model",
+    ),
     "penalty between examples": (_with_loss(_penalized), "coupled", "loss"),
-    "hardest example": (_with_loss(_hardest), "coupled", "loss"),
+    "hardest example": (_with_loss(lambda *given: _singles(*given).max()), "coupled", "loss"),
     "mixed examples": (lambda w: replace(w, augment=_mixed), "coupled", "augment"),
-    "clipped gradients": (_with_model(_clipped), "coupled", "model"),
-    "shortened gradients": (_with_model(_shortened), "coupled", "model"),
-    "count of calls": (_with_model(Counted), "coupled", "model"),
+    "clipped gradients": (
+        _with_hook(lambda gradient: gradient.clamp(-1e-3, 1e-3)),
+        "coupled",
+        "model",
+    ),
+    "shortened gradients": (
+        _with_hook(lambda gradient: gradient / (1e-6 + gradient.norm())),
+        "coupled",
+        "model",
+    ),
+    "count of calls": (_with_after(lambda self, y: y * (1 + 0.1 * self.calls)), "coupled", "model"),
     "running mean": (_with_model(Centred), "coupled", "model"),
     "random loss": (_with_loss(_noisy), "random", "loss"),
 }

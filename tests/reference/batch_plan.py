@@ -7,8 +7,6 @@ the constant plan, with others that of a staged one.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from batchlab.records.estimate import Reason
-
 # The step, the examples before it -> the batch size that is wanted there.
 Rule = Callable[[int, int], int]
 
@@ -58,9 +56,6 @@ class WalkedBatchPlan:
     def at(self, step: int) -> Walked:
         return next(walked for walked in self.walk() if walked.step == step)
 
-    def batch_size_at(self, step: int) -> int:
-        return self.at(step).batch_size
-
     def samples_at(self, step: int) -> int:
         samples = 0
         for walked in self.walk():
@@ -95,7 +90,3 @@ class WalkedBatchPlan:
     def position(self, step: int) -> tuple[int, int]:
         here = self.at(step)
         return here.epoch, here.step_of_epoch
-
-    def notes(self, micro_batch_size: int) -> tuple[Reason, ...]:
-        text = f"the batch size changes along the run; micro-batches of {micro_batch_size}"
-        return (Reason.as_written(text),)

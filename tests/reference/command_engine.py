@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.reference.made_up import made_up_summary
 from tests.reference.told import Told
 
 from batchlab.records.progress_listener import ProgressListener
@@ -19,15 +20,11 @@ from batchlab.store.store import Store
 
 def command_summary(command: TrainingCommand) -> WorkloadSummary:
     """What a check of the command would find."""
-    return WorkloadSummary(
+    return made_up_summary(
         workload_id="a-command",
         name=command.name,
-        reference=command.name,
-        settings=(),
         n_train=command.examples or 2000,
         n_validation=None,
-        n_test=0,
-        n_train_evaluated=0,
         n_parameters=None,
         metrics=(MetricSummary(name=command.metric, better=command.direction),),
         batch_size=command.batch_size,

@@ -7,6 +7,8 @@ in one line what the record shows and can therefore say in one line what must be
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -162,6 +164,24 @@ def made_up_timing(
     )
 
 
+def made_up_summary(
+    *, name: str = "made-up", n_train: int = 4096, **fields: Any
+) -> WorkloadSummary:
+    """What was trained; with 1,000 examples to validate and none to test with."""
+    usual: dict[str, Any] = {
+        "workload_id": "made-up-id",
+        "settings": (),
+        "n_validation": 1000,
+        "n_test": 0,
+        "n_train_evaluated": 0,
+        "n_parameters": 1234,
+        "metrics": (MetricSummary(name="accuracy", better="higher"),),
+        "batch_size": 64,
+        "learning_rate": 0.01,
+    }
+    return WorkloadSummary(name=name, reference=name, n_train=n_train, **(usual | fields))
+
+
 def made_up_study(
     *,
     batch_sizes: Sequence[int] = (64, 256, 1024),
@@ -183,58 +203,38 @@ def made_up_study(
     The first metric counts; with 0 examples a split has no curves. `endings` are the (status,
     reason, epochs) of trials that ended badly.
     """
-    absent = {split for split, n in (("validation", n_validation), ("test", n_test)) if n == 0}
+    n_examples = {"train": n_train, "validation": n_validation, "test": n_test}
     records = []
-    for batch_size in batch_sizes:
-        for learning_rate in learning_rates:
-            for seed in range(seeds):
-                ending = (endings or {}).get((batch_size, learning_rate, seed))
-                status, reason, length = ending or (Status.OK, None, epochs)
-                records.append(
-                    made_up_record(
-                        trial=made_up_trial(
-                            batch_size=batch_size,
-                            learning_rate=learning_rate,
-                            seed=seed,
-                            n_train=n_train,
-                        ),
-                        curves={
-                            key: curve
-                            for key, curve in curves(batch_size, learning_rate, seed).items()
-                            if key[0] not in absent
-                        },
-                        epochs=length,
-                        evaluations_per_epoch=evaluations_per_epoch,
-                        step_s=step_s(batch_size),
-                        status=status,
-                        reason=reason,
-                    )
-                )
+    for cell in product(batch_sizes, learning_rates, range(seeds)):
+        status, reason, length = (endings or {}).get(cell, (Status.OK, None, epochs))
+        batch_size, learning_rate, seed = cell
+        record = made_up_record(
+            trial=made_up_trial(
+                batch_size=batch_size, learning_rate=learning_rate, seed=seed, n_train=n_train
+            ),
+            curves={key: curve for key, curve in curves(*cell).items() if n_examples[key[0]]},
+            epochs=length,
+            evaluations_per_epoch=evaluations_per_epoch,
+            step_s=step_s(batch_size),
+            status=status,
+            reason=reason,
+        )
+        records.append(record)
+    timings = tuple(made_up_timing(size, step_s=step_s(size)) for size in batch_sizes)
     return Study(
         study_id="made-up-study",
         command="batchlab sweep made-up",
         created_at="2026-01-01T00:00:00Z",
-        workload=WorkloadSummary(
-            workload_id="made-up-id",
-            name="made-up",
-            reference="made-up",
-            settings=(),
+        workload=made_up_summary(
             n_train=n_train,
             n_validation=n_validation,
             n_test=n_test,
             n_train_evaluated=min(n_train, 1000),
-            n_parameters=1234,
             metrics=tuple(MetricSummary(name=name, better=better) for name, better in metrics),
-            batch_size=64,
-            learning_rate=0.01,
         ),
         environment=(("python", "3.11"), ("cores", "2")),
         records=tuple(records),
-        timings=tuple(
-            made_up_timing(batch_size, step_s=step_s(batch_size)) for batch_size in batch_sizes
-        )
-        if timed
-        else (),
+        timings=timings if timed else (),
         spent_s=12.5,
     )
 
@@ -245,14 +245,11 @@ def _finite(value: float | None) -> float | None:
 
 def with_validation_alone(study: Study) -> Study:
     """The study as a script tells it that evaluates on validation data only."""
-    records = tuple(
-        replace(
-            record,
-            evaluations=tuple(
-                replace(each, scores=tuple(s for s in each.scores if s.split == "validation"))
-                for each in record.evaluations
-            ),
-        )
-        for record in study.records
-    )
-    return replace(study, records=records)
+    records = []
+    for record in study.records:
+        evaluations = []
+        for evaluation in record.evaluations:
+            scores = tuple(score for score in evaluation.scores if score.split == "validation")
+            evaluations.append(replace(evaluation, scores=scores))
+        records.append(replace(record, evaluations=tuple(evaluations)))
+    return replace(study, records=tuple(records))

@@ -6,9 +6,10 @@ scatter, step times a knee, tuned rates a power; a test changes one of them, or 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from tests.reference.made_up import (
@@ -68,16 +69,6 @@ def flat_machine(batch_size: float) -> float:
     return 2e-3 * (1 + (batch_size / 1000) ** 2) ** 0.5
 
 
-def full_machine(batch_size: float) -> float:
-    """A step time of a machine that a few examples fill."""
-    return 2.4e-5 + 3e-5 * batch_size
-
-
-def slow_machine(batch_size: float) -> float:
-    """A step time that grows slowly from the first example on."""
-    return 1.4e-3 * (1 + (batch_size / 200) ** (2 / 3)) ** 1.5
-
-
 def tuned_rate(batch_size: float) -> float:
     """The best learning rate, growing slower than the linear rule."""
     return float(f"{0.05 * (batch_size / 64) ** 0.6:.2g}")
@@ -108,10 +99,16 @@ def made_up_advice(
     reference = reference or Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)
     if objective == "quality":
         steps = _quality_steps
-    figures = {size: _figure(objective, size, steps(size), step_s(size)) for size in sizes}
-    least = min(figures.values())
+    figure: Callable[[float], float] = {
+        "time": lambda size: steps(size) * step_s(size),
+        "samples": lambda size: steps(size) * size,
+        "quality": lambda size: 0.03 * (1 + (size / 600) ** 0.7),  # a distance
+    }[objective]
+    figures = {size: figure(size) for size in sizes}
     candidates = tuple(
-        _candidate(size, steps(size), step_s(size), figures[size], least, spread, does_not_fit)
+        _candidate(
+            size, steps(size), step_s(size), figures, spread=spread, fits=size not in does_not_fit
+        )
         for size in sizes
     )
     flat = [c for c in candidates if c.in_flat_set]
@@ -179,17 +176,17 @@ def cannot_tell_advice(scatter: float = 0.15) -> Advice:
     own = Configuration(batch_size=64, micro_batch_size=64, learning_rate=tuned_rate(64))
     advice = made_up_advice(
         steps=lambda b: 2500 * (b / 64) ** -0.4,
-        step_s=slow_machine,
+        step_s=lambda b: 1.4e-3 * (1 + (b / 200) ** (2 / 3)) ** 1.5,  # it grows from the start
         spread=0.25,
         scatter=scatter,
         reference=own,
     )
     near, same = advice.recommendation, Estimate.of(1.0, interval=(1.0, 1.0), n=1)
-    values = {"size": near.batch_size, "rate": near.learning_rate, "tenths": 6}
+    cell = {"size": near.batch_size, "rate": near.learning_rate}
     return replace(
         advice,
         verdict="cannot_tell",
-        reason=Reason.of("nearest_not_likely", **values),
+        reason=Reason.of("nearest_not_likely", tenths=6, **cell),
         recommendation=None,
         provisional=own,
         chance=None,
@@ -285,9 +282,13 @@ def with_endings(
     """The same advice with whole trainings of what it names and of the reference."""
     ends = {advice.reference_tuned: END - 0.0008, advice.reference: END}
     ends |= {advice.named: END + better_by}
-    whole = tuple(
-        _whole(advice, at, end, seed) for at, end in ends.items() if at for seed in (80, 81, 82)
-    )
+    ends.pop(None, None)
+    whole = []
+    for (at, end), seed in product(ends.items(), (80, 81, 82)):
+        size, rate = at.batch_size, at.learning_rate
+        met = advice.candidate(size).steps_to_target.times(off_best(size, rate)).estimate
+        steps = WHOLE_EPOCHS * math.ceil(N_TRAIN / size)
+        whole.append(_with_end(tried(size, rate=rate, seed=seed, steps=steps, met=met), end))
     runs = (*advice.tried, *whole)
     return with_belief(
         replace(
@@ -315,11 +316,11 @@ def with_belief(advice: Advice) -> Advice:
     means = CellMeans.of(
         list(seen.values()), metric="accuracy", better="higher", n_examples=advice.n_validation
     )
-    at = {cell: i for i, cell in enumerate(seen)}
-    named = advice.named and at[advice.named.batch_size, advice.named.learning_rate]
-    return replace(
-        advice, believed=tuple(_believed(advice, cell, means, at[cell], named) for cell in shown)
-    )
+    named = None
+    if advice.named:
+        named = list(seen).index((advice.named.batch_size, advice.named.learning_rate))
+    believed = (_believed(advice, cell, means, i, named) for i, cell in enumerate(shown))
+    return replace(advice, believed=tuple(believed))
 
 
 def _believed(
@@ -339,16 +340,12 @@ def _believed(
     )
 
 
-def _whole(advice: Advice, at: Configuration, end: float, seed: int) -> RateTried:
-    size, rate = at.batch_size, at.learning_rate
-    met = advice.candidate(size).steps_to_target.times(off_best(size, rate)).estimate
-    steps = WHOLE_EPOCHS * math.ceil(N_TRAIN / size)
-    return _with_end(tried(size, rate=rate, seed=seed, steps=steps, met=met), end)
-
-
 KINDS: dict[str, Callable[[], Advice]] = {
     "recommend": made_up_advice,
-    "alike": lambda: made_up_advice(steps=lambda b: 15e4 / b + 2, step_s=full_machine, spread=0.03),
+    # A few examples fill the machine.
+    "alike": lambda: made_up_advice(
+        steps=lambda b: 15e4 / b + 2, step_s=lambda b: 2.4e-5 + 3e-5 * b, spread=0.03
+    ),
     "likely": likely_advice,
     "cannot_tell": cannot_tell_advice,
     "quality": quality_advice,
@@ -436,29 +433,20 @@ def _record(run: RateTried, step_s: float, target: Target | None) -> TrialRecord
     return replace(record, evaluations=record.evaluations[::-seldom][::-1])
 
 
-def _figure(objective: str, size: int, steps: float, step_s: float) -> float:
-    """Time, samples, or for quality a distance that grows with the batch size."""
-    return {
-        "time": steps * step_s,
-        "samples": steps * size,
-        "quality": 0.03 * (1 + (size / 600) ** 0.7),
-    }[objective]
-
-
 def _candidate(
     size: int,
     steps: float,
     step_s: float,
-    figure: float,
-    least: float,
+    figures: Mapping[int, float],
+    *,
     spread: float,
-    does_not_fit: Sequence[int],
+    fits: bool,
 ) -> Candidate:
-    fits, relative = size not in does_not_fit, figure / least
-    high = relative * (1 + spread)
+    relative = figures[size] / min(figures.values())
+    high, micro = relative * (1 + spread), size if fits else size // 4
     return Candidate(
         batch_size=size,
-        micro_batch_size=size if fits else size // 4,
+        micro_batch_size=micro,
         fits=fits,
         learning_rate=tuned_rate(size),
         n_runs=3,
@@ -466,10 +454,10 @@ def _candidate(
         steps_to_target=around(steps, spread, 3),
         time_to_target_s=around(steps * step_s, spread, 3),
         samples_to_target=around(steps * size, spread, 3),
-        cost=around(figure, spread, 3),
+        cost=around(figures[size], spread, 3),
         relative=Estimate.of(relative, interval=(relative * (1 - spread), high), n=3),
-        in_flat_set=high <= 1.1 or figure == least,
-        peak_bytes=made_up_peak(size if fits else size // 4),
+        in_flat_set=high <= 1.1 or relative == 1,
+        peak_bytes=made_up_peak(micro),
         rule_learning_rates=tuple(
             (rule, tuned_rate(64) * (size / 64) ** power)
             for rule, power in (("none", 0.0), ("linear", 1.0), ("sqrt", 0.5))

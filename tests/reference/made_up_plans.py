@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from tests.reference.made_up import (
-    made_up_record,
-    made_up_study,
-    made_up_timing,
-    made_up_trial,
-)
+from tests.reference.made_up import made_up_record, made_up_study, made_up_timing, made_up_trial
 
 from batchlab import plans
 from batchlab.records.run import PlanName

@@ -1,5 +1,6 @@
 """Made-up profiles, and a made-up machine to search: times and peaks given by functions."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ from tests.reference.made_up import made_up_timing
 
 from batchlab.measure.profile import Profile, ProfiledWorkload, ProfilePoint
 from batchlab.records.estimate import Reason
-from batchlab.records.study import StepTiming, WorkloadSummary
+from batchlab.records.study import WorkloadSummary
 from batchlab.records.trial import Status, Trial
 
 written = Reason.as_written
@@ -38,33 +39,24 @@ def made_up_point(
 ) -> ProfilePoint:
     """A point that ran as `step_s` and `peak_bytes` say, or one that did not."""
     micro = micro_batch_size or batch_size
+    point = ProfilePoint(
+        batch_size=batch_size,
+        micro_batch_size=micro,
+        status=status,
+        reason=None if reason is None else written(reason),
+    )
+    if status is not Status.OK:
+        return point
     n_pieces = -(-batch_size // micro)
     alone_s = n_pieces * step_s(micro) if median_s is None else median_s
-    if status is not Status.OK:
-        return ProfilePoint(
-            batch_size=batch_size,
-            micro_batch_size=micro,
-            status=status,
-            reason=None if reason is None else written(reason),
-        )
-    timing = StepTiming(
-        workload_id="made-up",
-        batch_size=batch_size,
+    timing = replace(
+        made_up_timing(batch_size, step_s=alone_s, workload_id="made-up"),
         micro_batch_size=micro,
-        device="cpu",
-        threads=1,
         warmup_s=(2 * alone_s, alone_s),
         block_s=tuple(10 * alone_s * factor for factor in scatter),
-        block_steps=10,
         peak_bytes=peak_bytes(micro),
     )
-    return ProfilePoint(
-        batch_size=batch_size,
-        micro_batch_size=micro,
-        status=Status.OK,
-        timing=timing,
-        peak_bytes=timing.peak_bytes,
-    )
+    return replace(point, timing=timing, peak_bytes=timing.peak_bytes)
 
 
 def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None) -> Profile:
@@ -101,25 +93,18 @@ def told_profile(
 ) -> Profile:
     """A profile of what is asked about, as if every batch size had been measured."""
     name = of.workload if isinstance(of, Trial) else of.name
-    points = (
-        ProfilePoint(
-            batch_size=size,
-            micro_batch_size=size,
-            status=Status.OK,
-            timing=made_up_timing(size, step_s=step_s(size), workload_id=of.workload_id),
-            peak_bytes=30_000_000 + 1000 * size,
-        )
-        for size in sorted(batch_sizes)
-    )
-    return Profile(
+    points = []
+    for size in sorted(batch_sizes):
+        timing = made_up_timing(size, step_s=step_s(size), workload_id=of.workload_id)
+        point = replace(made_up_point(size), timing=timing, peak_bytes=30_000_000 + 1000 * size)
+        points.append(point)
+    return replace(
+        made_up_profile(*points, memory_limit_bytes=memory_limit_bytes),
         workload=ProfiledWorkload(
             workload_id=of.workload_id, name=name, n_train=of.n_train, batch_size=of.batch_size
         ),
-        device="cpu",
         device_name="here",
-        memory_limit_bytes=memory_limit_bytes,
         environment=(("cores", "2"),),
-        created_at="2026-01-01T00:00:00+00:00",
         points=tuple(points),
     )
 
@@ -153,7 +138,7 @@ class MadeUpMachine:
         self.limits_s: list[float] = []
         self.clock_s = 0.0
         self.cut_off = 0  # probes that were begun and had not the time to end
-        self._room_bytes = room_bytes
+        self._room_bytes = math.inf if room_bytes is None else room_bytes
         self._seconds = seconds
         self._goes_wrong = goes_wrong
         self._budget_s = budget_s
@@ -169,23 +154,16 @@ class MadeUpMachine:
         self.limits_s.append(limit_s)
         n_pieces = -(-batch_size // micro_batch_size)
         alone_s = n_pieces * self._seconds(micro_batch_size)
+        point = made_up_point(batch_size, micro_batch_size=micro_batch_size, median_s=alone_s)
         wrong = self._goes_wrong(batch_size)
         needed_s = 0.2 + max(timed_s, 3 * alone_s) + 2 * alone_s
         self.cut_off += wrong is None and needed_s > limit_s
-        if wrong is Status.TIMEOUT or needed_s > limit_s:
-            self.clock_s += limit_s
-            return self._bad(batch_size, micro_batch_size, Status.TIMEOUT)
-        self.clock_s += needed_s
-        if wrong is not None:
-            return self._bad(batch_size, micro_batch_size, wrong)
-        if self._room_bytes is not None and peak_bytes(micro_batch_size) > self._room_bytes:
-            return self._bad(batch_size, micro_batch_size, Status.OOM)
-        return made_up_point(batch_size, micro_batch_size=micro_batch_size, median_s=alone_s)
-
-    def _bad(self, batch_size: int, micro_batch_size: int, status: Status) -> ProfilePoint:
-        return made_up_point(
-            batch_size,
-            micro_batch_size=micro_batch_size,
-            status=status,
-            reason=written("made up to fail"),
-        )
+        if needed_s > limit_s:
+            wrong = Status.TIMEOUT
+        elif wrong is None and peak_bytes(micro_batch_size) > self._room_bytes:
+            wrong = Status.OOM
+        self.clock_s += limit_s if wrong is Status.TIMEOUT else needed_s
+        if wrong is None:
+            return point
+        why = written("made up to fail")
+        return replace(point, status=wrong, reason=why, timing=None, peak_bytes=None)

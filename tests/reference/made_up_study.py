@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from batchlab.records.study import MetricSummary, StudyName, WorkloadSummary
+from tests.reference import made_up
+
+from batchlab.records.study import StudyName, WorkloadSummary
 from batchlab.runs.replay import Journal
 from batchlab.store.store import Store
 
@@ -12,19 +14,8 @@ STUDY = StudyName(
 
 
 def made_up_summary() -> WorkloadSummary:
-    return WorkloadSummary(
-        workload_id="made-up-id",
-        name="small",
-        reference="small",
-        settings=(),
-        n_train=40,
-        n_validation=20,
-        n_test=20,
-        n_train_evaluated=40,
-        n_parameters=83,
-        metrics=(MetricSummary(name="accuracy", better="higher"),),
-        batch_size=10,
-        learning_rate=0.05,
+    return made_up.made_up_summary(
+        name="small", n_train=40, n_validation=20, n_test=20, batch_size=10, learning_rate=0.05
     )
 
 

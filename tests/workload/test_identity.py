@@ -7,6 +7,9 @@ import os
 import random
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,16 +20,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.reference.handed_over import workload
-from tests.reference.live_models import (
-    LIVE,
-    DeeperNet,
-    LateralNet,
-    Net,
-    Recipe,
-    live_identity,
-    made_net,
-    of_globals,
-)
 from tests.reference.user_file import write_user_file
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
@@ -34,79 +27,48 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, Te
 from batchlab.errors import WorkloadError
 from batchlab.workload import file_region
 from batchlab.workload import identity as identities
+from batchlab.workload.builtin import workload_names
 from batchlab.workload.file_region import FileRegion, add_region
-from batchlab.workload.loading import live_workload, load_workload
+from batchlab.workload.identity import made_model
+from batchlab.workload.loading import live_workload, load_workload, with_model
 
 ROOT = Path(__file__).parents[2]
+
+
+def file_identity(reference: str, **settings: str) -> str:
+    return load_workload(reference, settings).workload_id
+
+
+def identity(**fields: Any) -> str:
+    return live_workload(workload(**{"validation": None} | fields), {}).workload_id
 
 
 # Files
 
 
-def file_identity(reference: str, **settings: str) -> str:
-    for name in ("mine", "layers", "deeper"):
-        sys.modules.pop(name, None)
-    return load_workload(reference, settings).workload_id
-
-
-def test_a_file_is_the_same_workload_in_another_folder(tmp_path: Path) -> None:
-    identities = set()
-    for folder in (tmp_path / "a", tmp_path / "b"):
+def test_an_edited_file_is_another_workload(tmp_path):
+    """So is another name or setting in one file; the same file in another folder is the same."""
+    known = []
+    for name, before in {
+        "a": "import layers",
+        "b": "import layers",
+        "c": "import layers  #",
+    }.items():
+        folder = tmp_path / name
         folder.mkdir()
         (folder / "layers.py").write_text("WIDTH = 4\n")
-        identities.add(file_identity(write_user_file(folder, before="import layers")))
+        reference = write_user_file(folder, before=before)
+        with (folder / "mine.py").open("a") as file:
+            file.write("\n\ndef other():\n    return workload()\n")
+        known.append(file_identity(reference))
+    known.append(file_identity(reference, momentum="0.75"))
+    known.append(file_identity(reference.replace(":workload", ":other")))
 
-    assert len(identities) == 1
-
-
-def test_an_edited_file_is_another_workload(tmp_path: Path) -> None:
-    before = file_identity(write_user_file(tmp_path))
-
-    assert file_identity(write_user_file(tmp_path, before="# edited")) != before
-
-
-def test_another_name_or_setting_in_one_file_is_another_workload(tmp_path: Path) -> None:
-    reference = write_user_file(tmp_path)
-    with (tmp_path / "mine.py").open("a") as file:
-        file.write("\n\ndef other():\n    return workload()\n")
-
-    identities = {
-        file_identity(reference),
-        file_identity(f"{tmp_path}/mine.py:other"),
-        file_identity(reference, momentum="0.75"),
-    }
-
-    assert len(identities) == 3
+    assert known[0] == known[1]
+    assert len(set(known)) == 4
 
 
-@pytest.mark.parametrize(
-    ("line", "edited"),
-    [
-        ("import layers", "layers.py"),
-        ("from layers import WIDTH", "layers.py"),
-        ("def later(): import layers", "layers.py"),
-        ("import layers", "deeper/sizes.py"),  # a neighbour of a neighbour
-    ],
-)
-def test_an_edited_neighbour_makes_another_workload(tmp_path: Path, line: str, edited: str) -> None:
-    reference = write_user_file(tmp_path, before=line)
-    (tmp_path / "deeper").mkdir()
-    for name, text in {
-        "layers.py": "WIDTH = 4\ndef build():\n    from deeper import blocks\n",
-        "deeper/__init__.py": "",
-        "deeper/blocks.py": "from . import sizes\n",
-        "deeper/sizes.py": "DEPTH = 2\n",
-    }.items():
-        (tmp_path / name).write_text(text)
-    before = file_identity(reference)
-
-    with (tmp_path / edited).open("a") as file:
-        file.write("MORE = 1\n")
-
-    assert file_identity(reference) != before
-
-
-def test_a_file_that_is_not_imported_does_not_count(tmp_path: Path) -> None:
+def test_a_file_that_is_not_imported_does_not_count(tmp_path):
     reference = write_user_file(tmp_path)
     before = file_identity(reference)
 
@@ -117,73 +79,139 @@ def test_a_file_that_is_not_imported_does_not_count(tmp_path: Path) -> None:
     assert file_identity(reference) == before
 
 
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_other_data_make_another_workload_though_the_source_is_the_same(
-    tmp_path: Path, split: str
-) -> None:
-    file = tmp_path / "x.npy"
-    reference = write_user_file(
-        tmp_path,
-        before="import numpy",
-        fields=f"{split}=(torch.from_numpy(numpy.load({str(file)!r})), torch.zeros(30).long())",
-    )
-    np.save(file, np.zeros((30, 4), dtype=np.float32))
-    before = file_identity(reference)
-
-    changed = np.zeros((30, 4), dtype=np.float32)
-    changed[7, 3] = 1e-30
-    np.save(file, changed)
-
-    assert file_identity(reference) != before
-
-
 # Live workloads
 
 
+class Net(nn.Module):
+    depth = 2
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, width)
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x)
+
+
+class DeeperNet(Net):
+    depth = 3
+
+
+class LateralNet(Net):
+    def forward(self, x: Any) -> Any:
+        return -self.layer(x)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    width: int
+    kinds: frozenset[str] = frozenset({"relu", "tanh", "gelu"})
+
+    def build(self) -> nn.Module:
+        return Net(self.width)
+
+
+def holding(value: Any) -> Callable[[], Any]:
+    """Return a function that closes over a value, as a notebook's do."""
+    return lambda: value
+
+
+def seeded_net(seed: int) -> Net:
+    torch.manual_seed(seed)
+    return Net(3)
+
+
+def recursive(depth: int) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        return Net(depth) if depth < 2 else build()
+
+    return build
+
+
+def of_globals(width: int) -> Callable[[], nn.Module]:
+    """Return a function that names a global, as a notebook's do."""
+    names: dict[str, Any] = {"Net": Net, "WIDTH": width, "__name__": "__main__"}
+    exec("def build():\n    return Net(WIDTH)", names)
+    return names["build"]
+
+
+# Each entry makes a model function anew, or another one for 1 than for 0; what it is known by must
+# not depend on where objects lie.
+LIVE: dict[str, Callable[[int], Any]] = {
+    "constant": lambda n: (lambda: nn.Linear(2, 3), lambda: nn.Linear(2, 4))[n],
+    "constant set": lambda n: (lambda x: x in {"a", "b", "c"}, lambda x: x in {"a", "b"})[n],
+    "name": lambda n: (lambda: nn.Linear(2, 3), lambda: nn.Bilinear(2, 3))[n],
+    "default": lambda n: lambda width=n: width,
+    "default of a keyword": lambda n: lambda *, width=n: width,
+    "number": lambda n: holding(n),
+    "truth value": lambda n: holding((1, True)[n]),
+    "function": lambda n: holding((F.relu, F.gelu)[n]),
+    "type": lambda n: holding((torch.float32, torch.float64)[n]),
+    "range": lambda n: holding(range(n)),
+    "set": lambda n: holding(({"a", "b", "c"}, {"a", "b"})[n]),
+    "path": lambda n: holding(Path(str(n))),
+    "array": lambda n: holding(np.arange(3.0) + n),
+    "tensor": lambda n: holding(torch.arange(3.0) + n),
+    "type of a tensor": lambda n: holding((torch.zeros(3), torch.zeros(3).double())[n]),
+    "generator": lambda n: holding(random.Random(n)),
+    "model": lambda n: holding(seeded_net(n)),
+    "lock": lambda n: holding((threading.Lock(), n)),
+    "itself": lambda n: recursive(n + 2),
+    "called": lambda n: (lambda: seeded_net(0), lambda: seeded_net(1))[n],
+    "global": lambda n: of_globals(n),
+    "partial": lambda n: partial(Net, width=n),
+    "attribute of a class": lambda n: partial((Net, DeeperNet)[n], 3),
+    "method of a class": lambda n: partial((Net, LateralNet)[n], 3),
+    "slotted dataclass": lambda n: Recipe(n).build,
+}
+
+
 @pytest.mark.parametrize("kind", LIVE)
-def test_a_live_workload_made_again_is_the_same(kind: str) -> None:
-    assert live_identity(model=LIVE[kind]()) == live_identity(model=LIVE[kind]())
+def test_a_live_workload_made_again_is_the_same(kind):
+    """And one whose model does something else is another one."""
+    first, again, other = (identity(model=LIVE[kind](n)) for n in (0, 0, 1))
+
+    assert first == again != other
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (lambda: nn.Linear(2, 3), lambda: nn.Linear(2, 4)),
-        (lambda: nn.Linear(2, 3), lambda: nn.Bilinear(2, 3)),
-        (lambda w=3: w, lambda w=4: w),
-        (lambda *, w=3: w, lambda *, w=4: w),
-        ((lambda w: lambda: w)(3), (lambda w: lambda: w)(4)),
-        ((lambda w: lambda: w)(1), (lambda w: lambda: w)(True)),
-        ((lambda w: lambda: w)(F.relu), (lambda w: lambda: w)(F.gelu)),
-        ((lambda w: lambda: w)(torch.float32), (lambda w: lambda: w)(torch.float64)),
-        ((lambda w: lambda: w)(range(3)), (lambda w: lambda: w)(range(4))),
-        ((lambda w: lambda: w)({"a"}), (lambda w: lambda: w)({"b"})),
-        ((lambda w: lambda: w)(np.zeros(3)), (lambda w: lambda: w)(np.ones(3))),
-        ((lambda w: lambda: w)(torch.zeros(3)), (lambda w: lambda: w)(torch.ones(3))),
-        ((lambda w: lambda: w)(torch.zeros(3)), (lambda w: lambda: w)(torch.zeros(3).double())),
-        ((lambda w: lambda: w)(Path("a")), (lambda w: lambda: w)(Path("b"))),
-        (partial(Net, 3), partial(DeeperNet, 3)),
-        (partial(Net, 3), partial(LateralNet, 3)),
-        (Recipe(3).build, Recipe(4).build),
-        (lambda: made_net(0), lambda: made_net(1)),
-        (of_globals(3), of_globals(4)),
-        ((lambda w: lambda: w)(made_net(0)), (lambda w: lambda: w)(made_net(1))),
-    ],
-)
-def test_a_model_that_does_something_else_is_another_workload(one: Any, other: Any) -> None:
-    assert live_identity(model=one) != live_identity(model=other)
+def identities_here() -> list[str]:
+    """Each built-in workload, example and live workload with what it is known by."""
+    references = list(workload_names())
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        if "def workload" in path.read_text():
+            references.append(f"{path}:workload")
+    lines = []
+    for reference in references:
+        loaded = load_workload(reference, {})
+        made = made_model(lambda loaded=loaded: loaded.workload, loaded.folder)
+        lines.append(f"{reference} {with_model(loaded, made).workload_id}")
+    return lines + [f"live {identity(model=make(0))}" for make in LIVE.values()]
 
 
-def test_a_module_of_the_users_counts_with_its_source(tmp_path: Path) -> None:
-    identities = []
+@pytest.mark.slow
+def test_every_workload_and_example_is_the_same_in_two_loads_and_two_processes():
+    code = "from tests.workload.test_identity import *; print(*identities_here(), sep='\\n')"
+    child = [sys.executable, "-c", code]
+
+    with subprocess.Popen(child, cwd=ROOT, stdout=subprocess.PIPE, text=True) as there:
+        here = identities_here()
+        assert here == identities_here() == there.stdout.read().splitlines()
+
+    assert len(set(here)) > 15 + len(LIVE)
+
+
+def test_a_module_of_the_users_counts_with_its_source(tmp_path):
+    known = []
+    sys.path.insert(0, str(tmp_path))
     for width in (4, 5):
         (tmp_path / "layers.py").write_text(f"WIDTH = {width}  # {'x' * width}\n")
-        sys.path.insert(0, str(tmp_path))
         sys.modules.pop("layers", None)
-        layers = __import__("layers")
-        identities.append(live_identity(model=(lambda m: lambda: m)(layers)))
+        known.append(identity(model=holding(__import__("layers"))))
 
-    assert identities[0] != identities[1]
+    assert known[0] != known[1]
+
+
+DATA = (torch.zeros(20, 2), torch.zeros(20).long())
 
 
 @pytest.mark.parametrize(
@@ -196,8 +224,8 @@ def test_a_module_of_the_users_counts_with_its_source(tmp_path: Path) -> None:
         {"weight": lambda batch: 2.0 * len(batch[0])},
         {"optimizer": torch.optim.Adam, "learning_rate": 0.01},
         {"loss": lambda model, batch: F.cross_entropy(model(batch[0]), batch[1], reduction="sum")},
-        {"train": (torch.zeros(20, 2), torch.zeros(20).long())},
-        {"test": (torch.zeros(20, 2), torch.zeros(20).long())},
+        {"train": DATA},
+        {"test": DATA},
         {"validation": "split"},
         {"step": lambda model, optimizer, batch: None},
         {"step": abs, "accumulates": True},
@@ -208,67 +236,48 @@ def test_a_module_of_the_users_counts_with_its_source(tmp_path: Path) -> None:
     ],
     ids=lambda fields: next(iter(fields)),
 )
-def test_every_field_of_a_live_workload_counts(fields: dict[str, Any]) -> None:
-    assert live_identity(**fields) != live_identity()
+def test_every_field_of_a_live_workload_counts_except_who_chose_its_batch_size(fields):
+    assert identity(**fields) != identity() == identity(batch_size=64)
 
 
-def test_who_chose_the_batch_size_is_no_part_of_it() -> None:
-    assert live_identity(batch_size=None) == live_identity(batch_size=64)
+# Data sets
+
+N = 2000
+X = torch.arange(3.0 * N).reshape(N, 3)
+LABELS = [k % 3 for k in range(N)]
 
 
 class RandomCrops(Dataset[Any]):
-    def __init__(self, offset: float = 0.0) -> None:
-        self.offset = offset
-
     def __len__(self) -> int:
         return 30
 
     def __getitem__(self, index: int) -> Any:
-        crop = torch.rand(2) + random.random() + np.random.rand() + self.offset
+        crop = torch.rand(2) + random.random() + np.random.rand()
         return {"x": crop.numpy(), "label": np.int64(index)}
 
 
-def test_a_dataset_that_draws_random_crops_is_the_same_and_the_streams_are_left() -> None:
-    identities, drawn = set(), []
+def test_a_dataset_that_draws_random_crops_is_the_same_and_the_streams_are_left():
+    known, drawn = set(), []
     for looks in (False, True):
         for seed in (1, 2):
             torch.manual_seed(seed)
             random.seed(seed)
             np.random.seed(seed)
             if looks:
-                identities.add(live_identity(train=RandomCrops()))
+                known.add(identity(train=RandomCrops()))
             drawn.append((float(torch.rand(1)), random.random(), np.random.rand()))
 
-    assert len(identities) == 1
+    assert len(known) == 1
     assert drawn[:2] == drawn[2:]
 
 
-def test_a_dataset_that_cannot_be_read_is_told_with_its_place() -> None:
+def test_a_dataset_that_cannot_be_read_is_told_with_its_place():
     class Missing(RandomCrops):
         def __getitem__(self, index: int) -> Any:
             raise FileNotFoundError("7.png")
 
     with pytest.raises(WorkloadError, match=r"train: reading example 0 raised .*7.png \(test_"):
-        live_identity(train=Missing())
-
-
-@pytest.mark.slow
-def test_a_live_workload_is_the_same_in_two_processes() -> None:
-    code = (
-        "from tests.reference.live_models import LIVE, live_identity\n"
-        "for kind, make in LIVE.items(): print(live_identity(model=make()))"
-    )
-
-    there = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-
-    assert there == [live_identity(model=make()) for make in LIVE.values()]
-
-
-N = 2000
-X = torch.arange(3.0 * N).reshape(N, 3)
-LABELS = [k % 3 for k in range(N)]
+        identity(train=Missing())
 
 
 class Held(Dataset[Any]):
@@ -295,38 +304,51 @@ class Stream(IterableDataset[Any]):
         return iter(list(zip(X, map(int, self.labels), strict=True)))
 
 
-def identity(train: Any, validation: Any = None) -> str:
-    return live_workload(workload(train=train, validation=validation), {}).workload_id
+# At none of the 64 places that are looked at, nor among the first of a stream's.
+CHANGED = [*LABELS[:777], (LABELS[777] + 1) % 3, *LABELS[778:]]
 
 
-def changed(labels: list[int]) -> list[int]:
-    """At none of the 64 places that are looked at, nor among the first of a stream's."""
-    return [*labels[:777], (labels[777] + 1) % 3, *labels[778:]]
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    np.zeros((N, 3), dtype=np.float32).tofile(tmp_path / "rows.bin")
+    return tmp_path / "rows.bin"
+
+
+def rows(file: Path) -> Any:
+    return np.memmap(file, dtype=np.float32, mode="r", shape=(N, 3))
 
 
 @pytest.mark.parametrize(
     "data_of",
     [
-        lambda labels: TensorDataset(X, torch.tensor(labels)),
-        lambda labels: Subset(TensorDataset(X, torch.tensor(labels)), list(range(N))),
-        lambda labels: ConcatDataset([Held(), TensorDataset(X, torch.tensor(labels))]),
-        lambda labels: Held(rows=np.array(labels)),
-        lambda labels: Held(rows={"y": np.array(labels)}),
-        lambda labels: Held(rows=np.array(list(map(str, labels)), dtype=object)),
-        lambda labels: Held(rows=[torch.tensor([label]) for label in labels]),
-        lambda labels: Held(targets=labels),
-        lambda labels: Held(targets=[np.int64(label) for label in labels]),
-        lambda labels: Held(samples=[(f"{k}.png", label) for k, label in enumerate(labels)]),
-        lambda labels: Held(rows=[{"text": "a", "label": label} for label in labels]),
-        lambda labels: Held(frame=pd.DataFrame({"text": "a", "label": labels})),
-        lambda labels: Stream(torch.tensor(labels)),
+        lambda labels, file: TensorDataset(X, torch.tensor(labels)),
+        lambda labels, file: Subset(TensorDataset(X, torch.tensor(labels)), list(range(N))),
+        lambda labels, file: ConcatDataset([Held(), TensorDataset(X, torch.tensor(labels))]),
+        lambda labels, file: Held(rows=np.array(labels)),
+        lambda labels, file: Held(rows={"y": np.array(labels)}),
+        lambda labels, file: Held(rows=np.array(list(map(str, labels)), dtype=object)),
+        lambda labels, file: Held(rows=[torch.tensor([label]) for label in labels]),
+        lambda labels, file: Held(targets=list(labels)),
+        lambda labels, file: Held(targets=[np.int64(label) for label in labels]),
+        lambda labels, file: Held(samples=[(f"{k}.png", label) for k, label in enumerate(labels)]),
+        lambda labels, file: Held(rows=[{"text": "a", "label": label} for label in labels]),
+        lambda labels, file: Held(frame=pd.DataFrame({"text": "a", "label": labels})),
+        lambda labels, file: Stream(torch.tensor(labels)),
+        lambda _, file: {"x": rows(file), "y": np.array(LABELS)},
+        lambda _, file: (rows(file)[:, :2], rows(file)[:, 2:], np.array(LABELS)),
+        lambda _, file: Held(rows=rows(file)),
+        lambda _, file: Held(files={"train": [file]}),
+        lambda _, file: ConcatDataset([Held(), Held(name=str(file))]),
     ],
 )
-def test_one_changed_label_among_two_thousand_makes_another_workload(data_of: Any) -> None:
-    first, again = identity(data_of(LABELS)), identity(data_of(list(LABELS)))
+def test_one_changed_number_among_thousands_makes_another_workload(data_of, file):
+    first, again = (identity(train=data_of(LABELS, file)) for _ in range(2))
 
-    assert first == again
-    assert identity(data_of(changed(LABELS))) != first
+    with file.open("r+b") as edited:  # a number that none of the examples looked at has
+        edited.seek(4 * (3 * 5 + 1))
+        edited.write(b"\1")
+
+    assert first == again != identity(train=data_of(CHANGED, file))
 
 
 class Caching(Held):
@@ -339,11 +361,11 @@ class Caching(Held):
         return self.read[index]
 
 
-def test_a_cache_that_fills_as_examples_are_read_does_not_count() -> None:
+def test_a_cache_that_fills_as_examples_are_read_does_not_count():
     data = Caching(read=[None] * N, by_index={})
 
-    assert identity(data) == identity(data)
-    identity(ConcatDataset([data]))
+    assert identity(train=data) == identity(train=data)
+    identity(train=ConcatDataset([data]))
     assert "is_open" not in vars(data)  # an open file cannot be handed to other processes
 
 
@@ -363,83 +385,50 @@ def test_a_cache_that_fills_as_examples_are_read_does_not_count() -> None:
         lambda: {1, 2, 3},
     ],
 )
-def test_what_has_odd_numbers_or_none_to_read_is_no_obstacle(odd: Any) -> None:
-    assert identity(Held(odd=odd())) == identity(Held(odd=odd()))
+def test_what_has_odd_numbers_or_none_to_read_is_no_obstacle(odd):
+    assert identity(train=Held(odd=odd())) == identity(train=Held(odd=odd()))
 
 
-def test_what_two_splits_share_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_two_splits_share_is_read_once(monkeypatch):
     read, add_tensor = [], identities.add_tensor
     monkeypatch.setattr(
         identities, "add_tensor", lambda *given: (read.append(given[1]), add_tensor(*given))
     )
     data = TensorDataset(X)
 
-    identity(Subset(data, range(1000)), validation=Subset(data, range(1000, N)))
+    identity(train=Subset(data, range(1000)), validation=Subset(data, range(1000, N)))
 
     assert sum(one is X for one in read) == 1
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    np.zeros((N, 3), dtype=np.float32).tofile(tmp_path / "rows.bin")
-    return tmp_path / "rows.bin"
-
-
-def rows(file: Path) -> Any:
-    return np.memmap(file, dtype=np.float32, mode="r", shape=(N, 3))
-
-
-@pytest.mark.parametrize(
-    "data_of",
-    [
-        lambda file: {"x": rows(file), "y": np.array(LABELS)},
-        lambda file: (rows(file)[:, :2], rows(file)[:, 2:], np.array(LABELS)),
-        lambda file: Held(rows=rows(file)),
-        lambda file: Held(files={"train": [file]}),
-        lambda file: ConcatDataset([Held(), Held(name=str(file))]),
-    ],
-)
-def test_an_edited_file_is_another_workload_and_the_same_one_is_the_same(
-    data_of: Any, file: Path
-) -> None:
-    first, again = identity(data_of(file)), identity(data_of(file))
-    with file.open("r+b") as edited:  # a number that none of the examples looked at has
-        edited.seek(4 * (3 * 5 + 1))
-        edited.write(b"\1")
-
-    assert first == again != identity(data_of(file))
-
-
-def test_of_a_large_file_blocks_count_and_when_it_was_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_large_file_blocks_count_and_when_it_was_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(file_region, "_WHOLE_BYTES", 1024**2)
     monkeypatch.setattr(file_region, "_BLOCKS", 3)
     large = tmp_path / "large.bin"
 
-    def told(*, place: int | None = None, at_ns: int = 10**18) -> str:
-        large.write_bytes(bytes(2 * 1024**2))
+    def digest_of(*, place: int | None = None, at_ns: int = 10**18) -> str:
+        content = bytearray(2 * 1024**2)
         if place is not None:
-            with large.open("r+b") as opened:
-                opened.seek(place)
-                opened.write(b"\1")
+            content[place] = 1
+        large.write_bytes(content)
         os.utime(large, ns=(at_ns, at_ns))
         digest = hashlib.sha256()
         add_region(digest, FileRegion(path=str(large), offset=8, n_bytes=2 * 1024**2 - 8))
         return digest.hexdigest()
 
-    assert told() == told(place=300_000)  # between the blocks, and its time put back
-    assert told() != told(place=300_000, at_ns=10**18 + 1)
-    assert told() != told(place=1024**2)
+    assert digest_of() == digest_of(place=300_000)  # between the blocks, and its time put back
+    assert digest_of() != digest_of(place=300_000, at_ns=10**18 + 1)
+    assert digest_of() != digest_of(place=1024**2)
 
 
 def test_a_file_named_twice_is_read_once_a_map_not_whole_and_other_texts_are_no_obstacle(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    file, monkeypatch
+):
     read = []
     monkeypatch.setattr(identities, "add_region", lambda digest, region: read.append(region))
+    names = {"names": [str(file)] * 1000, "a": file, "b": str(file)}
 
-    identity(Held(names=[str(file)] * 1000, a=file, b=str(file), note="none", empty="", c="\0"))
-    identity(Held(rows=rows(file)))
+    identity(train=Held(**names, note="none", empty="", c="\0"))
+    identity(train=Held(rows=rows(file)))
 
     assert read == [FileRegion(path=str(file), offset=0, n_bytes=4 * N * 3)] * 2

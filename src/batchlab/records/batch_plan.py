@@ -18,7 +18,7 @@ class Stage:
     """What holds from a place in a run on.
 
     Attributes:
-        from_samples: it begins with the first step before which so many examples were processed.
+        from_samples: it begins with the first step after at least this many examples.
         batch_size: examples per step, 1 to N.
         rate_factor: what the learning rate is multiplied with.
     """

@@ -85,12 +85,12 @@ _TOO_WIDE = 100.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """A measured quantity with its 95 % interval, or the reason why it can't be told.
+    """A measured quantity with its 95 % interval, or the reason why there is none.
 
     Attributes:
-        estimate: the value, or None when it can't be told.
-        low: lower end of the 95 % interval, or None when that bound can't be told.
-        high: upper end of the 95 % interval, or None when that bound can't be told.
+        estimate: the value, or None if it is not known.
+        low: lower end of the 95 % interval, or None if that bound is not known.
+        high: upper end of the 95 % interval, or None if that bound is not known.
         n: the number of independent observations behind it.
         reason: why there is no estimate; None where there is one.
     """

@@ -36,7 +36,7 @@ def place_of(environment: Iterable[tuple[str, str]], device: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTiming:
-    """The steps of one timed run, alone on its device.
+    """The steps of one timed run, which had its device to itself.
 
     Attributes:
         workload_id: identity of the workload that was timed.
@@ -47,8 +47,8 @@ class StepTiming:
         warmup_s: the first blocks, which do not count, kept: kernel selection shows up here.
         block_s: seconds of each timed block of steps, in the order they ran.
         block_steps: steps in each block.
-        peak_bytes: peak memory of the run above an idle process, None: not reported.
-        place: the processor with its cores, or the GPU, that they are of; None: not told.
+        peak_bytes: peak memory of the run above an idle process, or None if not reported.
+        place: the processor with its cores, or the GPU, that they ran on; None if not known.
     """
 
     workload_id: str

@@ -95,8 +95,8 @@ class Target:
         metric: name of the metric.
         value: the level to reach.
         better: whether the metric goes up or down.
-        held_for: it is met where it holds until so many times more examples have been processed;
-            0: at the first touch, for curves that were recorded no further.
+        held_for: it is met where it holds until this fraction more examples have been processed; 0
+            for the first touch, of curves that were recorded no further.
     """
 
     metric: str
@@ -122,8 +122,8 @@ class Crossing:
         after_step: the last evaluation before it, where the target was not met (0: none before).
         step: the first evaluation of those that met the target.
         samples: examples processed by then.
-        held_until_step: the evaluation at which it had held for a tenth more examples; None: the
-            run ended before, at the target.
+        held_until_step: the evaluation at which it had held for a tenth more examples; None if
+            the run ended before, at the target.
     """
 
     after_step: int

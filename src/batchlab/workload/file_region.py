@@ -28,28 +28,19 @@ class FileRegion:
 
 def file_region(value: object) -> FileRegion | None:
     """Return where an array over a memory map lies in its file, or None if it is not all there."""
-    if not isinstance(value, np.ndarray):
-        return None
-    if not value.size or min(value.strides, default=0) < 0:
+    if not isinstance(value, np.ndarray) or not value.size or min(value.strides, default=0) < 0:
         return None
     owner: Any = value
     while isinstance(owner, np.ndarray) and not isinstance(owner, np.memmap):
         owner = owner.base
     mapped = getattr(owner, "_mmap", None)
-    if mapped is None or owner.mode == "c" or owner.filename is None:
-        return None
-    if not Path(owner.filename).exists():
+    if mapped is None or owner.mode == "c" or not Path(owner.filename or "").is_file():
         return None
     first_byte = np.frombuffer(mapped, dtype=np.uint8).__array_interface__["data"][0]
     map_begins = owner.offset - owner.offset % mmap.ALLOCATIONGRANULARITY
     offset = map_begins + value.__array_interface__["data"][0] - first_byte
-    n_bytes = _extent(value.shape, value.strides) + value.itemsize
-    return FileRegion(path=str(owner.filename), offset=offset, n_bytes=n_bytes)
-
-
-def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
-    """Return the bytes from the beginning of the first number to the beginning of the last."""
-    return sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
+    last = np.dot(np.array(value.shape) - 1, value.strides)  # where the last number begins
+    return FileRegion(path=str(owner.filename), offset=offset, n_bytes=int(last) + value.itemsize)
 
 
 _WHOLE_BYTES = 64 * 1024**2

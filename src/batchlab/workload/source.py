@@ -134,8 +134,8 @@ _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
 _COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS
 _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
-# The sets that Python's hook fills. A hook can't be removed, so one serves all of them.
-_listening: list[set[str]] = []
+# The sets that Python's hook fills, by their id. A hook can't be removed, so one serves all.
+_listening: dict[int, set[str]] = {}
 
 
 @contextmanager
@@ -143,11 +143,11 @@ def heard_opening() -> Iterator[set[str]]:
     """Collect the paths of code, configurations and weights that the block opens for reading."""
     _add_hook()
     opened: set[str] = set()
-    _listening.append(opened)
+    _listening[id(opened)] = opened
     try:
         yield opened
     finally:
-        _listening[:] = [other for other in _listening if other is not opened]
+        del _listening[id(opened)]
 
 
 @cache
@@ -163,7 +163,7 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
         return
     text = os.fsdecode(path)
     if os.path.splitext(text)[1].lower() in _COUNTED:
-        for opened in _listening:
+        for opened in list(_listening.values()):
             opened.add(os.path.abspath(text))
 
 

@@ -1,0 +1,300 @@
+"""The built-in workloads: what each trains, and what each of its settings changes."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.reference.by_day import by_day
+from tests.reference.least_squares import optimum, stationary_excess_loss
+from torch import nn
+
+from batchlab.datasets.embedded import Mnist, load_mnist, load_moby_dick
+from batchlab.workload import pieces
+from batchlab.workload.builtin import least_squares, mnist_cnn, mnist_mlp, mnist_softmax, moby_dick
+from batchlab.workload.definition import Workload
+from batchlab.workload.pieces import INPUTS, Pixels
+
+
+@pytest.fixture(scope="module")
+def mnist() -> dict[int, Mnist]:
+    """The database, read once and not once for each setting."""
+    return {n: load_mnist(n_validation=n) for n in (0, 10_000)}
+
+
+@pytest.fixture
+def digits(mnist: dict[int, Mnist], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "load_mnist", lambda *, n_validation: mnist[n_validation])
+
+
+def model_of(workload: Workload) -> Any:
+    torch.manual_seed(0)
+    return workload.model()
+
+
+def optimizer_of(workload: Workload) -> Any:
+    return workload.optimizer(workload.model().parameters(), workload.learning_rate)
+
+
+# least-squares
+
+
+def losses_of(workload: Workload, *, batch_size: int, steps: int, draws: int = 0, **rate: float):
+    """Full-set loss after each step of SGD, batches drawn with replacement; all when B = N."""
+    model = workload.model()
+    optimizer = workload.optimizer(model.parameters(), **rate)
+    x, y = workload.train
+    generator = torch.Generator().manual_seed(draws)
+    losses = []
+    for _ in range(steps):
+        index = torch.randint(len(x), (batch_size,), generator=generator)
+        batch = (x, y) if batch_size == len(x) else (x[index], y[index])
+        optimizer.zero_grad()
+        workload.loss(model, batch).backward()
+        optimizer.step()
+        with torch.no_grad():
+            losses.append(workload.loss(model, (x, y)).item())
+    return losses
+
+
+def test_the_reference_optimum_is_that_of_the_worked_example():
+    """Test F of the project's collected formulas, which was worked out there in fractions."""
+    x = torch.tensor([[1, 0], [0, 1], [1, 1], [1, -1], [2, 1], [0, 2]], dtype=torch.float64)
+    y = torch.tensor([1, 2, 3, 0, 2, 5], dtype=torch.float64)
+
+    best = optimum(x, y)
+
+    assert best.weights.tolist() == pytest.approx([15 / 26, 103 / 52], rel=1e-12)
+    assert best.loss == pytest.approx(0.39262821, abs=5e-9)
+    assert best.curvatures.tolist() == pytest.approx([0.90640786, 1.59359214], abs=5e-9)
+
+
+def test_curvatures_are_spread_over_the_condition_number_and_models_start_at_zero():
+    workload = least_squares.workload(dimension=5, condition_number=16.0)
+
+    assert optimum(*workload.train).curvatures.tolist() == pytest.approx(
+        [1 / 16, 1 / 8, 1 / 4, 1 / 2, 1]
+    )
+    (weight,) = workload.model().parameters()
+    assert weight.tolist() == [[0.0] * 5]
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_full_batches_reach_the_optimum(momentum):
+    workload = least_squares.workload(momentum=momentum)
+
+    losses = losses_of(workload, learning_rate=1.0, batch_size=1000, steps=200)
+
+    assert abs(losses[-1] - optimum(*workload.train).loss) < 1e-12
+
+
+def test_noise_is_what_is_left_at_the_optimum():
+    n, dimension, noise = 20_000, 4, 3.0
+
+    loss = optimum(*least_squares.workload(n=n, dimension=dimension, noise=noise).train).loss
+
+    # 2 n loss / noise^2 is chi-squared with n - dimension degrees of freedom.
+    expected = noise**2 / 2 * (n - dimension) / n
+    standard_error = noise**2 / 2 * (2 / n) ** 0.5
+    assert abs(loss - expected) < 4 * standard_error
+
+
+def test_the_data_do_not_depend_on_the_number_of_threads():
+    threads = torch.get_num_threads()
+    data = []
+    try:
+        for n_threads in (1, 2):
+            torch.set_num_threads(n_threads)
+            data.append(least_squares.workload(n=5000, dimension=40).train[0])
+    finally:
+        torch.set_num_threads(threads)
+
+    assert torch.equal(*data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", by_day([1, 4], [4]))
+def test_the_bounce_of_small_batches_is_the_one_of_the_formula(batch_size):
+    workload = least_squares.workload(n=100, dimension=3, condition_number=4.0)
+    x, y = (tensor.numpy() for tensor in workload.train)
+    expected = stationary_excess_loss(x, y, learning_rate=0.2, batch_size=batch_size)
+    run = {"learning_rate": 0.2, "batch_size": batch_size, "steps": 1200}
+
+    means = [np.mean(losses_of(workload, draws=draws, **run)[200:]) for draws in range(8)]
+
+    standard_error = np.std(means, ddof=1) / 8**0.5
+    assert standard_error < 0.1 * expected
+    assert abs(np.mean(means) - optimum(*workload.train).loss - expected) < 4 * standard_error
+
+
+# Digits
+
+
+def test_standardized_is_by_mean_and_deviation_of_the_60_000_training_images(mnist):
+    images = mnist[0].train[0]
+
+    mean, deviation = INPUTS["standardized"]
+
+    parts = np.array_split(images, 60)  # at once, counting would need eight times the memory
+    shares = sum(np.bincount(part.ravel(), minlength=256) for part in parts) / images.size
+    levels = np.arange(256) / 255
+    found_mean = float(shares @ levels)
+    assert found_mean == pytest.approx(mean, abs=5e-5)
+    assert float(shares @ (levels - found_mean) ** 2) ** 0.5 == pytest.approx(deviation, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kinds", "n_parameters"),
+    [
+        ({}, [nn.Conv2d, nn.ReLU, nn.Conv2d, nn.ReLU, nn.Flatten, nn.Linear], 208 + 3216 + 7850),
+        (
+            {"halved": "max", "channels": 4, "hidden": 30},
+            [*[nn.Conv2d, nn.ReLU, nn.MaxPool2d] * 2, nn.Flatten, nn.Linear, nn.ReLU, nn.Linear],
+            104 + 808 + (392 * 30 + 30) + 310,
+        ),
+    ],
+)
+def test_two_convolutions_halve_the_image_and_a_score_for_each_digit_follows(
+    settings, kinds, n_parameters, digits
+):
+    model = mnist_cnn.workload(**settings).model()
+
+    assert [type(module) for module in model][2:] == kinds
+    assert sum(parameter.numel() for parameter in model.parameters()) == n_parameters
+    assert model(torch.zeros(3, 784, dtype=torch.uint8)).shape == (3, 10)
+
+
+def linears(model: nn.Module) -> list[nn.Linear]:
+    return [module for module in model.modules() if isinstance(module, nn.Linear)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "widths"),
+    [({}, [784, 128, 128, 10]), ({"layers": 3, "width": 20}, [784, 20, 20, 20, 10])],
+)
+def test_layers_and_width_shape_a_network_of_relus_on_unit_pixels(settings, widths, digits):
+    model = model_of(mnist_mlp.workload(**settings))
+
+    hidden = [nn.Linear, nn.ReLU] * (len(widths) - 2)
+    assert [type(module) for module in model] == [Pixels, *hidden, nn.Linear]
+    shapes = [tuple(reversed(layer.weight.shape)) for layer in linears(model)]
+    assert shapes == list(pairwise(widths))
+
+
+def test_the_reference_is_batch_64_at_rate_0_01_with_momentum_on_50_000_images(digits):
+    workload = mnist_mlp.workload()
+    optimizer = optimizer_of(workload)
+
+    assert (workload.batch_size, workload.learning_rate) == (64, 0.01)
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["momentum"] == 0.9
+    splits = (workload.train, workload.validation, workload.test)
+    assert [len(images) for images, _ in splits] == [50_000, 10_000, 10_000]
+
+
+@pytest.mark.parametrize(
+    ("init", "deviation", "largest", "bias_is_zero"),
+    [
+        # Uniform within ± a has deviation a / sqrt(3); fan-in 784, fan-out 500.
+        ("torch", (1 / 784 / 3) ** 0.5, (1 / 784) ** 0.5, False),
+        ("glorot", (2 / (784 + 500)) ** 0.5, (6 / (784 + 500)) ** 0.5, True),
+        ("he", (2 / 784) ** 0.5, None, True),
+    ],
+)
+def test_init_draws_the_first_weights_as_its_paper_says(
+    init, deviation, largest, bias_is_zero, digits
+):
+    first = linears(model_of(mnist_mlp.workload(width=500, init=init)))[0]
+
+    weights = first.weight.detach().double()
+    # The deviation of n draws has itself a deviation of at most sigma / sqrt(2 n).
+    standard_error = deviation / (2 * weights.numel()) ** 0.5
+    assert abs(weights.std().item() - deviation) < 4 * standard_error
+    if largest is not None:
+        assert 0.999 * largest < weights.abs().max().item() <= largest * (1 + 1e-6)
+    else:
+        assert weights.abs().max().item() > 4 * deviation  # a normal's tail, no uniform has it
+    assert (first.bias.detach() == 0).all().item() == bias_is_zero
+
+
+def test_batch_normalization_stands_between_linear_and_activation_and_may_be_of_ghosts(digits):
+    model = model_of(mnist_mlp.workload(batch_norm=True, layers=5, width=16))
+    ghosts = model_of(mnist_mlp.workload(ghost_batch_size=4, layers=5, width=16))
+
+    kinds = [type(module) for module in model][1:]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 5 + [nn.Linear]
+    assert [type(module) for module in ghosts][1:] == kinds
+    ghosts.load_state_dict(model.state_dict())
+    images = torch.randint(0, 255, (8, 784), dtype=torch.uint8)
+    halves = torch.cat([model(images[:4]), model(images[4:])])
+    # A later layer sees what the one before made of the same halves.
+    assert torch.allclose(ghosts(images), halves, atol=1e-5)
+    assert not torch.allclose(model(images), halves, atol=1e-3)
+
+
+def test_the_rate_falls_in_steps_and_the_gradient_is_clipped_where_that_is_asked_for(digits):
+    workload, plain = mnist_mlp.workload(schedule="steps", clip_norm=5.0), mnist_mlp.workload()
+
+    assert (workload.clip_norm, plain.clip_norm, plain.schedule) == (5.0, None, None)
+    rates = [workload.schedule(epoch / 50) for epoch in range(51)]
+    # Hoffer et al.'s epochs on MNIST: 0 to 9, 10 to 19, 20 to 29, 30 to 49.
+    assert rates == pytest.approx([1.0] * 10 + [0.1] * 10 + [0.01] * 10 + [0.001] * 21)
+
+
+def test_softmax_starts_at_zero_where_all_digits_are_as_likely_with_its_settings(digits):
+    workload = mnist_softmax.workload(train="all", momentum=0.5, weight_decay=0.1)
+    images, labels = workload.train
+
+    loss = workload.loss(workload.model(), (images[:50], labels[:50]))
+
+    assert loss.item() == pytest.approx(math.log(10), rel=1e-6)
+    assert (workload.validation, len(images)) == (None, 60_000)
+    defaults = optimizer_of(workload).defaults
+    assert (defaults["momentum"], defaults["weight_decay"]) == (0.5, 0.1)
+
+
+# The novel
+
+
+@pytest.fixture(scope="module")
+def novel() -> Workload:
+    return moby_dick.workload()
+
+
+def test_the_windows_of_a_part_spell_it_without_gap_or_repeat(novel):
+    text = load_moby_dick()
+    n = len(text.ids)
+
+    for split, start in {"train": 0, "test": round(0.8 * n), "validation": round(0.9 * n)}.items():
+        (windows,) = getattr(novel, split)
+        spelled = torch.cat([windows[0, :1], windows[:, 1:].flatten()]).numpy()
+        assert windows.shape == (len(windows), 65)
+        assert spelled.tobytes() == text.ids[start : start + len(spelled)].tobytes()
+
+
+def test_no_character_sees_itself_or_what_comes_after_it(novel):
+    model = model_of(novel).eval()
+    windows = novel.train[0][:2].clone()
+    before = model(windows)
+
+    windows[:, 40] = (windows[:, 40] + 1) % 81
+    after = model(windows)
+
+    # Row i predicts character i + 1 from those up to i: character 40 is first seen by row 40.
+    assert torch.equal(before[:, :40], after[:, :40])
+    assert not torch.equal(before[:, 40], after[:, 40])
+
+
+def test_the_loss_is_the_mean_over_all_predicted_characters(novel):
+    model = model_of(novel).eval().double()
+    windows = novel.train[0][:3]
+    log_shares, came = model(windows).log_softmax(2).tolist(), windows.tolist()
+
+    loss = novel.loss(model, (windows,)).item()
+
+    costs = [-log_shares[i][at][came[i][at + 1]] for i in range(3) for at in range(64)]
+    assert loss == pytest.approx(sum(costs) / len(costs), rel=1e-9)
