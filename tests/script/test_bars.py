@@ -8,69 +8,6 @@ from tests.reference.sampled_output import points_of, readings_of, sample
 from batchlab.errors import ProgressError
 
 
-@pytest.mark.parametrize(
-    "own",
-    ["Training: | | 0/? [00:00<?, ?it/s]\n", "Sanity Checking DataLoader 0:  50%|# | 1/2 [\n"],
-)
-def test_epochs_of_lightning_are_numbered_from_0_also_where_a_run_goes_on(own: str) -> None:
-    bar = "Epoch 1: 100%|███| 12/12 [00:00<00:00, 40it/s, val_loss=0.3]\n"
-
-    assert readings_of((own + bar).encode())[-1].step == 24
-    assert readings_of(bar.encode())[-1].step == 12  # somebody else's, numbered from 1
-
-
-@pytest.mark.parametrize(
-    ("output", "shape", "step", "epoch", "values"),
-    [
-        # A longer evaluation of Keras is no part of the training.
-        (
-            "Epoch 1/1\n5/5 - 1s - 2ms/step - loss: 0.4\n9/9 - 1s - 2ms/step - loss: 0.9\n",
-            *("keras", 5, 1, {"loss": 0.4}),
-        ),
-        (
-            "Epoch 1/2\n 6/12 [=====>......] - ETA: 1s - loss: 0.5\r"
-            "12/12 [==============================] - 2s 14ms/step - loss: 0.4 - val_loss: 0.3\n",
-            *("keras", 12, 1, {"loss": 0.4, "val_loss": 0.3}),
-        ),
-        # The bar of an evaluation gives a trainer no step.
-        (
-            "  0%|          | 0/40 [00:00<?, ?it/s]\n{'eval_loss': 0.5, 'epoch': 0.25}\n"
-            "100%|██████████| 13/13 [00:00<00:00, 9it/s]\n"
-            " 25%|██▌       | 10/40 [00:00<00:00, 9it/s]\n",
-            *("json-lines", 10, 0.25, {"eval_loss": 0.5}),
-        ),
-        *(
-            (line, "json-lines", None, 0.3, {"loss": 0.5})
-            for line in ("{'loss': 0.5, 'epoch': 0.3}", "{'loss': '0.5', 'epoch': '0.3'}")
-        ),
-        (
-            "Epochs:  30%|███  | 3/10 [00:10<00:15, 1.5s/it, val_loss=0.3]",
-            *("tqdm", None, 3, {"val_loss": 0.3}),
-        ),
-        # A decimal comma is read, and one of either kind left out.
-        (
-            " 50%|█████ | 5/10 [00:10<00:15, 1.5s/it, loss=0,53, acc=0,912, tokens=2,531]",
-            *("tqdm", 5, 0.5, {"loss": 0.53, "acc": 0.912}),
-        ),
-    ],
-)
-def test_the_last_value_of_a_bar_stands_where_its_training_is(
-    output: str, shape: str, step: int | None, epoch: float | None, values: dict[str, float]
-) -> None:
-    found = [each for each in readings_of(output.encode()) if each.shape == shape and each.values]
-
-    last = found[-1]
-    assert (last.step, last.epoch, dict(last.values)) == (step, epoch, values)
-
-
-def test_the_bar_of_a_trainer_tells_its_steps_between_two_dicts() -> None:
-    told = "{'loss': 0.5, 'epoch': 0.25}\n"
-
-    readings = readings_of((state(0, 40) + f"\n{told}" + state(10, 40) + state(20, 40)).encode())
-
-    assert [each.step for each in readings] == [10, 20]
-
-
 def test_what_is_printed_below_a_full_bar_has_its_place() -> None:
     readings = readings_of(sample("tqdm_train_val.txt"))
 
