@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from tests.reference.living import living
 from tests.reference.training_script import training_script, with_own_rate
 from tests.script.in_process import Clock, run_in_process
 
-from batchlab.errors import BatchlabError, OtherBatchSizeError, UsageError
+from batchlab.errors import BatchlabError, UsageError
 from batchlab.records.study import WorkloadSummary
 from batchlab.script.check import ONCE_AT_END, CommandCheck
 from batchlab.script.command import TrainingCommand
@@ -78,37 +77,10 @@ mixed = sum((k + 1) * acts[name] for k, name in enumerate({acts!r}))
 for step in range(1, 50):
     print(f"step {{step}} {more}val_loss {{2 + mixed / step / 1000:.9f}}")
 """
-CHANCE = (
-    "import os\nfor s in range(1, 50): print('step', s, 'val_loss', int.from_bytes(os.urandom(2)))"
-)
 
 
 def acting(*names: str, more: str = "") -> str:
     return HEAD + ACTS.format(acts=names, more=more)
-
-
-@pytest.mark.parametrize(
-    ("source", "seed", "said"),
-    [
-        (acting("lr", "seed"), True, "{batch_size} does not act: 16 and 32 gave the same"),
-        (acting("batch_size", "seed"), True, "{learning_rate} does not act: 0.1 and 0.0125"),
-        (acting("batch_size", "lr"), True, "{seed} does not act"),
-        (acting("batch_size", "lr"), False, r"gave the same numbers and it has no \{seed\}"),
-        # What it prints of its rate and of the time is no proof.
-        (
-            acting("batch_size", "seed", more="lr {a.lr} time {time.time()} "),
-            *(True, r"\{learning_rate\} does not act"),
-        ),
-    ],
-)
-@pytest.mark.usefixtures("clock")
-def test_a_flag_that_changes_nothing_is_named(
-    source: str, seed: bool, said: str, tmp_path: Path
-) -> None:
-    command = training_script(tmp_path, source=source, seed=seed)
-
-    with pytest.raises(BatchlabError, match=said):
-        checked(command, tmp_path)
 
 
 def in_epochs(n: int, line: str, *, sleeps: str = "0") -> str:
@@ -117,14 +89,6 @@ def in_epochs(n: int, line: str, *, sleeps: str = "0") -> str:
     return f"{HEAD}{loop}"
 
 
-GROWN = "random.Random(f'{a.lr} {a.seed} {min(B, 2 * epoch)}').random()"
-# A bar of an epoch that is drawn again and again, with the time that a batch was waited for.
-REDRAWN = f"""{HEAD}
-for epoch in range(1, 4):
-    for batch in range(100):
-        time.sleep(random.random() / 200)
-        print(f"Epoch: {{epoch}} Data {{random.random():.3f}} val_loss {{drawn.random():.4f}}")
-"""
 # Prints the steps of two epochs; `{steps}` is the steps of one.
 TWO_EPOCHS = """
 p.add_argument("--accum-iter", type=int, default={accum}, help="(default: %(default)s)")
@@ -141,86 +105,87 @@ def two_epochs(steps: str, *, accum: int = 1, more: str = "") -> str:
     return head + TWO_EPOCHS.format(steps=steps, accum=accum, more=more)
 
 
-ALL, WHOLE = "-(-1625 // B)", "1625 // B"
-ACCUMULATES = two_epochs("-(-1625 // (B * a.accum_iter))", accum=4)
-BY_DEFAULT = r"The command fixes --accum_iter 4 \(the default\): give 1$"
-COUNTS_EXAMPLES = two_epochs(
-    "-(-1625 // (B * a.accum_iter))", accum=4, more='"samples", epoch * 1625, '
-)
-TOO_LONG = "an epoch takes at least 6.4 times as long with batch size 128 as with 16: it may"
+GROWN = "random.Random(f'{a.lr} {a.seed} {min(B, 2 * epoch)}').random()"
 DRAWN = "epoch {epoch} val_loss {drawn.random():.4f}"
-SLOWER, AS_FAST = in_epochs(8, DRAWN, sleeps="B / 400"), in_epochs(8, DRAWN, sleeps="0.1")
+ACCUMULATED = "-(-1625 // (B * a.accum_iter))"
+SOURCES = {
+    "no batch size": acting("lr", "seed"),
+    "no rate": acting("batch_size", "seed"),
+    "no seed": acting("batch_size", "lr"),
+    # What it prints of its rate and of the time is no proof.
+    "prints its rate": acting("batch_size", "seed", more="lr {a.lr} time {time.time()} "),
+    "chance": f"{HEAD}for s in range(1, 50): print('step', s, 'val_loss', ord(os.urandom(1)))",
+    # The metric is the share of the most frequent class, the same in all beginnings.
+    "rounded": in_epochs(5, "epoch {epoch} train_loss {drawn.random()} val_loss 0.90"),
+    # A bar of an epoch that is drawn again and again, with the time that a batch was waited for.
+    "redrawn": f"""{HEAD}
+for epoch in range(1, 4):
+    for batch in range(100):
+        time.sleep(random.random() / 200)
+        print(f"Epoch: {{epoch}} Data {{random.random():.3f}} val_loss {{drawn.random():.4f}}")
+""",
+    # The batch grows to its size, so the first epochs are those of a smaller one.
+    "grows": in_epochs(40, f"epoch {{epoch}} val_loss {{{GROWN}:.4f}}", sleeps="0.1"),
+    "all batches": two_epochs("-(-1625 // B)"),
+    "whole batches": two_epochs("1625 // B"),
+    "every 50 steps": two_epochs("50"),
+    "always 16": two_epochs("-(-1625 // 16)"),
+    "always 4": two_epochs("-(-1625 // 4)"),
+    "fixed length": two_epochs("a.steps_per_epoch"),
+    "accumulates": two_epochs(ACCUMULATED, accum=4),
+    "accumulates, counts": two_epochs(ACCUMULATED, accum=4, more='"samples", epoch * 1625, '),
+    "slower": in_epochs(8, DRAWN, sleeps="B / 400"),
+    "steps": in_epochs(5, "step {epoch} val_loss {drawn.random()}"),
+    "as fast": in_epochs(8, DRAWN, sleeps="0.1"),
+    "fails": "raise ValueError('no such data set')",
+    "another metric": "for s in range(9): print('step', s, 'train_loss', 1.0)",
+    "no progress": "print('hello')",
+    "asks": "input('Go on? ')",
+    "goes back": "for step in (9, 3, 4): print('step', step, 'val_loss 1')",
+    "one epoch": "for s in range(9): print('epoch 0 step', s, 'val_loss', 1.0)",
+}
+# A source | what is typed | the examples given | those that are found | the warnings.
+WARNED = """
+chance || 2000 | 2000 | does not give the same numbers; {seed}, {learning_rate} and {batch_size} act
+chance | no seed | 2000 | 2000 | proven that {learning_rate} and {batch_size} act: the
+rounded || 2000 | 2000 |
+redrawn || 2000 | 2000 |
+grows || 2000 | 2000 | not be proven that {batch_size} acts: its numbers differ only later than
+all batches || - | 1617 | 1617 to 1632 training examples, by the steps
+all batches || 1625 | 1625 |
+whole batches || 1625 | 1625 |
+every 50 steps || 1625 | 1625 | an epoch has 50 steps with batch size 16 and with 32 alike
+always 16 || 1625 | 1625 | another batch size: it does not train with it: by its output an epoch has
+accumulates || - | 401 | 401 to 416 training; the command fixes --accum_iter 4 (the default)
+slower || 2000 | 2000 | an epoch takes at least 6.4 times as long with batch size 128 as with 16
+as fast || 2000 | 2000 |
+as fast || - | 1552 | counts only epochs: each is taken for one pass over 1552 examples
+steps || - | 1552 | counts no epochs: 1552 examples are called one here
+"""
 
 
-@pytest.mark.parametrize(
-    ("source", "options", "n_train", "warned"),
-    [
-        (CHANCE, {"seed": False}, 2000, ["proven that {learning_rate} and {batch_size} act: the"]),
-        (
-            CHANCE,
-            *({}, 2000),
-            ["does not give the same numbers", "{seed}, {learning_rate} and {batch_size} act: the"],
-        ),
-        # The metric is the share of the most frequent class, the same in all beginnings.
-        (in_epochs(5, "epoch {epoch} train_loss {drawn.random()} val_loss 0.90"), {}, 2000, []),
-        (REDRAWN, {}, 2000, []),
-        # The batch grows to its size, so the first epochs are those of a smaller one.
-        (
-            in_epochs(40, f"epoch {{epoch}} val_loss {{{GROWN}:.4f}}", sleeps="0.1"),
-            *({}, 2000),
-            ["not be proven that {batch_size} acts: its numbers differ only later than"],
-        ),
-        # Steps at the ends of epochs give the examples up to one batch, and may contradict them.
-        (two_epochs(ALL), {"examples": None}, 1617, ["1617 to 1632 training examples, by the st"]),
-        (two_epochs(ALL), {"examples": 1625}, 1625, []),
-        (two_epochs(WHOLE), {"examples": 1625}, 1625, []),
-        (
-            two_epochs("50"),
-            *({"examples": 1625}, 1625),
-            ["an epoch has 50 steps with batch size 16 and with 32 alike"],
-        ),
-        (
-            two_epochs("-(-1625 // 16)"),
-            *({"examples": 1625}, 1625),
-            ["with another batch size: it does not train with it: by its output an epoch has 6"],
-        ),
-        # Nothing printed tells the accumulation, so a quarter is counted.
-        (
-            ACCUMULATES,
-            *({"examples": None}, 401),
-            ["401 to 416 training", r"the command fixes --accum_iter 4 \(the default\)"],
-        ),
-        (SLOWER, {"examples": 2000}, 2000, [TOO_LONG]),
-        (AS_FAST, {"examples": 2000}, 2000, []),
-        (AS_FAST, {"examples": None}, 1552, ["counts only epochs: each is taken for one pass"]),
-    ],
-)
+def script_of(row: str, folder: Path) -> tuple[TrainingCommand, list[str]]:
+    """Return the command of a row, and the cells behind it."""
+    name, typed, examples, *said = (cell.strip() for cell in row.split("|"))
+    options: dict[str, Any] = {"examples": None if examples == "-" else int(examples)}
+    more = typed.split()
+    if typed == "no seed":
+        more, options["seed"] = [], False
+    return training_script(folder, *more, source=SOURCES[name], **options), said
+
+
+@pytest.mark.parametrize("row", WARNED.strip().split("\n"))
 @pytest.mark.usefixtures("clock")
-def test_what_is_found_or_could_not_be_proven_is_said(
-    source: str, options: dict[str, Any], n_train: int, warned: list[str], tmp_path: Path
-) -> None:
-    facts = checked(training_script(tmp_path, source=source, **options), tmp_path)
+def test_what_is_found_or_could_not_be_proven_is_said(row: str, tmp_path: Path) -> None:
+    command, (n_train, warned) = script_of(row, tmp_path)
 
-    assert facts.n_train == n_train
-    for said, text in zip(warned, facts.warnings, strict=True):
-        assert re.search(said.replace("{", r"\{"), text), text
+    facts = checked(command, tmp_path)
 
-
-@pytest.mark.parametrize(
-    ("counted", "said"),
-    [
-        ("epoch", "counts only epochs: each is taken for one pass over 1552 examples"),
-        ("step", "counts no epochs: 1552 examples are called one here"),
-    ],
-)
-@pytest.mark.usefixtures("clock")
-def test_epochs_or_steps_alone_are_enough(counted: str, said: str, tmp_path: Path) -> None:
-    source = in_epochs(5, f"{counted} {{epoch}} val_loss {{drawn.random()}}")
-
-    facts = checked(training_script(tmp_path, source=source, examples=None), tmp_path)
-
-    assert facts.n_train == 1552
-    assert any(said in text for text in facts.warnings)
+    assert facts.n_train == int(n_train)
+    texts = [text for text in warned.split("; ") if text]
+    assert [said in text for said, text in zip(texts, facts.warnings, strict=True)] == [True] * len(
+        texts
+    )
 
 
 # Prints `Epoch: 1 [640/60000 (1%)]` and the like: `{n}` is counted, to `{length}`.
@@ -273,73 +238,44 @@ def test_the_number_of_examples_is_found_where_epochs_are_counted(
     assert (f"{fewest} to {most} training examples" in told) == (fewest < most)
 
 
-@pytest.mark.parametrize(
-    ("source", "examples", "typed", "error", "said"),
-    [
-        ("raise ValueError('no such data set')", None, "", BatchlabError, "no such data set"),
-        (
-            "for s in range(9): print('step', s, 'train_loss', 1.0)",
-            *(None, "", BatchlabError, "printed were train_loss"),
-        ),
-        ("print('hello')", None, "", BatchlabError, "no metric 'val_loss' was printed"),
-        ("input('Go on? ')", None, "", BatchlabError, "asks for input"),
-        (
-            "for step in (9, 3, 4): print('step', step, 'val_loss 1')",
-            *(None, "", BatchlabError, "goes backward: 3 after 9"),
-        ),
-        (
-            "for s in range(9): print('epoch 0 step', s, 'val_loss', 1.0)",
-            *(None, "", BatchlabError, "--examples"),
-        ),
-        # A line every 50 steps is no end of an epoch.
-        (
-            two_epochs("50"),
-            *(None, "", UsageError, "800 with batch size 16, and 1600 with 32"),
-        ),
-        (two_epochs(ALL), 400, "", UsageError, "--examples 400: by its progress an epoch has 1617"),
-        (
-            two_epochs("-(-1625 // 4)"),
-            *(1625, "", OtherBatchSizeError, "at least 203 steps; with batch size 16"),
-        ),
-        # What a contradiction may come from is named.
-        (ACCUMULATES, 1625, "", UsageError, f"1625: by its progress an epoch has.*{BY_DEFAULT}"),
-        (ACCUMULATES, 1625, "--accum-iter 5", UsageError, "command fixes --accum-iter 5: give 1$"),
-        (
-            two_epochs("a.steps_per_epoch"),
-            *(1625, "--steps-per-epoch 300", OtherBatchSizeError),
-            "a fixed length by --steps-per-epoch 300",
-        ),
-        # Counted examples that contradict the steps are no wrong number of them.
-        *(
-            (
-                *(COUNTS_EXAMPLES, n, "", OtherBatchSizeError),
-                f"a step has 60 to 65 examples.*{BY_DEFAULT}",
-            )
-            for n in (None, 1625)
-        ),
-    ],
-)
+# A source | what is typed | the examples given | the kind of error | what it says. A line every 50
+# steps is no end of an epoch, and what a contradiction may come from is named.
+REFUSED = r"""
+no batch size || 2000 | UsageError | {batch_size} does not act: 16 and 32 gave the same
+no rate || 2000 | UsageError | {learning_rate} does not act: 0.1 and 0.0125
+prints its rate || 2000 | UsageError | {learning_rate} does not act
+no seed || 2000 | UsageError | {seed} does not act
+no seed | no seed | 2000 | UsageError | gave the same numbers and it has no {seed}
+fails || - | WorkloadError | no such data set
+another metric || - | WorkloadError | printed were train_loss
+no progress || - | WorkloadError | no metric 'val_loss' was printed
+asks || - | WorkloadError | asks for input
+goes back || - | ProgressError | goes backward: 3 after 9
+one epoch || - | UsageError | --examples
+slower || - | UsageError | an epoch takes at least 6.4 times as long with batch size 128 as with 16: it
+every 50 steps || - | UsageError | 800 with batch size 16, and 1600 with 32
+all batches || 400 | UsageError | --examples 400: by its progress an epoch has 1617
+always 4 || 1625 | OtherBatchSizeError | at least 203 steps; with batch size 16
+accumulates || 1625 | UsageError | 1625: by its progress an epoch.*fixes --accum_iter 4 \(the default\): give 1$
+accumulates | --accum-iter 5 | 1625 | UsageError | The command fixes --accum-iter 5: give 1$
+fixed length | --steps-per-epoch 300 | 1625 | OtherBatchSizeError | length by --steps-per-epoch 300
+accumulates, counts || - | OtherBatchSizeError | a step has 60 to 65 examples.*--accum_iter 4
+accumulates, counts || 1625 | OtherBatchSizeError | a step has 60 to 65 examples.*--accum_iter 4
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("row", REFUSED.strip().split("\n"))
 @pytest.mark.usefixtures("clock")
 def test_a_command_that_cannot_be_followed_or_believed_is_refused_in_one_line(
-    source: str,
-    examples: int | None,
-    typed: str,
-    error: type[BatchlabError],
-    said: str,
-    tmp_path: Path,
+    row: str, tmp_path: Path
 ) -> None:
-    command = training_script(tmp_path, *typed.split(), source=source, examples=examples)
+    command, (kind, said) = script_of(row, tmp_path)
 
-    with pytest.raises(error, match=said) as refused:
+    with pytest.raises(BatchlabError, match=said.replace("{", r"\{")) as refused:
         checked(command, tmp_path)
 
+    assert type(refused.value).__name__ == kind
     assert "\n" not in str(refused.value)
-
-
-@pytest.mark.usefixtures("clock")
-def test_epochs_that_may_have_as_many_steps_at_every_size_are_asked_about(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=TOO_LONG):
-        checked(training_script(tmp_path, source=SLOWER, examples=None), tmp_path)
 
 
 # Prints its losses for 2.5 s; its metric comes once, at the end.

@@ -18,198 +18,158 @@ from batchlab.script.metric import MetricPoint, ProgressPoints, follows_size
 from batchlab.script.reading import Reading
 
 
-def reading(*, at_s: float = 0.0, shape: str = "words", **fields: Any) -> Reading:
-    counters = {
-        name: fields.pop(name)
-        for name in ("step", "epoch", "epoch_step", "samples", "split", "complaint")
-        if name in fields
-    }
-    return Reading(at_s=at_s, shape=shape, values=tuple(fields.items()), **counters)
+def readings(text: str) -> list[Reading]:
+    """Return readings that are written like "keras epoch 2 split val: acc 0.5 & words: acc 0.4"."""
+    made = []
+    for number, row in enumerate(text.split(" & ")):
+        head, _, values = row.partition(": ")
+        shape, *words = head.split(" ")
+        counters: dict[str, Any] = dict(zip(words[::2], words[1::2], strict=True))
+        for name in counters.keys() - {"split"}:
+            counters[name] = float(counters[name]) if name == "epoch" else int(counters[name])
+        named = [value.rpartition(" ") for value in values.split(", ") if value]
+        pairs = tuple((name, float(value)) for name, _, value in named)
+        made.append(Reading(at_s=number, shape=shape, values=pairs, **counters))
+    return made
 
 
 def told(
-    *readings: Reading,
+    *places: Reading,
     metric: str = "val_loss",
     micro_batch_size: int = 32,
     pattern: str | None = None,
 ) -> ProgressPoints:
     trial = made_up_trial(batch_size=32, micro_batch_size=micro_batch_size, n_train=1000)
     points = ProgressPoints(metric, trial, pattern)
-    for place in readings:
+    for place in places:
         points.add(place)
     return points
 
 
-def metric_in(shape: str, *places: tuple[int, float]) -> list[Reading]:
-    return [reading(shape=shape, step=step, val_loss=value) for step, value in places]
+TRAIN_AND_VAL = (
+    "words epoch 1 split train: acc 0.15 & words epoch 1 split val: acc 0.13 & "
+    "words epoch 2 split train: acc 0.25 & words epoch 2 split val: acc 0.23"
+)
+WITHIN_AND_OF_EPOCHS = (
+    "words step 30: acc 0.1 & words epoch 1: acc 0.5 & "
+    "words step 62: acc 0.1 & words epoch 2: acc 0.5"
+)
+TWICE = " & ".join(f"words step {n}: acc 0.5 & words step {n}: acc 0.2" for n in (2, 4, 6))
+OTHER_BARS = "tqdm step 2: loss 0.7 & tqdm step 1: loss 0.7 & tqdm step 2: loss 0.7"
+PATTERN = {"metric": "loss", "pattern": "is (?P<loss>.*)"}
+# The metric asked for | what was printed | the samples, steps and values that count.
+POINTS = f"""
+Samples come from the surest counter.
+acc | words samples 640: acc 0.5 | 640 20 0.5
+acc | words samples 641: acc 0.5 | 641 21 0.5
+acc | words step 10: acc 0.5 | 320 10 0.5
+acc | words step 10 epoch 0.4 samples 300: acc 0.5 | 300 10 0.5
+acc | words epoch 1.5: acc 0.5 | 1500 48 0.5
+acc | words epoch 2 epoch_step 10: acc 0.5 | 2320 74 0.5
+What is counted as before the training is at its beginning.
+val_loss | words epoch -1: val_loss 0.9 & words epoch 1: val_loss 0.5 | 0 0 0.9, 1000 32 0.5
+val_loss | words step -1: val_loss 0.9 & words epoch 1: val_loss 0.5 | 0 0 0.9, 1000 32 0.5
+val_loss | words samples -5: val_loss 0.9 & words epoch 1: val_loss 0.5 | 0 0 0.9, 1000 32 0.5
+A line without a counter belongs to the last one of its own shape, else of another.
+acc | words step 5 & tqdm step 900 & words: acc 0.5 & words step 6: acc 0.2 | 160 5 0.5, 192 6 0.2
+acc | tqdm step 9 & words: acc 0.5 | 288 9 0.5
+Of two shapes that print the metric the first is followed, but what is logged goes before all.
+acc | words step 5: acc 0.5 & tqdm step 3: acc 0.4 & words step 6: acc 0.2 | 160 5 0.5, 192 6 0.2
+acc | words step 5: acc 0.51 & batchlab step 4: acc 0.5 & words step 6: acc 0.26 & batchlab step 6: acc 0.2 | 128 4 0.5, 192 6 0.2
+acc | {TRAIN_AND_VAL.partition(" & words epoch 2")[0]} & batchlab step 32: acc 0.32 | 1024 32 0.32
+The same number with fewer digits is no second value.
+acc | words step 2: acc 0.512 & words step 2: acc 0.51 & words step 4: acc 0.5 | 64 2 0.51, 128 4 0.5
+The kind that is asked for is followed.
+val_acc | {TRAIN_AND_VAL} | 1000 32 0.13, 2000 64 0.23
+epoch acc | {WITHIN_AND_OF_EPOCHS} | 1000 32 0.5, 2000 64 0.5
+A metric is found under its other names, and no other is taken for it.
+val_loss | words step 1: val loss 0.5 | 32 1 0.5
+val_loss | words step 1: validation.loss 0.5 | 32 1 0.5
+loss | words step 1: eval_loss 0.5 | 32 1 0.5
+accuracy | words step 1: val_acc 0.5 | 32 1 0.5
+eval_loss | words step 1: val_loss 0.5 | 32 1 0.5
+val_loss | words step 1: train_loss 0.5, test_loss 0.5, val_loss_2 0.5 |
+"""  # noqa: E501
 
 
-TRAIN_AND_VAL = [
-    reading(epoch=epoch, split=split, acc=epoch / 10 + len(split) / 100)
-    for epoch in (1, 2)
-    for split in ("train", "val")
-]
-WITHIN_AND_OF_EPOCHS = [
-    place
-    for epoch in (1, 2)
-    for place in (reading(step=32 * epoch - 2, acc=0.1), reading(epoch=epoch, acc=0.5))
-]
-FOLDS = reading(shape="", complaint="'Fold 1/5' was printed: ...")
-OTHER_BARS = metric_in("tqdm", (2, 0.7), (1, 0.7), (2, 0.7))
-OF_PATTERN = reading(shape="pattern", val_loss=0.4)
-PATTERN = {"pattern": "loss (?P<val_loss>.*)"}
+@pytest.mark.parametrize("row", [row for row in POINTS.split("\n") if " | " in row])
+def test_the_metric_is_followed_at_these_points(row: str) -> None:
+    metric, printed, expected = row.split(" |")
+
+    points = told(*readings(printed.strip()), metric=metric).points
+
+    found = ", ".join(f"{point.samples} {point.step} {point.value}" for point in points)
+    assert found == expected.strip()
 
 
 @pytest.mark.parametrize(
-    ("readings", "options", "points"),
+    ("printed", "options", "points"),
     [
-        # Samples come from the surest counter.
-        ([reading(samples=640, val_loss=0.5)], {}, [(640, 20, 0.5)]),
-        ([reading(samples=641, val_loss=0.5)], {}, [(641, 21, 0.5)]),
-        ([reading(step=10, val_loss=0.5)], {}, [(320, 10, 0.5)]),
-        ([reading(step=10, epoch=0.4, samples=300, val_loss=0.5)], {}, [(300, 10, 0.5)]),
-        ([reading(epoch=1.5, val_loss=0.5)], {}, [(1500, 48, 0.5)]),
-        ([reading(epoch=2, epoch_step=10, val_loss=0.5)], {}, [(2320, 74, 0.5)]),
-        # What is counted as before the training is at its beginning.
-        *(
-            ([reading(**before, val_loss=0.9), reading(epoch=1, val_loss=0.5)], {}, points)
-            for before in ({"epoch": -1}, {"step": -1}, {"samples": -5})
-            for points in ([(0, 0, 0.9), (1000, 32, 0.5)],)
-        ),
+        # Only what is logged goes before a pattern.
+        (f"{OTHER_BARS} & pattern: loss 0.4", PATTERN, [(64, 2, 0.4)]),
+        (f"{OTHER_BARS} & pattern: loss 0.4 & batchlab step 3: loss 0.5", PATTERN, [(96, 3, 0.5)]),
+        (OTHER_BARS[:21], {"metric": "loss", "pattern": "rate (?P<rate>.*)"}, [(64, 2, 0.7)]),
         # The steps of a log or a pattern are updates, and not micro-batches.
-        *(
-            (metric_in(shape, (7, 0.5)), {"micro_batch_size": 8}, [(224, 7, 0.5)])
-            for shape in ("batchlab", "pattern")
-        ),
-        # A line without a counter belongs to the last one of its own shape, ...
-        (
-            [
-                reading(step=5),
-                reading(shape="tqdm", step=900, at_s=1.0),
-                reading(val_loss=0.5, at_s=2.0),
-                reading(step=6, val_loss=0.25),
-            ],
-            *({}, [(160, 5, 0.5), (192, 6, 0.25)]),
-        ),
-        # ... and takes that of another shape if its own has none.
-        ([reading(shape="tqdm", step=9), reading(val_loss=0.5)], {}, [(288, 9, 0.5)]),
-        # Of two shapes that print the metric the first is followed, ...
-        (
-            [
-                *metric_in("words", (5, 0.5)),
-                *metric_in("tqdm", (3, 0.4)),
-                *metric_in("words", (6, 0.25)),
-            ],
-            *({}, [(160, 5, 0.5), (192, 6, 0.25)]),
-        ),
-        # ... but what is logged goes before what is printed, as of two kinds or in folds, ...
-        (
-            [
-                *metric_in("words", (5, 0.51)),
-                *metric_in("batchlab", (4, 0.5)),
-                *metric_in("words", (6, 0.26)),
-                *metric_in("batchlab", (6, 0.25)),
-            ],
-            *({}, [(128, 4, 0.5), (192, 6, 0.25)]),
-        ),
-        (
-            [*TRAIN_AND_VAL[:2], reading(shape="batchlab", step=32, acc=0.32)],
-            *({"metric": "acc"}, [(1024, 32, 0.32)]),
-        ),
-        ([FOLDS, *metric_in("batchlab", (2, 0.5))], {}, [(64, 2, 0.5)]),
-        # ... and it alone goes before a pattern.
-        ([*OTHER_BARS, OF_PATTERN], PATTERN, [(64, 2, 0.4)]),
-        ([*OTHER_BARS, OF_PATTERN, *metric_in("batchlab", (3, 0.5))], PATTERN, [(96, 3, 0.5)]),
-        (OTHER_BARS[:1], {"pattern": "rate (?P<rate>.*)"}, [(64, 2, 0.7)]),
-        # The same number with fewer digits is no second value.
-        (
-            metric_in("words", (2, 0.512), (2, 0.51), (4, 0.512), (4, 0.51)),
-            *({}, [(64, 2, 0.51), (128, 4, 0.51)]),
-        ),
-        # The kind that is asked for is followed.
-        (TRAIN_AND_VAL, {"metric": "val_acc"}, [(1000, 32, 0.13), (2000, 64, 0.23)]),
-        (WITHIN_AND_OF_EPOCHS, {"metric": "epoch acc"}, [(1000, 32, 0.5), (2000, 64, 0.5)]),
-        # A metric is found under its other names, and no other is taken for it.
-        *(
-            ([reading(step=1, **{printed: 0.5})], {"metric": asked}, [(32, 1, 0.5)])
-            for asked, printed in (
-                ("val_loss", "val loss"),
-                ("val_loss", "validation.loss"),
-                ("loss", "eval_loss"),
-                ("accuracy", "val_acc"),
-                ("eval_loss", "val_loss"),
-            )
-        ),
-        *(
-            ([reading(step=1, **{other: 0.5})], {}, [])
-            for other in ("train_loss", "test_loss", "val_loss_2")
-        ),
+        ("batchlab step 7: val_loss 0.5", {"micro_batch_size": 8}, [(224, 7, 0.5)]),
+        ("pattern step 7: val_loss 0.5", {"micro_batch_size": 8}, [(224, 7, 0.5)]),
     ],
 )
-def test_the_metric_is_followed_at_these_points(
-    readings: list[Reading], options: dict[str, Any], points: list[Any]
+def test_a_log_or_a_pattern_goes_before_other_lines(
+    printed: str, options: dict[str, Any], points: list[Any]
 ) -> None:
-    found = told(*readings, **options).points
+    found = told(*readings(printed), **options).points
 
     assert [(point.samples, point.step, point.value) for point in found] == points
 
 
 def test_a_point_is_where_its_place_is_and_a_bar_counts_micro_batches() -> None:
-    points = told(reading(step=7, shape="words"), micro_batch_size=8)
+    place, value, bar = readings("words step 7 & words: val_loss 0.5 & tqdm step 7")
+    points = told(place, micro_batch_size=8)
 
-    value = points.add(reading(val_loss=0.5, at_s=1.0, shape="words"))
-    bar = points.add(reading(step=7, shape="tqdm"))
+    assert points.add(value) == MetricPoint(samples=224, step=7, value=0.5)
+    assert points.add(bar) == MetricPoint(samples=56, step=2, value=None)
 
-    assert value == MetricPoint(samples=224, step=7, value=0.5)
-    assert bar == MetricPoint(samples=56, step=2, value=None)
+
+def test_folds_stop_all_but_what_is_logged() -> None:
+    folds = Reading(at_s=0.0, shape="", complaint="'Fold 1/5' was printed: ...")
+
+    with pytest.raises(ProgressError, match="no sure place: 'Fold 1/5' was printed"):
+        told(folds, *readings("keras step 2: val_loss 0.5"))
+    assert len(told(folds, *readings("batchlab step 2: val_loss 0.5")).points) == 1
 
 
 @pytest.mark.parametrize(
-    ("readings", "metric", "said"),
+    ("printed", "metric", "said"),
     [
-        (
-            metric_in("words", *((step, value) for step in (2, 4, 6) for value in (0.5, 0.2))),
-            *("val_loss", r"'val_loss' was printed twice .*different names"),
-        ),
-        *(
-            (TRAIN_AND_VAL, asked, r"of two kinds .* as in --metric 'val acc', print")
-            for asked in ("acc", "accuracy")
-        ),
+        (TWICE, "acc", r"'acc' was printed twice .*different names"),
+        (TRAIN_AND_VAL, "acc", r"of two kinds .* as in --metric 'val acc', print"),
+        (TRAIN_AND_VAL, "accuracy", r"of two kinds .* as in --metric 'val acc', print"),
         (WITHIN_AND_OF_EPOCHS, "acc", "'train acc' and 'epoch acc'"),
-        (
-            [FOLDS, *metric_in("keras", (2, 0.5))],
-            *("val_loss", "no sure place: 'Fold 1/5' was printed"),
-        ),
     ],
 )
-def test_a_metric_of_two_meanings_is_refused(
-    readings: list[Reading], metric: str, said: str
-) -> None:
+def test_a_metric_of_two_meanings_is_refused(printed: str, metric: str, said: str) -> None:
     with pytest.raises(ProgressError, match=said):
-        told(*readings, metric=metric)
+        told(*readings(printed), metric=metric)
 
 
 @pytest.mark.parametrize(
-    ("readings", "values", "said"),
+    ("printed", "values", "said"),
     [
         (
-            [reading(step=2, acc=0.5), reading(step=2, acc=0.25)],
+            "words step 2: acc 0.5 & words step 2: acc 0.25",
             *([0.25], "acc was printed twice at step 2, as 0.5 and 0.25; the last one counts"),
         ),
         # A test after the last epoch is left out.
         (
-            [
-                *(reading(epoch=epoch, split="val", acc=0.5) for epoch in (1, 2)),
-                reading(epoch=2, split="test", acc=0.4),
-            ],
-            *([0.5, 0.5], "acc = 0.4 is 'test acc', and not 'val acc' as before; it is left out"),
+            "words epoch 1 split val: acc 0.5 & words epoch 2 split test: acc 0.4",
+            *([0.5], "acc = 0.4 is 'test acc', and not 'val acc' as before; it is left out"),
         ),
     ],
 )
 def test_of_a_single_contradiction_one_value_counts_and_it_is_said(
-    readings: list[Reading], values: list[float], said: str
+    printed: str, values: list[float], said: str
 ) -> None:
-    found = told(*readings, metric="acc")
+    found = told(*readings(printed), metric="acc")
 
     assert [point.value for point in found.points] == values
     assert found.contradictions == [said]
@@ -233,21 +193,21 @@ def test_what_was_recognized_is_told_with_its_first_value(
 
 
 @pytest.mark.parametrize(
-    ("readings", "options", "said"),
+    ("printed", "options", "said"),
     [
         (
             readings_of(sample("keras.txt")),
             *({"metric": "f1"}, "printed were accuracy, loss, val_accuracy, val_loss"),
         ),
         ([], {}, "batchlab.log(step=..., val_loss=...)"),
-        (OTHER_BARS, PATTERN, "matched --pattern 'loss"),
+        (readings(OTHER_BARS), PATTERN, "matched --pattern 'is"),
         ([Reading(at_s=1.0, shape="batchlab", not_understood=("a='b'",))], {}, "no number: a='b'"),
     ],
 )
 def test_a_metric_that_was_not_seen_is_told_with_what_was(
-    readings: list[Reading], options: dict[str, Any], said: str
+    printed: list[Reading], options: dict[str, Any], said: str
 ) -> None:
-    assert said in str(told(*readings, **options).complaint())
+    assert said in str(told(*printed, **options).complaint())
 
 
 @pytest.mark.parametrize(
