@@ -252,10 +252,19 @@ def test_a_training_does_not_wait_for_a_batchlab_that_is_busy(
         (("sh", "-c", "exit 3"), "sh -c ended with exit code 3: it printed nothing"),
         (("sh", "-c", "echo no data >&2; exit 2"), "exit code 2: no data"),
         (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "without a result (SIGSEGV)"),
+        ("input()", "asks for input and nobody is there to answer"),
+        ("import getpass; getpass.getpass()", "asks for input and nobody is there to answer"),
+        ("import termios; termios.tcgetattr(0)", "wants a terminal, and here is none (termios"),
+        # What failed was its own next line.
+        (
+            "import os; os.popen('stty size').read().split()[1]",
+            "none (stty: 'standard input': Inappropriate ioctl for device); have it do without one "
+            "where its output is no terminal. Its last line: IndexError: list index",
+        ),
     ],
 )
 def test_a_command_that_cannot_start_or_fails_at_once_is_told_in_one_line(
-    command: tuple[str, ...], says: str, start: Callable, tmp_path: Path
+    command: str | tuple[str, ...], says: str, start: Callable, tmp_path: Path
 ) -> None:
     (tmp_path / "data.txt").write_text("1,2")
     (tmp_path / "words").write_text("words")
@@ -275,24 +284,3 @@ def test_a_working_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         end = launched.wait(30)
 
     assert f"could not be started: No such file or directory: {tmp_path}/nowhere" in why(end)
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("input()", "asks for input and nobody is there to answer"),
-        ("import getpass; getpass.getpass()", "asks for input and nobody is there to answer"),
-        ("import termios; termios.tcgetattr(0)", "wants a terminal, and here is none (termios"),
-        # What failed was its own next line.
-        (
-            "import os; os.popen('stty size').read().split()[1]",
-            "wants a terminal, and here is none (stty: 'standard input': Inappropriate ioctl",
-        ),
-    ],
-)
-def test_a_command_that_needs_a_terminal_is_told_so(code: str, said: str, start: Callable) -> None:
-    end = ended(start(code))
-
-    assert end.status == Status.ERROR
-    assert said in why(end)
-    assert code[-3:] != "[1]" or "Its last line: IndexError: list index" in why(end)
