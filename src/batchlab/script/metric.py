@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
@@ -38,7 +39,9 @@ def _is_near(asked: str, name: str) -> bool:
 
 def _of_kind(name: str, kind: str) -> str:
     """Return a name with the kind of data before it, unless the name already has it."""
-    return name if plain_name(name).startswith((kind, f"{kind}_")) else f"{kind} {name}"
+    if plain_name(name).startswith(kind):
+        return name
+    return f"{kind} {name}"
 
 
 def _kind_of(reading: Reading, name: str) -> str:
@@ -50,7 +53,9 @@ def _kind_of(reading: Reading, name: str) -> str:
     if kind != "train" or reading.shape != "words" or plain_name(name) in BATCH_LOSSES:
         return kind
     finer = {reading.step, reading.epoch_step, reading.epoch_samples, reading.epoch_length}
-    return "epoch" if reading.epoch is not None and finer == {None} else kind
+    if reading.epoch is not None and finer == {None}:
+        return "epoch"
+    return kind
 
 
 @lru_cache(maxsize=1000)
@@ -91,12 +96,11 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
             return False
         log_sizes = math.log(size / least)
         powers.append(_power(base, values, log_sizes))
-        # How many times the logarithm of the batch size is added to the values, or 0.
+        # The logarithm of the batch size is added to the values as many times as this, or not.
         growth = (min(values) - max(base)) / log_sizes
-        is_of_pairs = min(base) > _LEAST_LOG * math.log(least) and growth > _LEAST_SHARE * max(
-            values
-        )
-        growths.append(growth if is_of_pairs else 0.0)
+        if min(base) <= _LEAST_LOG * math.log(least) or growth <= _LEAST_SHARE * max(values):
+            growth = 0.0
+        growths.append(growth)
     return _are_alike(powers) or _are_alike(growths)
 
 
@@ -123,7 +127,9 @@ def _power(base: Sequence[float], values: Sequence[float], log_sizes: float) -> 
     if min(values) > max(base):
         ratio = min(values) / max(base)
     power = math.log(ratio) / log_sizes
-    return power if abs(power) > _LEAST_POWER else 0.0
+    if abs(power) <= _LEAST_POWER:
+        return 0.0
+    return power
 
 
 def counts_updates(shape: str) -> bool:
@@ -195,8 +201,8 @@ class ProgressPoints:
         self.contradictions: list[str] = []  # about values for one step, or left out; at most ten
         self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, but not numbers
         self._trial = trial
-        groups = re.compile(pattern or "").groupindex
-        self._is_patterned = any(_is_near(metric, name) for name in groups)
+        is_near = partial(_is_near, metric)
+        self._is_patterned = any(map(is_near, re.compile(pattern or "").groupindex))
         self._followed: str | None = None
         self._n_unplaced = 0  # values without a counter that is sure to be theirs
         self._last: dict[str, Reading] = {}
@@ -207,8 +213,7 @@ class ProgressPoints:
         self._asked_kind: str | None = None  # None if only the name was asked for
         self._kind: str | None = None  # of the values that count
         self._n_doubles = 0  # steps for which two numbers were printed, and no third
-        # The last place with more than one value is kept with the number of further ones.
-        self._more_at: tuple[tuple[float | None, ...] | None, int] = (None, 0)
+        self._n_more: Counter[tuple[float | None, ...]] = Counter()  # further values by place
 
     def add(self, reading: Reading) -> MetricPoint | None:
         """Return the position of the training by this reading, or None if it is not known.
@@ -286,7 +291,8 @@ class ProgressPoints:
             return
         if self.printed is None:
             self.printed = name
-            self._asked_kind = None if is_near else kind
+            if not is_near:
+                self._asked_kind = kind
         elif name == self.metric != self.printed:
             self.printed, self._asked_kind, self.first = name, None, None
             self._restart()  # the values before had a name that is only near
@@ -314,8 +320,10 @@ class ProgressPoints:
         if place.shape in self._complaints:
             return None
         is_updates = trial.micro_batch_size == trial.batch_size or counts_updates(place.shape)
-        if samples is None and step is not None:
-            samples = step * (trial.batch_size if is_updates else trial.micro_batch_size)
+        if samples is None and step is not None and is_updates:
+            samples = step * trial.batch_size
+        elif samples is None and step is not None:
+            samples = step * trial.micro_batch_size
         elif samples is None and place.epoch is not None:
             since = (place.epoch_step or 0) * trial.micro_batch_size + (place.epoch_samples or 0)
             samples = round(place.epoch * trial.n_train) + since
@@ -406,10 +414,9 @@ class ProgressPoints:
             return
         is_same = self._at_metric is not None and place.counters == self._at_metric.counters
         if is_same and not math.isclose(before, after, rel_tol=_ROUNDED):
-            at, n_more = self._more_at
-            self._more_at = place.counters, (n_more + 1 if at == place.counters else 1)
+            self._n_more[place.counters] += 1
             # A third value for a step means that a bar is drawn again and again.
-            self._n_doubles += {1: 1, 2: -1}.get(self._more_at[1], 0)
+            self._n_doubles += {1: 1, 2: -1}.get(self._n_more[place.counters], 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(
                 f"metric {self.metric!r} was printed twice for each step, here as {before:g} and "
@@ -418,7 +425,9 @@ class ProgressPoints:
             )
         if len(self.contradictions) >= _MOST_CONTRADICTIONS:
             return
-        where = f"sample {second.samples}" if place.step is None else f"step {place.step}"
+        where = f"step {place.step}"
+        if place.step is None:
+            where = f"sample {second.samples}"
         self.contradictions.append(
             f"{self.printed} was printed twice at {where}, as {before:g} and {rest}"
         )
@@ -470,5 +479,7 @@ def _backward(place: Reading, before: Reading | None) -> tuple[str, float, float
     for name in ("samples", "step", "epoch"):
         now, then = getattr(place, name), getattr(before, name, None)
         if now is not None and then is not None:
-            return (name.rstrip("s"), now, then) if now < then else None
+            if now >= then:
+                return None
+            return name.rstrip("s"), now, then
     return None
