@@ -229,7 +229,9 @@ class Counters:
             self.has_fractions = self.has_fractions or not epoch.is_integer()
         elif epoch is not None:
             self._epoch = self._epochs.number(epoch, n_epochs)
-        return None if self.has_fractions else self._epoch
+        if self.has_fractions:
+            return None
+        return self._epoch
 
     def _samples_at(self, step: int | None, samples: int | None) -> int | None:
         """Return the samples at a step; a line that prints only the step goes on as those before.
@@ -252,11 +254,12 @@ class Counters:
         self, bare: Reading, counter: str, count: int, total: int | None, number: int
     ) -> Reading:
         last_number, first, last = self._last.get(counter, (number, count, count))
-        is_next = number > last_number
-        # A count may also stay for several lines, while gradients are accumulated.
-        if is_next and (count < last or count == first == last):
-            self._restarted.add(counter)
-        self._last[counter] = number, (count if is_next else first), count
+        if number > last_number:
+            # A count may also stay for several lines, while gradients are accumulated.
+            if count < last or count == first == last:
+                self._restarted.add(counter)
+            first = count
+        self._last[counter] = number, first, count
         starts_again = counter in self._restarted
         self._inside_epoch = starts_again or count == total
         place: dict[str, Any] = {counter: count, "epoch": self.passes_at_end(count, number)}
@@ -276,8 +279,9 @@ class Counters:
         n_steps, before = step / (number + 1), self._steps_an_epoch
         self._at_ends = self._at_ends and before in (None, n_steps) and n_steps >= 1
         self._steps_an_epoch = n_steps
-        is_end = self._at_ends and before is not None and number > 0
-        return number + 1 if is_end else None
+        if before is None or number == 0 or not self._at_ends:
+            return None
+        return number + 1
 
 
 # Only singular names count, because "steps: 1000" is how many there will be.
@@ -296,14 +300,17 @@ _BEFORE = re.compile(
     r"(?:.*\b(?:at|after|for|of) )?(?:(?:train|training|global|current|completed) )*"
 )
 # These count only in plain text. A batch is counted within its epoch.
-_WORDS_FOR_STEPS = ("iters", "batch", "mini-batch", "minibatch", "micro_step")
+_SPOKEN_COUNTERS = {
+    **COUNTERS,
+    **dict.fromkeys(("iters", "batch", "mini-batch", "minibatch", "micro_step"), "step"),
+}
 
 
 @lru_cache(maxsize=1000)
 def spoken_kind(name: str) -> str | None:
     """Return what a name in plain text counts: "step", "epoch", "samples", or None if nothing."""
     plain = _BEFORE.sub("", name.lower().strip(), count=1).replace(" ", "_")
-    return "step" if plain in _WORDS_FOR_STEPS else COUNTERS.get(plain)
+    return _SPOKEN_COUNTERS.get(plain)
 
 
 @lru_cache(maxsize=1000)
@@ -313,8 +320,9 @@ def rank_of(name: str) -> int:
     An `iter`, a `batch` or a `micro_step` next to a step may be one of several micro-batches of it.
     """
     plain = name.lower()
-    is_update = re.search(r"(?<!micro_)step|update", plain) is not None
-    return 2 if "global" in plain else int(is_update)
+    if "global" in plain:
+        return 2
+    return int(re.search(r"(?<!micro_)step|update", plain) is not None)
 
 
 # A comma separates thousands if the whole number has it after every third digit from the end, and
@@ -346,7 +354,9 @@ def number_of(text: str) -> float | None:
 
 def sure_number_of(text: str) -> float | None:
     """Return the number that a text is, or None if it is none or its comma has two readings."""
-    return None if _EITHER.fullmatch(text) else number_of(text)
+    if _EITHER.fullmatch(text):
+        return None
+    return number_of(text)
 
 
 def count_of(text: str) -> int | None:
@@ -359,7 +369,9 @@ def count_of(text: str) -> int | None:
 
 def epoch_of(text: str) -> float | None:
     """Return an epoch: digits are its number, an int; anything else the passes done, a float."""
-    return count_of(text) if text.isdigit() else number_of(text)
+    if text.isdigit():
+        return count_of(text)
+    return number_of(text)
 
 
 NamedValues = tuple[tuple[tuple[str, float], ...], tuple[str, ...]]

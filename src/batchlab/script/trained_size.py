@@ -29,7 +29,9 @@ Span = tuple[int, int]
 def common_span(one: Span, other: Span) -> Span | None:
     """Return the numbers of examples that are within both, or None if there are none."""
     fewest, most = max(one[0], other[0]), min(one[1], other[1])
-    return (fewest, most) if fewest <= most else None
+    if fewest > most:
+        return None
+    return fewest, most
 
 
 Bounds = tuple[str, float, float]
@@ -68,7 +70,7 @@ class TrainedSize:
         self._last_step: dict[str, int] = {}
         # This is the last epoch with a loop as long as that of the training has to be.
         self._right_in = -_EPOCHS_WITHOUT
-        self._has_fractions = False
+        self._off = 1.0  # from an epoch to the passes done, as a whole one may be a number
         # A smaller size may be that of an epoch's last batch, if one of these was printed before.
         self._has_printed_right = self._has_begun = False
         self._other: str | None = None  # that the size printed last was another one
@@ -80,8 +82,9 @@ class TrainedSize:
                 is_last = self._has_begun and self._has_printed_right and value < min(self._sizes)
                 is_below = self._is_limit and value <= self._trial.batch_size
                 self._has_printed_right = is_below or value in self._sizes
-                is_right = self._has_printed_right or is_last
-                self._other = None if is_right else f"it tells {name} = {value:g}"
+                self._other = None
+                if not (self._has_printed_right or is_last):
+                    self._other = f"it tells {name} = {value:g}"
         # Before training it may print a default, or sizes that did not fit, so the last one counts.
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
@@ -110,9 +113,9 @@ class TrainedSize:
         # The length of a bar that did not begin again yet may be that of the whole training.
         if reading.epoch is None or reading.epoch_length:
             return 0.0, math.inf
-        self._has_fractions = self._has_fractions or reading.epoch % 1 != 0
-        off = _ROUNDING if self._has_fractions else 1.0  # a whole one may be a number, too
-        return max(0.0, reading.epoch - off), reading.epoch + off
+        if reading.epoch % 1 != 0:
+            self._off = _ROUNDING
+        return max(0.0, reading.epoch - self._off), reading.epoch + self._off
 
     def _beginning(self, reading: Reading, here: Mark) -> Mark:
         """Return where the steps of this shape are counted from."""
@@ -123,8 +126,8 @@ class TrainedSize:
             self._begun[shape] = here
             if here.passes[0] <= 1:
                 # The first number that is seen may be that of the second epoch, counted from 0.
-                fewest = 0 if reading.epoch_number is None else -1
-                self._begun[shape] = Mark(0, 0, (fewest, 0))
+                n_hidden = int(reading.epoch_number is not None)
+                self._begun[shape] = Mark(0, 0, (-n_hidden, 0))
         return self._begun[shape]
 
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
@@ -161,7 +164,9 @@ class TrainedSize:
         smallest = min(size, self._trial.n_train / most)
         if self._is_limit:
             most, smallest = math.inf, 0
-        return (fewest, most) if what == "steps" else (smallest, size)
+        if what == "steps":
+            return fewest, most
+        return smallest, size
 
 
 def _between(before: Mark, here: Mark) -> Iterator[Bounds]:
@@ -177,7 +182,9 @@ def _between(before: Mark, here: Mark) -> Iterator[Bounds]:
 
 
 def _over(count: float, n: float) -> float:
-    return count / n if n > 0 else math.inf
+    if n <= 0:
+        return math.inf
+    return count / n
 
 
 def _meet(fewest: float, most: float, low: float, high: float) -> bool:
@@ -190,4 +197,6 @@ def _range(fewest: float, most: float) -> str:
     if most == math.inf:
         return f"at least {low}"
     high = math.ceil(most)
-    return str(high) if low == high else f"{low} to {high}"
+    if low == high:
+        return str(high)
+    return f"{low} to {high}"
