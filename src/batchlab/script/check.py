@@ -98,7 +98,9 @@ class CommandCheck:
         """
         command = self._command
         now = f"as you train now, at batch size {command.batch_size}"
-        limit_s = self._limit_s * (_FIRST_SHARE if proves else 1.0)
+        limit_s = self._limit_s
+        if proves:
+            limit_s *= _FIRST_SHARE
         first = self._first = self._run(now, command.own_trial(), limit_s, _has_timed_epochs)
         self._refuse_what_cannot_be_followed()
         fewest, most = examples = self._examples()
@@ -200,18 +202,19 @@ class CommandCheck:
 
         The result is None if there was no time for it, or if it failed, which becomes a warning.
         """
-        is_shown = shown or (lambda look: False)
-        look = self._other(
-            what,
-            trial,
-            lambda look: look.has_trained() or is_shown(look),
-            least_s=self._first.took_s if shown is None else self._first.start_s or 0.0,
-            question=f"a run {what}",
-        )
+        is_shown, least_s = shown, self._first.start_s or 0.0
+        if is_shown is None:
+            is_shown, least_s = _never, self._first.took_s
+
+        def is_enough(look: Look) -> bool:
+            return look.has_trained() or is_shown(look)
+
+        look = self._other(what, trial, is_enough, least_s=least_s, question=f"a run {what}")
         if look is None:
             return None
-        n = self._command.examples
-        contradiction = look.contradiction((n, n)) if n else None
+        contradiction, n = None, self._command.examples
+        if n is not None:
+            contradiction = look.contradiction((n, n))
         if contradiction is None and (look.trained or is_shown(look)):
             return look
         trouble = "its metric was not seen in time"
@@ -352,14 +355,18 @@ class CommandCheck:
             if acts is None:
                 unproven.append(f"{{{flag}}}")
             if acts is False:
-                or_not = ", or leave {seed} out" if flag == "seed" else ""
+                or_not = ""
+                if flag == "seed":
+                    or_not = ", or leave {seed} out"
                 raise UsageError(
                     f"{{{flag}}} does not act: {getattr(trial, flag):.10g} and "
                     f"{getattr(other, flag):.10g} gave the same numbers. Have the script use the "
                     f"value that it is given{or_not}"
                 )
         if unproven:
-            act = "acts" if len(unproven) == 1 else "act"
+            act = "acts"
+            if len(unproven) > 1:
+                act = "act"
             doubt = "the numbers of two equal beginnings differ by themselves"
             if compared.is_repeatable and compared.is_telling:
                 doubt = "its numbers differ only later than two equal beginnings were compared"
@@ -419,7 +426,7 @@ class CommandCheck:
             look = self._untrained(size, question)
             if look is None:
                 return
-            values[size] = [value for value in look.trained if value is not None]
+            values[size] = look.trained
             if size != now and not follows_size(values):
                 return
         levels = [f"{values[size][0]:.4g} with batch size {size}" for size in sorted(values)]
@@ -431,10 +438,10 @@ class CommandCheck:
         )
 
     def _far_sizes(self, examples: Span) -> list[int]:
-        now = self._command.batch_size
-        if now * _SIZE_FACTORS[0] <= examples[0]:
-            return [now * times for times in _SIZE_FACTORS]
-        return list(dict.fromkeys(max(1, now // times) for times in _SIZE_FACTORS))
+        now, (far, near) = self._command.batch_size, _SIZE_FACTORS
+        if now * far <= examples[0]:
+            return [now * far, now * near]
+        return list(dict.fromkeys((max(1, now // far), max(1, now // near))))
 
     def _warn_of_sizes(self) -> None:
         """Warn if a step or a batch may not be what it is taken for, or a rate not as given."""
@@ -480,7 +487,9 @@ class CommandCheck:
             doubled = self._command.own_trial(2 * self._command.batch_size)
             look = self._compared(_ANOTHER_SIZE, doubled)
             if look is None:
-                trouble = self._no_time_text() if self._unchecked else [*self._warnings][-1]
+                trouble = self._no_time_text()
+                if not self._unchecked:
+                    trouble = [*self._warnings][-1]
                 raise UsageError(f"{_NO_EXAMPLES}: {trouble}. Or {_GIVE_EXAMPLES}")
             examples = first.examples_beside(look)
         if examples is not None:
@@ -529,6 +538,10 @@ class CommandCheck:
             f"with {size}; if it has as many steps at every batch size, log them with "
             f"batchlab.log, else {_GIVE_EXAMPLES}"
         )
+
+
+def _never(_: Look) -> bool:
+    return False
 
 
 def _has_timed_epochs(look: Look) -> bool:

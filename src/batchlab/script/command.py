@@ -79,7 +79,7 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
         meant = _MEANT.get(name, next(iter(near), None))
         hint = f"did you mean {{{meant}}}? For"
         if meant is None:
-            placeholders = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
+            placeholders = ", ".join(map("{{{}}}".format, PLACEHOLDERS))
             hint = f"there are {placeholders}; for"
         raise UsageError(
             f"unknown placeholder {{{name}}} in {where}: {hint} the text itself write "
@@ -95,7 +95,9 @@ def _with_values(text: str, written: Callable[[str, int], str]) -> str:
         text: str | None = match["kept"]
         if text is None:
             return written(match["name"], match.start())
-        return text[1:-1] if text.startswith("{") else text
+        if text.startswith("{"):
+            return text[1:-1]
+        return text
 
     return _PLACEHOLDER.sub(replaced, text)
 
@@ -205,6 +207,7 @@ def filled_arguments(
 
 
 _SYNTAXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
+_NULLS = {"json": "null", "toml": '""', "yaml": "null"}  # TOML has none
 # YAML reads such a path as it is, also within a text. Other texts are quoted.
 _PLAIN_PATH = re.compile(r"/[\w./ @%+=~-]*[\w.]")
 _QUOTED = re.compile(r""" "(?:\\.|[^"\\])*" | '[^']*' """, re.VERBOSE)
@@ -219,8 +222,8 @@ class ConfigTemplate:
         Raises:
             UsageError: no such file, another kind of file, or an unknown placeholder.
         """
-        self._syntax = _SYNTAXES.get(path.suffix.lower())
-        if self._syntax is None:
+        self._syntax = _SYNTAXES.get(path.suffix.lower(), "")
+        if not self._syntax:
             raise UsageError(
                 f"configuration template {path}: expected a file that ends in "
                 f"{', '.join(_SYNTAXES)}"
@@ -249,17 +252,21 @@ class ConfigTemplate:
         if name == "resume_from" and value is None:
             if opened:
                 return ""
-            return '""' if self._syntax == "toml" else "null"  # TOML has no null
+            return _NULLS[self._syntax]
         text = _written_value(name, value)
         if name in COUNTS or name == "learning_rate":
             # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
             return re.sub(r"^(-?\d+)e", r"\1.0e", text)
         if opened and opened[0] == "'":
-            return text.replace("'", "''") if self._syntax == "yaml" else text
+            if self._syntax == "yaml":
+                text = text.replace("'", "''")
+            return text
         if not opened and self._syntax == "yaml" and _PLAIN_PATH.fullmatch(text):
             return text
         quoted = json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON strings, too
-        return quoted[1:-1] if opened else quoted
+        if opened:
+            return quoted[1:-1]
+        return quoted
 
 
 # The batch size to assume if the user has not given theirs, and the steps of an epoch with it if
@@ -361,7 +368,9 @@ class TrainingCommand:
     @property
     def unit(self) -> str:
         """What its batch size counts, for people."""
-        return "examples" if self.token_flag is None else "tokens"
+        if self.token_flag is None:
+            return "examples"
+        return "tokens"
 
     @property
     def has_limit(self) -> bool:

@@ -205,8 +205,9 @@ def _code_of(arguments: Sequence[str], place: Path) -> list[list[ast.AST]]:
                 warnings.simplefilter("ignore")
                 nodes = [*ast.walk(ast.parse(path.read_bytes()))]
             files.append(nodes)
-            imported = [file for node in nodes for file in _imported(node, path, place)]
-            paths += [file for file in imported if file not in paths]
+            for file in chain.from_iterable(_imported(node, path, place) for node in nodes):
+                if file not in paths:
+                    paths.append(file)
     return files
 
 
@@ -220,16 +221,18 @@ def _defaults(nodes: Sequence[ast.AST], declared: Callable[[ast.AST], _Declared]
 
 
 def _only(numbers: set[float | None] | None) -> float | None:
-    return next(iter(numbers)) if numbers and len(numbers) == 1 else None
+    if numbers is None or len(numbers) != 1:
+        return None
+    return next(iter(numbers))
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
     """Yield the files near `path`, or in `place`, that a piece of its code imports."""
     names: list[str] = []
-    if isinstance(node, ast.Import):
+    if isinstance(node, ast.ImportFrom) and node.module:
+        names = [node.module]
+    elif isinstance(node, ast.Import | ast.ImportFrom):
         names = [alias.name for alias in node.names]
-    elif isinstance(node, ast.ImportFrom):
-        names = [node.module] if node.module else [alias.name for alias in node.names]
     for name in names:
         for folder in (path.parent, path.parent.parent, place):
             module = folder.joinpath(*name.split("."))
@@ -247,8 +250,10 @@ def _of_parser(node: ast.AST) -> _Declared:
         return
     called = getattr(node.func, "attr", getattr(node.func, "id", ""))
     named = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-    constants = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-    flags = [text for text in constants if isinstance(text, str)]
+    flags: list[str] = []
+    for argument in node.args:
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+            flags.append(argument.value)
     if called == "set_defaults":
         yield from named.items()
     elif called.startswith("DEFINE_") and flags and len(node.args) > 1:
@@ -257,14 +262,19 @@ def _of_parser(node: ast.AST) -> _Declared:
         default = named.get("default")
         if default is None and called == "Option" and node.args:
             default = node.args[0]
-        yield from ((flag, default) for flag in flags if flag.startswith("-"))
+        for flag in flags:
+            if flag.startswith("-"):
+                yield flag, default
 
 
 def _of_name(node: ast.AST) -> _Declared:
     """Yield the variables, fields, arguments and keys of a piece of code, and their values."""
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        yield from ((target.id, node.value) for target in targets if isinstance(target, ast.Name))
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id, node.value
     elif isinstance(node, ast.arguments):
         positional = [*node.posonlyargs, *node.args]
         arguments = (*positional[len(positional) - len(node.defaults) :], *node.kwonlyargs)
@@ -288,7 +298,9 @@ def _number(expression: ast.expr | None) -> float | None:
         return None
     if isinstance(value, list | tuple) and value:
         value = value[0]
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value
 
 
 def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:
@@ -387,13 +399,16 @@ def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draf
     arguments, typed = _without(command, flags)
     if "epochs" in flags:  # which can be the same for every batch size, unlike steps
         flags.pop("steps", None)
-    needed = dict.fromkeys(name for name in NAMES if name not in flags)
+    needed = dict.fromkeys(NAMES)
+    for name in flags:
+        del needed[name]
     if flags.keys() & {"epochs", "steps"}:  # one of them is enough
         needed.pop("epochs", None)
         needed.pop("steps", None)
-    rows = [arguments, *([*flag.arguments(name)] for name, flag in flags.items())]
-    # JSON writes texts as TOML does.
-    lines = [f"    {json.dumps(row, ensure_ascii=False)[1:-1]}," for row in rows if row]
+    lines = []
+    for row in (arguments, *(flag.arguments(name) for name, flag in flags.items())):
+        if row:  # JSON writes texts as TOML does
+            lines.append(f"    {json.dumps(row, ensure_ascii=False)[1:-1]},")
     if needed:
         lines.append(
             "    # No flag was found for these. Where your script has one, add it as above:"
@@ -401,8 +416,10 @@ def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draf
         lines += [f'    # "--...={{{name}}}",  # {_PURPOSES[name]}' for name in needed]
     now = []
     for name, example in (("batch_size", "64"), ("learning_rate", "0.001"), ("epochs", "10")):
-        default = flags[name].default if name in flags else None
-        value = number_of(typed.get(name, default) or "")
+        typed_or_default = typed.get(name)
+        if typed_or_default is None and name in flags:
+            typed_or_default = flags[name].default
+        value = number_of(typed_or_default or "")
         line = f"# {name} = {example}"
         if value is not None and value > 0:
             if name == "learning_rate":

@@ -78,7 +78,9 @@ class Look:
         if values is None:
             values = {**trial_values(trial, last_step=_STEPS), "epochs": command.epochs or _EPOCHS}
         self.values = values
-        size = command.trained_size(trial) if is_timed else None
+        size = None
+        if is_timed:
+            size = command.trained_size(trial)
         self.progress = ProgressPoints(command.metric, trial, command.pattern, size=size)
         self.readings: list[Reading] = []
         self.moments: list[ProgressMoment] = []
@@ -130,12 +132,10 @@ class Look:
         point = self.progress.add(reading)
         if point is None:
             return
-        moment = ProgressMoment(
-            at_s=reading.at_s,
-            step=point.step,
-            has_metric=point.value is not None and not is_of_batches,
-            resolution_s=0.0 if reading.shape == LOG_SHAPE else REST_S,
-        )
+        has_metric = point.value is not None and not is_of_batches
+        moment = ProgressMoment(at_s=reading.at_s, step=point.step, has_metric=has_metric)
+        if reading.shape != LOG_SHAPE:
+            moment = moment._replace(resolution_s=REST_S)
         self.moments.append(moment)
         if point.value is not None and point.step > 0:
             self.first_values.setdefault(point.step, point.value)
@@ -157,13 +157,18 @@ class Look:
     @property
     def start_s(self) -> float | None:
         """Seconds from its start to its first progress; None if there was none."""
-        return self.readings[0].at_s - self._began_s if self.readings else None
+        if not self.readings:
+            return None
+        return self.readings[0].at_s - self._began_s
 
     @property
-    def trained(self) -> list[float | None]:
+    def trained(self) -> list[float]:
         """The values of the metric after the first step, one per step."""
-        points = self.progress.points
-        return list({point.step: point.value for point in points if point.step > 0}.values())
+        values = {}
+        for point in self.progress.points:
+            if point.step > 0 and point.value is not None:
+                values[point.step] = point.value
+        return list(values.values())
 
     @property
     def is_cut(self) -> bool:
@@ -177,9 +182,8 @@ class Look:
         If it counts steps but not examples, the last batch of an epoch may have any size.
         """
         # The metric's format comes first: a bar over the whole training looks like one of an epoch.
-        first = self.progress.first
-        of_metric = [reading for reading in self.readings if first and reading.shape == first.shape]
-        for reading in reversed([*self.readings, *of_metric]):
+        shape = self.progress.first and self.progress.first.shape
+        for reading in sorted(reversed(self.readings), key=lambda reading: reading.shape != shape):
             if reading.epoch and reading.samples:
                 exact = round(reading.samples / reading.epoch)
                 return exact, exact
@@ -247,7 +251,9 @@ class Look:
             for name, value in reading.values:
                 if plain_flag(name) in NAMES["learning_rate"]:
                     rates.add(value)
-        return rates.pop() if len(rates) == 1 else None
+        if len(rates) != 1:
+            return None
+        return rates.pop()
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
@@ -326,14 +332,16 @@ class LookComparison:
     def __init__(self, first: Look, again: Look | None) -> None:
         """Compare the two. If `again` is None, assume that no number differs by itself."""
         self._numbers = _numbers(first)
-        twin = self._numbers if again is None else _numbers(again)
+        twin = _numbers(again or first)
         unsteady = _differing(self._numbers, twin)
         self._steady = {
             key: twin[key] for key in self._numbers.keys() & twin if key[0] not in unsteady
         }
-        self.is_repeatable = not unsteady
-        values = {(name, value) for (name, _), value in self._numbers.items()}
-        self.is_telling = len(values) > len({name for name, _ in values})
+        self.is_repeatable, self.is_telling = not unsteady, False
+        first_values: dict[str, str] = {}
+        for (name, _), value in self._numbers.items():
+            if first_values.setdefault(name, value) != value:
+                self.is_telling = True
 
     def differs(self, look: Look) -> bool:
         """Return whether a beginning differs from the two where they agree."""
@@ -347,7 +355,9 @@ class LookComparison:
         if self.differs(look):
             return True
         is_same = self.is_repeatable and not _differing(self._numbers, _numbers(look))
-        return False if is_same and self.is_telling else None
+        if is_same and self.is_telling:
+            return False
+        return None
 
 
 def _numbers(look: Look) -> _Numbers:
