@@ -174,9 +174,7 @@ class Keras(EpochBars):
         # A bar that begins again without a new epoch belongs to `evaluate` or `predict`.
         if before is not None and (bar.total != before.total or bar.n < before.n):
             self._is_over = True
-        if self._is_over:
-            return []
-        return self.show(self._epoch, bar, at_s)
+        return [] if self._is_over else self.show(self._epoch, bar, at_s)
 
 
 class PassesBar:
@@ -302,9 +300,7 @@ class Tqdm(EpochBars):
         if not self._is_numbered:
             self._forget()
             self._is_numbered = True
-        number, last = int(numbered[1]), None
-        if numbered[2]:
-            last = int(numbered[2])
+        number, last = int(numbered[1]), int(numbered[2]) if numbered[2] else None
         if self._counts_epochs is None:
             if last == bar.total > 1 and number == 1 and bar.n <= 1:
                 return []  # A bar of 30 steps in 30 epochs would look the same.
@@ -382,9 +378,7 @@ class Tqdm(EpochBars):
             return self._lost(_NOT_TOLD_APART, at_s)
         new = _new(bar.values, self._outer_values)
         self._outer_values = bar.values
-        if not new:
-            return []
-        return [Reading(at_s=at_s, shape=self.shape, values=new)]
+        return [Reading(at_s=at_s, shape=self.shape, values=new)] if new else []
 
     def _other(self, key: BarKey, bar: ProgressBar, at_s: float, *, begins: bool) -> list[Reading]:
         """Read the last values of a bar, as of a validation below the training's full bar."""

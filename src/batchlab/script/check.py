@@ -98,9 +98,7 @@ class CommandCheck:
         """
         command = self._command
         now = f"as you train now, at batch size {command.batch_size}"
-        limit_s = self._limit_s
-        if proves:
-            limit_s *= _FIRST_SHARE
+        limit_s = self._limit_s * (_FIRST_SHARE if proves else 1.0)
         first = self._first = self._run(now, command.own_trial(), limit_s, _has_timed_epochs)
         self._refuse_what_cannot_be_followed()
         fewest, most = examples = self._examples()
@@ -212,9 +210,8 @@ class CommandCheck:
         look = self._other(what, trial, is_enough, least_s=least_s, question=f"a run {what}")
         if look is None:
             return None
-        contradiction, n = None, self._command.examples
-        if n is not None:
-            contradiction = look.contradiction((n, n))
+        n = self._command.examples
+        contradiction = look.contradiction((n, n)) if n else None
         if contradiction is None and (look.trained or is_shown(look)):
             return look
         trouble = "its metric was not seen in time"
@@ -355,18 +352,14 @@ class CommandCheck:
             if acts is None:
                 unproven.append(f"{{{flag}}}")
             if acts is False:
-                or_not = ""
-                if flag == "seed":
-                    or_not = ", or leave {seed} out"
+                or_not = ", or leave {seed} out" if flag == "seed" else ""
                 raise UsageError(
                     f"{{{flag}}} does not act: {getattr(trial, flag):.10g} and "
                     f"{getattr(other, flag):.10g} gave the same numbers. Have the script use the "
                     f"value that it is given{or_not}"
                 )
         if unproven:
-            act = "acts"
-            if len(unproven) > 1:
-                act = "act"
+            act = "acts" if len(unproven) == 1 else "act"
             doubt = "the numbers of two equal beginnings differ by themselves"
             if compared.is_repeatable and compared.is_telling:
                 doubt = "its numbers differ only later than two equal beginnings were compared"
@@ -487,9 +480,7 @@ class CommandCheck:
             doubled = self._command.own_trial(2 * self._command.batch_size)
             look = self._compared(_ANOTHER_SIZE, doubled)
             if look is None:
-                trouble = self._no_time_text()
-                if not self._unchecked:
-                    trouble = [*self._warnings][-1]
+                trouble = self._no_time_text() if self._unchecked else [*self._warnings][-1]
                 raise UsageError(f"{_NO_EXAMPLES}: {trouble}. Or {_GIVE_EXAMPLES}")
             examples = first.examples_beside(look)
         if examples is not None:

@@ -95,9 +95,7 @@ def _with_values(text: str, written: Callable[[str, int], str]) -> str:
         text: str | None = match["kept"]
         if text is None:
             return written(match["name"], match.start())
-        if text.startswith("{"):
-            return text[1:-1]
-        return text
+        return text[1:-1] if text.startswith("{") else text
 
     return _PLACEHOLDER.sub(replaced, text)
 
@@ -264,9 +262,7 @@ class ConfigTemplate:
         if not opened and self._syntax == "yaml" and _PLAIN_PATH.fullmatch(text):
             return text
         quoted = json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON strings, too
-        if opened:
-            return quoted[1:-1]
-        return quoted
+        return quoted[1:-1] if opened else quoted
 
 
 # The batch size to assume if the user has not given theirs, and the steps of an epoch with it if
@@ -368,9 +364,7 @@ class TrainingCommand:
     @property
     def unit(self) -> str:
         """What its batch size counts, for people."""
-        if self.token_flag is None:
-            return "examples"
-        return "tokens"
+        return "examples" if self.token_flag is None else "tokens"
 
     @property
     def has_limit(self) -> bool:

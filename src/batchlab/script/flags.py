@@ -221,9 +221,7 @@ def _defaults(nodes: Sequence[ast.AST], declared: Callable[[ast.AST], _Declared]
 
 
 def _only(numbers: set[float | None] | None) -> float | None:
-    if numbers is None or len(numbers) != 1:
-        return None
-    return next(iter(numbers))
+    return next(iter(numbers)) if numbers and len(numbers) == 1 else None
 
 
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
@@ -298,9 +296,7 @@ def _number(expression: ast.expr | None) -> float | None:
         return None
     if isinstance(value, list | tuple) and value:
         value = value[0]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _shown(text: str) -> Iterator[tuple[list[str], Flag]]:

@@ -52,10 +52,7 @@ class FollowedTraining(Launched):
         output_dir = folder / OUTPUT_NAME
         output_dir.mkdir(parents=True, exist_ok=True)
         self._log = folder / _LOG_NAME
-        mode = "wb"
-        if goes_on:
-            mode = "ab"
-        with self._log.open(mode) as log:
+        with self._log.open("ab" if goes_on else "wb") as log:
             log.write(_RUN_BEGINS)
             self._n_read = log.tell()
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
@@ -90,9 +87,7 @@ class FollowedTraining(Launched):
             # Once `batchlab.log` reports, only that counts: a script may print the same, rounded.
             logged = [reading for reading in readings if reading.shape == LOG_SHAPE]
             self._has_log = self._has_log or bool(logged)
-            if self._has_log:
-                readings = logged
-            is_enough = take(readings)
+            is_enough = take(logged if self._has_log else readings)
             if ended is not None:
                 return ended
             if is_enough:

@@ -57,9 +57,7 @@ class Logged(LineReader):
 
     def _reading(self, call: dict[str, Any]) -> Reading:
         step, samples, epoch = call.get("step"), call.get("samples"), call.get("epoch")
-        counted = samples
-        if samples is None:
-            counted = step
+        counted = step if samples is None else samples
         if epoch is not None and counted is not None and float(epoch).is_integer():
             # Many scripts have the number of the current epoch at hand, and not the passes done.
             # Next to a finer counter it is not needed for the position, so it counts only if the
@@ -103,9 +101,7 @@ def _dict_in(line: str) -> dict[str, Any] | None:
                 content = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
-    if not isinstance(content, dict):
-        return None
-    return content
+    return content if isinstance(content, dict) else None
 
 
 class NamedNumbers(LineReader):
@@ -279,9 +275,7 @@ class Table(NamedNumbers):
         row = self._as_printed(dict(zip(names, cells, strict=True)), at_s)
         if row.has_position:
             return [self._counters.placed(row, n_epochs=self._n_headers)]
-        if is_of_all:
-            return [row]
-        return None
+        return [row] if is_of_all else None
 
     def _cells(self, between: re.Pattern[str], text: str) -> list[str]:
         cells = []
@@ -621,9 +615,7 @@ def _name(name: str, sign: str) -> str:
     last = words.rpartition(" ")[2]
     # "test val_loss" says itself what it was measured on.
     says_split = "_" in last and split_of(last.partition("_")[0])
-    if "=" in sign or says_split:
-        return last
-    return words
+    return last if "=" in sign or says_split else words
 
 
 class LinePattern(NamedNumbers):
@@ -657,9 +649,7 @@ class LinePattern(NamedNumbers):
         super().__init__()
 
     def _kind(self, name: str) -> str | None:
-        if name in self._COUNTERS:
-            return name
-        return None
+        return name if name in self._COUNTERS else None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return those groups of a matching line that are numbers."""

@@ -78,9 +78,7 @@ class Look:
         if values is None:
             values = {**trial_values(trial, last_step=_STEPS), "epochs": command.epochs or _EPOCHS}
         self.values = values
-        size = None
-        if is_timed:
-            size = command.trained_size(trial)
+        size = command.trained_size(trial) if is_timed else None
         self.progress = ProgressPoints(command.metric, trial, command.pattern, size=size)
         self.readings: list[Reading] = []
         self.moments: list[ProgressMoment] = []
@@ -157,9 +155,7 @@ class Look:
     @property
     def start_s(self) -> float | None:
         """Seconds from its start to its first progress; None if there was none."""
-        if not self.readings:
-            return None
-        return self.readings[0].at_s - self._began_s
+        return self.readings[0].at_s - self._began_s if self.readings else None
 
     @property
     def trained(self) -> list[float]:
@@ -251,9 +247,7 @@ class Look:
             for name, value in reading.values:
                 if plain_flag(name) in NAMES["learning_rate"]:
                     rates.add(value)
-        if len(rates) != 1:
-            return None
-        return rates.pop()
+        return rates.pop() if len(rates) == 1 else None
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:

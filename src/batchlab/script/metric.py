@@ -39,9 +39,7 @@ def _is_near(asked: str, name: str) -> bool:
 
 def _of_kind(name: str, kind: str) -> str:
     """Return a name with the kind of data before it, unless the name already has it."""
-    if plain_name(name).startswith(kind):
-        return name
-    return f"{kind} {name}"
+    return name if plain_name(name).startswith(kind) else f"{kind} {name}"
 
 
 def _kind_of(reading: Reading, name: str) -> str:
@@ -127,9 +125,7 @@ def _power(base: Sequence[float], values: Sequence[float], log_sizes: float) -> 
     if min(values) > max(base):
         ratio = min(values) / max(base)
     power = math.log(ratio) / log_sizes
-    if abs(power) <= _LEAST_POWER:
-        return 0.0
-    return power
+    return power if abs(power) > _LEAST_POWER else 0.0
 
 
 def counts_updates(shape: str) -> bool:
@@ -425,9 +421,7 @@ class ProgressPoints:
             )
         if len(self.contradictions) >= _MOST_CONTRADICTIONS:
             return
-        where = f"step {place.step}"
-        if place.step is None:
-            where = f"sample {second.samples}"
+        where = f"sample {second.samples}" if place.step is None else f"step {place.step}"
         self.contradictions.append(
             f"{self.printed} was printed twice at {where}, as {before:g} and {rest}"
         )

@@ -236,9 +236,7 @@ def status_and_reason(
     if line is not None:
         return Status.OOM, Reason.of("memory_ran_out", error=line)
     # A shell that runs the training reports its signal as 128 plus the number.
-    number = -exit_code
-    if exit_code > 0:
-        number = exit_code - 128
+    number = -exit_code if exit_code < 0 else exit_code - 128
     if number == signal.SIGKILL and kernel_killed:
         return Status.OOM, Reason.of("memory_ran_out", error="the kernel ended the process")
     if any(map(_ASKS_FOR_INPUT.search, last_lines)):
@@ -400,9 +398,7 @@ class Launched:
                 last_lines=lines[-_N_LAST_LINES:],
                 launcher_lines=launcher_lines,
             )
-        left_behind = None
-        if n_left_behind:
-            left_behind = Reason.of("processes_left_behind", n=n_left_behind)
+        left_behind = Reason.of("processes_left_behind", n=n_left_behind) if n_left_behind else None
         return self._finish(
             CommandEnd(
                 status=status,

@@ -229,9 +229,7 @@ class Counters:
             self.has_fractions = self.has_fractions or not epoch.is_integer()
         elif epoch is not None:
             self._epoch = self._epochs.number(epoch, n_epochs)
-        if self.has_fractions:
-            return None
-        return self._epoch
+        return None if self.has_fractions else self._epoch
 
     def _samples_at(self, step: int | None, samples: int | None) -> int | None:
         """Return the samples at a step; a line that prints only the step goes on as those before.
@@ -354,9 +352,7 @@ def number_of(text: str) -> float | None:
 
 def sure_number_of(text: str) -> float | None:
     """Return the number that a text is, or None if it is none or its comma has two readings."""
-    if _EITHER.fullmatch(text):
-        return None
-    return number_of(text)
+    return None if _EITHER.fullmatch(text) else number_of(text)
 
 
 def count_of(text: str) -> int | None:
@@ -369,9 +365,7 @@ def count_of(text: str) -> int | None:
 
 def epoch_of(text: str) -> float | None:
     """Return an epoch: digits are its number, an int; anything else the passes done, a float."""
-    if text.isdigit():
-        return count_of(text)
-    return number_of(text)
+    return count_of(text) if text.isdigit() else number_of(text)
 
 
 NamedValues = tuple[tuple[tuple[str, float], ...], tuple[str, ...]]

@@ -126,9 +126,8 @@ class Supervisor:
         if self._kill_s is not None:
             # Be quick at first, to catch what forks all the time. Whatever does not die then is
             # stuck in the kernel or belongs to another user.
-            due_s = [now_s + SCAN_S]
-            if self._kill_s <= now_s < self._kill_s + 1.0:
-                due_s = [now_s + 0.002]
+            is_time = self._kill_s <= now_s < self._kill_s + 1.0
+            due_s = [now_s + (0.002 if is_time else SCAN_S)]
         if self._output >= 0 and self._n_waiting_bytes < MOST_WAITING_BYTES:
             if now_s >= self._read_s:
                 poll.register(self._output, select.POLLIN)
@@ -159,10 +158,7 @@ class Supervisor:
         if not words:
             self._lose_owner()
             return
-        if KILL in words:
-            self._ask(0.0)
-        else:
-            self._ask(self._grace_s)
+        self._ask(0.0 if KILL in words else self._grace_s)
 
     def _lose_owner(self) -> None:
         self._is_owner_gone = True
@@ -246,10 +242,8 @@ class Supervisor:
 
     def _rest(self) -> None:
         now_s = time.monotonic()
-        if now_s < self._read_s + REST_S:  # it is chatty
-            self._rest_s = min(2 * self._rest_s, LONGEST_REST_S)
-        else:
-            self._rest_s = REST_S
+        is_chatty = now_s < self._read_s + REST_S
+        self._rest_s = min(2 * self._rest_s, LONGEST_REST_S) if is_chatty else REST_S
         self._read_s = now_s + self._rest_s
 
     def _say(self, kind: bytes, payload: bytes) -> None:

@@ -29,9 +29,7 @@ Span = tuple[int, int]
 def common_span(one: Span, other: Span) -> Span | None:
     """Return the numbers of examples that are within both, or None if there are none."""
     fewest, most = max(one[0], other[0]), min(one[1], other[1])
-    if fewest > most:
-        return None
-    return fewest, most
+    return (fewest, most) if fewest <= most else None
 
 
 Bounds = tuple[str, float, float]
@@ -164,9 +162,7 @@ class TrainedSize:
         smallest = min(size, self._trial.n_train / most)
         if self._is_limit:
             most, smallest = math.inf, 0
-        if what == "steps":
-            return fewest, most
-        return smallest, size
+        return (fewest, most) if what == "steps" else (smallest, size)
 
 
 def _between(before: Mark, here: Mark) -> Iterator[Bounds]:
@@ -182,9 +178,7 @@ def _between(before: Mark, here: Mark) -> Iterator[Bounds]:
 
 
 def _over(count: float, n: float) -> float:
-    if n <= 0:
-        return math.inf
-    return count / n
+    return count / n if n > 0 else math.inf
 
 
 def _meet(fewest: float, most: float, low: float, high: float) -> bool:
@@ -197,6 +191,4 @@ def _range(fewest: float, most: float) -> str:
     if most == math.inf:
         return f"at least {low}"
     high = math.ceil(most)
-    if low == high:
-        return str(high)
-    return f"{low} to {high}"
+    return str(high) if low == high else f"{low} to {high}"
