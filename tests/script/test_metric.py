@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,80 +47,31 @@ def told(
     return points
 
 
-TRAIN_AND_VAL = (
-    "words epoch 1 split train: acc 0.15 & words epoch 1 split val: acc 0.13 & "
-    "words epoch 2 split train: acc 0.25 & words epoch 2 split val: acc 0.23"
-)
-WITHIN_AND_OF_EPOCHS = (
-    "words step 30: acc 0.1 & words epoch 1: acc 0.5 & "
-    "words step 62: acc 0.1 & words epoch 2: acc 0.5"
-)
-TWICE = " & ".join(f"words step {n}: acc 0.5 & words step {n}: acc 0.2" for n in (2, 4, 6))
-OTHER_BARS = "tqdm step 2: loss 0.7 & tqdm step 1: loss 0.7 & tqdm step 2: loss 0.7"
-PATTERN = {"metric": "loss", "pattern": "is (?P<loss>.*)"}
-# The metric asked for | what was printed | the samples, steps and values that count.
-POINTS = f"""
-Samples come from the surest counter.
-acc | words samples 640: acc 0.5 | 640 20 0.5
-acc | words samples 641: acc 0.5 | 641 21 0.5
-acc | words step 10: acc 0.5 | 320 10 0.5
-acc | words step 10 epoch 0.4 samples 300: acc 0.5 | 300 10 0.5
-acc | words epoch 1.5: acc 0.5 | 1500 48 0.5
-acc | words epoch 2 epoch_step 10: acc 0.5 | 2320 74 0.5
-What is counted as before the training is at its beginning.
-val_loss | words epoch -1: val_loss 0.9 & words epoch 1: val_loss 0.5 | 0 0 0.9, 1000 32 0.5
-val_loss | words step -1: val_loss 0.9 & words epoch 1: val_loss 0.5 | 0 0 0.9, 1000 32 0.5
-val_loss | words samples -5: val_loss 0.9 & words epoch 1: val_loss 0.5 | 0 0 0.9, 1000 32 0.5
-A line without a counter belongs to the last one of its own shape, else of another.
-acc | words step 5 & tqdm step 900 & words: acc 0.5 & words step 6: acc 0.2 | 160 5 0.5, 192 6 0.2
-acc | tqdm step 9 & words: acc 0.5 | 288 9 0.5
-Of two shapes that print the metric the first is followed, but what is logged goes before all.
-acc | words step 5: acc 0.5 & tqdm step 3: acc 0.4 & words step 6: acc 0.2 | 160 5 0.5, 192 6 0.2
-acc | words step 5: acc 0.51 & batchlab step 4: acc 0.5 & words step 6: acc 0.26 & batchlab step 6: acc 0.2 | 128 4 0.5, 192 6 0.2
-acc | {TRAIN_AND_VAL.partition(" & words epoch 2")[0]} & batchlab step 32: acc 0.32 | 1024 32 0.32
-The same number with fewer digits is no second value.
-acc | words step 2: acc 0.512 & words step 2: acc 0.51 & words step 4: acc 0.5 | 64 2 0.51, 128 4 0.5
-The kind that is asked for is followed.
-val_acc | {TRAIN_AND_VAL} | 1000 32 0.13, 2000 64 0.23
-epoch acc | {WITHIN_AND_OF_EPOCHS} | 1000 32 0.5, 2000 64 0.5
-A metric is found under its other names, and no other is taken for it.
-val_loss | words step 1: val loss 0.5 | 32 1 0.5
-val_loss | words step 1: validation.loss 0.5 | 32 1 0.5
-loss | words step 1: eval_loss 0.5 | 32 1 0.5
-accuracy | words step 1: val_acc 0.5 | 32 1 0.5
-eval_loss | words step 1: val_loss 0.5 | 32 1 0.5
-val_loss | words step 1: train_loss 0.5, test_loss 0.5, val_loss_2 0.5 |
-"""  # noqa: E501
+ROWS = (Path(__file__).parent / "points.txt").read_text("utf-8").split("\n")[2:]
 
 
-@pytest.mark.parametrize("row", [row for row in POINTS.split("\n") if " | " in row])
+@pytest.mark.parametrize("row", [row for row in ROWS if " |" in row])
 def test_the_metric_is_followed_at_these_points(row: str) -> None:
-    metric, printed, expected = row.split(" |")
+    metric, printed, expected = (cell.strip() for cell in row.split(" |"))
+    metric, _, pattern = metric.partition(" by ")
+    points, _, said = expected.partition("; ")
+    if expected.startswith("refused: "):
+        with pytest.raises(ProgressError, match=expected.removeprefix("refused: ")):
+            told(*readings(printed), metric=metric)
+        return
 
-    points = told(*readings(printed.strip()), metric=metric).points
+    run = told(*readings(printed), metric=metric, pattern=pattern or None)
 
-    found = ", ".join(f"{point.samples} {point.step} {point.value}" for point in points)
-    assert found == expected.strip()
+    found = ", ".join(f"{point.samples} {point.step} {point.value}" for point in run.points)
+    assert found == points
+    assert not said or run.contradictions == [said]
 
 
-@pytest.mark.parametrize(
-    ("printed", "options", "points"),
-    [
-        # Only what is logged goes before a pattern.
-        (f"{OTHER_BARS} & pattern: loss 0.4", PATTERN, [(64, 2, 0.4)]),
-        (f"{OTHER_BARS} & pattern: loss 0.4 & batchlab step 3: loss 0.5", PATTERN, [(96, 3, 0.5)]),
-        (OTHER_BARS[:21], {"metric": "loss", "pattern": "rate (?P<rate>.*)"}, [(64, 2, 0.7)]),
-        # The steps of a log or a pattern are updates, and not micro-batches.
-        ("batchlab step 7: val_loss 0.5", {"micro_batch_size": 8}, [(224, 7, 0.5)]),
-        ("pattern step 7: val_loss 0.5", {"micro_batch_size": 8}, [(224, 7, 0.5)]),
-    ],
-)
-def test_a_log_or_a_pattern_goes_before_other_lines(
-    printed: str, options: dict[str, Any], points: list[Any]
-) -> None:
-    found = told(*readings(printed), **options).points
+@pytest.mark.parametrize("shape", ["batchlab", "pattern"])
+def test_the_steps_of_a_log_or_a_pattern_are_no_micro_batches(shape: str) -> None:
+    (point,) = told(*readings(f"{shape} step 7: val_loss 0.5"), micro_batch_size=8).points
 
-    assert [(point.samples, point.step, point.value) for point in found] == points
+    assert (point.samples, point.step) == (224, 7)
 
 
 def test_a_point_is_where_its_place_is_and_a_bar_counts_micro_batches() -> None:
@@ -136,43 +88,6 @@ def test_folds_stop_all_but_what_is_logged() -> None:
     with pytest.raises(ProgressError, match="no sure place: 'Fold 1/5' was printed"):
         told(folds, *readings("keras step 2: val_loss 0.5"))
     assert len(told(folds, *readings("batchlab step 2: val_loss 0.5")).points) == 1
-
-
-@pytest.mark.parametrize(
-    ("printed", "metric", "said"),
-    [
-        (TWICE, "acc", r"'acc' was printed twice .*different names"),
-        (TRAIN_AND_VAL, "acc", r"of two kinds .* as in --metric 'val acc', print"),
-        (TRAIN_AND_VAL, "accuracy", r"of two kinds .* as in --metric 'val acc', print"),
-        (WITHIN_AND_OF_EPOCHS, "acc", "'train acc' and 'epoch acc'"),
-    ],
-)
-def test_a_metric_of_two_meanings_is_refused(printed: str, metric: str, said: str) -> None:
-    with pytest.raises(ProgressError, match=said):
-        told(*readings(printed), metric=metric)
-
-
-@pytest.mark.parametrize(
-    ("printed", "values", "said"),
-    [
-        (
-            "words step 2: acc 0.5 & words step 2: acc 0.25",
-            *([0.25], "acc was printed twice at step 2, as 0.5 and 0.25; the last one counts"),
-        ),
-        # A test after the last epoch is left out.
-        (
-            "words epoch 1 split val: acc 0.5 & words epoch 2 split test: acc 0.4",
-            *([0.5], "acc = 0.4 is 'test acc', and not 'val acc' as before; it is left out"),
-        ),
-    ],
-)
-def test_of_a_single_contradiction_one_value_counts_and_it_is_said(
-    printed: str, values: list[float], said: str
-) -> None:
-    found = told(*readings(printed), metric="acc")
-
-    assert [point.value for point in found.points] == values
-    assert found.contradictions == [said]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +115,10 @@ def test_what_was_recognized_is_told_with_its_first_value(
             *({"metric": "f1"}, "printed were accuracy, loss, val_accuracy, val_loss"),
         ),
         ([], {}, "batchlab.log(step=..., val_loss=...)"),
-        (readings(OTHER_BARS), PATTERN, "matched --pattern 'is"),
+        (
+            readings("tqdm step 2: val_loss 0.7"),
+            *({"pattern": "is (?P<val_loss>.*)"}, "matched --pattern 'is"),
+        ),
         ([Reading(at_s=1.0, shape="batchlab", not_understood=("a='b'",))], {}, "no number: a='b'"),
     ],
 )
