@@ -278,12 +278,8 @@ class Table(NamedNumbers):
         return [row] if is_of_all else None
 
     def _cells(self, between: re.Pattern[str], text: str) -> list[str]:
-        cells = []
-        for cell in between.split(text):
-            content = cell.strip("\"'()")
-            if content not in self._UNNAMED:
-                cells.append(content)
-        return cells
+        cells = [cell.strip("\"'()") for cell in between.split(text)]
+        return [cell for cell in cells if cell not in self._UNNAMED]
 
     def _begins(self, text: str) -> bool:
         """Return whether this is a header, and if so keep its names."""

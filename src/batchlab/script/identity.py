@@ -101,9 +101,7 @@ def _code_in(folder: Path) -> Iterator[Path]:
     entries: list[Path] = []
     with suppress(OSError):  # there is none, or it may not be read
         entries = sorted(folder.iterdir())
-    for path in entries:
-        if _counts(path, _CODE):
-            yield path
+    yield from (path for path in entries if _counts(path, _CODE))
     for path in entries:
         if _is_searched(path) and (path / "__init__.py").exists():
             yield from _code_below(path)
@@ -113,9 +111,8 @@ def _code_below(package: Path) -> Iterator[Path]:
     n_seen = 0
     for parent, folders, names in os.walk(package):
         folders[:] = sorted(name for name in folders if _is_searched(Path(parent, name)))
-        for name in sorted(names):
-            if _counts(Path(parent, name), _CODE):
-                yield Path(parent, name)
+        inside = map(Path(parent).joinpath, sorted(names))
+        yield from (path for path in inside if _counts(path, _CODE))
         n_seen += len(names) + len(folders)
         if n_seen > _MOST_SEEN:
             return
@@ -132,12 +129,9 @@ def _is_own_script(path: Path, place: Path) -> bool:
     """Return whether a program without a suffix is a script of this folder, not of a venv."""
     if not _counts(path, {""}) or not path.is_relative_to(place):
         return False
-    folder = path.parent
-    while folder != place:
-        if not _is_searched(folder):
-            return False
-        folder = folder.parent
-    return _content(path).startswith(b"#!")
+    folders = list(path.relative_to(place).parents)[:-1]
+    is_near = all(_is_searched(place / folder) for folder in folders)
+    return is_near and _content(path).startswith(b"#!")
 
 
 def _counts(path: Path, suffixes: set[str]) -> bool:

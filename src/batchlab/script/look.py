@@ -7,6 +7,8 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -160,11 +162,8 @@ class Look:
     @property
     def trained(self) -> list[float]:
         """The values of the metric after the first step, one per step."""
-        values = {}
-        for point in self.progress.points:
-            if point.step > 0 and point.value is not None:
-                values[point.step] = point.value
-        return list(values.values())
+        values = {point.step: point.value for point in self.progress.points if point.step > 0}
+        return [value for value in values.values() if value is not None]
 
     @property
     def is_cut(self) -> bool:
@@ -206,12 +205,10 @@ class Look:
     @property
     def counts_only_epochs(self) -> bool:
         """Whether its progress says how many epochs are done, and nothing finer."""
-        has_epochs = False
-        for reading in self.readings:
-            if reading.step or reading.samples or reading.epoch_length or reading.epoch_step:
-                return False
-            has_epochs = has_epochs or bool(reading.epoch)
-        return has_epochs
+        finer = attrgetter("step", "samples", "epoch_length", "epoch_step")
+        if any(any(finer(reading)) for reading in self.readings):
+            return False
+        return any(reading.epoch for reading in self.readings)
 
     @property
     def needs_examples(self) -> bool:
@@ -242,22 +239,18 @@ class Look:
     @property
     def printed_rate(self) -> float | None:
         """The learning rate that it prints; None if it prints none, or several."""
-        rates = set()
-        for reading in self.readings:
-            for name, value in reading.values:
-                if plain_flag(name) in NAMES["learning_rate"]:
-                    rates.add(value)
+        printed = chain.from_iterable(reading.values for reading in self.readings)
+        rates = {value for name, value in printed if plain_flag(name) in NAMES["learning_rate"]}
         return rates.pop() if len(rates) == 1 else None
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
         """Counters such as [640/60000] and their totals, if nothing says what they count."""
-        counts = []
-        for reading in self.readings:
-            length = reading.epoch_length
-            if reading.epoch is not None and length and reading.step is None:
-                counts.append((round(reading.epoch % 1 * length), length))
-        return counts
+        return [
+            (round(reading.epoch % 1 * reading.epoch_length), reading.epoch_length)
+            for reading in self.readings
+            if reading.epoch is not None and reading.epoch_length and reading.step is None
+        ]
 
     def contradiction(self, examples: Span) -> str | None:
         """Return what contradicts the batch size, given `examples`, or None if nothing does."""

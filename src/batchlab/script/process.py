@@ -106,20 +106,13 @@ def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple
     Lines of other processes after the error of one are left out, because they were ended for it. If
     there is no launcher, or only its words, the first part holds all lines.
     """
-    begin = len(lines)
-    for number, line in enumerate(lines):
-        if line == _TRACEBACK:
-            begin = number
-    training_lines: list[str] = []
-    n_to_error = None
-    for line in lines[:begin]:
-        if not _LAUNCHER_LOG.match(line):
-            training_lines.append(line)
-        if _OF_A_RANK.match(line):
-            n_to_error = len(training_lines)
+    begin = max((i for i, line in enumerate(lines) if line == _TRACEBACK), default=len(lines))
+    training_lines = [line for line in lines[:begin] if not _LAUNCHER_LOG.match(line)]
     if not training_lines or not any(map(_LAUNCHER_FRAME.search, lines[begin:])):
         return tuple(lines), ()
-    return tuple(training_lines[:n_to_error]), tuple(lines[begin:])
+    while any(map(_OF_A_RANK.match, training_lines)) and not _OF_A_RANK.match(training_lines[-1]):
+        training_lines.pop()
+    return tuple(training_lines), tuple(lines[begin:])
 
 
 # The line with which Python ends a traceback.
