@@ -49,9 +49,7 @@ class ProgressBar(NamedTuple):
 
 def bar_of(line: str) -> ProgressBar | None:
     """Return the bar in a line, or None if there is none, or if it counts bytes or has no total."""
-    if "%|" not in line:
-        return None
-    match = _BAR.match(line[:_LONGEST_BAR])
+    match = _BAR.match(line[:_LONGEST_BAR]) if "%|" in line else None
     if match is None or int(match["total"]) < 1:
         return None
     words, values = (match["description"] or "").strip(" :"), _values(_VALUE, match["rest"])
@@ -110,9 +108,7 @@ class EpochBars(LineReader):
             if epoch > 0:
                 self._shown |= values
             values = ()
-        ended: list[Reading] = []
-        if before_epoch != epoch:
-            ended = self._ended()
+        ended = [] if before_epoch == epoch else self._ended()
         here = Reading(at_s=at_s, shape=self.shape, epoch=epoch + n / total, epoch_length=total)
         if bar.counts_steps:
             here = replace(here, step=epoch * total + n)
@@ -203,15 +199,11 @@ class PassesBar:
             return []
         if not self._moves_first:
             return [self._last]
-        if before is None:
-            return [here]
-        return [before, here]
+        return [here] if before is None else [before, here]
 
     def finish(self) -> list[Reading]:
         """Return the values that the bar showed last."""
-        if self._last is None or not self._moves_first:
-            return []
-        return [self._last]
+        return [self._last] if self._moves_first and self._last is not None else []
 
 
 _EPOCHS = ("epoch", "epochs", "training epochs")

@@ -399,16 +399,12 @@ class CommandCheck:
         """
         n_readings = _READ_FURTHER * len(self._first.readings)
 
-        def read_further(trial: Trial) -> Look | None:
-            return self._other(
-                "reading further",
-                trial,
-                lambda look: len(look.readings) >= n_readings,
-                least_s=-math.inf,
-                question="",
-            )
+        def is_far(look: Look) -> bool:
+            return len(look.readings) >= n_readings
 
-        mine, others = read_further(own), read_further(other)
+        what, always = "reading further", -math.inf
+        mine = self._other(what, own, is_far, least_s=always, question="")
+        others = self._other(what, other, is_far, least_s=always, question="")
         return bool(mine and others and LookComparison(mine, None).differs(others))
 
     def _refuse_a_metric_of_the_batch(self, examples: Span) -> None:

@@ -256,9 +256,7 @@ class ConfigTemplate:
             # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.
             return re.sub(r"^(-?\d+)e", r"\1.0e", text)
         if opened and opened[0] == "'":
-            if self._syntax == "yaml":
-                text = text.replace("'", "''")
-            return text
+            return text.replace("'", "''") if self._syntax == "yaml" else text
         if not opened and self._syntax == "yaml" and _PLAIN_PATH.fullmatch(text):
             return text
         quoted = json.dumps(text, ensure_ascii=False)  # YAML and TOML read JSON strings, too

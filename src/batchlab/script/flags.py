@@ -248,10 +248,8 @@ def _of_parser(node: ast.AST) -> _Declared:
         return
     called = getattr(node.func, "attr", getattr(node.func, "id", ""))
     named = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
-    flags: list[str] = []
-    for argument in node.args:
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-            flags.append(argument.value)
+    constants = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+    flags = [text for text in constants if isinstance(text, str)]
     if called == "set_defaults":
         yield from named.items()
     elif called.startswith("DEFINE_") and flags and len(node.args) > 1:
@@ -260,9 +258,7 @@ def _of_parser(node: ast.AST) -> _Declared:
         default = named.get("default")
         if default is None and called == "Option" and node.args:
             default = node.args[0]
-        for flag in flags:
-            if flag.startswith("-"):
-                yield flag, default
+        yield from ((flag, default) for flag in flags if flag.startswith("-"))
 
 
 def _of_name(node: ast.AST) -> _Declared:
@@ -395,9 +391,7 @@ def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draf
     arguments, typed = _without(command, flags)
     if "epochs" in flags:  # which can be the same for every batch size, unlike steps
         flags.pop("steps", None)
-    needed = dict.fromkeys(NAMES)
-    for name in flags:
-        del needed[name]
+    needed = dict.fromkeys(name for name in NAMES if name not in flags)
     if flags.keys() & {"epochs", "steps"}:  # one of them is enough
         needed.pop("epochs", None)
         needed.pop("steps", None)
@@ -412,10 +406,8 @@ def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draf
         lines += [f'    # "--...={{{name}}}",  # {_PURPOSES[name]}' for name in needed]
     now = []
     for name, example in (("batch_size", "64"), ("learning_rate", "0.001"), ("epochs", "10")):
-        typed_or_default = typed.get(name)
-        if typed_or_default is None and name in flags:
-            typed_or_default = flags[name].default
-        value = number_of(typed_or_default or "")
+        default = flags[name].default if name in flags else None
+        value = number_of(typed.get(name, default) or "")
         line = f"# {name} = {example}"
         if value is not None and value > 0:
             if name == "learning_rate":

@@ -237,7 +237,7 @@ class Table(NamedNumbers):
     label = "a table with a header"
     needles = (b"epoch", b"step", b"iter", b"loss", b"map")
 
-    _LIKELY = re.compile("epoch|step|iter|loss|map", re.IGNORECASE)
+    _LIKELY = re.compile(b"|".join(needles).decode(), re.IGNORECASE)
     _COLUMNS = re.compile(r"\s*[\t,;|│┃║]\s*|\s+")
     _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # allows names with spaces
     _NAME = re.compile(r"(?:[A-Za-z_#][^=:{}]{0,60})?$")

@@ -342,9 +342,7 @@ class LookComparison:
         if self.differs(look):
             return True
         is_same = self.is_repeatable and not _differing(self._numbers, _numbers(look))
-        if is_same and self.is_telling:
-            return False
-        return None
+        return False if is_same and self.is_telling else None
 
 
 def _numbers(look: Look) -> _Numbers:

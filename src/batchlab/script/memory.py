@@ -30,9 +30,7 @@ class GpuMemory:
     def __init__(self, nvml: ModuleType | None = None) -> None:
         """Get ready to look; by default with `pynvml`, if it is installed and finds a driver."""
         self._nvml = nvml or _library()
-        self.most_bytes: list[int] = []
-        if self._nvml is not None:
-            self.most_bytes = [0] * self._nvml.nvmlDeviceGetCount()
+        self.most_bytes = [0] * (self._nvml.nvmlDeviceGetCount() if self._nvml else 0)
         self.is_full = False
         self._first: dict[int, int] = {}
         self._is_named = False

@@ -51,9 +51,7 @@ def _kind_of(reading: Reading, name: str) -> str:
     if kind != "train" or reading.shape != "words" or plain_name(name) in BATCH_LOSSES:
         return kind
     finer = {reading.step, reading.epoch_step, reading.epoch_samples, reading.epoch_length}
-    if reading.epoch is not None and finer == {None}:
-        return "epoch"
-    return kind
+    return "epoch" if reading.epoch is not None and finer == {None} else kind
 
 
 @lru_cache(maxsize=1000)
@@ -473,7 +471,5 @@ def _backward(place: Reading, before: Reading | None) -> tuple[str, float, float
     for name in ("samples", "step", "epoch"):
         now, then = getattr(place, name), getattr(before, name, None)
         if now is not None and then is not None:
-            if now >= then:
-                return None
-            return name.rstrip("s"), now, then
+            return (name.rstrip("s"), now, then) if now < then else None
     return None

@@ -82,12 +82,10 @@ class KeptOutput:
         text = self._end[-_SHOWN_BYTES:].decode("utf-8", "replace")
         for line in text.split("\n"):
             drawn = list(filter(str.strip, _CONTROLS.sub("", line).split("\r")))
-            if not drawn:
-                continue
-            last = drawn[-1].rstrip()
-            if len(last) > _SHOWN_CHARACTERS:
-                last = f"{last[: _SHOWN_CHARACTERS - 1]}…"
-            shown.append(last)
+            if drawn:
+                last = drawn[-1].rstrip()
+                is_long = len(last) > _SHOWN_CHARACTERS
+                shown.append(f"{last[: _SHOWN_CHARACTERS - 1]}…" if is_long else last)
         return tuple(shown[-n:])
 
     def _to_disk(self, piece: bytes, *, is_last: bool = False) -> None:

@@ -318,9 +318,8 @@ def rank_of(name: str) -> int:
     An `iter`, a `batch` or a `micro_step` next to a step may be one of several micro-batches of it.
     """
     plain = name.lower()
-    if "global" in plain:
-        return 2
-    return int(re.search(r"(?<!micro_)step|update", plain) is not None)
+    is_update = re.search(r"(?<!micro_)step|update", plain) is not None
+    return 2 if "global" in plain else int(is_update)
 
 
 # A comma separates thousands if the whole number has it after every third digit from the end, and
