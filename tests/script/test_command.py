@@ -103,7 +103,7 @@ TEXTS = {
     "c.toml": "bs = {batch_size}\nlr = {learning_rate}\nout = {output_dir}\n"
     'log = "{output_dir}/log"\nmore = {a = {}}\n',
     "c.yaml": "bs: {batch_size}  # a comment\nlr: {learning_rate}\nout: {output_dir}\n"
-    'log: "{output_dir}/log"\nmore: {"a": {}}\n',
+    'log: "{output_dir}/log"\nmore: {"a": {}}\nquoted: \'{output_dir}\'\n',
 }
 READ: dict[str, Any] = {"c.json": json.loads, "c.toml": tomllib.loads, "c.yaml": yaml.safe_load}
 
@@ -132,7 +132,8 @@ def test_values_are_read_back_exactly_and_any_path_stays_one_value(
     expected = {"bs": 64, "lr": rate, "out": folder, "log": f"{folder}/log", "more": {"a": {}}}
 
     for name, made in templates.items():
-        assert READ[name](made.filled(values)) == expected
+        quoted = {"quoted": folder} if name == "c.yaml" else {}
+        assert READ[name](made.filled(values)) == expected | quoted
 
 
 @pytest.mark.parametrize(

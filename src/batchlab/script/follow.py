@@ -200,7 +200,7 @@ def _risen(moments: Sequence[ProgressMoment]) -> list[ProgressMoment]:
     for moment in moments:
         if moment.has_metric and last and moment.step <= last[-1].step:
             # The next piece begins after the evaluation.
-            last[-1] = last[-1]._replace(has_metric=True)
+            last[-1] = last[-1]._replace(at_s=moment.at_s, has_metric=True)
             continue
         last = next((rising for rising in sequences if moment.step >= rising[-1].step), None)
         if last is None:
