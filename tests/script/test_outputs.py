@@ -242,9 +242,9 @@ def moments(*, n: int, every: int, evaluate_every: int = 10**9) -> list[Progress
 
 
 def behind_its_step() -> list[ProgressMoment]:
-    before = [ProgressMoment(n * STEP_S, n, has_metric=False) for n in range(100, 600, 100)]
+    before = [ProgressMoment(n * STEP_S, n, has_metric=False) for n in range(100, 2100, 100)]
     late = [
-        ProgressMoment(n * STEP_S + 0.15, n, has_metric=n == 500) for n in range(500, 4000, 100)
+        ProgressMoment(n * STEP_S + 0.15, n, has_metric=n == 2000) for n in range(2000, 4000, 100)
     ]
     return [*before, *late]
 
