@@ -89,7 +89,7 @@ def test_one_that_ignores_sigterm_is_killed_after_its_grace_and_not_before(
     is_closed: bool, start: Callable
 ) -> None:
     """To close it leaves no grace."""
-    started = start(IGNORES_SIGTERM + SLEEPS, grace_s=600.0 if is_closed else 0.3)
+    started = start(IGNORES_SIGTERM + SLEEPS, grace_s=30.0 if is_closed else 0.3)
     started.receive_until("here")
     asked_s = time.monotonic()
 
@@ -98,7 +98,8 @@ def test_one_that_ignores_sigterm_is_killed_after_its_grace_and_not_before(
         started.launched.close()
 
     assert ended(started).exit_code == -signal.SIGKILL
-    assert is_closed or time.monotonic() - asked_s >= 0.3
+    took_s = time.monotonic() - asked_s
+    assert took_s < 20.0 if is_closed else took_s >= 0.3
 
 
 DAEMON = """
