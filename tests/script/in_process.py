@@ -10,8 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from batchlab.records.estimate import Reason
-from batchlab.records.trial import Status
 from batchlab.script.command import TrainingCommand
 from batchlab.script.output import OutputReader
 from batchlab.script.process import CommandEnd, status_and_reason
@@ -28,17 +26,18 @@ class Clock:
         self.now_s += seconds
 
 
-class InProcess:
+class InProcess(io.StringIO):
     """Stands in for FollowedTraining: `train.py`, whose lines come when its sleeps are over."""
 
     def __init__(self, clock: Clock, command: TrainingCommand, values: dict, **_: object) -> None:
+        super().__init__()
         arguments = command.filled(values, folder=command.place, output_dir=command.place)
         self._clock, self._ended_s = clock, clock.now_s
         self._reader = OutputReader(pattern=command.pattern, metric=command.metric)
         self._printed: dict[float, str] = defaultdict(str)
         self._error: list[str] = []
         clock.sleep(_START_S)
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(self):  # type: ignore[type-var]
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(self):
             patch.setattr(sys, "argv", arguments[arguments.index("train.py") :])
             patch.setattr(sys, "stdin", io.StringIO())
             patch.setattr("time.sleep", clock.sleep)
@@ -48,37 +47,29 @@ class InProcess:
                 self._error = [traceback.format_exception_only(error)[-1].strip()]
         clock.now_s, self._ended_s = self._ended_s, clock.now_s
 
-    def write(self, text: str) -> None:
+    def write(self, text: str) -> int:
         self._printed[self._clock.now_s] += text
-
-    def flush(self) -> None:
-        pass
-
-    def __enter__(self) -> "InProcess":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+        return len(text)
 
     def follow(self, take: Callable[[list[Reading]], bool]) -> CommandEnd:
         while self._clock.now_s < self._ended_s:
-            next_s = min([*self._printed, self._ended_s, self._clock.now_s + _TICK_S])
-            self._clock.now_s = next_s
-            piece = self._printed.pop(next_s, "").encode()
-            if take(self._reader.feed(piece, next_s)) and next_s < self._ended_s:
-                return self._end(Status.KILLED, Reason.of("ended_on_request"), was_asked=True)
+            now_s = min([*self._printed, self._ended_s, self._clock.now_s + _TICK_S])
+            self._clock.now_s = now_s
+            piece = self._printed.pop(now_s, "").encode()
+            if take(self._reader.feed(piece, now_s)) and now_s < self._ended_s:
+                return self._end(was_asked=True)
         take(self._reader.finish())
+        return self._end(was_asked=False)
+
+    def _end(self, *, was_asked: bool) -> CommandEnd:
         status, reason = status_and_reason(
             ("python", "train.py"),
             exit_code=len(self._error),
-            was_asked=False,
+            was_asked=was_asked,
             kernel_killed=False,
             is_device_full=False,
             last_lines=self._error,
         )
-        return self._end(status, reason, was_asked=False)
-
-    def _end(self, status: Status, reason: Reason | None, *, was_asked: bool) -> CommandEnd:
         return CommandEnd(
             status=status,
             reason=reason,
