@@ -2,73 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from tests.reference.sampled_output import points_of, readings_of, sample
 
 from batchlab.errors import ProgressError
-
-
-@pytest.mark.parametrize(
-    "own",
-    ["Training: | | 0/? [00:00<?, ?it/s]\n", "Sanity Checking DataLoader 0:  50%|# | 1/2 [\n"],
-)
-def test_epochs_of_lightning_are_numbered_from_0_also_where_a_run_goes_on(own: str) -> None:
-    bar = "Epoch 1: 100%|███| 12/12 [00:00<00:00, 40it/s, val_loss=0.3]\n"
-
-    assert readings_of((own + bar).encode())[-1].step == 24
-    assert readings_of(bar.encode())[-1].step == 12  # somebody else's, numbered from 1
-
-
-@pytest.mark.parametrize(
-    ("output", "shape", "step", "epoch", "values"),
-    [
-        # A longer evaluation of Keras is no part of the training.
-        (
-            "Epoch 1/1\n5/5 - 1s - 2ms/step - loss: 0.4\n9/9 - 1s - 2ms/step - loss: 0.9\n",
-            *("keras", 5, 1, {"loss": 0.4}),
-        ),
-        (
-            "Epoch 1/2\n 6/12 [=====>......] - ETA: 1s - loss: 0.5\r"
-            "12/12 [==============================] - 2s 14ms/step - loss: 0.4 - val_loss: 0.3\n",
-            *("keras", 12, 1, {"loss": 0.4, "val_loss": 0.3}),
-        ),
-        # The bar of an evaluation gives a trainer no step.
-        (
-            "  0%|          | 0/40 [00:00<?, ?it/s]\n{'eval_loss': 0.5, 'epoch': 0.25}\n"
-            "100%|██████████| 13/13 [00:00<00:00, 9it/s]\n"
-            " 25%|██▌       | 10/40 [00:00<00:00, 9it/s]\n",
-            *("json-lines", 10, 0.25, {"eval_loss": 0.5}),
-        ),
-        *(
-            (line, "json-lines", None, 0.3, {"loss": 0.5})
-            for line in ("{'loss': 0.5, 'epoch': 0.3}", "{'loss': '0.5', 'epoch': '0.3'}")
-        ),
-        (
-            "Epochs:  30%|███  | 3/10 [00:10<00:15, 1.5s/it, val_loss=0.3]",
-            *("tqdm", None, 3, {"val_loss": 0.3}),
-        ),
-        # A decimal comma is read, and one of either kind left out.
-        (
-            " 50%|█████ | 5/10 [00:10<00:15, 1.5s/it, loss=0,53, acc=0,912, tokens=2,531]",
-            *("tqdm", 5, 0.5, {"loss": 0.53, "acc": 0.912}),
-        ),
-    ],
-)
-def test_the_last_value_of_a_bar_stands_where_its_training_is(
-    output: str, shape: str, step: int | None, epoch: float | None, values: dict[str, float]
-) -> None:
-    found = [each for each in readings_of(output.encode()) if each.shape == shape and each.values]
-
-    last = found[-1]
-    assert (last.step, last.epoch, dict(last.values)) == (step, epoch, values)
-
-
-def test_the_bar_of_a_trainer_tells_its_steps_between_two_dicts() -> None:
-    told = "{'loss': 0.5, 'epoch': 0.25}\n"
-
-    readings = readings_of((state(0, 40) + f"\n{told}" + state(10, 40) + state(20, 40)).encode())
-
-    assert [each.step for each in readings] == [10, 20]
 
 
 def test_what_is_printed_below_a_full_bar_has_its_place() -> None:
@@ -99,88 +38,83 @@ def val_loss(epoch: int) -> str:
 
 
 THREE = [(20, 1.0), (40, 1 / 2), (60, 1 / 3)]
-
-
-DRAWN: dict[str, tuple[list[str], list[tuple[int, float]]]] = {
+# What is drawn before the epochs, in each of three, and behind them; the metric stands at THREE.
+DRAWN: dict[str, tuple[str, Callable[[int], str], str]] = {
     "several validations after each epoch are passed over": (
-        [whole(20) + whole(8) + whole(6) + val_loss(epoch) for epoch in range(3)],
-        THREE,
+        *("", lambda epoch: whole(20) + whole(8) + whole(6) + val_loss(epoch), ""),
     ),
     "a bar around those of the epochs counts epochs": (
-        [state(epoch, 3) + "\n" + whole(20, "batches") + val_loss(epoch) for epoch in range(3)]
-        + [state(3, 3)],
-        THREE,
+        "",
+        lambda epoch: state(epoch, 3) + "\n" + whole(20, "batches") + val_loss(epoch),
+        state(3, 3),
     ),
     "a bar around them may be a little behind and hold validations": (
-        [
-            state(max(0, epoch - 1), 3) + "\n" + whole(20) + whole(8) + val_loss(epoch)
-            for epoch in range(3)
-        ],
-        THREE,
-    ),
-    "a validation within an epoch leaves the training where it is": (
-        [state(0, 20), *(state(n, 20) + whole(8) + val_loss(n) for n in (10, 20))],
-        [(10, 1 / 11), (20, 1 / 21)],
-    ),
-    "words tell what a short bar counts": (
-        [state(n, 6, words="steps") + "\n" + val_loss(n) for n in (3, 6)],
-        [(3, 1 / 4), (6, 1 / 7)],
+        "",
+        lambda epoch: f"{state(max(0, epoch - 1), 3)}\n{whole(20)}{whole(8)}{val_loss(epoch)}",
+        "",
     ),
     "words with the number of the epoch are those of one bar": (
-        [whole(20, f"Training {epoch}") + val_loss(epoch) for epoch in range(3)],
-        THREE,
+        *("", lambda epoch: whole(20, f"Training {epoch}") + val_loss(epoch), ""),
     ),
     "what is done before the training is passed over": (
-        [whole(50, "Packing"), whole(70, "Padding")]
-        + [whole(20) + whole(8) + val_loss(epoch) for epoch in range(3)],
-        THREE,
+        whole(50, "Packing") + whole(70, "Padding"),
+        lambda epoch: whole(20) + whole(8) + val_loss(epoch),
+        "",
     ),
     "a bar with words for something else is the training's if the metric is below it": (
-        [whole(20, "Crunching") + val_loss(epoch) for epoch in range(3)],
-        THREE,
+        *("", lambda epoch: whole(20, "Crunching") + val_loss(epoch), ""),
     ),
     "bars that are not told apart do no harm beside lines with counters": (
-        [whole(500), whole(20), whole(20)]
-        + [whole(20) + whole(20) + f"epoch {epoch + 1} {val_loss(epoch)}" for epoch in range(3)],
-        THREE,
+        whole(500) + whole(20) + whole(20),
+        lambda epoch: whole(20) + whole(20) + f"epoch {epoch + 1} {val_loss(epoch)}",
+        "",
+    ),
+    "what the bar around the epochs shows belongs to where the inner one is": (
+        "",
+        lambda epoch: (
+            f"{around(epoch, epoch)}\n{whole(20, f'train {epoch}')}{around(epoch, epoch + 1)}"
+        ),
+        "",
     ),
 }
 
 
+def around(n: int, epoch: int) -> str:
+    """A bar over epochs with the value at the end of one."""
+    return state(n, 3, words="Epochs", values=f"val_loss={1 / epoch:.9f}" if epoch else "")
+
+
 @pytest.mark.parametrize("drawn", DRAWN)
 def test_values_stand_where_the_bar_of_the_training_is(drawn: str) -> None:
-    output, points = DRAWN[drawn]
+    before, in_epoch, behind = DRAWN[drawn]
+    output = "".join((before, *map(in_epoch, range(3)), behind))
 
-    assert points_of("".join(output).encode()) == points
-
-
-def test_what_the_bar_around_the_epochs_shows_belongs_to_where_the_inner_one_is() -> None:
-    words = "Epochs"
-    output = [
-        state(epoch, 3, words=words, values=f"val_loss={1 / epoch:.9f}" if epoch else "")
-        + "\n"
-        + whole(20, f"train {epoch}")
-        + state(epoch, 3, words=words, values=f"val_loss={1 / (epoch + 1):.9f}")
-        for epoch in range(3)
-    ]
-
-    assert points_of("".join(output).encode()) == [
-        (step, pytest.approx(value)) for step, value in THREE
-    ]
+    assert points_of(output.encode()) == [(step, pytest.approx(value)) for step, value in THREE]
 
 
-def test_values_of_a_bar_over_epochs_belong_to_the_pass_in_whose_body_they_were_set() -> None:
+def test_words_tell_what_a_short_bar_counts_and_a_validation_leaves_it_where_it_is() -> None:
+    steps = "".join(state(n, 6, words="steps") + "\n" + val_loss(n) for n in (3, 6))
+    inside = state(0, 20) + "".join(state(n, 20) + whole(8) + val_loss(n) for n in (10, 20))
+
+    assert points_of(steps.encode()) == [(3, 1 / 4), (6, 1 / 7)]
+    assert points_of(inside.encode()) == [(10, 1 / 11), (20, 1 / 21)]
+
+
+@pytest.mark.parametrize("moves_first", [False, True])
+def test_values_of_a_bar_over_epochs_belong_to_the_pass_in_whose_body_they_were_set(
+    moves_first: bool,
+) -> None:
     values = [0.5, 0.4, 0.4]
-    in_body, moved_first = [state(0, 3, words="Epochs")], [state(0, 3, words="Epochs")]
+    output = state(0, 3, words="Epochs")
     for n, value in enumerate(values):
         shown = f"val_loss={value}"
-        in_body += [state(n + more, 3, words="Epochs", values=shown) for more in (0, 1)]
         before = f"val_loss={values[n - 1]}" if n else ""
-        moved_first += [state(n + 1, 3, words="Epochs", values=each) for each in (before, shown)]
+        drawn = ((n, shown), (n + 1, shown))
+        if moves_first:
+            drawn = ((n + 1, before), (n + 1, shown))
+        output += "".join(state(at, 3, words="Epochs", values=text) for at, text in drawn)
 
-    expected = list(zip((20, 40, 60), values, strict=True))
-    assert points_of("".join(in_body).encode()) == expected
-    assert points_of("".join(moved_first).encode()) == expected
+    assert points_of(output.encode()) == list(zip((20, 40, 60), values, strict=True))
 
 
 TWO_LENGTHS = "bars of tqdm are not told apart: give each its words, .* batchlab.log"

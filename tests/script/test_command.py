@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.reference.made_up import made_up_trial
 
 from batchlab.errors import UsageError
 from batchlab.script.command import (
@@ -21,6 +23,7 @@ from batchlab.script.command import (
     TrainingCommand,
     filled_arguments,
     placeholders_of,
+    trial_values,
 )
 
 
@@ -31,34 +34,25 @@ def filled(*argv: str, **values: object) -> list[str]:
 @pytest.mark.parametrize(
     ("given", "values", "arguments"),
     [
-        (
-            ["--out={output_dir}"],
-            {"output_dir": Path("/a b/$(rm); 'c'")},
-            ["--out=/a b/$(rm); 'c'"],
-        ),
+        ("--out={output_dir}", {"output_dir": Path("/a b/$(rm); 'c'")}, "--out=/a b/$(rm); 'c'"),
         # A count has no point, a number of NumPy no type.
-        (
-            ["{accumulation_steps}", "{epochs}", "{learning_rate}"],
-            {"accumulation_steps": np.int64(8), "epochs": 3.0, "learning_rate": np.float64(0.1)},
-            ["8", "3", "0.1"],
-        ),
+        ("{accumulation_steps}", {"accumulation_steps": np.int64(8)}, "8"),
+        ("{epochs}", {"epochs": 3.0}, "3"),
+        ("{learning_rate}", {"learning_rate": np.float64(0.1)}, "0.1"),
         # Doubled braces stand for themselves, and those of others pass.
-        (["{{batch_size}}", "{{anything}}"], {}, ["{batch_size}", "{anything}"]),
-        (
-            ['{"bs": {batch_size}}', '{"a":{"bs":{batch_size}}}'],
-            {},
-            ['{"bs": 32}', '{"a":{"bs":32}}'],
-        ),
+        ("{{batch_size}}", {}, "{batch_size}"),
+        ("{{anything}}", {}, "{anything}"),
+        ('{"a":{"bs":{batch_size}}}', {}, '{"a":{"bs":32}}'),
         *(
-            ([each], {}, [each])
-            for each in ('{"a":{"b":{}}}', "{0}", "{a b}", "${oc.env:HOME}", "{HOME}", "a}}{{b")
+            (text, {}, text)
+            for text in ('{"a":{"b":{}}}', "{0}", "{a b}", "${oc.env:HOME}", "{HOME}", "a}}{{b")
         ),
     ],
 )
 def test_placeholders_become_arguments_and_never_shell_text(
-    given: list[str], values: dict[str, Any], arguments: list[str]
+    given: str, values: dict[str, Any], arguments: str
 ) -> None:
-    assert filled("{batch_size}", *given, **values) == ["32", *arguments]
+    assert filled("{batch_size}", given, **values) == ["32", arguments]
 
 
 @given(rate=st.floats(min_value=1e-300, max_value=1e300), size=st.integers(1, 10**15))
@@ -72,11 +66,6 @@ def test_argparse_reads_back_exactly_what_was_given(rate: float, size: int) -> N
     )
 
     assert (read.lr, read.bs) == (rate, size)
-
-
-def test_a_placeholder_without_a_value_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"no value for \{steps\}"):
-        filled("{batch_size}", "{steps}")
 
 
 @pytest.mark.parametrize(
@@ -109,20 +98,12 @@ def test_every_placeholder_can_be_used_and_the_batch_size_in_micro_batches_or_a_
 
 
 TEXTS = {
-    "c.json": """{"bs": {batch_size}, "lr": {learning_rate}, "out": {output_dir},
- "log": "{output_dir}/log", "more": {"a": {}}}""",
-    "c.toml": """bs = {batch_size}
-lr = {learning_rate}
-out = {output_dir}
-log = "{output_dir}/log"
-more = {a = {}}
-""",
-    "c.yaml": """bs: {batch_size}  # a comment
-lr: {learning_rate}
-out: {output_dir}
-log: "{output_dir}/log"
-more: {"a": {}}
-""",
+    "c.json": '{"bs": {batch_size}, "lr": {learning_rate}, "out": {output_dir},\n'
+    ' "log": "{output_dir}/log", "more": {"a": {}}}',
+    "c.toml": "bs = {batch_size}\nlr = {learning_rate}\nout = {output_dir}\n"
+    'log = "{output_dir}/log"\nmore = {a = {}}\n',
+    "c.yaml": "bs: {batch_size}  # a comment\nlr: {learning_rate}\nout: {output_dir}\n"
+    'log: "{output_dir}/log"\nmore: {"a": {}}\nquoted: \'{output_dir}\'\n',
 }
 READ: dict[str, Any] = {"c.json": json.loads, "c.toml": tomllib.loads, "c.yaml": yaml.safe_load}
 
@@ -151,18 +132,16 @@ def test_values_are_read_back_exactly_and_any_path_stays_one_value(
     expected = {"bs": 64, "lr": rate, "out": folder, "log": f"{folder}/log", "more": {"a": {}}}
 
     for name, made in templates.items():
-        assert READ[name](made.filled(values)) == expected
+        quoted = {"quoted": folder} if name == "c.yaml" else {}
+        assert READ[name](made.filled(values)) == expected | quoted
 
 
 @pytest.mark.parametrize(
     ("name", "text", "filled"),
     [
         # A path may be part of a plain text of YAML.
-        (
-            "c.yml",
-            "b: {batch_size}\nout: {output_dir}/logs\n- {output_dir}\n",
-            "b: 1\nout: /a/logs\n- /a\n",
-        ),
+        ("c.yml", "b: {batch_size}\nout: {output_dir}/logs\n", "b: 1\nout: /a/logs\n"),
+        ("c.yml", "b: {batch_size}\n- {output_dir}\n", "b: 1\n- /a\n"),
         ("c.json", '{"b": {batch_size}, "from": {resume_from}}', '{"b": 1, "from": null}'),
         ("c.toml", "b = {batch_size}\nr = {resume_from}", 'b = 1\nr = ""'),
     ],
@@ -170,25 +149,9 @@ def test_values_are_read_back_exactly_and_any_path_stays_one_value(
 def test_a_value_is_written_as_its_language_has_it(
     name: str, text: str, filled: str, tmp_path: Path
 ) -> None:
-    made = template(tmp_path, name, text)
+    values = {"batch_size": 1, "output_dir": "/a"}
 
-    assert made.filled({"batch_size": 1, "output_dir": "/a"}) == filled
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("c.yaml", "b: {bs}", r"unknown placeholder \{bs\} in .*c.yaml: did you mean \{batch_size"),
-        ("c.ini", "b={batch_size}", "expected a file that ends in .json, .toml, .yaml, .yml"),
-    ],
-)
-def test_a_wrong_template_is_refused_in_one_line(
-    name: str, text: str, said: str, tmp_path: Path
-) -> None:
-    with pytest.raises(UsageError, match=said) as refused:
-        template(tmp_path, name, text)
-
-    assert "\n" not in str(refused.value)
+    assert template(tmp_path, name, text).filled(values) == filled
 
 
 WHOLE = ("python", "train.py", "--bs", "{batch_size}", "--lr", "{learning_rate}")
@@ -203,13 +166,19 @@ def command(**fields: Any) -> TrainingCommand:
     ("fields", "said"),
     [
         ({"arguments": ("t", "x")}, "no placeholder for the batch size"),
-        ({"arguments": ("t", "{micro_batch_size}")}, "without {accumulation_steps}"),
         ({"arguments": ("t", "{batchsize}")}, "unknown placeholder {batchsize}"),
         ({"arguments": ("t", "{batch_size}", "{lr}")}, "did you mean {learning_rate}?"),
+        ({"arguments": ("t", "{batch_size}", "{nproc_per_node}")}, "did you mean {world_size}"),
         ({"arguments": ("t", "{batch_size}", "{zzz}")}, "write {{zzz}}"),
         ({"arguments": ("t", "{batch_size}", "{config}")}, "there is no template for it"),
         ({"arguments": ("t.py --bs {batch_size}",)}, "one argument with spaces"),
         ({"arguments": ()}, "there is no command"),
+        (
+            {"arguments": ("t", "{micro_batch_size}")},
+            "without {accumulation_steps} or {world_size}",
+        ),
+        ({"devices": 2}, "the command has no {world_size}"),
+        ({"devices": 0}, "devices=0: expected a whole number"),
         ({"metric": "score"}, "--better higher"),
         ({"learning_rate": None}, "give --learning-rate"),
         ({"learning_rate": -1.0}, "above 0"),
@@ -217,19 +186,37 @@ def command(**fields: Any) -> TrainingCommand:
         ({"batch_size": 0}, "at least 1"),
         ({"examples": 1.5}, "at least 1"),
         ({"config": Path("nowhere.yaml")}, "nowhere.yaml"),
+        (
+            {"config": Path("bad.yaml")},
+            "unknown placeholder {bs} in {place}/bad.yaml: did you mean",
+        ),
+        ({"config": Path("c.ini")}, "expected a file that ends in .json, .toml, .yaml, .yml"),
     ],
 )
-def test_what_cannot_be_run_is_refused_with_what_to_do(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        command(**fields)
+def test_what_cannot_be_run_is_refused_with_what_to_do(
+    fields: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.yaml").write_text("b: {bs}")
+    (tmp_path / "c.ini").write_text("b={batch_size}")
 
-    assert said in str(refused.value)
+    with pytest.raises(UsageError) as refused:
+        command(folder=tmp_path, **fields)
+
+    assert said.replace("{place}", str(tmp_path)) in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("more", "spans"), [((), False), (("--epochs", "{epochs}"), True)])
-def test_a_length_that_it_takes_may_shape_its_rate(more: tuple[str, ...], spans: bool) -> None:
-    assert command(arguments=(*WHOLE, *more)).spans_a_length == spans
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize("micro", [16, 64])
+def test_what_a_script_is_given_makes_the_batch_on_all_its_devices(
+    world_size: int, micro: int
+) -> None:
+    trial = made_up_trial(batch_size=64, micro_batch_size=micro, n_train=512)
+    given = trial_values(replace(trial, world_size=world_size), last_step=8)
+    n, accumulated = given["micro_batch_size"], given["accumulation_steps"]
+
+    assert given["world_size"] == world_size
+    assert n * accumulated * world_size == given["batch_size"] == 64
 
 
 def test_the_arguments_have_the_values_the_folder_and_a_copy_of_the_configuration(
@@ -239,10 +226,11 @@ def test_the_arguments_have_the_values_the_folder_and_a_copy_of_the_configuratio
     arguments = (*WHOLE, "--out", "{output_dir}", "{config}")
     given = command(arguments=arguments, config=Path("c.json"), folder=tmp_path)
     (tmp_path / "trial").mkdir()
+    values = {"batch_size": 32, "learning_rate": 0.05}
 
-    filled = given.filled(
-        {"batch_size": 32, "learning_rate": 0.05}, folder=tmp_path / "trial", output_dir=tmp_path
-    )
+    filled = given.filled(values, folder=tmp_path / "trial", output_dir=tmp_path)
 
     assert filled[2:-1] == ["--bs", "32", "--lr", "0.05", "--out", str(tmp_path)]
     assert Path(filled[-1]).read_text() == '{"lr": 0.05}'
+    with pytest.raises(UsageError, match=r"no value for \{learning_rate\}"):
+        given.filled({"batch_size": 32}, folder=tmp_path / "trial", output_dir=tmp_path)

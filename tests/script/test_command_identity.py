@@ -14,42 +14,45 @@ from batchlab.script.identity import command_identity
 
 def test_the_identity_follows_the_script_and_what_lies_beside_it(tmp_path: Path) -> None:
     command = training_script(tmp_path)
-    first = command_identity(command)
-    other = command_identity(replace(command, arguments=(*command.arguments, "--width", "64")))
-    (tmp_path / "model.py").write_text("width = 64")
-    with_model = command_identity(command)
-    (tmp_path / "model.py").write_text("width = 65")
-    edited = command_identity(command)
+    wider = replace(command, arguments=(*command.arguments, "--width", "64"))
     (tmp_path / "c.json").write_text('{"x": {seed}}')
     template = replace(command, arguments=(*command.arguments, "{config}"), config=Path("c.json"))
-    with_template = command_identity(template)
-    (tmp_path / "c.json").write_text('{"y": {seed}}')
+    found = {*map(command_identity, (command, wider, template))}
 
-    found = {first, other, with_model, edited, with_template, command_identity(template)}
+    for name, text in {"model.py": "w = 64", "./model.py": "w = 65", "c.json": "{seed}"}.items():
+        (tmp_path / name).write_text(text)
+        found |= {command_identity(command), command_identity(template)}
 
-    assert len(found) == 6
-    assert command_identity(command) == edited
+    # The command itself has no part of its own template.
+    assert len(found) == 3 + 2 + 2 + 1
 
 
-def folder_of_code(folder: Path) -> None:
-    """A script, a package and a configuration, and scripts that call them."""
-    files = {
-        "train.py": "import code.model",
-        "conf.yaml": "width: 64",
-        "lib/train.py": "import helpers",
-        "lib/helpers.py": "depth = 1",
-        "pkg/__init__.py": "",
-        "pkg/train.py": "import pkg.deep.net",
-        "pkg/deep/net.py": "depth = 1",
-        "plain/train.py": "depth = 1",
-        "src/inner/__init__.py": "",
-        "src/inner/net.py": "depth = 1",
-        "run.sh": "python lib/train.py --config conf.yaml $@",
-        "start": "#!/bin/sh\npython train.py $@",
-    }
-    for name, text in files.items():
+# A script, a package and a configuration, and scripts that call them.
+FILES = """
+train.py: import code.model
+conf.yaml: width: 64
+lib/train.py: import helpers
+lib/helpers.py: depth = 1
+pkg/__init__.py:
+pkg/train.py: import pkg.deep.net
+pkg/deep/net.py: depth = 1
+plain/train.py: depth = 1
+src/inner/__init__.py:
+src/inner/net.py: depth = 1
+run.sh: python lib/train.py --config conf.yaml $@
+start: #!/bin/sh
+tools/__init__.py:
+tools/pyvenv.cfg:
+lab.db.trials/__init__.py:
+"""
+
+
+def command_in(folder: Path, *arguments: str) -> TrainingCommand:
+    for line in FILES.strip().split("\n"):
+        name, _, text = line.partition(":")
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_text(text.strip())
+    return TrainingCommand(arguments=[*arguments, "{batch_size}"], metric="val_loss", folder=folder)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +75,7 @@ def folder_of_code(folder: Path) -> None:
 def test_an_edit_of_the_code_behind_a_command_makes_it_another_one(
     arguments: list[str], edited: str, tmp_path: Path
 ) -> None:
-    folder_of_code(tmp_path)
-    command = TrainingCommand(
-        arguments=[*arguments, "{batch_size}"], metric="val_loss", folder=tmp_path
-    )
+    command = command_in(tmp_path, *arguments)
     before = command_identity(command)
     assert command_identity(command) == before
 
@@ -85,32 +85,14 @@ def test_an_edit_of_the_code_behind_a_command_makes_it_another_one(
     assert command_identity(command) != before
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        "train.log",
-        "model.pt",
-        "lab.db.trials/1/output/code.py",
-        "pkg/__pycache__/made.py",
-        "tools/lib/made.py",
-        "outputs/run/made.py",
-    ],
-)
-def test_what_a_training_writes_does_not_make_it_another_command(
-    written: str, tmp_path: Path
-) -> None:
-    folder_of_code(tmp_path)
-    for name in ("tools/__init__.py", "tools/pyvenv.cfg", "lab.db.trials/__init__.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    command = TrainingCommand(
-        arguments=["python", "train.py", "{batch_size}", "--log", "train.log", "--save=model.pt"],
-        metric="val_loss",
-        folder=tmp_path,
-    )
+def test_what_a_training_writes_does_not_make_it_another_command(tmp_path: Path) -> None:
+    command = command_in(tmp_path, "python", "train.py", "--log", "train.log", "--save=model.pt")
     before = command_identity(command)
 
-    (tmp_path / written).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / written).write_text("as new")
-
-    assert command_identity(command) == before
+    for written in (
+        *("train.log", "model.pt", "lab.db.trials/1/output/code.py", "pkg/__pycache__/made.py"),
+        *("tools/lib/made.py", "outputs/run/made.py"),
+    ):
+        (tmp_path / written).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / written).write_text("as new")
+        assert command_identity(command) == before, written

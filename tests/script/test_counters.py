@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import pytest
 from tests.reference.made_up import made_up_trial
-from tests.reference.sampled_output import readings_of
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.script.metric import ProgressPoints
+from batchlab.script.output import OutputReader
 from batchlab.script.trained_size import TrainedSize
 
-METRIC, DRAWS = "val_loss", 100
+METRIC, DRAWS = "val_loss", 40
 
 
 class At(NamedTuple):
@@ -97,7 +97,11 @@ class Script:
     def points(self) -> ProgressPoints:
         trial = made_up_trial(batch_size=self.asked, n_train=self.n_train)
         points = ProgressPoints(METRIC, trial, size=TrainedSize(trial, most_examples=self.n_train))
-        for reading in readings_of("\n".join(self.lines()).encode(), metric=METRIC):
+        reader = OutputReader(metric=METRIC)
+        for line in self.lines():
+            for reading in reader.feed(f"{line}\n".encode(), 0.0):
+                points.add(reading)
+        for reading in reader.finish():
             points.add(reading)
         return points
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.script.process import (
     out_of_memory_line,
@@ -19,74 +20,24 @@ from batchlab.script.process import (
 )
 from batchlab.words.reasons import reason_text
 
-# As the frameworks print them.
-SAID = (
-    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB.",  # PyTorch
-    "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0",  # PyTorch on CUDA, older
-    "torch.cuda.OutOfMemoryError: HIP out of memory. Tried to allocate 1.0 GiB",  # PyTorch on ROCm
-    "RuntimeError: MPS backend out of memory (MPS allocated: 9.05 GB, other",  # PyTorch on Apple
-    "RuntimeError: XPU out of memory. Tried to allocate 8.00 GiB (GPU 0; ",  # PyTorch on Intel
-    "RuntimeError: DefaultCPUAllocator: can't allocate memory: you tried to",  # PyTorch on a CPU
-    "RuntimeError: CUDA error: out of memory",  # CUDA
-    "failed to allocate 2.00GiB from device: CUDA_ERROR_OUT_OF_MEMORY",  # CUDA, its code
-    "jaxlib.xla_extension.XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory while trying",  # JAX
-    "ValueError: RESOURCE_EXHAUSTED: Failed to allocate request for 3.73GiB",  # JAX and TensorFlow
-    "errors_impl.ResourceExhaustedError: OOM when allocating tensor with shape",  # TensorFlow
-    "MemoryError",  # Python
-    "numpy._core._exceptions._ArrayMemoryError: Unable to allocate 745. GiB for",  # NumPy
-    "terminate called after throwing an instance of 'std::bad_alloc'",  # C++
-    "memory allocation of 80000000000 bytes failed",  # Rust
-    "Error: cannot allocate vector of size 74.5 Gb",  # R
-    'Exception in thread "main" java.lang.OutOfMemoryError: Java heap space',  # Java
-    "OSError: [Errno 12] Cannot allocate memory",  # the C library
-)
-SAID_OF_OTHER_FAILURES_TOO = [
-    ({"kernel_killed": True, "is_device_full": False}, line)
-    for line in (
-        "DataLoader worker (pid 44) is killed by signal: Killed.",  # a worker of PyTorch
-        "  traceback : Signal 9 (SIGKILL) received by PID 4711",  # torchrun
-        "concurrent.futures.process.BrokenProcessPool: A process in the",  # a pool of Python
-        "train.sh: line 3:  4711 Killed                  python train.py",  # a shell
-    )
-] + [
-    ({"kernel_killed": False, "is_device_full": True}, line)
-    for line in (
-        "RuntimeError: CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling",  # cuBLAS
-        "RuntimeError: cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",  # cuDNN
-        "DistBackendError: NCCL error: ncclUnhandledCudaError: Call failed",  # NCCL
-    )
-]
+ROWS = (Path(__file__).parent / "out_of_memory.txt").read_text("utf-8").split("\n")[3:-1]
 NONE_SEEN = {"kernel_killed": False, "is_device_full": False}
+NEEDED = {
+    "kernel": {**NONE_SEEN, "kernel_killed": True},
+    "device": {**NONE_SEEN, "is_device_full": True},
+}
 
 
-@pytest.mark.parametrize("line", SAID)
-def test_what_a_framework_says_when_memory_runs_out_is_known(line: str) -> None:
-    assert out_of_memory_line(["Epoch 1", line, "bye"], **NONE_SEEN) == line.strip()
+@pytest.mark.parametrize("row", ROWS)
+def test_what_a_framework_says_when_memory_runs_out_is_known(row: str) -> None:
+    """Words that are said of other failures too need their witness."""
+    kind, _, line = row.split(" | ", 2)
+    lines, believed = ["Epoch 1", line, "bye"], line.strip()
 
-
-@pytest.mark.parametrize(("witness", "line"), SAID_OF_OTHER_FAILURES_TOO)
-def test_words_that_are_said_of_other_failures_too_need_their_witness(
-    witness: dict[str, bool], line: str
-) -> None:
-    other = {name: not seen for name, seen in witness.items()}
-
-    assert out_of_memory_line([line], **witness) == line.strip()
-    assert out_of_memory_line([line], **NONE_SEEN) is None
-    assert out_of_memory_line([line], **other) is None
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "memory: 12 GB allocated, 3 GB free",
-        "UserWarning: set PYTORCH_CUDA_ALLOC_CONF to avoid running out of memory",
-        "requests.exceptions.HTTPError: 429 RESOURCE_EXHAUSTED: quota exceeded",
-        "RuntimeError: CUDA error: device-side assert triggered",
-        "OSError: [Errno 28] No space left on device",
-    ],
-)
-def test_other_lines_are_not_taken_for_it(line: str) -> None:
-    assert out_of_memory_line([line], **NONE_SEEN) is None
+    assert out_of_memory_line(lines, **NONE_SEEN) == (believed if kind == "oom" else None)
+    for needed, witness in NEEDED.items():
+        is_believed = kind in ("oom", needed)
+        assert out_of_memory_line(lines, **witness) == (believed if is_believed else None)
 
 
 TORCHRUN = """\
@@ -97,6 +48,14 @@ torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
 ============================================================
 Root Cause (first observed failure):""".splitlines()
 TRYING = "CUDA out of memory, trying half the batch"
+
+
+def end_of(lines: list[str], **seen: Any) -> tuple[Status, Reason | None]:
+    own, launchers = without_launcher_words(lines)
+    usual = {"exit_code": 1, "was_asked": False, **NONE_SEEN}
+    return status_and_reason(
+        ("python", "train.py"), last_lines=own, launcher_lines=launchers, **(usual | seen)
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,14 +84,13 @@ TRYING = "CUDA out of memory, trying half the batch"
 def test_memory_ran_out_only_where_an_end_bears_it_out(
     lines: list[str], seen: dict[str, Any], status: Status
 ) -> None:
-    usual = {"exit_code": 1, "was_asked": False, **NONE_SEEN}
-    own, launchers = without_launcher_words(lines)
+    assert end_of(lines, **seen)[0] == status
 
-    found, _ = status_and_reason(
-        ("python", "train.py"), last_lines=own, launcher_lines=launchers, **(usual | seen)
-    )
 
-    assert found == status
+def test_the_error_is_quoted_though_more_was_printed_below_it() -> None:
+    lines = ["  raise ValueError(size)", "ValueError: 3 is odd", "wandb: 2 files saved", " 10%|# |"]
+
+    assert reason_text(end_of(lines)[1]).endswith("exit code 1: ValueError: 3 is odd")
 
 
 def test_the_real_thing_is_recognized(start) -> None:
@@ -157,27 +115,22 @@ LOG = "E1124 14:30:04.66 27931 torch/distributed/elastic/multiprocessing/api.py:
 OWN = ["Traceback (most recent call last):", '  File "train.py", line 5', "ValueError: no"]
 
 
-OF_A_RANK = [f"[rank1]: {line}" for line in OWN]
-
-
 @pytest.mark.parametrize(
-    ("own", "launchers"),
+    ("own", "others", "launchers"),
     [
-        *((["epoch 1", *OWN], launcher) for launcher in (TORCHRUN, ACCELERATE)),
+        *((["epoch 1", *OWN], [], launcher) for launcher in (TORCHRUN, ACCELERATE)),
         # Output that no launcher ends stays whole.
-        *((lines, []) for lines in ([], OWN, ["epoch 1"], [*TORCHRUN, *OWN])),
+        *((lines, [], []) for lines in ([], OWN, ["epoch 1"], [*TORCHRUN, *OWN])),
+        # What other processes say after the error of one is left out.
+        (["step 1", *(f"[rank1]: {line}" for line in OWN)], ["step 2", LOG], TORCHRUN),
     ],
 )
 def test_the_last_line_of_a_training_stands_before_the_words_of_its_launcher(
-    own: list[str], launchers: list[str]
+    own: list[str], others: list[str], launchers: list[str]
 ) -> None:
-    assert without_launcher_words([*own, *launchers]) == (tuple(own), tuple(launchers))
+    found = without_launcher_words([*own, *others, *launchers])
 
-
-def test_what_other_processes_say_after_the_error_of_one_is_left_out() -> None:
-    own, _ = without_launcher_words(["step 1", *OF_A_RANK, "step 2", LOG, *TORCHRUN])
-
-    assert own == ("step 1", *OF_A_RANK)
+    assert found == (tuple(own), tuple(launchers))
 
 
 @pytest.mark.slow
@@ -193,18 +146,3 @@ def test_an_error_under_the_real_torchrun_is_told_by_its_own_line(
     end = started.launched.wait(120)
 
     assert "ValueError: 32 does not divide" in reason_text(end.reason)
-
-
-def test_the_error_is_quoted_though_more_was_printed_below_it() -> None:
-    lines = [
-        "  raise ValueError(size)",
-        "ValueError: 3 is odd",
-        "wandb: 2 files saved",
-        " 10%|#  |",
-    ]
-
-    _, reason = status_and_reason(
-        ("python", "train.py"), exit_code=1, was_asked=False, last_lines=lines, **NONE_SEEN
-    )
-
-    assert reason_text(reason).endswith("exit code 1: ValueError: 3 is odd")

@@ -47,43 +47,41 @@ def peak_of(start: Callable, code: str, *, processes: int) -> int:
     return end.peak_bytes
 
 
-@pytest.mark.slow
-def test_the_peak_of_one_process_is_what_the_kernel_marked(start: Callable) -> None:
-    peak = peak_of(start, HOLDS.format("del data"), processes=1)
-
-    assert 60_000_000 < peak < 90_000_000
-
-
 FORKS = "for _ in range({}):\n    if os.fork() == 0:\n        {}\n        break"
 OVERWRITES = "for i in range(0, len(data), 4096): data[i] = 2"
 
 
+OWN_TOO = FORKS.format(3, "own = b'.' * 20_000_000")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("n_forks", "each", "least", "most"),
+    ("code", "processes", "is_linux", "least_mb", "most_mb"),
     [
-        pytest.param(3, "own = b'.' * 20_000_000", 120_000_000, 160_000_000, marks=linux),
-        (2, OVERWRITES, 180_000_000, 220_000_000),
+        # The peak of one process is what the kernel marked.
+        ("del data", 1, True, 60, 90),
+        # Pages that processes share count once, and what each holds of its own is added up.
+        pytest.param(OWN_TOO, 4, True, 120, 160, marks=linux),
+        (FORKS.format(2, OVERWRITES), 3, True, 180, 220),
+        # Without a count of shared pages, as on macOS, each process counts in full.
+        (FORKS.format(3, "pass"), 4, False, 240, 360),
     ],
 )
-def test_pages_that_processes_share_count_once_and_what_each_holds_of_its_own_is_added_up(
-    n_forks: int, each: str, least: int, most: int, start: Callable
+def test_the_peak_is_the_most_that_its_processes_held_together(
+    code: str,
+    processes: int,
+    is_linux: bool,
+    least_mb: int,
+    most_mb: int,
+    start: Callable,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    peak = peak_of(start, HOLDS.format(FORKS.format(n_forks, each)), processes=n_forks + 1)
+    if not is_linux:
+        monkeypatch.setattr("psutil.LINUX", False)
 
-    assert least < peak < most
+    peak_mb = peak_of(start, HOLDS.format(code), processes=processes) / 1e6
 
-
-@pytest.mark.slow
-def test_without_a_count_of_shared_pages_each_process_counts_in_full(
-    start: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As on macOS.
-    monkeypatch.setattr("psutil.LINUX", False)
-
-    peak = peak_of(start, HOLDS.format(FORKS.format(3, "pass")), processes=4)
-
-    assert peak > 240_000_000
+    assert least_mb < peak_mb < most_mb
 
 
 def test_nothing_seen_is_not_zero() -> None:
@@ -144,21 +142,15 @@ def test_the_peak_on_each_gpu_is_what_the_command_held(looks: list, peaks: list[
     assert not memory.is_full
 
 
-@pytest.mark.parametrize(("used", "is_full"), [(75 * GB, False), (77 * GB, True)])
-def test_a_gpu_of_which_nearly_all_is_taken_is_full(used: int, is_full: bool) -> None:
-    memory = GpuMemory(FakeNvml(users=[{1: 70 * GB}, {}], used=[used, 0]))
+def test_a_gpu_of_which_nearly_all_is_taken_is_full_and_a_lost_one_has_no_numbers() -> None:
+    memory = GpuMemory(FakeNvml(users=[{1: 70 * GB}, {1: GB}], used=[75 * GB, -1]))
 
     memory.look({1})
+    assert (memory.is_full, memory.most_bytes) == (False, [70 * GB, 0])
 
-    assert memory.is_full == is_full
-
-
-def test_a_gpu_that_is_lost_is_not_asked_for_numbers_it_has_not() -> None:
-    memory = GpuMemory(FakeNvml(users=[{1: GB}, {1: GB}], used=[-1, GB]))
-
+    memory._nvml.used[0] = 77 * GB
     memory.look({1})
-
-    assert memory.most_bytes == [0, GB]
+    assert memory.is_full
 
 
 def test_without_nvml_nothing_is_known() -> None:

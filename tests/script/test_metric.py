@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,284 +19,129 @@ from batchlab.script.metric import MetricPoint, ProgressPoints, follows_size
 from batchlab.script.reading import Reading
 
 
-def reading(*, at_s: float = 0.0, shape: str = "words", **fields: Any) -> Reading:
-    counters = {
-        name: fields.pop(name)
-        for name in ("step", "epoch", "epoch_step", "samples", "split", "complaint")
-        if name in fields
-    }
-    return Reading(at_s=at_s, shape=shape, values=tuple(fields.items()), **counters)
+def readings(text: str) -> list[Reading]:
+    """Return readings that are written like "keras epoch 2 split val: acc 0.5 & words: acc 0.4"."""
+    made = []
+    for number, row in enumerate(text.split(" & ")):
+        head, _, values = row.partition(": ")
+        shape, *words = head.split(" ")
+        counters: dict[str, Any] = dict(zip(words[::2], words[1::2], strict=True))
+        for name in counters.keys() - {"split"}:
+            counters[name] = float(counters[name]) if name == "epoch" else int(counters[name])
+        named = [value.rpartition(" ") for value in values.split(", ") if value]
+        pairs = tuple((name, float(value)) for name, _, value in named)
+        made.append(Reading(at_s=number, shape=shape, values=pairs, **counters))
+    return made
 
 
 def told(
-    *readings: Reading,
+    *places: Reading,
     metric: str = "val_loss",
     micro_batch_size: int = 32,
     pattern: str | None = None,
 ) -> ProgressPoints:
     trial = made_up_trial(batch_size=32, micro_batch_size=micro_batch_size, n_train=1000)
     points = ProgressPoints(metric, trial, pattern)
-    for each in readings:
-        points.add(each)
+    for place in places:
+        points.add(place)
     return points
 
 
-def points_of(*readings: Reading, **options: Any) -> list[Any]:
-    points = told(*readings, **options).points
-    return [(point.samples, point.step, point.value) for point in points]
+ROWS = (Path(__file__).parent / "points.txt").read_text("utf-8").split("\n")[2:]
 
 
-@pytest.mark.parametrize(
-    ("counters", "samples", "step"),
-    [
-        ({"samples": 640}, 640, 20),
-        ({"samples": 641}, 641, 21),
-        ({"step": 10}, 320, 10),
-        ({"step": 10, "epoch": 0.4, "samples": 300}, 300, 10),
-        ({"epoch": 1.5}, 1500, 48),
-        ({"epoch": 2, "epoch_step": 10}, 2320, 74),
-    ],
-)
-def test_samples_come_from_the_surest_counter(
-    counters: dict[str, Any], samples: int, step: int
-) -> None:
-    assert points_of(reading(**counters, val_loss=0.5)) == [(samples, step, 0.5)]
+@pytest.mark.parametrize("row", [row for row in ROWS if " |" in row])
+def test_the_metric_is_followed_at_these_points(row: str) -> None:
+    metric, printed, expected = (cell.strip() for cell in row.split(" |"))
+    metric, _, pattern = metric.partition(" by ")
+    points, _, said = expected.partition("; ")
+    if expected.startswith("refused: "):
+        with pytest.raises(ProgressError, match=expected.removeprefix("refused: ")):
+            told(*readings(printed), metric=metric)
+        return
+
+    run = told(*readings(printed), metric=metric, pattern=pattern or None)
+
+    found = ", ".join(f"{point.samples} {point.step} {point.value}" for point in run.points)
+    assert found == points
+    assert not said or run.contradictions == [said]
 
 
-@pytest.mark.parametrize("before", [{"epoch": -1}, {"step": -1}, {"samples": -5}])
-def test_what_is_counted_as_before_the_training_is_at_its_beginning(
-    before: dict[str, Any],
-) -> None:
-    readings = (reading(**before, val_loss=0.9), reading(epoch=1, val_loss=0.5))
+@pytest.mark.parametrize("shape", ["batchlab", "pattern"])
+def test_the_steps_of_a_log_or_a_pattern_are_no_micro_batches(shape: str) -> None:
+    (point,) = told(*readings(f"{shape} step 7: val_loss 0.5"), micro_batch_size=8).points
 
-    assert points_of(*readings) == [(0, 0, 0.9), (1000, 32, 0.5)]
+    assert (point.samples, point.step) == (224, 7)
 
 
 def test_a_point_is_where_its_place_is_and_a_bar_counts_micro_batches() -> None:
-    points = told(reading(step=7, shape="words"), micro_batch_size=8)
+    place, value, bar = readings("words step 7 & words: val_loss 0.5 & tqdm step 7")
+    points = told(place, micro_batch_size=8)
 
-    value = points.add(reading(val_loss=0.5, at_s=1.0, shape="words"))
-    bar = points.add(reading(step=7, shape="tqdm"))
-
-    for shape in ("batchlab", "pattern"):
-        updates = reading(step=7, val_loss=0.5, shape=shape)
-        assert points_of(updates, micro_batch_size=8) == [(224, 7, 0.5)]
-    assert value == MetricPoint(samples=224, step=7, value=0.5)
-    assert bar == MetricPoint(samples=56, step=2, value=None)
-
-
-@pytest.mark.parametrize(
-    ("readings", "points"),
-    [
-        # A line without a counter belongs to the last one of its own shape, ...
-        (
-            [
-                reading(step=5),
-                reading(shape="tqdm", step=900, at_s=1.0),
-                reading(val_loss=0.5, at_s=2.0),
-                reading(step=6, val_loss=0.25),
-            ],
-            [(160, 5, 0.5), (192, 6, 0.25)],
-        ),
-        # ... and takes that of another shape if its own has none.
-        ([reading(shape="tqdm", step=9), reading(val_loss=0.5)], [(288, 9, 0.5)]),
-        # Of two shapes that print the metric the first is followed, ...
-        (
-            [
-                reading(step=5, val_loss=0.5),
-                reading(shape="tqdm", step=3, val_loss=0.4),
-                reading(step=6, val_loss=0.25),
-            ],
-            [(160, 5, 0.5), (192, 6, 0.25)],
-        ),
-        # ... but what is logged goes before what is printed.
-        (
-            [
-                reading(step=5, val_loss=0.51),
-                reading(shape="batchlab", step=4, val_loss=0.5),
-                reading(step=6, val_loss=0.26),
-                reading(shape="batchlab", step=6, val_loss=0.25),
-            ],
-            [(128, 4, 0.5), (192, 6, 0.25)],
-        ),
-    ],
-)
-def test_of_several_shapes_each_has_its_counter_and_one_is_followed(
-    readings: list[Reading], points: list[Any]
-) -> None:
-    assert points_of(*readings) == points
-
-
-@pytest.mark.parametrize("logged", [[], [reading(shape="batchlab", step=3, val_loss=0.5)]])
-def test_only_what_is_logged_goes_before_a_pattern(logged: list[Reading]) -> None:
-    others = [reading(shape="tqdm", step=n, val_loss=0.7) for n in (2, 1, 2)]
-    options = {"pattern": "loss (?P<val_loss>.*)"}
-
-    points = points_of(*others, reading(shape="pattern", val_loss=0.4), *logged, **options)
-
-    assert points == ([(96, 3, 0.5)] if logged else [(64, 2, 0.4)])
-    assert "matched --pattern 'loss" in str(told(*others, **options).complaint())
-    assert points_of(others[0], pattern="rate (?P<rate>.*)") == [(64, 2, 0.7)]
-
-
-def test_of_two_values_for_one_step_the_last_counts_and_it_is_said() -> None:
-    points = told(reading(step=2, val_loss=0.5), reading(step=2, val_loss=0.25))
-
-    assert [point.value for point in points.points] == [0.25]
-    assert points.contradictions == [
-        "val_loss was printed twice at step 2, as 0.5 and 0.25; the last one counts"
-    ]
-
-
-def test_two_values_for_step_after_step_are_refused() -> None:
-    twice = [reading(step=step, val_loss=value) for step in (2, 4, 6) for value in (0.5, 0.2)]
-
-    with pytest.raises(ProgressError, match=r"'val_loss' was printed twice .*different names"):
-        points_of(*twice)
-
-
-def test_the_same_number_with_fewer_digits_is_no_second_value() -> None:
-    twice = [reading(step=step, val_loss=value) for step in (2, 4) for value in (0.512, 0.51)]
-
-    assert points_of(*twice) == [(64, 2, 0.51), (128, 4, 0.51)]
-
-
-TRAIN_AND_VAL = [
-    reading(epoch=epoch, split=split, acc=epoch / 10 + len(split) / 100)
-    for epoch in (1, 2)
-    for split in ("train", "val")
-]
-
-
-@pytest.mark.parametrize("asked", ["acc", "accuracy"])
-def test_one_name_for_two_kinds_of_data_is_refused(asked: str) -> None:
-    with pytest.raises(ProgressError, match=r"of two kinds .* as in --metric 'val acc', print"):
-        points_of(*TRAIN_AND_VAL, metric=asked)
-
-
-def test_the_kind_that_is_asked_for_is_followed() -> None:
-    assert points_of(*TRAIN_AND_VAL, metric="val_acc") == [(1000, 32, 0.13), (2000, 64, 0.23)]
-
-
-def test_what_is_logged_goes_before_two_kinds_under_one_name() -> None:
-    logged = [reading(shape="batchlab", step=step, acc=step / 100) for step in (32, 64)]
-
-    assert points_of(*TRAIN_AND_VAL[:2], *logged, metric="acc") == [
-        (1024, 32, 0.32),
-        (2048, 64, 0.64),
-    ]
-
-
-def test_values_within_epochs_and_of_whole_epochs_are_of_two_kinds() -> None:
-    mixed = [
-        each
-        for epoch in (1, 2)
-        for each in (reading(step=32 * epoch - 2, acc=0.1), reading(epoch=epoch, acc=0.5))
-    ]
-
-    with pytest.raises(ProgressError, match="'train acc' and 'epoch acc'"):
-        points_of(*mixed, metric="acc")
-    assert points_of(*mixed, metric="epoch acc") == [(1000, 32, 0.5), (2000, 64, 0.5)]
-
-
-def test_a_test_after_the_last_epoch_is_left_out() -> None:
-    found = told(
-        *(reading(epoch=epoch, split="val", acc=0.5) for epoch in (1, 2)),
-        reading(epoch=2, split="test", acc=0.4),
-        metric="acc",
-    )
-
-    assert [point.value for point in found.points] == [0.5, 0.5]
-    assert found.contradictions == [
-        "acc = 0.4 is 'test acc', and not 'val acc' as before; it is left out"
-    ]
+    assert points.add(value) == MetricPoint(samples=224, step=7, value=0.5)
+    assert points.add(bar) == MetricPoint(samples=56, step=2, value=None)
 
 
 def test_folds_stop_all_but_what_is_logged() -> None:
-    folds = reading(shape="", complaint="'Fold 1/5' was printed: ...")
+    folds = Reading(at_s=0.0, shape="", complaint="'Fold 1/5' was printed: ...")
 
     with pytest.raises(ProgressError, match="no sure place: 'Fold 1/5' was printed"):
-        points_of(folds, reading(shape="keras", step=2, val_loss=0.5))
-    assert points_of(folds, reading(shape="batchlab", step=2, val_loss=0.5)) == [(64, 2, 0.5)]
+        told(folds, *readings("keras step 2: val_loss 0.5"))
+    assert len(told(folds, *readings("batchlab step 2: val_loss 0.5")).points) == 1
 
 
 @pytest.mark.parametrize(
-    ("asked", "printed", "found"),
+    ("name", "metric", "said"),
     [
-        ("val_loss", "val loss", True),
-        ("val_loss", "validation.loss", True),
-        ("loss", "eval_loss", True),
-        ("accuracy", "val_acc", True),
-        ("eval_loss", "val_loss", True),
-        *(("val_loss", other, False) for other in ("train_loss", "test_loss", "val_loss_2")),
-    ],
-)
-def test_a_metric_is_found_under_its_other_names_and_no_other_is_taken_for_it(
-    asked: str, printed: str, found: bool
-) -> None:
-    points = points_of(reading(step=1, **{printed: 0.5}), metric=asked)
-
-    assert points == [(32, 1, 0.5)] * found
-
-
-@pytest.mark.parametrize(
-    ("name", "metric", "shape", "value", "step"),
-    [
-        ("keras.txt", "val_loss", "keras", 0.4299, 10),
-        ("huggingface.txt", "loss", "json-lines", 0.6934, 7),
-        ("pytorch_mnist.txt", "accuracy", "words", 0.9842, None),
+        ("keras", "val_loss", "lines of Keras; val_loss = 0.4299 at step 10"),
+        ("huggingface", "loss", "JSON lines, or dicts that Python prints; loss = 0.6934 at step 7"),
+        ("pytorch_mnist", "accuracy", "plain lines; Accuracy = 0.9842 at epoch 1"),
     ],
 )
 def test_what_was_recognized_is_told_with_its_first_value(
-    name: str, metric: str, shape: str, value: float, step: int | None
+    name: str, metric: str, said: str
 ) -> None:
-    found = told(*readings_of(sample(name)), metric=metric)
+    found = told(*readings_of(sample(f"{name}.txt")), metric=metric)
 
-    first = found.first
-    assert (first.shape, first.step) == (shape, step)
-    assert f"= {value:g} at" in found.text()
+    assert found.text().endswith(said)
     assert found.complaint() is None
 
 
 @pytest.mark.parametrize(
-    ("output", "metric", "said"),
+    ("printed", "options", "said"),
     [
-        (sample("keras.txt"), "f1", "printed were accuracy, loss, val_accuracy, val_loss"),
-        (b"hello\n", "val_loss", "batchlab.log(step=..., val_loss=...)"),
         (
-            b'{"batchlab_log": 1, "at_s": 1.0, "step": 1, "values": {}, '
-            b'"not_understood": ["a=\'b\'"]}',
-            "a",
-            "no number: a='b'",
+            readings_of(sample("keras.txt")),
+            *({"metric": "f1"}, "printed were accuracy, loss, val_accuracy, val_loss"),
         ),
+        ([], {}, "batchlab.log(step=..., val_loss=...)"),
+        (
+            readings("tqdm step 2: val_loss 0.7"),
+            *({"pattern": "is (?P<val_loss>.*)"}, "matched --pattern 'is"),
+        ),
+        ([Reading(at_s=1.0, shape="batchlab", not_understood=("a='b'",))], {}, "no number: a='b'"),
     ],
 )
 def test_a_metric_that_was_not_seen_is_told_with_what_was(
-    output: bytes, metric: str, said: str
+    printed: list[Reading], options: dict[str, Any], said: str
 ) -> None:
-    assert said in str(told(*readings_of(output), metric=metric).complaint())
+    assert said in str(told(*printed, **options).complaint())
 
 
-@pytest.mark.parametrize(
-    ("metric", "better"),
-    [
-        ("eval_loss", "lower"),
-        ("eval/perplexity", "lower"),
-        ("validation_top1", "higher"),
-        ("eval_macro_f1", "higher"),
-        ("ROUGE", "higher"),
-        *((name, "lower") for name in ("val_0_logloss", "validation_0-rmse", "logloss_mean")),
-        *((name, "lower") for name in ("wer", "error_rate", "mean_squared_error", "cross_entropy")),
-        *((name, "higher") for name in ("ndcg@10", "metrics/mAP50-95(B)", "ep_rew_mean", "ENTS_F")),
-        ("RMSE_F", "lower"),
-        *((name, "higher") for name in ("f1_macro", "Acc@1", "valid_0's auc", "success_rate")),
-        *((name, None) for name in ("score", "neg_mean_squared_error", "learning_rate")),
-        ("val_margin", None),
-        ("lossless", None),
-    ],
-)
-def test_the_direction_is_that_of_the_name(metric: str, better: str | None) -> None:
-    assert direction_of(metric) == better
+DIRECTIONS = {
+    "lower": "eval_loss, eval/perplexity, val_0_logloss, validation_0-rmse, logloss_mean, wer, "
+    "error_rate, mean_squared_error, cross_entropy, RMSE_F",
+    "higher": "validation_top1, eval_macro_f1, ROUGE, ndcg@10, metrics/mAP50-95(B), ep_rew_mean, "
+    "ENTS_F, f1_macro, Acc@1, valid_0's auc, success_rate",
+    None: "score, neg_mean_squared_error, learning_rate, val_margin, lossless",
+}
+
+
+@pytest.mark.parametrize("better", DIRECTIONS)
+def test_the_direction_is_that_of_the_name(better: str | None) -> None:
+    metrics = DIRECTIONS[better].split(", ")
+
+    assert {metric: direction_of(metric) for metric in metrics} == dict.fromkeys(metrics, better)
 
 
 # How a metric may depend on the batch size `b`, from a level `v` and `n` examples.

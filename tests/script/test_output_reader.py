@@ -28,21 +28,6 @@ MIXED = b"".join(
 )
 
 
-@pytest.mark.parametrize("name", sample_names())
-@pytest.mark.parametrize("longest", [1, 300])
-def test_the_readings_do_not_depend_on_how_the_output_is_cut(name: str, longest: int) -> None:
-    output = sample(name)[:20_000]
-    reader = OutputReader()
-
-    cut = [
-        reading
-        for piece in in_pieces(output, longest=longest, seed=longest)
-        for reading in reader.feed(piece, 0.0)
-    ]
-
-    assert cut + reader.finish() == readings_of(output)
-
-
 def readings_line_by_line(output: bytes) -> list[Reading]:
     """Every line given to every shape, nothing passed over."""
     reader = OutputReader()
@@ -51,46 +36,45 @@ def readings_line_by_line(output: bytes) -> list[Reading]:
 
 
 @pytest.mark.parametrize("name", [*sample_names(), "../log_formats.txt"])
-def test_nothing_is_missed_by_passing_over_most_lines(name: str) -> None:
-    output = sample(name)
+def test_nothing_is_missed_however_an_output_is_cut(name: str) -> None:
+    """Most lines are passed over, which may not be seen."""
+    output = sample(name)[:20_000]
+    readings = readings_of(output)
 
-    assert readings_of(output) == readings_line_by_line(output)
+    for longest in (1, 300):
+        reader, cut = OutputReader(), []
+        for piece in in_pieces(output, longest=longest, seed=longest):
+            cut += reader.feed(piece, 0.0)
+        assert cut + reader.finish() == readings
+    assert readings_line_by_line(sample(name)) == readings_of(sample(name))
 
 
 @given(
     lines=st.lists(
         st.sampled_from(MIXED.split(b"\n"))
         | st.sampled_from([sample("keras.txt"), sample("huggingface.txt"), sample("nanogpt.txt")])
-        | st.binary(max_size=40),
+        | st.binary(max_size=40)
+        | st.binary(max_size=3000).map(lambda data: data + b"\nstep 3 loss " + data),
         max_size=8,
     )
 )
-@settings(max_examples=40, deadline=None)
-def test_nothing_is_missed_in_any_mixture(lines: list[bytes]) -> None:
+@settings(max_examples=60, deadline=None)
+def test_no_bytes_break_it_and_nothing_is_missed_in_any_mixture(lines: list[bytes]) -> None:
     output = b"\n".join(lines)
 
     assert repr(readings_of(output)) == repr(readings_line_by_line(output))
 
 
 def test_each_line_is_read_by_the_shape_it_has() -> None:
-    found = [(reading.shape, reading.step) for reading in readings_of(MIXED)]
+    found = [(reading.shape, reading.step) for reading in readings_of(MIXED) if reading.step]
 
-    assert [each for each in found if each[1] is not None] == [
+    assert found == [
         ("words", 10),
         ("json-lines", 20),
         ("words", 30),
         ("batchlab", 40),
         ("words", 50),
     ]
-
-
-@given(data=st.binary(max_size=3000))
-@settings(max_examples=100, deadline=None)
-def test_no_bytes_break_it(data: bytes) -> None:
-    reader = OutputReader()
-
-    reader.feed(data + b"\n" + b"step 3 loss " + data, 0.0)
-    reader.finish()
 
 
 @pytest.mark.parametrize(
@@ -110,14 +94,18 @@ def test_no_bytes_break_it(data: bytes) -> None:
         b"epoch loss\n+\n*",
         b"epoch nan loss 0.5",
         b'{"epoch": Infinity, "samples": 5, "loss": 1}',
+        b"{'loss': " + b"9" * 5000 + b", 'epoch': 1}",
+        b"{'loss': 0.5, 'epoch': " + b"(" * 3000,
     ],
 )
 def test_numbers_that_are_too_large_or_torn_are_passed_over(line: bytes) -> None:
-    for reading in readings_of(line + b"\nepoch 1 step 7 loss 0.25\n"):
+    readings = readings_of(line + b"\nepoch 1 step 7 loss 0.25\n")
+
+    for reading in readings:
         assert reading.step is None or reading.step < 1e18
         assert reading.epoch is None or math.isfinite(reading.epoch)
-
-    assert readings_of(b"epoch 1 step 7 loss 0.25")[-1].step == 7
+    assert readings[-1].values == (("loss", 0.25),)
+    assert not line.startswith(b"{'") or {reading.shape for reading in readings} == {"words"}
 
 
 def test_a_line_without_an_end_takes_no_more_memory_than_its_beginning() -> None:
@@ -125,13 +113,13 @@ def test_a_line_without_an_end_takes_no_more_memory_than_its_beginning() -> None
     reader.feed(piece, 0.0)
     tracemalloc.start()
 
-    for _ in range(300):
+    for _ in range(100):
         reader.feed(piece, 0.0)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     found = reader.feed(b"\nstep 3 loss 0.5\n", 0.0)
 
-    assert peak_bytes < 2_000_000  # of 27 MB
+    assert peak_bytes < 2_000_000  # of 9 MB
     assert found[-1].step == 3
 
 
@@ -173,16 +161,14 @@ def test_no_line_takes_long_however_it_repeats(piece: bytes) -> None:
 )
 def test_a_gigabyte_without_progress_takes_less_than_a_minute(kind: str, line: bytes) -> None:
     piece = (line * (65_536 // len(line) + 1))[:65_536]
-    n_pieces = 64  # 4 MiB
-
     times_s = []
-    for _ in range(3):
+    for _ in range(5):
         reader, started_s = OutputReader(), time.process_time()
-        for _ in range(n_pieces):
+        for _ in range(8):
             reader.feed(piece, 0.0)
         times_s.append(time.process_time() - started_s)
 
-    assert min(times_s) * 2**30 / (n_pieces * 65_536) < 60, kind
+    assert min(times_s) * 2**30 / (8 * 65_536) < 60, kind
 
 
 def test_a_line_has_the_time_of_its_last_byte() -> None:
@@ -196,12 +182,5 @@ def test_a_line_has_the_time_of_its_last_byte() -> None:
     assert reader.finish()[0].at_s == 3.0
 
 
-def test_colors_and_carriage_returns_are_no_part_of_a_line() -> None:
-    (found,) = readings_of(b"\x1b[2K\x1b]0;title\x07\x1b[31mstep 1\x1b[0m loss \x1b[1m0.5\x1b[0m\r")
-
-    assert (found.step, found.values) == (1, (("loss", 0.5),))
-
-
 def test_the_metric_asked_for_is_read_whatever_it_is_called() -> None:
-    assert readings_of(b"spearman = 0.7\n") == []
     assert readings_of(b"spearman = 0.7\n", metric="spearman")[0].values == (("spearman", 0.7),)

@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.reference.large_output import assert_a_large_output_is_kept_small
 
@@ -24,7 +25,7 @@ from batchlab.records.trial import Status
 from batchlab.script.command import TrainingCommand
 from batchlab.script.follow import FollowedTraining, ProgressMoment, step_intervals
 from batchlab.script.output import EACH_END_BYTES, GrowingFiles, KeptOutput
-from batchlab.script.process import WIDE
+from batchlab.script.process import WIDE, CommandEnd
 from batchlab.script.reading import Reading
 
 
@@ -61,10 +62,10 @@ def test_a_chatty_command_is_looked_at_twenty_times_a_second(start: Callable) ->
     assert statistics.median(b - a for (_, a), (_, b) in pairwise(started.pieces)) > 0.04
 
 
-def test_a_line_after_some_quiet_is_taken_at_once(start: Callable) -> None:
+def test_a_line_that_python_prints_after_some_quiet_is_taken_at_once(start: Callable) -> None:
     started = start(
         (
-            *(sys.executable, "-u", "-S", "-c"),
+            *(sys.executable, "-S", "-c"),
             "import time\nfor _ in range(4): print(time.monotonic()); time.sleep(0.1)",
         )
     )
@@ -92,23 +93,21 @@ def test_a_flood_ends_when_it_is_asked_to(start: Callable) -> None:
 NOISE = random.Random(0)
 
 
-@pytest.mark.parametrize("n_more", [-1, 0, 1, 3 * EACH_END_BYTES])
-@pytest.mark.parametrize("piece_bytes", [7_777_777, 999])
+@pytest.mark.parametrize("n_more", [-1, 0, 1, 6000])
+@pytest.mark.parametrize("piece_bytes", [7777, 9])
 def test_of_a_long_output_the_beginning_and_the_end_are_kept_and_the_gap_is_told(
-    n_more: int, piece_bytes: int, tmp_path: Path
+    n_more: int, piece_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("batchlab.script.output.EACH_END_BYTES", 2000)
     output = KeptOutput(tmp_path / "output.gz")
-    wrote = NOISE.randbytes(2 * EACH_END_BYTES + n_more)
+    wrote = NOISE.randbytes(4000 + n_more)
 
     for start in range(0, len(wrote), piece_bytes):
         output.write(wrote[start : start + piece_bytes])
     output.close()
 
     gap = b"\n[batchlab left out %d bytes here]\n" % n_more if n_more > 0 else b""
-    assert (
-        kept(output.path)
-        == wrote[:EACH_END_BYTES] + gap + wrote[max(EACH_END_BYTES, len(wrote) - EACH_END_BYTES) :]
-    )
+    assert kept(output.path) == wrote[:2000] + gap + wrote[max(2000, len(wrote) - 2000) :]
 
 
 def test_the_beginning_can_be_read_when_batchlab_was_killed_later(tmp_path: Path) -> None:
@@ -140,20 +139,18 @@ def test_memory_stays_bounded_however_much_is_written(tmp_path: Path) -> None:
         (b"\x1b[31mred\x1b[0m \x1b]0;title\x07x\n", ("red x",)),
         (b"caf\xc3\xa9 \xff\n", ("café �",)),
         (b"y" * 1000, ("y" * 399 + "…",)),
-        (bytes(range(256)) * 200, None),
     ],
 )
 def test_the_last_lines_are_fit_to_be_shown(
-    wrote: bytes, lines: tuple[str, ...] | None, tmp_path: Path
+    wrote: bytes, lines: tuple[str, ...], tmp_path: Path
 ) -> None:
     output = KeptOutput(tmp_path / "output.gz")
     output.write(wrote)
 
-    shown = output.last_lines(5)
-
-    if lines is not None:
-        assert shown == lines
-    assert all(line.isprintable() or "\t" in line or "\u2028" in line for line in shown)
+    assert output.last_lines(5) == lines
+    output.write(bytes(range(256)) * 200)
+    for line in output.last_lines(5):
+        assert line.isprintable() or "\t" in line or "\u2028" in line
 
 
 def test_a_full_disk_costs_the_file_and_not_the_training(caplog: pytest.LogCaptureFixture) -> None:
@@ -169,23 +166,17 @@ def test_a_full_disk_costs_the_file_and_not_the_training(caplog: pytest.LogCaptu
     ]
 
 
-def test_what_python_prints_comes_at_once_through_a_pipe(start: Callable) -> None:
-    started = start((sys.executable, "-c", "import time; print('step 1'); time.sleep(60)"))
-
-    started.receive_until("step 1\n")
-
-
-def command(tmp_path: Path, code: str) -> TrainingCommand:
-    return TrainingCommand(
-        arguments=(sys.executable, "-I", "-S", "-c", code, "{batch_size}"),
+def followed(folder: Path, code: str, *arguments: str) -> tuple[list[Reading], CommandEnd]:
+    """The readings of a training to its end, and the end."""
+    command = TrainingCommand(
+        arguments=(sys.executable, "-I", "-S", "-c", code, *arguments, "{batch_size}"),
         metric="val_loss",
-        folder=tmp_path,
+        folder=folder,
     )
-
-
-@pytest.fixture
-def marker() -> str:
-    return f"followed-{uuid.uuid4().hex}/1"
+    marker, readings = f"followed-{uuid.uuid4().hex}/1", []
+    with FollowedTraining(command, {"batch_size": 8}, folder=folder, marker=marker) as training:
+        end = training.follow(lambda new: bool(readings.extend(new)))
+    return readings, end
 
 
 PRINTS = "import os; print(*(os.environ.get(name) for name in ('TTY_COMPATIBLE', 'COLUMNS')))"
@@ -193,16 +184,14 @@ PRINTS = "import os; print(*(os.environ.get(name) for name in ('TTY_COMPATIBLE',
 
 @pytest.mark.parametrize("own", [{}, {"TTY_COMPATIBLE": "0", "COLUMNS": "120"}])
 def test_a_training_draws_as_on_a_wide_terminal_but_for_what_the_user_has_set(
-    own: dict[str, str], marker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in WIDE:
         monkeypatch.delenv(name, raising=False)
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    printing = command(tmp_path, PRINTS)
 
-    with FollowedTraining(printing, {"batch_size": 8}, folder=tmp_path, marker=marker) as begun:
-        end = begun.follow(lambda readings: False)
+    _, end = followed(tmp_path, PRINTS)
 
     assert end.last_lines == (" ".join({**WIDE, **own}.values()),)
 
@@ -213,132 +202,123 @@ print("step 1 val_loss 0.5", flush=True)
 with open(os.environ["BATCHLAB_LOG_PATH"], "a") as log:
     told = {"at_s": time.monotonic(), "step": 1, "values": {"val_loss": 0.51}}
     print(json.dumps({"batchlab_log": 1, **told}), file=log)
-time.sleep(0.2)
+time.sleep(0.1)
 print("step 2 val_loss 0.4", flush=True)
 """
 
 
-def test_once_batchlab_log_speaks_it_alone_counts(marker: str, tmp_path: Path) -> None:
-    both, told = command(tmp_path, LOGS_AND_PRINTS), []
+def test_once_batchlab_log_speaks_it_alone_counts(tmp_path: Path) -> None:
+    readings, _ = followed(tmp_path, LOGS_AND_PRINTS)
 
-    with FollowedTraining(both, {"batch_size": 8}, folder=tmp_path, marker=marker) as begun:
-        begun.follow(lambda readings: bool(told.extend(each.shape for each in readings)))
+    *before, last = (reading.shape for reading in readings)
+    assert last == "batchlab"
+    assert [shape for shape in before if shape != "batchlab"] in ([], ["words"])
 
-    assert [shape for shape in told if shape != "batchlab"] in ([], ["words"])
-    assert told[-1] == "batchlab"
+
+@pytest.mark.parametrize(
+    ("argument", "is_refused"),
+    [("--fold=3", False), ("data.fold=3", False), ("--n-folds=3", True), ("folds.py", True)],
+)
+def test_a_script_that_is_told_its_fold_trains_one(
+    argument: str, is_refused: bool, tmp_path: Path
+) -> None:
+    readings, _ = followed(tmp_path, "print('Fold 3/5')", argument)
+
+    assert bool(readings) == is_refused
 
 
 STEP_S, EVALUATION_S = 0.002, 0.5
 
 
-def moments(
-    *, n: int, every: int, evaluate_every: int = 0, late_s: float = 0.0, step_s: float = STEP_S
-) -> list[ProgressMoment]:
+def moments(*, n: int, every: int, evaluate_every: int = 10**9) -> list[ProgressMoment]:
     """Of a script whose steps take the same and that evaluates now and then."""
     found, at_s = [], 0.0
     for step in range(1, n + 1):
-        at_s += step_s
-        is_evaluated = bool(evaluate_every) and step % evaluate_every == 0
-        at_s += EVALUATION_S if is_evaluated else 0.0
+        is_evaluated = step % evaluate_every == 0
+        at_s += STEP_S + EVALUATION_S * is_evaluated
         if step % every == 0 or is_evaluated:
-            seen_s = at_s if not late_s else -(-at_s // late_s) * late_s
-            found.append(
-                ProgressMoment(at_s=seen_s, step=step, has_metric=is_evaluated, resolution_s=late_s)
-            )
+            found.append(ProgressMoment(at_s=at_s, step=step, has_metric=is_evaluated))
     return found
 
 
-def test_steps_are_timed_without_the_evaluations_between_them() -> None:
-    found = step_intervals(moments(n=1000, every=10, evaluate_every=100))
-
-    assert not found.with_evaluations
-    assert found.is_enough
-    assert statistics.median(found.step_s) == pytest.approx(STEP_S)
-
-
-def test_where_only_evaluations_are_told_the_time_holds_them_and_says_so() -> None:
-    found = step_intervals(moments(n=1000, every=100, evaluate_every=100))
-
-    assert found.with_evaluations
-    assert statistics.median(found.step_s) == pytest.approx(STEP_S + EVALUATION_S / 100)
+def behind_its_step() -> list[ProgressMoment]:
+    before = [ProgressMoment(n * STEP_S, n, has_metric=False) for n in range(100, 2100, 100)]
+    late = [
+        ProgressMoment(n * STEP_S + 0.15, n, has_metric=n == 2000) for n in range(2000, 4000, 100)
+    ]
+    return [*before, *late]
 
 
-def test_an_evaluation_told_after_its_step_does_not_count_as_steps() -> None:
-    told = []
-    for step in range(10, 400, 10):
-        told.append(ProgressMoment(at_s=step * 0.05, step=step, has_metric=False))
-    told.insert(5, ProgressMoment(at_s=50 * 0.05 + 0.4, step=50, has_metric=True))
+TOKENIZED = [ProgressMoment(-0.1 + n / 30_000, n, has_metric=False) for n in (1000, 3000)]
 
+
+@pytest.mark.parametrize(
+    ("told", "step_s", "with_evaluations"),
+    [
+        (moments(n=1000, every=10, evaluate_every=100), STEP_S, False),
+        # Where only evaluations are told, the time holds them.
+        (moments(n=1000, every=100, evaluate_every=100), STEP_S + EVALUATION_S / 100, True),
+        # An evaluation that is told after its step does not count as steps.
+        (behind_its_step(), STEP_S, False),
+        # What counts something else before the steps hides none of them.
+        ([*TOKENIZED, *moments(n=1000, every=10)], STEP_S, False),
+        # Too little is not enough.
+        *((moments(n=10 * n, every=10), None, False) for n in (0, 1, 2)),
+    ],
+)
+def test_steps_are_timed_without_evaluations_where_these_can_be_told_apart(
+    told: list[ProgressMoment], step_s: float | None, with_evaluations: bool
+) -> None:
     found = step_intervals(told)
 
-    assert statistics.median(found.step_s) == pytest.approx(0.05)
-    assert not found.with_evaluations
+    assert found.is_enough == (step_s is not None)
+    assert found.with_evaluations == with_evaluations
+    if step_s is not None:
+        assert found.step_s == pytest.approx([step_s] * len(found.step_s))
 
 
-def test_what_counts_something_else_before_the_steps_hides_none_of_them() -> None:
-    tokenized = [
-        ProgressMoment(at_s=-0.1 + n / 30_000, step=n, has_metric=False) for n in (1000, 3000)
-    ]
-
-    found = step_intervals([*tokenized, *moments(n=1000, every=10)])
-
-    assert statistics.median(found.step_s) == pytest.approx(STEP_S)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 3, 17])
 def test_a_late_clock_makes_the_time_of_a_step_no_longer(every: int) -> None:
-    found = step_intervals(moments(n=30_000, every=every, late_s=0.01, step_s=0.0003))
+    at_s = 0.0003 * np.arange(every, 10_000, every)
+    late_s = 0.01 * np.ceil(at_s / 0.01)
+    found = step_intervals(
+        [
+            ProgressMoment(float(seen_s), (n + 1) * every, has_metric=False, resolution_s=0.01)
+            for n, seen_s in enumerate(late_s)
+        ]
+    )
 
     # A stretch of 0.2 s has two ends that are late by 0.01 s at most.
     assert statistics.median(found.step_s) == pytest.approx(0.0003, rel=0.1)
     assert statistics.mean(found.step_s) == pytest.approx(0.0003, rel=0.02)
 
 
-@pytest.mark.parametrize("n", [0, 1, 2])
-def test_too_little_is_not_enough(n: int) -> None:
-    assert not step_intervals(moments(n=10 * n, every=10)).is_enough
+# A file: what it holds at first, and after each write | what is read after each of these.
+GROWING = r"""
+logs/metrics.csv: | step,loss\n10,0.5\n20,0. | step,loss\n10,0.5\n20,0.4\n -> 10 loss 0.5 | 20 loss 0.4
+metrics.csv: | step,loss\n10,0.5\n | step,loss,acc\n | step,loss,acc\n10,0.5,\n10,,0.9\n -> 10 loss 0.5 | | 10 acc 0.9
+log.jsonl: | {"step": 1, "loss": 0.5}\n{"step": 2, "lo | {"step": 1, "loss": 0.5}\n{"step": 2, "loss": 1} -> 1 loss 0.5 | 2 loss 1.0
+result.json:{"step": 1, "loss": 1}\n | {"step": 1, "loss": 1}\n{"step": 2, "loss": 4}\n -> 2 loss 4.0
+"""  # noqa: E501
 
 
-def grown(files: GrowingFiles) -> list[tuple[str, int | None, tuple[tuple[str, float], ...]]]:
-    return [(each.shape, each.step, each.values) for each in files.grown(is_last=True)]
+@pytest.mark.parametrize("row", GROWING.strip().split("\n"))
+def test_what_is_new_in_a_file_is_read_when_its_line_is_whole(row: str, tmp_path: Path) -> None:
+    writes, _, news = row.replace("\\n", "\n").partition(" -> ")
+    name, _, contents = writes.partition(":")
+    before, *later = contents.split(" | ")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(before)
+    files, found = GrowingFiles(tmp_path), []
 
+    for content in later:
+        (tmp_path / name).write_text(content)
+        rows = files.grown(is_last=True)
+        assert {row.shape for row in rows} <= {name}
+        found.append(" ".join(f"{row.step} {row.values[0][0]} {row.values[0][1]}" for row in rows))
 
-def test_a_table_in_a_file_is_read_as_it_grows(tmp_path: Path) -> None:
-    files, table = GrowingFiles(tmp_path), tmp_path / "logs" / "metrics.csv"
-    table.parent.mkdir()
-
-    table.write_text("step,loss\n10,0.5\n20,0.")
-    first = grown(files)
-    table.write_text("step,loss\n10,0.5\n20,0.4\n")
-
-    assert first == [("logs/metrics.csv", 10, (("loss", 0.5),))]
-    assert grown(files) == [("logs/metrics.csv", 20, (("loss", 0.4),))]
-    assert grown(files) == []
-
-
-def test_a_file_written_anew_tells_what_is_new_in_it(tmp_path: Path) -> None:
-    files, table = GrowingFiles(tmp_path), tmp_path / "metrics.csv"
-
-    table.write_text("step,loss\n10,0.5\n20,0.4\n")
-    grown(files)
-    table.write_text("step,loss,acc\n")
-    torn = grown(files)
-    table.write_text("step,loss,acc\n10,0.5,\n20,0.4,\n20,,0.9\n")
-
-    assert torn == []
-    assert grown(files) == [("metrics.csv", 20, (("acc", 0.9),))]
-
-
-def test_the_last_object_of_a_file_needs_no_end_of_its_line(tmp_path: Path) -> None:
-    files, rows = GrowingFiles(tmp_path), tmp_path / "log.jsonl"
-
-    rows.write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "lo')
-    first = grown(files)
-    rows.write_text('{"step": 10, "loss": 0.5}\n{"step": 20, "loss": 0.4}')
-
-    assert first == [("log.jsonl", 10, (("loss", 0.5),))]
-    assert grown(files) == [("log.jsonl", 20, (("loss", 0.4),))]
+    assert found == [new.strip() for new in news.split("|")]
+    assert files.grown(is_last=True) == []
 
 
 def test_a_folder_that_is_renamed_meanwhile_is_no_error(
@@ -349,42 +329,8 @@ def test_a_folder_that_is_renamed_meanwhile_is_no_error(
     scandir = os.scandir
 
     def renaming(folder: str | Path) -> Any:
-        if str(folder) == str(tmp_path / "tmp-checkpoint"):
-            raise FileNotFoundError(folder)
-        return scandir(folder)
+        return scandir("gone" if "tmp-checkpoint" in str(folder) else folder)
 
     monkeypatch.setattr("os.scandir", renaming)
 
-    assert grown(files) == []
-
-
-def test_what_a_folder_held_before_is_passed_over(tmp_path: Path) -> None:
-    table = tmp_path / "result.json"
-    table.write_text('{"step": 10, "loss": 0.5}\n')
-    files = GrowingFiles(tmp_path)
-
-    with table.open("a") as file:
-        file.write('{"step": 20, "loss": 0.4}\n')
-
-    assert grown(files) == [("result.json", 20, (("loss", 0.4),))]
-
-
-@pytest.mark.parametrize(
-    ("argument", "is_refused"),
-    [("--fold=3", False), ("data.fold=3", False), ("--n-folds=3", True), ("folds.py", True)],
-)
-def test_a_script_that_is_told_its_fold_trains_one(
-    argument: str, is_refused: bool, tmp_path: Path
-) -> None:
-    command = TrainingCommand(
-        arguments=(sys.executable, "-c", "print('Fold 3/5')", argument, "{batch_size}"),
-        metric="val_loss",
-    )
-    found: list[Reading] = []
-
-    with FollowedTraining(
-        command, {"batch_size": 32}, folder=tmp_path / "trial", marker=f"test-{uuid.uuid4().hex}/0"
-    ) as training:
-        training.follow(lambda told: bool(found.extend(told)))
-
-    assert bool(found) == is_refused
+    assert files.grown(is_last=True) == []

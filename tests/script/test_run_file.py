@@ -1,5 +1,8 @@
+"""The run file: what it may hold, and what is refused."""
+
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,50 +17,37 @@ def read(folder: Path, text: str) -> dict[str, Any]:
     return read_run_file(folder / "batchlab.toml")
 
 
+WHOLE = """
+command = ["python", "train.py", "--bs", "{batch_size}"]
+metric = "val_loss"
+better = "lower"
+examples = 50000
+batch-size = 64
+learning_rate = 1
+batch_sizes = [32, 128, "full"]
+learning_rates = [1e-3, 0.003]
+seeds = 2
+epochs = 10
+steps = 100
+target = "val_loss=0.4"
+budget = "30m"
+pattern = 'loss (?P<val_loss>\\S+)'
+config = "conf/c.yaml"
+cwd = "."
+"""
+
+
 def test_a_whole_file_is_read(tmp_path: Path) -> None:
-    found = read(
-        tmp_path,
-        """
-        command = ["python", "train.py", "--bs", "{batch_size}"]
-        metric = "val_loss"
-        better = "lower"
-        examples = 50000
-        batch-size = 64
-        learning_rate = 1
-        batch_sizes = [32, 128, "full"]
-        learning_rates = [1e-3, 0.003]
-        seeds = 2
-        epochs = 10
-        steps = 100
-        target = "val_loss=0.4"
-        budget = "30m"
-        pattern = 'loss (?P<val_loss>\\S+)'
-        config = "conf/c.yaml"
-        cwd = "."
-        """,
-    )
+    found = read(tmp_path, WHOLE)
 
-    assert found == dict(
-        command=("python", "train.py", "--bs", "{batch_size}"),
-        metric="val_loss",
-        better="lower",
-        examples=50000,
-        batch_size=64,
-        learning_rate=1.0,
-        batch_sizes=(32, 128, "full"),
-        learning_rates=(0.001, 0.003),
-        seeds=2,
-        epochs=10,
-        steps=100,
-        target="val_loss=0.4",
-        budget="30m",
-        pattern=r"loss (?P<val_loss>\S+)",
-        config=(tmp_path / "conf/c.yaml").resolve(),
-        cwd=tmp_path.resolve(),
-    )
-
-
-def test_an_empty_file_says_nothing(tmp_path: Path) -> None:
+    assert found == tomllib.loads(WHOLE.replace("batch-size", "batch_size")) | {
+        "command": ("python", "train.py", "--bs", "{batch_size}"),
+        "batch_sizes": (32, 128, "full"),
+        "learning_rates": (0.001, 0.003),
+        "config": (tmp_path / "conf/c.yaml").resolve(),
+        "cwd": tmp_path.resolve(),
+    }
+    assert isinstance(found["learning_rate"], float)
     assert read(tmp_path, "") == {}
 
 

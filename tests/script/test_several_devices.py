@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reference.made_up import made_up_study, made_up_trial
+from tests.reference.made_up import made_up_study
 from tests.reference.made_up_study import made_up_summary
 
 from batchlab import TrainingCommand, sweep
 from batchlab.app.question import asked
 from batchlab.app.subjects import CommandSubject
-from batchlab.errors import BatchSizeError, OtherBatchSizeError, UsageError
+from batchlab.errors import BatchSizeError, OtherBatchSizeError
 from batchlab.report.sweep_page import text_report
-from batchlab.script.command import trial_values
 from batchlab.script.identity import command_identity
 
 SCRIPT = """
@@ -68,40 +67,6 @@ def command(folder: Path, size: str = "{micro_batch_size}", **named: Any) -> Tra
     )
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 4])
-@pytest.mark.parametrize("micro", [16, 64])
-def test_what_a_script_is_given_makes_the_batch_on_all_its_devices(
-    world_size: int, micro: int
-) -> None:
-    trial = replace(
-        made_up_trial(), batch_size=64, micro_batch_size=micro, world_size=world_size, n_train=512
-    )
-    given = trial_values(trial, last_step=8)
-    n, accumulated = given["micro_batch_size"], given["accumulation_steps"]
-
-    assert given["world_size"] == world_size
-    assert n * accumulated * world_size == given["batch_size"] == 64
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"arguments": ("t", "{batch_size}"), "devices": 2}, "the command has no {world_size}"),
-        ({"arguments": ("t", "{batch_size}"), "devices": 0}, "devices=0: expected a whole number"),
-        ({"arguments": ("t", "{batch_size}", "{nproc_per_node}")}, "did you mean {world_size}"),
-        (
-            {"arguments": ("t", "{micro_batch_size}")},
-            "without {accumulation_steps} or {world_size}",
-        ),
-    ],
-)
-def test_devices_that_would_not_act_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        TrainingCommand(metric="val_loss", **given)
-
-    assert said in str(refused.value)
-
-
 def subject(name: str, *, devices: int, batch_size: int = 64) -> CommandSubject:
     """A command that was looked at before, so that nothing of it has to run."""
     made = TrainingCommand(
@@ -118,37 +83,30 @@ def subject(name: str, *, devices: int, batch_size: int = 64) -> CommandSubject:
     return found
 
 
-def test_a_batch_that_devices_cannot_share_is_refused() -> None:
+def test_batch_sizes_are_those_that_devices_can_share() -> None:
+    assert subject("sweep", devices=1).batch_sizes == (16, 64, 256, 1024)
+    assert subject("sweep", devices=32).batch_sizes == (64, 256, 1024)
+    assert subject("sweep", devices=3, batch_size=48).batch_sizes == (12, 48, 192, 768)
+    assert subject("advise", devices=16).candidates == (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+    assert subject("advise", devices=3, batch_size=48).candidates[:4] == (12, 24, 48, 96)
     with pytest.raises(BatchSizeError, match=r"^batch size 63 on 2 devices: each takes an equal"):
         subject("sweep", devices=2).trial(63, 0.1, seed=0)
     with pytest.raises(BatchSizeError, match=r"^your batch size 64 on 3 devices"):
         subject("sweep", devices=3).trial(64, 0.1, seed=0)
 
 
-def test_usual_batch_sizes_are_those_that_devices_can_share() -> None:
-    assert subject("sweep", devices=1).batch_sizes == (16, 64, 256, 1024)
-    assert subject("sweep", devices=32).batch_sizes == (64, 256, 1024)
-    assert subject("sweep", devices=3, batch_size=48).batch_sizes == (12, 48, 192, 768)
-    assert subject("advise", devices=16).candidates == (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-    assert subject("advise", devices=3, batch_size=48).candidates[:4] == (12, 24, 48, 96)
-
-
-def test_trials_know_their_devices_and_a_sweep_says_so() -> None:
+def test_trials_and_step_times_know_their_devices_and_a_sweep_says_so(tmp_path: Path) -> None:
     study = made_up_study()
-    both = [replace(each, trial=replace(each.trial, world_size=2)) for each in study.records]
+    both = [replace(record, trial=replace(record.trial, world_size=2)) for record in study.records]
+    on_two, on_one = (
+        " ".join(text_report(shown).split())
+        for shown in (replace(study, records=tuple(both)), study)
+    )
 
     assert subject("sweep", devices=2).reference.world_size == 2
-    of_both, of_one = (
-        " ".join(text_report(each).split()) for each in (replace(study, records=tuple(both)), study)
-    )
-    assert "on 2 devices together at" in of_both
-    assert "devices together" not in of_one
-
-
-def test_step_times_of_other_devices_are_kept_apart(tmp_path: Path) -> None:
-    two, one = command(tmp_path), command(tmp_path, devices=1)
-
-    assert command_identity(two) != command_identity(one)
+    assert "on 2 devices together at" in on_two
+    assert "devices together" not in on_one
+    assert command_identity(command(tmp_path)) != command_identity(command(tmp_path, devices=1))
 
 
 @pytest.mark.nightly

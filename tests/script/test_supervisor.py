@@ -22,9 +22,13 @@ from batchlab.script.process import MARK, OWNER, end_leftovers, end_marked, mark
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def test_descendants_are_those_that_psutil_finds(start: Callable) -> None:
+def test_descendants_are_those_that_psutil_finds(start: Callable, tmp_path: Path) -> None:
+    """The name of a program may hold anything."""
+    strange = tmp_path / "a) R 1 ("
+    strange.symlink_to("/bin/sleep")
     started = start(
-        "import os, time\n"
+        "import os, subprocess, time\n"
+        "subprocess.Popen(['./a) R 1 (', '600'])\n"
         "for generation in range(2):\n"
         "    if os.fork(): os.fork()\n"
         "print('forked', flush=True); time.sleep(600)"
@@ -35,23 +39,10 @@ def test_descendants_are_those_that_psutil_finds(start: Callable) -> None:
 
     found = supervisor.descendants(root)
 
-    assert sorted(found) == sorted(
-        child.pid for child in psutil.Process(root).children(recursive=True)
-    )
-    assert len(found) == 9
+    children = psutil.Process(root).children(recursive=True)
+    assert sorted(found) == sorted(child.pid for child in children)
+    assert len(found) == 9 + 1
     assert len({*found.values()}) == 1  # one group
-
-
-def test_a_name_of_a_program_may_hold_anything(tmp_path: Path) -> None:
-    strange = tmp_path / "a) R 1 ("
-    strange.symlink_to("/bin/sleep")
-    process = subprocess.Popen([strange, "600"])
-
-    try:
-        assert process.pid in supervisor.descendants(os.getpid())
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_it_loads_little() -> None:
@@ -97,24 +88,30 @@ def test_unread_output_makes_the_command_wait_rather_than_fill_memory(
 
 SLEEPS = "import time; print('here', flush=True); time.sleep(600)"
 IGNORES_SIGTERM = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+STUDY = f"tree-{uuid.uuid4().hex}"
+OWN = marks("a/b")[OWNER]
+
+
+def dead_owner() -> str:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    return f"{gone.pid}:{time.time():.2f}"
+
+
+def earlier_owner() -> str:
+    """One that had the number of this process before it."""
+    pid, _, started_s = OWN.partition(":")
+    return f"{pid}:{float(started_s) - 100:.2f}"
 
 
 @pytest.fixture
-def study() -> Iterator[str]:
-    study = f"tree-{uuid.uuid4().hex}"
-    yield study
-    for pid in living(study):
-        os.kill(pid, 9)
-
-
-@pytest.fixture
-def run(study: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def run() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     processes: list[subprocess.Popen[bytes]] = []
 
-    def one(trial: str = "1", *, owner: str, code: str = SLEEPS) -> subprocess.Popen[bytes]:
+    def one(owner: str, *, trial: str = "1", code: str = SLEEPS) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", code],
-            env={**os.environ, MARK: f"{study}/{trial}", OWNER: owner},
+            env={**os.environ, MARK: f"{STUDY}/{trial}", OWNER: owner},
             stdout=subprocess.PIPE,
         )
         processes.append(process)
@@ -129,60 +126,44 @@ def run(study: str) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
         process.stdout.close()
 
 
-def dead_owner() -> str:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    return f"{gone.pid}:{time.time():.2f}"
-
-
-def own_mark() -> str:
-    return marks("a/b")[OWNER]
-
-
-@pytest.mark.parametrize(("code", "signal"), [("", 15), (IGNORES_SIGTERM, 9)])
-def test_what_a_dead_batchlab_left_is_ended_after_a_grace(
-    code: str, signal: int, study: str, run: Callable
+@pytest.mark.parametrize(
+    ("owner", "asked", "n"),
+    [
+        (dead_owner, "{study}", 1),
+        (dead_owner, "{study}/trial", 1),
+        (earlier_owner, "{study}", 1),
+        # What a living batchlab trains, or has no clear mark, is left alone, ...
+        (lambda: OWN, "{study}", 0),
+        (lambda: "", "{study}", 0),
+        (lambda: "x:y", "{study}", 0),
+        # ... and so is a study whose name begins alike.
+        (dead_owner, "{study:.9}", 0),
+        (dead_owner, "{study}/tri", 0),
+    ],
+)
+def test_only_what_a_dead_batchlab_left_of_a_study_is_ended(
+    owner: Callable[[], str], asked: str, n: int, run: Callable
 ) -> None:
-    left = run(owner=dead_owner(), code=code + SLEEPS)
+    left = run(owner(), trial="trial")
+
+    assert end_leftovers(asked.format(study=STUDY), grace_s=0.2) == n
+    assert (left.poll() is None) == (n == 0)
+    assert living(STUDY) == (left.pid,) * (n == 0)
+
+
+def test_what_ignores_sigterm_is_killed_after_a_grace(run: Callable) -> None:
+    left = run(dead_owner(), code=IGNORES_SIGTERM + SLEEPS)
     began_s = time.monotonic()
 
-    assert end_leftovers(study, grace_s=0.2) == 1
-    assert left.wait(10) == -signal
-    assert signal == 15 or time.monotonic() - began_s >= 0.2
+    assert end_leftovers(STUDY, grace_s=0.2) == 1
+    assert left.wait(10) == -9
+    assert time.monotonic() - began_s >= 0.2
 
 
-@pytest.mark.parametrize("owner", [own_mark(), "", "x:y"], ids=["own", "none", "x:y"])
-def test_what_a_living_batchlab_trains_or_has_no_clear_mark_is_left_alone(
-    owner: str, study: str, run: Callable
-) -> None:
-    other = run(owner=owner)
+def test_all_of_one_trial_can_be_ended_whoever_owns_it(run: Callable) -> None:
+    own, other = run(OWN, trial="1"), run(OWN, trial="2")
 
-    assert end_leftovers(study) == 0
-    assert other.poll() is None
-    assert living(study) == (other.pid,)
-
-
-def test_a_process_that_has_the_number_of_a_dead_batchlab_is_no_owner(
-    study: str, run: Callable
-) -> None:
-    pid, _, started_s = own_mark().partition(":")
-    run(owner=f"{pid}:{float(started_s) - 100:.2f}")
-
-    assert end_leftovers(study) == 1
-
-
-def test_a_study_is_not_another_one_whose_name_begins_alike(study: str, run: Callable) -> None:
-    run("trial", owner=dead_owner())
-
-    assert end_leftovers(study[:-1]) == 0
-    assert end_leftovers(f"{study}/tri") == 0
-    assert end_leftovers(f"{study}/trial") == 1
-
-
-def test_all_of_one_trial_can_be_ended_whoever_owns_it(study: str, run: Callable) -> None:
-    own, other = run("1", owner=own_mark()), run("2", owner=own_mark())
-
-    assert end_marked(f"{study}/1") == 1
+    assert end_marked(f"{STUDY}/1") == 1
     assert own.wait(10) == -9
     assert other.poll() is None
 

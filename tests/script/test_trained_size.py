@@ -11,6 +11,14 @@ from tests.reference.sampled_output import readings_of, sample
 from batchlab.script.trained_size import TrainedSize
 
 
+def believed(output: str, *, limit: int | None = None) -> bool:
+    """Whether an output does not contradict a batch size of 32, or a limit of this many tokens."""
+    batch_size, n_train = (32, 72) if limit is None else (limit, 10 * limit)
+    trial = made_up_trial(batch_size=batch_size, n_train=n_train)
+    size = TrainedSize(trial, most_examples=n_train, is_limit=limit is not None)
+    return not any([size.contradiction(reading) for reading in readings_of(output.encode())])
+
+
 @pytest.mark.parametrize(
     ("sizes", "is_right"),
     [((32, 32, 8, 32, 32, 8), True), ((8, 32), False), ((32, 8, 8), False), ((32, 64), False)],
@@ -19,11 +27,8 @@ def test_the_last_batch_of_an_epoch_may_be_told_as_smaller(
     sizes: tuple[int, ...], is_right: bool
 ) -> None:
     lines = (json.dumps({"step": n, "bs": size}) for n, size in enumerate(sizes, start=1))
-    size = TrainedSize(made_up_trial(batch_size=32, n_train=72), most_examples=72)
 
-    readings = readings_of("\n".join(lines).encode())
-
-    assert (not any(map(size.contradiction, readings))) == is_right
+    assert believed("\n".join(lines)) == is_right
 
 
 @pytest.mark.parametrize(
@@ -35,16 +40,14 @@ def test_the_last_batch_of_an_epoch_may_be_told_as_smaller(
         ("dataloader.val.batch_size: 256", True),
         ("validation: batch_size 256", True),
         ("eval_batch_size 256", True),
+        ("epoch 2 step 5 loss 0.5\nepoch 1 step 6 loss 0.5", True),  # epochs that go back
     ],
 )
-def test_the_size_of_the_batches_of_an_evaluation_is_none_of_the_training(
+def test_only_the_size_of_the_batches_of_the_training_counts_once_it_has_begun(
     line: str, is_right: bool
 ) -> None:
-    size = TrainedSize(made_up_trial(batch_size=32, n_train=72), most_examples=72)
-    *told, begun = readings_of(f"{line}\nstep 1 loss 0.5".encode())
-
-    assert not any(map(size.contradiction, told))
-    assert (size.contradiction(begun) is None) == is_right
+    assert believed(line)
+    assert believed(f"{line}\nstep 1 loss 0.5") == is_right
 
 
 @pytest.mark.parametrize(
@@ -60,44 +63,22 @@ def test_the_size_of_the_batches_of_an_evaluation_is_none_of_the_training(
     ],
 )
 def test_batches_up_to_a_limit_may_be_smaller_and_never_larger(line: str, is_right: bool) -> None:
-    trial = made_up_trial(batch_size=1024, n_train=10240)
-    size = TrainedSize(trial, most_examples=10240, is_limit=True)
-
-    (found,) = readings_of(f"{line}\n{line.replace('epoch 1', 'epoch 2')}".encode())[1:]
-
-    assert (size.contradiction(found) is None) == is_right
-
-
-def test_epochs_that_go_back_tell_no_size() -> None:
-    size = TrainedSize(made_up_trial(batch_size=32, n_train=72), most_examples=72)
-    lines = b"epoch 2 step 5 loss 0.5\nepoch 1 step 6 loss 0.5"
-
-    assert [size.contradiction(each) for each in readings_of(lines)] == [None, None]
+    assert believed(f"{line}\n{line.replace('epoch 1', 'epoch 2')}", limit=1024) == is_right
 
 
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
-        ("huggingface.txt", 20),
-        ("keras.txt", 10),
-        ("keras_tty.txt", 10),
-        ("keras_verbose_2.txt", 10),
-        ("lightning_rich_forced.txt", 12),
-        ("lightning_tqdm.txt", 12),
-        ("lightning_tqdm_half.txt", 12),
-        ("pytorch_mnist.txt", 938),
-        ("pytorch_quickstart.txt", 938),
-        ("timm.txt", 1251),
-        ("torchvision.txt", 1251),
-        ("tqdm_again.txt", 31),
-        ("tqdm_train_val.txt", 40),
-        ("yunjey.txt", 600),
+        *(("huggingface", 20), ("keras", 10), ("keras_tty", 10), ("keras_verbose_2", 10)),
+        *(("lightning_rich_forced", 12), ("lightning_tqdm", 12), ("lightning_tqdm_half", 12)),
+        *(("pytorch_mnist", 938), ("pytorch_quickstart", 938), ("timm", 1251)),
+        *(("torchvision", 1251), ("tqdm_again", 31), ("tqdm_train_val", 40), ("yunjey", 600)),
     ],
 )
 def test_what_real_trainings_printed_fits_the_steps_that_an_epoch_had(
     name: str, steps: int
 ) -> None:
-    readings = readings_of(sample(name))
+    readings = readings_of(sample(f"{name}.txt"))
     for n_batches, is_right in ((steps, True), (3 * steps, False)):
         trial = made_up_trial(batch_size=64, n_train=64 * n_batches)
         size = TrainedSize(trial, most_examples=trial.n_train)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -53,8 +54,9 @@ def bar_of(line: str) -> ProgressBar | None:
         return None
     words, values = (match["description"] or "").strip(" :"), _values(_VALUE, match["rest"])
     bar = ProgressBar(words, int(match["n"]), int(match["total"]), values)
-    unit = _UNIT.search(match["rest"])
-    return bar if unit is None else bar._replace(unit=unit["unit"] or unit["inverse"])
+    if unit := _UNIT.search(match["rest"]):
+        bar = bar._replace(unit=unit["unit"] or unit["inverse"])
+    return bar
 
 
 def _values(pattern: re.Pattern[str], text: str) -> BarValues:
@@ -66,7 +68,7 @@ def _values(pattern: re.Pattern[str], text: str) -> BarValues:
     return tuple(values)
 
 
-def _new(values: BarValues, shown: BarValues) -> BarValues:
+def _new(values: BarValues, shown: Collection[tuple[str, float]]) -> BarValues:
     return tuple(pair for pair in values if pair not in shown)
 
 
@@ -82,7 +84,8 @@ class EpochBars(LineReader):
 
     def __init__(self) -> None:
         self._epochs = Epochs()
-        self._shown: Reading | None = None  # with all values that the bar shows
+        self._here: Reading | None = None  # the position of the last state
+        self._shown: dict[str, float] = {}  # all values that the bar shows
         self._state = (0, 0, 1)  # epoch counted from 0, steps done in it, and its length in steps
 
     def show(
@@ -95,44 +98,42 @@ class EpochBars(LineReader):
         n, total, values = bar.n, bar.total, bar.values
         if self._epochs.complaint is not None:
             return [Reading(at_s=at_s, shape=self.shape, complaint=self._epochs.complaint)]
-        before, (before_epoch, before_n, _) = self._shown, self._state
-        if before is not None and before_epoch == epoch and n < before_n:
+        before_epoch, before_n, _ = self._state
+        is_same_epoch = self._here is not None and before_epoch == epoch
+        if is_same_epoch and n < before_n:
             return []  # The bar was cleared for the next epoch, but its number comes later.
-        shown = {} if before is None else dict(before.values)
         if n == 0:
             # At the start of an epoch the bar still shows the values from the end of the epoch
             # before. In the first epoch it shows those of a trial run of the validation.
             if epoch > 0:
-                shown |= values
+                self._shown |= values
             values = ()
-        ended = [] if before_epoch == epoch else self._ended(tuple(shown.items()))
-        here = Reading(
-            at_s=at_s,
-            shape=self.shape,
-            step=epoch * total + n if bar.counts_steps else None,
-            epoch=epoch + n / total,
-            epoch_length=None if is_epoch and bar.counts_steps else total,
-        )
-        new = _new(values, tuple(shown.items()))
-        shown |= values
-        self._shown, self._state = replace(here, values=tuple(shown.items())), (epoch, n, total)
+        ended = [] if before_epoch == epoch else self._ended()
+        here = Reading(at_s=at_s, shape=self.shape, epoch=epoch + n / total, epoch_length=total)
+        if bar.counts_steps:
+            here = replace(here, step=epoch * total + n)
+            if is_epoch:
+                here = replace(here, epoch_length=None)
+        new = _new(values, self._shown.items())
+        self._shown |= values
+        self._here, self._state = here, (epoch, n, total)
         if n < total:
             return [*ended, replace(here, values=new)]
-        # Its values wait, because it may be drawn again with those of a validation.
-        is_first = before is None or (before_epoch, before_n) != (epoch, n)
-        return [*ended, here] if is_first else ended
+        if is_same_epoch and n == before_n:
+            return ended  # Its values wait, because it may be drawn again after a validation.
+        return [*ended, here]
 
     def finish(self) -> list[Reading]:
         """Return the reading of an epoch that ended with the run."""
-        ended = [] if self._shown is None else self._ended(self._shown.values)
-        self._shown = None
+        ended = self._ended()
+        self._here = None
         return ended
 
-    def _ended(self, values: BarValues) -> list[Reading]:
+    def _ended(self) -> list[Reading]:
         _, n, total = self._state
-        if self._shown is None or n < total:
+        if self._here is None or n < total:
             return []  # If the epoch did not end, its values were already read when they changed.
-        return [replace(self._shown, values=values)]
+        return [replace(self._here, values=tuple(self._shown.items()))]
 
 
 class Keras(EpochBars):
@@ -194,10 +195,11 @@ class PassesBar:
         self._last = replace(here, values=values)
         if before is None:
             self._began = n
-            return [here] if self._moves_first else [self._last]
-        if n == before.epoch:
+        elif n == before.epoch:
             return []
-        return [before, here] if self._moves_first else [self._last]
+        if not self._moves_first:
+            return [self._last]
+        return [here] if before is None else [before, here]
 
     def finish(self) -> list[Reading]:
         """Return the values that the bar showed last."""
@@ -290,8 +292,7 @@ class Tqdm(EpochBars):
         if not self._is_numbered:
             self._forget()
             self._is_numbered = True
-        number = int(numbered[1])
-        last = int(numbered[2]) if numbered[2] else None
+        number, last = int(numbered[1]), int(numbered[2]) if numbered[2] else None
         if self._counts_epochs is None:
             if last == bar.total > 1 and number == 1 and bar.n <= 1:
                 return []  # A bar of 30 steps in 30 epochs would look the same.
@@ -321,8 +322,8 @@ class Tqdm(EpochBars):
         if key != self._training:
             return self._other(key, bar, at_s, begins=begins)
         shown = self._train(bar, before, at_s)
-        is_sure = bar.n > 0 and bar.counts_steps and not _DOES_ELSE.match(bar.words)
-        is_sure = is_sure or self._outer is not None or self._n_epochs > 1
+        has_moved = bar.n > 0 and bar.counts_steps and not _DOES_ELSE.match(bar.words)
+        is_sure = has_moved or self._outer is not None or self._n_epochs > 1
         if self._waiting is None or is_sure or bar.values:
             return [*self._confirmed(), *shown]
         self._waiting += shown
@@ -352,7 +353,7 @@ class Tqdm(EpochBars):
 
     def _forget(self) -> None:
         """Forget the bar that was taken for the training's."""
-        self._shown = None
+        self._here, self._shown = None, {}
         self._training, self._waiting, self._n_epochs = None, None, 0
 
     def _is_around(self, key: BarKey) -> bool:

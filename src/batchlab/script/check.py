@@ -60,6 +60,14 @@ _NO_EXAMPLES = "how many training examples there are is not known"
 _GIVE_EXAMPLES = "give --examples, such as --examples 50000"
 
 
+def _never(_: Look) -> bool:
+    return False
+
+
+def _has_timed_epochs(look: Look) -> bool:
+    return look.has_trained(_TIMED_S)
+
+
 class CommandCheck:
     """The check of one command, by running its beginning with several values."""
 
@@ -84,8 +92,8 @@ class CommandCheck:
         # Both are dicts so that each text stands once, in order.
         self._warnings: dict[str, None] = {}
         self._unchecked: dict[str, None] = {}  # what there was no time for
-        self._others: dict[Trial, Look | None] = {}  # None if it cannot be followed
-        self._longer: dict[Trial, Look] = {}  # read further than others
+        # By what they are for and what they train; None if one cannot be followed.
+        self._others: dict[tuple[str, Trial], Look | None] = {}
         self.looks: list[Look] = []  # all that were run, in order
 
     def summary(self, *, proves: bool) -> WorkloadSummary:
@@ -185,34 +193,33 @@ class CommandCheck:
 
         Without `least_s` seconds for it, the result is None, and the question stays open.
         """
-        if trial not in self._others:
+        if (what, trial) not in self._others:
             left_s = self._limit_s - self._spent_s
             if left_s < least_s:
                 self._unchecked.setdefault(question)
                 return None
-            self._others[trial] = None
+            self._others[what, trial] = None
             limit_s = min(left_s, _LONGER_RUN * self._first.took_s + 5.0)
-            self._others[trial] = self._run(what, trial, limit_s, is_enough)
-        return self._others[trial]
+            self._others[what, trial] = self._run(what, trial, limit_s, is_enough)
+        return self._others[what, trial]
 
-    def _compared(self, what: str, trial: Trial, shown: Enough | None = None) -> Look | None:
+    def _compared(self, what: str, trial: Trial, shown: Enough = _never) -> Look | None:
         """Return another beginning, as long as the first or until enough is `shown` to compare.
 
         The result is None if there was no time for it, or if it failed, which becomes a warning.
         """
-        is_shown = shown or (lambda look: False)
         look = self._other(
             what,
             trial,
-            lambda look: look.has_trained() or is_shown(look),
-            least_s=self._first.took_s if shown is None else self._first.start_s or 0.0,
+            lambda look: look.has_trained() or shown(look),
+            least_s=self._first.took_s if shown is _never else self._first.start_s or 0.0,
             question=f"a run {what}",
         )
         if look is None:
             return None
         n = self._command.examples
         contradiction = look.contradiction((n, n)) if n else None
-        if contradiction is None and (look.trained or is_shown(look)):
+        if contradiction is None and (look.trained or shown(look)):
             return look
         trouble = "its metric was not seen in time"
         if not look.end.was_asked and look.end.reason is not None:
@@ -391,15 +398,14 @@ class CommandCheck:
         A batch that grows to its size, or a machine that is busy, shows little at first.
         """
         n_readings = _READ_FURTHER * len(self._first.readings)
-        for trial in (own, other):
-            if trial not in self._longer:
-                self._longer[trial] = self._run(
-                    "reading further",
-                    trial,
-                    min(self._limit_s - self._spent_s, _LONGER_RUN * self._first.took_s + 5.0),
-                    lambda look: len(look.readings) >= n_readings,
-                )
-        return LookComparison(self._longer[own], None).differs(self._longer[other])
+
+        def is_far(look: Look) -> bool:
+            return len(look.readings) >= n_readings
+
+        what, always = "reading further", -math.inf
+        mine = self._other(what, own, is_far, least_s=always, question="")
+        others = self._other(what, other, is_far, least_s=always, question="")
+        return bool(mine and others and LookComparison(mine, None).differs(others))
 
     def _refuse_a_metric_of_the_batch(self, examples: Span) -> None:
         """Refuse a metric that follows the batch size although nothing is trained."""
@@ -419,7 +425,7 @@ class CommandCheck:
             look = self._untrained(size, question)
             if look is None:
                 return
-            values[size] = [value for value in look.trained if value is not None]
+            values[size] = look.trained
             if size != now and not follows_size(values):
                 return
         levels = [f"{values[size][0]:.4g} with batch size {size}" for size in sorted(values)]
@@ -431,10 +437,10 @@ class CommandCheck:
         )
 
     def _far_sizes(self, examples: Span) -> list[int]:
-        now = self._command.batch_size
-        if now * _SIZE_FACTORS[0] <= examples[0]:
-            return [now * times for times in _SIZE_FACTORS]
-        return list(dict.fromkeys(max(1, now // times) for times in _SIZE_FACTORS))
+        now, (far, near) = self._command.batch_size, _SIZE_FACTORS
+        if now * far <= examples[0]:
+            return [now * far, now * near]
+        return list(dict.fromkeys((max(1, now // far), max(1, now // near))))
 
     def _warn_of_sizes(self) -> None:
         """Warn if a step or a batch may not be what it is taken for, or a rate not as given."""
@@ -529,7 +535,3 @@ class CommandCheck:
             f"with {size}; if it has as many steps at every batch size, log them with "
             f"batchlab.log, else {_GIVE_EXAMPLES}"
         )
-
-
-def _has_timed_epochs(look: Look) -> bool:
-    return look.has_trained(_TIMED_S)

@@ -79,7 +79,7 @@ def placeholders_in(text: str, *, where: str) -> list[str]:
         meant = _MEANT.get(name, next(iter(near), None))
         hint = f"did you mean {{{meant}}}? For"
         if meant is None:
-            placeholders = ", ".join(f"{{{placeholder}}}" for placeholder in PLACEHOLDERS)
+            placeholders = ", ".join(map("{{{}}}".format, PLACEHOLDERS))
             hint = f"there are {placeholders}; for"
         raise UsageError(
             f"unknown placeholder {{{name}}} in {where}: {hint} the text itself write "
@@ -205,6 +205,7 @@ def filled_arguments(
 
 
 _SYNTAXES = {".json": "json", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
+_NULLS = {"json": "null", "toml": '""', "yaml": "null"}  # TOML has none
 # YAML reads such a path as it is, also within a text. Other texts are quoted.
 _PLAIN_PATH = re.compile(r"/[\w./ @%+=~-]*[\w.]")
 _QUOTED = re.compile(r""" "(?:\\.|[^"\\])*" | '[^']*' """, re.VERBOSE)
@@ -219,8 +220,8 @@ class ConfigTemplate:
         Raises:
             UsageError: no such file, another kind of file, or an unknown placeholder.
         """
-        self._syntax = _SYNTAXES.get(path.suffix.lower())
-        if self._syntax is None:
+        self._syntax = _SYNTAXES.get(path.suffix.lower(), "")
+        if not self._syntax:
             raise UsageError(
                 f"configuration template {path}: expected a file that ends in "
                 f"{', '.join(_SYNTAXES)}"
@@ -249,7 +250,7 @@ class ConfigTemplate:
         if name == "resume_from" and value is None:
             if opened:
                 return ""
-            return '""' if self._syntax == "toml" else "null"  # TOML has no null
+            return _NULLS[self._syntax]
         text = _written_value(name, value)
         if name in COUNTS or name == "learning_rate":
             # YAML 1.1 reads 1e-05 as text, because its numbers need a decimal point.

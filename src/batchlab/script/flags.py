@@ -205,8 +205,9 @@ def _code_of(arguments: Sequence[str], place: Path) -> list[list[ast.AST]]:
                 warnings.simplefilter("ignore")
                 nodes = [*ast.walk(ast.parse(path.read_bytes()))]
             files.append(nodes)
-            imported = [file for node in nodes for file in _imported(node, path, place)]
-            paths += [file for file in imported if file not in paths]
+            for file in chain.from_iterable(_imported(node, path, place) for node in nodes):
+                if file not in paths:
+                    paths.append(file)
     return files
 
 
@@ -226,10 +227,10 @@ def _only(numbers: set[float | None] | None) -> float | None:
 def _imported(node: ast.AST, path: Path, place: Path) -> Iterator[Path]:
     """Yield the files near `path`, or in `place`, that a piece of its code imports."""
     names: list[str] = []
-    if isinstance(node, ast.Import):
+    if isinstance(node, ast.ImportFrom) and node.module:
+        names = [node.module]
+    elif isinstance(node, ast.Import | ast.ImportFrom):
         names = [alias.name for alias in node.names]
-    elif isinstance(node, ast.ImportFrom):
-        names = [node.module] if node.module else [alias.name for alias in node.names]
     for name in names:
         for folder in (path.parent, path.parent.parent, place):
             module = folder.joinpath(*name.split("."))
@@ -262,9 +263,12 @@ def _of_parser(node: ast.AST) -> _Declared:
 
 def _of_name(node: ast.AST) -> _Declared:
     """Yield the variables, fields, arguments and keys of a piece of code, and their values."""
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        yield from ((target.id, node.value) for target in targets if isinstance(target, ast.Name))
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Name):
+                yield target.id, node.value
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id, node.value
     elif isinstance(node, ast.arguments):
         positional = [*node.posonlyargs, *node.args]
         arguments = (*positional[len(positional) - len(node.defaults) :], *node.kwonlyargs)
@@ -391,9 +395,10 @@ def drafted(command: Sequence[str], help_text: str, trouble: str | None) -> Draf
     if flags.keys() & {"epochs", "steps"}:  # one of them is enough
         needed.pop("epochs", None)
         needed.pop("steps", None)
-    rows = [arguments, *([*flag.arguments(name)] for name, flag in flags.items())]
-    # JSON writes texts as TOML does.
-    lines = [f"    {json.dumps(row, ensure_ascii=False)[1:-1]}," for row in rows if row]
+    lines = []
+    for row in (arguments, *(flag.arguments(name) for name, flag in flags.items())):
+        if row:  # JSON writes texts as TOML does
+            lines.append(f"    {json.dumps(row, ensure_ascii=False)[1:-1]},")
     if needed:
         lines.append(
             "    # No flag was found for these. Where your script has one, add it as above:"

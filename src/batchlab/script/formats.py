@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from operator import methodcaller
 from typing import Any
 
 from batchlab.errors import UsageError
@@ -171,11 +172,12 @@ class JsonLines(NamedNumbers):
         if content is None:
             return None
         printed = dict(_texts_in(content))
-        reading = self._as_printed(printed, at_s, before=line.partition("{")[0])
-        if not reading.has_position:
+        logged_at, _, _ = line.partition("{")
+        reading = self._as_printed(printed, at_s, before=logged_at)
+        if not reading.has_position or (logged_at and not reading.values):
             return None
         if not reading.values:
-            return [] if line.startswith("{") else None
+            return []
         is_of_trainer = not self._RUNTIMES.isdisjoint(printed)
         if is_of_trainer and reading.epoch is not None:
             reading = replace(reading, epoch=float(reading.epoch))
@@ -187,8 +189,11 @@ class JsonLines(NamedNumbers):
             return [*before, placed]
         if self._total is None:
             # A bar that is over by now has prepared the data.
-            is_open = (total for total, n in self._bars.items() if n < total)
-            self._total = next(is_open, next(reversed(self._bars)))
+            self._total = next(reversed(self._bars))
+            for total, n in self._bars.items():
+                if n < total:
+                    self._total = total
+                    break
         self._waiting = [placed]
         return before
 
@@ -232,6 +237,7 @@ class Table(NamedNumbers):
     label = "a table with a header"
     needles = (b"epoch", b"step", b"iter", b"loss", b"map")
 
+    _LIKELY = re.compile(b"|".join(needles).decode(), re.IGNORECASE)
     _COLUMNS = re.compile(r"\s*[\t,;|│┃║]\s*|\s+")
     _WIDE = re.compile(r"\s*[\t,;|│┃║]\s*|\s{2,}")  # allows names with spaces
     _NAME = re.compile(r"(?:[A-Za-z_#][^=:{}]{0,60})?$")
@@ -248,18 +254,21 @@ class Table(NamedNumbers):
         """Return the numbers of a row below a header."""
         text = line[:_LONGEST_LINE]
         bar = self._BAR.search(text)
-        text = text[: bar.start() if bar else None].strip(" |│┃║")
-        if self._begins(text):
-            return [] if bar else None
-        if not self.is_open:
+        if bar:
+            text = text[: bar.start()]
+        text = text.strip(" |│┃║")
+        is_header = self._begins(text)
+        if is_header and bar:
+            return []
+        if is_header or not self.is_open:
             return None
         cells = self._cells(self._COLUMNS, text)
         if "".join(cells[:1]).isdigit() and (len(cells), True) not in self._headers:
             cells.pop(0)  # pandas numbers its rows
         is_of_all = cells[:1] == ["all"]
         names = self._headers.get((len(cells), not is_of_all))
-        are_numbers = [number_of(cell.strip("%")) is not None for cell in cells if cell]
-        if names is None or 2 * sum(are_numbers) <= len(are_numbers):  # mostly words: a sentence
+        numbers = [number_of(cell.strip("%")) for cell in cells if cell]
+        if names is None or 2 * numbers.count(None) >= len(numbers):  # mostly words: a sentence
             return None
         if bar and int(bar[1]) < int(bar[2]):
             return []
@@ -274,7 +283,7 @@ class Table(NamedNumbers):
 
     def _begins(self, text: str) -> bool:
         """Return whether this is a header, and if so keep its names."""
-        if not any(needle.decode() in text.lower() for needle in self.needles):
+        if not self._LIKELY.search(text):
             return False
         is_header = False
         for names in self._cells(self._COLUMNS, text), self._cells(self._WIDE, text):
@@ -327,8 +336,9 @@ class Block(NamedNumbers):
         block = self._as_printed(self._rows, at_s)
         self._rows, self._groups = {}, []
         is_whole = row is not None or not line.strip("-=+─━└┴┘╰╯╧╘╛}, ")
-        is_progress = is_whole and block.has_position and block.values
-        return [self._counters.placed(block)] if is_progress else None
+        if not (is_whole and block.has_position and block.values):
+            return None
+        return [self._counters.placed(block)]
 
 
 _MOST_ROWS = 200
@@ -489,12 +499,13 @@ class PlainLines(LineReader):
         measured: dict[str, list[tuple[str, str, str | None]]] = {}
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]
         n_current = _n_before_best(names)
-        kinds = [spoken_kind(name) for name in names[:n_current]]
+        kinds = list(map(spoken_kind, names[:n_current]))
         ranks = {rank_of(name) for name, kind in zip(names, kinds, strict=False) if kind == "step"}
         if len(ranks) > 1:
             self._least_rank = sorted(ranks)[-2] + 1
-        # A batch printed with its epoch has a place, whatever other lines count.
-        least_rank = 0 if len(ranks) == 1 and "epoch" in kinds else self._least_rank
+        least_rank = self._least_rank
+        if len(ranks) == 1 and "epoch" in kinds:
+            least_rank = 0  # A batch printed with its epoch has a place, whatever others count.
         for i, (name, pair) in enumerate(zip(names, pairs, strict=True)):
             kind = spoken_kind(name)
             if kind is None:
@@ -540,13 +551,9 @@ class PlainLines(LineReader):
                     return []
                 step = in_loop = n_steps = None
                 split = split or "val"
-        printed = Reading(
-            at_s=at_s,
-            shape=self.shape,
-            step=step,
-            epoch=epoch,
-            samples=counted.get("samples") if has_values else None,  # else the size of a data set
-        )
+        printed = Reading(at_s=at_s, shape=self.shape, step=step, epoch=epoch)
+        if has_values:  # else it is the size of a data set
+            printed = replace(printed, samples=counted.get("samples"))
         self._has_named_total = self._has_named_total or n_steps is not None
         place = self._counters.placed(printed, n_steps=n_steps, part=in_loop, n_epochs=n_epochs)
         return [
@@ -569,7 +576,7 @@ class PlainLines(LineReader):
 
 def _loop_in(line: str, pairs: list[re.Match[str]]) -> tuple[tuple[int, int] | None, bool]:
     """Return a count within an epoch and its total, and whether there is one without a name."""
-    counts = _OF_BATCHES.findall(line) + [(pair["part"], pair["whole"]) for pair in pairs]
+    counts = [*_OF_BATCHES.findall(line), *map(methodcaller("group", "part", "whole"), pairs)]
     nameless = _WITHOUT_NAME.search(line)
     if nameless is not None:
         begin, end = nameless.span()
@@ -615,6 +622,7 @@ class LinePattern(NamedNumbers):
     needles = (b"",)
 
     _LONGEST = 4000
+    _COUNTERS = frozenset(("step", "epoch", "samples"))
 
     def __init__(self, pattern: str) -> None:
         """Prepare a reader at the beginning of a run.
@@ -629,7 +637,7 @@ class LinePattern(NamedNumbers):
                 f"--pattern {pattern!r} is no regular expression: {error}; a working one is "
                 rf"'step (?P<step>\d+) val_loss (?P<val_loss>\S+)'"
             ) from None
-        if all(map(self._kind, self._pattern.groupindex)):
+        if self._COUNTERS.issuperset(self._pattern.groupindex):
             raise UsageError(
                 f"--pattern {pattern!r} has no named group for a value; name the metric's, as in "
                 rf"'val_loss (?P<val_loss>\S+)'"
@@ -637,16 +645,18 @@ class LinePattern(NamedNumbers):
         super().__init__()
 
     def _kind(self, name: str) -> str | None:
-        return name if name in ("step", "epoch", "samples") else None
+        return name if name in self._COUNTERS else None
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return those groups of a matching line that are numbers."""
         match = self._pattern.search(line[: self._LONGEST])
         if match is None:
             return None
-        groups = {name: text for name, text in match.groupdict().items() if text is not None}
-        reading = self._counters.placed(self._as_printed(groups, at_s))
-        return [reading] if reading.values or reading.has_position else None
+        # A group that took no part is empty, and no number.
+        reading = self._counters.placed(self._as_printed(match.groupdict(""), at_s))
+        if not (reading.values or reading.has_position):
+            return None
+        return [reading]
 
 
 FORMATS: dict[str, type[LineReader]] = {

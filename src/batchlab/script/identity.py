@@ -60,9 +60,11 @@ def _files(command: TrainingCommand) -> Iterator[Path]:
     place = command.place
     if command.config is not None:
         yield place / command.config
-    named = list(named_files(command.arguments, place))
-    yield from named
-    folders = [path.parent for path in named if path.suffix in _CODE]
+    folders: list[Path] = []
+    for path in named_files(command.arguments, place):
+        yield path
+        if path.suffix in _CODE:
+            folders.append(path.parent)
     # A module or a script imports from its own folder and from the one that it runs in.
     for folder in dict.fromkeys([*folders, place, place / "src"]):
         yield from _code_in(folder)
@@ -73,8 +75,7 @@ def named_files(arguments: Sequence[str], place: Path) -> Iterator[Path]:
     program = place / arguments[0]
     if os.sep in arguments[0] and _is_own_script(program, place):
         yield program
-    whole = [place / argument for argument in arguments]
-    for path in (*whole, *_named_in(" ".join(arguments), place)):
+    for path in (*map(place.joinpath, arguments), *_named_in(" ".join(arguments), place)):
         if not _counts(path, _NAMED):
             continue
         yield path
@@ -110,7 +111,7 @@ def _code_below(package: Path) -> Iterator[Path]:
     n_seen = 0
     for parent, folders, names in os.walk(package):
         folders[:] = sorted(name for name in folders if _is_searched(Path(parent, name)))
-        inside = (Path(parent, name) for name in sorted(names))
+        inside = map(Path(parent).joinpath, sorted(names))
         yield from (path for path in inside if _counts(path, _CODE))
         n_seen += len(names) + len(folders)
         if n_seen > _MOST_SEEN:

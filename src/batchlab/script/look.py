@@ -7,6 +7,8 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
@@ -130,12 +132,10 @@ class Look:
         point = self.progress.add(reading)
         if point is None:
             return
-        moment = ProgressMoment(
-            at_s=reading.at_s,
-            step=point.step,
-            has_metric=point.value is not None and not is_of_batches,
-            resolution_s=0.0 if reading.shape == LOG_SHAPE else REST_S,
-        )
+        has_metric = point.value is not None and not is_of_batches
+        moment = ProgressMoment(at_s=reading.at_s, step=point.step, has_metric=has_metric)
+        if reading.shape != LOG_SHAPE:
+            moment = moment._replace(resolution_s=REST_S)
         self.moments.append(moment)
         if point.value is not None and point.step > 0:
             self.first_values.setdefault(point.step, point.value)
@@ -160,10 +160,10 @@ class Look:
         return self.readings[0].at_s - self._began_s if self.readings else None
 
     @property
-    def trained(self) -> list[float | None]:
+    def trained(self) -> list[float]:
         """The values of the metric after the first step, one per step."""
-        points = self.progress.points
-        return list({point.step: point.value for point in points if point.step > 0}.values())
+        values = {point.step: point.value for point in self.progress.points if point.step > 0}
+        return [value for value in values.values() if value is not None]
 
     @property
     def is_cut(self) -> bool:
@@ -177,9 +177,8 @@ class Look:
         If it counts steps but not examples, the last batch of an epoch may have any size.
         """
         # The metric's format comes first: a bar over the whole training looks like one of an epoch.
-        first = self.progress.first
-        of_metric = [reading for reading in self.readings if first and reading.shape == first.shape]
-        for reading in reversed([*self.readings, *of_metric]):
+        shape = self.progress.first and self.progress.first.shape
+        for reading in sorted(reversed(self.readings), key=lambda reading: reading.shape != shape):
             if reading.epoch and reading.samples:
                 exact = round(reading.samples / reading.epoch)
                 return exact, exact
@@ -206,12 +205,10 @@ class Look:
     @property
     def counts_only_epochs(self) -> bool:
         """Whether its progress says how many epochs are done, and nothing finer."""
-        has_epochs = False
-        for reading in self.readings:
-            if reading.step or reading.samples or reading.epoch_length or reading.epoch_step:
-                return False
-            has_epochs = has_epochs or bool(reading.epoch)
-        return has_epochs
+        finer = attrgetter("step", "samples", "epoch_length", "epoch_step")
+        if any(any(finer(reading)) for reading in self.readings):
+            return False
+        return any(reading.epoch for reading in self.readings)
 
     @property
     def needs_examples(self) -> bool:
@@ -242,22 +239,18 @@ class Look:
     @property
     def printed_rate(self) -> float | None:
         """The learning rate that it prints; None if it prints none, or several."""
-        rates = set()
-        for reading in self.readings:
-            for name, value in reading.values:
-                if plain_flag(name) in NAMES["learning_rate"]:
-                    rates.add(value)
+        printed = chain.from_iterable(reading.values for reading in self.readings)
+        rates = {value for name, value in printed if plain_flag(name) in NAMES["learning_rate"]}
         return rates.pop() if len(rates) == 1 else None
 
     @property
     def within_epochs(self) -> list[tuple[int, int]]:
         """Counters such as [640/60000] and their totals, if nothing says what they count."""
-        counts = []
-        for reading in self.readings:
-            length = reading.epoch_length
-            if reading.epoch is not None and length and reading.step is None:
-                counts.append((round(reading.epoch % 1 * length), length))
-        return counts
+        return [
+            (round(reading.epoch % 1 * reading.epoch_length), reading.epoch_length)
+            for reading in self.readings
+            if reading.epoch is not None and reading.epoch_length and reading.step is None
+        ]
 
     def contradiction(self, examples: Span) -> str | None:
         """Return what contradicts the batch size, given `examples`, or None if nothing does."""
@@ -326,14 +319,16 @@ class LookComparison:
     def __init__(self, first: Look, again: Look | None) -> None:
         """Compare the two. If `again` is None, assume that no number differs by itself."""
         self._numbers = _numbers(first)
-        twin = self._numbers if again is None else _numbers(again)
+        twin = _numbers(again or first)
         unsteady = _differing(self._numbers, twin)
         self._steady = {
             key: twin[key] for key in self._numbers.keys() & twin if key[0] not in unsteady
         }
-        self.is_repeatable = not unsteady
-        values = {(name, value) for (name, _), value in self._numbers.items()}
-        self.is_telling = len(values) > len({name for name, _ in values})
+        self.is_repeatable, self.is_telling = not unsteady, False
+        first_values: dict[str, str] = {}
+        for (name, _), value in self._numbers.items():
+            if first_values.setdefault(name, value) != value:
+                self.is_telling = True
 
     def differs(self, look: Look) -> bool:
         """Return whether a beginning differs from the two where they agree."""

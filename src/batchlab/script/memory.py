@@ -29,9 +29,8 @@ class GpuMemory:
 
     def __init__(self, nvml: ModuleType | None = None) -> None:
         """Get ready to look; by default with `pynvml`, if it is installed and finds a driver."""
-        self._nvml = _library() if nvml is None else nvml
-        n_gpus = 0 if self._nvml is None else self._nvml.nvmlDeviceGetCount()
-        self.most_bytes = [0] * n_gpus
+        self._nvml = nvml or _library()
+        self.most_bytes = [0] * (self._nvml.nvmlDeviceGetCount() if self._nvml else 0)
         self.is_full = False
         self._first: dict[int, int] = {}
         self._is_named = False

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
@@ -38,7 +39,7 @@ def _is_near(asked: str, name: str) -> bool:
 
 def _of_kind(name: str, kind: str) -> str:
     """Return a name with the kind of data before it, unless the name already has it."""
-    return name if plain_name(name).startswith((kind, f"{kind}_")) else f"{kind} {name}"
+    return name if plain_name(name).startswith(kind) else f"{kind} {name}"
 
 
 def _kind_of(reading: Reading, name: str) -> str:
@@ -91,12 +92,11 @@ def follows_size(found: Mapping[int, Sequence[float]]) -> bool:
             return False
         log_sizes = math.log(size / least)
         powers.append(_power(base, values, log_sizes))
-        # How many times the logarithm of the batch size is added to the values, or 0.
+        # The logarithm of the batch size is added to the values as many times as this, or not.
         growth = (min(values) - max(base)) / log_sizes
-        is_of_pairs = min(base) > _LEAST_LOG * math.log(least) and growth > _LEAST_SHARE * max(
-            values
-        )
-        growths.append(growth if is_of_pairs else 0.0)
+        if min(base) <= _LEAST_LOG * math.log(least) or growth <= _LEAST_SHARE * max(values):
+            growth = 0.0
+        growths.append(growth)
     return _are_alike(powers) or _are_alike(growths)
 
 
@@ -195,8 +195,8 @@ class ProgressPoints:
         self.contradictions: list[str] = []  # about values for one step, or left out; at most ten
         self.not_understood: dict[str, None] = {}  # given to `batchlab.log`, but not numbers
         self._trial = trial
-        groups = re.compile(pattern or "").groupindex
-        self._is_patterned = any(_is_near(metric, name) for name in groups)
+        is_near = partial(_is_near, metric)
+        self._is_patterned = any(map(is_near, re.compile(pattern or "").groupindex))
         self._followed: str | None = None
         self._n_unplaced = 0  # values without a counter that is sure to be theirs
         self._last: dict[str, Reading] = {}
@@ -207,8 +207,7 @@ class ProgressPoints:
         self._asked_kind: str | None = None  # None if only the name was asked for
         self._kind: str | None = None  # of the values that count
         self._n_doubles = 0  # steps for which two numbers were printed, and no third
-        # The last place with more than one value is kept with the number of further ones.
-        self._more_at: tuple[tuple[float | None, ...] | None, int] = (None, 0)
+        self._n_more: Counter[tuple[float | None, ...]] = Counter()  # further values by place
 
     def add(self, reading: Reading) -> MetricPoint | None:
         """Return the position of the training by this reading, or None if it is not known.
@@ -286,7 +285,8 @@ class ProgressPoints:
             return
         if self.printed is None:
             self.printed = name
-            self._asked_kind = None if is_near else kind
+            if not is_near:
+                self._asked_kind = kind
         elif name == self.metric != self.printed:
             self.printed, self._asked_kind, self.first = name, None, None
             self._restart()  # the values before had a name that is only near
@@ -314,8 +314,10 @@ class ProgressPoints:
         if place.shape in self._complaints:
             return None
         is_updates = trial.micro_batch_size == trial.batch_size or counts_updates(place.shape)
-        if samples is None and step is not None:
-            samples = step * (trial.batch_size if is_updates else trial.micro_batch_size)
+        if samples is None and step is not None and is_updates:
+            samples = step * trial.batch_size
+        elif samples is None and step is not None:
+            samples = step * trial.micro_batch_size
         elif samples is None and place.epoch is not None:
             since = (place.epoch_step or 0) * trial.micro_batch_size + (place.epoch_samples or 0)
             samples = round(place.epoch * trial.n_train) + since
@@ -406,10 +408,9 @@ class ProgressPoints:
             return
         is_same = self._at_metric is not None and place.counters == self._at_metric.counters
         if is_same and not math.isclose(before, after, rel_tol=_ROUNDED):
-            at, n_more = self._more_at
-            self._more_at = place.counters, (n_more + 1 if at == place.counters else 1)
+            self._n_more[place.counters] += 1
             # A third value for a step means that a bar is drawn again and again.
-            self._n_doubles += {1: 1, 2: -1}.get(self._more_at[1], 0)
+            self._n_doubles += {1: 1, 2: -1}.get(self._n_more[place.counters], 0)
         if self._n_doubles == _MOST_DOUBLES:
             raise ProgressError(
                 f"metric {self.metric!r} was printed twice for each step, here as {before:g} and "

@@ -81,7 +81,7 @@ class KeptOutput:
         shown = []
         text = self._end[-_SHOWN_BYTES:].decode("utf-8", "replace")
         for line in text.split("\n"):
-            drawn = [text for text in _CONTROLS.sub("", line).split("\r") if text.strip()]
+            drawn = list(filter(str.strip, _CONTROLS.sub("", line).split("\r")))
             if drawn:
                 last = drawn[-1].rstrip()
                 is_long = len(last) > _SHOWN_CHARACTERS
@@ -192,11 +192,11 @@ class OutputReader:
         return settled + readings
 
     def _counted(self, reading: Reading) -> tuple[tuple[str, float], ...]:
-        values = []
-        for name, value in reading.values:
-            if not is_of_clock(name) or (self._metric and self._metric in name.lower()):
-                values.append((name, value))
-        return tuple(values)
+        return tuple(pair for pair in reading.values if self._counts(pair[0]))
+
+    def _counts(self, name: str) -> bool:
+        may_be_metric = self._metric != "" and self._metric in name.lower()
+        return may_be_metric or not is_of_clock(name)
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")

@@ -68,7 +68,7 @@ def _end(is_meant: Callable[[Mapping[str, str]], bool], grace_s: float) -> int:
                     process.kill()
                 elif process.pid not in pids:
                     process.terminate()
-        pids.update(process.pid for process in processes)
+            pids.add(process.pid)
         time.sleep(_LOOK_AGAIN_S)
     return len(pids)
 
@@ -106,14 +106,12 @@ def without_launcher_words(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple
     Lines of other processes after the error of one are left out, because they were ended for it. If
     there is no launcher, or only its words, the first part holds all lines.
     """
-    begins = [i for i, line in enumerate(lines) if line == _TRACEBACK]
-    begin = begins[-1] if begins else len(lines)
+    begin = max((i for i, line in enumerate(lines) if line == _TRACEBACK), default=len(lines))
     training_lines = [line for line in lines[:begin] if not _LAUNCHER_LOG.match(line)]
     if not training_lines or not any(map(_LAUNCHER_FRAME.search, lines[begin:])):
         return tuple(lines), ()
-    errors = [i for i, line in enumerate(training_lines) if _OF_A_RANK.match(line)]
-    if errors:
-        del training_lines[errors[-1] + 1 :]
+    while any(map(_OF_A_RANK.match, training_lines)) and not _OF_A_RANK.match(training_lines[-1]):
+        training_lines.pop()
     return tuple(training_lines), tuple(lines[begin:])
 
 
@@ -162,8 +160,11 @@ def out_of_memory_line(
         patterns += KILLED_FOR_MEMORY
     if is_device_full:
         patterns += ON_FULL_DEVICE
-    believed = re.compile("|".join(f"(?:{pattern})" for pattern in patterns))
-    return next((line.strip() for line in reversed(last_lines) if believed.search(line)), None)
+    believed = re.compile("|".join(map("(?:{})".format, patterns)))
+    for line in reversed(last_lines):
+        if believed.search(line):
+            return line.strip()
+    return None
 
 
 _ASKS_FOR_INPUT = re.compile(r"EOFError: EOF when reading a line|GetPassWarning")
@@ -236,7 +237,7 @@ def status_and_reason(
     with suppress(ValueError):  # there is no such signal
         return Status.KILLED, Reason.of("process_died", how=signal.Signals(number).name)
     # Loggers and progress bars may print more below the error.
-    errors = [line for line in last_lines if _ERROR.match(line)]
+    errors = list(filter(_ERROR.match, last_lines))
     last_line = (errors or last_lines or ["it printed nothing"])[-1]
     if line := next(filter(_NEEDS_TERMINAL.search, last_lines), None):
         return Status.ERROR, Reason.of("wants_terminal", line=line, last_line=last_line)
@@ -336,11 +337,12 @@ class Launched:
 
     def wait(self, timeout_s: float | None = None) -> CommandEnd | None:
         """Receive until the end, or for `timeout_s` seconds. Return None if it still runs then."""
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        began_s, left_s = time.monotonic(), timeout_s
         while (ended := self.receive()) is None:
-            left_s = None if until_s is None else until_s - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                return None
+            if timeout_s is not None:
+                left_s = began_s + timeout_s - time.monotonic()
+                if left_s <= 0:
+                    return None
             wait([self.connection], left_s)
         return ended
 

@@ -252,11 +252,12 @@ class Counters:
         self, bare: Reading, counter: str, count: int, total: int | None, number: int
     ) -> Reading:
         last_number, first, last = self._last.get(counter, (number, count, count))
-        is_next = number > last_number
-        # A count may also stay for several lines, while gradients are accumulated.
-        if is_next and (count < last or count == first == last):
-            self._restarted.add(counter)
-        self._last[counter] = number, (count if is_next else first), count
+        if number > last_number:
+            # A count may also stay for several lines, while gradients are accumulated.
+            if count < last or count == first == last:
+                self._restarted.add(counter)
+            first = count
+        self._last[counter] = number, first, count
         starts_again = counter in self._restarted
         self._inside_epoch = starts_again or count == total
         place: dict[str, Any] = {counter: count, "epoch": self.passes_at_end(count, number)}
@@ -276,8 +277,9 @@ class Counters:
         n_steps, before = step / (number + 1), self._steps_an_epoch
         self._at_ends = self._at_ends and before in (None, n_steps) and n_steps >= 1
         self._steps_an_epoch = n_steps
-        is_end = self._at_ends and before is not None and number > 0
-        return number + 1 if is_end else None
+        if before is None or number == 0 or not self._at_ends:
+            return None
+        return number + 1
 
 
 # Only singular names count, because "steps: 1000" is how many there will be.
@@ -296,14 +298,17 @@ _BEFORE = re.compile(
     r"(?:.*\b(?:at|after|for|of) )?(?:(?:train|training|global|current|completed) )*"
 )
 # These count only in plain text. A batch is counted within its epoch.
-_WORDS_FOR_STEPS = ("iters", "batch", "mini-batch", "minibatch", "micro_step")
+_SPOKEN_COUNTERS = {
+    **COUNTERS,
+    **dict.fromkeys(("iters", "batch", "mini-batch", "minibatch", "micro_step"), "step"),
+}
 
 
 @lru_cache(maxsize=1000)
 def spoken_kind(name: str) -> str | None:
     """Return what a name in plain text counts: "step", "epoch", "samples", or None if nothing."""
     plain = _BEFORE.sub("", name.lower().strip(), count=1).replace(" ", "_")
-    return "step" if plain in _WORDS_FOR_STEPS else COUNTERS.get(plain)
+    return _SPOKEN_COUNTERS.get(plain)
 
 
 @lru_cache(maxsize=1000)

@@ -68,7 +68,7 @@ class TrainedSize:
         self._last_step: dict[str, int] = {}
         # This is the last epoch with a loop as long as that of the training has to be.
         self._right_in = -_EPOCHS_WITHOUT
-        self._has_fractions = False
+        self._off = 1.0  # from an epoch to the passes done, as a whole one may be a number
         # A smaller size may be that of an epoch's last batch, if one of these was printed before.
         self._has_printed_right = self._has_begun = False
         self._other: str | None = None  # that the size printed last was another one
@@ -80,8 +80,9 @@ class TrainedSize:
                 is_last = self._has_begun and self._has_printed_right and value < min(self._sizes)
                 is_below = self._is_limit and value <= self._trial.batch_size
                 self._has_printed_right = is_below or value in self._sizes
-                is_right = self._has_printed_right or is_last
-                self._other = None if is_right else f"it tells {name} = {value:g}"
+                self._other = None
+                if not (self._has_printed_right or is_last):
+                    self._other = f"it tells {name} = {value:g}"
         # Before training it may print a default, or sizes that did not fit, so the last one counts.
         self._has_begun = self._has_begun or reading.has_position
         if self._has_begun and self._other is not None:
@@ -110,9 +111,9 @@ class TrainedSize:
         # The length of a bar that did not begin again yet may be that of the whole training.
         if reading.epoch is None or reading.epoch_length:
             return 0.0, math.inf
-        self._has_fractions = self._has_fractions or reading.epoch % 1 != 0
-        off = _ROUNDING if self._has_fractions else 1.0  # a whole one may be a number, too
-        return max(0.0, reading.epoch - off), reading.epoch + off
+        if reading.epoch % 1 != 0:
+            self._off = _ROUNDING
+        return max(0.0, reading.epoch - self._off), reading.epoch + self._off
 
     def _beginning(self, reading: Reading, here: Mark) -> Mark:
         """Return where the steps of this shape are counted from."""
@@ -123,8 +124,8 @@ class TrainedSize:
             self._begun[shape] = here
             if here.passes[0] <= 1:
                 # The first number that is seen may be that of the second epoch, counted from 0.
-                fewest = 0 if reading.epoch_number is None else -1
-                self._begun[shape] = Mark(0, 0, (fewest, 0))
+                n_hidden = int(reading.epoch_number is not None)
+                self._begun[shape] = Mark(0, 0, (-n_hidden, 0))
         return self._begun[shape]
 
     def _of_loop(self, reading: Reading, length: int) -> Iterator[Bounds]:
