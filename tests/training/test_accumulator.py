@@ -98,7 +98,7 @@ def test_its_gradient_is_the_whole_batchs_for_every_micro_batch_size(
         assert float(value) == pytest.approx(whole.item(), rel=within)
 
 
-def test_pieces_of_padding_alone_have_no_part_in_it_and_a_batch_of_it_is_refused() -> None:
+def test_pieces_of_padding_alone_have_no_part_in_it() -> None:
     torch.manual_seed(0)
     made = transformer()
     made.batch[1][4:6] = True
