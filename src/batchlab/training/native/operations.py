@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from batchlab.training.native.capture import CapturedCall, Held, Ref, Tape
 from batchlab.training.native.graph import (
@@ -532,7 +533,9 @@ def _slice_backward(g: Graph, a: Arguments) -> View:
 def _sizes(sizes: Sequence[Number]) -> Shape:
     shape = []
     for size in sizes:
-        shape.append(int(size.factor) * STAND_IN if isinstance(size, Scaled) else int(size))
+        if isinstance(size, Scaled):
+            size = int(size.factor) * STAND_IN
+        shape.append(int(size))
     return tuple(shape)
 
 
@@ -541,15 +544,18 @@ def _cat(g: Graph, a: Arguments) -> View:
     tensors: list[View] = a["tensors"]
     first = tensors[0]
     dim = a["dim"] % len(first.shape)
-    total = sum(x.shape[dim] for x in tensors)
-    shape = (*first.shape[:dim], total, *first.shape[dim + 1 :])
-    if total % STAND_IN == 0 or any(x.dtype != first.dtype for x in tensors):
-        raise unsupported("cat of examples or of several types")
-    text, start, shifted = "", 0, []
+    total, text, dtypes = 0, "", set()
     for at, x in enumerate(tensors):
+        total += x.shape[dim]
+        text += f"{{d{dim}}} < {total} ? {{{at}}} : "
+        dtypes.add(x.dtype)
+    if total % STAND_IN == 0 or len(dtypes) > 1:
+        raise unsupported("cat of examples or of several types")
+    shape = (*first.shape[:dim], total, *first.shape[dim + 1 :])
+    start, shifted = 0, []
+    for x in tensors:
         shifted.append(_shifted(g, x, shape, dim, start))
         start += x.shape[dim]
-        text += f"{{d{dim}}} < {start} ? {{{at}}} : "
     return g.point(f"({text}0)", *shifted, shape=shape, dtype=first.dtype)
 
 
@@ -557,9 +563,9 @@ def _cat(g: Graph, a: Arguments) -> View:
 def _stack(g: Graph, a: Arguments) -> View:
     tensors: list[View] = a["tensors"]
     dim = a["dim"] % (len(tensors[0].shape) + 1)
-    at = max(dim, 1) if tensors[0].rows else dim  # examples must stay first
-    stack = _cat(g, {"tensors": [x.with_dimension(at) for x in tensors], "dim": at})
-    return stack if at == dim else stack.swapped(dim, at)
+    if dim == 0 and tensors[0].rows:  # examples must stay first
+        return _stack(g, {"tensors": tensors, "dim": 1}).swapped(0, 1)
+    return _cat(g, {"tensors": [x.with_dimension(dim) for x in tensors], "dim": dim})
 
 
 def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
@@ -569,12 +575,14 @@ def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Sh
         `struct windows` in C; the number of windows down and across; a padded image's elements.
     """
     n_dims = len(shape) - 2
-    if n_dims not in (1, 2) or any(step != 1 for step in a["dilation"]) or a.get("ceil_mode"):
+    if n_dims not in (1, 2) or {*a["dilation"]} != {1} or a.get("ceil_mode"):
         raise unsupported("windows with holes, or beyond an edge, or of three dimensions")
 
     def both(sizes: Sequence[int], of_lines: int) -> tuple[int, ...]:
-        given = tuple(sizes) * (n_dims // len(sizes))
-        return given if n_dims == 2 else (of_lines, *given)
+        of_dims = tuple(sizes) * (n_dims // len(sizes))
+        if n_dims == 1:
+            return (of_lines, *of_dims)
+        return of_dims
 
     size, extent = both(shape[2:], 1), both(kernel, 1)
     step, edge = both(a["stride"] or kernel, 1), both(a["padding"], 0)
@@ -590,12 +598,12 @@ def _call(
     g: Graph, text: str, shape: Shape, *operands: View, dtype: torch.dtype = torch.float32
 ) -> View:
     """Add a tensor that a function of kernels.c fills."""
-    whole = tuple(_whole(g, operand) for operand in operands)
-    return g.add("call", shape, dtype, operands=whole, text=text)
-
-
-def _whole(g: Graph, x: View) -> View:
-    return g.plain(x) if x.is_whole else g.point("{0}", x, dtype=x.dtype)
+    whole = []
+    for operand in operands:
+        if not operand.is_whole:
+            operand = g.point("{0}", operand, dtype=operand.dtype)
+        whole.append(g.plain(operand))
+    return g.add("call", shape, dtype, operands=tuple(whole), text=text)
 
 
 def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
@@ -714,7 +722,9 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
     results: dict[int, dict[int, View | None]] = {}  # of each call
     views: dict[int, View | None] = {}
 
-    def view(place: int) -> View | None:
+    def view(place: int | None) -> View | None:
+        if place is None:
+            return None
         if place not in views:
             views[place] = _view(tape.held[place])
         return views[place]
@@ -732,22 +742,15 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             return graph.add(kind, held.shape, held.dtype, place=place)
         return results[held.call][held.result]
 
-    def with_views(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return view(value.place)
-        if isinstance(value, (list, tuple)):
-            return list(map(with_views, value))
-        return value
-
     held_of: dict[int, list[Held]] = {}
     for held in tape.held:
         if held.call >= 0 and held.base < 0:
             held_of.setdefault(held.call, []).append(held)
     for number, call in enumerate(tape.calls):
         if number in held_of:
-            arguments = {name: with_views(value) for name, value in call.arguments.items()}
+            arguments = tree_map_only(Ref, lambda ref: view(ref.place), call.arguments)
             results[number] = _results(graph, call, arguments, held_of[number])
-    return graph, [None if place is None else view(place) for place in tape.results]
+    return graph, list(map(view, tape.results))
 
 
 def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:

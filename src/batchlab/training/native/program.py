@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def layout_of(named: Iterable[tuple[str, Tensor]]) -> Layout:
 
 def examples_layout(columns: Sequence[Tensor]) -> Layout:
     """Return the layout of the parts of one example."""
-    return layout_of([("", column[0]) for column in columns])
+    return layout_of(("", column[0]) for column in columns)
 
 
 def native_build(
@@ -251,8 +252,8 @@ class Call(ctypes.Structure):
     """The `struct call` of kernels.c."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("parameters", "buffers", "constants", "columns",
-          "states", "counts", "index", "sizes", "parts", "shares", "numbers", "told", "space")),
+        *zip(("parameters", "buffers", "constants", "columns", "states", "counts", "index",
+              "sizes", "parts", "shares", "numbers", "told", "space"), repeat(ctypes.c_void_p)),
         ("n_steps", ctypes.c_int64),
         ("largest", ctypes.c_int64),
         ("first_step", ctypes.c_int64),
@@ -306,9 +307,10 @@ class Program:
             self._room = largest
         arrays |= {"sizes": sizes, "space": self._space}
         pointers: dict[str, Any] = {name: array.data_ptr() for name, array in arrays.items()}
-        lists = {name: _pointers(several) for name, several in (self._tensors | tensors).items()}
-        for name, addresses in lists.items():
-            pointers[name] = ctypes.cast(addresses, ctypes.c_void_p)
+        kept_alive = []
+        for name, several in (self._tensors | tensors).items():
+            kept_alive.append(_pointers(several))
+            pointers[name] = ctypes.cast(kept_alive[-1], ctypes.c_void_p)
         call = Call(
             **pointers,
             n_steps=len(arrays["parts"]),
@@ -328,8 +330,13 @@ def check_same(is_same: bool) -> None:
 
 
 def _pointers(tensors: Sequence[Tensor | None]) -> Any:
-    pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
-    return (ctypes.c_void_p * max(1, len(pointers)))(*pointers)
+    return (ctypes.c_void_p * max(1, len(tensors)))(*map(_address, tensors))
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    if tensor is None:
+        return None
+    return tensor.data_ptr()
 
 
 def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
@@ -344,7 +351,7 @@ def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
         is_packed = all(column.is_contiguous() for column in columns)
         if not is_packed or examples_layout(columns) != build.columns:
             return {}
-        sizes = torch.tensor([len(batch) for batch in index.split(batch_size)])
+        sizes = torch.tensor(list(map(len, index.split(batch_size))))
         parts = torch.ones(len(sizes), dtype=torch.int64)
         sums = torch.empty(len(sizes), len(build.metrics), dtype=torch.float64)
         function(
