@@ -121,40 +121,30 @@ def wandering() -> AdaptiveSize:
     return AdaptiveSize(lambda seen: seen.trace, first=5, most=40, apart=1.0, kept=0.0)
 
 
-def walked(sampler: AdaptiveSampler, size: AdaptiveSize, *, until: int | None = None) -> list:
+def walked(until: int | None = None, states: Any = None) -> Any:
+    """The batches of three epochs, from these states if there are any, and the states there."""
+    size = wandering()
+    sampler = AdaptiveSampler(range(50), size, epochs=3, seed=1)
+    if states is not None:
+        size.load_state_dict(states[0])
+        sampler.load_state_dict(states[1])
     batches = []
     for batch in islice(sampler, until):
         batches.append(batch)
         size.saw(pair=(3.0 + 7 * len(batch) % 31, 1.0))
-    return batches
+    return batches, (size.state_dict(), sampler.state_dict(step=until or 0))
 
 
-def test_every_example_comes_once_an_epoch_whatever_the_sizes_do() -> None:
-    size = wandering()
+def test_every_example_comes_once_an_epoch_whatever_the_sizes_do_and_where_it_stops() -> None:
+    whole, _ = walked()
 
-    batches = walked(AdaptiveSampler(range(50), size, epochs=3, seed=1), size)
-
-    assert len({len(batch) for batch in batches}) > 3
-    places = list(chain(*batches))
+    assert len(set(map(len, whole))) > 3
+    places = list(chain(*whole))
     for epoch in range(3):
         assert sorted(places[50 * epoch : 50 * (epoch + 1)]) == list(range(50))
-
-
-@pytest.mark.parametrize("step", [0, 1, 7, 12])
-def test_the_sampler_stopped_and_resumed_gives_the_batches_that_were_left(step: int) -> None:
-    size = wandering()
-    whole = walked(AdaptiveSampler(range(50), size, epochs=3, seed=1), size)
-    size = wandering()
-    stopped = AdaptiveSampler(range(50), size, epochs=3, seed=1)
-    walked(stopped, size, until=step)
-    states = size.state_dict(), stopped.state_dict(step=step)
-
-    size = wandering()
-    size.load_state_dict(states[0])
-    resumed = AdaptiveSampler(range(50), size, epochs=3, seed=1)
-    resumed.load_state_dict(states[1])
-
-    assert walked(resumed, size) == whole[step:]
+    for step in (0, 1, 7, 12):
+        _, states = walked(until=step)
+        assert walked(states=states)[0] == whole[step:]
 
 
 @pytest.mark.slow

@@ -299,12 +299,6 @@ def test_a_weighted_sampler_decides_which_examples_are_met(
     assert int(places.min()) >= 30
 
 
-def test_batches_of_neighbours_stay_together() -> None:
-    steps = examples_of(numbered(make_sampler=neighbours), micro_batch_size=5)
-
-    assert all(step == list(range(step[0], step[0] + len(step))) for step in steps)
-
-
 def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with() -> None:
     """A growing batch cuts them anew only where it grows."""
     sizes: list[int] = []

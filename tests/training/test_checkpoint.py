@@ -231,47 +231,52 @@ def test_a_state_that_is_not_data_is_refused(tmp_path: Path) -> None:
 # ---- files that are refused
 
 
-def assert_refused(path: Path, **into: Any) -> None:
-    with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):
-        load_checkpoint(path, **(into or made()))
+def truncated_to(n_bytes: int) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(path.read_bytes()[:n_bytes]) and None
 
 
-@pytest.mark.parametrize("left", [0, 1, 7, 8, 100, 3000, -1])
-def test_a_truncated_file_is_refused(written: Path, left: int) -> None:
-    written.write_bytes(written.read_bytes()[:left])
+def replaced_by(metadata: dict[str, str] | None) -> Callable[[Path], None]:
+    return lambda path: save_file({"weight": torch.zeros(3)}, path, metadata=metadata)
+
+
+@pytest.mark.parametrize("damage", [
+    *map(truncated_to, (0, 1, 7, 8, 100, 3000, -1)),
+    *map(replaced_by, (None, {"format": "pt"}, {"batchlab": "{}"})),
+])  # fmt: skip
+def test_a_damaged_file_or_another_ones_is_refused(
+    written: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(written)
 
     assert peek_checkpoint(written) is None
-    assert_refused(written)
+    with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):
+        load_checkpoint(written, **made())
     with pytest.raises(StoreError, match="cannot be read"):
         load_weights(written)
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"batchlab": "{}"}])
-def test_a_safetensors_file_of_something_else_is_refused(
-    written: Path, metadata: dict[str, str] | None
-) -> None:
-    save_file({"weight": torch.zeros(3)}, written, metadata=metadata)
-
-    assert peek_checkpoint(written) is None
-    assert_refused(written)
-
-
-@pytest.mark.parametrize("model", [small_mlp(), Everything().double(), nn.Sequential(Everything())])
-def test_the_checkpoint_of_another_model_is_refused(written: Path, model: nn.Module) -> None:
-    assert_refused(written, **made(model=model))
-
-
-def test_a_shape_that_could_be_stretched_is_refused(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "c", **made(model=nn.Linear(1, 1)), progress=progress())
-
-    assert_refused(tmp_path / "c", **made(model=nn.Linear(5, 3)))
-
-
-def test_an_optimizer_with_other_groups_is_refused(written: Path) -> None:
-    model = Everything()
+def in_groups(model: nn.Module) -> dict[str, Any]:
     groups = [{"params": [parameter]} for parameter in model.parameters()]
+    return {"model": model, "optimizer": torch.optim.Adam(groups, lr=0.1)}
 
-    assert_refused(written, model=model, optimizer=torch.optim.Adam(groups, lr=0.1))
+
+@pytest.mark.parametrize(
+    ("saved", "loaded"),
+    [
+        (made(), made(model=small_mlp())),
+        (made(), made(model=Everything().double())),
+        (made(), made(model=nn.Sequential(Everything()))),
+        (made(), in_groups(Everything())),
+        (made(model=nn.Linear(1, 1)), made(model=nn.Linear(5, 3))),  # it could be stretched
+    ],
+)
+def test_the_checkpoint_of_another_model_or_optimizer_is_refused(
+    saved: dict[str, Any], loaded: dict[str, Any], tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "c", **saved, progress=progress())
+
+    with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):
+        load_checkpoint(tmp_path / "c", **loaded)
 
 
 def test_what_a_kill_left_half_written_is_cleared_away(written: Path) -> None:
