@@ -1,9 +1,9 @@
 """Operations: one row per ATen operation, with an expression in C or a function that makes nodes.
 
-To add one, write its expression as a row of `OPERATIONS` if each of its elements comes from one
-element of each operand (the names are those of ATen's schema), or else a function with the
-decorator `_operation`, which takes the graph and the arguments by name. The shape and type of a
-result are those that PyTorch reports.
+To add one, add a row to `OPERATIONS`. If each of its elements comes from one element of each
+operand, the row is its expression; the names are those of ATen's schema. Otherwise the row is a
+function of the graph and of the arguments by name. The shape and type of a result are those that
+PyTorch reports.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch.utils._pytree import tree_map_only
@@ -35,92 +35,6 @@ from batchlab.training.native.graph import (
 
 Arguments = Mapping[str, Any]
 Operation = Callable[[Graph, Arguments], Any]
-_Function = TypeVar("_Function", bound=Operation)
-
-OPERATIONS: dict[str, str | Operation] = {
-    "pow.Tensor_Tensor": "powf({self}, {exponent})",
-    "pow.Scalar": "powf({self}, {exponent})",
-    "addcmul": "{self} + {value} * {tensor1} * {tensor2}",
-    "neg": "-{self}",
-    "abs": "fabsf({self})",
-    "sgn": "(({self} > 0) - ({self} < 0))",
-    "sign": "(({self} > 0) - ({self} < 0))",
-    "reciprocal": "1.0f / {self}",
-    "sqrt": "sqrtf({self})",
-    "rsqrt": "1.0f / sqrtf({self})",
-    "exp": "exp_of({self})",
-    "log": "logf({self})",
-    "log1p": "log1pf({self})",
-    "sin": "sinf({self})",
-    "cos": "cosf({self})",
-    "erf": "erf_of({self})",
-    "tanh": "tanh_of({self})",
-    "tanh_backward": "{grad_output} * (1.0f - {output} * {output})",
-    "sigmoid": "sigmoid_of({self})",
-    "sigmoid_backward": "{grad_output} * (1.0f - {output}) * {output}",
-    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # a NaN stays a NaN
-    "threshold_backward": "({self} <= {threshold} ? 0.0f : {grad_output})",
-    "silu": "{self} * sigmoid_of({self})",
-    "silu_backward": "silu_slope({self}) * {grad_output}",
-    "leaky_relu": "({self} > 0.0f ? {self} : {self} * {negative_slope})",
-    "leaky_relu_backward": "({self} > 0.0f ? {grad_output} : {grad_output} * {negative_slope})",
-    "elu": "({self} > 0.0f ? {self} * {scale} : "
-    "(exp_of({self} * {input_scale}) - 1.0f) * {alpha} * {scale})",
-    "hardtanh": "({self} < {min_val} ? {min_val} : {self} > {max_val} ? {max_val} : {self})",
-    "hardtanh_backward": "({self} <= {min_val} || {self} >= {max_val} ? 0.0f : {grad_output})",
-    "softplus": "({self} * {beta} > {threshold} ? {self} : "
-    "log1pf(exp_of({self} * {beta})) / {beta})",
-    "softplus_backward": "({self} * {beta} > {threshold} ? {grad_output} : "
-    "{grad_output} * sigmoid_of({self} * {beta}))",
-    "maximum": "({self} > {other} || {self} != {self} ? {self} : {other})",
-    "minimum": "({self} < {other} || {self} != {self} ? {self} : {other})",
-    "clamp_min": "({self} < {min} ? {min} : {self})",
-    "clamp_max": "({self} > {max} ? {max} : {self})",
-    "where.self": "({condition} ? {self} : {other})",
-    "masked_fill.Scalar": "({mask} ? {value} : {self})",
-    "logical_not": "!{self}",
-    "logical_and": "{self} && {other}",
-    "logical_or": "{self} || {other}",
-    "clone": "{self}",
-    "_to_copy": "{self}",
-    "ones_like": "1",
-    "zeros_like": "0",
-    "full_like": "{fill_value}",
-    "new_zeros": "0",
-    "new_ones": "1",
-    "new_full": "{fill_value}",
-    "ones": "1",
-    "zeros": "0",
-    "full": "{fill_value}",
-    "scalar_tensor": "{s}",
-    "empty_like": "0",  # it is filled afterwards
-    "fill.Scalar": "{value}",
-    "zero": "0",
-}
-for _kind in ("Tensor", "Scalar"):  # of the other operand
-    OPERATIONS |= {
-        f"add.{_kind}": "{self} + {alpha} * {other}",
-        f"sub.{_kind}": "{self} - {alpha} * {other}",
-        f"rsub.{_kind}": "{other} - {alpha} * {self}",
-        f"mul.{_kind}": "{self} * {other}",
-        f"div.{_kind}": "{self} / {other}",
-        f"eq.{_kind}": "{self} == {other}",
-        f"ne.{_kind}": "{self} != {other}",
-        f"lt.{_kind}": "{self} < {other}",
-        f"le.{_kind}": "{self} <= {other}",
-        f"gt.{_kind}": "{self} > {other}",
-        f"ge.{_kind}": "{self} >= {other}",
-    }
-
-
-def _operation(*names: str) -> Callable[[_Function], _Function]:
-    """Return a decorator that makes a function the row of these operations."""
-
-    def listed(function: _Function) -> _Function:
-        OPERATIONS.update(dict.fromkeys(names, function))
-        return function
-
-    return listed
 
 
 def _last(x: View, dim: int) -> int:
@@ -129,12 +43,6 @@ def _last(x: View, dim: int) -> int:
     return len(x.shape) - 1
 
 
-@_operation("mm")
-def _product(g: Graph, a: Arguments) -> View:
-    return g.product(a["self"], a["mat2"])
-
-
-@_operation("addmm")
 def _product_and_bias(g: Graph, a: Arguments) -> View:
     if a["beta"] != 1 or a["alpha"] != 1:
         raise unsupported("addmm with factors")
@@ -142,11 +50,6 @@ def _product_and_bias(g: Graph, a: Arguments) -> View:
     if bias.strides != (0, 1) or bias.rows != a["mat1"].rows:
         return g.point("{0} + {1}", g.product(a["mat1"], a["mat2"]), bias)
     return g.product(a["mat1"], a["mat2"], bias)
-
-
-@_operation("bmm")
-def _products(g: Graph, a: Arguments) -> View:
-    return g.product(_uncopied(a["self"]), _uncopied(a["mat2"]))
 
 
 def _uncopied(x: View) -> View:
@@ -165,18 +68,15 @@ def _uncopied(x: View) -> View:
     return x
 
 
-@_operation("sum", "sum.dim_IntList")
+def _mean(g: Graph, a: Arguments) -> View:
+    return g.mean(a["self"], a.get("dim") or (), keep=a.get("keepdim", False))
+
+
 def _sum(g: Graph, a: Arguments) -> View:
     dtype = torch.int64 if not a["self"].dtype.is_floating_point else None
     return g.sum(a["self"], a.get("dim") or (), keep=a.get("keepdim", False), dtype=dtype)
 
 
-@_operation("mean", "mean.dim")
-def _mean(g: Graph, a: Arguments) -> View:
-    return g.mean(a["self"], a.get("dim") or (), keep=a.get("keepdim", False))
-
-
-@_operation("amax")
 def _amax(g: Graph, a: Arguments) -> View:
     (dim,) = a["dim"]
     return _one_per_line(a, g.peak(a["self"], dim % len(a["self"].shape)))
@@ -187,12 +87,10 @@ def _one_per_line(a: Arguments, x: View) -> View:
     return x if a["keepdim"] else x.reshaped(x.shape[:-1], x.strides[:-1])
 
 
-@_operation("argmax")
 def _argmax(g: Graph, a: Arguments) -> View:
-    x: View = a["self"]
     if a["dim"] is None:
         raise unsupported("argmax")
-    return _one_per_line(a, _place_of_peak(g, x, g.peak(x, _last(x, a["dim"]))))
+    return _one_per_line(a, _place_of_peak(g, a["self"], _peak(g, a)))
 
 
 def _place_of_peak(g: Graph, x: View, peak: View) -> View:
@@ -201,14 +99,11 @@ def _place_of_peak(g: Graph, x: View, peak: View) -> View:
     return g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
 
 
-@_operation("max.dim")
 def _max_with_place(g: Graph, a: Arguments) -> tuple[View, View]:
-    x: View = a["self"]
-    peak = g.peak(x, _last(x, a["dim"]))
-    return _one_per_line(a, peak), _one_per_line(a, _place_of_peak(g, x, peak))
+    peak = _peak(g, a)
+    return _one_per_line(a, peak), _one_per_line(a, _place_of_peak(g, a["self"], peak))
 
 
-@_operation("pow.Tensor_Scalar")
 def _power(g: Graph, a: Arguments) -> View:
     x, exponent = a["self"], a["exponent"]
     texts = {1: "{0}", 2: "{0} * {0}", 3: "{0} * {0} * {0}", 0.5: "sqrtf({0})", -1: "1.0f / {0}"}
@@ -232,14 +127,6 @@ def _logical(text: str) -> Operation:
     return function
 
 
-OPERATIONS |= {
-    "bitwise_not": _logical("!{0}"),
-    "bitwise_and.Tensor": _logical("{0} && {1}"),
-    "bitwise_or.Tensor": _logical("{0} || {1}"),
-}
-
-
-@_operation("clamp")
 def _clamp(g: Graph, a: Arguments) -> View:
     x: View = a["self"]
     if a["min"] is not None:
@@ -249,20 +136,16 @@ def _clamp(g: Graph, a: Arguments) -> View:
     return x
 
 
-_GELU = {"none": "gelu", "tanh": "gelu_tanh"}
+def _gelu(text: str) -> Operation:
+    """Return the function of an expression with the exact or the approximate function in it."""
+
+    def function(g: Graph, a: Arguments) -> View:
+        name = {"none": "gelu", "tanh": "gelu_tanh"}[a["approximate"]]
+        return g.point(text.replace("gelu", name), a["self"], a.get("grad_output", 0))
+
+    return function
 
 
-@_operation("gelu")
-def _gelu(g: Graph, a: Arguments) -> View:
-    return g.point(f"{_GELU[a['approximate']]}({{0}})", a["self"])
-
-
-@_operation("gelu_backward")
-def _gelu_backward(g: Graph, a: Arguments) -> View:
-    return g.point(f"{_GELU[a['approximate']]}_slope({{0}}) * {{1}}", a["self"], a["grad_output"])
-
-
-@_operation("elu_backward")
 def _elu_backward(g: Graph, a: Arguments) -> View:
     text = "({0} <= 0.0f ? {1} * {3} * {2} * {4} * exp_of({0} * {3}) : {1} * {4})"
     if a["is_result"]:
@@ -271,18 +154,16 @@ def _elu_backward(g: Graph, a: Arguments) -> View:
     return g.point(text, x, up, a["alpha"], a["input_scale"], a["scale"])
 
 
-@_operation("_softmax")
-def _softmax(g: Graph, a: Arguments) -> View:
+def _peak(g: Graph, a: Arguments) -> View:
+    """Return the largest along the last dimension, which is kept."""
     x: View = a["self"]
-    return _shares(g, x, g.peak(x, _last(x, a["dim"])))
+    return g.peak(x, _last(x, a["dim"]))
 
 
-@_operation("_safe_softmax")
 def _safe_softmax(g: Graph, a: Arguments) -> View:
     """Return a softmax that is 0 on a line in which everything is -inf."""
-    x: View = a["self"]
-    peak = g.peak(x, _last(x, a["dim"]))
-    return _shares(g, x, g.point("({0} == -INFINITY ? 0.0f : {0})", peak))
+    peak = g.point("({0} == -INFINITY ? 0.0f : {0})", _peak(g, a))
+    return _shares(g, a["self"], peak)
 
 
 def _shares(g: Graph, x: View, peak: View) -> View:
@@ -304,26 +185,18 @@ def _triangle(sign: str) -> Operation:
     return function
 
 
-OPERATIONS |= {"tril": _triangle("<="), "triu": _triangle(">=")}
-
-
-@_operation("_log_softmax")
 def _log_softmax(g: Graph, a: Arguments) -> View:
-    x: View = a["self"]
-    last = _last(x, a["dim"])
-    peak = g.peak(x, last)
-    total = g.sum(g.point("exp_of({0} - {1})", x, peak), [last], keep=True)
+    x, peak = a["self"], _peak(g, a)
+    total = g.sum(g.point("exp_of({0} - {1})", x, peak), [len(x.shape) - 1], keep=True)
     return g.point("{0} - {1} - {2}", x, peak, g.point("logf({0})", total))
 
 
-@_operation("_softmax_backward_data")
 def _softmax_backward(g: Graph, a: Arguments) -> View:
     up, y = a["grad_output"], a["output"]
     total = g.sum(g.point("{0} * {1}", up, y), [_last(y, a["dim"])], keep=True)
     return g.point("{1} * ({0} - {2})", up, y, total)
 
 
-@_operation("_log_softmax_backward_data")
 def _log_softmax_backward(g: Graph, a: Arguments) -> View:
     up, y = a["grad_output"], a["output"]
     total = g.sum(up, [_last(y, a["dim"])], keep=True)
@@ -360,7 +233,6 @@ def _signed(a: Arguments) -> str:
     return "-{1}" if a["weight"] is None else "-{1} * {2}"
 
 
-@_operation("nll_loss_forward")
 def _nll(g: Graph, a: Arguments) -> tuple[View, View]:
     losses = _picked(g, _signed(a), a, a["self"])
     weights = _weight_total(g, a)
@@ -372,7 +244,6 @@ def _nll(g: Graph, a: Arguments) -> tuple[View, View]:
     return loss, weights
 
 
-@_operation("nll_loss_backward")
 def _nll_backward(g: Graph, a: Arguments) -> View:
     up = a["grad_output"]
     if a["reduction"] == 0:
@@ -413,30 +284,6 @@ def _settings(a: Arguments) -> list[Number]:
     return [a[name] for name in ("beta", "delta") if name in a]
 
 
-OPERATIONS |= {
-    "mse_loss": _loss_of("({0} - {1}) * ({0} - {1})"),
-    "mse_loss_backward": _slope_of("2.0f * ({0} - {1}) * {2}"),
-    "smooth_l1_loss": _loss_of(
-        "(fabsf({0} - {1}) < {2} ? 0.5f * ({0} - {1}) * ({0} - {1}) / {2} : "
-        "fabsf({0} - {1}) - 0.5f * {2})"
-    ),
-    "smooth_l1_loss_backward": _slope_of(
-        "({0} - {1} <= -{3} ? -{2} : {0} - {1} >= {3} ? {2} : {2} * ({0} - {1}) / {3})"
-    ),
-    "huber_loss": _loss_of(
-        "(fabsf({0} - {1}) <= {2} ? 0.5f * ({0} - {1}) * ({0} - {1}) : "
-        "{2} * (fabsf({0} - {1}) - 0.5f * {2}))"
-    ),
-    "huber_loss_backward": _slope_of(
-        "({0} - {1} <= -{3} ? -{2} * {3} : {0} - {1} >= {3} ? {2} * {3} : {2} * ({0} - {1}))"
-    ),
-    "binary_cross_entropy_with_logits": _loss_of(
-        "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
-    ),
-}
-
-
-@_operation("native_layer_norm")
 def _layer_norm(g: Graph, a: Arguments) -> tuple[View, View, View]:
     x: View = a["input"]
     if len(a["normalized_shape"]) != 1:
@@ -453,7 +300,6 @@ def _layer_norm(g: Graph, a: Arguments) -> tuple[View, View, View]:
     return normed, mean, spread
 
 
-@_operation("native_layer_norm_backward")
 def _layer_norm_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
     x, up, mean, spread, weight = a["input"], a["grad_out"], a["mean"], a["rstd"], a["weight"]
     last = [len(x.shape) - 1]
@@ -473,7 +319,6 @@ def _layer_norm_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
     return back, scale, shift
 
 
-@_operation("embedding")
 def _embedding(g: Graph, a: Arguments) -> View:
     table, places = a["weight"], a["indices"]
     shape = (*places.shape, table.shape[1])
@@ -481,7 +326,6 @@ def _embedding(g: Graph, a: Arguments) -> View:
     return g.add("take", shape, table.dtype, operands=(places, table))
 
 
-@_operation("embedding_dense_backward")
 def _embedding_backward(g: Graph, a: Arguments) -> View:
     up, places = a["grad_output"], a["indices"]
     if a["scale_grad_by_freq"]:
@@ -502,14 +346,12 @@ def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
     return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
 
 
-@_operation("bernoulli.float", "bernoulli.p")
 def _bernoulli(g: Graph, a: Arguments) -> View:
     if a.get("generator") is not None or not isinstance(a["p"], float):
         raise unsupported("random numbers of a generator")
     return g.draw(a["self"], a["p"])
 
 
-@_operation("select_backward")
 def _select_backward(g: Graph, a: Arguments) -> View:
     up, shape = a["grad_output"], _sizes(a["input_sizes"])
     dim = a["dim"] % len(shape)
@@ -517,7 +359,6 @@ def _select_backward(g: Graph, a: Arguments) -> View:
     return g.point(text, up.with_dimension(dim), shape=shape, dtype=up.dtype)
 
 
-@_operation("slice_backward")
 def _slice_backward(g: Graph, a: Arguments) -> View:
     up, shape = a["grad_output"], _sizes(a["input_sizes"])
     dim = a["dim"] % len(shape)
@@ -539,7 +380,6 @@ def _sizes(sizes: Sequence[Number]) -> Shape:
     return tuple(shape)
 
 
-@_operation("cat")
 def _cat(g: Graph, a: Arguments) -> View:
     tensors: list[View] = a["tensors"]
     first = tensors[0]
@@ -559,7 +399,6 @@ def _cat(g: Graph, a: Arguments) -> View:
     return g.point(f"({text}0)", *shifted, shape=shape, dtype=first.dtype)
 
 
-@_operation("stack")
 def _stack(g: Graph, a: Arguments) -> View:
     tensors: list[View] = a["tensors"]
     dim = a["dim"] % (len(tensors[0].shape) + 1)
@@ -621,7 +460,6 @@ def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str
     return text, places[4 - len(x.shape) :]
 
 
-@_operation("convolution")
 def _convolution(g: Graph, a: Arguments) -> View:
     x, weight, bias = a["input"], a["weight"], a["bias"]
     text, places = _convolving("convolve", x, weight, a)
@@ -633,7 +471,6 @@ def _convolution(g: Graph, a: Arguments) -> View:
     return g.point("{0} + {1}", planes, bias)
 
 
-@_operation("convolution_backward")
 def _convolution_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
     up, x, weight = a["grad_output"], a["input"], a["weight"]
     to_images, to_weights, to_bias = a["output_mask"]
@@ -650,7 +487,6 @@ def _convolution_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
     return back, scale, shift
 
 
-@_operation("max_pool2d_with_indices")
 def _max_pool(g: Graph, a: Arguments) -> tuple[View, View]:
     x: View = a["self"]
     planes = math.prod(x.shape[:-2])
@@ -664,7 +500,6 @@ def _max_pool(g: Graph, a: Arguments) -> tuple[View, View]:
     return _call(g, text, shape, x, places), places
 
 
-@_operation("max_pool2d_with_indices_backward")
 def _max_pool_backward(g: Graph, a: Arguments) -> View:
     up, places, shape = a["grad_output"], a["indices"], a["self"].shape
     sizes = f"{math.prod(shape[-2:])}, {math.prod(up.shape[-2:])}"
@@ -672,7 +507,6 @@ def _max_pool_backward(g: Graph, a: Arguments) -> View:
     return _call(g, f"put_back({sizes}, {planes}, {{0}}, {{1}}, {{out}});", shape, up, places)
 
 
-@_operation("avg_pool2d")
 def _average_pool(g: Graph, a: Arguments) -> View:
     x, kernel = a["self"], a["kernel_size"] * (2 // len(a["kernel_size"]))
     down, rows_left = divmod(x.shape[-2], kernel[0])
@@ -683,7 +517,6 @@ def _average_pool(g: Graph, a: Arguments) -> View:
     return _means(g, {"self": x, "output_size": [down, across]})
 
 
-@_operation("_adaptive_avg_pool2d")
 def _means(g: Graph, a: Arguments) -> View:
     x, (down, across) = a["self"], _extent(a["self"].shape, a["output_size"])
     apart = (*x.shape[:-2], down, across, *a["output_size"])
@@ -691,7 +524,6 @@ def _means(g: Graph, a: Arguments) -> View:
     return g.mean(x.reshaped(apart, strides), [-4, -3])
 
 
-@_operation("avg_pool2d_backward", "_adaptive_avg_pool2d_backward")
 def _means_backward(g: Graph, a: Arguments) -> View:
     up, shape = a["grad_output"], a["self"].shape
     (n, m), (down, across) = up.shape[-2:], _extent(shape, up.shape[-2:])
@@ -705,6 +537,146 @@ def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
     if shape[-2] % n[0] or shape[-1] % n[1]:
         raise unsupported("means of windows that are not equal")
     return shape[-2] // n[0], shape[-1] // n[1]
+
+
+OPERATIONS: dict[str, str | Operation] = {
+    "pow.Tensor_Tensor": "powf({self}, {exponent})",
+    "pow.Scalar": "powf({self}, {exponent})",
+    "addcmul": "{self} + {value} * {tensor1} * {tensor2}",
+    "neg": "-{self}",
+    "abs": "fabsf({self})",
+    "sgn": "(({self} > 0) - ({self} < 0))",
+    "sign": "(({self} > 0) - ({self} < 0))",
+    "reciprocal": "1.0f / {self}",
+    "sqrt": "sqrtf({self})",
+    "rsqrt": "1.0f / sqrtf({self})",
+    "exp": "exp_of({self})",
+    "log": "logf({self})",
+    "log1p": "log1pf({self})",
+    "sin": "sinf({self})",
+    "cos": "cosf({self})",
+    "erf": "erf_of({self})",
+    "tanh": "tanh_of({self})",
+    "tanh_backward": "{grad_output} * (1.0f - {output} * {output})",
+    "sigmoid": "sigmoid_of({self})",
+    "sigmoid_backward": "{grad_output} * (1.0f - {output}) * {output}",
+    "relu": "({self} <= 0.0f ? 0.0f : {self})",  # a NaN stays a NaN
+    "threshold_backward": "({self} <= {threshold} ? 0.0f : {grad_output})",
+    "silu": "{self} * sigmoid_of({self})",
+    "silu_backward": "silu_slope({self}) * {grad_output}",
+    "leaky_relu": "({self} > 0.0f ? {self} : {self} * {negative_slope})",
+    "leaky_relu_backward": "({self} > 0.0f ? {grad_output} : {grad_output} * {negative_slope})",
+    "elu": "({self} > 0.0f ? {self} * {scale} : "
+    "(exp_of({self} * {input_scale}) - 1.0f) * {alpha} * {scale})",
+    "hardtanh": "({self} < {min_val} ? {min_val} : {self} > {max_val} ? {max_val} : {self})",
+    "hardtanh_backward": "({self} <= {min_val} || {self} >= {max_val} ? 0.0f : {grad_output})",
+    "softplus": "({self} * {beta} > {threshold} ? {self} : "
+    "log1pf(exp_of({self} * {beta})) / {beta})",
+    "softplus_backward": "({self} * {beta} > {threshold} ? {grad_output} : "
+    "{grad_output} * sigmoid_of({self} * {beta}))",
+    "maximum": "({self} > {other} || {self} != {self} ? {self} : {other})",
+    "minimum": "({self} < {other} || {self} != {self} ? {self} : {other})",
+    "clamp_min": "({self} < {min} ? {min} : {self})",
+    "clamp_max": "({self} > {max} ? {max} : {self})",
+    "where.self": "({condition} ? {self} : {other})",
+    "masked_fill.Scalar": "({mask} ? {value} : {self})",
+    "logical_not": "!{self}",
+    "logical_and": "{self} && {other}",
+    "logical_or": "{self} || {other}",
+    "clone": "{self}",
+    "_to_copy": "{self}",
+    "ones_like": "1",
+    "zeros_like": "0",
+    "full_like": "{fill_value}",
+    "new_zeros": "0",
+    "new_ones": "1",
+    "new_full": "{fill_value}",
+    "ones": "1",
+    "zeros": "0",
+    "full": "{fill_value}",
+    "scalar_tensor": "{s}",
+    "empty_like": "0",  # it is filled afterwards
+    "fill.Scalar": "{value}",
+    "zero": "0",
+    "mm": lambda g, a: g.product(a["self"], a["mat2"]),
+    "addmm": _product_and_bias,
+    "bmm": lambda g, a: g.product(_uncopied(a["self"]), _uncopied(a["mat2"])),
+    "sum": _sum,
+    "sum.dim_IntList": _sum,
+    "mean": _mean,
+    "mean.dim": _mean,
+    "amax": _amax,
+    "argmax": _argmax,
+    "max.dim": _max_with_place,
+    "pow.Tensor_Scalar": _power,
+    "clamp": _clamp,
+    "gelu": _gelu("gelu({0})"),
+    "gelu_backward": _gelu("gelu_slope({0}) * {1}"),
+    "elu_backward": _elu_backward,
+    "_softmax": lambda g, a: _shares(g, a["self"], _peak(g, a)),
+    "_safe_softmax": _safe_softmax,
+    "_log_softmax": _log_softmax,
+    "_softmax_backward_data": _softmax_backward,
+    "_log_softmax_backward_data": _log_softmax_backward,
+    "nll_loss_forward": _nll,
+    "nll_loss_backward": _nll_backward,
+    "native_layer_norm": _layer_norm,
+    "native_layer_norm_backward": _layer_norm_backward,
+    "embedding": _embedding,
+    "embedding_dense_backward": _embedding_backward,
+    "bernoulli.float": _bernoulli,
+    "bernoulli.p": _bernoulli,
+    "select_backward": _select_backward,
+    "slice_backward": _slice_backward,
+    "cat": _cat,
+    "stack": _stack,
+    "convolution": _convolution,
+    "convolution_backward": _convolution_backward,
+    "max_pool2d_with_indices": _max_pool,
+    "max_pool2d_with_indices_backward": _max_pool_backward,
+    "avg_pool2d": _average_pool,
+    "_adaptive_avg_pool2d": _means,
+    "avg_pool2d_backward": _means_backward,
+    "_adaptive_avg_pool2d_backward": _means_backward,
+    "bitwise_not": _logical("!{0}"),
+    "bitwise_and.Tensor": _logical("{0} && {1}"),
+    "bitwise_or.Tensor": _logical("{0} || {1}"),
+    "tril": _triangle("<="),
+    "triu": _triangle(">="),
+    "mse_loss": _loss_of("({0} - {1}) * ({0} - {1})"),
+    "mse_loss_backward": _slope_of("2.0f * ({0} - {1}) * {2}"),
+    "smooth_l1_loss": _loss_of(
+        "(fabsf({0} - {1}) < {2} ? 0.5f * ({0} - {1}) * ({0} - {1}) / {2} : "
+        "fabsf({0} - {1}) - 0.5f * {2})"
+    ),
+    "smooth_l1_loss_backward": _slope_of(
+        "({0} - {1} <= -{3} ? -{2} : {0} - {1} >= {3} ? {2} : {2} * ({0} - {1}) / {3})"
+    ),
+    "huber_loss": _loss_of(
+        "(fabsf({0} - {1}) <= {2} ? 0.5f * ({0} - {1}) * ({0} - {1}) : "
+        "{2} * (fabsf({0} - {1}) - 0.5f * {2}))"
+    ),
+    "huber_loss_backward": _slope_of(
+        "({0} - {1} <= -{3} ? -{2} * {3} : {0} - {1} >= {3} ? {2} * {3} : {2} * ({0} - {1}))"
+    ),
+    "binary_cross_entropy_with_logits": _loss_of(
+        "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
+    ),
+}
+for _kind in ("Tensor", "Scalar"):  # of the other operand
+    OPERATIONS |= {
+        f"add.{_kind}": "{self} + {alpha} * {other}",
+        f"sub.{_kind}": "{self} - {alpha} * {other}",
+        f"rsub.{_kind}": "{other} - {alpha} * {self}",
+        f"mul.{_kind}": "{self} * {other}",
+        f"div.{_kind}": "{self} / {other}",
+        f"eq.{_kind}": "{self} == {other}",
+        f"ne.{_kind}": "{self} != {other}",
+        f"lt.{_kind}": "{self} < {other}",
+        f"le.{_kind}": "{self} <= {other}",
+        f"gt.{_kind}": "{self} > {other}",
+        f"ge.{_kind}": "{self} >= {other}",
+    }
 
 
 def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]:
