@@ -200,9 +200,7 @@ def backward_of_parts(
                 value = value * share
             scaled(value).backward()
             losses.append(value.detach())
-    if len(losses) == 1:
-        return losses[0]
-    return torch.stack(losses).sum()
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 def cut(batch: Any, most: int) -> Iterator[Any]:
@@ -222,9 +220,7 @@ def _piece(value: Any, place: slice, n: int) -> Any:
         return value
     # A list without tensors holds texts or ids, one per example.
     if isinstance(value, Tensor) or not any(map(_may_be_cut, value)):
-        if len(value) == n:
-            return value[place]
-        return value
+        return value[place] if len(value) == n else value
     pieces = [_piece(item, place, n) for item in value]
     return type(value)(*pieces) if hasattr(value, "_fields") else type(value)(pieces)
 
@@ -255,9 +251,7 @@ def _n_processes() -> int:
 def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:
     """Return a function that puts buffers and random streams back as they are now."""
     copies, stream = list(map(torch.clone, buffers)), torch.get_rng_state()
-    cuda: list[Tensor] = []
-    if torch.cuda.is_initialized():
-        cuda = torch.cuda.get_rng_state_all()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     @torch.no_grad()
     def put_back() -> None:

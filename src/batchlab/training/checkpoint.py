@@ -240,9 +240,7 @@ def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
         for leaf, buffer in module._buffers.items():
             before = saved.get(f"{prefix}.{leaf}".removeprefix("."))
             if before is not None and (buffer is None or buffer.shape != before.shape):
-                device = models_device
-                if buffer is not None:
-                    device = buffer.device
+                device = buffer.device if buffer is not None else models_device
                 module._buffers[leaf] = torch.empty_like(before, device=device)
 
 

@@ -275,9 +275,7 @@ class Evaluator:
             with asking_metric(self._workload, name, split):
                 values[name] = tally.value()
         for name in self._workload.metric_names:
-            value: float | None = values[name]
-            if not math.isfinite(values[name]):
-                value = None
+            value = values[name] if math.isfinite(values[name]) else None
             yield Score(split=split, metric=name, value=value)
 
     def _add_batches(
@@ -370,9 +368,7 @@ def _split_data(
 ) -> _SplitData:
     """Return the data of a split, or only its chosen examples."""
     data, collate = opened(getattr(workload, split), workload.collate)
-    rows = chosen
-    if rows is None:
-        rows = torch.arange(size_of(data))
+    rows = torch.arange(size_of(data)) if chosen is None else chosen
     if is_stream(data):
         what = f"workload {workload.name!r}: {split}"
         return _SplitData(partial(_streamed, data, collate, len(rows), at_once, what))

@@ -384,9 +384,7 @@ class _TrainingRun:
     def _evaluate(self, pause: Pause) -> None:
         before = self._progress
         on_all_splits = self._on_all_splits(pause)
-        splits: tuple[Split, ...] = ("validation",)
-        if on_all_splits:
-            splits = SPLITS
+        splits = SPLITS if on_all_splits else ("validation",)
         scores, eval_s = self._scores(splits)
         batch_loss = None
         if before.loss_examples > 0:

@@ -68,9 +68,7 @@ class Stepper:
         if device.type == "cuda":
             torch.cuda.init()  # only random streams that exist can be seeded
         seed_everything(trial.seed)
-        model = workload.model()
-        if not is_compiled:
-            model = uncompiled(model)
+        model = workload.model() if is_compiled else uncompiled(workload.model())
         self.model = _with_memory_of_its_own(model.to(device))
         self.model.train()
         self._parameters = list(self.model.parameters())

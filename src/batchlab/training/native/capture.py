@@ -241,9 +241,7 @@ def _tape(
         results = function(twins, batch)
     tape: Tape = recorder.tape
     for result in results:
-        place = None
-        if result is not None:
-            place = recorder.place_of(result)
+        place = recorder.place_of(result) if result is not None else None
         tape.results.append(place)
     return tape
 

@@ -519,9 +519,7 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
     inner = 1
     for at, (size, stride) in reversed(list(enumerate(groups))):
         if stride:
-            index = "r"
-            if inner != 1:
-                index = f"(r / {inner})"
+            index = f"(r / {inner})" if inner != 1 else "r"
             if at > 0:
                 index = f"({index} % {size})"
             if stride != 1:

@@ -419,9 +419,7 @@ def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Sh
 
     def both(sizes: Sequence[int], of_lines: int) -> tuple[int, ...]:
         of_dims = tuple(sizes) * (n_dims // len(sizes))
-        if n_dims == 1:
-            return (of_lines, *of_dims)
-        return of_dims
+        return (of_lines, *of_dims) if n_dims == 1 else of_dims
 
     size, extent = both(shape[2:], 1), both(kernel, 1)
     step, edge = both(a["stride"] or kernel, 1), both(a["padding"], 0)

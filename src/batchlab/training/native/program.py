@@ -334,9 +334,7 @@ def _pointers(tensors: Sequence[Tensor | None]) -> Any:
 
 
 def _address(tensor: Tensor | None) -> int | None:
-    if tensor is None:
-        return None
-    return tensor.data_ptr()
+    return None if tensor is None else tensor.data_ptr()
 
 
 def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:

@@ -301,9 +301,7 @@ class _NoiseOfC(TorchDispatchMode):
             noise = _mixed(start + element * 0xD1B54A32D192ED03 & _MASK)
             draws.append((noise >> 40) * 2.0**-24 < chance)
         mask = torch.tensor(draws, dtype=target.dtype).view(target.shape)
-        if str(func) == "aten.bernoulli.p":
-            return mask
-        return target.copy_(mask)
+        return mask if str(func) == "aten.bernoulli.p" else target.copy_(mask)
 
 
 # The check of evaluations takes this many examples, in batches of this size.
