@@ -51,10 +51,6 @@ def test_a_plan_takes_the_steps_that_counting_by_hand_gives(
     assert sizes_by_step(plan, n_train) == sizes
 
 
-def test_what_is_dropped_is_the_rest_of_an_epoch() -> None:
-    assert sizes_by_step(plans.constant(30, epochs=2), 100, drop_last=True) == [30, 30, 30] * 2
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_steps_at_steps_are_the_walk_that_changes_there(seed: int) -> None:
     draw = random.Random(seed)

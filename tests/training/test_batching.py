@@ -420,18 +420,12 @@ def test_a_stream_that_counts_its_own_passes_is_refused(at_the_end: bool) -> Non
     assert "\n" not in str(caught.value)
 
 
-class Endless(IterableDataset[Any]):
-    def __iter__(self) -> Iterator[Any]:
-        yield from zip(*points(N), strict=True)
-
-
 BY_ITSELF = "is given and train is read in its own order, by the training itself"
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"train": Endless()}, "train is of type Endless without a length"),
         ({"validation": "split"}, "train is read in its own order"),
         ({"workers": 2}, f"workers {BY_ITSELF}"),
         ({"make_sampler": neighbours}, f"make_sampler {BY_ITSELF}"),

@@ -137,7 +137,7 @@ class Accumulator:
             lambda micro_batch: self._loss(self._model, micro_batch),
             micro_batches,
             [weight * self._world_size / everywhere for weight in weights],
-            waiting=self._waiting,
+            waiting=getattr(self._model, "no_sync", nullcontext),
             scaled=self._scaler.scale,
         )
         if self._world_size == 1:
@@ -152,12 +152,6 @@ class Accumulator:
         summed = torch.tensor(numbers, dtype=torch.float64, device=device)
         distributed.all_reduce(summed)
         return summed.tolist()
-
-    def _waiting(self) -> AbstractContextManager[None]:
-        """Return a context for a pass whose gradients the other processes do not need yet."""
-        no_sync: Callable[[], AbstractContextManager[None]]
-        no_sync = getattr(self._model, "no_sync", nullcontext)
-        return no_sync()
 
     def _may_halve(self, batch: Any) -> bool:
         return self._world_size == 1 and min(self.micro_batch_size, n_examples(batch)) > 1

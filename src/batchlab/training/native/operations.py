@@ -68,10 +68,6 @@ def _uncopied(x: View) -> View:
     return x
 
 
-def _mean(g: Graph, a: Arguments) -> View:
-    return g.mean(a["self"], a.get("dim") or (), keep=a.get("keepdim", False))
-
-
 def _sum(g: Graph, a: Arguments) -> View:
     dtype = torch.int64 if not a["self"].dtype.is_floating_point else None
     return g.sum(a["self"], a.get("dim") or (), keep=a.get("keepdim", False), dtype=dtype)
@@ -601,8 +597,8 @@ OPERATIONS: dict[str, str | Operation] = {
     "bmm": lambda g, a: g.product(_uncopied(a["self"]), _uncopied(a["mat2"])),
     "sum": _sum,
     "sum.dim_IntList": _sum,
-    "mean": _mean,
-    "mean.dim": _mean,
+    "mean": lambda g, a: g.mean(a["self"], ()),
+    "mean.dim": lambda g, a: g.mean(a["self"], a["dim"] or (), keep=a["keepdim"]),
     "amax": _amax,
     "argmax": _argmax,
     "max.dim": _max_with_place,
