@@ -183,9 +183,9 @@ def workload_with(name: str, **fields: Any) -> Workload:
 def test_every_optimizer_takes_the_textbooks_steps(kind: Kind, name: str) -> None:
     """The last batch of an epoch is smaller at 7."""
     workload = workload_with(name)
-    for batch_size in (1, 7, N):
+    for batch_size, n_steps in ((1, 9), (7, 17), (N, 6)):
         trial = small_trial(workload, batch_size=batch_size, seed=3)
-        kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=17)[:17])
+        kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=6)[:n_steps])
 
 
 @pytest.mark.parametrize("name", ["decay", "groups", "adam", "adamw"])
@@ -229,7 +229,7 @@ def test_micro_batches_take_the_step_of_the_whole_batch(
     workload = workload_with(name, clip_norm=clip_norm)
     for micro_batch_size in (1, 7, 19, 20):
         trial = small_trial(workload, batch_size=20, micro_batch_size=micro_batch_size)
-        steps = steps_of(trial, epochs=2)
+        steps = steps_of(trial, epochs=2)[:4]
         kind.assert_as_the_textbook(workload, trial, steps, clip_norm=clip_norm)
 
 
@@ -384,9 +384,9 @@ def test_steps_are_the_same_however_they_are_cut_into_calls(kind: Kind, name: st
 BY_CYCLE = {"schedule": None, "scheduler": one_cycle, "scheduler_every": "step"}
 GROWN = {"batch_size": 10, "micro_batch_size": N, "stages": STAGES, "horizon_steps": None}
 STOPPED: dict[str, tuple[Workload, dict[str, Any], int]] = {
-    "sgd": (noisy("sgd"), {}, 20),
-    "adam": (noisy("adam"), {}, 20),
-    "one cycle": (noisy("momentum", **BY_CYCLE), {}, 20),
+    "sgd": (noisy("sgd"), {}, 12),
+    "adam": (noisy("adam"), {}, 12),
+    "one cycle": (noisy("momentum", **BY_CYCLE), {}, 12),
     "grown": (workload_with("momentum", ema=0.9, batch_size=10), GROWN, 12),
 }
 
