@@ -196,11 +196,11 @@ class AveragedWeights:
 
 
 def _averageable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    averageable = {}
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() or tensor.is_complex():
-            averageable[name] = tensor
-    return averageable
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() or tensor.is_complex()
+    }
 
 
 def _wide(tensor: Tensor) -> Tensor:

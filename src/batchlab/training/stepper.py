@@ -144,9 +144,7 @@ class Stepper:
         """Call the workload's `step` and return the loss that it gave, without its graph."""
         workload = self._workload
         assert workload.step is not None
-        batch = tuple(micro_batches)
-        if not workload.accumulates:
-            (batch,) = batch
+        batch = tuple(micro_batches) if workload.accumulates else micro_batches[0]
         returned = workload.step(self.model, self._made.given, batch)
         loss = returned
         if isinstance(returned, Mapping) and returned:

@@ -336,10 +336,8 @@ class Graph:
 
     def mean(self, x: View, dims: Sequence[int], *, keep: bool = False) -> View:
         """Return the mean over some dimensions, or over all if `dims` is empty."""
-        total = self.sum(x, dims, keep=keep)
-        return self.point(
-            "{0} / {1}", total, number_of(x.shape, _dims(x.shape, dims)), dtype=x.dtype
-        )
+        n = number_of(x.shape, _dims(x.shape, dims))
+        return self.point("{0} / {1}", self.sum(x, dims, keep=keep), n, dtype=x.dtype)
 
     def _reduced(
         self, kind: str, x: View, dims: Sequence[int], keep: bool, dtype: torch.dtype

@@ -118,11 +118,10 @@ def columns_of(workload: Workload) -> Columns:
         if getattr(workload, name) is not None:
             raise unsupported(f"`{name}` of a workload")
     columns = columns_in_memory(workload.train, workload.collate)
-    if columns is None:
+    if columns is None or not all(
+        column.is_contiguous() and column.device.type == "cpu" for column in columns.parts
+    ):
         raise RefusedError("its data are not tensors in memory")
-    for column in columns.parts:
-        if not column.is_contiguous() or column.device.type != "cpu":
-            raise RefusedError("its data are not tensors in memory")
     return columns
 
 
@@ -134,17 +133,16 @@ def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         if not tensor.is_contiguous() or (tensor.numel() and memory in used_memory):
             raise RefusedError(f"{name} shares memory or has gaps in it")
         used_memory.add(memory)
-    of_model, trained = set(), set()
+    trained = set()
     for parameter in model.parameters():
         if parameter.dtype != torch.float32:
             raise unsupported(f"parameters of type {parameter.dtype}")
-        of_model.add(id(parameter))
         if parameter.requires_grad:
             trained.add(id(parameter))
     of_optimizer: set[int] = set()
     for group in optimizer.param_groups:
         of_optimizer.update(map(id, group["params"]))
-    if not trained <= of_optimizer <= of_model:
+    if not trained <= of_optimizer <= set(map(id, model.parameters())):
         raise RefusedError("model and optimizer have different parameters")
 
 

@@ -97,8 +97,7 @@ class LoopSchedule:
         at = first
         while at < len(kernels) and (kernels[at].kind, kernels[at].n_lines) != ("lines", n_lines):
             at += 1
-        if at >= len(kernels):
-            at = len(kernels)
+        if at == len(kernels):
             kernels.append(Kernel("lines", n_lines))
         segment = self._segment(node, kernels[at], _Place(bucket, at))
         self._at[node] = _Place(bucket, at, segment)

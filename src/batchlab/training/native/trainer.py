@@ -62,9 +62,7 @@ class NativeStepper(Stepper):
         self._columns = columns.parts
         self._trained: list[Tensor | None] = []
         for parameter, is_trained in zip(self.model.parameters(), build.trained, strict=True):
-            self._trained.append(parameter)
-            if not is_trained:
-                self._trained[-1] = None
+            self._trained.append(parameter if is_trained else None)
         self._order = (-1, torch.empty(0, dtype=torch.int64))
 
     def stream(self, step: int) -> Iterator[Sequence[Batch]]:
