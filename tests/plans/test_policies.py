@@ -2,6 +2,7 @@
 
 import math
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import batchlab
 from batchlab.errors import UsageError
-from batchlab.plans.policies import (
-    AdaptiveSampler,
-    AdaptiveSize,
-    Plateau,
-)
+from batchlab.plans.policies import AdaptiveSampler, AdaptiveSize, Plateau
 
 TRACE, GRAD_SQ, D = 400.0, 4.0, 50
 
@@ -25,7 +22,8 @@ def fed(size: AdaptiveSize, *, steps: int, loss: float = 2.0, rate: float = 0.5)
     draw = np.random.default_rng(0)
     mean = np.full(D, (GRAD_SQ / D) ** 0.5)
     for _ in range(steps):
-        gradients = draw.normal(mean, (TRACE / D) ** 0.5, (size.batch_size, D))
+        draws = draw.standard_normal((size.batch_size, D), dtype=np.float32)
+        gradients = mean + (TRACE / D) ** 0.5 * draws
         of_batch = gradients.mean(0)
         trace = ((gradients - of_batch) ** 2).sum() / (size.batch_size - 1)
         pair = trace, (of_batch**2).sum() - trace / size.batch_size
@@ -49,47 +47,38 @@ THETA_SQ = 0.25
 @pytest.mark.parametrize("first", [8, 700])
 def test_each_rule_reaches_its_size_on_a_known_noise(rule, expected: float, first: int) -> None:
     # An average over about 200 steps scatters by 2.5 %: a tenth is four standard errors.
-    size = fed(AdaptiveSize(rule, first=first, most=1000, apart=1.02, kept=0.99), steps=1500)
+    size = fed(AdaptiveSize(rule, first=first, most=1000, apart=1.02, kept=0.99), steps=1000)
 
     assert size.batch_size == pytest.approx(expected, rel=0.1)
 
 
-def test_it_stays_in_its_bounds_and_moves_for_no_less_than_asked() -> None:
-    bounded = fed(AdaptiveSize("noise-scale", first=32, least=16, most=64), steps=100)
-    lazy = fed(AdaptiveSize("noise-scale", first=90, most=1000, apart=2.0), steps=100)
-    floored = AdaptiveSize(lambda seen: 3.0, first=32, least=16, most=64)
-    floored.saw(pair=(1.0, 1.0))
-
-    assert (bounded.batch_size, floored.batch_size) == (64, 16)
-    assert (lazy.batch_size, lazy.moves) == (90, [])
+WIDE, NARROW = {"first": 8, "most": 64}, {"first": 32, "least": 16, "most": 64}
 
 
-def test_a_gradient_lost_in_its_noise_moves_nothing() -> None:
-    size = AdaptiveSize("noise-scale", first=32, most=64)
+@pytest.mark.parametrize(
+    ("settings", "pairs", "moves"),
+    [
+        (WIDE, [(100.0, -1.0)] * 5, []),  # a gradient lost in its noise moves nothing
+        (WIDE, [None, (100.0, 1.0)], [(2, 8, 64, 100.0)]),
+        (NARROW, [(3.0, 1.0)], [(1, 32, 16, 3.0)]),
+        ({"first": 90, "most": 1000, "apart": 2.0}, [(179.0, 1.0), (46.0, 1.0)], []),
+        (  # each quantity is averaged before they are divided
+            WIDE,
+            [(32.0, 4.0), (100.0, -1.0), (40.0, 2.0)],
+            [(2, 8, 64, (32 / 2 + 100) / (4 / 2 - 1)), (3, 64, 39, (8 + 50 + 40) / (1 - 0.5 + 2))],
+        ),
+    ],
+)
+def test_its_moves_say_when_and_what_was_wanted(
+    settings: dict[str, Any], pairs: list[Any], moves: list[Any]
+) -> None:
+    size = AdaptiveSize("noise-scale", **({"kept": 0.5} | settings))
 
-    for _ in range(5):
-        size.saw(pair=(100.0, -1.0))
-
-    assert size.batch_size == 32
-
-
-def test_its_moves_say_when_and_what_was_wanted() -> None:
-    size = AdaptiveSize("noise-scale", first=32, most=64)
-    size.saw()
-    size.saw(pair=(100.0, 1.0))
-
-    (move,) = size.moves
-    assert (move.step, move.before, move.after, move.wanted) == (2, 32, 64, 100.0)
-
-
-def test_each_quantity_is_averaged_before_they_are_divided() -> None:
-    size = AdaptiveSize("noise-scale", first=2, most=1000, kept=0.5)
-
-    for pair in ((10.0, 4.0), (100.0, -1.0), (40.0, 2.0)):
+    for pair in pairs:
         size.saw(pair=pair)
 
-    mean = (10 / 4 + 100 / 2 + 40) / (4 / 4 - 1 / 2 + 2)
-    assert size.moves[-1].wanted == pytest.approx(mean)
+    found = [(move.step, move.before, move.after, move.wanted) for move in size.moves]
+    assert found == [pytest.approx(move) for move in moves]
 
 
 def test_a_plateau_grows_where_the_metric_stalls() -> None:
@@ -132,40 +121,30 @@ def wandering() -> AdaptiveSize:
     return AdaptiveSize(lambda seen: seen.trace, first=5, most=40, apart=1.0, kept=0.0)
 
 
-def walked(sampler: AdaptiveSampler, size: AdaptiveSize, *, until: int | None = None) -> list:
+def walked(until: int | None = None, states: Any = None) -> Any:
+    """The batches of three epochs, from these states if there are any, and the states there."""
+    size = wandering()
+    sampler = AdaptiveSampler(range(50), size, epochs=3, seed=1)
+    if states is not None:
+        size.load_state_dict(states[0])
+        sampler.load_state_dict(states[1])
     batches = []
     for batch in islice(sampler, until):
         batches.append(batch)
         size.saw(pair=(3.0 + 7 * len(batch) % 31, 1.0))
-    return batches
+    return batches, (size.state_dict(), sampler.state_dict(step=until or 0))
 
 
-def test_every_example_comes_once_an_epoch_whatever_the_sizes_do() -> None:
-    size = wandering()
+def test_every_example_comes_once_an_epoch_whatever_the_sizes_do_and_where_it_stops() -> None:
+    whole, _ = walked()
 
-    batches = walked(AdaptiveSampler(range(50), size, epochs=3, seed=1), size)
-
-    assert len({len(batch) for batch in batches}) > 3
-    places = list(chain(*batches))
+    assert len(set(map(len, whole))) > 3
+    places = list(chain(*whole))
     for epoch in range(3):
         assert sorted(places[50 * epoch : 50 * (epoch + 1)]) == list(range(50))
-
-
-@pytest.mark.parametrize("step", [0, 1, 7, 12])
-def test_the_sampler_stopped_and_resumed_gives_the_batches_that_were_left(step: int) -> None:
-    size = wandering()
-    whole = walked(AdaptiveSampler(range(50), size, epochs=3, seed=1), size)
-    size = wandering()
-    stopped = AdaptiveSampler(range(50), size, epochs=3, seed=1)
-    walked(stopped, size, until=step)
-    states = size.state_dict(), stopped.state_dict(step=step)
-
-    size = wandering()
-    size.load_state_dict(states[0])
-    resumed = AdaptiveSampler(range(50), size, epochs=3, seed=1)
-    resumed.load_state_dict(states[1])
-
-    assert walked(resumed, size) == whole[step:]
+    for step in (0, 1, 7, 12):
+        _, states = walked(until=step)
+        assert walked(states=states)[0] == whole[step:]
 
 
 @pytest.mark.slow

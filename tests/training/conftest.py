@@ -1,6 +1,6 @@
 """Training tests compute with one thread, as trials side by side do.
 
-Libraries in C are in a folder of the session, and built in a tenth of a second.
+Libraries in C are built in a tenth of a second, and kept for the next run of the tests.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from batchlab.cache import cache_folder
 from batchlab.training.native import build
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -28,9 +29,9 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what is built."""
-    return tmp_path_factory.mktemp("native")
+def libraries() -> Path:
+    """A folder for what is built, by its text, its flags and the compiler."""
+    return cache_folder() / "native of tests"
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 """Accumulator: the whole batch's gradient from pieces, and nothing half applied."""
 
+import gc
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -14,13 +15,30 @@ import batchlab
 from batchlab.errors import BatchSizeError, UsageError
 
 B = 12
-Made = tuple[nn.Module, Callable[[nn.Module, Any], Tensor], Any, Callable[[Any], Any] | None]
+
+
+class Made(NamedTuple):
+    """A model, its loss and a batch, and what a batch weighs."""
+
+    model: nn.Module
+    loss: Callable[[nn.Module, Any], Tensor]
+    batch: Any
+    weight: Callable[[Any], Any] | None = None
+
+    def accumulator(self, micro_batch_size: int) -> batchlab.Accumulator:
+        size = micro_batch_size
+        return batchlab.Accumulator(
+            self.model, self.loss, micro_batch_size=size, weight=self.weight
+        )
+
+
+def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
 
 
 def mlp() -> Made:
     model = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3))
-    batch = torch.randn(B, 5), torch.randint(3, (B,))
-    return model, lambda m, b: F.cross_entropy(m(b[0]), b[1]), batch, None
+    return Made(model, cross_entropy, (torch.randn(B, 5), torch.randint(3, (B,))))
 
 
 def cnn() -> Made:
@@ -28,7 +46,7 @@ def cnn() -> Made:
         nn.Conv2d(1, 4, 3), nn.ReLU(), nn.GroupNorm(2, 4), nn.Flatten(), nn.Linear(4 * 36, 3)
     )
     batch = {"image": torch.randn(B, 1, 8, 8), "label": torch.randint(3, (B,))}
-    return model, lambda m, b: F.cross_entropy(m(b["image"]), b["label"]), batch, None
+    return Made(model, lambda m, b: cross_entropy(m, (b["image"], b["label"])), batch)
 
 
 class Tagger(nn.Module):
@@ -45,17 +63,16 @@ class Tagger(nn.Module):
 def transformer() -> Made:
     """Sequences of 1 to 7 tokens; the loss is the mean over tokens that are no padding."""
     lengths = torch.arange(B) % 7 + 1
-    padding = torch.arange(7)[None, :] >= lengths[:, None]
-    batch = torch.randint(20, (B, 7)), padding
+    batch = torch.randint(20, (B, 7)), torch.arange(7)[None, :] >= lengths[:, None]
 
     def loss(model: nn.Module, b: Any) -> Tensor:
         return F.cross_entropy(model(*b)[~b[1]], b[0][~b[1]])
 
-    return Tagger(), loss, batch, lambda b: (~b[1]).sum()
+    return Made(Tagger(), loss, batch, lambda b: (~b[1]).sum())
 
 
 def gradient(model: nn.Module) -> Tensor:
-    return torch.cat([part.grad.flatten() for part in model.parameters()])
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
@@ -66,52 +83,45 @@ def test_its_gradient_is_the_whole_batchs_for_every_micro_batch_size(
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
     try:
-        model, loss, batch, weight = make()
+        made = make()
     finally:
         torch.set_default_dtype(torch.float32)
-    whole = loss(model, batch)
+    whole = made.loss(made.model, made.batch)
     whole.backward()
-    expected = gradient(model)
+    expected = gradient(made.model)
 
-    for micro in range(1, B + 1):
-        accumulator = batchlab.Accumulator(model, loss, micro_batch_size=micro, weight=weight)
-        value = accumulator.backward(batch)
+    for micro_batch_size in range(1, B + 1):
+        value = made.accumulator(micro_batch_size).backward(made.batch)
 
-        apart = (gradient(model) - expected).norm() / expected.norm()
+        apart = (gradient(made.model) - expected).norm() / expected.norm()
         assert float(apart) <= within
         assert float(value) == pytest.approx(whole.item(), rel=within)
 
 
 def test_pieces_of_padding_alone_have_no_part_in_it() -> None:
     torch.manual_seed(0)
-    model, loss, batch, weight = transformer()
-    batch[1][4:6] = True
-    whole = loss(model, batch)
+    made = transformer()
+    made.batch[1][4:6] = True
+    whole = made.loss(made.model, made.batch)
 
-    value = batchlab.Accumulator(model, loss, micro_batch_size=2, weight=weight).backward(batch)
+    assert float(made.accumulator(2).backward(made.batch)) == pytest.approx(whole.item(), rel=1e-6)
 
-    assert float(value) == pytest.approx(whole.item(), rel=1e-6)
-
-
-def test_a_batch_of_padding_alone_is_refused() -> None:
-    model, loss, batch, weight = transformer()
-    batch[1][:] = True
-
+    made.batch[1][:] = True
     with pytest.raises(UsageError, match="has no mean"):
-        batchlab.Accumulator(model, loss, micro_batch_size=2, weight=weight).backward(batch)
+        made.accumulator(2).backward(made.batch)
 
 
 def test_what_has_no_examples_first_is_given_whole_and_texts_are_cut() -> None:
-    model, seen = nn.Linear(3, 1), []
+    pieces = []
 
     def loss(m: nn.Module, b: dict[str, Any]) -> Tensor:
-        seen.append((len(b["x"]), b["names"], len(b["scale"])))
+        pieces.append((len(b["x"]), b["names"], len(b["scale"])))
         return (m(b["x"]) * b["scale"].sum()).mean()
 
     batch = {"x": torch.ones(3, 3), "names": ["a", "b", "c"], "scale": torch.ones(5)}
-    batchlab.Accumulator(model, loss, micro_batch_size=2).backward(batch)
+    Made(nn.Linear(3, 1), loss, batch).accumulator(2).backward(batch)
 
-    assert seen == [(2, ["a", "b"], 5), (1, ["c"], 5)]
+    assert pieces == [(2, ["a", "b"], 5), (1, ["c"], 5)]
 
 
 # ---- out of memory
@@ -142,44 +152,43 @@ class Full:
         return grad
 
 
-def with_dropout() -> Made:
+@pytest.fixture
+def no_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that these tests import takes a second to look through."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
+
+
+def with_dropout(full: Full) -> Made:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.Dropout(0.3), nn.Linear(16, 3))
-    return model, None, (torch.randn(B, 5), torch.randint(3, (B,))), None
+    return Made(model, full, (torch.randn(B, 5), torch.randint(3, (B,))))
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("in_backward", [False, True])
 def test_out_of_memory_halves_and_begins_the_batch_anew(in_backward: bool) -> None:
-    model, _, batch, _ = with_dropout()
-    torch.manual_seed(7)
-    expected = batchlab.Accumulator(model, Full(B, in_backward=False), micro_batch_size=3).backward(
-        batch
-    )
-    wanted = gradient(model), model[1].running_mean.clone(), torch.get_rng_state()
-    model, _, batch, _ = with_dropout()
-    torch.manual_seed(7)
-
-    full = Full(3, in_backward=in_backward)
-    accumulator = batchlab.Accumulator(model, full, micro_batch_size=B)
-    value = accumulator.backward(batch)
+    full, states = Full(3, in_backward=in_backward), []
+    for loss, micro_batch_size in ((Full(B, in_backward=False), 3), (full, B)):
+        made = with_dropout(loss)
+        torch.manual_seed(7)
+        accumulator = made.accumulator(micro_batch_size)
+        value = accumulator.backward(made.batch)
+        states.append([value, gradient(made.model), *made.model.buffers(), torch.get_rng_state()])
 
     assert full.passes == [12, 6, 3, 3, 3, 3]
     assert accumulator.micro_batch_size == 3
-    assert torch.equal(value, expected)
-    assert torch.equal(gradient(model), wanted[0])
-    assert torch.equal(model[1].running_mean, wanted[1])
-    assert torch.equal(torch.get_rng_state(), wanted[2])
+    torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("no_collection")
 def test_one_example_that_does_not_fit_is_an_error_with_the_weights_as_they_were() -> None:
-    model, _, batch, _ = with_dropout()
-    before = [part.clone() for part in model.parameters()]
-    accumulator = batchlab.Accumulator(model, Full(0, in_backward=False), micro_batch_size=B)
+    made = with_dropout(Full(0, in_backward=False))
+    before = [parameter.clone() for parameter in made.model.parameters()]
 
     with pytest.raises(torch.OutOfMemoryError):
-        accumulator.backward(batch)
+        made.accumulator(B).backward(made.batch)
 
-    assert all(map(torch.equal, model.parameters(), before))
+    assert all(map(torch.equal, made.model.parameters(), before))
 
 
 # ---- beside other things
@@ -193,10 +202,9 @@ def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(
     torch.manual_seed(0)
     model, loss, batch, _ = mlp()
     loss(model, batch).backward()
-    expected = [part - 0.1 * part.grad for part in model.parameters()]
-    before = [part.clone() for part in model.parameters()]
+    rate = 0.0 if overflows else 0.1
+    expected = [parameter - rate * parameter.grad for parameter in model.parameters()]
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     factor = float("inf") if overflows else 1.0
     accumulator = batchlab.Accumulator(
         model,
@@ -206,22 +214,21 @@ def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(
     )
 
     accumulator.backward(batch)
-    accumulator.step(optimizer)
+    accumulator.step(torch.optim.SGD(model.parameters(), lr=0.1))
 
-    for part, wanted in zip(model.parameters(), before if overflows else expected, strict=True):
-        assert torch.allclose(part, wanted, atol=1e-7)
+    torch.testing.assert_close(list(model.parameters()), expected, rtol=1e-5, atol=1e-7)
     assert scaler.get_scale() == (2.0**9 if overflows else 2.0**10)
 
 
 def test_lbfgs_and_sizes_below_1_are_refused() -> None:
-    model, loss, batch, _ = mlp()
-    accumulator = batchlab.Accumulator(model, loss, micro_batch_size=5)
-    accumulator.backward(batch)
+    made = mlp()
+    accumulator = made.accumulator(5)
+    accumulator.backward(made.batch)
 
     with pytest.raises(UsageError, match="LBFGS asks for the loss several times"):
-        accumulator.step(torch.optim.LBFGS(model.parameters()))
+        accumulator.step(torch.optim.LBFGS(made.model.parameters()))
     with pytest.raises(BatchSizeError, match="micro_batch_size=0"):
-        batchlab.Accumulator(model, loss, micro_batch_size=0)
+        made.accumulator(0)
 
 
 def _share(rank: int, folder: str, cuts: list[slice]) -> None:
@@ -231,11 +238,10 @@ def _share(rank: int, folder: str, cuts: list[slice]) -> None:
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
     )
     torch.manual_seed(0)
-    model, loss, batch, weight = transformer()
-    parallel = nn.parallel.DistributedDataParallel(model)
-    accumulator = batchlab.Accumulator(parallel, loss, micro_batch_size=3, weight=weight)
-    accumulator.backward(tuple(part[cuts[rank]] for part in batch))
-    torch.save(gradient(model), f"{folder}/{rank}.pt")
+    made = transformer()
+    parallel = made._replace(model=nn.parallel.DistributedDataParallel(made.model))
+    parallel.accumulator(3).backward(tuple(column[cuts[rank]] for column in made.batch))
+    torch.save(gradient(made.model), f"{folder}/{rank}.pt")
     distributed.barrier()
     # What is to be seen is seen: gloo's threads, still there when its objects go, may abort it.
     os._exit(0)
@@ -251,5 +257,5 @@ def test_two_processes_with_unequal_shares_have_the_whole_batchs_gradient(tmp_pa
     multiprocessing.spawn(_share, (str(tmp_path), cuts), nprocs=2)
 
     for rank in (0, 1):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert float((found - gradient(model)).norm() / gradient(model).norm()) < 1e-6
+        shared = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        assert float((shared - gradient(model)).norm() / gradient(model).norm()) < 1e-6

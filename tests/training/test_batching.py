@@ -1,199 +1,252 @@
-"""Batches: the right examples in the right order, wherever a run is taken up."""
+"""Batches: whatever the kind of data, the right examples in the right order, wherever taken up."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from tests.reference.small_workloads import cropped_workload, jitter, small_trial, small_workload
+from tests.reference.data_kinds import Streamed, kinds, workload_of
+from tests.reference.engine_run import taken
+from tests.reference.small_workloads import (
+    cropped_workload,
+    jitter,
+    points,
+    small_trial,
+    small_workload,
+)
 from tests.reference.textbook_loop import cut_into_steps
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, WeightedRandomSampler
 
-from batchlab.errors import WorkloadError
+from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.batch_plan import Stage
-from batchlab.records.trial import Sampling, Trial
 from batchlab.training import batching
-from batchlab.training.batching import on_device, training_batches
-from batchlab.workload.data import epoch_order, n_examples
+from batchlab.training.batching import check_streams, on_device, order_of, training_batches
+from batchlab.training.evaluator import Evaluator
+from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Workload
+from batchlab.workload.given_data import check_sampling
+from batchlab.workload.loading import live_workload
 
 CPU = torch.device("cpu")
+N = 40
+KINDS = ("dict", "dict of arrays", "nested", "mapped", "mapped dict", "examples as dicts", "loader")
 
 
-def numbered(n: int, **changes: Any) -> Workload:
+@pytest.fixture(scope="module")
+def of_kind(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Workload]:
+    """A workload of the same points as data of each kind, loaded once."""
+    data = kinds(tmp_path_factory.mktemp("kinds"))
+    return cache(lambda kind: workload_of(data[kind]))
+
+
+def numbered(n: int = N, **fields: Any) -> Workload:
     """A workload whose n-th example is the number n."""
     numbers = torch.arange(n)
-    return replace(small_workload(), train=(numbers, 10 * numbers), **changes)
+    return replace(small_workload(), train=(numbers, 10 * numbers), **fields)
 
 
-def examples_of(
-    workload: Workload, trial: Trial, *, epoch: int = 0, first_step: int = 0
-) -> list[list[int]]:
+def streamed(train: Any = None, **fields: Any) -> Workload:
+    train = Streamed(*points(N)) if train is None else train
+    return workload_of({"train": train, "validation": points(20, seed=1)}, **fields)
+
+
+def steps_of(
+    workload: Workload, *, epoch: int = 1, first_step: int = 0, **trial: Any
+) -> list[Sequence[Any]]:
+    """The micro-batches of each step of an epoch."""
+    trial = {"batch_size": 12} | trial
+    return list(training_batches(workload, small_trial(workload, **trial), CPU)(epoch, first_step))
+
+
+def examples_of(workload: Workload, **trial: Any) -> list[list[int]]:
     """The numbers that each step of an epoch sees, micro-batches joined."""
-    return [
-        [number for x, _ in micro_batches for number in x.tolist()]
-        for micro_batches in training_batches(workload, trial, CPU)(epoch, first_step)
-    ]
+    steps = steps_of(workload, **trial)
+    return [[int(number) for x, _ in micro_batches for number in x] for micro_batches in steps]
 
 
-class TestOrder:
-    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
-    def test_epochs_and_seeds_have_orders_of_their_own(self, sampling: Sampling) -> None:
-        orders = {
-            tuple(epoch_order(50, seed=seed, epoch=epoch, sampling=sampling).tolist())
-            for seed in range(5)
-            for epoch in range(5)
-        }
-
-        assert len(orders) == 25
+def neighbours(batch_size: int, seed: int) -> Iterable[list[int]]:
+    """Batches of neighbours in a random order, what is left at the end."""
+    *full, last = cut_into_steps(range(N), batch_size, drop_last=False)
+    return [*(full[place] for place in np.random.permutation(len(full))), last]
 
 
-class TestSteps:
-    @pytest.mark.parametrize("drop_last", [False, True])
-    @pytest.mark.parametrize("batch_size", [1, 4, 7, 19, 20, 21, 39, 40])
-    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
-    def test_they_cut_the_order_as_the_textbook_does(
-        self, batch_size: int, drop_last: bool, sampling: Sampling
-    ) -> None:
-        workload = numbered(40)
-        trial = small_trial(workload, batch_size=batch_size, drop_last=drop_last, sampling=sampling)
-
-        seen = examples_of(workload, trial, epoch=1)
-
-        order = epoch_order(40, seed=0, epoch=1, sampling=sampling).tolist()
-        if trial.batch_mode == "full" and sampling == "reshuffle":
-            order = list(range(40))
-        assert seen == cut_into_steps(order, batch_size, drop_last=drop_last)
-        assert len(seen) == trial.plan.steps_in(1)
-
-    @pytest.mark.parametrize("batch_size", [1, 3, 8, 40])
-    @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
-    def test_taken_up_anywhere_they_go_on_as_they_would_have(
-        self, batch_size: int, sampling: Sampling, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(batching, "_GATHER_EXAMPLES", 16)  # several gathers an epoch
-        workload = numbered(40)
-        trial = small_trial(workload, batch_size=batch_size, sampling=sampling)
-        whole = examples_of(workload, trial)
-
-        for first_step in range(trial.plan.steps_in(1) + 1):
-            assert examples_of(workload, trial, first_step=first_step) == whole[first_step:]
-
-    @pytest.mark.parametrize("batch_size", [1, 3, 7, 8])
-    def test_every_batch_begins_where_a_tensor_of_its_own_would(self, batch_size: int) -> None:
-        """Else products differ in their last bits from those of a run taken up elsewhere."""
-        workload = small_workload()
-        trial = small_trial(workload, batch_size=batch_size)
-
-        for ((x, _),) in training_batches(workload, trial, CPU)(0, 0):
-            assert x.data_ptr() % 64 == 0
-
-    @pytest.mark.parametrize("batch_size", [10, 40])
-    def test_micro_batches_cut_the_step_and_the_last_may_be_smaller(self, batch_size: int) -> None:
-        workload = numbered(40)
-        whole = small_trial(workload, batch_size=batch_size)
-        cut = replace(whole, micro_batch_size=4)
-
-        steps = list(training_batches(workload, cut, CPU)(0, 0))
-
-        sizes = [[len(x) for x, _ in step] for step in steps]
-        assert sizes == [[4, 4, 2]] * 4 if batch_size == 10 else [[4] * 10]
-        if batch_size == 10:
-            assert examples_of(workload, cut) == examples_of(workload, whole)
-
-    def test_a_full_batch_in_micro_batches_is_mixed_anew_each_epoch(self) -> None:
-        """Else layers that normalise over a micro-batch would always see the same examples."""
-        workload = numbered(40)
-        trial = small_trial(workload, batch_size=40, micro_batch_size=8)
-
-        (first,), (second,) = (examples_of(workload, trial, epoch=epoch) for epoch in (0, 1))
-
-        assert sorted(first) == sorted(second) == list(range(40))
-        assert first != second
-
-    @pytest.mark.parametrize("batch_size", [8, 40])
-    def test_an_augmentation_that_writes_leaves_the_training_set_alone(
-        self, batch_size: int
-    ) -> None:
-        workload = replace(small_workload(), augment=jitter)
-        trial = small_trial(workload, batch_size=batch_size)
-        before = workload.train[0].clone()
-
-        for step in training_batches(workload, trial, CPU)(0, 0):
-            for batch in step:
-                jitter(batch)
-
-        assert torch.equal(workload.train[0], before)
-
-    def test_a_loss_that_writes_into_the_training_set_is_refused(self) -> None:
-        workload = small_workload()
-        trial = small_trial(workload, batch_size=40)
-        steps = training_batches(workload, trial, CPU)(0, 0)
-        ((x, _),) = next(steps)
-
-        x /= 255
-
-        with pytest.raises(WorkloadError, match="writes into the training examples themselves"):
-            next(steps)
+def weighted(batch_size: int, seed: int) -> Iterable[int]:
+    draw = torch.Generator().manual_seed(seed)
+    return WeightedRandomSampler([0.0] * 30 + [1.0] * 10, N, generator=draw)
 
 
-class TestDataset:
-    @pytest.mark.parametrize(("workers", "first_steps"), [(0, range(7)), (2, (0, 3))])
-    def test_random_crops_are_the_same_wherever_a_run_is_taken_up_and_whatever_the_workers(
-        self, workers: int, first_steps: Iterable[int]
-    ) -> None:
-        whole = fetched(cropped_workload())
-
-        assert len(whole) == 6
-        for first_step in first_steps:
-            found = fetched(cropped_workload(workers=workers), first_step=first_step)
-            torch.testing.assert_close(found, whole[first_step:], rtol=0, atol=0)
-
-    def test_random_crops_differ_from_epoch_to_epoch_and_from_step_to_step(self) -> None:
-        workload = cropped_workload(n=4)
-        trial = small_trial(workload, batch_size=4)
-        clean = workload.train.x
-
-        shifts = set()
-        for epoch in range(3):
-            for (batch,) in training_batches(workload, trial, CPU)(epoch, 0):
-                for row in batch["x"]:
-                    nearest = (clean - row).std(dim=1).argmin()
-                    shifts.add(round(float((row - clean[nearest]).mean()), 6))
-
-        assert len(shifts) == 12
-
-    def test_fetching_leaves_the_random_streams_of_the_run_alone(self) -> None:
-        drawn = []
-        for fetches in (False, True):
-            for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
-                stream_seed(5)
-            if fetches:
-                fetched(cropped_workload())
-            drawn.append((random.random(), float(np.random.random()), float(torch.rand(()))))
-
-        assert drawn[0] == drawn[1]
-
-    def test_collate_sees_one_micro_batch_at_a_time(self) -> None:
-        workload = cropped_workload()
-        trial = small_trial(workload, batch_size=7, micro_batch_size=3)
-
-        steps = list(training_batches(workload, trial, CPU)(0, 0))
-
-        sizes = [[len(batch["y"]) for batch in step] for step in steps]
-        assert sizes == [*[[3, 3, 1]] * 5, [3, 2]]
+def drawn(examples: list[Any]) -> tuple[Tensor, Tensor]:
+    """A `collate` that draws what it gives."""
+    return torch.rand(len(examples), 1), torch.zeros(len(examples))
 
 
-def fetched(workload: Workload, *, first_step: int = 0) -> list[dict[str, Tensor]]:
-    trial = small_trial(workload, batch_size=7)
-    steps = training_batches(workload, trial, CPU)(1, first_step)
-    return [batch for (batch,) in steps]
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """An epoch of something, and where it is taken up; in one process unless there are workers."""
+
+    make: Callable[..., Workload]
+    trial: dict[str, Any] = field(default_factory=dict)
+    workers: dict[str, int] = field(default_factory=dict)
+    first_steps: Iterable[int] = (1, 3)
+
+
+IN_PIECES = {"batch_size": 12, "micro_batch_size": 5}
+EPOCHS: dict[str, Epoch] = {
+    **{
+        f"{batch_size} by {sampling}": Epoch(
+            make=numbered,
+            trial={"batch_size": batch_size, "sampling": sampling},
+            first_steps=range(-(-N // batch_size) + 1),
+        )
+        for batch_size in (1, 3, 8, N)
+        for sampling in ("reshuffle", "replacement")
+    },
+    "crops": Epoch(make=cropped_workload, trial={"batch_size": 7}, first_steps=range(7)),
+    "crops by workers": Epoch(
+        make=cropped_workload, trial={"batch_size": 7}, workers={"workers": 2}, first_steps=(3,)
+    ),
+    "stream": Epoch(make=streamed, trial=IN_PIECES),
+    "stream with a collate": Epoch(make=partial(streamed, collate=drawn), trial=IN_PIECES),
+}
+
+
+@pytest.mark.parametrize("name", [*EPOCHS, *KINDS])
+def test_taken_up_anywhere_an_epoch_goes_on_with_the_same_examples(
+    name: str, of_kind: Callable[[str], Workload], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "_GATHER_EXAMPLES", 16)  # several gathers an epoch
+    epoch = EPOCHS.get(name) or Epoch(make=partial(of_kind, name), trial=IN_PIECES)
+    whole = steps_of(epoch.make(), **epoch.trial)
+
+    for first_step in epoch.first_steps:
+        workload = epoch.make(**epoch.workers)
+        rest = steps_of(workload, **epoch.trial, first_step=first_step)
+        torch.testing.assert_close(rest, whole[first_step:], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("size", "micro"), [(1, 1), (7, 7), (12, 5), (40, 40), (40, 16)])
+def test_it_trains_as_a_tuple_of_the_same_tensors(
+    size: int, micro: int, of_kind: Callable[[str], Workload]
+) -> None:
+    """The losses of two and a half epochs, and the scores after them."""
+
+    def trained(kind: str) -> list[Any]:
+        workload = of_kind(kind)
+        trial = small_trial(workload, batch_size=size, micro_batch_size=micro)
+        stepper, losses = taken(workload, trial, trial.plan.steps_in(2.5))
+        evaluator = Evaluator(workload, CPU, batch_size=7, most_train_examples=30)
+        scores = evaluator.scores(stepper.model, ("train", "validation"))
+        return [*losses, *(score.value for score in scores)]
+
+    expected = pytest.approx(trained("tuple"), rel=1e-5)
+    for kind in KINDS:
+        assert trained(kind) == expected, kind
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 8])
+def test_every_batch_begins_where_a_tensor_of_its_own_would(batch_size: int) -> None:
+    """Else products differ in their last bits from those of a run taken up elsewhere."""
+    for ((x, _),) in steps_of(small_workload(), batch_size=batch_size):
+        assert x.data_ptr() % 64 == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "batch_size", "micro", "sizes"),
+    [
+        (numbered, 10, 4, [[4, 4, 2]] * 4),
+        (numbered, 40, 4, [[4] * 10]),
+        (cropped_workload, 7, 3, [*[[3, 3, 1]] * 5, [3, 2]]),
+        (streamed, 12, 5, [*[[5, 5, 2]] * 3, [4]]),
+        (partial(numbered, make_sampler=neighbours), 12, 5, [*[[5, 5, 2]] * 3, [4]]),
+    ],
+)
+def test_micro_batches_cut_the_step_and_the_last_may_be_smaller(
+    make: Callable[[], Workload], batch_size: int, micro: int, sizes: list[list[int]]
+) -> None:
+    steps = steps_of(make(), batch_size=batch_size, micro_batch_size=micro)
+
+    assert [[n_examples(micro_batch) for micro_batch in step] for step in steps] == sizes
+
+
+def test_a_full_batch_in_micro_batches_is_mixed_anew_each_epoch() -> None:
+    """Else layers that normalise over a micro-batch would always see the same examples."""
+    cut = {"batch_size": 40, "micro_batch_size": 8}
+
+    (first,), (second,) = (examples_of(numbered(), epoch=epoch, **cut) for epoch in (0, 1))
+
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert first != second
+
+
+@pytest.mark.parametrize("batch_size", [8, 40])
+def test_an_augmentation_that_writes_leaves_the_training_set_alone(batch_size: int) -> None:
+    workload = replace(small_workload(), augment=jitter)
+    before = workload.train[0].clone()
+
+    for (batch,) in steps_of(workload, batch_size=batch_size):
+        jitter(batch)
+
+    assert torch.equal(workload.train[0], before)
+
+
+def test_a_loss_that_writes_into_the_training_set_is_refused() -> None:
+    workload = small_workload()
+    steps = training_batches(workload, small_trial(workload, batch_size=40), CPU)(0, 0)
+    ((x, _),) = next(steps)
+
+    x /= 255
+
+    with pytest.raises(WorkloadError, match="writes into the training examples themselves"):
+        next(steps)
+
+
+def test_random_crops_differ_from_epoch_to_epoch_and_from_step_to_step() -> None:
+    workload = cropped_workload(n=4)
+    clean = workload.train.x
+
+    shifts = set()
+    for epoch in range(3):
+        for (batch,) in steps_of(workload, epoch=epoch, batch_size=4):
+            for row in batch["x"]:
+                nearest = (clean - row).std(dim=1).argmin()
+                shifts.add(round(float((row - clean[nearest]).mean()), 6))
+
+    assert len(shifts) == 12
+
+
+@pytest.mark.parametrize("make", [cropped_workload, streamed])
+def test_the_random_numbers_of_the_run_and_of_the_data_do_not_meet(
+    make: Callable[[], Workload],
+) -> None:
+    workload = make()
+    trial = small_trial(workload, batch_size=12)
+
+    def draw() -> tuple[float, ...]:
+        return random.random(), float(np.random.random()), float(torch.rand(()))
+
+    def seed() -> None:
+        for stream_seed in (random.seed, np.random.seed, torch.manual_seed):
+            stream_seed(5)
+
+    seed()
+    undisturbed = [draw() for _ in range(4)]
+    seed()
+    between, batches = [], []
+    for step in training_batches(workload, trial, CPU)(0, 0):
+        batches.append(step)
+        between.append(draw())
+
+    assert between == undisturbed
+    again = list(training_batches(workload, trial, CPU)(0, 0))
+    torch.testing.assert_close(batches, again, rtol=0, atol=0)
 
 
 class Pair(NamedTuple):
@@ -201,55 +254,202 @@ class Pair(NamedTuple):
     name: str
 
 
-class TestContainers:
-    @pytest.mark.parametrize(
-        "batch",
-        [
-            torch.zeros(3, 2),
-            (torch.zeros(3), torch.zeros(9)),
-            [torch.tensor(5.0), torch.zeros(3)],
-            {"name": "a", "x": torch.zeros(3)},
-            Pair(torch.zeros(3), "a"),
-            ("a", {"deep": [torch.zeros(3)]}),
-        ],
-    )
-    def test_examples_are_counted_by_the_first_tensor_with_a_length(self, batch: Any) -> None:
-        assert n_examples(batch) == 3
+LINES = [torch.zeros(length, 5) for length in (3, 9, 2)]
 
-    def test_packed_sequences_count_as_sequences_and_not_as_time_steps(self) -> None:
-        sequences = [torch.zeros(length, 5) for length in (3, 9, 2)]
-        packed = pack_sequence(sequences, enforce_sorted=False)
 
-        assert n_examples((packed, torch.zeros(3))) == 3
+@pytest.mark.parametrize(
+    "batch",
+    [
+        torch.zeros(3, 2),
+        (torch.zeros(3), torch.zeros(9)),
+        [torch.tensor(5.0), torch.zeros(3)],
+        {"name": "a", "x": torch.zeros(3)},
+        Pair(torch.zeros(3), "a"),
+        ("a", {"deep": [torch.zeros(3)]}),
+        (pack_sequence(LINES, enforce_sorted=False), torch.zeros(3)),  # no time steps
+    ],
+)
+def test_examples_are_counted_by_the_first_tensor_with_a_length(batch: Any) -> None:
+    assert n_examples(batch) == 3
 
-    def test_every_tensor_moves_and_every_container_stays_what_it_is(self) -> None:
-        batch = {"x": [torch.zeros(2), (torch.ones(1), "name")], "pair": Pair(torch.ones(3), "b")}
 
-        moved = on_device(batch, torch.device("meta"))
+def test_every_tensor_moves_and_every_container_stays_what_it_is() -> None:
+    batch = {"x": [torch.zeros(2), (torch.ones(1), "name")], "pair": Pair(torch.ones(3), "b")}
 
-        assert moved["x"][0].device.type == "meta"
-        assert moved["x"][1][0].device.type == "meta"
-        assert moved["x"][1][1] == "name"
-        assert isinstance(moved["pair"], Pair)
-        assert moved["pair"].x.device.type == "meta"
+    moved = on_device(batch, torch.device("meta"))
+
+    first, (second, name) = moved["x"]
+    assert isinstance(moved["pair"], Pair)
+    assert {x.device.type for x in (first, second, moved["pair"].x)} == {"meta"}
+    assert name == "name"
+
+
+# ---- samplers
+
+
+@pytest.mark.parametrize("kind", ["tuple", "dict", "mapped", "examples as dicts"])
+def test_a_weighted_sampler_decides_which_examples_are_met(
+    kind: str, of_kind: Callable[[str], Workload]
+) -> None:
+    (batch,) = steps_of(replace(of_kind(kind), make_sampler=weighted), batch_size=40)[0]
+
+    met = batch["x"] if isinstance(batch, dict) else batch[0]
+    (x, _) = of_kind("tuple").train
+    places = (met[:, None] == x[None]).all(2).int().argmax(1)
+    assert len(met) == N
+    assert int(places.min()) >= 30
 
 
 def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with() -> None:
-    """Batches of neighbours, which a growing batch cuts anew only where it grows."""
-    asked: list[int] = []
+    """A growing batch cuts them anew only where it grows."""
+    sizes: list[int] = []
 
-    def neighbours(batch_size: int, seed: int) -> list[list[int]]:
-        asked.append(batch_size)
+    def in_order(batch_size: int, seed: int) -> list[list[int]]:
+        sizes.append(batch_size)
         return cut_into_steps(range(12), batch_size, drop_last=False)
 
-    workload = numbered(12, make_sampler=neighbours)
+    workload = numbered(12, make_sampler=in_order)
     stages = (Stage(from_samples=18, batch_size=4),)
-    trial = small_trial(workload, batch_size=2, micro_batch_size=4, stages=stages)
+    trial = {"batch_size": 2, "micro_batch_size": 4, "stages": stages}
 
-    seen = [examples_of(workload, trial, epoch=epoch) for epoch in (1, 2)]
+    steps = [examples_of(workload, epoch=epoch, **trial) for epoch in (1, 2)]
 
-    assert asked == [2, 4]
-    assert seen == [
+    assert sizes == [2, 4]
+    assert steps == [
         [[0, 1], [2, 3], [4, 5], [6, 7, 8, 9], [10, 11]],
         [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]],
     ]
+
+
+@pytest.mark.parametrize("fields", [{"make_sampler": neighbours}, {}, {"sampling": "replacement"}])
+def test_each_epoch_and_seed_has_an_order_of_its_own_whatever_was_drawn_before(
+    fields: dict[str, Any],
+) -> None:
+    workload = numbered(make_sampler=fields.get("make_sampler"))
+    trial = small_trial(workload, batch_size=5, sampling=fields.get("sampling", "reshuffle"))
+
+    def order(seed: int, epoch: int) -> tuple[int, ...]:
+        return tuple(order_of(workload, replace(trial, seed=seed), epoch).tolist())
+
+    first = order(0, 0)
+    np.random.seed(3)
+
+    assert order(0, 0) == first
+    assert len({order(seed, epoch) for seed in range(5) for epoch in range(5)}) == 25
+
+
+@pytest.mark.parametrize(
+    ("make_sampler", "message"),
+    [
+        (lambda batch_size, seed: range(30), "gave 30 indices for an epoch"),
+        (lambda batch_size, seed: range(1, 41), "gave the index 40"),
+        (lambda batch_size, seed: BatchSampler(range(40), 7, False), "gave a batch of 7 examples"),
+        (lambda batch_size, seed: ["a", "b"], "gave something that is no index"),
+    ],
+)
+def test_what_makes_no_epoch_is_said_in_one_line(make_sampler: Any, message: str) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        steps_of(numbered(make_sampler=make_sampler))
+
+    assert str(caught.value).startswith(f"workload 'small': make_sampler(batch_size=12) {message}")
+
+
+def test_the_record_says_that_a_sampler_chose_and_a_workload_without_one_is_as_ever() -> None:
+    sampled = live_workload(numbered(make_sampler=weighted), {})
+
+    assert sampled.notes == ("its make_sampler chooses the examples of each epoch and their order",)
+    assert live_workload(numbered(), {}).workload_id != sampled.workload_id
+
+
+# ---- streams
+
+
+def test_every_epoch_gives_all_examples_once_in_an_order_of_its_own() -> None:
+    epochs = []
+    for epoch in (0, 1):
+        epochs.append(torch.cat([x for ((x, _),) in steps_of(streamed(), epoch=epoch)]))
+
+    # Each epoch shifts the points by a hundredth, with as much noise.
+    x = points(N)[0].sort(0).values
+    for epoch, points_seen in enumerate(epochs):
+        shift = points_seen.sort(0).values - x - 0.01 * epoch
+        assert float(shift.min()) > -1e-6
+        assert float(shift.max()) < 0.01 + 1e-6
+    assert (epochs[0] - epochs[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("length", [35, 45])
+def test_a_wrong_length_is_said(length: int) -> None:
+    with pytest.raises(WorkloadError, match="workload 'kinds': "):  # where the epoch ends
+        steps_of(streamed(Streamed(*points(N), length=length)))
+
+
+@pytest.mark.parametrize("length", [85, 95])
+def test_a_wrong_length_is_said_before_anything_is_spent(length: int) -> None:
+    workload = streamed(Streamed(*points(90), length=length))
+
+    with pytest.raises(WorkloadError, match=f"length says {length};|the {length} examples that"):
+        check_streams(workload)
+    check_streams(streamed(Streamed(*points(90))))
+
+
+class Counting(IterableDataset[Any]):
+    """Reads its examples in an order of each pass, which it counts itself."""
+
+    def __init__(self, *, at_the_end: bool) -> None:
+        self.x, self.labels = points(N)
+        self.passes = 0
+        self.at_the_end = at_the_end
+
+    def __len__(self) -> int:
+        return N
+
+    def __iter__(self) -> Iterator[Any]:
+        draw = torch.Generator().manual_seed(self.passes)
+        self.passes += not self.at_the_end
+        for place in torch.randperm(N, generator=draw).tolist():
+            yield {"x": self.x[place], "y": [self.labels[place], place]}
+        self.passes += self.at_the_end
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_stream_that_counts_its_own_passes_is_refused(at_the_end: bool) -> None:
+    with pytest.raises(WorkloadError, match="'kinds': train counts its passes itself") as caught:
+        check_streams(streamed(Counting(at_the_end=at_the_end)))
+
+    assert "give it a set_epoch(epoch)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+BY_ITSELF = "is given and train is read in its own order, by the training itself"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"validation": "split"}, "train is read in its own order"),
+        ({"workers": 2}, f"workers {BY_ITSELF}"),
+        ({"make_sampler": neighbours}, f"make_sampler {BY_ITSELF}"),
+    ],
+)
+def test_what_a_stream_cannot_do_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(WorkloadError) as caught:
+        workload_of({"train": Streamed(*points(N)), "validation": None} | fields)
+
+    assert str(caught.value).startswith(f"workload 'kinds': {message}")
+
+
+def test_the_record_says_that_the_order_is_the_streams_own() -> None:
+    loader = DataLoader(Streamed(*points(N)), batch_size=4, num_workers=2)
+
+    loaded = live_workload(replace(streamed(), train=loader, batch_size=4), {})
+
+    assert loaded.notes == (
+        "train is an IterableDataset, which the training itself reads in its order: the "
+        "DataLoader's 2 workers are not taken",
+        "its training examples come in the order that its own data set gives them",
+    )
+    with pytest.raises(
+        UsageError, match="sampling replacement: workload 'kinds' chooses the order"
+    ):
+        check_sampling(loaded.workload, "replacement")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import runpy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from tests.reference.small_workloads import (
     warm_up,
 )
 from torch import Tensor, nn
-from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from batchlab.errors import StoreError, WorkloadError
 from batchlab.records.run import RunLength
@@ -78,14 +78,15 @@ OPTIMIZERS = {
 X, LABELS = points(30)
 
 
-def made(name: str = "Adam", *, model: nn.Module | None = None) -> tuple[nn.Module, Any]:
+def made(name: str = "Adam", *, model: nn.Module | None = None) -> dict[str, Any]:
+    """A model and its optimizer, by the names that a checkpoint's functions give them."""
     torch.manual_seed(0)
     model = Everything() if model is None else model
-    return model, OPTIMIZERS[name](list(model.parameters()), lr=0.01)
+    return {"model": model, "optimizer": OPTIMIZERS[name](list(model.parameters()), lr=0.01)}
 
 
-def trained(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    """Steps that draw from all random streams."""
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int) -> None:
+    """Take steps that draw from all random streams."""
     for _ in range(steps):
         x = X + 0.1 * random.gauss(0, 1) + 0.1 * float(np.random.standard_normal())
 
@@ -131,15 +132,18 @@ def progress(step: int = 5) -> Progress:
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     """A checkpoint after five steps of Adam."""
-    model, optimizer = made()
-    trained(model, optimizer, 5)
+    trained = made()
+    train(**trained, steps=5)
     path = tmp_path / "trial.safetensors"
-    save_checkpoint(path, model=model, optimizer=optimizer, progress=progress())
+    save_checkpoint(path, **trained, progress=progress())
     return path
 
 
 def assert_same_state(one: Any, other: Any) -> None:
-    """Equal values of equal types, all the way down."""
+    """Equal values of equal types, all the way down; NumPy's numbers become plain ones."""
+    one, other = (
+        state.item() if isinstance(state, np.generic) else state for state in (one, other)
+    )
     assert type(one) is type(other)
     if isinstance(one, torch.Tensor):
         assert one.dtype == other.dtype
@@ -149,161 +153,156 @@ def assert_same_state(one: Any, other: Any) -> None:
         for key in one:
             assert_same_state(one[key], other[key])
     elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for part, twin in zip(one, other, strict=True):
-            assert_same_state(part, twin)
+        for entry, twin in zip(one, other, strict=True):
+            assert_same_state(entry, twin)
     else:
         assert one == other
 
 
-class TestGoingOn:
-    @pytest.mark.parametrize("steps_before", [0, 4])
-    @pytest.mark.parametrize("name", OPTIMIZERS)
-    def test_it_is_as_if_there_had_been_no_break(
-        self, name: str, steps_before: int, tmp_path: Path
-    ) -> None:
-        model, optimizer = made(name)
-        random.seed(3)
-        np.random.seed(3)
-        trained(model, optimizer, steps_before)
-        save_checkpoint(tmp_path / "c", model=model, optimizer=optimizer, progress=progress())
-        trained(model, optimizer, 4)
-        expected = {**model.state_dict(), "centre": model.centre}
-
-        fresh, its_optimizer = made(name)
-        torch.manual_seed(99)
-        random.seed(99)
-        np.random.seed(99)
-        load_checkpoint(tmp_path / "c", model=fresh, optimizer=its_optimizer)
-        trained(fresh, its_optimizer, 4)
-
-        found = {**fresh.state_dict(), "centre": fresh.centre}
-        assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
-        for state in optimizer.state.values():
-            if "scale" in state:  # NumPy's numbers become plain ones
-                state["scale"] = float(state["scale"])
-        for state in its_optimizer.state.values():
-            if "scale" in state:
-                state["scale"] = float(state["scale"])
-        assert_same_state(its_optimizer.state_dict(), optimizer.state_dict())
-
-    def test_progress_comes_back_to_the_last_bit_and_tied_weights_stay_tied(
-        self, written: Path
-    ) -> None:
-        model, optimizer = made()
-
-        found = load_checkpoint(written, model=model, optimizer=optimizer)
-
-        assert found == peek_checkpoint(written) == progress()
-        assert model.second.weight is model.first.weight
-
-    @pytest.mark.parametrize("ema", [None, 0.9])
-    def test_a_buffer_made_by_expand_is_taken_up_again(
-        self, ema: float | None, tmp_path: Path
-    ) -> None:
-        class Expanded(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.net = small_mlp()
-                self.register_buffer("scale", torch.full((1,), 2.0).expand(3))
-                self.again = nn.Module()
-                self.again.register_buffer("scale", self.scale)
-
-            def forward(self, x: torch.Tensor) -> Any:
-                return self.net(x) * self.scale
-
-        workload = replace(small_workload(), model=Expanded, ema=ema)
-        stepper, _ = taken(workload, small_trial(workload, batch_size=8), 1)
-        kept: Any = {"model": stepper.model, "optimizer": stepper.optimizer, "beside": stepper.kept}
-
-        save_checkpoint(tmp_path / "c", progress=progress(), **kept)
-
-        assert load_checkpoint(tmp_path / "c", **kept) == progress()
-        assert stepper.model.again.scale is stepper.model.scale  # type: ignore[union-attr]
-
-    def test_a_state_that_is_not_data_is_refused(self, tmp_path: Path) -> None:
-        model, optimizer = made()
-        trained(model, optimizer, 1)
-        optimizer.state[next(model.parameters())]["cache"] = object()
-
-        with pytest.raises(WorkloadError, match=r"tensors, numbers, texts.*not a object"):
-            save_checkpoint(tmp_path / "c", model=model, optimizer=optimizer, progress=progress())
+def seed_streams(seed: int) -> None:
+    for stream_seed in (torch.manual_seed, random.seed, np.random.seed):
+        stream_seed(seed)
 
 
-class TestRefusal:
-    @pytest.mark.parametrize("left", [0, 1, 7, 8, 100, 3000, -1])
-    def test_a_truncated_file_is_refused(self, written: Path, left: int) -> None:
-        written.write_bytes(written.read_bytes()[:left])
+@pytest.mark.parametrize(
+    ("name", "steps_before"), [*((name, 4) for name in OPTIMIZERS), ("Adam", 0), ("momentum", 0)]
+)
+def test_a_training_goes_on_as_if_there_had_been_no_break(
+    name: str, steps_before: int, tmp_path: Path
+) -> None:
+    whole = made(name)
+    seed_streams(3)
+    train(**whole, steps=steps_before)
+    save_checkpoint(tmp_path / "c", **whole, progress=progress())
+    train(**whole, steps=4)
 
-        assert peek_checkpoint(written) is None
-        assert_refused(written)
-        with pytest.raises(StoreError, match="cannot be read"):
-            load_weights(written)
+    resumed = made(name)
+    seed_streams(99)
+    load_checkpoint(tmp_path / "c", **resumed)
+    train(**resumed, steps=4)
 
-    @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"batchlab": "{}"}])
-    def test_a_safetensors_file_of_something_else_is_refused(
-        self, written: Path, metadata: dict[str, str] | None
-    ) -> None:
-        save_file({"weight": torch.zeros(3)}, written, metadata=metadata)
-
-        assert peek_checkpoint(written) is None
-        assert_refused(written)
-
-    @pytest.mark.parametrize(
-        "model", [small_mlp(), Everything().double(), nn.Sequential(Everything())]
-    )
-    def test_the_checkpoint_of_another_model_is_refused(
-        self, written: Path, model: nn.Module
-    ) -> None:
-        assert_refused(written, model=model)
-
-    def test_a_shape_that_could_be_stretched_is_refused(self, tmp_path: Path) -> None:
-        one = nn.Linear(1, 1)
-        save_checkpoint(
-            tmp_path / "c", model=one, optimizer=made(model=one)[1], progress=progress()
-        )
-
-        assert_refused(tmp_path / "c", model=nn.Linear(5, 3))
-
-    def test_an_optimizer_with_other_groups_is_refused(self, written: Path) -> None:
-        model, _ = made()
-        groups = [{"params": [parameter]} for parameter in model.parameters()]
-
-        with pytest.raises(StoreError, match="this checkpoint cannot be used"):
-            load_checkpoint(written, model=model, optimizer=torch.optim.Adam(groups, lr=0.1))
+    for key in ("model", "optimizer"):
+        assert_same_state(resumed[key].state_dict(), whole[key].state_dict())
+    assert torch.equal(resumed["model"].centre, whole["model"].centre)
 
 
-def assert_refused(path: Path, *, model: nn.Module | None = None) -> None:
-    model, optimizer = made(model=model)
+def test_progress_comes_back_to_the_last_bit_and_tied_weights_stay_tied(written: Path) -> None:
+    resumed = made()
+
+    assert load_checkpoint(written, **resumed) == peek_checkpoint(written) == progress()
+    assert resumed["model"].second.weight is resumed["model"].first.weight
+
+
+class Expanded(nn.Module):
+    """One buffer whose elements share memory, in two modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = small_mlp()
+        self.register_buffer("scale", torch.full((1,), 2.0).expand(3))
+        self.again = nn.Module()
+        self.again.register_buffer("scale", self.scale)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.net(x) * self.scale
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_buffer_made_by_expand_is_taken_up_again(ema: float | None, tmp_path: Path) -> None:
+    workload = small(model=Expanded, ema=ema)
+    stepper, _ = taken(workload, small_trial(workload, batch_size=8), 1)
+    kept: Any = {"model": stepper.model, "optimizer": stepper.optimizer, "beside": stepper.kept}
+
+    save_checkpoint(tmp_path / "c", progress=progress(), **kept)
+
+    assert load_checkpoint(tmp_path / "c", **kept) == progress()
+    assert stepper.model.again.scale is stepper.model.scale  # type: ignore[union-attr]
+
+
+def test_a_state_that_is_not_data_is_refused(tmp_path: Path) -> None:
+    trained = made()
+    train(**trained, steps=1)
+    trained["optimizer"].state[trained["model"].first.weight]["cache"] = object()
+
+    with pytest.raises(WorkloadError, match=r"tensors, numbers, texts.*not a object"):
+        save_checkpoint(tmp_path / "c", **trained, progress=progress())
+
+
+# ---- files that are refused
+
+
+def truncated_to(n_bytes: int) -> Callable[[Path], None]:
+    return lambda path: path.write_bytes(path.read_bytes()[:n_bytes]) and None
+
+
+def replaced_by(metadata: dict[str, str] | None) -> Callable[[Path], None]:
+    return lambda path: save_file({"weight": torch.zeros(3)}, path, metadata=metadata)
+
+
+@pytest.mark.parametrize("damage", [
+    *map(truncated_to, (0, 1, 7, 8, 100, 3000, -1)),
+    *map(replaced_by, (None, {"format": "pt"}, {"batchlab": "{}"})),
+])  # fmt: skip
+def test_a_damaged_file_or_another_ones_is_refused(
+    written: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(written)
+
+    assert peek_checkpoint(written) is None
     with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):
-        load_checkpoint(path, model=model, optimizer=optimizer)
+        load_checkpoint(written, **made())
+    with pytest.raises(StoreError, match="cannot be read"):
+        load_weights(written)
 
 
-class TestWriting:
-    def test_what_a_kill_left_half_written_is_cleared_away(self, written: Path) -> None:
-        half = written.with_name(f"{written.name}.tmp")
-        half.write_bytes(b"half")
-        other = written.with_name("other.safetensors.tmp")
-        other.write_bytes(b"of another trial")
-        model, optimizer = made()
+def in_groups(model: nn.Module) -> dict[str, Any]:
+    groups = [{"params": [parameter]} for parameter in model.parameters()]
+    return {"model": model, "optimizer": torch.optim.Adam(groups, lr=0.1)}
 
-        save_checkpoint(written, model=model, optimizer=optimizer, progress=progress(9))
 
-        assert not half.exists()
-        assert other.exists()
-        assert peek_checkpoint(written) == progress(9)
+@pytest.mark.parametrize(
+    ("saved", "loaded"),
+    [
+        (made(), made(model=small_mlp())),
+        (made(), made(model=Everything().double())),
+        (made(), made(model=nn.Sequential(Everything()))),
+        (made(), in_groups(Everything())),
+        (made(model=nn.Linear(1, 1)), made(model=nn.Linear(5, 3))),  # it could be stretched
+    ],
+)
+def test_the_checkpoint_of_another_model_or_optimizer_is_refused(
+    saved: dict[str, Any], loaded: dict[str, Any], tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path / "c", **saved, progress=progress())
+
+    with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):
+        load_checkpoint(tmp_path / "c", **loaded)
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(written: Path) -> None:
+    half = written.with_name(f"{written.name}.tmp")
+    half.write_bytes(b"half")
+    other = written.with_name("other.safetensors.tmp")
+    other.write_bytes(b"of another trial")
+
+    save_checkpoint(written, **made(), progress=progress(9))
+
+    assert not half.exists()
+    assert other.exists()
+    assert peek_checkpoint(written) == progress(9)
 
 
 def test_the_weights_alone_are_what_the_model_itself_would_save(written: Path) -> None:
-    model, _ = made()
+    resumed = made()
+    load_checkpoint(written, **resumed)
 
     weights, _ = load_weights(written)
 
-    assert weights.keys() == model.state_dict().keys()  # tied twice, without `centre`
-    model.load_state_dict(weights)
-    again, optimizer = made()
-    load_checkpoint(written, model=again, optimizer=optimizer)
-    assert_same_state(dict(again.state_dict()), dict(model.state_dict()))
+    # Tied weights are there twice, and the buffer that no state dict has is not.
+    assert_same_state(weights, dict(resumed["model"].state_dict()))
+
+
+# ---- runs that are stopped
 
 
 class Carrying(nn.Module):
@@ -337,14 +336,6 @@ class Halved(nn.Module):
         return self.layer(x.bfloat16()).float() * self.phase.abs()
 
 
-def truncated_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
-    optimizer.zero_grad()
-    loss = cross_entropy(model, batch)
-    loss.backward()
-    optimizer.step()
-    return loss
-
-
 def half_precision(parameters: Any, learning_rate: float) -> dict[str, Any]:
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=2)
     return {"scaler": scaler, "sgd": torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)}
@@ -362,67 +353,48 @@ def scaled_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
 
 def gan() -> Workload:
     examples = Path(__file__).parents[2] / "examples"
-    found: Workload = runpy.run_path(str(examples / "gan.py"))["workload"]()
-    x = found.train[0]
-    return replace(found, train=(x[:40],), validation=(x[40:60],), ema=0.9)
+    workload: Workload = runpy.run_path(str(examples / "gan.py"))["workload"]()
+    x = workload.train[0]
+    return replace(workload, train=(x[:40],), validation=(x[40:60],), ema=0.9)
 
 
 def small(**fields: Any) -> Workload:
     return replace(small_workload(), **fields)
 
 
-def scheduled(scheduler: Callable[..., Any], every: str = "epoch") -> Callable[[], Workload]:
-    return partial(small, scheduler=scheduler, scheduler_every=every, optimizer=adam)
+def by_metric(optimizer: Any) -> ReduceLROnPlateau:
+    return ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=0, threshold=0.5)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """What is trained and where it is stopped."""
-
-    workload: Callable[[], Workload]
-    steps: int
-    stops: Iterable[int]
-    trial: dict[str, Any]
-
-
-def case(workload: Callable[[], Workload], steps: int, stops: Iterable[int], **trial: Any) -> Case:
-    given = {"batch_size": 8, "horizon_steps": steps, **trial}
-    return Case(workload=workload, steps=steps, stops=stops, trial=given)
+def stream() -> Workload:
+    return workload_of({"train": Streamed(*points(40)), "validation": points(20, seed=1)})
 
 
 # Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise.
-EVERYTHING = partial(
-    case, everything_workload, 28, range(28), batch_size=6, learning_rate=0.02, seed=4
-)
-BY_EPOCH_AND_STEP = (1, 5, 6, 11)
-CASES = {
-    "everything": EVERYTHING(micro_batch_size=6),
-    "everything in micro-batches": EVERYTHING(micro_batch_size=4),
-    "two optimizers and an average": case(gan, 9, (1, 3, 6), horizon_steps=None),
-    "a state of the model's own": case(
-        partial(small, model=Carrying, step=truncated_step), 9, (1, 3, 6), horizon_steps=None
+EVERYTHING = {"batch_size": 6, "learning_rate": 0.02, "seed": 4, "horizon_steps": 28}
+SCHEDULED = {"optimizer": adam, "scheduler_every": "epoch"}
+OF_20 = {"horizon_steps": 20}
+# What is trained by which trial, for how many steps, and where it is stopped.
+CASES: dict[str, tuple[Callable[[], Workload], dict[str, Any], int, Iterable[int]]] = {
+    "everything": (everything_workload, EVERYTHING, 28, range(28)),
+    "everything in micro-batches": (
+        everything_workload,
+        EVERYTHING | {"micro_batch_size": 4},
+        28,
+        range(28),
     ),
-    "a gradient scaler": case(
-        partial(small, optimizer=half_precision, step=scaled_step), 9, (1, 3, 6), horizon_steps=None
+    "two optimizers and an average": (gan, {}, 9, (1, 3, 6)),
+    "a state of the model's own": (partial(small, model=Carrying), {}, 9, (1, 3, 6)),
+    "a gradient scaler": (
+        partial(small, optimizer=half_precision, step=scaled_step),
+        {},
+        9,
+        (1, 3, 6),
     ),
-    "rates that warm up": case(scheduled(warm_up), 20, BY_EPOCH_AND_STEP),
-    "rates by a metric": case(
-        scheduled(
-            lambda optimizer: lr_scheduler.ReduceLROnPlateau(
-                optimizer, mode="max", factor=0.5, patience=0, threshold=0.5
-            )
-        ),
-        20,
-        BY_EPOCH_AND_STEP,
-    ),
-    "a stream": case(
-        lambda: workload_of({"train": Streamed(*points(40)), "validation": points(20, seed=1)}),
-        8,
-        (3,),
-        batch_size=12,
-        micro_batch_size=5,
-        horizon_steps=None,
-    ),
+    "rates that warm up": (partial(small, scheduler=warm_up, **SCHEDULED), OF_20, 20, (1, 5, 11)),
+    "rates by a metric": (partial(small, scheduler=by_metric, **SCHEDULED), OF_20, 20, (5, 6)),
+    "a stream": (stream, {"batch_size": 12, "micro_batch_size": 5}, 8, (3,)),
+    "an average in more digits": (partial(small, model=Halved, ema=0.99), {}, 12, (5,)),
 }
 MARKS = {"everything": pytest.mark.nightly, "everything in micro-batches": pytest.mark.slow}
 
@@ -430,30 +402,18 @@ MARKS = {"everything": pytest.mark.nightly, "everything in micro-batches": pytes
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
 @pytest.mark.parametrize("name", [pytest.param(k, marks=MARKS.get(k, ())) for k in CASES])
 def test_stopped_anywhere_it_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
-    given = CASES[name]
-    workload = given.workload()
+    make, fields, n_steps, stops = CASES[name]
+    workload = make()
+    trial = small_trial(workload, **({"batch_size": 8} | fields))
 
     whole = assert_a_stop_leaves_no_trace(
-        workload,
-        small_trial(workload, **given.trial),
-        RunLength(steps=given.steps),
-        tmp_path,
-        stops=given.stops,
+        workload, trial, RunLength(steps=n_steps), tmp_path, stops=stops
     )
 
-    assert any(each.startswith("averaged.") for each in whole.tensors) == (workload.ema is not None)
-
-
-def test_an_average_in_more_digits_is_taken_up_and_handed_out(tmp_path: Path) -> None:
-    workload = small(model=Halved, ema=0.99)
-    trial = small_trial(workload, batch_size=8, horizon_steps=12)
-
-    whole = assert_a_stop_leaves_no_trace(
-        workload, trial, RunLength(steps=12), tmp_path, stops=(5,)
-    )
-
-    kept = [part for name, part in whole.tensors.items() if name.startswith("averaged.")]
-    assert {part.dtype for part in kept} == {torch.float32, torch.complex64}
-    assert {name: part.dtype for name, part in load_weights(tmp_path / "whole")[0].items()} == {
-        name: part.dtype for name, part in Halved().state_dict().items()
-    }
+    averages = [tensor for key, tensor in whole.tensors.items() if key.startswith("averaged.")]
+    assert bool(averages) == (workload.ema is not None)
+    if name == "an average in more digits":
+        assert {tensor.dtype for tensor in averages} == {torch.float32, torch.complex64}
+        weights, _ = load_weights(tmp_path / "whole")
+        expected = {key: tensor.dtype for key, tensor in Halved().state_dict().items()}
+        assert {key: tensor.dtype for key, tensor in weights.items()} == expected

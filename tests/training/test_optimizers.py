@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from tests.reference.engine_run import run_engine
+from tests.reference.engine_run import peek, run_engine, taken
 from tests.reference.made_up import made_up_trial
 from tests.reference.small_workloads import small_mlp, small_trial, small_workload
 from torch import nn
-from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.records.study import AdamSettings
-from batchlab.records.trial import Trial
 from batchlab.training.checkpoint import load_checkpoint
 from batchlab.training.optimizers import (
     AveragedWeights,
@@ -29,25 +28,25 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 
 
-def decayed(named_parameters: Any, learning_rate: float, decay: float = 0.1) -> Any:
-    named = list(named_parameters)
-    weights = [part for name, part in named if name.endswith("weight")]
-    biases = [part for name, part in named if name.endswith("bias")]
-    groups = [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=learning_rate)
-
-
-def workload(optimizer: Any, **fields: Any) -> Workload:
+def small(optimizer: Any = torch.optim.SGD, **fields: Any) -> Workload:
     return replace(small_workload(optimizer=optimizer), **fields)
+
+
+def decayed(named_parameters: Any, learning_rate: float) -> Any:
+    named = list(named_parameters)
+    weights = [parameter for name, parameter in named if name.endswith("weight")]
+    biases = [parameter for name, parameter in named if name.endswith("bias")]
+    groups = [{"params": weights, "weight_decay": 0.1}, {"params": biases, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=learning_rate)
 
 
 def test_one_that_asks_for_names_gets_them_and_others_parameters() -> None:
     model = small_mlp()
 
-    made = made_optimizers(workload(decayed), model, 0.1)
-    other = made_optimizers(workload(torch.optim.SGD), model, 0.1)
+    named = made_optimizers(small(decayed), model, 0.1)
+    other = made_optimizers(small(), model, 0.1)
 
-    groups = made.optimizers[0].param_groups
+    groups = named.optimizers[0].param_groups
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
     assert groups[0]["params"][0] is model.get_parameter("0.weight")
     assert groups[1]["params"][1] is model.get_parameter("3.bias")
@@ -63,128 +62,111 @@ def several(parameters: Any, learning_rate: float) -> dict[str, Any]:
 
 
 def test_a_dict_holds_optimizers_and_what_else_is_kept() -> None:
-    made = made_optimizers(workload(several, step=lambda *_: None), small_mlp(), 0.1)
+    made = made_optimizers(small(several, step=lambda *_: None), small_mlp(), 0.1)
 
-    assert [type(each).__name__ for each in made.optimizers] == ["SGD", "Adam"]
+    assert [type(optimizer).__name__ for optimizer in made.optimizers] == ["SGD", "Adam"]
     assert made.given["last"] is made.optimizers[1]
     assert sorted(made.kept) == ["optimizer last", "optimizer scaler"]
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "fields", "told"),
+    ("returned", "message"),
     [
-        *(
-            (lambda parameters, rate, returned=returned: returned, {"step": lambda *_: None}, told)
-            for returned, told in (
-                (None, "`optimizer` returned a NoneType"),
-                ({"a": 3}, "has an object of type int under 'a'"),
-                ({"a": torch.amp.GradScaler("cpu")}, "has no torch.optim.Optimizer in it"),
-            )
-        ),
-        (several, {}, "only a `step` of your own knows when each of them"),
+        (None, "`optimizer` returned a NoneType"),
+        ({"a": 3}, "has an object of type int under 'a'"),
+        ({"a": torch.amp.GradScaler("cpu")}, "has no torch.optim.Optimizer in it"),
     ],
 )
-def test_anything_else_is_refused(optimizer: Any, fields: dict[str, Any], told: str) -> None:
-    with pytest.raises(WorkloadError, match=told):
-        made_optimizers(workload(optimizer, **fields), small_mlp(), 0.1)
+def test_anything_else_is_refused(returned: Any, message: str) -> None:
+    workload = small(lambda parameters, rate: returned, step=lambda *_: None)
+
+    with pytest.raises(WorkloadError, match=message):
+        made_optimizers(workload, small_mlp(), 0.1)
+    with pytest.raises(WorkloadError, match="only a `step` of your own knows when each of them"):
+        made_optimizers(small(several), small_mlp(), 0.1)
 
 
-def parameter() -> nn.Parameter:
-    return nn.Parameter(torch.zeros(3))
+# ---- settings that move
+
+
+def group(**settings: Any) -> dict[str, Any]:
+    return {"params": [nn.Parameter(torch.zeros(3))], **settings}
 
 
 def with_betas(betas: Any) -> torch.optim.Optimizer:
-    made = torch.optim.Adam([parameter()])
-    made.param_groups[0]["betas"] = betas
-    return made
+    optimizer = torch.optim.Adam([group()])
+    optimizer.param_groups[0]["betas"] = betas
+    return optimizer
 
 
-OWN = {"params": [parameter()], "betas": (0.9, 0.99), "eps": 1e-6}
+OWN = {"betas": (0.9, 0.99), "eps": 1e-6}
 
 
 @pytest.mark.parametrize(
-    ("made", "settings"),
+    ("optimizer", "settings"),
     [
         (
-            torch.optim.AdamW([dict(OWN), {"params": [parameter()], "weight_decay": 0.2}]),
+            torch.optim.AdamW([group(**OWN), group(weight_decay=0.2)]),
             AdamSettings(betas=(0.9, 0.99), eps=1e-6, weight_decay=0.2),
         ),
         (  # of several groups the least betas count
-            torch.optim.Adam([dict(OWN), {"params": [parameter()], "betas": (0.8, 0.999)}]),
+            torch.optim.Adam([group(**OWN), group(betas=(0.8, 0.999))]),
             AdamSettings(betas=(0.8, 0.99), eps=1e-6),
         ),
-        *((kind([parameter()], lr=0.1), None) for kind in (torch.optim.SGD, torch.optim.Adagrad)),
+        (torch.optim.SGD([group()], lr=0.1), None),
+        (torch.optim.Adagrad([group()]), None),
         *((with_betas(odd), None) for odd in (0.9, (None, 0.99), (0.9, 0.99, 0.999), ("a", "b"))),
     ],
 )
 def test_adams_settings_are_those_that_the_optimizer_has(
-    made: torch.optim.Optimizer, settings: AdamSettings | None
+    optimizer: torch.optim.Optimizer, settings: AdamSettings | None
 ) -> None:
-    assert adam_settings(made) == settings
+    assert adam_settings(optimizer) == settings
 
 
-def scaled_by(rule: str) -> Trial:
-    return made_up_trial(batch_size=128, n_train=1000, scaling_rule=rule)
+def moved(optimizer: torch.optim.Optimizer, rule: str, factor: float = 1.0) -> list[dict[str, Any]]:
+    """The groups after moving from 32 to 128 examples."""
+    trial = made_up_trial(batch_size=128, n_train=1000, scaling_rule=rule)
+    trial = replace(trial, weight_decay_factor=factor)
+    move_settings(optimizer, trial, reference_batch_size=32)
+    return optimizer.param_groups
 
 
 def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
-    made = torch.optim.Adam(
-        [
-            {"params": [parameter()], "lr": 0.1},
-            {"params": [parameter()], "lr": 0.2, "betas": (0.8, 0.99), "eps": 1e-6},
-        ]
-    )
+    own = group(lr=0.2, betas=(0.8, 0.99), eps=1e-6)
 
-    move_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
+    first, second = moved(torch.optim.Adam([group(lr=0.1), own]), "sde-adam")
 
-    first, second = made.param_groups
     assert first["betas"] == pytest.approx((0.6, 0.996))
-    assert first["eps"] == pytest.approx(5e-9)
     assert second["betas"] == pytest.approx((0.2, 0.96))
-    assert second["eps"] == pytest.approx(5e-7)
+    assert (first["eps"], second["eps"]) == pytest.approx((5e-9, 5e-7))
     assert (first["lr"], second["lr"]) == (0.1, 0.2)
 
 
-def test_a_group_without_weight_decay_keeps_none() -> None:
-    made = torch.optim.AdamW(
-        [{"params": [parameter()]}, {"params": [parameter()], "weight_decay": 0.0}],
-        weight_decay=0.1,
-    )
+@pytest.mark.parametrize(("factor", "decay"), [(1.0, 0.2), (0.25, 0.05)])
+def test_a_multiple_of_the_weight_decay_comes_on_top_and_a_group_without_keeps_none(
+    factor: float, decay: float
+) -> None:
+    optimizer = torch.optim.AdamW([group(), group(weight_decay=0.0)], weight_decay=0.1)
 
-    move_settings(made, scaled_by("sqrt"), reference_batch_size=32)
+    groups = moved(optimizer, "sqrt", factor)
 
-    assert [group["weight_decay"] for group in made.param_groups] == [0.2, 0.0]
-
-
-def test_a_multiple_of_the_weight_decay_comes_on_top_of_what_moves_with_the_batch_size() -> None:
-    groups = [{"params": [parameter()]}, {"params": [parameter()], "weight_decay": 0.0}]
-    made = torch.optim.AdamW(groups, weight_decay=0.1)
-    trial = replace(scaled_by("sqrt"), weight_decay_factor=0.25)
-
-    move_settings(made, trial, reference_batch_size=32)
-
-    assert [group["weight_decay"] for group in made.param_groups] == [0.05, 0.0]
+    assert [settings["weight_decay"] for settings in groups] == [decay, 0.0]
 
 
 def test_an_optimizer_that_knows_no_weight_decay_is_left_as_it_is() -> None:
-    made = torch.optim.Rprop([parameter()], lr=0.1)
-    before = dict(made.param_groups[0])
+    optimizer = torch.optim.Rprop([group()], lr=0.1)
+    before = dict(optimizer.param_groups[0])
 
-    move_settings(
-        made, replace(scaled_by("none"), weight_decay_factor=4.0), reference_batch_size=32
-    )
-
-    assert made.param_groups[0] == before
+    assert moved(optimizer, "none", 4.0) == [before]
 
 
-def test_a_group_without_them_is_refused() -> None:
-    made = torch.optim.SGD([parameter()], lr=0.1)
-
+def test_a_group_without_betas_is_refused() -> None:
     with pytest.raises(UsageError, match=r"it moves betas and eps, and SGD does not have both"):
-        move_settings(made, scaled_by("sde-adam"), reference_batch_size=32)
+        moved(torch.optim.SGD([group()], lr=0.1), "sde-adam")
 
 
-CPU = torch.device("cpu")
+# ---- averages of weights
 
 
 def test_the_raw_weights_come_back_from_an_error_too() -> None:
@@ -205,7 +187,7 @@ def test_buffers_are_averaged_and_counts_are_not() -> None:
     averaged.update(0.75)
 
     with averaged.in_place_of_raw():
-        inside = {name: part.clone() for name, part in model.named_buffers()}
+        inside = {name: buffer.clone() for name, buffer in model.named_buffers()}
 
     assert inside["running_mean"].tolist() == pytest.approx([0.25 * 0.1 * 2, 0.25 * 0.1 * 4])
     assert int(inside["num_batches_tracked"]) == 1
@@ -241,83 +223,39 @@ def test_weights_of_any_kind_are_averaged_in_enough_digits(dtype: torch.dtype) -
     assert bool((model.weight == 1).all())
 
 
-STEPS_AN_EPOCH, N_STEPS = 5, 20
-
-
-def scheduled(scheduler: Any, **fields: Any) -> Workload:
-    return replace(small_workload(), scheduler=scheduler, **fields)
-
-
-def watched(workload: Workload, n_steps: int = N_STEPS) -> tuple[Stepper, list[float]]:
-    """A stepper after the run, and the rate of every step."""
-    trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
-    stepper = Stepper(workload, trial, CPU)
-    rates: list[float] = []
-    stepper.optimizer.register_step_pre_hook(
-        lambda optimizer, args, kwargs: rates.append(optimizer.param_groups[0]["lr"])
-    )
-    stepper.steps(stepper.stream(0), n_steps, first_step=0)
-    return stepper, rates
-
-
-def test_several_schedulers_of_several_optimizers_all_go_on() -> None:
-    def optimizer(parameters: Any, learning_rate: float) -> Any:
-        return {
-            "a": torch.optim.SGD(parameters[:2], lr=learning_rate),
-            "b": torch.optim.SGD(parameters[2:], lr=learning_rate),
-        }
-
-    def step(model: Any, optimizers: Any, batch: Any) -> torch.Tensor:
-        for each in optimizers.values():
-            each.step()
-        return torch.zeros(())
-
-    workload = replace(
-        small_workload(optimizer=optimizer),
-        step=step,
-        scheduler=lambda made: [
-            lr_scheduler.ExponentialLR(made["a"], 0.5), lr_scheduler.ExponentialLR(made["b"], 0.1)
-        ],
-    )  # fmt: skip
-
-    stepper, _ = watched(workload, n_steps=6)
-
-    rates = [each.param_groups[0]["lr"] for each in stepper.optimizers]
-    assert rates == pytest.approx([0.025, 0.005])
+# ---- schedulers
 
 
 def plateau(optimizer: Any) -> Any:
-    return lr_scheduler.ReduceLROnPlateau(
-        optimizer, mode="max", factor=0.5, patience=0, threshold=0.5
-    )
+    return ReduceLROnPlateau(optimizer, mode="max", factor=0.5, patience=0, threshold=0.5)
 
 
-class TestPlateau:
-    def test_it_goes_by_the_metric_that_counts_at_epoch_ends(self, tmp_path: Path) -> None:
-        workload = scheduled(plateau)
-        trial = small_trial(workload, batch_size=8, horizon_steps=N_STEPS)
+def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path: Path) -> None:
+    workload, kept = replace(small_workload(), scheduler=plateau), tmp_path / "kept"
+    trial = small_trial(workload, batch_size=8, horizon_steps=20)
 
-        run = run_engine(workload, trial, RunLength(steps=N_STEPS), checkpoint=tmp_path / "kept")
+    run = run_engine(workload, trial, RunLength(steps=20), checkpoint=kept)
 
-        twin = plateau(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.05))
-        for evaluation in run.evaluations:
-            if evaluation.step and evaluation.step % STEPS_AN_EPOCH == 0:
-                twin.step(evaluation.score("validation", "accuracy"))
-        stepper = Stepper(workload, trial, CPU)
-        optimizer = stepper.optimizer
-        load_checkpoint(
-            tmp_path / "kept", model=stepper.model, optimizer=optimizer, beside=stepper.kept
-        )
-        rate = optimizer.param_groups[0]["lr"]
-        assert rate == twin.optimizer.param_groups[0]["lr"] < 0.05
-
-    def test_the_wrong_direction_is_refused(self) -> None:
-        workload = scheduled(lambda optimizer: lr_scheduler.ReduceLROnPlateau(optimizer))
-
-        with pytest.raises(WorkloadError, match="better higher; give it mode='max'"):
-            watched(workload, n_steps=1)
+    twin = plateau(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.05))
+    for evaluation in run.evaluations:
+        if evaluation.step and evaluation.step % 5 == 0:
+            twin.step(evaluation.score("validation", "accuracy"))
+    stepper = Stepper(workload, trial, torch.device("cpu"))
+    load_checkpoint(kept, model=stepper.model, optimizer=stepper.optimizer, beside=stepper.kept)
+    assert peek(kept).step == 20
+    rate = stepper.optimizer.param_groups[0]["lr"]
+    assert rate == twin.optimizer.param_groups[0]["lr"] < 0.05
 
 
-def test_what_is_no_scheduler_is_refused() -> None:
-    with pytest.raises(WorkloadError, match="`scheduler` returned a float; expected a scheduler"):
-        watched(scheduled(lambda optimizer: 0.5), n_steps=1)
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        (lambda optimizer: ReduceLROnPlateau(optimizer), "better higher; give it mode='max'"),
+        (lambda optimizer: 0.5, "`scheduler` returned a float; expected a scheduler"),
+    ],
+)
+def test_a_scheduler_that_cannot_be_followed_is_refused(scheduler: Any, message: str) -> None:
+    workload = small(scheduler=scheduler)
+
+    with pytest.raises(WorkloadError, match=message):
+        taken(workload, small_trial(workload, batch_size=8, horizon_steps=20), 1)

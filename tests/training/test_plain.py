@@ -1,12 +1,11 @@
-"""The plain engine: whole runs, however they are cut, end in the same numbers."""
+"""The plain trainer: whole runs, how they end, and that they end in the same numbers."""
 
 from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.reference.engine_run import STEP_BY_STEP, StopAfter, assert_same_end, peek, run_engine
+from tests.reference.engine_run import (
+    STEP_BY_STEP,
+    EngineRun,
+    StopAfter,
+    assert_same_end,
+    peek,
+    run_engine,
+)
 from tests.reference.small_workloads import (
     cross_entropy,
     everything_workload,
@@ -27,303 +33,391 @@ from torch import Tensor, nn
 
 from batchlab.errors import StoreError, TrialError
 from batchlab.plans.cadence import pauses
+from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.estimate import Reason
+from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength
-from batchlab.records.trial import Evaluation, Status, Target, Trial, crossing_of
+from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
 from batchlab.training import checkpoint
-from batchlab.training.plain import Task, train
+from batchlab.training.plain import Task, divergence, stopped_early, train
 from batchlab.words.reasons import reason_text
-from batchlab.workload.definition import Workload
 
 EASY = Target(metric="loss", value=0.7, better="lower")
 MET = Target(metric="accuracy", value=0.1, better="higher")  # before the first step
 
-# The engine then asks before every single step whether to stop.
-run_step_by_step = partial(run_engine, rhythm=STEP_BY_STEP)
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40])
+def test_a_run_ends_in_the_textbooks_weights_bit_for_bit(batch_size: int, tmp_path: Path) -> None:
+    """Its evaluations, of a model with dropout, have left no trace."""
+    workload = small_workload(dropout=0.3)
+    trial = small_trial(workload, batch_size=batch_size, seed=2)
+
+    run = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "c")
+
+    textbook = train_by_the_textbook(workload, steps_of(trial, epochs=3), seed=2)
+    assert run.outcome.status is Status.OK
+    for name, parameter in textbook.model.named_parameters():
+        assert torch.equal(run.parameters()[name], parameter)
 
 
-def everything_trial(workload: Workload, **changes: Any) -> Trial:
-    given = {"batch_size": 6, "learning_rate": 0.02, "horizon_steps": 28, "seed": 4}
-    return small_trial(workload, **{**given, **changes})
+def test_the_batch_loss_is_the_mean_over_the_examples_since_the_evaluation_before() -> None:
+    workload = small_workload(dtype=torch.float64)
+    trial = small_trial(workload, batch_size=3, learning_rate=1e-30)
+
+    run = run_engine(workload, trial, RunLength(epochs=4))
+
+    order = list(chain(*steps_of(trial, epochs=4)))
+    torch.manual_seed(0)
+    model = workload.model()
+    x, labels = workload.train
+    for before, after in pairwise(run.evaluations):
+        seen = order[before.samples : after.samples]
+        expected = cross_entropy(model, (x[seen], labels[seen])).item()
+        assert after.batch_loss == pytest.approx(expected, rel=1e-12)
 
 
-class TestTextbook:
-    @pytest.mark.parametrize("batch_size", [1, 7, 40])
-    def test_a_run_ends_in_the_textbooks_weights_bit_for_bit(
-        self, batch_size: int, tmp_path: Path
-    ) -> None:
-        """Its evaluations, of a model with dropout, have left no trace."""
-        workload = small_workload(dropout=0.3)
-        trial = small_trial(workload, batch_size=batch_size, seed=2)
+def test_evaluations_come_at_the_cadence_and_all_splits_at_epoch_ends() -> None:
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=3)
 
-        run = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "c")
+    run = run_engine(workload, trial, RunLength(epochs=3))
 
-        textbook = train_by_the_textbook(workload, steps_of(trial, epochs=3), seed=2)
-        assert run.outcome.status is Status.OK
-        for name, parameter in textbook.model.named_parameters():
-            assert torch.equal(run.parameters()[name], parameter)
-
-    def test_the_batch_loss_is_the_mean_over_the_examples_since_the_evaluation_before(self) -> None:
-        workload = small_workload(dtype=torch.float64)
-        trial = small_trial(workload, batch_size=3, learning_rate=1e-30)
-
-        run = run_engine(workload, trial, RunLength(epochs=4))
-
-        order = list(chain.from_iterable(steps_of(trial, epochs=4)))
-        torch.manual_seed(0)
-        model = workload.model()
-        x, labels = workload.train
-        for before, after in pairwise(run.evaluations):
-            seen = order[before.samples : after.samples]
-            expected = cross_entropy(model, (x[seen], labels[seen])).item()
-            assert after.batch_loss == pytest.approx(expected, rel=1e-12)
-
-    def test_evaluations_come_at_the_cadence_and_all_splits_at_epoch_ends(self) -> None:
-        workload = small_workload()
-        trial = small_trial(workload, batch_size=3)
-
-        run = run_engine(workload, trial, RunLength(epochs=3))
-
-        expected = [(0, True)] + [
-            (pause.step, pause.all_splits) for pause in pauses(trial.plan, last_step=42)
-        ]
-        found = [
-            (evaluation.step, {score.split for score in evaluation.scores})
-            for evaluation in run.evaluations
-        ]
-        assert found == [
-            (step, {"train", "validation", "test"} if all_splits else {"validation"})
-            for step, all_splits in expected
-        ]
-
-    @pytest.mark.parametrize(
-        ("length", "status"),
-        [
-            (RunLength(epochs=3), Status.OK),
-            (RunLength(epochs=5, until=EASY), Status.TARGET_REACHED),
-        ],
-    )
-    def test_what_its_last_evaluation_left_out_is_made_up_for_without_a_step(
-        self, length: RunLength, status: Status, tmp_path: Path
-    ) -> None:
-        workload, path = small_workload(n=200, dropout=0.3), tmp_path / "c"
-        trial = small_trial(workload, batch_size=4)
-        at_end, never = (replace(length, all_splits=when) for when in ("at_end", "never"))
-        at_once = run_engine(workload, trial, at_end, checkpoint=tmp_path / "at once")
-        without = run_engine(workload, trial, never, checkpoint=path)
-
-        run = run_engine(workload, trial, at_end, checkpoint=path)
-
-        assert run.outcome.status is without.outcome.status is at_once.outcome.status is status
-        assert run.evaluations == (*without.evaluations, at_once.evaluations[-1])
-        assert peek(path).evaluations[-1].has_all_splits
-        assert run.tensors.keys() == at_once.tensors.keys()
-        assert all(torch.equal(run.tensors[name], at_once.tensors[name]) for name in run.tensors)
-
-    @pytest.mark.parametrize(
-        ("length", "status"),
-        [
-            pytest.param(RunLength(steps=89), Status.OK, id="past its end"),
-            pytest.param(RunLength(steps=1000, until=MET), Status.TARGET_REACHED, id="met before"),
-        ],
-    )
-    def test_stopped_between_evaluations_past_what_is_asked_its_end_is_where_it_stands(
-        self, length: RunLength, status: Status, tmp_path: Path
-    ) -> None:
-        workload, path = small_workload(n=40), tmp_path / "c"
-        trial = small_trial(workload, batch_size=1)
-        longer = RunLength(steps=1000, all_splits="never")
-        stopped = run_step_by_step(workload, trial, longer, checkpoint=path, stop_after=90)
-        assert (stopped.evaluations[-1].step, peek(path).step) == (88, 90)
-
-        run = run_engine(workload, trial, length, checkpoint=path)
-        at_once = run_engine(workload, trial, RunLength(steps=90), checkpoint=tmp_path / "at once")
-
-        seen = {each.step: each for each in run.evaluations}
-        assert (run.outcome.status, max(seen)) == (status, 90)
-        assert seen[88] == stopped.evaluations[-1]
-        assert seen[90].scores == at_once.evaluations[-1].scores
-
-    def test_what_is_measured_is_finite_and_of_the_initial_weights_what_is_known(self) -> None:
-        evaluations: list[Evaluation] = []
-        workload = small_workload()
-        task = Task(
-            trial=small_trial(workload, batch_size=4),
-            length=RunLength(epochs=1),
-            device="cpu",
-            threads=1,
-            checkpoint=None,
-            resume=False,
-            versions=(),
-        )
-
-        train(
-            workload,
-            task,
-            measures={"one": lambda model: 1.0, "lost": lambda model: math.inf},
-            emit=evaluations.extend,
-            stop=StopAfter(None),
-        )
-
-        assert evaluations[0].measured == (("one", 1.0),)
-        assert {each.measured for each in evaluations[1:]} == {(("one", 1.0), ("lost", None))}
+    evaluated = [(0, {"train", "validation", "test"})]
+    for pause in pauses(trial.plan, last_step=42):
+        splits = {"train", "validation", "test"} if pause.all_splits else {"validation"}
+        evaluated.append((pause.step, splits))
+    assert [(e.step, {score.split for score in e.scores}) for e in run.evaluations] == evaluated
 
 
-class TestStopAndGoOn:
+def test_with_an_interval_it_is_evaluated_less_and_trained_the_same() -> None:
     """Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise."""
+    workload = everything_workload()
+    trial = small_trial(workload, batch_size=6, learning_rate=0.02, horizon_steps=28, seed=4)
+    length = RunLength(epochs=4)
 
-    def test_with_an_interval_it_is_evaluated_less_and_trained_the_same(
-        self, tmp_path: Path
-    ) -> None:
-        workload = everything_workload()
-        trial = everything_trial(workload)
-        always = run_step_by_step(
-            workload, trial, RunLength(epochs=4), checkpoint=tmp_path / "always"
-        )
-        length = RunLength(epochs=4, interval_samples=trial.n_train // 2)
-        seldom = run_step_by_step(workload, trial, length, checkpoint=tmp_path / "seldom")
+    always = run_engine(workload, trial, length, rhythm=STEP_BY_STEP)
+    seldom = run_engine(workload, trial, replace(length, interval_samples=20), rhythm=STEP_BY_STEP)
 
-        scores = {e.step: e.scores for e in always.evaluations}
-        assert 5 <= len(seldom.evaluations) < len(always.evaluations)
-        assert all(scores[e.step] == e.scores for e in seldom.evaluations)
+    scores = {e.step: e.scores for e in always.evaluations}
+    assert 5 <= len(seldom.evaluations) < len(always.evaluations)
+    assert all(scores[e.step] == e.scores for e in seldom.evaluations)
 
 
-class TestAugmentation:
-    def test_it_changes_training_batches_and_no_others(self) -> None:
-        seen: dict[bool, set[float]] = {True: set(), False: set()}
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [
+        (RunLength(epochs=2), Status.OK),
+        (RunLength(epochs=5, until=EASY), Status.TARGET_REACHED),
+    ],
+)
+def test_what_its_last_evaluation_left_out_is_made_up_for_without_a_step(
+    length: RunLength, status: Status, tmp_path: Path
+) -> None:
+    workload, path = small_workload(n=200, dropout=0.3), tmp_path / "c"
+    trial = small_trial(workload, batch_size=4)
+    at_end, never = (replace(length, all_splits=when) for when in ("at_end", "never"))
+    at_once = run_engine(workload, trial, at_end, checkpoint=tmp_path / "at once")
+    without = run_engine(workload, trial, never, checkpoint=path)
 
-        def marked(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-            return torch.full_like(batch[0], 77.0), batch[1]
+    run = run_engine(workload, trial, at_end, checkpoint=path)
 
-        def watch(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
-            seen[torch.is_grad_enabled()].update(batch[0].flatten().tolist())
-            return cross_entropy(model, batch)
-
-        workload = replace(small_workload(), augment=marked, loss=watch)
-
-        run_engine(workload, small_trial(workload, batch_size=8), RunLength(epochs=2))
-
-        assert seen[True] == {77.0}
-        assert 77.0 not in seen[False]
+    assert without.outcome.status is status
+    assert run.evaluations == (*without.evaluations, at_once.evaluations[-1])
+    assert peek(path).evaluations[-1].has_all_splits
+    assert_same_end(replace(run, evaluations=at_once.evaluations), at_once)
 
 
-def broken_at(step: int, value: float) -> Callable[[nn.Module, Sequence[Tensor]], Tensor]:
-    """A loss that is `value` at one training step (counted from 1), and fine at evaluations."""
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [
+        pytest.param(RunLength(steps=89), Status.OK, id="past its end"),
+        pytest.param(RunLength(steps=1000, until=MET), Status.TARGET_REACHED, id="met before"),
+    ],
+)
+def test_stopped_between_evaluations_past_what_is_asked_its_end_is_where_it_stands(
+    length: RunLength, status: Status, tmp_path: Path
+) -> None:
+    workload, path = small_workload(n=40), tmp_path / "c"
+    trial = small_trial(workload, batch_size=1)
+    longer = RunLength(steps=1000, all_splits="never")
+    stopped = run_engine(
+        workload, trial, longer, checkpoint=path, stop_after=90, rhythm=STEP_BY_STEP
+    )
+    assert (stopped.evaluations[-1].step, peek(path).step) == (88, 90)
+
+    run = run_engine(workload, trial, length, checkpoint=path)
+    at_once = run_engine(workload, trial, RunLength(steps=90), checkpoint=tmp_path / "at once")
+
+    by_step = {evaluation.step: evaluation for evaluation in run.evaluations}
+    assert (run.outcome.status, max(by_step)) == (status, 90)
+    assert by_step[88] == stopped.evaluations[-1]
+    assert by_step[90].scores == at_once.evaluations[-1].scores
+
+
+def test_what_is_measured_is_finite_and_of_the_initial_weights_what_is_known() -> None:
+    evaluations: list[Evaluation] = []
+    workload = small_workload()
+    task = Task(
+        trial=small_trial(workload, batch_size=4),
+        length=RunLength(epochs=1),
+        device="cpu",
+        threads=1,
+        checkpoint=None,
+        resume=False,
+        versions=(),
+    )
+
+    train(
+        workload,
+        task,
+        measures={"one": lambda model: 1.0, "lost": lambda model: math.inf},
+        emit=evaluations.extend,
+        stop=StopAfter(None),
+    )
+
+    first, *later = [evaluation.measured for evaluation in evaluations]
+    assert first == (("one", 1.0),)
+    assert set(later) == {(("one", 1.0), ("lost", None))}
+
+
+def test_an_augmentation_meets_each_training_micro_batch_once_and_no_others() -> None:
+    sizes: list[int] = []
+    seen: dict[bool, set[float]] = {True: set(), False: set()}
+
+    def marked(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        sizes.append(len(batch[0]))
+        return torch.full_like(batch[0], 77.0), batch[1]
+
+    def watch(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+        seen[torch.is_grad_enabled()].update(batch[0].flatten().tolist())
+        return cross_entropy(model, batch)
+
+    workload = replace(small_workload(), augment=marked, loss=watch)
+    trial = small_trial(workload, batch_size=16, micro_batch_size=6)
+
+    run_engine(workload, trial, RunLength(epochs=1))
+
+    assert sizes == [6, 6, 4, 6, 6, 4, 6, 2]
+    assert seen[True] == {77.0}
+    assert 77.0 not in seen[False]
+
+
+def test_a_trial_for_another_training_set_is_refused() -> None:
+    trial = small_trial(small_workload(n=40), batch_size=10)
+
+    with pytest.raises(TrialError, match="has 50 training examples, the trial says 40"):
+        run_engine(small_workload(n=50), trial, RunLength(epochs=1))
+
+
+# ---- bad ends
+
+
+def test_losses_too_large_to_add_up_are_no_number_in_a_record() -> None:
+    """In float64 a diverging loss can be finite where its sum over a batch is not."""
     n_steps = 0
 
     def loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
         nonlocal n_steps
-        plain_loss = cross_entropy(model, batch)
-        if torch.is_grad_enabled():
-            n_steps += 1
-            if n_steps == step:
-                return plain_loss + value
-        return plain_loss
+        n_steps += torch.is_grad_enabled()
+        is_bad = torch.is_grad_enabled() and n_steps == 2
+        return cross_entropy(model, batch) + 1e308 * is_bad
 
-    return loss
+    workload = replace(small_workload(dtype=torch.float64), loss=loss)
+
+    run = run_engine(workload, small_trial(workload, batch_size=20), RunLength(epochs=3))
+
+    assert run.outcome.status is Status.DIVERGED
+    losses = [e.batch_loss for e in run.evaluations if e.batch_loss is not None]
+    assert np.isfinite(losses).all()
 
 
-class TestBadEnds:
-    def test_losses_too_large_to_add_up_are_no_number_in_a_record(self) -> None:
-        """In float64 a diverging loss can be finite where its sum over a batch is not."""
-        workload = replace(small_workload(dtype=torch.float64), loss=broken_at(2, 1e308))
-        trial = small_trial(workload, batch_size=20)
+@pytest.mark.parametrize(("split", "status"), [("validation", Status.NAN), ("test", Status.OK)])
+def test_a_loss_that_is_not_finite_at_an_evaluation_ends_it_unless_on_test_data(
+    split: str, status: Status
+) -> None:
+    def loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+        return torch.where(batch[0].amax() > 1e6, torch.nan, cross_entropy(model, batch))
 
-        run = run_engine(workload, trial, RunLength(epochs=3))
+    x, labels = points(20)
+    far = {split: (torch.full_like(x, 1e7), labels)}
+    workload = replace(small_workload(), loss=loss, **far)
 
-        assert run.outcome.status is Status.DIVERGED
-        assert all(
-            evaluation.batch_loss is None or np.isfinite(evaluation.batch_loss)
-            for evaluation in run.evaluations
+    run = run_engine(workload, small_trial(workload, batch_size=10), RunLength(epochs=1))
+
+    assert run.outcome.status is status
+    text = "is not a finite number, nor is it with the untrained weights"
+    assert status is Status.OK or text in reason_text(run.outcome.reason)
+
+
+def test_an_error_of_the_users_own_code_is_raised_as_it_is() -> None:
+    def broken(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+        raise ZeroDivisionError("mine")
+
+    workload = replace(small_workload(), loss=broken)
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        run_engine(workload, small_trial(workload, batch_size=10), RunLength(epochs=1))
+
+
+def test_a_full_disk_ends_the_run_with_the_old_checkpoint_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=10)
+
+    def run(n_epochs: int, name: str) -> EngineRun:
+        return run_engine(workload, trial, RunLength(epochs=n_epochs), checkpoint=tmp_path / name)
+
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run(1, "c")
+    whole = run(3, "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        with pytest.raises(StoreError, match="No space left on device"):
+            run(3, "c")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "whole"]
+    assert peek(tmp_path / "c").step == 4
+    assert_same_end(run(3, "c"), whole)
+
+
+def evaluation(step: int, *, batch_loss: float | None = None, **values: Any) -> Evaluation:
+    """One with a value for each `split_metric`."""
+    scores = []
+    for name, value in values.items():
+        split, metric = name.split("_")
+        scores.append(Score(split=split, metric=metric, value=value))
+    return Evaluation(
+        step=step,
+        samples=8 * step,
+        train_s=0.0,
+        eval_s=0.0,
+        batch_loss=batch_loss,
+        scores=tuple(scores),
+        measured=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_beyond_hope"),
+    [
+        ((2.0, 21.0, 30.0, 40.0), True),
+        ((2.0, 1.0, 1.0, 21.0, 21.0, 21.0), True),
+        ((2.0, None, 21.0, None), True),
+        ((2.0,), False),
+        ((2.0, 21.0, 21.0), False),  # only twice
+        ((2.0, 21.0, 19.0, 21.0, 21.0), False),  # not in a row
+        ((2.0, 20.0, 20.0, 20.0), False),  # ten times is not above ten times
+        ((2.0, None, None, 1.0), False),
+        ((None, 1.0, 1.0, 1.0), False),  # nothing to compare with
+        ((-1.0, 100.0, 100.0, 100.0), False),  # a log density: ten times it means nothing
+    ],
+)
+def test_three_in_a_row_ten_times_the_untrained_loss_are_beyond_hope(
+    losses: tuple[float | None, ...], is_beyond_hope: bool
+) -> None:
+    validated = [
+        evaluation(step, batch_loss=0.1, train_loss=0.1, validation_loss=loss)
+        for step, loss in enumerate(losses)
+    ]
+
+    assert (divergence(validated) is not None) == is_beyond_hope
+
+
+@pytest.mark.parametrize(("last", "is_beyond_hope"), [(21.0, True), (19.0, False)])
+def test_without_validation_the_training_batches_tell(last: float, is_beyond_hope: bool) -> None:
+    later = [evaluation(n, batch_loss=loss) for n, loss in enumerate((21.0, 21.0, last), start=1)]
+
+    unvalidated = [evaluation(0, train_loss=2.0), *later]
+
+    assert (divergence(unvalidated) is not None) == is_beyond_hope
+
+
+# ---- early ends
+
+
+PLAN = BatchPlan(n_train=40, batch_size=8, drop_last=False)
+
+
+def naive(values: list[float | None], better: Better, patience: int) -> bool:
+    """As everybody writes it: a counter that a better value sets back."""
+    best, waited = None, 0
+    for value in values[1:]:
+        improved = value is not None and (
+            best is None or (value > best if better == "higher" else value < best)
         )
-
-    @pytest.mark.parametrize(("split", "status"), [("validation", Status.NAN), ("test", Status.OK)])
-    def test_a_loss_that_is_not_finite_at_an_evaluation_ends_it_unless_on_test_data(
-        self, split: str, status: Status
-    ) -> None:
-        def loss(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
-            return torch.where(batch[0].amax() > 1e6, torch.nan, cross_entropy(model, batch))
-
-        x, labels = points(20)
-        workload = replace(
-            small_workload(), loss=loss, **{split: (torch.full_like(x, 1e7), labels)}
-        )
-
-        run = run_engine(workload, small_trial(workload, batch_size=10), RunLength(epochs=1))
-
-        assert run.outcome.status is status
-        told = "is not a finite number, nor is it with the untrained weights"
-        assert status is Status.OK or told in reason_text(run.outcome.reason)
-
-    def test_an_error_of_the_users_own_code_is_raised_as_it_is(self) -> None:
-        def broken(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
-            raise ZeroDivisionError("mine")
-
-        workload = replace(small_workload(), loss=broken)
-
-        with pytest.raises(ZeroDivisionError, match="mine"):
-            run_engine(workload, small_trial(workload, batch_size=10), RunLength(epochs=1))
-
-    def test_a_full_disk_ends_the_run_with_the_old_checkpoint_whole(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        workload = small_workload()
-        trial = small_trial(workload, batch_size=10)
-        run_engine(workload, trial, RunLength(epochs=1), checkpoint=tmp_path / "c")
-        whole = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "whole")
-
-        def full(tensors: object, path: Path, metadata: object) -> None:
-            path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(checkpoint, "save_file", full)
-            with pytest.raises(StoreError, match="No space left on device"):
-                run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "c")
-
-        assert sorted(each.name for each in tmp_path.iterdir()) == ["c", "whole"]
-        assert peek(tmp_path / "c").step == 4
-        again = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "c")
-        assert_same_end(again, whole)
+        best, waited = (value, 0) if improved else (best, waited + 1)
+    return best is not None and waited >= patience
 
 
-class TestTarget:
-    @pytest.mark.parametrize("held_for", [0.0, 0.1, 0.5])
-    def test_a_target_reached_ends_the_trial_where_it_has_held(self, held_for: float) -> None:
-        workload = small_workload(n=200)
-        trial = small_trial(workload, batch_size=4)
-        whole = run_engine(workload, trial, RunLength(epochs=5)).evaluations
-        target = Target(metric="loss", value=0.7, better="lower", held_for=held_for)
+@pytest.mark.parametrize("better", ["higher", "lower"])
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_patience_is_the_usual_counter_at_epoch_ends(patience: int, better: Better) -> None:
+    def is_over(values: Sequence[float | None], *, every: int) -> bool:
+        found = [evaluation(every * n, validation_f1=value) for n, value in enumerate(values)]
+        reason = stopped_early(found, PLAN, metric="f1", better=better, patience_epochs=patience)
+        return reason is not None
+
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        values = torch.randint(4, (8,), generator=generator).float().tolist()
+        for n in range(2, 9):
+            assert is_over(values[:n], every=5) == naive(values[:n], better, patience)
+            assert not is_over(values[:n], every=3)
+
+
+def test_a_run_ends_well_with_all_splits_and_a_note_and_ends_there_too_if_taken_up_again(
+    tmp_path: Path,
+) -> None:
+    always = {"accuracy": lambda model, batch: torch.tensor(0.5)}
+    workload = replace(small_workload(), metrics=always, patience_epochs=2)
+    trial, kept = small_trial(workload, batch_size=8), tmp_path / "kept"
+    length = RunLength(epochs=20, all_splits="at_end")
+    whole = run_engine(workload, trial, length)
+    run_engine(workload, trial, length, checkpoint=kept, rhythm=STEP_BY_STEP, stop_after=7)
+
+    again = run_engine(workload, trial, length, checkpoint=kept)
+    once_more = run_engine(workload, trial, replace(length, epochs=30), checkpoint=kept)
+
+    assert whole.outcome.status is Status.OK
+    (note,) = whole.outcome.notes
+    assert note == Reason.of("stopped_early", epochs=3, best=1, metric="accuracy")
+    assert whole.evaluations[-1].step == 15  # the first epoch's is the best, two more are waited
+    assert whole.evaluations[-1].has_all_splits
+    assert again.evaluations == whole.evaluations
+    assert once_more.evaluations == (*whole.evaluations[:-2], whole.evaluations[-1])
+    assert once_more.outcome == whole.outcome
+
+
+def test_a_target_reached_ends_the_trial_where_it_has_held() -> None:
+    workload = small_workload(n=200)
+    trial = small_trial(workload, batch_size=4)
+    whole = run_engine(workload, trial, RunLength(epochs=4)).evaluations
+    for held_for in (0.0, 0.1, 0.5):
+        target = replace(EASY, held_for=held_for)
         crossing = crossing_of(whole, target)
         assert crossing is not None
 
-        run = run_engine(workload, trial, RunLength(epochs=5, until=target))
+        run = run_engine(workload, trial, RunLength(epochs=4, until=target))
 
         assert run.outcome.status is Status.TARGET_REACHED
         assert run.evaluations[-1].step == crossing.held_until_step
-        n = len(run.evaluations)
-        assert run.evaluations[:-1] == whole[: n - 1]
+        assert run.evaluations[:-1] == whole[: len(run.evaluations) - 1]
         assert crossing_of(run.evaluations, target) == crossing
 
-    def test_a_target_met_only_at_the_last_step_leaves_the_trial_ok(self) -> None:
-        """No evaluation after it could say whether it held; a longer run can."""
-        workload = small_workload()
-        trial = small_trial(workload, batch_size=40)
-        last = run_engine(workload, trial, RunLength(steps=3)).evaluations[-1]
-        value = last.score("validation", "loss")
-        assert value is not None
 
-        run = run_engine(
-            workload,
-            trial,
-            RunLength(steps=3, until=Target(metric="loss", value=value, better="lower")),
-        )
+def test_a_target_met_only_at_the_last_step_leaves_the_trial_ok() -> None:
+    """No evaluation after it could say whether it held; a longer run can."""
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=40)
+    last = run_engine(workload, trial, RunLength(steps=3)).evaluations[-1]
+    value = last.score("validation", "loss")
+    assert value is not None
 
-        assert run.outcome.status is Status.OK
+    until = Target(metric="loss", value=value, better="lower")
+    run = run_engine(workload, trial, RunLength(steps=3, until=until))
 
-
-class TestTask:
-    def test_a_trial_for_another_training_set_is_refused(self) -> None:
-        trial = small_trial(small_workload(n=40), batch_size=10)
-
-        with pytest.raises(TrialError, match="has 50 training examples, the trial says 40"):
-            run_engine(small_workload(n=50), trial, RunLength(epochs=1))
+    assert run.outcome.status is Status.OK

@@ -49,8 +49,7 @@ from batchlab.workload.definition import Workload
 
 pytestmark = pytest.mark.usefixtures("quickly")
 
-CPU = torch.device("cpu")
-N, RATE = 50, 0.05
+N = 50
 
 # Of weights, losses and scores, by how much they may be apart: a part of what they are, and of one.
 BITS = {"rtol": 0.0, "atol": 0.0}
@@ -69,47 +68,55 @@ class Kind:
         return None if self.name == PLAIN else native_build(workload, folder=self.libraries)
 
     def stepper(self, workload: Workload, trial: Trial) -> Stepper:
-        made = trainer_of(workload, trial, CPU, self.build(workload))
-        assert (made.name, made.fast is not None) == (self.name, self.name == NATIVE)
-        return made.stepper
+        trainer = trainer_of(workload, trial, torch.device("cpu"), self.build(workload))
+        assert (trainer.name, trainer.fast is not None) == (self.name, self.name == NATIVE)
+        return trainer.stepper
 
-    def run(self, workload: Workload, trial: Trial, length: RunLength, **given: Any) -> EngineRun:
-        run = run_engine(workload, trial, length, build=self.build(workload), **given)
+    def taken(
+        self, workload: Workload, trial: Trial, n_steps: int, cuts: Sequence[int] = ()
+    ) -> tuple[Stepper, list[float]]:
+        """A stepper after `n_steps` steps, taken in calls that begin anew at each cut."""
+        stepper = self.stepper(workload, trial)
+        losses: list[float] = []
+        for first, last in zip((0, *cuts), (*cuts, n_steps), strict=True):
+            losses += stepper.steps(stepper.stream(first), last - first, first_step=first)[0]
+        return stepper, losses
+
+    def run(self, workload: Workload, trial: Trial, length: RunLength, **fields: Any) -> EngineRun:
+        run = run_engine(workload, trial, length, build=self.build(workload), **fields)
         assert run.outcome.engine == self.name
         return run
+
+    def assert_as_the_textbook(
+        self,
+        workload: Workload,
+        trial: Trial,
+        steps: list[list[int]],
+        *,
+        cuts: Sequence[int] = (),
+        twins: Workload | None = None,
+        **textbook: Any,
+    ) -> tuple[Stepper, Trained]:
+        """Take the steps as the textbook does; micro-batches may add up in another order."""
+        stepper, losses = self.taken(workload, trial, len(steps), cuts)
+        twin = train_by_the_textbook(twins or workload, steps, seed=trial.seed, **textbook)
+
+        is_cut = trial.micro_batch_size < max(map(len, steps))
+        apart = ROUNDING if is_cut else self.apart
+        torch.testing.assert_close(losses, twin.losses, **apart)
+        weights, expected = list(stepper.model.parameters()), list(twin.model.parameters())
+        assert (stepper.averaged is None) == (twin.average is None)
+        if stepper.averaged is not None and twin.average is not None:
+            names = [name for name, _ in twin.average.named_parameters()]
+            weights += map(stepper.averaged.state_dict().__getitem__, names)
+            expected += twin.average.parameters()
+        torch.testing.assert_close(weights, expected, **apart)
+        return stepper, twin
 
 
 @pytest.fixture(params=[PLAIN, NATIVE])
 def kind(request: pytest.FixtureRequest, libraries: Path) -> Kind:
     return Kind(request.param, libraries, BITS if request.param == PLAIN else ROUNDING)
-
-
-def taken(
-    kind: Kind, workload: Workload, trial: Trial, n_steps: int, cuts: Sequence[int] = ()
-) -> tuple[Stepper, list[float]]:
-    """A stepper after `n_steps` steps, taken in calls that begin anew at each cut."""
-    stepper = kind.stepper(workload, trial)
-    losses: list[float] = []
-    for first, last in zip((0, *cuts), (*cuts, n_steps), strict=True):
-        losses += stepper.steps(stepper.stream(first), last - first, first_step=first)[0]
-    return stepper, losses
-
-
-def assert_apart(found: Any, right: Any, apart: dict[str, float]) -> None:
-    torch.testing.assert_close(found, right, **apart)
-
-
-def assert_as_the_textbook(
-    stepper: Stepper, losses: list[float], twin: Trained, apart: dict[str, float]
-) -> None:
-    assert_apart(torch.tensor(losses), torch.tensor(twin.losses), apart)
-    for part, right in zip(stepper.model.parameters(), twin.model.parameters(), strict=True):
-        assert_apart(part, right, apart)
-    assert (stepper.averaged is None) == (twin.average is None)
-    if stepper.averaged is not None and twin.average is not None:
-        averaged = stepper.averaged.state_dict()
-        for name, right in twin.average.named_parameters():
-            assert_apart(averaged[name], right.detach(), apart)
 
 
 # The n-th example is the number 2**n, so the sum of a step's losses says which ones it saw.
@@ -124,12 +131,16 @@ NUMBERED = replace(
 )
 
 
+# Batch size, micro-batch size, and the step to begin at.
+CUTS = ((1, 1, 33), (7, 7, 4), (7, 3, 1), (10, 10, 2), (11, 11, 0), (19, 19, 0), (20, 20, 1))
+
+
 @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_the_same_examples_come_in_the_same_order(
     kind: Kind, sampling: str, drop_last: bool
 ) -> None:
-    for batch_size, micro_batch_size, begins in ((1, 1, 33), (7, 7, 4), (7, 3, 1), (20, 20, 1)):
+    for batch_size, micro_batch_size, begins in CUTS:
         cut = {"batch_size": batch_size, "micro_batch_size": micro_batch_size}
         trial = small_trial(NUMBERED, **cut, seed=3, sampling=sampling, drop_last=drop_last)
         steps = steps_of(trial, epochs=3)[begins:]
@@ -164,21 +175,17 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 def workload_with(name: str, **fields: Any) -> Workload:
     make = OPTIMIZERS[name]
-    found = small_workload(n=N, optimizer=lambda parameters, rate: make(parameters, lr=rate))
-    return replace(found, **fields)
+    workload = small_workload(n=N, optimizer=lambda parameters, rate: make(parameters, lr=rate))
+    return replace(workload, **fields)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("batch_size", [1, 7, N])
-def test_every_optimizer_takes_the_textbooks_steps(kind: Kind, name: str, batch_size: int) -> None:
+def test_every_optimizer_takes_the_textbooks_steps(kind: Kind, name: str) -> None:
     """The last batch of an epoch is smaller at 7."""
     workload = workload_with(name)
-    trial = small_trial(workload, batch_size=batch_size, seed=3)
-
-    stepper, losses = taken(kind, workload, trial, 17)
-
-    twin = train_by_the_textbook(workload, steps_of(trial, epochs=17)[:17], seed=3)
-    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+    for batch_size, n_steps in ((1, 9), (7, 17), (N, 6)):
+        trial = small_trial(workload, batch_size=batch_size, seed=3)
+        kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=6)[:n_steps])
 
 
 @pytest.mark.parametrize("name", ["decay", "groups", "adam", "adamw"])
@@ -186,64 +193,51 @@ def test_a_multiple_of_the_weight_decay_trains_as_an_optimizer_with_that_decay(
     kind: Kind, name: str
 ) -> None:
     def multiplied(parameters: Sequence[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-        made = OPTIMIZERS[name](parameters, lr=rate)
-        for group in made.param_groups:
+        optimizer = OPTIMIZERS[name](parameters, lr=rate)
+        for group in optimizer.param_groups:
             group["weight_decay"] = 4 * group["weight_decay"]
-        return made
+        return optimizer
 
     workload = workload_with(name)
-    trial = replace(small_trial(workload, batch_size=7, seed=3), weight_decay_factor=4.0)
+    trial = small_trial(workload, batch_size=7, weight_decay_factor=4.0)
 
-    stepper, losses = taken(kind, workload, trial, 17)
-
-    other = replace(workload, optimizer=multiplied)
-    twin = train_by_the_textbook(other, steps_of(trial, epochs=17)[:17], seed=3)
-    assert_as_the_textbook(stepper, losses, twin, kind.apart)
-
-
-def wide() -> nn.Module:
-    return nn.Sequential(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, CLASSES))
+    twins = replace(workload, optimizer=multiplied)
+    kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=2), twins=twins)
 
 
 def test_wide_layers_and_many_examples_do_so_too(kind: Kind) -> None:
     """Kernels of matrices are chosen by size; in C 1000 examples are several tiles."""
     x = torch.randn(1001, 100, generator=torch.Generator().manual_seed(0))
-    workload = workload_with("momentum", model=wide, train=(x, points(1001)[1]))
+    workload = workload_with(
+        "momentum",
+        model=lambda: nn.Sequential(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, CLASSES)),
+        train=(x, points(1001)[1]),
+    )
     trial = small_trial(workload, batch_size=1000, seed=3)
 
-    stepper, losses = taken(kind, workload, trial, 5)
-
-    twin = train_by_the_textbook(workload, steps_of(trial, epochs=3)[:5], seed=3)
-    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+    kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=2))
 
 
-@pytest.mark.parametrize("micro_batch_size", [1, 7, 19, 20])
 @pytest.mark.parametrize(
     ("name", "clip_norm"),
     [("momentum", None), ("momentum", 0.3), ("momentum", 1e6), ("sgd", 0.1), ("adam", 0.1)],
 )
 def test_micro_batches_take_the_step_of_the_whole_batch(
-    kind: Kind, micro_batch_size: int, name: str, clip_norm: float | None
+    kind: Kind, name: str, clip_norm: float | None
 ) -> None:
     """Each counts by its examples; what is clipped is their sum."""
     workload = workload_with(name, clip_norm=clip_norm)
-    trial = small_trial(workload, batch_size=20, micro_batch_size=micro_batch_size)
-
-    stepper, losses = taken(kind, workload, trial, 6)
-
-    twin = train_by_the_textbook(workload, steps_of(trial, epochs=2), clip_norm=clip_norm)
-    apart = kind.apart if micro_batch_size == 20 else ROUNDING
-    assert_as_the_textbook(stepper, losses, twin, apart)
+    for micro_batch_size in (1, 7, 19, 20):
+        trial = small_trial(workload, batch_size=20, micro_batch_size=micro_batch_size)
+        steps = steps_of(trial, epochs=2)[:4]
+        kind.assert_as_the_textbook(workload, trial, steps, clip_norm=clip_norm)
 
 
 STEPS_AN_EPOCH, N_STEPS = 5, 20
 
 
-def by_factor(factor: Callable[[float], float]) -> Callable[..., Any]:
-    """A scheduler of the textbook, whose rate falls by a factor of how much is done."""
-    return lambda optimizer, n_steps: lr_scheduler.LambdaLR(
-        optimizer, lambda step: float(factor(step / n_steps))
-    )
+def by_cosine(optimizer: Any, n_steps: int) -> Any:
+    return lr_scheduler.LambdaLR(optimizer, lambda step: float(cosine(step / n_steps)))
 
 
 def one_cycle(optimizer: Any, n_steps: int) -> Any:
@@ -255,41 +249,37 @@ def restarts(optimizer: Any, n_steps: int) -> Any:
     return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, n_steps // 2)
 
 
-# The textbook's scheduler, how often it goes on, and what of the workload asks for the same.
-SCHEDULES: dict[str, tuple[Callable[..., Any], str, dict[str, Any]]] = {
-    "a shape": (by_factor(cosine), "step", {"schedule": cosine}),
-    **{
-        name: (made, every, {"scheduler": made, "scheduler_every": every})
-        for name, made, every in (
-            ("StepLR", lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5), "epoch"),
-            ("warm-up", warm_up, "epoch"),
-            ("one cycle", one_cycle, "step"),
-            ("restarts", restarts, "step"),
-        )
-    },
-}  # fmt: skip
+# The textbook's scheduler, and how often it goes on.
+SCHEDULERS: dict[str, tuple[Callable[..., Any], str]] = {
+    "a shape": (by_cosine, "step"),
+    "StepLR": (lambda optimizer: lr_scheduler.StepLR(optimizer, 2, gamma=0.5), "epoch"),
+    "warm-up": (warm_up, "epoch"),
+    "one cycle": (one_cycle, "step"),
+    "restarts": (restarts, "step"),
+}
 
 
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_rate_of_each_step_is_its_schedules(kind: Kind, name: str) -> None:
-    scheduler, every, asked = SCHEDULES[name]
-    workload = workload_with("groups", **asked)
+    scheduler, every = SCHEDULERS[name]
+    fields = {"scheduler": scheduler, "scheduler_every": every}
+    workload = workload_with("groups", **({"schedule": cosine} if name == "a shape" else fields))
     trial = small_trial(workload, batch_size=10, horizon_steps=N_STEPS)
 
-    stepper, losses = taken(kind, workload, trial, N_STEPS, cuts=(3, 11))
-
-    twin = train_by_the_textbook(
+    stepper, twin = kind.assert_as_the_textbook(
         workload,
+        trial,
         steps_of(trial, epochs=4),
+        cuts=(3, 11),
         scheduler=partial(scheduler, n_steps=N_STEPS) if every == "step" else scheduler,
         is_scheduled=lambda taken: (
             taken < N_STEPS if every == "step" else taken % STEPS_AN_EPOCH == 0
         ),
     )
+
     assert len(set(twin.rates)) > 1
     assert stepper.optimizer.param_groups[0]["lr"] == twin.rates[-1]
-    assert_as_the_textbook(stepper, losses, twin, kind.apart)
 
 
 @pytest.mark.parametrize("reference", [10, 64, 2])
@@ -297,11 +287,8 @@ def test_the_average_of_the_weights_is_pytorchs_own(kind: Kind, reference: int) 
     workload = workload_with("momentum", ema=0.9, batch_size=reference)
     trial = small_trial(workload, batch_size=10)
 
-    stepper, losses = taken(kind, workload, trial, 15)
-
     decay = 0.9 ** (10 / reference)
-    twin = train_by_the_textbook(workload, steps_of(trial, epochs=3), decay=decay)
-    assert_as_the_textbook(stepper, losses, twin, kind.apart)
+    kind.assert_as_the_textbook(workload, trial, steps_of(trial, epochs=3), decay=decay)
 
 
 # From 60 examples on 20 at half the rate, from 130 on all at a tenth: by hand, over four epochs.
@@ -310,34 +297,27 @@ STAGES = (
     Stage(from_samples=130, batch_size=N, rate_factor=0.1),
 )
 GROWN_SIZES = (10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 10, 50)
-GROWN_RATES = (1.0,) * 6 + (0.5,) * 4 + (0.1,) * 2
+GROWN_RATES = (*[1.0] * 6, *[0.5] * 4, *[0.1] * 3)
+GROWN_DECAYS = [*[0.9] * 6, *[0.9**2] * 4, *[0.9**5] * 2]
 
 
 @pytest.mark.parametrize("name", ["groups", "momentum", "adam"])
-@pytest.mark.parametrize("micro_batch_size", [N, 7])
-def test_a_batch_that_grows_while_the_rate_falls(
-    kind: Kind, name: str, micro_batch_size: int
-) -> None:
+def test_a_batch_that_grows_while_the_rate_falls(kind: Kind, name: str) -> None:
     """The last batch of an epoch is what is left; all of them are taken as they lie."""
     workload = workload_with(name, ema=0.9, batch_size=10)
-    trial = small_trial(
-        workload, batch_size=10, micro_batch_size=micro_batch_size, seed=3, stages=STAGES
-    )
     orders = [epoch_order(N, seed=3, epoch=epoch, sampling="reshuffle") for epoch in range(3)]
     examples = torch.cat([*orders, torch.arange(N)])
-    steps = [part.tolist() for part in examples.split(GROWN_SIZES)]
-
-    stepper, losses = taken(kind, workload, trial, len(steps), cuts=(5, 7))
-
-    twin = train_by_the_textbook(
-        workload,
-        steps,
-        seed=3,
-        decay=[0.9, *[0.9] * 5, *[0.9**2] * 4, *[0.9**5] * 2],
-        scheduler=lambda made: lr_scheduler.LambdaLR(made, (*GROWN_RATES, 0.1).__getitem__),
-    )
-    apart = kind.apart if micro_batch_size == N else ROUNDING
-    assert_as_the_textbook(stepper, losses, twin, apart)
+    steps = [step.tolist() for step in examples.split(GROWN_SIZES)]
+    for micro in (N, 7):
+        trial = small_trial(workload, batch_size=10, micro_batch_size=micro, seed=3, stages=STAGES)
+        kind.assert_as_the_textbook(
+            workload,
+            trial,
+            steps,
+            cuts=(5, 7),
+            decay=GROWN_DECAYS,
+            scheduler=lambda optimizer: lr_scheduler.LambdaLR(optimizer, GROWN_RATES.__getitem__),
+        )
 
 
 def test_sizes_that_add_up_to_as_many_as_the_first_size_would_are_no_such_steps(kind: Kind) -> None:
@@ -345,31 +325,13 @@ def test_sizes_that_add_up_to_as_many_as_the_first_size_would_are_no_such_steps(
     stages = (Stage(from_samples=30, batch_size=15),)  # 10, 10, 10, 15 and what is left: 5
     trial = small_trial(workload, batch_size=10, micro_batch_size=15, seed=3, stages=stages)
     order = epoch_order(N, seed=3, epoch=0, sampling="reshuffle")
-    steps = [part.tolist() for part in order.split((10, 10, 10, 15, 5))]
 
-    stepper, losses = taken(kind, workload, trial, 5, cuts=(3,))
-
-    twin = train_by_the_textbook(workload, steps, seed=3)
-    assert_as_the_textbook(stepper, losses, twin, kind.apart)
-
-
-def test_a_grown_run_is_the_same_wherever_it_was_stopped(kind: Kind, tmp_path: Path) -> None:
-    workload = workload_with("momentum", ema=0.9, batch_size=10)
-    trial = small_trial(workload, batch_size=10, micro_batch_size=N, seed=3, stages=STAGES)
-
-    assert_a_stop_leaves_no_trace(
-        workload,
-        trial,
-        RunLength(epochs=4),
-        tmp_path,
-        stops=(3, 6, 8, 11),
-        build=kind.build(workload),
-    )
+    steps = [step.tolist() for step in order.split((10, 10, 10, 15, 5))]
+    kind.assert_as_the_textbook(workload, trial, steps, cuts=(3,))
 
 
 def test_a_scheduler_that_sets_the_rate_itself_takes_no_plan_beside_it(kind: Kind) -> None:
-    scheduler, every, _ = SCHEDULES["one cycle"]
-    workload = workload_with("sgd", scheduler=scheduler, scheduler_every=every)
+    workload = workload_with("sgd", scheduler=one_cycle, scheduler_every="step")
     trial = small_trial(workload, batch_size=10, horizon_steps=20, stages=STAGES)
 
     with pytest.raises(WorkloadError, match="its `scheduler` sets the rate"):
@@ -381,82 +343,79 @@ def test_evaluations_say_what_the_textbook_sees(kind: Kind) -> None:
     more = points(150, seed=1)
     workload = workload_with("momentum", ema=0.9, batch_size=16, validation=more)
     trial = small_trial(workload, batch_size=16)
+    steps = steps_of(trial, epochs=2)
 
     run = kind.run(workload, trial, RunLength(epochs=2))
 
     assert [evaluation.step for evaluation in run.evaluations] == list(range(9))
-    steps = steps_of(trial, epochs=2)
     for evaluation in run.evaluations:
         twin = train_by_the_textbook(workload, steps[: evaluation.step], decay=0.9)
         assert evaluation.samples == sum(map(len, steps[: evaluation.step]))
         assert twin.average is not None
         model = twin.average.eval()
-        with torch.no_grad():
-            for split in ("validation", *(("train", "test") if evaluation.has_all_splits else ())):
-                examples = getattr(workload, split)
-                loss = cross_entropy(model, examples).item()
-                assert evaluation.score(split, "loss") == pytest.approx(loss, rel=2e-5)
-                right = accuracy(model, examples).item()
-                assert evaluation.score(split, "accuracy") == pytest.approx(right)
+        for split in ("validation", *(("train", "test") if evaluation.has_all_splits else ())):
+            examples = getattr(workload, split)
+            with torch.no_grad():
+                loss, right = cross_entropy(model, examples), accuracy(model, examples)
+            assert evaluation.score(split, "loss") == pytest.approx(loss.item(), rel=2e-5)
+            assert evaluation.score(split, "accuracy") == pytest.approx(right.item())
         if evaluation.step > 0:
             assert evaluation.batch_loss == pytest.approx(twin.losses[-1], rel=2e-5)
 
 
+def noisy(name: str, **fields: Any) -> Workload:
+    """All at once that a resumed run could lose, of what every trainer knows."""
+    noise = {"model": partial(small_mlp, dropout=0.3), "schedule": cosine, "ema": 0.9}
+    return workload_with(name, clip_norm=0.5, **(noise | fields))
+
+
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
 def test_steps_are_the_same_however_they_are_cut_into_calls(kind: Kind, name: str) -> None:
-    workload = replace(noisy(name), ema=None)  # with an average each step is a call
+    workload = noisy(name, ema=None)  # with an average each step is a call
     trial = small_trial(workload, batch_size=7, horizon_steps=24, seed=1)
 
-    whole, losses = taken(kind, workload, trial, 20)
-    parts, cut_losses = taken(kind, workload, trial, 20, cuts=(1, 6, 8, 19))
+    whole, losses = kind.taken(workload, trial, 20)
+    cut, losses_of_calls = kind.taken(workload, trial, 20, cuts=(1, 6, 8, 19))
 
-    assert cut_losses == losses
-    for one, other in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
-        assert torch.equal(one, other)
+    assert losses_of_calls == losses
+    assert all(map(torch.equal, whole.model.parameters(), cut.model.parameters()))
 
 
-def noisy(name: str) -> Workload:
-    """All at once that a resumed run could lose, of what every trainer knows."""
-    fields = {"model": partial(small_mlp, dropout=0.3), "schedule": cosine}
-    return workload_with(name, **fields, clip_norm=0.5, ema=0.9)
+BY_CYCLE = {"schedule": None, "scheduler": one_cycle, "scheduler_every": "step"}
+GROWN = {"batch_size": 10, "micro_batch_size": N, "stages": STAGES, "horizon_steps": None}
+STOPPED: dict[str, tuple[Workload, dict[str, Any], int]] = {
+    "sgd": (noisy("sgd"), {}, 12),
+    "adam": (noisy("adam"), {}, 12),
+    "one cycle": (noisy("momentum", **BY_CYCLE), {}, 12),
+    "grown": (workload_with("momentum", ema=0.9, batch_size=10), GROWN, 12),
+}
 
 
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
-@pytest.mark.parametrize(
-    ("name", "fields"),
-    [("sgd", {}), ("adam", {}), ("momentum", {"schedule": None, "scheduler": one_cycle})],
-)
+@pytest.mark.parametrize("name", STOPPED)
 def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(
-    kind: Kind, name: str, fields: dict[str, Any], tmp_path: Path
+    kind: Kind, name: str, tmp_path: Path
 ) -> None:
-    workload = replace(noisy(name), **fields, scheduler_every="step" if fields else "epoch")
-    trial = small_trial(workload, batch_size=7, horizon_steps=24, seed=4)
+    workload, fields, n_steps = STOPPED[name]
+    trial = small_trial(workload, **({"batch_size": 7, "horizon_steps": 24, "seed": 4} | fields))
 
-    assert_a_stop_leaves_no_trace(
-        workload,
-        trial,
-        RunLength(steps=20),
-        tmp_path,
-        stops=(1, 8, 9),
-        build=kind.build(workload),
-    )
+    length, build = RunLength(steps=n_steps), kind.build(workload)
+    stops = (1, 6, 8, 9)
+    assert_a_stop_leaves_no_trace(workload, trial, length, tmp_path, stops=stops, build=build)
 
 
-@pytest.mark.parametrize("to", [PLAIN, NATIVE])
 def test_a_trainer_goes_on_from_anothers_checkpoint(
-    kind: Kind, to: str, libraries: Path, tmp_path: Path
+    kind: Kind, libraries: Path, tmp_path: Path
 ) -> None:
     workload, length = workload_with("adam", ema=0.9), RunLength(steps=14)
     trial = small_trial(workload, batch_size=7)
-    other = Kind(to, libraries, ROUNDING)
+    other = Kind(NATIVE if kind.name == PLAIN else PLAIN, libraries, ROUNDING)
     whole = kind.run(workload, trial, length, checkpoint=tmp_path / "whole")
     kind.run(workload, trial, RunLength(steps=9), checkpoint=tmp_path / "kept")
 
     run = other.run(workload, trial, length, checkpoint=tmp_path / "kept")
 
-    assert run.tensors.keys() == whole.tensors.keys()
-    for name, tensor in run.tensors.items():
-        assert_apart(tensor, whole.tensors[name], ROUNDING)
+    torch.testing.assert_close(run.tensors, whole.tensors, **ROUNDING)
 
 
 def test_dropout_keeps_its_share_anew_at_each_step_and_for_each_seed(kind: Kind) -> None:
@@ -469,25 +428,12 @@ def test_dropout_keeps_its_share_anew_at_each_step_and_for_each_seed(kind: Kind)
 
     kept = []
     for seed in range(n_seeds):
-        _, losses = taken(kind, workload, small_trial(workload, batch_size=20, seed=seed), n_steps)
+        _, losses = kind.taken(workload, small_trial(workload, batch_size=20, seed=seed), n_steps)
         kept += [round(loss * 20 / 2) for loss in losses]  # what is kept is doubled
 
     draws = 20 * len(kept)
     assert len(set(kept)) == n_steps * n_seeds
-    assert abs(sum(each.bit_count() for each in kept) - draws / 2) < 4 * (draws / 4) ** 0.5
-
-
-class KilledAfter:
-    """Writes checkpoints, and does not come back from the n-th."""
-
-    def __init__(self, n: int) -> None:
-        self._left = n
-
-    def __call__(self, path: Path, **state: Any) -> None:
-        checkpoint.save_checkpoint(path, **state)
-        self._left -= 1
-        if self._left == 0:
-            raise KeyboardInterrupt
+    assert abs(sum(map(int.bit_count, kept)) - draws / 2) < 4 * (draws / 4) ** 0.5
 
 
 @pytest.mark.slow
@@ -500,25 +446,34 @@ def test_a_kill_right_after_a_checkpoint_leaves_no_trace(
     workload = noisy("adam")
     trial = small_trial(workload, batch_size=13, horizon_steps=24, seed=4)
 
-    def run(name: str) -> EngineRun:
+    def run(name: str, *, kill_after: int = 1000) -> EngineRun | None:
+        n_written = 0
+
+        def save(path: Path, **state: Any) -> None:
+            nonlocal n_written
+            checkpoint.save_checkpoint(path, **state)
+            n_written += 1
+            if n_written == kill_after:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(plain, "save_checkpoint", save)
         path = tmp_path / name
-        return kind.run(workload, trial, RunLength(epochs=2), rhythm=STEP_BY_STEP, checkpoint=path)
+        try:
+            return kind.run(
+                workload, trial, RunLength(epochs=2), rhythm=STEP_BY_STEP, checkpoint=path
+            )
+        except KeyboardInterrupt:
+            return None
 
     whole = run("whole")
-    n_written = 0
-    for n_kill in range(1, 100):
-        name = f"killed after {n_kill}"
-        with monkeypatch.context() as patch:
-            patch.setattr(plain, "save_checkpoint", KilledAfter(n_kill))
-            try:
-                run(name)
-            except KeyboardInterrupt:
-                n_written += 1
-            else:
-                break
-
-        assert_same_end(run(name), whole)
-    assert n_written >= 8
+    assert whole is not None
+    n_kills = 1
+    while run(f"{n_kills}", kill_after=n_kills) is None:
+        resumed = run(f"{n_kills}")
+        assert resumed is not None
+        assert_same_end(resumed, whole)
+        n_kills += 1
+    assert n_kills > 8
 
 
 def regression(x: Tensor) -> Workload:
@@ -535,16 +490,10 @@ def regression(x: Tensor) -> Workload:
     )
 
 
-@pytest.mark.parametrize(
-    ("value", "status", "code"),
-    [
-        (float("nan"), Status.NAN, "not_finite_at_any_rate"),
-        (1e30, Status.DIVERGED, "not_finite_at_any_rate"),
-    ],
-)
+@pytest.mark.parametrize(("value", "status"), [(float("nan"), Status.NAN), (1e30, Status.DIVERGED)])
 @pytest.mark.parametrize("micro_batch_size", [1, 2])
 def test_a_loss_that_is_not_finite_ends_the_trial_and_names_the_step(
-    kind: Kind, value: float, status: Status, code: str, micro_batch_size: int, tmp_path: Path
+    kind: Kind, value: float, status: Status, micro_batch_size: int, tmp_path: Path
 ) -> None:
     x = torch.linspace(-1, 1, 40)[:, None]
     x[17] = value
@@ -555,9 +504,10 @@ def test_a_loss_that_is_not_finite_ends_the_trial_and_names_the_step(
     run = kind.run(workload, trial, RunLength(epochs=2), checkpoint=tmp_path / "c")
 
     assert bad > 3
-    assert run.outcome.status is status
-    assert run.outcome.reason is not None
-    assert (run.outcome.reason.code, run.outcome.reason.named["step"]) == (code, bad)
+    reason = run.outcome.reason
+    assert reason is not None
+    assert (run.outcome.status, reason.code) == (status, "not_finite_at_any_rate")
+    assert reason.named["step"] == bad
     assert 0 < run.evaluations[-1].step < bad
 
 
@@ -567,28 +517,24 @@ def test_a_growing_loss_ends_the_trial(kind: Kind) -> None:
 
     run = kind.run(workload, trial, RunLength(epochs=100))
 
-    assert run.outcome.status is Status.DIVERGED
     assert run.outcome.reason is not None
     assert run.outcome.reason.code == "losses_far_above_untrained"
+    assert run.outcome.status is Status.DIVERGED
     assert 3 <= run.evaluations[-1].step < 10
 
 
 def hooked(parameters: Any, lr: float) -> torch.optim.Optimizer:
-    made = torch.optim.SGD(parameters, lr=lr)
-    made.register_step_pre_hook(lambda *given: None)
-    return made
+    optimizer = torch.optim.SGD(parameters, lr=lr)
+    optimizer.register_step_pre_hook(lambda *_: None)
+    return optimizer
 
 
-IN_PIECES = {"batch_size": 8, "micro_batch_size": 4}
+WEIGHTED = workload_with("sgd", weight=lambda batch: float(len(batch[0])))
 # What native leaves to plain, how it is cut, and why.
 LEFT_TO_PLAIN: dict[str, tuple[Workload, dict[str, int], str]] = {
-    "dropout in pieces": (noisy("sgd"), IN_PIECES, "dropout"),
-    "weights in pieces": (
-        workload_with("sgd", weight=lambda batch: float(len(batch[0]))),
-        IN_PIECES,
-        "weight",
-    ),
-    "hooks": (small_workload(optimizer=hooked), {"batch_size": 8}, "hooks"),
+    "dropout in pieces": (noisy("sgd"), {"micro_batch_size": 4}, "dropout"),
+    "weights in pieces": (WEIGHTED, {"micro_batch_size": 4}, "weight"),
+    "hooks": (small_workload(optimizer=hooked), {}, "hooks"),
 }
 
 
@@ -597,7 +543,7 @@ def test_what_native_refuses_at_a_trial_plain_takes_with_the_reason(
     name: str, libraries: Path
 ) -> None:
     workload, cut, what = LEFT_TO_PLAIN[name]
-    trial = small_trial(workload, **cut, horizon_steps=10)
+    trial = small_trial(workload, batch_size=8, **cut, horizon_steps=10)
     build = native_build(workload, folder=libraries)
 
     run = run_engine(workload, trial, RunLength(steps=5), build=build)

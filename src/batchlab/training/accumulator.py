@@ -6,6 +6,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import compress
 from typing import Any
 
 import torch
@@ -123,7 +124,7 @@ class Accumulator:
             loss.backward()
             return loss.detach()
         micro_batches = list(cut(batch, self.micro_batch_size))
-        weights = [float(self._weight(micro_batch)) for micro_batch in micro_batches]
+        weights = list(map(float, map(self._weight, micro_batches)))
         total = sum(weights)
         everywhere, n_empty = self._over_all(total, float(total == 0))
         if n_empty:  # raise in every process, or one would wait for the others
@@ -136,7 +137,7 @@ class Accumulator:
             lambda micro_batch: self._loss(self._model, micro_batch),
             micro_batches,
             [weight * self._world_size / everywhere for weight in weights],
-            waiting=self._waiting,
+            waiting=getattr(self._model, "no_sync", nullcontext),
             scaled=self._scaler.scale,
         )
         if self._world_size == 1:
@@ -151,12 +152,6 @@ class Accumulator:
         summed = torch.tensor(numbers, dtype=torch.float64, device=device)
         distributed.all_reduce(summed)
         return summed.tolist()
-
-    def _waiting(self) -> AbstractContextManager[None]:
-        """Return a context for a pass whose gradients the other processes do not need yet."""
-        no_sync: Callable[[], AbstractContextManager[None]]
-        no_sync = getattr(self._model, "no_sync", nullcontext)
-        return no_sync()
 
     def _may_halve(self, batch: Any) -> bool:
         return self._world_size == 1 and min(self.micro_batch_size, n_examples(batch)) > 1
@@ -187,16 +182,19 @@ def backward_of_parts(
     Parts without a share are left out, because the mean over nothing (only padding) is not a
     number. All passes but the last run in the context `waiting`.
     """
-    counting = [(part, share) for part, share in zip(parts, shares, strict=True) if share]
+    counting = list(compress(zip(parts, shares, strict=True), shares))
     losses = []
     for number, (part, share) in enumerate(counting, start=1):
-        with nullcontext() if number == len(counting) else waiting():
+        context = waiting
+        if number == len(counting):
+            context = nullcontext
+        with context():
             value = loss(part)
             if share != 1.0:  # a product would slow the step of a small model
                 value = value * share
             scaled(value).backward()
             losses.append(value.detach())
-    return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
 def cut(batch: Any, most: int) -> Iterator[Any]:
@@ -212,14 +210,17 @@ def cut(batch: Any, most: int) -> Iterator[Any]:
 def _piece(value: Any, place: slice, n: int) -> Any:
     if isinstance(value, Mapping):
         return {key: _piece(entry, place, n) for key, entry in value.items()}
-    if isinstance(value, Tensor):
-        return value[place] if value.ndim and len(value) == n else value
-    if not isinstance(value, (tuple, list)):
+    if not isinstance(value, (Tensor, tuple, list)) or getattr(value, "ndim", 1) == 0:
         return value
-    if not any(isinstance(item, (Tensor, Mapping, tuple, list)) for item in value):
-        return value[place] if len(value) == n else value  # texts or ids, one per example
+    # A list without tensors holds texts or ids, one per example.
+    if isinstance(value, Tensor) or not any(map(_may_be_cut, value)):
+        return value[place] if len(value) == n else value
     pieces = [_piece(item, place, n) for item in value]
     return type(value)(*pieces) if hasattr(value, "_fields") else type(value)(pieces)
+
+
+def _may_be_cut(value: Any) -> bool:
+    return isinstance(value, (Tensor, Mapping, tuple, list))
 
 
 def _tensors_of(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
@@ -243,7 +244,7 @@ def _n_processes() -> int:
 
 def _remembered(buffers: Sequence[Tensor]) -> Callable[[], None]:
     """Return a function that puts buffers and random streams back as they are now."""
-    copies, stream = [buffer.clone() for buffer in buffers], torch.get_rng_state()
+    copies, stream = list(map(torch.clone, buffers)), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
 
     @torch.no_grad()

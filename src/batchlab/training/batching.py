@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from operator import itemgetter
+from operator import index, itemgetter
 from typing import Any
 
 import numpy as np
@@ -74,9 +74,9 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
     what = f"workload {workload.name!r}: make_sampler(batch_size={size})"
     if drawn and all(map(is_group, drawn)):
         order = []
-        for place, group in enumerate(drawn, start=1):
+        for number, group in enumerate(drawn, start=1):
             indices = _indices(group, what)
-            is_smaller_last = place == len(drawn) and len(indices) < size
+            is_smaller_last = number == len(drawn) and len(indices) < size
             if len(indices) != size and not is_smaller_last:
                 raise WorkloadError(
                     f"{what} gave a batch of {len(indices)} examples; expected {size} in each but "
@@ -91,10 +91,10 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
             f"{what} gave {len(order):,} indices for an epoch; expected {n_train:,}, as many as "
             f"there are training examples"
         )
-    for index in order:
-        if not 0 <= index < n_train:
+    for place in order:
+        if not 0 <= place < n_train:
             raise WorkloadError(
-                f"{what} gave the index {index}; expected 0 to {n_train - 1}, the places of the "
+                f"{what} gave the index {place}; expected 0 to {n_train - 1}, the places of the "
                 f"training examples"
             )
     return torch.tensor(order, dtype=torch.int64)
@@ -109,8 +109,8 @@ def is_group(part: object) -> bool:
 
 def _indices(drawn: Iterable[Any], what: str) -> list[int]:
     try:
-        return [int(index.__index__()) for index in drawn]
-    except (AttributeError, TypeError) as error:
+        return list(map(index, drawn))
+    except TypeError as error:
         raise WorkloadError(
             f"{what} gave something that is no index; expected whole numbers, or lists of "
             f"them, one for each batch"
@@ -132,7 +132,26 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 def with_tensors(batch: Batch, function: Callable[[Tensor], Tensor]) -> Batch:
     """Apply `function` to every tensor of a batch, in the same containers."""
-    return mapped(batch, lambda value: function(value) if isinstance(value, Tensor) else value)
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return function(value)
+        return value
+
+    return mapped(batch, changed)
+
+
+def versions_of(batch: Batch) -> list[int]:
+    """Return how often each tensor of a batch has been written into."""
+    versions: list[int] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        if not tensor.is_inference():
+            versions.append(tensor._version)
+        return tensor
+
+    with_tensors(batch, note)
+    return versions
 
 
 def examples_at(workload: Workload, chosen: Tensor) -> Batch:
@@ -190,7 +209,7 @@ def _resident_epoch(
         # Take as many steps as one gather has examples for, and at least one.
         too_many = plan.step_at(plan.samples_at(first) + _GATHER_EXAMPLES + 1)
         last = min(end, max(first + 1, too_many - 1))
-        sizes = [plan.batch_size_at(step) for step in range(first, last)]
+        sizes = list(map(plan.batch_size_at, range(first, last)))
         start = plan.samples_at(first) - taken
         chosen = order[start : start + sum(sizes)]
         is_cut = max(sizes) > micro
@@ -206,9 +225,9 @@ def _resident_epoch(
 def _as_they_lie(
     workload: Workload, columns: Sequence[Tensor], shaped: Callable[[Sequence[Tensor]], Batch]
 ) -> Iterator[Sequence[Batch]]:
-    versions = [column._version for column in columns]
+    versions = versions_of(columns)
     yield (shaped(columns),)
-    if versions != [column._version for column in columns]:
+    if versions != versions_of(columns):
         raise WorkloadError(
             f"workload {workload.name!r}: its loss or its model writes into the training "
             f"examples themselves; let it work on a copy (x = x / 255, not x /= 255)"
@@ -226,7 +245,7 @@ def _cut(column: Tensor, chosen: Tensor, sizes: list[int]) -> Iterable[Tensor]:
     if all(size * row_bytes % _BOUNDARY_BYTES == 0 for size in set(sizes[:-1])):
         batches: tuple[Tensor, ...] = column.index_select(0, chosen).split(sizes)
         return batches
-    return (column.index_select(0, batch) for batch in chosen.split(sizes))
+    return map(partial(column.index_select, 0), chosen.split(sizes))
 
 
 class _FetchedSteps(Dataset[Sequence[Batch]]):
@@ -266,19 +285,22 @@ def _fetched_epoch(
     """Yield batches of a map-style Dataset, by a DataLoader with the user's collate and workers."""
     # The loader has its own generator, because it must not draw from the trial's stream.
     generator = torch.Generator().manual_seed(derived_seed("loader", trial.seed, epoch))
+    context = None
+    if workload.workers:
+        # A trial's process comes from a fork server. Its workers would inherit that and get
+        # the user's functions by plain pickle, which cannot carry them.
+        context = "fork"
     loader = DataLoader(
         _FetchedSteps(workload, trial, epoch, first_step),
         batch_size=1,
         collate_fn=itemgetter(0),
         num_workers=workload.workers,
-        # A trial's process comes from a fork server. Its workers would inherit that and get
-        # the user's functions by plain pickle, which cannot carry them.
-        multiprocessing_context="fork" if workload.workers else None,
+        multiprocessing_context=context,
         generator=generator,
         pin_memory=device.type == "cuda",
     )
     for micro_batches in loader:
-        yield tuple(on_device(batch, device) for batch in micro_batches)
+        yield on_device(micro_batches, device)
 
 
 def _streamed_epoch(
@@ -296,7 +318,7 @@ def _streamed_epoch(
             reading.check_end()
         with untouched_randomness(derived_seed("fetch", trial.seed, epoch, step)):
             micro_batches = collated(examples, workload.collate, most=trial.micro_batch_size)
-        yield tuple(on_device(batch, device) for batch in micro_batches)
+        yield on_device(micro_batches, device)
 
 
 _SHORT = 10_000

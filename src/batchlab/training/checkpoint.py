@@ -222,9 +222,9 @@ def _restore_model(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     saved = {name: tensors[in_file] for name, in_file in _model_names(tensors).items()}
     _make_room(model, saved)
     state = _state_of(model)
-    differences = sorted(name for name, _ in _kinds(saved).items() ^ _kinds(state).items())
+    differences = dict(_kinds(saved).items() ^ _kinds(state).items())
     if differences:
-        raise ValueError(f"it was written for another model: {differences[0]!r} is different")
+        raise ValueError(f"it was written for another model: {min(differences)!r} is different")
     with torch.no_grad():
         for name, tensor in state.items():
             tensor.copy_(saved[name])
@@ -240,7 +240,7 @@ def _make_room(model: nn.Module, saved: dict[str, Tensor]) -> None:
         for leaf, buffer in module._buffers.items():
             before = saved.get(f"{prefix}.{leaf}".removeprefix("."))
             if before is not None and (buffer is None or buffer.shape != before.shape):
-                device = models_device if buffer is None else buffer.device
+                device = buffer.device if buffer is not None else models_device
                 module._buffers[leaf] = torch.empty_like(before, device=device)
 
 

@@ -18,7 +18,7 @@ from batchlab.errors import BatchlabError, WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import derived_seed, seed_everything
 from batchlab.records.trial import Score, Split, Trial
-from batchlab.training.batching import columns_in_memory, on_device, with_tensors
+from batchlab.training.batching import columns_in_memory, on_device, versions_of, with_tensors
 from batchlab.training.untouched import untouched_model
 from batchlab.workload.data import (
     Collate,
@@ -223,11 +223,11 @@ class Evaluator:
         self._workload = workload
         self._device = device
         n_train = size_of(workload.train)
-        chosen = None
+        chosen: dict[Split, Tensor] = {}
         n_evaluated = n_train_evaluated(n_train, most=most_train_examples)
         if n_train > n_evaluated:
-            chosen = shuffled(n_train, seed=derived_seed("train metric"))[:n_evaluated]
-            chosen = chosen.sort().values
+            drawn = shuffled(n_train, seed=derived_seed("train metric"))[:n_evaluated]
+            chosen["train"] = drawn.sort().values
         self.fast: MetricSums | None = None
         self._counts: dict[tuple[Split, str], float] = {}
         self._splits: dict[Split, _SplitData] = {}
@@ -242,7 +242,7 @@ class Evaluator:
                     f"there yet; pass it through with_validation first, or give it {split}=None"
                 )
             self._splits[split] = _split_data(
-                workload, split, chosen if split == "train" else None, device, batch_size
+                workload, split, chosen.get(split), device, batch_size
             )
 
     def scores(self, model: nn.Module, splits: tuple[Split, ...]) -> tuple[Score, ...]:
@@ -283,11 +283,11 @@ class Evaluator:
     ) -> None:
         for batch in self._splits[split].batches():
             batch = on_device(batch, self._device)
-            versions = _versions_of(batch)
+            versions = versions_of(batch)
             for name, tally in tallies.items():
                 with asking_metric(self._workload, name, split):
                     tally.add(model, batch)
-            if versions != _versions_of(batch):
+            if versions != versions_of(batch):
                 raise WorkloadError(
                     f"workload {self._workload.name!r}: a metric or the loss writes into the "
                     f"examples of {split} themselves; let it work on a copy (x = x / 255, not "
@@ -310,22 +310,8 @@ class Evaluator:
         if (split, name) not in self._counts:
             count = as_metric(self._workload, name).count
             assert count is not None
-            counts = (float(count(batch)) for batch in self._splits[split].batches())
-            self._counts[split, name] = sum(counts)
+            self._counts[split, name] = sum(map(float, map(count, self._splits[split].batches())))
         return self._counts[split, name]
-
-
-def _versions_of(batch: Batch) -> list[int]:
-    """Return how often each tensor of a batch has been written into."""
-    versions: list[int] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        if not tensor.is_inference():
-            versions.append(tensor._version)
-        return tensor
-
-    with_tensors(batch, note)
-    return versions
 
 
 def quotient(metric: Metric, total: Tensor, count: float) -> float:
@@ -351,7 +337,9 @@ class _Sums:
             batch_sum = batch_sum.double()
         elif not batch_sum.is_complex():
             batch_sum = batch_sum.long()  # booleans would be joined by "or", and bytes overflow
-        self._total = batch_sum if self._total is None else self._total + batch_sum
+        if self._total is not None:
+            batch_sum = self._total + batch_sum
+        self._total = batch_sum
         assert self._metric.count is not None
         self._count += float(self._metric.count(batch))
 
@@ -380,11 +368,10 @@ def _split_data(
 ) -> _SplitData:
     """Return the data of a split, or only its chosen examples."""
     data, collate = opened(getattr(workload, split), workload.collate)
-    if is_stream(data):
-        n = size_of(data) if chosen is None else len(chosen)
-        what = f"workload {workload.name!r}: {split}"
-        return _SplitData(partial(_streamed, data, collate, n, at_once, what))
     rows = torch.arange(size_of(data)) if chosen is None else chosen
+    if is_stream(data):
+        what = f"workload {workload.name!r}: {split}"
+        return _SplitData(partial(_streamed, data, collate, len(rows), at_once, what))
     columns = columns_in_memory(data, collate)
     if columns is None:
         return _SplitData(
@@ -412,7 +399,8 @@ def _streamed(
 
 def weight_of(workload: Workload, batch: Batch) -> float:
     """Return the number of units that the loss of this batch is a mean over."""
-    return float(n_examples(batch) if workload.weight is None else workload.weight(batch))
+    weight = workload.weight or n_examples
+    return float(weight(batch))
 
 
 def as_metric(workload: Workload, name: str) -> Metric:
@@ -421,11 +409,11 @@ def as_metric(workload: Workload, name: str) -> Metric:
     if metric is None:  # it is `loss`, and the workload lists no metric of that name
         metric = workload.loss
 
-    def count(batch: Batch) -> float:
-        return weight_of(workload, batch)
-
+    count = partial(weight_of, workload)
     if isinstance(metric, Metric):
-        return metric if metric.count is not None else replace(metric, count=count)
+        if metric.count is None:
+            metric = replace(metric, count=count)
+        return metric
     mean: Callable[[nn.Module, Batch], Tensor] = metric
     if metric is workload.loss:
         # A loss may differentiate inside (a physical residual does), which only a try can show.

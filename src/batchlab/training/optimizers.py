@@ -97,24 +97,20 @@ def adam_settings(*optimizers: torch.optim.Optimizer) -> AdamSettings | None:
     A rule that can move the smallest betas can move those of every group. The result is None if a
     group does not have two betas and eps as numbers.
     """
-    of_groups = []
+    betas, eps, decays = [], [], []
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             settings = settings_of(group, whose=type(optimizer).__name__)
             if settings is None:
                 return None
-            of_groups.append(settings)
-    if not of_groups:
+            betas.append(settings.betas)
+            eps.append(settings.eps)
+            if settings.weight_decay is not None:
+                decays.append(settings.weight_decay)
+    if not betas:
         return None
-    decays = [settings.weight_decay for settings in of_groups if settings.weight_decay is not None]
-    return AdamSettings(
-        betas=(
-            min(settings.betas[0] for settings in of_groups),
-            min(settings.betas[1] for settings in of_groups),
-        ),
-        eps=of_groups[0].eps,
-        weight_decay=max(decays, default=None),
-    )
+    first, second = map(min, zip(*betas, strict=True))
+    return AdamSettings(betas=(first, second), eps=eps[0], weight_decay=max(decays, default=None))
 
 
 def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
@@ -200,11 +196,11 @@ class AveragedWeights:
 
 
 def _averageable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    averageable = {}
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() or tensor.is_complex():
-            averageable[name] = tensor
-    return averageable
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() or tensor.is_complex()
+    }
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -259,9 +255,9 @@ class RateSchedule:
                 f"or leave it out"
             )
         self.changes = workload.has_schedule or self._is_staged
-        self.kept: Mapping[str, Stateful] = {
-            f"scheduler {index}": scheduler for index, scheduler in enumerate(self._schedulers)
-        }
+        self.kept: dict[str, Stateful] = {}
+        for index, scheduler in enumerate(self._schedulers):
+            self.kept[f"scheduler {index}"] = scheduler
 
     @property
     def follows_metric(self) -> bool:
@@ -325,7 +321,7 @@ def _make_schedulers(workload: Workload, trial: Trial, optimizer: Any) -> tuple[
 def _check_mode(workload: Workload, scheduler: ReduceLROnPlateau) -> None:
     metric = workload.metric_names[0]
     better = workload.better(metric)
-    mode = "max" if better == "higher" else "min"
+    mode = {"higher": "max", "lower": "min"}[better]
     if scheduler.mode != mode:
         raise WorkloadError(
             f"workload {workload.name!r}: its ReduceLROnPlateau has mode={scheduler.mode!r}, and "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def stopped_early(
     epoch, steps_since = plan.position(evaluations[-1].step)
     if steps_since:
         return None
-    sign = 1 if better == "higher" else -1
+    sign = {"higher": 1, "lower": -1}[better]
     best_value, best_epoch = -math.inf, 0
     for evaluation in evaluations:
         epochs, steps_since = plan.position(evaluation.step)
@@ -74,9 +74,9 @@ def divergence(evaluations: Sequence[Evaluation]) -> Reason | None:
     first = _loss(evaluations[0])
     if first is None or first <= 0:
         return None
-    last = [_loss(evaluation) for evaluation in evaluations[-EVALUATIONS:]]
-    if any(loss is not None and loss <= FACTOR * first for loss in last):
-        return None
+    for loss in map(_loss, evaluations[-EVALUATIONS:]):
+        if loss is not None and loss <= FACTOR * first:
+            return None
     return Reason.of("losses_far_above_untrained", n=EVALUATIONS, factor=FACTOR, first=first)
 
 
@@ -318,8 +318,9 @@ class _TrainingRun:
 
     def _steps_to_beginning(self) -> int:
         """Return the steps to the next one at which a beginning is kept."""
-        steps_left = [step - self._progress.step for step, _ in self._task.beginnings]
-        return min(filter(lambda steps: steps > 0, steps_left), default=self._task.last_step)
+        here = self._progress.step
+        steps_left = [step - here for step, _ in self._task.beginnings if step > here]
+        return min(steps_left, default=self._task.last_step)
 
     def _pauses(self) -> Iterator[Pause]:
         """Return the evaluations still to come, also at each epoch's end if something needs it.
@@ -383,7 +384,8 @@ class _TrainingRun:
     def _evaluate(self, pause: Pause) -> None:
         before = self._progress
         on_all_splits = self._on_all_splits(pause)
-        scores, eval_s = self._scores(SPLITS if on_all_splits else ("validation",))
+        splits = SPLITS if on_all_splits else ("validation",)
+        scores, eval_s = self._scores(splits)
         batch_loss = None
         if before.loss_examples > 0:
             batch_loss = before.loss_sum / before.loss_examples
@@ -473,8 +475,10 @@ class _TrainingRun:
     def _scores(self, splits: tuple[Split, ...]) -> tuple[tuple[Score, ...], float]:
         """Return the scores on these splits, and the seconds of all evaluations with this one."""
         started_s = time.perf_counter()
-        averaged = self._stepper.averaged
-        with nullcontext() if averaged is None else averaged.in_place_of_raw():
+        evaluated: AbstractContextManager[None] = nullcontext()
+        if self._stepper.averaged is not None:
+            evaluated = self._stepper.averaged.in_place_of_raw()
+        with evaluated:
             scores = self._evaluator.scores(self._stepper.model, splits)
         return scores, self._progress.eval_s + time.perf_counter() - started_s
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -35,8 +36,9 @@ def described(returned: Any) -> str:
     if isinstance(returned, Tensor):
         return f"a tensor of shape {tuple(returned.shape)}"
     if isinstance(returned, Mapping):
-        first = next(iter(returned.values()), None)
-        return f"a dict that begins with {described(first)}" if returned else "an empty dict"
+        if not returned:
+            return "an empty dict"
+        return f"a dict that begins with {described(next(iter(returned.values())))}"
     return f"a {type(returned).__name__}"
 
 
@@ -111,8 +113,8 @@ class Stepper:
             losses.append(self.step(micro_batches))
             if self.averaged is not None:
                 self.averaged.update(self._average_decay(step))
-        sizes = [self._plan.batch_size_at(first_step + taken) for taken in range(n_steps)]
-        return torch.stack(losses).tolist(), sizes
+        sizes = map(self._plan.batch_size_at, range(first_step, first_step + n_steps))
+        return torch.stack(losses).tolist(), list(sizes)
 
     def step(self, micro_batches: Sequence[Batch]) -> Tensor:
         """Take one optimizer step on the mean loss over all micro-batches and return that loss.
@@ -173,7 +175,7 @@ class Stepper:
         # Each micro-batch counts by its weight: the last one may be smaller, or hold only padding.
         # The weight is taken after `augment`, because the loss is the mean over that. If `augment`
         # mixes two copies of a batch, all weights double, but only their shares count.
-        weights = [weight_of(self._workload, batch) for batch in micro_batches]
+        weights = list(map(partial(weight_of, self._workload), micro_batches))
         total = sum(weights)
         if total == 0:
             raise WorkloadError(
@@ -181,7 +183,7 @@ class Stepper:
                 f"micro-batches of a step is 0, so their loss has no mean; leave such examples out"
             )
         return backward_of_parts(
-            lambda batch: self._workload.loss(self.model, batch),
+            partial(self._workload.loss, self.model),
             micro_batches,
             [weight / total for weight in weights],
         )

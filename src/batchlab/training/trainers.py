@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,9 +65,13 @@ def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
         workload: the workload to train.
         trial: one of its trials; it is checked at other batch sizes and the workload's own rate.
     """
+    by_reference = replace(trial, learning_rate=workload.learning_rate, scaling_rule="none")
+    checked = []
+    for size in {min(size, trial.n_train) for size in _CHECKED_SIZES}:
+        checked.append(replace(by_reference, batch_size=size, micro_batch_size=size))
     try:
         build = native_build(workload, timeout_s=_COMPILER_S)
-        self_check(build, workload, _checked(workload, trial))
+        self_check(build, workload, checked)
     except RefusedError as refused:
         return _left_to_pytorch(refused)
     return build
@@ -76,17 +79,3 @@ def built_for(workload: Workload, trial: Trial) -> NativeBuild | Reason:
 
 def _left_to_pytorch(refused: RefusedError) -> Reason:
     return Reason.of("trained_by_pytorch", why=str(refused))
-
-
-def _checked(workload: Workload, trial: Trial) -> Sequence[Trial]:
-    sizes = {min(size, trial.n_train) for size in _CHECKED_SIZES}
-    return [
-        replace(
-            trial,
-            batch_size=size,
-            micro_batch_size=size,
-            learning_rate=workload.learning_rate,
-            scaling_rule="none",
-        )
-        for size in sizes
-    ]

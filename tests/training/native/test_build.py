@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from pathlib import Path
 
@@ -24,30 +23,19 @@ def text_of(name: str, number: int) -> str:
     return kept + TEXT.format(name=name, number=number)
 
 
-def made_compiler(folder: Path, script: str) -> str:
-    path = folder / "cc"
-    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-    path.chmod(0o755)
-    return str(path)
+def test_a_library_is_built_once_in_a_folder_of_its_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "deep" / "native"
+    first = built(text_of("once", 3), folder=folder)
+    monkeypatch.setattr(build, "_compile", lambda *_: pytest.fail("built again"))
 
-
-def test_a_library_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = built(text_of("once", 3), folder=tmp_path)
-    monkeypatch.setattr(build, "_compile", lambda *given: pytest.fail("built again"))
-
-    again = built(text_of("once", 3), folder=tmp_path)
+    again = built(text_of("once", 3), folder=folder)
 
     assert again == first
     assert answer_of(again, "once") == 3
-
-
-def test_the_folder_is_its_owners_only(tmp_path: Path) -> None:
-    folder = tmp_path / "deep" / "native"
-
-    library = built(text_of("own", 1), folder=folder)
-
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert list(folder.iterdir()) == [library]
+    assert list(folder.iterdir()) == [again]
 
 
 def test_a_cache_that_may_not_be_written_is_a_reason(tmp_path: Path) -> None:
@@ -67,35 +55,29 @@ def test_without_a_compiler_there_is_a_reason(
 
 
 @pytest.mark.parametrize(
-    ("script", "code"),
+    ("script", "timeout_s", "reason"),
     [
-        ("echo 'not that' >&2; exit 1", "not that"),
-        ("kill -KILL $$", "ended with -9"),
+        ("echo 'not that' >&2; exit 1", 60.0, "not that"),
+        ("kill -KILL $$", 60.0, "ended with -9"),
+        ("exec sleep 60", 0.1, "took more than"),
     ],
 )
-def test_a_compiler_that_fails_is_a_reason(
-    script: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_compiler_that_fails_or_hangs_is_a_reason(
+    script: str, timeout_s: float, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiler = made_compiler(tmp_path, script)
-    monkeypatch.setattr(build, "compiler_of_this_machine", lambda: compiler)
+    compiler = tmp_path / "cc"
+    compiler.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    compiler.chmod(0o755)
+    monkeypatch.setattr(build, "compiler_of_this_machine", lambda: str(compiler))
 
-    with pytest.raises(RefusedError, match=code):
-        built(text_of("failing", 1), folder=tmp_path / "cache")
-
-
-def test_a_compiler_that_hangs_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler = made_compiler(tmp_path, "exec sleep 60")
-    monkeypatch.setattr(build, "compiler_of_this_machine", lambda: compiler)
-
-    with pytest.raises(RefusedError, match="took more than"):
-        built(text_of("hanging", 1), folder=tmp_path / "cache", timeout_s=0.1)
+    with pytest.raises(RefusedError, match=reason):
+        built(text_of("failing", 1), folder=tmp_path / "cache", timeout_s=timeout_s)
 
 
 def test_libraries_of_one_process_do_not_take_each_others_place(tmp_path: Path) -> None:
     libraries = [built(text_of("same", number), folder=tmp_path) for number in range(3)]
 
     assert [answer_of(library, "same") for library in libraries] == [0, 1, 2]
-    assert os.listdir(tmp_path)
 
 
 def test_what_is_no_library_is_a_reason(tmp_path: Path) -> None:

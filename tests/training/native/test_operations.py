@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from tests.reference.small_workloads import small_trial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from batchlab.training.native import emit, program
-from batchlab.training.native.graph import Graph
+from batchlab.training.native import build, emit, program
+from batchlab.training.native.capture import captured
 from batchlab.training.native.program import native_build
 from batchlab.training.native.trainer import NativeStepper, self_check
 from batchlab.training.stepper import Stepper
@@ -221,20 +222,28 @@ def draws(n: int = 40) -> tuple[Tensor, Tensor, Tensor]:
 
 def gradients_differ(workload: Workload, batch_size: int, folder: Path) -> dict[str, float]:
     """By parameter: how far momentum after a step is from PyTorch's, against its size."""
-    trial = small_trial(workload, batch_size=batch_size)
+    trial, build = (
+        small_trial(workload, batch_size=batch_size),
+        native_build(workload, folder=folder),
+    )
     plain = Stepper(workload, trial, torch.device("cpu"))
+    native, cut = (NativeStepper(workload, trial, build) for _ in range(2))
+
     expected, _ = plain.steps(plain.stream(0), 2, first_step=0)
-    native = NativeStepper(workload, trial, native_build(workload, folder=folder))
-    found, _ = native.steps(native.stream(0), 2, first_step=0)
-    assert found == pytest.approx(expected, rel=1e-5)
+    losses, _ = native.steps(native.stream(0), 2, first_step=0)
+    of_calls = [cut.steps(cut.stream(step), 1, first_step=step)[0][0] for step in range(2)]
+
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert of_calls == losses
+    assert all(map(torch.equal, cut.model.parameters(), native.model.parameters()))
     apart = {}
     for (name, one), other in zip(
         plain.model.named_parameters(), native.model.parameters(), strict=True
     ):
         right = plain.optimizer.state[one]["momentum_buffer"]
-        is_ = native.optimizer.state[other]["momentum_buffer"]
-        apart[name] = float((is_ - right).norm() / (right.norm() + 1e-6))
-    return {name: each for name, each in apart.items() if not each < 1e-4}
+        momentum = native.optimizer.state[other]["momentum_buffer"]
+        apart[name] = float((momentum - right).norm() / (right.norm() + 1e-6))
+    return {name: distance for name, distance in apart.items() if not distance < 1e-4}
 
 
 def functions_of(kind: str, n: int = 40) -> Workload:
@@ -246,37 +255,32 @@ def functions_of(kind: str, n: int = 40) -> Workload:
     )
 
 
-@pytest.mark.parametrize("batch_size", [1, 13, 40])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.slow
-def test_every_function_has_pytorchs_values_and_gradients(
-    kind: str, batch_size: int, libraries: Path
-) -> None:
-    assert gradients_differ(functions_of(kind), batch_size, libraries) == {}
+def test_every_function_has_pytorchs_values_and_gradients(kind: str, libraries: Path) -> None:
+    for batch_size in (1, 13, 40):
+        assert gradients_differ(functions_of(kind), batch_size, libraries) == {}
 
 
-@pytest.mark.parametrize("batch_size", [5, 13, 40])
-def test_every_loss_has_pytorchs_values_and_gradients(batch_size: int, libraries: Path) -> None:
+def test_every_loss_has_pytorchs_values_and_gradients(libraries: Path) -> None:
     workload = workload_of(lambda: nn.Linear(4, 14), draws(), losses)
 
-    assert gradients_differ(workload, batch_size, libraries) == {}
+    for batch_size in (5, 13, 40):
+        assert gradients_differ(workload, batch_size, libraries) == {}
 
 
-def trained_on(model: Callable[[], nn.Module]) -> Workload:
-    """Classes of tokens or of pictures, whichever the model takes."""
-    torch.manual_seed(1)
-    pictures = (torch.randn(40, 9, 9), torch.randint(3, (40,)))
-    tokens = (torch.randint(11, (40, 3)), torch.randint(11, (40,)))
-    train = pictures if model is Pictures else tokens
-    return workload_of(model, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
+TOKENS = (torch.arange(120).view(40, 3) * 7 % 11, torch.arange(40) * 3 % 11)
+LINES = (torch.arange(3240).sin().view(40, 9, 9), torch.arange(40) % 3)
 
 
-@pytest.mark.parametrize("batch_size", [1, 13, 40])
-@pytest.mark.parametrize("model", [Layers, Pictures])
+@pytest.mark.parametrize(("model", "train"), [(Layers, TOKENS), (Pictures, LINES)])
 def test_layers_with_weights_have_pytorchs_gradients(
-    model: type[nn.Module], batch_size: int, libraries: Path
+    model: type[nn.Module], train: tuple[Tensor, Tensor], libraries: Path
 ) -> None:
-    assert gradients_differ(trained_on(model), batch_size, libraries) == {}
+    workload = workload_of(model, train, lambda m, b: functional.cross_entropy(m(b[0]), b[1]))
+
+    for batch_size in (1, 13, 40):
+        assert gradients_differ(workload, batch_size, libraries) == {}
 
 
 @pytest.mark.slow
@@ -284,15 +288,11 @@ def test_layers_with_weights_have_pytorchs_gradients(
 def test_optimised_functions_are_those_of_the_textbook(
     kind: str, libraries: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from batchlab.training.native import build
+    flags = ["-O2" if flag == "-O0" else flag for flag in build.FLAGS]
+    monkeypatch.setattr(build, "FLAGS", tuple(flags))
 
-    monkeypatch.setattr(
-        build, "FLAGS", tuple("-O2" if flag == "-O0" else flag for flag in build.FLAGS)
-    )
-    workload = functions_of(kind, 700)
-
-    assert gradients_differ(workload, 13, libraries) == {}
-    assert gradients_differ(workload, 700, libraries) == {}
+    for batch_size in (13, 700):
+        assert gradients_differ(functions_of(kind, 700), batch_size, libraries) == {}
 
 
 @pytest.mark.slow
@@ -302,29 +302,12 @@ def test_where_examples_are_large_tiles_are_small(
 ) -> None:
     monkeypatch.setattr(emit, "_NEAR", 1)
     workload = functions_of(kind)
+    model, columns = workload.model().train(), program.columns_of(workload)
 
-    tiled = emit._CWriter("", step_graph(workload), None)
+    tiled = emit._CWriter("", program._step_graph(workload, model, columns), None)
 
     assert tiled._tile < 20
     assert gradients_differ(workload, 37, libraries) == {}
-
-
-def step_graph(workload: Workload) -> Graph:
-    return program._step_graph(workload, workload.model().train(), program.columns_of(workload))
-
-
-def test_steps_of_images_are_the_same_however_they_are_cut_into_calls(libraries: Path) -> None:
-    workload = trained_on(Pictures)
-    build = native_build(workload, folder=libraries)
-    trial = small_trial(workload, batch_size=7)
-    whole, cut = (NativeStepper(workload, trial, build) for _ in range(2))
-
-    expected, _ = whole.steps(whole.stream(0), 9, first_step=0)
-    found = [cut.steps(cut.stream(step), 1, first_step=step)[0][0] for step in range(9)]
-
-    assert found == expected
-    for one, other in zip(whole.model.parameters(), cut.model.parameters(), strict=True):
-        assert torch.equal(one, other)
 
 
 def test_a_wrong_label_is_an_error_and_nothing_outside_is_read(libraries: Path) -> None:
@@ -346,16 +329,27 @@ def test_metrics_are_those_of_the_plain_evaluation(libraries: Path) -> None:
     def error(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         return (model(batch[0]).max(dim=1).indices != batch[1]).double().mean()
 
-    workload = Workload(
-        name="metrics",
-        model=lambda: nn.Linear(4, 3),
-        train=draws()[:2],
-        validation=None,
-        loss=lambda m, b: functional.cross_entropy(m(b[0]), b[1]),
-        metrics={"accuracy": accuracy, "error": error},
+    workload = workload_of(
+        lambda: nn.Linear(4, 3), draws()[:2], lambda m, b: functional.cross_entropy(m(b[0]), b[1])
     )
+    workload = replace(workload, metrics={"accuracy": accuracy, "error": error})
 
-    build = native_build(workload, folder=libraries)
+    native = native_build(workload, folder=libraries)
 
-    assert build.metrics == ("accuracy", "error", "loss")
-    self_check(build, workload, [small_trial(workload, batch_size=7)])
+    assert native.metrics == ("accuracy", "error", "loss")
+    self_check(native, workload, [small_trial(workload, batch_size=7)])
+
+
+def test_a_call_that_repeats_another_is_answered_by_it() -> None:
+    """What two metrics ask of the model alike is computed once."""
+    model = nn.Linear(3, 2)
+
+    def metrics(weights: list[Tensor], batch: list[Tensor]) -> list[Tensor]:
+        first, again = (functional.linear(batch[0], *weights).relu() for _ in range(2))
+        return [first.sum(), again.sum(), again.mean(), again + 1, again + 2]
+
+    fixed = [model.weight.detach(), model.bias.detach()]
+    first, again, *others = captured(metrics, fixed, [torch.zeros(10, 3)]).results
+
+    assert first == again
+    assert len({first, *others}) == 4

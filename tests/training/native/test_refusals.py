@@ -176,7 +176,6 @@ FOLLOWED: dict[str, Callable[[], Workload]] = {
     "frozen": lambda: replace(small_workload(), model=frozen),
     "unused": lambda: replace(small_workload(), model=unused),
     "dropout": lambda: small_workload(dropout=0.3),
-    "tied": lambda: replace(small_workload(), model=Tied),
 }
 
 
@@ -190,20 +189,6 @@ def unused() -> nn.Module:
     model = Net()
     model.more = nn.Linear(2, 2)
     return model
-
-
-class Tied(nn.Module):
-    """The same weights twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one = nn.Linear(FEATURES, FEATURES)
-        self.other = nn.Linear(FEATURES, FEATURES)
-        self.other.weight = self.one.weight
-        self.last = nn.Linear(FEATURES, CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(functional.relu(self.other(functional.relu(self.one(x)))))
 
 
 @pytest.mark.parametrize("name", FOLLOWED)

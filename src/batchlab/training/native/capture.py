@@ -7,14 +7,14 @@ differs between the two runs must be a multiple of the batch size, or a number d
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from batchlab.training.native.graph import STAND_IN, RefusedError, Scaled
 
@@ -73,6 +73,11 @@ class Tape:
     constants: list[Tensor] = field(default_factory=list)
     results: list[int | None] = field(default_factory=list)
 
+    @property
+    def names(self) -> list[str]:
+        """The names of its operations, in order."""
+        return [call.name for call in self.calls]
+
 
 class _Recorder(TorchDispatchMode):
     """The mode that writes a tape while a function runs."""
@@ -105,25 +110,24 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Record one operation, and run it without memory to learn the shapes."""
-        flat, spec = tree_flatten((args, kwargs or {}))
-        if not any(isinstance(value, Tensor) and value.is_meta for value in flat):
-            return self._created(func, args, kwargs or {})
-        flat = _replaced(flat, self._twin)
-        args, kwargs = tree_unflatten(flat, spec)
+        kwargs = kwargs or {}
+        if not any(tensor.is_meta for tensor in _tensors_in((args, kwargs))):
+            return self._created(func, args, kwargs)
+        args, kwargs = tree_map_only(Tensor, self._twin, (args, kwargs))
         try:
             results = func(*args, **kwargs)
         except (NotImplementedError, RuntimeError) as error:
             if "meta" in str(error).lower():
                 raise RefusedError("what it computes depends on values of its data") from error
             raise
-        self._record(func, flat, spec, results)
+        self._record(func, args, kwargs, results)
         return results
 
     def _created(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run an operation on no captured tensor (ones, ...); record results without memory."""
         results = func(*args, **kwargs)
-        for result in tree_flatten(results)[0]:
-            if isinstance(result, Tensor) and result.is_meta:
+        for result in _tensors_in(results):
+            if result.is_meta:
                 self.tape.calls.append(CapturedCall(_name(func), _by_name(func, args, kwargs)))
                 self._hold(result, call=len(self.tape.calls) - 1)
         return results
@@ -134,8 +138,11 @@ class _Recorder(TorchDispatchMode):
             return tensor
         if id(tensor) not in self._twins:
             # Close gaps, and keep a dimension that is only repeated (stride 0) once.
-            once = tuple(slice(None if step else 1) for step in tensor.stride())
-            constant = tensor.detach()[once].clone(memory_format=torch.contiguous_format)
+            constant = tensor.detach()
+            for dim, step in enumerate(tensor.stride()):
+                if not step:
+                    constant = constant.narrow(dim, 0, min(1, tensor.shape[dim]))
+            constant = constant.clone(memory_format=torch.contiguous_format)
             twin = torch.empty_like(constant, device="meta")
             self._alive.append(tensor)
             self.tape.constants.append(constant)
@@ -146,13 +153,13 @@ class _Recorder(TorchDispatchMode):
             self._twins[id(tensor)] = twin
         return self._twins[id(tensor)]
 
-    def _record(self, func: Any, flat: list[Any], spec: Any, results: Any) -> None:
-        tensors = [value for value in flat if isinstance(value, Tensor)]
-        refs = _replaced(flat, lambda tensor: Ref(self.place_of(tensor)))
-        arguments = _by_name(func, *tree_unflatten(refs, spec))
-        places = {_memory(tensor): self.place_of(tensor) for tensor in tensors}
+    def _record(self, func: Any, args: Any, kwargs: Any, results: Any) -> None:
+        tensors = _tensors_in((args, kwargs))
+        refs = tree_map_only(Tensor, lambda tensor: Ref(self.place_of(tensor)), (args, kwargs))
+        arguments = _by_name(func, *refs)
+        places = dict(zip(map(_memory, tensors), map(self.place_of, tensors), strict=True))
         name = _name(func)
-        if any(a.alias_info and a.alias_info.is_write for a in func._schema.arguments):
+        if func._schema.is_mutable:
             self._check_may_write(func, tensors[0])
             places = {}  # what it writes is a new tensor on the tape
             name = re.sub(r"_(?=\.|$)", "", name, count=1)
@@ -193,9 +200,9 @@ class _Recorder(TorchDispatchMode):
         self._of_memory.setdefault(_memory(tensor), []).append(place)
 
 
-def _replaced(values: list[Any], function: Callable[[Tensor], Any]) -> list[Any]:
-    """Return the values with each tensor replaced by what the function makes of it."""
-    return [function(value) if isinstance(value, Tensor) else value for value in values]
+def _tensors_in(values: Any) -> list[Tensor]:
+    """Return the tensors among arguments or results, in order."""
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
 def _name(func: Any) -> str:
@@ -204,9 +211,12 @@ def _name(func: Any) -> str:
 
 def _by_name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return all arguments of a call by name, with the defaults of those left out."""
-    specs = func._schema.arguments
-    arguments = {spec.name: spec.default_value for spec in specs if spec.has_default_value()}
-    arguments.update(zip([spec.name for spec in specs], args, strict=False))
+    arguments = {}
+    for place, spec in enumerate(func._schema.arguments):
+        if place < len(args):
+            arguments[spec.name] = args[place]
+        elif spec.has_default_value():
+            arguments[spec.name] = spec.default_value
     return arguments | kwargs
 
 
@@ -231,7 +241,8 @@ def _tape(
         results = function(twins, batch)
     tape: Tape = recorder.tape
     for result in results:
-        tape.results.append(None if result is None else recorder.place_of(result))
+        place = recorder.place_of(result) if result is not None else None
+        tape.results.append(place)
     return tape
 
 
@@ -247,9 +258,8 @@ def captured(
     """
     first = _tape(function, fixed, columns, STAND_IN)
     second = _tape(function, fixed, columns, _ANOTHER)
-    names, other_names = ([call.name for call in tape.calls] for tape in (first, second))
     is_same_size = len(first.held) == len(second.held)
-    if names != other_names or not is_same_size or first.results != second.results:
+    if first.names != second.names or not is_same_size or first.results != second.results:
         raise RefusedError("it computes something else at another batch size")
     for one, other in zip(first.constants, second.constants, strict=True):
         if one.shape != other.shape or not torch.equal(one, other):
@@ -271,26 +281,19 @@ def _join_repeated(tape: Tape) -> None:
     results: dict[int, list[int]] = {}
     for place, tensor in enumerate(tape.held):
         results.setdefault(tensor.call, []).append(place)
-    instead: dict[int, int] = {}
+    instead: dict[int | None, int] = {}
     first: dict[str, int] = {}
+
+    def moved(ref: Ref) -> Ref:
+        return Ref(instead.get(ref.place, ref.place))
+
     for number, call in enumerate(tape.calls):
-        arguments = _moved(call.arguments, instead)
+        arguments = tree_map_only(Ref, moved, call.arguments)
         tape.calls[number] = CapturedCall(call.name, arguments)
         earlier = first.setdefault(f"{call.name} {arguments}", number)
         if earlier != number:
             instead |= zip(results.get(number, ()), results.get(earlier, ()), strict=True)
-    tape.results = [None if place is None else instead.get(place, place) for place in tape.results]
-
-
-def _moved(argument: Any, instead: Mapping[int, int]) -> Any:
-    """Return an argument with other places for its tensors."""
-    if isinstance(argument, Ref):
-        return Ref(instead.get(argument.place, argument.place))
-    if isinstance(argument, dict):
-        return {key: _moved(value, instead) for key, value in argument.items()}
-    if isinstance(argument, (list, tuple)):
-        return type(argument)(_moved(value, instead) for value in argument)
-    return argument
+    tape.results = [instead.get(place, place) for place in tape.results]
 
 
 def _joined(one: Any, other: Any, what: str) -> Any:

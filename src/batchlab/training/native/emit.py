@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import count
 
 from batchlab.training.native.graph import (
     C_TYPES,
@@ -57,21 +58,24 @@ class _CWriter:
         self._graph = graph
         self._update = update
         self._plan = LoopSchedule(graph)
-        self._numbers = {node: number for number, node in enumerate(self._plan.nodes)}
+        self._numbers = dict(zip(self._plan.nodes, count()))
         self._tile = self._examples_of_tile()
         self._loops: list[str] = []
         self._memory: list[tuple[str, str, str]] = []  # C type, name, number of elements
-        self._gradients = [view for view in graph.gradients if view is not None]
         self._uses: Counter[Node] = Counter()
         for node in self._plan.nodes:
-            self._uses.update(view.node for view in node.operands)
-        self._uses.update(view.node for view in (*graph.outputs, *self._gradients))
+            self._uses.update(node.inputs)
+        for view in graph.results:
+            self._uses[view.node] += 1
 
     def _examples_of_tile(self) -> int:
         """Return how many examples fit a tile's memory, which grows with the weights it reads."""
-        stored = sum(math.prod(node.shape) for node in self._plan.stored if node.rows)
-        parameters = [node for node in self._plan.nodes if node.kind == "parameter"]
-        weights = sum(math.prod(node.shape) for node in parameters)
+        stored = weights = 0
+        for node in self._plan.nodes:
+            if node.kind == "parameter":
+                weights += node.size
+            if node.rows and node in self._plan.stored:
+                stored += node.size
         example_bytes = max(4 * stored // STAND_IN, 1)
         tile_bytes = max(_NEAR, 16 * weights)
         return max(8, min(TILE, tile_bytes // example_bytes // 8 * 8))
@@ -86,15 +90,15 @@ class _CWriter:
             return False
         if len(node.shape) != 2 or self._uses[node] != 1:
             return False
-        return any(view.node is node and view.is_whole for view in self._gradients)
+        return any(view.node is node and view.is_whole for view in self._graph.results)
 
     def text(self) -> str:
         """Return the C, without the kernels that all programs share."""
         body = list(self._step())
         taken, spaces = [], ["64"]
-        for kind, name, count in self._memory:
-            taken.append(f"    {kind} *{name} = TAKE({kind}, {count});")
-            spaces.append(f"SPACE({kind}, {count})")
+        for kind, name, n in self._memory:
+            taken.append(f"    {kind} *{name} = TAKE({kind}, {n});")
+            spaces.append(f"SPACE({kind}, {n})")
         lines = [
             f"EXPORT int64_t space_of_{self._function}(int64_t most) {{",
             f"    const long room = most_in_tile(most, {self._tile}); (void)room;",
@@ -137,7 +141,7 @@ class _CWriter:
         graph = self._graph
         for node in self._plan.nodes:
             if node in self._plan.stored:
-                n, name = math.prod(node.shape), self._name(node)
+                n, name = node.size, self._name(node)
                 if node in self._plan.crossing:
                     self._memory.append((node.c_type, f"all{name}", times_rows(n, "most")))
                 else:
@@ -183,7 +187,7 @@ class _CWriter:
         yield "    n = B - t0 < T ? B - t0 : T;"
         for node in self._plan.nodes:
             if node in self._plan.crossing and level >= self._plan.level[node]:
-                per = math.prod(node.shape) // STAND_IN
+                per = node.size // STAND_IN
                 name = self._name(node)
                 yield f"    {node.c_type} *{name} = all{name} + t0 * {per}; (void){name};"
         for kernel in inner:
@@ -200,7 +204,7 @@ class _CWriter:
             nodes += segment.nodes
         for node in nodes:
             if node.accumulates and (rows is None or node.rows == rows):
-                n = times_rows(math.prod(node.shape), "n")
+                n = times_rows(node.size, "n")
                 yield f"    memset({self._name(node)}, 0, sizeof(*{self._name(node)}) * {n});"
 
     def _kernel(self, kernel: Kernel, rows: str) -> Iterator[str]:
@@ -210,7 +214,7 @@ class _CWriter:
             yield from self._product(kernel.nodes[0])
         elif kernel.kind == "call":
             node = kernel.nodes[0]
-            names = [self._name(view.node) for view in node.operands]
+            names = map(self._name, node.inputs)
             yield self._called(["{", node.text.format(*names, out=self._name(node)), "}"])
         else:
             yield self._called(list(_Lines(self, kernel, times_rows(kernel.n_lines, rows)).text()))
@@ -218,7 +222,7 @@ class _CWriter:
     def _called(self, lines: list[str]) -> str:
         """Make a loop a function and return its call, because long functions compile slowly."""
         text = "\n".join(lines)
-        nodes = {self._name(node): node for node in self._plan.nodes}
+        nodes = dict(zip(map(self._name, self._plan.nodes), self._plan.nodes, strict=True))
         arguments = ["n", "t0", "B", "noise", "bad"]
         declared = ["const long n, const long t0, const long B, const uint64_t noise, int *bad"]
         for used in sorted(set(re.findall(r"\b[bp]\d+\b", text))):
@@ -243,9 +247,11 @@ class _CWriter:
     def _operand(self, view: View, *, after: bool = False) -> str:
         """Return matrix `r` of a view as C arguments; `after` is true after the loop over tiles."""
         *_, rows, columns = view.strides
-        whole = "all" if after and view.node in self._plan.crossing else ""
+        name = self._name(view.node)
+        if after and view.node in self._plan.crossing:
+            name = f"all{name}"
         matrix = _line_offset(view.shape[:-2], view.strides[:-2]) or 0
-        return f"{whole}{self._name(view.node)} + {view.offset} + {matrix}, {rows}, {columns}"
+        return f"{name} + {view.offset} + {matrix}, {rows}, {columns}"
 
     def _product(self, node: Node) -> Iterator[str]:
         a, b = node.operands[:2]
@@ -253,8 +259,11 @@ class _CWriter:
         for view in node.operands[2:]:
             bias = f"{self._name(view.node)} + {view.offset}"
         sizes = _sizes(a, b, "n")
-        beta = "t0 > 0" if node.accumulates else "0"
-        unless = "if (!at_once) " if self._at_once(node) else ""
+        beta, unless = "0", ""
+        if node.accumulates:
+            beta = "t0 > 0"
+        if self._at_once(node):
+            unless = "if (!at_once) "
         to = self._name(node)
         if len(node.shape) == 3:
             yield f"    for (long r = 0; r < {times_rows(node.shape[0], 'n')}; r++)"
@@ -464,10 +473,11 @@ class _Lines:
         if strides[-1] and shape[-1] > 1:
             return self._place(view, user)
         place = self._place(View(node, shape, (*strides[:-1], 0), view.offset), user)
-        is_fixed = not any(n > 1 and step for n, step in zip(shape, strides, strict=True))
         name = self._pointers.setdefault(("value", place), f"s{len(self._pointers)}")
-        line = f"const {node.c_type} {name} = {place};"
-        (self._before if is_fixed else self._ahead).setdefault(name, line)
+        declarations = self._before
+        if any(n > 1 and step for n, step in zip(shape, strides, strict=True)):
+            declarations = self._ahead
+        declarations.setdefault(name, f"const {node.c_type} {name} = {place};")
         return name
 
     def _place(self, view: View, user: Node) -> str:
@@ -475,7 +485,7 @@ class _Lines:
         shape, strides = loops(view)
         name = self._writer._name(view.node)
         lines = _line_offset(shape[:-1], strides[:-1])
-        column = strides[-1] if shape[-1] > 1 else 0
+        column = strides[-1] * (shape[-1] > 1)
         if not lines and not column:
             return f"{name}[{view.offset}]"
         pointer = name
@@ -509,7 +519,7 @@ def _line_offset(shape: Shape, strides: Shape) -> str:
     inner = 1
     for at, (size, stride) in reversed(list(enumerate(groups))):
         if stride:
-            index = "r" if inner == 1 else f"(r / {inner})"
+            index = f"(r / {inner})" if inner != 1 else "r"
             if at > 0:
                 index = f"({index} % {size})"
             if stride != 1:

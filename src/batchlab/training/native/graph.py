@@ -71,7 +71,7 @@ def contiguous(shape: Shape) -> Shape:
 
 def number_of(shape: Shape, dims: Sequence[int]) -> Number:
     """Return how many elements these dimensions have together."""
-    n = math.prod(shape[dim] for dim in dims)
+    n = math.prod(map(shape.__getitem__, dims))
     return Scaled(n // STAND_IN, 1) if has_rows((n,)) else n
 
 
@@ -118,6 +118,16 @@ class Node:
         return has_rows(self.shape)
 
     @property
+    def size(self) -> int:
+        """How many elements it has."""
+        return math.prod(self.shape)
+
+    @property
+    def inputs(self) -> list[Node]:
+        """The nodes of its operands."""
+        return [view.node for view in self.operands]
+
+    @property
     def space(self) -> Shape:
         """The sizes of the loops that make it: the last is the length of a line."""
         if self.kind in ("sum", "peak", "scatter"):
@@ -140,7 +150,7 @@ class Node:
     @property
     def c_type(self) -> str:
         """The C type of its elements, which is double for a float32 sum of everything."""
-        is_total = self.accumulates and self.kind == "sum" and math.prod(self.shape) == 1
+        is_total = self.accumulates and self.kind == "sum" and self.size == 1
         if is_total and self.dtype == torch.float32:
             return "double"
         return C_TYPES[self.dtype]
@@ -184,7 +194,7 @@ class View:
         """Whether it is the whole node in its order in memory, perhaps in other dimensions."""
         dims = [dim for dim, size in enumerate(self.shape) if size != 1]
         view = self.permuted(dims)
-        is_all = math.prod(self.shape) == math.prod(self.node.shape)
+        is_all = math.prod(self.shape) == self.node.size
         return is_all and self.offset == 0 and view.strides == contiguous(view.shape)
 
     def expanded(self, shape: Shape) -> View:
@@ -192,8 +202,9 @@ class View:
         missing = len(shape) - len(self.shape)
         strides = [0] * missing
         for size, new, step in zip(self.shape, shape[missing:], self.strides, strict=True):
-            is_repeated = size == 1 and new != 1
-            strides.append(0 if is_repeated else step)
+            if size == 1 and new != 1:
+                step = 0
+            strides.append(step)
         return self.reshaped(shape, tuple(strides))
 
     def reshaped(self, shape: Shape, strides: Shape) -> View:
@@ -202,8 +213,8 @@ class View:
 
     def permuted(self, order: Sequence[int]) -> View:
         """Return a view with its dimensions in another order; those left out have size 1."""
-        shape = tuple(self.shape[dim] for dim in order)
-        return self.reshaped(shape, tuple(self.strides[dim] for dim in order))
+        shape = tuple(map(self.shape.__getitem__, order))
+        return self.reshaped(shape, tuple(map(self.strides.__getitem__, order)))
 
     def swapped(self, one: int, other: int) -> View:
         """Return a view with two dimensions exchanged."""
@@ -227,7 +238,7 @@ def literal(number: Number, suffix: str | None) -> str:
     if math.isnan(number):
         return "NAN"
     if math.isinf(number):
-        return "(-INFINITY)" if number < 0 else "(INFINITY)"
+        return f"({'-' * (number < 0)}INFINITY)"
     return f"({float(number)!r}{suffix})"
 
 
@@ -252,6 +263,11 @@ class Graph:
     constants: list[torch.Tensor] = field(default_factory=list)
     n_draws: int = 0
 
+    @property
+    def results(self) -> list[View]:
+        """The outputs, and the gradients that there are."""
+        return [*self.outputs, *filter(None, self.gradients)]
+
     def add(self, kind: str, shape: Shape, dtype: torch.dtype, **details: Any) -> View:
         """Add a node, and return it as a view."""
         if dtype not in C_TYPES:
@@ -269,26 +285,34 @@ class Graph:
         dtype: torch.dtype = torch.float32,
     ) -> View:
         """Compute each element from one of each operand; `{0}` in the text is the first operand."""
-        views = [operand for operand in operands if isinstance(operand, View)]
+        dtypes = {dtype}
+        shapes = []
+        for operand in operands:
+            if isinstance(operand, View):
+                dtypes.add(operand.dtype)
+                shapes.append(operand.shape)
         if shape is None:
-            shape = tuple(torch.broadcast_shapes(*(view.shape for view in views)))
-        dtypes = {dtype, *(view.dtype for view in views)}
+            shape = tuple(torch.broadcast_shapes(*shapes))
         is_float = any(kind.is_floating_point for kind in dtypes)
         is_double = torch.float64 in dtypes
         if _CALL.search(text) and (is_double or not is_float):
             raise unsupported(f"numbers of type {dtype}")
         suffix = None
-        if is_float:
-            suffix = "" if is_double else "f"
+        if is_double:
+            suffix = ""
+        elif is_float:
+            suffix = "f"
         names: list[str] = []
         shaped: list[View] = []
         for operand in operands:
             if not isinstance(operand, View):
                 names.append(literal(operand, suffix))
                 continue
-            cast = "(float)" if is_float and not operand.dtype.is_floating_point else ""
-            names.append(f"{cast}{{{len(shaped)}}}")
-            shaped.append(operand if operand.shape == shape else operand.expanded(shape))
+            name = f"{{{len(shaped)}}}"
+            if is_float and not operand.dtype.is_floating_point:
+                name = f"(float){name}"
+            names.append(name)
+            shaped.append(operand.expanded(shape))
         text = re.sub(r"\{(\d+)\}", lambda place: names[int(place[1])], text)
         if dtype == torch.bool:  # true + true is true, not two
             text = f"(({text}) != 0)"
@@ -312,10 +336,8 @@ class Graph:
 
     def mean(self, x: View, dims: Sequence[int], *, keep: bool = False) -> View:
         """Return the mean over some dimensions, or over all if `dims` is empty."""
-        total = self.sum(x, dims, keep=keep)
-        return self.point(
-            "{0} / {1}", total, number_of(x.shape, _dims(x.shape, dims)), dtype=x.dtype
-        )
+        n = number_of(x.shape, _dims(x.shape, dims))
+        return self.point("{0} / {1}", self.sum(x, dims, keep=keep), n, dtype=x.dtype)
 
     def _reduced(
         self, kind: str, x: View, dims: Sequence[int], keep: bool, dtype: torch.dtype

@@ -1,9 +1,9 @@
 """Operations: one row per ATen operation, with an expression in C or a function that makes nodes.
 
-To add one, write its expression as a row of `OPERATIONS` if each of its elements comes from one
-element of each operand (the names are those of ATen's schema), or else a function with the
-decorator `_operation`, which takes the graph and the arguments by name. The shape and type of a
-result are those that PyTorch reports.
+To add one, add a row to `OPERATIONS`. If each of its elements comes from one element of each
+operand, the row is its expression; the names are those of ATen's schema. Otherwise the row is a
+function of the graph and of the arguments by name. The shape and type of a result are those that
+PyTorch reports.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from batchlab.training.native.capture import CapturedCall, Held, Ref, Tape
 from batchlab.training.native.graph import (
@@ -34,7 +35,503 @@ from batchlab.training.native.graph import (
 
 Arguments = Mapping[str, Any]
 Operation = Callable[[Graph, Arguments], Any]
-_Function = TypeVar("_Function", bound=Operation)
+
+
+def _last(x: View, dim: int) -> int:
+    if dim % len(x.shape) != len(x.shape) - 1 or (len(x.shape) == 1 and x.rows):
+        raise unsupported("a softmax not over the last dimension")
+    return len(x.shape) - 1
+
+
+def _product_and_bias(g: Graph, a: Arguments) -> View:
+    if a["beta"] != 1 or a["alpha"] != 1:
+        raise unsupported("addmm with factors")
+    bias = a["self"].expanded((a["mat1"].shape[0], a["mat2"].shape[1]))
+    if bias.strides != (0, 1) or bias.rows != a["mat1"].rows:
+        return g.point("{0} + {1}", g.product(a["mat1"], a["mat2"]), bias)
+    return g.product(a["mat1"], a["mat2"], bias)
+
+
+def _uncopied(x: View) -> View:
+    """Return what a batch of matrices copies (perhaps with a dimension for heads), or `x`."""
+    copy = x.node
+    if (copy.kind, copy.text) != ("point", "{0}") or x.offset or len(copy.shape) < 3:
+        return x
+    source, (rows, columns) = copy.operands[0], copy.shape[-2:]
+    is_all = math.prod(x.shape) == math.prod(copy.shape) and x.strides[0] == rows * columns
+    if source.dtype != x.dtype or not is_all:
+        return x
+    if (x.shape[1:], x.strides[1:]) == ((rows, columns), (columns, 1)):
+        return source
+    if (x.shape[1:], x.strides[1:]) == ((columns, rows), (1, columns)):
+        return source.swapped(-1, -2)
+    return x
+
+
+def _sum(g: Graph, a: Arguments) -> View:
+    dtype = torch.int64 if not a["self"].dtype.is_floating_point else None
+    return g.sum(a["self"], a.get("dim") or (), keep=a.get("keepdim", False), dtype=dtype)
+
+
+def _amax(g: Graph, a: Arguments) -> View:
+    (dim,) = a["dim"]
+    return _one_per_line(a, g.peak(a["self"], dim % len(a["self"].shape)))
+
+
+def _one_per_line(a: Arguments, x: View) -> View:
+    """Return what has one number per line, with the last dimension only if `keepdim` asks."""
+    return x if a["keepdim"] else x.reshaped(x.shape[:-1], x.strides[:-1])
+
+
+def _argmax(g: Graph, a: Arguments) -> View:
+    if a["dim"] is None:
+        raise unsupported("argmax")
+    return _one_per_line(a, _place_of_peak(g, a["self"], _peak(g, a)))
+
+
+def _place_of_peak(g: Graph, x: View, peak: View) -> View:
+    # PyTorch returns the first of equal elements. A line with a NaN has no such place.
+    places = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
+    return g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
+
+
+def _max_with_place(g: Graph, a: Arguments) -> tuple[View, View]:
+    peak = _peak(g, a)
+    return _one_per_line(a, peak), _one_per_line(a, _place_of_peak(g, a["self"], peak))
+
+
+def _power(g: Graph, a: Arguments) -> View:
+    x, exponent = a["self"], a["exponent"]
+    texts = {1: "{0}", 2: "{0} * {0}", 3: "{0} * {0} * {0}", 0.5: "sqrtf({0})", -1: "1.0f / {0}"}
+    if exponent in texts:
+        return g.point(texts[exponent], x, dtype=x.dtype)
+    return g.point(f"powf({{0}}, {literal(exponent, 'f')})", x)
+
+
+def _logical(text: str) -> Operation:
+    """Return the function of a bitwise operation, which is supported on truth values only."""
+
+    def function(g: Graph, a: Arguments) -> View:
+        operands = [a["self"]]
+        if a.get("other") is not None:
+            operands.append(a["other"])
+        for operand in operands:
+            if not isinstance(operand, View) or operand.dtype != torch.bool:
+                raise unsupported("bits of numbers")
+        return g.point(text, *operands, dtype=torch.bool)
+
+    return function
+
+
+def _clamp(g: Graph, a: Arguments) -> View:
+    x: View = a["self"]
+    if a["min"] is not None:
+        x = g.point("({0} < {1} ? {1} : {0})", x, a["min"])
+    if a["max"] is not None:
+        x = g.point("({0} > {1} ? {1} : {0})", x, a["max"])
+    return x
+
+
+def _gelu(text: str) -> Operation:
+    """Return the function of an expression with the exact or the approximate function in it."""
+
+    def function(g: Graph, a: Arguments) -> View:
+        name = {"none": "gelu", "tanh": "gelu_tanh"}[a["approximate"]]
+        return g.point(text.replace("gelu", name), a["self"], a.get("grad_output", 0))
+
+    return function
+
+
+def _elu_backward(g: Graph, a: Arguments) -> View:
+    text = "({0} <= 0.0f ? {1} * {3} * {2} * {4} * exp_of({0} * {3}) : {1} * {4})"
+    if a["is_result"]:
+        text = "({0} <= 0.0f ? {1} * {3} * ({0} + {2} * {4}) : {1} * {4})"
+    x, up = a["self_or_result"], a["grad_output"]
+    return g.point(text, x, up, a["alpha"], a["input_scale"], a["scale"])
+
+
+def _peak(g: Graph, a: Arguments) -> View:
+    """Return the largest along the last dimension, which is kept."""
+    x: View = a["self"]
+    return g.peak(x, _last(x, a["dim"]))
+
+
+def _safe_softmax(g: Graph, a: Arguments) -> View:
+    """Return a softmax that is 0 on a line in which everything is -inf."""
+    peak = g.point("({0} == -INFINITY ? 0.0f : {0})", _peak(g, a))
+    return _shares(g, a["self"], peak)
+
+
+def _shares(g: Graph, x: View, peak: View) -> View:
+    raised = g.point("exp_of({0} - {1})", x, peak)
+    total = g.sum(raised, [len(x.shape) - 1], keep=True)
+    return g.point("{0} * {1}", raised, g.point("({0} == 0.0f ? 0.0f : 1.0f / {0})", total))
+
+
+def _triangle(sign: str) -> Operation:
+    """Return the function that keeps the places of a matrix on one side of a diagonal."""
+
+    def function(g: Graph, a: Arguments) -> View:
+        x: View = a["self"]
+        if has_rows(x.shape[-2:]):
+            raise unsupported("a triangle of examples")
+        row, column = f"{{d{len(x.shape) - 2}}}", f"{{d{len(x.shape) - 1}}}"
+        return g.point(f"({column} - {row} {sign} {a['diagonal']} ? {{0}} : 0)", x, dtype=x.dtype)
+
+    return function
+
+
+def _log_softmax(g: Graph, a: Arguments) -> View:
+    x, peak = a["self"], _peak(g, a)
+    total = g.sum(g.point("exp_of({0} - {1})", x, peak), [len(x.shape) - 1], keep=True)
+    return g.point("{0} - {1} - {2}", x, peak, g.point("logf({0})", total))
+
+
+def _softmax_backward(g: Graph, a: Arguments) -> View:
+    up, y = a["grad_output"], a["output"]
+    total = g.sum(g.point("{0} * {1}", up, y), [_last(y, a["dim"])], keep=True)
+    return g.point("{1} * ({0} - {2})", up, y, total)
+
+
+def _log_softmax_backward(g: Graph, a: Arguments) -> View:
+    up, y = a["grad_output"], a["output"]
+    total = g.sum(up, [_last(y, a["dim"])], keep=True)
+    return g.point("{0} - exp_of({1}) * {2}", up, y, total)
+
+
+def _labels(a: Arguments) -> View:
+    """Return the labels as a column; classes are the last dimension of the scores."""
+    if len(a["self"].shape) != 2:
+        raise unsupported("nll_loss of one example")
+    labels: View = a["target"]
+    return labels.with_dimension(1)
+
+
+def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
+    """Compute the expression for the label's class, and 0 for others or an ignored label."""
+    shape, labels = a["self"].shape, _labels(a)
+    label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
+    checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
+    is_label = g.point("{0} == {column}", checked, shape=shape, dtype=torch.bool)
+    if a["weight"] is not None:
+        more = (*more, a["weight"])
+    return g.point(f"({{0}} ? {text} : 0.0f)", is_label, *more, shape=shape)
+
+
+def _weight_total(g: Graph, a: Arguments) -> View:
+    if a["weight"] is not None:
+        return g.sum(_picked(g, "{1}", a), ())
+    counts = g.point(f"({{0}} != {a['ignore_index']} ? 1.0f : 0.0f)", _labels(a))
+    return g.sum(counts, ())
+
+
+def _signed(a: Arguments) -> str:
+    return "-{1}" if a["weight"] is None else "-{1} * {2}"
+
+
+def _nll(g: Graph, a: Arguments) -> tuple[View, View]:
+    losses = _picked(g, _signed(a), a, a["self"])
+    weights = _weight_total(g, a)
+    if a["reduction"] == 0:
+        return g.sum(losses, [1]), weights
+    loss = g.sum(losses, ())
+    if a["reduction"] == 1:
+        loss = g.point("{0} / {1}", loss, weights)
+    return loss, weights
+
+
+def _nll_backward(g: Graph, a: Arguments) -> View:
+    up = a["grad_output"]
+    if a["reduction"] == 0:
+        up = up.with_dimension(1)
+    elif a["reduction"] == 1:
+        up = g.point("{0} / {1}", up, a["total_weight"])
+    return _picked(g, _signed(a), a, up)
+
+
+def _loss_of(text: str) -> Operation:
+    """Return the function of a loss: the mean, sum or all of an expression of {0} and {1}."""
+
+    def function(g: Graph, a: Arguments) -> View:
+        if a.get("weight") is not None or a.get("pos_weight") is not None:
+            raise unsupported("a loss with weights")
+        losses = g.point(text, a["self"], a["target"], *_settings(a))
+        if a["reduction"] == 0:
+            return losses
+        return g.mean(losses, ()) if a["reduction"] == 1 else g.sum(losses, ())
+
+    return function
+
+
+def _slope_of(text: str) -> Operation:
+    """Return the function of a loss's derivative by {0}, times the gradient {2}."""
+
+    def function(g: Graph, a: Arguments) -> View:
+        up = a["grad_output"]
+        if a["reduction"] == 1:
+            n = number_of(a["self"].shape, range(len(a["self"].shape)))
+            up = g.point("{0} / {1}", up, n)
+        return g.point(text, a["self"], a["target"], up, *_settings(a))
+
+    return function
+
+
+def _settings(a: Arguments) -> list[Number]:
+    return [a[name] for name in ("beta", "delta") if name in a]
+
+
+def _layer_norm(g: Graph, a: Arguments) -> tuple[View, View, View]:
+    x: View = a["input"]
+    if len(a["normalized_shape"]) != 1:
+        raise unsupported("layer_norm over several dimensions")
+    last = [len(x.shape) - 1]
+    mean = g.mean(x, last, keep=True)
+    variance = g.mean(g.point("({0} - {1}) * ({0} - {1})", x, mean), last, keep=True)
+    spread = g.point("1.0f / sqrtf({0} + {1})", variance, a["eps"])
+    normed = g.point("({0} - {1}) * {2}", x, mean, spread)
+    if a["weight"] is not None:
+        normed = g.point("{0} * {1}", normed, a["weight"])
+    if a["bias"] is not None:
+        normed = g.point("{0} + {1}", normed, a["bias"])
+    return normed, mean, spread
+
+
+def _layer_norm_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
+    x, up, mean, spread, weight = a["input"], a["grad_out"], a["mean"], a["rstd"], a["weight"]
+    last = [len(x.shape) - 1]
+    unit = g.point("({0} - {1}) * {2}", x, mean, spread)
+    inner = up
+    if weight is not None:
+        inner = g.point("{0} * {1}", up, weight)
+    along = g.mean(g.point("{0} * {1}", inner, unit), last, keep=True)
+    middle = g.mean(inner, last, keep=True)
+    back = g.point("{3} * ({0} - {2} - {1} * {4})", inner, unit, middle, spread, along)
+    rest = list(range(len(x.shape) - 1))
+    scale = shift = None
+    if a["output_mask"][1]:
+        scale = g.sum(g.point("{0} * {1}", up, unit), rest)
+    if a["output_mask"][2]:
+        shift = g.sum(up, rest)
+    return back, scale, shift
+
+
+def _embedding(g: Graph, a: Arguments) -> View:
+    table, places = a["weight"], a["indices"]
+    shape = (*places.shape, table.shape[1])
+    places = places.with_dimension(len(places.shape)).expanded(shape)
+    return g.add("take", shape, table.dtype, operands=(places, table))
+
+
+def _embedding_backward(g: Graph, a: Arguments) -> View:
+    up, places = a["grad_output"], a["indices"]
+    if a["scale_grad_by_freq"]:
+        raise unsupported("embedding with scale_grad_by_freq")
+    places = places.with_dimension(len(places.shape)).expanded(up.shape)
+    if a["padding_idx"] >= 0:
+        up = g.point(f"({{0}} == {a['padding_idx']} ? 0.0f : {{1}})", places, up)
+    shape = (a["num_weights"], up.shape[-1])
+    return g.add("scatter", shape, up.dtype, operands=(up, places))
+
+
+def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
+    """Return `x` as if it lay in a tensor of this shape from `start` on; only read it there."""
+    if x.strides[-1] == 0:
+        x = g.point("{0}", x, dtype=x.dtype)
+    if shape[-1] == 1:  # it would be read before the line, outside of `x` too
+        raise unsupported("a part of a tensor with nothing in its last dimension")
+    return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
+
+
+def _bernoulli(g: Graph, a: Arguments) -> View:
+    if a.get("generator") is not None or not isinstance(a["p"], float):
+        raise unsupported("random numbers of a generator")
+    return g.draw(a["self"], a["p"])
+
+
+def _select_backward(g: Graph, a: Arguments) -> View:
+    up, shape = a["grad_output"], _sizes(a["input_sizes"])
+    dim = a["dim"] % len(shape)
+    text = f"({{d{dim}}} == {a['index'] % shape[dim]} ? {{0}} : 0.0f)"
+    return g.point(text, up.with_dimension(dim), shape=shape, dtype=up.dtype)
+
+
+def _slice_backward(g: Graph, a: Arguments) -> View:
+    up, shape = a["grad_output"], _sizes(a["input_sizes"])
+    dim = a["dim"] % len(shape)
+    start, stop, step = slice(a["start"], a["end"], a["step"]).indices(shape[dim])
+    if step != 1 or shape[dim] % STAND_IN == 0:
+        raise unsupported("slice of examples or with steps")
+    if stop - start == shape[dim]:
+        return g.point("{0}", up, dtype=up.dtype)
+    text = f"({{d{dim}}} >= {start} && {{d{dim}}} < {stop} ? {{0}} : 0.0f)"
+    return g.point(text, _shifted(g, up, shape, dim, start), shape=shape, dtype=up.dtype)
+
+
+def _sizes(sizes: Sequence[Number]) -> Shape:
+    shape = []
+    for size in sizes:
+        if isinstance(size, Scaled):
+            size = int(size.factor) * STAND_IN
+        shape.append(int(size))
+    return tuple(shape)
+
+
+def _cat(g: Graph, a: Arguments) -> View:
+    tensors: list[View] = a["tensors"]
+    first = tensors[0]
+    dim = a["dim"] % len(first.shape)
+    total, text, dtypes = 0, "", set()
+    for at, x in enumerate(tensors):
+        total += x.shape[dim]
+        text += f"{{d{dim}}} < {total} ? {{{at}}} : "
+        dtypes.add(x.dtype)
+    if total % STAND_IN == 0 or len(dtypes) > 1:
+        raise unsupported("cat of examples or of several types")
+    shape = (*first.shape[:dim], total, *first.shape[dim + 1 :])
+    start, shifted = 0, []
+    for x in tensors:
+        shifted.append(_shifted(g, x, shape, dim, start))
+        start += x.shape[dim]
+    return g.point(f"({text}0)", *shifted, shape=shape, dtype=first.dtype)
+
+
+def _stack(g: Graph, a: Arguments) -> View:
+    tensors: list[View] = a["tensors"]
+    dim = a["dim"] % (len(tensors[0].shape) + 1)
+    if dim == 0 and tensors[0].rows:  # examples must stay first
+        return _stack(g, {"tensors": tensors, "dim": 1}).swapped(0, 1)
+    return _cat(g, {"tensors": [x.with_dimension(dim) for x in tensors], "dim": dim})
+
+
+def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
+    """Describe windows over images (n, C, H, W) or lines (n, C, W) for C.
+
+    Returns:
+        `struct windows` in C; the number of windows down and across; a padded image's elements.
+    """
+    n_dims = len(shape) - 2
+    if n_dims not in (1, 2) or {*a["dilation"]} != {1} or a.get("ceil_mode"):
+        raise unsupported("windows with holes, or beyond an edge, or of three dimensions")
+
+    def both(sizes: Sequence[int], of_lines: int) -> tuple[int, ...]:
+        of_dims = tuple(sizes) * (n_dims // len(sizes))
+        return (of_lines, *of_dims) if n_dims == 1 else of_dims
+
+    size, extent = both(shape[2:], 1), both(kernel, 1)
+    step, edge = both(a["stride"] or kernel, 1), both(a["padding"], 0)
+    framed = (size[0] + 2 * edge[0], size[1] + 2 * edge[1])
+    down, across = framed[0] - extent[0], framed[1] - extent[1]
+    places = (down // step[0] + 1, across // step[1] + 1)
+    numbers = (shape[1], *size, *extent, *step, *edge, *places)
+    text = f"(struct windows){{{{{', '.join(map(str, numbers))}}}}}"
+    return text, places, shape[1] * math.prod(framed)
+
+
+def _call(
+    g: Graph, text: str, shape: Shape, *operands: View, dtype: torch.dtype = torch.float32
+) -> View:
+    """Add a tensor that a function of kernels.c fills."""
+    whole = []
+    for operand in operands:
+        if not operand.is_whole:
+            operand = g.point("{0}", operand, dtype=operand.dtype)
+        whole.append(g.plain(operand))
+    return g.add("call", shape, dtype, operands=tuple(whole), text=text)
+
+
+def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
+    """Return the C call of a convolution function, and the size of its result per image."""
+    if a["transposed"] or a["groups"] != 1 or weight.rows:
+        raise unsupported("convolution transposed or in groups")
+    windows, places, framed = _windows(x.shape, weight.shape[2:], a)
+    unfolded = math.prod(weight.shape[1:]) * math.prod(places)
+    if unfolded + framed > 2**24:  # each thread has its own copy of these arrays
+        raise unsupported("convolution of large images")
+    text = (
+        f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
+        f"{times_rows(x.shape[0], 'n')}, {weight.shape[0]}, {{0}}, {{1}}, cols, frame, {{out}});"
+    )
+    return text, places[4 - len(x.shape) :]
+
+
+def _convolution(g: Graph, a: Arguments) -> View:
+    x, weight, bias = a["input"], a["weight"], a["bias"]
+    text, places = _convolving("convolve", x, weight, a)
+    planes = _call(g, text, (x.shape[0], weight.shape[0], *places), x, weight)
+    if bias is None:
+        return planes
+    for _ in places:
+        bias = bias.with_dimension(len(bias.shape))
+    return g.point("{0} + {1}", planes, bias)
+
+
+def _convolution_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
+    up, x, weight = a["grad_output"], a["input"], a["weight"]
+    to_images, to_weights, to_bias = a["output_mask"]
+    back = scale = shift = None
+    if to_images:
+        text, _ = _convolving("convolve_back", x, weight, a)
+        back = _call(g, text, x.shape, up, weight)
+    if to_weights:
+        text, _ = _convolving("convolve_weights", x, weight, a)
+        scale = _call(g, text, weight.shape, up, x)
+    if to_bias:
+        sizes = f"{times_rows(up.shape[0], 'n')}, {up.shape[1]}, {math.prod(up.shape[2:])}"
+        shift = _call(g, f"add_planes({sizes}, {{0}}, {{out}});", weight.shape[:1], up)
+    return back, scale, shift
+
+
+def _max_pool(g: Graph, a: Arguments) -> tuple[View, View]:
+    x: View = a["self"]
+    planes = math.prod(x.shape[:-2])
+    windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
+    if n[1] > 4096:  # C keeps a line of them on the stack
+        raise unsupported("windows, more than 4096 in a line")
+    shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
+    text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
+    places = _call(g, text, shape, x, dtype=torch.int64)
+    text = f"picked({math.prod(x.shape[-2:])}, {math.prod(n)}, {count}, {{0}}, {{1}}, {{out}});"
+    return _call(g, text, shape, x, places), places
+
+
+def _max_pool_backward(g: Graph, a: Arguments) -> View:
+    up, places, shape = a["grad_output"], a["indices"], a["self"].shape
+    sizes = f"{math.prod(shape[-2:])}, {math.prod(up.shape[-2:])}"
+    planes = times_rows(math.prod(shape[:-2]), "n")
+    return _call(g, f"put_back({sizes}, {planes}, {{0}}, {{1}}, {{out}});", shape, up, places)
+
+
+def _average_pool(g: Graph, a: Arguments) -> View:
+    x, kernel = a["self"], a["kernel_size"] * (2 // len(a["kernel_size"]))
+    down, rows_left = divmod(x.shape[-2], kernel[0])
+    across, columns_left = divmod(x.shape[-1], kernel[1])
+    is_apart = a["stride"] not in ([], a["kernel_size"]) or any(a["padding"])
+    if rows_left or columns_left or is_apart or a["divisor_override"]:
+        raise unsupported("means of windows that are not beside one another")
+    return _means(g, {"self": x, "output_size": [down, across]})
+
+
+def _means(g: Graph, a: Arguments) -> View:
+    x, (down, across) = a["self"], _extent(a["self"].shape, a["output_size"])
+    apart = (*x.shape[:-2], down, across, *a["output_size"])
+    strides = (*x.strides, x.strides[-2] * down, x.strides[-1] * across)
+    return g.mean(x.reshaped(apart, strides), [-4, -3])
+
+
+def _means_backward(g: Graph, a: Arguments) -> View:
+    up, shape = a["grad_output"], a["self"].shape
+    (n, m), (down, across) = up.shape[-2:], _extent(shape, up.shape[-2:])
+    strides = (*up.strides[:-1], 0, up.strides[-1], 0)
+    wide = up.reshaped((*up.shape[:-2], n, down, m, across), strides)
+    return g.point("{0} / {1}", wide, down * across).reshaped(shape, contiguous(shape))
+
+
+def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
+    """Return the height and width of the windows if an image has `n` down and across."""
+    if shape[-2] % n[0] or shape[-1] % n[1]:
+        raise unsupported("means of windows that are not equal")
+    return shape[-2] // n[0], shape[-1] // n[1]
+
 
 OPERATIONS: dict[str, str | Operation] = {
     "pow.Tensor_Tensor": "powf({self}, {exponent})",
@@ -95,324 +592,51 @@ OPERATIONS: dict[str, str | Operation] = {
     "empty_like": "0",  # it is filled afterwards
     "fill.Scalar": "{value}",
     "zero": "0",
-}
-for _kind in ("Tensor", "Scalar"):  # of the other operand
-    OPERATIONS |= {
-        f"add.{_kind}": "{self} + {alpha} * {other}",
-        f"sub.{_kind}": "{self} - {alpha} * {other}",
-        f"rsub.{_kind}": "{other} - {alpha} * {self}",
-        f"mul.{_kind}": "{self} * {other}",
-        f"div.{_kind}": "{self} / {other}",
-        f"eq.{_kind}": "{self} == {other}",
-        f"ne.{_kind}": "{self} != {other}",
-        f"lt.{_kind}": "{self} < {other}",
-        f"le.{_kind}": "{self} <= {other}",
-        f"gt.{_kind}": "{self} > {other}",
-        f"ge.{_kind}": "{self} >= {other}",
-    }
-
-
-def _operation(*names: str) -> Callable[[_Function], _Function]:
-    """Return a decorator that makes a function the row of these operations."""
-
-    def listed(function: _Function) -> _Function:
-        OPERATIONS.update(dict.fromkeys(names, function))
-        return function
-
-    return listed
-
-
-def _last(x: View, dim: int) -> int:
-    if dim % len(x.shape) != len(x.shape) - 1 or (len(x.shape) == 1 and x.rows):
-        raise unsupported("a softmax not over the last dimension")
-    return len(x.shape) - 1
-
-
-@_operation("mm")
-def _product(g: Graph, a: Arguments) -> View:
-    return g.product(a["self"], a["mat2"])
-
-
-@_operation("addmm")
-def _product_and_bias(g: Graph, a: Arguments) -> View:
-    if a["beta"] != 1 or a["alpha"] != 1:
-        raise unsupported("addmm with factors")
-    bias = a["self"].expanded((a["mat1"].shape[0], a["mat2"].shape[1]))
-    if bias.strides != (0, 1) or bias.rows != a["mat1"].rows:
-        return g.point("{0} + {1}", g.product(a["mat1"], a["mat2"]), bias)
-    return g.product(a["mat1"], a["mat2"], bias)
-
-
-@_operation("bmm")
-def _products(g: Graph, a: Arguments) -> View:
-    return g.product(_uncopied(a["self"]), _uncopied(a["mat2"]))
-
-
-def _uncopied(x: View) -> View:
-    """Return what a batch of matrices copies (perhaps with a dimension for heads), or `x`."""
-    copy = x.node
-    if (copy.kind, copy.text) != ("point", "{0}") or x.offset or len(copy.shape) < 3:
-        return x
-    source, (rows, columns) = copy.operands[0], copy.shape[-2:]
-    is_all = math.prod(x.shape) == math.prod(copy.shape) and x.strides[0] == rows * columns
-    if source.dtype != x.dtype or not is_all:
-        return x
-    if (x.shape[1:], x.strides[1:]) == ((rows, columns), (columns, 1)):
-        return source
-    if (x.shape[1:], x.strides[1:]) == ((columns, rows), (1, columns)):
-        return source.swapped(-1, -2)
-    return x
-
-
-@_operation("sum", "sum.dim_IntList")
-def _sum(g: Graph, a: Arguments) -> View:
-    dtype = torch.int64 if not a["self"].dtype.is_floating_point else None
-    return g.sum(a["self"], a.get("dim") or (), keep=a.get("keepdim", False), dtype=dtype)
-
-
-@_operation("mean", "mean.dim")
-def _mean(g: Graph, a: Arguments) -> View:
-    return g.mean(a["self"], a.get("dim") or (), keep=a.get("keepdim", False))
-
-
-@_operation("amax")
-def _amax(g: Graph, a: Arguments) -> View:
-    (dim,) = a["dim"]
-    return _one_per_line(a, g.peak(a["self"], dim % len(a["self"].shape)))
-
-
-def _one_per_line(a: Arguments, x: View) -> View:
-    """Return what has one number per line, with the last dimension only if `keepdim` asks."""
-    return x if a["keepdim"] else x.reshaped(x.shape[:-1], x.strides[:-1])
-
-
-@_operation("argmax")
-def _argmax(g: Graph, a: Arguments) -> View:
-    x: View = a["self"]
-    if a["dim"] is None:
-        raise unsupported("argmax")
-    return _one_per_line(a, _place_of_peak(g, x, g.peak(x, _last(x, a["dim"]))))
-
-
-def _place_of_peak(g: Graph, x: View, peak: View) -> View:
-    # PyTorch returns the first of equal elements. A line with a NaN has no such place.
-    places = g.point("({0} == {1} ? -{column} : -INT64_MAX)", x, peak, dtype=torch.int64)
-    return g.point("-{0}", g.peak(places, len(x.shape) - 1), dtype=torch.int64)
-
-
-@_operation("max.dim")
-def _max_with_place(g: Graph, a: Arguments) -> tuple[View, View]:
-    x: View = a["self"]
-    peak = g.peak(x, _last(x, a["dim"]))
-    return _one_per_line(a, peak), _one_per_line(a, _place_of_peak(g, x, peak))
-
-
-@_operation("pow.Tensor_Scalar")
-def _power(g: Graph, a: Arguments) -> View:
-    x, exponent = a["self"], a["exponent"]
-    texts = {1: "{0}", 2: "{0} * {0}", 3: "{0} * {0} * {0}", 0.5: "sqrtf({0})", -1: "1.0f / {0}"}
-    if exponent in texts:
-        return g.point(texts[exponent], x, dtype=x.dtype)
-    return g.point(f"powf({{0}}, {literal(exponent, 'f')})", x)
-
-
-def _logical(text: str) -> Operation:
-    """Return the function of a bitwise operation, which is supported on truth values only."""
-
-    def function(g: Graph, a: Arguments) -> View:
-        operands = [a["self"]]
-        if a.get("other") is not None:
-            operands.append(a["other"])
-        for operand in operands:
-            if not isinstance(operand, View) or operand.dtype != torch.bool:
-                raise unsupported("bits of numbers")
-        return g.point(text, *operands, dtype=torch.bool)
-
-    return function
-
-
-OPERATIONS |= {
+    "mm": lambda g, a: g.product(a["self"], a["mat2"]),
+    "addmm": _product_and_bias,
+    "bmm": lambda g, a: g.product(_uncopied(a["self"]), _uncopied(a["mat2"])),
+    "sum": _sum,
+    "sum.dim_IntList": _sum,
+    "mean": lambda g, a: g.mean(a["self"], ()),
+    "mean.dim": lambda g, a: g.mean(a["self"], a["dim"] or (), keep=a["keepdim"]),
+    "amax": _amax,
+    "argmax": _argmax,
+    "max.dim": _max_with_place,
+    "pow.Tensor_Scalar": _power,
+    "clamp": _clamp,
+    "gelu": _gelu("gelu({0})"),
+    "gelu_backward": _gelu("gelu_slope({0}) * {1}"),
+    "elu_backward": _elu_backward,
+    "_softmax": lambda g, a: _shares(g, a["self"], _peak(g, a)),
+    "_safe_softmax": _safe_softmax,
+    "_log_softmax": _log_softmax,
+    "_softmax_backward_data": _softmax_backward,
+    "_log_softmax_backward_data": _log_softmax_backward,
+    "nll_loss_forward": _nll,
+    "nll_loss_backward": _nll_backward,
+    "native_layer_norm": _layer_norm,
+    "native_layer_norm_backward": _layer_norm_backward,
+    "embedding": _embedding,
+    "embedding_dense_backward": _embedding_backward,
+    "bernoulli.float": _bernoulli,
+    "bernoulli.p": _bernoulli,
+    "select_backward": _select_backward,
+    "slice_backward": _slice_backward,
+    "cat": _cat,
+    "stack": _stack,
+    "convolution": _convolution,
+    "convolution_backward": _convolution_backward,
+    "max_pool2d_with_indices": _max_pool,
+    "max_pool2d_with_indices_backward": _max_pool_backward,
+    "avg_pool2d": _average_pool,
+    "_adaptive_avg_pool2d": _means,
+    "avg_pool2d_backward": _means_backward,
+    "_adaptive_avg_pool2d_backward": _means_backward,
     "bitwise_not": _logical("!{0}"),
     "bitwise_and.Tensor": _logical("{0} && {1}"),
     "bitwise_or.Tensor": _logical("{0} || {1}"),
-}
-
-
-@_operation("clamp")
-def _clamp(g: Graph, a: Arguments) -> View:
-    x: View = a["self"]
-    if a["min"] is not None:
-        x = g.point("({0} < {1} ? {1} : {0})", x, a["min"])
-    if a["max"] is not None:
-        x = g.point("({0} > {1} ? {1} : {0})", x, a["max"])
-    return x
-
-
-_GELU = {"none": "gelu", "tanh": "gelu_tanh"}
-
-
-@_operation("gelu")
-def _gelu(g: Graph, a: Arguments) -> View:
-    return g.point(f"{_GELU[a['approximate']]}({{0}})", a["self"])
-
-
-@_operation("gelu_backward")
-def _gelu_backward(g: Graph, a: Arguments) -> View:
-    return g.point(f"{_GELU[a['approximate']]}_slope({{0}}) * {{1}}", a["self"], a["grad_output"])
-
-
-@_operation("elu_backward")
-def _elu_backward(g: Graph, a: Arguments) -> View:
-    text = "({0} <= 0.0f ? {1} * {3} * {2} * {4} * exp_of({0} * {3}) : {1} * {4})"
-    if a["is_result"]:
-        text = "({0} <= 0.0f ? {1} * {3} * ({0} + {2} * {4}) : {1} * {4})"
-    x, up = a["self_or_result"], a["grad_output"]
-    return g.point(text, x, up, a["alpha"], a["input_scale"], a["scale"])
-
-
-@_operation("_softmax")
-def _softmax(g: Graph, a: Arguments) -> View:
-    x: View = a["self"]
-    return _shares(g, x, g.peak(x, _last(x, a["dim"])))
-
-
-@_operation("_safe_softmax")
-def _safe_softmax(g: Graph, a: Arguments) -> View:
-    """Return a softmax that is 0 on a line in which everything is -inf."""
-    x: View = a["self"]
-    peak = g.peak(x, _last(x, a["dim"]))
-    return _shares(g, x, g.point("({0} == -INFINITY ? 0.0f : {0})", peak))
-
-
-def _shares(g: Graph, x: View, peak: View) -> View:
-    raised = g.point("exp_of({0} - {1})", x, peak)
-    total = g.sum(raised, [len(x.shape) - 1], keep=True)
-    return g.point("{0} * {1}", raised, g.point("({0} == 0.0f ? 0.0f : 1.0f / {0})", total))
-
-
-def _triangle(sign: str) -> Operation:
-    """Return the function that keeps the places of a matrix on one side of a diagonal."""
-
-    def function(g: Graph, a: Arguments) -> View:
-        x: View = a["self"]
-        if has_rows(x.shape[-2:]):
-            raise unsupported("a triangle of examples")
-        row, column = f"{{d{len(x.shape) - 2}}}", f"{{d{len(x.shape) - 1}}}"
-        return g.point(f"({column} - {row} {sign} {a['diagonal']} ? {{0}} : 0)", x, dtype=x.dtype)
-
-    return function
-
-
-OPERATIONS |= {"tril": _triangle("<="), "triu": _triangle(">=")}
-
-
-@_operation("_log_softmax")
-def _log_softmax(g: Graph, a: Arguments) -> View:
-    x: View = a["self"]
-    last = _last(x, a["dim"])
-    peak = g.peak(x, last)
-    total = g.sum(g.point("exp_of({0} - {1})", x, peak), [last], keep=True)
-    return g.point("{0} - {1} - {2}", x, peak, g.point("logf({0})", total))
-
-
-@_operation("_softmax_backward_data")
-def _softmax_backward(g: Graph, a: Arguments) -> View:
-    up, y = a["grad_output"], a["output"]
-    total = g.sum(g.point("{0} * {1}", up, y), [_last(y, a["dim"])], keep=True)
-    return g.point("{1} * ({0} - {2})", up, y, total)
-
-
-@_operation("_log_softmax_backward_data")
-def _log_softmax_backward(g: Graph, a: Arguments) -> View:
-    up, y = a["grad_output"], a["output"]
-    total = g.sum(up, [_last(y, a["dim"])], keep=True)
-    return g.point("{0} - exp_of({1}) * {2}", up, y, total)
-
-
-def _labels(a: Arguments) -> View:
-    """Return the labels as a column; classes are the last dimension of the scores."""
-    if len(a["self"].shape) != 2:
-        raise unsupported("nll_loss of one example")
-    labels: View = a["target"]
-    return labels.with_dimension(1)
-
-
-def _picked(g: Graph, text: str, a: Arguments, *more: View) -> View:
-    """Compute the expression for the label's class, and 0 for others or an ignored label."""
-    shape, labels = a["self"].shape, _labels(a)
-    label = f"label_of({{0}}, {a['ignore_index']}, {shape[1]}, bad)"
-    checked = g.add("point", labels.shape, torch.int64, operands=(labels,), text=label)
-    is_label = g.point("{0} == {column}", checked, shape=shape, dtype=torch.bool)
-    if a["weight"] is not None:
-        more = (*more, a["weight"])
-    return g.point(f"({{0}} ? {text} : 0.0f)", is_label, *more, shape=shape)
-
-
-def _weight_total(g: Graph, a: Arguments) -> View:
-    if a["weight"] is not None:
-        return g.sum(_picked(g, "{1}", a), ())
-    counts = g.point(f"({{0}} != {a['ignore_index']} ? 1.0f : 0.0f)", _labels(a))
-    return g.sum(counts, ())
-
-
-def _signed(a: Arguments) -> str:
-    return "-{1}" if a["weight"] is None else "-{1} * {2}"
-
-
-@_operation("nll_loss_forward")
-def _nll(g: Graph, a: Arguments) -> tuple[View, View]:
-    losses = _picked(g, _signed(a), a, a["self"])
-    weights = _weight_total(g, a)
-    if a["reduction"] == 0:
-        return g.sum(losses, [1]), weights
-    loss = g.sum(losses, ())
-    if a["reduction"] == 1:
-        loss = g.point("{0} / {1}", loss, weights)
-    return loss, weights
-
-
-@_operation("nll_loss_backward")
-def _nll_backward(g: Graph, a: Arguments) -> View:
-    up = a["grad_output"]
-    if a["reduction"] == 0:
-        up = up.with_dimension(1)
-    elif a["reduction"] == 1:
-        up = g.point("{0} / {1}", up, a["total_weight"])
-    return _picked(g, _signed(a), a, up)
-
-
-def _loss_of(text: str) -> Operation:
-    """Return the function of a loss: the mean, sum or all of an expression of {0} and {1}."""
-
-    def function(g: Graph, a: Arguments) -> View:
-        if a.get("weight") is not None or a.get("pos_weight") is not None:
-            raise unsupported("a loss with weights")
-        losses = g.point(text, a["self"], a["target"], *_settings(a))
-        if a["reduction"] == 0:
-            return losses
-        return g.mean(losses, ()) if a["reduction"] == 1 else g.sum(losses, ())
-
-    return function
-
-
-def _slope_of(text: str) -> Operation:
-    """Return the function of a loss's derivative by {0}, times the gradient {2}."""
-
-    def function(g: Graph, a: Arguments) -> View:
-        up = a["grad_output"]
-        if a["reduction"] == 1:
-            n = number_of(a["self"].shape, range(len(a["self"].shape)))
-            up = g.point("{0} / {1}", up, n)
-        return g.point(text, a["self"], a["target"], up, *_settings(a))
-
-    return function
-
-
-def _settings(a: Arguments) -> list[Number]:
-    return [a[name] for name in ("beta", "delta") if name in a]
-
-
-OPERATIONS |= {
+    "tril": _triangle("<="),
+    "triu": _triangle(">="),
     "mse_loss": _loss_of("({0} - {1}) * ({0} - {1})"),
     "mse_loss_backward": _slope_of("2.0f * ({0} - {1}) * {2}"),
     "smooth_l1_loss": _loss_of(
@@ -433,270 +657,20 @@ OPERATIONS |= {
         "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
     ),
 }
-
-
-@_operation("native_layer_norm")
-def _layer_norm(g: Graph, a: Arguments) -> tuple[View, View, View]:
-    x: View = a["input"]
-    if len(a["normalized_shape"]) != 1:
-        raise unsupported("layer_norm over several dimensions")
-    last = [len(x.shape) - 1]
-    mean = g.mean(x, last, keep=True)
-    variance = g.mean(g.point("({0} - {1}) * ({0} - {1})", x, mean), last, keep=True)
-    spread = g.point("1.0f / sqrtf({0} + {1})", variance, a["eps"])
-    normed = g.point("({0} - {1}) * {2}", x, mean, spread)
-    if a["weight"] is not None:
-        normed = g.point("{0} * {1}", normed, a["weight"])
-    if a["bias"] is not None:
-        normed = g.point("{0} + {1}", normed, a["bias"])
-    return normed, mean, spread
-
-
-@_operation("native_layer_norm_backward")
-def _layer_norm_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
-    x, up, mean, spread, weight = a["input"], a["grad_out"], a["mean"], a["rstd"], a["weight"]
-    last = [len(x.shape) - 1]
-    unit = g.point("({0} - {1}) * {2}", x, mean, spread)
-    inner = up
-    if weight is not None:
-        inner = g.point("{0} * {1}", up, weight)
-    along = g.mean(g.point("{0} * {1}", inner, unit), last, keep=True)
-    middle = g.mean(inner, last, keep=True)
-    back = g.point("{3} * ({0} - {2} - {1} * {4})", inner, unit, middle, spread, along)
-    rest = list(range(len(x.shape) - 1))
-    scale = shift = None
-    if a["output_mask"][1]:
-        scale = g.sum(g.point("{0} * {1}", up, unit), rest)
-    if a["output_mask"][2]:
-        shift = g.sum(up, rest)
-    return back, scale, shift
-
-
-@_operation("embedding")
-def _embedding(g: Graph, a: Arguments) -> View:
-    table, places = a["weight"], a["indices"]
-    shape = (*places.shape, table.shape[1])
-    places = places.with_dimension(len(places.shape)).expanded(shape)
-    return g.add("take", shape, table.dtype, operands=(places, table))
-
-
-@_operation("embedding_dense_backward")
-def _embedding_backward(g: Graph, a: Arguments) -> View:
-    up, places = a["grad_output"], a["indices"]
-    if a["scale_grad_by_freq"]:
-        raise unsupported("embedding with scale_grad_by_freq")
-    places = places.with_dimension(len(places.shape)).expanded(up.shape)
-    if a["padding_idx"] >= 0:
-        up = g.point(f"({{0}} == {a['padding_idx']} ? 0.0f : {{1}})", places, up)
-    shape = (a["num_weights"], up.shape[-1])
-    return g.add("scatter", shape, up.dtype, operands=(up, places))
-
-
-def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
-    """Return `x` as if it lay in a tensor of this shape from `start` on; only read it there."""
-    if x.strides[-1] == 0:
-        x = g.point("{0}", x, dtype=x.dtype)
-    if shape[-1] == 1:  # it would be read before the line, outside of `x` too
-        raise unsupported("a part of a tensor with nothing in its last dimension")
-    return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
-
-
-@_operation("bernoulli.float", "bernoulli.p")
-def _bernoulli(g: Graph, a: Arguments) -> View:
-    if a.get("generator") is not None or not isinstance(a["p"], float):
-        raise unsupported("random numbers of a generator")
-    return g.draw(a["self"], a["p"])
-
-
-@_operation("select_backward")
-def _select_backward(g: Graph, a: Arguments) -> View:
-    up, shape = a["grad_output"], _sizes(a["input_sizes"])
-    dim = a["dim"] % len(shape)
-    text = f"({{d{dim}}} == {a['index'] % shape[dim]} ? {{0}} : 0.0f)"
-    return g.point(text, up.with_dimension(dim), shape=shape, dtype=up.dtype)
-
-
-@_operation("slice_backward")
-def _slice_backward(g: Graph, a: Arguments) -> View:
-    up, shape = a["grad_output"], _sizes(a["input_sizes"])
-    dim = a["dim"] % len(shape)
-    start, stop, step = slice(a["start"], a["end"], a["step"]).indices(shape[dim])
-    if step != 1 or shape[dim] % STAND_IN == 0:
-        raise unsupported("slice of examples or with steps")
-    if stop - start == shape[dim]:
-        return g.point("{0}", up, dtype=up.dtype)
-    text = f"({{d{dim}}} >= {start} && {{d{dim}}} < {stop} ? {{0}} : 0.0f)"
-    return g.point(text, _shifted(g, up, shape, dim, start), shape=shape, dtype=up.dtype)
-
-
-def _sizes(sizes: Sequence[Number]) -> Shape:
-    shape = []
-    for size in sizes:
-        shape.append(int(size.factor) * STAND_IN if isinstance(size, Scaled) else int(size))
-    return tuple(shape)
-
-
-@_operation("cat")
-def _cat(g: Graph, a: Arguments) -> View:
-    tensors: list[View] = a["tensors"]
-    first = tensors[0]
-    dim = a["dim"] % len(first.shape)
-    total = sum(x.shape[dim] for x in tensors)
-    shape = (*first.shape[:dim], total, *first.shape[dim + 1 :])
-    if total % STAND_IN == 0 or any(x.dtype != first.dtype for x in tensors):
-        raise unsupported("cat of examples or of several types")
-    text, start, shifted = "", 0, []
-    for at, x in enumerate(tensors):
-        shifted.append(_shifted(g, x, shape, dim, start))
-        start += x.shape[dim]
-        text += f"{{d{dim}}} < {start} ? {{{at}}} : "
-    return g.point(f"({text}0)", *shifted, shape=shape, dtype=first.dtype)
-
-
-@_operation("stack")
-def _stack(g: Graph, a: Arguments) -> View:
-    tensors: list[View] = a["tensors"]
-    dim = a["dim"] % (len(tensors[0].shape) + 1)
-    at = max(dim, 1) if tensors[0].rows else dim  # examples must stay first
-    stack = _cat(g, {"tensors": [x.with_dimension(at) for x in tensors], "dim": at})
-    return stack if at == dim else stack.swapped(dim, at)
-
-
-def _windows(shape: Shape, kernel: Sequence[int], a: Arguments) -> tuple[str, Shape, int]:
-    """Describe windows over images (n, C, H, W) or lines (n, C, W) for C.
-
-    Returns:
-        `struct windows` in C; the number of windows down and across; a padded image's elements.
-    """
-    n_dims = len(shape) - 2
-    if n_dims not in (1, 2) or any(step != 1 for step in a["dilation"]) or a.get("ceil_mode"):
-        raise unsupported("windows with holes, or beyond an edge, or of three dimensions")
-
-    def both(sizes: Sequence[int], of_lines: int) -> tuple[int, ...]:
-        given = tuple(sizes) * (n_dims // len(sizes))
-        return given if n_dims == 2 else (of_lines, *given)
-
-    size, extent = both(shape[2:], 1), both(kernel, 1)
-    step, edge = both(a["stride"] or kernel, 1), both(a["padding"], 0)
-    framed = (size[0] + 2 * edge[0], size[1] + 2 * edge[1])
-    down, across = framed[0] - extent[0], framed[1] - extent[1]
-    places = (down // step[0] + 1, across // step[1] + 1)
-    numbers = (shape[1], *size, *extent, *step, *edge, *places)
-    text = f"(struct windows){{{{{', '.join(map(str, numbers))}}}}}"
-    return text, places, shape[1] * math.prod(framed)
-
-
-def _call(
-    g: Graph, text: str, shape: Shape, *operands: View, dtype: torch.dtype = torch.float32
-) -> View:
-    """Add a tensor that a function of kernels.c fills."""
-    whole = tuple(_whole(g, operand) for operand in operands)
-    return g.add("call", shape, dtype, operands=whole, text=text)
-
-
-def _whole(g: Graph, x: View) -> View:
-    return g.plain(x) if x.is_whole else g.point("{0}", x, dtype=x.dtype)
-
-
-def _convolving(function: str, x: View, weight: View, a: Arguments) -> tuple[str, Shape]:
-    """Return the C call of a convolution function, and the size of its result per image."""
-    if a["transposed"] or a["groups"] != 1 or weight.rows:
-        raise unsupported("convolution transposed or in groups")
-    windows, places, framed = _windows(x.shape, weight.shape[2:], a)
-    unfolded = math.prod(weight.shape[1:]) * math.prod(places)
-    if unfolded + framed > 2**24:  # each thread has its own copy of these arrays
-        raise unsupported("convolution of large images")
-    text = (
-        f"static __thread float cols[{unfolded}], frame[{framed}]; {function}({windows}, "
-        f"{times_rows(x.shape[0], 'n')}, {weight.shape[0]}, {{0}}, {{1}}, cols, frame, {{out}});"
-    )
-    return text, places[4 - len(x.shape) :]
-
-
-@_operation("convolution")
-def _convolution(g: Graph, a: Arguments) -> View:
-    x, weight, bias = a["input"], a["weight"], a["bias"]
-    text, places = _convolving("convolve", x, weight, a)
-    planes = _call(g, text, (x.shape[0], weight.shape[0], *places), x, weight)
-    if bias is None:
-        return planes
-    for _ in places:
-        bias = bias.with_dimension(len(bias.shape))
-    return g.point("{0} + {1}", planes, bias)
-
-
-@_operation("convolution_backward")
-def _convolution_backward(g: Graph, a: Arguments) -> tuple[View | None, ...]:
-    up, x, weight = a["grad_output"], a["input"], a["weight"]
-    to_images, to_weights, to_bias = a["output_mask"]
-    back = scale = shift = None
-    if to_images:
-        text, _ = _convolving("convolve_back", x, weight, a)
-        back = _call(g, text, x.shape, up, weight)
-    if to_weights:
-        text, _ = _convolving("convolve_weights", x, weight, a)
-        scale = _call(g, text, weight.shape, up, x)
-    if to_bias:
-        sizes = f"{times_rows(up.shape[0], 'n')}, {up.shape[1]}, {math.prod(up.shape[2:])}"
-        shift = _call(g, f"add_planes({sizes}, {{0}}, {{out}});", weight.shape[:1], up)
-    return back, scale, shift
-
-
-@_operation("max_pool2d_with_indices")
-def _max_pool(g: Graph, a: Arguments) -> tuple[View, View]:
-    x: View = a["self"]
-    planes = math.prod(x.shape[:-2])
-    windows, n, _ = _windows((planes, 1, *x.shape[-2:]), a["kernel_size"], a)
-    if n[1] > 4096:  # C keeps a line of them on the stack
-        raise unsupported("windows, more than 4096 in a line")
-    shape, count = (*x.shape[:-2], *n), times_rows(planes, "n")
-    text = f"peak_places({windows}, {count}, {{0}}, {{out}});"
-    places = _call(g, text, shape, x, dtype=torch.int64)
-    text = f"picked({math.prod(x.shape[-2:])}, {math.prod(n)}, {count}, {{0}}, {{1}}, {{out}});"
-    return _call(g, text, shape, x, places), places
-
-
-@_operation("max_pool2d_with_indices_backward")
-def _max_pool_backward(g: Graph, a: Arguments) -> View:
-    up, places, shape = a["grad_output"], a["indices"], a["self"].shape
-    sizes = f"{math.prod(shape[-2:])}, {math.prod(up.shape[-2:])}"
-    planes = times_rows(math.prod(shape[:-2]), "n")
-    return _call(g, f"put_back({sizes}, {planes}, {{0}}, {{1}}, {{out}});", shape, up, places)
-
-
-@_operation("avg_pool2d")
-def _average_pool(g: Graph, a: Arguments) -> View:
-    x, kernel = a["self"], a["kernel_size"] * (2 // len(a["kernel_size"]))
-    down, rows_left = divmod(x.shape[-2], kernel[0])
-    across, columns_left = divmod(x.shape[-1], kernel[1])
-    is_apart = a["stride"] not in ([], a["kernel_size"]) or any(a["padding"])
-    if rows_left or columns_left or is_apart or a["divisor_override"]:
-        raise unsupported("means of windows that are not beside one another")
-    return _means(g, {"self": x, "output_size": [down, across]})
-
-
-@_operation("_adaptive_avg_pool2d")
-def _means(g: Graph, a: Arguments) -> View:
-    x, (down, across) = a["self"], _extent(a["self"].shape, a["output_size"])
-    apart = (*x.shape[:-2], down, across, *a["output_size"])
-    strides = (*x.strides, x.strides[-2] * down, x.strides[-1] * across)
-    return g.mean(x.reshaped(apart, strides), [-4, -3])
-
-
-@_operation("avg_pool2d_backward", "_adaptive_avg_pool2d_backward")
-def _means_backward(g: Graph, a: Arguments) -> View:
-    up, shape = a["grad_output"], a["self"].shape
-    (n, m), (down, across) = up.shape[-2:], _extent(shape, up.shape[-2:])
-    strides = (*up.strides[:-1], 0, up.strides[-1], 0)
-    wide = up.reshaped((*up.shape[:-2], n, down, m, across), strides)
-    return g.point("{0} / {1}", wide, down * across).reshaped(shape, contiguous(shape))
-
-
-def _extent(shape: Shape, n: Sequence[int]) -> tuple[int, int]:
-    """Return the height and width of the windows if an image has `n` down and across."""
-    if shape[-2] % n[0] or shape[-1] % n[1]:
-        raise unsupported("means of windows that are not equal")
-    return shape[-2] // n[0], shape[-1] // n[1]
+for _kind in ("Tensor", "Scalar"):  # of the other operand
+    OPERATIONS |= {
+        f"add.{_kind}": "{self} + {alpha} * {other}",
+        f"sub.{_kind}": "{self} - {alpha} * {other}",
+        f"rsub.{_kind}": "{other} - {alpha} * {self}",
+        f"mul.{_kind}": "{self} * {other}",
+        f"div.{_kind}": "{self} / {other}",
+        f"eq.{_kind}": "{self} == {other}",
+        f"ne.{_kind}": "{self} != {other}",
+        f"lt.{_kind}": "{self} < {other}",
+        f"le.{_kind}": "{self} <= {other}",
+        f"gt.{_kind}": "{self} > {other}",
+        f"ge.{_kind}": "{self} >= {other}",
+    }
 
 
 def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]:
@@ -714,7 +688,9 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
     results: dict[int, dict[int, View | None]] = {}  # of each call
     views: dict[int, View | None] = {}
 
-    def view(place: int) -> View | None:
+    def view(place: int | None) -> View | None:
+        if place is None:
+            return None
         if place not in views:
             views[place] = _view(tape.held[place])
         return views[place]
@@ -732,22 +708,15 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
             return graph.add(kind, held.shape, held.dtype, place=place)
         return results[held.call][held.result]
 
-    def with_views(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return view(value.place)
-        if isinstance(value, (list, tuple)):
-            return list(map(with_views, value))
-        return value
-
     held_of: dict[int, list[Held]] = {}
     for held in tape.held:
         if held.call >= 0 and held.base < 0:
             held_of.setdefault(held.call, []).append(held)
     for number, call in enumerate(tape.calls):
         if number in held_of:
-            arguments = {name: with_views(value) for name, value in call.arguments.items()}
+            arguments = tree_map_only(Ref, lambda ref: view(ref.place), call.arguments)
             results[number] = _results(graph, call, arguments, held_of[number])
-    return graph, [None if place is None else view(place) for place in tape.results]
+    return graph, list(map(view, tape.results))
 
 
 def _places(kinds: Sequence[str]) -> list[tuple[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def layout_of(named: Iterable[tuple[str, Tensor]]) -> Layout:
 
 def examples_layout(columns: Sequence[Tensor]) -> Layout:
     """Return the layout of the parts of one example."""
-    return layout_of([("", column[0]) for column in columns])
+    return layout_of(("", column[0]) for column in columns)
 
 
 def native_build(
@@ -117,11 +118,10 @@ def columns_of(workload: Workload) -> Columns:
         if getattr(workload, name) is not None:
             raise unsupported(f"`{name}` of a workload")
     columns = columns_in_memory(workload.train, workload.collate)
-    if columns is None:
+    if columns is None or not all(
+        column.is_contiguous() and column.device.type == "cpu" for column in columns.parts
+    ):
         raise RefusedError("its data are not tensors in memory")
-    for column in columns.parts:
-        if not column.is_contiguous() or column.device.type != "cpu":
-            raise RefusedError("its data are not tensors in memory")
     return columns
 
 
@@ -133,17 +133,16 @@ def check_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         if not tensor.is_contiguous() or (tensor.numel() and memory in used_memory):
             raise RefusedError(f"{name} shares memory or has gaps in it")
         used_memory.add(memory)
-    of_model, trained = set(), set()
+    trained = set()
     for parameter in model.parameters():
         if parameter.dtype != torch.float32:
             raise unsupported(f"parameters of type {parameter.dtype}")
-        of_model.add(id(parameter))
         if parameter.requires_grad:
             trained.add(id(parameter))
     of_optimizer: set[int] = set()
     for group in optimizer.param_groups:
         of_optimizer.update(map(id, group["params"]))
-    if not trained <= of_optimizer <= of_model:
+    if not trained <= of_optimizer <= set(map(id, model.parameters())):
         raise RefusedError("model and optimizer have different parameters")
 
 
@@ -251,8 +250,8 @@ class Call(ctypes.Structure):
     """The `struct call` of kernels.c."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("parameters", "buffers", "constants", "columns",
-          "states", "counts", "index", "sizes", "parts", "shares", "numbers", "told", "space")),
+        *zip(("parameters", "buffers", "constants", "columns", "states", "counts", "index",
+              "sizes", "parts", "shares", "numbers", "told", "space"), repeat(ctypes.c_void_p)),
         ("n_steps", ctypes.c_int64),
         ("largest", ctypes.c_int64),
         ("first_step", ctypes.c_int64),
@@ -306,9 +305,10 @@ class Program:
             self._room = largest
         arrays |= {"sizes": sizes, "space": self._space}
         pointers: dict[str, Any] = {name: array.data_ptr() for name, array in arrays.items()}
-        lists = {name: _pointers(several) for name, several in (self._tensors | tensors).items()}
-        for name, addresses in lists.items():
-            pointers[name] = ctypes.cast(addresses, ctypes.c_void_p)
+        kept_alive = []
+        for name, several in (self._tensors | tensors).items():
+            kept_alive.append(_pointers(several))
+            pointers[name] = ctypes.cast(kept_alive[-1], ctypes.c_void_p)
         call = Call(
             **pointers,
             n_steps=len(arrays["parts"]),
@@ -328,8 +328,11 @@ def check_same(is_same: bool) -> None:
 
 
 def _pointers(tensors: Sequence[Tensor | None]) -> Any:
-    pointers = [None if tensor is None else tensor.data_ptr() for tensor in tensors]
-    return (ctypes.c_void_p * max(1, len(pointers)))(*pointers)
+    return (ctypes.c_void_p * max(1, len(tensors)))(*map(_address, tensors))
+
+
+def _address(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
 
 
 def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
@@ -344,7 +347,7 @@ def native_scores(build: NativeBuild, model: nn.Module) -> MetricSums:
         is_packed = all(column.is_contiguous() for column in columns)
         if not is_packed or examples_layout(columns) != build.columns:
             return {}
-        sizes = torch.tensor([len(batch) for batch in index.split(batch_size)])
+        sizes = torch.tensor(list(map(len, index.split(batch_size))))
         parts = torch.ones(len(sizes), dtype=torch.int64)
         sums = torch.empty(len(sizes), len(build.metrics), dtype=torch.float64)
         function(

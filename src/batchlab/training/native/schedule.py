@@ -54,8 +54,7 @@ class LoopSchedule:
     """The pass and the loop in which each node is made, and the nodes to keep in memory."""
 
     def __init__(self, graph: Graph) -> None:
-        gradients = [view for view in graph.gradients if view is not None]
-        ends = [view.node for view in (*graph.outputs, *gradients)]
+        ends = [view.node for view in graph.results]
         self.nodes = _alive(graph, ends)
         self.level = _levels(self.nodes)
         self.n_levels = max(self.level.values(), default=0) + 1
@@ -76,7 +75,7 @@ class LoopSchedule:
         """Return the pass of a node, and whether it is in the loop over tiles there."""
         if node.rows:
             return self.level[node], True
-        levels = [self.level[view.node] for view in node.operands if view.node.rows]
+        levels = [self.level[operand] for operand in node.inputs if operand.rows]
         if levels:
             return max(levels), True
         return self.level[node], False
@@ -98,8 +97,7 @@ class LoopSchedule:
         at = first
         while at < len(kernels) and (kernels[at].kind, kernels[at].n_lines) != ("lines", n_lines):
             at += 1
-        if at >= len(kernels):
-            at = len(kernels)
+        if at == len(kernels):
             kernels.append(Kernel("lines", n_lines))
         segment = self._segment(node, kernels[at], _Place(bucket, at))
         self._at[node] = _Place(bucket, at, segment)
@@ -107,10 +105,10 @@ class LoopSchedule:
 
     def _segment(self, node: Node, kernel: Kernel, here: _Place) -> int:
         length, first = node.space[-1], 0
-        for view in node.operands:
-            place = self._at.get(view.node)
+        for operand in node.inputs:
+            place = self._at.get(operand)
             if place is not None and place.shares_kernel(here):
-                is_later = view.node.ends_lines or view.node.space[-1] != length
+                is_later = operand.ends_lines or operand.space[-1] != length
                 first = max(first, place.segment + is_later)
         for at, segment in enumerate(kernel.segments):
             if at >= first and segment.length == length:
@@ -175,8 +173,8 @@ def _alive(graph: Graph, ends: Sequence[Node]) -> list[Node]:
     wanted = set(ends)
     for node in reversed(graph.nodes):
         if node in wanted:
-            wanted.update(view.node for view in node.operands)
-    return [node for node in graph.nodes if node in wanted]
+            wanted.update(node.inputs)
+    return list(filter(wanted.__contains__, graph.nodes))
 
 
 def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
@@ -184,12 +182,12 @@ def _levels(nodes: Sequence[Node]) -> dict[Node, int]:
     earliest: dict[Node, int] = {}
     for node in nodes:
         earliest[node] = 0
-        for view in node.operands:
-            is_after = view.node.rows and not node.rows
-            earliest[node] = max(earliest[node], earliest[view.node] + is_after)
+        for operand in node.inputs:
+            is_after = operand.rows and not node.rows
+            earliest[node] = max(earliest[node], earliest[operand] + is_after)
     latest = dict.fromkeys(nodes, max(earliest.values(), default=0))
     for node in reversed(nodes):
-        for view in node.operands:
-            is_after = view.node.rows and not node.rows
-            latest[view.node] = min(latest[view.node], latest[node] - is_after)
+        for operand in node.inputs:
+            is_after = operand.rows and not node.rows
+            latest[operand] = min(latest[operand], latest[node] - is_after)
     return latest

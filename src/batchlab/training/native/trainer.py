@@ -115,7 +115,7 @@ class NativeStepper(Stepper):
         taken = plan.samples_at(first + n_steps) - plan.samples_at(first)
         if taken == n_steps * size and not plan.stages:
             return [size] * n_steps
-        return [plan.batch_size_at(step) for step in range(first, first + n_steps)]
+        return list(map(plan.batch_size_at, range(first, first + n_steps)))
 
     def _cut(self, sizes: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sizes of the passes, how many a step has, and their shares in their step."""
@@ -125,10 +125,11 @@ class NativeStepper(Stepper):
             return torch.tensor(sizes), ones, ones.double()
         micro_sizes, n_micro, shares = [], [], []
         for size in sizes:
-            cut = [min(most, size - start) for start in range(0, size, most)]
-            micro_sizes += cut
-            n_micro.append(len(cut))
-            shares += [micro_size / size for micro_size in cut]
+            starts = range(0, size, most)
+            n_micro.append(len(starts))
+            for start in starts:
+                micro_sizes.append(min(most, size - start))
+                shares.append(micro_sizes[-1] / size)
         return (
             torch.tensor(micro_sizes),
             torch.tensor(n_micro),
@@ -186,7 +187,8 @@ class NativeStepper(Stepper):
             if self._rule.counts:
                 state.setdefault("step", torch.zeros((), dtype=torch.float32))
             if any(state.get(name) is None for name in names):
-                state.update({name: torch.zeros_like(parameter) for name in names})
+                for name in names:
+                    state[name] = torch.zeros_like(parameter)
                 n_fresh += 1
         check_same(n_fresh in (0, len(trained)))
         return n_fresh > 0 and not self._rule.counts
@@ -297,7 +299,7 @@ class _NoiseOfC(TorchDispatchMode):
             noise = _mixed(start + element * 0xD1B54A32D192ED03 & _MASK)
             draws.append((noise >> 40) * 2.0**-24 < chance)
         mask = torch.tensor(draws, dtype=target.dtype).view(target.shape)
-        return target.copy_(mask) if str(func) == "aten.bernoulli_.float" else mask
+        return mask if str(func) == "aten.bernoulli.p" else target.copy_(mask)
 
 
 # The check of evaluations takes this many examples, in batches of this size.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -106,7 +107,7 @@ _ADAM = UpdateRule(
 
 RULES: dict[type[torch.optim.Optimizer], UpdateRule] = {
     torch.optim.SGD: UpdateRule(
-        states=lambda group: ("momentum_buffer",) if group["momentum"] else (),
+        states=lambda group: ("momentum_buffer",) * bool(group["momentum"]),
         counts=False,
         unlike={"maximize": False, "differentiable": False},
         numbers=lambda g: (g["lr"], g["momentum"], g["dampening"], g["weight_decay"], 1.0),
@@ -156,5 +157,5 @@ def update_of(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> Upd
         n_states=len(rule.states(groups[0])),
         n_numbers=len(rule.numbers(groups[0])),
         is_plain=is_plain(optimizer),
-        groups=tuple(group_of.get(id(parameter), -1) for parameter in parameters),
+        groups=tuple(map(group_of.get, map(id, parameters), repeat(-1))),
     )
