@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,9 @@ def test_the_peak_holds_what_was_allocated_and_given_back() -> None:
     peak = PeakMemory(torch.device("cpu"))
     before = peak.bytes()
 
-    block = torch.ones(64 * MEGABYTE, dtype=torch.uint8)
-    del block
+    torch.ones(64 * MEGABYTE, dtype=torch.uint8)
 
-    after = peak.bytes()
-    assert before is not None
-    assert after is not None
-    assert 60 * MEGABYTE < after - before < 100 * MEGABYTE
+    assert 60 * MEGABYTE < peak.bytes() - before < 100 * MEGABYTE
 
 
 def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
@@ -50,13 +45,6 @@ def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
     assert kills_for_memory() is None
     assert available_bytes(cpu) is None
     assert torch.ones(MEGABYTE).sum() == MEGABYTE
-
-
-def test_the_count_of_kills_is_the_kernels() -> None:
-    vmstat = Path("/proc/vmstat").read_text()
-    found = re.search(r"^oom_kill (\d+)$", vmstat, re.M)
-
-    assert kills_for_memory() == (int(found[1]) if found else None)
 
 
 @pytest.mark.parametrize(
@@ -78,14 +66,12 @@ def test_out_of_memory_is_told_by_type_or_by_the_allocators_signature(
 
 
 def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
-    within = run_in_child(
-        profiled_workloads.allocate_within, 200 * MEGABYTE, 100 * MEGABYTE, timeout_s=60
-    )
-    beyond = run_in_child(
-        profiled_workloads.allocate_within, 200 * MEGABYTE, 300 * MEGABYTE, timeout_s=60
+    within, beyond = (
+        run_in_child(profiled_workloads.allocate_within, 100 * MEGABYTE, n * MEGABYTE, timeout_s=60)
+        for n in (50, 150)
     )
 
-    assert within.value[0] == 100 * MEGABYTE
+    assert within.value[0] == 50 * MEGABYTE
     assert beyond.status is Status.OOM
     assert "smaller" in reason_text(beyond.reason)
 
@@ -96,6 +82,7 @@ def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_l
     monkeypatch.setattr(memory, "ROOT", tmp_path)
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
+    (tmp_path / "proc/vmstat").write_text("pgfault 7\noom_kill 3\n")
     group = tmp_path / "sys/fs/cgroup"
     group.mkdir(parents=True)
     cpu = torch.device("cpu")
@@ -108,6 +95,7 @@ def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_l
     (group / "memory.max").write_text("max\n")
     without_limit = available_bytes(cpu)
 
+    assert kills_for_memory() == 3
     assert of_machine == without_limit == 4000 * 1024
     assert of_group == 2_048_000 - 1_000_000 + 400_000
 
@@ -116,10 +104,6 @@ def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_l
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_peak_on_cuda_is_what_the_allocator_reserved() -> None:
     peak = PeakMemory(torch.device("cuda"))
-    block = torch.ones(64 * MEGABYTE, dtype=torch.uint8, device="cuda")
-    del block
+    torch.ones(64 * MEGABYTE, dtype=torch.uint8, device="cuda")
 
-    seen = peak.bytes()
-
-    assert seen is not None
-    assert seen >= 64 * MEGABYTE
+    assert peak.bytes() >= 64 * MEGABYTE
