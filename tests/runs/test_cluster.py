@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from batchlab import Cluster, TrainingCommand, sweep
 from batchlab.errors import ClusterError, MissingLibraryError, UsageError
+
+HALVES = Cluster(gpus_per_trial=0.5)
+COMMAND = TrainingCommand(arguments=("python", "{batch_size}"), metric="val_loss", examples=9)
 
 
 @pytest.mark.parametrize(
@@ -22,24 +27,12 @@ from batchlab.errors import ClusterError, MissingLibraryError, UsageError
         (Cluster(), "cuda", {"CPU": 8.0, "GPU": 2.0}, ["cuda:0", "cuda:1"]),
         (Cluster(), "cuda", {"CPU": 1.0, "GPU": 2.0}, ["cuda:0"]),
         (Cluster(), "cuda", {"CPU": 8.0}, []),
-        (
-            Cluster(gpus_per_trial=0.5),
-            "cuda:1",
-            {"CPU": 8.0, "GPU": 2.0},
-            ["cuda:0", "cuda:0", "cuda:1", "cuda:1"],
-        ),
+        (HALVES, "cuda:1", {"CPU": 8.0, "GPU": 2.0}, ["cuda:0"] * 2 + ["cuda:1"] * 2),
+        (HALVES, "cuda", {"CPU": 3.0, "GPU": 2.0}, ["cuda:0"] * 2 + ["cuda:1"]),
         # None of three trials of 0.4 fits on a GPU with two of them.
         (
             Cluster(gpus_per_trial=0.4),
-            "cuda",
-            {"CPU": 9.0, "GPU": 2.0},
-            ["cuda:0", "cuda:0", "cuda:1", "cuda:1"],
-        ),
-        (
-            Cluster(gpus_per_trial=0.5),
-            "cuda",
-            {"CPU": 3.0, "GPU": 2.0},
-            ["cuda:0"] * 2 + ["cuda:1"],
+            *("cuda", {"CPU": 9.0, "GPU": 2.0}, ["cuda:0"] * 2 + ["cuda:1"] * 2),
         ),
     ],
 )
@@ -54,26 +47,38 @@ def test_a_node_takes_as_many_trials_as_it_has_places(
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("asked", "said"),
     [
-        ({"cpus_per_trial": 0}, "CPUs per trial 0: expected a whole number of at least 1"),
-        ({"cpus_per_trial": 1.5}, "CPUs per trial 1.5: expected a whole number"),
-        ({"gpus_per_trial": 2.0}, "GPUs per trial 2: expected 0 to 1"),
-        ({"gpus_per_trial": -1.0}, "GPUs per trial -1: expected 0 to 1"),
+        (
+            lambda lab: Cluster(cpus_per_trial=0),
+            "CPUs per trial 0: expected a whole number of at least 1",
+        ),
+        (lambda lab: Cluster(cpus_per_trial=1.5), "CPUs per trial 1.5: expected a whole number"),
+        (lambda lab: Cluster(gpus_per_trial=2.0), "GPUs per trial 2: expected 0 to 1"),
+        (lambda lab: Cluster(gpus_per_trial=-1.0), "GPUs per trial -1: expected 0 to 1"),
+        (
+            lambda lab: Cluster(gpus_per_trial=1.0).for_device("cpu"),
+            "GPUs per trial 1 with device cpu",
+        ),
+        (
+            lambda lab: Cluster(gpus_per_trial=0.0).for_device("cuda"),
+            "GPUs per trial 0 with device cuda: expected more than 0",
+        ),
+        (
+            lambda lab: sweep("mnist-softmax", cluster="auto", store=lab),
+            "cluster 'auto': expected a batchlab.Cluster",
+        ),
+        (
+            lambda lab: sweep(COMMAND, batch_sizes=(4,), cluster=Cluster(), store=lab),
+            "engine ray with a command of your own: nodes train workloads",
+        ),
     ],
 )
-def test_what_no_node_can_give_is_refused(given: dict[str, float], said: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        Cluster(**given)  # type: ignore[arg-type]
-
-    assert str(refused.value).startswith(said)
-
-
-def test_gpus_go_with_the_device_that_is_asked_for() -> None:
-    with pytest.raises(UsageError, match="GPUs per trial 1 with device cpu"):
-        Cluster(gpus_per_trial=1.0).for_device("cpu")
-    with pytest.raises(UsageError, match="GPUs per trial 0 with device cuda: expected more than 0"):
-        Cluster(gpus_per_trial=0.0).for_device("cuda")
+def test_what_no_cluster_can_give_is_refused(
+    asked: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        asked(tmp_path / "lab.db")
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,17 +121,3 @@ def test_another_version_of_ray_or_python_is_told_with_both(
     assert str(told.value).endswith(
         "Python: 3.11.7; use one with these, or give the --address of another"
     )
-
-
-def test_something_else_than_a_cluster_is_refused_in_a_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cluster 'auto': expected a batchlab\.Cluster"):
-        sweep("mnist-softmax", cluster="auto", store=tmp_path / "lab.db")  # type: ignore[arg-type]
-
-
-def test_a_command_of_ones_own_stays_here(tmp_path: Path) -> None:
-    command = TrainingCommand(arguments=("python", "{batch_size}"), metric="val_loss", examples=9)
-
-    with pytest.raises(
-        UsageError, match="engine ray with a command of your own: nodes train workloads"
-    ):
-        sweep(command, batch_sizes=(4,), cluster=Cluster(), store=tmp_path / "lab.db")

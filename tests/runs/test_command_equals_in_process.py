@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.reference import mnist_script
@@ -39,10 +39,6 @@ COMMAND = TrainingCommand(
     learning_rate=LEARNING_RATE,
 )
 
-pytestmark = pytest.mark.slow  # torch starts three times
-
-Both = tuple[dict[int, TrialRecord], dict[int, TrialRecord]]
-
 
 def plan_of(store: Store, workload_id: str) -> RunPlan:
     """Of trials of a workload, which the store knows then."""
@@ -58,35 +54,10 @@ def plan_of(store: Store, workload_id: str) -> RunPlan:
     )
 
 
-def records_of(engine: Engine) -> dict[int, TrialRecord]:
-    requests = [
-        RunRequest(
-            trial=engine.trial(batch_size=size, learning_rate=LEARNING_RATE, seed=3), length=LENGTH
-        )
-        for size in BATCH_SIZES
-    ]
-    return {record.trial.batch_size: record for record in run_all(engine, requests)}
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    """The records of the script and of the workload, by batch size."""
-    with Store(tmp_path_factory.mktemp("both") / "lab.db") as store:
-        script = records_of(CommandEngine(store, COMMAND, plan_of(store, "script")))
-        built_in = mnist_mlp.workload()
-        workload = replace(
-            built_in,
-            train=tuple(part[:N_TRAIN] for part in tensors_of(built_in.train)),
-            validation=tuple(
-                part[: mnist_script.N_VALIDATION] for part in tensors_of(built_in.validation)
-            ),
-            test=None,
-        )
-        plan = plan_of(store, "in-process")
-        in_process = records_of(
-            ProcessEngine(store, plan, LocalWorkers(PackedWorkload(workload), plan))
-        )
-        yield script, in_process
+def records_of(engine: Engine) -> list[TrialRecord]:
+    rate = LEARNING_RATE
+    trials = [engine.trial(batch_size=b, learning_rate=rate, seed=3) for b in BATCH_SIZES]
+    return run_all(engine, [RunRequest(trial=trial, length=LENGTH) for trial in trials])
 
 
 def told(record: TrialRecord) -> list[tuple[int, int, float | None, float | None]]:
@@ -96,11 +67,25 @@ def told(record: TrialRecord) -> list[tuple[int, int, float | None, float | None
     ]
 
 
-@pytest.mark.parametrize("size", BATCH_SIZES)
-def test_its_curve_and_its_steps_to_target_are_the_very_same(both: Both, size: int) -> None:
-    script, in_process = both[0][size], both[1][size]
+@pytest.mark.slow  # torch starts three times
+def test_its_curve_and_its_steps_to_target_are_the_very_same(tmp_path: Path) -> None:
+    built_in = mnist_mlp.workload()
+    workload = replace(
+        built_in,
+        train=tuple(part[:N_TRAIN] for part in tensors_of(built_in.train)),
+        validation=tuple(
+            part[: mnist_script.N_VALIDATION] for part in tensors_of(built_in.validation)
+        ),
+        test=None,
+    )
+    with Store(tmp_path / "lab.db") as store:
+        by_script = records_of(CommandEngine(store, COMMAND, plan_of(store, "script")))
+        plan = plan_of(store, "in-process")
+        workers = LocalWorkers(PackedWorkload(workload), plan)
+        in_process = records_of(ProcessEngine(store, plan, workers))
 
-    assert told(script) == told(in_process)
-    assert script.crossing(TARGET) == in_process.crossing(TARGET)
-    assert script.crossing(TARGET).held
-    assert script.status is in_process.status is Status.TARGET_REACHED
+    for script, right in zip(by_script, in_process, strict=True):
+        assert told(script) == told(right)
+        assert script.crossing(TARGET) == right.crossing(TARGET)
+        assert script.crossing(TARGET).held
+        assert script.status is right.status is Status.TARGET_REACHED

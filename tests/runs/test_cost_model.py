@@ -18,14 +18,11 @@ TRIAL = made_up_trial(batch_size=64, n_train=640)  # ten steps an epoch
 def run(*, epochs: int = 4, slowness: float = 3.0, eval_s: float = 0.5) -> TrialRecord:
     """A run in which a step took `slowness` times as long, and an evaluation `eval_s`."""
     record = made_up_record(trial=TRIAL, epochs=epochs, step_s=slowness * STEP_S, eval_s=eval_s)
-    steps = [evaluation.step for evaluation in record.evaluations]
-    return replace(
-        record,
-        evaluations=tuple(
-            replace(evaluation, train_s=step * slowness * STEP_S, eval_s=index * eval_s)
-            for index, (evaluation, step) in enumerate(zip(record.evaluations, steps, strict=True))
-        ),
+    evaluations = tuple(
+        replace(each, train_s=each.step * slowness * STEP_S, eval_s=index * eval_s)
+        for index, each in enumerate(record.evaluations)
     )
+    return replace(record, evaluations=evaluations)
 
 
 def expected_s(cost_model: CostModel, steps: int, **watched: Any) -> float:
@@ -46,6 +43,10 @@ def test_steps_evaluations_and_the_start_are_told_apart() -> None:
     # Of a run of another session all but the start is learned.
     before = CostModel().with_run(record, from_step=0, wall_s=None, step_s=STEP_S)
     assert before == replace(cost_model, starts=(0, 0.0))
+    # Of one that is taken up again what is new is learned.
+    resumed = CostModel().with_run(record, from_step=20, wall_s=2.0, step_s=STEP_S)
+    assert resumed.steps_s == ((64, pytest.approx(20 * 3 * STEP_S), pytest.approx(20 * STEP_S)),)
+    assert resumed.whole[0] == 2
 
 
 @pytest.mark.parametrize("seldom", [{"watched_from_samples": 6400}, {"interval_samples": 1280}])
@@ -77,15 +78,6 @@ def test_an_evaluation_is_told_in_steps_beside_others() -> None:
 
     assert CostModel().evaluation_steps(64, step_s=STEP_S) == 0.0
     assert known.evaluation_steps(64, step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))
-
-
-def test_a_run_taken_up_again_counts_what_is_new() -> None:
-    record = run()
-
-    cost_model = CostModel().with_run(record, from_step=20, wall_s=2.0, step_s=STEP_S)
-
-    assert cost_model.steps_s == ((64, pytest.approx(20 * 3 * STEP_S), pytest.approx(20 * STEP_S)),)
-    assert cost_model.whole[0] == 2
 
 
 def test_an_unknown_batch_size_is_as_slow_as_the_nearest() -> None:

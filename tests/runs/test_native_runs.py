@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from tests.reference.made_up_study import made_up_summary
+from tests.reference.made_up_study import store_with_study
 from tests.reference.small_workloads import points, small_trial, small_workload
 from tests.reference.told import Told
 from torch import nn
@@ -28,13 +27,6 @@ WORKLOAD = small_workload(n=_WORTH_A_BUILD)
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler"
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "lab.db") as store:
-        store.put_workload(made_up_summary())
-        yield store
 
 
 def ran(
@@ -66,31 +58,22 @@ def ran(
 def test_a_run_agrees_with_pytorchs_and_goes_on_from_its_checkpoint_bit_for_bit(
     store: Store, tmp_path: Path
 ) -> None:
-    found = {}
-    for name, lengths in {"at_once": (200,), "in_two": (37, 200)}.items():
-        with Store(tmp_path / f"{name}.db") as other:
-            other.put_workload(made_up_summary())
-            found[name] = ran(other, WORKLOAD, *lengths)
-    plain = ran(store, WORKLOAD, 200, trainer="plain")
+    x, labels = points(20, seed=1)
+    # Validation data of another type are evaluated by PyTorch.
+    workload = replace(WORKLOAD, validation=(x, labels.to(torch.uint8)))
+    plain = ran(store, workload, 200, trainer="plain")
+    with store_with_study(tmp_path / "at_once.db") as other:
+        at_once = ran(other, workload, 200)
+    with store_with_study(tmp_path / "in_two.db") as other:
+        in_two = ran(other, workload, 37, 200)
 
-    assert (found["at_once"].engine, plain.engine) == ("native", "plain")
-    assert found["in_two"].resumed_from_steps == (37,)
-    last, again = (found[name].evaluations[-1] for name in ("at_once", "in_two"))
-    assert last.scores == again.scores
-    for score, right in zip(last.scores, plain.evaluations[-1].scores, strict=True):
+    assert (at_once.engine, plain.engine) == ("native", "plain")
+    assert in_two.resumed_from_steps == (37,)
+    last = at_once.evaluations[-1].scores
+    assert last == in_two.evaluations[-1].scores
+    for score, right in zip(last, plain.evaluations[-1].scores, strict=True):
         assert (score.split, score.metric) == (right.split, right.metric)
         assert score.value == pytest.approx(right.value, abs=1e-4)
-
-
-@needs_compiler
-def test_validation_data_of_another_type_are_evaluated_by_pytorch(store: Store) -> None:
-    x, labels = points(20, seed=1)
-    workload = replace(WORKLOAD, validation=(x, labels.to(torch.uint8)))
-
-    record = ran(store, workload, 20)
-
-    assert record.engine == "native"
-    assert record.evaluations[-1].score("validation", "accuracy") is not None
 
 
 class Rounded(nn.Module):
@@ -104,7 +87,9 @@ class Rounded(nn.Module):
         return self.last(x if x.sum() > 0 else x.abs())
 
 
-@pytest.mark.parametrize("why", ["no compiler", "a model that branches"])
+@pytest.mark.parametrize(
+    "why", ["no compiler", pytest.param("a model that branches", marks=pytest.mark.slow)]
+)
 def test_what_cannot_be_built_is_trained_by_pytorch_with_a_line_that_says_why(
     store: Store, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,9 +40,9 @@ def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NodeAgent
     agent.close()
 
 
-def settled(agent: NodeAgent, packed: PackedWorkload, devices: tuple[str, ...] = ("cpu",)) -> Any:
-    plan = plan_on(replace(TRIAL, n_train=40))
-    return agent.settle(ShippedWorkload.of(packed), plan, devices, library_versions())
+def settled(agent: NodeAgent, packed: PackedWorkload, versions: Any = None) -> Any:
+    shipped = ShippedWorkload.of(packed)
+    return agent.settle(shipped, plan_on(TRIAL), ("cpu",), versions or library_versions())
 
 
 def task(steps: int, *, trial: Trial = TRIAL, resume: bool = False) -> Task:
@@ -57,10 +57,10 @@ def task(steps: int, *, trial: Trial = TRIAL, resume: bool = False) -> Task:
     )
 
 
-def all_told(agent: NodeAgent, ends: int = 1) -> list[Any]:
+def all_told(agent: NodeAgent) -> list[Any]:
     told: list[Any] = []
-    while sum(isinstance(message, Ended) for _, message in told) < ends:
-        told += agent.hear(60.0)
+    while not any(isinstance(message, Ended) for message in told):
+        told += (message for _, message in agent.hear(60.0))
     return told
 
 
@@ -69,22 +69,16 @@ def test_a_run_ends_with_its_checkpoint_from_which_it_goes_on_to_the_same_number
 ) -> None:
     settled(agent, packed)
     agent.start(task(12), None)
-    told = all_told(agent)
-    kept = told[-2][1]
+    *_, kept, _ = all_told(agent)
     agent.start(task(40, resume=True), kept)
-    longer = all_told(agent)
+    *_, longer, _, _ = all_told(agent)  # its last evaluations, its checkpoint and its end
     agent.start(task(40), None)
-    at_once = all_told(agent)
+    *_, at_once, _, _ = all_told(agent)
 
     (tmp_path / "kept").write_bytes(kept)
     assert peek_checkpoint(tmp_path / "kept").step == 12
-    assert isinstance(told[-1][1], Ended)
-    assert last_scores(longer) == last_scores(at_once)
+    assert longer[-1].scores == at_once[-1].scores
     assert list(agent._folder.iterdir()) == []
-
-
-def last_scores(told: list[Any]) -> object:
-    return [message for _, message in told if isinstance(message, tuple)][-1][-1].scores
 
 
 def test_of_a_long_run_its_checkpoint_is_sent_on_the_way_and_only_when_there_is_a_new_one(
@@ -105,24 +99,19 @@ def test_of_a_long_run_its_checkpoint_is_sent_on_the_way_and_only_when_there_is_
     assert 0 < steps[0] < steps[1] < steps[2]
 
 
-def test_between_two_checkpoints_there_is_a_pause(agent: NodeAgent, packed: PackedWorkload) -> None:
+def test_a_run_that_is_killed_frees_its_device_and_sends_its_checkpoint_at_most_at_its_end(
+    agent: NodeAgent, packed: PackedWorkload
+) -> None:
     settled(agent, packed)
     agent.start(task(10**7), None)
-    told = [each for _ in range(20) for each in agent.hear(0.1)]
-    agent.kill([TRIAL.trial_id])
-
-    assert not any(isinstance(message, bytes) for _, message in told)
-
-
-def test_a_run_that_is_killed_frees_its_device(agent: NodeAgent, packed: PackedWorkload) -> None:
-    settled(agent, packed, devices=("cpu",))
-    agent.start(task(10**7), None)
+    under_way = agent.hear(60.0) + agent.hear(0.1)
     agent.kill([TRIAL.trial_id])
     told = all_told(agent)
 
-    assert told[-1][1].status == "killed"
+    assert not any(isinstance(message, bytes) for _, message in under_way)
+    assert told[-1].status == "killed"
     assert agent._devices == ["cpu"]
-    assert agent.hear(0.2) == []
+    assert agent.hear(0.1) == []
 
 
 def test_a_run_that_cannot_begin_leaves_its_device_to_the_next(
@@ -139,17 +128,14 @@ def test_a_run_that_cannot_begin_leaves_its_device_to_the_next(
             agent.start(task(12), None)
     agent.start(task(12), None)
 
-    assert all_told(agent)[-1][1].value.status == "ok"
+    assert all_told(agent)[-1].value.status == "ok"
 
 
 def test_numbers_of_other_versions_are_refused_by_name(
     agent: NodeAgent, packed: PackedWorkload
 ) -> None:
-    settled(agent, packed)
-    theirs = (("torch", "1.0"),)
-    plan = plan_on(TRIAL)
     with pytest.raises(ClusterError, match=r"this machine has torch 1\.0, .* don't mix"):
-        agent.settle(ShippedWorkload.of(packed), plan, ("cpu",), theirs)
+        settled(agent, packed, versions=(("torch", "1.0"),))
 
 
 # ---- what travels
@@ -183,18 +169,15 @@ def test_files_that_a_node_lacks_travel_with_the_workload(
     shipped = ShippedWorkload.of(packed)
     monkeypatch.chdir(tmp_path)
     there.rename(tmp_path / "elsewhere")
-    plan = plan_on(TRIAL)
     n = len(loaded.workload.train[0])
-    answer = agent.settle(shipped, plan, ("cpu",), library_versions())
+    assert agent.settle(shipped, plan_on(TRIAL), ("cpu",), library_versions()) is None
     agent.start(task(4, trial=replace(TRIAL, n_train=n)), None)
-    told = all_told(agent)
 
-    assert answer is None
-    assert told[-1][1].value.status == "ok", told[-1]
+    assert all_told(agent)[-1].value.status == "ok"
     assert not there.exists()
 
 
-def test_files_that_lie_on_a_node_too_are_used_as_they_lie(
+def test_files_that_lie_on_a_node_too_are_used_as_they_lie_and_edited_ones_do_not_leave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -202,15 +185,8 @@ def test_files_that_lie_on_a_node_too_are_used_as_they_lie(
     helper.write_text("WIDTH = 3")
     packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
     arrived = ShippedWorkload.of(packed).arrived(tmp_path / "new")
-
     assert arrived.files == packed.files
     assert not (tmp_path / "new").exists()
-
-
-def test_an_edited_file_does_not_leave(tmp_path: Path) -> None:
-    helper = tmp_path / "helper.py"
-    helper.write_text("WIDTH = 3")
-    packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
     helper.write_text("WIDTH = 4")
 
     with pytest.raises(EditedError, match=r"helper\.py was edited"):
@@ -223,16 +199,15 @@ def test_data_that_stay_in_a_file_have_to_be_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "x.npy"
-    np.save(path, np.zeros((60_000, 6), dtype=np.float32))
+    np.save(path, np.zeros((6_000, 6), dtype=np.float32))
     mapped = np.load(path, mmap_mode="r")
-    workload = replace(small_workload(n=40), train=(mapped, np.zeros(60_000, dtype=np.int64)))
+    workload = replace(small_workload(n=40), train=(mapped, np.zeros(6_000, dtype=np.int64)))
     shipped = ShippedWorkload.of(PackedWorkload(workload))
-    there = shipped.arrived(tmp_path).unpack().train[0]
+    assert shipped.arrived(tmp_path).unpack().train[0].shape == (6_000, 6)
     path.unlink()
     if found == "another file":
-        np.save(path, np.ones((60_000, 6), dtype=np.float32))
+        np.save(path, np.ones((6_000, 6), dtype=np.float32))
 
-    assert there.shape == (60_000, 6)
     with pytest.raises(WorkloadError, match=rf"x\.npy: .* here is {found}; put it at"):
         shipped.arrived(tmp_path)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from tests.reference.local_engine import Clock, plan_on
-from tests.reference.made_up_study import made_up_summary
+from tests.reference.made_up_study import store_with_study
 from tests.reference.small_workloads import everything_workload, small_trial
 
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import LocalWorkers
@@ -24,6 +24,7 @@ from batchlab.workload.schedules import constant_then_to_zero, constant_until
 PLANNED = 5
 LENGTHS = (0.4, 1.0, 1.6)
 SIZE = 8  # five steps an epoch
+Apart = dict[Trial, tuple[TrialRecord, dict[str, torch.Tensor]]]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,6 @@ def packed() -> PackedWorkload:
 
 
 def engine_at(path: Path, packed: PackedWorkload, *, until: float = 0.8) -> ProcessEngine:
-    with Store(path) as store:
-        store.put_workload(made_up_summary())
     trial = small_trial(everything_workload(n=40), batch_size=SIZE)
     plan = replace(
         plan_on(trial, budget_s=1e6),
@@ -44,7 +43,8 @@ def engine_at(path: Path, packed: PackedWorkload, *, until: float = 0.8) -> Proc
         constant_until=until,
         micro_batch_sizes={},
     )
-    return ProcessEngine(Store(path), plan, LocalWorkers(packed, plan), clock=Clock())
+    store = store_with_study(path)
+    return ProcessEngine(store, plan, LocalWorkers(packed, plan), clock=Clock())
 
 
 def trained(engine: ProcessEngine, *lengths: float) -> list[TrialRecord]:
@@ -61,40 +61,43 @@ def weights(path: Path, record: TrialRecord) -> dict[str, torch.Tensor]:
         return load_weights(store.checkpoint_path(record.trial.trial_id))[0]
 
 
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory, packed: PackedWorkload) -> Apart:
+    """Each length trained from its beginning, and its weights."""
+    path = tmp_path_factory.mktemp("apart") / "lab.db"
+    records = trained(engine_at(path, packed, until=0), *LENGTHS)
+    assert [record.resumed_from_steps for record in records] == [()] * 3
+    return {record.trial: (record, weights(path, record)) for record in records}
+
+
 @pytest.mark.parametrize(
     ("order", "begun_at"),
-    [((0.4, 1.0, 1.6), [0, 8, 20]), ((1.6, 1.0, 0.4), [0, 20, 8]), ((1.0, 1.6, 0.4), [0, 20, 8])],
+    [
+        ([(0.4,), (1.0,), (1.6,)], [0, 8, 20]),
+        ([(1.6,), (1.0,), (0.4,)], [0, 20, 8]),
+        ([(1.0, 1.6), (0.4,)], [0, 0, 8]),  # side by side
+    ],
 )
 def test_each_length_ends_with_the_same_weights_as_trained_alone(
-    tmp_path: Path, packed: PackedWorkload, order: tuple[float, ...], begun_at: list[int]
+    tmp_path: Path,
+    packed: PackedWorkload,
+    apart: Apart,
+    order: list[tuple[float, ...]],
+    begun_at: list[int],
 ) -> None:
-    shared, alone = tmp_path / "shared.db", tmp_path / "alone.db"
+    shared = tmp_path / "shared.db"
     engine = engine_at(shared, packed)
-    together = [record for length in order for record in trained(engine, length)]
-    apart = [
-        record for each in order for record in trained(engine_at(alone, packed, until=0), each)
-    ]
+    together = [record for lengths in order for record in trained(engine, *lengths)]
 
     assert [max((0, *record.resumed_from_steps)) for record in together] == begun_at
-    assert [record.resumed_from_steps for record in apart] == [()] * 3
-    for one, other in zip(together, apart, strict=True):
-        assert one.trial == other.trial
+    kept = sorted(path.suffixes[0] for path in (tmp_path / "shared.db.checkpoints").glob("*.*.*"))
+    assert kept == [".20", ".32", ".8"]
+    for one in together:
+        other, theirs = apart[one.trial]
         assert one.steps == other.steps == one.trial.horizon_steps
         assert one.last("validation", "loss") == other.last("validation", "loss")
-        ours, theirs = weights(shared, one), weights(alone, other)
+        ours = weights(shared, one)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-
-
-def test_lengths_that_train_side_by_side_leave_a_whole_beginning(
-    tmp_path: Path, packed: PackedWorkload
-) -> None:
-    engine = engine_at(tmp_path / "lab.db", packed)
-    trained(engine, 1.0, 1.6)
-    (short,) = trained(engine, 0.4)
-
-    assert short.resumed_from_steps == (8,)
-    kept = sorted(path.suffixes[0] for path in (tmp_path / "lab.db.checkpoints").glob("*.*.*"))
-    assert kept == [".20", ".32", ".8"]
 
 
 def test_a_beginning_that_is_damaged_is_not_used_but_replaced(
@@ -108,6 +111,11 @@ def test_a_beginning_that_is_damaged_is_not_used_but_replaced(
 
     assert short.resumed_from_steps == ()
     assert peek_checkpoint(kept).step == 8
+    # Where there is one length, no beginning is kept.
+    alone = engine_at(tmp_path / "other.db", packed)
+    alone._plan = replace(alone._plan, horizons=())
+    trained(alone, 1.0)
+    assert not list((tmp_path / "other.db.checkpoints").glob("*.*.safetensors"))
 
 
 def test_a_training_whose_way_counts_begins_at_its_own_beginning(
@@ -124,16 +132,6 @@ def test_a_training_whose_way_counts_begins_at_its_own_beginning(
 
     assert record.resumed_from_steps == ()
     assert record.status is Status.TARGET_REACHED
-
-
-def test_where_there_is_one_length_no_beginning_is_kept(
-    tmp_path: Path, packed: PackedWorkload
-) -> None:
-    engine = engine_at(tmp_path / "lab.db", packed)
-    engine._plan = replace(engine._plan, horizons=())
-    trained(engine, 1.0)
-
-    assert not list((tmp_path / "lab.db.checkpoints").glob("*.*.safetensors"))
 
 
 @pytest.mark.parametrize(
