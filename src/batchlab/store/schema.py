@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 import msgspec
 
@@ -97,6 +98,9 @@ INDEX: Final = "CREATE INDEX measurements_of ON measurements (workload_id, kind,
 
 
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+P = ParamSpec("P")
 
 
 class UnreadableColumn(Exception):
@@ -147,6 +151,15 @@ class JsonColumn(Generic[T]):
 PAIRS: Final = JsonColumn[tuple[tuple[str, str], ...]](tuple[tuple[str, str], ...])
 TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
 TARGET: Final = JsonColumn[Target](Target)
+
+
+def if_known(
+    function: Callable[Concatenate[A, P], B], value: A | None, *more: P.args, **named: P.kwargs
+) -> B | None:
+    """Return what a function makes of a value, or None if the value is None."""
+    if value is None:
+        return None
+    return function(value, *more, **named)
 
 
 def printable(text: str) -> str:
