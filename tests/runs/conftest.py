@@ -12,12 +12,27 @@ from tests.reference.made_up_study import store_with_study
 from tests.reference.small_workloads import small_workload
 
 from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.trial import TrialRecord
 from batchlab.store.store import Store
 
 
 @pytest.fixture(scope="session")
 def packed() -> PackedWorkload:
     return PackedWorkload(small_workload(n=40))
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The trials that were really begun, in order."""
+    trial_ids: list[str] = []
+    begin = Store.begin_trial
+
+    def counted(store: Store, record: TrialRecord) -> None:
+        trial_ids.append(record.trial.trial_id)
+        begin(store, record)
+
+    monkeypatch.setattr(Store, "begin_trial", counted)
+    return trial_ids
 
 
 class Nodes:

@@ -1,6 +1,9 @@
+"""Runs in processes of this machine: stored, resumed, sharing beginnings, and built natively."""
+
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,24 +11,28 @@ from typing import Any
 
 import pytest
 import torch
-from tests.reference.local_engine import STEP_S, ask, engine_on, shape
-from tests.reference.small_workloads import small_workload
+from tests.reference.local_engine import STEP_S, Clock, ask, engine_on, plan_on, shape
+from tests.reference.made_up_study import store_with_study
+from tests.reference.small_workloads import everything_workload, points, small_trial, small_workload
+from tests.reference.told import Told
+from torch import nn
 
 from batchlab.errors import EditedError, StoreError
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.records.run import RunLength, RunRequest, TrainerName
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, RunPlan, run_all
 from batchlab.runs.engine import TimeLeft
 from batchlab.runs.process_engine import ProcessEngine
-from batchlab.runs.workers import NODE_LOST, Heard, LocalWorkers
+from batchlab.runs.workers import _WORTH_A_BUILD, NODE_LOST, Heard, LocalWorkers
 from batchlab.store.store import Store
-from batchlab.training.checkpoint import peek_checkpoint
+from batchlab.training.checkpoint import load_weights, peek_checkpoint
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
-from batchlab.workload.definition import Metric
+from batchlab.workload.definition import Metric, Workload
+from batchlab.workload.schedules import constant_then_to_zero, constant_until
 from batchlab.workload.source import SourceFile
 
 
@@ -39,34 +46,20 @@ def ran(engine: ProcessEngine, **asked: Any) -> TrialRecord:
     return record
 
 
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
-    """The trials that were really begun, in order."""
-    begun: list[Trial] = []
-    begin = ProcessEngine._task
-
-    def counted(self: Any, request: RunRequest) -> Any:
-        begun.append(request.trial)
-        return begin(self, request)
-
-    monkeypatch.setattr(ProcessEngine, "_task", counted)
-    return begun
-
-
 def steps_with_all_splits(record: TrialRecord) -> list[int]:
     return [each.step for each in record.evaluations if each.has_all_splits]
 
 
 def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
-    engine: ProcessEngine, trained: list[Trial]
+    engine: ProcessEngine, begun: list[str]
 ) -> None:
     stretch = ran(engine, steps=8, all_splits="never")
     end = ran(engine, all_splits="at_end")
     beyond = ran(engine, steps=16, all_splits="never")
     completed = ran(engine, steps=16, all_splits="at_end")
-    trained.clear()
+    begun.clear()
     known = ran(engine, steps=16, all_splits="at_end")
-    assert trained == []
+    assert begun == []
     shown = ran(engine, steps=16)  # a sweep shows train and test data: it is done again
 
     assert steps_with_all_splits(stretch) == []
@@ -174,20 +167,20 @@ def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_o
 
 
 def test_a_run_that_stopped_early_is_trained_and_not_begun_again(
-    store: Store, trained: list[Trial]
+    store: Store, begun: list[str]
 ) -> None:
     workload = small_workload(n=40)
     metrics = {"accuracy": lambda model, batch: torch.tensor(0.5)}
     packed = PackedWorkload(replace(workload, metrics=metrics, patience_epochs=2))
     engine = engine_on(store, packed)
     first = ran(engine, steps=40)
-    trained.clear()
+    begun.clear()
     again = run_all(engine, [ask(engine, steps=steps) for steps in (40, 80, 12)])
 
     assert (first.status, first.steps) == (Status.OK, 12)  # epochs of 4 steps: one, and two more
     assert [note.code for note in first.notes] == ["stopped_early"]
     assert first.evaluations[-1].has_all_splits
-    assert (again, trained) == ([first] * 3, [])
+    assert (again, begun) == ([first] * 3, [])
 
 
 class LosingWorkers(LocalWorkers):
@@ -278,3 +271,235 @@ def test_the_split_follows_the_seed_alone_and_stays_when_a_run_goes_on(store: St
     assert validated_on(20, 0, 8) == {first}
     assert validated_on(10, 0, 16) == {first}
     assert validated_on(10, 1, 8).isdisjoint({first})
+
+
+# Trainings of several lengths, whose schedule is constant at first, take those steps once
+
+
+PLANNED = 5
+LENGTHS = (0.4, 1.0, 1.6)
+SIZE = 8  # five steps an epoch
+Apart = dict[Trial, tuple[TrialRecord, dict[str, torch.Tensor]]]
+
+
+@pytest.fixture(scope="module")
+def everything() -> PackedWorkload:
+    """Dropout, noise from five random streams, Adam, averaged weights, and a cool-down."""
+    workload = replace(everything_workload(n=40), schedule=constant_then_to_zero, ema=0.9)
+    return PackedWorkload(workload)
+
+
+def engine_at(path: Path, everything: PackedWorkload, *, until: float = 0.8) -> ProcessEngine:
+    trial = small_trial(everything_workload(n=40), batch_size=SIZE)
+    plan = replace(
+        plan_on(trial, budget_s=1e6),
+        horizon_epochs=PLANNED,
+        horizons=LENGTHS,
+        constant_until=until,
+        micro_batch_sizes={},
+    )
+    store = store_with_study(path)
+    return ProcessEngine(store, plan, LocalWorkers(everything, plan), clock=Clock())
+
+
+def whole_trainings(engine: ProcessEngine, *lengths: float) -> list[TrialRecord]:
+    requests = []
+    for length in lengths:
+        trial = engine.trial(batch_size=SIZE, learning_rate=0.01, seed=0, horizon=length)
+        whole = RunLength(epochs=round(length * PLANNED), all_splits="at_end")
+        requests.append(RunRequest(trial=trial, length=whole))
+    return run_all(engine, requests)
+
+
+def weights(path: Path, record: TrialRecord) -> dict[str, torch.Tensor]:
+    with Store(path) as store:
+        return load_weights(store.checkpoint_path(record.trial.trial_id))[0]
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory, everything: PackedWorkload) -> Apart:
+    """Each length trained from its beginning, and its weights."""
+    path = tmp_path_factory.mktemp("apart") / "lab.db"
+    records = whole_trainings(engine_at(path, everything, until=0), *LENGTHS)
+    assert [record.resumed_from_steps for record in records] == [()] * 3
+    return {record.trial: (record, weights(path, record)) for record in records}
+
+
+@pytest.mark.parametrize(
+    ("order", "begun_at"),
+    [
+        ([(0.4,), (1.0,), (1.6,)], [0, 8, 20]),
+        ([(1.6,), (1.0,), (0.4,)], [0, 20, 8]),
+        ([(1.0, 1.6), (0.4,)], [0, 0, 8]),  # side by side
+    ],
+)
+def test_each_length_ends_with_the_same_weights_as_trained_alone(
+    tmp_path: Path,
+    everything: PackedWorkload,
+    apart: Apart,
+    order: list[tuple[float, ...]],
+    begun_at: list[int],
+) -> None:
+    shared = tmp_path / "shared.db"
+    engine = engine_at(shared, everything)
+    together = [record for lengths in order for record in whole_trainings(engine, *lengths)]
+
+    assert [max((0, *record.resumed_from_steps)) for record in together] == begun_at
+    kept = sorted(path.suffixes[0] for path in (tmp_path / "shared.db.checkpoints").glob("*.*.*"))
+    assert kept == [".20", ".32", ".8"]
+    for one in together:
+        other, theirs = apart[one.trial]
+        assert one.steps == other.steps == one.trial.horizon_steps
+        assert one.last("validation", "loss") == other.last("validation", "loss")
+        ours = weights(shared, one)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_beginning_that_is_damaged_is_not_used_but_replaced(
+    tmp_path: Path, everything: PackedWorkload
+) -> None:
+    engine = engine_at(tmp_path / "lab.db", everything)
+    whole_trainings(engine, 1.0)
+    (kept,) = (tmp_path / "lab.db.checkpoints").glob("*.8.safetensors")
+    kept.write_bytes(b"damaged")
+    (short,) = whole_trainings(engine, 0.4)
+
+    assert short.resumed_from_steps == ()
+    assert peek_checkpoint(kept).step == 8
+    # Where there is one length, no beginning is kept.
+    alone = engine_at(tmp_path / "other.db", everything)
+    alone._plan = replace(alone._plan, horizons=())
+    whole_trainings(alone, 1.0)
+    assert not list((tmp_path / "other.db.checkpoints").glob("*.*.safetensors"))
+
+
+def test_a_training_whose_way_counts_begins_at_its_own_beginning(
+    tmp_path: Path, everything: PackedWorkload
+) -> None:
+    """Another length may have been evaluated elsewhere, or on other data."""
+    engine = engine_at(tmp_path / "lab.db", everything)
+    whole_trainings(engine, 1.6)
+    trial = engine.trial(batch_size=SIZE, learning_rate=0.01, seed=0, horizon=1.0)
+    target = Target(metric="loss", value=100.0, better="lower")
+    (record,) = run_all(
+        engine, [RunRequest(trial=trial, length=RunLength(epochs=PLANNED, until=target))]
+    )
+
+    assert record.resumed_from_steps == ()
+    assert record.status is Status.TARGET_REACHED
+
+
+@pytest.mark.parametrize(
+    ("schedule", "until"),
+    [
+        (None, 0.0),
+        (constant_then_to_zero, 0.799),  # 5 * (1 - 0.8) is a little below 1
+        (lambda fraction: 1.0, 0.999),
+        (lambda fraction: 1 / fraction, 0.0),
+        ([1.0, 1.0].__getitem__, 0.0),
+        (lambda fraction: 1 - fraction, 0.0),
+        (lambda fraction: min(1.0, 10 * fraction + 0.01), 0.0),
+        (lambda fraction: 0.1 ** (fraction >= 0.5), 0.499),
+    ],
+)
+def test_the_constant_part_of_a_schedule_ends_where_its_rate_first_changes(
+    schedule: object, until: float
+) -> None:
+    assert constant_until(schedule) == until  # type: ignore[arg-type]
+
+
+# Runs trained by what was built for their workload, and by PyTorch where that can't be
+
+
+WORKLOAD = small_workload(n=_WORTH_A_BUILD)
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler"
+)
+
+
+def run_natively(
+    store: Store,
+    workload: Workload,
+    *lengths: int,
+    trainer: TrainerName = "fastest",
+    listener: Told | None = None,
+) -> TrialRecord:
+    """One trial, asked for so many steps and then for so many."""
+    plan = RunPlan(
+        trial=small_trial(workload, batch_size=32),
+        device="cpu",
+        listener=listener or Told(),
+        started_s=0.0,
+        budget_s=None,
+        step_s={32: 0.001},
+        trainer=trainer,
+    )
+    for steps in lengths:
+        engine = ProcessEngine(store, plan, LocalWorkers(PackedWorkload(workload), plan))
+        trial = engine.trial(batch_size=32, learning_rate=0.05, seed=0)
+        (record,) = run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps))])
+    return record
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_run_agrees_with_pytorchs_and_goes_on_from_its_checkpoint_bit_for_bit(
+    store: Store, tmp_path: Path
+) -> None:
+    x, labels = points(20, seed=1)
+    # Validation data of another type are evaluated by PyTorch.
+    workload = replace(WORKLOAD, validation=(x, labels.to(torch.uint8)))
+    plain = run_natively(store, workload, 200, trainer="plain")
+    with store_with_study(tmp_path / "at_once.db") as other:
+        at_once = run_natively(other, workload, 200)
+    with store_with_study(tmp_path / "in_two.db") as other:
+        in_two = run_natively(other, workload, 37, 200)
+
+    assert (at_once.engine, plain.engine) == ("native", "plain")
+    assert in_two.resumed_from_steps == (37,)
+    last = at_once.evaluations[-1].scores
+    assert last == in_two.evaluations[-1].scores
+    for score, right in zip(last, plain.evaluations[-1].scores, strict=True):
+        assert (score.split, score.metric) == (right.split, right.metric)
+        assert score.value == pytest.approx(right.value, abs=1e-4)
+
+
+class Rounded(nn.Module):
+    """A model that branches on what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x if x.sum() > 0 else x.abs())
+
+
+@pytest.mark.parametrize(
+    "why", ["no compiler", pytest.param("a model that branches", marks=pytest.mark.slow)]
+)
+def test_what_cannot_be_built_is_trained_by_pytorch_with_a_line_that_says_why(
+    store: Store, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = WORKLOAD
+    if why == "no compiler":
+        monkeypatch.setattr("batchlab.runs.workers._build_in_child", _without_compiler)
+    else:
+        workload = replace(WORKLOAD, model=Rounded)
+    listener = Told()
+
+    record = run_natively(store, workload, 20, listener=listener)
+
+    assert record.engine == "plain"
+    assert record.steps == 20
+    (line,) = [told for told in listener.warnings if "PyTorch's own loop" in told]
+    assert ("C compiler" in line) == (why == "no compiler")
+
+
+def _without_compiler(line: object, packed: PackedWorkload, trial: object) -> object:
+    from batchlab.training.native import build
+    from batchlab.training.trainers import built_for
+
+    build.compiler_of_this_machine = lambda: None  # type: ignore[assignment]
+    return built_for(packed.unpack(), trial)  # type: ignore[arg-type]

@@ -221,7 +221,7 @@ def test_what_a_node_told_is_heard_to_its_end_though_one_of_it_raises() -> None:
     node = SimpleNamespace(running={"a": None, "b": None})
     ended = Ended(status=Status.OK)
     workers = ray_workers.RayWorkers.__new__(ray_workers.RayWorkers)
-    workers._told = deque([(node, "a", ended), (node, "gone", ended), (node, "b", ended)])
+    workers._messages = deque([(node, "a", ended), (node, "gone", ended), (node, "b", ended)])
 
     assert next(workers.heard(timeout_s=0.0)) == ("a", ended)  # and whoever heard it raised
     assert list(workers.heard(timeout_s=0.0)) == [("b", ended)]
@@ -244,7 +244,7 @@ def test_a_run_that_a_node_cannot_begin_ends_alone_with_what_was_wrong() -> None
     )
     workers = ray_workers.RayWorkers.__new__(ray_workers.RayWorkers)
     workers._ray = SimpleNamespace(get=raised, exceptions=ray.exceptions)
-    workers._told = deque()
+    workers._messages = deque()
     workers._answered(node, "call")
     ((trial_id, ended),) = workers.heard(timeout_s=0.0)
 
