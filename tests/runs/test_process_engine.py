@@ -329,7 +329,7 @@ def apart(tmp_path_factory: pytest.TempPathFactory, everything: PackedWorkload) 
     ("order", "begun_at"),
     [
         ([(0.4,), (1.0,), (1.6,)], [0, 8, 20]),
-        ([(1.6,), (1.0,), (0.4,)], [0, 20, 8]),
+        pytest.param([(1.6,), (1.0,), (0.4,)], [0, 20, 8], marks=pytest.mark.slow),
         ([(1.0, 1.6), (0.4,)], [0, 0, 8]),  # side by side
     ],
 )

@@ -24,7 +24,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar
-from batchlab.records.trial import Target
+from batchlab.records.trial import Status, Target
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.replay import (
@@ -221,6 +221,18 @@ def test_replayed_runs_are_what_they_were_and_train_nothing(
     monkeypatch.setattr(ProcessEngine, "submit", None)
 
     assert study() == first
+
+
+def test_a_run_ended_by_the_budget_is_replayed_as_such(
+    store: Store, packed: PackedWorkload
+) -> None:
+    records = []
+    for budget_s in (0.0, 1e6):
+        inner = engine_on(store, packed, budget_s=budget_s)
+        engine = ReplayingEngine(inner, Journal(store, STUDY))
+        records += run_all(engine, [ask(engine)])
+
+    assert [record.status for record in records] == [Status.TIMEOUT] * 2
 
 
 def test_how_many_runs_went_at_a_time_is_replayed_whatever_the_cluster_has_by_now(

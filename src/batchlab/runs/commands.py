@@ -85,9 +85,8 @@ class CommandRun:
             and before.status not in _NOT_TAKEN_UP
             and any((self._folder / OUTPUT_NAME).glob("*"))
         )
-        self.course = ScriptCourse(request, command)
-        if self.resumes:
-            self.course = ScriptCourse(request, command, earlier=self._earlier())
+        earlier = self._earlier() if self.resumes else ()
+        self.course = ScriptCourse(request, command, earlier=earlier)
 
     def _earlier(self) -> tuple[Evaluation, ...]:
         """Return the earlier run: what is stored, and what its script had reported beyond that."""
@@ -192,9 +191,7 @@ class CommandRun:
 
     def notes(self, verdict: Outcome, end: CommandEnd) -> tuple[Reason, ...]:
         """Return what a reader of its record must know in addition to notes on its batches."""
-        notes = [self._note_of_length(verdict)]
-        if not end.was_asked:
-            notes.append(end.left_behind)
+        notes = [self._note_of_length(verdict), None if end.was_asked else end.left_behind]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
         return tuple(filter(None, notes))
@@ -339,7 +336,6 @@ class CommandEngine(StoredEngine):
         )
         self._command = command
         self._takes_rate = command.takes("learning_rate")
-        # Taken out of the caller's list, so that another engine of the study does not use it again.
         self._looks = [] if looks is None else looks
         self._failures: Counter[object] = Counter()  # by kind
         end_leftovers(self.marker)
@@ -364,10 +360,8 @@ class CommandEngine(StoredEngine):
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
         """Train it to its end or that of the budget, unless it is answered by now."""
         record = self._store.record(request.trial.trial_id)
-        ran = None
-        if not self._is_answered(record, request.length):  # by another process meanwhile
-            ran = self._train(request, record)
-        self._ended.append((request, ran))
+        is_known = self._is_answered(record, request.length)  # by another process meanwhile
+        self._ended.append((request, None if is_known else self._train(request, record)))
 
     def _train(self, request: RunRequest, record: TrialRecord | None) -> Ran:
         trial = request.trial
@@ -379,12 +373,8 @@ class CommandEngine(StoredEngine):
             left_s=self._left_s,
             tell=lambda fraction: self._tell(request, fraction),
         )
-        look = self._whole_look(request, run)
-        if look is None:
-            verdict, end = run.until_done()
-        else:
-            verdict, end = run.as_looked(look)
-            began_s = self._clock() - look.took_s
+        look = None if run.resumes else self._whole_look(request)
+        verdict, end = run.until_done() if look is None else run.as_looked(look)
         if run.could_not_be_taken_up(end):
             cause = reason_text(end.reason) or "it told nothing new"
             self._listener.warning(
@@ -398,7 +388,8 @@ class CommandEngine(StoredEngine):
         if verdict.status is Status.ERROR:
             outcome = replace(outcome, traceback="\n".join(end.last_lines))
         self._store.finish_trial(trial.trial_id, outcome)
-        ran = (run.course.taken_up_at or 0, self._clock() - began_s)
+        ran_s = self._clock() - began_s if look is None else look.took_s
+        ran = (run.course.taken_up_at or 0, ran_s)
         self._tell(request, 1.0)
         self._warn_of(trial, outcome.notes)
         self._warn_of_bad_end(trial, outcome)
@@ -408,10 +399,8 @@ class CommandEngine(StoredEngine):
             self._stop_if_hopeless(end, outcome.reason)
         return ran
 
-    def _whole_look(self, request: RunRequest, run: CommandRun) -> Look | None:
+    def _whole_look(self, request: RunRequest) -> Look | None:
         """Take a look that had the same values as this training and came to its own end."""
-        if run.resumes:
-            return None
         values = trial_values(request.trial, last_step=request.last_step)
         names = self._command.placeholders - {"output_dir", "resume_from", "config"}
         for index, look in enumerate(self._looks):

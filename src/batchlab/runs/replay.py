@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final
 
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar, StudyName
@@ -15,8 +15,6 @@ from batchlab.runs.contract import CostModel, Engine
 from batchlab.store.file import explained
 from batchlab.store.schema import JsonColumn, if_known, kept_reason, reason_kept
 from batchlab.store.store import Store
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,16 +122,12 @@ class Journal:
     @property
     def n_workers(self) -> int | None:
         """The number of runs the engine did at a time when it began, None before that."""
-        return self._first.n_workers
+        return self._written[0].n_workers if self._written else None
 
     @property
     def budget_s(self) -> float | None:
         """The seconds that runs may take by the engine's clock, None before they are known."""
-        return self._first.budget_s
-
-    @property
-    def _first(self) -> JournalEntry:
-        return next(iter(self._written), JournalEntry())
+        return self._written[0].budget_s if self._written else None
 
     def begin(self, entry: JournalEntry) -> None:
         """Begin the journal with what the question rests on, and forget what was written before.
@@ -148,11 +142,11 @@ class Journal:
 
     def replayed_reading_s(self) -> float | None:
         """Return the clock's next stored reading, or None if there are no more."""
-        return _next(self._readings_to_come)
+        return self._readings_to_come.popleft() if self._readings_to_come else None
 
     def replayed_in_turn(self) -> InTurn | None:
         """Return the next stored result of timing in turn, or None if there are no more."""
-        return _next(self._in_turn_to_come)
+        return self._in_turn_to_come.popleft() if self._in_turn_to_come else None
 
     def replayed_end(
         self, under_way: Sequence[RunRequest], *, engine: str
@@ -162,10 +156,9 @@ class Journal:
         If no run under way ended like that (the program is another one), the rest of the journal
         no longer holds and is forgotten.
         """
-        next_end = _next(self._ends_to_come)
-        if next_end is None:
+        if not self._ends_to_come:
             return None
-        entry, stored = next_end
+        entry, stored = self._ends_to_come.popleft()
         for request in under_way:
             if (stored.trial_id, stored.length) == (request.trial.trial_id, request.length):
                 record = self._store.record(stored.trial_id) or request.never_begun(engine)
@@ -231,12 +224,6 @@ class Journal:
         what = f"decisions of study {self._study.study_id}"
         text = _DECISIONS.encoded(tuple(self._written), what)
         self._store.put_decisions(self._study.study_id, text)
-
-
-def _next(stored: deque[T]) -> T | None:
-    if not stored:
-        return None
-    return stored.popleft()
 
 
 def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:

@@ -117,19 +117,15 @@ class ScriptCourse:
         if self._metric not in values:
             return None
         value = values[self._metric]
+        finite = value if math.isfinite(value) else None
         losses = list(filter(math.isfinite, self._losses))
-        score = Score(
-            split="validation",
-            metric=self._metric,
-            value=value if math.isfinite(value) else None,
-        )
         evaluation = Evaluation(
             step=step,
             samples=samples,
             train_s=at_s - self._began_s,
             eval_s=0.0,  # a script does not report it separately
             batch_loss=math.fsum(losses) / len(losses) if losses and step else None,
-            scores=(score,),
+            scores=(Score(split="validation", metric=self._metric, value=finite),),
         )
         self._losses.clear()
         self._put(evaluation)
@@ -153,9 +149,7 @@ class ScriptCourse:
                 return Outcome(status=Status.DIVERGED, reason=diverged)
         if self._has_met_target():
             return Outcome(status=Status.TARGET_REACHED)
-        if last.step < self._request.last_step:
-            return None
-        return self.whole()
+        return self.whole() if last.step >= self._request.last_step else None
 
     def whole(self) -> Outcome:
         """Return the outcome of a training at its end: an error if no number has moved.
@@ -237,14 +231,15 @@ class ScriptCourse:
         return crossing is not None and crossing.held
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
-        by_name = dict(zip(map(plain_name, values), values.values(), strict=True))
+        by_name = {plain_name(name): value for name, value in values.items()}
         by_name.pop(plain_name(self._metric), None)
-        for name in filter(by_name.__contains__, BATCH_LOSSES):
-            self._losses.append(by_name[name])
-            # An infinite loss may be a step that a gradient scaler leaves out.
-            if math.isnan(by_name[name]) and self._lost_at is None:
-                self._lost_at = step
+        name = next(filter(by_name.__contains__, BATCH_LOSSES), None)
+        if name is None:
             return
+        self._losses.append(by_name[name])
+        # An infinite loss may be a step that a gradient scaler leaves out.
+        if math.isnan(by_name[name]) and self._lost_at is None:
+            self._lost_at = step
 
 
 def _as_loss(evaluation: Evaluation) -> Evaluation:

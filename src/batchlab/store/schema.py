@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -98,9 +98,6 @@ INDEX: Final = "CREATE INDEX measurements_of ON measurements (workload_id, kind,
 
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
-P = ParamSpec("P")
 
 
 class UnreadableColumn(Exception):
@@ -153,13 +150,9 @@ TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
 TARGET: Final = JsonColumn[Target](Target)
 
 
-def if_known(
-    function: Callable[Concatenate[A, P], B], value: A | None, *more: P.args, **named: P.kwargs
-) -> B | None:
+def if_known(function: Callable[..., T], value: object, *more: str) -> T | None:
     """Return what a function makes of a value, or None if the value is None."""
-    if value is None:
-        return None
-    return function(value, *more, **named)
+    return None if value is None else function(value, *more)
 
 
 def printable(text: str) -> str:
