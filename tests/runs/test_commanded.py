@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.reference.command_engine import (
     curve,
 )
 from tests.reference.living import living
+from tests.reference.made_up_study import STUDY
 from tests.reference.saving_script import saving_script, starts
 from tests.reference.told import Told
 from tests.reference.training_script import training_script, with_own_rate
@@ -27,10 +29,10 @@ from tests.reference.training_script import training_script, with_own_rate
 from batchlab.errors import StoreError, TrialError
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.study import StudyName
-from batchlab.records.trial import Evaluation, Status
+from batchlab.records.trial import Evaluation, Status, TrialRecord
 from batchlab.runs.contract import run_all
 from batchlab.runs.replay import Journal, ReplayingEngine
+from batchlab.script.command import TrainingCommand
 from batchlab.script.look import Look
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
@@ -339,89 +341,100 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Curve:
     return curve(asked(engine, 400))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("tells", ["log", "print"])
-def test_a_resumed_curve_is_the_very_curve_of_an_undisturbed_run(
-    tmp_path: Path, undisturbed: Curve, tells: str
-) -> None:
-    engine = command_engine(saving_script(tmp_path, "--tell", tells), tmp_path)
-    short = asked(engine, 60)
-
-    long = asked(engine, 400)
-
-    assert engine.capabilities.resumes
-    assert curve(short) == undisturbed[:15]
-    assert curve(long) == undisturbed
-    assert starts(tmp_path) == ["16 0 anew", "16 0 from"]
-    (from_step,) = long.resumed_from_steps
-    assert from_step >= 56
-    assert [each.train_s for each in long.evaluations] == sorted(
-        each.train_s for each in long.evaluations
-    )
+def stored_at(folder: Path) -> TrialRecord:
+    engine = command_engine(saving_script(folder), folder)
+    return engine._store.record(engine.trial(batch_size=16, learning_rate=0.1, seed=0).trial_id)
 
 
-@pytest.mark.slow
-def test_of_a_run_that_went_on_while_nobody_ended_it_counts_what_was_asked(
-    tmp_path: Path, undisturbed: Curve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def short(command: TrainingCommand, folder: Path) -> None:
+    assert asked(command_engine(command, folder), 60).status is Status.OK
+
+
+def then_broken(command: TrainingCommand, folder: Path) -> None:
+    short(command, folder)
+    (folder / "broken").touch()
+
+
+def out_of_time(command: TrainingCommand, folder: Path) -> None:
+    cut = asked(command_engine(command, folder, budget_s=2.0), 400)
+    assert cut.status is Status.TIMEOUT
+    assert 0 < cut.steps < 400
+
+
+class Impatient(Told):
+    """Presses Ctrl-C once, when so much of a run is done."""
+
+    def progress(self, *, done_fraction: float, **said: Any) -> None:
+        if done_fraction > 0.1 and not self.fractions:
+            self.fractions.append(done_fraction)
+            raise KeyboardInterrupt
+
+
+def interrupted(command: TrainingCommand, folder: Path) -> None:
+    engine = command_engine(command, folder, listener=Impatient())
+    with pytest.raises(KeyboardInterrupt):
+        asked(engine, 400)
+    assert living(engine.marker) == ()
+    stored = stored_at(folder)
+    assert stored.status is None
+    assert len(stored.evaluations) >= 10
+
+
+def killed(command: TrainingCommand, folder: Path) -> None:
+    """It goes on while nobody is there to end it or to store all of it."""
     put_evaluations = Store.put_evaluations
 
-    def killed(store: Store, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
+    def dies(store: Store, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
         put_evaluations(store, trial_id, [each for each in evaluations if each.step <= 20])
         if evaluations[-1].step >= 100:
             raise RuntimeError("killed before it stored more")
 
-    engine = command_engine(saving_script(tmp_path), tmp_path)
-    with monkeypatch.context() as patched:
-        patched.setattr(Store, "put_evaluations", killed)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Store, "put_evaluations", dies)
         with pytest.raises(RuntimeError, match="killed before"):
-            asked(engine, 400)
+            asked(command_engine(command, folder), 400)
+    record = asked(command_engine(command, folder), 60)
+    assert (record.steps, record.resumed_from_steps) == (60, ())  # all was told by the first run
 
-    short = asked(command_engine(saving_script(tmp_path), tmp_path), 60)
-    long = asked(command_engine(saving_script(tmp_path), tmp_path), 400)
 
-    assert starts(tmp_path)[:2] == ["16 0 anew", "16 0 from"]
-    assert curve(short) == undisturbed[:15]
-    assert short.resumed_from_steps == ()  # all of it was told by the first run
-    assert curve(long) == undisturbed
+NO_RESUME = ("--pause", "0.006")
+DISTURBED = {  # options of the script, how its first run ends, and how it begins then
+    "short": ((), short, ["from"]),
+    "short, it prints": (("--tell", "print"), short, ["from"]),
+    "it has saved nothing": (("--last-save", "0"), short, ["anew"]),
+    "the checkpoint is broken": ((), then_broken, ["from", "anew"]),
+    "out of time": (("--pause", "0.008"), out_of_time, ["from"]),
+    "Ctrl-C": (("--pause", "0.005"), interrupted, ["from"]),
+    "Ctrl-C, and it cannot resume": (NO_RESUME, interrupted, ["anew"]),
+    "killed": ((), killed, ["from"]),
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["it has saved nothing", "the checkpoint is broken"])
-def test_one_that_cannot_be_taken_up_begins_again_once_and_that_is_said(
-    tmp_path: Path, undisturbed: Curve, fault: str
+@pytest.mark.parametrize("case", DISTURBED)
+def test_whatever_ends_a_run_the_next_has_the_very_curve_of_an_undisturbed_one(
+    case: str, tmp_path: Path, undisturbed: Curve
 ) -> None:
-    told = Told()
-    is_broken = fault == "the checkpoint is broken"
-    more = () if is_broken else ("--last-save", "0")
-    engine = command_engine(saving_script(tmp_path, *more), tmp_path, listener=told)
-    asked(engine, 60)
-    if is_broken:
-        (tmp_path / "broken").touch()
+    options, first, begins = DISTURBED[case]
+    command, told = saving_script(tmp_path, *options, resumes=options != NO_RESUME), Told()
+    first(command, tmp_path)
+    stored = stored_at(tmp_path)
 
-    long = asked(engine, 400)
+    whole = asked(command_engine(command, tmp_path, listener=told), 400)
 
-    assert curve(long) == undisturbed
-    assert starts(tmp_path) == ["16 0 anew", *["16 0 from"] * is_broken, "16 0 anew"]
-    assert len(told.warnings) == is_broken
+    assert curve(stored) == undisturbed[: len(stored.evaluations)]
+    assert curve(whole) == undisturbed
+    ways = [line.rpartition(" ")[2] for line in starts(tmp_path)]
+    assert ways[: 1 + len(begins)] == ["anew", *begins]
+    times_s = [each.train_s for each in whole.evaluations]
+    assert times_s == sorted(times_s)
+    if first is short and begins == ["from"]:
+        assert whole.resumed_from_steps[0] >= 56
+    is_told = case == "the checkpoint is broken"
+    assert len(told.warnings) == is_told
     for warning in told.warnings:
         assert "did not go on from {resume_from}" in warning
-        assert fault in warning
-
-
-@pytest.mark.slow
-def test_a_run_cut_by_the_budget_goes_on_in_the_next_session(
-    tmp_path: Path, undisturbed: Curve
-) -> None:
-    command = saving_script(tmp_path, "--pause", "0.008")
-    cut = asked(command_engine(command, tmp_path, budget_s=2.0), 400)
-
-    whole = asked(command_engine(command, tmp_path), 400)
-
-    assert cut.status is Status.TIMEOUT
-    assert 0 < cut.steps < 400
-    assert curve(whole) == undisturbed
-    assert starts(tmp_path) == ["16 0 anew", "16 0 from"]
+        assert case in warning
 
 
 @pytest.mark.slow
@@ -439,54 +452,12 @@ def test_a_run_that_is_begun_again_and_cut_short_loses_nothing_that_was_stored(
     assert curve(cut) == curve(first)
 
 
-# Interrupted
-
-
-class Impatient(Told):
-    """Presses Ctrl-C once, when so much of a run is done."""
-
-    def progress(self, *, done_fraction: float, **said: Any) -> None:
-        if done_fraction > 0.1 and not self.fractions:
-            self.fractions.append(done_fraction)
-            raise KeyboardInterrupt
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("resumes", [True, False])
-def test_interrupted_it_leaves_no_process_stores_all_and_goes_on(
-    tmp_path: Path, undisturbed: Curve, resumes: bool
-) -> None:
-    command = saving_script(tmp_path, "--pause", "0.005", resumes=resumes)
-    engine = command_engine(command, tmp_path, listener=Impatient())
-    with pytest.raises(KeyboardInterrupt):
-        asked(engine, 400)
-    assert living(engine.marker) == ()
-    with Store.existing(tmp_path / "lab.db") as store:
-        stored = store.record(engine.trial(batch_size=16, learning_rate=0.1, seed=0).trial_id)
-
-    whole = asked(command_engine(command, tmp_path), 400)
-
-    assert stored.status is None
-    assert len(stored.evaluations) >= 10
-    assert curve(stored) == undisturbed[: len(stored.evaluations)]
-    assert curve(whole) == undisturbed
-    assert starts(tmp_path) == ["16 0 anew", "16 0 from" if resumes else "16 0 anew"]
-
-
-# Replayed
-
-
-STUDY = StudyName(
-    study_id="study", command="batchlab advise", workload_id="a-command", environment=()
-)
-
-
 @pytest.mark.slow
 def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(tmp_path: Path) -> None:
     def replaying(listener: Told) -> ReplayingEngine:
         command = saving_script(tmp_path, resumes=False)
         engine = command_engine(command, tmp_path, listener=listener)
-        journal = Journal(engine._store, STUDY)
+        journal = Journal(engine._store, replace(STUDY, workload_id="a-command"))
         journal.put_study(None)
         return ReplayingEngine(engine, journal)
 
@@ -531,8 +502,7 @@ def test_a_script_that_fills_the_disk_leaves_its_trial_open_and_what_was_stored(
         with pytest.raises(StoreError, match="the disk is full; free some space") as caught:
             asked(engine, 400)
         assert "\n" not in str(caught.value)
-    with Store.existing(small_disk / "lab.db") as store:
-        stored = store.record(engine.trial(batch_size=16, learning_rate=0.1, seed=0).trial_id)
+    stored = stored_at(small_disk)
     (small_disk / "ballast").unlink()
     whole = asked(command_engine(saving_script(small_disk), small_disk), 400)
 

@@ -426,19 +426,11 @@ def run_natively(
     listener: Told | None = None,
 ) -> TrialRecord:
     """One trial, asked for so many steps and then for so many."""
-    plan = RunPlan(
-        trial=small_trial(workload, batch_size=32),
-        device="cpu",
-        listener=listener or Told(),
-        started_s=0.0,
-        budget_s=None,
-        step_s={32: 0.001},
-        trainer=trainer,
-    )
+    trial = small_trial(workload, batch_size=20)
+    plan = replace(plan_on(trial), listener=listener or Told(), trainer=trainer)
     for steps in lengths:
         engine = ProcessEngine(store, plan, LocalWorkers(PackedWorkload(workload), plan))
-        trial = engine.trial(batch_size=32, learning_rate=0.05, seed=0)
-        (record,) = run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps))])
+        (record,) = run_all(engine, [ask(engine, batch_size=20, steps=steps)])
     return record
 
 
