@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.reference.local_engine import ask, engine_on
 from tests.reference.made_up import made_up_record, made_up_trial
-from tests.reference.tiny_workload import tiny
-from tests.reference.told import Told
+from tests.reference.small_workloads import cross_entropy, small_workload
 from torch import Tensor, nn
-from torch.nn import functional
 
-import batchlab
 from batchlab.plans.cadence import pauses
+from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.run import AllSplits, RunLength
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
-from batchlab.runs.contract import CostModel
+from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.engine import as_asked, is_answered
 from batchlab.runs.process_engine import RepeatedErrors
+from batchlab.store.store import Store
 
 TRIAL = made_up_trial(batch_size=10, n_train=1000)
 TOLD_BEFORE_END = Reason.of("metric_reported_before_end", step=50, asked=60)
@@ -222,37 +221,27 @@ def test_two_equal_errors_answer_for_the_rest_of_their_batch_size_and_nothing_el
     assert (why and why.code) == ("failed_alike_before" if is_answered else None)
 
 
-def fails_in_the_second_epoch() -> Any:
-    asked = [0]
-
-    def loss(model: nn.Module, batch: Any) -> Tensor:
-        asked[0] += model.training
-        if len(batch[0]) == 10 and asked[0] > 12:
-            raise KeyError("x")
-        return functional.cross_entropy(model(batch[0]), batch[1])
-
-    return loss
+def fails_at_ten(model: nn.Module, batch: Any) -> Tensor:
+    if model.training and len(batch[0]) == 10:
+        raise KeyError("x")
+    return cross_entropy(model, batch)
 
 
-@pytest.mark.slow
-def test_rates_that_fail_alike_cost_two_trials(tmp_path: Path) -> None:
-    told = Told()
+def test_rates_that_fail_alike_cost_two_trials(store: Store) -> None:
+    packed = PackedWorkload(replace(small_workload(n=40), loss=fails_at_ten))
+    engine = engine_on(store, packed)
+    requests = [ask(engine, batch_size=size) for size in (10, 10, 10, 10, 20)]
+    for n, request in enumerate(requests):
+        trial = replace(request.trial, learning_rate=0.01 * 2**n)
+        requests[n] = replace(request, trial=trial)
 
-    study = batchlab.sweep(
-        tiny(loss=fails_in_the_second_epoch()),
-        batch_sizes=(10, 50),
-        learning_rates=(0.01, 0.02, 0.03, 0.04),
-        epochs=2,
-        store=tmp_path / "lab.db",
-        listener=told,
-    )
+    *of_10, of_20 = run_all(engine, requests)
 
-    of_10 = [record for record in study.records if record.trial.batch_size == 10]
     assert {record.status for record in of_10} == {Status.ERROR}
-    trained = [record for record in of_10 if record.evaluations]
-    assert 2 <= len(trained) <= 3  # two run side by side
     untrained = [record for record in of_10 if not record.evaluations]
-    assert {record.reason.code for record in untrained if record.reason} == {"failed_alike_before"}
-    assert {r.status for r in study.records if r.trial.batch_size == 50} == {Status.OK}
-    assert sum("two trials ended with the same error" in text for text in told.warnings) == 1
-    assert sum(": error (KeyError: 'x')" in text for text in told.warnings) == 1
+    assert 1 <= len(untrained) <= 2  # two run side by side
+    assert {record.reason.code for record in untrained} == {"failed_alike_before"}
+    assert of_20.status is Status.OK
+    warnings = engine._listener.warnings
+    assert sum("two trials ended with the same error" in text for text in warnings) == 1
+    assert sum(": error (KeyError: 'x')" in text for text in warnings) == 1

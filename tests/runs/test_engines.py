@@ -50,9 +50,16 @@ class Lab:
     engines: list[Engine] = field(default_factory=list)
 
     def engine(self, folder: Path, budget_s: float = 1e6) -> Engine:
+        """Return the engine of a new session, after ending the one before."""
+        self.end()
         folder.mkdir(exist_ok=True)
         self.engines.append(self.made(folder, budget_s=budget_s))
         return self.engines[-1]
+
+    def end(self) -> None:
+        for engine in self.engines:
+            engine.cancel()
+        self.engines.clear()
 
     def request(
         self, engine: Engine, steps: int, size: int = 0, until: Target | None = None
@@ -110,8 +117,7 @@ def lab(request: pytest.FixtureRequest, packed: PackedWorkload) -> Iterator[Lab]
         "Ray": Lab("Ray", on_ray, **of_points),
     }[request.param]
     yield made
-    for engine in made.engines:
-        engine.cancel()
+    made.end()
 
 
 def only(*kinds: str) -> Any:
@@ -143,10 +149,9 @@ def test_each_run_comes_back_as_far_as_it_was_asked(lab: Lab, tmp_path: Path) ->
 def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
     lab: Lab, tmp_path: Path
 ) -> None:
-    engine, other = lab.engine(tmp_path / "one"), lab.engine(tmp_path / "other")
-    short = lab.ran(engine, 12)
+    short = lab.ran(lab.engine(tmp_path / "one"), 12)
     longer = lab.ran(lab.engine(tmp_path / "one"), 40)
-    at_once = lab.ran(other, 40)
+    at_once = lab.ran(lab.engine(tmp_path / "other"), 40)
 
     assert lab.curve(at_once).items() <= lab.curve(longer).items()
     assert lab.curve(short).items() <= lab.curve(longer).items()
