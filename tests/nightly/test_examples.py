@@ -9,59 +9,55 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.reference.example_commands import EXAMPLES, NAMES, commands
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.nightly
 
-def run(*arguments: str, folder: Path) -> str:
+
+def run(*arguments: str, folder: Path) -> tuple[dict[str, Any], float]:
+    """What a command writes as JSON, and the seconds that it took."""
     command = [sys.executable, "-m", "batchlab", *arguments]
+    started_s = time.monotonic()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    spent_s = time.monotonic() - started_s
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    document = json.loads(done.stdout)
+    print(f"{arguments[0]} in {spent_s:.0f} s, {len(document['trials'])} trials")
+    return document, spent_s
 
 
-@pytest.mark.nightly
 def test_the_example_is_advised_within_its_budget_and_again_at_once(tmp_path: Path) -> None:
     arguments = ("advise", f"{ROOT}/examples/train.py:workload", "--budget", "3m", "--json")
 
-    started_s = time.monotonic()
-    first = json.loads(run(*arguments, folder=tmp_path))
-    spent_s = time.monotonic() - started_s
-    again_s = time.monotonic()
-    second = json.loads(run(*arguments, folder=tmp_path))
-    again_s = time.monotonic() - again_s
+    first, spent_s = run(*arguments, folder=tmp_path)
+    second, again_s = run(*arguments, folder=tmp_path)
 
-    n_runs = len(first["trials"])
-    print(f"{first['verdict']} in {spent_s:.0f} s, {n_runs} runs; again in {again_s:.1f} s")
     assert spent_s < 185
     assert second["recommendation"] == first["recommendation"]
     assert again_s < spent_s / 4
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("name", NAMES)
 def test_an_examples_own_commands_take_a_minute_each(name: str, tmp_path: Path) -> None:
     for command in commands(name):
-        started_s = time.monotonic()
         words = [f"{ROOT}/{word}" if word.startswith("examples/") else word for word in command]
-        found = json.loads(run(*words, "--json", folder=tmp_path))
-        spent_s = time.monotonic() - started_s
-        print(f"{name}: {command[0]} in {spent_s:.0f} s", found.get("verdict", ""))
+        document, spent_s = run(*words, "--json", folder=tmp_path)
         assert spent_s < 62  # a budget is a ceiling; Python itself starts before it
-        assert found["trials"]
+        assert document["trials"]
 
 
-@pytest.mark.nightly
 def test_the_sweep_of_the_readme_trains_every_cell(tmp_path: Path) -> None:
     arguments = (
         *("sweep", f"{ROOT}/examples/train.py:workload", "--batch-sizes", "16,64,256,full"),
         *("--learning-rates", "0.03,0.1", "--epochs", "10", "--seeds", "2", "--json"),
     )
 
-    document = json.loads(run(*arguments, folder=tmp_path))
+    document, _ = run(*arguments, folder=tmp_path)
 
     assert len(document["trials"]) == 16
     assert {trial["status"] for trial in document["trials"]} <= {"ok", "diverged", "nan"}
@@ -97,7 +93,6 @@ FRAMEWORKS = {
 }
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_the_output_of_an_example_is_followed_in_a_sweep(name: str, tmp_path: Path) -> None:
     needed, metric, options, steps = FRAMEWORKS[name]
@@ -108,18 +103,9 @@ def test_the_output_of_an_example_is_followed_in_a_sweep(name: str, tmp_path: Pa
     given += ["--batch-size", "32", "--epochs", "2", "--json", "--"]
     script = [sys.executable, f"{EXAMPLES}/commands/{name}.py", *options.split()]
 
-    began_s = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", "batchlab", "sweep", *given, *script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    document, _ = run("sweep", *given, *script, folder=tmp_path)
 
-    assert done.returncode == 0, done.stderr
-    trials = json.loads(done.stdout)["trials"]
-    print(f"{name}: {len(trials)} trials in {time.monotonic() - began_s:.0f} s")
+    trials = document["trials"]
     assert [trial["status"] for trial in trials] == ["ok", "ok"]
     for trial, last in zip(trials, steps, strict=True):
         assert trial["steps"] == last
@@ -245,7 +231,6 @@ def ends_of(folder: Path, source: str, *again: str) -> list[list[str]]:
     ]
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_run_goes_on_from_its_middle_bit_for_bit(name: str, tmp_path: Path) -> None:
     pytest.importorskip(name)
@@ -256,7 +241,6 @@ def test_a_run_goes_on_from_its_middle_bit_for_bit(name: str, tmp_path: Path) ->
     assert whole[-1].startswith("39 ")
 
 
-@pytest.mark.nightly
 def test_a_run_of_lightnings_goes_on_from_its_middle_bit_for_bit(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     source = LIGHTNING.replace("EXAMPLE", repr(str(EXAMPLES / "growing" / "on_lightning.py")))
