@@ -95,7 +95,7 @@ def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal() -> N
     child = Child(child_functions.count_until_asked_to_stop)
     first = child.receive()
 
-    os.kill(child.pid, signal.SIGINT)
+    os.kill(child._process.pid, signal.SIGINT)
     child.ask_to_stop()
 
     assert first == 0
