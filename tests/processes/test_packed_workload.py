@@ -28,6 +28,13 @@ from batchlab.workload.identity import value_digest
 from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
 
 MEGABYTE = 1024**2
+VALUES = np.arange(60_000, dtype=np.float32).reshape(10_000, 6)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    np.save(tmp_path / "values.npy", VALUES)
+    return tmp_path / "values.npy"
 
 
 def in_child(function: Any, packed: PackedWorkload, *more: Any) -> Any:
@@ -83,9 +90,10 @@ def test_a_child_reads_large_tensors_without_a_copy_of_its_own() -> None:
 
 
 class Rows:
-    """Examples in an array of NumPy, in a list and by its side as a view."""
+    """Examples in an array of NumPy, by its side as a view, and in a memory map."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, file: Path) -> None:
+        self.mapped = np.load(file, mmap_mode="r")
         self.rows = np.ones((n, 3))
         self.ends = self.rows[-2:]
         self.names = np.array(["a", "b"])
@@ -97,8 +105,8 @@ class Rows:
         return torch.from_numpy(self.rows[index])
 
 
-def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> None:
-    workload = closures(torch.zeros(0), train=Rows(10_000))
+def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to(file: Path) -> None:
+    workload = closures(torch.zeros(0), train=Rows(10_000, file))
 
     packed = PackedWorkload(workload)
 
@@ -108,6 +116,7 @@ def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> 
     assert np.array_equal(second.rows, workload.train.rows)
     assert np.array_equal(second.ends, workload.train.ends)
     assert list(second.names) == ["a", "b"]
+    assert np.array_equal(second.mapped, VALUES)
     assert first[0].tolist() == [7.0, 7.0, 7.0]
 
 
@@ -206,13 +215,6 @@ def test_what_a_live_model_reads_and_imports_counts(
 # Memory maps
 
 WIDTH = 4096  # numbers of an example: 16 KiB
-VALUES = np.arange(60_000, dtype=np.float32).reshape(10_000, 6)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    np.save(tmp_path / "values.npy", VALUES)
-    return tmp_path / "values.npy"
 
 
 @pytest.mark.parametrize(

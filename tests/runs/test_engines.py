@@ -20,7 +20,6 @@ from tests.reference.made_up_study import STUDY, made_up_summary, store_with_stu
 from tests.reference.recorded_grid import made_up_rows, write_grid
 from tests.reference.saving_script import saving_script
 from tests.reference.small_workloads import small_trial, small_workload
-from tests.reference.told import Told
 
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import OUT_OF_TIME, RunLength, RunRequest
@@ -254,14 +253,8 @@ def plan_of(store: Store, workload_id: str) -> RunPlan:
     """Of trials of a workload, which the store knows then."""
     mnist = {"workload_id": workload_id, "n_train": N_TRAIN}
     store.put_workload(replace(made_up_summary(), **mnist))
-    return RunPlan(
-        trial=replace(made_up_trial(batch_size=BATCH_SIZES[0]), **mnist),
-        step_s=dict.fromkeys(BATCH_SIZES, 0.001),
-        device="cpu",
-        listener=Told(),
-        started_s=0.0,
-        budget_s=None,
-    )
+    trial = replace(made_up_trial(batch_size=BATCH_SIZES[0]), **mnist)
+    return replace(plan_on(trial), micro_batch_sizes={})
 
 
 def records_of(engine: Engine) -> list[TrialRecord]:

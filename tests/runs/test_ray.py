@@ -20,7 +20,10 @@ from tests.reference.made_up_study import store_with_study
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
+from batchlab.app.advise import advise
+from batchlab.app.report import Advised, stored
 from batchlab.errors import ClusterError
+from batchlab.machine import place_here
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.run import RunLength, RunRequest
@@ -30,6 +33,7 @@ from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import Engine, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.store.store import Store
+from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
 
 ray: Any = pytest.importorskip("ray")
@@ -202,6 +206,37 @@ def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answ
     assert left == []
     assert courses[0] == courses[1]
     assert len(courses[0]) == 4
+
+
+@pytest.mark.nightly
+def test_an_advice_trains_on_the_nodes_and_times_steps_on_this_machine(
+    nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    start = ray_workers.RayWorkers.start
+
+    def noted(workers: ray_workers.RayWorkers, task: Task, *given: Any) -> None:
+        started.append(task.trial.trial_id)
+        start(workers, task, *given)
+
+    monkeypatch.setattr(ray_workers.RayWorkers, "start", noted)
+    lab = tmp_path / "lab.db"
+    advice = advise(
+        "mnist-softmax",
+        batch_sizes=(64, 256),
+        target=("accuracy", 0.85),
+        budget=60.0,
+        cluster=Cluster(address=nodes.address),
+        store=lab,
+    )
+    found = stored(lab, None)
+
+    assert isinstance(found, Advised)
+    assert {each.trial.trial_id for each in found.study.records} <= set(started)
+    assert {timing.place for point in found.profile.points for timing in point.timings} == {
+        place_here("cpu")
+    }
+    assert advice.caveats[0].code == "times_of_machine"
 
 
 @pytest.mark.nightly
