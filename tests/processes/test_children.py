@@ -103,43 +103,28 @@ def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal() -> N
 
 
 @pytest.mark.slow
-def test_the_server_starts_without_torch_or_the_main_module_of_its_caller(tmp_path: Path) -> None:
-    script = tmp_path / "unguarded.py"
+def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    """The server starts without torch, and never runs the script of its caller again."""
+    pid_file, script = tmp_path / "pid", tmp_path / "unguarded.py"
     script.write_text(
         "import sys\n"
         "from batchlab.processes.server import start_early\n"
         "start_early()\n"
         "print('main runs', 'torch' in sys.modules, flush=True)\n"
-        "from batchlab.processes.children import run_in_child\n"
+        "from batchlab.processes.children import Child, run_in_child\n"
         "from tests.reference import child_functions\n"
-        "print(run_in_child(child_functions.product, 2, 3, timeout_s=60).value)\n"
+        "print(run_in_child(child_functions.product, 2, 3, timeout_s=60).value, flush=True)\n"
+        f"Child(child_functions.hang_and_tell, {str(pid_file)!r}).wait()\n"
     )
-
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=True, env=HERE
-    )
-
-    assert done.stdout.split("\n") == ["main runs False", "6", ""]
-
-
-@pytest.mark.slow
-def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    pid_file = tmp_path / "pid"
-    script = (
-        "import sys\n"
-        "from batchlab.processes.children import Child\n"
-        "from tests.reference import child_functions\n"
-        f"child = Child(child_functions.hang_and_tell, {str(pid_file)!r})\n"
-        "child.wait()\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", script], env=HERE)
+    command = [sys.executable, str(script)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=HERE)
     wait_until(lambda: pid_file.exists() and pid_file.read_text() != "")
-    child_pid = int(pid_file.read_text())
 
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    parent.kill()
+    printed, _ = parent.communicate(timeout=TIMEOUT_S)
 
-    wait_until(lambda: not is_running(child_pid))
+    assert printed.splitlines() == ["main runs False", "6"]
+    wait_until(lambda: not is_running(int(pid_file.read_text())))
 
 
 def wait_until(condition: object, *, timeout_s: float = TIMEOUT_S) -> None:

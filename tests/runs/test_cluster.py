@@ -193,6 +193,7 @@ def test_a_run_ends_with_its_checkpoint_from_which_it_goes_on_to_the_same_number
     assert list(agent._folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_of_a_long_run_its_checkpoint_is_sent_on_the_way_and_only_when_there_is_a_new_one(
     agent: NodeAgent, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
