@@ -260,6 +260,7 @@ def test_what_its_user_can_change_is_told_once(
     ("source", "said"),
     [
         ("for s in (10, 20, 5, 15): print('step', s, 'val_loss 0.5')", "goes backward: 5 after"),
+        ("print('step 2 val_loss 0.5'); raise SystemExit('no disk')", "no disk"),
         (
             "import os; raise SystemExit(f'no /data/{os.getpid()}.csv, line {os.getpid()}')",
             "no /data",

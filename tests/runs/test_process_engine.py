@@ -110,6 +110,7 @@ def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
         ran(engine, steps=50)
 
 
+@pytest.mark.slow
 def test_a_free_core_never_waits_for_the_slowest_of_a_round(
     engine: ProcessEngine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,11 +326,12 @@ def apart(tmp_path_factory: pytest.TempPathFactory, everything: PackedWorkload) 
     return {record.trial: (record, weights(path, record)) for record in records}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "begun_at"),
     [
         ([(0.4,), (1.0,), (1.6,)], [0, 8, 20]),
-        pytest.param([(1.6,), (1.0,), (0.4,)], [0, 20, 8], marks=pytest.mark.slow),
+        ([(1.6,), (1.0,), (0.4,)], [0, 20, 8]),
         ([(1.0, 1.6), (0.4,)], [0, 0, 8]),  # side by side
     ],
 )
@@ -355,6 +357,7 @@ def test_each_length_ends_with_the_same_weights_as_trained_alone(
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_a_beginning_that_is_damaged_is_not_used_but_replaced(
     tmp_path: Path, everything: PackedWorkload
 ) -> None:
@@ -373,6 +376,7 @@ def test_a_beginning_that_is_damaged_is_not_used_but_replaced(
     assert not list((tmp_path / "other.db.checkpoints").glob("*.*.safetensors"))
 
 
+@pytest.mark.slow
 def test_a_training_whose_way_counts_begins_at_its_own_beginning(
     tmp_path: Path, everything: PackedWorkload
 ) -> None:
@@ -468,9 +472,8 @@ class Rounded(nn.Module):
         return self.last(x if x.sum() > 0 else x.abs())
 
 
-@pytest.mark.parametrize(
-    "why", ["no compiler", pytest.param("a model that branches", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("why", ["no compiler", "a model that branches"])
 def test_what_cannot_be_built_is_trained_by_pytorch_with_a_line_that_says_why(
     store: Store, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
