@@ -210,14 +210,16 @@ def test_an_end_is_told_once_and_a_trial_that_begins_anew_has_nothing(store):
     assert (anew.status, anew.reason, anew.peak_bytes, anew.evaluations) == (None, None, None, ())
 
 
-def test_of_several_timings_of_a_batch_size_the_latest_counts(store):
+def test_of_several_timings_of_a_batch_size_the_latest_of_its_place_counts(store):
     first = made_up_timing(64, step_s=0.1, workload_id=WORKLOAD.workload_id)
     later, smaller = replace(first, block_s=(2.0,)), replace(first, micro_batch_size=16)
+    here, elsewhere = (replace(later, place=place) for place in ("this CPU", "another"))
 
-    for timing in (first, smaller, later):
+    for timing in (first, smaller, later, here, elsewhere):
         store.put_timing(timing)
 
     assert store.timings(WORKLOAD.workload_id, "cpu", place=None) == (smaller, later)
+    assert store.timings(WORKLOAD.workload_id, "cpu", place="this CPU") == (smaller, here)
 
 
 def test_a_size_that_was_not_trained_as_given_has_no_step_time(store):
