@@ -335,4 +335,4 @@ def test_what_agents_left_that_were_killed_goes(
         folder.mkdir()
     agent = NodeAgent()
 
-    assert {*tmp_path.iterdir()} == {foreign, alive, agent._folder}
+    assert {*tmp_path.glob("batchlab-*")} == {foreign, alive, agent._folder}
