@@ -158,6 +158,7 @@ def test_a_script_that_ends_by_itself_is_whole_and_says_at_which_step(
     assert not is_warned or told.warnings == warnings
 
 
+BLOWS_UP = "for s in range(1, 30): print('step', s, 'val_loss', 'nan' if s > 20 else 1 / s)"
 CRASHES = (
     "for s in range(21): print('step', s, 'val_loss 1')\nraise SystemExit('the disk is on fire')"
 )
@@ -166,7 +167,7 @@ CRASHES = (
 @pytest.mark.parametrize(
     ("fails", "status", "steps", "said"),
     [
-        ("", Status.NAN, [21], "step 21"),
+        (BLOWS_UP, Status.NAN, [21], "step 21"),
         (CRASHES, Status.ERROR, [20], "the disk is on fire"),
         ("print('step 3 train_loss 1.0')", Status.ERROR, [], "never reported val_loss"),
     ],
@@ -175,7 +176,7 @@ def test_a_training_that_fails_keeps_its_reason_and_what_was_seen_before(
     fails: str, status: Status, steps: list[int], said: str, tmp_path: Path
 ) -> None:
     told = Told()
-    command = training_script(tmp_path, "--fail", "nan", **({"source": fails} if fails else {}))
+    command = training_script(tmp_path, source=fails)
     has_own_rate = fails == CRASHES
     if has_own_rate:
         command = with_own_rate(command)
