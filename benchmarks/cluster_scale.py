@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,11 +84,11 @@ class SimulatedWorkers:
             self.now_s, trial_id, told = heapq.heappop(self._coming)
             yield trial_id, told.value
 
-    def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
+    def ask_to_stop(self) -> None:
         """Nothing comes any more."""
         self._coming.clear()
 
-    def kill(self, trial_ids: Iterable[str]) -> None:
+    def kill(self) -> None:
         """Nothing comes any more."""
         self._coming.clear()
 

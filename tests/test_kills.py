@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,25 +117,18 @@ def test_a_sweep_of_a_script_that_is_interrupted_leaves_no_process_and_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("end", "code"),
-    [
-        (lambda process: process.kill(), -signal.SIGKILL),
-        pytest.param(  # as Ctrl-C reaches all; a sweep is interrupted so by day
-            lambda process: os.killpg(process.pid, signal.SIGINT), 130, marks=pytest.mark.nightly
-        ),
-    ],
-    ids=["kill -9", "Ctrl-C"],
-)
+    "by", ["kill -9", pytest.param("Ctrl-C", marks=pytest.mark.nightly)]
+)  # a sweep is interrupted by Ctrl-C by day
 def test_ended_at_any_moment_the_same_command_goes_on_with_its_decisions_within_its_budget(
-    end: Callable[[subprocess.Popen[str]], None],
-    code: int,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_user_file(tmp_path)
     store = tmp_path / "lab.db"
     budget_s, process = begun(tmp_path)
-    end(process)
+    if by == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)  # as it reaches all
+    else:
+        process.kill()
     out, err = process.communicate(timeout=WITHIN_S)
     before, profile = runs_in(store), decisions_in(store)[0].profile
     began_s = time.monotonic()
@@ -144,9 +136,9 @@ def test_ended_at_any_moment_the_same_command_goes_on_with_its_decisions_within_
     out_again, err_again = again.communicate(timeout=2 * WITHIN_S)
     took_s = time.monotonic() - began_s
 
-    assert (process.returncode, out) == (code, ""), err
+    assert (process.returncode, out) == (130 if by == "Ctrl-C" else -signal.SIGKILL, ""), err
     assert "stage 1 of 2: measuring each batch size" in err
-    assert code != 130 or err.splitlines()[-1].startswith("interrupted; everything so far is")
+    assert by != "Ctrl-C" or err.splitlines()[-1].startswith("interrupted; everything so far is")
     assert again.returncode == 0, err_again
     assert runs_in(store)[: len(before)] == before
     assert decisions_in(store)[0].profile == profile

@@ -1,22 +1,32 @@
-"""The record of regret: chosen on some seeds, valued on others; and the grids are whole."""
+"""The records of regret: chosen on some seeds, valued on others; whole trainings too."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.situation import PROFILES, Situation, situation, step_times
+from benchmarks.regret.whole_habits import WHOLE_HABITS
+from benchmarks.regret.whole_level import level_of
+from benchmarks.regret.whole_situation import USUAL_STEP_TIME_SD, WholeSituation, whole_situation
+from benchmarks.regret.whole_table import ADVISE, WholeAnswer, stated
 from benchmarks.regret.workloads import mlp_narrow
 from tests.reference.engine_run import run_engine
+from tests.reference.made_up import approach, made_up_record
 from tests.reference.recorded_grid import line_to, made_up_rows, write_grid
 from tests.reference.script import BENCHMARKS, script
+from tests.reference.simulated_question import knee, question
 from tests.reference.small_workloads import small_trial
+from tests.reference.whole_grid import EPOCHS, N_SEEDS, rise, write_rows, write_whole_grid
 
+from batchlab.advice.level import as_well_as, end_level
+from batchlab.errors import TrialError
 from batchlab.records.run import RunLength
 
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))
@@ -38,7 +48,6 @@ def harness() -> Iterator[ModuleType]:
 # ---- the recorded grids
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 def test_a_recorded_grid_is_small_has_no_gap_and_judges_what_may_be_chosen(path: Path) -> None:
     grid = RecordedGrid.read(path)
@@ -70,7 +79,6 @@ def _steps(grid: RecordedGrid, cell: tuple[int, float]) -> list[float]:
     return met if len(met) == len(found) else []
 
 
-@pytest.mark.nightly
 def test_a_recorded_run_is_what_training_gives_again() -> None:
     grid = RecordedGrid.read(BENCHMARKS / "regret" / "mlp-narrow.csv.gz")
     run = grid.runs[64, 0.16, 0]
@@ -89,16 +97,14 @@ def test_a_recorded_run_is_what_training_gives_again() -> None:
 # ---- what is worth what
 
 
-@pytest.mark.parametrize("split", range(20))
-def test_what_is_seen_is_not_what_values(drawn: Situation, split: int) -> None:
-    other = situation(drawn.grid, "cpu", split=split)
-
-    assert not set(other.seen) & set(other.held_back)
-    assert sorted(other.seen + other.held_back) == list(range(20))
-    assert len(other.seen) == 10
-    # Every cell has seeds of both kinds: those up to 4 are everywhere.
-    assert {seed < 5 for seed in other.seen} == {True, False}
-    assert any(seed < 5 for seed in other.held_back)
+def test_what_is_seen_is_not_what_values(drawn: Situation) -> None:
+    for split in range(20):
+        other = situation(drawn.grid, "cpu", split=split)
+        assert sorted(other.seen + other.held_back) == list(range(20))
+        assert len(other.seen) == 10
+        # Every cell has seeds of both kinds: those up to 4 are everywhere.
+        assert {seed < 5 for seed in other.seen} == {True, False}
+        assert any(seed < 5 for seed in other.held_back)
 
 
 def test_the_best_cell_has_no_regret(drawn: Situation) -> None:
@@ -159,3 +165,258 @@ def test_a_recording_that_ends_before_the_level_is_asked_for_once(
 
     assert reply.problem == ""
     assert reply.spent_s < 4 * drawn.search_cost_s
+
+
+# Whole trainings as a question: what is seen does not judge
+
+
+# (256, 1.6) is as fast to a level, but ends worse; (256, 0.8) is the fastest that does not.
+OPTIMUM = (256, 0.8)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> WholeSituation:
+    return whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
+
+
+def test_nine_of_fourteen_seeds_are_seen_and_the_others_judge(tmp_path: Path) -> None:
+    grid = RecordedGrid.read(
+        write_whole_grid(tmp_path, is_far=lambda size, octave: (size, octave) == (64, 3))
+    )
+
+    for draw in range(10):
+        whole = whole_situation(grid, "cpu", draw=draw)
+        assert len(whole.seen) == 9
+        assert sorted(whole.seen + whole.judging) == list(range(N_SEEDS))
+        # The far seeds are met first, and one of them judges.
+        assert sum(seed < 4 for seed in whole.seen[:3]) == 3
+        assert any(seed < 4 for seed in whole.judging)
+
+
+def test_the_level_comes_from_how_the_reference_ends(whole: WholeSituation) -> None:
+    assert whole.level.end == pytest.approx(0.95, abs=0.0002)
+    assert whole.level.target.value == pytest.approx(0.95 - 0.05 * 0.05, abs=0.0002)
+    assert whole.tuned_reference == (64, 0.4)
+
+
+def test_another_rate_of_the_user_sets_another_level(whole: WholeSituation) -> None:
+    tuned, low = whole.with_rate(0), whole.with_rate(-1)
+
+    assert (tuned.rate_octaves, low.rate_octaves) == (0, -1)
+    assert tuned.reference == (whole.reference[0], whole.best_rate)
+    assert low.reference[1] == pytest.approx(whole.best_rate / 2)
+    assert whole.rate_octaves == round(math.log2(whole.reference[1] / whole.best_rate))
+    assert tuned.level.end == tuned.end(tuned.reference, tuned.grid.seeds) > low.level.end
+    with pytest.raises(TrialError):
+        whole.with_rate(-20)
+
+
+def test_the_optimum_is_the_fastest_that_ends_no_worse(tmp_path: Path) -> None:
+    # (256, 0.4) is faster, but ends three margins worse; at the level it is met all the same.
+    cells = ((64, 0.1, 2.0, 0.95), (128, 0.2, 0.8, 0.9495), (256, 0.4, 0.3, 0.9480))
+    rows = [
+        (size, rate, seed, "ok", rise(size, epochs_to_half=half, end=end, seed=seed))
+        for size, rate, half, end in (*cells, (64, 0.2, 0.9, 0.953))
+        for seed in range(N_SEEDS)
+    ]
+    path = write_rows(tmp_path, rows)
+    whole = whole_situation(RecordedGrid.read(path), "cpu", draw=0)
+
+    times = {cell: whole.time_s(cell, whole.grid.seeds) for cell in whole.grid.cells}
+
+    assert min(times, key=lambda cell: times[cell]) == (256, 0.4)
+    assert whole.shortfall((256, 0.4), whole.seen) > 1
+    assert whole.shortfall((128, 0.2), whole.seen) > 1  # beside the tuned reference
+    assert whole.optimum == (64, 0.2)
+
+
+def test_the_optimum_has_no_regret_and_what_misses_the_level_fails(whole: WholeSituation) -> None:
+    assert whole.optimum == OPTIMUM
+    assert whole.regret(OPTIMUM) == 0
+    assert whole.regret((64, 0.1)) > 5
+    assert whole.regret((64, 0.8)) == math.inf
+    assert whole.regret(None) == math.inf
+
+
+# ---- habits
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", WHOLE_HABITS)
+@pytest.mark.parametrize("trainings", [2.0, 30.0])
+def test_a_habit_is_charged_for_what_it_runs_and_keeps_to_its_budget(
+    whole: WholeSituation, who: str, trainings: float
+) -> None:
+    budget_s = trainings * whole.whole_reference_s
+
+    named = WHOLE_HABITS[who](whole, budget_s, 0)
+
+    assert (named.spent_s == 0) == (who == "reference")
+    assert named.spent_s <= 1.1 * budget_s
+    assert named.cell in whole.grid.cells
+
+
+def test_step_times_are_off_as_a_profile_is_and_their_intervals_say_so(tmp_path: Path) -> None:
+    grid = RecordedGrid.read(write_whole_grid(tmp_path))
+
+    whole = [whole_situation(grid, "cpu", draw=draw) for draw in range(100)]
+
+    off = [
+        math.log((known.estimate or 0) / one.step_s[size])
+        for one in whole
+        for size, known in one.timed.items()
+    ]
+    held = [known.holds(one.step_s[size]) for one in whole for size, known in one.timed.items()]
+    assert statistics.pstdev(off) == pytest.approx(USUAL_STEP_TIME_SD, rel=0.2)
+    assert 0.91 < statistics.fmean(held) < 0.99
+
+
+RECORD = made_up_record(
+    curves={("validation", "accuracy"): approach(0.9)}, epochs=10, evaluations_per_epoch=4
+)
+CURVE = [(evaluation.step, value) for evaluation, value in RECORD.curve("validation", "accuracy")]
+
+
+def test_the_level_of_one_training_is_that_of_the_advice() -> None:
+    asked = question(knee(64), budget_s=1.0, target=None)
+    end = end_level(asked, RECORD, planned_steps=RECORD.steps)
+    assert end is not None
+
+    level = level_of([CURVE], metric="accuracy", better="higher")
+
+    target = as_well_as(end.value, end.margin, metric="accuracy", better="higher")
+    assert level.target == target
+    assert (level.end, level.margin) == pytest.approx((end.value, end.margin))
+
+
+# The advice without a target, and the table of its answers
+
+
+WHOLE_RECORDED = sorted((BENCHMARKS / "regret" / "whole").glob("*.csv.gz"))
+FOUND = WholeAnswer(
+    workload="made-up",
+    profile="cpu",
+    rate_octaves=0,
+    draw=0,
+    who=ADVISE,
+    tuned_trainings=40.0,
+    whole_trainings=4.0,
+    batch_size=256,
+    learning_rate=0.8,
+    named_as="named",
+    origin="pilot",
+    n_workers=1,
+    regret=0.0,
+    of_reference=0.5,
+    of_reference_error=0.1,
+    shortfall=0.0,
+    shortfall_of_own=0.0,
+    shortfall_error=0.4,
+    is_optimum=True,
+    spent=0.9,
+    chance=0.85,
+    gain_low=1.5,
+    gain=2.0,
+    gain_high=2.5,
+    gain_seen=2.0,
+    n_sizes=4,
+)
+
+
+@pytest.fixture(scope="module")
+def whole_harness() -> Iterator[ModuleType]:
+    """benchmarks/regret_whole.py, which is a script."""
+    with script("regret_whole.py") as module:
+        yield module
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_the_advice_sets_its_level_from_a_whole_training(
+    whole_harness: ModuleType, tmp_path: Path, n_workers: int
+) -> None:
+    drawn = whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
+    budget_s = 75 * drawn.tuned_reference_s
+
+    question = whole_harness.asked(drawn, 1.0)
+    reply = whole_harness.advised(drawn, budget_s, n_workers)
+
+    assert (question.target, question.planned_epochs) == (None, EPOCHS)
+    assert (reply.problem, reply.origin, reply.named_as) == ("", "pilot", "named")
+    assert drawn.regret(reply.cell) < 0.1
+    assert drawn.shortfall_of_own(reply.cell, drawn.judging) < 1
+    assert 0 < reply.spent_s <= budget_s
+    assert reply.n_sizes == 4
+    assert reply.chance > 0.8
+
+
+def test_every_habit_answers_beside_the_advice(whole_harness: ModuleType, tmp_path: Path) -> None:
+    path = write_whole_grid(tmp_path)
+
+    answers = whole_harness.answers_of(path, "cpu", (18.0,), (0,))
+
+    assert [each.who for each in answers] == [ADVISE, *whole_harness.WHOLE_HABITS]
+    reference = answers[1]
+    assert (reference.who, reference.spent, reference.of_reference) == ("reference", 0.0, 1.0)
+    assert reference.named_as == "reference"
+    assert "## All, beside the habits" in whole_harness.tables(answers)
+
+
+def test_a_user_with_a_good_rate_is_asked_with_that_rate(
+    whole_harness: ModuleType, tmp_path: Path
+) -> None:
+    path = write_whole_grid(tmp_path)
+
+    (answer,), none = (whole_harness.answers_of(path, "cpu", (18.0,), (0,), o, 2) for o in (0, -20))
+
+    assert (answer.rate_octaves, answer.has_good_rate, none) == (0, True, [])
+    assert (answer.problem, answer.n_workers) == ("", 2)
+
+
+def test_slower_or_worse_for_sure_is_beyond_what_judging_seeds_scatter() -> None:
+    fine = replace(FOUND, of_reference=1.1, shortfall_of_own=1.5)
+
+    assert not fine.is_worse_than_own_for_sure
+    assert replace(fine, of_reference=1.2).is_worse_than_own_for_sure
+    assert replace(fine, shortfall_of_own=1.8).is_worse_than_own_for_sure
+    misses = replace(fine, of_reference=math.inf, of_reference_error=math.inf)
+    assert misses.is_worse_than_own_for_sure
+
+
+def test_stated_chances_stand_beside_what_was_seen() -> None:
+    answers = [
+        FOUND,
+        # Slower, and its gain outside.
+        replace(FOUND, chance=0.81, of_reference=1.1, gain_seen=0.9),
+        replace(FOUND, chance=0.99, shortfall_of_own=1.1),  # ends worse
+        # Misses the level: it has no gain.
+        replace(FOUND, chance=0.97, of_reference=math.inf, gain_seen=None),
+        replace(FOUND, chance=None, named_as="reference", of_reference=1.0),
+        replace(FOUND, chance=0.95, whole_trainings=0.5),
+    ]
+
+    lines = stated(answers)
+
+    def cells(line: str) -> list[str]:
+        return [cell.partition(" (")[0] for cell in line.strip("| ").split(" | ")]
+
+    assert [cells(line) for line in lines[2:4]] == [
+        ["0 to 1", "1", "95 %", "100 %", "100 %"],
+        ["3 to 6", "4", "90 %", "25 %", "67 %"],
+    ]
+    assert [cells(line) for line in lines[7:]] == [["83 %", "2", "50 %"], ["97 %", "3", "33 %"]]
+
+
+@pytest.mark.parametrize("path", WHOLE_RECORDED, ids=lambda path: path.name)
+def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path: Path) -> None:
+    grid = RecordedGrid.read(path)
+    drawn = whole_situation(grid, "cpu", draw=0)
+
+    assert path.stat().st_size <= 2_000_000
+    for run in grid.runs.values():
+        assert run.status != "ok" or run.steps == drawn.whole_steps(run.batch_size)
+    for size in grid.batch_sizes:
+        octaves = [math.log2(rate / drawn.reference[1]) for rate in grid.learning_rates(size)]
+        first = round(octaves[0])
+        assert octaves == pytest.approx(list(range(first, first + len(octaves))))
+    for cell in (drawn.reference, drawn.tuned_reference, drawn.optimum):
+        assert len(grid.cells[cell]) == len(grid.seeds)

@@ -7,8 +7,6 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +16,31 @@ import torch
 from tests.reference import packed_functions
 from tests.reference.by_day import by_day
 from tests.reference.handed_over import Net, workload
-from tests.reference.packed_functions import anonymous_bytes, own_bytes_of_training
 from tests.reference.small_workloads import small_trial
 from tests.reference.user_file import write_user_file
 from torch import nn
 
 from batchlab.errors import EditedError, WorkloadError
 from batchlab.processes.children import run_in_child
-from batchlab.processes.packed_workload import (
-    PackedWorkload,
-    reduced_map,
-    with_seen_model,
-)
+from batchlab.processes.packed_workload import PackedWorkload, reduced_map, with_seen_model
 from batchlab.workload.definition import Workload
 from batchlab.workload.identity import value_digest
 from batchlab.workload.loading import LoadedWorkload, live_workload, load_workload
 
-TIMEOUT_S = 60.0
+MEGABYTE = 1024**2
+VALUES = np.arange(60_000, dtype=np.float32).reshape(10_000, 6)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    np.save(tmp_path / "values.npy", VALUES)
+    return tmp_path / "values.npy"
+
+
+def in_child(function: Any, packed: PackedWorkload, *more: Any) -> Any:
+    ended = run_in_child(function, packed, *more, timeout_s=60.0)
+    assert ended.status is None, ended
+    return ended.value
 
 
 def closures(x: torch.Tensor, scale: float = 2.0, **fields: Any) -> Workload:
@@ -56,53 +62,38 @@ def test_a_child_computes_what_the_parent_computes() -> None:
     torch.manual_seed(0)
     expected = float(workload.loss(workload.model(), (x,)).detach())
 
-    ended = run_in_child(packed_functions.first_loss, PackedWorkload(workload), timeout_s=TIMEOUT_S)
-
-    assert ended.value == expected
+    assert in_child(packed_functions.first_loss, PackedWorkload(workload)) == expected
 
 
-def test_the_callers_tensors_stay_where_they_are() -> None:
+def test_tensors_stay_where_the_caller_has_them_and_are_packed_once() -> None:
     array = np.zeros((4, 3), dtype=np.float32)
     x = torch.from_numpy(array)
-    PackedWorkload(closures(x))
-
+    packed = PackedWorkload(closures(x, train=(x, x)))
     array[0, 0] = 7.0
 
-    assert x[0, 0] == 7.0
-    assert not x.is_shared()
-
-
-def test_the_same_tensor_used_twice_is_packed_once() -> None:
-    x = torch.ones(1000, 3)
-
-    unpacked = PackedWorkload(closures(x, train=(x, x))).unpack()
-
-    assert torch.equal(unpacked.train[0], x)
-    assert unpacked.train[0].data_ptr() == unpacked.train[1].data_ptr()
+    one, other = packed.unpack().train
+    assert one.data_ptr() == other.data_ptr()
+    assert (x[0, 0], one[0, 0], x.is_shared()) == (7.0, 0.0, False)
 
 
 @pytest.mark.slow
 def test_a_child_reads_large_tensors_without_a_copy_of_its_own() -> None:
-    megabyte = 1024**2
-    n_rows = 200 * megabyte // 12  # 200 MB
+    n_rows = 200 * MEGABYTE // 12
 
     (_, without), (total, with_them) = (
-        run_in_child(
-            packed_functions.own_bytes,
-            PackedWorkload(closures(torch.ones(n, 3))),
-            timeout_s=TIMEOUT_S,
-        ).value
+        in_child(packed_functions.own_bytes, PackedWorkload(closures(torch.ones(n, 3))))
         for n in (10, n_rows)
     )
 
     assert total == float(n_rows)
-    assert with_them - without < 50 * megabyte
+    assert with_them - without < 50 * MEGABYTE
 
 
 class Rows:
-    """Examples in an array of NumPy, in a list and by its side as a view."""
+    """Examples in an array of NumPy, by its side as a view, and in a memory map."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, file: Path) -> None:
+        self.mapped = np.load(file, mmap_mode="r")
         self.rows = np.ones((n, 3))
         self.ends = self.rows[-2:]
         self.names = np.array(["a", "b"])
@@ -114,8 +105,8 @@ class Rows:
         return torch.from_numpy(self.rows[index])
 
 
-def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> None:
-    workload = closures(torch.zeros(0), train=Rows(1_000_000))
+def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to(file: Path) -> None:
+    workload = closures(torch.zeros(0), train=Rows(10_000, file))
 
     packed = PackedWorkload(workload)
 
@@ -125,6 +116,7 @@ def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to() -> 
     assert np.array_equal(second.rows, workload.train.rows)
     assert np.array_equal(second.ends, workload.train.ends)
     assert list(second.names) == ["a", "b"]
+    assert np.array_equal(second.mapped, VALUES)
     assert first[0].tolist() == [7.0, 7.0, 7.0]
 
 
@@ -136,56 +128,50 @@ def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
         PackedWorkload(workload)
 
 
+@pytest.mark.slow
+def test_a_compiled_function_travels_as_it_was_written() -> None:
+    @torch.compile
+    def loss(model: Any, batch: Any) -> torch.Tensor:
+        return model(batch[0]).mean()
+
+    given = closures(torch.ones(4, 3), loss=loss)
+
+    unpacked = PackedWorkload(given).unpack()
+
+    assert not hasattr(unpacked.loss, "_torchdynamo_orig_callable")
+    assert unpacked.loss(nn.Identity(), unpacked.train) == 1
+    assert value_digest(loss) == value_digest(loss._torchdynamo_orig_callable)
+
+
 # Files of the user's that children import
-
-
-def packed_file(folder: Path) -> PackedWorkload:
-    (folder / "helper_of_mine.py").write_text("WIDTH = 3\n")
-    fields = "model=lambda: nn.Linear(4, helper_of_mine.WIDTH)"
-    reference = write_user_file(folder, before="import helper_of_mine", fields=fields)
-    loaded = load_workload(reference, {})
-    return PackedWorkload(loaded.workload, files=loaded.files)
 
 
 def test_a_child_refuses_an_edited_module_by_name_and_takes_it_when_it_is_put_back(
     tmp_path: Path,
 ) -> None:
-    packed = packed_file(tmp_path)
-    first = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
-
     file = tmp_path / "helper_of_mine.py"
+    file.write_text("WIDTH = 3\n")
+    fields = "model=lambda: nn.Linear(4, helper_of_mine.WIDTH)"
+    reference = write_user_file(tmp_path, before="import helper_of_mine", fields=fields)
+    loaded = load_workload(reference, {})
+    packed = PackedWorkload(loaded.workload, files=loaded.files)
+    # The file of the workload itself may be edited, because it travels by value.
+    (tmp_path / "mine.py").write_text("raise SystemExit('edited')\n")
+    first = in_child(packed_functions.first_loss, packed)
+
     later_s = file.stat().st_mtime + 2
     file.write_text("WIDTH = 4\n")
     os.utime(file, (later_s, later_s))
     with pytest.raises(EditedError, match=r"^helper_of_mine\.py was edited since this study began"):
-        run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
+        in_child(packed_functions.first_loss, packed)
     file.write_text("WIDTH = 3\n")
     os.utime(file, (later_s, later_s))  # in the second in which it was edited
-    again = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
 
-    assert first.value == again.value is not None
-
-
-def test_the_file_of_the_workload_itself_may_be_edited_for_it_travels_by_value(
-    tmp_path: Path,
-) -> None:
-    packed = packed_file(tmp_path)
-    (tmp_path / "mine.py").write_text("raise SystemExit('edited')\n")
-
-    ended = run_in_child(packed_functions.first_loss, packed, timeout_s=TIMEOUT_S)
-
-    assert ended.status is None
+    assert in_child(packed_functions.first_loss, packed) == first
 
 
-def seen(model: Callable[[], Any]) -> LoadedWorkload:
+def seen(model: Any) -> LoadedWorkload:
     return with_seen_model(live_workload(workload(model=model), {}), timeout_s=60.0)
-
-
-def test_a_workload_seen_again_is_the_same_and_another_than_before_it_was_seen() -> None:
-    loaded = seen(Net)
-
-    assert loaded.workload_id == seen(Net).workload_id
-    assert loaded.workload_id != live_workload(workload(model=Net), {}).workload_id
 
 
 @pytest.mark.parametrize(
@@ -202,39 +188,33 @@ def test_a_model_that_cannot_be_made_is_left_to_the_check(model: Any) -> None:
     assert seen(model).workload_id
 
 
-def test_what_a_live_model_reads_and_imports_counts(tmp_path: Path) -> None:
+def test_what_a_live_model_reads_and_imports_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     sys.path.insert(0, str(tmp_path))
-    (tmp_path / "c.json").write_text(json.dumps({"dropout": 0.1}))
-    (tmp_path / "lazy_of_mine.py").write_text("SLOPE = 1\n")
-    folder = tmp_path
+    Path("c.json").write_text(json.dumps({"dropout": 0.1}))
+    Path("lazy_of_mine.py").write_text("SLOPE = 1\n")
 
     def model() -> nn.Module:
-        (folder / "c.json").read_text()
+        Path("c.json").read_text()
         __import__("lazy_of_mine")
-        return nn.Linear(3, 2)
+        return Net()
 
-    def identity() -> str:
-        loaded = live_workload(workload(model=model), {})
-        return with_seen_model(replace(loaded, folder=tmp_path), timeout_s=60.0).workload_id
+    found = [seen(model).workload_id]
+    assert seen(model).workload_id == found[0]
+    Path("c.json").write_text(json.dumps({"dropout": 0.5}))
+    found.append(seen(model).workload_id)
+    Path("lazy_of_mine.py").write_text("SLOPE = 10\n")
+    found.append(seen(model).workload_id)
 
-    found = [identity(), identity()]
-    (tmp_path / "c.json").write_text(json.dumps({"dropout": 0.5}))
-    found.append(identity())
-    (tmp_path / "lazy_of_mine.py").write_text("SLOPE = 10\n")
-    found.append(identity())
+    unseen = live_workload(workload(model=model), {}).workload_id
+    assert len({*found, unseen}) == 4
 
-    assert found[0] == found[1]
-    assert len(set(found)) == 3
 
+# Memory maps
 
 WIDTH = 4096  # numbers of an example: 16 KiB
-VALUES = np.arange(60_000, dtype=np.float32).reshape(10_000, 6)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    np.save(tmp_path / "values.npy", VALUES)
-    return tmp_path / "values.npy"
 
 
 @pytest.mark.parametrize(
@@ -242,23 +222,14 @@ def file(tmp_path: Path) -> Path:
     [np.s_[:], np.s_[7000:], np.s_[3], np.s_[9_999:], np.s_[::2], np.s_[:, 1], np.s_[5:, 1:3]],
 )
 def test_a_map_is_opened_again_at_the_same_numbers(file: Path, part: Any) -> None:
-    mapped = np.load(file, mmap_mode="r+")[part]
-
-    reduced = reduced_map(mapped)
+    reduced = reduced_map(np.load(file, mmap_mode="r+")[part])
 
     assert reduced is not None
     opened = reduced[0](*reduced[1])
     assert reduced_map(opened) is None  # what is written to it is in this process only
     assert np.array_equal(np.asarray(opened), VALUES[part])
     assert len(pickle.dumps(reduced)) < 1000
-
-
-def test_what_is_written_there_stays_there(file: Path) -> None:
-    reduced = reduced_map(np.load(file, mmap_mode="r+"))
-    assert reduced is not None
-
-    reduced[0](*reduced[1])[:] = 0
-
+    opened[...] = 0
     assert np.array_equal(np.load(file), VALUES)
 
 
@@ -272,105 +243,39 @@ def test_what_is_not_all_in_a_file_travels_by_its_bytes(file: Path) -> None:
     assert reduced_map(mapped) is None
 
 
-class Mapped:
-    def __init__(self, file: Path) -> None:
-        self.values = np.load(file, mmap_mode="r")
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.from_numpy(self.values[index].copy())
-
-
-def test_a_dataset_with_a_map_reaches_a_child_without_its_bytes(file: Path) -> None:
-    workload = Workload(
-        name="mapped",
-        model=lambda: nn.Linear(6, 1),
-        train=Mapped(file),
-        loss=lambda model, batch: model(batch).mean(),
-    )
-
-    packed = PackedWorkload(workload)
-
-    assert len(packed._blob) < 20_000
-    assert torch.equal(packed.unpack().train[9_999], torch.from_numpy(VALUES[9_999]))
-
-
-class Read:
-    """Opens its file when it is asked for an example."""
-
-    def __init__(self, file: Path, n: int) -> None:
-        self.file, self.n = file, n
-
-    def __len__(self) -> int:
-        return self.n
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        rows = np.memmap(self.file, dtype="float32", mode="r", shape=(self.n, WIDTH))
-        return torch.from_numpy(np.array(rows[index])), 0
-
-
-def mapped_data(kind: str, file: Path, n: int) -> Any:
-    rows = np.memmap(file, dtype="float32", mode="r+", shape=(n, WIDTH))
-    labels = np.zeros(n, dtype=np.int64)
-    return {
-        "tuple": (rows, labels),
-        "two columns": (rows[:, : WIDTH // 2], rows[:, WIDTH // 2 :], labels),
-        "file in a Dataset": Read(file, n),
-    }[kind]
-
-
-def own_bytes(kind: str, file: Path, n_bytes: int) -> tuple[float, int, int]:
+def own_bytes(columns: int, file: Path, n_bytes: int) -> tuple[float, int, int]:
     """Loss, and what loading and training take of memory in the parent and in a child."""
-    n = n_bytes // (4 * WIDTH)
     with file.open("wb") as sparse:  # takes no room on the disk
         sparse.truncate(n_bytes)
-    before = anonymous_bytes()
-    workload = Workload(
+    before = packed_functions.anonymous_bytes()
+    n = n_bytes // (4 * WIDTH)
+    rows = np.memmap(file, dtype="float32", mode="r+", shape=(n, WIDTH))
+    given = Workload(
         name="mapped",
         model=lambda: nn.Linear(WIDTH, 2),
-        train=mapped_data(kind, file, n),
+        train=(*np.split(rows, columns, axis=1), np.zeros(n, dtype=np.int64)),
         loss=lambda model, batch: torch.nn.functional.cross_entropy(
-            model(torch.cat([batch[i] for i in range(len(batch) - 1)], 1)), batch[len(batch) - 1]
+            model(torch.cat(batch[:-1], 1)), batch[-1]
         ),
     )
-    loaded = live_workload(workload, {}).workload
+    loaded = live_workload(given, {}).workload
     packed = PackedWorkload(loaded)
+    assert len(packed._blob) < 20_000
     trial = small_trial(loaded, batch_size=64)
-    ended = run_in_child(own_bytes_of_training, packed, trial, timeout_s=60.0)
-    loss, in_child = ended.value
-    return loss, anonymous_bytes() - before, in_child
-
-
-KINDS = ("tuple", "two columns", "file in a Dataset")
+    loss, child_bytes = in_child(packed_functions.own_bytes_of_training, packed, trial)
+    return loss, packed_functions.anonymous_bytes() - before, child_bytes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", by_day(KINDS, ["tuple"]))
-def test_a_large_map_takes_no_more_memory_than_a_small_one(kind: str, tmp_path: Path) -> None:
-    megabyte = 1024**2
-    own_bytes(kind, tmp_path / "first", megabyte)  # what is imported on the way is there then
+@pytest.mark.parametrize("columns", by_day([1, 2], [1]))
+def test_a_large_map_takes_no_more_memory_than_a_small_one(columns: int, tmp_path: Path) -> None:
+    own_bytes(columns, tmp_path / "first", MEGABYTE)  # what is imported on the way is there then
 
-    _, small, small_in_child = own_bytes(kind, tmp_path / "small", 16 * megabyte)
-    loss, large, large_in_child = own_bytes(kind, tmp_path / "large", 1024 * megabyte)
+    _, small, small_in_child = own_bytes(columns, tmp_path / "small", 16 * MEGABYTE)
+    loss, large, large_in_child = own_bytes(columns, tmp_path / "large", 1024 * MEGABYTE)
 
     # A copy of the tenth that is for validation would be 102 MiB. The allocator keeps freed batches
     # of 4 MiB, now three of them and now seven (16 to 512 MiB of data: 12 to 29 MiB in the child).
     assert loss > 0
-    assert large - small < 50 * megabyte
-    assert large_in_child - small_in_child < 50 * megabyte
-
-
-def test_a_compiled_function_travels_as_it_was_written() -> None:
-    @torch.compile
-    def loss(model: Any, batch: Any) -> torch.Tensor:
-        return model(batch[0]).mean()
-
-    given = closures(torch.ones(4, 3), loss=loss)
-
-    unpacked = PackedWorkload(given).unpack()
-
-    assert not hasattr(unpacked.loss, "_torchdynamo_orig_callable")
-    assert unpacked.loss(nn.Identity(), unpacked.train) == 1
-    assert value_digest(loss) == value_digest(loss._torchdynamo_orig_callable)
+    assert large - small < 50 * MEGABYTE
+    assert large_in_child - small_in_child < 50 * MEGABYTE

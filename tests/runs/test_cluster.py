@@ -1,16 +1,43 @@
-"""What of a cluster a trial takes, and what is refused before Ray is asked."""
+"""What of a cluster a trial takes, what is refused, and what a node does; all without a cluster."""
 
 from __future__ import annotations
 
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from tests.reference.local_engine import plan_on
+from tests.reference.small_workloads import small_trial, small_workload
 
 from batchlab import Cluster, TrainingCommand, sweep
-from batchlab.errors import ClusterError, MissingLibraryError, UsageError
+from batchlab.errors import (
+    ClusterError,
+    EditedError,
+    MissingLibraryError,
+    UsageError,
+    WorkloadError,
+)
+from batchlab.machine import library_versions
+from batchlab.processes.children import Ended
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.processes.shipped_workload import ShippedWorkload
+from batchlab.records.run import RunLength
+from batchlab.records.trial import Trial
+from batchlab.runs import node_agent
+from batchlab.runs.node_agent import NodeAgent
+from batchlab.training.checkpoint import peek_checkpoint
+from batchlab.training.plain import Task
+from batchlab.workload.loading import load_workload
+from batchlab.workload.source import SourceFile
+
+HALVES = Cluster(gpus_per_trial=0.5)
+COMMAND = TrainingCommand(arguments=("python", "{batch_size}"), metric="val_loss", examples=9)
 
 
 @pytest.mark.parametrize(
@@ -22,24 +49,12 @@ from batchlab.errors import ClusterError, MissingLibraryError, UsageError
         (Cluster(), "cuda", {"CPU": 8.0, "GPU": 2.0}, ["cuda:0", "cuda:1"]),
         (Cluster(), "cuda", {"CPU": 1.0, "GPU": 2.0}, ["cuda:0"]),
         (Cluster(), "cuda", {"CPU": 8.0}, []),
-        (
-            Cluster(gpus_per_trial=0.5),
-            "cuda:1",
-            {"CPU": 8.0, "GPU": 2.0},
-            ["cuda:0", "cuda:0", "cuda:1", "cuda:1"],
-        ),
+        (HALVES, "cuda:1", {"CPU": 8.0, "GPU": 2.0}, ["cuda:0"] * 2 + ["cuda:1"] * 2),
+        (HALVES, "cuda", {"CPU": 3.0, "GPU": 2.0}, ["cuda:0"] * 2 + ["cuda:1"]),
         # None of three trials of 0.4 fits on a GPU with two of them.
         (
             Cluster(gpus_per_trial=0.4),
-            "cuda",
-            {"CPU": 9.0, "GPU": 2.0},
-            ["cuda:0", "cuda:0", "cuda:1", "cuda:1"],
-        ),
-        (
-            Cluster(gpus_per_trial=0.5),
-            "cuda",
-            {"CPU": 3.0, "GPU": 2.0},
-            ["cuda:0"] * 2 + ["cuda:1"],
+            *("cuda", {"CPU": 9.0, "GPU": 2.0}, ["cuda:0"] * 2 + ["cuda:1"] * 2),
         ),
     ],
 )
@@ -54,26 +69,28 @@ def test_a_node_takes_as_many_trials_as_it_has_places(
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("cpus", "gpus", "device", "said"),
     [
-        ({"cpus_per_trial": 0}, "CPUs per trial 0: expected a whole number of at least 1"),
-        ({"cpus_per_trial": 1.5}, "CPUs per trial 1.5: expected a whole number"),
-        ({"gpus_per_trial": 2.0}, "GPUs per trial 2: expected 0 to 1"),
-        ({"gpus_per_trial": -1.0}, "GPUs per trial -1: expected 0 to 1"),
+        (0, None, "cpu", "CPUs per trial 0: expected a whole number of at least 1"),
+        (1.5, None, "cpu", "CPUs per trial 1.5: expected a whole number"),
+        (1, 2.0, "cpu", "GPUs per trial 2: expected 0 to 1"),
+        (1, -1.0, "cpu", "GPUs per trial -1: expected 0 to 1"),
+        (1, 1.0, "cpu", "GPUs per trial 1 with device cpu"),
+        (1, 0.0, "cuda", "GPUs per trial 0 with device cuda: expected more than 0"),
     ],
 )
-def test_what_no_node_can_give_is_refused(given: dict[str, float], said: str) -> None:
-    with pytest.raises(UsageError) as refused:
-        Cluster(**given)  # type: ignore[arg-type]
+def test_what_no_node_can_give_is_refused(
+    cpus: int, gpus: float | None, device: str, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        Cluster(cpus_per_trial=cpus, gpus_per_trial=gpus).for_device(device)
 
-    assert str(refused.value).startswith(said)
 
-
-def test_gpus_go_with_the_device_that_is_asked_for() -> None:
-    with pytest.raises(UsageError, match="GPUs per trial 1 with device cpu"):
-        Cluster(gpus_per_trial=1.0).for_device("cpu")
-    with pytest.raises(UsageError, match="GPUs per trial 0 with device cuda: expected more than 0"):
-        Cluster(gpus_per_trial=0.0).for_device("cuda")
+def test_something_else_than_a_cluster_or_a_workload_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cluster 'auto': expected a batchlab\.Cluster"):
+        sweep("mnist-softmax", cluster="auto", store=tmp_path / "lab.db")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="engine ray with a command of your own: nodes train"):
+        sweep(COMMAND, batch_sizes=(4,), cluster=Cluster(), store=tmp_path / "lab.db")
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,15 +135,204 @@ def test_another_version_of_ray_or_python_is_told_with_both(
     )
 
 
-def test_something_else_than_a_cluster_is_refused_in_a_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cluster 'auto': expected a batchlab\.Cluster"):
-        sweep("mnist-softmax", cluster="auto", store=tmp_path / "lab.db")  # type: ignore[arg-type]
+# What a node does: it is an ordinary object
 
 
-def test_a_command_of_ones_own_stays_here(tmp_path: Path) -> None:
-    command = TrainingCommand(arguments=("python", "{batch_size}"), metric="val_loss", examples=9)
+TRIAL = small_trial(small_workload(n=40), batch_size=10)
 
-    with pytest.raises(
-        UsageError, match="engine ray with a command of your own: nodes train workloads"
-    ):
-        sweep(command, batch_sizes=(4,), cluster=Cluster(), store=tmp_path / "lab.db")
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NodeAgent]:
+    monkeypatch.chdir(tmp_path)  # it goes to another folder itself
+    monkeypatch.setattr(node_agent.tempfile, "tempdir", str(tmp_path))
+    agent = NodeAgent()
+    yield agent
+    if hasattr(agent, "_workers"):
+        agent._workers.close()
+    agent.close()
+
+
+def settled(agent: NodeAgent, packed: PackedWorkload, versions: Any = None) -> Any:
+    shipped = ShippedWorkload.of(packed)
+    return agent.settle(shipped, plan_on(TRIAL), ("cpu",), versions or library_versions())
+
+
+def task(steps: int, *, trial: Trial = TRIAL, resume: bool = False) -> Task:
+    return Task(
+        trial=trial,
+        length=RunLength(steps=steps),
+        device="cpu",
+        threads=1,
+        checkpoint=Path("/there/where/the/driver/is.safetensors"),
+        resume=resume,
+        versions=library_versions(),
+    )
+
+
+def all_told(agent: NodeAgent) -> list[Any]:
+    told: list[Any] = []
+    while not any(isinstance(message, Ended) for message in told):
+        told += (message for _, message in agent.hear(60.0))
+    return told
+
+
+def test_a_run_ends_with_its_checkpoint_from_which_it_goes_on_to_the_same_numbers(
+    agent: NodeAgent, packed: PackedWorkload, tmp_path: Path
+) -> None:
+    settled(agent, packed)
+    agent.start(task(12), None)
+    *_, kept, _ = all_told(agent)
+    agent.start(task(40, resume=True), kept)
+    *_, longer, _, _ = all_told(agent)  # its last evaluations, its checkpoint and its end
+    agent.start(task(40), None)
+    *_, at_once, _, _ = all_told(agent)
+
+    (tmp_path / "kept").write_bytes(kept)
+    assert peek_checkpoint(tmp_path / "kept").step == 12
+    assert longer[-1].scores == at_once[-1].scores
+    assert list(agent._folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_of_a_long_run_its_checkpoint_is_sent_on_the_way_and_only_when_there_is_a_new_one(
+    agent: NodeAgent, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_agent, "_KEEP_EVERY_S", 0.0)
+    settled(agent, packed)
+    agent.start(task(10**7), None)
+    steps: list[int] = []
+    while len(steps) < 3:
+        for _, message in agent.hear(60.0):
+            if isinstance(message, bytes):
+                (agent._folder / "copy").write_bytes(message)
+                steps.append(peek_checkpoint(agent._folder / "copy").step)
+    agent.ask_to_stop()
+    all_told(agent)
+
+    assert 0 < steps[0] < steps[1] < steps[2]
+
+
+def test_a_run_that_is_killed_frees_its_device_and_sends_its_checkpoint_at_most_at_its_end(
+    agent: NodeAgent, packed: PackedWorkload
+) -> None:
+    settled(agent, packed)
+    agent.start(task(10**7), None)
+    under_way = agent.hear(60.0) + agent.hear(0.1)
+    agent.kill()
+    told = all_told(agent)
+
+    assert not any(isinstance(message, bytes) for _, message in under_way)
+    assert told[-1].status == "killed"
+    assert agent._devices == ["cpu"]
+    assert agent.hear(0.1) == []
+
+
+def test_a_run_that_cannot_begin_leaves_its_device_to_the_next(
+    agent: NodeAgent, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled(agent, packed)
+
+    def full(task: Task) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(agent._workers, "start", full)
+        with pytest.raises(OSError, match="temporarily"):
+            agent.start(task(12), None)
+    agent.start(task(12), None)
+
+    assert all_told(agent)[-1].value.status == "ok"
+
+
+def test_numbers_of_other_versions_are_refused_by_name(
+    agent: NodeAgent, packed: PackedWorkload
+) -> None:
+    with pytest.raises(ClusterError, match=r"this machine has torch 1\.0, .* don't mix"):
+        settled(agent, packed, versions=(("torch", "1.0"),))
+
+
+# ---- what travels
+
+FILE = """
+import torch, batchlab
+from helping import net
+def workload():
+    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    return batchlab.Workload(
+        name="mine", model=net, train=(x, (x[:, 0] > 0).long()),
+        loss=lambda model, batch: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
+        batch_size=10, learning_rate=0.1)
+"""
+
+
+def test_files_that_a_node_lacks_travel_with_the_workload(
+    agent: NodeAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "helping.py").write_text(
+        "import torch\ndef net():\n    return torch.nn.Linear(6, int(open('width.txt').read()))\n"
+    )
+    (there / "width.txt").write_text("2")
+    (there / "train.py").write_text(FILE)
+    monkeypatch.chdir(there)
+    loaded = load_workload("train.py:workload", {})
+    files = (*loaded.files, SourceFile.now(there / "width.txt"))
+    packed = PackedWorkload(loaded.workload, files=files)
+    shipped = ShippedWorkload.of(packed)
+    monkeypatch.chdir(tmp_path)
+    there.rename(tmp_path / "elsewhere")
+    n = len(loaded.workload.train[0])
+    assert agent.settle(shipped, plan_on(TRIAL), ("cpu",), library_versions()) is None
+    agent.start(task(4, trial=replace(TRIAL, n_train=n)), None)
+
+    assert all_told(agent)[-1].value.status == "ok"
+    assert not there.exists()
+
+
+def test_files_that_lie_on_a_node_too_are_used_as_they_lie_and_edited_ones_do_not_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    helper = tmp_path / "helper.py"
+    helper.write_text("WIDTH = 3")
+    packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
+    arrived = ShippedWorkload.of(packed).arrived(tmp_path / "new")
+    assert arrived.files == packed.files
+    assert not (tmp_path / "new").exists()
+    helper.write_text("WIDTH = 4")
+
+    with pytest.raises(EditedError, match=r"helper\.py was edited"):
+        ShippedWorkload.of(packed)
+
+
+@pytest.mark.parametrize("found", ["no such file", "another file"])
+def test_data_that_stay_in_a_file_have_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((6_000, 6), dtype=np.float32))
+    mapped = np.load(path, mmap_mode="r")
+    workload = replace(small_workload(n=40), train=(mapped, np.zeros(6_000, dtype=np.int64)))
+    shipped = ShippedWorkload.of(PackedWorkload(workload))
+    assert shipped.arrived(tmp_path).unpack().train[0].shape == (6_000, 6)
+    path.unlink()
+    if found == "another file":
+        np.save(path, np.ones((6_000, 6), dtype=np.float32))
+
+    with pytest.raises(WorkloadError, match=rf"x\.npy: .* here is {found}; put it at"):
+        shipped.arrived(tmp_path)
+
+
+def test_what_agents_left_that_were_killed_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(node_agent.tempfile, "tempdir", str(tmp_path))
+    left, foreign = tmp_path / "batchlab-node-4194305-abc", tmp_path / "batchlab-node-mine"
+    alive = tmp_path / "batchlab-node-1-abc"
+    for folder in (left, foreign, alive):
+        folder.mkdir()
+    agent = NodeAgent()
+
+    assert {*tmp_path.glob("batchlab-*")} == {foreign, alive, agent._folder}

@@ -1,11 +1,14 @@
-"""A command as an engine: what its script tells becomes records; its end has a reason."""
+"""A command as an engine: what its script tells becomes records, whatever ends it."""
 
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,58 +21,48 @@ from tests.reference.command_engine import (
     curve,
 )
 from tests.reference.living import living
+from tests.reference.made_up_study import STUDY
+from tests.reference.saving_script import saving_script, starts
 from tests.reference.told import Told
 from tests.reference.training_script import training_script, with_own_rate
 
-from batchlab.errors import TrialError
+from batchlab.errors import StoreError, TrialError
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import Evaluation, Status
+from batchlab.records.trial import Evaluation, Status, TrialRecord
 from batchlab.runs.contract import run_all
+from batchlab.runs.replay import Journal, ReplayingEngine
 from batchlab.script.command import TrainingCommand
 from batchlab.script.look import Look
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
 
-def test_the_evaluations_are_what_the_script_printed_up_to_the_length(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path), tmp_path)
+@pytest.fixture(autouse=True)
+def no_other_kill_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchlab.runs.commands.OWN_END_S", 0.0)
+
+
+def test_the_evaluations_are_what_the_script_printed_and_are_stored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, stored = command_engine(training_script(tmp_path), tmp_path), []
+    put = Store.put_evaluations
+
+    def spied(store: Store, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
+        stored.extend(each.step for each in evaluations)
+        put(store, trial_id, evaluations)
+
+    monkeypatch.setattr(Store, "put_evaluations", spied)
 
     record = asked(engine, steps=60)
 
     assert (record.status, record.engine) == (Status.OK, "command")
-    steps = [step for step, _ in curve(record)]
-    assert steps == [*range(2, 61, 2)]
+    assert [step for step, _ in curve(record)] == stored == [*range(2, 61, 2)]
     # S = 30 (1 + 64/16) steps at the best rate; the seed's shift is the same in all.
     ratios = [math.log(v - 0.1) for _, v in curve(record) if v is not None]
     assert ratios[0] - ratios[-1] == pytest.approx((60 - 2) / 150, abs=1e-6)
     assert record.samples == 60 * 16
-
-
-def test_it_ends_where_the_target_has_held(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path), tmp_path)
-
-    record = asked(engine, steps=4000, until=1.0)
-
-    assert record.status is Status.TARGET_REACHED
-    assert record.steps < 200
-    crossing = record.crossing(record.target)
-    assert crossing.held
-
-
-def test_what_is_stored_is_not_trained_again(tmp_path: Path) -> None:
-    command = training_script(tmp_path)
-    engine = command_engine(command, tmp_path)
-    first = asked(engine, steps=30)
-    longer = asked(engine, steps=60)  # which begins again
-    (tmp_path / "train.py").write_text("raise SystemExit('trained again')")
-
-    again = asked(engine, steps=60)
-    shorter = asked(engine, steps=30)
-
-    assert (curve(longer)[:15], longer.steps) == (curve(first), 60)
-    assert curve(again) == curve(longer)
-    assert shorter.status is Status.OK
 
 
 # Counts its runs, and tells its metric once, after the last step.
@@ -80,158 +73,124 @@ print("val_loss 0.5")
 """
 
 
-@pytest.mark.parametrize(("more", "runs"), [((), 1), (("{epochs}",), 2)])
+@pytest.mark.parametrize(
+    ("more", "takes_seed", "seeds", "runs"),
+    [
+        ((), True, 1, 1),
+        (("{epochs}",), True, 1, 2),  # told another length, it may train otherwise
+        ((), False, 2, 2),  # without a seed a look is one training only
+    ],
+)
 def test_a_look_that_was_the_whole_training_is_not_run_again(
-    more: tuple[str, ...], runs: int, tmp_path: Path
+    more: tuple[str, ...], takes_seed: bool, seeds: int, runs: int, tmp_path: Path
 ) -> None:
-    command = training_script(tmp_path, *more, source=AT_END)
+    command = training_script(tmp_path, *more, source=AT_END, seed=takes_seed)
     trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
-    marker = f"look-{tmp_path}/0"
     look = Look(command, trial)
-    look.run(Look.has_trained, folder=tmp_path / "look", marker=marker, limit_s=30.0)
-
-    record = asked(command_engine(command, tmp_path, look=look), steps=126)
-
-    assert (record.status, curve(record)) == (Status.OK, [(126, 0.5)])
-    # Told another length, it may train otherwise.
-    assert (tmp_path / "runs").read_text() == "x" * runs
-
-
-def test_of_a_script_that_takes_no_seed_a_look_is_one_training_alone(tmp_path: Path) -> None:
-    command = training_script(tmp_path, source=AT_END, seed=False)
-    trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
     marker = f"look-{tmp_path}/0"
-    look = Look(command, trial)
     look.run(Look.has_trained, folder=tmp_path / "look", marker=marker, limit_s=30.0)
     engine = command_engine(command, tmp_path, look=look)
 
-    for seed in (0, 1):
-        asked(engine, steps=126, seed=seed)
+    records = [asked(engine, steps=126, seed=seed) for seed in range(seeds)]
 
-    assert (tmp_path / "runs").read_text() == "xx"
+    assert [(each.status, curve(each)) for each in records] == [(Status.OK, [(126, 0.5)])] * seeds
+    assert (tmp_path / "runs").read_text() == "x" * runs
 
 
 def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path: Path) -> None:
     told = "import sys; print('step 1 val_loss', sys.argv[-1]); print('step 9 val_loss 1')"
     command = training_script(tmp_path, "--epochs", "{epochs}", source=told, epochs=7)
-    engine = command_engine(command, tmp_path, horizon_epochs=7)
 
-    record = asked(engine, steps=9)
+    record = asked(command_engine(command, tmp_path, horizon_epochs=7), steps=9)
 
     assert curve(record)[0] == (1, 7.0)
 
 
-def test_a_script_that_ends_before_it_was_asked_to_is_whole_and_says_at_which_step(
-    tmp_path: Path,
+LEAVES_OUT_A_BATCH = "for step in range(1, 16):\n    print('step', step, 'val_loss', 1 / step)"
+TELLS_NO_MORE = "for step in range(1, 101):\n    print('step', step, 'val_loss 1' * (step == 60))"
+TO_ITS_LENGTH = ("--epochs", "{epochs}")
+
+
+ENDS = {  # its options and fields, batch size and steps asked for, and the note
+    "its own length": (("--epochs", "2"), {}, 16, 4000, "script_ended_itself", 250),
+    "patience": (
+        *((*TO_ITS_LENGTH, "--fail", "patience"), {"epochs": 8}),
+        *(16, 900, "script_stopped_early", 100),
+    ),
+    "tells no more": (
+        *(TO_ITS_LENGTH, {"epochs": 8, "source": TELLS_NO_MORE}),
+        *(16, 100, "metric_reported_before_end", 60),
+    ),
+    # 2000 examples: 3 whole batches of 600 and one of 200 an epoch, which is left out.
+    "leaves out a batch": (
+        *(TO_ITS_LENGTH, {"epochs": 5, "source": LEAVES_OUT_A_BATCH}),
+        *(600, 20, "metric_reported_before_end", 15),
+    ),
+    "leaves out a batch of its own length": (
+        *((), {"source": LEAVES_OUT_A_BATCH}),
+        *(600, 20, "script_trained_to_its_end", 15),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_a_script_that_ends_by_itself_is_whole_and_says_at_which_step(
+    case: str, tmp_path: Path
 ) -> None:
-    told = Told()
-    command = training_script(tmp_path, "--epochs", "2")
-    engine = command_engine(command, tmp_path, listener=told)
+    more, fields, batch_size, asked_steps, code, step = ENDS[case]
+    values = {} if code == "script_trained_to_its_end" else {"asked": asked_steps}
+    note, told = Reason.of(code, step=step, **values), Told()
+    command = training_script(tmp_path, *more, **fields)
+    engine = command_engine(command, tmp_path, horizon_epochs=fields.get("epochs"), listener=told)
 
-    record = asked(engine, steps=4000)
-    again = asked(engine, steps=5000)
+    record = asked(engine, batch_size=batch_size, steps=asked_steps)
+    warnings = list(told.warnings)
+    longer = asked(engine, batch_size=batch_size, steps=asked_steps + 100)
+    asked(engine, batch_size=64, steps=asked_steps)
 
-    assert record.status is Status.OK
-    (note,) = record.notes
-    assert note == Reason.of("script_ended_itself", step=250, asked=4000)
-    assert [warning.endswith(reason_text(note)) for warning in told.warnings] == [True]
-    assert curve(again) == curve(record)
-
-    asked(engine, batch_size=32, steps=4000)
-    assert len(told.warnings) == 1  # all its trainings end so
-
-
-# 2000 examples: 3 whole batches of 600 and one of 200 an epoch, which this script leaves out.
-@pytest.mark.parametrize("more", [(), ("--epochs", "{epochs}")])
-def test_a_script_that_leaves_out_the_last_batch_of_an_epoch_trains_to_its_end(
-    tmp_path: Path, more: tuple[str, ...]
-) -> None:
-    told = Told()
-    source = "for step in range(1, 16):\n    print('step', step, 'val_loss', 1 / step)"
-    command = training_script(tmp_path, *more, source=source, epochs=5)
-    engine = command_engine(command, tmp_path, listener=told)
-
-    record = asked(engine, batch_size=600, steps=4 * 5)
-
-    assert (record.status, record.steps) == (Status.OK, 15)
-    assert "script_stopped_early" not in [note.code for note in record.notes]
-    assert told.warnings == []
+    assert (record.status, record.steps, record.notes) == (Status.OK, step, (note,))
+    assert record.has_ended_itself == (code != "metric_reported_before_end")
+    assert longer.has_ended_itself
+    assert curve(longer) == curve(record)
+    # All its trainings end so: that is said once.
+    is_warned = code == "script_ended_itself"
+    assert [text.endswith(reason_text(note)) for text in warnings] == [True] * is_warned
+    assert not is_warned or told.warnings == warnings
 
 
+BLOWS_UP = "for s in range(1, 30): print('step', s, 'val_loss', 'nan' if s > 20 else 1 / s)"
 CRASHES = (
     "for s in range(21): print('step', s, 'val_loss 1')\nraise SystemExit('the disk is on fire')"
 )
-TELLS_NO_MORE = "for step in range(1, 101):\n    print('step', step, 'val_loss 1' * (step == 60))"
 
 
 @pytest.mark.parametrize(
-    ("options", "steps", "note", "has_ended"),
+    ("fails", "status", "steps", "said"),
     [
-        (
-            {"more": ("--fail", "patience")},
-            900,
-            Reason.of("script_stopped_early", step=100, asked=900),
-            True,
-        ),
-        (
-            {"source": TELLS_NO_MORE},
-            100,
-            Reason.of("metric_reported_before_end", step=60, asked=100),
-            False,
-        ),
-    ],
-)
-def test_a_script_that_stops_early_has_ended_and_one_that_trains_on_has_not(
-    options: dict[str, Any], steps: int, note: Reason, has_ended: bool, tmp_path: Path
-) -> None:
-    more = ("--epochs", "{epochs}", *options.pop("more", ()))
-    command = training_script(tmp_path, *more, epochs=8, **options)
-    engine = command_engine(command, tmp_path, horizon_epochs=8)
-
-    record = asked(engine, steps=steps)
-    longer = asked(engine, steps=steps + 100)
-
-    assert (record.status, record.notes) == (Status.OK, (note,))
-    assert record.has_ended_itself == has_ended
-    assert longer.has_ended_itself
-    assert curve(longer) == curve(record)
-
-
-@pytest.mark.parametrize(
-    ("options", "status", "steps", "said"),
-    [
-        ({"more": ("--fail", "nan")}, Status.NAN, [21], "step 21"),
-        ({"source": CRASHES}, Status.ERROR, [20], "the disk is on fire"),
-        ({"source": "print('step 3 train_loss 1.0')"}, Status.ERROR, [], "never reported val_loss"),
+        (BLOWS_UP, Status.NAN, [21], "step 21"),
+        (CRASHES, Status.ERROR, [20], "the disk is on fire"),
+        ("print('step 3 train_loss 1.0')", Status.ERROR, [], "never reported val_loss"),
     ],
 )
 def test_a_training_that_fails_keeps_its_reason_and_what_was_seen_before(
-    options: dict[str, Any], status: Status, steps: list[int], said: str, tmp_path: Path
+    fails: str, status: Status, steps: list[int], said: str, tmp_path: Path
 ) -> None:
     told = Told()
-    command = training_script(tmp_path, *options.pop("more", ()), **options)
+    command = training_script(tmp_path, source=fails)
+    has_own_rate = fails == CRASHES
+    if has_own_rate:
+        command = with_own_rate(command)
+    engine = command_engine(command, tmp_path, listener=told)
 
-    record = asked(command_engine(command, tmp_path, listener=told), steps=400)
+    record = asked(engine, steps=400)
 
+    assert engine.learning_rates(16) == ((1.0,) if has_own_rate else None)
     assert record.status is status
     assert [each.step for each in record.evaluations][-1:] == steps
     assert said in reason_text(record.reason)
-    assert any(said in warning for warning in told.warnings)
-
-
-def test_a_failed_training_is_named_without_a_rate_that_its_command_has_itself(
-    tmp_path: Path,
-) -> None:
-    told = Told()
-    command = with_own_rate(training_script(tmp_path, source=CRASHES))
-
-    asked(command_engine(command, tmp_path, listener=told), steps=400)
-
-    assert ["rate" in warning for warning in told.warnings] == [False]
-
-
-def printing(tmp_path: Path, *lines: str) -> TrainingCommand:
-    return training_script(tmp_path, source="".join(f"print({line!r})\n" for line in lines))
+    (warning,) = told.warnings
+    assert said in warning
+    assert ("learning rate 0.1" in warning) != has_own_rate
 
 
 EPOCHS = [f"epoch {epoch} val_loss {value}" for epoch, value in ((1, 0.9), (2, 0.4), (3, 0.7))]
@@ -244,13 +203,58 @@ def test_a_closing_line_about_the_best_epoch_changes_nothing_and_is_told_once(
     tmp_path: Path, closing: str
 ) -> None:
     told = Told()
-    engine = command_engine(printing(tmp_path, *EPOCHS, closing), tmp_path, listener=told)
+    command = training_script(
+        tmp_path, source="\n".join(f"print({x!r})" for x in (*EPOCHS, closing))
+    )
+    engine = command_engine(command, tmp_path, listener=told)
 
     records = [asked(engine, steps=4000, seed=seed) for seed in range(2)]
 
     assert [record.status for record in records] == [Status.OK] * 2
     assert curve(records[0]) == [(125, 0.9), (250, 0.4), (375, 0.7)]
     assert sum("val_loss" in warning for warning in told.warnings) == 1
+
+
+# What `batchlab.log` writes, without its import.
+LOGS = """
+import json, os, time
+log = open(os.environ["BATCHLAB_LOG_PATH"], "a")
+for step in range(1, 5):
+    line = {"batchlab_log": 1, "at_s": time.monotonic(), "step": step}
+    told = {"values": {"val_loss": 1 / step}} if step < 3 else {"not_understood": ["val_loss=None"]}
+    print(json.dumps({**line, "values": {}, **told}), file=log, flush=True)
+"""
+LEAVES_ITS_TRAINING = (
+    "import subprocess, sys\nprint('step 2 val_loss 0.5', flush=True)\n"
+    "subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)'])"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "said"),
+    [
+        (LOGS, "log_not_understood", "that is no number: val_loss=None; give numbers"),
+        pytest.param(
+            LEAVES_ITS_TRAINING,
+            *("processes_left_behind", "let the command wait for it"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_what_its_user_can_change_is_told_once(
+    source: str, code: str, said: str, tmp_path: Path
+) -> None:
+    told = Told()
+    engine = command_engine(training_script(tmp_path, source=source), tmp_path, listener=told)
+
+    record, _ = asked(engine), asked(engine, seed=1)
+
+    assert record.steps == 2
+    assert code in {note.code for note in record.notes}
+    assert [said in warning for warning in told.warnings].count(True) == 1
+
+
+# A study of failures
 
 
 @pytest.mark.parametrize(
@@ -262,17 +266,19 @@ def test_a_closing_line_about_the_best_epoch_changes_nothing_and_is_told_once(
             "import os; raise SystemExit(f'no /data/{os.getpid()}.csv, line {os.getpid()}')",
             "no /data",
         ),
+        ("import sys; raise SystemExit('no ' + 'abc'[int(sys.argv[-1])])", None),
     ],
 )
 def test_the_third_failure_of_one_kind_stops_the_study(
-    source: str, said: str, tmp_path: Path
+    source: str, said: str | None, tmp_path: Path
 ) -> None:
     engine = command_engine(training_script(tmp_path, source=source), tmp_path)
     for seed in range(2):
-        asked(engine, steps=4000, seed=seed)
+        assert asked(engine, steps=4000, seed=seed).status is Status.ERROR
 
-    with pytest.raises(TrialError, match=f"3 runs failed in the same way.*{said}"):
-        asked(engine, steps=4000, seed=2)
+    text = f"3 runs failed in the same way.*{said}"
+    with pytest.raises(TrialError, match=text) if said else nullcontext():
+        assert asked(engine, steps=4000, seed=2).status is Status.ERROR
 
 
 @pytest.mark.parametrize(("horizon", "stops"), [(0.5, False), (1.0, True)])
@@ -292,65 +298,7 @@ def test_a_script_that_fails_with_fewer_epochs_does_not_stop_a_study(
         assert [record.status for record in records] == [Status.ERROR] * 3
 
 
-def test_failures_of_different_kinds_do_not_stop_a_study(tmp_path: Path) -> None:
-    source = "import sys; raise SystemExit('no ' + 'abc'[int(sys.argv[-1])])"
-    engine = command_engine(training_script(tmp_path, source=source), tmp_path)
-
-    records = [asked(engine, steps=4000, seed=seed) for seed in range(3)]
-
-    assert [record.status for record in records] == [Status.ERROR] * 3
-
-
-@pytest.mark.slow
-def test_a_script_that_leaves_its_training_behind_is_told_to_wait_for_it(tmp_path: Path) -> None:
-    source = (
-        "import subprocess, sys\nprint('step 2 val_loss 0.5', flush=True)\n"
-        "subprocess.Popen([sys.executable, '-I', '-S', '-c', 'import time; time.sleep(60)'])"
-    )
-    told = Told()
-    engine = command_engine(training_script(tmp_path, source=source), tmp_path, listener=told)
-
-    record, _ = asked(engine), asked(engine, seed=1)
-
-    assert "processes_left_behind" in {note.code for note in record.notes}
-    (warning,) = told.warnings
-    assert "left 1 process running" in warning
-    assert "let the command wait for it" in warning
-
-
-# What `batchlab.log` writes, without its import.
-LOGS = """
-import json, os, time
-log = open(os.environ["BATCHLAB_LOG_PATH"], "a")
-for step in range(1, 5):
-    line = {"batchlab_log": 1, "at_s": time.monotonic(), "step": step}
-    told = {"values": {"val_loss": 1 / step}} if step < 3 else {"not_understood": ["val_loss=None"]}
-    print(json.dumps({**line, "values": {}, **told}), file=log, flush=True)
-"""
-
-
-def test_what_batchlab_log_did_not_understand_is_told_once(tmp_path: Path) -> None:
-    told = Told()
-    engine = command_engine(training_script(tmp_path, source=LOGS), tmp_path, listener=told)
-
-    record, _ = asked(engine), asked(engine, seed=1)
-
-    assert record.steps == 2
-    assert "log_not_understood" in {note.code for note in record.notes}
-    (warning,) = [text for text in told.warnings if "batchlab.log" in text]
-    assert (
-        "batchlab.log was given something that is no number: val_loss=None; give numbers" in warning
-    )
-
-
-def test_without_time_nothing_begins(tmp_path: Path) -> None:
-    engine = command_engine(training_script(tmp_path), tmp_path, budget_s=0.0)
-
-    record = asked(engine)
-
-    assert record.status is Status.TIMEOUT
-    assert record.evaluations == ()
-    assert not (tmp_path / "lab.db.trials").exists()
+# The end of the budget
 
 
 def test_the_budget_ends_a_training_that_would_go_on(tmp_path: Path) -> None:
@@ -382,27 +330,185 @@ def test_the_budget_ends_a_training_that_tells_more_than_can_be_read(tmp_path: P
     assert time.monotonic() - began_s < 8.0  # a piece of output is read to its end
 
 
-def test_an_evaluation_is_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, stored = command_engine(training_script(tmp_path), tmp_path), []
-    put = Store.put_evaluations
-
-    def spied(store: Store, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
-        stored.extend(each.step for each in evaluations)
-        put(store, trial_id, evaluations)
-
-    monkeypatch.setattr(Store, "put_evaluations", spied)
-
-    record = asked(engine, steps=400)
-
-    assert stored == [each.step for each in record.evaluations]
+# Asked for more it goes on from {resume_from}; without it, it begins again
 
 
-def test_a_command_without_a_rate_has_one_alone(tmp_path: Path) -> None:
-    command = training_script(
-        tmp_path,
-        arguments=["python", "train.py", "--batch-size", "{batch_size}"],
-        learning_rate=None,
-    )
-    engine = command_engine(command, tmp_path)
+Curve = list[tuple[int, float | None]]
 
-    assert engine.learning_rates(16) == (1.0,)
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Curve:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    engine = command_engine(saving_script(folder, "--pause", "0"), folder)
+    return curve(asked(engine, 400))
+
+
+def stored_at(folder: Path) -> TrialRecord:
+    engine = command_engine(saving_script(folder), folder)
+    return engine._store.record(engine.trial(batch_size=16, learning_rate=0.1, seed=0).trial_id)
+
+
+def short(command: TrainingCommand, folder: Path) -> None:
+    assert asked(command_engine(command, folder), 60).status is Status.OK
+
+
+def then_broken(command: TrainingCommand, folder: Path) -> None:
+    short(command, folder)
+    (folder / "broken").touch()
+
+
+def out_of_time(command: TrainingCommand, folder: Path) -> None:
+    cut = asked(command_engine(command, folder, budget_s=2.0), 400)
+    assert cut.status is Status.TIMEOUT
+    assert 0 < cut.steps < 400
+
+
+class Impatient(Told):
+    """Presses Ctrl-C once, when so much of a run is done."""
+
+    def progress(self, *, done_fraction: float, **said: Any) -> None:
+        if done_fraction > 0.1 and not self.fractions:
+            self.fractions.append(done_fraction)
+            raise KeyboardInterrupt
+
+
+def interrupted(command: TrainingCommand, folder: Path) -> None:
+    engine = command_engine(command, folder, listener=Impatient())
+    with pytest.raises(KeyboardInterrupt):
+        asked(engine, 400)
+    assert living(engine.marker) == ()
+    stored = stored_at(folder)
+    assert stored.status is None
+    assert len(stored.evaluations) >= 10
+
+
+def killed(command: TrainingCommand, folder: Path) -> None:
+    """It goes on while nobody is there to end it or to store all of it."""
+    put_evaluations = Store.put_evaluations
+
+    def dies(store: Store, trial_id: str, evaluations: Sequence[Evaluation]) -> None:
+        put_evaluations(store, trial_id, [each for each in evaluations if each.step <= 20])
+        if evaluations[-1].step >= 100:
+            raise RuntimeError("killed before it stored more")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Store, "put_evaluations", dies)
+        with pytest.raises(RuntimeError, match="killed before"):
+            asked(command_engine(command, folder), 400)
+    record = asked(command_engine(command, folder), 60)
+    assert (record.steps, record.resumed_from_steps) == (60, ())  # all was told by the first run
+
+
+NO_RESUME = ("--pause", "0.006")
+DISTURBED = {  # options of the script, how its first run ends, and how it begins then
+    "short": ((), short, ["from"]),
+    "short, it prints": (("--tell", "print"), short, ["from"]),
+    "it has saved nothing": (("--last-save", "0"), short, ["anew"]),
+    "the checkpoint is broken": ((), then_broken, ["from", "anew"]),
+    "out of time": (("--pause", "0.008"), out_of_time, ["from"]),
+    "Ctrl-C": (("--pause", "0.005"), interrupted, ["from"]),
+    "Ctrl-C, and it cannot resume": (NO_RESUME, interrupted, ["anew"]),
+    "killed": ((), killed, ["from"]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", DISTURBED)
+def test_whatever_ends_a_run_the_next_has_the_very_curve_of_an_undisturbed_one(
+    case: str, tmp_path: Path, undisturbed: Curve
+) -> None:
+    options, first, begins = DISTURBED[case]
+    command, told = saving_script(tmp_path, *options, resumes=options != NO_RESUME), Told()
+    first(command, tmp_path)
+    stored = stored_at(tmp_path)
+
+    whole = asked(command_engine(command, tmp_path, listener=told), 400)
+
+    assert curve(stored) == undisturbed[: len(stored.evaluations)]
+    assert curve(whole) == undisturbed
+    ways = [line.rpartition(" ")[2] for line in starts(tmp_path)]
+    assert ways[: 1 + len(begins)] == ["anew", *begins]
+    times_s = [each.train_s for each in whole.evaluations]
+    assert times_s == sorted(times_s)
+    if first is short and begins == ["from"]:
+        assert whole.resumed_from_steps[0] >= 56
+    is_told = case == "the checkpoint is broken"
+    assert len(told.warnings) == is_told
+    for warning in told.warnings:
+        assert "did not go on from {resume_from}" in warning
+        assert case in warning
+
+
+@pytest.mark.slow
+def test_a_run_that_is_begun_again_and_cut_short_loses_nothing_that_was_stored(
+    tmp_path: Path,
+) -> None:
+    quick = saving_script(tmp_path, "--pause", "0", resumes=False)
+    first = asked(command_engine(quick, tmp_path), 300)
+    slow = saving_script(tmp_path, "--pause", "0.05", resumes=False)
+
+    cut = asked(command_engine(slow, tmp_path, budget_s=1.5), 4000)
+
+    assert cut.status is Status.TIMEOUT
+    assert starts(tmp_path) == ["16 0 anew", "16 0 anew"]
+    assert curve(cut) == curve(first)
+
+
+@pytest.mark.slow
+def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(tmp_path: Path) -> None:
+    def replaying(listener: Told) -> ReplayingEngine:
+        command = saving_script(tmp_path, resumes=False)
+        engine = command_engine(command, tmp_path, listener=listener)
+        journal = Journal(engine._store, replace(STUDY, workload_id="a-command"))
+        journal.put_study(None)
+        return ReplayingEngine(engine, journal)
+
+    first = replaying(Told())
+    short = asked(first, 200)
+    first_again = replaying(Impatient())
+    asked(first_again, 200)
+    with pytest.raises(KeyboardInterrupt):  # at a tenth of its way, before it is as far
+        asked(first_again, 1000)
+
+    last = replaying(Told())
+    replayed = asked(last, 200)
+
+    assert curve(replayed) == curve(short)
+    assert (replayed.status, replayed.steps) == (Status.OK, 200)
+    assert starts(tmp_path) == ["16 0 anew", "16 0 anew"]
+
+
+# A full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MiB; only root may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a small disk can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_a_script_that_fills_the_disk_leaves_its_trial_open_and_what_was_stored(
+    small_disk: Path, undisturbed: Curve
+) -> None:
+    command = saving_script(small_disk, "--fill", "60")
+    engine = command_engine(command, small_disk)
+
+    for _ in range(2):  # the second begins on a full disk
+        with pytest.raises(StoreError, match="the disk is full; free some space") as caught:
+            asked(engine, 400)
+        assert "\n" not in str(caught.value)
+    stored = stored_at(small_disk)
+    (small_disk / "ballast").unlink()
+    whole = asked(command_engine(saving_script(small_disk), small_disk), 400)
+
+    assert living(engine.marker) == ()
+    assert stored.status is None
+    assert curve(stored) == undisturbed[: len(stored.evaluations)]
+    assert curve(whole) == undisturbed

@@ -10,7 +10,7 @@ import random
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -105,10 +105,10 @@ class LaggingWorkers:
         self._clock()
         yield self._told.popleft()
 
-    def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
+    def ask_to_stop(self) -> None:
         raise AssertionError("nobody asks these runs to stop")
 
-    def kill(self, trial_ids: Iterable[str]) -> None:
+    def kill(self) -> None:
         raise AssertionError("nobody kills these runs singly")
 
     def close(self) -> None:

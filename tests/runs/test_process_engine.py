@@ -1,6 +1,9 @@
+"""Runs in processes of this machine: stored, resumed, sharing beginnings, and built natively."""
+
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,35 +11,29 @@ from typing import Any
 
 import pytest
 import torch
-from tests.reference.local_engine import STEP_S, ask, engine_on, shape
-from tests.reference.made_up_study import made_up_summary
-from tests.reference.small_workloads import small_workload
+from tests.reference.local_engine import STEP_S, Clock, ask, engine_on, plan_on, shape
+from tests.reference.made_up_study import store_with_study
+from tests.reference.small_workloads import everything_workload, points, small_trial, small_workload
+from tests.reference.told import Told
+from torch import nn
 
 from batchlab.errors import EditedError, StoreError
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.run import RunLength, RunRequest, TrainerName
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, RunPlan, run_all
 from batchlab.runs.engine import TimeLeft
 from batchlab.runs.process_engine import ProcessEngine
-from batchlab.runs.workers import NODE_LOST, Heard, LocalWorkers
+from batchlab.runs.workers import _WORTH_A_BUILD, NODE_LOST, Heard, LocalWorkers
 from batchlab.store.store import Store
-from batchlab.training.checkpoint import peek_checkpoint
+from batchlab.training.checkpoint import load_weights, peek_checkpoint
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
-from batchlab.workload.definition import Metric
+from batchlab.workload.definition import Metric, Workload
+from batchlab.workload.schedules import constant_then_to_zero, constant_until
 from batchlab.workload.source import SourceFile
-
-EASY = Target(metric="accuracy", value=0.5, better="higher")
-OUT_OF_REACH = Target(metric="accuracy", value=1.1, better="higher")
-
-
-@pytest.fixture
-def store(lab: Path) -> Iterator[Store]:
-    with Store(lab) as store:
-        yield store
 
 
 @pytest.fixture
@@ -49,85 +46,21 @@ def ran(engine: ProcessEngine, **asked: Any) -> TrialRecord:
     return record
 
 
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
-    """The trials that were really begun, in order."""
-    begun: list[Trial] = []
-    begin = ProcessEngine._task
-
-    def counted(self: Any, request: RunRequest) -> Any:
-        begun.append(request.trial)
-        return begin(self, request)
-
-    monkeypatch.setattr(ProcessEngine, "_task", counted)
-    return begun
-
-
-def test_asks_come_back_in_their_order_each_as_far_as_it_was_asked(engine: ProcessEngine) -> None:
-    records = run_all(
-        engine,
-        [ask(engine, batch_size=5, steps=4), ask(engine, steps=30), ask(engine, batch_size=20)],
-    )
-
-    assert [record.trial.batch_size for record in records] == [5, 10, 20]
-    assert [record.steps for record in records] == [4, 30, 12]
-    assert {record.status for record in records} == {Status.OK}
-
-
-def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
-    engine: ProcessEngine, store: Store, tmp_path: Path, packed: PackedWorkload
-) -> None:
-    ran(engine, steps=12)
-    longer = ran(engine, steps=40)
-    other = tmp_path / "other.db"
-    with Store(other) as store:
-        store.put_workload(made_up_summary())
-        engine = engine_on(store, packed)
-        at_once = ran(engine, steps=40)
-
-    assert longer.resumed_from_steps == (12,)
-    assert longer.last("train", "loss") == at_once.last("train", "loss")
-
-
-def test_a_trial_that_met_its_target_before_is_answered_without_training(
-    engine: ProcessEngine, trained: list[Trial]
-) -> None:
-    first = ran(engine, steps=400, until=EASY)
-    trained.clear()
-    again = ran(engine, steps=400, until=EASY)
-
-    assert first.status is Status.TARGET_REACHED
-    assert again == first
-    assert trained == []
-
-
 def steps_with_all_splits(record: TrialRecord) -> list[int]:
     return [each.step for each in record.evaluations if each.has_all_splits]
 
 
-def test_a_run_without_train_and_test_data_is_done_again_for_a_sweep_that_shows_them(
-    engine: ProcessEngine,
-) -> None:
-    first = ran(engine, all_splits="never")
-    for_a_sweep = ran(engine)
-    again = ran(engine, all_splits="never")
-
-    assert steps_with_all_splits(first) == []
-    assert steps_with_all_splits(for_a_sweep) == [0, 4, 8, 12]
-    assert for_a_sweep.resumed_from_steps == ()
-    assert shape(for_a_sweep) == shape(first)
-    assert again == for_a_sweep
-
-
 def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
-    engine: ProcessEngine, trained: list[Trial]
+    engine: ProcessEngine, begun: list[str]
 ) -> None:
     stretch = ran(engine, steps=8, all_splits="never")
     end = ran(engine, all_splits="at_end")
     beyond = ran(engine, steps=16, all_splits="never")
     completed = ran(engine, steps=16, all_splits="at_end")
-    trained.clear()
+    begun.clear()
     known = ran(engine, steps=16, all_splits="at_end")
+    assert begun == []
+    shown = ran(engine, steps=16)  # a sweep shows train and test data: it is done again
 
     assert steps_with_all_splits(stretch) == []
     assert (end.resumed_from_steps, steps_with_all_splits(end)) == ((8,), [12])
@@ -135,66 +68,28 @@ def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
     assert (completed.status, completed.resumed_from_steps) == (Status.OK, (8, 12, 16))
     assert steps_with_all_splits(completed) == [12, 16]
     assert shape(completed) == shape(beyond)
-    assert (known, trained) == (completed, [])
+    assert known == completed
+    assert (shown.resumed_from_steps, steps_with_all_splits(shown)) == ((), [0, 4, 8, 12, 16])
+    assert shape(shown) == shape(completed)
 
 
-@pytest.mark.slow
-def test_a_longer_stored_run_answers_whole_and_with_the_status_of_what_is_asked(
-    engine: ProcessEngine, trained: list[Trial]
-) -> None:
-    whole = ran(engine, steps=400)
-    trained.clear()
-    met = ran(engine, steps=300, until=EASY)
-    missed = ran(engine, steps=300, until=OUT_OF_REACH)
-
-    assert trained == []
-    assert shape(met) == shape(missed) == shape(whole)
-    assert (whole.status, met.status, missed.status) == ("ok", "target_reached", "ok")
-    assert (met.target, missed.target) == (EASY, OUT_OF_REACH)
-
-
-def test_runs_that_the_budget_ends_come_back_as_timeouts_with_what_was_seen(
+def test_what_runs_take_is_learned_and_evaluations_of_another_session_too(
     store: Store, packed: PackedWorkload
-) -> None:
-    engine = engine_on(store, packed, budget_s=0.0)
-    never_begun = ran(engine, batch_size=5)
-    engine = engine_on(store, packed)
-    ran(engine)
-    engine = engine_on(store, packed, budget_s=0.0)
-    begun = ran(engine, steps=500)
-
-    assert (never_begun.status, never_begun.evaluations) == (Status.TIMEOUT, ())
-    assert (begun.status, begun.steps) == (Status.TIMEOUT, 12)
-
-
-def test_the_expected_time_follows_what_runs_really_took(engine: ProcessEngine) -> None:
-    before_s = engine.expected_s(10, RunLength(steps=1))
-    record = ran(engine, batch_size=10, steps=40)
-    cost_model = engine.cost_model
-
-    assert before_s == CostModel().expected_s(record.trial, RunLength(steps=1), step_s=STEP_S)
-    assert cost_model.slowness(10) == pytest.approx(record.train_s / (40 * STEP_S))
-    assert cost_model.starts[0] == 1
-    eight = RunLength(steps=8)
-    assert engine.expected_s(10, eight) == cost_model.expected_s(record.trial, eight, step_s=STEP_S)
-
-
-def test_what_an_evaluation_takes_is_learned_from_a_run_of_another_session(
-    lab: Path, packed: PackedWorkload
 ) -> None:
     """Evaluations of the next session lie as far apart as those of this one."""
     seldom_s = []
-    for _ in range(2):
-        with Store(lab) as store:
-            engine = engine_on(store, packed)
-            assert engine.evaluation_steps(10) == 0.0
-            ran(engine, batch_size=10, steps=40)
-            seldom_s.append(engine.evaluation_steps(10))
-            starts = engine.cost_model.starts[0]
+    for starts in (1, 0):  # nothing begins in the second session
+        engine = engine_on(store, packed)
+        assert (engine.cost_model, engine.evaluation_steps(10)) == (CostModel(), 0.0)
+        record = ran(engine, steps=40)
+        seldom_s.append(engine.evaluation_steps(10))
+        assert engine.cost_model.slowness(10) == pytest.approx(record.train_s / (40 * STEP_S))
+        assert engine.cost_model.starts[0] == starts
+        expected_s = engine.cost_model.expected_s(record.trial, RunLength(steps=8), step_s=STEP_S)
+        assert engine.expected_s(10, RunLength(steps=8)) == expected_s
 
     assert seldom_s[0] > 0
     assert seldom_s[1] == pytest.approx(seldom_s[0])
-    assert starts == 0  # nothing began in the second session
 
 
 def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: ProcessEngine) -> None:
@@ -215,6 +110,7 @@ def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
         ran(engine, steps=50)
 
 
+@pytest.mark.slow
 def test_a_free_core_never_waits_for_the_slowest_of_a_round(
     engine: ProcessEngine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,61 +119,36 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(
     for batch_size in (5, 20):
         engine.submit(ask(engine, batch_size=batch_size))
     ended = [engine.next_finished().record for _ in range(2)]
-    steps = 12
-    # On a busy machine the long one may not have begun yet: then some more go past it.
-    while (under_way := store.record(ask(engine).trial.trial_id)) is None or (under_way.steps == 0):
-        steps += 12
-        engine.submit(ask(engine, batch_size=5, steps=steps))
-        ended.append(engine.next_finished().record)
+    trial_id = ask(engine).trial.trial_id
+    while (under_way := store.record(trial_id)) is None or under_way.steps == 0:
+        engine._listen(0.1)  # on a busy machine it may not have begun yet
     engine.cancel()
-    cancelled = store.record(ask(engine).trial.trial_id)
+    cancelled = store.record(trial_id)
+    stopped_at = peek_checkpoint(store.checkpoint_path(trial_id)).step
     later = ran(engine, steps=1)
 
     assert {record.trial.batch_size for record in ended} == {5, 20}
     assert {record.status for record in ended} == {Status.OK}
-    # What was under way went on beside them, and can go on from there.
-    assert cancelled.status is None
-    assert cancelled.steps > 0
-    assert later.resumed_from_steps != ()
-
-
-def test_a_run_stopped_past_what_is_asked_now_is_looked_at_where_it_stands(
-    engine: ProcessEngine, store: Store
-) -> None:
-    trial = ask(engine, batch_size=1).trial
-    stopped_at = seen = 0
-    while stopped_at < seen + 2:  # seldom: it was stopped where it had just been looked at
-        engine.submit(ask(engine, batch_size=1, steps=10**7))
-        engine._start_waiting()
-        while (record := store.record(trial.trial_id)) is None or record.steps <= seen:
-            engine._listen(0.1)
-        engine.cancel()
-        seen = store.record(trial.trial_id).steps
-        stopped_at = peek_checkpoint(store.checkpoint_path(trial.trial_id)).step
-    asked = ran(engine, batch_size=1, steps=seen + 1)
-
-    assert (asked.status, asked.steps) == (Status.OK, stopped_at)
-    assert asked.resumed_from_steps[-1] == stopped_at
+    # What was under way went on beside them. It is asked for less than it has: it is evaluated
+    # where it stands.
+    assert (cancelled.status, cancelled.steps > 0) == (None, True)
+    assert (later.status, later.steps) == (Status.OK, stopped_at)
+    assert later.resumed_from_steps[-1:] == (stopped_at,)
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
-    store: Store, packed: PackedWorkload
+    engine: ProcessEngine, store: Store
 ) -> None:
-    engine = engine_on(store, packed)
-    request = ask(engine, steps=4)
-    in_the_way = store.checkpoint_path(request.trial.trial_id)
+    trial_id = ask(engine).trial.trial_id
+    in_the_way = store.checkpoint_path(trial_id)
     in_the_way.mkdir()
-    engine.submit(request)
     with pytest.raises(StoreError, match="the checkpoint could not be written"):
-        engine.next_finished()
-    engine.cancel()
-    left = store.record(request.trial.trial_id)
-
+        ran(engine, steps=4)
+    left = store.record(trial_id)
     in_the_way.rmdir()
-    (again,) = run_all(engine_on(store, packed), [request])
 
     assert left.status is None
-    assert (again.status, again.steps) == (Status.OK, 4)
+    assert ran(engine, steps=4).status is Status.OK
 
 
 def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_on(
@@ -288,10 +159,8 @@ def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_o
 
     monkeypatch.setattr(store, "put_evaluations", full)
     monkeypatch.setattr(store, "finish_trial", full)
-    for batch_size in (5, 10):
-        engine.submit(ask(engine, batch_size=batch_size, steps=4))
     with pytest.raises(StoreError, match="the disk is full"):
-        engine.next_finished()
+        run_all(engine, [ask(engine, batch_size=size, steps=4) for size in (5, 10)])
 
     engine.cancel()  # what a command does on its way out
 
@@ -299,23 +168,20 @@ def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_o
 
 
 def test_a_run_that_stopped_early_is_trained_and_not_begun_again(
-    store: Store, trained: list[Trial]
+    store: Store, begun: list[str]
 ) -> None:
     workload = small_workload(n=40)
     metrics = {"accuracy": lambda model, batch: torch.tensor(0.5)}
     packed = PackedWorkload(replace(workload, metrics=metrics, patience_epochs=2))
     engine = engine_on(store, packed)
     first = ran(engine, steps=40)
-    trained.clear()
-    again, longer, shorter = run_all(
-        engine, [ask(engine, steps=40), ask(engine, steps=80), ask(engine, steps=12)]
-    )
+    begun.clear()
+    again = run_all(engine, [ask(engine, steps=steps) for steps in (40, 80, 12)])
 
     assert (first.status, first.steps) == (Status.OK, 12)  # epochs of 4 steps: one, and two more
     assert [note.code for note in first.notes] == ["stopped_early"]
     assert first.evaluations[-1].has_all_splits
-    assert [again, longer, shorter] == [first] * 3
-    assert trained == []
+    assert (again, begun) == ([first] * 3, [])
 
 
 class LosingWorkers(LocalWorkers):
@@ -349,14 +215,12 @@ def test_a_run_whose_node_is_lost_goes_on_elsewhere_once(
     engine._workers = LosingWorkers(packed, engine._plan, losses)
     record = ran(engine, steps=12)
 
-    assert record.status is status
-    assert len(engine._listener.warnings) == losses
+    again = ran(engine, steps=12)  # nothing holds its claim
+
+    assert (record.status, len(engine._listener.warnings)) == (status, losses)
+    assert (again.status, again.steps) == (Status.OK, 12)
     if status is Status.KILLED:
         assert reason_text(record.reason) == "node n7 was lost under it, twice"
-        again = ran(engine, steps=12)  # nothing holds its claim
-        assert (again.status, again.steps) == (Status.OK, 12)
-    else:
-        assert record.steps == 12
 
 
 def test_the_time_left_counts_from_where_each_run_is_taken_up(
@@ -387,12 +251,10 @@ def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_error
     helper.write_text("WIDTH = 4")
 
     engine = engine_on(store, packed)
-    request = ask(engine, steps=4)
     with pytest.raises(EditedError, match=r"helper\.py was edited since this study began"):
-        run_all(engine, [request])
-    record = store.record(request.trial.trial_id)
+        ran(engine, steps=4)
 
-    assert record.status is not Status.ERROR
+    assert store.record(ask(engine).trial.trial_id).status is None
 
 
 def test_the_split_follows_the_seed_alone_and_stays_when_a_run_goes_on(store: Store) -> None:
@@ -401,9 +263,8 @@ def test_the_split_follows_the_seed_alone_and_stays_when_a_run_goes_on(store: St
     engine = engine_on(store, PackedWorkload(workload, draws_by_seed=True))
 
     def validated_on(batch_size: int, seed: int, steps: int) -> set[float | None]:
-        trial = engine.trial(batch_size=batch_size, learning_rate=0.05, seed=seed)
-        asked = RunRequest(trial=trial, length=RunLength(steps=steps))
-        (record,) = run_all(engine, [asked])
+        request = ask(engine, batch_size=batch_size, steps=steps)
+        (record,) = run_all(engine, [replace(request, trial=replace(request.trial, seed=seed))])
         return {seen.score("validation", "which") for seen in record.evaluations}
 
     (first,) = validated_on(10, 0, 8)
@@ -411,3 +272,228 @@ def test_the_split_follows_the_seed_alone_and_stays_when_a_run_goes_on(store: St
     assert validated_on(20, 0, 8) == {first}
     assert validated_on(10, 0, 16) == {first}
     assert validated_on(10, 1, 8).isdisjoint({first})
+
+
+# Trainings of several lengths, whose schedule is constant at first, take those steps once
+
+
+PLANNED = 5
+LENGTHS = (0.4, 1.0, 1.6)
+SIZE = 8  # five steps an epoch
+Apart = dict[Trial, tuple[TrialRecord, dict[str, torch.Tensor]]]
+
+
+@pytest.fixture(scope="module")
+def everything() -> PackedWorkload:
+    """Dropout, noise from five random streams, Adam, averaged weights, and a cool-down."""
+    workload = replace(everything_workload(n=40), schedule=constant_then_to_zero, ema=0.9)
+    return PackedWorkload(workload)
+
+
+def engine_at(path: Path, everything: PackedWorkload, *, until: float = 0.8) -> ProcessEngine:
+    trial = small_trial(everything_workload(n=40), batch_size=SIZE)
+    plan = replace(
+        plan_on(trial, budget_s=1e6),
+        horizon_epochs=PLANNED,
+        horizons=LENGTHS,
+        constant_until=until,
+        micro_batch_sizes={},
+    )
+    store = store_with_study(path)
+    return ProcessEngine(store, plan, LocalWorkers(everything, plan), clock=Clock())
+
+
+def whole_trainings(engine: ProcessEngine, *lengths: float) -> list[TrialRecord]:
+    requests = []
+    for length in lengths:
+        trial = engine.trial(batch_size=SIZE, learning_rate=0.01, seed=0, horizon=length)
+        whole = RunLength(epochs=round(length * PLANNED), all_splits="at_end")
+        requests.append(RunRequest(trial=trial, length=whole))
+    return run_all(engine, requests)
+
+
+def weights(path: Path, record: TrialRecord) -> dict[str, torch.Tensor]:
+    with Store(path) as store:
+        return load_weights(store.checkpoint_path(record.trial.trial_id))[0]
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory, everything: PackedWorkload) -> Apart:
+    """Each length trained from its beginning, and its weights."""
+    path = tmp_path_factory.mktemp("apart") / "lab.db"
+    records = whole_trainings(engine_at(path, everything, until=0), *LENGTHS)
+    assert [record.resumed_from_steps for record in records] == [()] * 3
+    return {record.trial: (record, weights(path, record)) for record in records}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("order", "begun_at"),
+    [
+        ([(0.4,), (1.0,), (1.6,)], [0, 8, 20]),
+        ([(1.6,), (1.0,), (0.4,)], [0, 20, 8]),
+        ([(1.0, 1.6), (0.4,)], [0, 0, 8]),  # side by side
+    ],
+)
+def test_each_length_ends_with_the_same_weights_as_trained_alone(
+    tmp_path: Path,
+    everything: PackedWorkload,
+    apart: Apart,
+    order: list[tuple[float, ...]],
+    begun_at: list[int],
+) -> None:
+    shared = tmp_path / "shared.db"
+    engine = engine_at(shared, everything)
+    together = [record for lengths in order for record in whole_trainings(engine, *lengths)]
+
+    assert [max((0, *record.resumed_from_steps)) for record in together] == begun_at
+    kept = sorted(path.suffixes[0] for path in (tmp_path / "shared.db.checkpoints").glob("*.*.*"))
+    assert kept == [".20", ".32", ".8"]
+    for one in together:
+        other, theirs = apart[one.trial]
+        assert one.steps == other.steps == one.trial.horizon_steps
+        assert one.last("validation", "loss") == other.last("validation", "loss")
+        ours = weights(shared, one)
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.slow
+def test_a_beginning_that_is_damaged_is_not_used_but_replaced(
+    tmp_path: Path, everything: PackedWorkload
+) -> None:
+    engine = engine_at(tmp_path / "lab.db", everything)
+    whole_trainings(engine, 1.0)
+    (kept,) = (tmp_path / "lab.db.checkpoints").glob("*.8.safetensors")
+    kept.write_bytes(b"damaged")
+    (short,) = whole_trainings(engine, 0.4)
+
+    assert short.resumed_from_steps == ()
+    assert peek_checkpoint(kept).step == 8
+    # Where there is one length, no beginning is kept.
+    alone = engine_at(tmp_path / "other.db", everything)
+    alone._plan = replace(alone._plan, horizons=())
+    whole_trainings(alone, 1.0)
+    assert not list((tmp_path / "other.db.checkpoints").glob("*.*.safetensors"))
+
+
+@pytest.mark.slow
+def test_a_training_whose_way_counts_begins_at_its_own_beginning(
+    tmp_path: Path, everything: PackedWorkload
+) -> None:
+    """Another length may have been evaluated elsewhere, or on other data."""
+    engine = engine_at(tmp_path / "lab.db", everything)
+    whole_trainings(engine, 1.6)
+    trial = engine.trial(batch_size=SIZE, learning_rate=0.01, seed=0, horizon=1.0)
+    target = Target(metric="loss", value=100.0, better="lower")
+    (record,) = run_all(
+        engine, [RunRequest(trial=trial, length=RunLength(epochs=PLANNED, until=target))]
+    )
+
+    assert record.resumed_from_steps == ()
+    assert record.status is Status.TARGET_REACHED
+
+
+@pytest.mark.parametrize(
+    ("schedule", "until"),
+    [
+        (None, 0.0),
+        (constant_then_to_zero, 0.799),  # 5 * (1 - 0.8) is a little below 1
+        (lambda fraction: 1.0, 0.999),
+        (lambda fraction: 1 / fraction, 0.0),
+        ([1.0, 1.0].__getitem__, 0.0),
+        (lambda fraction: 1 - fraction, 0.0),
+        (lambda fraction: min(1.0, 10 * fraction + 0.01), 0.0),
+        (lambda fraction: 0.1 ** (fraction >= 0.5), 0.499),
+    ],
+)
+def test_the_constant_part_of_a_schedule_ends_where_its_rate_first_changes(
+    schedule: object, until: float
+) -> None:
+    assert constant_until(schedule) == until  # type: ignore[arg-type]
+
+
+# Runs trained by what was built for their workload, and by PyTorch where that can't be
+
+
+WORKLOAD = small_workload(n=_WORTH_A_BUILD)
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler"
+)
+
+
+def run_natively(
+    store: Store,
+    workload: Workload,
+    *lengths: int,
+    trainer: TrainerName = "fastest",
+    listener: Told | None = None,
+) -> TrialRecord:
+    """One trial, asked for so many steps and then for so many."""
+    trial = small_trial(workload, batch_size=20)
+    plan = replace(plan_on(trial), listener=listener or Told(), trainer=trainer)
+    engine = ProcessEngine(store, plan, LocalWorkers(PackedWorkload(workload), plan))
+    for steps in lengths:
+        (record,) = run_all(engine, [ask(engine, batch_size=20, steps=steps)])
+    return record
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_a_run_agrees_with_pytorchs_and_goes_on_from_its_checkpoint_bit_for_bit(
+    store: Store, tmp_path: Path
+) -> None:
+    x, labels = points(20, seed=1)
+    # Validation data of another type are evaluated by PyTorch.
+    workload = replace(WORKLOAD, validation=(x, labels.to(torch.uint8)))
+    plain = run_natively(store, workload, 200, trainer="plain")
+    with store_with_study(tmp_path / "at_once.db") as other:
+        at_once = run_natively(other, workload, 200)
+    with store_with_study(tmp_path / "in_two.db") as other:
+        in_two = run_natively(other, workload, 37, 200)
+
+    assert (at_once.engine, plain.engine) == ("native", "plain")
+    assert in_two.resumed_from_steps == (37,)
+    last = at_once.evaluations[-1].scores
+    assert last == in_two.evaluations[-1].scores
+    for score, right in zip(last, plain.evaluations[-1].scores, strict=True):
+        assert (score.split, score.metric) == (right.split, right.metric)
+        assert score.value == pytest.approx(right.value, abs=1e-4)
+
+
+class Rounded(nn.Module):
+    """A model that branches on what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x if x.sum() > 0 else x.abs())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("why", ["no compiler", "a model that branches"])
+def test_what_cannot_be_built_is_trained_by_pytorch_with_a_line_that_says_why(
+    store: Store, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = WORKLOAD
+    if why == "no compiler":
+        monkeypatch.setattr("batchlab.runs.workers._build_in_child", _without_compiler)
+    else:
+        workload = replace(WORKLOAD, model=Rounded)
+    listener = Told()
+
+    record = run_natively(store, workload, 10, 20, listener=listener)
+
+    assert (record.engine, record.steps) == ("plain", 20)
+    (line,) = [told for told in listener.warnings if "PyTorch's own loop" in told]
+    assert ("C compiler" in line) == (why == "no compiler")
+
+
+def _without_compiler(line: object, packed: PackedWorkload, trial: object) -> object:
+    from batchlab.training.native import build
+    from batchlab.training.trainers import built_for
+
+    build.compiler_of_this_machine = lambda: None  # type: ignore[assignment]
+    return built_for(packed.unpack(), trial)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.reference.local_engine import engine_on, plan_on
-from tests.reference.made_up_study import made_up_summary
+from tests.reference.made_up_study import store_with_study
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
@@ -30,7 +30,7 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.runs import ray_workers
 from batchlab.runs.cluster import Cluster
-from batchlab.runs.contract import Engine, RunPlan, run_all
+from batchlab.runs.contract import Engine, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.store.store import Store
 from batchlab.training.plain import Task
@@ -39,57 +39,18 @@ from batchlab.words.reasons import reason_text
 ray: Any = pytest.importorskip("ray")
 
 TRIAL = small_trial(small_workload(n=40), batch_size=10)
-SHORT = RunLength(steps=12)
+SHORT, LONGER = RunLength(steps=12), RunLength(steps=40)
 LONG = RunLength(steps=20_000)  # seconds
-SMALL_STORE = 80 * 2**20  # bytes, the least that Ray takes
-
-
-class Nodes:
-    """A cluster of two nodes with one processor each."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster as LocalCluster
-
-        head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": SMALL_STORE}
-        self._cluster = LocalCluster(initialize_head=True, head_node_args=head)
-        self.address = self._cluster.address
-        self.second: Any = None
-        self.add()
-
-    def add(self) -> None:
-        self.second = self._cluster.add_node(num_cpus=1, object_store_memory=SMALL_STORE)
-
-    def lose_second(self) -> None:
-        self._cluster.remove_node(self.second, allow_graceful=False)
-        self.second = None
-
-    def close(self) -> None:
-        ray.shutdown()
-        self._cluster.shutdown()
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    nodes = Nodes()
-    yield nodes
-    nodes.close()
-
-
-@pytest.fixture
-def store(lab: Path) -> Iterator[Store]:
-    with Store(lab) as store:
-        yield store
 
 
 @pytest.fixture
 def on_nodes(
-    nodes: Nodes, store: Store, packed: PackedWorkload
+    nodes: Any, store: Store, packed: PackedWorkload
 ) -> Iterator[Callable[..., ProcessEngine]]:
     made: list[ProcessEngine] = []
 
-    def engine(plan: RunPlan | None = None) -> ProcessEngine:
-        plan = plan_on(TRIAL) if plan is None else plan
+    def engine() -> ProcessEngine:
+        plan = plan_on(TRIAL)
         workers = ray_workers.RayWorkers(Cluster(address=nodes.address), packed, plan)
         until_s = time.monotonic() + 60.0
         while workers.n < 2 and nodes.second is not None and time.monotonic() < until_s:
@@ -121,11 +82,12 @@ def course(record: TrialRecord) -> object:
     )
 
 
-def at_home(tmp_path: Path, packed: PackedWorkload, length: RunLength) -> list[object]:
-    with Store(tmp_path / "home.db") as store:
-        store.put_workload(made_up_summary())
+def at_home(tmp_path: Path, packed: PackedWorkload, *lengths: RunLength) -> list[object]:
+    """The same, asked for one length after the other."""
+    with store_with_study(tmp_path / "home.db") as store:
         engine = engine_on(store, packed)
-        return [course(record) for record in run_all(engine, requests(engine, length))]
+        asked = [requests(engine, length) for length in lengths]
+        return [course(record) for each in asked for record in run_all(engine, each)]
 
 
 def agents() -> list[psutil.Process]:
@@ -144,14 +106,11 @@ def test_six_trials_on_two_nodes_are_those_of_local_processes_bit_for_bit(
     engine = on_nodes()
     asked = requests(engine, SHORT)
     records = run_all(engine, asked)
-    longer = RunLength(steps=40)
-    more = run_all(engine, requests(engine, longer))
+    more = run_all(engine, requests(engine, LONGER))
     engine.cancel()
 
-    assert engine.n_workers >= 1
-    assert [course(record) for record in records] == at_home(tmp_path, packed, SHORT)
-    (tmp_path / "home.db").unlink()
-    assert [course(record) for record in more] == at_home(tmp_path, packed, longer)
+    expected = at_home(tmp_path, packed, SHORT, LONGER)
+    assert [course(record) for record in (*records, *more)] == expected
     assert {record.resumed_from_steps for record in more} == {(12,)}
     assert [store.record(each.trial.trial_id).status for each in asked] == [Status.OK] * 6
 
@@ -165,17 +124,14 @@ def lose_when_it_trains(
     while min((run.step for run in engine._running.values()), default=0) == 0:
         engine._listen(0.1)
     lose()
-    ends = {}
-    for _ in asked:
-        end = engine.next_finished()
-        ends[end.request] = end.record
-    return [ends[request] for request in asked]
+    ends = [engine.next_finished() for _ in asked]
+    return [end.record for end in sorted(ends, key=lambda end: asked.index(end.request))]
 
 
 @pytest.mark.nightly
 def test_a_worker_or_a_node_killed_in_the_middle_of_trials_changes_no_number(
     on_nodes: Callable[..., ProcessEngine],
-    nodes: Nodes,
+    nodes: Any,
     tmp_path: Path,
     packed: PackedWorkload,
 ) -> None:
@@ -230,7 +186,7 @@ sweep("mnist-softmax", batch_sizes=(64, 256), seeds=2, epochs=40, store=sys.argv
 
 @pytest.mark.nightly
 def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answer(
-    nodes: Nodes, tmp_path: Path
+    nodes: Any, tmp_path: Path
 ) -> None:
     killed, whole = str(tmp_path / "killed.db"), str(tmp_path / "whole.db")
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, nodes.address, killed])
@@ -254,7 +210,7 @@ def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answ
 
 @pytest.mark.nightly
 def test_an_advice_trains_on_the_nodes_and_times_steps_on_this_machine(
-    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
     start = ray_workers.RayWorkers.start
@@ -285,8 +241,11 @@ def test_an_advice_trains_on_the_nodes_and_times_steps_on_this_machine(
 
 @pytest.mark.nightly
 def test_a_cluster_whose_nodes_refuse_says_why_in_one_line(
-    on_nodes: Callable[..., ProcessEngine], monkeypatch: pytest.MonkeyPatch
+    nodes: Any, on_nodes: Callable[..., ProcessEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(ClusterError, match=r"a trial takes 3 CPU, and no node .* they have 1 CPU"):
+        Cluster(address=nodes.address, cpus_per_trial=3).connect()
+
     monkeypatch.setattr(ray_workers, "library_versions", lambda: (("torch", "1.0"),))
 
     with pytest.raises(ClusterError, match=r"no node .*: it has batchlab .* torch 1\.0, and"):
@@ -297,7 +256,7 @@ def test_what_a_node_told_is_heard_to_its_end_though_one_of_it_raises() -> None:
     node = SimpleNamespace(running={"a": None, "b": None})
     ended = Ended(status=Status.OK)
     workers = ray_workers.RayWorkers.__new__(ray_workers.RayWorkers)
-    workers._told = deque([(node, "a", ended), (node, "gone", ended), (node, "b", ended)])
+    workers._messages = deque([(node, "a", ended), (node, "gone", ended), (node, "b", ended)])
 
     assert next(workers.heard(timeout_s=0.0)) == ("a", ended)  # and whoever heard it raised
     assert list(workers.heard(timeout_s=0.0)) == [("b", ended)]
@@ -320,16 +279,10 @@ def test_a_run_that_a_node_cannot_begin_ends_alone_with_what_was_wrong() -> None
     )
     workers = ray_workers.RayWorkers.__new__(ray_workers.RayWorkers)
     workers._ray = SimpleNamespace(get=raised, exceptions=ray.exceptions)
-    workers._told = deque()
+    workers._messages = deque()
     workers._answered(node, "call")
     ((trial_id, ended),) = workers.heard(timeout_s=0.0)
 
     assert (trial_id, ended.status) == ("a", Status.ERROR)
     assert reason_text(ended.reason) == "on node n7: OSError: [Errno 28] No space left on device"
     assert node.running == {"b": None}
-
-
-@pytest.mark.nightly
-def test_a_trial_larger_than_every_node_is_refused(nodes: Nodes) -> None:
-    with pytest.raises(ClusterError, match=r"a trial takes 3 CPU, and no node .* they have 1 CPU"):
-        Cluster(address=nodes.address, cpus_per_trial=3).connect()

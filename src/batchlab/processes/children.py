@@ -80,12 +80,6 @@ class Child:
         theirs.close()
         self._ended: Ended | None = None
 
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        assert self._process.pid is not None
-        return self._process.pid
-
     def receive(self) -> Any | Ended:
         """Wait for the next message and return it, or return how the child ended."""
         if self._ended is None:

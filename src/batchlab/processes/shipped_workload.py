@@ -44,8 +44,9 @@ class ShippedWorkload:
             EditedError: a file was edited, moved or deleted.
         """
         rest, memory = packed.parts()
-        files = tuple((file, _bytes_of(file)) for file in packed.files)
         check_unedited(packed.files)
+        files = tuple((file, Path(file.path).read_bytes()) for file in packed.files)
+        check_unedited(packed.files)  # again, because one may have been edited meanwhile
         return cls(
             rest=rest,
             numbers=np.frombuffer(memory, dtype=np.uint8),
@@ -92,13 +93,6 @@ class ShippedWorkload:
 
 def _below(root: Path | None, path: str) -> str:
     return path if root is None else str(root / path.lstrip("/"))
-
-
-def _bytes_of(file: SourceFile) -> bytes:
-    try:
-        return Path(file.path).read_bytes()
-    except OSError:  # `check_unedited` reports it
-        return b""
 
 
 def _imported_from(files: Iterable[SourceFile]) -> tuple[str, ...]:

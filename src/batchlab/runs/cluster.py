@@ -55,7 +55,7 @@ class Cluster:
             UsageError: device and GPUs per trial do not go together.
         """
         is_gpu = device.startswith("cuda")
-        gpus = float(is_gpu) if self.gpus_per_trial is None else float(self.gpus_per_trial)
+        gpus = float(is_gpu if self.gpus_per_trial is None else self.gpus_per_trial)
         if bool(gpus) is not is_gpu:
             expected = "more than 0" if is_gpu else "--device cuda with them"
             raise UsageError(f"GPUs per trial {gpus:g} with device {device}: expected {expected}")
@@ -137,7 +137,7 @@ class Cluster:
 
     def gpus_of(self, n: int) -> int:
         """Return the whole GPUs that `n` trials on a node take, as Ray cannot split several."""
-        return -(-n // self._per_gpu) if self.gpus_per_trial else 0
+        return len(set(self.devices(n)) - {"cpu"})
 
     @property
     def _per_gpu(self) -> int:

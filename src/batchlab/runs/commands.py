@@ -69,21 +69,20 @@ class CommandRun:
         self._store, self._command, self._request = store, command, request
         self._marker, self._grace_s, self._left_s, self._tell = marker, grace_s, left_s, tell
         self._trial_id = request.trial.trial_id
-        self._before = () if known is None else known.evaluations
-        self._resumed = () if known is None else known.resumed_from_steps
+        opening = request.opening(_NAME)
+        before = known or opening
+        self._before, self._resumed = before.evaluations, before.resumed_from_steps
         self._folder = store.trial_folder(self._trial_id)
         self._later = self._folder / "later.json"
         self._is_ahead = not self._before
         self._verdict: Outcome | None = None
         # It is not known what a script does with the last batch of an epoch.
         notes = tuple(note for note in request.trial.notes if note.code != "last_batch_smaller")
-        opening = request.opening(_NAME)
         store.begin_trial(replace(opening, resumed_from_steps=self._resumed, notes=notes))
         self.resumes = (
             command.takes("resume_from")
-            and known is not None
             and bool(self._before)
-            and known.status not in _NOT_TAKEN_UP
+            and before.status not in _NOT_TAKEN_UP
             and any((self._folder / OUTPUT_NAME).glob("*"))
         )
         earlier = self._earlier() if self.resumes else ()
@@ -102,9 +101,10 @@ class CommandRun:
                 for reading in readings:
                     course.take(reading)
                 logged = course.evaluations or logged
+        by_step = {evaluation.step: evaluation for evaluation in (*more, *logged)}
         last = self._before[-1].step
-        beyond = {each.step: each for each in (*more, *logged) if each.step > last}
-        return (*self._before, *(beyond[step] for step in sorted(beyond)))
+        beyond = [by_step[step] for step in sorted(by_step) if step > last]
+        return (*self._before, *beyond)
 
     def begin_again(self) -> None:
         """Prepare to run it from its beginning, because it could not be taken up."""
@@ -114,12 +114,14 @@ class CommandRun:
     def _put(self) -> None:
         """Store what is new, but keep the earlier run until this one has come as far."""
         course = self.course
-        new = tuple(course.unstored.values())
+        new, furthest = tuple(course.unstored.values()), max(course.unstored, default=0)
         course.unstored.clear()
-        if new and self._is_ahead and not course.is_renamed:
+        if not new:
+            return
+        if self._is_ahead and not course.is_renamed:
             # One call stores all of them, because fast scripts report 100 per second.
             self._store.put_evaluations(self._trial_id, new)
-        elif new and (self._is_ahead or max(each.step for each in new) >= self._before[-1].step):
+        elif self._is_ahead or furthest >= self._before[-1].step:
             self._replace()
 
     def finish(self, status: Status | None) -> None:
@@ -131,8 +133,7 @@ class CommandRun:
         assert status is not None
         if not self._is_ahead and not (status.may_go_on or status is Status.OOM):
             self._replace()
-        last = self.course.counted[-1].step if self.course.counted else -1
-        later = tuple(each for each in self.course.evaluations if each.step > last)
+        later = self.course.later
         # A record ends where it was asked to, so a file next to the store keeps the rest.
         with suppress(OSError):  # without it, the curve of a longer run only has a wider gap
             if later:
@@ -193,24 +194,22 @@ class CommandRun:
         notes = [self._note_of_length(verdict), None if end.was_asked else end.left_behind]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))
-        return tuple(note for note in notes if note is not None)
+        return tuple(filter(None, notes))
 
     def _note_of_length(self, verdict: Outcome) -> Reason | None:
-        counted = self.course.counted
-        last = counted[-1].step if counted else 0
-        asked = self._request.last_step
-        if verdict.status is not Status.OK or last >= asked:
+        last, last_asked = self.course.last_step, self._request.last_step
+        if verdict.status is not Status.OK or last >= last_asked:
             return None
         # All progress counts here, because its metric may come less often than its steps.
         step = self.course.step
-        is_whole = step >= min(_NEARLY * asked, _steps_without_smaller_batches(self._request))
+        is_whole = step >= min(_NEARLY * last_asked, _steps_without_smaller_batches(self._request))
         if self._command.spans_a_length:
             if is_whole:
-                return Reason.of("metric_reported_before_end", step=last, asked=asked)
-            return Reason.of("script_stopped_early", step=last, asked=asked)
+                return Reason.of("metric_reported_before_end", step=last, asked=last_asked)
+            return Reason.of("script_stopped_early", step=last, asked=last_asked)
         if is_whole or self._request.length.to_own_end:
             return Reason.of("script_trained_to_its_end", step=step)
-        return Reason.of("script_ended_itself", step=step, asked=asked)
+        return Reason.of("script_ended_itself", step=step, asked=last_asked)
 
     @contextmanager
     def _started(self) -> Iterator[FollowedTraining]:
@@ -360,15 +359,15 @@ class CommandEngine(StoredEngine):
 
     def _start(self, request: RunRequest, claim: ExitStack) -> None:
         """Train it to its end or that of the budget, unless it is answered by now."""
-        known = self._store.record(request.trial.trial_id)
-        is_known = self._is_answered(known, request.length)  # by another process meanwhile
-        self._ended.append((request, None if is_known else self._train(request, known)))
+        record = self._store.record(request.trial.trial_id)
+        is_known = self._is_answered(record, request.length)  # by another process meanwhile
+        self._ended.append((request, None if is_known else self._train(request, record)))
 
-    def _train(self, request: RunRequest, known: TrialRecord | None) -> Ran:
+    def _train(self, request: RunRequest, record: TrialRecord | None) -> Ran:
         trial = request.trial
         began_s = self._clock()
         run = CommandRun(
-            *(self._store, self._command, request, known),
+            *(self._store, self._command, request, record),
             marker=f"{self.marker}/{trial.trial_id}",
             grace_s=self._grace_s,
             left_s=self._left_s,
@@ -377,21 +376,18 @@ class CommandEngine(StoredEngine):
         look = None if run.resumes else self._whole_look(request)
         verdict, end = run.until_done() if look is None else run.as_looked(look)
         if run.could_not_be_taken_up(end):
-            why = reason_text(end.reason) or "it told nothing new"
+            cause = reason_text(end.reason) or "it told nothing new"
             self._listener.warning(
                 f"{self._named(trial)}: it did not go on from {{resume_from}} "
-                f"({why.rstrip('.')}), so it begins again"
+                f"({cause.rstrip('.')}), so it begins again"
             )
             run.begin_again()
             verdict, end = run.until_done()
         run.finish(verdict.status)
-        outcome = replace(
-            verdict,
-            traceback="\n".join(end.last_lines) if verdict.status is Status.ERROR else None,
-            peak_bytes=end.peak_bytes,
-            notes=run.notes(verdict, end),
-        )
-        self._finish(trial, outcome)
+        outcome = replace(verdict, peak_bytes=end.peak_bytes, notes=run.notes(verdict, end))
+        if verdict.status is Status.ERROR:
+            outcome = replace(outcome, traceback="\n".join(end.last_lines))
+        self._store.finish_trial(trial.trial_id, outcome)
         ran_s = self._clock() - began_s if look is None else look.took_s
         ran = (run.course.taken_up_at or 0, ran_s)
         self._tell(request, 1.0)
@@ -438,9 +434,9 @@ class CommandEngine(StoredEngine):
         kind = (reason.code, _VARIES.sub("#", repr(reason.values)))
         self._failures[kind] += 1
         if self._failures[kind] >= _ENOUGH_FAILURES:
-            why = Reason.of("same_failure_again", n=self._failures[kind], why=reason)
-            said = " | ".join(end.last_lines[-3:])
-            raise TrialError(f"the study stops: {reason_text(why)}. Its last lines: {said}")
+            again = Reason.of("same_failure_again", n=self._failures[kind], why=reason)
+            last_lines = " | ".join(end.last_lines[-3:])
+            raise TrialError(f"the study stops: {reason_text(again)}. Its last lines: {last_lines}")
 
     # ---- time
 

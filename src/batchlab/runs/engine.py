@@ -245,10 +245,6 @@ class StoredEngine:
         until = request.length.until
         return replace(record, status=Status.TIMEOUT, reason=OUT_OF_TIME, target=until)
 
-    def _finish(self, trial: Trial, outcome: Outcome) -> None:
-        """Store how a run ended."""
-        self._store.finish_trial(trial.trial_id, outcome)
-
     def _warn_of_bad_end(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.status is None or outcome.status.ended_well or outcome.reason == OUT_OF_TIME:
             return

@@ -111,13 +111,13 @@ class NodeAgent:
                 news += self._checkpoint(trial_id, at_least_s=_KEEP_EVERY_S)
         return news
 
-    def ask_to_stop(self, trial_ids: Sequence[str]) -> None:
-        """Have runs write their checkpoints and end."""
-        self._workers.ask_to_stop(trial_ids)
+    def ask_to_stop(self) -> None:
+        """Have all runs write their checkpoints and end."""
+        self._workers.ask_to_stop()
 
-    def kill(self, trial_ids: Sequence[str]) -> None:
-        """End runs at once."""
-        self._workers.kill(trial_ids)
+    def kill(self) -> None:
+        """End all runs at once."""
+        self._workers.kill()
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -147,12 +147,12 @@ class ProcessEngine(StoredEngine):
 
     def _stop(self, status: Status | None, reason: Reason | None) -> None:
         """Ask every child to stop, and kill those that don't in time."""
-        self._workers.ask_to_stop(self._running)
+        self._workers.ask_to_stop()
         grace_until_s = time.monotonic() + self._grace_s
         while self._running:
             left_s = grace_until_s - time.monotonic()
             if left_s <= 0:
-                self._workers.kill(self._running)
+                self._workers.kill()
                 left_s = _GRACE_S
             for run, ended in self._heard(left_s):
                 outcome = _outcome(ended)
@@ -178,7 +178,8 @@ class ProcessEngine(StoredEngine):
         known_error = self._errors.why_not(trial)
         if record is None and known_error is not None:
             self._store.begin_trial(opening)
-            self._finish(trial, Outcome(status=Status.ERROR, reason=known_error))
+            outcome = Outcome(status=Status.ERROR, reason=known_error)
+            self._store.finish_trial(trial.trial_id, outcome)
             return None, 0
         # This comes before the trial has begun, because it can end the study.
         reason = self._workers.get_ready(timeout_s=min(_BUILD_S, self._left_s()))
@@ -263,7 +264,8 @@ class ProcessEngine(StoredEngine):
         with run.claim:
             wall_s = self._clock() - run.began_s
             if outcome.status is not None:
-                self._finish(trial, replace(outcome, notes=(*trial.notes, *outcome.notes)))
+                notes = (*trial.notes, *outcome.notes)
+                self._store.finish_trial(trial.trial_id, replace(outcome, notes=notes))
         self._warn_of_bad_end(trial, outcome)
         if self._errors.note(trial, outcome.status, outcome.reason, run.step):
             self._listener.warning(

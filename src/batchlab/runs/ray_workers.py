@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,7 +76,7 @@ class RayWorkers:
         self._shipped = ray.put(ShippedWorkload.of(packed))
         self._nodes: dict[str, _Node] = {}
         # Messages that are not handed on yet, because whoever gets one may raise an error.
-        self._told: deque[tuple[_Node, str, Any]] = deque()
+        self._messages: deque[tuple[_Node, str, Any]] = deque()
         self._refused: dict[str, str] = {}  # why, by node
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
         self.get_ready()
@@ -123,10 +123,10 @@ class RayWorkers:
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield the news of runs, by calls to the nodes that have some."""
-        if not self._told:
+        if not self._messages:
             self._listen(timeout_s)
-        while self._told:
-            node, trial_id, message = self._told.popleft()
+        while self._messages:
+            node, trial_id, message = self._messages.popleft()
             if trial_id not in node.running:
                 continue  # nobody waits for it any more
             if isinstance(message, bytes):
@@ -152,15 +152,15 @@ class RayWorkers:
         for call in answered:
             self._answered(calls[call], call)
 
-    def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
-        """Ask runs to stop, through their nodes."""
-        for node, of_node in self._where(trial_ids):
-            node.agent.ask_to_stop.remote(of_node)
+    def ask_to_stop(self) -> None:
+        """Ask all runs to stop, through their nodes."""
+        for node in self._ready:
+            node.agent.ask_to_stop.remote()
 
-    def kill(self, trial_ids: Iterable[str]) -> None:
-        """Kill runs, through their nodes."""
-        for node, of_node in self._where(trial_ids):
-            node.agent.kill.remote(of_node)
+    def kill(self) -> None:
+        """Kill all runs, through their nodes."""
+        for node in self._ready:
+            node.agent.kill.remote()
 
     def close(self) -> None:
         """Give the nodes back; a later call takes them again."""
@@ -170,7 +170,7 @@ class RayWorkers:
             self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
         for node in nodes:
             self._forget(node)
-        self._told.clear()
+        self._messages.clear()
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
 
     # ---- nodes
@@ -232,7 +232,7 @@ class RayWorkers:
             if trial_id is not None and isinstance(error, self._ray.exceptions.RayTaskError):
                 # The node works but could not begin this run: its disk may be full.
                 reason = Reason.as_written(f"on node {node.name}: {_cause_of(error)}")
-                self._told.append((node, trial_id, Ended(status=Status.ERROR, reason=reason)))
+                self._messages.append((node, trial_id, Ended(status=Status.ERROR, reason=reason)))
             else:
                 self._lost(node, error)
             return
@@ -242,7 +242,7 @@ class RayWorkers:
                 self._listener.warning(f"node {node.name}: {reason_text(answer)}")
         elif call == node.hearing:
             node.hearing = None
-            self._told += [(node, trial_id, message) for trial_id, message in answer]
+            self._messages += [(node, trial_id, message) for trial_id, message in answer]
         else:
             node.starting.pop(call, None)
 
@@ -254,14 +254,7 @@ class RayWorkers:
         self._forget(node)
         reason = Reason.as_written(f"node {node.name} was lost under it ({cause})")
         lost = Ended(status=Status.KILLED, reason=reason, error=NODE_LOST)
-        self._told += [(node, trial_id, lost) for trial_id in node.running]
-
-    def _where(self, trial_ids: Iterable[str]) -> Iterator[tuple[_Node, list[str]]]:
-        wanted = set(trial_ids)
-        for node in self._nodes.values():
-            of_node = [trial_id for trial_id in node.running if trial_id in wanted]
-            if of_node:
-                yield node, of_node
+        self._messages += [(node, trial_id, lost) for trial_id in node.running]
 
 
 def _keep(path: Path | None, checkpoint: bytes) -> None:

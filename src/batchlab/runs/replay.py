@@ -13,7 +13,7 @@ from batchlab.records.study import BestSoFar, StudyName
 from batchlab.records.trial import Evaluation, Status, Target, TrialRecord
 from batchlab.runs.contract import CostModel, Engine
 from batchlab.store.file import explained
-from batchlab.store.schema import JsonColumn, kept_reason, reason_kept
+from batchlab.store.schema import JsonColumn, if_known, kept_reason, reason_kept
 from batchlab.store.store import Store
 
 
@@ -37,7 +37,7 @@ class StoredEnd:
             length=end.request.length,
             steps=record.steps if record.evaluations else None,
             status=record.status,
-            reason=None if record.reason is None else kept_reason(record.reason),
+            reason=if_known(kept_reason, record.reason),
         )
 
     def as_it_was(self, record: TrialRecord, target: Target | None) -> TrialRecord:
@@ -52,7 +52,7 @@ class StoredEnd:
         return replace(
             record,
             status=self.status,
-            reason=None if self.reason is None else reason_kept(self.reason),
+            reason=if_known(reason_kept, self.reason),
             target=target,
             evaluations=evaluations,
             notes=notes,

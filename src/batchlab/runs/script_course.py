@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from batchlab.errors import OtherBatchSizeError, ProgressError
 from batchlab.records.estimate import Reason
@@ -19,6 +20,7 @@ from batchlab.training.plain import EVALUATIONS, divergence
 
 # A metric that is the same this often, and not perfect, was not trained.
 _FEWEST_STILL = 3
+_step_of = attrgetter("step")
 _PERFECT: dict[Better, set[float | None]] = {"lower": {0.0}, "higher": {1.0, 100.0}}
 
 
@@ -63,6 +65,18 @@ class ScriptCourse:
         """The evaluations up to where it has to end; later ones are for a longer run."""
         return self.evaluations if self._counted is None else self._counted
 
+    @property
+    def last_step(self) -> int:
+        """The step of the last evaluation that counts, 0 without one."""
+        return max(map(_step_of, self.counted[-1:]), default=0)
+
+    @property
+    def later(self) -> tuple[Evaluation, ...]:
+        """The evaluations after those that count."""
+        if not self.counted:
+            return self.evaluations
+        return self.evaluations[bisect_right(self._evaluations, self.last_step, key=_step_of) :]
+
     def take(self, reading: Reading) -> None:
         """Take in a reading; one that contradicts those before ends the training."""
         near = self.points.printed
@@ -82,8 +96,8 @@ class ScriptCourse:
         values.pop(self._metric, None)  # it may be left out, or another shape's
         if point.value is not None:
             values[self._metric] = point.value
-        for each in self._begun(point.step, reading.at_s):
-            self._judge(each)
+        for evaluation in self._begun(point.step, reading.at_s):
+            self._judge(evaluation)
         samples = self._request.trial.plan.samples_at(point.step)
         self._judge(self.add(values, step=point.step, samples=samples, at_s=reading.at_s))
 
@@ -103,20 +117,20 @@ class ScriptCourse:
         if self._metric not in values:
             return None
         value = values[self._metric]
-        known = value if math.isfinite(value) else None
-        losses = [loss for loss in self._losses if math.isfinite(loss)]
-        made = Evaluation(
+        finite = value if math.isfinite(value) else None
+        losses = list(filter(math.isfinite, self._losses))
+        evaluation = Evaluation(
             step=step,
             samples=samples,
             train_s=at_s - self._began_s,
             eval_s=0.0,  # a script does not report it separately
             batch_loss=math.fsum(losses) / len(losses) if losses and step else None,
-            scores=(Score(split="validation", metric=self._metric, value=known),),
+            scores=(Score(split="validation", metric=self._metric, value=finite),),
         )
         self._losses.clear()
-        self._put(made)
+        self._put(evaluation)
         self.n_made += 1
-        return made
+        return evaluation
 
     def verdict(self) -> Outcome | None:
         """Return how the training has to end by its last evaluation, or None if it goes on."""
@@ -142,7 +156,7 @@ class ScriptCourse:
 
         A number that is as good as can be need not move.
         """
-        values = {each.score("validation", self._metric) for each in self._evaluations}
+        values = {seen.score("validation", self._metric) for seen in self._evaluations}
         is_often = min(self.n_made, len(self._evaluations)) >= _FEWEST_STILL
         is_still = is_often and len(values) == 1 and not self._has_moved
         if not is_still or values <= _PERFECT[self._better]:
@@ -159,16 +173,16 @@ class ScriptCourse:
     def _forget(self) -> None:
         """Forget this run's evaluations; they are of another number with nearly the same name."""
         taken_up_at = -1 if self.taken_up_at is None else self.taken_up_at
-        self._evaluations = [each for each in self._evaluations if each.step <= taken_up_at]
+        del self._evaluations[bisect_right(self._evaluations, taken_up_at, key=_step_of) :]
         self._n_missed = self.n_made = 0
         self.unstored.clear()
         self.is_renamed = True
 
-    def _judge(self, made: Evaluation | None) -> None:
+    def _judge(self, evaluation: Evaluation | None) -> None:
         """Decide by the evaluation just added, None if only steps or a loss were reported."""
         if self.ended is None:
-            if made is not None:
-                self.unstored[made.step] = made
+            if evaluation is not None:
+                self.unstored[evaluation.step] = evaluation
             self._decide(self.verdict())
 
     def _decide(self, verdict: Outcome | None) -> None:
@@ -184,12 +198,12 @@ class ScriptCourse:
         if self._began_s is not None:
             return
         self._began_s = at_s
-        for each in self._earlier:
-            if each.step < step:
-                self._put(each)
-                self.taken_up_at = each.step
-                self._began_s = at_s - each.train_s
-                yield each
+        for evaluation in self._earlier:
+            if evaluation.step < step:
+                self._put(evaluation)
+                self.taken_up_at = evaluation.step
+                self._began_s = at_s - evaluation.train_s
+                yield evaluation
 
     @property
     def _first_and_last(self) -> Sequence[Evaluation]:
@@ -197,12 +211,11 @@ class ScriptCourse:
         first, n = self._evaluations[0], len(self._evaluations)
         return (first, *self._evaluations[max(1, n - EVALUATIONS) :])
 
-    def _put(self, made: Evaluation) -> None:
+    def _put(self, evaluation: Evaluation) -> None:
         """Keep an evaluation in its place: the last, unless a script began its count again."""
-        known = self._evaluations
-        place = bisect_left(known, made.step, key=lambda each: each.step)
-        is_told_again = place < len(known) and known[place].step == made.step
-        known[place : place + is_told_again] = [made]
+        place = bisect_left(self._evaluations, evaluation.step, key=_step_of)
+        end = bisect_right(self._evaluations, evaluation.step, lo=place, key=_step_of)
+        self._evaluations[place:end] = [evaluation]
         if place <= self._n_missed:
             self._n_missed = 0
 
@@ -210,22 +223,22 @@ class ScriptCourse:
         until = self._request.length.until
         if until is None:
             return False
-        seen = self._evaluations[self._n_missed :]
-        if len(seen) > 1 and crossing_of(seen[:-1], until) is None:
+        last_ones = self._evaluations[self._n_missed :]
+        if len(last_ones) > 1 and crossing_of(last_ones[:-1], until) is None:
             # The last but one missed it. A script may report 100 per second, the last one twice.
             self._n_missed = len(self._evaluations) - 2
-        crossing = crossing_of(seen, until)
+        crossing = crossing_of(last_ones, until)
         return crossing is not None and crossing.held
 
     def _note_batch_loss(self, values: Mapping[str, float], step: int) -> None:
-        metric = plain_name(self._metric)
-        plain = {plain_name(name): value for name, value in values.items()}
-        name = next((each for each in BATCH_LOSSES if each in plain and each != metric), None)
+        by_name = {plain_name(name): value for name, value in values.items()}
+        by_name.pop(plain_name(self._metric), None)
+        name = next(filter(by_name.__contains__, BATCH_LOSSES), None)
         if name is None:
             return
-        self._losses.append(plain[name])
+        self._losses.append(by_name[name])
         # An infinite loss may be a step that a gradient scaler leaves out.
-        if math.isnan(plain[name]) and self._lost_at is None:
+        if math.isnan(by_name[name]) and self._lost_at is None:
             self._lost_at = step
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Protocol
@@ -55,11 +55,11 @@ class Workers(Protocol):
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield the news of the runs as soon as there is some, or nothing after the limit."""
 
-    def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
-        """Have runs write their checkpoints and end."""
+    def ask_to_stop(self) -> None:
+        """Have all runs write their checkpoints and end."""
 
-    def kill(self, trial_ids: Iterable[str]) -> None:
-        """End runs at once."""
+    def kill(self) -> None:
+        """End all runs at once."""
 
     def close(self) -> None:
         """End all runs, and give back what was taken for them."""
@@ -115,28 +115,25 @@ class LocalWorkers:
                 del self._children[connection]
             yield trial_id, message
 
-    def ask_to_stop(self, trial_ids: Iterable[str]) -> None:
+    # On a node of a cluster another thread listens to the children meanwhile, so these two go
+    # through copies.
+
+    def ask_to_stop(self) -> None:
         """Ask the child processes to stop, by their pipes."""
-        for child in self._of(trial_ids):
+        for _, child in list(self._children.values()):
             child.ask_to_stop()
 
-    def kill(self, trial_ids: Iterable[str]) -> None:
+    def kill(self) -> None:
         """Kill the child processes."""
-        for child in self._of(trial_ids):
+        for _, child in list(self._children.values()):
             child.kill()
 
     def close(self) -> None:
         """Kill the child processes that are left, and wait for their end."""
+        self.kill()
         for _, child in self._children.values():
-            child.kill()
             child.wait()
         self._children.clear()
-
-    def _of(self, trial_ids: Iterable[str]) -> list[Child]:
-        wanted = set(trial_ids)
-        # This is a copy, because on a node of a cluster another thread listens to them meanwhile.
-        children = list(self._children.values())
-        return [child for trial_id, child in children if trial_id in wanted]
 
 
 def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeBuild | Reason:

@@ -21,6 +21,7 @@ from batchlab.store.schema import UnreadableColumn
 BUSY_TIMEOUT_S = 10.0  # writers hold the file for milliseconds, so longer means blocked
 
 _LITTLE_SPACE_BYTES = 256 * 1024
+_AT_WORK = "at-work-{}.lock"  # with the id of a study
 
 
 def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -333,13 +334,13 @@ class StoreFile:
 
         Several processes may do so at once. The announcement also ends with the process.
         """
-        return self._locked(_at_work(study_id), fcntl.LOCK_SH)
+        return self._locked(_AT_WORK.format(study_id), fcntl.LOCK_SH)
 
     def is_worked_on(self, study_id: str) -> bool:
         """Return whether a process on this machine works on a study right now."""
-        if not (self._folder / _at_work(study_id)).exists():
+        if not (self._folder / _AT_WORK.format(study_id)).exists():
             return False  # a question must not create files
-        with self._locked(_at_work(study_id), fcntl.LOCK_EX | fcntl.LOCK_NB) as is_free:
+        with self._locked(_AT_WORK.format(study_id), fcntl.LOCK_EX | fcntl.LOCK_NB) as is_free:
             return not is_free
 
     @contextmanager
@@ -386,7 +387,3 @@ def _undo(connection: sqlite3.Connection) -> None:
     """
     if connection.in_transaction:
         connection.execute("ROLLBACK")
-
-
-def _at_work(study_id: str) -> str:
-    return f"at-work-{study_id}.lock"

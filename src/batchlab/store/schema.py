@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar
 
@@ -147,6 +148,11 @@ class JsonColumn(Generic[T]):
 PAIRS: Final = JsonColumn[tuple[tuple[str, str], ...]](tuple[tuple[str, str], ...])
 TEXTS: Final = JsonColumn[tuple[str, ...]](tuple[str, ...])
 TARGET: Final = JsonColumn[Target](Target)
+
+
+def if_known(function: Callable[..., T], value: object, *more: str) -> T | None:
+    """Return what a function makes of a value, or None if the value is None."""
+    return None if value is None else function(value, *more)
 
 
 def printable(text: str) -> str:

@@ -17,6 +17,7 @@ from batchlab.store.schema import (
     TEXTS,
     JsonColumn,
     UnreadableColumn,
+    if_known,
     now,
     printable,
 )
@@ -121,7 +122,7 @@ class Store(Trials):
             "command": printable(study.command),
             "environment": PAIRS.encoded(study.environment, f"environment of {what}"),
             "trial_ids": TEXTS.encoded(tuple(trial_ids), f"trial ids of {what}"),
-            "target": None if target is None else TARGET.encoded(target, f"target of {what}"),
+            "target": if_known(TARGET.encoded, target, f"target of {what}"),
         }
         with self._writing() as connection:
             last, created_at = connection.execute(
@@ -193,7 +194,7 @@ class Store(Trials):
                 records=tuple(records),
                 timings=tuple(self._timings_of(connection, workload_id, records, made_on)),
                 spent_s=spent_s,
-                target=None if target is None else TARGET.decoded(target, what),
+                target=if_known(TARGET.decoded, target, what),
                 margin=margin,
             )
 

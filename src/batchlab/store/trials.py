@@ -19,6 +19,7 @@ from batchlab.store.schema import (
     TEXTS,
     JsonColumn,
     UnreadableColumn,
+    if_known,
     kept_reason,
     printable,
     reason_kept,
@@ -68,7 +69,7 @@ class Trials(StoreFile):
     def _workload(self, connection: sqlite3.Connection, workload_id: str) -> WorkloadSummary | None:
         query = "SELECT summary FROM workloads WHERE workload_id = ?"
         text = text_by(connection, query, workload_id)
-        return None if text is None else _SUMMARY.decoded(text, f"workload {workload_id}")
+        return if_known(_SUMMARY.decoded, text, f"workload {workload_id}")
 
     def begin_trial(self, record: TrialRecord) -> None:
         """Store that a trial begins or goes on: from now on it has no status.
@@ -92,7 +93,7 @@ class Trials(StoreFile):
             "engine": record.engine,
             "threads": record.threads,
             "versions": PAIRS.encoded(record.versions, f"versions of {what}"),
-            "target": None if target is None else TARGET.encoded(target, f"target of {what}"),
+            "target": if_known(TARGET.encoded, target, f"target of {what}"),
             "peak_bytes": record.peak_bytes,
             "place": record.place,
             "resumed_from_steps": _STEPS.encoded(
@@ -191,8 +192,8 @@ class Trials(StoreFile):
             all_notes = tuple(dict.fromkeys((*_notes_of(text, what), *end.notes)))
             changes: dict[str, object] = {
                 "status": end.status.value,
-                "reason": None if end.reason is None else kept_reason(end.reason),
-                "traceback": None if end.traceback is None else printable(end.traceback),
+                "reason": if_known(kept_reason, end.reason),
+                "traceback": if_known(printable, end.traceback),
                 "peak_bytes": end.peak_bytes,
                 "place": end.place,
                 "notes": _notes_column(all_notes, what),
@@ -232,13 +233,13 @@ class Trials(StoreFile):
         what = f"trial {trial_id}"
         return TrialRecord(
             trial=_TRIAL.decoded(trial, what),
-            status=None if status is None else _status(status, what),
-            reason=None if reason is None else reason_kept(reason),
+            status=if_known(_status, status, what),
+            reason=if_known(reason_kept, reason),
             traceback=traceback,
             engine=engine,
             threads=threads,
             versions=PAIRS.decoded(versions, what),
-            target=None if target is None else TARGET.decoded(target, what),
+            target=if_known(TARGET.decoded, target, what),
             evaluations=self._evaluations(connection, trial_id),
             peak_bytes=peak,
             place=place,

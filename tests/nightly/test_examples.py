@@ -1,14 +1,116 @@
-"""A planned run of each framework's goes on from its middle bit for bit."""
+"""The examples' own commands and those of frameworks, run whole, and growing runs resumed."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.reference.example_commands import EXAMPLES
+from tests.reference.example_commands import EXAMPLES, NAMES, commands
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.nightly
+
+
+def run(*arguments: str, folder: Path) -> tuple[dict[str, Any], float]:
+    """What a command writes as JSON, and the seconds that it took."""
+    command = [sys.executable, "-m", "batchlab", *arguments]
+    started_s = time.monotonic()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    spent_s = time.monotonic() - started_s
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    print(f"{arguments[0]} in {spent_s:.0f} s, {len(document['trials'])} trials")
+    return document, spent_s
+
+
+def test_the_example_is_advised_within_its_budget_and_again_at_once(tmp_path: Path) -> None:
+    arguments = ("advise", f"{ROOT}/examples/train.py:workload", "--budget", "3m", "--json")
+
+    first, spent_s = run(*arguments, folder=tmp_path)
+    second, again_s = run(*arguments, folder=tmp_path)
+
+    assert spent_s < 185
+    assert second["recommendation"] == first["recommendation"]
+    assert again_s < spent_s / 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_examples_own_commands_take_a_minute_each(name: str, tmp_path: Path) -> None:
+    for command in commands(name):
+        words = [f"{ROOT}/{word}" if word.startswith("examples/") else word for word in command]
+        document, spent_s = run(*words, "--json", folder=tmp_path)
+        assert spent_s < 62  # a budget is a ceiling; Python itself starts before it
+        assert document["trials"]
+
+
+def test_the_sweep_of_the_readme_trains_every_cell(tmp_path: Path) -> None:
+    arguments = (
+        *("sweep", f"{ROOT}/examples/train.py:workload", "--batch-sizes", "16,64,256,full"),
+        *("--learning-rates", "0.03,0.1", "--epochs", "10", "--seeds", "2", "--json"),
+    )
+
+    document, _ = run(*arguments, folder=tmp_path)
+
+    assert len(document["trials"]) == 16
+    assert {trial["status"] for trial in document["trials"]} <= {"ok", "diverged", "nan"}
+
+
+# What each needs, its metric, its options, and the last step of two epochs of 32 and of 128.
+FRAMEWORKS = {
+    "plain_pytorch": (
+        (),
+        "val_loss",
+        "--batch-size={batch_size} --lr={learning_rate} --seed={seed} --epochs=4",
+        (250, 64),
+    ),
+    "hugging_face": (
+        ("transformers", "accelerate"),
+        "eval_loss",
+        "--per_device_train_batch_size={batch_size} --learning_rate={learning_rate} --seed={seed} "
+        "--output_dir={output_dir} --num_train_epochs=3",
+        (126, 32),
+    ),
+    "keras_fit": (
+        ("keras", "jax"),
+        "val_loss",
+        "--batch-size={batch_size} --lr={learning_rate} --seed={seed}",
+        (250, 64),
+    ),
+    "lightning_trainer": (
+        ("lightning",),
+        "val_loss",
+        "--batch-size={batch_size} --lr={learning_rate} --seed={seed}",
+        (250, 64),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_the_output_of_an_example_is_followed_in_a_sweep(name: str, tmp_path: Path) -> None:
+    needed, metric, options, steps = FRAMEWORKS[name]
+    missing = [module for module in needed if importlib.util.find_spec(module) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not installed: pip install {' '.join(needed)}")
+    given = ["--metric", metric, "--learning-rate", "0.001", "--batch-sizes", "32,128"]
+    given += ["--batch-size", "32", "--epochs", "2", "--json", "--"]
+    script = [sys.executable, f"{EXAMPLES}/commands/{name}.py", *options.split()]
+
+    document, _ = run("sweep", *given, *script, folder=tmp_path)
+
+    trials = document["trials"]
+    assert [trial["status"] for trial in trials] == ["ok", "ok"]
+    for trial, last in zip(trials, steps, strict=True):
+        assert trial["steps"] == last
+        assert trial["final"]["validation"][metric] > 0
+
 
 _SHARED = """
 import sys
@@ -129,7 +231,6 @@ def ends_of(folder: Path, source: str, *again: str) -> list[list[str]]:
     ]
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_run_goes_on_from_its_middle_bit_for_bit(name: str, tmp_path: Path) -> None:
     pytest.importorskip(name)
@@ -140,7 +241,6 @@ def test_a_run_goes_on_from_its_middle_bit_for_bit(name: str, tmp_path: Path) ->
     assert whole[-1].startswith("39 ")
 
 
-@pytest.mark.nightly
 def test_a_run_of_lightnings_goes_on_from_its_middle_bit_for_bit(tmp_path: Path) -> None:
     pytest.importorskip("lightning")
     source = LIGHTNING.replace("EXAMPLE", repr(str(EXAMPLES / "growing" / "on_lightning.py")))

@@ -1,0 +1,202 @@
+"""What takes minutes: kills, large outputs, large studies, recorded answers, long advices."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reference import mnist_script
+from tests.reference.killed_commands import assert_no_kill_leaves_a_process
+from tests.reference.large_output import assert_a_large_output_is_kept_small
+
+import batchlab
+from batchlab.app.sweep import sweep
+from batchlab.report.page import csv_files
+from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
+from batchlab.workload.builtin import mnist_mlp
+from batchlab.workload.given_data import tensors_of
+
+pytestmark = pytest.mark.nightly
+
+
+def test_two_hundred_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(
+    tmp_path: Path,
+) -> None:
+    assert_no_kill_leaves_a_process(tmp_path, seed=random.randrange(10**6), kills=200)
+
+
+def test_a_gigabyte_of_output_of_a_command_keeps_a_few_megabytes(tmp_path: Path) -> None:
+    assert_a_large_output_is_kept_small(tmp_path, n_bytes=1_000_000_000)
+
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, "full")
+LEARNING_RATES = tuple(0.002 * 2**octave for octave in range(8))
+SEEDS = 5
+LARGEST_PAGE_BYTES = 25_000_000
+
+
+def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(
+    tmp_path: Path,
+) -> None:
+    study = sweep(
+        "least-squares",
+        batch_sizes=BATCH_SIZES,
+        learning_rates=LEARNING_RATES,
+        seeds=SEEDS,
+        epochs=3,
+        store=tmp_path / "large.db",
+    )
+    n_trials = len(BATCH_SIZES) * len(LEARNING_RATES) * SEEDS
+    page = tmp_path / "large.html"
+
+    started_s = time.monotonic()
+    page.write_text(html_page(study))
+    files = csv_files(sweep_files(study), sweep_figures(study))
+    print(f"written in {time.monotonic() - started_s:.1f} s, page {page.stat().st_size} bytes")
+
+    assert len(study.records) == n_trials
+    assert page.stat().st_size < LARGEST_PAGE_BYTES
+    assert str(n_trials) in text_report(study)
+    trials = {row["trial_id"] for row in csv.DictReader(files["trials"].decode().splitlines())}
+    assert trials == {record.trial.trial_id for record in study.records}
+
+
+ROOT = Path(__file__).parents[2]
+# All answers take half an hour.
+WORKLOADS, PROFILE, N_DRAWS = ("mlp-narrow", "tabular"), "cpu", 3
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    document = json.loads(path.read_text())
+    return [dict(zip(document["columns"], answer, strict=True)) for answer in document["answers"]]
+
+
+def test_regret_gives_the_recorded_answers(tmp_path: Path) -> None:
+    out = tmp_path / "regret.json"
+    command = [sys.executable, "benchmarks/regret.py", "--out", str(out)]
+    command += ["--workloads", *WORKLOADS, "--profiles", PROFILE, "--draws", str(N_DRAWS)]
+
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+    recorded = [
+        row
+        for row in rows(ROOT / "benchmarks" / "results" / "regret.json")
+        if row["workload"] in WORKLOADS and row["profile"] == PROFILE and row["draw"] < N_DRAWS
+    ]
+    assert rows(out) == recorded
+
+
+SCRIPT = """
+import sys, torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+import batchlab
+from batchlab import plans
+
+size, rate, epochs = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+torch.manual_seed(int(sys.argv[4]))
+x = torch.randn(400, 4)
+train, held_out = TensorDataset(x[:300], x[:300].sum(1, keepdim=True)), x[300:]
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+plan = plans.steps(size, {0.5: 4 * size}, epochs=epochs)
+sampler = batchlab.BatchSizeSampler(train, plan, seed=0)
+rates = sampler.scheduler(optimizer)
+for step, (inputs, wanted) in enumerate(DataLoader(train, batch_sampler=sampler), start=1):
+    nn.functional.mse_loss(model(inputs), wanted).backward()
+    optimizer.step()
+    rates.step()
+    optimizer.zero_grad()
+    if sampler.plan.position(step)[1] == 0:
+        with torch.no_grad():
+            loss = nn.functional.mse_loss(model(held_out), held_out.sum(1, keepdim=True))
+        batchlab.log(epoch=sampler.plan.epoch_at(step), loss=float(loss))
+"""
+
+
+def test_a_script_that_grows_is_compared_by_the_epochs_that_it_tells(tmp_path: Path) -> None:
+    (tmp_path / "grow.py").write_text(SCRIPT)
+    words = [sys.executable, "grow.py", "{batch_size}", "{learning_rate}", "{epochs}", "{seed}"]
+    command = batchlab.TrainingCommand(
+        arguments=words,
+        metric="loss",
+        examples=300,
+        batch_size=10,
+        learning_rate=0.01,
+        folder=tmp_path,
+    )
+
+    study = batchlab.sweep(
+        command, batch_sizes=(10, 30), learning_rates=(0.01,), epochs=4, store=tmp_path / "lab.db"
+    )
+
+    assert [record.status for record in study.records] == ["ok", "ok"]
+    for record in study.records:
+        assert [round(record.epoch_of(each), 6) for each in record.evaluations] == [1, 2, 3, 4]
+        losses = [value for _, value in record.curve("validation", "loss")]
+        assert losses == sorted(losses, reverse=True)
+
+
+N_TRAIN = 10_000
+LEARNING_RATE = 0.05
+REQUEST = {
+    "batch_sizes": (16, 64, 256, 1024),
+    "target": ("accuracy", 0.93),
+}
+# Trainings of a script run one at a time and start for seconds each: 5 min told nothing.
+BUDGET, BUDGET_OF_SCRIPT = "5m", "30m"
+
+
+def script() -> batchlab.TrainingCommand:
+    """An ordinary loop that draws its own weights and its own order."""
+    return batchlab.TrainingCommand(
+        arguments=(
+            *(sys.executable, mnist_script.__file__, "--batch-size", "{batch_size}"),
+            *("--lr", "{learning_rate}", "--seed", "{seed}", "--epochs", "{epochs}"),
+            *("--examples", str(N_TRAIN), "--own-order"),
+        ),
+        metric="accuracy",
+        batch_size=64,
+        learning_rate=LEARNING_RATE,
+        epochs=30,
+    )
+
+
+def workload() -> batchlab.Workload:
+    """The same model, data, optimizer and metric in process."""
+    built_in = mnist_mlp.workload()
+    return replace(
+        built_in,
+        train=tuple(part[:N_TRAIN] for part in tensors_of(built_in.train)),
+        validation=tuple(
+            part[: mnist_script.N_VALIDATION] for part in tensors_of(built_in.validation)
+        ),
+        test=None,
+    )
+
+
+def test_the_advice_on_a_script_lies_in_the_flat_set_of_the_advice_in_process(
+    tmp_path: Path,
+) -> None:
+    in_process = batchlab.advise(
+        workload(), store=tmp_path / "in-process.db", budget=BUDGET, **REQUEST
+    )
+    by_script = batchlab.advise(
+        script(), store=tmp_path / "script.db", budget=BUDGET_OF_SCRIPT, **REQUEST
+    )
+
+    named = by_script.recommendation or by_script.provisional
+    print(
+        f"in process: {in_process.verdict}, flat set {in_process.flat_set}; the script: "
+        f"{by_script.verdict}, flat set {by_script.flat_set}, names {named}"
+    )
+    assert named is not None, by_script
+    assert named.batch_size in in_process.flat_set

@@ -1,0 +1,247 @@
+"""Whether a stored training answers what is asked, what one costs, and which need no try."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.reference.local_engine import ask, engine_on
+from tests.reference.made_up import made_up_record, made_up_trial
+from tests.reference.small_workloads import cross_entropy, small_workload
+from torch import Tensor, nn
+
+from batchlab.plans.cadence import pauses
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.estimate import Reason
+from batchlab.records.run import AllSplits, RunLength
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
+from batchlab.runs.contract import CostModel, run_all
+from batchlab.runs.engine import as_asked, is_answered
+from batchlab.runs.process_engine import RepeatedErrors
+from batchlab.store.store import Store
+
+TRIAL = made_up_trial(batch_size=10, n_train=1000)
+TOLD_BEFORE_END = Reason.of("metric_reported_before_end", step=50, asked=60)
+ENDED_ITSELF = Reason.of("script_ended_itself", step=50, asked=99)
+TRAINED_TO_ITS_END = Reason.of("script_trained_to_its_end", step=50)
+STOPPED_EARLY = Reason.of("script_stopped_early", step=50, asked=99)
+
+
+def record(status: Status | None, *, steps: int = 50, **fields: Any) -> TrialRecord:
+    """Evaluated every ten steps, where the metric is 1 / step."""
+    curves = {("validation", "m"): lambda epoch: 1 / max(1, round(100 * epoch))}
+    made = made_up_record(
+        trial=TRIAL, curves=curves, epochs=1, evaluations_per_epoch=10, status=status
+    )
+    return replace(made, evaluations=made.evaluations[1 : steps // 10 + 1], **fields)
+
+
+@pytest.mark.parametrize(
+    ("stored", "steps", "answers"),
+    [
+        (None, 50, False),
+        (record(None), 50, False),
+        (record(Status.OK), 50, True),
+        (record(Status.OK), 51, False),
+        (record(Status.NAN), 500, True),
+        (record(Status.OOM), 500, True),
+        (record(Status.KILLED), 50, False),
+        (record(Status.ERROR), 50, False),
+        (record(Status.TIMEOUT, reason=Reason.of("out_of_time")), 50, False),
+        (record(Status.OK, notes=(ENDED_ITSELF,)), 500, True),
+        (record(Status.OK, notes=(TRAINED_TO_ITS_END,)), 500, True),
+        (record(Status.OK, notes=(TOLD_BEFORE_END,)), 60, True),
+        (record(Status.OK, notes=(TOLD_BEFORE_END,)), 61, False),
+        (record(Status.OK, notes=(STOPPED_EARLY,)), 99, True),
+        (record(Status.OK), None, False),
+        (record(Status.OK, notes=(TRAINED_TO_ITS_END,)), None, True),
+    ],
+)
+def test_it_answers_if_it_is_long_enough_or_cannot_be_longer(
+    stored: TrialRecord | None, steps: int | None, answers: bool
+) -> None:
+    length = RunLength(steps=steps, to_own_end=steps is None)
+
+    assert is_answered(stored, length, keeps_cadence=False) == answers
+
+
+@pytest.mark.parametrize(
+    ("level", "steps", "status"),
+    [(30, 500, Status.TARGET_REACHED), (30, 40, Status.TARGET_REACHED), (51, 40, Status.OK)],
+)
+def test_it_has_the_status_of_what_is_asked_now(level: int, steps: int, status: Status) -> None:
+    target = Target(metric="m", value=1 / level, better="lower")
+    length = RunLength(steps=steps, until=target)
+
+    assert is_answered(record(Status.OK), length, keeps_cadence=False)
+    asked = as_asked(record(Status.OK), length)
+    assert (asked.status, asked.target) == (status, target)
+
+
+@pytest.mark.parametrize(
+    ("watched", "answers"),
+    [
+        ({}, False),
+        ({"watched_from_samples": 900}, True),
+        # Another session times evaluations anew: its interval is a little shorter.
+        ({"interval_samples": 25}, True),
+        ({"interval_samples": 24}, False),
+    ],
+)
+def test_one_that_was_not_watched_as_asked_where_it_met_the_target_is_done_again(
+    watched: dict[str, int], answers: bool
+) -> None:
+    # Evaluated every 100 samples, where an epoch of 1000 has 64 marks.
+    target = Target(metric="m", value=1 / 80, better="lower")
+    length = RunLength(steps=100, until=target, all_splits="never", **watched)
+    stored = record(Status.OK, steps=100)
+
+    assert is_answered(stored, length, keeps_cadence=True) == answers
+    assert is_answered(stored, length, keeps_cadence=False)
+
+
+# What a run costs
+
+
+STEP_S = 0.01
+TIMED = made_up_trial(batch_size=64, n_train=640)  # ten steps an epoch
+
+
+def run(*, epochs: int = 4, slowness: float = 3.0, eval_s: float = 0.5) -> TrialRecord:
+    """A run in which a step took `slowness` times as long, and an evaluation `eval_s`."""
+    record = made_up_record(trial=TIMED, epochs=epochs, step_s=slowness * STEP_S, eval_s=eval_s)
+    evaluations = tuple(
+        replace(each, train_s=each.step * slowness * STEP_S, eval_s=index * eval_s)
+        for index, each in enumerate(record.evaluations)
+    )
+    return replace(record, evaluations=evaluations)
+
+
+def expected_s(cost_model: CostModel, steps: int, **watched: Any) -> float:
+    return cost_model.expected_s(TIMED, RunLength(steps=steps, **watched), step_s=STEP_S)
+
+
+def test_steps_evaluations_and_the_start_are_told_apart() -> None:
+    record = run()
+    trained_s, evaluated_s = 40 * 3 * STEP_S, 4 * 0.5
+
+    cost_model = CostModel().with_run(
+        record, from_step=0, wall_s=trained_s + evaluated_s + 0.25, step_s=STEP_S
+    )
+
+    assert cost_model.slowness(64) == pytest.approx(3.0)
+    assert cost_model.whole == (4, pytest.approx(2.0))
+    assert cost_model.starts == (1, pytest.approx(0.25))
+    # Of a run of another session all but the start is learned.
+    before = CostModel().with_run(record, from_step=0, wall_s=None, step_s=STEP_S)
+    assert before == replace(cost_model, starts=(0, 0.0))
+    # Of one that is taken up again what is new is learned.
+    resumed = CostModel().with_run(record, from_step=20, wall_s=2.0, step_s=STEP_S)
+    assert resumed.steps_s == ((64, pytest.approx(20 * 3 * STEP_S), pytest.approx(20 * STEP_S)),)
+    assert resumed.whole[0] == 2
+
+
+@pytest.mark.parametrize("seldom", [{"watched_from_samples": 6400}, {"interval_samples": 1280}])
+def test_a_run_that_is_evaluated_less_is_expected_to_cost_less(seldom: dict[str, int]) -> None:
+    known = CostModel(validations=(10, 5.0), whole=(2, 14.0))
+
+    often_s, seldom_s = (expected_s(known, 100, all_splits="never", **how) for how in ({}, seldom))
+
+    often, less = (len(list(pauses(TIMED.plan, last_step=100, **how))) for how in ({}, seldom))
+    assert less < often
+    assert often_s - seldom_s == pytest.approx(0.5 * (often - less))
+
+
+@pytest.mark.parametrize(("all_splits", "whole"), [("on_the_way", 6), ("at_end", 1), ("never", 0)])
+def test_a_run_that_seldom_sees_all_data_is_expected_to_cost_less(
+    all_splits: AllSplits, whole: int
+) -> None:
+    cost_model = CostModel(validations=(10, 5.0), whole=(2, 14.0), starts=(1, 0.25))
+    n_pauses = len(list(pauses(TIMED.plan, last_step=100)))
+
+    found_s = expected_s(cost_model, 100, all_splits=all_splits)
+
+    steps_s = 0.25 + 100 * STEP_S * cost_model.slowness(64)
+    assert found_s == pytest.approx(steps_s + (n_pauses - whole) * 0.5 + whole * 7.0)
+
+
+def test_an_evaluation_is_told_in_steps_beside_others() -> None:
+    known = CostModel(steps_s=((64, 3.0, 1.0),), validations=(10, 6.0))
+
+    assert CostModel().evaluation_steps(64, step_s=STEP_S) == 0.0
+    assert known.evaluation_steps(64, step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))
+
+
+def test_an_unknown_batch_size_is_as_slow_as_the_nearest() -> None:
+    cost_model = CostModel(steps_s=((8, 4.0, 1.0), (512, 2.0, 1.0)))
+
+    assert [cost_model.slowness(size) for size in (1, 32, 128, 4096)] == [4.0, 4.0, 2.0, 2.0]
+
+
+# Errors that others like it had
+
+
+SHAPE = Reason.as_written("RuntimeError: shape '[5]' is invalid for size 3")
+
+
+def trial(batch_size: int = 10, *, rate: float = 0.1, seed: int = 0) -> Trial:
+    return replace(made_up_trial(batch_size=batch_size, seed=seed), learning_rate=rate)
+
+
+TWO_RATES, THIRD = (trial(rate=0.1), trial(rate=0.2)), trial(rate=0.4)
+MAY_BE_THE_RATES_FAULT = tuple(
+    Reason.as_written(f"ValueError: {text}")
+    for text in ("the loss is NaN", "expected finite values", "loss diverged", "inf in gradients")
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_answered"),
+    [
+        ({}, True),
+        ({"then": trial(20)}, False),
+        ({"then": replace(THIRD, horizon_steps=80)}, False),
+        ({"ended": TWO_RATES[:1]}, False),
+        ({"ended": TWO_RATES[:1] * 2}, False),
+        *(({"reason": why}, False) for why in MAY_BE_THE_RATES_FAULT),
+        *(({"status": Status(end)}, False) for end in ("diverged", "oom", "killed", "timeout")),
+    ],
+)
+def test_two_equal_errors_answer_for_the_rest_of_their_batch_size_and_nothing_else_does(
+    changed: dict[str, Any], is_answered: bool
+) -> None:
+    case = {"ended": TWO_RATES, "status": Status.ERROR, "reason": SHAPE, "then": THIRD} | changed
+    errors = RepeatedErrors()
+    for each in case["ended"]:
+        errors.note(each, case["status"], case["reason"], 4)
+
+    why = errors.why_not(case["then"])
+
+    assert (why and why.code) == ("failed_alike_before" if is_answered else None)
+
+
+def fails_at_ten(model: nn.Module, batch: Any) -> Tensor:
+    if model.training and len(batch[0]) == 10:
+        raise KeyError("x")
+    return cross_entropy(model, batch)
+
+
+def test_rates_that_fail_alike_cost_two_trials(store: Store) -> None:
+    packed = PackedWorkload(replace(small_workload(n=40), loss=fails_at_ten))
+    engine = engine_on(store, packed)
+    requests = [ask(engine, batch_size=size) for size in (10, 10, 10, 10, 20)]
+    for n, request in enumerate(requests):
+        trial = replace(request.trial, learning_rate=0.01 * 2**n)
+        requests[n] = replace(request, trial=trial)
+
+    *of_10, of_20 = run_all(engine, requests)
+
+    assert {record.status for record in of_10} == {Status.ERROR}
+    untrained = [record for record in of_10 if not record.evaluations]
+    assert 1 <= len(untrained) <= 2  # two run side by side
+    assert {record.reason.code for record in untrained} == {"failed_alike_before"}
+    assert of_20.status is Status.OK
+    warnings = engine._listener.warnings
+    assert sum("two trials ended with the same error" in text for text in warnings) == 1
+    assert sum(": error (KeyError: 'x')" in text for text in warnings) == 1

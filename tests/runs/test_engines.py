@@ -1,0 +1,294 @@
+"""The contract of engines, over all that answer with training runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.recorded.engine import RecordedEngine
+from benchmarks.recorded.grid import RecordedGrid
+from tests.reference import mnist_script
+from tests.reference.command_engine import command_engine
+from tests.reference.local_engine import engine_on, plan_on
+from tests.reference.made_up import made_up_trial
+from tests.reference.made_up_study import STUDY, made_up_summary, store_with_study
+from tests.reference.recorded_grid import made_up_rows, write_grid
+from tests.reference.saving_script import saving_script
+from tests.reference.small_workloads import small_trial, small_workload
+
+from batchlab.processes.packed_workload import PackedWorkload
+from batchlab.records.run import OUT_OF_TIME, RunLength, RunRequest
+from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.runs.commands import CommandEngine
+from batchlab.runs.contract import Engine, RunPlan, run_all
+from batchlab.runs.process_engine import ProcessEngine
+from batchlab.runs.replay import Journal, ReplayingEngine
+from batchlab.runs.workers import LocalWorkers
+from batchlab.script.command import TrainingCommand
+from batchlab.store.store import Store
+from batchlab.workload.builtin import mnist_mlp
+from batchlab.workload.given_data import tensors_of
+
+KINDS = ("this machine", "replayed", "script", "recorded")
+
+
+@dataclass
+class Lab:
+    """Engines of one kind, each on the store in its folder as of another session."""
+
+    kind: str
+    made: Callable[..., Engine]  # with a folder and a budget
+    sizes: tuple[int, int, int]
+    rate: float
+    target: Target
+    engines: list[Engine] = field(default_factory=list)
+
+    def engine(self, folder: Path, budget_s: float = 1e6) -> Engine:
+        """Return the engine of a new session, after ending the one before."""
+        self.end()
+        folder.mkdir(exist_ok=True)
+        self.engines.append(self.made(folder, budget_s=budget_s))
+        return self.engines[-1]
+
+    def end(self) -> None:
+        for engine in self.engines:
+            engine.cancel()
+        self.engines.clear()
+
+    def request(
+        self, engine: Engine, steps: int, size: int = 0, until: Target | None = None
+    ) -> RunRequest:
+        trial = engine.trial(batch_size=self.sizes[size], learning_rate=self.rate, seed=0)
+        return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))
+
+    def ran(self, engine: Engine, *asked: Any, **more: Any) -> TrialRecord:
+        (record,) = run_all(engine, [self.request(engine, *asked, **more)])
+        return record
+
+    def curve(self, record: TrialRecord) -> dict[int, float | None]:
+        metric = self.target.metric
+        return {each.step: each.score("validation", metric) for each in record.evaluations}
+
+
+@pytest.fixture(params=[*KINDS, pytest.param("Ray", marks=pytest.mark.nightly)])
+def lab(request: pytest.FixtureRequest, packed: PackedWorkload) -> Iterator[Lab]:
+    accuracy = Target(metric="accuracy", value=0.5, better="higher")
+    of_points = {"sizes": (10, 5, 20), "rate": 0.05, "target": accuracy}
+
+    def this_machine(folder: Path, budget_s: float) -> Engine:
+        return engine_on(store_with_study(folder / "lab.db"), packed, budget_s=budget_s)
+
+    def script(folder: Path, budget_s: float) -> Engine:
+        return command_engine(saving_script(folder, "--pause", "0"), folder, budget_s=budget_s)
+
+    def recorded(folder: Path, budget_s: float) -> Engine:
+        grid = RecordedGrid.read(write_grid(folder, made_up_rows()))
+        return RecordedEngine(grid, seeds=(3, 1), step_s={16: 0.001, 32: 0.001, 64: 0.002})
+
+    def replayed(folder: Path, budget_s: float) -> Engine:
+        inner = recorded(folder, budget_s)
+        store = store_with_study(folder / "lab.db")
+        workload_id = inner.trial(batch_size=16, learning_rate=0.2, seed=0).workload_id
+        store.put_workload(replace(made_up_summary(), workload_id=workload_id))
+        return ReplayingEngine(inner, Journal(store, STUDY))
+
+    def on_ray(folder: Path, budget_s: float) -> Engine:
+        ray_workers = pytest.importorskip("batchlab.runs.ray_workers")
+        from batchlab.runs.cluster import Cluster
+
+        plan = plan_on(small_trial(small_workload(n=40), batch_size=10), budget_s=budget_s)
+        cluster = Cluster(address=request.getfixturevalue("nodes").address)
+        workers = ray_workers.RayWorkers(cluster, packed, plan)
+        return ProcessEngine(store_with_study(folder / "lab.db"), plan, workers)
+
+    loss = {"value": 0.6, "better": "lower"}
+    of_grid = {"sizes": (16, 32, 32), "rate": 0.2, "target": Target(metric="loss", **loss)}
+    made = {
+        "this machine": Lab("this machine", this_machine, **of_points),
+        "replayed": Lab("replayed", replayed, **of_grid),
+        "script": Lab("script", script, (16, 8, 64), 0.5, Target(metric="val_loss", **loss)),
+        "recorded": Lab("recorded", recorded, **of_grid),
+        "Ray": Lab("Ray", on_ray, **of_points),
+    }[request.param]
+    yield made
+    made.end()
+
+
+def only(*kinds: str) -> Any:
+    return pytest.mark.parametrize("lab", kinds, indirect=True)
+
+
+def test_each_run_comes_back_as_far_as_it_was_asked(lab: Lab, tmp_path: Path) -> None:
+    engine = lab.engine(tmp_path)
+    began_s = engine.spent_s()
+    requests = [lab.request(engine, 8, 1), lab.request(engine, 40), lab.request(engine, 16, 2)]
+    for request in requests:
+        assert engine.expected_s(request.trial.batch_size, request.length) > 0
+        engine.submit(request)
+    records = {}
+    for _ in requests:
+        end = engine.next_finished()
+        records[end.request] = end.record
+
+    assert [records[request].trial for request in requests] == [each.trial for each in requests]
+    assert {record.status for record in records.values()} == {Status.OK}
+    assert {record.engine for record in records.values()} == {engine.name}
+    for request in requests:
+        steps = [each.step for each in records[request].evaluations]
+        assert steps == sorted(set(steps))
+        assert request.last_step - 4 <= steps[-1] <= request.last_step
+    assert engine.spent_s() > began_s
+
+
+def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
+    lab: Lab, tmp_path: Path
+) -> None:
+    short = lab.ran(lab.engine(tmp_path / "one"), 12)
+    longer = lab.ran(lab.engine(tmp_path / "one"), 40)
+    at_once = lab.ran(lab.engine(tmp_path / "other"), 40)
+
+    assert lab.curve(at_once).items() <= lab.curve(longer).items()
+    assert lab.curve(short).items() <= lab.curve(longer).items()
+    assert longer.last("validation", lab.target.metric) == at_once.last(
+        "validation", lab.target.metric
+    )
+    assert at_once.resumed_from_steps == ()
+    if lab.kind in ("this machine", "Ray"):  # a script may have come further than was asked
+        assert longer.resumed_from_steps == (12,)
+
+
+def test_what_was_trained_is_answered_and_not_trained_again(
+    lab: Lab, tmp_path: Path, begun: list[str]
+) -> None:
+    first = lab.ran(lab.engine(tmp_path), 24)
+    trained, again = list(begun), lab.engine(tmp_path)
+    if lab.kind != "replayed":
+        assert lab.ran(again, 12).status is Status.OK
+    assert lab.ran(again, 24) == first
+
+    assert begun == trained
+
+
+def test_a_run_ends_where_its_target_has_held(lab: Lab, tmp_path: Path, begun: list[str]) -> None:
+    record = lab.ran(lab.engine(tmp_path), 400, until=lab.target)
+    trained = list(begun)
+
+    again = lab.ran(lab.engine(tmp_path), 400, until=lab.target)
+
+    assert record.status is Status.TARGET_REACHED
+    assert record.steps < 400
+    assert record.crossing(lab.target).held
+    assert again == record
+    assert begun == trained
+
+
+@only("this machine", "script")
+def test_without_time_nothing_begins_and_what_was_seen_comes_back(
+    lab: Lab, tmp_path: Path, begun: list[str]
+) -> None:
+    engine = lab.engine(tmp_path, budget_s=0.0)
+    never = lab.ran(engine, 12)
+    assert (never.status, never.reason, never.evaluations) == (Status.TIMEOUT, OUT_OF_TIME, ())
+    assert begun == []
+
+    later = lab.ran(lab.engine(tmp_path), 12)
+    cut = lab.ran(lab.engine(tmp_path, budget_s=0.0), 400)
+
+    assert later.status is Status.OK
+    assert (cut.status, lab.curve(cut)) == (Status.TIMEOUT, lab.curve(later))
+
+
+def test_what_is_cancelled_never_comes_back_and_may_be_asked_for_again(
+    lab: Lab, tmp_path: Path
+) -> None:
+    engine = lab.engine(tmp_path)
+    for size in (0, 1):
+        engine.submit(lab.request(engine, 400, size))
+    engine.cancel()
+
+    assert lab.ran(engine, 12, 2).status is Status.OK
+    assert lab.ran(engine, 12, 1).status is Status.OK
+
+
+@only("this machine", "script")
+def test_a_trial_that_another_process_trains_is_waited_for(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = lab.engine(tmp_path)
+    slept_s = []
+    with Store(tmp_path / "lab.db") as other, ExitStack() as held:
+        assert held.enter_context(other.claim(lab.request(engine, 4).trial.trial_id))
+        monkeypatch.setattr("time.sleep", lambda s: (slept_s.append(s), held.close()))
+        record = lab.ran(engine, 4)
+
+    assert len(slept_s) > 0
+    assert (record.status, record.steps) == (Status.OK, 4)
+
+
+# A script with the weights, order and marks of a workload tells the same curves
+
+
+N_TRAIN = 2000
+BATCH_SIZES = (40, 96)  # the second leaves a smaller last batch in each epoch
+LEARNING_RATE = 0.05
+TARGET = Target(metric="accuracy", value=0.75, better="higher")
+LENGTH = RunLength(epochs=3, until=TARGET, all_splits="never")
+COMMAND = TrainingCommand(
+    arguments=(
+        *(sys.executable, mnist_script.__file__, "--batch-size", "{batch_size}"),
+        *("--lr", "{learning_rate}", "--seed", "{seed}", "--epochs", str(LENGTH.epochs)),
+        *("--examples", str(N_TRAIN)),
+    ),
+    metric="accuracy",
+    learning_rate=LEARNING_RATE,
+)
+
+
+def plan_of(store: Store, workload_id: str) -> RunPlan:
+    """Of trials of a workload, which the store knows then."""
+    mnist = {"workload_id": workload_id, "n_train": N_TRAIN}
+    store.put_workload(replace(made_up_summary(), **mnist))
+    trial = replace(made_up_trial(batch_size=BATCH_SIZES[0]), **mnist)
+    return replace(plan_on(trial), micro_batch_sizes={})
+
+
+def records_of(engine: Engine) -> list[TrialRecord]:
+    rate = LEARNING_RATE
+    trials = [engine.trial(batch_size=b, learning_rate=rate, seed=3) for b in BATCH_SIZES]
+    return run_all(engine, [RunRequest(trial=trial, length=LENGTH) for trial in trials])
+
+
+def told(record: TrialRecord) -> list[tuple[int, int, float | None, float | None]]:
+    return [
+        (each.step, each.samples, each.score("validation", "accuracy"), each.batch_loss)
+        for each in record.evaluations
+    ]
+
+
+@pytest.mark.slow  # torch starts three times
+def test_its_curve_and_its_steps_to_target_are_the_very_same(tmp_path: Path) -> None:
+    built_in = mnist_mlp.workload()
+    workload = replace(
+        built_in,
+        train=tuple(part[:N_TRAIN] for part in tensors_of(built_in.train)),
+        validation=tuple(
+            part[: mnist_script.N_VALIDATION] for part in tensors_of(built_in.validation)
+        ),
+        test=None,
+    )
+    with Store(tmp_path / "lab.db") as store:
+        by_script = records_of(CommandEngine(store, COMMAND, plan_of(store, "script")))
+        plan = plan_of(store, "in-process")
+        workers = LocalWorkers(PackedWorkload(workload), plan)
+        in_process = records_of(ProcessEngine(store, plan, workers))
+
+    for script, right in zip(by_script, in_process, strict=True):
+        assert told(script) == told(right)
+        assert script.crossing(TARGET) == right.crossing(TARGET)
+        assert script.crossing(TARGET).held
+        assert script.status is right.status is Status.TARGET_REACHED
