@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader, TensorDataset, default_collate
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.check import check_workload
-from batchlab.measure.examples import check_batch_counts
 from batchlab.records.study import AdamSettings, WorkloadSummary
 from batchlab.workload.definition import Metric, Workload, uncompiled
 from batchlab.workload.given_data import with_data_as_read
@@ -55,6 +54,47 @@ def refusal(**fields: Any) -> str:
     return message
 
 
+SEQUENCES = [(torch.ones(3 + 5 * (n % 3), 2), n % 2) for n in range(12)]
+
+
+def with_labels(join: Callable[[list[Tensor]], Any]) -> Callable[[list[Any]], Any]:
+    """Return a `collate` that joins the inputs in this way."""
+
+    def collate(examples: list[Any]) -> Any:
+        inputs, labels = zip(*examples, strict=True)
+        return join(list(inputs)), torch.tensor(labels)
+
+    return collate
+
+
+padded = with_labels(lambda inputs: pad_sequence(inputs, batch_first=True))
+packed = with_labels(lambda inputs: pack_sequence(inputs, enforce_sorted=False))
+time_first = with_labels(pad_sequence)
+joined = with_labels(torch.cat)
+
+
+def of_sequences(collate: Callable[[list[Any]], Any] | None, **fields: Any) -> dict[str, Any]:
+    usual = {
+        "train": SEQUENCES,
+        "validation": SEQUENCES[:5],
+        "test": None,
+        "collate": collate,
+        "loss": lambda model, batch: model.bias.square().mean(),
+        "metrics": {},
+        "with_steps": False,  # that few sequences take longer to read than their step
+    }
+    return usual | fields
+
+
+def metric_of(count: int) -> dict[str, Metric]:
+    """A metric that counts batches by itself."""
+    return {
+        "tokens": Metric(
+            sum=lambda model, batch: torch.zeros(()), count=lambda batch: count, better="higher"
+        )
+    }
+
+
 IGNORED = torch.cat([Y[:20], torch.tensor([-100]), Y[21:40]])
 SOUND: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -64,13 +104,13 @@ SOUND: dict[str, dict[str, Any]] = {
     "an optimizer that scales its rate": {
         "optimizer": lambda parts, rate: torch.optim.SGD(parts, lr=rate / 10)
     },
-    "a batch of nothing but padding": {
-        "metrics": {
-            "tokens": Metric(
-                sum=lambda model, batch: torch.zeros(()), count=lambda batch: 0, better="higher"
-            )
-        }
-    },
+    "a batch of nothing but padding": {"metrics": metric_of(0)},
+    "batches that count by their padded examples": of_sequences(padded),
+    "batches that count by their packed examples": of_sequences(packed),
+    "batches with a weight": of_sequences(time_first, weight=lambda batch: len(batch[1])),
+    "nothing that counts by examples": of_sequences(
+        time_first, loss=None, step=lambda model, optimizer, batch: None, metrics=metric_of(1)
+    ),
 }
 
 
@@ -182,7 +222,7 @@ DIFFERENTIATING = {
 }
 
 # Where the user's code raised an exception: the text of the message, and what raises it.
-RAISED: list[tuple[str, dict[str, Any]]] = [
+RAISED = [
     ("`model` raised TypeError", {"model": lambda: nn.Linear(4, "3")}),
     ("`loss` of 8 examples raised RuntimeError: mat1 and", {"model": lambda: nn.Linear(5, 3)}),
     ("`optimizer` raised ZeroDivisionError", {"optimizer": lambda parts, rate: 1 / 0}),
@@ -252,6 +292,16 @@ REFUSED: list[tuple[str, dict[str, Any]]] = [
             "test": None,
         },
     ),
+    ("batches of 2 and 3 examples of train count as 8 and 13", of_sequences(time_first)),
+    ("batches of 2 and 3 examples of train count as 11 and 24", of_sequences(joined)),
+    (
+        "batches of 2 and 3 examples of validation count as 8 and 13",
+        of_sequences(
+            None,
+            train=DataLoader(SEQUENCES, collate_fn=padded),
+            validation=DataLoader(list(SEQUENCES), collate_fn=time_first),
+        ),
+    ),
     *[
         ("as batchlab.Metric(..., enable_grad=True)", {"metrics": {"error": metric}})
         for metric in DIFFERENTIATING.values()
@@ -294,19 +344,8 @@ def test_memory_running_out_is_no_fault_of_the_workload() -> None:
     assert check(loss=no_memory_for_a_gradient, with_steps=False).n_parameters == 15
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        lambda model, batch: model(batch[0]).var(),
-        lambda model, batch: cross_entropy(model, batch) * len(batch[0]) ** 0.5,
-        lambda model, batch: F.cross_entropy(
-            model(batch[0]) @ model(batch[0]).T, torch.arange(len(batch[0]))
-        ),
-    ],
-    ids=["variance", "square root of the size", "contrastive"],
-)
-def test_a_loss_that_couples_examples_gets_a_warning(loss: Any) -> None:
-    summary = check(loss=loss)
+def test_a_loss_that_couples_examples_gets_a_warning() -> None:
+    summary = check(loss=lambda model, batch: cross_entropy(model, batch) * len(batch[0]) ** 0.5)
 
     (warning,) = summary.warnings
     assert summary.loss_couples
@@ -352,70 +391,3 @@ def test_examples_from_all_over_the_set_are_looked_at(over_all: bool) -> None:
     check(metrics={"area": metric}, train=data, validation=data, test=None, with_steps=False)
 
     assert seen == [(1000, 500)]
-
-
-SEQUENCES = [(torch.ones(3 + 5 * (n % 3), 2), n % 2) for n in range(12)]
-
-
-def with_labels(join: Callable[[list[Tensor]], Any]) -> Callable[[list[Any]], Any]:
-    """Return a `collate` that joins the inputs in this way."""
-
-    def collate(examples: list[Any]) -> Any:
-        inputs, labels = zip(*examples, strict=True)
-        return join(list(inputs)), torch.tensor(labels)
-
-    return collate
-
-
-padded = with_labels(lambda inputs: pad_sequence(inputs, batch_first=True))
-packed = with_labels(lambda inputs: pack_sequence(inputs, enforce_sorted=False))
-time_first = with_labels(pad_sequence)
-joined = with_labels(torch.cat)
-
-
-def check_counts(**fields: Any) -> None:
-    usual = {"train": SEQUENCES, "validation": SEQUENCES[:5], "test": None, "metrics": {}}
-    check_batch_counts(workload_of(**(usual | fields)))
-
-
-@pytest.mark.parametrize(
-    ("fields", "counted"),
-    [
-        ({"collate": time_first}, "train count as 8 and 13"),
-        ({"collate": joined}, "train count as 11 and 24"),
-        (
-            {
-                "train": DataLoader(SEQUENCES, collate_fn=padded),
-                "validation": DataLoader(list(SEQUENCES), collate_fn=time_first),
-            },
-            "validation count as 8 and 13",
-        ),
-    ],
-)
-def test_a_first_tensor_that_does_not_count_examples_asks_for_a_weight(
-    fields: dict[str, Any], counted: str
-) -> None:
-    with pytest.raises(WorkloadError) as caught:
-        check_counts(**fields)
-
-    assert f"'checked': batches of 2 and 3 examples of {counted}" in str(caught.value)
-    assert "weight=lambda batch: len(batch[1])" in str(caught.value)
-
-
-COUNTED = Metric(sum=lambda model, batch: torch.zeros(()), count=lambda batch: 1, better="lower")
-COUNTS: dict[str, dict[str, Any]] = {
-    "padded": {"collate": padded},
-    "packed": {"collate": packed},
-    "a weight": {"collate": time_first, "weight": lambda batch: len(batch[1])},
-    "nothing by examples": {
-        "collate": time_first,
-        "loss": None,
-        "step": lambda model, optimizer, batch: torch.zeros(()),
-        "metrics": {"counted": COUNTED},
-    },
-}
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_counts_that_grow_with_the_examples_or_are_given_pass(name: str) -> None:
-    check_counts(**COUNTS[name])

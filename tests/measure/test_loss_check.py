@@ -167,6 +167,7 @@ COUPLED: dict[str, tuple[int, Fields]] = {
     ),
     "coarse": (1, lambda seed: {"loss": coarse_contrast, "model": lambda: mlp(torch.bfloat16)}),
     "random": (5, lambda seed: {"loss": random_contrast, "model": mlp}),
+    "variance": (1, lambda seed: {"loss": lambda model, batch: model(batch[0]).var()}),
     "pairs that collate draws": (3, lambda seed: DRAWN_PAIRS),
 }  # fmt: skip
 
