@@ -16,6 +16,7 @@ from batchlab.measure.gradients import (
     gradient_norm,
     gradient_values,
     is_known,
+    n_numbers,
     own_parameters,
     squared_norms,
     trainable_parameters,
@@ -100,8 +101,10 @@ class Monitor:
         """
         self._step += 1
         self.latest = None
+        if isinstance(loss, Tensor):
+            loss = loss.detach()
         if loss is not None:
-            self._losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
+            self._losses.append(loss)
         measured, self._measured = self._measured, None
         if measured is not None:
             measured.remove()
@@ -116,15 +119,19 @@ class Monitor:
     def reading(self) -> MonitorReading:
         """The measurements up to now."""
         scale = self._scale()
-        losses = [float(loss) for loss in self._losses]
-        recent = losses[-_USUAL_LOSSES:]
+        losses = list(map(float, self._losses))
+        loss = norm = None
+        if losses:
+            loss = statistics.fmean(losses[-_USUAL_LOSSES:])
+        if self._norm is not None:
+            norm = float(self._norm)
         return MonitorReading(
             step=self._step,
             batch_size=self._batch_size,
             gradient_noise_scale=scale,
-            gradient_norm=None if self._norm is None else float(self._norm),
+            gradient_norm=norm,
             seen_fraction=self._seen_fraction(),
-            loss=statistics.fmean(recent) if recent else None,
+            loss=loss,
             loss_spikes=_spikes(losses),
             hint=_hint(scale, self._batch_size),
         )
@@ -157,10 +164,8 @@ class Monitor:
         return noise_scale_of_pairs(traces, grad_sqs)
 
     def _seen_fraction(self) -> float:
-        n_seen = 0
-        for layer in self._layers:
-            n_seen += sum(parameter.numel() for parameter in own_parameters(layer))
-        return n_seen / max(1, sum(parameter.numel() for parameter in self._parameters))
+        n_seen = sum(map(n_numbers, map(own_parameters, self._layers)))
+        return n_seen / max(1, n_numbers(self._parameters))
 
 
 class _MeasuredStep(WatchedLayers):
@@ -179,7 +184,9 @@ class _MeasuredStep(WatchedLayers):
     @property
     def n_examples(self) -> int:
         """The number of examples in all passes of the step, or 0 if none was seen."""
-        return sum(self.lengths[self._once[0]]) if self._once else 0
+        if not self._once:
+            return 0
+        return sum(self.lengths[self._once[0]])
 
     def came_back(self, layer: nn.Module, back: Tensor) -> None:
         if self._once is None:
@@ -197,8 +204,8 @@ class _MeasuredStep(WatchedLayers):
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
             value, back = self.input_of(layer), self.backs.get(layer)
-            ids = [id(parameter) for parameter in own_parameters(layer)]
-            if value is None or back is None or not all(key in self._grad_sq for key in ids):
+            ids = list(map(id, own_parameters(layer)))
+            if value is None or back is None or not self._grad_sq.keys() >= {*ids}:
                 continue
             n = n or len(back)
             if len(value) != n or len(back) != n:
@@ -206,13 +213,15 @@ class _MeasuredStep(WatchedLayers):
             if value.is_floating_point():
                 value = value.float()
             squares = squares + squared_norms(layer, value, back.float() * n)
-            of_mean = of_mean + sum(self._grad_sq[key] for key in ids)
+            of_mean = of_mean + sum(map(self._grad_sq.__getitem__, ids))
         if n < 2:
             return None
         unit_sq, mean_sq = float(squares.double().mean()), float(of_mean)
         trace = (unit_sq - mean_sq) / (1 - 1 / n)
         pair = trace, mean_sq - trace / n
-        return pair if all(map(math.isfinite, pair)) else None
+        if not all(map(math.isfinite, pair)):
+            return None
+        return pair
 
 
 def _watchable(model: nn.Module) -> list[nn.Module]:
@@ -222,8 +231,7 @@ def _watchable(model: nn.Module) -> list[nn.Module]:
         n_holders.update(map(id, module.parameters(recurse=False)))
     layers = []
     for layer in filter(is_known, model.modules()):
-        parameters = own_parameters(layer)
-        if parameters and all(n_holders[id(parameter)] == 1 for parameter in parameters):
+        if set(map(n_holders.get, map(id, own_parameters(layer)))) == {1}:
             layers.append(layer)
     return layers
 
