@@ -13,12 +13,16 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
-from scipy.special import bdtr
 
 from batchlab.errors import ProfileError
 from batchlab.laws.lines import SIZES_FOR_LAW, MemoryFit, fit_memory, points_for_law
-from batchlab.laws.mean import mean_interval
 from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
+from batchlab.measure.blocks import (
+    BLOCKS_FOR_ORDER,
+    geometric_mean,
+    have_drifted,
+    median_of_blocks,
+)
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import Count, StepTiming
@@ -28,12 +32,6 @@ from batchlab.words.document import SCHEMA, json_text, plain, reason_of
 
 Stopped = Literal["memory", "time", "errors"]
 Bytes = Annotated[int, msgspec.Meta(ge=0)]
-
-# The smallest and the largest of n blocks hold the median with probability 1 - 2^(1 - n), whatever
-# their distribution: from six blocks on that is at least 95 %.
-_BLOCKS_FOR_ORDER = 6
-# The halves of a quiet measurement differ by less.
-_DRIFT_FRACTION = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,10 +138,10 @@ class ProfilePoint:
             return Estimate.cannot_tell(reason)
         medians = []
         for timing in self.timings:
-            medians.append(_median(np.divide(timing.block_s, timing.block_steps).tolist()))
+            medians.append(median_of_blocks(np.divide(timing.block_s, timing.block_steps).tolist()))
         if len(medians) == 1:
             return medians[0]
-        return _geometric_mean(medians)
+        return geometric_mean(medians)
 
     @property
     def samples_per_s(self) -> float | None:
@@ -160,31 +158,9 @@ class ProfilePoint:
         """
         drifted: bool | None = None
         for timing in self.timings:
-            if len(timing.block_s) >= _BLOCKS_FOR_ORDER:
-                drifted = drifted or _drifted(timing.block_s)
+            if len(timing.block_s) >= BLOCKS_FOR_ORDER:
+                drifted = drifted or have_drifted(timing.block_s)
         return drifted
-
-
-def _drifted(blocks: tuple[float, ...]) -> bool:
-    half = len(blocks) // 2
-    first, second = blocks[:half], blocks[-half:]
-    apart = max(first) < min(second) or max(second) < min(first)
-    ratio = statistics.median(second) / statistics.median(first)
-    return apart and abs(math.log(ratio)) > math.log1p(_DRIFT_FRACTION)
-
-
-def _median(values: Sequence[float]) -> Estimate:
-    """Return the median with its interval, which is None for a single value."""
-    middle, n = statistics.median(values), len(values)
-    if n >= _BLOCKS_FOR_ORDER:
-        # Take the largest k for which the k-th from both ends hold the median 95 times in 100.
-        rank = np.count_nonzero(2 * bdtr(np.arange(n), n, 0.5) <= 0.05) - 1
-        ordered = sorted(values)
-        return Estimate.of(middle, interval=(ordered[rank], ordered[-1 - rank]), n=n)
-    logs = mean_interval(list(map(math.log, values)))
-    if logs.low is None or logs.high is None:
-        return Estimate.of(middle, n=n)
-    return Estimate.of(middle, interval=(math.exp(logs.low), math.exp(logs.high)), n=n)
 
 
 # On a quiet machine, log ratios of two batch sizes scatter by this much from process to process. It
@@ -195,25 +171,7 @@ _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 def ratio_in_turn(processes: Sequence[Sequence[float]]) -> Estimate:
     """Estimate a ratio of step times from its rounds in each process in which both took turns."""
     medians = list(map(statistics.median, processes))
-    return _RATIO_SCATTER.of_size(medians, _geometric_mean(list(map(_median, processes))))
-
-
-def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
-    """Return the geometric mean of independent times, with the interval of their mean logarithm."""
-    values, below, above, n = list[float](), list[float](), list[float](), 0
-    for time in times:
-        assert time.estimate is not None
-        n += time.n
-        values.append(time.estimate)
-        if time.low is not None and time.high is not None:
-            below.append(math.log(time.estimate / time.low))
-            above.append(math.log(time.high / time.estimate))
-    middle = statistics.geometric_mean(values)
-    if len(below) < len(times):
-        return Estimate.of(middle, n=n)
-    low = middle * math.exp(-math.hypot(*below) / len(times))
-    high = middle * math.exp(math.hypot(*above) / len(times))
-    return Estimate.of(middle, interval=(low, high), n=n)
+    return _RATIO_SCATTER.of_size(medians, geometric_mean(list(map(median_of_blocks, processes))))
 
 
 FEWEST_PROCESSES: Final = 2
