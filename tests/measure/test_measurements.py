@@ -59,19 +59,7 @@ def least_squares(n: int) -> tuple[Workload, nn.Module]:
 # After any step
 
 
-def test_the_gradient_norm_is_that_of_all_parameters_together() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).double()
-    gradient_norm = AT_STEP["gradient_norm"]
-    assert gradient_norm(moment_of(model)) is None
-
-    model(torch.randn(8, 3).double()).square().mean().backward()
-
-    flat = torch.cat([weights.grad.flatten() for weights in model.parameters()])
-    assert gradient_norm(moment_of(model)) == pytest.approx(float(flat.norm()))
-
-
-def test_the_length_of_a_step_is_that_of_the_textbooks() -> None:
+def test_the_lengths_of_steps_and_gradients_are_those_of_the_textbooks() -> None:
     workload = small_workload()
     trial = small_trial(workload, batch_size=4)
 
@@ -82,15 +70,19 @@ def test_the_length_of_a_step_is_that_of_the_textbooks() -> None:
     def weights() -> torch.Tensor:
         return nn.utils.parameters_to_vector(stepper.model.parameters()).detach().clone()
 
-    path = [weights()]
+    path, norms = [weights()], [0.0]
     for batches, _ in zip(stepper.stream(0), range(run.evaluations[-1].step), strict=False):
         stepper.step(batches)
         path.append(weights())
+        gradients = [parameter.grad.flatten() for parameter in stepper.model.parameters()]
+        norms.append(float(torch.cat(gradients).norm()))
     for at in run.evaluations[1:]:
         moved, away = path[at.step] - path[at.step - 1], path[at.step] - path[0]
         assert at.measurement("update_norm") == pytest.approx(float(moved.norm()), rel=1e-5)
+        assert at.measurement("gradient_norm") == pytest.approx(norms[at.step], rel=1e-5)
         assert at.measurement("distance") == pytest.approx(float(away.norm()), rel=1e-5)
-    assert run.evaluations[0].measurement("update_norm") is None
+    for name in ("update_norm", "gradient_norm"):
+        assert run.evaluations[0].measurement(name) is None
 
 
 # On request
