@@ -229,7 +229,7 @@ def _coupling(few: _Few) -> Finding | None:
             return _finding("coupled", "`model` or `loss`")
         return None
     whole = few.gradient()
-    few = few.with_grains(whole)
+    few = replace(few.with_grains(whole), n_draws=2)  # which are the same
     coupling = None
     for cut in few.cuts:
         size = few.distance_by_cut(cut, whole)
@@ -317,6 +317,7 @@ class _Few:
     collate_draws: bool  # again for each batch
     rounding: float  # the relative difference between gradients that still counts as rounding
     evaluated: tuple[type[nn.Module], ...] = ()  # the layers that stay in evaluation mode
+    n_draws: int = _DRAWS  # of a random loss, to average
 
     @property
     def all(self) -> list[int]:
@@ -407,9 +408,9 @@ class _Few:
         Each term is a factor and the places of a batch. If the loss fails on one of the batches,
         nothing is known, so chance may move it by any amount.
         """
-        total = torch.zeros(_DRAWS, dtype=torch.float64)
+        total = torch.zeros(self.n_draws, dtype=torch.float64)
         for factor, few in terms:
-            for seed in range(_DRAWS):
+            for seed in range(self.n_draws):
                 model = self.model()
                 seed_everything(seed)
                 try:
