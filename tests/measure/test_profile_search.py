@@ -122,12 +122,6 @@ def test_the_law_of_memory_spares_probes_that_would_fail() -> None:
     assert len(knowing.probed) < len(blind.probed)
 
 
-def test_where_nothing_fits_the_search_ends_at_batch_size_1() -> None:
-    profile = searched(MadeUpMachine(room_bytes=FIXED_BYTES // 2))
-
-    assert [(point.shape, point.status) for point in profile.points] == [((1, 1), Status.OOM)]
-
-
 def test_micro_batches_are_equal_and_the_fastest_that_fit() -> None:
     # Beyond 300 examples a pass takes ten times as long: caches, say.
     cached = MadeUpMachine(
@@ -161,61 +155,63 @@ def test_a_step_that_takes_whole_batches_is_never_given_pieces() -> None:
 # Bad ends and time
 
 
-@pytest.mark.parametrize("status", [Status.ERROR, Status.KILLED, Status.TIMEOUT])
-def test_two_bad_ends_in_a_row_end_the_growth(status: Status) -> None:
-    machine = MadeUpMachine(goes_wrong=lambda size: status if size >= 64 else None)
-
-    profile = searched(machine)
-
-    assert max(machine.probed) == (128, 128)
-    assert machine.probed.count((128, 128)) == 1
-    assert profile.stopped == "errors"
+def goes_wrong(status: Status, *, at: range) -> dict[str, Any]:
+    return {"goes_wrong": lambda size: status if size in at else None}
 
 
-@pytest.mark.parametrize(("budget_s", "is_known"), [(60.0, True), (8.0, False)])
-def test_a_hang_costs_its_own_time_limit_only_and_is_not_held_against_what_the_budget_cut(
-    budget_s: float, is_known: bool
-) -> None:
-    machine = MadeUpMachine(
-        goes_wrong=lambda size: Status.TIMEOUT if size == 8 else None, budget_s=budget_s
-    )
+SLOW = {"seconds": lambda size: 1e-3 * size}  # a step of all examples takes 10 s
+FEW_SIZES = {"sizes": (8, 16, 32, 64, 128, 256), "first": 32}
+SIZES = (8, 16, 32, 64, 128)
+COMMAND = {"sizes": SIZES, "kind": CommandSearch, "first": 32, "may_accumulate": False}
+ROOM_FOR_1000 = {"room_bytes": peak_bytes(1000)}
+# The machine, the search, why it stopped, the largest size that was tried, those that do not run.
+ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, int, set[int]]] = {
+    "nothing fits": ({"room_bytes": FIXED_BYTES // 2}, {}, "memory", 1, {1}),
+    "errors": (goes_wrong(Status.ERROR, at=range(64, N_TRAIN)), {}, "errors", 128, {64, 128}),
+    "kills": (goes_wrong(Status.KILLED, at=range(64, N_TRAIN)), {}, "errors", 128, {64, 128}),
+    "hangs": (goes_wrong(Status.TIMEOUT, at=range(64, N_TRAIN)), {}, "errors", 128, {64, 128}),
+    # A hang takes its own time limit, and is not held against what the budget cuts off.
+    "hang": (
+        {**goes_wrong(Status.TIMEOUT, at=range(8, 9)), "budget_s": 60.0}, {}, None, N_TRAIN, {8}
+    ),
+    "cut off": (
+        {**goes_wrong(Status.TIMEOUT, at=range(8, 9)), "budget_s": 8.0}, {}, "time", 4, set()
+    ),
+    "2 s": ({**SLOW, "budget_s": 2.0}, {}, "time", 16, set()),
+    "5 s": ({**SLOW, "budget_s": 5.0}, {}, "time", 128, set()),
+    "15 s": ({**SLOW, "budget_s": 15.0}, {}, "time", 1024, set()),
+    "60 s": ({**SLOW, "budget_s": 60.0}, {}, "time", 4096, set()),
+    # The workload's own size comes before smaller ones.
+    "time for few": ({"budget_s": 1.5}, FEW_SIZES, "time", 256, set()),
+    # What is accumulated does not undo the limit that was found.
+    "time while accumulating": (
+        {**SLOW, **ROOM_FOR_1000, "budget_s": 50.0},
+        {"ceiling_bytes": peak_bytes(1000)},
+        "memory",
+        2048,
+        {1024},
+    ),
+    "command without time": ({"budget_s": 0.0}, COMMAND, "time", 0, set()),
+    "command without room": ({"room_bytes": peak_bytes(16)}, COMMAND, "memory", 32, {32}),
+}  # fmt: skip
 
-    profile = searched(machine)
 
-    assert (8 in whole(profile)) == is_known
-    assert profile.stopped == (None if is_known else "time")
-    assert (largest(profile) == N_TRAIN) == is_known
+@pytest.mark.parametrize("name", ENDS)
+def test_a_search_ends_with_what_time_and_memory_allow(name: str) -> None:
+    given, search, stopped, largest_tried, failed = ENDS[name]
+    machine, told = MadeUpMachine(**given), Told()
 
+    profile = searched(machine, **search, told=told)
 
-@pytest.mark.parametrize("budget_s", [2.0, 5.0, 15.0, 60.0])
-def test_the_budget_is_never_exceeded(budget_s: float) -> None:
-    machine = MadeUpMachine(budget_s=budget_s, seconds=lambda size: 1e-3 * size)
-
-    profile = searched(machine)
-
-    assert profile.stopped == "time"
-    assert all(point.ran for point in profile.points)
+    assert profile.stopped == stopped
+    sizes = set(search.get("sizes", USUAL))
+    smallest = 32 if search is FEW_SIZES else 1
+    assert sizes & profile.batch_sizes == sizes & {*range(smallest, largest_tried + 1)}
+    assert {size for size, point in whole(profile).items() if not point.ran} == failed
+    assert max(machine.probed, default=(0, 0))[0] <= max(largest_tried, 8)
     assert machine.cut_off == 0
-
-
-def test_a_budget_for_few_sizes_ends_with_the_workloads_own_known() -> None:
-    profile = searched(MadeUpMachine(budget_s=1.5), (8, 16, 32, 64, 128, 256), first=32)
-
-    assert profile.stopped == "time"
-    assert {32, 64} <= set(whole(profile))
-    assert not {8, 16} & set(whole(profile))
-
-
-def test_time_that_ends_while_accumulating_does_not_undo_the_limit_that_was_found() -> None:
-    machine = MadeUpMachine(
-        room_bytes=peak_bytes(1000), seconds=lambda size: 1e-3 * size, budget_s=50.0
-    )
-
-    profile = searched(machine, ceiling_bytes=peak_bytes(1000))
-
-    assert machine.left_s() < 20  # one step of all examples takes 10 s
-    assert profile.stopped == "memory"
-    assert N_TRAIN not in {point.batch_size for point in profile.points}
+    if stopped == "time":
+        assert "give a larger --budget" in told.warnings[0]
 
 
 # Further processes
@@ -285,10 +281,8 @@ def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
 
 # Commands
 
-SIZES = (8, 16, 32, 64, 128)
 
-
-timed = partial(searched, sizes=SIZES, kind=CommandSearch, first=SIZES[2], may_accumulate=False)
+timed = partial(searched, **COMMAND)
 
 
 @pytest.mark.parametrize(
@@ -325,18 +319,10 @@ def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again() -> 
     assert all(len(point.timings) == 2 for point in profile.points)
 
 
-def test_nothing_larger_is_started_than_what_does_not_fit_unless_it_accumulates() -> None:
-    machine, accumulating = (
-        MadeUpMachine(room_bytes=peak_bytes(16)),
-        MadeUpMachine(room_bytes=peak_bytes(32)),
-    )
+def test_beyond_memory_a_command_that_accumulates_does() -> None:
+    points = timed(MadeUpMachine(room_bytes=peak_bytes(32)), may_accumulate=True).points
 
-    profile = timed(machine)
-    points = timed(accumulating, may_accumulate=True).points
-
-    assert {size for size, _ in machine.probed} == {8, 16, 32}
-    assert profile.stopped == "memory"
-    in_pieces = {(p.batch_size, p.micro_batch_size, p.status) for p in points if not p.in_one_piece}
+    in_pieces = {(*point.shape, point.status) for point in points if not point.in_one_piece}
     assert in_pieces == {(64, 32, Status.OK), (128, 32, Status.OK)}
 
 
@@ -364,13 +350,3 @@ def test_what_ran_too_shortly_to_be_timed_is_no_bad_end() -> None:
     assert profile.stopped is None
     assert [point.batch_size for point in profile.points if point.is_untimed] == list(SIZES)
     assert told.warnings[0].startswith("batch size 32: not timed (it ended by itself")
-
-
-def test_without_time_the_rest_is_not_tried() -> None:
-    machine, told = MadeUpMachine(budget_s=0.0), Told()
-
-    profile = timed(machine, told=told)
-
-    assert machine.probed == []
-    assert profile.stopped == "time"
-    assert any("give a larger --budget" in warning for warning in told.warnings)
