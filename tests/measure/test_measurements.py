@@ -83,6 +83,7 @@ def test_the_lengths_of_steps_and_gradients_are_those_of_the_textbooks() -> None
         assert at.measurement("distance") == pytest.approx(float(away.norm()), rel=1e-5)
     for name in ("update_norm", "gradient_norm"):
         assert run.evaluations[0].measurement(name) is None
+    assert AT_STEP["gradient_norm"](moment_of(workload.model())) is None
 
 
 # On request

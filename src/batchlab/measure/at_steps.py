@@ -316,9 +316,7 @@ _TOLERANCE = 1e-3  # An eigenvalue may have this relative error, because seeds d
 def _gradient_norm(moment: Moment) -> float | None:
     """Return the norm of the last step's gradient, or None before the first step."""
     norm = gradient_norm(moment.model.parameters())
-    if norm is None:
-        return None
-    return float(norm)
+    return None if norm is None else float(norm)
 
 
 def _update_norm(moment: Moment) -> float | None:

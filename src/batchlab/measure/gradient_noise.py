@@ -109,16 +109,13 @@ class GradientNoise:
         rescaled: GradientSample | None = None
         if optimizer is not None and (scales := preconditioner(optimizer)) is not None:
             rescaled = _sample_of(blocks, manner, scales).by_blocks
-        layers: tuple[LayerNoise, ...] = ()
-        if per_layer:
-            layers = tuple(_layers(model, blocks, manner))
         return NoisePoint(
             step=0,
             samples=0,
             way=manner.name,
             sample=_sample_of(blocks, manner),
             rescaled=rescaled,
-            layers=layers,
+            layers=tuple(_layers(model, blocks, manner)) if per_layer else (),
             took_s=time.perf_counter() - started_s,
         )
 
@@ -135,9 +132,8 @@ class GradientNoise:
                 f"{len(few)} training examples is not finite; look at the data and the loss"
             )
         apart = torch.linalg.vector_norm(one - other)
-        n_train: int | None = self._n_train
-        if bool(apart > _OTHER_GRADIENT * torch.linalg.vector_norm(one)):
-            n_train = None
+        is_drawn = bool(apart > _OTHER_GRADIENT * torch.linalg.vector_norm(one))
+        n_train = None if is_drawn else self._n_train
         of_examples = per_example(self._workload, model, self._fetched(few))
         if of_examples is None:
             unit = self._workload.batch_size
@@ -171,9 +167,7 @@ class GradientNoise:
     def _block(self, model: nn.Module, chosen: Tensor, manner: _Manner) -> _Block:
         """Compute one block in passes that fit into memory."""
         while True:
-            n_pass = self._pass_examples
-            if manner.of is None:
-                n_pass = manner.unit
+            n_pass = manner.unit if manner.of is None else self._pass_examples
             try:
                 return _joined([self._passed(model, few, manner) for few in chosen.split(n_pass)])
             except Exception as error:
@@ -289,9 +283,7 @@ def preconditioner(optimizer: torch.optim.Optimizer) -> Tensor | None:
             correction = 1 - group["betas"][1] ** float(state["step"])
             spread = (state["exp_avg_sq"] / correction).sqrt() + group["eps"]
             scales.append((1 / spread).float().flatten())
-    if not scales:
-        return None
-    return torch.cat(scales)
+    return torch.cat(scales) if scales else None
 
 
 def _is_precise(scale: Estimate, precision: float) -> bool:

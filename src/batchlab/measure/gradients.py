@@ -79,9 +79,7 @@ def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
 
 def gradient_values(gradient: Tensor) -> Tensor:
     """Return all entries of a gradient, or the nonzero ones if it is sparse (an embedding's)."""
-    if gradient.is_sparse:
-        return gradient.coalesce().values()
-    return gradient
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 def widened(values: Tensor) -> Tensor:
@@ -91,9 +89,7 @@ def widened(values: Tensor) -> Tensor:
     """
     if values.is_complex():
         values = torch.view_as_real(values.resolve_conj())
-    if values.dtype == torch.float64:
-        return values
-    return values.float()
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

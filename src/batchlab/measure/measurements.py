@@ -30,9 +30,7 @@ def _step_time(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]]
 
 def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
     peak = study.peak_bytes(batch_size)
-    if peak is None:
-        return None
-    return peak, (peak,)
+    return None if peak is None else (peak, (peak,))
 
 
 def _step_time_notes(study: Study) -> Iterator[str]:

@@ -120,18 +120,14 @@ class Monitor:
         """The measurements up to now."""
         scale = self._scale()
         losses = list(map(float, self._losses))
-        loss = norm = None
-        if losses:
-            loss = statistics.fmean(losses[-_USUAL_LOSSES:])
-        if self._norm is not None:
-            norm = float(self._norm)
+        recent = losses[-_USUAL_LOSSES:]
         return MonitorReading(
             step=self._step,
             batch_size=self._batch_size,
             gradient_noise_scale=scale,
-            gradient_norm=norm,
+            gradient_norm=None if self._norm is None else float(self._norm),
             seen_fraction=self._seen_fraction(),
-            loss=loss,
+            loss=statistics.fmean(recent) if recent else None,
             loss_spikes=_spikes(losses),
             hint=_hint(scale, self._batch_size),
         )
@@ -184,9 +180,7 @@ class _MeasuredStep(WatchedLayers):
     @property
     def n_examples(self) -> int:
         """The number of examples in all passes of the step, or 0 if none was seen."""
-        if not self._once:
-            return 0
-        return sum(self.lengths[self._once[0]])
+        return sum(self.lengths[self._once[0]]) if self._once else 0
 
     def came_back(self, layer: nn.Module, back: Tensor) -> None:
         if self._once is None:

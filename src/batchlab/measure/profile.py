@@ -74,23 +74,17 @@ class ProfilePoint:
     @property
     def threads(self) -> int | None:
         """The number of threads that PyTorch computed with; None if it was not timed."""
-        if self.timing is None:
-            return None
-        return self.timing.threads
+        return None if self.timing is None else self.timing.threads
 
     @property
     def limited_bytes(self) -> int | None:
         """The memory that a limit applies to: the GPU's if a script used one; None if not known."""
-        if self.gpu_peak_bytes is not None:
-            return self.gpu_peak_bytes
-        return self.peak_bytes
+        return self.peak_bytes if self.gpu_peak_bytes is None else self.gpu_peak_bytes
 
     @property
     def timings(self) -> tuple[StepTiming, ...]:
         """The timings, one for each process."""
-        if self.timing is None:
-            return ()
-        return self.timing, *self.again
+        return () if self.timing is None else (self.timing, *self.again)
 
     @property
     def processes_s(self) -> list[float]:
@@ -139,9 +133,7 @@ class ProfilePoint:
         medians = []
         for timing in self.timings:
             medians.append(median_of_blocks(np.divide(timing.block_s, timing.block_steps).tolist()))
-        if len(medians) == 1:
-            return medians[0]
-        return geometric_mean(medians)
+        return medians[0] if len(medians) == 1 else geometric_mean(medians)
 
     @property
     def samples_per_s(self) -> float | None:
@@ -281,9 +273,7 @@ class Profile(ShownInNotebook):
         """The law of seconds per step of sizes that ran in one piece; None if fewer than 3 did."""
         times = zip(self.whole_points, map(self.timed_s, self.whole_points.values()), strict=True)
         used = points_for_law(list(times), n_train=self.workload.n_train)
-        if len(used) < SIZES_FOR_LAW:
-            return None
-        return fit_step_time(used)
+        return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
     @property
     def plateau_batch_size(self) -> int | None:
@@ -310,9 +300,7 @@ class Profile(ShownInNotebook):
     @property
     def process_log_sd(self) -> float | None:
         """The spread of `process_scatter`; None if no size was timed in several processes."""
-        if self.process_scatter is None:
-            return None
-        return self.process_scatter.log_sd
+        return None if self.process_scatter is None else self.process_scatter.log_sd
 
     @property
     def not_run(self) -> tuple[NotRun, ...]:
@@ -408,9 +396,7 @@ class Profile(ShownInNotebook):
             return step_s
         ran = []
         for point in self.points:
-            about_s = point.at_most_step_s
-            if point.timing is not None:
-                about_s = point.timing.step_s
+            about_s = point.timing.step_s if point.timing else point.at_most_step_s
             if about_s is not None:
                 ran.append((point.batch_size, about_s))
         nearest, step_s = min(ran, key=lambda pair: abs(math.log(pair[0] / batch_size)))

@@ -87,9 +87,7 @@ class ProfileSearch:
         sizes = sorted(set(batch_sizes))
         self._to_come = list(sizes)
         first = self.profile.workload.batch_size
-        place = 0
-        if first in sizes:
-            place = sizes.index(first)
+        place = sizes.index(first) if first in sizes else 0
         for group in self._groups(sizes[place:], sizes[:place][::-1]):
             try:
                 self._try_in_order(group)
@@ -217,9 +215,7 @@ class ProfileSearch:
         if point is not None:
             return point
         to_come = [*(size, *self._to_come) * FEWEST_PROCESSES, *self.profile.whole_points]
-        text = str(size)
-        if micro != size:
-            text += f" in pieces of {micro}"
+        text = str(size) if micro == size else f"{size} in pieces of {micro}"
         point = self._timed(size, micro, text, to_come)
         self.profile = self.profile.with_points([point])
         if not point.ran:
@@ -338,9 +334,7 @@ def _rounded(size: float, *, above: int, below: int) -> int:
 
 
 def _why_not_timed(point: ProfilePoint) -> str:
-    what: str = point.status
-    if point.is_untimed:
-        what = "not timed"
+    what = "not timed" if point.is_untimed else point.status
     return f"{what} ({reason_text(point.reason)})"
 
 
@@ -412,9 +406,7 @@ class CommandSearch(ProfileSearch):
     def _micro_batches(self, size: int, largest: int) -> Iterable[int]:
         """Return the pieces as large as fit, if they are equal."""
         n_pieces = -(-size // largest)
-        if size % n_pieces != 0:
-            return []
-        return [size // n_pieces]
+        return [size // n_pieces] if size % n_pieces == 0 else []
 
     def _timed(self, size: int, micro: int, text: str, to_come: Sequence[int]) -> ProfilePoint:
         left_s, needed_s = self.left_s(), max(self._took_s.values(), default=0.0)

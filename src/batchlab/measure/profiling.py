@@ -260,9 +260,7 @@ def _is_unsteady(profile: Profile, point: ProfilePoint) -> bool:
 
 
 def _need(n_bytes: int | None) -> str:
-    if n_bytes is None:
-        return "more"
-    return _text(n_bytes)
+    return "more" if n_bytes is None else _text(n_bytes)
 
 
 def _text(n_bytes: int) -> str:
