@@ -281,13 +281,11 @@ class Profile(ShownInNotebook):
 
         If it is the largest that ran, throughput may still grow beyond it.
         """
-        sizes, speeds = sorted(self.whole_points), list[float]()
-        for size in sizes:
-            speeds.append(size / (self.step_s(size).estimate or math.inf))
-        for size, speed in zip(sizes, speeds, strict=True):
-            if speed >= max(speeds) / (1 + _PLATEAU_FRACTION):
-                return size
-        return None
+        speeds: dict[int, float] = {}
+        for size in self.whole_points:
+            speeds[size] = size / (self.step_s(size).estimate or math.inf)
+        enough = max(speeds.values(), default=0.0) / (1 + _PLATEAU_FRACTION)
+        return min((size for size, speed in speeds.items() if speed >= enough), default=None)
 
     @property
     def evaluations_in_steps(self) -> Reason | None:
@@ -329,13 +327,9 @@ class Profile(ShownInNotebook):
 
     def with_points(self, points: Iterable[ProfilePoint]) -> Profile:
         """Return the profile with these points, in place of those of the same sizes."""
-        by_shape = dict(self._by_shape)
-        for point in points:
-            by_shape[point.shape] = point
-        in_order = sorted(
-            by_shape.values(), key=lambda point: (point.batch_size, -point.micro_batch_size)
-        )
-        return replace(self, points=tuple(in_order))
+        by_shape = self._by_shape | {point.shape: point for point in points}
+        in_order = sorted(by_shape, key=lambda shape: (shape[0], -shape[1]))
+        return replace(self, points=tuple(map(by_shape.__getitem__, in_order)))
 
     @cached_property
     def _by_shape(self) -> dict[tuple[int, int], ProfilePoint]:
