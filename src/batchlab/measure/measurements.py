@@ -37,17 +37,11 @@ def _step_time_notes(study: Study) -> Iterator[str]:
     if not study.timings:
         yield text("Step time: not measured alone.")
         return
-    devices, threads, blocks = set[str](), set[int](), 0
-    for timing in study.timings:
-        devices.add(timing.device)
-        threads.add(timing.threads)
-        blocks = max(blocks, len(timing.block_s))
-    where = text(
-        " on {devices}, threads: {threads}",
-        devices=", ".join(sorted(devices)),
-        threads=", ".join(map(str, sorted(threads))),
-    )
+    devices = ", ".join(sorted({timing.device for timing in study.timings}))
+    threads = ", ".join(map(str, sorted({timing.threads for timing in study.timings})))
+    where = text(" on {devices}, threads: {threads}", devices=devices, threads=threads)
     yield sentence("ran_alone", where=where)
+    blocks = max(len(timing.block_s) for timing in study.timings)
     yield text("Large marks: medians of up to {blocks:1 block|# blocks} of steps.", blocks=blocks)
     yield text("Small circles: single blocks. Bars: their range.")
     untimed = [size for size in study.batch_sizes if study.timing(size) is None]

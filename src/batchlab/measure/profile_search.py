@@ -314,10 +314,7 @@ class ProfileSearch:
         return _TIMED_S[-1]
 
     def _cost_of_all_s(self, sizes: Sequence[int], timed_s: float) -> float:
-        cost_s = 0.0
-        for size in sizes:
-            cost_s += _cost_s(self._expected_step_s(size), timed_s)
-        return cost_s
+        return sum(_cost_s(self._expected_step_s(size), timed_s) for size in sizes)
 
 
 def _cost_s(step_s: float, timed_s: float) -> float:
