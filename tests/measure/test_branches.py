@@ -53,11 +53,12 @@ def test_the_training_goes_on_as_if_nothing_had_branched() -> None:
     assert measured.wasted()
 
     assert random_streams() == before
-    for each in (measured, plain):
+    weights = []
+    for stepper in (measured.stepper, plain.stepper):
         seed_everything(0)
-        each.stepper.steps(each.stepper.stream(60), 20, first_step=60)
-    ours, theirs = (each.stepper.model.state_dict() for each in (measured, plain))
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        stepper.steps(stepper.stream(60), 20, first_step=60)
+        weights.append(stepper.model.state_dict().values())
+    assert all(map(torch.equal, *weights))
 
 
 def test_where_the_loss_hangs_on_rate_times_steps_the_linear_rule_wastes_nothing() -> None:
@@ -74,41 +75,35 @@ def test_where_the_loss_hangs_on_rate_times_steps_the_linear_rule_wastes_nothing
         batch_size=8,
     )
 
-    found = branches_at(workload, 400, learning_rate=0.001).wasted()
+    times, lows, _ = zip(*branches_at(workload, 400, learning_rate=0.001).wasted(), strict=True)
 
-    assert [times for times, *_ in found] == [2, 4, 8, 16]
-    assert all(low == pytest.approx(1, abs=0.1) for _, low, _ in found)
+    assert times == (2, 4, 8, 16)
+    assert lows == pytest.approx((1, 1, 1, 1), abs=0.1)
 
 
 def test_branches_keep_the_rate_that_a_schedule_has_come_to() -> None:
     """Beyond its end a schedule may give anything."""
     plain = replace(small_workload(n=400), batch_size=8)
     halved = replace(plain, schedule=lambda fraction: 0.5 if fraction <= 1 else 1 / 0)
-    ended = replace(plain, schedule=lambda fraction: 1.0 - fraction)
 
-    found = []
-    for workload, rate in ((plain, 0.002), (halved, 0.004)):
-        branches = branches_at(workload, 100, learning_rate=rate, horizon_steps=100)
-        found.append(branches.wasted())
+    wasted, of_half = (
+        branches_at(workload, 100, learning_rate=rate, horizon_steps=100).wasted()
+        for workload, rate in ((plain, 0.002), (halved, 0.004))
+    )
 
-    assert found[0] == found[1] != []
-    assert branches_at(ended, 100, learning_rate=0.002, horizon_steps=100).wasted() == []
+    assert wasted == of_half != []
 
 
 def test_where_the_loss_does_not_fall_nothing_is_said() -> None:
-    """The validation labels are noise, so training on makes the loss worse."""
+    """The validation labels are noise, or the rate has come to 0, or there is no time."""
     workload = small_workload(n=400)
     x, labels = workload.validation
     noise = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))]
+    of_noise = replace(workload, validation=(x, noise))
+    ended = replace(workload, batch_size=8, schedule=lambda fraction: 1.0 - fraction)
 
-    found = branches_at(replace(workload, validation=(x, noise)), 400, learning_rate=0.2)
-
-    assert found.wasted() == []
-
-
-def test_without_time_nothing_branches() -> None:
-    branches = branches_at(small_workload(n=400), 100, learning_rate=0.05)
-
-    found = branches.critical_batch_size(until_s=-math.inf)
-
-    assert (found.estimate, found.n, found.reason) == (None, 0, OUT_OF_TIME)
+    assert branches_at(of_noise, 400, learning_rate=0.2).wasted() == []
+    assert branches_at(ended, 100, learning_rate=0.002, horizon_steps=100).wasted() == []
+    branches = branches_at(workload, 100, learning_rate=0.05)
+    estimate = branches.critical_batch_size(until_s=-math.inf)
+    assert (estimate.estimate, estimate.n, estimate.reason) == (None, 0, OUT_OF_TIME)

@@ -3,6 +3,7 @@
 import math
 import statistics
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -29,9 +30,7 @@ from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
 from batchlab.workload.loading import loaded_workload
 
-
-def row(name: str):
-    return AT_STEP[name]
+CPU = torch.device("cpu")
 
 
 def moment_of(
@@ -43,7 +42,7 @@ def moment_of(
         initial=(),
         before=(),
         workload=workload,
-        device=torch.device("cpu"),
+        device=CPU,
         trial=trial or made_up_trial(),
         step=10,
         is_end=True,
@@ -51,52 +50,125 @@ def moment_of(
     )
 
 
-def stepped(model: nn.Module, loss: torch.Tensor) -> list[torch.Tensor]:
-    """The gradients that a step leaves in the model."""
-    loss.backward()
-    return [part.grad for part in model.parameters() if part.grad is not None]
-
-
-def test_the_gradient_norm_is_that_of_all_parameters_together() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)).double()
-    assert row("gradient_norm")(moment_of(model)) is None
-
-    gradients = stepped(model, model(torch.randn(8, 3).double()).square().mean())
-
-    flat = torch.cat([part.flatten() for part in gradients])
-    assert len(gradients) == 4
-    assert row("gradient_norm")(moment_of(model)) == pytest.approx(float(flat.norm()))
-
-
-def test_the_length_of_a_step_is_that_of_the_textbooks() -> None:
-    workload = small_workload()
-    trial = small_trial(workload, batch_size=4)
-
-    run = run_engine(workload, trial, RunLength(epochs=2))
-
-    stepper = Stepper(workload, trial, torch.device("cpu"))
-    stream = stepper.stream(0)
-    weights = [nn.utils.parameters_to_vector(stepper.model.parameters()).detach().clone()]
-    for _ in range(run.evaluations[-1].step):
-        stepper.step(next(stream))
-        weights.append(nn.utils.parameters_to_vector(stepper.model.parameters()).detach().clone())
-    for each in run.evaluations[1:]:
-        moved = float((weights[each.step] - weights[each.step - 1]).norm())
-        assert each.measurement("update_norm") == pytest.approx(moved, rel=1e-5)
-        assert each.measurement("distance") == pytest.approx(
-            float((weights[each.step] - weights[0]).norm()), rel=1e-5
-        )
-    assert run.evaluations[0].measurement("update_norm") is None
-
-
-def least_squares(n: int):
+def least_squares(n: int) -> tuple[Workload, nn.Module]:
     workload = loaded_workload("least-squares", {"n": str(n)}).workload
     torch.manual_seed(0)
     return workload, workload.model()
 
 
-def drawn_study(n_train: int, *, sampling: str = "reshuffle"):
+# After any step
+
+
+def test_the_lengths_of_steps_and_gradients_are_those_of_the_textbooks() -> None:
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=4)
+
+    run = run_engine(workload, trial, RunLength(epochs=2))
+
+    stepper = Stepper(workload, trial, CPU)
+
+    def weights() -> torch.Tensor:
+        return nn.utils.parameters_to_vector(stepper.model.parameters()).detach().clone()
+
+    path, norms = [weights()], [0.0]
+    for batches, _ in zip(stepper.stream(0), range(run.evaluations[-1].step), strict=False):
+        stepper.step(batches)
+        path.append(weights())
+        gradients = [parameter.grad.flatten() for parameter in stepper.model.parameters()]
+        norms.append(float(torch.cat(gradients).norm()))
+    for at in run.evaluations[1:]:
+        moved, away = path[at.step] - path[at.step - 1], path[at.step] - path[0]
+        assert at.measurement("update_norm") == pytest.approx(float(moved.norm()), rel=1e-5)
+        assert at.measurement("gradient_norm") == pytest.approx(norms[at.step], rel=1e-5)
+        assert at.measurement("distance") == pytest.approx(float(away.norm()), rel=1e-5)
+    for name in ("update_norm", "gradient_norm"):
+        assert run.evaluations[0].measurement(name) is None
+    assert AT_STEP["gradient_norm"](moment_of(workload.model())) is None
+
+
+# On request
+
+
+def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
+    workload, model = least_squares(500)
+    surface = LossSurface(workload, model, torch.arange(500), device=CPU)
+    sample = GradientNoise(workload, CPU).sample(model, seed=0)
+    expected = {
+        "noise_scale": sample.gradient_noise_scale.estimate,
+        "sharpness": sharpness(surface, epsilon=1e-3),
+        "top_eigenvalue": top_eigenvalue(surface),
+    }
+
+    values = {name: AT_STEP[name](moment_of(model, workload=workload)) for name in expected}
+
+    assert values == pytest.approx(expected, rel=2e-3)
+
+
+def test_no_more_than_two_thousand_examples_stand_for_a_large_set_the_same_each_time() -> None:
+    workload, model = least_squares(5000)
+    half = replace(workload, train=tuple(column[:2500] for column in workload.train))
+
+    of_all, of_all_again, of_half = (
+        AT_STEP["sharpness"](moment_of(model, workload=data)) for data in (workload, workload, half)
+    )
+
+    assert of_all == of_all_again != of_half
+
+
+def test_what_cannot_be_measured_has_no_value() -> None:
+    """The gradient is lost in the noise, or the loss fails."""
+    workload, model = least_squares(40_000)
+    with torch.no_grad():
+        next(iter(model.parameters())).copy_(optimum(*workload.train).weights.reshape(1, -1))
+    broken = replace(small_workload(), loss=lambda model, batch: 1 / 0)
+
+    assert AT_STEP["noise_scale"](moment_of(model, workload=workload)) is None
+    for name in on_request():
+        at_step = measured_at_steps([name])[name]
+        assert at_step(moment_of(broken.model(), workload=broken)) is None
+
+
+def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bit(tmp_path) -> None:
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=4)
+
+    plain, measured = (
+        run_engine(
+            workload, trial, RunLength(epochs=3), checkpoint=tmp_path / name, measures=measures
+        )
+        for name, measures in (("plain", ()), ("measured", on_request()))
+    )
+
+    n = len(measured.evaluations)
+    at_ends = [evaluation.has_all_splits for evaluation in measured.evaluations]
+    assert sum(at_ends) == 4 < n  # of the initial weights, and after three epochs
+    for name in on_request():
+        is_measured = [dict(at.measured).get(name) is not None for at in measured.evaluations]
+        at_both_ends = [True, *[False] * (n - 2), True]
+        assert is_measured == (at_both_ends if name.startswith("sharpness") else at_ends)
+    assert not plain.evaluations[0].measured
+    assert plain.tensors.keys() == measured.tensors.keys()
+    assert all(torch.equal(plain.tensors[key], measured.tensors[key]) for key in plain.tensors)
+    assert [at.scores for at in plain.evaluations] == [at.scores for at in measured.evaluations]
+
+
+def test_a_training_that_cannot_be_measured_ends_as_it_does_unseen() -> None:
+    workload = small_workload()
+    trial = small_trial(workload, batch_size=4, learning_rate=1e30)
+
+    plain, measured = (
+        run_engine(workload, trial, RunLength(epochs=2), measures=measures).outcome
+        for measures in ((), on_request())
+    )
+
+    assert not plain.status.ended_well
+    assert (measured.status, measured.reason) == (plain.status, plain.reason)
+
+
+# The variance of a gradient
+
+
+def drawn_study(n_train: int, *, sampling: str = "reshuffle") -> Any:
     """A study of one training whose examples are drawn so."""
     study = made_up_study()
     (record, *_) = study.records
@@ -105,63 +177,6 @@ def drawn_study(n_train: int, *, sampling: str = "reshuffle"):
         workload=replace(study.workload, n_train=n_train),
         records=(replace(record, trial=replace(record.trial, sampling=sampling)),),
     )
-
-
-def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
-    workload, model = least_squares(500)
-    device = torch.device("cpu")
-    surface = LossSurface(workload, model, torch.arange(500), device=device)
-    sample = GradientNoise(workload, device).sample(model, seed=0)
-    expected = {
-        "noise_scale": sample.gradient_noise_scale.estimate,
-        "sharpness": sharpness(surface, epsilon=1e-3),
-        "top_eigenvalue": top_eigenvalue(surface),
-    }
-
-    found = {name: row(name)(moment_of(model, workload=workload)) for name in expected}
-
-    assert found == pytest.approx(expected, rel=2e-3)
-
-
-def test_where_the_gradient_is_lost_in_the_noise_there_is_no_noise_scale() -> None:
-    workload, model = least_squares(40_000)
-    with torch.no_grad():
-        next(iter(model.parameters())).copy_(optimum(*workload.train).weights.reshape(1, -1))
-
-    assert row("noise_scale")(moment_of(model, workload=workload)) is None
-
-
-def test_no_more_than_two_thousand_examples_stand_for_a_large_set_the_same_each_time() -> None:
-    workload, model = least_squares(5000)
-    half = replace(workload, train=tuple(part[:2500] for part in workload.train))
-    of_all = row("sharpness")(moment_of(model, workload=workload))
-
-    assert of_all == row("sharpness")(moment_of(model, workload=workload))
-    assert of_all != row("sharpness")(moment_of(model, workload=half))
-
-
-def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bit(tmp_path) -> None:
-    workload = small_workload()
-    trial = small_trial(workload, batch_size=4)
-    length = RunLength(epochs=3)
-
-    plain = run_engine(workload, trial, length, checkpoint=tmp_path / "plain")
-    asked = run_engine(
-        workload, trial, length, checkpoint=tmp_path / "asked", measures=on_request()
-    )
-
-    for name in on_request():
-        known = [dict(each.measured).get(name) is not None for each in asked.evaluations]
-        if name.startswith("sharpness"):
-            assert known == [True, *[False] * (len(known) - 2), True]
-            continue
-        assert known == [each.has_all_splits for each in asked.evaluations]
-        assert sum(known) == 4 < len(known)  # of the initial weights, and after three epochs
-    assert not plain.evaluations[0].measured
-    assert {name for name, _ in asked.evaluations[0].measured} == set(on_request())
-    assert plain.tensors.keys() == asked.tensors.keys()
-    assert all(torch.equal(plain.tensors[key], asked.tensors[key]) for key in plain.tensors)
-    assert [e.scores for e in plain.evaluations] == [e.scores for e in asked.evaluations]
 
 
 @pytest.mark.slow
@@ -185,94 +200,60 @@ def test_the_variance_is_what_sampling_theory_says_at_the_trials_batch_size(
     expected = share * float((gradients - gradients.mean(0)).square().sum(1).mean())
     trial = small_trial(workload, batch_size=size, sampling=sampling)
 
-    found = [
-        drawn_variance(workload, model, trial, device=torch.device("cpu"), seed=seed, n_batches=4)
+    variances = [
+        drawn_variance(workload, model, trial, device=CPU, seed=seed, n_batches=4)
         for seed in range(300)
     ]
 
-    standard_error = statistics.stdev(found) / math.sqrt(len(found))
-    assert abs(statistics.fmean(found) - expected) < 4 * standard_error
+    standard_error = statistics.stdev(variances) / math.sqrt(len(variances))
+    assert abs(statistics.fmean(variances) - expected) < 4 * standard_error
     study = drawn_study(200, sampling=sampling)
     assert expected_variance({size: expected}, study)[size] == pytest.approx(expected)
-
-
-def padded(micro_batch_size: int):
-    """Half of the examples are padding, which weighs nothing; its mean loss is not a number."""
-    small = small_workload(n=64)
-    x, y = small.train
-    counts = torch.arange(64) % 2
-
-    def loss(model: nn.Module, batch):
-        each = nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="none")
-        return (each * batch[2]).sum() / batch[2].sum()
-
-    workload = replace(
-        small, train=(x, y, counts), loss=loss, weight=lambda batch: float(batch[2].sum())
-    )
-    return workload, small_trial(workload, batch_size=16, micro_batch_size=micro_batch_size)
-
-
-def test_each_micro_batch_counts_by_its_weight_as_in_a_step() -> None:
-    torch.manual_seed(0)
-    model = small_workload().model()
-    found = {
-        size: row("gradient_variance")(moment_of(model, workload=workload, trial=trial))
-        for size, (workload, trial) in ((size, padded(size)) for size in (16, 4, 1))
-    }
-
-    assert found[16] > 0
-    assert found[4] == pytest.approx(found[16], rel=1e-4)
-    assert found[1] == pytest.approx(found[16], rel=1e-4)
-
-
-def test_where_the_batch_has_grown_its_own_size_is_drawn() -> None:
-    """At step 10 of 8 examples each, 64 of them are next."""
-    small = small_workload(n=128)
-    torch.manual_seed(0)
-    model = small.model()
-    grown = small_trial(
-        small, batch_size=8, stages=(Stage(from_samples=80, batch_size=64),), micro_batch_size=64
-    )
-    known = small_trial(small, batch_size=64)
-
-    found, expected = (
-        row("gradient_variance")(moment_of(model, workload=small, trial=trial))
-        for trial in (grown, known)
-    )
-
-    assert found == expected
 
 
 def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected() -> None:
     workload, model = least_squares(200)
     trial = small_trial(workload, batch_size=200)
 
-    assert row("gradient_variance")(moment_of(model, workload=workload, trial=trial)) == 0.0
+    assert AT_STEP["gradient_variance"](moment_of(model, workload=workload, trial=trial)) == 0.0
     assert expected_variance({200: 0.0}, drawn_study(200)) == {}
     line = expected_variance({10: 3.0, 200: 0.0}, drawn_study(200))
     assert line == {10: pytest.approx(3.0)}
 
 
-def test_a_training_that_cannot_be_looked_at_ends_as_it_does_unseen() -> None:
-    workload = small_workload()
-    trial = replace(small_trial(workload, batch_size=4), learning_rate=1e30)
+def variance_of(workload: Workload, **fields: Any) -> float:
+    torch.manual_seed(0)
+    model, trial = small_workload().model(), small_trial(workload, **fields)
+    return AT_STEP["gradient_variance"](moment_of(model, workload=workload, trial=trial))
 
-    plain = run_engine(workload, trial, RunLength(epochs=2))
-    asked = run_engine(workload, trial, RunLength(epochs=2), measures=on_request())
 
-    assert not plain.outcome.status.ended_well
-    assert (asked.outcome.status, asked.outcome.reason) == (
-        plain.outcome.status,
-        plain.outcome.reason,
+def test_each_micro_batch_counts_by_its_weight_as_in_a_step() -> None:
+    """Half of the examples are padding, which weighs nothing; its mean loss is not a number."""
+    small = small_workload(n=64)
+
+    def loss(model: nn.Module, batch: Any) -> torch.Tensor:
+        losses = nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="none")
+        return (losses * batch[2]).sum() / batch[2].sum()
+
+    padded = replace(
+        small,
+        train=(*small.train, torch.arange(64) % 2),
+        loss=loss,
+        weight=lambda batch: float(batch[2].sum()),
+    )
+    whole, *in_pieces = (
+        variance_of(padded, batch_size=16, micro_batch_size=size) for size in (16, 4, 1)
     )
 
+    assert whole > 0
+    assert in_pieces == pytest.approx([whole, whole], rel=1e-4)
 
-@pytest.mark.parametrize("name", ["noise_scale", "sharpness", "top_eigenvalue"])
-def test_what_cannot_be_taken_has_no_value(name: str) -> None:
-    def broken(model: nn.Module, batch):
-        raise ValueError("not here")
 
-    workload = replace(small_workload(), loss=broken)
-    moment = moment_of(workload.model(), workload=workload)
+def test_where_the_batch_has_grown_its_own_size_is_drawn() -> None:
+    """At step 10 of 8 examples each, 64 of them are next."""
+    small = small_workload(n=128)
+    stages = (Stage(from_samples=80, batch_size=64),)
 
-    assert measured_at_steps([name])[name](moment) is None
+    grown = variance_of(small, batch_size=8, stages=stages, micro_batch_size=64)
+
+    assert grown == variance_of(small, batch_size=64)

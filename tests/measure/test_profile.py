@@ -19,12 +19,14 @@ from tests.reference.made_up_profile import (
 )
 
 from batchlab.errors import ProfileError
-from batchlab.measure.profile import Profile
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.words.document import schema_text
 
-# A profile
+
+def out_of_memory(batch_size: int) -> ProfilePoint:
+    return made_up_point(batch_size, status=Status.OOM, reason="memory ran out")
 
 
 def test_the_step_time_of_a_measured_size_is_its_own_where_its_blocks_agree() -> None:
@@ -35,15 +37,7 @@ def test_the_step_time_of_a_measured_size_is_its_own_where_its_blocks_agree() ->
     assert profile.step_s(2000) == made_up_point(2000).step_s
 
 
-def test_beyond_the_measured_sizes_a_step_takes_as_the_nearest_or_in_proportion() -> None:
-    profile = made_up_profile(made_up_point(64, median_s=0.01), made_up_point(256, median_s=0.04))
-
-    assert profile.about_step_s(64) == pytest.approx(0.01)
-    assert profile.about_step_s(512) == pytest.approx(0.08)
-    assert profile.about_step_s(16) == pytest.approx(0.01)  # at most: smaller steps are no slower
-
-
-def test_between_two_sizes_the_time_lies_on_a_line_in_logarithms() -> None:
+def test_other_sizes_lie_on_a_line_in_logarithms_or_are_as_the_nearest_or_in_proportion() -> None:
     profile = made_up_profile(
         made_up_point(64, median_s=0.01), made_up_point(256, median_s=0.04, scatter=(1.0, 1.1, 0.9))
     )
@@ -53,16 +47,11 @@ def test_between_two_sizes_the_time_lies_on_a_line_in_logarithms() -> None:
     assert between.estimate == pytest.approx(0.02)
     assert between.n == 3
     assert between.low < 0.02 < between.high
-
-
-@pytest.mark.parametrize("batch_size", [1, 31, 257, 2000])
-def test_outside_the_measured_sizes_the_time_cannot_be_told(batch_size: int) -> None:
-    profile = made_up_profile(made_up_point(32), made_up_point(256))
-
-    step = profile.step_s(batch_size)
-
-    assert step.estimate is None
-    assert step.reason.code == "outside_profile"
+    for outside in (1, 63, 257, 2000):
+        assert profile.step_s(outside).reason.code == "outside_profile"
+    # Smaller steps take as long at most.
+    about_s = [profile.about_step_s(size) for size in (16, 64, 512)]
+    assert about_s == pytest.approx([0.01, 0.01, 0.08])
 
 
 def test_a_size_that_ran_both_ways_takes_its_fastest() -> None:
@@ -75,45 +64,26 @@ def test_a_size_that_ran_both_ways_takes_its_fastest() -> None:
     assert profile.best_micro_batch(100) is None
 
 
-def test_the_largest_batch_size_is_one_that_ran_in_one_piece() -> None:
-    profile = made_up_profile(
-        made_up_point(64),
-        made_up_point(128),
-        made_up_point(256, status=Status.OOM, reason="memory ran out"),
-        made_up_point(256, micro_batch_size=128),
-    )
-
-    assert profile.largest_batch_size == 128
-
-
-def test_another_limit_is_judged_by_the_peaks_that_were_measured() -> None:
-    profile = replace(made_up_profile(), memory_limit_bytes=peak_bytes(300))
-
-    assert profile.largest_batch_size == 256
-    assert profile.step_s(512).estimate is None
+IN_PIECES = made_up_point(256, micro_batch_size=128)
+OF_UNKNOWN_PEAK = replace(made_up_point(64), peak_bytes=None)
+LARGEST: dict[str, tuple[tuple[ProfilePoint, ...], int | None, int | None]] = {
+    "in one piece": ((made_up_point(128), out_of_memory(256), IN_PIECES), None, 128),
+    "by peaks under another limit": ((), peak_bytes(300), 256),
+    "without a limit of any peak": ((OF_UNKNOWN_PEAK,), None, 64),
+    "under a limit of a known peak": ((OF_UNKNOWN_PEAK,), 10**12, None),
+    "none": ((out_of_memory(1),), None, None),
+}
 
 
-def test_a_peak_that_is_not_known_does_not_count_as_within_a_limit() -> None:
-    unknown = replace(made_up_point(64), peak_bytes=None)
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_largest_batch_size_ran_in_one_piece_within_the_limit(name: str) -> None:
+    points, limit_bytes, expected = LARGEST[name]
 
-    assert made_up_profile(unknown).largest_batch_size == 64
-    assert made_up_profile(unknown, memory_limit_bytes=10**12).largest_batch_size is None
+    profile = made_up_profile(*points, memory_limit_bytes=limit_bytes)
 
-
-def test_where_nothing_ran_there_is_no_largest_and_no_plateau() -> None:
-    profile = made_up_profile(made_up_point(1, status=Status.OOM, reason="memory ran out"))
-
-    assert (profile.largest_batch_size, profile.plateau_batch_size) == (None, None)
-    assert profile.step_s(1).estimate is None
-
-
-def test_the_memory_law_does_not_bend_to_a_full_batch_that_is_not_gathered() -> None:
-    points = list(made_up_profile().points)
-    points[-1] = replace(points[-1], peak_bytes=FIXED_BYTES)
-
-    law = made_up_profile(*points).memory
-
-    assert law.bytes_per_example.estimate == pytest.approx(BYTES_PER_EXAMPLE, rel=1e-6)
+    assert profile.largest_batch_size == expected
+    assert (profile.plateau_batch_size is None) == (expected is None)
+    assert (profile.step_s(expected or 1).estimate is None) == (expected is None)
 
 
 def test_the_plateau_is_the_smallest_size_that_no_other_beats_by_a_tenth() -> None:
@@ -121,38 +91,36 @@ def test_the_plateau_is_the_smallest_size_that_no_other_beats_by_a_tenth() -> No
     assert made_up_profile().plateau_batch_size == 1024
 
 
-# JSON
+def test_the_full_batch_counts_only_if_there_were_no_law_without_it() -> None:
+    """It gathers nothing, so it takes less time and memory than the others say."""
+    full = made_up_point(2000, median_s=0.5 * step_s(2000))
+    points = [made_up_point(2**power) for power in range(11)]
 
+    profile = made_up_profile(*points, replace(full, peak_bytes=FIXED_BYTES))
 
-def test_the_full_batch_which_gathers_nothing_counts_only_where_without_it_there_were_no_law() -> (
-    None
-):
-    points = [made_up_point(2**p) for p in range(11)]
-    without = made_up_profile(*points, made_up_point(2000, median_s=0.5 * step_s(2000))).step_time
-    with_it = made_up_profile(*map(made_up_point, (8, 64, 2000))).step_time
-
-    assert 2000 not in without.batch_sizes
-    assert without.step_s(2000).estimate == pytest.approx(step_s(2000), rel=1e-3)
-    assert with_it.batch_sizes == (8, 64, 2000)
+    assert 2000 not in profile.step_time.batch_sizes
+    assert profile.step_time.step_s(2000).estimate == pytest.approx(step_s(2000), rel=1e-3)
+    per_example = profile.memory.bytes_per_example
+    assert per_example.estimate == pytest.approx(BYTES_PER_EXAMPLE, rel=1e-6)
+    few = made_up_profile(*map(made_up_point, (8, 64, 2000)))
+    assert few.step_time.batch_sizes == (8, 64, 2000)
 
 
 def test_the_law_gives_memory_to_sizes_that_have_not_run_in_one_piece_and_to_no_others() -> None:
-    did_not = made_up_point(1024, status=Status.OOM, reason="too much")
-    in_pieces = made_up_point(512, micro_batch_size=64)
-    ran = map(made_up_point, (8, 16, 64))
+    profile = made_up_profile(
+        *map(made_up_point, (8, 16, 64)),
+        made_up_point(512, micro_batch_size=64),
+        out_of_memory(1024),
+    )
 
-    made = made_up_profile(*ran, in_pieces, did_not)
-
-    assert [each.batch_size for each in made.not_run] == [512, 1024]
-    assert made.not_run[1].predicted_bytes.estimate == pytest.approx(peak_bytes(1024))
-    assert made.not_run[1].predicted_bytes.holds(peak_bytes(1024))
-    assert made.largest_batch_size == 64
-    told = document(made)["not_run"]
-    assert [each["batch_size"] for each in told] == [512, 1024]
+    assert [row.batch_size for row in profile.not_run] == [512, 1024]
+    predicted = profile.not_run[1].predicted_bytes
+    assert predicted.estimate == pytest.approx(peak_bytes(1024))
+    assert predicted.holds(peak_bytes(1024))
+    assert [row["batch_size"] for row in profile.to_dict()["not_run"]] == [512, 1024]
 
 
-def document(profile: Profile | None = None) -> dict[str, Any]:
-    return (profile or made_up_profile()).to_dict()
+# JSON
 
 
 def test_a_profile_comes_back_from_json_as_it_was() -> None:
@@ -164,36 +132,33 @@ def test_a_profile_comes_back_from_json_as_it_was() -> None:
         memory_limit_bytes=10**9,
     )
 
+    jsonschema.validate(json.loads(profile.to_json()), json.loads(schema_text(Profile)))
     assert Profile.from_json(profile.to_json()) == profile
 
 
-def test_the_document_is_what_its_schema_says() -> None:
-    jsonschema.validate(json.loads(made_up_profile().to_json()), json.loads(schema_text(Profile)))
-
-
 def test_what_a_later_version_adds_or_can_be_computed_is_not_read() -> None:
-    made = document()
-    made["more"] = 1
-    made["points"][0]["more"] = {"a": 1}
-    made["largest_batch_size"] = 7
-    made["points"][0]["step_s"]["estimate"] = 99.0
+    document = made_up_profile().to_dict()
+    document["more"] = 1
+    document["points"][0]["more"] = {"a": 1}
+    document["largest_batch_size"] = 7
+    document["points"][0]["step_s"]["estimate"] = 99.0
 
-    assert Profile.from_json(json.dumps(made)) == made_up_profile()
+    assert Profile.from_json(json.dumps(document)) == made_up_profile()
 
 
 def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
-    def change(made: Any) -> None:
+    def change(document: Any) -> None:
         for key in path[:-1]:
-            made = made[key]
-        made[path[-1]] = to
+            document = document[key]
+        document[path[-1]] = to
 
     return change
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "text"),
     [
-        (lambda made: made.pop("points"), "missing required field `points`"),
+        (lambda document: document.pop("points"), "missing required field `points`"),
         (_set("command", to="sweep"), "of `batchlab sweep`, not of `batchlab profile`"),
         (_set("schema", to=2), "has schema 2; batchlab"),
         (_set("points", 0, "batch_size", to="1"), r"\$.points\[0\].batch_size"),
@@ -204,13 +169,13 @@ def _set(*path: str | int, to: object) -> Callable[[dict[str, Any]], None]:
     ],
 )
 def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(
-    change: Callable[[dict[str, Any]], None], told: str
+    change: Callable[[dict[str, Any]], None], text: str
 ) -> None:
-    made = document()
-    change(made)
+    document = made_up_profile().to_dict()
+    change(document)
 
-    with pytest.raises(ProfileError, match=told) as caught:
-        Profile.from_json(json.dumps(made))
+    with pytest.raises(ProfileError, match=text) as caught:
+        Profile.from_json(json.dumps(document))
 
     assert "batchlab profile --json" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -228,26 +193,29 @@ def test_what_is_no_document_at_all_is_refused(text: str | bytes) -> None:
         Profile.from_json(text)
 
 
+# Blocks
+
+
 def test_the_step_time_is_the_median_over_the_blocks() -> None:
     point = made_up_point(100, scatter=(1.0, 1.0, 1.0, 1.0, 9.0), median_s=0.5)
 
     assert point.step_s.estimate == pytest.approx(0.5)
     assert point.step_s.n == 5
     assert point.samples_per_s == pytest.approx(200)
-    alone = made_up_point(100, scatter=(1.0,)).step_s
-    assert (alone.low, alone.high, alone.n) == (None, None, 1)
+    of_one_block = made_up_point(100, scatter=(1.0,)).step_s
+    assert (of_one_block.low, of_one_block.high, of_one_block.n) == (None, None, 1)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 6, 8, 12, 20])
 def test_the_interval_of_a_step_time_holds_the_truth_95_times_in_100(n: int) -> None:
     rng = np.random.default_rng(0)
-    n_draws, held = 1000, 0
+    n_draws, n_held = 1000, 0
     for _ in range(n_draws):
         step = made_up_point(64, scatter=np.exp(rng.normal(0.0, 0.1, n)).tolist()).step_s
-        held += step.low <= step_s(64) <= step.high
+        n_held += step.holds(step_s(64))
 
     # At least 95 %, less four standard errors of 1000 draws; order statistics give more.
-    assert held / n_draws > 0.95 - 4 * math.sqrt(0.95 * 0.05 / n_draws)
+    assert n_held / n_draws > 0.95 - 4 * math.sqrt(0.95 * 0.05 / n_draws)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""Sharpness: the box of the paper, on losses whose maximum is known."""
+"""The loss around the weights: sharpness and curvature, where the truth has a closed form."""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from tests.reference.least_squares import optimum
 from tests.reference.small_workloads import cross_entropy
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import loaded_workload
 
 CPU = torch.device("cpu")
+Vector = NDArray[np.float64]
 
 
 class Point(nn.Module):
@@ -25,13 +27,13 @@ class Point(nn.Module):
         self.x = nn.Parameter(torch.tensor(x, dtype=torch.float64))
 
 
-def bowl(x: list[float], curvatures: list[float]) -> LossSurface:
-    """The quadratic 1/2 sum h_i x_i^2 around x."""
+def bowl(x: list[float], curvatures: list[float], *, slope: float = 0.0) -> LossSurface:
+    """The quadratic 1/2 sum h_i x_i^2 around x, and a slope."""
     h = torch.tensor(curvatures, dtype=torch.float64)
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         assert isinstance(model, Point)
-        return 0.5 * (h * model.x.square()).sum()
+        return 0.5 * (h * model.x.square()).sum() + slope * model.x.sum()
 
     workload = Workload(
         name="bowl", model=lambda: Point(x), train=(torch.zeros(4, 1),), validation=None, loss=loss
@@ -39,53 +41,46 @@ def bowl(x: list[float], curvatures: list[float]) -> LossSurface:
     return LossSurface(workload, Point(x), torch.arange(4), device=CPU)
 
 
-def highest_corner(x: list[float], curvatures: list[float], epsilon: float) -> float:
-    """The loss at the best corner of the box: a convex function is highest in one."""
-    corners = itertools.product(
-        *[(v - epsilon * (abs(v) + 1), v + epsilon * (abs(v) + 1)) for v in x]
-    )
-    return max(
-        0.5 * sum(h * v * v for h, v in zip(curvatures, corner, strict=True)) for corner in corners
-    )
-
-
-def test_it_is_that_of_the_published_formula() -> None:
-    # Test R of the published formulas: the highest point is (1.2, 0.1) or (1.2, -0.1).
-    assert sharpness(bowl([1.0, 0.0], [2.0, 3.0]), epsilon=0.1) == pytest.approx(22.75)
+@pytest.mark.parametrize(
+    ("x", "curvatures", "expected"),
+    [
+        # Test R of the published formulas: the highest point is (1.2, 0.1) or (1.2, -0.1).
+        ([1.0, 0.0], [2.0, 3.0], 22.75),
+        # The search gets away from the lowest point.
+        ([0.0, 0.0], [1.0, 1.0], 100 * 0.01),
+    ],
+)
+def test_it_is_that_of_the_published_formula(
+    x: list[float], curvatures: list[float], expected: float
+) -> None:
+    assert sharpness(bowl(x, curvatures), epsilon=0.1) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_on_a_bowl_the_best_corner_is_found(seed: int) -> None:
-    stream = np.random.default_rng(seed)
-    x, curvatures = stream.standard_normal(5).tolist(), stream.uniform(0.5, 2, 5).tolist()
-    at = 0.5 * sum(h * v * v for h, v in zip(curvatures, x, strict=True))
-    truth = 100 * (highest_corner(x, curvatures, 0.01) - at) / (1 + at)
-
-    assert sharpness(bowl(x, curvatures), epsilon=0.01, seed=seed) == pytest.approx(truth)
-
-
-def test_at_the_lowest_point_the_search_gets_away_from_it() -> None:
-    found = sharpness(bowl([0.0, 0.0], [1.0, 1.0]), epsilon=0.1)
-
-    assert found == pytest.approx(100 * 0.01)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_in_a_subspace_the_best_corner_of_its_own_box_is_found(seed: int) -> None:
+@pytest.mark.parametrize("n_directions", [None, 2])
+def test_on_a_bowl_the_best_corner_of_the_box_is_found(seed: int, n_directions: int | None) -> None:
+    """A convex function is highest in a corner."""
     stream = np.random.default_rng(seed)
     x, curvatures = stream.standard_normal(6), stream.uniform(0.5, 2, 6)
-    # The columns that are drawn first, in the order of the paper's formula.
-    columns = np.random.default_rng(seed).standard_normal((6, 2), dtype=np.float32).astype(float)
-    box = 0.01 * (np.abs(np.linalg.pinv(columns) @ x) + 1)
-    at = float(curvatures @ x**2) / 2
-    corners = itertools.product(*[(-edge, edge) for edge in box])
-    highest = max(float(curvatures @ (x + columns @ np.array(c)) ** 2) / 2 for c in corners)
+    columns, center = np.eye(6), x
+    if n_directions is not None:
+        # The columns that are drawn first, in the order of the paper's formula.
+        drawn = np.random.default_rng(seed).standard_normal((6, n_directions), dtype=np.float32)
+        columns = drawn.astype(float)
+        center = np.linalg.pinv(columns) @ x
+    box = 0.01 * (np.abs(center) + 1)
+
+    def loss(at: Vector) -> float:
+        return float(curvatures @ at**2) / 2
+
+    corners = map(np.array, itertools.product(*zip(-box, box, strict=True)))
+    highest = max(loss(x + columns @ corner) for corner in corners)
 
     found = sharpness(
-        bowl(x.tolist(), curvatures.tolist()), epsilon=0.01, n_directions=2, seed=seed
+        bowl(x.tolist(), curvatures.tolist()), epsilon=0.01, n_directions=n_directions, seed=seed
     )
 
-    assert found == pytest.approx(100 * (highest - at) / (1 + at), rel=1e-5)
+    assert found == pytest.approx(100 * (highest - loss(x)) / (1 + loss(x)), rel=1e-5)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan")])
@@ -94,56 +89,17 @@ def test_a_box_without_size_is_refused(epsilon: float) -> None:
         sharpness(bowl([1.0], [1.0]), epsilon=epsilon)
 
 
-N = 90
+@pytest.mark.parametrize(
+    ("curvatures", "slope", "expected"),
+    [([2.0], 0.0, 2.0), ([0.5, 2.0], 0.0, 2.0), ([0.0, 0.0, 0.0], 1.0, 0.0)],
+    ids=["one weight", "two weights", "a loss that is linear in the weights"],
+)
+def test_of_few_weights_it_is_the_largest_curvature(
+    curvatures: list[float], slope: float, expected: float
+) -> None:
+    surface = bowl([1.0] * len(curvatures), curvatures, slope=slope)
 
-
-def network() -> nn.Module:
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(20, 18), nn.Tanh(), nn.Linear(18, 6)).double()
-
-
-def workload_of(model: nn.Module) -> Workload:
-    stream = torch.Generator().manual_seed(0)
-    x = torch.randn(N, 20, generator=stream, dtype=torch.float64)
-    y = torch.randint(6, (N,), generator=stream)
-    return Workload(
-        name="small", model=lambda: model, train=(x, y), validation=None, loss=cross_entropy
-    )
-
-
-def dense_hessian(workload: Workload, model: nn.Module) -> Tensor:
-    """From its definition, row by row."""
-    parameters = list(model.parameters())
-    loss = workload.loss(model, workload.train)
-    first = torch.cat(
-        [part.flatten() for part in torch.autograd.grad(loss, parameters, create_graph=True)]
-    )
-    rows = [
-        torch.cat(
-            [part.flatten() for part in torch.autograd.grad(one, parameters, retain_graph=True)]
-        )
-        for one in first
-    ]
-    return torch.stack(rows)
-
-
-@pytest.mark.parametrize("curvatures", [[2.0], [0.5, 2.0]])
-def test_of_one_weight_or_two_it_is_the_largest_curvature(curvatures: list[float]) -> None:
-    surface = bowl([1.0] * len(curvatures), curvatures)
-
-    assert top_eigenvalue(surface) == pytest.approx(2.0)
-
-
-def test_a_loss_that_is_linear_in_the_weights_does_not_bend() -> None:
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
-        return model.x.sum()
-
-    model = Point([1.0, 2.0, 3.0])
-    workload = Workload(
-        name="slope", model=lambda: model, train=(torch.zeros(4, 1),), validation=None, loss=loss
-    )
-
-    assert top_eigenvalue(LossSurface(workload, model, torch.arange(4), device=CPU)) == 0
+    assert top_eigenvalue(surface) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("dimension", "condition_number"), [(30, 10), (30, 1000), (3, 10)])
@@ -156,43 +112,54 @@ def test_of_least_squares_it_is_the_closed_form(dimension: int, condition_number
     assert top_eigenvalue(surface) == pytest.approx(float(curvatures[-1]), rel=1e-5)
 
 
-@pytest.mark.slow
-def test_of_a_network_it_is_that_of_the_dense_hessian_whatever_the_passes() -> None:
-    model = network()
-    workload = workload_of(model)
-    dense = dense_hessian(workload, model).numpy()
-    truth = np.linalg.eigvalsh((dense + dense.T) / 2)
-    assert len(truth) == 492
-
-    for size in (N, 31):
-        surface = LossSurface(workload, model, torch.arange(N), device=CPU, pass_examples=size)
-
-        assert top_eigenvalue(surface) == pytest.approx(float(truth[-1]), rel=1e-4)
+N = 90
 
 
-def test_the_gradient_is_that_of_the_mean_over_all_passes() -> None:
-    model = network()
-    workload = workload_of(model)
-    loss = workload.loss(model, workload.train)
-    truth = torch.cat(
-        [part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()))]
+def network(between: nn.Module | None = None) -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(20, 8), between or nn.Tanh(), nn.Linear(8, 6)).double()
+
+
+def workload_of(model: nn.Module) -> Workload:
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(N, 20, generator=stream, dtype=torch.float64)
+    y = torch.randint(6, (N,), generator=stream)
+    return Workload(
+        name="small", model=lambda: model, train=(x, y), validation=None, loss=cross_entropy
     )
-    surface = LossSurface(workload, model, torch.arange(N), device=CPU, pass_examples=7)
 
+
+@pytest.mark.parametrize("pass_examples", [N, 31, 7])
+def test_of_a_network_it_is_that_of_the_dense_hessian_whatever_the_passes(
+    pass_examples: int,
+) -> None:
+    model = network()
+    workload = workload_of(model)
+    parameters = dict(model.named_parameters())
+    flat = nn.utils.parameters_to_vector(parameters.values()).detach()
+
+    def loss(weights: Tensor) -> Tensor:
+        pieces = weights.split([value.numel() for value in parameters.values()])
+        shaped = map(Tensor.view_as, pieces, parameters.values())
+        x, y = workload.train
+        scores = torch.func.functional_call(model, dict(zip(parameters, shaped, strict=True)), x)
+        return nn.functional.cross_entropy(scores, y)
+
+    surface = LossSurface(workload, model, torch.arange(N), device=CPU, pass_examples=pass_examples)
     value, gradient = surface.gradient(surface.weights)
 
-    assert value == pytest.approx(float(loss.detach()))
-    assert gradient == pytest.approx(truth.numpy())
+    assert value == pytest.approx(float(loss(flat)))
+    assert gradient == pytest.approx(torch.autograd.functional.jacobian(loss, flat).numpy())
+    truth = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, flat))
+    assert len(truth) > 100
+    assert top_eigenvalue(surface) == pytest.approx(float(truth[-1]), rel=1e-4)
 
 
 def test_dropout_is_off_and_batch_normalization_is_as_in_training() -> None:
-    torch.manual_seed(3)
-    dropped = nn.Sequential(nn.Linear(20, 8), nn.Dropout(), nn.Linear(8, 6)).double()
-    normalized = nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8), nn.Linear(8, 6)).double()
-
-    for model in (dropped, normalized):
+    for layer in (nn.Dropout(), nn.BatchNorm1d(8)):
+        model = network(layer)
         workload = workload_of(model)
         surface = LossSurface(workload, model, torch.arange(N), device=CPU)
-        model[1].training = model is normalized
+        layer.training = isinstance(layer, nn.BatchNorm1d)
         loss = float(workload.loss(model, workload.train).detach())
         assert surface.gradient(surface.weights)[0] == pytest.approx(loss)

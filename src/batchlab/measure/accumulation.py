@@ -108,15 +108,15 @@ def _with_new_models(workload: Workload, device: torch.device, *, in_double: boo
 
 def _findings(few: _Few) -> Iterator[Finding]:
     """Yield one cause after the other, switching off each that would hide the next."""
-    layers = [
-        f"{name} ({type(layer).__name__})"
-        for name, layer in few.model().named_modules()
-        if isinstance(layer, _BatchNorm) and layer.training
-    ]
-    size = few.distance_by_cut(few.cuts[0], few.gradient()) if layers else 0.0
-    if size > 0:
-        few = replace(few, evaluated=(_BatchNorm,))
-        yield _finding("batch_norm", ", ".join(layers), size)
+    layers = list[str]()
+    for name, layer in few.model().named_modules():
+        if isinstance(layer, _BatchNorm) and layer.training:
+            layers.append(f"{name} ({type(layer).__name__})")
+    if layers:
+        size = few.distance_by_cut(few.cuts[0], few.gradient())
+        if size > 0:
+            few = replace(few, evaluated=(_BatchNorm,))
+            yield _finding("batch_norm", ", ".join(layers), size)
     size = few.distance_by_draws()
     if size > 0:
         few = replace(few, evaluated=(nn.Module,))
@@ -229,7 +229,7 @@ def _coupling(few: _Few) -> Finding | None:
             return _finding("coupled", "`model` or `loss`")
         return None
     whole = few.gradient()
-    few = few.with_grains(whole)
+    few = replace(few.with_grains(whole), n_draws=2)  # which are the same
     coupling = None
     for cut in few.cuts:
         size = few.distance_by_cut(cut, whole)
@@ -317,6 +317,7 @@ class _Few:
     collate_draws: bool  # again for each batch
     rounding: float  # the relative difference between gradients that still counts as rounding
     evaluated: tuple[type[nn.Module], ...] = ()  # the layers that stay in evaluation mode
+    n_draws: int = _DRAWS  # of a random loss, to average
 
     @property
     def all(self) -> list[int]:
@@ -330,7 +331,7 @@ class _Few:
         for _ in range(_CUTS):
             cuts.append([order[:first], order[first:]])
             order = draws.sample(self.all, self.n)
-        cuts.append([[place] for place in self.all])
+        cuts.append(list(zip(self.all)))
         return cuts
 
     def without_augment(self) -> _Few:
@@ -369,7 +370,7 @@ class _Few:
         """
         model = self.model() if model is None else model
         seed_everything(derived_seed("accumulation", seed))
-        batches = [self.batch(places) for places in pieces or (self.all,)]
+        batches = list(map(self.batch, pieces or (self.all,)))
         if self.workload.augment is not None:
             batches = list(map(self.workload.augment, batches))
         shares = [factor] if len(batches) == 1 else shares_of(self.workload, batches)
@@ -407,9 +408,9 @@ class _Few:
         Each term is a factor and the places of a batch. If the loss fails on one of the batches,
         nothing is known, so chance may move it by any amount.
         """
-        total = torch.zeros(_DRAWS, dtype=torch.float64)
+        total = torch.zeros(self.n_draws, dtype=torch.float64)
         for factor, few in terms:
-            for seed in range(_DRAWS):
+            for seed in range(self.n_draws):
                 model = self.model()
                 seed_everything(seed)
                 try:

@@ -25,6 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from batchlab.errors import UsageError
 from batchlab.measure.gradient_noise import GradientNoise, drawn_variance
 from batchlab.measure.gradients import (
+    batches_at,
     flat_gradient,
     gradient_norm,
     shares_of,
@@ -34,7 +35,6 @@ from batchlab.measure.gradients import (
 from batchlab.measure.measurements import measurement_rows
 from batchlab.random_state import derived_seed, untouched_randomness
 from batchlab.records.measurement import AtStep, AtSteps, Moment
-from batchlab.training.batching import examples_at, on_device
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Workload, size_of
 
@@ -73,7 +73,7 @@ def weight_distance(
     left_out = _shared(ours) | _shared(theirs)
     for model in (first, second):
         if isinstance(model, nn.Module):
-            left_out.update(name for name, _ in model.named_buffers())
+            left_out.update(dict(model.named_buffers()))
     for name in left_out:
         ours.pop(name, None)
         theirs.pop(name, None)
@@ -154,11 +154,12 @@ class LossSurface:
         self._device = device
         self._seed = derived_seed("loss surface")
         self._model = copy.deepcopy(model)
+        self._is_recurrent = False
         for module in self._model.modules():
             module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            self._is_recurrent |= isinstance(module, nn.RNNBase)
         # Passes are nearly equal, because batch normalization rejects a pass of one example.
         self._passes = chosen.tensor_split(math.ceil(len(chosen) / pass_examples))
-        self._is_recurrent = any(isinstance(layer, nn.RNNBase) for layer in self._model.modules())
         self._parameters = trainable_parameters(self._model)
         flat = torch.cat([weights.detach().flatten().double() for weights in self._parameters])
         self.weights: Vector = flat.cpu().numpy()  # all trainable parameters end to end, shape (P,)
@@ -197,7 +198,7 @@ class LossSurface:
         """Put these weights into the model, with kernels that can be differentiated twice."""
         flat = torch.from_numpy(np.ascontiguousarray(weights)).to(self._device)
         with torch.no_grad():
-            pieces = flat.split([parameter.numel() for parameter in self._parameters])
+            pieces = flat.split(list(map(Tensor.numel, self._parameters)))
             for parameter, piece in zip(self._parameters, pieces, strict=True):
                 parameter.copy_(piece.view_as(parameter))
         with ExitStack() as kernels:
@@ -211,10 +212,7 @@ class LossSurface:
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
         """Yield each pass's share and loss; random data sets and layers draw the same each time."""
         with untouched_randomness(self._seed):
-            batches = [
-                on_device(examples_at(self._workload, chosen), self._device)
-                for chosen in self._passes
-            ]
+            batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)
         for batch, share in zip(batches, shares, strict=True):
             with untouched_randomness(self._seed):
@@ -294,7 +292,7 @@ def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
     """
     size = len(surface.weights)
     if size < _FEWEST_FOR_LANCZOS:
-        rows = np.stack([surface.hessian_times(row) for row in np.eye(size)])
+        rows = np.stack(list(map(surface.hessian_times, np.eye(size))))
         return float(np.linalg.eigvalsh((rows + rows.T) / 2)[-1])
     operator = LinearOperator((size, size), matvec=surface.hessian_times, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(size)
@@ -333,7 +331,7 @@ def _distance(moment: Moment) -> float:
 
 
 def _parameter_norm(moment: Moment) -> float:
-    weights = (parameter.detach() for parameter in moment.model.parameters())
+    weights = map(Tensor.detach, moment.model.parameters())
     return math.hypot(*map(float, map(torch.linalg.vector_norm, weights)))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from typing import Any, Final
 
 import torch
@@ -20,7 +22,7 @@ from batchlab.measure.examples import (
     new_model,
     places,
 )
-from batchlab.measure.gradients import trainable_parameters
+from batchlab.measure.gradients import n_numbers, trainable_parameters
 from batchlab.measure.steps_check import check_steps
 from batchlab.processes.children import Line
 from batchlab.processes.packed_workload import PackedWorkload
@@ -70,7 +72,7 @@ def check_workload(
     steps = check_steps(packed, on) if with_steps else CheckResult()
     return replace(
         known,
-        n_parameters=sum(parameter.numel() for parameter in parameters),
+        n_parameters=n_numbers(parameters),
         has_batch_norm=any(isinstance(layer, _BatchNorm) for layer in model.modules()),
         adam=adam_settings(*optimizers.optimizers),
         has_weight_decay=any(group.get("weight_decay") for group in _groups(optimizers)),
@@ -99,7 +101,7 @@ def _rates(optimizers: MadeOptimizers) -> list[float]:
 
 
 def _groups(optimizers: MadeOptimizers) -> list[dict[str, Any]]:
-    return [group for optimizer in optimizers.optimizers for group in optimizer.param_groups]
+    return list(chain.from_iterable(map(attrgetter("param_groups"), optimizers.optimizers)))
 
 
 # ---- metrics

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from batchlab.measure.gradients import (
     Way,
     accumulated_gradient,
     batch_gradient,
+    batches_at,
+    n_numbers,
     per_example,
     shares_of,
     trainable_parameters,
@@ -31,7 +34,6 @@ from batchlab.random_state import derived_seed, seed_everything, untouched_rando
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 from batchlab.records.trial import Trial
-from batchlab.training.batching import examples_at, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.training.stepper import Stepper
 from batchlab.workload.data import epoch_order, shuffled
@@ -105,8 +107,7 @@ class GradientNoise:
             manner = replace(self._manner, unit=unit)
             blocks = self._blocks(copied, order, manner, precision, until_s)
         rescaled: GradientSample | None = None
-        scales = None if optimizer is None else preconditioner(optimizer)
-        if scales is not None:
+        if optimizer is not None and (scales := preconditioner(optimizer)) is not None:
             rescaled = _sample_of(blocks, manner, scales).by_blocks
         return NoisePoint(
             step=0,
@@ -143,8 +144,7 @@ class GradientNoise:
     def _blocks(
         self, model: nn.Module, order: Tensor, manner: _Manner, precision: float, until_s: float
     ) -> list[_Block]:
-        n_parameters = sum(parameter.numel() for parameter in trainable_parameters(model))
-        n_fitting = _KEPT_BYTES // (4 * max(1, n_parameters))
+        n_fitting = _KEPT_BYTES // (4 * max(1, n_numbers(trainable_parameters(model))))
         n_kept = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, n_fitting))
         most_blocks = 1 << (n_kept.bit_length() - 1)  # a power of two: they are joined in pairs
         first = min(_FIRST_BLOCK, self._n_train // _FEWEST_BLOCKS)
@@ -160,7 +160,7 @@ class GradientNoise:
             if len(blocks) == most_blocks:
                 if _is_precise(noise_scale(_sample_of(blocks, manner)).scale, precision):
                     break
-                blocks = [_joined(pair) for pair in zip(blocks[::2], blocks[1::2], strict=True)]
+                blocks = list(map(_joined, zip(blocks[::2], blocks[1::2], strict=True)))
                 n_next *= 2
         return blocks
 
@@ -193,7 +193,7 @@ class GradientNoise:
         )
 
     def _fetched(self, chosen: Tensor) -> Batch:
-        batch = on_device(examples_at(self._workload, chosen), self._device)
+        (batch,) = batches_at(self._workload, self._device, [chosen])
         if self._workload.augment is None:
             return batch
         return self._workload.augment(batch)
@@ -221,13 +221,13 @@ class _Block:
 
 def _joined(blocks: Sequence[_Block]) -> _Block:
     """Join several blocks into one."""
-    n_examples = sum(block.n_examples for block in blocks)
+    n_examples = sum(map(attrgetter("n_examples"), blocks))
     gradient, unit_sq = torch.zeros_like(blocks[0].gradient), 0.0
     for block in blocks:
         share = block.n_examples / n_examples
         gradient += block.gradient * share
         unit_sq += block.unit_sq * share
-    weight = math.fsum(block.weight for block in blocks)
+    weight = math.fsum(map(attrgetter("weight"), blocks))
     return _Block(n_examples=n_examples, weight=weight, gradient=gradient, unit_sq=unit_sq)
 
 
@@ -239,8 +239,8 @@ def _sample_of(
     only: slice = slice(None),
 ) -> GradientSample:
     """Return the blocks' sample, with gradients times `scales`, shape (P,), or `only` a part."""
-    sizes = tuple(block.n_examples for block in blocks)
-    mean_weight = math.fsum(block.weight for block in blocks) / sum(sizes)
+    sizes = tuple(map(attrgetter("n_examples"), blocks))
+    mean_weight = math.fsum(map(attrgetter("weight"), blocks)) / sum(sizes)
     stacked = torch.stack([block.gradient[only] for block in blocks]) / mean_weight
     if scales is not None:
         stacked *= scales
@@ -320,7 +320,7 @@ def drawn_variance(
             order = epoch_order(trial.n_train, seed=batch_seed, epoch=0, sampling=trial.sampling)
             # The first batch in this order, in micro-batches as in a training.
             pieces = order[: trial.batch_size].split(trial.micro_batch_size)
-            batches = [on_device(examples_at(workload, chosen), device) for chosen in pieces]
+            batches = batches_at(workload, device, pieces)
             shares = shares_of(workload, batches)
             gradient = accumulated_gradient(workload, drawn_from, batches, shares).double()
             gap = gradient - mean
@@ -352,7 +352,7 @@ class NoiseRequest:
 
 def geometric_steps(last_step: int) -> tuple[int, ...]:
     """Return step 0, `last_step`, and `last_step` halved again and again, ascending."""
-    halves = {last_step >> halving for halving in range(_HALVINGS + 1)}
+    halves = map(last_step.__rshift__, range(_HALVINGS + 1))
     return tuple(sorted({0, *halves}))
 
 

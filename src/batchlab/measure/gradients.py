@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
 
 from batchlab.random_state import untouched_randomness
 from batchlab.training.accumulator import backward_of_parts, cut
+from batchlab.training.batching import examples_at, on_device
 from batchlab.training.evaluator import weight_of
 from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Batch, Workload
@@ -42,9 +44,14 @@ def accumulated_gradient(
     return flat_gradient([parameter.grad for parameter in parameters], parameters)
 
 
+def batches_at(workload: Workload, device: torch.device, pieces: Iterable[Tensor]) -> list[Batch]:
+    """Return the training examples at these places, one batch for each piece."""
+    return [on_device(examples_at(workload, chosen), device) for chosen in pieces]
+
+
 def shares_of(workload: Workload, batches: Iterable[Batch]) -> list[float]:
     """Return the weight of each batch as a fraction of the weight of all."""
-    weights = [weight_of(workload, batch) for batch in batches]
+    weights = list(map(partial(weight_of, workload), batches))
     return [weight / sum(weights) for weight in weights]
 
 
@@ -52,17 +59,20 @@ def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Pa
     """Return the gradients end to end, shape (P,), in float32 at least; None stands for 0."""
     flat = []
     for gradient, parameter in zip(gradients, parameters, strict=True):
-        dense = torch.zeros_like(parameter) if gradient is None else gradient.to_dense()
-        flat.append(widened(dense).flatten())
+        if gradient is None:
+            gradient = torch.zeros_like(parameter)
+        flat.append(widened(gradient.to_dense()).flatten())
     return torch.cat(flat)
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
     """Return the Euclidean norm of the gradients of a backward pass, or None if it left none."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients:
+    norms = []
+    for parameter in parameters:
+        if parameter.grad is not None:
+            norms.append(torch.linalg.vector_norm(widened(gradient_values(parameter.grad))))
+    if not norms:
         return None
-    norms = [torch.linalg.vector_norm(widened(gradient_values(value))) for value in gradients]
     whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return whole
 
@@ -95,7 +105,7 @@ def by_layers(workload: Workload, model: nn.Module, batch: Batch) -> tuple[Tenso
         section 4, for sequences.
     """
     n = n_examples(batch)
-    layers = [module for module in model.modules() if own_parameters(module)]
+    layers = list(filter(own_parameters, model.modules()))
     if not all(map(is_known, layers)):
         raise ValueError("a layer with parameters is of another kind")
     watched = WatchedLayers(layers)
@@ -120,11 +130,14 @@ class WatchedLayers:
     def __init__(self, layers: Sequence[nn.Module]) -> None:
         """Attach the hooks."""
         # The first dimension of each layer's outputs, run by run.
-        self.lengths: dict[nn.Module, list[int]] = {layer: [] for layer in layers}
+        self.lengths: dict[nn.Module, list[int]] = {}
         self._inputs: dict[nn.Module, tuple[Tensor, int]] = {}
         # The gradients by the first runs' outputs, as far as a backward pass has come.
         self.backs: dict[nn.Module, Tensor] = {}
-        self.hooks = [layer.register_forward_hook(self._ran) for layer in layers]
+        self.hooks: list[RemovableHandle] = []
+        for layer in layers:
+            self.lengths[layer] = []
+            self.hooks.append(layer.register_forward_hook(self._ran))
 
     def remove(self) -> None:
         """Remove the hooks."""
@@ -183,13 +196,21 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that a training changes."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return list(filter(_is_trainable, model.parameters()))
+
+
+def n_numbers(parameters: Iterable[nn.Parameter]) -> int:
+    """Return how many numbers the parameters have together."""
+    return sum(map(nn.Parameter.numel, parameters))
 
 
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
     """Return the layer's trainable parameters without those of layers inside it."""
-    parameters = layer.parameters(recurse=False)
-    return [parameter for parameter in parameters if parameter.requires_grad]
+    return list(filter(_is_trainable, layer.parameters(recurse=False)))
+
+
+def _is_trainable(parameter: nn.Parameter) -> bool:
+    return parameter.requires_grad
 
 
 def _linear(layer: nn.Linear, value: Tensor, back: Tensor) -> Tensor:
@@ -268,9 +289,11 @@ def per_example(workload: Workload, model: nn.Module, batch: Batch) -> tuple[str
     Return None if an example has no gradient of its own, because batch normalization or the loss
     couples the examples of a batch, or because the model does not accept a single one.
     """
-    if any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
-        return None
-    modes = [(module, module.training) for module in model.modules()]
+    modes: list[tuple[nn.Module, bool]] = []
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.training:
+            return None
+        modes.append((module, module.training))
     model.eval()  # because dropout would draw other numbers for each way
     try:
         with untouched_randomness():
@@ -302,7 +325,7 @@ def _first_right(workload: Workload, model: nn.Module, few: Batch) -> tuple[str,
 def one_by_one(workload: Workload, model: nn.Module, batch: Batch) -> Gradients:
     """Take one backward pass per example, which is slow but right if examples are independent."""
     singles = list(cut(batch, 1))
-    weights = [weight_of(workload, single) for single in singles]
+    weights = list(map(partial(weight_of, workload), singles))
     total, squares = torch.zeros(()), []
     for single, weight in zip(singles, weights, strict=True):
         if weight == 0:  # an example without weight may have an undefined loss, such as 0/0

@@ -10,6 +10,8 @@ import math
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping
 
+import numpy as np
+
 from batchlab.errors import UsageError
 from batchlab.records.measurement import Measurement
 from batchlab.records.quantities import quantity
@@ -23,7 +25,7 @@ def _step_time(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]]
     timing = study.timing(batch_size)
     if timing is None:
         return None
-    return timing.step_s, tuple(block / timing.block_steps for block in timing.block_s)
+    return timing.step_s, tuple(np.divide(timing.block_s, timing.block_steps).tolist())
 
 
 def _peak_memory(study: Study, batch_size: int) -> tuple[float, tuple[float, ...]] | None:
@@ -42,13 +44,13 @@ def _step_time_notes(study: Study) -> Iterator[str]:
     blocks = max(len(timing.block_s) for timing in study.timings)
     yield text("Large marks: medians of up to {blocks:1 block|# blocks} of steps.", blocks=blocks)
     yield text("Small circles: single blocks. Bars: their range.")
-    untimed = [batch_size for batch_size in study.batch_sizes if study.timing(batch_size) is None]
+    untimed = [size for size in study.batch_sizes if study.timing(size) is None]
     if untimed:
         yield text("Not measured alone: {sizes}.", sizes=", ".join(map(str, untimed)))
 
 
 def _peak_memory_notes(study: Study) -> Iterator[str]:
-    if any(study.peak_bytes(batch_size) is not None for batch_size in study.batch_sizes):
+    if {*map(study.peak_bytes, study.batch_sizes)} - {None}:
         yield text("Memory: the peak of the process above an idle one.")
     else:
         yield text("Memory: not reported by this device.")
@@ -67,10 +69,15 @@ def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, floa
     samplings = {record.trial.sampling for record in study.records}
     if len(samplings) != 1:
         return {}
-    shares = {size: 1 / size for size in seen}
-    if samplings == {"reshuffle"}:
-        shares = {size: (n_train - size) / (n_train - 1) / size for size in seen if size < n_train}
-    log_traces = [math.log(seen[size] / shares[size]) for size in shares if seen[size] > 0]
+    shares, log_traces = dict[int, float](), list[float]()
+    for size, variance in seen.items():
+        share = 1 / size
+        if samplings == {"reshuffle"}:
+            share = (n_train - size) / max(1, n_train - 1) / size
+        if share > 0:
+            shares[size] = share
+        if share > 0 and variance > 0:
+            log_traces.append(math.log(variance / share))
     if not log_traces:
         return {}
     trace = math.exp(statistics.fmean(log_traces))
@@ -160,7 +167,7 @@ def measurement_rows() -> dict[str, Measurement]:
 
 def on_request() -> tuple[str, ...]:
     """Return the names of the measurements that are taken only on request."""
-    return tuple(name for name, row in measurement_rows().items() if row.on_request)
+    return tuple(row.quantity.name for row in MEASUREMENTS if row.on_request)
 
 
 def checked_on_request(names: Collection[str]) -> tuple[str, ...]:
@@ -175,4 +182,4 @@ def checked_on_request(names: Collection[str]) -> tuple[str, ...]:
     for name in names:
         if name not in options:
             raise UsageError(f"measure {name!r}: expected one of {', '.join(options)}")
-    return tuple(name for name in options if name in names)
+    return tuple(sorted(set(names), key=options.index))

@@ -16,6 +16,7 @@ from batchlab.measure.gradients import (
     gradient_norm,
     gradient_values,
     is_known,
+    n_numbers,
     own_parameters,
     squared_norms,
     trainable_parameters,
@@ -100,8 +101,10 @@ class Monitor:
         """
         self._step += 1
         self.latest = None
+        if isinstance(loss, Tensor):
+            loss = loss.detach()
         if loss is not None:
-            self._losses.append(loss.detach() if isinstance(loss, Tensor) else float(loss))
+            self._losses.append(loss)
         measured, self._measured = self._measured, None
         if measured is not None:
             measured.remove()
@@ -116,7 +119,7 @@ class Monitor:
     def reading(self) -> MonitorReading:
         """The measurements up to now."""
         scale = self._scale()
-        losses = [float(loss) for loss in self._losses]
+        losses = list(map(float, self._losses))
         recent = losses[-_USUAL_LOSSES:]
         return MonitorReading(
             step=self._step,
@@ -157,10 +160,8 @@ class Monitor:
         return noise_scale_of_pairs(traces, grad_sqs)
 
     def _seen_fraction(self) -> float:
-        n_seen = 0
-        for layer in self._layers:
-            n_seen += sum(parameter.numel() for parameter in own_parameters(layer))
-        return n_seen / max(1, sum(parameter.numel() for parameter in self._parameters))
+        n_seen = sum(map(n_numbers, map(own_parameters, self._layers)))
+        return n_seen / max(1, n_numbers(self._parameters))
 
 
 class _MeasuredStep(WatchedLayers):
@@ -197,8 +198,8 @@ class _MeasuredStep(WatchedLayers):
         n, squares, of_mean = 0, torch.zeros(()), torch.zeros(())
         for layer in self._once or ():
             value, back = self.input_of(layer), self.backs.get(layer)
-            ids = [id(parameter) for parameter in own_parameters(layer)]
-            if value is None or back is None or not all(key in self._grad_sq for key in ids):
+            ids = list(map(id, own_parameters(layer)))
+            if value is None or back is None or not self._grad_sq.keys() >= {*ids}:
                 continue
             n = n or len(back)
             if len(value) != n or len(back) != n:
@@ -206,13 +207,15 @@ class _MeasuredStep(WatchedLayers):
             if value.is_floating_point():
                 value = value.float()
             squares = squares + squared_norms(layer, value, back.float() * n)
-            of_mean = of_mean + sum(self._grad_sq[key] for key in ids)
+            of_mean = of_mean + sum(map(self._grad_sq.__getitem__, ids))
         if n < 2:
             return None
         unit_sq, mean_sq = float(squares.double().mean()), float(of_mean)
         trace = (unit_sq - mean_sq) / (1 - 1 / n)
         pair = trace, mean_sq - trace / n
-        return pair if all(map(math.isfinite, pair)) else None
+        if not all(map(math.isfinite, pair)):
+            return None
+        return pair
 
 
 def _watchable(model: nn.Module) -> list[nn.Module]:
@@ -222,8 +225,7 @@ def _watchable(model: nn.Module) -> list[nn.Module]:
         n_holders.update(map(id, module.parameters(recurse=False)))
     layers = []
     for layer in filter(is_known, model.modules()):
-        parameters = own_parameters(layer)
-        if parameters and all(n_holders[id(parameter)] == 1 for parameter in parameters):
+        if set(map(n_holders.get, map(id, own_parameters(layer)))) == {1}:
             layers.append(layer)
     return layers
 

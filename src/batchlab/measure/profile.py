@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from bisect import bisect
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from scipy.special import bdtr
+import numpy as np
 
 from batchlab.errors import ProfileError
 from batchlab.laws.lines import SIZES_FOR_LAW, MemoryFit, fit_memory, points_for_law
-from batchlab.laws.mean import mean_interval
 from batchlab.laws.step_time import ProcessScatter, StepTimeFit, fit_step_time
+from batchlab.measure.blocks import (
+    BLOCKS_FOR_ORDER,
+    geometric_mean,
+    have_drifted,
+    median_of_blocks,
+)
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import Count, StepTiming
@@ -25,12 +32,6 @@ from batchlab.words.document import SCHEMA, json_text, plain, reason_of
 
 Stopped = Literal["memory", "time", "errors"]
 Bytes = Annotated[int, msgspec.Meta(ge=0)]
-
-# The smallest and the largest of n blocks hold the median with probability 1 - 2^(1 - n), whatever
-# their distribution: from six blocks on that is at least 95 %.
-_BLOCKS_FOR_ORDER = 6
-# The halves of a quiet measurement differ by less.
-_DRIFT_FRACTION = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +87,11 @@ class ProfilePoint:
         return () if self.timing is None else (self.timing, *self.again)
 
     @property
+    def processes_s(self) -> list[float]:
+        """The median seconds per step of each process."""
+        return [timing.step_s for timing in self.timings]
+
+    @property
     def shape(self) -> tuple[int, int]:
         """The batch size and the micro-batch size."""
         return self.batch_size, self.micro_batch_size
@@ -126,14 +132,14 @@ class ProfilePoint:
             return Estimate.cannot_tell(reason)
         medians = []
         for timing in self.timings:
-            medians.append(_median([block / timing.block_steps for block in timing.block_s]))
-        return medians[0] if len(medians) == 1 else _geometric_mean(medians)
+            medians.append(median_of_blocks(np.divide(timing.block_s, timing.block_steps).tolist()))
+        return medians[0] if len(medians) == 1 else geometric_mean(medians)
 
     @property
     def samples_per_s(self) -> float | None:
         """Examples per second at the median step time; None if it was not timed."""
         step_s = self.step_s.estimate
-        return None if step_s is None else self.batch_size / step_s
+        return step_s and self.batch_size / step_s
 
     @property
     def drifted(self) -> bool | None:
@@ -142,32 +148,11 @@ class ProfilePoint:
         This means that every block of one half is slower than every block of the other, and their
         medians lie more than 5 % apart. None for fewer than six blocks, which are too few to say.
         """
-        long_enough = [t.block_s for t in self.timings if len(t.block_s) >= _BLOCKS_FOR_ORDER]
-        if not long_enough:
-            return None
-        return any(map(_drifted, long_enough))
-
-
-def _drifted(blocks: tuple[float, ...]) -> bool:
-    half = len(blocks) // 2
-    first, second = blocks[:half], blocks[-half:]
-    apart = max(first) < min(second) or max(second) < min(first)
-    ratio = statistics.median(second) / statistics.median(first)
-    return apart and abs(math.log(ratio)) > math.log1p(_DRIFT_FRACTION)
-
-
-def _median(values: Sequence[float]) -> Estimate:
-    """Return the median with its interval, which is None for a single value."""
-    middle, n = statistics.median(values), len(values)
-    if n >= _BLOCKS_FOR_ORDER:
-        # Take the largest k for which the k-th from both ends hold the median 95 times in 100.
-        rank = max(k for k in range(n) if 2 * bdtr(k, n, 0.5) <= 0.05)
-        ordered = sorted(values)
-        return Estimate.of(middle, interval=(ordered[rank], ordered[-1 - rank]), n=n)
-    logs = mean_interval(list(map(math.log, values)))
-    if logs.low is None or logs.high is None:
-        return Estimate.of(middle, n=n)
-    return Estimate.of(middle, interval=(math.exp(logs.low), math.exp(logs.high)), n=n)
+        drifted: bool | None = None
+        for timing in self.timings:
+            if len(timing.block_s) >= BLOCKS_FOR_ORDER:
+                drifted = drifted or have_drifted(timing.block_s)
+        return drifted
 
 
 # On a quiet machine, log ratios of two batch sizes scatter by this much from process to process. It
@@ -177,26 +162,8 @@ _RATIO_SCATTER = ProcessScatter(log_sd=0.04, degrees=3, n_sizes=2)
 
 def ratio_in_turn(processes: Sequence[Sequence[float]]) -> Estimate:
     """Estimate a ratio of step times from its rounds in each process in which both took turns."""
-    medians = [statistics.median(rounds) for rounds in processes]
-    return _RATIO_SCATTER.of_size(medians, _geometric_mean(list(map(_median, processes))))
-
-
-def _geometric_mean(times: Sequence[Estimate]) -> Estimate:
-    """Return the geometric mean of independent times, with the interval of their mean logarithm."""
-    values, below, above = list[float](), list[float](), list[float]()
-    for time in times:
-        assert time.estimate is not None
-        values.append(time.estimate)
-        if time.low is not None and time.high is not None:
-            below.append(math.log(time.estimate / time.low))
-            above.append(math.log(time.high / time.estimate))
-    middle = statistics.geometric_mean(values)
-    n = sum(time.n for time in times)
-    if len(below) < len(times):
-        return Estimate.of(middle, n=n)
-    low = middle * math.exp(-math.hypot(*below) / len(times))
-    high = middle * math.exp(math.hypot(*above) / len(times))
-    return Estimate.of(middle, interval=(low, high), n=n)
+    medians = list(map(statistics.median, processes))
+    return _RATIO_SCATTER.of_size(medians, geometric_mean(list(map(median_of_blocks, processes))))
 
 
 FEWEST_PROCESSES: Final = 2
@@ -273,9 +240,19 @@ class Profile(ShownInNotebook):
     by_name = ("environment",)
 
     @property
+    def batch_sizes(self) -> set[int]:
+        """The batch sizes that were tried."""
+        return {point.batch_size for point in self.points}
+
+    @cached_property
+    def ran_points(self) -> list[ProfilePoint]:
+        """The points that ran."""
+        return [point for point in self.points if point.ran]
+
+    @property
     def largest_batch_size(self) -> int | None:
         """The largest batch size that ran in one piece within the limit; None if none did."""
-        return max((point.batch_size for point in self.whole_points()), default=None)
+        return max(self.whole_points, default=None)
 
     @cached_property
     def memory(self) -> MemoryFit:
@@ -289,15 +266,13 @@ class Profile(ShownInNotebook):
     @cached_property
     def process_scatter(self) -> ProcessScatter | None:
         """The scatter of step times from process to process; None if each size has only one."""
-        return ProcessScatter.of(
-            [timing.step_s for timing in point.timings] for point in self.points if point.ran
-        )
+        return ProcessScatter.of(map(attrgetter("processes_s"), self.ran_points))
 
     @cached_property
     def step_time(self) -> StepTimeFit | None:
         """The law of seconds per step of sizes that ran in one piece; None if fewer than 3 did."""
-        times = [(point.batch_size, self.timed_s(point)) for point in self.whole_points()]
-        used = points_for_law(times, n_train=self.workload.n_train)
+        times = zip(self.whole_points, map(self.timed_s, self.whole_points.values()), strict=True)
+        used = points_for_law(list(times), n_train=self.workload.n_train)
         return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
     @property
@@ -307,9 +282,8 @@ class Profile(ShownInNotebook):
         If it is the largest that ran, throughput may still grow beyond it.
         """
         speeds: dict[int, float] = {}
-        for point in self.whole_points():
-            step_s = self.step_s(point.batch_size).estimate or math.inf
-            speeds[point.batch_size] = point.batch_size / step_s
+        for size in self.whole_points:
+            speeds[size] = size / (self.step_s(size).estimate or math.inf)
         enough = max(speeds.values(), default=0.0) / (1 + _PLATEAU_FRACTION)
         return min((size for size, speed in speeds.items() if speed >= enough), default=None)
 
@@ -332,14 +306,14 @@ class Profile(ShownInNotebook):
 
         Sizes that ran have a measured peak, so they are not in it.
         """
-        sizes = {point.batch_size for point in self.points}
+        measured, rows = set[int](), list[NotRun]()
         for point in self.points:
             if point.in_one_piece and point.peak_bytes is not None:
-                sizes.discard(point.batch_size)
-        return tuple(
-            NotRun(batch_size=size, predicted_bytes=self.memory.predicted_bytes(size))
-            for size in sorted(sizes)
-        )
+                measured.add(point.batch_size)
+        for size in sorted(self.batch_sizes - measured):
+            predicted = self.memory.predicted_bytes(size)
+            rows.append(NotRun(batch_size=size, predicted_bytes=predicted))
+        return tuple(rows)
 
     def are_enough_processes(self, n: int) -> bool:
         """Return whether `n` processes per size make step times as sure as a decision needs."""
@@ -349,14 +323,21 @@ class Profile(ShownInNotebook):
 
     def point(self, batch_size: int, micro_batch_size: int) -> ProfilePoint | None:
         """Return the point of these sizes, or None if they were not tried."""
-        for point in self.points:
-            if point.shape == (batch_size, micro_batch_size):
-                return point
-        return None
+        return self._by_shape.get((batch_size, micro_batch_size))
+
+    def with_points(self, points: Iterable[ProfilePoint]) -> Profile:
+        """Return the profile with these points, in place of those of the same sizes."""
+        by_shape = self._by_shape | {point.shape: point for point in points}
+        in_order = sorted(by_shape, key=lambda shape: (shape[0], -shape[1]))
+        return replace(self, points=tuple(map(by_shape.__getitem__, in_order)))
+
+    @cached_property
+    def _by_shape(self) -> dict[tuple[int, int], ProfilePoint]:
+        return {point.shape: point for point in self.points}
 
     def best_micro_batch(self, batch_size: int) -> ProfilePoint | None:
         """Return the fastest point of `batch_size`, whole or accumulated; None if none fits."""
-        ran = [point for point in self._that_fit() if point.batch_size == batch_size]
+        ran = self._that_fit.get(batch_size, ())
         return max(ran, key=lambda point: point.samples_per_s or 0.0, default=None)
 
     def timed_s(self, point: ProfilePoint) -> Estimate:
@@ -367,7 +348,7 @@ class Profile(ShownInNotebook):
         scatter = self.process_scatter
         if scatter is None or not point.timings:
             return point.step_s
-        return scatter.of_size([timing.step_s for timing in point.timings], point.step_s)
+        return scatter.of_size(point.processes_s, point.step_s)
 
     def step_s(self, batch_size: int) -> Estimate:
         """Return seconds per step of `batch_size`, by the fastest way that it ran.
@@ -378,7 +359,7 @@ class Profile(ShownInNotebook):
         logarithms, and its interval is as wide as that of the less observed neighbor. Outside the
         measured batch sizes the result is a reason.
         """
-        measured = sorted({point.batch_size for point in self._that_fit()})
+        measured = sorted(self._that_fit)
         if not measured:
             return Estimate.cannot_tell(Reason.of("no_size_ran"))
         smallest, largest = measured[0], measured[-1]
@@ -386,11 +367,11 @@ class Profile(ShownInNotebook):
             return Estimate.cannot_tell(
                 Reason.of("outside_profile", size=batch_size, smallest=smallest, largest=largest)
             )
-        low = max(size for size in measured if size <= batch_size)
-        high = min(size for size in measured if size >= batch_size)
+        if batch_size in self._that_fit:
+            return self._measured_s(batch_size)
+        place = bisect(measured, batch_size)
+        low, high = measured[place - 1], measured[place]
         below, above = self._measured_s(low), self._measured_s(high)
-        if low == high:
-            return below
         assert below.estimate is not None
         assert above.estimate is not None
         share = math.log(batch_size / low) / math.log(high / low)
@@ -409,9 +390,9 @@ class Profile(ShownInNotebook):
             return step_s
         ran = []
         for point in self.points:
-            step_s = point.timing.step_s if point.timing else point.at_most_step_s
-            if step_s is not None:
-                ran.append((point.batch_size, step_s))
+            about_s = point.timing.step_s if point.timing else point.at_most_step_s
+            if about_s is not None:
+                ran.append((point.batch_size, about_s))
         nearest, step_s = min(ran, key=lambda pair: abs(math.log(pair[0] / batch_size)))
         return step_s * max(1.0, batch_size / nearest)
 
@@ -419,8 +400,8 @@ class Profile(ShownInNotebook):
         """Return seconds per step of a batch size that ran."""
         point = self.best_micro_batch(batch_size)
         assert point is not None
-        law = self.step_time if point.in_one_piece else None
-        if law is None or batch_size not in law.batch_sizes:
+        law = self.step_time
+        if law is None or not point.in_one_piece or batch_size not in law.batch_sizes:
             return self.timed_s(point)
         return law.measured_step_s(batch_size)
 
@@ -451,12 +432,24 @@ class Profile(ShownInNotebook):
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ProfileError(f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}") from error
 
-    def whole_points(self) -> Iterator[ProfilePoint]:
-        """Return the points that ran in one piece within the limit."""
-        return (point for point in self._that_fit() if point.in_one_piece)
+    @cached_property
+    def _that_fit(self) -> dict[int, list[ProfilePoint]]:
+        """The points that ran within the limit, by batch size."""
+        points: dict[int, list[ProfilePoint]] = {}
+        for point in self.ran_points:
+            if self.is_within_limit(point):
+                points.setdefault(point.batch_size, []).append(point)
+        return points
 
-    def _that_fit(self) -> Iterator[ProfilePoint]:
-        return (point for point in self.points if point.ran and self.is_within_limit(point))
+    @cached_property
+    def whole_points(self) -> dict[int, ProfilePoint]:
+        """The points that ran in one piece within the limit, by batch size."""
+        whole = {}
+        for size, points in self._that_fit.items():
+            for point in points:
+                if point.in_one_piece:
+                    whole[size] = point
+        return whole
 
     def is_within_limit(self, point: ProfilePoint) -> bool:
         """Return whether it is within the profile's limit, which may not be the one it ran with."""
@@ -496,7 +489,9 @@ def _read(document: Any) -> Profile:
     if isinstance(document.get("environment"), dict):
         document["environment"] = list(document["environment"].items())
     points = document.get("points")
-    for point in points if isinstance(points, list) else ():
+    if not isinstance(points, list):
+        points = ()
+    for point in points:
         if isinstance(point, dict) and "reason" in point:
             coded = point.get("reason_code"), point.get("reason_values")
             point["reason"] = reason_of(point["reason"], *coded)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
+from operator import attrgetter
 
 from batchlab.laws.lines import SIZES_FOR_LAW
 from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfilePoint, Stopped
@@ -50,9 +52,9 @@ For a workload it also takes `timed_s`, about how many seconds its steps are tim
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
     """Return 1, 2, 4, ... up to the training set, including the usual sizes and the reference."""
-    doubled = (2**power for power in range(n_train.bit_length()))
-    sizes = {*doubled, *USUAL_SIZES, reference_batch_size, n_train}
-    return tuple(sorted(size for size in sizes if 1 <= size <= n_train))
+    doubled = {2**power for power in range(n_train.bit_length())}
+    sizes = sorted(doubled | {*USUAL_SIZES, reference_batch_size, n_train})
+    return tuple(sizes[: bisect(sizes, n_train)])
 
 
 class _OutOfTime(Exception):
@@ -101,13 +103,6 @@ class ProfileSearch:
     def _stop(self, cause: Stopped) -> None:
         self.profile = replace(self.profile, stopped=self.profile.stopped or cause)
 
-    def _keep(self, point: ProfilePoint) -> None:
-        """Put the point in its place: by batch size, larger micro-batches first."""
-        points = [known for known in self.profile.points if known.shape != point.shape]
-        points.append(point)
-        points.sort(key=lambda point: (point.batch_size, -point.micro_batch_size))
-        self.profile = replace(self.profile, points=tuple(points))
-
     def _groups(self, larger: list[int], smaller: list[int]) -> Iterable[list[int]]:
         """Return in which order to try the first with the larger ones, and the smaller ones."""
         return larger, smaller
@@ -117,7 +112,9 @@ class ProfileSearch:
         n_bad = 0
         for size in sizes:
             self._to_come.remove(size)
-            status = Status.OOM if self._is_too_large(size) else self._tried(size, size).status
+            status = Status.OOM
+            if not self._is_too_large(size):
+                status = self._tried(size, size).status
             if status is Status.OK:
                 n_bad = 0
             elif status is Status.OOM:
@@ -138,8 +135,9 @@ class ProfileSearch:
             self._stop("memory")
         largest = self.profile.largest_batch_size
         if self.may_accumulate and largest is not None:
-            micros = self._micro_batches(size, largest)
-            statuses = [self._tried(size, micro).status for micro in micros]
+            statuses = set[Status]()
+            for micro in self._micro_batches(size, largest):
+                statuses.add(self._tried(size, micro).status)
             self.may_accumulate = not statuses or Status.OK in statuses
 
     def _is_too_large(self, batch_size: int) -> bool:
@@ -199,25 +197,27 @@ class ProfileSearch:
 
         A small last piece would cost nearly as much as a whole one. `largest` ran in one piece.
         """
-        ran = [point for point in self.profile.points if point.ran and not point.in_one_piece]
-        if ran:
-            fastest = max(ran, key=lambda point: point.samples_per_s or 0.0)
+        in_pieces = [point for point in self.profile.ran_points if not point.in_one_piece]
+        if in_pieces:
+            fastest = max(in_pieces, key=lambda point: point.samples_per_s or 0.0)
             n_pieces = -(-size // fastest.micro_batch_size)
             return [-(-size // n_pieces)]
-        n_pieces = -(-size // largest)
-        micros = [-(-size // (n_pieces * 2**halvings)) for halvings in range(_HALVINGS + 1)]
-        return dict.fromkeys(micros)
+        n_pieces, micros = -(-size // largest), list[int]()
+        for halvings in range(_HALVINGS + 1):
+            micro = -(-size // (n_pieces * 2**halvings))
+            if micro not in micros:
+                micros.append(micro)
+        return micros
 
     def _tried(self, size: int, micro: int) -> ProfilePoint:
         """Return the point, tried now unless it is known."""
         point = self.profile.point(size, micro)
         if point is not None:
             return point
-        again = [point.batch_size for point in self.profile.whole_points()]
-        to_come = [*(size, *self._to_come) * FEWEST_PROCESSES, *again]
+        to_come = [*(size, *self._to_come) * FEWEST_PROCESSES, *self.profile.whole_points]
         text = str(size) if micro == size else f"{size} in pieces of {micro}"
         point = self._timed(size, micro, text, to_come)
-        self._keep(point)
+        self.profile = self.profile.with_points([point])
         if not point.ran:
             self.listener.warning(f"batch size {text}: {_why_not_timed(point)}")
         return point
@@ -230,8 +230,7 @@ class ProfileSearch:
         all of them.
         """
         first = self.profile.workload.batch_size
-        left = [point.batch_size for point in self.profile.whole_points()]
-        left.sort(key=lambda size: size != first)
+        left = sorted(self.profile.whole_points, key=lambda size: size != first)
         for n_before in itertools.count(1):
             if not left or self.profile.are_enough_processes(n_before):
                 return
@@ -241,7 +240,7 @@ class ProfileSearch:
                 further = self._timed(size, size, f"{size} again", now[index:])
                 point = self.profile.point(size, size)
                 assert point is not None
-                self._keep(_with_further(point, further))
+                self.profile = self.profile.with_points([_with_further(point, further)])
                 if not further.ran:
                     left.remove(size)
                     self.listener.warning(
@@ -260,7 +259,7 @@ class ProfileSearch:
         if left_s <= _cost_s(expected_s, _TIMED_S[-1]):
             raise _OutOfTime(size)
         limit_s = max(_HANGS_AFTER_S, _HANGS_AFTER_FACTOR * _cost_s(expected_s, timed_s))
-        if not any(point.ran for point in self.profile.points):
+        if not self.profile.ran_points:
             limit_s = max(_HANGS_AFTER_S, _FIRST_PROBE_SHARE * left_s)
         rest_s = min(left_s, self._cost_of_all_s(to_come, _TIMED_S[0]))
         self._tell(text, len(to_come), rest_s)
@@ -293,14 +292,12 @@ class ProfileSearch:
         It is 0 if none ran. Small batch sizes take nearly the same time, so a time in proportion to
         one example would put a large batch beyond any budget.
         """
-        ran = []
-        for point in self.profile.points:
-            if point.timing is not None and point.ran:
-                ran.append((point.batch_size, point.timing.step_s))
+        times = map(attrgetter("batch_size", "timing.step_s"), self.profile.ran_points)
+        ran: list[tuple[int, float]] = sorted(times)
         if not ran:
             return 0.0
-        first, first_s = nearest, nearest_s = min(ran)
-        for size, step_s in sorted(ran):
+        first, first_s = nearest, nearest_s = ran[0]
+        for size, step_s in ran:
             if size <= batch_size:
                 nearest, nearest_s = size, step_s
         slope_s = nearest_s / nearest
@@ -342,7 +339,7 @@ def _with_further(point: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
     """Return a point with the results of one more process added."""
     return replace(
         point,
-        again=(*point.again, *further.timings) if further.ran else point.again,
+        again=point.again + further.timings * further.ran,
         peak_bytes=_larger(point.peak_bytes, further.peak_bytes),
         gpu_peak_bytes=_larger(point.gpu_peak_bytes, further.gpu_peak_bytes),
         with_evaluations=point.with_evaluations or further.with_evaluations,
@@ -350,7 +347,9 @@ def _with_further(point: ProfilePoint, further: ProfilePoint) -> ProfilePoint:
 
 
 def _larger(one: int | None, other: int | None) -> int | None:
-    return max((peak for peak in (one, other) if peak is not None), default=None)
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
 
 
 # A batch size that is tried again should have this much more time than it took at first.
@@ -391,11 +390,12 @@ class CommandSearch(ProfileSearch):
         reference = self.profile.workload.batch_size
         if self.profile.point(reference, reference) in (None, *failed):
             return []
-        multiples = set(range(3 * reference, n_train + 1, reference))
-        multiples -= {point.batch_size for point in points}
-        if n_train % reference == 0:
-            multiples = {size for size in multiples if n_train % size == 0}
-        return sorted(multiples)[:_MULTIPLES]
+        tried, multiples = self.profile.batch_sizes, list[int]()
+        for size in range(3 * reference, n_train + 1, reference):
+            divides = n_train % size == 0 or n_train % reference != 0
+            if divides and size not in tried:
+                multiples.append(size)
+        return multiples[:_MULTIPLES]
 
     def _limit_below(self, too_large: int) -> int:
         return too_large
@@ -413,9 +413,9 @@ class CommandSearch(ProfileSearch):
             raise _OutOfTime(size)
         self._tell(text, len(to_come), None)
         began_s = time.monotonic()
-        is_first_of_several = not self.profile.points and len(to_come) > FEWEST_PROCESSES
-        limit_s = _FIRST_SHARE * left_s if is_first_of_several else left_s
-        point = self._probed(size, micro, limit_s=limit_s)
+        if not self.profile.points and len(to_come) > FEWEST_PROCESSES:
+            left_s *= _FIRST_SHARE
+        point = self._probed(size, micro, limit_s=left_s)
         if point.ran:
             self._took_s.setdefault(size, time.monotonic() - began_s)
         return point

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import attrgetter
 
 import torch
 
@@ -66,9 +67,11 @@ def measure_profile(
         ended = run_in_child(
             measure_step_time, packed, shaped, device, timed_s, wall_bytes, timeout_s=limit_s
         )
-        timing = ended.value
-        assert timing is None or isinstance(timing, StepTiming)
-        fits = timing and (timing.peak_bytes or 0) <= (memory_limit_bytes or math.inf)
+        timing, peak_bytes = ended.value, None
+        if timing is not None:
+            assert isinstance(timing, StepTiming)
+            peak_bytes = timing.peak_bytes
+        fits = timing and (peak_bytes or 0) <= (memory_limit_bytes or math.inf)
         if fits and evaluation is None and known is None:
             evaluation = run_in_child(
                 *(_evaluation_bytes, packed, shaped, on, wall_bytes),
@@ -84,7 +87,7 @@ def measure_profile(
             status=ended.status or Status.OK,
             reason=ended.reason,
             timing=timing,
-            peak_bytes=None if timing is None else timing.peak_bytes,
+            peak_bytes=peak_bytes,
         )
 
     untried = known or untried_profile(trial, device=device, memory_limit_bytes=memory_limit_bytes)
@@ -118,8 +121,7 @@ def with_compiled_times(
     """
     # Its own size comes first, so that the compiler's time is that of this size.
     reference = profile.workload.batch_size
-    ran = [point for point in profile.points if point.ran]
-    ran.sort(key=lambda point: point.batch_size != reference)
+    ran = sorted(profile.ran_points, key=lambda point: point.batch_size != reference)
     shapes = [(*point.shape, point.threads) for point in ran]
     timings = list[StepTiming]()
     for _ in range(FEWEST_PROCESSES):
@@ -132,12 +134,10 @@ def with_compiled_times(
             )
             return profile
         timings += ended.value
-    by_shape = {point.shape: point for point in profile.points}
-    twice = timings[: len(ran)], timings[len(ran) :]
-    for point, first, second in zip(ran, *twice, strict=True):
-        by_shape[point.shape] = replace(point, timing=first, again=(second,))
-    points = tuple(by_shape.values())
-    return replace(profile, points=points, compile_s=timings[0].warmup_s[0])
+    points, half = list[ProfilePoint](), len(ran)
+    for point, first, second in zip(ran, timings[:half], timings[half:], strict=True):
+        points.append(replace(point, timing=first, again=(second,)))
+    return replace(profile.with_points(points), compile_s=timings[0].warmup_s[0])
 
 
 def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
@@ -145,8 +145,7 @@ def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
     if limit is None:
         return
     used = evaluation.value
-    is_beyond = evaluation.status is Status.OOM if used is None else used > limit
-    if is_beyond:
+    if (used or 0) > limit or evaluation.status is Status.OOM:
         raise WorkloadError(
             f"memory limit {_text(limit)}: an evaluation of workload {name!r} needs "
             f"{_need(used)}, whatever the batch size; give a larger --memory-limit, fewer examples "
@@ -163,7 +162,7 @@ def _wall_bytes(device: torch.device, limit_bytes: int | None) -> int | None:
     if limit_bytes is None:
         return available
     allowed = _ASKED_FOR_FACTOR * limit_bytes + _ASKED_FOR_BYTES
-    return allowed if available is None else min(allowed, available)
+    return min(allowed, available or allowed)
 
 
 def _evaluation_bytes(
@@ -217,7 +216,8 @@ def profile_of(search: ProfileSearch, batch_sizes: Iterable[int]) -> Profile:
         WorkloadError: no batch size could be trained, or none in that memory.
     """
     profile = search.run(batch_sizes)
-    if profile.points and not any(point.status is Status.OK for point in profile.points):
+    statuses = {point.status for point in profile.points}
+    if statuses and Status.OK not in statuses:
         raise WorkloadError(_why_nothing_runs(profile))
     _warn(profile, search.listener)
     return profile
@@ -226,19 +226,18 @@ def profile_of(search: ProfileSearch, batch_sizes: Iterable[int]) -> Profile:
 def _why_nothing_runs(profile: Profile) -> str:
     """Return the limit and the need of the smallest size, or else the first reason."""
     name, limit = profile.workload.name, profile.memory_limit_bytes
-    beyond = [point for point in profile.points if point.status is Status.OOM]
-    first = beyond[0] if beyond else profile.points[0]
-    if beyond and limit is not None:
+    first = min(profile.points, key=lambda point: point.status is not Status.OOM)
+    if first.status is Status.OOM and limit is not None:
         return (
             f"memory limit {_text(limit)}: workload {name!r} needs {_need(first.limited_bytes)} at "
             f"batch size {first.batch_size}, the smallest that was tried; give a larger "
             f"--memory-limit, or a smaller model"
         )
-    sizes = sorted({point.batch_size for point in profile.points})
-    tried = ", ".join(map(str, sizes))
+    tried = ", ".join(map(str, sorted(profile.batch_sizes)))
     reason = (reason_text(first.reason) or str(first.status)).rstrip(".")
-    longer = "; a larger --budget gives it longer" if first.status is Status.TIMEOUT else ""
-    return f"workload {name!r} could be trained at no batch size (tried {tried}): {reason}{longer}"
+    if first.status is Status.TIMEOUT:
+        reason += "; a larger --budget gives it longer"
+    return f"workload {name!r} could be trained at no batch size (tried {tried}): {reason}"
 
 
 def _warn(profile: Profile, listener: ProgressListener) -> None:
@@ -256,7 +255,8 @@ def _warn(profile: Profile, listener: ProgressListener) -> None:
 def _is_unsteady(profile: Profile, point: ProfilePoint) -> bool:
     if point.drifted or profile.timed_s(point).is_too_wide:
         return True
-    return any(timing.unsteadiness_fraction > _UNSTEADY_FRACTION for timing in point.timings)
+    fractions = map(attrgetter("unsteadiness_fraction"), point.timings)
+    return max(fractions, default=0.0) > _UNSTEADY_FRACTION
 
 
 def _need(n_bytes: int | None) -> str:

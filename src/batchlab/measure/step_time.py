@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -92,7 +93,7 @@ def _timed(
     if block_steps > 1 and len(choices) > 1:
         looks = {threads: _look(timer, threads, block_steps // 2, share_s) for threads in choices}
         choices = _not_hopeless(looks)
-    block_s: dict[int, list[float]] = {threads: [] for threads in choices}
+    block_s: dict[int, list[float]] = defaultdict(list)
     started_s = timer.clock()
     for n_rounds in range(_ROUNDS):
         elapsed_s = timer.clock() - started_s

@@ -1,0 +1,63 @@
+"""Blocks of steps: their median, whether they drift, and the mean of several processes."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from scipy.special import bdtr
+
+from batchlab.laws.mean import mean_interval
+from batchlab.records.estimate import Estimate
+
+BLOCKS_FOR_ORDER: Final = 6
+"""From this many on, the smallest and the largest hold the median at least 95 times in 100.
+
+Whatever their distribution, n of them do with probability 1 - 2^(1 - n).
+"""
+# The halves of a quiet measurement differ by less.
+_DRIFT_FRACTION = 0.05
+
+
+def have_drifted(blocks: Sequence[float]) -> bool:
+    """Return whether every block of one half is slower than every block of the other."""
+    half = len(blocks) // 2
+    first, second = blocks[:half], blocks[-half:]
+    apart = max(first) < min(second) or max(second) < min(first)
+    ratio = statistics.median(second) / statistics.median(first)
+    return apart and abs(math.log(ratio)) > math.log1p(_DRIFT_FRACTION)
+
+
+def median_of_blocks(values: Sequence[float]) -> Estimate:
+    """Return the median with its interval, which is None for a single value."""
+    middle, n = statistics.median(values), len(values)
+    if n >= BLOCKS_FOR_ORDER:
+        # Take the largest k for which the k-th from both ends hold the median 95 times in 100.
+        rank = np.count_nonzero(2 * bdtr(np.arange(n), n, 0.5) <= 0.05) - 1
+        ordered = sorted(values)
+        return Estimate.of(middle, interval=(ordered[rank], ordered[-1 - rank]), n=n)
+    logs = mean_interval(list(map(math.log, values)))
+    if logs.low is None or logs.high is None:
+        return Estimate.of(middle, n=n)
+    return Estimate.of(middle, interval=(math.exp(logs.low), math.exp(logs.high)), n=n)
+
+
+def geometric_mean(times: Sequence[Estimate]) -> Estimate:
+    """Return the geometric mean of independent times, with the interval of their mean logarithm."""
+    values, below, above, n = list[float](), list[float](), list[float](), 0
+    for time in times:
+        assert time.estimate is not None
+        n += time.n
+        values.append(time.estimate)
+        if time.low is not None and time.high is not None:
+            below.append(math.log(time.estimate / time.low))
+            above.append(math.log(time.high / time.estimate))
+    middle = statistics.geometric_mean(values)
+    if len(below) < len(times):
+        return Estimate.of(middle, n=n)
+    low = middle * math.exp(-math.hypot(*below) / len(times))
+    high = middle * math.exp(math.hypot(*above) / len(times))
+    return Estimate.of(middle, interval=(low, high), n=n)
