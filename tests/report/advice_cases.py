@@ -65,6 +65,10 @@ CASES: dict[str, tuple[str, Advice]] = {
     # What stays.
     "stays": ("answer", OPEN),
     "another came nearest": ("why", OPEN),
+    "not worth its risk": (
+        "why",
+        replace(OPEN, reason=Reason.of("risk_outweighs", size=128, rate=0.08, tenths=8)),
+    ),
     **{
         code: ("why", replace(OPEN, reason=Reason.of(code)))
         for code in ("nothing_likely_faster", "no_larger_likely", "nothing_likely_better")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
+import copy
 import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import (
     KINDS,
+    KINDS_BY_DAY,
     advice_study,
     cannot_tell_advice,
     made_up_advice,
@@ -72,8 +75,10 @@ def test_every_kind_of_advice_fits_on_one_screen(kind):
         assert [line for line in said.splitlines() if len(line) > columns] == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_members_of_a_batch_are_called_tokens_where_its_size_counts_them(kind: str) -> None:
+@pytest.mark.parametrize("kind", by_day(KINDS, KINDS_BY_DAY))
+def test_members_of_a_batch_are_called_tokens_where_its_size_counts_them(
+    kind: str, undrawn: None
+) -> None:
     advice = KINDS[kind]()
     study = advice_study(advice)
     study = replace(study, workload=replace(study.workload, unit="tokens"))
@@ -97,11 +102,6 @@ def test_of_many_rows_the_least_interesting_are_named_in_a_line():
     assert re.search(rf"^▸ +{advice.named.batch_size} ", said, re.MULTILINE)
     assert "← yours" in said
     assert left == "32768 to 1048576"
-
-
-def test_explain_tells_what_to_paste_of_what_is_recommended_only():
-    assert "DataLoader" in explain_text(ADVICE, study=STUDY)
-    assert "To paste" not in explain_text(cannot_tell_advice(), study=STUDY)
 
 
 def test_bars_are_as_long_as_the_figures_of_the_table():
@@ -141,17 +141,6 @@ def test_what_is_to_be_pasted_for_a_command_of_ones_own_is_that_command() -> Non
     assert "DataLoader" not in said
     # A batch size is whole, however large.
     assert lines_to_paste(large, study) == ("python train.py --bs 1048576 --lr 0.26 --seed {seed}",)
-
-
-def test_explain_has_one_line_a_step_with_the_time():
-    steps = [
-        Step(spent_s=spent_s, did=written(did), why=written("for that"))
-        for spent_s, did in ((0.5, "did this"), (130.0, "did more"))
-    ]
-
-    said = explain_text(replace(cannot_tell_advice(), steps=tuple(steps)), study=STUDY)
-
-    assert said == "  500 ms  did this: for that\n2.17 min  did more: for that\n"
 
 
 def rows(advice: Advice) -> dict[tuple[int, str], dict[str, str]]:
@@ -204,15 +193,6 @@ def test_why_nothing_can_be_compared_is_said_once() -> None:
 
     assert screen(advice).lower().count("it cannot be compared") == 1
     assert screen(replace(advice, reason=written("no"))).count("it cannot be compared") == 1
-
-
-def test_in_a_file_an_interval_has_columns_of_its_own() -> None:
-    read = csv.DictReader(answer_table(ADVICE).to_csv().splitlines())
-    found = {(row["batch_size"], row["which"]): row for row in read}
-    row, cost = found["128", ""], ADVICE.candidate(128).cost
-
-    values = [float(row[key]) for key in ("cost_low", "cost", "cost_high")]
-    assert values == [cost.low, cost.estimate, cost.high]
 
 
 SYMBOLS = r"\b(B_crit|S_min|E_min|p =|exponent)"
@@ -275,70 +255,74 @@ def test_the_command_names_the_store_and_the_study_that_were_asked(
     assert words == ["batchlab", "weights", *store, "--study", "01234567"]
 
 
-N_EXAMPLES = 23
+def test_explain_has_a_line_a_step_and_what_to_paste_of_what_is_recommended() -> None:
+    steps = (
+        Step(spent_s=0.5, did=written("did this"), why=written("for that")),
+        Step(spent_s=130.0, did=written("did more"), why=written("for that")),
+    )
+    stays = replace(cannot_tell_advice(), steps=steps)
+
+    said = explain_text(stays, study=STUDY)
+
+    assert said == "  500 ms  did this: for that\n2.17 min  did more: for that\n"
+    assert "DataLoader" in explain_text(ADVICE, study=STUDY)
 
 
-def run(lines) -> torch.Tensor:
-    """Run the lines in a script that has what they ask for; the weights."""
+# ---- the lines to paste
+
+
+@pytest.fixture
+def script() -> dict[str, Any]:
+    """The names of a script that the lines ask for."""
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2)
-    data = TensorDataset(torch.randn(N_EXAMPLES, 3), torch.randint(0, 2, (N_EXAMPLES,)))
-    names = {
+    return {
         "DataLoader": DataLoader,
-        "train_set": data,
+        "train_set": TensorDataset(torch.randn(23, 3), torch.randint(0, 2, (23,))),
         "model": model,
         "loss_fn": F.cross_entropy,
-        "optimizer": torch.optim.SGD(model.parameters(), lr=1.0),
+        "optimizer": torch.optim.AdamW(model.parameters(), lr=1.0, weight_decay=0.1),
     }
-    torch.manual_seed(1)
-    exec("\n".join(lines), names)
-    assert names["loader"].batch_size is not None
-    return model.weight.detach()
-
-
-def textbook(batch_size: int, learning_rate: float) -> list[str]:
-    return [
-        f"loader = DataLoader(train_set, batch_size={batch_size}, shuffle=True)",
-        f"optimizer.param_groups[0]['lr'] = {learning_rate}",
-        "for x, y in loader:",
-        "    optimizer.zero_grad()",
-        "    loss_fn(model(x), y).backward()",
-        "    optimizer.step()",
-    ]
 
 
 @pytest.mark.parametrize("micro_batch_size", [5, 4, 1], ids=["divides", "ragged", "single"])
-def test_accumulated_lines_train_like_whole_batches(micro_batch_size):
-    found = Configuration(batch_size=10, micro_batch_size=micro_batch_size, learning_rate=0.3)
+def test_accumulated_lines_train_like_whole_batches(script, micro_batch_size):
+    whole = Configuration(batch_size=10, micro_batch_size=10, learning_rate=0.3)
+    weights = []
+    for chosen in (replace(whole, micro_batch_size=micro_batch_size), whole):
+        copied = copy.deepcopy(script)
+        lines = list(script_lines(chosen))
+        if chosen is whole:
+            lines += ["for x, y in loader:", "    optimizer.zero_grad()"]
+            lines += ["    loss_fn(model(x), y).backward()", "    optimizer.step()"]
+        torch.manual_seed(1)
+        exec("\n".join(lines), copied)
+        weights.append(copied["model"].weight.detach())
 
-    weight = run(script_lines(found))
-
-    torch.testing.assert_close(weight, run(textbook(10, 0.3)))
-
-
-def test_the_lines_set_what_moves_with_the_batch_size_too() -> None:
-    adam = AdamSettings(betas=(0.9, 0.999**8), weight_decay=0.1 * 8**0.5)
-    found = Configuration(batch_size=256, micro_batch_size=256, learning_rate=0.01, adam=adam)
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=0.1)
-
-    exec("\n".join(script_lines(found)[1:]), {"optimizer": optimizer})
-
-    (group,) = optimizer.param_groups
-    assert (group["lr"], group["weight_decay"]) == (0.01, 0.2828)
-    assert group["betas"] == pytest.approx(adam.betas, abs=1e-6)
+    torch.testing.assert_close(*weights)
+    assert not torch.equal(weights[0], script["model"].weight)
 
 
-@pytest.mark.parametrize(("adam", "decay"), [(AdamSettings(weight_decay=0.2), 0.8), (None, 0.4)])
-def test_a_tuned_weight_decay_is_said_and_set(adam, decay) -> None:
+@pytest.mark.parametrize(
+    ("adam", "factor", "decay", "words"),
+    [
+        (AdamSettings(betas=(0.9, 0.999**8), weight_decay=0.1 * 8**0.5), 1.0, 0.2828, ""),
+        (AdamSettings(weight_decay=0.2), 4.0, 0.8, ", weight decay 0.8"),
+        (None, 4.0, 0.4, ", 4 times your weight decay"),
+    ],
+)
+def test_the_lines_set_what_moves_with_the_batch_size_too(script, adam, factor, decay, words):
     advice = KINDS["quality"]()
-    named = replace(advice.recommendation, adam=adam, weight_decay_factor=4.0)
-    said = str(advice_sentences(replace(advice, recommendation=named), None)[0].text)
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], weight_decay=0.1)
+    named = replace(advice.recommendation, adam=adam, weight_decay_factor=factor)
 
-    exec("\n".join(script_lines(named)[1:3]), {"optimizer": optimizer})
+    exec("\n".join(script_lines(named)[:3]), script)
 
-    assert optimizer.param_groups[0]["weight_decay"] == pytest.approx(decay)
-    assert (", weight decay 0.8" if adam else ", 4 times your weight decay") in said
+    (group,) = script["optimizer"].param_groups
+    assert group["lr"] == named.learning_rate
+    assert group["weight_decay"] == pytest.approx(decay)
+    assert group["betas"] == pytest.approx(getattr(adam, "betas", (0.9, 0.999)), abs=1e-6)
+    answer, *_ = advice_sentences(replace(advice, recommendation=named), None)
+    assert words in answer.text
 
 
 def test_a_table_tells_trainings_with_other_weight_decays_apart() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import html
 import itertools
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from batchlab.records.study import Study
@@ -19,17 +21,25 @@ from batchlab.report.text import Sentence, unbroken
 from batchlab.version import __version__
 from batchlab.words.catalogue import sentence, term_text, text
 
+if TYPE_CHECKING:
+    import jinja2
+
 _PAGE = Path(__file__).with_name("page.html.j2")
 
 
 def rendered(template: str, **values: object) -> str:
     """Fill an HTML template with values; text by users is escaped."""
+    return _compiled(template).render(**values)
+
+
+@functools.cache  # compiling takes longer than filling
+def _compiled(template: str) -> jinja2.Template:
     import jinja2
 
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string(template).render(**values)
+    return environment.from_string(template)
 
 
 # ---- tables as files
