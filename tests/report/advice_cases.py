@@ -85,6 +85,14 @@ CASES: dict[str, tuple[str, Advice]] = {
         "learning rate",
         replace(ADVICE, gain=around(1.6, 0.2), gain_from_batch_size=around(1.3, 0.3)),
     ),
+    "the rate gains nothing": (
+        "learning rate",
+        replace(ADVICE, gain=around(2.0), gain_from_batch_size=around(2.0)),
+    ),
+    "perhaps nothing is gained": (
+        "learning rate",
+        replace(ADVICE, gain=around(1.3, 0.4), gain_from_batch_size=around(1.0, 0.2)),
+    ),
     "the batch size stays": ("learning rate", ONLY_THE_RATE),
     "near enough": ("learning rate", NEAR_ENOUGH),
     "nobody chose it": ("learning rate", replace(ADVICE, **USUAL)),

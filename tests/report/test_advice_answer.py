@@ -11,7 +11,6 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import (
     KINDS,
-    around,
     made_up_advice,
     tried,
     with_belief,
@@ -19,7 +18,6 @@ from tests.reference.made_up_advice import (
 )
 
 from batchlab.advice.advice import Advice
-from batchlab.records.estimate import Estimate
 from batchlab.report.advice_answer import advice_sentences
 
 ADVICE = made_up_advice()
@@ -28,23 +26,6 @@ STUDY = replace(made_up_study(), command="batchlab advise mine.py:f --budget 2m"
 
 def said(advice: Advice) -> dict[str, str]:
     return {sentence.topic: sentence.text for sentence in advice_sentences(advice, None)}
-
-
-@pytest.mark.parametrize(
-    ("whole", "part", "told"),
-    [
-        (around(6.0), around(2.0), "3× as fast as now; batch size 1024 makes it 2×"),
-        (around(2.0), around(1.0, 0.2), "is not certain"),
-        (around(2.0), around(2.0), None),  # the rate gains nothing
-        (around(1.3, 0.4), around(1.0, 0.2), None),  # it is not sure that anything is gained
-    ],
-)
-def test_what_the_rate_gains_and_what_batch_size_adds_make_the_whole_gain(
-    whole: Estimate, part: Estimate, told: str | None
-) -> None:
-    found = said(replace(ADVICE, gain=whole, gain_from_batch_size=part)).get("learning rate")
-
-    assert (found is None) if told is None else (told in found)
 
 
 def ends_at(

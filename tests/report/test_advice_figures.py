@@ -23,7 +23,7 @@ from tests.reference.shown import table_rows
 
 from batchlab.records.estimate import Estimate
 from batchlab.report.advice_figures import advice_figures, advice_looks, trained_cells
-from batchlab.report.advice_rows import answer_table, believed_by_size
+from batchlab.report.advice_rows import answer_table
 from batchlab.report.chart import plot
 from batchlab.report.figure import Figure
 from batchlab.report.text import quantity_text
@@ -69,20 +69,6 @@ def test_picture_and_table_show_the_same_numbers():
     assert [row["text"] for row in rows(figure, "named")] == [f"recommended: {recommended}"]
     words = [row["text"] for row in rows(figure, "words", "a-objective")]
     assert words == [f"yours: {yours}", *words[1:]]
-
-
-def test_every_batch_size_is_in_the_first_picture_with_what_the_belief_says_of_it():
-    advice = with_endings(ADVICE)
-    figure = figures(advice)["a"]
-    sizes = [candidate.batch_size for candidate in advice.candidates]
-
-    for panel, of in (("a-end", "end"), ("a-objective", "cost")):
-        band = rows(figure, "band", panel)
-        assert [row["batch_size"] for row in band] == sizes
-        for candidate, row in zip(advice.candidates, band, strict=True):
-            believed = getattr(believed_by_size(advice)[candidate.batch_size], of)
-            drawn = (row["low"], row["mean"], row["high"])
-            assert drawn == pytest.approx((believed.low, believed.estimate, believed.high))
 
 
 def test_the_axis_is_made_for_what_was_measured_or_else_for_every_bar_of_the_belief():
