@@ -70,19 +70,22 @@ def straight_study(**settings):
 
 
 @pytest.mark.parametrize(
-    ("name", "amount", "words"),
+    ("name", "amount", "words", "values"),
     [
-        ("epochs", 10.0, "equal epochs (10 each)"),
-        ("steps", 40.0, "equal steps (40 each)"),  # 10 epochs of 4 steps at batch size 1024
-        ("time", 0.4, "equal time (400 ms each)"),
+        ("epochs", 10.0, "equal epochs (10 each)", (0.1, 0.1)),
+        # 10 epochs of 4 steps at batch size 1024; the other is between two evaluations.
+        ("steps", 40.0, "equal steps (40 each)", (0.01 * 40 / 64, 0.1)),
+        ("time", 0.4, "equal time (400 ms each)", (0.01 * 40 / 64, 0.1)),
     ],
 )
-def test_the_budget_is_the_largest_that_all_have_spent(name, amount, words):
-    study = straight_study()
+def test_the_budget_is_the_largest_that_all_have_spent(name, amount, words, values):
+    study = straight_study(evaluations_per_epoch=2)
     budget = equal_budget(study, study.records, name)
 
     assert budget.amount == pytest.approx(amount)
     assert budget_text(budget) == words
+    assert [budget.value(r, "validation") for r in study.records] == pytest.approx(values)
+    assert budget.value(study.records[0], "test") is None
 
 
 def test_a_budget_needs_step_times_and_no_trial_that_ended_badly():
@@ -93,17 +96,6 @@ def test_a_budget_needs_step_times_and_no_trial_that_ended_badly():
     assert equal_budget(untimed, untimed.records, "time") is None
     assert list(Evidence.of(untimed).by_budget()) == ["epochs", "steps"]
     assert "equal_time" not in sweep_table(untimed).by_key()
-
-
-def test_values_lie_on_the_line_between_two_evaluations():
-    study = straight_study(evaluations_per_epoch=2)
-    budget = equal_budget(study, study.records, "steps")
-
-    small, large = (budget.value(r, "validation") for r in study.records)
-
-    assert small == pytest.approx(0.01 * 40 / 64)
-    assert large == pytest.approx(0.1)
-    assert budget.value(study.records[0], "test") is None
 
 
 def noisy(batch_size, *_):

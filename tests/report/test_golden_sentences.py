@@ -258,7 +258,11 @@ def _golden() -> set[str]:
     return set(PAGE.read_text(encoding="utf-8").splitlines())
 
 
-QUICK = {"advice: recommend", "advice: cannot_tell", "sweep: bad ends", "sweep: nothing"}
+QUICK = {
+    *("advice: recommend", "advice: cannot_tell", "advice: ends_no_worse", "advice: trainings"),
+    *("sweep: bad ends", "sweep: nothing", "sweep: one size", "sweep: leading", "sweep: plans"),
+    *("sweep: one seed", "sweep: turned", "sweep: nothing held out"),
+}
 PARAMETERS = [
     section
     if section in QUICK or not section.startswith(("advice:", "sweep:"))

@@ -84,7 +84,6 @@ def test_the_figures_of_the_table_are_those_of_the_json(kind: str) -> None:
             assert table["cost_low"][i] == cost["low"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_row_of_a_sweep_is_the_same_everywhere(name: str, undrawn: None) -> None:
     study = SWEEPS[name]()

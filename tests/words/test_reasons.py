@@ -5,6 +5,7 @@ import re
 import string
 from collections.abc import Iterator
 
+import pytest
 from scripts.messages import SOURCE, dead, missing, said
 
 from batchlab.records.estimate import Reason

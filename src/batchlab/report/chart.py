@@ -70,11 +70,6 @@ _SHOWN = {"description": {"field": "words", "type": "nominal"}}
 _POINT: Spec = {"type": "point", "aria": True}
 # An edge of the ground sets words and marks off from what lies under them; see `_svg`.
 _EDGE: Spec = {"stroke": _GROUND, "strokeWidth": 3}
-_SHIFTED: Spec = {
-    "align": {"expr": "datum.align"},
-    "dx": {"expr": "datum.dx"},
-    "dy": {"expr": "datum.dy"},
-}
 _CROSS: Spec = {"type": "text", "text": "×", "fontSize": 16, "fontWeight": "bold", "aria": True}
 
 
@@ -201,7 +196,9 @@ class _Marks:
         for row in self.rows:
             if row["kind"] == kind and row.get("text"):
                 row |= self.places.free(row, self._on_its_side(row, shifts), size)
-        style |= _SHIFTED | {"baseline": "middle", "color": _INK, "fontSize": size} | _EDGE
+        for name in ("align", "dx", "dy"):
+            style[name] = {"expr": f"datum.{name}"}
+        style |= {"baseline": "middle", "color": _INK, "fontSize": size, **_EDGE}
         yield from self._of(kind, "text", encoding, "text", **style)
 
     def _on_its_side(self, row: Row, shifts: Sequence[_Shift]) -> list[_Shift]:
