@@ -21,6 +21,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -81,19 +82,10 @@ class _Marks:
         frame = panel.frame or panel.rows
         up = value_axis(panel.quantity, frame, is_metric=panel.is_metric)
         self.axes = {"x": _horizontal_axis(panel), "y": up}
+        labels = dict(map(attrgetter("kind", "label"), looks))
         title = label_text("batch_size")
-        labels: dict[object, str] = {}
-        colors: list[str] = []
-        shapes: list[str] = []
-        dashes: list[list[int]] = []
-        for look in looks:
-            labels[look.kind] = look.label
-            colors.append(f"var({look.css_name})")
-            shapes.append(look.shape)
-            # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
-            dashes.append(list(look.dash) or [1, 0])
-            if isinstance(look.kind, str):
-                title = "batch size or plan"
+        if str in set(map(type, labels)):
+            title = "batch size or plan"
         self.rows = []
         for row in panel.rows:
             drawn = {**row, "batch": labels.get(drawn_kind(row, labels))}
@@ -105,10 +97,11 @@ class _Marks:
             scale = {"domain": list(labels.values()), "range": values}
             return {"field": "batch", "type": "nominal", "title": title, "scale": scale}
 
-        self.color = {"color": by_size(colors)}
+        self.color = {"color": by_size([f"var({look.css_name})" for look in looks])}
         self.pointed = {**self.color, **_SHOWN}
-        self.shaped = {**self.pointed, "shape": by_size(shapes)}
-        self.dashed = {"strokeDash": by_size(dashes)}
+        self.shaped = {**self.pointed, "shape": by_size(list(map(attrgetter("shape"), looks)))}
+        # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
+        self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
         # A single series sets no dashes: an image's panels share one scale, which the first sets.
         self.of_series: Spec = {}
         if len(panel.series) > 1:
@@ -125,9 +118,9 @@ class _Marks:
         **style: Any,
     ) -> Iterator[Spec]:
         """Yield a layer of the rows of these kinds that have the field `having`, if any do."""
-        rows = []
+        rows, wanted = [], kinds.split()
         for row in self.rows:
-            if row["kind"] in kinds.split() and row.get(having) not in (None, False):
+            if row["kind"] in wanted and row.get(having) not in (None, False):
                 rows.append(row)
         if isinstance(mark, str):
             mark = {"type": mark}

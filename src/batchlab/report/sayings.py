@@ -126,7 +126,7 @@ def _falls_with_size(
         return "cannot_tell", sentence("no_held_out_data")
     measured, fits = measure(evidence, split, epochs), evidence.ends("train", epochs)
     alike = cells_alike_in_training(evidence)
-    compared = [cell for cell in alike if measured.values(cell)]
+    compared = list(filter(measured.values, alike))
     if len(fits.ranked) < 2:
         return "not_tested", _not_measured(measured_text(fits))
     if len(alike) < 2:

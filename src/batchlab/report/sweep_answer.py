@@ -252,6 +252,7 @@ def sweep_table(study: Study) -> Table:
     """
     evidence, held_out, split = Evidence.of(study), held_out_split(study), budget_split(study)
     by_budget, metric = evidence.by_budget(), evidence.metric
+    best = by_budget["epochs"].ranked[0].kind if "epochs" in by_budget else None
 
     def minor(key: str, quantity: str, label: str, of: Callable[[Cell], Any]) -> Column:
         return Column(key, quantity, label, of=of, is_minor=True)
@@ -262,11 +263,6 @@ def sweep_table(study: Study) -> Table:
 
         name = row.quantity.name
         return minor(name, name, text(row.short or row.quantity.label), value)
-
-    def named(cell: Cell) -> str:
-        if "epochs" in by_budget and cell.kind == by_budget["epochs"].ranked[0].kind:
-            return NAMED
-        return ""
 
     final = f"final {label_text(metric)}"
     columns = [Column(split, metric, final, of=evidence.ends(split).mean)]
@@ -292,7 +288,7 @@ def sweep_table(study: Study) -> Table:
         Column("equal_time_s", label="time", of=partial(mean_train_s, study)),
         *map(measured, costs),
         minor("n", "n", "seeds", lambda cell: len(cell.ended_well)),
-        Column("named", label=" ", of=named),
+        Column("named", label=" ", of=lambda cell: NAMED if cell.kind == best else ""),
     ).without_empty_columns()
 
 
@@ -348,12 +344,12 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
     """Return every trial as `--json` prints it."""
-    return tuple(map(partial(_document, study), study.records))
+    by_id = plateaus(study)
+    return tuple(_document(study, record, by_id[record.trial.trial_id]) for record in study.records)
 
 
-def _document(study: Study, record: TrialRecord) -> TrialDocument:
-    plateau, held_out = plateaus(study)[record.trial.trial_id], held_out_split(study)
-    metrics = study.workload.metrics
+def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> TrialDocument:
+    metrics, held_out = study.workload.metrics, held_out_split(study)
     final: dict[str, dict[str, float | None]] = {}
     for split in SPLITS:
         if any(score.split == split for e in record.evaluations for score in e.scores):
@@ -397,7 +393,7 @@ def _diagnoses(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Seq
 def trials_table(study: Study) -> Table:
     """Return all trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
     records = {record.trial.trial_id: record for record in study.records}
-    labels = dict(map(attrgetter("name", "label"), RULES))
+    by_id, labels = plateaus(study), dict(map(attrgetter("name", "label"), RULES))
 
     def final(split: Split, name: str) -> Column:
         label, key = split_label(split, name), f"{split}_{name}"
@@ -413,7 +409,7 @@ def trials_table(study: Study) -> Table:
         return ", ".join(map(labels.__getitem__, trial.diagnosis))
 
     def why(trial: TrialDocument) -> str:
-        return _why(study, records[trial.trial_id])
+        return _why(study, records[trial.trial_id], by_id[trial.trial_id])
 
     def plan(trial: TrialDocument) -> str | None:
         kind = kind_of(records[trial.trial_id].trial)
@@ -448,9 +444,8 @@ def trials_table(study: Study) -> Table:
     )
 
 
-def _why(study: Study, record: TrialRecord) -> str:
+def _why(study: Study, record: TrialRecord, plateau: MetricPlateau) -> str:
     """Return why a trial ended so, why it has this plateau and these diagnoses, and its notes."""
-    plateau = plateaus(study)[record.trial.trial_id]
     diagnoses = _diagnoses(study, record, plateau)
     evidence = list(map(attrgetter("evidence"), diagnoses))  # a plateau may be that of one
     sentences = []

@@ -228,7 +228,7 @@ def _fitted(columns: Sequence[_TextColumn], room: int) -> tuple[list[_TextColumn
         return [column.least(narrowest) for column in shown]
 
     shown, narrowest = list(columns), _NARROWEST
-    minor = [column for column in columns if column.of.is_minor]
+    minor = list(filter(attrgetter("of.is_minor"), columns))
     while minor and _total(least(narrowest)) > room:
         shown.remove(minor.pop())
     if _total(least(narrowest)) > room:
