@@ -145,6 +145,7 @@ FIGURES_OF = (
     "full batch better",
     "bad ends",
     "nothing held out",
+    "one size",
     "nothing",
     "plans",
 )
