@@ -134,7 +134,8 @@ def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
     finals = [record.at_epoch_ends("test", "accuracy")[20] for record in study.records]
     steps = study.records[0].steps
 
-    shown = rows_of(curves(study), split="test", metric="accuracy")
+    figure = curves(study)
+    shown = rows_of(figure, split="test", metric="accuracy")
     last = [row for row in shown if row["run"] == "mean"][-1]
 
     assert (last["epoch"], last["step"], last["n"]) == (20, steps, 3)
@@ -146,6 +147,8 @@ def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
     }
     assert {name: last[name] for name in expected} == pytest.approx(expected, rel=1e-6)
     assert [row["epoch"] for row in shown if row["run"] != "mean"] == [20, 21, 22]
+    # The axis is made for what comes after the first tenth.
+    assert min(row["epoch"] for row in figure.panels[0].frame) == 3
 
 
 def test_many_long_lines_are_thinned_to_what_a_page_can_hold():

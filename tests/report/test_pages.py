@@ -245,6 +245,12 @@ def test_every_kind_of_advice_and_of_study_gives_a_whole_page(kind: Any, undrawn
         assert len(page.having("h2")) == n_lines_to_paste + has_sayings + 3
 
 
+def test_what_one_batch_size_lacks_is_said_by_the_first_figure_alone(undrawn) -> None:
+    text = read(html_page(made_up_study(batch_sizes=(64,), epochs=1)))
+
+    assert text.count("left out, as it takes") == 1
+
+
 def test_the_sayings_are_held_against_whole_trainings_alone(undrawn) -> None:
     advice = with_endings(ADVICE)
     study = advice_study(advice)

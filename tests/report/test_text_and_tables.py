@@ -39,6 +39,8 @@ from batchlab.report.text import (
         ("steps_to_target", 12_345.6, "12,300"),
         ("epochs_to_target", 12.34, "12.3"),
         ("accuracy", None, "–"),
+        ("accuracy", 1.0, "100.00 %"),
+        ("accuracy", 97.5, "97.50 %"),
         ("status", "ok", "ok"),
     ],
 )

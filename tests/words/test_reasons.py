@@ -122,7 +122,7 @@ def test_every_text_can_be_written() -> None:
 
 
 def test_a_reason_that_quotes_another_is_text_all_through() -> None:
-    inner = Reason.as_written("a and b")
+    inner = Reason.as_written("a and b.")
     outer = Reason.of("as_written", text=Reason.of("as_written", text=inner))
 
     assert reason_text(outer) == "a and b"
