@@ -65,6 +65,10 @@ CASES: dict[str, tuple[str, Advice]] = {
     # What stays.
     "stays": ("answer", OPEN),
     "another came nearest": ("why", OPEN),
+    "not worth its risk": (
+        "why",
+        replace(OPEN, reason=Reason.of("risk_outweighs", size=128, rate=0.08, tenths=8)),
+    ),
     **{
         code: ("why", replace(OPEN, reason=Reason.of(code)))
         for code in ("nothing_likely_faster", "no_larger_likely", "nothing_likely_better")
@@ -80,6 +84,14 @@ CASES: dict[str, tuple[str, Advice]] = {
     "batch size may add nothing": (
         "learning rate",
         replace(ADVICE, gain=around(1.6, 0.2), gain_from_batch_size=around(1.3, 0.3)),
+    ),
+    "the rate gains nothing": (
+        "learning rate",
+        replace(ADVICE, gain=around(2.0), gain_from_batch_size=around(2.0)),
+    ),
+    "perhaps nothing is gained": (
+        "learning rate",
+        replace(ADVICE, gain=around(1.3, 0.4), gain_from_batch_size=around(1.0, 0.2)),
     ),
     "the batch size stays": ("learning rate", ONLY_THE_RATE),
     "near enough": ("learning rate", NEAR_ENOUGH),

@@ -11,18 +11,14 @@ import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import (
     KINDS,
-    around,
     made_up_advice,
     tried,
     with_belief,
     with_endings,
 )
-from tests.reference.shown import table_rows
 
 from batchlab.advice.advice import Advice
-from batchlab.records.estimate import Estimate, Reason
 from batchlab.report.advice_answer import advice_sentences
-from batchlab.report.advice_rows import answer_table
 
 ADVICE = made_up_advice()
 STUDY = replace(made_up_study(), command="batchlab advise mine.py:f --budget 2m")
@@ -32,42 +28,15 @@ def said(advice: Advice) -> dict[str, str]:
     return {sentence.topic: sentence.text for sentence in advice_sentences(advice, None)}
 
 
-def test_a_figure_of_the_best_rate_is_that_of_its_own_row() -> None:
-    (row,) = [row for row in table_rows(answer_table(ADVICE)) if row.get("which") == "← best rate"]
-
-    assert row["cost"] == ADVICE.candidate(ADVICE.reference_tuned.batch_size).cost
-
-
-@pytest.mark.parametrize(
-    ("whole", "part", "told"),
-    [
-        (around(6.0), around(2.0), "3× as fast as now; batch size 1024 makes it 2×"),
-        (around(2.0), around(1.0, 0.2), "is not certain"),
-        (around(2.0), around(2.0), None),  # the rate gains nothing
-        (around(1.3, 0.4), around(1.0, 0.2), None),  # it is not sure that anything is gained
-    ],
-)
-def test_what_the_rate_gains_and_what_batch_size_adds_make_the_whole_gain(
-    whole: Estimate, part: Estimate, told: str | None
-) -> None:
-    found = said(replace(ADVICE, gain=whole, gain_from_batch_size=part)).get("learning rate")
-
-    assert (found is None) if told is None else (told in found)
-
-
 def ends_at(
     named: float, tuned: float, *, n: int = 1, scatter: float = 0.0002, **changes: object
 ) -> Advice:
     """Whole trainings of what is named and of the user's batch size at its best rate."""
-    both = ((ADVICE.named, named, 100.0), (ADVICE.reference_tuned, tuned, 400.0))
-    runs = (
-        replace(
-            tried(at.batch_size, rate=at.learning_rate, met=met, seed=seed, steps=1000),
-            end=end + scatter * (-1) ** seed,
-        )
-        for at, end, met in both
-        for seed in range(n)
-    )
+    runs = []
+    for at, end, met in ((ADVICE.named, named, 100.0), (ADVICE.reference_tuned, tuned, 400.0)):
+        for seed in range(n):
+            run = tried(at.batch_size, rate=at.learning_rate, met=met, seed=seed, steps=1000)
+            runs.append(replace(run, end=end + scatter * (-1) ** seed))
     return with_belief(replace(ADVICE, tried=tuple(runs), chance=0.9, **changes))
 
 
@@ -91,16 +60,6 @@ def test_what_would_tell_is_the_command_with_room_for_so_many_more_trainings() -
     assert open_.command.startswith("batchlab advise mine.py:f ")
     assert said(advice)["still open"] == open_.text  # where the command is not known, too
     assert minutes in {math.ceil(budget_s / 60) for budget_s in budgets_s}
-
-
-def test_what_is_faster_and_not_worth_its_risk_is_why_the_own_one_stays() -> None:
-    why = Reason.of("risk_outweighs", size=128, rate=0.08, tenths=8)
-    stays = replace(ADVICE, recommendation=None, provisional=ADVICE.reference, reason=why)
-
-    found = said(stays)
-
-    assert found["answer"] == "Stay with batch size 64 at learning rate 0.01."
-    assert found["why"].startswith("Batch size 128 at learning rate 0.08 is likely no slower")
 
 
 # Sentences that must not stand side by side.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import replace
 from json import dumps
+from types import SimpleNamespace
 
 import altair as alt
 import pytest
@@ -21,7 +23,7 @@ from tests.reference.shown import table_rows
 
 from batchlab.records.estimate import Estimate
 from batchlab.report.advice_figures import advice_figures, advice_looks, trained_cells
-from batchlab.report.advice_rows import answer_table, believed_by_size
+from batchlab.report.advice_rows import answer_table
 from batchlab.report.chart import plot
 from batchlab.report.figure import Figure
 from batchlab.report.text import quantity_text
@@ -35,13 +37,6 @@ def figures(advice, profile=None) -> dict[str, Figure]:
 
 def rows(figure, kind, panel=None) -> list[dict]:
     return [r for r in figure.rows if r["kind"] == kind and panel in (None, r["panel"])]
-
-
-class LimitedProfile:
-    """As much of a profile as a figure reads."""
-
-    memory_limit_bytes = 100_000_000
-    device_name = "a made-up processor"
 
 
 @pytest.mark.slow
@@ -76,30 +71,21 @@ def test_picture_and_table_show_the_same_numbers():
     assert words == [f"yours: {yours}", *words[1:]]
 
 
-def test_every_batch_size_is_in_the_first_picture_with_what_the_belief_says_of_it():
-    advice = with_endings(ADVICE)
-    figure = figures(advice)["a"]
-    sizes = [candidate.batch_size for candidate in advice.candidates]
-
-    for panel, of in (("a-end", "end"), ("a-objective", "cost")):
-        band = rows(figure, "band", panel)
-        assert [row["batch_size"] for row in band] == sizes
-        for candidate, row in zip(advice.candidates, band, strict=True):
-            believed = getattr(believed_by_size(advice)[candidate.batch_size], of)
-            drawn = (row["low"], row["mean"], row["high"])
-            assert drawn == pytest.approx((believed.low, believed.estimate, believed.high))
-
-
-def test_the_axis_is_made_for_what_was_measured():
+def test_the_axis_is_made_for_what_was_measured_or_else_for_every_bar_of_the_belief():
     """The interval of a batch size that nothing is known of leaves the frame."""
     advice = with_endings(ADVICE)
     *known, last = advice.believed
     vague = replace(last, end=Estimate.of(0.96, interval=(0.1, 0.99), n=0))
 
     (end, *_) = figures(replace(advice, believed=(*known, vague)))["a"].panels
+    (unmeasured, _) = figures(ADVICE)["a"].panels
 
     low, _ = plot(end, advice_looks(advice))["encoding"]["y"]["scale"]["domain"]
     assert 0.9 < low < 0.96
+    low, high = plot(unmeasured, advice_looks(ADVICE))["encoding"]["y"]["scale"]["domain"]
+    bars = [row for row in unmeasured.rows if row["kind"] == "expected"]
+    assert low < min(row["low"] for row in bars)
+    assert high > max(row["high"] for row in bars)
 
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
@@ -107,36 +93,18 @@ def test_the_line_by_seconds_has_the_ends_that_no_shorter_training_beats(better)
     advice = replace(with_endings(ADVICE), better=better)
     sign = 1 if better == "higher" else -1
 
-    drawn = rows(figures(advice)["a"], "point", "a-frontier")
-    drawn += rows(figures(advice)["a"], "verified", "a-frontier")
-    line = rows(figures(advice)["a"], "band", "a-frontier")
+    figure = figures(advice)["a"]
+    line = {(row["train_s"], sign * row["mean"]) for row in rows(figure, "band", "a-frontier")}
+    marks = rows(figure, "point", "a-frontier") + rows(figure, "verified", "a-frontier")
+    drawn = {(row["train_s"], sign * row["mean"]) for row in marks}
 
-    unbeaten = {
-        (one["train_s"], one["mean"])
-        for one in drawn
-        if not any(
-            other["train_s"] <= one["train_s"] and sign * other["mean"] >= sign * one["mean"]
-            for other in drawn
-            if other is not one
-        )
+    beaten = {
+        (seconds, value)
+        for (seconds, value), (other_s, other) in itertools.permutations(drawn, 2)
+        if other_s <= seconds and other >= value
     }
-    assert len(drawn) > 1
-    assert {(row["train_s"], row["mean"]) for row in line} == (
-        unbeaten if len(unbeaten) > 1 else set()
-    )
-
-
-def test_without_whole_trainings_there_is_no_line_by_seconds():
-    assert [panel.key for panel in figures(ADVICE)["a"].panels] == ["a-end", "a-objective"]
-
-
-def test_where_no_end_was_measured_every_bar_of_the_belief_has_room():
-    (end, _) = figures(ADVICE)["a"].panels
-
-    low, high = plot(end, advice_looks(ADVICE))["encoding"]["y"]["scale"]["domain"]
-    bars = [row for row in end.rows if row["kind"] == "expected"]
-    assert low < min(row["low"] for row in bars)
-    assert high > max(row["high"] for row in bars)
+    assert len(drawn) == len(marks) > 1
+    assert line == (drawn - beaten if len(drawn - beaten) > 1 else set())
 
 
 def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
@@ -155,12 +123,12 @@ def test_the_curve_of_a_batch_size_is_that_of_its_longest_runs():
 
 
 def test_laws_of_the_machine_run_under_its_points_and_its_limit_is_a_line():
-    figure = figures(ADVICE, LimitedProfile())["d"]
+    limited = SimpleNamespace(memory_limit_bytes=100_000_000, device_name="a made-up processor")
+    figure = figures(ADVICE, limited)["d"]
 
-    law = {r["batch_size"]: r for r in rows(figure, "band", "d-step_s")}
+    law = {row["batch_size"]: row for row in rows(figure, "band", "d-step_s")}
     (place,) = rows(figure, "place", "d-step_s")
     (level,) = rows(figure, "level", "d-peak_bytes")
-    assert {row["series"] for row in law.values()} == {"law"}
     assert law[64]["low"] < law[64]["mean"] < law[64]["high"]
     assert len(law) > len(rows(figure, "point", "d-step_s"))
     assert (place["batch_size"], place["text"]) == (pytest.approx(1000), "knee")

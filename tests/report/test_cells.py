@@ -1,4 +1,4 @@
-"""The trials of one batch size at one learning rate: their means, curves and gaps."""
+"""The trials of one batch size at one learning rate: their means, gaps, curves and rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.reference.made_up import (
     made_up_study,
     made_up_trial,
 )
+from tests.reference.shown import rows_of
 
 from batchlab.belief.cells import (
     Cell,
@@ -22,7 +23,8 @@ from batchlab.belief.cells import (
 )
 from batchlab.records.batch_plan import Stage
 from batchlab.records.trial import Status
-from batchlab.report.cells import mean_curve, scores_by_step, trial_counts
+from batchlab.report.cells import curve_figure, mean_curve, scores_by_step, trial_counts
+from batchlab.report.figure import Figure
 
 
 @pytest.mark.parametrize(
@@ -99,8 +101,6 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
     for place, evaluation in zip(curve, run.evaluations[1:], strict=True):
         assert place["epoch"] == pytest.approx(run.epoch_of(evaluation))
         assert place["epoch"] == pytest.approx(evaluation.samples / 96)
-    # By steps it would be anywhere else: the same steps are more and more of an epoch.
-    assert curve[-1]["epoch"] != trial.plan.epoch_at(curve[-1]["step"])
     assert run.epochs == 3.0
     assert list(run.at_epoch_ends("validation", "accuracy")) == [0, 1, 2, 3]
 
@@ -109,14 +109,71 @@ def test_trainings_of_several_machines_are_told_apart() -> None:
     study = made_up_study(batch_sizes=(8, 16, 32))
     here, there = "AMD EPYC, 2 cores", "NVIDIA H100"
     places = (there, here, there)
-    mixed = replace(
-        study,
-        records=tuple(
-            replace(record, place=place)
-            for record, place in zip(study.records, places, strict=True)
-        ),
+    alike, mixed = (
+        replace(
+            study, records=tuple(map(lambda r, place: replace(r, place=place), study.records, of))
+        )
+        for of in ([here] * 3, places)
     )
-    alike = replace(study, records=tuple(replace(each, place=here) for each in study.records))
 
     assert trial_counts(mixed) == (f"3 trials: 3 ok. Places: 2 on {there} and 1 on {here}.")
     assert trial_counts(alike) == trial_counts(study) == "3 trials: 3 ok."
+
+
+# ---- their curves
+
+
+def curves(study) -> Figure:
+    shown = [(split, metric) for split in ("validation", "test") for metric in ("accuracy", "loss")]
+    return curve_figure(study, chosen_cells(study), shown, train_s=study.train_s)
+
+
+def test_a_row_holds_mean_and_range_over_the_seeds_at_its_epoch_step_and_time():
+    longer = {(64, 0.01, 2): (Status.OK, None, 22)}
+    study = made_up_study(batch_sizes=(64,), seeds=3, step_s=lambda b: 0.002, endings=longer)
+    finals = [record.at_epoch_ends("test", "accuracy")[20] for record in study.records]
+    steps = study.records[0].steps
+
+    figure = curves(study)
+    shown = rows_of(figure, split="test", metric="accuracy")
+    last = [row for row in shown if row["run"] == "mean"][-1]
+
+    assert (last["epoch"], last["step"], last["n"]) == (20, steps, 3)
+    expected = {
+        "equal_time_s": 0.002 * steps,
+        "mean": sum(finals) / 3,
+        "low": min(finals),
+        "high": max(finals),
+    }
+    assert {name: last[name] for name in expected} == pytest.approx(expected, rel=1e-6)
+    assert [row["epoch"] for row in shown if row["run"] != "mean"] == [20, 21, 22]
+    # The axis is made for what comes after the first tenth.
+    assert min(row["epoch"] for row in figure.panels[0].frame) == 3
+
+
+def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
+    study = made_up_study(
+        batch_sizes=[2**i for i in range(13)], epochs=20, evaluations_per_epoch=16
+    )
+
+    figure = curves(study)
+
+    assert len(figure.rows) <= 6_000
+    last = rows_of(figure, split="validation", metric="loss", batch_size=64)[-1]
+    assert last["mean"] == pytest.approx(study.records[6].last("validation", "loss"))
+
+
+def test_a_diverged_trial_is_drawn_alone_and_is_in_no_mean():
+    study = made_up_study(
+        batch_sizes=(64,), seeds=2, endings={(64, 0.01, 1): (Status.DIVERGED, "the loss grew", 3)}
+    )
+    figure = curves(study)
+
+    alone = rows_of(figure, split="test", metric="accuracy", run="seed 1: diverged at epoch 3")
+
+    assert [(row["kind"], row["epoch"], row["marked"]) for row in alone] == [
+        ("lone", 1, False),
+        ("lone", 2, False),
+        ("lone", 3, True),
+    ]
+    assert {row["n"] for row in rows_of(figure, run="mean")} == {1}

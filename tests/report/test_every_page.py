@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.reference.browser import CONTRASTS, NEEDS_BROWSER, Browser
+from tests.reference.by_day import by_day
 from tests.reference.pages import PAGES, write_page
 
 pytestmark = NEEDS_BROWSER
@@ -15,13 +16,7 @@ pytestmark = NEEDS_BROWSER
 IN_THE_SUITE = ("advice-recommend", "advice-cannot_tell", "sweep-rates")
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=() if name in IN_THE_SUITE else pytest.mark.nightly)
-        for name in PAGES
-    ],
-)
+@pytest.fixture(scope="module", params=by_day(PAGES, IN_THE_SUITE))
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pages") / f"{request.param}.html"
     write_page(request.param, path)
@@ -60,17 +55,15 @@ def test_headline_and_picture_lie_above_the_fold(screen: Browser) -> None:
     assert all(bottom <= 800 for bottom in seen), seen
 
 
-def test_the_first_table_is_seen_whole(screen: Browser) -> None:
+def test_the_first_table_is_seen_whole_and_a_phone_never_scrolls_sideways(
+    screen: Browser, phone: Browser
+) -> None:
     hidden = "e => e.scrollWidth - e.clientWidth"
+    of_tables = f"[...document.querySelectorAll('.numbers .scroll')].map({hidden})"
 
-    assert screen.ask(f"[...document.querySelectorAll('.numbers .scroll')].map({hidden})") == [0]
-
-
-def test_the_first_table_needs_no_scrolling_on_a_phone(phone: Browser) -> None:
-    hidden = "e => e.scrollWidth - e.clientWidth"
-
-    rest = phone.ask(f"[...document.querySelectorAll('.numbers .scroll')].map({hidden})")
-    assert rest[0] <= 4
+    assert screen.ask(of_tables) == [0]
+    assert phone.ask(of_tables)[0] <= 4
+    assert phone.ask("document.documentElement.scrollWidth") <= 360
 
 
 def test_no_option_of_a_command_is_broken(phone: Browser) -> None:
@@ -85,7 +78,10 @@ def test_no_option_of_a_command_is_broken(phone: Browser) -> None:
     assert in_one_line == [word for word in words if word.startswith("-")]
 
 
-def test_a_page_is_short_with_few_figures_whose_letters_are_in_order(screen: Browser) -> None:
+def test_a_page_is_short_with_few_figures_whose_letters_are_in_order(
+    screen: Browser, page: Path
+) -> None:
+    assert page.stat().st_size <= 1_000_000
     cards = screen.ask("[...document.querySelectorAll('.picture, .card')].map(e => e.id)")
 
     assert screen.ask("document.documentElement.scrollHeight") <= 3700
@@ -134,10 +130,6 @@ def test_the_pointer_beside_any_point_of_the_first_picture_says_something(screen
             assert not {"undefined", "null", "NaN", ""} & set(said)
 
 
-def test_a_phone_of_360_pixels_never_scrolls_sideways(phone: Browser) -> None:
-    assert phone.ask("document.documentElement.scrollWidth") <= 360
-
-
 def test_all_text_stands_out_from_a_light_and_a_dark_ground(
     screen: Browser, phone: Browser
 ) -> None:
@@ -146,7 +138,3 @@ def test_all_text_stands_out_from_a_light_and_a_dark_ground(
 
         assert n_texts > 50
         assert worst[0] >= 4.5, worst
-
-
-def test_a_page_has_at_most_one_megabyte(page: Path) -> None:
-    assert page.stat().st_size <= 1_000_000

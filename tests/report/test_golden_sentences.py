@@ -25,7 +25,8 @@ from tests.report.advice_cases import CASES
 import batchlab
 from batchlab.advice.advice import Advice
 from batchlab.belief.evidence import Evidence
-from batchlab.records.estimate import Reason
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.study import Accumulation, BestSoFar, Finding, Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_answer import advice_sentences, cost_text
@@ -175,6 +176,12 @@ def _units():
     return made_up_noise(replace(point, way="micro-batches", sample=point.sample.by_blocks))
 
 
+def branched(critical: Estimate):
+    """Noise next to the critical batch size that branches of its last step show."""
+    last = replace(made_up_point(100, 200.0), critical_batch_size=critical)
+    return made_up_noise(made_up_point(0, 90.0), last)
+
+
 NOISES = {
     "growing": lambda: made_up_noise(),
     "falling": lambda: made_up_noise(made_up_point(0, 60.0), made_up_point(10, 3.0)),
@@ -185,6 +192,8 @@ NOISES = {
     ),
     "micro-batches": _units,
     "cut": lambda: made_up_noise(stopped=Reason.of("out_of_time")),
+    "with branches": lambda: branched(Estimate.of(390.0, interval=(230.0, 800.0), n=4)),
+    "branches cut": lambda: branched(Estimate.cannot_tell(OUT_OF_TIME)),
 }
 FINDINGS = {
     "equal": (),
@@ -249,7 +258,11 @@ def _golden() -> set[str]:
     return set(PAGE.read_text(encoding="utf-8").splitlines())
 
 
-QUICK = {"advice: recommend", "advice: cannot_tell", "sweep: bad ends", "sweep: nothing"}
+QUICK = {
+    *("advice: recommend", "advice: cannot_tell", "advice: ends_no_worse", "advice: trainings"),
+    *("sweep: bad ends", "sweep: nothing", "sweep: one size", "sweep: leading", "sweep: plans"),
+    *("sweep: one seed", "sweep: turned", "sweep: nothing held out"),
+}
 PARAMETERS = [
     section
     if section in QUICK or not section.startswith(("advice:", "sweep:"))

@@ -35,7 +35,7 @@ def seen(shown: Any) -> Page:
 
 
 SHOWN = (
-    *(pytest.param(make, id=kind) for kind, make in KINDS.items()),
+    *(pytest.param(KINDS[kind], id=kind) for kind in ("recommend", "cannot_tell", "quality")),
     pytest.param(lambda: made_up_study(batch_sizes=(64, 256), seeds=2), id="sweep"),
     pytest.param(made_up_profile, id="profile"),
     pytest.param(lambda: compare(made_up_profile(), made_up_study()), id="comparison"),
@@ -82,8 +82,7 @@ def test_whatever_is_in_a_name_is_escaped() -> None:
     )
     broken = made_up_point(1, status=Status.ERROR, reason=SCRIPT)
     profile = made_up_profile(broken, made_up_point(2))
-    named = msgspec.structs.replace(profile.workload, name=SCRIPT)
-    profile = replace(profile, workload=named)
+    profile = replace(profile, workload=msgspec.structs.replace(profile.workload, name=SCRIPT))
     made_up = made_up_study(batch_sizes=(64,))
     metric = replace(made_up.workload.metrics[0], name=SCRIPT)
     study = replace(made_up, workload=replace(made_up.workload, metrics=(metric,)))
@@ -100,15 +99,9 @@ def test_what_has_no_view_is_refused() -> None:
         notebook_view("words")  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pandas that keeps what it is given."""
-
-    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=dict))  # type: ignore[arg-type]
-
-
-@pytest.mark.usefixtures("frames")
-def test_a_frame_has_a_row_a_trial_or_a_batch_size() -> None:
+def test_a_frame_has_a_row_a_trial_or_a_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas = SimpleNamespace(DataFrame=dict)  # which keeps what it is given
+    monkeypatch.setitem(sys.modules, "pandas", pandas)  # type: ignore[arg-type]
     study, advice = made_up_study(batch_sizes=(64, 256), seeds=2), made_up_advice()
 
     for record, table in ((study, trials_table(study)), (advice, answer_table(advice))):
@@ -121,6 +114,5 @@ def test_without_pandas_a_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(BatchlabError) as caught:
         made_up_study(batch_sizes=(64,)).to_pandas()
 
-    told = "to_pandas needs pandas, which is not installed: pip install pandas"
-    assert str(caught.value) == told
+    assert "pip install pandas" in str(caught.value)
     assert isinstance(caught.value, ImportError)

@@ -55,7 +55,7 @@ def lab(color: str, sight: str) -> tuple[float, float, float]:
 
 
 EIGHT = looks((8, 16, 32, 64, 128, 256, 1024, 50_000), n_train=50_000)
-PARTS = part_looks((8, 32, 64, 1024), n_train=50_000, named=1024, yours=64, usual=(32,))
+PARTS = part_looks((8, 32, 64, 1024), {1024: "named", 64: "yours", 32: "usual"}, n_train=50_000)
 
 
 @pytest.mark.parametrize("drawn", [EIGHT, PARTS], ids=["batch sizes", "parts"])
@@ -79,9 +79,7 @@ def test_batch_sizes_differ_by_dash_and_shape_too_and_keep_theirs_whatever_else_
 
 
 def test_each_part_in_an_answer_has_its_color_whatever_the_batch_size() -> None:
-    others = part_looks((1, 2, 3, 4), n_train=50_000, named=1, yours=4, usual=(2,))
-    (both,) = part_looks([64], n_train=50_000, named=64, yours=64)
+    others = part_looks((1, 2, 3, 4), {1: "named", 4: "yours", 2: "usual"}, n_train=50_000)
 
     assert [look.part for look in PARTS] == ["other", "usual", "yours", "named"]
     assert {look.part: look.light for look in PARTS} == {look.part: look.light for look in others}
-    assert both.part == "named"

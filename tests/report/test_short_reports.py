@@ -8,6 +8,7 @@ from dataclasses import replace
 from tests.reference.made_up_profile import limited_profile, made_up_point, made_up_profile
 
 from batchlab.measure.profile import Profile
+from batchlab.records.trial import Status
 from batchlab.report.short_reports import profile_section
 from batchlab.report.table import sections_text
 
@@ -33,6 +34,9 @@ def test_every_point_has_a_row_with_time_throughput_and_memory() -> None:
 
 
 def test_where_some_did_not_run_every_row_says_how_it_ended() -> None:
+    made = made_up_profile(made_up_point(64), made_up_point(128, status=Status.OOM, reason="no"))
+
+    assert cells(made, "64")[-1] == "ok"
     assert cells(limited_profile(), "1")[-1] == "error"
     assert cells(limited_profile(), "256 = 2 × 128")[-1] == "ok"
     said = words(limited_profile())

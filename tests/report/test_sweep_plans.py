@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -27,17 +26,8 @@ from batchlab.report.figure import Figure, drawn_looks, rows_table
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences, sweep_table
 from batchlab.report.sweep_page import html_page, sweep_figures, text_report
-from batchlab.report.table import Table
 
 EVERY = ["64", "1024", "grow (64 to 1024)", "decay (64)"]
-
-
-def changed(study: Study, change: Callable[[TrialRecord], TrialRecord]) -> Study:
-    return replace(study, records=tuple(map(change, study.records)))
-
-
-def table(study: Study) -> Table:
-    return sweep_table(study)
 
 
 def figure(study: Study, key: str) -> Figure:
@@ -49,67 +39,56 @@ def figure(study: Study, key: str) -> Figure:
 
 def test_the_time_of_a_plan_is_that_of_its_steps() -> None:
     study = plan_study()
-    small, large, grow, decay = table(study).by_key()["equal_time_s"]
+    small, large, grow, decay = sweep_table(study).by_key()["equal_time_s"]
 
     assert small == decay == pytest.approx(EPOCHS * N_TRAIN / SMALL * STEP_S[SMALL])
     assert large == pytest.approx(EPOCHS * N_TRAIN / LARGE * STEP_S[LARGE])
     in_parts = ((0.4, SMALL), (0.3, 256), (0.3, LARGE))
     expected = sum(part * EPOCHS * N_TRAIN / size * STEP_S[size] for part, size in in_parts)
     assert grow == pytest.approx(expected)
-    assert table(replace(study, timings=())).by_key().get("equal_time_s") is None
+    assert sweep_table(replace(study, timings=())).by_key().get("equal_time_s") is None
 
 
 def test_each_plan_is_at_its_best_rate() -> None:
     study = plan_study(rates=(0.01, 0.1))
 
-    assert set(table(study).by_key()["learning_rate"]) == {0.01}
-    ends = table(study).by_key()["validation"]
+    assert set(sweep_table(study).by_key()["learning_rate"]) == {0.01}
+    ends = sweep_table(study).by_key()["validation"]
     assert list(ends) == pytest.approx([0.90, 0.85, 0.95, 0.93])
 
 
 # ---- what is said
 
 
-def test_plans_are_compared_after_equal_epochs_only() -> None:
-    by_budget = Evidence.of(plan_study()).by_budget()
-
-    assert list(by_budget) == ["epochs"]
-    assert by_budget["epochs"].ranked[0].kind == "grow"
-
-
 def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -> None:
-    twice = replace(plan_study(), records=plan_study().records[:3])
-    longer = changed(
-        twice,
-        lambda record: replace(
-            record,
-            evaluations=(
-                *record.evaluations,
-                replace(record.evaluations[-1], step=2 * record.steps, samples=2 * record.samples),
-            ),
-        ),
-    )
+    def longer(record: TrialRecord) -> TrialRecord:
+        at = {"step": 2 * record.steps, "samples": 2 * record.samples}
+        last = replace(record.evaluations[-1], **at)
+        return replace(record, evaluations=(*record.evaluations, last))
+
     study = plan_study()
 
-    mixed = replace(study, records=(*longer.records, *study.records[3:]))
+    mixed = replace(study, records=(*map(longer, study.records[:3]), *study.records[3:]))
 
     assert [budget.amount for budget in Evidence.of(mixed).budgets] == [EPOCHS]
 
 
-def test_plans_that_may_be_as_good_come_after_sizes() -> None:
-    alike = {"small": 0.9301, "large": 0.85, "grow": 0.9302, "decay": 0.93}
-    study = plan_study(alike)
-    leader = Evidence.of(study).by_budget()["epochs"]
+@pytest.mark.parametrize(
+    ("ends", "rivals", "words"),
+    [
+        ((0.9301, 0.85, 0.9302, 0.93), (SMALL, "decay"), "Batch size 64 and the plan “decay”"),
+        # A plan is not taken for the batch size that it begins with.
+        ((0.85, 0.87, 0.9302, 0.9285), ("decay",), "The plan “decay”"),
+    ],
+)
+def test_plans_that_may_be_as_good_come_after_sizes(ends, rivals, words) -> None:
+    study = plan_study(dict(zip(("small", "large", "grow", "decay"), ends, strict=True)))
+    by_budget = Evidence.of(study).by_budget()
 
-    assert leader.rivals == (SMALL, "decay")
-    assert "Batch size 64 and the plan “decay” may be as good." in conclusion(study).headline
-
-
-def test_a_plan_is_not_taken_for_the_batch_size_that_it_begins_with() -> None:
-    study = plan_study({"small": 0.85, "large": 0.87, "grow": 0.9302, "decay": 0.9285})
-    leader = Evidence.of(study).by_budget()["epochs"]
-
-    assert leader.rivals == ("decay",)
+    assert list(by_budget) == ["epochs"]
+    assert by_budget["epochs"].ranked[0].kind == "grow"
+    assert by_budget["epochs"].rivals == rivals
+    assert f"{words} may be as good." in conclusion(study).headline
 
 
 def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:
@@ -121,28 +100,23 @@ def test_claims_of_batch_sizes_are_those_of_a_sweep_without_plans() -> None:
 
 
 def test_a_plan_that_diverged_is_named_and_in_no_mean() -> None:
-    study = changed(
-        plan_study(),
-        lambda record: (
-            replace(record, status=Status.DIVERGED)
-            if record.trial == planned_trial("grow")
-            else record
-        ),
-    )
+    records = list(plan_study().records)
+    (at,) = [i for i, record in enumerate(records) if record.trial == planned_trial("grow")]
+    records[at] = replace(records[at], status=Status.DIVERGED)
+    study = replace(plan_study(), records=tuple(records))
 
     said = [sentence.text for sentence in sentences(study) if sentence.topic == "left out"]
     assert len(said) == 1
     assert "the plan “grow” at learning rate 0.01" in said[0]
-    assert list(table(study).by_key()["n"]) == [3, 3, 2, 3]
+    assert list(sweep_table(study).by_key()["n"]) == [3, 3, 2, 3]
 
 
 def test_without_a_metric_nothing_is_compared() -> None:
-    blind = changed(
-        plan_study(),
-        lambda record: replace(
-            record, evaluations=tuple(replace(each, scores=()) for each in record.evaluations)
-        ),
-    )
+    records = []
+    for record in plan_study().records:
+        unscored = tuple(replace(each, scores=()) for each in record.evaluations)
+        records.append(replace(record, evaluations=unscored))
+    blind = replace(plan_study(), records=tuple(records))
 
     assert Evidence.of(blind).by_budget() == {}
     assert EVERY[2] in text_report(blind)
@@ -163,7 +137,7 @@ def test_a_column_of_its_own_names_the_plan_in_every_file() -> None:
     assert seen == {None, *STEP_S}
 
 
-def test_a_legend_has_what_its_figures_draw() -> None:
+def test_a_legend_has_what_its_figures_draw(undrawn: None) -> None:
     study = plan_study()
     looks = figure_looks(study)
 
@@ -174,7 +148,7 @@ def test_a_legend_has_what_its_figures_draw() -> None:
     assert names["a"] == ["64", "1024", "grow", "decay"]
     assert names["d"] == ["64", "256", "1024"]
     panel, _ = figure(study, "a").panels
-    assert ">256<" not in figure_image(figure(study, "a"), [panel], looks, "svg").decode()
+    assert "256" not in figure_image(figure(study, "a"), [panel], looks, "svg").decode()
     legends = re.findall(r'<ul class="legend".*?</ul>', html_page(study), re.DOTALL)
     assert [">256<" in re.sub("</svg>", ">", each) for each in legends] == [False, True]
 
@@ -182,15 +156,8 @@ def test_a_legend_has_what_its_figures_draw() -> None:
 @pytest.mark.parametrize("sizes", [(64, 256, 1024), (32, 512), (16, 64)])
 def test_each_plan_has_a_color_of_its_own(sizes: tuple[int, ...]) -> None:
     study = plan_study()
-    timed = replace(
-        study,
-        records=tuple(
-            record
-            for record in study.records
-            if record.trial.stages or record.trial.batch_size in sizes
-        ),
-    )
-    colors = [look.light for look in figure_looks(timed)]
+    kept = [r for r in study.records if r.trial.stages or r.trial.batch_size in sizes]
+    looks = figure_looks(replace(study, records=tuple(kept)))
 
-    assert len(colors) == len(set(colors))
-    assert [look.label for look in figure_looks(timed)][-2:] == ["grow", "decay"]
+    assert len({look.light for look in looks}) == len(looks)
+    assert [look.label for look in looks][-2:] == ["grow", "decay"]

@@ -39,6 +39,8 @@ from batchlab.report.text import (
         ("steps_to_target", 12_345.6, "12,300"),
         ("epochs_to_target", 12.34, "12.3"),
         ("accuracy", None, "–"),
+        ("accuracy", 1.0, "100.00 %"),
+        ("accuracy", 97.5, "97.50 %"),
         ("status", "ok", "ok"),
     ],
 )
@@ -46,7 +48,7 @@ def test_a_number_is_written_with_its_unit(name, value, text):
     assert quantity_text(name, value) == text
 
 
-written = Reason.as_written
+UNTOLD = Reason.as_written("nothing ran")
 
 
 @pytest.mark.parametrize(
@@ -55,39 +57,26 @@ written = Reason.as_written
         (Estimate.of(2.0, interval=(1.5, 2.5), n=3), "2 s (95 %: 1.5 s to 2.5 s)"),
         (Estimate.of(2.0, interval=(1.5, None), n=3), "2 s (95 %: at least 1.5 s)"),
         (Estimate.of(2.0, interval=(None, None), n=1), "2 s"),
-        (
-            Estimate(estimate=None, low=1.5, high=None, n=3, reason=written("missed")),
-            "at least 1.5 s",
-        ),
-        (
-            Estimate(estimate=None, low=None, high=2.5, n=3, reason=written("below")),
-            "at most 2.5 s",
-        ),
-        (Estimate.cannot_tell(written("nothing ran")), "can't be told"),
+        (Estimate.cannot_tell(UNTOLD, low=1.5), "at least 1.5 s"),
+        (Estimate.cannot_tell(UNTOLD, high=2.5), "at most 2.5 s"),
+        (Estimate.cannot_tell(UNTOLD), "can't be told"),
     ],
 )
 def test_an_estimate_is_written_with_as_much_as_is_known_of_it(estimate, text):
     assert estimate_text("time_to_target_s", estimate) == text
 
 
-TABLE = Table(
-    caption="A table",
-    columns=(
-        Column(key="name", quantity="name"),
-        Column(key="step_s", quantity="step_s"),
-        Column(key="nothing", quantity="accuracy"),
-    ),
-    rows=(('a, "b"', 0.0012345678901234, None), ("c", None, None)),
-)
-
-
 def test_csv_keeps_full_precision_and_leaves_unknown_values_empty():
-    rows = list(csv.reader(io.StringIO(TABLE.to_csv())))
+    columns = tuple(map(Column, ("name", "step_s", "cost")))
+    cost = Estimate.of(2.0, interval=(1.5, None), n=3)
+    rows = (('a, "b"', 0.0012345678901234, cost), ("c", None, None))
 
-    assert rows == [
-        ["name", "step_s", "nothing"],
-        ['a, "b"', "0.0012345678901234", ""],
-        ["c", "", ""],
+    file = io.StringIO(Table(caption="A table", columns=columns, rows=rows).to_csv())
+
+    assert list(csv.reader(file)) == [
+        ["name", "step_s", "cost", "cost_low", "cost_high"],
+        ['a, "b"', "0.0012345678901234", "2.0", "1.5", ""],
+        ["c", "", "", "", ""],
     ]
 
 
@@ -103,42 +92,35 @@ SIZES = Table(
 )
 
 
-@pytest.mark.parametrize(
-    ("width", "lines"),
-    [
-        (  # Headers are wrapped first.
-            39,
-            [
-                "batch size       mean   lowest  highest",
-                "             accuracy",
-                "64            96.98 %  96.12 %  97.43 %",
-                "2000 (full)   96.84 %  96.01 %  97.12 %",
-            ],
-        ),
-        (  # Then minor columns are left out.
-            30,
-            [
-                "batch size       mean  highest",
-                "             accuracy",
-                "64            96.98 %  97.43 %",
-                "2000 (full)   96.84 %  97.12 %",
-            ],
-        ),
-        (  # Then others, from the right.
-            16,
-            [
-                "batch       mean",
-                "size    accuracy",
-                "64       96.98 %",
-                "2000     96.84 %",
-                "(full)",
-                "No room for: highest.",
-            ],
-        ),
-    ],
-)
-def test_a_table_that_is_too_wide_is_made_narrower(width, lines) -> None:
-    assert SIZES.to_text(width=width).splitlines() == lines
+# Headers are wrapped first, then minor columns are left out, then others, from the right.
+NARROWER = """\
+39
+batch size       mean   lowest  highest
+             accuracy
+64            96.98 %  96.12 %  97.43 %
+2000 (full)   96.84 %  96.01 %  97.12 %
+
+30
+batch size       mean  highest
+             accuracy
+64            96.98 %  97.43 %
+2000 (full)   96.84 %  97.12 %
+
+16
+batch       mean
+size    accuracy
+64       96.98 %
+2000     96.84 %
+(full)
+No room for: highest.
+"""
+
+
+@pytest.mark.parametrize("case", NARROWER.split("\n\n"))
+def test_a_table_that_is_too_wide_is_made_narrower(case: str) -> None:
+    width, *lines = case.splitlines()
+
+    assert SIZES.to_text(width=int(width)).splitlines() == lines
 
 
 @pytest.mark.parametrize("width", [40, 50, 60])

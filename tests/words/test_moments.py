@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from tests.reference.made_up import made_up_study
@@ -13,11 +13,14 @@ from batchlab.words.numbers import moment_text
 
 
 @pytest.fixture
-def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
-    time.tzset()
-    yield
-    monkeypatch.undo()
+def in_zone() -> Iterator[Callable[[str], None]]:
+    with pytest.MonkeyPatch.context() as patch:
+
+        def move(zone: str) -> None:
+            patch.setenv("TZ", zone)
+            time.tzset()
+
+        yield move
     time.tzset()
 
 
@@ -28,36 +31,26 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("America/New_York", "2026-03-28 20:30 EDT"),
         ("Europe/Berlin", "2026-03-29 01:30 CET"),
         ("Asia/Kolkata", "2026-03-29 06:00 IST"),
+        ("Asia/Tokyo", "2026-03-29 09:30 JST"),
     ],
 )
 def test_a_moment_is_shown_by_the_local_clock(
-    zone: str, shown: str, monkeypatch: pytest.MonkeyPatch
+    zone: str, shown: str, in_zone: Callable[[str], None]
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setenv("TZ", zone)
-        time.tzset()
-        told = [moment_text(f"2026-03-29T00:30:00{given}") for given in ("Z", "+00:00", "")]
-    time.tzset()
+    in_zone(zone)
+
+    told = [moment_text(f"2026-03-29T00:30:00{given}") for given in ("Z", "+00:00", "")]
 
     assert told == [shown] * 3
-
-
-@pytest.mark.usefixtures("in_tokyo")
-def test_the_zone_is_that_of_the_day_shown() -> None:
-    assert moment_text("2026-12-31T23:59:59+00:00") == "2027-01-01 08:59 JST"
     assert moment_text("later") == "later"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("in_tokyo")
-def test_pages_show_the_local_time_and_json_keeps_utc(tmp_path) -> None:
-    study = made_up_study(batch_sizes=(64,))
-    advice = made_up_advice()
-    asked = advice_study(advice)
+def test_pages_show_the_local_time_and_json_keeps_utc(tmp_path, in_zone) -> None:
+    in_zone("Asia/Tokyo")
+    study, advice = made_up_study(batch_sizes=(64,)), made_up_advice()
 
-    pages = (html_page(study), render_advice_html(advice, asked, None))
-
-    for page in pages:
+    for page in (html_page(study), render_advice_html(advice, advice_study(advice), None)):
         assert "Started: 2026-01-01 09:00 JST" in page
         assert "2026-01-01T" not in page
     document = sweep_document(study, store=tmp_path / "lab.db", report=None)

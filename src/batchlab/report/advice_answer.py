@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from batchlab.advice.advice import LIKELY, SURE, Advice, Configuration, tenths_of
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.report.advice_rows import AnswerRow, answer_rows, believed_at, cost_words, runs_of
+from batchlab.report.advice_rows import (
+    SIGN,
+    AnswerRow,
+    answer_rows,
+    believed_at,
+    cost_words,
+    runs_of,
+)
 from batchlab.report.text import Sentence, clause, estimate_text, quantity_text, whole_sentence
 from batchlab.words.catalogue import capitalized, listing, number_text, sentence, text
 
@@ -28,10 +37,10 @@ def advice_sentences(advice: Advice, study: Study | None) -> tuple[Sentence, ...
     for topic, say in _TOPICS.items():
         texts: list[str] = []
         command = ""
-        for one in say(advice, study):
-            texts.append(capitalized(str(one)))
-            if isinstance(one, Sentence):
-                command = one.command
+        for words in say(advice, study):
+            texts.append(capitalized(str(words)))
+            if isinstance(words, Sentence):
+                command = words.command
         if texts:
             sentences.append(Sentence(topic=topic, text=" ".join(texts), command=command))
     return tuple(sentences)
@@ -78,20 +87,21 @@ _WHY = {"time": "why_time", "samples": "why_samples", "quality": "why_quality"}
 def _why(advice: Advice, study: Study | None) -> _Sentences:
     if advice.hardly_learns is not None:
         yield whole_sentence(advice.hardly_learns)
-    if advice.recommendation is not None:
-        yield sentence(
-            _WHY[advice.objective],
-            faster=_faster(advice),
-            level=_level_text(advice),
-            delta=advice.delta,
-            own=_compared_with(advice),
-            ends="" if advice.endings is None else sentence("ends_as_well"),
-            how_sure=how_sure_text(advice.chance or 0.0),
-        )
-        if advice.endings is None and advice.target_origin != "given":
-            yield sentence("end_not_seen")
-    else:
+    if advice.recommendation is None:
         yield whole_sentence(advice.reason)
+        return
+    ends = "" if advice.endings is None else sentence("ends_as_well")
+    yield sentence(
+        _WHY[advice.objective],
+        faster=_faster(advice),
+        level=_level_text(advice),
+        delta=advice.delta,
+        own=_compared_with(advice),
+        ends=ends,
+        how_sure=how_sure_text(advice.chance or 0.0),
+    )
+    if advice.endings is None and advice.target_origin != "given":
+        yield sentence("end_not_seen")
 
 
 def _level_text(advice: Advice) -> str:
@@ -111,10 +121,8 @@ def _faster(advice: Advice) -> str:
         return f"At least {_least_text(gain.low)}× as fast as {other}"
     if gain.estimate is None:
         return f"No slower than {other}"
-    value, low, high = [
-        number_text(ratio, "times") for ratio in (gain.estimate, gain.low, gain.high)
-    ]
-    return f"{value}× as fast as {other} (95 %: {low} to {high})"
+    message = "{value:times}× as fast as {other} (95 %: {low:times} to {high:times})"
+    return text(message, value=gain.estimate, other=other, low=gain.low, high=gain.high)
 
 
 def _least_text(ratio: float) -> str:
@@ -177,8 +185,9 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
         return
     if named.epochs is not None or named.weight_decay_factor != 1:
         return  # part of the gain is that of another length or weight decay
-    times = tuned.learning_rate / reference.learning_rate
-    far = max(times, 1 / times)
+    far, way = tuned.learning_rate / reference.learning_rate, "low"
+    if far <= 1:
+        far, way = 1 / far, "high"
     if far < _FAR or whole.estimate is None or of_size.estimate is None:
         return
     rate_gains = whole.estimate / of_size.estimate
@@ -192,7 +201,7 @@ def _learning_rate(advice: Advice, study: Study | None) -> _Sentences:
     yield sentence(
         "rate_far_off",
         far=float(f"{far:.1g}"),
-        way="low" if times > 1 else "high",
+        way=way,
         size=reference.batch_size,
         rate=tuned.learning_rate,
         gains=rate_gains,
@@ -212,26 +221,30 @@ class _Rival:
     @property
     def is_sure(self) -> bool:
         """Whether it surely ends better."""
-        low, high = self.ahead.low, self.ahead.high
-        return low is not None and high is not None and not low <= 0 <= high
+        return None not in (self.ahead.low, self.ahead.high) and not self.ahead.holds(0.0)
 
 
 def _rival(advice: Advice) -> _Rival | None:
     """Return it; None if the named one ends best, or final values don't count or are unknown."""
-    named, sign = advice.named, 1 if advice.better == "higher" else -1
+    named, sign = advice.named, SIGN[advice.better]
     if named is None or advice.objective == "quality" or advice.target_origin == "given":
         return None
-    ended = {row.at: row for row in answer_rows(advice) if row.at and row.end.estimate is not None}
+    ended: dict[Configuration, AnswerRow] = {}
+    for row in answer_rows(advice):
+        if row.at is not None and row.has_end:
+            ended[row.at] = row
     if named not in ended:
         return None
     best = max(ended, key=lambda at: sign * (ended[at].end.estimate or 0.0))
     believed = believed_at(advice, best)
     if best == named or believed is None:
         return None
-    values: dict[str, str] = {}
-    for name, at in (("best", best), ("named", named)):
-        values[name] = _name(at)
-        values[f"{name}_end"] = quantity_text(advice.metric, ended[at].end.estimate)
+    values = {
+        "best": _name(best),
+        "best_end": quantity_text(advice.metric, ended[best].end.estimate),
+        "named": _name(named),
+        "named_end": quantity_text(advice.metric, ended[named].end.estimate),
+    }
     return _Rival(
         best=ended[best], named=ended[named], ahead=believed.ends_better_by, values=values
     )
@@ -245,15 +258,16 @@ def _ends_best(advice: Advice, study: Study | None) -> _Sentences:
     takes = ""
     cost, best_cost = rival.named.cost.estimate, rival.best.cost.estimate
     if cost is not None and best_cost is not None:
-        what = "time" if advice.objective == "time" else text("examples")
+        what = text({"time": "time", "samples": "examples"}[advice.objective])
         takes = f", with {number_text(cost / best_cost, 'times')}× the {what}"
     yield sentence("ends_best", takes=takes, **rival.values)
 
 
 def _flat_set(advice: Advice, study: Study | None) -> _Sentences:
     """Name the other batch sizes that do as well."""
-    named = None if advice.named is None else advice.named.batch_size
-    others = [str(size) for size in advice.flat_set if size != named]
+    others = list(map(str, advice.flat_set))
+    if advice.named is not None and advice.named.batch_size in advice.flat_set:
+        others.remove(str(advice.named.batch_size))
     words = cost_words(advice)
     if others and words is not None:
         best = text(words.best)
@@ -295,7 +309,7 @@ def _open(advice: Advice, study: Study | None) -> _Sentences:
 
 def _seconds_for(advice: Advice, row: AnswerRow, n: int) -> float:
     """Return the seconds that it takes to bring a configuration to n whole trainings."""
-    steps = max((run.steps for run in row.runs), default=0)
+    steps = max(map(attrgetter("steps"), row.runs), default=0)
     return max(0, n - row.end.n) * steps * (row.candidate.step_s.estimate or 0.0)
 
 
@@ -304,8 +318,7 @@ def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
     named = advice.named
     if named is None or study is None or study.workload.is_own_command:
         return  # the user's own command saves its models itself
-    runs = runs_of(advice, named)
-    if any(run.end is not None for run in runs):
+    if any(run.end is not None for run in runs_of(advice, named)):
         words = sentence("writes_model", named=_name(named))
         yield Sentence(topic="", text=words, command=weights_command(study))
 
@@ -314,7 +327,6 @@ def _trained_model(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _critical_batch_size(advice: Advice, study: Study | None) -> _Sentences:
-    """State the critical batch size with its interval, or why there is none."""
     if advice.laws is None:
         return
     b_crit = advice.laws.b_crit
@@ -328,7 +340,6 @@ def _critical_batch_size(advice: Advice, study: Study | None) -> _Sentences:
 
 
 def _law_of_steps(advice: Advice, study: Study | None) -> _Sentences:
-    """State the law that was fitted to the steps, if it holds."""
     laws = advice.laws
     if laws is not None and laws.law_holds:
         yield sentence(
@@ -379,25 +390,23 @@ def follow_up(command: str, options: Mapping[str, str]) -> str:
     """
     if not command.startswith(_PROGRAM):
         return ", ".join(map(_argument, options, options.values()))
-    words = shlex.split(command)
-    end = words.index("--") if "--" in words else len(words)  # then comes the user's own command
     replaced = set(options)
     if _AMOUNTS & replaced:
         replaced |= _AMOUNTS
     new: list[str] = []
-    before = iter(words[:end])
-    for word in before:
+    words = iter(shlex.split(command))
+    for word in words:
+        if word == "--":
+            words = itertools.chain([word], words)  # the user's own command
+            break
         if word in replaced:
-            next(before, None)  # its value
+            next(words, None)  # its value
         elif word.partition("=")[0] not in replaced:
             new.append(word)
-    for pair in options.items():
-        new += pair
-    return shlex.join(new + words[end:])
+    return shlex.join([*new, *itertools.chain.from_iterable(options.items()), *words])
 
 
 def _argument(option: str, value: str) -> str:
-    """Return the option as an argument of `batchlab.advise`."""
     if option == "--budget":
         value = f'"{value}"'
     elif option == "--target":

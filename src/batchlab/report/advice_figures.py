@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 
 from batchlab.advice.advice import Advice, Candidate, Configuration, variant_of
 from batchlab.belief.cells import Cell, deciding_split, in_order
@@ -12,6 +14,7 @@ from batchlab.records.estimate import Estimate
 from batchlab.records.study import USUAL_SIZES, Study
 from batchlab.records.trial import Trial, TrialRecord
 from batchlab.report.advice_rows import (
+    SIGN,
     AnswerRow,
     answer_rows,
     answer_table,
@@ -29,7 +32,9 @@ from batchlab.report.figure import (
     Row,
     SizeLook,
     drawn_sizes,
+    explained,
     interval_mark,
+    kinds_of,
     mark,
     part_looks,
 )
@@ -58,28 +63,22 @@ def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tup
     )
 
 
-def whole_trainings(advice: Advice, study: Study) -> Study:
-    """Return the study with only the runs that were trained to their end."""
-    whole = {
-        (variant_of(run), run.learning_rate, run.seed)
-        for run in advice.tried
-        if run.end is not None
-    }
+def whole_trainings(advice: Advice, study: Study, *, only_as_planned: bool = False) -> Study:
+    """Return the study with only the runs that were trained to their end.
 
-    def is_whole(trial: Trial) -> bool:
-        return (advice.variant(trial), trial.learning_rate, trial.seed) in whole
-
-    return replace(study, records=tuple(r for r in study.records if is_whole(r.trial)))
-
-
-def as_planned_trainings(advice: Advice, study: Study) -> Study:
-    """Return the study with only whole trainings of the reference's length and weight decay."""
-
-    def is_as_planned(trial: Trial) -> bool:
-        return advice.other_epochs(trial) is None and trial.weight_decay_factor == 1
-
-    study = whole_trainings(advice, study)
-    return replace(study, records=tuple(r for r in study.records if is_as_planned(r.trial)))
+    Those as planned have the reference's length and weight decay.
+    """
+    whole = set()
+    for run in advice.tried:
+        is_as_planned = run.epochs is None and run.weight_decay_factor == 1
+        if run.end is not None and (is_as_planned or not only_as_planned):
+            whole.add((variant_of(run), run.learning_rate, run.seed))
+    records = []
+    for record in study.records:
+        trial = record.trial
+        if (advice.variant(trial), trial.learning_rate, trial.seed) in whole:
+            records.append(record)
+    return replace(study, records=tuple(records))
 
 
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
@@ -88,9 +87,11 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
     Among several seeds only those trained longest are kept, so that their mean has no jumps. The
     named configuration and the user's own have priority at their batch sizes.
     """
-    reference = None if advice.is_usual else advice.reference
+    by_priority = [advice.named, advice.reference, *advice.candidates]
+    if advice.is_usual:
+        by_priority.remove(advice.reference)
     places: dict[int, Configuration | Candidate] = {}
-    for place in (advice.named, reference, *advice.candidates):
+    for place in by_priority:
         if place is not None and place.learning_rate is not None:
             places.setdefault(place.batch_size, place)
     by_size: dict[int, list[TrialRecord]] = {}
@@ -100,7 +101,7 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
             by_size.setdefault(record.trial.batch_size, []).append(record)
     cells = []
     for records in by_size.values():
-        longest = max(record.steps for record in records)
+        longest = max(map(attrgetter("steps"), records))
         longest_records = tuple(record for record in records if record.steps == longest)
         cells.append(Cell(records=longest_records, takes_rate=study.workload.takes_rate))
     return in_order(cells)
@@ -108,19 +109,15 @@ def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:
 
 def advice_looks(advice: Advice) -> tuple[SizeLook, ...]:
     """Return how to draw each measured batch size, by its part: named, yours, common or other."""
-    sizes = [
-        candidate.batch_size
-        for candidate in advice.candidates
-        if candidate.step_s.estimate is not None or candidate.peak_bytes is not None
-    ]
-    sizes += [run.batch_size for run in advice.tried]
-    return part_looks(
-        [*sizes, advice.reference.batch_size],
-        n_train=advice.n_train,
-        named=None if advice.named is None else advice.named.batch_size,
-        yours=advice.reference.batch_size,
-        usual=USUAL_SIZES,
-    )
+    parts: dict[int, Role] = dict.fromkeys(USUAL_SIZES, "usual")
+    parts[advice.reference.batch_size] = "yours"
+    if advice.named is not None:
+        parts[advice.named.batch_size] = "named"
+    sizes = {advice.reference.batch_size, *map(attrgetter("batch_size"), advice.tried)}
+    for candidate in advice.candidates:
+        if candidate.step_s.estimate is not None or candidate.peak_bytes is not None:
+            sizes.add(candidate.batch_size)
+    return part_looks(sizes, parts, n_train=advice.n_train)
 
 
 def named_looks(
@@ -137,7 +134,8 @@ def named_looks(
     for part, name in names.items():
         of_part = [look for look in looks if look.part == part and look.kind in drawn]
         if of_part:
-            yield of_part[0], f"{name}: {', '.join(look.label for look in of_part)}"
+            labels = ", ".join(map(attrgetter("label"), of_part))
+            yield of_part[0], f"{name}: {labels}"
 
 
 # ---- the answer
@@ -188,12 +186,10 @@ def answer_figure(advice: Advice) -> Figure:
 
 
 def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
-    kinds = {row["kind"] for panel in panels for row in panel.rows}
-    for kind, marks in _LEGEND.items():
-        if kind in kinds:
-            yield marks.format(named=named_label(advice))
+    rows = list(chain.from_iterable(map(attrgetter("rows"), panels)))
+    yield from explained(_LEGEND, rows, named=named_label(advice))
     words, target = cost_words(advice), advice.target
-    if words is not None and "span" in kinds:
+    if words is not None and "span" in kinds_of(rows):
         message = "Shade: surely within {share:percent} of {best}{also}."
         also = "" if advice.endings is None else ", and no worse at the end"
         yield text(message, share=advice.delta, best=text(words.best), also=also)
@@ -201,7 +197,7 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
         yield "Line by seconds: the best final value for the time."
     if target is not None:
         message = "Target: {metric:of_validation} {sign} {value}."
-        sign = "≥" if target.better == "higher" else "≤"
+        sign = {"higher": "≥", "lower": "≤"}[target.better]
         value = quantity_text(target.metric, target.value)
         yield text(message, metric=target.metric, sign=sign, value=value)
 
@@ -213,44 +209,46 @@ def _framed(rows: Iterable[Row]) -> list[Row]:
     values together have.
     """
     rows = [row for row in rows if "mean" in row]
-    if not any(row["kind"] in ("point", "verified") for row in rows):
+    if not kinds_of(rows) & {"point", "verified"}:
         return rows
     means = [float(row["mean"] or 0.0) for row in rows if row["kind"] != "band"]
     room = max(means) - min(means)
     framed: list[Row] = []
     for row in rows:
         if row["kind"] in ("band", "expected"):
-            middle, low, high = [float(row[field] or 0.0) for field in ("mean", "low", "high")]
-            row = {**row, "low": max(low, middle - room), "high": min(high, middle + room)}
+            middle = float(row["mean"] or 0.0)
+            low = max(float(row["low"] or 0.0), middle - room)
+            row = {**row, "low": low, "high": min(float(row["high"] or 0.0), middle + room)}
         framed.append(row)
     return framed
 
 
 def _end_rows(advice: Advice) -> Iterator[Row]:
-    ends = {size: believed.end for size, believed in believed_by_size(advice).items()}
-    yield from _band_rows(ends, "belief")
+    believed = believed_by_size(advice)
+    for size, at in believed.items():
+        yield from interval_mark("band", at.end, series="belief", batch_size=size)
     rows = list(answer_rows(advice))
-    ended = [row for row in rows if row.at is not None and row.end.estimate is not None]
-    has_end = {row.candidate.batch_size for row in ended}
+    ended = {row.candidate.batch_size for row in rows if row.has_end}
     for row in rows:
         size = row.candidate.batch_size
-        if row in ended:
+        if row.has_end:
             yield from _answer_marks(advice, row, row.end, advice.metric)
-        elif row.is_tried and size not in has_end and size in ends:
-            yield from interval_mark("expected", ends[size], batch_size=size)
+        elif row.is_tried and size not in ended and size in believed:
+            yield from interval_mark("expected", believed[size].end, batch_size=size)
 
 
 def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
     yield from _flat_spans(advice)
-    costs = {size: believed.cost for size, believed in believed_by_size(advice).items()}
-    yield from _band_rows(costs, "belief")
+    for size, believed in believed_by_size(advice).items():
+        yield from interval_mark("band", believed.cost, series="belief", batch_size=size)
     for row in answer_rows(advice):
         if row.at is not None and row.cost.estimate is not None:
             yield from _answer_marks(advice, row, row.cost, quantity)
         elif row.at is not None:
             size, bound = row.at.batch_size, row.cost.low
             for cost in row.run_costs:
-                yield mark("bound" if cost.is_bound else "run", cost.value, batch_size=size)
+                kind = "bound" if cost.is_bound else "run"
+                yield mark(kind, cost.value, batch_size=size)
             if bound is not None and row.at.is_same(advice.reference):
                 shown = spread_text(quantity, row.cost)
                 words = f"{own_label(advice)}: {shown}"
@@ -259,13 +257,12 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
 
 def _frontier_rows(advice: Advice) -> Iterator[Row]:
     """Yield the ends of whole trainings by their seconds, and a line of those that none beats."""
-    sign = 1 if advice.better == "higher" else -1
     timed: list[tuple[float, float, AnswerRow]] = []  # seconds, final value, row
     for row in answer_rows(advice):
         step_s = row.candidate.step_s.estimate
         steps = max((run.steps for run in row.runs if run.end is not None), default=0)
         if row.at is not None and row.end.n and step_s is not None and steps:
-            timed.append((step_s * steps, sign * (row.end.estimate or 0.0), row))
+            timed.append((step_s * steps, SIGN[advice.better] * (row.end.estimate or 0.0), row))
     unbeaten: list[tuple[float, float, AnswerRow]] = []
     for seconds, value, row in sorted(timed, key=lambda point: (point[0], -point[1])):
         if not unbeaten or value > unbeaten[-1][1]:
@@ -311,18 +308,15 @@ def _flat_spans(advice: Advice) -> Iterator[Row]:
             together = []
 
 
-def _band_rows(curve: Mapping[int, Estimate], series: str) -> Iterator[Row]:
-    for batch_size, value in curve.items():
-        yield from interval_mark("band", value, series=series, batch_size=batch_size)
-
-
 # ---- learning rates
 
 _WENT_WRONG = ("diverged", "nan", "oom", "killed", "error")
 
 
 def _rates_figure(advice: Advice) -> Figure:
-    taken = [(run.batch_size, run.learning_rate, run.status in _WENT_WRONG) for run in advice.tried]
+    taken = []
+    for run in advice.tried:
+        taken.append((run.batch_size, run.learning_rate, run.status in _WENT_WRONG))
     rules: dict[str, dict[int, float]] = {}
     best: dict[int, float] = {}
     for candidate in advice.candidates:
@@ -345,15 +339,15 @@ def _rates_figure(advice: Advice) -> Figure:
 def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
     """Draw time per step and peak memory by batch size, with the limit of the profile."""
     limit_bytes = None if profile is None else profile.memory_limit_bytes
-    rows = {
-        "step_s": list(_step_time_rows(advice)),
-        "peak_bytes": list(_memory_rows(advice, limit_bytes)),
-    }
+    times, peaks = list(_step_time_rows(advice)), list(_memory_rows(advice, limit_bytes))
     return Figure(
         "d",
         "machine",
         "Time per step and memory",
-        [Panel(f"d-{name}", label_text(name), name, rows[name]) for name in rows],
+        [
+            Panel("d-step_s", label_text("step_s"), "step_s", times),
+            Panel("d-peak_bytes", label_text("peak_bytes"), "peak_bytes", peaks),
+        ],
         notes=_machine_notes(advice, profile),
         needs="two batch sizes with a step time or memory",
     )
@@ -362,9 +356,11 @@ def machine_figure(advice: Advice, profile: Profile | None) -> Figure:
 def _step_time_rows(advice: Advice) -> Iterator[Row]:
     laws = advice.laws
     if laws is not None and laws.step_curve:
-        yield from _band_rows(dict(laws.step_curve), "law")
-        sizes, knee = [size for size, _ in laws.step_curve], laws.knee_batch_size.estimate
-        if knee is not None and sizes[0] <= knee <= sizes[-1]:
+        for size, step_s in laws.step_curve:
+            yield from interval_mark("band", step_s, series="law", batch_size=size)
+        (first, _), (last, _) = laws.step_curve[0], laws.step_curve[-1]
+        knee = laws.knee_batch_size.estimate
+        if knee is not None and first <= knee <= last:
             yield {"kind": "place", "batch_size": knee, "text": "knee"}
     for candidate in advice.candidates:
         yield from interval_mark(

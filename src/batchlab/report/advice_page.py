@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from batchlab.advice.advice import Advice
@@ -20,8 +22,8 @@ from batchlab.report.advice_answer import (
 from batchlab.report.advice_figures import (
     advice_figures,
     advice_looks,
-    as_planned_trainings,
     named_looks,
+    whole_trainings,
 )
 from batchlab.report.advice_rows import (
     AnswerRow,
@@ -36,7 +38,7 @@ from batchlab.report.advice_rows import (
 from batchlab.report.cells import observations_table
 from batchlab.report.page import Page, Tables, render_page, study_origin
 from batchlab.report.sayings import claim_sentences
-from batchlab.report.table import Section, marked_table
+from batchlab.report.table import MOST_NOTES, Section, marked_table
 from batchlab.report.text import (
     Sentence,
     in_its_unit,
@@ -49,7 +51,6 @@ from batchlab.words.catalogue import capitalized, sentence, text
 from batchlab.words.reasons import reason_text
 
 MOST_LINES, WIDTH = 24, 100
-_MOST_NOTES = 3
 
 # ---- on one screen
 
@@ -76,9 +77,11 @@ def advice_text(advice: Advice, *, study: Study, report: Path | None) -> str:
         lines = _wrapped(note)
         if len(notes) + len(lines) + 1 <= room:
             notes += lines
-    bar_line = bars(advice) if len(notes) + 3 <= room else ""
-    blocks = (head, table, [bar_line] if bar_line else [], notes, last)
-    return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
+    bar_line = ""
+    if len(notes) + 3 <= room:
+        bar_line = bars(advice)
+    blocks = map("\n".join, (head, table, [bar_line], notes, last))
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _wrapped(sentence: str) -> list[str]:
@@ -87,14 +90,13 @@ def _wrapped(sentence: str) -> list[str]:
 
 def _notes(advice: Advice, sentences: Sequence[Sentence]) -> Iterator[str]:
     """Yield the notes below the table, caveats last: at most three, then how many are left."""
-    notes = [
-        f"{one.text} {one.command}".rstrip()
-        for one in sentences
-        if one.topic not in RESEARCH_TOPICS | {"why", "trained model"}
-    ]
+    notes: list[str] = []
+    for note in sentences:
+        if note.topic not in RESEARCH_TOPICS | {"why", "trained model"}:
+            notes.append(f"{note.text} {note.command}".rstrip())
     notes += map(whole_sentence, advice.caveats)
-    yield from notes[:_MOST_NOTES]
-    left = len(notes) - _MOST_NOTES
+    yield from notes[:MOST_NOTES]
+    left = len(notes) - MOST_NOTES
     if left > 0:
         yield sentence("more_notes", n=left)
 
@@ -109,12 +111,17 @@ def _table_lines(advice: Advice, *, most: int) -> list[str]:
         is_own = row.candidate.batch_size == advice.reference.batch_size
         return row.at != advice.named, not is_own, -len(row.runs)
 
-    tried = [row for row in answer_rows(advice) if row.is_tried]
+    tried = list(filter(attrgetter("is_tried"), answer_rows(advice)))
     first = sorted(tried, key=rank)[:most]
-    rows = [row for row in tried if row in first]
+    rows: list[AnswerRow] = []
+    left: list[int] = []
+    for row in tried:
+        if row in first:
+            rows.append(row)
+        else:
+            left.append(row.candidate.batch_size)
     table = marked_table(answer_table(advice, rows)).without("end_test")
     lines = table.to_text(width=WIDTH).splitlines()
-    left = [row.candidate.batch_size for row in tried if row not in first]
     if left:
         lines += _wrapped(f"Also trained: {ranges_text(advice, left)}.")
     return lines + _wrapped(untried_text(advice))
@@ -137,7 +144,8 @@ def bars(advice: Advice) -> str:
     if words is None or len(least) < 2:
         return ""
     title, longest = capitalized(text(words.name)), max(least.values())
-    room = text_width(WIDTH) - len(title) - 1 - sum(len(str(size)) + 3 for size in least)
+    n_digits = len("".join(map(str, least)))
+    room = text_width(WIDTH) - len(title) - 1 - n_digits - 3 * len(least)
     wide = min(_LONGEST, int((room - len(least)) / sum(least.values()) * longest))
     if wide < _SHORTEST:
         return ""
@@ -158,18 +166,19 @@ def explain_text(advice: Advice, *, study: Study) -> str:
     """Return what was run and why, one line per step, and the lines to paste into a script."""
     times = [quantity_text("train_s", step.spent_s) for step in advice.steps]
     width = max(map(len, times), default=0)
-    lines = [
-        f"{time:>{width}}  {reason_text(step.did)}: {reason_text(step.why)}"
-        for time, step in zip(times, advice.steps, strict=True)
-    ] or ["no steps"]
-    paste = _paste(advice, study)
+    explained = ""
+    for time, step in zip(times, advice.steps, strict=True):
+        explained += f"{time:>{width}}  {reason_text(step.did)}: {reason_text(step.why)}\n"
+    paste = textwrap.indent(_paste(advice, study), "  ")
     if paste:
-        lines += ["", "To paste:", *(f"  {line}" for line in paste)]
-    return "\n".join(lines) + "\n"
+        paste = f"\nTo paste:\n{paste}\n"
+    return (explained or "no steps\n") + paste
 
 
-def _paste(advice: Advice, study: Study) -> tuple[str, ...]:
-    return () if advice.recommendation is None else lines_to_paste(advice.recommendation, study)
+def _paste(advice: Advice, study: Study) -> str:
+    if advice.recommendation is None:
+        return ""
+    return "\n".join(lines_to_paste(advice.recommendation, study))
 
 
 def advice_sections(advice: Advice) -> Iterator[Section]:
@@ -177,8 +186,7 @@ def advice_sections(advice: Advice) -> Iterator[Section]:
     answer, *others = advice_sentences(advice, None)
     reasons = tuple(one.text for one in others if one.topic == "why")
     yield Section(title=answer.text, facts=reasons, table=marked_table(answer_table(advice)))
-    bar_line = bars(advice)
-    yield Section(drawing=(bar_line,) if bar_line else ())
+    yield Section(drawing=tuple(filter(None, [bars(advice)])))
     yield Section(facts=(*_notes(advice, others), f"{cost_text(advice)}."))
 
 
@@ -208,7 +216,8 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
     findings.sort(key=lambda one: one.topic == "trained model")  # comes last
     looks, untried = advice_looks(advice), untried_text(advice)
     asked = text(_ASKED[advice.objective])
-    rows = [row for row in answer_rows(advice) if row.is_tried]
+    rows = filter(attrgetter("is_tried"), answer_rows(advice))
+    planned = whole_trainings(advice, study, only_as_planned=True)
     page = Page(
         origin=study_origin(study),
         brand=f"batchlab: which batch size for {study.workload.name}?",
@@ -218,13 +227,13 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         figures=advice_figures(advice, study, profile),
         looks=looks,
         legend=partial(named_looks, advice, looks),
-        below=[untried] if untried else [],
+        below=list(filter(None, [untried])),
         findings=findings,
         summary=f"{asked} {cost_text(advice)}, profile and waiting included.",
         runs={"steps": steps_table(advice), "tried": tried_table(advice)},
         files=advice_files(advice, study),
-        paste="\n".join(_paste(advice, study)),
-        claims=claim_sentences(Evidence.of(as_planned_trainings(advice, study))),
+        paste=_paste(advice, study),
+        claims=claim_sentences(Evidence.of(planned)),
         research=research,
     )
     return render_page(page)

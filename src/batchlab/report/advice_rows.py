@@ -20,6 +20,7 @@ from batchlab.advice.advice import (
     variant_of,
 )
 from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.quantities import Better
 from batchlab.report.table import NAMED, Column, Table, TableCell, table_of
 from batchlab.report.text import clause, quantity_text, split_label
 from batchlab.words.catalogue import text
@@ -53,14 +54,19 @@ def believed_by_size(advice: Advice) -> dict[int, Believed]:
 
     It is for the learning rate of the batch size, or without one for the rate expected to be best.
     """
+    best: dict[int, Believed] = {}
+    for believed in advice.believed:
+        best.setdefault(believed.batch_size, believed)
     by_size = {}
     for candidate in advice.candidates:
-        at_rate = believed_at(advice, candidate)  # None without a rate
-        of_size = [b for b in advice.believed if b.batch_size == candidate.batch_size]
-        if of_size:
-            by_size[candidate.batch_size] = at_rate or of_size[0]
+        size = candidate.batch_size
+        if size in best:
+            by_size[size] = believed_at(advice, candidate) or best[size]
     return by_size
 
+
+SIGN: dict[Better, int] = {"higher": 1, "lower": -1}
+"""By the direction of a metric, a factor that makes higher values better."""
 
 # ---- the rows
 
@@ -99,35 +105,47 @@ class AnswerRow:
         """Whether it was trained, or is the user's own or the named one."""
         return self.at is not None or bool(self.runs)
 
+    @property
+    def has_end(self) -> bool:
+        """Whether it has a final value."""
+        return self.at is not None and self.end.estimate is not None
+
 
 def answer_rows(advice: Advice) -> Iterator[AnswerRow]:
     """Yield one row per batch size at its rate, and one each for the user's own and the named."""
     for candidate in advice.candidates:
         places = _places(advice, candidate)
         for at in places:
-            runs, believed = tuple(runs_of(advice, at)), believed_at(advice, at)
-            tests = [r.end_test for r in runs if r.end is not None and r.end_test is not None]
-            run_costs = _run_costs(advice, candidate, runs)
-            cost = candidate.cost
-            if not _is_at(at, candidate):
-                cost = _cost(believed, runs, run_costs)
-            yield AnswerRow(
-                at=at,
-                candidate=candidate,
-                runs=runs,
-                end=_NO_END if believed is None or believed.end.n == 0 else believed.end,
-                end_test=statistics.fmean(tests) if tests else None,
-                cost=cost,
-                run_costs=run_costs,
-            )
+            yield _row_at(advice, candidate, at)
         if not places:
             runs = tuple(run for run in advice.tried if run.batch_size == candidate.batch_size)
             yield AnswerRow(at=None, candidate=candidate, runs=runs)
 
 
+def _row_at(advice: Advice, candidate: Candidate, at: Configuration) -> AnswerRow:
+    runs, believed = tuple(runs_of(advice, at)), believed_at(advice, at)
+    run_costs = _run_costs(advice, candidate, runs)
+    cost, end, end_test = candidate.cost, _NO_END, None
+    if not _is_at(at, candidate):
+        cost = _cost(believed, runs, run_costs)
+    if believed is not None and believed.end.n:
+        end = believed.end
+    tests = [run.end_test for run in runs if run.end is not None and run.end_test is not None]
+    if tests:
+        end_test = statistics.fmean(tests)
+    return AnswerRow(
+        at=at,
+        candidate=candidate,
+        runs=runs,
+        end=end,
+        end_test=end_test,
+        cost=cost,
+        run_costs=run_costs,
+    )
+
+
 def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
-    """Return the configurations of a batch size that have a row."""
-    places = [place for place in (advice.reference, advice.named) if place is not None]
+    places = [advice.reference, advice.named]
     if candidate.learning_rate is not None:
         places.append(
             Configuration(
@@ -140,8 +158,9 @@ def _places(advice: Advice, candidate: Candidate) -> list[Configuration]:
         )
     different: list[Configuration] = []
     for place in places:
-        is_new = not any(_is_at(one, place) for one in different)
-        if place.batch_size == candidate.batch_size and is_new:
+        if place is None or place.batch_size != candidate.batch_size:
+            continue
+        if not any(_is_at(other, place) for other in different):
             different.append(place)
     return different
 
@@ -156,10 +175,11 @@ def _run_costs(
         per_step = float(candidate.batch_size)
     if per_step is None or advice.target is None:
         return ()
-    return tuple(
-        RunCost(per_step * (run.steps_to_target or run.steps), run.steps_to_target is None)
-        for run in runs
-    )
+    costs = []
+    for run in runs:
+        steps = run.steps_to_target or run.steps
+        costs.append(RunCost(per_step * steps, is_bound=run.steps_to_target is None))
+    return tuple(costs)
 
 
 def _cost(
@@ -173,11 +193,11 @@ def _cost(
     if believed is not None and has_met and believed.cost.estimate is not None:
         return believed.cost
     if not bounds:
-        return Estimate.of(statistics.fmean(cost.value for cost in run_costs), n=len(run_costs))
-    steps = max(run.steps for run in runs if run.steps_to_target is None)
-    return Estimate.cannot_tell(
-        Reason.of("missed_the_level", steps=steps), n=len(bounds), low=max(bounds)
-    )
+        mean = statistics.fmean(map(attrgetter("value"), run_costs))
+        return Estimate.of(mean, n=len(run_costs))
+    missed = [run.steps for run in runs if run.steps_to_target is None]
+    reason = Reason.of("missed_the_level", steps=max(missed))
+    return Estimate.cannot_tell(reason, n=len(bounds), low=max(bounds))
 
 
 # ---- their labels
@@ -247,7 +267,9 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
             return ""
         if at.epochs is not None or at.weight_decay_factor != 1:
             return ""
-        return f"← {own_label(advice)}" if at.is_same(advice.reference) else "← best rate"
+        if at.is_same(advice.reference):
+            return f"← {own_label(advice)}"
+        return "← best rate"
 
     def named(row: AnswerRow) -> str:
         return NAMED if row.at is not None and row.at == advice.named else ""
@@ -280,7 +302,6 @@ def answer_table(advice: Advice, rows: Iterable[AnswerRow] | None = None) -> Tab
 
 
 def _decay_column(advice: Advice, of: Callable[[Any], TableCell] | None = None) -> list[Column]:
-    """Return the column of the factor of the weight decay, if it was tuned."""
     if all(run.weight_decay_factor == 1 for run in advice.tried):
         return []
     return [Column("weight_decay_factor", "ratio", "× weight decay", of=of)]
@@ -297,7 +318,6 @@ def _cost_cell(row: AnswerRow) -> TableCell:
 
 
 def _epochs(advice: Advice, row: AnswerRow) -> float | None:
-    """Return the passes over the training set to the target."""
     candidate, cost = row.candidate, row.cost.estimate
     if cost is None:
         return None
@@ -306,7 +326,9 @@ def _epochs(advice: Advice, row: AnswerRow) -> float | None:
     samples, time_s = candidate.samples_to_target.estimate, candidate.time_to_target_s.estimate
     if samples is None or not time_s:
         samples, time_s = candidate.batch_size, candidate.step_s.estimate
-    return cost * samples / time_s / advice.n_train if time_s else None
+    if not time_s:
+        return None
+    return cost * samples / time_s / advice.n_train
 
 
 _NO_TIME = "profile_ended_before"
@@ -333,9 +355,9 @@ def untried_text(advice: Advice) -> str:
     if late:
         texts.append(f"No time for: {ranges_text(advice, late)}.")
     if failed:
-        note = next(iter(failed.values()))
-        # The answer has said its own reason.
-        reason = "" if note == advice.reason else f" ({clause(note)})"
+        note, reason = next(iter(failed.values())), ""
+        if note != advice.reason:  # the answer has said its own reason
+            reason = f" ({clause(note)})"
         texts.append(f"Did not run: {ranges_text(advice, failed)}{reason}.")
     return " ".join(texts)
 
@@ -344,7 +366,7 @@ def ranges_text(advice: Advice, sizes: Iterable[int]) -> str:
     """Return batch sizes as text, with three or more neighbors joined as "4096 to 32768"."""
     wanted = set(sizes)
     ranges: list[str] = []
-    in_question = [candidate.batch_size for candidate in advice.candidates]
+    in_question = map(attrgetter("batch_size"), advice.candidates)
     for is_wanted, group in itertools.groupby(in_question, wanted.__contains__):
         together = list(group)
         if is_wanted and len(together) > 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from batchlab.belief.cells import Cell, chosen_cells, held_out_split
 from batchlab.belief.equal_budget import EqualBudget
@@ -17,6 +18,8 @@ from batchlab.report.figure import (
     Panel,
     Row,
     SizeLook,
+    explained,
+    kinds_of,
     looks,
     mark,
     seeds_row,
@@ -94,8 +97,8 @@ def gap_quantity(study: Study) -> str:
     if metric not in FRACTION_METRICS:
         return "generalization_gap"
     for record in study.records:
-        last = record.last(split, metric) if record.ended_well else None
-        if last is not None and abs(last) > 1:
+        last = record.last(split, metric)
+        if record.ended_well and last is not None and abs(last) > 1:
             # Some scripts report accuracies in percent, whose differences are points already.
             return "generalization_gap"
     return "gap_points"
@@ -122,7 +125,8 @@ def trial_counts(study: Study) -> str:
     counts = Counter(map(status_text, study.records))
     ended = ", ".join(f"{count} {term_text(status)}" for status, count in counts.most_common())
     trials = text("{n:1 trial|# trials}: {ended}.", n=len(study.records), ended=ended)
-    places = Counter(record.place for record in study.records if record.place is not None)
+    places = Counter(map(attrgetter("place"), study.records))
+    del places[None]
     if len(places) < 2:
         return trials
     where = listing([f"{n} on {place}" for place, n in places.most_common()])
@@ -139,17 +143,21 @@ def observations_table(study: Study) -> Table:
     """
     identity = ("trial_id", "batch_size", "learning_rate", "seed")
     place = ("epoch", "step", "samples", "train_s", "eval_s", "equal_time_s")
-    return Table(
-        caption="Every observation of every trial",
-        columns=tuple(map(Column, (*identity, *place, "split", "metric", "value"))),
-        rows=tuple(row for record in study.records for row in _observations(study, record)),
-    )
+    columns = tuple(map(Column, (*identity, *place, "split", "metric", "value")))
+    rows: list[tuple[CellValue, ...]] = []
+    for record in study.records:
+        rows += _observations(study, record)
+    return Table(caption="Every observation of every trial", columns=columns, rows=tuple(rows))
+
+
+def shown_rate(study: Study, trial: Trial) -> float | None:
+    """Return the learning rate of a trial, or None if the study's command sets its own."""
+    return trial.learning_rate if study.workload.takes_rate else None
 
 
 def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[CellValue, ...]]:
     trial = record.trial
-    rate = trial.learning_rate if study.workload.takes_rate else None
-    identity = (trial.trial_id, trial.batch_size, rate, trial.seed)
+    identity = (trial.trial_id, trial.batch_size, shown_rate(study, trial), trial.seed)
     if not record.evaluations:
         yield (*identity, *([None] * 9))
     for evaluation in record.evaluations:
@@ -170,7 +178,7 @@ def _observations(study: Study, record: TrialRecord) -> Iterator[tuple[CellValue
 
 
 MOST_POINTS = 80  # per line on the page, nearly as many as can be seen; the CSV has all
-MOST_MARKS = 8  # point shapes on a line: enough to tell lines apart, few enough to see them
+_MOST_MARKS = 8  # point shapes on a line: enough to tell lines apart, few enough to see them
 
 # ---- values along training
 
@@ -192,24 +200,32 @@ def mean_curve(
     """
     if not by_seed:
         return []
-    shared = set.intersection(*map(set, by_seed)) - {0}
-    return [
-        _place(cell, step, [values[step] for values in by_seed], train_s) for step in sorted(shared)
-    ]
+    curve = []
+    for step in sorted(set.intersection(*map(set, by_seed)) - {0}):
+        curve.append(_place(cell, step, [values[step] for values in by_seed], train_s))
+    return curve
+
+
+def marked_rows(line: Row, curve: Sequence[Row]) -> Iterator[Row]:
+    """Yield the rows of a line through mean values, a few of them with a mark."""
+    marked = thinned(curve, _MOST_MARKS)
+    for place in curve:
+        yield {**line, "kind": "curve", "run": "mean", **place, "marked": place in marked}
 
 
 def _place(cell: Cell, step: int, values: Sequence[float], train_s: TrainS | None) -> Row:
     trial = cell.records[0].trial
     place: Row = {"epoch": trial.plan.epoch_at(step), "step": step}
-    seconds = None if train_s is None else train_s(trial, step)
-    if seconds is not None:
-        place["equal_time_s"] = seconds
+    if train_s is not None:
+        seconds = train_s(trial, step)
+        if seconds is not None:
+            place["equal_time_s"] = seconds
     return place | seeds_row(values)
 
 
 def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
     """Yield what the marks of several seeds stand for."""
-    n_seeds = max((len(cell.ended_well) for cell in cells), default=0)
+    n_seeds = max(map(len, map(attrgetter("ended_well"), cells)), default=0)
     if n_seeds > 1:
         yield "Lines and large marks: means over the seeds. Bands and bars: their range."
         yield "Small circles: single seeds."
@@ -246,12 +262,14 @@ def curve_figure(
     `train_s` gives the seconds of a training until a step; the level of `target` is marked.
     """
     rows = list(_curve_rows(cells, shown, train_s))
-    levels: list[Row] = []
+    levels: dict[Shown, list[Row]] = {}
     if target is not None and ("validation", target.metric) in shown:
         words = f"target {quantity_text(target.metric, target.value)}"
         of_target = {"split": "validation", "metric": target.metric, "text": words}
-        levels.append(mark("level", target.value, **of_target))
-    panels = [panel for view in _VIEWS for panel in _curve_panels(rows, levels, shown, view)]
+        levels["validation", target.metric] = [mark("level", target.value, **of_target)]
+    panels: list[Panel] = []
+    for view in _VIEWS:
+        panels += _curve_panels(rows, levels, shown, view)
     return Figure(
         "b",
         "curves",
@@ -259,19 +277,19 @@ def curve_figure(
         panels,
         notes=(*_curve_notes(study, cells, panels), *seeds_notes(cells)),
         needs="a trial that was evaluated after its first step",
-        rows=rows + levels,
+        rows=itertools.chain(rows, *levels.values()),
     )
 
 
 def _curve_panels(
-    rows: Sequence[Row], levels: Sequence[Row], shown: Sequence[Shown], view: str
+    rows: Sequence[Row], levels: Mapping[Shown, list[Row]], shown: Sequence[Shown], view: str
 ) -> Iterator[Panel]:
     axis, _ = _VIEWS[view]
     for number, (split, metric) in enumerate(shown):
         # Panels of one metric have the same axis, whatever their data.
         of_metric = [row for row in rows if row["metric"] == metric and axis in row]
         drawn = [row for row in of_metric if row["split"] == split]
-        marked = [row for row in levels if (row["split"], row["metric"]) == (split, metric)]
+        marked = levels.get((split, metric), [])
         if drawn:
             yield Panel(
                 f"b-{view}-{split}-{number}",
@@ -291,14 +309,20 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
     The values of untrained models would hide all differences at the end. Of other lines, which were
     stopped or met a target, there is room for the end.
     """
-    placed = [
-        ((row.get("plan"), row.get("batch_size")), float(row["epoch"] or 0.0), row) for row in rows
-    ]
-    whole = _WHOLE * max((epoch for _, epoch, _ in placed), default=0.0)
-    ended = {line for line, epoch, _ in placed if epoch >= whole}
-    framed = [row for line, epoch, row in placed if line in ended and epoch >= _FIRST * whole]
-    last = {line: row for line, _, row in placed if row["kind"] == "curve"}
-    return [*framed, *last.values()]
+    length: dict[object, float] = {}  # epochs of each line
+    last: dict[object, Row] = {}
+    for row in rows:
+        line, epoch = (row.get("plan"), row.get("batch_size")), float(row["epoch"] or 0.0)
+        length[line] = max(epoch, length.get(line, 0.0))
+        if row["kind"] == "curve":
+            last[line] = row
+    whole = _WHOLE * max(length.values(), default=0.0)
+    framed = list(last.values())
+    for row in rows:
+        line, epoch = (row.get("plan"), row.get("batch_size")), float(row["epoch"] or 0.0)
+        if length[line] >= whole and epoch >= _FIRST * whole:
+            framed.append(row)
+    return framed
 
 
 def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) -> Iterator[Row]:
@@ -309,13 +333,10 @@ def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) 
     for cell, (split, metric) in itertools.product(cells, shown):
         name: Row = {**cell_fields(cell), "split": split, "metric": metric}
         by_seed = [scores_by_step(record, split, metric) for record in cell.ended_well]
-        mean = thinned(mean_curve(cell, by_seed, train_s), MOST_POINTS)
-        marked = thinned(mean, MOST_MARKS)
-        for place in mean:
-            yield {**name, "kind": "curve", "run": "mean", **place, "marked": place in marked}
-        last_shared = int(mean[-1]["step"] or 0) if mean else 0
+        mean = mean_curve(cell, by_seed, train_s)
+        yield from marked_rows(name, thinned(mean, MOST_POINTS))
         for record in cell.records:
-            averaged_to = last_shared if record.ended_well else 0
+            averaged_to = int(mean[-1]["step"] or 0) if mean and record.ended_well else 0
             values = scores_by_step(record, split, metric)
             if max(values, default=0) <= averaged_to:
                 continue
@@ -328,7 +349,10 @@ def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) 
 
 
 def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -> Iterator[str]:
-    drawn = {panel.view for panel in panels if panel.has_marks}
+    drawn: set[str] = set()
+    for panel in panels:
+        if panel.has_marks:
+            drawn.add(panel.view)
     for view, (_, equal) in _VIEWS.items():
         if view in drawn:
             yield sentence(equal)
@@ -338,7 +362,7 @@ def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -
     n, n_train = study.workload.n_train_evaluated, study.workload.n_train
     if 0 < n < n_train and any("train" in panel.key for panel in panels):
         yield sentence("train_metric_subset", n=n, n_train=n_train)
-    if any(cell.others for cell in cells):
+    if any(map(attrgetter("others"), cells)):
         yield "Dotted, up to ×: single trials in no mean, unfinished or ended badly."
 
 
@@ -357,7 +381,7 @@ def rates_figure(
     rules: Mapping[str, Mapping[int, float]],
     tuned_at: int,
     by_rate: Panel | None = None,
-    needs: str = "",
+    needs: str = "a training run",
 ) -> Figure:
     """Draw learning rates by batch size, and with `by_rate` a metric by learning rate.
 
@@ -365,14 +389,19 @@ def rates_figure(
     ones by all runs together. `rules` has what each scaling rule makes of the best at `tuned_at`.
     """
     rows = tuple(_rate_rows(taken, best, believed, rules))
-    panel = Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)
+    panels = [Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)]
+    if rows and by_rate is not None:
+        panels.append(by_rate)
+    notes = list(explained(_RATE_LEGEND, rows, size=tuned_at))
+    if "rule" in kinds_of(rows):
+        notes.append(sentence("rates_are_rough"))
     return Figure(
         "c",
         "learning-rates",
         "Learning rate by batch size",
-        [panel for panel in (panel, by_rate) if rows and panel is not None],
-        notes=_rate_notes(rows, tuned_at),
-        needs=needs or "a training run",
+        panels,
+        notes=notes,
+        needs=needs,
         data="rates",
     )
 
@@ -385,14 +414,15 @@ def _rate_rows(
 ) -> Iterator[Row]:
     if len(best) > 1:  # at one batch size all rules agree, so their names would cover each other
         for rule, rates in rules.items():
+            names = {max(rates, default=0): rule}  # at the end of its line
             for size, rate in rates.items():
-                name = rule if size == max(rates) else None
-                yield mark("rule", rate, series=rule, text=name, batch_size=size)
+                yield mark("rule", rate, series=rule, text=names.get(size), batch_size=size)
     if len(believed) > 1:
         for size, rate in believed.items():
             yield mark("band", rate, series="belief", batch_size=size) | {"low": rate, "high": rate}
     for size, rate, has_failed in dict.fromkeys(taken):
-        yield mark("failed" if has_failed else "run", rate, batch_size=size)
+        kind = "failed" if has_failed else "run"
+        yield mark(kind, rate, batch_size=size)
     for size, rate in best.items():
         yield mark("point", rate, batch_size=size)
 
@@ -407,15 +437,6 @@ _RATE_LEGEND = {
 }
 
 
-def _rate_notes(rows: Iterable[Row], tuned_at: int) -> Iterator[str]:
-    kinds = {row["kind"] for row in rows}
-    for kind, words in _RATE_LEGEND.items():
-        if kind in kinds:
-            yield words.format(size=tuned_at)
-    if "rule" in kinds:
-        yield sentence("rates_are_rough")
-
-
 # ---- training and held-out data
 
 
@@ -425,12 +446,14 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
     rows = tuple(_gap_rows(study, cells))
     dashed = term_text(held_out or "train")
     title = f"final {label_text(metric)}: train solid, {dashed} dashed"
-    has_both = len({row["series"] for row in rows}) == 2
+    panels = [Panel("e-gap", title, metric, rows, is_metric=True)]
+    if len(panels[0].series) < 2:
+        panels = []
     return Figure(
         "e",
         "gap",
         "Training and held-out data",
-        [Panel("e-gap", title, metric, rows, is_metric=True)] if has_both else [],
+        panels,
         notes=("Marks: means over seeds. Bars: their range.",),
         needs="two batch sizes with a final value on training and held-out data",
     )

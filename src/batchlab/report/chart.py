@@ -17,9 +17,11 @@ Rows of other kinds are only in the data. If a row has words, its field `text` h
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -80,10 +82,10 @@ class _Marks:
         frame = panel.frame or panel.rows
         up = value_axis(panel.quantity, frame, is_metric=panel.is_metric)
         self.axes = {"x": _horizontal_axis(panel), "y": up}
-        names, title = [look.label for look in looks], label_text("batch_size")
-        if any(isinstance(look.kind, str) for look in looks):
+        labels = dict(map(attrgetter("kind", "label"), looks))
+        title = label_text("batch_size")
+        if str in set(map(type, labels)):
             title = "batch size or plan"
-        labels = {look.kind: look.label for look in looks}
         self.rows = []
         for row in panel.rows:
             drawn = {**row, "batch": labels.get(drawn_kind(row, labels))}
@@ -92,12 +94,12 @@ class _Marks:
             self.rows.append(drawn)
 
         def by_size(values: list[Any]) -> Spec:
-            scale = {"domain": names, "range": values}
+            scale = {"domain": list(labels.values()), "range": values}
             return {"field": "batch", "type": "nominal", "title": title, "scale": scale}
 
         self.color = {"color": by_size([f"var({look.css_name})" for look in looks])}
         self.pointed = {**self.color, **_SHOWN}
-        self.shaped = {**self.pointed, "shape": by_size([look.shape for look in looks])}
+        self.shaped = {**self.pointed, "shape": by_size(list(map(attrgetter("shape"), looks)))}
         # An empty list is no dash pattern in Vega; [1, 0] is a solid line.
         self.dashed = {"strokeDash": by_size([list(look.dash) or [1, 0] for look in looks])}
         # A single series sets no dashes: an image's panels share one scale, which the first sets.
@@ -112,17 +114,18 @@ class _Marks:
         kinds: str,
         mark: str | Spec,
         encoding: Spec | None = None,
-        having: str = "",
+        having: str = "kind",
         **style: Any,
     ) -> Iterator[Spec]:
         """Yield a layer of the rows of these kinds that have the field `having`, if any do."""
-        wanted = kinds.split()
-        rows = [row for row in self.rows if row["kind"] in wanted]
-        if having:
-            rows = [row for row in rows if row.get(having) not in (None, False)]
+        rows, wanted = [], kinds.split()
+        for row in self.rows:
+            if row["kind"] in wanted and row.get(having) not in (None, False):
+                rows.append(row)
+        if isinstance(mark, str):
+            mark = {"type": mark}
         if rows:
-            drawn = {"type": mark} if isinstance(mark, str) else mark
-            yield {"data": {"values": rows}, "mark": drawn | style, "encoding": encoding or {}}
+            yield {"data": {"values": rows}, "mark": mark | style, "encoding": encoding or {}}
 
     def behind(self) -> Iterator[Spec]:
         """Yield the marks across the whole chart, and the fitted laws."""
@@ -186,7 +189,8 @@ class _Marks:
         for row in self.rows:
             if row["kind"] == kind and row.get("text"):
                 row |= self.places.free(row, self._on_its_side(row, shifts), size)
-        style |= {name: {"expr": f"datum.{name}"} for name in ("align", "dx", "dy")}
+        for name in ("align", "dx", "dy"):
+            style[name] = {"expr": f"datum.{name}"}
         style |= {"baseline": "middle", "color": _INK, "fontSize": size, **_EDGE}
         yield from self._of(kind, "text", encoding, "text", **style)
 
@@ -201,9 +205,8 @@ class _Marks:
         has_above, has_below = value < max(values), value > min(values)
         if has_above == has_below:
             return list(shifts)
-        if has_above:
-            return [shift for shift in shifts if shift[2] >= 0]
-        return [shift for shift in shifts if shift[2] <= 0]
+        down = has_above - has_below
+        return [shift for shift in shifts if down * shift[2] >= 0]
 
 
 # ---- places of words
@@ -229,7 +232,7 @@ class _Places:
 
     def __init__(self, panel: Panel, axes: Spec, wide: float) -> None:
         self.wide = wide
-        self.axes = {panel.axis: axes["x"]["scale"], "mean": axes["y"]["scale"]}
+        self.axis, self.x_scale, self.y_scale = panel.axis, axes["x"]["scale"], axes["y"]["scale"]
         self.drawn: list[_Spot] = []
         self.taken: list[_Box] = []  # by words
         names = ["kind", "series", "run", "plan"]
@@ -247,7 +250,7 @@ class _Places:
 
     def spot(self, row: Row) -> _Spot:
         """Return where a row is drawn: at the right without a place, at the top without a value."""
-        x, y = (_share(scale, row.get(field)) for field, scale in self.axes.items())
+        x, y = _share(self.x_scale, row.get(self.axis)), _share(self.y_scale, row.get("mean"))
         return self.wide * x, _HIGH * (1 - y)
 
     def draw(self, start: _Spot, end: _Spot) -> None:
@@ -280,12 +283,11 @@ class _Places:
             covered = np.count_nonzero(
                 (left < x_drawn) & (x_drawn < right) & (top < y_drawn) & (y_drawn < bottom)
             )
-            words = sum(
-                left < its_right and its_left < right and top < its_bottom and its_top < bottom
-                for its_left, its_top, its_right, its_bottom in self.taken
-            )
+            for its_left, its_top, its_right, its_bottom in self.taken:
+                if left < its_right and its_left < right and top < its_bottom and its_top < bottom:
+                    covered += _OTHER_WORDS
             # Words far from their mark seem to belong to another one.
-            return covered + _OTHER_WORDS * words + 50 * outside + 0.6 * abs(shift[2])
+            return covered + 50 * outside + 0.6 * abs(shift[2])
 
         best = min(shifts, key=cost)
         if cost(best) >= _OTHER_WORDS:
@@ -346,8 +348,9 @@ def _configuration_axis(rows: Iterable[Row]) -> Spec:
 
 def _rate_axis(places: Iterable[float]) -> Spec:
     """Return an axis with a label at each of a few learning rates, else at round ones."""
-    run = sorted(set(places))
-    values = run if len(run) <= 6 else _round_values(run[0], run[-1], room=1.3)
+    values = run = sorted(set(places))
+    if len(run) > 6:
+        values = _round_values(run[0], run[-1], room=1.3)
     scale = {"type": "log", "domain": [run[0] / 1.3, run[-1] * 1.3]}
     return _quantitative("learning_rate", scale, _axis("learning_rate", values, grid=False))
 
@@ -410,9 +413,10 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
 def _domain(rows: Iterable[Row]) -> tuple[float, float]:
     """Return the lowest and highest value of the rows, never equal; 0 and 1 without values."""
     values: list[float] = []
-    for row in rows:
-        fields = [row.get(field) for field in ("mean", "low", "high")]
-        values += [float(value) for value in fields if value is not None]
+    for row, field in itertools.product(rows, ("mean", "low", "high")):
+        value = row.get(field)
+        if value is not None:
+            values.append(float(value))
     low, high = min(values, default=0.0), max(values, default=1.0)
     if high > low:
         return low, high
@@ -440,8 +444,11 @@ def _round_values(low: float, high: float, *, room: float = 1.0) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     values: list[float] = []
     for digits in _DIGITS:
-        values = [digit * 10.0**power for power in powers for digit in digits]
-        values = [value for value in values if low / room <= value <= high * room]
+        values = []
+        for power, digit in itertools.product(powers, digits):
+            value = digit * 10.0**power
+            if low / room <= value <= high * room:
+                values.append(value)
         if len(values) >= _FEWEST:
             break
     return values

@@ -6,8 +6,10 @@ how it is drawn (see `chart`). A `Look` is how all marks of a batch size are dra
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from operator import attrgetter, itemgetter
 from statistics import fmean
 from typing import Any, Literal, TypeVar
 
@@ -47,15 +49,20 @@ class Panel:
     @property
     def has_marks(self) -> bool:
         """Whether there is anything to show; side by side, it takes at least two places."""
-        marks = [row for row in self.rows if row["kind"] not in _ASIDE]
-        places = {row.get(self.axis) for row in marks if row["kind"] not in ("words", "named")}
+        places = set()
+        for row in self.rows:
+            if row["kind"] not in (*_ASIDE, "words", "named"):
+                places.add(row.get(self.axis))
         return len(places) > (self.axis in _SIDE_BY_SIDE)
 
     @property
     def series(self) -> list[str]:
         """The names that distinguish its marks, in addition to the batch size."""
-        marks = (row for row in self.rows if row["kind"] not in ("band", "rule"))
-        return list(dict.fromkeys(str(row["series"]) for row in marks if "series" in row))
+        series: dict[str, None] = {}
+        for row in self.rows:
+            if "series" in row and row["kind"] not in ("band", "rule"):
+                series[str(row["series"])] = None
+        return list(series)
 
     @property
     def alternative(self) -> str:
@@ -81,16 +88,18 @@ class Figure:
     ) -> None:
         """Keep the panels that have marks, and collect their rows."""
         self.key, self.name, self.title, self.data = key, name, title, data or name
-        self.panels = tuple(panel for panel in panels if panel.has_marks)
+        self.panels = tuple(filter(attrgetter("has_marks"), panels))
         self.views: dict[str, list[Panel]] = {}  # those seen at a time, by the switch's names
+        drawn: list[Row] = []
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
+            drawn += [{"panel": panel.key, **row} for row in panel.rows]
         self.notes = tuple(notes)
         self.absent: str | None = None
         if not self.panels:
             self.absent = sentence("left_out_figure", figure=title, needs=needs)
         if rows is None:
-            rows = [{"panel": panel.key, **row} for panel in self.panels for row in panel.rows]
+            rows = drawn
         self.rows = tuple(rows)
         # The other views have the same points.
         self.table = table or points_table(title, next(iter(self.views.values()), []))
@@ -101,9 +110,28 @@ class Figure:
 
 def drawn_sizes(rows: Iterable[Row]) -> list[int]:
     """Return the batch sizes that have marks, ascending: an axis needs no room for others."""
-    placed = [row for row in rows if "batch_size" in row]
-    marks = [row for row in placed if row["kind"] not in ("span", "place", "band", "rule")]
-    return sorted({int(row["batch_size"] or 0) for row in marks or placed})
+    placed: set[int] = set()
+    marked: set[int] = set()
+    for row in rows:
+        if "batch_size" in row:
+            size = int(row["batch_size"] or 0)
+            placed.add(size)
+            if row["kind"] not in ("span", "place", "band", "rule"):
+                marked.add(size)
+    return sorted(marked or placed)
+
+
+def kinds_of(rows: Iterable[Row]) -> set[CellValue]:
+    """Return the kinds of the rows."""
+    return set(map(itemgetter("kind"), rows))
+
+
+def explained(legend: Mapping[str, str], rows: Iterable[Row], **values: CellValue) -> Iterator[str]:
+    """Yield the sentence of each kind of mark that the rows draw, filled with the values."""
+    drawn = kinds_of(rows)
+    for kind, message in legend.items():
+        if kind in drawn:
+            yield message.format(**values)
 
 
 def mark(kind: str, value: float, **fields: CellValue) -> Row:
@@ -122,8 +150,9 @@ def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[R
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
     """Return the mean of one number per seed (at least one), or `middle`, with their range."""
-    mean = fmean(values) if middle is None else middle
-    return {"mean": mean, "low": min(values), "high": max(values), "n": len(values)}
+    if middle is None:
+        middle = fmean(values)
+    return {"mean": middle, "low": min(values), "high": max(values), "n": len(values)}
 
 
 def size_rows(named: Row, values: Sequence[float], middle: float | None = None) -> Iterator[Row]:
@@ -167,8 +196,7 @@ def is_point(row: Row) -> bool:
 def point_words(row: Row, quantity: str) -> str:
     """Return the value of a point, and below it what it is the value of."""
     shown = f"{label_text(quantity)}: {value_words(row, quantity)}"
-    details = ", ".join(_details(row))
-    return f"{shown}\n{details}" if details else shown
+    return f"{shown}\n{', '.join(_details(row))}".rstrip("\n")
 
 
 def value_words(row: Row, quantity: str) -> str:
@@ -182,8 +210,9 @@ def value_words(row: Row, quantity: str) -> str:
     between = range_text(quantity, float(low), float(high))
     if between == value:
         return value
-    name = "range" if row["kind"] in ("mean", "curve") else "95 %"
-    return f"{value} ({name}: {between})"
+    if row["kind"] in ("mean", "curve"):
+        return f"{value} (range: {between})"
+    return f"{value} (95 %: {between})"
 
 
 def _details(row: Row) -> Iterator[str]:
@@ -205,12 +234,14 @@ def points_table(caption: str, panels: Sequence[Panel]) -> Table:
     columns = tuple(map(Column, ("chart", "batch", "value", "details")))
     rows = []
     for panel in panels:
-        title = panel.title if len(panels) > 1 else None
         for row in filter(is_point, panel.rows):
             batch = row.get("configuration") or row.get("plan") or row.get("batch_size")
             details = ", ".join(_details(row))
-            rows.append((title, str(batch), value_words(row, panel.quantity), details))
-    return Table(caption=caption, columns=columns, rows=tuple(rows)).without_empty_columns()
+            rows.append((panel.title, str(batch), value_words(row, panel.quantity), details))
+    table = Table(caption=caption, columns=columns, rows=tuple(rows)).without_empty_columns()
+    if len(panels) == 1:
+        table = table.without("chart")
+    return table
 
 
 # ---- as files
@@ -218,12 +249,11 @@ def points_table(caption: str, panels: Sequence[Panel]) -> Table:
 
 def rows_table(rows: Sequence[Row]) -> Table:
     """Return rows of charts as a table, one column per field but `LAYOUT`."""
-    fields = dict.fromkeys(field for row in rows for field in row if field not in LAYOUT)
-    return Table(
-        caption="",
-        columns=tuple(map(Column, fields)),
-        rows=tuple(tuple(row.get(field) for field in fields) for row in rows),
-    )
+    fields = dict.fromkeys(itertools.chain.from_iterable(rows))
+    for field in LAYOUT:
+        fields.pop(field, None)
+    values = tuple(tuple(map(row.get, fields)) for row in rows)
+    return Table(caption="", columns=tuple(map(Column, fields)), rows=values)
 
 
 # ---- looks
@@ -302,21 +332,12 @@ def looks(
 
 
 def part_looks(
-    batch_sizes: Iterable[int],
-    *,
-    n_train: int,
-    named: int | None,
-    yours: int,
-    usual: Container[int] = (),
+    batch_sizes: Iterable[int], parts: Mapping[int, Role], *, n_train: int
 ) -> tuple[SizeLook, ...]:
     """Return the looks of batch sizes by their part in an answer, in ascending order."""
     shown: list[SizeLook] = []
     for size in sorted(set(batch_sizes)):
-        part: Role = "usual" if size in usual else "other"
-        if size == named:
-            part = "named"
-        elif size == yours:
-            part = "yours"
+        part = parts.get(size, "other")
         shown.append(_look(size, _PARTS[part], n_train=n_train, part=part))
     return tuple(shown)
 
@@ -331,7 +352,7 @@ def _look(kind: Kind, style: _Style, *, n_train: int, part: Role | None = None) 
 
 def drawn_looks(looks: Sequence[SizeLook], rows: Iterable[Row]) -> tuple[SizeLook, ...]:
     """Return the looks of the batch sizes and plans that occur in rows of charts."""
-    kinds = {look.kind for look in looks}
+    kinds = set(map(attrgetter("kind"), looks))
     drawn = {drawn_kind(row, kinds) for row in rows}
     return tuple(look for look in looks if look.kind in drawn)
 

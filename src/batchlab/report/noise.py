@@ -7,16 +7,15 @@ from operator import attrgetter
 from typing import Any
 
 from batchlab.measure.noise import Noise, NoisePoint, Sampled
-from batchlab.report.figure import Figure, Panel, Row, interval_mark, looks, mark
+from batchlab.report.figure import Figure, Panel, Row, explained, interval_mark, looks, mark
 from batchlab.report.page import Origin, Page, render_page
-from batchlab.report.table import CellValue, Column, Section, Table, table_of
+from batchlab.report.table import MOST_NOTES, CellValue, Column, Section, Table, table_of
 from batchlab.report.text import interval_only_text, label_text
 from batchlab.words.catalogue import number_text, sentence, text
 from batchlab.words.reasons import reason_text
 
 # Noise over squared gradient. At a tenth, a batch has hardly any noise left.
 _HARDLY_NOISE = 0.1
-_MOST_NOTES = 3
 
 
 def noise_sections(noise: Noise) -> Iterator[Section]:
@@ -24,7 +23,7 @@ def noise_sections(noise: Noise) -> Iterator[Section]:
 
     A second table has one row per parameter if layers were measured.
     """
-    notes = tuple(_notes(noise))[:_MOST_NOTES]
+    notes = tuple(_notes(noise))[:MOST_NOTES]
     title = f"{_meaning(noise)}{_critical(noise)}"
     yield Section(title=title, table=_table(noise), notes=notes)
     if noise.along[-1].layers:
@@ -35,7 +34,6 @@ def noise_sections(noise: Noise) -> Iterator[Section]:
 
 
 def _table(noise: Noise) -> Table:
-    """Return one row per point of the training."""
 
     def epochs(point: NoisePoint) -> float:
         return point.samples / noise.workload.n_train
@@ -62,7 +60,6 @@ def _table(noise: Noise) -> Table:
 
 
 def _layers_table(noise: Noise) -> Table:
-    """Return one row per trainable parameter, at the last point."""
     last = noise.along[-1]
     return table_of(
         f"Gradient noise of each parameter at step {last.step}",
@@ -97,8 +94,7 @@ def _notes(noise: Noise) -> Iterator[str]:
     last = noise.along[-1]
     if noise.stopped is not None:
         yield f"Not measured to the end: {reason_text(noise.stopped)}."
-    scales = [point.gradient_noise_scale for point in noise.along]
-    lost = [scale.reason for scale in scales if scale.reason is not None]
+    lost = list(filter(None, map(attrgetter("gradient_noise_scale.reason"), noise.along)))
     if lost:
         yield sentence("noise_lost", reason=reason_text(lost[0]))
     if last.way == "micro-batches":
@@ -128,7 +124,6 @@ def _meaning(noise: Noise) -> str:
 
 
 def _critical(noise: Noise) -> str:
-    """Return what branches say of the last step, or no text."""
     critical = noise.along[-1].critical_batch_size
     if critical is None or critical.estimate is None:
         return ""
@@ -138,8 +133,10 @@ def _critical(noise: Noise) -> str:
 
 
 def _growth(noise: Noise) -> Iterator[str]:
-    scales = [(point.step, point.gradient_noise_scale.estimate) for point in noise.along]
-    measured = [(step, scale) for step, scale in scales if scale is not None]
+    measured: list[tuple[int, float]] = []
+    for point in noise.along:
+        if point.gradient_noise_scale.estimate is not None:
+            measured.append((point.step, point.gradient_noise_scale.estimate))
     if len(measured) < 2:
         return
     (first_step, first), (last_step, last) = measured[0], measured[-1]
@@ -159,23 +156,22 @@ def _growth(noise: Noise) -> Iterator[str]:
 # ---- the page
 
 
+_LEGEND = {
+    "level": "Bars and band: 95 % intervals for the weights of that step.",
+    "bound": "Arrows: lower bounds.",
+    "expected": "Hollow: the critical batch size by branches, with its interval.",
+}
+
+
 def noise_figure(noise: Noise) -> Figure:
     """Draw the noise scale along a training, next to the batch size in use."""
     rows = tuple(_rows(noise))
-    notes = [
-        sentence("noise_scale_is"),
-        "Bars and band: 95 % intervals for the weights of that step.",
-    ]
-    if any(row["kind"] == "bound" for row in rows):
-        notes.append("Arrows: lower bounds.")
-    if any(row["kind"] == "expected" for row in rows):
-        notes.append("Hollow: the critical batch size by branches, with its interval.")
     return Figure(
         "a",
         "along",
         "The noise scale along a training",
         [Panel("along", label_text("noise_scale"), "noise_scale", rows, axis="step")],
-        notes=notes,
+        notes=(sentence("noise_scale_is"), *explained(_LEGEND, rows)),
         needs="a point of the training at which the noise scale can be told",
         table=_table(noise),
     )
@@ -206,9 +202,10 @@ def noise_page(noise: Noise, *, command: str) -> str:
     """Return the page as text, with what follows for the batch size in use first."""
     answer, *layers = noise_sections(noise)
     workload, table = noise.workload, _table(noise)
-    files = {"noise": ("one row per step", table)}
+    files, runs = {"noise": ("one row per step", table)}, {}
     if layers:
-        files["layers"] = ("one row per parameter", _layers_table(noise))
+        runs["layers"] = _layers_table(noise)
+        files["layers"] = ("one row per parameter", runs["layers"])
     origin = Origin(
         name=workload.name,
         command=command,
@@ -229,7 +226,7 @@ def noise_page(noise: Noise, *, command: str) -> str:
         looks=looks([workload.batch_size], n_train=workload.n_train),
         below=answer.notes,
         summary=text("Measured at {n:1 step|# steps} of a training.", n=len(noise.along)),
-        runs={"layers": _layers_table(noise)} if layers else {},
+        runs=runs,
         files=files,
     )
     return render_page(page)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import html
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from batchlab.records.study import Study
@@ -17,17 +21,25 @@ from batchlab.report.text import Sentence, unbroken
 from batchlab.version import __version__
 from batchlab.words.catalogue import sentence, term_text, text
 
+if TYPE_CHECKING:
+    import jinja2
+
 _PAGE = Path(__file__).with_name("page.html.j2")
 
 
 def rendered(template: str, **values: object) -> str:
     """Fill an HTML template with values; text by users is escaped."""
+    return _compiled(template).render(**values)
+
+
+@functools.cache  # compiling takes longer than filling
+def _compiled(template: str) -> jinja2.Template:
     import jinja2
 
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string(template).render(**values)
+    return environment.from_string(template)
 
 
 # ---- tables as files
@@ -59,9 +71,13 @@ def download(
 
 def csv_files(tables: Tables, figures: Iterable[Figure]) -> dict[str, bytes]:
     """Return the tables and the rows of the figures as CSV files, by name."""
-    contents = {name: table for name, (_, table) in tables.items()}
-    contents |= {figure.data: rows_table(figure.rows) for figure in figures if figure.panels}
-    return {name: table.to_csv().encode() for name, table in contents.items()}
+    contents: dict[str, bytes] = {}
+    for name, (_, table) in tables.items():
+        contents[name] = table.to_csv().encode()
+    for figure in figures:
+        if figure.panels:
+            contents[figure.data] = rows_table(figure.rows).to_csv().encode()
+    return contents
 
 
 # ---- where the numbers come from
@@ -82,8 +98,10 @@ class Origin:
     @property
     def source(self) -> str:
         """The last note under a figure."""
-        study = f"Study {self.study_id}. " if self.study_id else ""
-        return f"{study}Measured with batchlab {__version__}: {self.command}"
+        measured = f"Measured with batchlab {__version__}: {self.command}"
+        if self.study_id:
+            measured = f"Study {self.study_id}. {measured}"
+        return measured
 
 
 def study_origin(study: Study) -> Origin:
@@ -156,20 +174,23 @@ def render_page(page: Page) -> str:
     from batchlab.report.chart import page_svg
 
     first, *others = page.figures
-    drawn = [figure for figure in page.figures if figure.panels]
-    absent = list(dict.fromkeys(figure.absent for figure in others if figure.absent))
-    if drawn and len(page.table.rows) == 1:
-        absent = []  # all that is missing is a second batch size, and the first figure says so
     charts: dict[str, str] = {}
-    for figure in drawn:
-        width = 410 if figure is first else 360
+    absent: dict[str, None] = {}
+    for panel in first.panels:
+        charts[panel.key] = page_svg(panel, page.looks, width=410)
+    for figure in others:
         for panel in figure.panels:
-            charts[panel.key] = page_svg(panel, page.looks, width=width)
+            charts[panel.key] = page_svg(panel, page.looks, width=360)
+        if figure.absent is not None:
+            absent[figure.absent] = None
+    if charts and len(page.table.rows) == 1:
+        absent = {}  # all that is missing is a second batch size, and the first figure says so
 
     def legend(figures: Sequence[Figure]) -> list[tuple[SizeLook, str]]:
         if page.legend is None:
             return []
-        return list(page.legend([row for figure in figures for row in figure.rows]))
+        rows = list(itertools.chain.from_iterable(map(attrgetter("rows"), figures)))
+        return list(page.legend(rows))
 
     return rendered(
         _PAGE.read_text(encoding="utf-8"),
@@ -186,17 +207,17 @@ def render_page(page: Page) -> str:
         page=page,
         first=first,
         first_legend=legend([first]),
-        others=[figure for figure in others if figure.panels],
+        others=list(filter(attrgetter("panels"), others)),
         others_legend=legend(others),
-        absent=absent,
+        absent=list(absent),
         charts=charts,
     )
 
 
 def _by_topic(sentences: Iterable[Sentence]) -> dict[str, list[Sentence]]:
     topics: dict[str, list[Sentence]] = {}
-    for one in sentences:
-        topics.setdefault(one.topic, []).append(one)
+    for finding in sentences:
+        topics.setdefault(finding.topic, []).append(finding)
     return topics
 
 

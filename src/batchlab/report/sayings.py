@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 from statistics import fmean
 
 from batchlab.belief.cells import Cell, budget_split, held_out_split
@@ -70,10 +71,10 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
     low, high = _GOOD_START
     inside = [cell for cell in evidence.cells if low <= cell.batch_size <= high]
     outside = [cell for cell in evidence.cells if cell not in inside]
-    if not inside or not outside:
-        where = "outside" if inside else "from"
-        what = f"batch size {where} {low} to {high}"
-        return "not_tested", sentence("none_to_its_end", what=what)
+    if not inside:
+        return "not_tested", sentence("none_to_its_end", what=f"batch size from {low} to {high}")
+    if not outside:
+        return "not_tested", sentence("none_to_its_end", what=f"batch size outside {low} to {high}")
     # Choose by size. The best result of several would look better than it is.
     start = min(inside, key=lambda cell: abs(math.log2(cell.batch_size / 64)))
     budgets = [budget for budget in evidence.budgets if budget.name != "steps"]
@@ -84,12 +85,12 @@ def good_start_between_32_and_128(evidence: Evidence) -> _Judged:
 def full_batch_converges_better(evidence: Evidence) -> _Judged:
     """Judge whether full batch is better than every mini-batch size under every budget."""
     n_train = evidence.study.workload.n_train
-    full = [cell for cell in evidence.cells if cell.batch_size == n_train]
-    if not full:
+    by_size = dict(zip(map(attrgetter("batch_size"), evidence.cells), evidence.cells, strict=True))
+    full = by_size.pop(n_train, None)
+    if full is None:
         return "not_tested", sentence("none_to_its_end", what="full batch")
-    others = [cell for cell in evidence.cells if cell is not full[0]]
-    how = "better than every other size"
-    return _against_others(evidence, full[0], others, evidence.budgets, better_than_all, how=how)
+    others, how = list(by_size.values()), "better than every other size"
+    return _against_others(evidence, full, others, evidence.budgets, better_than_all, how=how)
 
 
 # ---- does a metric fall as the batch size grows
@@ -108,8 +109,8 @@ def cells_alike_in_training(evidence: Evidence) -> list[Cell]:
     if untrained and abs(best - fmean(untrained)) <= STARTED_DELTAS * evidence.improvement:
         return []
     margin = _fit_margin(evidence)
-    alike = {cell.kind for cell in fits.ranked if abs(fits.level(cell) - best) <= margin}
-    return [cell for cell in evidence.cells if cell.kind in alike]
+    measured = filter(fits.values, evidence.cells)
+    return [cell for cell in measured if abs(fits.level(cell) - best) <= margin]
 
 
 def _fit_margin(evidence: Evidence) -> float:
@@ -125,7 +126,7 @@ def _falls_with_size(
         return "cannot_tell", sentence("no_held_out_data")
     measured, fits = measure(evidence, split, epochs), evidence.ends("train", epochs)
     alike = cells_alike_in_training(evidence)
-    compared = [cell for cell in alike if measured.values(cell)]
+    compared = list(filter(measured.values, alike))
     if len(fits.ranked) < 2:
         return "not_tested", _not_measured(measured_text(fits))
     if len(alike) < 2:
@@ -141,11 +142,10 @@ def _falls_with_size(
     draws = measured.draws(compared)
     verdict: Verdict = "cannot_tell" if draws is None else falls(draws, measured.margin)
     reason = _pair_text(measured, compared[0], compared[-1], verdict)
-    reversals = rises(draws) if draws is not None and verdict == "held" else []
-    if reversals:
+    if draws is not None and verdict == "held" and rises(draws):
         verdict = "did_not_hold"
         names = [batch_text(evidence.study, cell.kind) for cell in compared]
-        steps = [f"from {names[i]} to {names[i + 1]}" for i in reversals]
+        steps = [f"from {names[i]} to {names[i + 1]}" for i in rises(draws)]
         reason += f" {sentence('goes_other_way', steps=listing(steps))}"
     others = [cell.batch_size for cell in evidence.cells if cell not in alike]
     if others:

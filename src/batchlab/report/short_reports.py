@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -18,7 +19,7 @@ from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.shown import ShownInNotebook
 from batchlab.records.study import Accumulation
 from batchlab.records.trial import Target
-from batchlab.report.table import CellValue, Column, Section, Table, table_of
+from batchlab.report.table import MOST_NOTES, CellValue, Column, Section, Table, table_of
 from batchlab.report.text import (
     bound_text,
     clause,
@@ -34,9 +35,6 @@ from batchlab.version import __version__
 from batchlab.words.catalogue import CAUSES, capitalized, listing, number_text, sentence, text
 from batchlab.words.document import SCHEMA, document_text, plain
 
-_MOST_NOTES = 3
-
-
 # ---- a profile
 
 # On a quiet machine the kernels put sizes less far off. Beyond this the law is a rough guide.
@@ -45,29 +43,30 @@ _FAR_OFF_FRACTION = 0.2
 
 def profile_section(profile: Profile) -> Section:
     """Return the best batch sizes, one row per batch size, and at most three notes."""
-    notes = [*_problems(profile), _step_time_note(profile), _memory_note(profile)][:_MOST_NOTES]
+    notes = [*_problems(profile), _step_time_note(profile), _memory_note(profile)][:MOST_NOTES]
     return Section(title=_profile_title(profile), table=_profile_table(profile), notes=tuple(notes))
 
 
 def _profile_title(profile: Profile) -> str:
     plateau, largest = profile.plateau_batch_size, profile.largest_batch_size
-    limit = profile.memory_limit_bytes
-    within = "" if limit is None else text(" within {limit:peak_bytes}", limit=limit)
+    limit, within = profile.memory_limit_bytes, ""
+    if limit is not None:
+        within = text(" within {limit:peak_bytes}", limit=limit)
     if plateau is None or largest is None:
         return sentence("none_in_one_piece", within=within)
     point = profile.best_micro_batch(plateau)
     assert point is not None
-    code = "throughput_grows" if plateau == largest else "throughput_stops"
-    throughput = sentence(code, size=plateau, speed=point.samples_per_s)
-    fits = "largest_fits" if profile.stopped == "memory" else "largest_tried"
+    throughput, fits = "throughput_stops", "largest_tried"
+    if plateau == largest:
+        throughput = "throughput_grows"
+    if profile.stopped == "memory":
+        fits = "largest_fits"
+    best = sentence(throughput, size=plateau, speed=point.samples_per_s)
     largest_text = size_text(largest, profile.workload.n_train)
-    return f"{throughput} {sentence(fits, within=within, largest=largest_text)}"
+    return f"{best} {sentence(fits, within=within, largest=largest_text)}"
 
 
 def _profile_table(profile: Profile) -> Table:
-    """Return one row per batch size that was tried, including those that did not run."""
-    ended = {point.status for point in profile.points}
-    threads = {point.timing.threads for point in profile.points if point.timing is not None}
     workload, device = profile.workload.name, profile.device
     if profile.compile_s is not None:
         device += f", model compiled in {quantity_text('step_s', profile.compile_s)}"
@@ -82,10 +81,9 @@ def _profile_table(profile: Profile) -> Table:
         Column("threads", of=lambda point: point.timing and point.timing.threads),
         Column("status", has_terms=True, of=lambda point: point.status.value),
     ).without_empty_columns()
-    if len(threads) < 2:
-        table = table.without("threads")
-    if len(ended) < 2:
-        table = table.without("status")
+    for key in ("threads", "status"):  # columns that say nothing if all rows have the same
+        if len({*table.by_key().get(key, ())} - {None}) < 2:
+            table = table.without(key)
     return table
 
 
@@ -100,10 +98,12 @@ def _problems(profile: Profile) -> Iterator[str]:
     """Yield what did not run and why, and what the times include in addition to the steps."""
     failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
     if failed:
-        size, *others = [_size_text(profile, point) for point in failed]
+        size, *others = map(partial(_size_text, profile), failed)
         problem = sentence("size_did_not_run", size=size, why=clause(failed[0].reason))
-        also = f" Also not: {', '.join(others)}." if others else ""
-        yield f"{capitalized(problem)}.{also}"
+        problem = f"{capitalized(problem)}."
+        if others:
+            problem += f" Also not: {', '.join(others)}."
+        yield problem
     if profile.stopped == "time":
         yield sentence("profile_budget_ended")
     if profile.stopped == "errors":
@@ -203,7 +203,7 @@ def fit_section(law: StepsToTargetFit) -> Section:
         Column("expected", "steps_to_target", "on the curve"),
     )
     notes.pop(title, None)
-    return Section(title=title, facts=tuple(facts), table=table, notes=tuple(notes)[:_MOST_NOTES])
+    return Section(title=title, facts=tuple(facts), table=table, notes=tuple(notes)[:MOST_NOTES])
 
 
 # ---- a check of accumulation
@@ -238,11 +238,10 @@ class CheckDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_json(check: Accumulation) -> str:
     """Return the document as JSON text."""
-    findings = tuple(
-        FindingDocument(**asdict(finding), text=text(CAUSES[finding.cause]))
-        for finding in check.findings
-    )
-    fields = asdict(check) | {"findings": findings, "equal": check.equal}
+    findings = []
+    for finding in check.findings:
+        findings.append(FindingDocument(**asdict(finding), text=text(CAUSES[finding.cause])))
+    fields = asdict(check) | {"findings": tuple(findings), "equal": check.equal}
     document = CheckDocument(schema=SCHEMA, command="check", batchlab=__version__, **fields)
     return document_text(document)
 
@@ -360,19 +359,21 @@ _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't t
 
 def _comparison_title(comparison: Comparison) -> str:
     differing: dict[str, list[ComparedFigure]] = {}
-    judged: dict[str, bool] = {}  # by quantity, whether any batch size can be judged
+    judged: set[str] = set()  # quantities
+    unjudged: dict[str, None] = {}
     for figure in comparison.figures:
-        is_judged = figure.verdict != "cannot_tell"
-        judged[figure.quantity] = is_judged or judged.get(figure.quantity, False)
+        unjudged[figure.quantity] = None
+        if figure.verdict != "cannot_tell":
+            judged.add(figure.quantity)
         if figure.verdict == "differs":
             differing.setdefault(figure.quantity, []).append(figure)
     if differing:
         return f"{capitalized(listing(list(map(_difference_text, differing.values()))))}."
-    open_ = [label_text(quantity) for quantity, is_judged in judged.items() if not is_judged]
-    if any(judged.values()) and open_:
+    open_ = [label_text(quantity) for quantity in unjudged if quantity not in judged]
+    if judged and open_:
         more = f"Too few runs to tell: {listing(open_)}."
         return f"{sentence('nothing_differs')} {more}"
-    if any(judged.values()):
+    if judged:
         return sentence("nothing_differs")
     if open_:
         return sentence("comparing_takes_two")
@@ -425,19 +426,16 @@ def _facts(comparison: Comparison) -> Iterator[str]:
 
 def _comparison_table(comparison: Comparison) -> Table:
     """Return one row per setting that differs, then one per figure of each batch size."""
-    rows: list[tuple[CellValue, ...]] = [
-        (s.name, "", s.a, s.b, "", "") for s in comparison.settings
-    ]
+    rows: list[tuple[CellValue, ...]] = []
+    for setting in comparison.settings:
+        rows.append((setting.name, "", setting.a, setting.b, "", ""))
     for row in comparison.figures:
-        sides = [
-            "" if side is None else quantity_text(row.quantity, side.estimate)
-            for side in (row.a, row.b)
-        ]
+        a, b = _side_text(row.quantity, row.a), _side_text(row.quantity, row.b)
         change = quantity_text(_form(row), row.change.estimate)
         if row.verdict != "cannot_tell":
             change += f" ({interval_only_text(_form(row), row.change)})"
         name, beyond = label_text(row.quantity), _BEYOND_NOISE[row.verdict]
-        rows.append((name, _compared_at(row), *sides, change, beyond))
+        rows.append((name, _compared_at(row), a, b, change, beyond))
     caption = sentence("both_sides", a=comparison.a, b=comparison.b)
     columns = (
         Column("what"),
@@ -450,9 +448,15 @@ def _comparison_table(comparison: Comparison) -> Table:
     return Table(caption=caption, columns=columns, rows=tuple(rows))
 
 
+def _side_text(quantity: str, side: Estimate | None) -> str:
+    return "" if side is None else quantity_text(quantity, side.estimate)
+
+
 def _compared_at(row: ComparedFigure) -> str:
     """Return the batch size with its rate and epochs, of both sides if they differ."""
-    place = "all" if row.batch_size is None else str(row.batch_size)
+    if row.batch_size is None:
+        return "all"
+    place = str(row.batch_size)
     rates, epochs = _of_both(row.learning_rates, "rate"), _of_both(row.epochs, ".3g")
     if rates:
         place += f" at {rates}"

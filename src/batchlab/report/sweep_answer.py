@@ -42,6 +42,7 @@ from batchlab.report.cells import (
     level_text,
     measured_quantity,
     measured_text,
+    shown_rate,
     status_text,
     trial_words,
 )
@@ -81,9 +82,10 @@ def conclusion(study: Study) -> Conclusion:
         best = capitalized(best_so_far_text(study.best_so_far))
         return Conclusion(headline=f"{best}.", lead=sentence("no_answer_yet"))
     evidence = Evidence.of(study)
-    if not evidence.cells or not evidence.budgets:
-        what = "was evaluated" if evidence.cells else "has ended well"
-        return Conclusion(headline=sentence("no_trial_to_compare", what=what))
+    if not evidence.cells:
+        return Conclusion(headline=sentence("no_trial_to_compare", what="has ended well"))
+    if not evidence.budgets:
+        return Conclusion(headline=sentence("no_trial_to_compare", what="was evaluated"))
     return Conclusion(headline=_headline(evidence), lead=_basis_text(evidence))
 
 
@@ -95,13 +97,13 @@ def _headline(evidence: Evidence) -> str:
     ends = evidence.ends(budget_split(evidence.study))
     if not ends.ranked:
         return sentence("no_trial_to_compare", what=f"has a {measured_text(ends)}")
-    code = "ended_best_apart" if len(ends.ranked) > 1 else "ended_at"
-    best = level_text(ends, ends.ranked[0])
+    best, code = level_text(ends, ends.ranked[0]), "ended_at"
+    if len(ends.ranked) > 1:
+        code = "ended_best_apart"
     return sentence(code, what=capitalized(measured_text(ends)), best=best)
 
 
 def _leader_text(measured: Measured) -> str:
-    """Say what did best under an equal budget, and what may be as good."""
     best, rivals = measured.ranked[0], measured.rivals
     leader = sentence(
         "did_best",
@@ -119,12 +121,10 @@ def _leader_text(measured: Measured) -> str:
 
 
 def _basis_text(evidence: Evidence) -> str:
-    """Say what was compared, at which learning rates and with how many seeds."""
-    n_seeds = [len(cell.ended_well) for cell in evidence.cells]
-    fewest, most = min(n_seeds), max(n_seeds)
-    seeds = "1 seed" if most == 1 else f"{most} seeds"
-    if fewest < most:
-        seeds = f"{fewest} to {seeds}"
+    n_seeds = set(map(len, map(attrgetter("ended_well"), evidence.cells)))
+    seeds = text("{n:1 seed|# seeds}", n=max(n_seeds))
+    if len(n_seeds) > 1:
+        seeds = f"{min(n_seeds)} to {seeds}"
     rates = _rates_text(evidence.study)
     n_devices = evidence.study.records[0].trial.world_size
     if n_devices > 1:
@@ -136,7 +136,6 @@ def _basis_text(evidence: Evidence) -> str:
 
 
 def _rates_text(study: Study) -> str:
-    """Say which learning rates were used, and which rule set them."""
     if not study.workload.takes_rate:
         return "at the learning rate of the command"
     rates: dict[Kind, set[float]] = {}
@@ -150,10 +149,10 @@ def _rates_text(study: Study) -> str:
     distinct = set().union(*rates.values())
     if len(distinct) == 1:
         return f"at learning rate {quantity_text('learning_rate', min(distinct))}, not tuned"
-    rules = {record.trial.scaling_rule for record in study.records}
-    if len(rules) == 1 and rules != {"none"}:
-        return f"at one learning rate each, set by the rule {min(rules)}, not tuned"
-    return "at one learning rate each, not tuned"
+    rule, *others = set(map(attrgetter("trial.scaling_rule"), study.records))
+    if others or rule == "none":
+        return "at one learning rate each, not tuned"
+    return f"at one learning rate each, set by the rule {rule}, not tuned"
 
 
 # ---- other findings
@@ -179,10 +178,12 @@ def _failed(study: Study) -> Iterator[Sentence]:
     size = batch_text(study, kind_of(first.trial))
     if study.workload.takes_rate:
         size += f" at learning rate {quantity_text('learning_rate', first.trial.learning_rate)}"
-    n = "" if len(failed) == 1 else f"{len(failed):,} trials, first "
-    reason = f": {clause(first.reason)}" if first.reason else ""
-    words = f"Left out of every mean: {n}{size}, {trial_words(first)}{reason}."
-    yield Sentence(topic="left out", text=words)
+    words = f"{size}, {trial_words(first)}"
+    if len(failed) > 1:
+        words = f"{len(failed):,} trials, first {words}"
+    if first.reason is not None:
+        words += f": {clause(first.reason)}"
+    yield Sentence(topic="left out", text=f"Left out of every mean: {words}.")
 
 
 def _edges(study: Study) -> Iterator[Sentence]:
@@ -190,10 +191,9 @@ def _edges(study: Study) -> Iterator[Sentence]:
     rates: dict[Kind, list[float]] = {}
     for cell in cells(study):
         rates.setdefault(cell.kind, []).append(cell.learning_rate)
-    chosen = [cell for cell in chosen_cells(study) if cell.ended_well]
-    several = [cell for cell in chosen if len(rates[cell.kind]) > 1]
+    chosen = [cell for cell in chosen_cells(study) if cell.ended_well and len(rates[cell.kind]) > 1]
     for edge, other, of in (("highest", "higher", max), ("lowest", "lower", min)):
-        at_edge = [c.kind for c in several if c.learning_rate == of(rates[c.kind])]
+        at_edge = [cell.kind for cell in chosen if cell.learning_rate == of(rates[cell.kind])]
         if at_edge:
             sizes = batch_sizes_text(study, at_edge)
             words = sentence("rate_at_edge", edge=edge, other=other, sizes=sizes)
@@ -233,9 +233,10 @@ def _epochs(evidence: Evidence) -> Iterator[Sentence]:
             enough = max(enough, math.ceil(plateau.epoch or 0))
     for verdict, code in _PLATEAUS.items():
         if verdict in sizes:
-            named = batch_sizes_text(evidence.study, list(dict.fromkeys(sizes[verdict])))
+            named, why = batch_sizes_text(evidence.study, list(dict.fromkeys(sizes[verdict]))), ""
             reason = reasons[verdict]
-            why = "" if reason is None else whole_sentence(reason)
+            if reason is not None:
+                why = whole_sentence(reason)
             yield Sentence(topic="epochs", text=sentence(code, sizes=named, why=why))
     if list(sizes) == ["reached"]:
         yield Sentence(topic="epochs", text=sentence("epochs_enough", n=enough))
@@ -252,9 +253,6 @@ def sweep_table(study: Study) -> Table:
     evidence, held_out, split = Evidence.of(study), held_out_split(study), budget_split(study)
     by_budget, metric = evidence.by_budget(), evidence.metric
     best = by_budget["epochs"].ranked[0].kind if "epochs" in by_budget else None
-
-    def test(cell: Cell) -> float | None:
-        return cell.mean_final(study, "test")
 
     def minor(key: str, quantity: str, label: str, of: Callable[[Cell], Any]) -> Column:
         return Column(key, quantity, label, of=of, is_minor=True)
@@ -275,6 +273,7 @@ def sweep_table(study: Study) -> Table:
             mean = by_budget[name].mean
             columns.append(minor(f"equal_{name}", metric, f"in equal {name}", mean))
     if split == "validation":
+        test = partial(Cell.mean_final, study=study, split="test")
         columns.append(minor("test", metric, split_label("test", metric), test))
     if held_out is not None:
         gaps = evidence.gaps(held_out)
@@ -351,35 +350,39 @@ def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
 
 def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> TrialDocument:
     metrics, held_out = study.workload.metrics, held_out_split(study)
-    crossing = None if study.target is None else record.crossing(study.target)
-    timing = study.timing(record.trial.batch_size)
-    gap = None if held_out is None else final_gap(record, held_out, metrics[0].name)
     final: dict[str, dict[str, float | None]] = {}
     for split in SPLITS:
         if any(score.split == split for e in record.evaluations for score in e.scores):
             final[split] = {m.name: final_of(record, split, m.name, m.better) for m in metrics}
-    # Copy fields that share their name with an attribute of the record, or else of its trial.
-    copied: dict[str, Any] = {
-        name: getattr(source, name)
-        for source in (record.trial, record)
-        for name in TrialDocument.__struct_fields__
-        if hasattr(source, name)
+    values: dict[str, Any] = {
+        "status": status_text(record),
+        "step_s": None,
+        "target": study.target,
+        "steps_to_target": None,
+        "samples_to_target": None,
+        "crossing": None,
+        "resumed_from_step": record.resumed_from_steps,
+        "plateau": plateau.verdict,
+        "plateau_epoch": plateau.epoch,
+        "diagnosis": tuple(map(attrgetter("rule.name"), _diagnoses(study, record, plateau))),
+        "final": final,
+        "generalization_gap": None,
     }
-    derived = dict(
-        status=status_text(record),
-        step_s=None if timing is None or record.trial.stages else timing.step_s,
-        target=study.target,
-        steps_to_target=None if crossing is None else crossing.step,
-        samples_to_target=None if crossing is None else crossing.samples,
-        crossing=crossing,
-        resumed_from_step=record.resumed_from_steps,
-        plateau=plateau.verdict,
-        plateau_epoch=plateau.epoch,
-        diagnosis=tuple(fired.rule.name for fired in _diagnoses(study, record, plateau)),
-        final=final,
-        generalization_gap=gap,
-    )
-    return TrialDocument(**(copied | derived))
+    timing = study.timing(record.trial.batch_size)
+    if timing is not None and not record.trial.stages:
+        values["step_s"] = timing.step_s
+    if study.target is not None:
+        crossing = values["crossing"] = record.crossing(study.target)
+        if crossing is not None:
+            values |= {"steps_to_target": crossing.step, "samples_to_target": crossing.samples}
+    if held_out is not None:
+        values["generalization_gap"] = final_gap(record, held_out, metrics[0].name)
+    # The other fields share their name with an attribute of the record, or else of its trial.
+    for name in TrialDocument.__struct_fields__:
+        if name not in values:
+            source = record if hasattr(record, name) else record.trial
+            values[name] = getattr(source, name)
+    return TrialDocument(**values)
 
 
 def _diagnoses(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Sequence[Diagnosis]:
@@ -390,7 +393,7 @@ def _diagnoses(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Seq
 def trials_table(study: Study) -> Table:
     """Return all trials with status, final metrics, gap, time, memory, plateau and diagnosis."""
     records = {record.trial.trial_id: record for record in study.records}
-    by_id, labels = plateaus(study), {rule.name: rule.label for rule in RULES}
+    by_id, labels = plateaus(study), dict(map(attrgetter("name", "label"), RULES))
 
     def final(split: Split, name: str) -> Column:
         label, key = split_label(split, name), f"{split}_{name}"
@@ -400,10 +403,10 @@ def trials_table(study: Study) -> Table:
         return Column(row.quantity.name, of=lambda trial: of_trial(records[trial.trial_id]))
 
     def rate(trial: TrialDocument) -> float | None:
-        return trial.learning_rate if study.workload.takes_rate else None
+        return shown_rate(study, records[trial.trial_id].trial)
 
     def diagnosis(trial: TrialDocument) -> str:
-        return ", ".join(labels[name] for name in trial.diagnosis)
+        return ", ".join(map(labels.__getitem__, trial.diagnosis))
 
     def why(trial: TrialDocument) -> str:
         return _why(study, records[trial.trial_id], by_id[trial.trial_id])
@@ -444,18 +447,17 @@ def trials_table(study: Study) -> Table:
 def _why(study: Study, record: TrialRecord, plateau: MetricPlateau) -> str:
     """Return why a trial ended so, why it has this plateau and these diagnoses, and its notes."""
     diagnoses = _diagnoses(study, record, plateau)
-    evidence = [diagnosis.evidence for diagnosis in diagnoses]  # a plateau may be that of one
-    sentences = [
-        whole_sentence(reason)
-        for reason in (record.reason, plateau.reason, *record.notes)
-        if reason is not None and reason not in evidence
-    ]
+    evidence = list(map(attrgetter("evidence"), diagnoses))  # a plateau may be that of one
+    sentences = []
+    for reason in (record.reason, plateau.reason, *record.notes):
+        if reason is not None and reason not in evidence:
+            sentences.append(whole_sentence(reason))
     for diagnosis in diagnoses:
         label = capitalized(diagnosis.rule.label)
         sentences.append(f"{label}: {reason_text(diagnosis.evidence)}.")
         sentences.append(whole_sentence(diagnosis.rule.sentence))
     blind = unjudged(record)
     if blind:
-        rules = ", ".join(rule.label for rule in blind)
+        rules = ", ".join(map(attrgetter("label"), blind))
         sentences.append(f"Not judged, without its curve: {rules}.")
     return " ".join(sentences)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import msgspec
@@ -17,13 +19,13 @@ from batchlab.records.measurement import Measurement
 from batchlab.records.study import Study, WorkloadSummary
 from batchlab.records.trial import TrialRecord
 from batchlab.report.cells import (
-    MOST_MARKS,
     Shown,
     cell_fields,
     cell_label,
     curve_figure,
     figure_looks,
     gap_figure,
+    marked_rows,
     mean_curve,
     measured_text,
     observations_table,
@@ -38,6 +40,7 @@ from batchlab.report.figure import (
     SizeLook,
     drawn_looks,
     interval_mark,
+    kinds_of,
     mark,
     seeds_row,
     size_rows,
@@ -54,7 +57,7 @@ from batchlab.report.sweep_answer import (
     trial_documents,
     trials_table,
 )
-from batchlab.report.table import Section, marked_table, sections_text
+from batchlab.report.table import MOST_NOTES, Section, marked_table, sections_text
 from batchlab.report.text import (
     in_its_unit,
     label_text,
@@ -119,8 +122,6 @@ def sweep_files(study: Study) -> Tables:
 
 # ---- a terminal
 
-_MOST_NOTES = 3
-
 
 @in_its_unit
 def text_report(study: Study) -> str:
@@ -131,10 +132,8 @@ def text_report(study: Study) -> str:
     if shown.table is not None:
         hidden = {"generalization_gap", "test"} - {budget_split(study)}
         shown = replace(shown, table=shown.table.without(*hidden))
-    notes = [note.text for note in sentences(study)[:_MOST_NOTES]]
-    folklore = claims_text(Evidence.of(study))
-    if folklore:
-        notes.append(folklore)
+    notes = list(map(str, sentences(study)[:MOST_NOTES]))
+    notes += claims_text(Evidence.of(study))
     last = (trial_counts(study), f"Command: {study.command}")
     return sections_text((shown, Section(facts=tuple(notes)), Section(drawing=last)))
 
@@ -149,18 +148,20 @@ def sweep_headline(study: Study) -> str:
 def answer_section(study: Study) -> Section:
     """Return which batch size or plan did best, with one row for each."""
     answer = conclusion(study)
-    facts = (answer.lead,) if answer.lead else ()
-    table = marked_table(sweep_table(study)) if study.records else None
-    return Section(title=answer.headline, facts=facts, table=table)
+    section = Section(title=answer.headline, facts=tuple(filter(None, [answer.lead])))
+    if study.records:
+        section = replace(section, table=marked_table(sweep_table(study)))
+    return section
 
 
-def claims_text(evidence: Evidence) -> str:
-    """Return the verdict on each common claim in one line, or nothing if none was tested."""
+def claims_text(evidence: Evidence) -> Iterator[str]:
+    """Yield the verdict on each common claim in one line, or nothing if none was tested."""
     claims = []
     for claim in claim_sentences(evidence):
         if claim.verdict is not None and claim.verdict != "not_tested":
             claims.append(f"“{claim.topic}” {term_text(claim.verdict)}")
-    return f"Folklore: {', '.join(claims)}." if claims else ""
+    if claims:
+        yield f"Folklore: {', '.join(claims)}."
 
 
 # ---- figures
@@ -189,19 +190,22 @@ def answer_figure(study: Study) -> Figure:
     """Draw the final value and the training time of each batch size or plan."""
     evidence, split = Evidence.of(study), budget_split(study)
     ends, metric = evidence.ends(split), evidence.metric
-    axis = "configuration" if has_plans(evidence.cells) else "batch_size"
+    axis = "batch_size"
+    if has_plans(evidence.cells):
+        axis = "configuration"
     finals: list[Row] = []
     times: list[Row] = []
     for cell in evidence.cells:
         place: Row = {**cell_fields(cell), "learning_rate": cell.shown_rate}
+        points = list(interval_mark("point", ends.mean(cell)))
+        if len(ends.values(cell)) > 1:
+            points += map(partial(mark, "run"), ends.values(cell))
         if axis == "configuration":
             place["configuration"] = cell_label(study, cell)
         else:
             line: Row = {"series": "mean", "batch_size": cell.batch_size}
             finals += [line | row for row in interval_mark("band", ends.mean(cell))]
-        finals += [place | row for row in interval_mark("point", ends.mean(cell))]
-        if len(ends.values(cell)) > 1:
-            finals += [place | mark("run", value) for value in ends.values(cell)]
+        finals += [place | row for row in points]
         train_s = mean_train_s(study, cell)
         if train_s is not None:
             times += [place | row for row in interval_mark("point", Estimate.of(train_s, n=1))]
@@ -222,7 +226,7 @@ def answer_figure(study: Study) -> Figure:
 
 def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
     yield "Large marks: means over the seeds, with 95 % intervals."
-    if any(row["kind"] == "run" for row in finals):
+    if "run" in kinds_of(finals):
         yield "Small circles: single seeds."
     if study.workload.has_validation:
         yield sentence("final_is_line")
@@ -230,18 +234,20 @@ def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
 
 
 def _rates_figure(study: Study) -> Figure:
-    """Draw the rates that were tried for each batch size, and the one that ends best."""
     of_sizes = [cell for cell in cells(study) if isinstance(cell.kind, int)]
-    if len({cell.shown_rate for cell in of_sizes}) < 2:
+    if len(set(map(attrgetter("shown_rate"), of_sizes))) < 2:
         of_sizes = []
-    chosen = [cell for cell in chosen_cells(study) if cell.ended_well and cell in of_sizes]
-    best = {cell.batch_size: cell.learning_rate for cell in chosen}
+    best: dict[int, float] = {}
+    for cell in chosen_cells(study):
+        if cell.ended_well and cell in of_sizes:
+            best[cell.batch_size] = cell.learning_rate
     start = study.workload.batch_size
     if start not in best:
         start = min(best, default=0)
-    rules: dict[str, dict[int, float]] = {}
-    for rule, power in (("linear", 1.0), ("sqrt", 0.5)):
-        rules[rule] = {size: best[start] * (size / start) ** power for size in best}
+    rules: dict[str, dict[int, float]] = {"linear": {}, "sqrt": {}}
+    for size in best:
+        rules["linear"][size] = best[start] * (size / start)
+        rules["sqrt"][size] = best[start] * (size / start) ** 0.5
     return rates_figure(
         [(cell.batch_size, cell.learning_rate, not cell.ended_well) for cell in of_sizes],
         best=best,
@@ -273,13 +279,18 @@ _TITLES = {"along_training": "", "at_the_start": ", at the start", "at_the_end":
 
 def cost_figure(study: Study) -> Figure:
     """Draw time per step and peak memory by batch size."""
-    shown = [row for row in measurement_rows().values() if row.figure == "cost"]
+    panels: list[Panel] = []
+    notes: list[str] = []
+    for row in measurement_rows().values():
+        if row.figure == "cost":
+            panels.append(_measurement_panel(study, "d", row))
+            notes += row.notes(study)
     return Figure(
         "d",
         "machine",
         "Time per step and memory",
-        [_measurement_panel(study, "d", row) for row in shown],
-        notes=[note for row in shown for note in row.notes(study)],
+        panels,
+        notes=notes,
         needs="two batch sizes with a step time or memory",
     )
 
@@ -308,26 +319,27 @@ def measured_figure(study: Study) -> Figure:
 def _measurement_panel(
     study: Study, figure: str, measurement: Measurement, chosen: Sequence[Cell] = ()
 ) -> Panel:
-    name, is_along = measurement.quantity.name, measurement.figure == "along_training"
-    rows = _along_rows(chosen, name) if is_along else _by_size_rows(study, chosen, measurement)
-    title = label_text(name) + _TITLES.get(measurement.figure or "", "")
-    axis = "step" if is_along else "batch_size"
-    return Panel(f"{figure}-{name}", title, name, tuple(rows), axis=axis)
+    name, title = measurement.quantity.name, label_text(measurement.quantity.name)
+    key = f"{figure}-{name}"
+    if measurement.figure == "along_training":
+        return Panel(key, title, name, tuple(_along_rows(chosen, name)), axis="step")
+    title += _TITLES.get(measurement.figure or "", "")
+    return Panel(key, title, name, tuple(_by_size_rows(study, chosen, measurement)))
 
 
 def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
-    values = {at.step: at.measurement(name) for at in record.evaluations}
-    return {step: value for step, value in values.items() if value is not None}
+    values = {}
+    for evaluation in record.evaluations:
+        value = evaluation.measurement(name)
+        if value is not None:
+            values[evaluation.step] = value
+    return values
 
 
 def _along_rows(chosen: Sequence[Cell], name: str) -> Iterator[Row]:
     for cell in chosen:
         curve = mean_curve(cell, [_measured_by_step(record, name) for record in cell.ended_well])
-        shown = thinned(curve, MOST_MEASURED)
-        marked = thinned(shown, MOST_MARKS)
-        line: Row = {**cell_fields(cell), "kind": "curve", "run": "mean"}
-        for place in shown:
-            yield {**line, **place, "marked": place in marked}
+        yield from marked_rows(cell_fields(cell), thinned(curve, MOST_MEASURED))
 
 
 def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
@@ -353,11 +365,15 @@ def _of_models(
     """Return the mean and each trial's value, of the initial weights or else the last one."""
     is_at_start = measurement.figure == "at_the_start"
     values: list[float] = []
-    records = [record for cell in chosen if cell.kind == size for record in cell.ended_well]
-    for record in records:
-        by_step = _measured_by_step(record, measurement.quantity.name)
-        values += [value for step, value in by_step.items() if (step == 0) == is_at_start][-1:]
-    return (statistics.fmean(values), tuple(values)) if values else None
+    for cell in chosen:
+        for record in cell.ended_well:
+            by_step = _measured_by_step(record, measurement.quantity.name)
+            steps = [step for step in by_step if (step == 0) == is_at_start]
+            if steps and cell.kind == size:
+                values.append(by_step[steps[-1]])
+    if not values:
+        return None
+    return statistics.fmean(values), tuple(values)
 
 
 # ---- a page

@@ -7,7 +7,8 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from batchlab.records.estimate import Estimate
@@ -35,9 +36,8 @@ class Column:
     quantity: str | None = None  # gives unit and format; by default the one called `key`
     label: str | None = None  # its header for people; by default the quantity's label
     has_terms: bool = False  # whether its values are keys that people read as words
-    of: Callable[[Any], TableCell] | None = (
-        None  # its value for an item; by default its attribute `key`
-    )
+    # Its value for an item; by default its attribute `key`.
+    of: Callable[[Any], TableCell] | None = None
     is_minor: bool = False  # whether a phone or a narrow terminal has no room for it
 
     @property
@@ -76,6 +76,13 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[TableCell, ...], ...]
 
+    @property
+    def by_column(self) -> list[tuple[TableCell, ...]]:
+        """The values of each column, top to bottom."""
+        if not self.rows:
+            return [()] * len(self.columns)
+        return list(zip(*self.rows, strict=True))
+
     def texts(self) -> Iterator[tuple[str, ...]]:
         """Yield the rows as people read them."""
         for row in self.rows:
@@ -84,23 +91,19 @@ class Table:
     def are_numbers(self) -> list[bool]:
         """Return whether each column holds numbers, which are aligned to the right."""
         are_numbers = []
-        for i in range(len(self.columns)):
-            kinds = {type(row[i]) for row in self.rows}
+        for values in self.by_column:
+            kinds = set(map(type, values))
             are_numbers.append(str not in kinds or Estimate in kinds)
         return are_numbers
 
     def by_key(self) -> dict[str, Sequence[TableCell]]:
         """Return the values by column; an interval has columns of its own: `end`, `end_low`, ..."""
         by_key: dict[str, Sequence[TableCell]] = {}
-        for i, column in enumerate(self.columns):
-            values = [row[i] for row in self.rows]
-            estimates = [value if isinstance(value, Estimate) else None for value in values]
-            if not any(estimates):
-                by_key[column.key] = values
-                continue
-            by_key[column.key] = [value and value.estimate for value in estimates]
-            by_key[f"{column.key}_low"] = [value and value.low for value in estimates]
-            by_key[f"{column.key}_high"] = [value and value.high for value in estimates]
+        for column, values in zip(self.columns, self.by_column, strict=True):
+            by_key[column.key] = list(values)
+            if Estimate in set(map(type, values)):
+                for field, ending in (("estimate", ""), ("low", "_low"), ("high", "_high")):
+                    by_key[column.key + ending] = [getattr(cell, field, None) for cell in values]
         return by_key
 
     def to_csv(self) -> str:
@@ -119,18 +122,17 @@ class Table:
         A table that is too wide gets wrapped headers and words, without its minor columns if that
         is not enough. If nothing else helps it ends early, and says so. No number is wrapped.
         """
-        rows, are_numbers = list(self.texts()), self.are_numbers()
-        columns = []
-        for i, column in enumerate(self.columns):
-            texts = (column.header, *(row[i] for row in rows))
-            columns.append(_TextColumn(texts, is_number=are_numbers[i], is_minor=column.is_minor))
+        texts = zip(map(attrgetter("header"), self.columns), *self.texts(), strict=True)
+        columns = list(map(_TextColumn, self.columns, texts, self.are_numbers()))
         room = table_width() or width
         if room is None:
-            return "\n".join(_aligned(columns, [column.width for column in columns]))
+            return "\n".join(_aligned(columns, list(map(attrgetter("width"), columns))))
         shown, widths = _fitted(columns, room)
         lines = list(_aligned(shown, widths))
-        left_out = [column for column in columns if column not in shown and not column.is_minor]
-        names = [column.texts[0] for column in left_out if column.texts[0].strip()]
+        names = []
+        for column in columns:
+            if column not in shown and not column.of.is_minor and column.of.header.strip():
+                names.append(column.of.header)
         if names:
             lines.append(wrapped_text(f"No room for: {', '.join(names)}."))
         return "\n".join(lines)
@@ -141,15 +143,15 @@ class Table:
 
     def without_empty_columns(self) -> Table:
         """Return the table without the columns that are unknown in every row."""
-        filled = [i for i in range(len(self.columns)) if any(is_known(row[i]) for row in self.rows)]
+        filled = [i for i, cells in enumerate(self.by_column) if any(map(is_known, cells))]
         return self.at(filled)
 
     def at(self, places: Sequence[int]) -> Table:
         """Return the table with only the columns at some places, in that order."""
         return Table(
             caption=self.caption,
-            columns=tuple(self.columns[i] for i in places),
-            rows=tuple(tuple(row[i] for i in places) for row in self.rows),
+            columns=tuple(map(self.columns.__getitem__, places)),
+            rows=tuple(tuple(map(row.__getitem__, places)) for row in self.rows),
         )
 
 
@@ -162,8 +164,10 @@ def is_known(value: TableCell) -> bool:
 
 def table_of(caption: str, items: Iterable[object], *columns: Column) -> Table:
     """Return a table with one row per item."""
-    rows = tuple(tuple(column.value_of(item) for column in columns) for item in items)
-    return Table(caption=caption, columns=columns, rows=rows)
+    rows = []
+    for item in items:
+        rows.append(tuple(column.value_of(item) for column in columns))
+    return Table(caption=caption, columns=columns, rows=tuple(rows))
 
 
 NAMED = "▸"  # stands before the best row
@@ -184,10 +188,9 @@ _NARROWEST = 13
 
 @dataclass(frozen=True, slots=True)
 class _TextColumn:
+    of: Column
     texts: tuple[str, ...]  # the header first
-    _: KW_ONLY
     is_number: bool
-    is_minor: bool
 
     @property
     def width(self) -> int:
@@ -197,12 +200,22 @@ class _TextColumn:
         """Return its width with a wrapped header, and wrapped cells if they are words."""
         header, *cells = self.texts
         pieces = wrapped_lines(header, 1)
-        for cell in cells:
-            pieces += [cell] if self.is_number else wrapped_lines(cell, 1)
+        if self.is_number:
+            narrowest = 0
+            pieces += cells
+        else:
+            for cell in cells:
+                pieces += wrapped_lines(cell, 1)
         least = max(map(len, pieces), default=0)
-        if not self.is_number:
-            least = max(least, narrowest)
-        return min(least, self.width)
+        return min(max(least, narrowest), self.width)
+
+    def lines(self, cell: str, wide: int) -> list[str]:
+        """Return the lines of a cell in a column of this width."""
+        return wrapped_lines(cell, wide) if len(cell) > wide else [cell]
+
+    def aligned(self, line: str, wide: int) -> str:
+        """Return a line of a cell in a column of this width."""
+        return line.rjust(wide) if self.is_number else line.ljust(wide)
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -210,20 +223,19 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _fitted(columns: Sequence[_TextColumn], room: int) -> tuple[list[_TextColumn], list[int]]:
-    """Return the columns that there is room for, and their widths."""
 
     def least(narrowest: int) -> list[int]:
         return [column.least(narrowest) for column in shown]
 
     shown, narrowest = list(columns), _NARROWEST
-    minor = [column for column in columns if column.is_minor]
+    minor = list(filter(attrgetter("of.is_minor"), columns))
     while minor and _total(least(narrowest)) > room:
         shown.remove(minor.pop())
     if _total(least(narrowest)) > room:
         narrowest = 1
     while len(shown) > 2 and _total(least(narrowest)) > room:
         shown.pop()
-    widths, at_least = [column.width for column in shown], least(narrowest)
+    widths, at_least = list(map(attrgetter("width"), shown)), least(narrowest)
     # The widest columns get narrower first.
     while _total(widths) > room and widths != at_least:
         wide = [i for i in range(len(widths)) if widths[i] > at_least[i]]
@@ -232,17 +244,13 @@ def _fitted(columns: Sequence[_TextColumn], room: int) -> tuple[list[_TextColumn
 
 
 def _aligned(columns: Sequence[_TextColumn], widths: Sequence[int]) -> Iterator[str]:
-    for row in zip(*(column.texts for column in columns), strict=True):
-        wrapped = [
-            wrapped_lines(cell, wide) if len(cell) > wide else [cell]
-            for cell, wide in zip(row, widths, strict=True)
-        ]
-        for pieces in itertools.zip_longest(*wrapped, fillvalue=""):
-            aligned = [
-                piece.rjust(wide) if column.is_number else piece.ljust(wide)
-                for piece, wide, column in zip(pieces, widths, columns, strict=True)
-            ]
-            yield _BETWEEN.join(aligned).rstrip()
+    for row in zip(*map(attrgetter("texts"), columns), strict=True):
+        wrapped = map(_TextColumn.lines, columns, row, widths)
+        for line in itertools.zip_longest(*wrapped, fillvalue=""):
+            yield _BETWEEN.join(map(_TextColumn.aligned, columns, line, widths)).rstrip()
+
+
+MOST_NOTES = 3  # on a screen, below a table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -261,7 +269,9 @@ def sections_text(sections: Iterable[Section]) -> str:
     """Return the sections for a terminal, blank lines between all parts, a newline at the end."""
     blocks = []
     for section in sections:
-        facts = wrapped_text(section.facts[0]) if len(section.facts) == 1 else listed(section.facts)
+        facts = listed(section.facts)
+        if len(section.facts) == 1:
+            facts = wrapped_text(section.facts[0])
         blocks += [wrapped_text(section.title), facts, "\n".join(section.drawing)]
         if section.table is not None:
             blocks.append(f"{wrapped_text(section.table.caption)}\n{section.table.to_text()}")

@@ -14,11 +14,11 @@ from typing import Literal, ParamSpec, TypeVar
 
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.quantities import FRACTION_METRICS, QUANTITIES, Quantity, quantity
+from batchlab.records.quantities import FRACTION_METRICS, Quantity, quantity
 from batchlab.records.run import Kind
 from batchlab.records.study import BestSoFar, Study
 from batchlab.words.catalogue import capitalized, counted_in, listing, number_text, term_text, text
-from batchlab.words.numbers import UNKNOWN, form_of
+from batchlab.words.numbers import NAMED_QUANTITIES, form_of
 from batchlab.words.reasons import reason_text
 
 Args = ParamSpec("Args")
@@ -88,15 +88,13 @@ def wrapped_lines(line: str, width: int, *, indent: str = "") -> list[str]:
 
 # ---- quantities
 
-_NAMED = frozenset(row.name for row in QUANTITIES)
-
 
 def shown_quantity(name: str) -> Quantity:
     """Return the quantity called `name`, from the records or from a measurement that brings it.
 
     A user's own metric has neither unit nor direction.
     """
-    if name not in _NAMED and name in measurement_rows():
+    if name not in NAMED_QUANTITIES and name in measurement_rows():
         return measurement_rows()[name].quantity
     return quantity(name)
 
@@ -122,7 +120,9 @@ def range_text(name: str, low: float, high: float) -> str:
 def label_text(name: str) -> str:
     """Return the words for a quantity on an axis or column; a user's metric keeps its name."""
     label = shown_quantity(name).label
-    return text(label) if name in _NAMED or label != name else name
+    if name in NAMED_QUANTITIES or label != name:
+        return text(label)
+    return name
 
 
 def axis_text(name: str) -> str:
@@ -175,25 +175,16 @@ def spread_text(name: str, estimate: Estimate) -> str:
     value, low, high = estimate.estimate, estimate.low, estimate.high
     if value is None and low is not None:
         return f"> {quantity_text(name, low)}"
-    if value is None:
-        return UNKNOWN if high is None else f"< {quantity_text(name, high)}"
+    if value is None and high is not None:
+        return f"< {quantity_text(name, high)}"
     shown = quantity_text(name, value)
-    if low is None or high is None:
+    if value is None or low is None or high is None:
         return shown
     half = max(high - value, value - low)
-    is_share = name in FRACTION_METRICS or name == "gap_points"
-    of = 1.0 if is_share else abs(value)
-    if half <= _EXACT * of:
+    if name in FRACTION_METRICS or name == "gap_points":
+        return _share_spread_text(name, value, half)
+    if half <= _EXACT * abs(value):
         return shown
-    if is_share:
-        scale, unit = 100.0, "%"
-        if name == "gap_points":
-            unit = "points"
-        elif abs(value) > 1:
-            scale = 1.0
-        # Two decimals throughout a column, or more if the interval would look like none.
-        digits = max(2, 1 - math.floor(math.log10(scale * half)) - 1)
-        return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
     if shown_quantity(name).unit not in _RELATIVE:
         digits = max(0, 1 - math.floor(math.log10(half)))
         if value and digits > 6 - math.floor(math.log10(abs(value))):
@@ -206,6 +197,19 @@ def spread_text(name: str, estimate: Estimate) -> str:
     if half > _NARROW * value:
         return f"{shown} ({range_text(name, low, high)})"
     return f"{shown} ± {number_text(half / value, 'whole_percent')}"
+
+
+def _share_spread_text(name: str, value: float, half: float) -> str:
+    if half <= _EXACT:
+        return quantity_text(name, value)
+    scale, unit = 100.0, "%"
+    if name == "gap_points":
+        unit = "points"
+    elif abs(value) > 1:
+        scale = 1.0
+    # Two decimals throughout a column, or more if the interval would look like none.
+    digits = max(2, 1 - math.floor(math.log10(scale * half)) - 1)
+    return f"{scale * value:.{digits}f} ± {scale * half:.{digits}f} {unit}"
 
 
 def interval_only_text(name: str, estimate: Estimate) -> str:
@@ -257,13 +261,19 @@ def batch_text(study: Study, kind: Kind) -> str:
 
 def batch_sizes_text(study: Study, kinds: Sequence[Kind]) -> str:
     """Name several in words: "batch sizes 32, 128 and 512", "batch size 32 and the plan “grow”"."""
-    sizes = [kind for kind in kinds if isinstance(kind, int)]
-    plans = [batch_text(study, kind) for kind in kinds if isinstance(kind, str)]
+    sizes: list[str] = []
+    plans: list[str] = []
+    for kind in kinds:
+        if isinstance(kind, int):
+            sizes.append(size_text(kind, study.workload.n_train))
+        else:
+            plans.append(batch_text(study, kind))
     if len(sizes) < 2:
-        return listing([batch_text(study, size) for size in sizes] + plans)
-    numbers = [size_text(size, study.workload.n_train) for size in sizes]
-    named = f"batch sizes {listing(numbers)}"
-    return f"{named}, and {listing(plans)}" if plans else named
+        sizes_first = sorted(kinds, key=lambda kind: isinstance(kind, str))
+        return listing([batch_text(study, kind) for kind in sizes_first])
+    if plans:
+        return f"batch sizes {listing(sizes)}, and {listing(plans)}"
+    return f"batch sizes {listing(sizes)}"
 
 
 def best_so_far_text(best: BestSoFar) -> str:

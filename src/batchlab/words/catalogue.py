@@ -87,7 +87,9 @@ def number_text(value: float | None, form: str) -> str:
 def listing(parts: Sequence[str]) -> str:
     """Join several things in one phrase: "16, 32 and 64"."""
     *most, last = parts
-    return f"{', '.join(most)} and {last}" if most else last
+    if not most:
+        return last
+    return f"{', '.join(most)} and {last}"
 
 
 def term_text(key: str) -> str:

@@ -73,7 +73,9 @@ def reason_of(text: str | None, code: str | None, values: dict[str, Any] | None)
             return Reason.as_written(text or code)
         if isinstance(reason, Reason) and has_words(reason):
             return reason
-    return None if text is None else Reason.as_written(text)
+    if text is None:
+        return None
+    return Reason.as_written(text)
 
 
 def _decoded(value: Any) -> Any:
@@ -123,19 +125,22 @@ def _described(name: str, hint: Any) -> list[tuple[str, Any]]:
 def _hints(kind: type) -> dict[str, Any]:
     """Return the names of what a record shows, with their types."""
     hints = get_type_hints(kind)
-    hints |= {name: _object_of(hints[name]) for name in getattr(kind, "by_name", ())}
-    names = getattr(kind, "document", [name for name in hints if name[0] != "_"])
-    for name in names:
-        if name not in hints:  # a property, cached or not
-            shown = getattr(kind, name)
-            hints[name] = get_type_hints(getattr(shown, "func", None) or shown.fget)["return"]
-    return {name: hints[name] for name in names}
+    shown = {}
+    for name in getattr(kind, "document", [name for name in hints if name[0] != "_"]):
+        if name in getattr(kind, "by_name", ()):
+            shown[name] = _object_of(hints[name])
+        elif name in hints:
+            shown[name] = hints[name]
+        else:
+            value = getattr(kind, name)  # a property, cached or not
+            shown[name] = get_type_hints(getattr(value, "func", None) or value.fget)["return"]
+    return shown
 
 
 def _object_of(hint: Any) -> Any:
     """Return the type of the object that shows several pairs, from the type of the pairs."""
     pair = get_args(hint)[0]
-    *_, value = get_type_hints(pair).values() if is_dataclass(pair) else get_args(pair)
+    *_, value = get_args(pair) or get_type_hints(pair).values()
     return dict[str, value]  # type: ignore[valid-type]
 
 
@@ -148,7 +153,9 @@ def _as_shown(hint: Any) -> Any:
         if shown == arguments:
             return hint
         origin = get_origin(hint)
-        return Union[shown] if origin in (Union, UnionType) else origin[shown]  # noqa: UP007
+        if origin is UnionType:
+            origin = Union
+        return origin[shown]
     if not (isinstance(hint, type) and (issubclass(hint, msgspec.Struct) or is_dataclass(hint))):
         return hint
     fields: list[tuple[str, Any]] = []

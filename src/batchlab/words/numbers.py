@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from operator import attrgetter
 
 from batchlab.records.quantities import FRACTION_METRICS, QUANTITIES, quantity
 
 UNKNOWN = "–"
 _OF_METRIC = "metric "
-_QUANTITIES = frozenset(row.name for row in QUANTITIES)
+NAMED_QUANTITIES = frozenset(map(attrgetter("name"), QUANTITIES))
 _SMALLER_THAN_S = ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min"))
 # Estimates known to at most three digits; 4,560 is not written as 4.56e+03.
 THREE_DIGITS = (
@@ -34,7 +35,7 @@ def english_number(value: float, form: str) -> str:
         form = form_of(form.removeprefix(_OF_METRIC), "")
     if form in FRACTION_METRICS:
         return f"{in_percent(value):.2f} %"
-    if form in _QUANTITIES:
+    if form in NAMED_QUANTITIES:
         return _quantity_text(form, value)
     if form in FORMS:
         return FORMS[form](value)
@@ -43,14 +44,18 @@ def english_number(value: float, form: str) -> str:
 
 def form_of(name: str, unit: str) -> str:
     """Return the form of a quantity; a user's own, unknown to the records, goes by its unit."""
-    if name in _QUANTITIES or name in FRACTION_METRICS:
+    if name in NAMED_QUANTITIES or name in FRACTION_METRICS:
         return name
-    return unit if unit in _OF_UNIT else "metric"
+    if unit in _OF_UNIT:
+        return unit
+    return "metric"
 
 
 def in_percent(share: float) -> float:
     """Return an accuracy or error in percent; above 1 it is in percent already."""
-    return 100 * share if abs(share) <= 1 else share
+    if abs(share) > 1:
+        return share
+    return 100 * share
 
 
 def moment_text(moment: str) -> str:
@@ -78,8 +83,10 @@ def _quantity_text(name: str, value: float) -> str:
         return f"{value:#.3g}"  # a column has as many digits throughout
     if name in THREE_DIGITS:
         return _three_digits_text(value)
+    if isinstance(value, int) and name == "step":
+        return f"{value:,}"
     if isinstance(value, int):
-        return f"{value:,}" if name == "step" else str(value)
+        return str(value)
     if name == "epoch":
         return f"{value:.6g}"
     if name == "learning_rate":
@@ -113,7 +120,9 @@ def _as_shown(value: float) -> float:
 
 def _three_digits_text(value: float) -> str:
     digits = f"{value:.3g}"
-    return f"{float(digits):,.0f}" if abs(value) >= 100 else digits
+    if abs(value) < 100:
+        return digits
+    return f"{float(digits):,.0f}"
 
 
 def _bytes_text(n_bytes: float) -> str:
@@ -137,7 +146,9 @@ def _compared_text(ratio: float) -> str:
     if ratio < 1.2:
         return f"{ratio:.2f}"
     digits = f"{ratio:.2g}"
-    return digits if ratio < 99.5 else f"{float(digits):,.0f}"
+    if ratio < 99.5:
+        return digits
+    return f"{float(digits):,.0f}"
 
 
 def _two_digits_text(value: float) -> str:

@@ -14,24 +14,25 @@ def reason_text(reason: Reason | None) -> str:
     """
     if reason is None:
         return ""
-    try:
-        return _filled(reason)
-    except (KeyError, ValueError, TypeError):
-        values = ", ".join(f"{name} {_shown(value)}" for name, value in reason.values)
-        return f"{reason.code.replace('_', ' ')} ({values})" if values else reason.code
+    words = _known_words(reason)
+    if words is not None:
+        return words
+    if not reason.values:
+        return reason.code
+    values = ", ".join(f"{name} {_shown(value)}" for name, value in reason.values)
+    return f"{reason.code.replace('_', ' ')} ({values})"
 
 
 def has_words(reason: Reason) -> bool:
     """Return whether this batchlab knows its code and values, as other versions have others."""
+    return _known_words(reason) is not None
+
+
+def _known_words(reason: Reason) -> str | None:
     try:
-        _filled(reason)
+        return sentence(reason.code, **{name: _shown(value) for name, value in reason.values})
     except (KeyError, ValueError, TypeError):
-        return False
-    return True
-
-
-def _filled(reason: Reason) -> str:
-    return sentence(reason.code, **{name: _shown(value) for name, value in reason.values})
+        return None
 
 
 def _shown(value: Value) -> Shown:

@@ -1,0 +1,265 @@
+"""The pages of an advice and of a sweep: whole, with every sentence, chart, table and file."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from tests.reference.by_day import by_day
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import (
+    KINDS,
+    KINDS_BY_DAY,
+    advice_study,
+    cannot_tell_advice,
+    made_up_advice,
+    with_endings,
+)
+from tests.reference.page import HOSTILE, Page
+
+from batchlab.belief import cells
+from batchlab.belief.evidence import Evidence
+from batchlab.laws.plateau import plateau_of
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.trial import Status
+from batchlab.report.advice_answer import advice_sentences
+from batchlab.report.advice_figures import advice_figures, whole_trainings
+from batchlab.report.advice_page import advice_files, render_advice_html
+from batchlab.report.cells import observations_table
+from batchlab.report.page import csv_files, download
+from batchlab.report.sayings import claim_sentences
+from batchlab.report.sweep_answer import conclusion, sentences
+from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files
+
+written = Reason.as_written
+ADVICE = made_up_advice(sizes=(16, 64, 256, 1024))
+BEHIND = advice_study(ADVICE)
+SWEEP = replace(
+    made_up_study(
+        batch_sizes=(64, 256, 4096),
+        seeds=2,
+        epochs=3,
+        metrics=[("loss", "lower")],
+        endings={(256, 0.01, 1): (Status.DIVERGED, "the loss grew a thousandfold", 2)},
+    ),
+    command="batchlab sweep made-up --batch-sizes 64,256,full",
+)
+COMMANDS = {"advice": BEHIND.command, "sweep": SWEEP.command}
+
+
+def read(text: str) -> str:
+    return html.unescape(text).replace("\u00a0", " ")
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return {"advice": render_advice_html(ADVICE, BEHIND, None), "sweep": html_page(SWEEP)}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_page_is_whole_fetches_nothing_and_has_every_chart_without_a_script(pages, name):
+    text, page = pages[name], Page(pages[name])
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    plots = [div for div in page.having("div") if div.get("class") == "plot"]
+    (policy,) = [m["content"] for m in page.having("meta") if m.get("http-equiv")]
+
+    assert (page.unmatched, page.open, page.fetched()) == ([], [], [])
+    assert len(ids) == len(set(ids))
+    assert len(text.encode()) < 5_000_000
+    assert "default-src 'none'" in policy
+    assert not any(word in policy for word in ("http", "*", "'self'"))
+    assert len(plots) > 5
+    assert all(div["role"] == "img" and len(div["aria-label"]) > 40 for div in plots)
+    assert text.count('<svg xmlns="http://www.w3.org/2000/svg" xmlns') == len(plots)
+    assert len(page.having("caption")) == len(page.having("table"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_tables_and_the_rows_of_every_figure_are_files_in_the_page(pages, name):
+    saved = {}
+    for link in Page(pages[name]).having("a"):
+        if "download" in link:
+            content = link["href"].partition(",")[2]
+            if link["download"].endswith(".gz"):
+                saved[link["download"][:-3]] = gzip.decompress(base64.b64decode(content))
+            else:
+                saved[link["download"]] = unquote(content).encode()
+    tables = {
+        "advice": lambda: (advice_files(ADVICE, BEHIND), advice_figures(ADVICE, BEHIND, None)),
+        "sweep": lambda: (sweep_files(SWEEP), sweep_figures(SWEEP)),
+    }
+
+    files = csv_files(*tables[name]())
+
+    assert len(files) > 5
+    assert saved == {f"batchlab-{name}.csv": content for name, content in files.items()}
+
+
+def test_a_file_is_packed_or_left_out_where_it_is_too_large() -> None:
+    table = observations_table(SWEEP)
+
+    name, address = download("data.csv", table, most=10_000)
+
+    kind, _, packed = (address or "").partition(",")
+    assert (name, kind) == ("data.csv.gz", "data:application/gzip;base64")
+    assert gzip.decompress(base64.b64decode(packed)).decode() == table.to_csv()
+    assert download("data.csv", table, most=100)[1] is None
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_figure_says_where_it_is_from(pages, name):
+    _, *captions = read(pages[name]).split('<ul class="notes">')
+
+    assert len(captions) > 1
+    for caption in captions:
+        source = caption.partition("</li>\n</ul>")[0]
+        assert "Measured with batchlab " in source
+        assert source.endswith(COMMANDS[name])
+
+
+def test_all_that_is_said_stands_on_the_page_once_under_its_topic(pages):
+    advice, sweep = read(pages["advice"]), read(pages["sweep"])
+    answer, why, *others = advice_sentences(ADVICE, BEHIND)
+    found = conclusion(SWEEP)
+    claims = claim_sentences(Evidence.of(SWEEP))
+
+    assert f"<h1>{answer.text}</h1>" in advice
+    assert f'<p class="lead">{why.text}</p>' in advice
+    assert "Training and held-out data: left out, as it takes two batch sizes with" in advice
+    for text, said in ((advice, others), (sweep, sentences(SWEEP))):
+        for sentence in said:
+            assert f"<dt>{sentence.topic}</dt>" in text
+            assert text.count(sentence.text) == 1
+    assert (sweep.count(found.headline), sweep.count(found.lead)) == (1, 1)
+    assert len(claims) == 4
+    for claim in claims:
+        assert sweep.count(f'<dt>“{claim.topic}”</dt>\n<dd><strong class="verdict') == 1
+        assert claim.text in sweep
+    assert '<strong class="verdict did_not_hold">did not hold</strong>' in sweep
+
+
+@pytest.mark.slow
+def test_the_plateau_of_a_trial_is_fitted_once_for_a_page(monkeypatch, undrawn):
+    fitted = []
+
+    def counted(record, **named):
+        fitted.append(record.trial.trial_id)
+        return plateau_of(record, **named)
+
+    monkeypatch.setattr(cells, "plateau_of", counted)
+    cells.plateaus.cache_clear()
+    html_page(SWEEP)
+
+    assert sorted(fitted) == sorted(record.trial.trial_id for record in SWEEP.records)
+
+
+def hostile_advice() -> str:
+    advice = replace(
+        ADVICE,
+        reason=written(HOSTILE),
+        target=replace(ADVICE.target, metric=HOSTILE),
+        caveats=(written(HOSTILE),),
+        steps=(replace(ADVICE.steps[0], did=written(HOSTILE), why=written(HOSTILE)),),
+        candidates=tuple(replace(c, note=written(HOSTILE)) for c in ADVICE.candidates),
+    )
+    workload = replace(BEHIND.workload, name=HOSTILE, reference=HOSTILE)
+    return render_advice_html(advice, replace(BEHIND, workload=workload, command=HOSTILE), None)
+
+
+def hostile_sweep() -> str:
+    study = made_up_study(
+        batch_sizes=(64,),
+        epochs=1,
+        timed=False,
+        metrics=[(HOSTILE, "higher")],
+        curves=lambda *_: {(split, HOSTILE): lambda epoch: epoch for split in ("train", "test")},
+        endings={(64, 0.01, 0): (Status.ERROR, HOSTILE, 1)},
+    )
+    names = dict.fromkeys(("name", "reference"), HOSTILE)
+    settings = {"settings": (("s", HOSTILE),), "warnings": (HOSTILE,)}
+    workload = replace(study.workload, **names, **settings)
+    environment = ((HOSTILE, HOSTILE),)
+    return html_page(replace(study, workload=workload, command=HOSTILE, environment=environment))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("render", [hostile_advice, hostile_sweep])
+def test_text_of_a_user_is_never_markup(render) -> None:
+    text = render()
+
+    assert "<script>alert" not in text
+    assert "{{7*7}}" in text
+    page = Page(text)
+    assert len(page.having("script")) == 1
+    assert (page.having("b"), page.unmatched) == ([], [])
+
+
+def not_profiled():
+    """The profile's part of a short budget ended before the others, and the pilot took the rest."""
+    advice = cannot_tell_advice()
+    own = tuple(run for run in advice.tried if run.batch_size == advice.reference.batch_size)
+    none = Estimate.cannot_tell(Reason.of("not_trained"))
+    unknown = dict.fromkeys(("step_s", "steps_to_target", "time_to_target_s", "cost"), none)
+    candidates = tuple(
+        replace(c, learning_rate=None, peak_bytes=None, **unknown) for c in advice.candidates
+    )
+    return replace(advice, tried=own, candidates=candidates, laws=None)
+
+
+DIVERGED = {(64, 0.01, 0): (Status.DIVERGED, "the loss grew", 3)}
+STUDIES = {
+    "no trials": made_up_study(batch_sizes=()),
+    "untrained": made_up_study(batch_sizes=(64,), epochs=0),
+    "one epoch": made_up_study(batch_sizes=(64,), epochs=1),
+    "no held-out data": made_up_study(n_validation=0, n_test=0, timed=False),
+    "all diverged": made_up_study(batch_sizes=(64,), endings=DIVERGED),
+    "two rates": made_up_study(learning_rates=(0.01, 0.1), seeds=2),
+}
+
+
+@pytest.mark.slow  # all kinds of advice in a browser: tests/report/test_every_page.py
+@pytest.mark.parametrize("kind", [*by_day(KINDS, KINDS_BY_DAY), "not profiled", *STUDIES])
+def test_every_kind_of_advice_and_of_study_gives_a_whole_page(kind: Any, undrawn: None) -> None:
+    if kind in STUDIES:
+        page = Page(html_page(STUDIES[kind]))
+    else:
+        advice = (KINDS | {"not profiled": not_profiled})[kind]()
+        page = Page(render_advice_html(advice, advice_study(advice), None))
+
+    assert (page.unmatched, page.open, len(page.having("h1"))) == ([], [], 1)
+    titles = {title["id"] for title in page.having("h2") if "id" in title}
+    always = {"figures-title", "runs-title", "origin-title"}
+    assert always <= titles
+    cards = {title["id"] for title in page.having("h3") if "id" in title}
+    assert cards <= {f"figure-{key}-title" for key in "bcde"}  # the first has no heading
+    has_sayings = "folklore-title" in titles
+    if kind in STUDIES:
+        assert titles - always <= {"folklore-title"}
+    else:
+        n_lines_to_paste = advice.recommendation is not None
+        assert len(page.having("h2")) == n_lines_to_paste + has_sayings + 3
+
+
+def test_what_one_batch_size_lacks_is_said_by_the_first_figure_alone(undrawn) -> None:
+    text = read(html_page(made_up_study(batch_sizes=(64,), epochs=1)))
+
+    assert text.count("left out, as it takes") == 1
+
+
+def test_the_sayings_are_held_against_whole_trainings_alone(undrawn) -> None:
+    advice = with_endings(ADVICE)
+    study = advice_study(advice)
+    ended = [run for run in advice.tried if run.end is not None]
+
+    whole = whole_trainings(advice, study)
+
+    assert len(study.records) > len(whole.records) > 0
+    assert {r.trial.batch_size for r in whole.records} == {run.batch_size for run in ended}
+    claims = claim_sentences(Evidence.of(whole))
+    text = read(render_advice_html(advice, study, None))
+    assert [claim.text in text for claim in claims] == [True] * 4
