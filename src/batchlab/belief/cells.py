@@ -25,7 +25,9 @@ def held_out_split(study: Study) -> Split | None:
     """Return the split to compare the train metric with: test, else validation, else None."""
     if study.workload.n_test:
         return "test"
-    return "validation" if study.workload.has_validation else None
+    if study.workload.has_validation:
+        return "validation"
+    return None
 
 
 def budget_split(study: Study) -> Split:
@@ -41,7 +43,9 @@ def budget_split(study: Study) -> Split:
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
     """Return train minus held-out metric at the last evaluation, or None if either is unknown."""
     train, other = record.last("train", metric), record.last(held_out, metric)
-    return None if train is None or other is None else train - other
+    if train is None or other is None:
+        return None
+    return train - other
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,20 +88,28 @@ class Cell:
     def final(self, study: Study, split: Split) -> tuple[float, ...]:
         """Return the known final values of trials that ended well, in the metric that counts."""
         metric = study.workload.metrics[0]
-        ends = (final_of(record, split, metric.name, metric.better) for record in self.ended_well)
-        return tuple(end for end in ends if end is not None)
+        ends = []
+        for record in self.ended_well:
+            end = final_of(record, split, metric.name, metric.better)
+            if end is not None:
+                ends.append(end)
+        return tuple(ends)
 
     def mean_final(self, study: Study, split: Split) -> float | None:
         """Return the mean of the final values, or None if there are none."""
         values = self.final(study, split)
-        return fmean(values) if values else None
+        if not values:
+            return None
+        return fmean(values)
 
 
 def kind_of(trial: Trial) -> Kind:
     """Return the batch size of a trial, or the name of the plan that changes it or its rate."""
     if not trial.stages:
         return trial.batch_size
-    return "grow" if trial.largest_batch_size > trial.batch_size else "decay"
+    if trial.largest_batch_size > trial.batch_size:
+        return "grow"
+    return "decay"
 
 
 def cells(study: Study) -> tuple[Cell, ...]:
@@ -117,8 +129,8 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
     """Sort by batch size, then by plan, then by learning rate."""
 
     def place(cell: Cell) -> tuple[int, int, float]:
-        plan = ("grow", "decay").index(cell.kind) + 1 if isinstance(cell.kind, str) else 0
-        return plan, cell.batch_size, cell.learning_rate
+        plans: list[Kind] = [cell.batch_size, "grow", "decay"]
+        return plans.index(cell.kind), cell.batch_size, cell.learning_rate
 
     return tuple(sorted(unsorted, key=place))
 
@@ -129,7 +141,8 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
     It has the best mean final value of the first metric on validation data (train data if there
     are none). Rates at which every seed ended well are preferred.
     """
-    split, sign = deciding_split(study), 1 if study.workload.metrics[0].better == "higher" else -1
+    split = deciding_split(study)
+    sign = 1 if study.workload.metrics[0].better == "higher" else -1
 
     def preference(cell: Cell) -> tuple[bool, bool, float]:
         mean = cell.mean_final(study, split)

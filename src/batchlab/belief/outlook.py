@@ -110,7 +110,7 @@ class Run:
 
 def estimate_of(draws: Array, *, n: int) -> Estimate:
     """Return the median of draws with their middle 95 %."""
-    low, middle, high = (float(value) for value in np.quantile(draws, (0.025, 0.5, 0.975)))
+    low, middle, high = np.quantile(draws, (0.025, 0.5, 0.975)).tolist()
     return Estimate.of(middle, interval=(low, high), n=n)
 
 

@@ -83,7 +83,9 @@ def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[i
         n_train: size of the full batch.
     """
     partial = [point for point in points if point[0] < n_train]
-    return partial if len(partial) >= SIZES_FOR_LAW else points
+    if len(partial) < SIZES_FOR_LAW:
+        return points
+    return partial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,8 +146,7 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
         Both coefficients with Student's 95 % intervals from the residuals. Two batch sizes give no
         bounds, and fewer give no coefficients.
     """
-    n = len(points)
-    n_distinct = len({batch_size for batch_size, _ in points})
+    n, n_distinct = len(points), len(dict(points))
     if n_distinct < 2:
         reason = Reason.of("too_few", what="batch sizes with a peak", n=n_distinct, needed=2)
         unknown = Estimate.cannot_tell(reason, n=n)

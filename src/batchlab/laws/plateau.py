@@ -344,9 +344,9 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
     values = list(whole.values())
     delta = default_delta(metric, values)
     plateau = find_plateau(list(whole), values, better=better, delta=delta)
-    best = max(values) if better == "higher" else min(values)
     if untrained is not None and plateau.verdict == "reached":
-        gained = best - untrained if better == "higher" else untrained - best
+        sign = 1 if better == "higher" else -1
+        gained = float(np.max(sign * (np.array(values) - untrained)))
         if gained < STARTED_DELTAS * delta:
             reason = Reason.of("flat_as_untrained", metric=metric, gained=gained)
             return MetricPlateau.cannot_tell(reason, n=n)
@@ -380,12 +380,14 @@ def find_plateau(
     peak = _turned_at(y, delta=delta)
     if peak is None:
         return _judged(t, y, delta=delta)
-    turned = max(1, round(float(t[peak])))
-    rise = _judged(t[: peak + 1], y[: peak + 1], delta=delta) if peak + 1 >= MIN_POINTS else None
-    worse = Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta)
+    epoch = None
+    if peak + 1 >= MIN_POINTS:
+        epoch = _judged(t[: peak + 1], y[: peak + 1], delta=delta).epoch
+    turned_at = round(float(t[peak]))
+    worse = Reason.of("worse_since_best", epoch=turned_at, delta=delta)
     return MetricPlateau(
         verdict="reached",
-        epoch=turned if rise is None or rise.epoch is None else rise.epoch,
+        epoch=epoch or max(1, turned_at),
         expected_improvement=Estimate.cannot_tell(worse, n=n),
         turned=True,
         reason=worse,
@@ -408,7 +410,9 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
     # Second differences cancel a smooth curve, so their scatter is that of the noise only.
     noise = 1.4826 * float(np.median(np.abs(np.diff(y, 2)))) / 6**0.5
     standard_error = noise * (1 / 3 + 1 / len(tail)) ** 0.5
-    return peak if fall > max(delta, TURN_STANDARD_ERRORS * standard_error) else None
+    if fall <= max(delta, TURN_STANDARD_ERRORS * standard_error):
+        return None
+    return peak
 
 
 def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
@@ -418,11 +422,10 @@ def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
     reached = float(weight[epoch <= last].sum())
     rising = float(weight[gain >= 2 * delta].sum())
     low, middle, high = (_quantile(gain, weight, level) for level in (0.025, 0.5, 0.975))
-    # Next to delta, a gain of 1e-28 is 0.
-    gains = {
-        name: bound if abs(bound) > _NO_GAIN * delta else 0.0
-        for name, bound in (("gain", middle), ("low", low), ("high", high))
-    }
+    gains = {"gain": middle, "low": low, "high": high}
+    for name, bound in gains.items():
+        if abs(bound) <= _NO_GAIN * delta:
+            gains[name] = 0.0  # next to delta, a gain of 1e-28 is 0
     expected = Reason.of("epochs_to_bring", horizon=HORIZON_EPOCHS, delta=delta, **gains)
     verdict: PlateauVerdict = "cannot_tell"
     at, reason = None, expected

@@ -340,7 +340,9 @@ class _Means:
         # Runs that are evaluated at the same steps share their rounding: it does not average out.
         rounding_sq = np.bincount(self.group, self.runs.rounding_sq) / count
         error = np.sqrt(np.maximum(self.runs.sd**2 / count, rounding_sq))
-        half = [_student(self.degrees) * one if self.degrees else None for one in error.tolist()]
+        half: list[float | None] = [None] * len(count)
+        if self.degrees:
+            half = (_student(self.degrees) * error).tolist()
         rows = zip(self.mean.tolist(), half, count.tolist(), strict=True)
         return [Estimate.of_log(mean, error, n=n) for mean, error, n in rows]
 
