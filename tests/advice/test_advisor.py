@@ -38,29 +38,24 @@ def test_the_same_answers_and_clock_give_the_same_asks_and_advice():
     assert engine.asked == other.asked
 
 
-def test_a_metric_that_compares_nothing_is_told_without_a_run():
-    why = Reason.as_written("it is a mean over pairs")
+PAIRS = Reason.as_written("it is a mean over pairs")
+NO_OWN = option(64, 1e-3, note="out of memory"), option(256, 1e-3), option(1024, 1e-3)
 
-    advice, engine = advised(asked={"not_comparable": why})
 
-    assert (advice.verdict, advice.reason, advice.named) == ("cannot_tell", why, None)
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"not_comparable": PAIRS, "n_validation": 500}, "as_written"),
+        ({"options": NO_OWN, "n_validation": 500}, "reference_cannot_run"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_without_a_run(asked, code):
+    advice, engine = advised(asked=asked)
+
+    assert (advice.verdict, advice.reason.code, advice.named) == ("cannot_tell", code, None)
     assert engine.asked == []
     assert [row.learning_rate for row in advice.candidates] == [None] * len(SIZES)
-
-
-def test_an_advice_knows_how_many_examples_its_ends_are_of():
-    advice, _ = advised(trainings=1.0, asked={"n_validation": 500})
-
     assert advice.n_validation == 500
-
-
-def test_a_reference_that_cannot_run_is_told_without_a_run():
-    options = [option(64, 1e-3, note="out of memory"), option(256, 1e-3)]
-
-    advice, engine = advised(asked={"options": tuple(options)})
-
-    assert advice.reason.code == "reference_cannot_run"
-    assert engine.asked == []
 
 
 @pytest.mark.parametrize("status", [Status.OOM, Status.ERROR])
@@ -96,17 +91,11 @@ def test_an_engine_with_one_rate_is_asked_for_no_other():
     assert advice.named.learning_rate == OWN[1]
 
 
-def test_no_run_goes_further_than_the_epochs_allowed():
-    _, engine = study("alike")
-
-    for asked in engine.asked:
-        assert asked.last_step <= asked.trial.plan.steps_in(EPOCHS)
-
-
 def test_only_whole_trainings_are_evaluated_on_train_and_test_data():
     """What is decided is decided on validation data, and by runs that end at the level."""
     advice, engine = study("alike")
 
+    assert all(asked.last_step <= asked.trial.plan.steps_in(EPOCHS) for asked in engine.asked)
     for asked in engine.asked[3:]:
         is_whole = asked.length.until is None
         assert asked.length.all_splits == ("at_end" if is_whole else "never")

@@ -117,18 +117,14 @@ class EarlyRace:
         """Climb to the best rate of a batch size, up or down in strides while that is faster."""
         if start not in self._raced:
             self._challenge([start])
-        best = start
-        while (soonest := self._best_beside(best, stride)) != best:
-            best = soonest
-        return best
-
-    def _best_beside(self, i: int, stride: int) -> int:
-        for some in self._new_beside(i, stride):
+        best, to_come = start, self._new_beside(start, stride)
+        while to_come:
+            some = to_come.pop(0)
             self._challenge(some)
-            soonest = min([i, *some], key=self._order)
-            if soonest != i:
-                return soonest
-        return i
+            soonest = min([best, *some], key=self._order)
+            if soonest != best:
+                best, to_come = soonest, self._new_beside(soonest, stride)
+        return best
 
     def _instead_of(self, i: int, worse: float) -> int | None:
         """Find a replacement for a configuration that ends worse; return None if there is none."""

@@ -70,9 +70,7 @@ def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
     """Return the value of a run that the budget cut; None if it failed or was not evaluated."""
-    if record.has_failed:
-        return None
-    return _ended(question, record, "planned_end")
+    return None if record.has_failed else _ended(question, record, "planned_end")
 
 
 def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLevel | None:
@@ -207,7 +205,7 @@ class Pilots:
             ended = [*filter(None, map(self._ends.__getitem__, self._learned))]
             if ended:
                 best = max(ended, key=lambda end: question.sign * end.value)
-                return _at_the_end(question, best, _as_reference(question, best))
+                return _at_the_end(question, best)
             others = [self._records[index] for index in self._learned]
             return easier(question, others, why=_why_no_end(question, others[0]))
         if best is None:
@@ -215,10 +213,10 @@ class Pilots:
             # Use the reference's own curve, because it may never reach another run's level.
             so_far = end_so_far(question, reference)
             if so_far is not None and not _has_learned_nothing(question, reference, so_far):
-                cut = _at_the_end(question, so_far, reason)
-                return replace(cut, origin="easier", end=None)
+                cut = _at_the_end(question, so_far)
+                return replace(cut, origin="easier", why=reason, end=None)
             return easier(question, self._records, why=reason)
-        return _at_the_end(question, best, _as_reference(question, best))
+        return _at_the_end(question, best)
 
 
 def _best_value(question: Question, record: TrialRecord) -> float:
@@ -257,12 +255,9 @@ def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel 
     return question.sign * (end.value - start) <= least
 
 
-def _as_reference(question: Question, end: EndLevel) -> Reason:
-    return Reason.of("as_well_as_reference", metric=question.metric, value=end.value)
-
-
-def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:
-    target = as_well_as(end.value, end.margin, metric=question.metric, better=question.better)
+def _at_the_end(question: Question, end: EndLevel) -> TargetLevel:
+    target = level_of_ends(question, end, [end.value])
+    why = Reason.of("as_well_as_reference", metric=question.metric, value=end.value)
     return TargetLevel(target=target, origin="pilot", why=why, end=end)
 
 

@@ -77,15 +77,6 @@ class Chase:
         return replace(self, asked=_GROWTH * self.asked)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Possible:
-    """A run that may come next, with its cost in seconds of the budget."""
-
-    run: Run
-    cost_s: float
-    is_chase: bool
-
-
 class Procedure:
     """The choice of the most informative runs; `explore` returns when none promises more."""
 
@@ -144,7 +135,7 @@ class Procedure:
     def train(self, at: int) -> bool:
         """Train a configuration to its end on the first seed; return False if it did not fit."""
         todo = [at]
-        self._run(lambda: bool(todo) and self._begin_training(todo.pop(), 0))
+        self._run(lambda: bool(todo) and self._begin_training(todo.pop()))
         return 0 in self.study.cells[at].ends
 
     def _run(self, begin: Callable[[], bool]) -> None:
@@ -176,8 +167,7 @@ class Procedure:
     def _begin_next(self) -> bool:
         """Begin the run that comes next; return False if there is none."""
         while self._seeds_to_come:
-            at = self._seeds_to_come.popleft()
-            if self._begin_training(at, self._fresh_seed(at)):
+            if self._begin_training(self._seeds_to_come.popleft()):
                 return True
         if self._covers and (self._begin_reference() or self._begin_new_size()):
             return True
@@ -188,10 +178,7 @@ class Procedure:
         reference = self.study.own
         if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False
-        if self._begin_training(reference, self._fresh_seed(reference)):
-            self._note(reference, Reason.of("to_confirm"))
-            return True
-        return False
+        return self._begin_another(reference)
 
     def _begin_new_size(self) -> bool:
         """Follow a batch size that never ran, the cheapest first, at the rate believed best."""
@@ -203,7 +190,7 @@ class Procedure:
             if size in flying or not study.is_new_size(size):
                 continue
             best = self.outlook.most_useful(np.flatnonzero(is_alike & (study.sizes == size)))
-            if not study.cells[best].is_over and self._begin_first(best):
+            if not study.cells[best].is_over and self._begin(self._shows(best)):
                 self._note(best, Reason.of("not_trained"))
                 return True
         return False
@@ -211,20 +198,19 @@ class Procedure:
     def _begin_most_promising(self) -> bool:
         """Begin the run that promises most for its seconds; return False if none does enough."""
         named, nameable = self.named, self._in_question()
-        possible = list(self._possible(named))
-        gains = np.array(
-            [self.outlook.gains(p.run, nameable, named, LIKELY) for p in possible]
-        ).reshape(-1, 2)
+        possible = dict(self._possible(named))
+        runs, costs_s = [*possible], [*possible.values()]
+        both = [self.outlook.gains(run, nameable, named, LIKELY) for run in runs]
+        gains = np.reshape(both, (-1, 2))
         # If no single run can make a configuration likely enough to be no worse, the gains without
         # that condition count.
         promising = gains.T[gains.max(axis=0, initial=0.0) > _LEAST_GAIN]
         if not len(promising):
             return False
-        worth = promising[0] / np.sqrt([run.cost_s for run in possible])
+        worth = promising[0] / np.sqrt(costs_s)
         for k in np.argsort(-worth, kind="stable"):
-            if worth[k] > 0 and self._begin(possible[k]):
-                reason = Reason.of("promises", cost_s=possible[k].cost_s)
-                self._note(possible[k].run.at, reason)
+            if worth[k] > 0 and self._begin(runs[k]):
+                self._note(runs[k].at, Reason.of("promises", cost_s=costs_s[k]))
                 return True
         return False
 
@@ -239,10 +225,15 @@ class Procedure:
         compared = dict.fromkeys([named, stays, self.outlook.likely_tuned])
         for i in sorted(compared, key=self._n_trainings):
             if self._n_trainings(i) < _CONFIRMED and self.study.whole_s(i) <= self.log.left_s():
-                if self._begin_training(i, self._fresh_seed(i)):
-                    self._note(i, Reason.of("to_confirm"))
+                if self._begin_another(i):
                     return True
         return False
+
+    def _begin_another(self, at: int) -> bool:
+        if not self._begin_training(at):
+            return False
+        self._note(at, Reason.of("to_confirm"))
+        return True
 
     def _shown(self, at: int) -> dict[int, float] | dict[int, tuple[float, float]]:
         """Return what its trainings showed by seed: ends, or steps if the level was given."""
@@ -258,9 +249,9 @@ class Procedure:
         keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}
         return [i for i in nameable if i in keeps]
 
-    def _possible(self, named: int) -> Iterator[Possible]:
-        """Yield every run that the budget has room for and that is within reach of the belief."""
-        study, left_s = self.study, self.log.left_s()
+    def _possible(self, named: int) -> Iterator[tuple[Run, float]]:
+        """Yield every run within reach of the belief and the budget, with its seconds of that."""
+        study, most_s = self.study, _SLACK_OF_BUDGET * self.log.left_s()
         flying, near = self._flying, self._within_reach()
         lead = named
         if not study.cells[named].steps:
@@ -271,23 +262,22 @@ class Procedure:
                 continue
             whole_s = self._training_s(i)
             if not one.records:
-                cost_s, is_chase = self._chase_s(i, lead, lead_cost), study.follows
-                if is_chase or cost_s <= _SLACK_OF_BUDGET * left_s:
-                    yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=is_chase)
+                cost_s = self._chase_s(i, lead, lead_cost)
+                if study.follows or cost_s <= most_s:
+                    yield self._shows(i), cost_s
             elif 0 not in self._shown(i):
                 paid_s = self.log.run_s(one.cell.batch_size, one.records[0].steps)
                 if not self.log.engine.capabilities.resumes:
                     paid_s = 0.0
                 cost_s = max(whole_s - paid_s, _LEAST_SHARE * whole_s)
-                if cost_s <= _SLACK_OF_BUDGET * left_s:
-                    yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=False)
+                if cost_s <= most_s:
+                    yield self._shows(i), cost_s
             elif study.compares_ends or one.met:
                 most = _MOST_SEEDS - len(self._shown(i))
                 for n in _AHEAD:
                     cost_s = sum(self._training_s(i, seed) for seed in self._fresh_seeds(i, n))
-                    if n <= most and cost_s <= _SLACK_OF_BUDGET * left_s:
-                        run = self._shows(i, n_seeds=n)
-                        yield Possible(run=run, cost_s=cost_s, is_chase=False)
+                    if n <= most and cost_s <= most_s:
+                        yield self._shows(i, n_seeds=n), cost_s
 
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
         """Return the expected seconds to follow a new configuration, and finish it if it leads."""
@@ -349,38 +339,27 @@ class Procedure:
 
     # ---- runs
 
-    def _begin(self, possible: Possible) -> bool:
-        """Begin a possible run; return False if the budget has no room for it."""
-        at = possible.run.at
-        if possible.is_chase:
-            return self._begin_chase(at, self._leader())
-        n = min(possible.run.n_seeds, _AT_ONCE)
-        if not self._begin_training(at, self._fresh_seed(at)):
+    def _begin(self, run: Run) -> bool:
+        """Begin a run, or several seeds; return False if the budget has no room for it."""
+        if self.study.follows and not self.study.cells[run.at].records:
+            return self._begin_chase(run.at, self._leader())
+        if not self._begin_training(run.at):
             return False
-        self._seeds_to_come.extend([at] * (n - 1))
+        self._seeds_to_come.extend([run.at] * (min(run.n_seeds, _AT_ONCE) - 1))
         return True
 
-    def _begin_first(self, at: int) -> bool:
-        """Begin the first run of a configuration, to its end if there is no level."""
-        if not self.study.follows:
-            return self._begin_training(at, 0)
-        return self._begin_chase(at, self._leader())
-
-    def _fresh_seed(self, at: int) -> int:
-        """Return the first seed that was not trained to its end and is not under way."""
-        return self._fresh_seeds(at, 1)[0]
-
     def _fresh_seeds(self, at: int, n: int) -> list[int]:
+        """Return the first seeds that were not trained to their end and are not under way."""
         taken = {*self._shown(at)}
         for flight in self._flights.values():
             if flight.at == at:
                 taken.add(flight.seed)
         return sorted({*range(len(taken) + n)} - taken)[:n]
 
-    def _begin_training(self, at: int, seed: int) -> bool:
-        """Begin a training to its end; return False if there is no such seed, or no room."""
+    def _begin_training(self, at: int) -> bool:
+        """Begin a training to its end; return False if there is no further seed, or no room."""
         study, engine = self.study, self.log.engine
-        one = study.cells[at]
+        (seed,), one = self._fresh_seeds(at, 1), study.cells[at]
         if one.is_over or (engine.n_seeds is not None and seed >= engine.n_seeds):
             one.is_over = True
             return False

@@ -20,6 +20,7 @@ from batchlab.belief.metric_scale import MetricScale
 from batchlab.belief.outlook import Aim, Outlook, Scatter, StandardNoise
 from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
 from batchlab.belief.surface import Places, Surface, SurfacePrior, scatter_at
+from batchlab.laws.mean import known
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status, TrialRecord
 
@@ -284,9 +285,7 @@ class AdviceStudy:
         """Return the configuration with a rate `octaves` higher, or None if there is none."""
         wanted = float(self.places.rate[i] + octaves)
         nearest = self._nearest(self.cells[i].cell, wanted)
-        if math.isclose(self.places.rate[nearest], wanted, abs_tol=0.01):
-            return nearest
-        return None
+        return nearest if math.isclose(self.places.rate[nearest], wanted, abs_tol=0.01) else None
 
     def _nearest(self, cell: CellKey, octave: float) -> int:
         """Return the configuration like `cell` with the nearest rate, or the lower in a tie."""
@@ -425,9 +424,7 @@ class AdviceStudy:
         if self.keeps_epochs:
             return self.log.planned_steps(size)
         allowed = self.question.at_most_epochs
-        if allowed is None:
-            return MOST_STEPS
-        return self.log.steps_in(size, allowed)
+        return MOST_STEPS if allowed is None else self.log.steps_in(size, allowed)
 
     def whole_s(self, i: int) -> float:
         """Return the expected seconds of the budget that one training of that length costs."""
@@ -599,7 +596,7 @@ class AdviceStudy:
         question, end, errors = self.question, self.end.value, []
         for one in self.cells:
             if one.ends_near:
-                errors += [error for error in one.end_errors.values() if error is not None]
+                errors += known(one.end_errors.values())
         scale = MetricScale.of(
             question.metric, [end], better=question.better, n_examples=question.n_validation
         )
@@ -607,9 +604,7 @@ class AdviceStudy:
         if errors:
             error = slope * statistics.median(errors)
         prior = ScatterPrior.of(scale, end_error=error)
-        if prior is None:
-            return _ENDS
-        return prior.over(slope * self.end.margin)
+        return _ENDS if prior is None else prior.over(slope * self.end.margin)
 
     def outlook(self) -> Outlook:
         """Return what all runs together say about every configuration."""
@@ -688,9 +683,7 @@ class AdviceStudy:
 
     def _step_sd(self, size: int) -> float:
         half = self.options[size].step_s.log_half_width
-        if half is None:
-            return _UNKNOWN_STEP_SD
-        return half / _Z
+        return _UNKNOWN_STEP_SD if half is None else half / _Z
 
     def _holds(self, failed: Sequence[int]) -> Array:
         """Return the probability that the next training does not fail: lower near a failed rate."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from batchlab.belief.final_value import final_of
+from batchlab.laws.mean import known
 from batchlab.laws.plateau import MetricPlateau, plateau_of
 from batchlab.records.run import Kind
 from batchlab.records.study import Study
@@ -34,7 +35,7 @@ def budget_split(study: Study) -> Split:
     """Return the split that budgets are compared on: scored often, and held out if possible."""
     if study.workload.has_validation:
         return "validation"
-    return "test" if study.workload.n_test else "train"
+    return held_out_split(study) or "train"
 
 
 # ---- cells
@@ -88,28 +89,20 @@ class Cell:
     def final(self, study: Study, split: Split) -> tuple[float, ...]:
         """Return the known final values of trials that ended well, in the metric that counts."""
         metric = study.workload.metrics[0]
-        ends = []
-        for record in self.ended_well:
-            end = final_of(record, split, metric.name, metric.better)
-            if end is not None:
-                ends.append(end)
-        return tuple(ends)
+        ends = (final_of(record, split, metric.name, metric.better) for record in self.ended_well)
+        return tuple(known(ends))
 
     def mean_final(self, study: Study, split: Split) -> float | None:
         """Return the mean of the final values, or None if there are none."""
         values = self.final(study, split)
-        if not values:
-            return None
-        return fmean(values)
+        return fmean(values) if values else None
 
 
 def kind_of(trial: Trial) -> Kind:
     """Return the batch size of a trial, or the name of the plan that changes it or its rate."""
     if not trial.stages:
         return trial.batch_size
-    if trial.largest_batch_size > trial.batch_size:
-        return "grow"
-    return "decay"
+    return "grow" if trial.largest_batch_size > trial.batch_size else "decay"
 
 
 def cells(study: Study) -> tuple[Cell, ...]:

@@ -75,6 +75,4 @@ def equal_budget(study: Study, records: Sequence[TrialRecord], name: str) -> Equ
         if record.evaluations:
             spent = budget.spent_at(record, record.evaluations[-1])
             budget = replace(budget, amount=min(budget.amount, spent))
-    if math.isinf(budget.amount):
-        return None
-    return budget
+    return budget if math.isfinite(budget.amount) else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from statistics import fmean
 
 from batchlab.belief.cell_means import CellMeans
@@ -19,6 +21,7 @@ from batchlab.belief.equal_budget import NAMES, EqualBudget, equal_budget
 from batchlab.belief.final_value import end_errors, final_of
 from batchlab.belief.margin import margin_of
 from batchlab.belief.statements import Array, as_good
+from batchlab.laws.mean import known
 from batchlab.laws.plateau import default_delta
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
@@ -75,9 +78,7 @@ class Measured:
         if self.means.draws is None:
             return None
         draws = self.means.draws[:, [*map(self._place, cells)]]
-        if self.better == "lower":
-            return -draws
-        return draws
+        return draws if self.better == "higher" else -draws
 
     @property
     def ranked(self) -> list[Cell]:
@@ -111,12 +112,11 @@ class Evidence:
     def of(cls, study: Study) -> Evidence:
         """Gather the cells and the budgets of a study."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
-        evidence, budgets = cls(study=study, cells=cells, budgets=()), []
-        for name in NAMES:
-            # A plan changes at set places of its own run. So its trials can be compared only at
-            # their end, and all of them end after the same number of epochs.
-            if name == "epochs" or not has_plans(cells):
-                budgets.append(equal_budget(study, evidence._ended_well, name))
+        evidence = cls(study=study, cells=cells, budgets=())
+        # A plan changes at set places of its own run. So its trials can be compared only at their
+        # end, and all of them end after the same number of epochs.
+        names = NAMES[:1] if has_plans(cells) else NAMES
+        budgets = map(partial(equal_budget, study, evidence._ended_well), names)
         return replace(evidence, budgets=tuple(filter(None, budgets)))
 
     @property
@@ -143,9 +143,7 @@ class Evidence:
     def improvement(self) -> float:
         """The smallest difference that counts as learning: the delta of the plateau rule."""
         finals = self._finals
-        if not finals:
-            return 0.0
-        return default_delta(self.metric, finals)
+        return default_delta(self.metric, finals) if finals else 0.0
 
     @property
     def margin(self) -> float:
@@ -171,12 +169,8 @@ class Evidence:
 
     def untrained(self, split: Split) -> list[float]:
         """Return the metric of untrained models, one value per trial evaluated at step 0."""
-        values = []
-        for record in self._ended_well:
-            for at, value in record.curve(split, self.metric):
-                if at.step == 0:
-                    values.append(value)
-        return values
+        curves = [record.curve(split, self.metric) for record in self._ended_well]
+        return [value for at, value in chain(*curves) if at.step == 0]
 
     def ends(self, split: Split, budget: EqualBudget | None = None) -> Measured:
         """Return what trials end with, or would have ended with after an equal budget."""
@@ -241,8 +235,4 @@ class Evidence:
 
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
         """Return a number from each trial that ended well and has it, by cell."""
-        by_cell = []
-        for cell in self.cells:
-            numbers = map(value, cell.ended_well)
-            by_cell.append([number for number in numbers if number is not None])
-        return by_cell
+        return [known(map(value, cell.ended_well)) for cell in self.cells]

@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from batchlab.laws.lines import StraightLine
+from batchlab.laws.mean import known
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Split, TrialRecord
 
@@ -107,7 +110,7 @@ def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
         return None
     places, values = zip(*late, strict=True)
     # The places are shifted so that the end of the run lies at 0.
-    line = StraightLine.through([place - 1 for place in places], values)
+    line = StraightLine.through(np.subtract(places, 1), values)
     assert line.residual_sd is not None
     return line.residual_sd * math.sqrt(1 / line.n + line.mean_x**2 / line.spread)
 
@@ -122,12 +125,7 @@ def end_error_of(record: TrialRecord, metric: str) -> float | None:
 
 def end_errors(records: Iterable[TrialRecord], metric: str) -> list[float]:
     """Return the errors of the ends of runs, as far as they are known."""
-    errors = []
-    for record in records:
-        error = end_error_of(record, metric)
-        if error is not None:
-            errors.append(error)
-    return errors
+    return known(end_error_of(record, metric) for record in records)
 
 
 def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:
@@ -141,11 +139,9 @@ def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:
 
 
 def _best(curve: Curve, better: Better) -> float | None:
-    values = [value for _, value in curve if value is not None]
+    values = known(value for _, value in curve)
     n = min(_IN_A_ROW, len(values))
     if n == 0:
         return None
     means = [math.fsum(values[i : i + n]) / n for i in range(len(values) - n + 1)]
-    if better == "higher":
-        return max(means)
-    return min(means)
+    return max(means) if better == "higher" else min(means)

@@ -179,8 +179,8 @@ class SeedScatter:
 
 
 def _numbers_and_squares(cells: Sequence[OwnScatter]) -> tuple[Array, Array]:
-    n = np.array([cell.n for cell in cells])
-    return n, (n - 1) * np.array([cell.variance for cell in cells])
+    n, variance = np.array([(cell.n, cell.variance) for cell in cells]).T
+    return n, (n - 1) * variance
 
 
 def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:

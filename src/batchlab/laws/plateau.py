@@ -38,15 +38,11 @@ _LIKELY = 1e-4  # of the largest weight; curves below it are left out
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurves:
-    """Weighted curves y = level - rise * left(t), up is better."""
+    """Weighted curves y = level - rise * shapes.left(t), up is better."""
 
     shapes: Shapes  # the laws, one per curve
     rise: Array  # quantiles of each curve's rise, shape (m, 15), equally likely
     weight: Array  # how much of the probability each curve carries, shape (m,); adds up to 1
-
-    def left(self, t: Array) -> Array:
-        """Return the part of each curve's rise still ahead at epochs `t`, shape (m, len(t))."""
-        return self.shapes.left(t)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -453,7 +449,8 @@ def _plateaus(
     """
     whole = np.arange(first, last + 1, dtype=float)
     fits = fit_learning_curves(t, y, resolution=delta)
-    drop = fits.left(whole) - fits.left(whole + HORIZON_EPOCHS)  # falls along each row
+    # It falls along each row.
+    drop = fits.shapes.left(whole) - fits.shapes.left(whole + HORIZON_EPOCHS)
     gain = fits.rise * drop[:, -1:]
     # This is the first epoch at which rise * drop < delta. Without a rise it is `first`.
     epoch = np.array(

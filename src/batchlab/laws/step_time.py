@@ -351,34 +351,20 @@ def _parameters(
     overhead, knee = math.exp(float(point.log_overhead[0])), math.exp(float(point.log_knee[0]))
     sharpness = 1 / float(point.roundness[0])
     overheads, per_example = np.exp(draws.log_overhead), np.exp(draws.log_overhead - draws.log_knee)
-    never_flat = Reason.of(
-        "may_be_zero",
-        what="the time of an empty step",
-        smallest=smallest,
-        largest=largest,
-        other="smaller",
-    )
-    flat = Reason.of(
-        "may_be_zero",
-        what="the time of one example",
-        smallest=smallest,
-        largest=largest,
-        other="larger",
-    )
+    measured = {"smallest": smallest, "largest": largest}
+    never_flat = flat = None
+    if knee < smallest:
+        what = "the time of an empty step"
+        never_flat = Reason.of("may_be_zero", what=what, **measured, other="smaller")
+    if knee > largest:
+        what = "the time of one example"
+        flat = Reason.of("may_be_zero", what=what, **measured, other="larger")
     return {
         "overhead_s": _positive(
-            overhead,
-            overheads,
-            n=n,
-            maybe_0=posterior.no_overhead,
-            why=never_flat if knee < smallest else None,
+            overhead, overheads, n=n, maybe_0=posterior.no_overhead, why=never_flat
         ),
         "s_per_example": _positive(
-            overhead / knee,
-            per_example,
-            n=n,
-            maybe_0=posterior.no_slope,
-            why=flat if knee > largest else None,
+            overhead / knee, per_example, n=n, maybe_0=posterior.no_slope, why=flat
         ),
         "knee_batch_size": _knee(knee, np.exp(draws.log_knee), sizes, posterior),
         "sharpness": Estimate.of(sharpness, interval=_around(sharpness, 1 / draws.roundness), n=n),
@@ -397,19 +383,16 @@ def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason 
 
 def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Posterior) -> Estimate:
     """Return the knee, or only its bound if it lies outside the measured batch sizes."""
-    n, smallest, largest = len(sizes), sizes[0], sizes[-1]
+    n, measured = len(sizes), {"smallest": sizes[0], "largest": sizes[-1]}
     if posterior.no_overhead and posterior.no_slope:
-        reason = Reason.of(
-            "scatter_too_much", what="step times", smallest=smallest, largest=largest
-        )
+        reason = Reason.of("scatter_too_much", what="step times", **measured)
         return Estimate.cannot_tell(reason, n=n)
     low, high = _around(value, draws)
-    outside = {"smallest": smallest, "largest": largest}
-    if value > largest:
-        reason = Reason.of("outside_measured", **outside, other="larger")
+    if value > sizes[-1]:
+        reason = Reason.of("outside_measured", **measured, other="larger")
         return Estimate.cannot_tell(reason, low=low, n=n)
-    if value < smallest:
-        reason = Reason.of("outside_measured", **outside, other="smaller")
+    if value < sizes[0]:
+        reason = Reason.of("outside_measured", **measured, other="smaller")
         return Estimate.cannot_tell(reason, high=high, n=n)
     bounds = (None if posterior.no_overhead else low, None if posterior.no_slope else high)
     return Estimate.of(value, interval=bounds, n=n)
