@@ -30,6 +30,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status
 
 
+@pytest.mark.slow
 def test_the_same_answers_and_clock_give_the_same_asks_and_advice():
     first, engine = study("noisy", trainings=4.0, n_workers=2, kind=ScriptEngine)
     again, other = advised(trainings=4.0, n_workers=2, kind=ScriptEngine, **TRUTHS["noisy"])
@@ -121,6 +122,7 @@ def test_until_the_other_batch_sizes_are_profiled_the_reference_alone_is_trained
     assert advice.named.batch_size == 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", [(64,), (64, 256)])
 def test_a_load_while_the_reference_was_profiled_makes_nothing_else_faster(slow):
     """All take as long to the level; but steps took twice as long while these were timed."""
@@ -191,6 +193,7 @@ def _recorded_option(size: int, seconds: float) -> Option:
     return Option(batch_size=size, micro_batch_size=size, step_s=step_s, peak_bytes=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "sizes"), [(8, (8, 16, 32, 64, 128, 512)), (8192, (32, 64, 128, 512, 1024))]
 )

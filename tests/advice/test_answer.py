@@ -105,6 +105,7 @@ def test_the_law_of_the_steps_holds_the_truth(told):
         assert steps.high >= 0.9 * 150 * (1 + 400 / size)
 
 
+@pytest.mark.slow
 def test_steps_off_the_law_have_no_critical_batch_size():
     """A batch of 256 needs three times the steps of one of 64, on a device that likes it."""
     steps = {64: 300.0, 256: 900.0, 1024: 150.0}
@@ -135,6 +136,7 @@ def test_endings_are_those_of_the_whole_trainings(told):
     assert endings.difference.low <= 0 <= endings.difference.high
 
 
+@pytest.mark.slow
 def test_the_end_is_compared_with_what_the_chance_compares_with():
     """The reference batch size ends three margins better than all others at a higher rate."""
 
@@ -220,6 +222,7 @@ def test_only_what_lost_is_said_to_be_slower(kind, monkeypatch):
             assert (row.batch_size, row.learning_rate) not in cut
 
 
+@pytest.mark.slow
 def test_batch_sizes_within_a_tenth_of_the_best_are_the_flat_set():
     """256 and 1024 take as long, the reference twice as long."""
     steps = {64: 800.0, 256: 400.0, 1024: 100.0}

@@ -50,6 +50,7 @@ class Overfits(WatchedEngine):
         return super()._accuracy(trial, min(way, 1.0)) - 0.1 * max(0.0, way - 1.1)
 
 
+@pytest.mark.slow
 def test_a_reference_that_overfits_is_taken_at_its_best_and_that_is_said():
     advice, _ = advised(kind=Overfits, asked={"planned_epochs": 24.0})
 
@@ -63,6 +64,6 @@ def test_a_reference_that_overfits_is_taken_at_its_best_and_that_is_said():
 @pytest.mark.parametrize(("kind", "is_said"), [(ScriptEngine, True), (WatchedEngine, False)])
 def test_a_script_that_evaluates_seldom_hardly_knows_when_the_target_was_met(kind, is_said):
     """The reference meets it in its second epoch."""
-    advice, _ = advised(kind=kind, s_min=50.0, trainings=4.0)
+    advice, _ = advised(kind=kind, s_min=50.0, trainings=2.5)
 
     assert ("marks_too_wide" in caveats(advice)) == is_said

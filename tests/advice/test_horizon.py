@@ -31,6 +31,7 @@ def test_a_horizon_leaves_room_for_slower_seeds() -> None:
     assert {needed: horizon_for(needed) for needed in horizons} == horizons
 
 
+@pytest.mark.slow
 def test_where_an_epoch_of_a_larger_batch_takes_less_time_it_has_more_of_them(monkeypatch) -> None:
     """What met the level is believed to end about there, or no larger batch would get so far."""
     first_worse: dict[int, float] = {}
@@ -60,12 +61,13 @@ def test_where_an_epoch_of_a_larger_batch_takes_less_time_it_has_more_of_them(mo
 def test_no_training_has_more_epochs_than_are_allowed(planned: float | None) -> None:
     asked = {"planned_epochs": planned, "at_most_epochs": 15.0}
 
-    advice, engine = advised(asked=asked, **LARGE)
+    advice, engine = advised(asked=asked, **(LARGE | {"trainings": 5.0}))
 
     assert max(e.trial.plan.epoch_at(e.last_step) for e in engine.asked) <= 15.01
     assert advice.endings.named.epochs <= 15.01
 
 
+@pytest.mark.slow
 def test_no_training_takes_longer_than_that_of_the_reference() -> None:
     """A step of 256 takes 2.4 times as long, so it meets the level shortly before that time."""
     own_s = 9 * math.ceil(20_000 / OWN[0]) * 1e-3
@@ -122,6 +124,7 @@ def test_epochs_that_the_user_forbids_are_said_to_be_the_limit(kind, truth, size
     assert capped == {"sizes": sizes, "epochs": EPOCHS}
 
 
+@pytest.mark.slow
 def test_with_a_schedule_longer_ones_of_another_size_are_tried_that_take_no_longer() -> None:
     advice, engine = advised(kind=Scheduled, asked={"at_most_epochs": None}, **STRETCHED)
 
@@ -171,6 +174,7 @@ def test_the_trials_of_what_is_named_are_known_by_it(trainings: float) -> None:
     assert len({trial for trial in same if advice.is_of(trial, named)}) == len(runs) > 0
 
 
+@pytest.mark.slow
 def test_a_given_target_is_followed_under_a_schedule_too() -> None:
     asked = {"target": 0.95, "target_origin": "given"}
 
@@ -180,6 +184,7 @@ def test_a_given_target_is_followed_under_a_schedule_too() -> None:
     assert advice.expected is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_usual", [False, True])
 def test_with_a_schedule_half_the_epochs_are_enough_where_they_end_as_well(is_usual) -> None:
     """At its best rate the reference's own batch size gets there in a third of its epochs.
@@ -209,7 +214,7 @@ def test_with_a_schedule_half_the_epochs_are_enough_where_they_end_as_well(is_us
 
 def test_under_a_schedule_the_time_to_the_level_is_that_of_a_whole_training() -> None:
     """What such a training reaches on its way says nothing about a shorter one."""
-    advice, engine = advised(kind=Scheduled, trainings=8.0)
+    advice, engine = advised(kind=Scheduled, trainings=3.0)
 
     for run in advice.tried:
         assert run.steps_to_target in (None, run.steps)
@@ -218,6 +223,7 @@ def test_under_a_schedule_the_time_to_the_level_is_that_of_a_whole_training() ->
     assert advice.candidates[0].steps_to_target.estimate == plan.steps_in(EPOCHS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "has_law"), [(WatchedEngine, True), (Scheduled, False)])
 def test_no_law_of_the_steps_is_stated_under_a_schedule_of_one_length(kind, has_law: bool) -> None:
     advice, _ = advised(kind=kind, trainings=8.0, asked={"may_stretch": False})

@@ -40,6 +40,7 @@ def test_what_is_named_is_truly_sooner_and_ends_no_worse(name, trainings, n_work
         assert true_worse(advice, engine) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_with_ten_whole_trainings_every_batch_size_is_trained_once_before_any_twice(n_workers):
     """The cheapest for its examples first, at the rate that the belief holds best."""
@@ -72,6 +73,7 @@ def test_what_cannot_win_is_followed_in_stretches_and_stopped():
     assert any(run.steps_to_target is None for run in stopped)
 
 
+@pytest.mark.slow
 def test_a_batch_size_out_of_memory_is_out_and_others_are_not_touched():
     for trainings, n_workers in ((14.0, 1), (14.0, 2)):
         advice, engine = study("large_out_of_memory", trainings=trainings, n_workers=n_workers)
@@ -85,6 +87,7 @@ def test_a_batch_size_out_of_memory_is_out_and_others_are_not_touched():
         assert advice.named.batch_size == 64
 
 
+@pytest.mark.slow
 def test_of_what_diverged_no_further_seed_is_trained():
     advice, _ = study("large_diverges_late")
 

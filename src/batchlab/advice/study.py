@@ -406,17 +406,16 @@ class AdviceStudy:
             planned = self.question.planned_epochs or allowed
             longest = planned * max([1.0, *self._allowed_horizons])
             beyond = min((h * planned for h in HORIZONS if h * planned > allowed), default=math.inf)
+        if math.isinf(beyond):
+            return []
         for size in self.options:
-            at = self.of_size(size)
-            most_seen = max(self.cells[i].most_steps_seen for i in at)
-            if most_seen < self.log.steps_in(size, longest):
-                continue
-            if self.where(lambda one: one.met_on, among=at) or not math.isfinite(beyond):
-                continue
-            if not self.where(lambda one: one.records and not one.failed, among=at):
-                continue
-            if self.log.steps_in(size, beyond) * self.weight[size] < whole_cost:
-                capped.append(size)
+            at, last_step = self.of_size(size), self.log.steps_in(size, longest)
+            is_seen = max(self.cells[i].most_steps_seen for i in at) >= last_step
+            has_met = self.where(lambda one: one.met_on, among=at)
+            may_go_on = self.where(lambda one: one.records and not one.failed, among=at)
+            if is_seen and may_go_on and not has_met:
+                if self.log.steps_in(size, beyond) * self.weight[size] < whole_cost:
+                    capped.append(size)
         return capped
 
     def _allowed_steps(self, size: int) -> int:

@@ -84,9 +84,7 @@ def points_for_law(points: list[tuple[int, T]], *, n_train: int) -> list[tuple[i
         n_train: size of the full batch.
     """
     partial = [point for point in points if point[0] < n_train]
-    if len(partial) < SIZES_FOR_LAW:
-        return points
-    return partial
+    return partial if len(partial) >= SIZES_FOR_LAW else points
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

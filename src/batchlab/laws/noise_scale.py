@@ -88,9 +88,7 @@ def _covariance(sample: GradientSample) -> Array:
     without = _estimators(sample, left, units, mean_sq)
     spread: Array = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
     # The cut into micro-batches is random too, however many of the examples are seen.
-    if sample.unit_examples > 1:
-        return spread
-    return np.asarray(spread * (1 - total * _of_set(sample)))
+    return spread if sample.unit_examples > 1 else spread * (1 - total * _of_set(sample))
 
 
 def _of_set(sample: GradientSample) -> float:
@@ -147,9 +145,7 @@ def _ratio(
         return Estimate.of(trace / grad_sq, interval=interval, n=len(sample.block_examples))
     half = quantile * math.sqrt(covariance[1, 1])
     could_be = grad_sq if grad_sq > 0 else grad_sq + half
-    more = _LEAST_MORE
-    if could_be > 0:
-        more = max(more, half / could_be)
+    more = max(_LEAST_MORE, half / could_be) if could_be > 0 else _LEAST_MORE
     needed = math.ceil(more * sample.n_examples)
     reason = Reason.of(
         "gradient_lost_in_noise",

@@ -37,15 +37,6 @@ _LIKELY = 1e-4  # of the largest weight; curves below it are left out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LearningCurves:
-    """Weighted curves y = level - rise * shapes.left(t), up is better."""
-
-    shapes: Shapes  # the laws, one per curve
-    rise: Array  # quantiles of each curve's rise, shape (m, 15), equally likely
-    weight: Array  # how much of the probability each curve carries, shape (m,); adds up to 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Shapes:
     """Laws by which a rise is used up: exp(-rate t), or (t + offset)^-power."""
 
@@ -67,7 +58,7 @@ class Shapes:
         )
 
 
-def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCurves:
+def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shapes, Array, Array]:
     """Fit all exponential and power-law approaches that a noisy curve leaves likely.
 
     Level and rise are integrated out under flat priors (the rise over the visible window, so that
@@ -82,7 +73,8 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCur
         resolution: the smallest difference in y that matters, > 0.
 
     Returns:
-        At most MAX_CURVES curves.
+        At most MAX_CURVES curves level - rise * left(t): their laws, quantiles of each one's rise
+        that are equally likely, shape (m, 15), and the probability of each, shape (m,).
 
     Source: averaging over families of learning curves after Domhan, Springenberg and Hutter 2015
         (IJCAI, section 3); grids and priors are batchlab's.
@@ -96,9 +88,7 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCur
     rise = fit.rise[row, start][:, None] + fit.error[row, start][:, None] * stdtrit(
         fit.degrees[start][:, None], _LEVELS[None, :]
     )
-    return LearningCurves(
-        shapes=grid.shapes().of(row), rise=rise / fit.span[row, start][:, None], weight=weight
-    )
+    return grid.shapes().of(row), rise / fit.span[row, start][:, None], weight
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,14 +127,8 @@ class _Grid:
         power = best[_N_RATES:].reshape(_N_OFFSETS, _N_POWERS)
         zoomed = [_zoomed(limits, row) for limits, row in zip(self.power, power, strict=True)]
         offset = _zoomed(self.offset, power.max(axis=1))
-        low, high = (
-            np.interp(
-                np.linspace(*offset, _N_OFFSETS),
-                np.linspace(*self.offset, _N_OFFSETS),
-                [limits[end] for limits in zoomed],
-            ).tolist()
-            for end in (0, 1)
-        )
+        to, of = np.linspace(*offset, _N_OFFSETS), np.linspace(*self.offset, _N_OFFSETS)
+        low, high = (np.interp(to, of, ends).tolist() for ends in np.transpose(zoomed))
         return _Grid(
             rate=_zoomed(self.rate, best[:_N_RATES]),
             offset=offset,
@@ -406,9 +390,7 @@ def _turned_at(y: Array, *, delta: float) -> int | None:
     # Second differences cancel a smooth curve, so their scatter is that of the noise only.
     noise = 1.4826 * float(np.median(np.abs(np.diff(y, 2)))) / 6**0.5
     standard_error = noise * (1 / 3 + 1 / len(tail)) ** 0.5
-    if fall <= max(delta, TURN_STANDARD_ERRORS * standard_error):
-        return None
-    return peak
+    return peak if fall > max(delta, TURN_STANDARD_ERRORS * standard_error) else None
 
 
 def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
@@ -448,21 +430,20 @@ def _plateaus(
     Each has shape (m,); a plateau at `last` + 1 is not within the curve.
     """
     whole = np.arange(first, last + 1, dtype=float)
-    fits = fit_learning_curves(t, y, resolution=delta)
-    # It falls along each row.
-    drop = fits.shapes.left(whole) - fits.shapes.left(whole + HORIZON_EPOCHS)
-    gain = fits.rise * drop[:, -1:]
+    laws, rise, weight = fit_learning_curves(t, y, resolution=delta)
+    drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)  # falls along each row
+    gain = rise * drop[:, -1:]
     # This is the first epoch at which rise * drop < delta. Without a rise it is `first`.
     epoch = np.array(
         [
             # A rise below a millionth of delta never counts, because no law drops that far.
             np.searchsorted(-row, -delta / np.maximum(rises, 1e-6 * delta), side="right")
-            for row, rises in zip(drop, fits.rise, strict=True)
+            for row, rises in zip(drop, rise, strict=True)
         ]
     )
-    n_rises = fits.rise.shape[1]
-    levels = (first + np.where(fits.rise > 0, epoch, 0)).ravel()
-    return levels, gain.ravel(), np.repeat(fits.weight / n_rises, n_rises)
+    n_rises = rise.shape[1]
+    levels = (first + np.where(rise > 0, epoch, 0)).ravel()
+    return levels, gain.ravel(), np.repeat(weight / n_rises, n_rises)
 
 
 def _quantile(values: Array, weight: Array, level: float) -> float:
