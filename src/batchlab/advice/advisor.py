@@ -55,12 +55,7 @@ def advise(
         return answered(
             Decided(cell=reference, stopped=stopped, origin=question.target_origin), log
         )
-
-    def ask_all() -> None:
-        if with_all_options is not None:
-            log.question = with_all_options()
-
-    decided = decide(log, prior, asked_whole=ask_all, in_turn=in_turn)
+    decided = decide(log, prior, with_all_options=with_all_options, in_turn=in_turn)
     return answered(decided, log)
 
 

@@ -127,10 +127,9 @@ class _Answer:
 
     def advice(self, unanswered: Advice) -> Advice:
         """Add what the final belief says to the unanswered advice."""
-        question, log, named = self._question, self._log, self._named
-        tuned = self._tuned()
+        named, tuned = self._named, self._tuned()
         configuration = self._configuration(named)
-        candidates = tuple(map(self._candidate, question.options))
+        candidates = tuple(map(self._candidate, self._question.options))
         advice = replace(
             unanswered,
             chance=self._decided.chance,
@@ -150,8 +149,8 @@ class _Answer:
         if not self._decided.stays:
             reason = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
             return replace(advice, verdict="recommend", reason=reason, recommendation=configuration)
-        if log.until is not None and not self._met:
-            return replace(advice, reason=self._none_met(log.until))
+        if self._log.until is not None and not self._met:
+            return replace(advice, reason=self._none_met(self._log.until))
         return replace(advice, reason=self._why_it_stays(), provisional=configuration)
 
     def _why_it_stays(self) -> Reason:
@@ -409,10 +408,8 @@ class _Answer:
         last = max(reference.records.values(), key=lambda record: record.steps)
         steps, reason = last.steps, Reason.of("missed_the_level", steps=last.steps)
         if reference.failed:
-            steps, reason = (
-                study.whole_steps(study.own),
-                Reason.of("own_fails", why=why_it_failed(last)),
-            )
+            reason = Reason.of("own_fails", why=why_it_failed(last))
+            steps = study.whole_steps(study.own)
         cost = self._outlook.mean_cost[:, self._named]
         least = math.log2(steps * study.weight[reference.cell.batch_size]) - cost
         return Estimate.cannot_tell(
@@ -522,11 +519,7 @@ class _Answer:
         if record.has_failed:
             return run
         of_test = record.last("test", self._question.metric)
-        return replace(
-            run,
-            end=self._study.final_value(i, record),
-            end_test=of_test,
-        )
+        return replace(run, end=self._study.final_value(i, record), end_test=of_test)
 
     # ---- caveats
 

@@ -69,7 +69,7 @@ def decide(
     log: RunLog,
     prior: SurfacePrior,
     *,
-    asked_whole: Callable[[], None] | None = None,
+    with_all_options: Callable[[], Question] | None = None,
     in_turn: TimeInTurn | None = None,
 ) -> Decided:
     """Run a study within its budget, and name a configuration.
@@ -77,7 +77,7 @@ def decide(
     Args:
         log: requests the runs; nothing ran yet.
         prior: the prior of the surfaces.
-        asked_whole: as for `pilot`.
+        with_all_options: as for `pilot`.
         in_turn: times the configuration to name and the reference.
     """
     question = log.question
@@ -85,7 +85,7 @@ def decide(
     own_cell = CellKey(reference.batch_size, reference.learning_rate)
     piloted = Piloted()
     if question.target is None and question.objective != "quality":
-        piloted = pilot(log, asked_whole=asked_whole)
+        piloted = pilot(log, with_all_options=with_all_options)
         if piloted.stopped is not None or piloted.end is None:
             return Decided(
                 cell=own_cell, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns
@@ -221,10 +221,8 @@ def _raced(race: EarlyRace, procedure: Procedure, in_turn: TimeInTurn | None) ->
         if in_turn is not None and _timed_in_turn(study, named, in_turn):
             continue
         procedure.confirm(named)
-        if race.soonest == named != study.own:
-            return named
         if race.soonest == named:
-            return procedure.outlook.stays(study.nameable)
+            return procedure.outlook.stays(study.nameable) if named == study.own else named
 
 
 def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:

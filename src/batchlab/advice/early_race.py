@@ -254,10 +254,7 @@ class EarlyRace:
         return max(size / self._own_size, self._own_size / size)
 
     def _new_size(self, low: float, high: float, *, wanted: float) -> int | None:
-        """Return the size not raced yet whose ratio to the reference's is nearest to `wanted`.
-
-        The ratio lies between two others.
-        """
+        """Return the size not raced yet, in this range of ratios, nearest to the ratio wanted."""
         raced = set(self._study.sizes[[*self._raced]])
         left = [n for n in self._sizes if low < self._apart(n) < high and n not in raced]
         if not left:
