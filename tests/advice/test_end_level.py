@@ -166,73 +166,68 @@ CRAWLS = pilot_at(0.01, approach(5.67, start=5.70, rate=0.05))
 FOUR_TIMES = pilot_at(0.04, approach(5.58, start=5.70, rate=0.05))
 
 
-def test_what_crawls_from_the_untrained_model_sets_no_level_and_asks_for_a_higher_rate():
-    alone, beside = pilots_of(LOSS, CRAWLS), pilots_of(LOSS, CRAWLS, FOUR_TIMES)
-
-    assert alone.is_open
-    assert beside.is_open
-    assert beside.level is None
-    assert beside.hardly_learns is not None
-
-
-def test_the_rate_that_learns_sets_the_level_and_the_reference_is_said_to_hardly_learn():
-    learns = pilot_at(0.64, approach(1.0, start=5.70, rate=0.5))
-
-    pilots = pilots_of(LOSS, CRAWLS, FOUR_TIMES, learns)
-
-    assert pilots.is_open  # it is the highest, and gained by far the most
-    assert pilots.level.end.learning_rate == 0.64
-    why = pilots.hardly_learns
-    assert codes(why) == {"another_rate_learns", "hardly_learns"}
-    assert why.named["rate"] == 0.64
-    assert why.named["why"].named["first"] == pytest.approx(5.70)
+LEARNS = pilot_at(0.64, approach(1.0, start=5.70, rate=0.5))
+BROKEN = replace(
+    pilot_at(0.01, lambda epoch: 5.7, status=Status.NAN),
+    reason=Reason.of("metric_not_finite", metric="loss", step=3),
+)
+FLAT = [pilot_at(rate, lambda epoch: 5.7) for rate in (0.01, 0.04, 0.32)]
+# A model that was trained before starts near its end; a higher rate learns no more of it.
+TRAINED = pilot_at(0.01, approach(1.05, start=1.12, rate=0.5))
+AS_FAR = replace(TRAINED, trial=replace(TRAINED.trial, learning_rate=0.04))
+BEYOND = pilot_at(0.32, lambda epoch: 1.12 + 0.1 * (epoch > 0))
+# An accuracy that starts at the most common class may learn little.
+COMMON = [
+    pilot_at(rate, approach(end, start=0.95, rate=0.5), metric="accuracy")
+    for rate, end in ((0.01, 0.965), (0.04, 0.96))
+]
 
 
-def test_little_to_learn_of_which_a_higher_rate_learns_no_more_is_learned():
-    """A model that was trained before starts near its end."""
-    own, higher = (pilot_at(rate, approach(1.05, start=1.12, rate=0.5)) for rate in (0.01, 0.04))
-    higher = replace(higher, evaluations=own.evaluations)
-    beyond = pilot_at(0.32, lambda epoch: 1.12 + 0.1 * (epoch > 0))
+@pytest.mark.parametrize(
+    ("asked", "runs", "is_open", "hardly", "level_of"),
+    [
+        (LOSS, [CRAWLS], True, {"hardly_learns"}, None),
+        (LOSS, [CRAWLS, FOUR_TIMES], True, {"hardly_learns"}, None),
+        # The last is the highest, and gained by far the most.
+        (
+            LOSS,
+            [CRAWLS, FOUR_TIMES, LEARNS],
+            True,
+            {"another_rate_learns", "hardly_learns"},
+            0.64,
+        ),
+        (LOSS, [pilot_at(0.01, approach(5.4, start=5.70, rate=0.5))], True, set(), 0.01),
+        (LOSS, [TRAINED, AS_FAR, BEYOND], False, set(), 0.01),
+        (ASKED, COMMON, False, set(), 0.01),
+        (LOSS, FLAT, False, {"hardly_learns"}, None),
+        (
+            LOSS,
+            [BROKEN, replace(LEARNS, trial=replace(LEARNS.trial, learning_rate=0.0006))],
+            False,
+            {"another_rate_learns", "own_fails", "metric_not_finite"},
+            0.0006,
+        ),
+    ],
+    ids="crawls higher_too learns begins trained common flat lower_learns".split(),
+)
+def test_the_rate_that_learns_sets_the_level(asked, runs, is_open, hardly, level_of):
+    pilots = pilots_of(asked, *runs)
 
-    pilots = pilots_of(LOSS, own, higher, beyond)
-
-    assert not pilots.is_open
-    assert pilots.hardly_learns is None
-    assert pilots.level.target.value < 1.12
-
-
-def test_an_accuracy_that_starts_at_the_most_common_class_may_learn_little():
-    own, higher = (
-        pilot_at(rate, approach(end, start=0.95, rate=0.5), metric="accuracy")
-        for rate, end in ((0.01, 0.965), (0.04, 0.96))
-    )
-
-    pilots = pilots_of(ASKED, own, higher)
-
-    assert (pilots.is_open, pilots.hardly_learns) == (False, None)
-    assert pilots.level.target.value > 0.95
-
-
-def test_a_reference_that_diverges_is_said_to_not_train():
-    """One that can not learn has no level at any rate."""
-    flat = pilots_of(LOSS, *(pilot_at(rate, lambda epoch: 5.7) for rate in (0.01, 0.04, 0.32)))
-    broken = replace(
-        pilot_at(0.01, lambda epoch: 5.7, status=Status.NAN),
-        reason=Reason.of("metric_not_finite", metric="loss", step=3),
-    )
-    lower = pilot_at(0.0006, approach(1.0, start=5.70, rate=0.5))
-
-    assert flat.level is None
-    assert codes(flat.hardly_learns) == {"hardly_learns"}
-
-    why = pilots_of(LOSS, broken, lower).hardly_learns
-
-    assert codes(why) == {"another_rate_learns", "own_fails", "metric_not_finite"}
+    assert pilots.is_open == is_open
+    why, level = pilots.hardly_learns, pilots.level
+    assert (set() if why is None else codes(why)) == hardly
+    assert (level and level.end.learning_rate) == level_of
+    if "another_rate_learns" in hardly:
+        assert why.named["rate"] == level_of
+    if why is not None and runs[0] is CRAWLS:
+        assert why.named.get("why", why).named["first"] == pytest.approx(5.70)
+    if not hardly:
+        start = runs[0].evaluations[0].score("validation", asked.metric)
+        assert asked.sign * (level.target.value - start) > 0
 
 
 def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
-    own, learns = CRAWLS, pilot_at(0.64, approach(1.0, start=5.70, rate=0.5))
-    own, learns = (replace(each, evaluations=each.evaluations[2:]) for each in (own, learns))
+    own, learns = (replace(each, evaluations=each.evaluations[2:]) for each in (CRAWLS, LEARNS))
     flat = replace(own, evaluations=own.evaluations[-9:])
 
     assert codes(pilots_of(LOSS, flat, learns).hardly_learns) >= {"hardly_learns"}

@@ -57,14 +57,22 @@ def test_where_an_epoch_of_a_larger_batch_takes_less_time_it_has_more_of_them(mo
         assert asked.last_step * engine.step_s(asked.trial.batch_size) <= 1.001 * whole_s
 
 
-@pytest.mark.parametrize("planned", [12.0, None])
-def test_no_training_has_more_epochs_than_are_allowed(planned: float | None) -> None:
-    asked = {"planned_epochs": planned, "at_most_epochs": 15.0}
+@pytest.mark.parametrize(
+    ("asked", "truth", "most"),
+    [
+        ({"planned_epochs": 12.0, "at_most_epochs": 15.0}, LARGE, 15),
+        ({"planned_epochs": None, "at_most_epochs": 15.0}, LARGE, 15),
+        ({"at_most_epochs": None}, {"step_s": lambda size: 1e-5 * size}, EPOCHS),
+    ],
+    ids=["allowed", "unplanned", "every example takes as long"],
+)
+def test_no_training_has_more_epochs_than_are_allowed_or_save_time(asked, truth, most) -> None:
+    advice, engine = advised(asked=asked, **(truth | {"trainings": 5.0}))
 
-    advice, engine = advised(asked=asked, **(LARGE | {"trainings": 5.0}))
-
-    assert max(e.trial.plan.epoch_at(e.last_step) for e in engine.asked) <= 15.01
-    assert advice.endings.named.epochs <= 15.01
+    assert max(e.trial.plan.epoch_at(e.last_step) for e in engine.asked) <= most + 0.01
+    assert advice.endings.named.epochs <= most + 0.01
+    is_capped = "capped_by_epochs" in {caveat.code for caveat in advice.caveats}
+    assert not (is_capped and asked["at_most_epochs"] is None)
 
 
 @pytest.mark.slow
@@ -79,14 +87,6 @@ def test_no_training_takes_longer_than_that_of_the_reference() -> None:
         size = asked.trial.batch_size
         within_planned = asked.last_step <= asked.trial.plan.steps_in(9)
         assert within_planned or asked.last_step * engine.step_s(size) <= 1.001 * own_s
-
-
-def test_where_every_example_takes_as_long_nothing_has_more_epochs() -> None:
-    advice, engine = advised(asked={"at_most_epochs": None}, step_s=lambda size: 1e-5 * size)
-
-    for asked in engine.asked:
-        assert asked.last_step <= asked.trial.plan.steps_in(EPOCHS)
-    assert not [c for c in advice.caveats if c.code == "capped_by_epochs"]
 
 
 class Scheduled(WatchedEngine):

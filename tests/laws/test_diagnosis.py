@@ -110,6 +110,12 @@ def test_a_falling_metric_is_diagnosed_by_its_own_direction():
     record = made_up_record(**CURVES["validation loss turns"][0])
 
     assert list(found_in(record, metric="loss", better="lower")) == ["overfitting"]
+    errors = {
+        ("train", "error"): lambda e: 1 - approach(1.0)(e),
+        ("validation", "error"): lambda e: 1 - approach(0.9)(e),
+    }
+    found = found_in(made_up_record(curves=errors, epochs=25), metric="error", better="lower")
+    assert found["overfitting"].code == "wide_gap"
 
 
 def test_without_validation_data_the_rules_that_need_it_are_silent_and_named():

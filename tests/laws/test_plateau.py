@@ -122,6 +122,11 @@ def test_a_curve_that_has_turned_has_its_plateau_at_the_peak():
     assert (plateau.verdict, plateau.turned) == ("reached", True)
     assert abs(plateau.epoch - peak) <= 3
     assert plateau.expected_improvement.estimate is None
+    # One that was flat for long before it turned has it where it became flat.
+    late = 0.95 - 0.5 * np.exp(-0.8 * epochs) - 0.003 * np.maximum(epochs - 30, 0)
+    flat_first = find_plateau(epochs, late, better="higher", delta=DELTA)
+    assert flat_first.turned
+    assert 4 <= flat_first.epoch <= 9
 
 
 @pytest.mark.slow
