@@ -69,14 +69,6 @@ def test_a_reference_that_breaks_ends_the_study_with_its_reason(status):
     assert len(engine.asked) == 1
 
 
-def test_of_a_single_batch_size_the_rate_is_tuned():
-    advice, engine = advised(asked={"sizes": (64,)}, trainings=6.0)
-
-    assert {size for size, _ in engine.cells} == {64}
-    assert advice.named.learning_rate in (0.02, 0.04, 0.08)
-    assert 1 < advice.gain.estimate < 1.6
-
-
 class OneRate(ScriptEngine):
     """A script whose rate stays as it is."""
 
@@ -84,12 +76,16 @@ class OneRate(ScriptEngine):
         return (OWN[1],)
 
 
-def test_an_engine_with_one_rate_is_asked_for_no_other():
-    advice, engine = advised(kind=OneRate, best_rate=0.01)
+def test_of_a_single_batch_size_the_rate_is_tuned_and_of_a_single_rate_the_batch_size():
+    one_size, of_size = advised(asked={"sizes": (64,)}, trainings=6.0)
+    one_rate, of_rate = advised(kind=OneRate, best_rate=0.01)
 
-    assert engine.cells == {(size, OWN[1]) for size in SIZES}
-    assert advice.recommendation is not None
-    assert advice.named.learning_rate == OWN[1]
+    assert {size for size, _ in of_size.cells} == {64}
+    assert one_size.named.learning_rate in (0.02, 0.04, 0.08)
+    assert 1 < one_size.gain.estimate < 1.6
+    assert of_rate.cells == {(size, OWN[1]) for size in SIZES}
+    assert one_rate.recommendation is not None
+    assert one_rate.named.learning_rate == OWN[1]
 
 
 def test_only_whole_trainings_are_evaluated_on_train_and_test_data():
