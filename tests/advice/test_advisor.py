@@ -99,6 +99,7 @@ def test_only_whole_trainings_are_evaluated_on_train_and_test_data():
     assert {run.purpose for run in advice.tried} == {"pilot", "search", "whole"}
 
 
+@pytest.mark.slow
 def test_until_the_other_batch_sizes_are_profiled_the_reference_alone_is_trained():
     """They are asked for once, after the first part of the pilot, while nothing runs."""
     engine = WatchedEngine(truth=Truth(**ALIKE), step_s=STEP_S, n_workers=2)
@@ -154,6 +155,7 @@ def grid(tmp_path_factory):
     return RecordedGrid.read(write_whole_grid(tmp_path_factory.mktemp("grid")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_of_a_recorded_grid_the_truth_is_found_with_the_seeds_it_has(grid, n_workers):
     """The fastest of all ends worse by two margins."""

@@ -61,6 +61,7 @@ def test_a_reference_that_overfits_is_taken_at_its_best_and_that_is_said():
     assert advice.recommendation is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "is_said"), [(ScriptEngine, True), (WatchedEngine, False)])
 def test_a_script_that_evaluates_seldom_hardly_knows_when_the_target_was_met(kind, is_said):
     """The reference meets it in its second epoch."""

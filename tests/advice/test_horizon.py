@@ -110,6 +110,7 @@ class Scheduled(WatchedEngine):
 STRETCHED = LARGE | {"end_noise": 0.0001, "noise": 0.01}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "truth", "sizes"),
     [(WatchedEngine, LARGE, "256, 1024"), (Scheduled, STRETCHED, "256")],

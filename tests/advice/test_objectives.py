@@ -85,6 +85,7 @@ def test_for_the_fewest_examples_the_largest_batch_size_with_hardly_more_is_name
     assert tuned.learning_rate > OWN[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "length", [{"planned_epochs": 12.0}, {"planned_epochs": None, "longest_s": 3.0}]
 )

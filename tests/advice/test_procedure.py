@@ -107,6 +107,7 @@ def test_a_pilot_that_cannot_go_on_is_trained_in_one_piece():
     assert pilot[1] == own.plan.steps_in(EPOCHS)
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_go_on_is_followed_once_and_then_trained_to_its_end():
     advice, engine = study("cliff_beside_the_best_rate", trainings=14.0, kind=ScriptEngine)
 
