@@ -9,14 +9,7 @@ from itertools import chain
 from statistics import fmean
 
 from batchlab.belief.cell_means import CellMeans
-from batchlab.belief.cells import (
-    Cell,
-    budget_split,
-    chosen_cells,
-    final_gap,
-    has_plans,
-    in_order,
-)
+from batchlab.belief.cells import Cell, budget_split, chosen_cells, final_gap, has_plans, in_order
 from batchlab.belief.equal_budget import NAMES, EqualBudget, equal_budget
 from batchlab.belief.final_value import end_errors, final_of
 from batchlab.belief.margin import margin_of
