@@ -29,13 +29,18 @@ NOTHING_NAMED = replace(cannot_tell_advice(), provisional=None)
 BEST_SO_FAR = replace(cannot_tell_advice(), provisional=made_up_advice().recommendation)
 
 
-@pytest.mark.parametrize("advice", [made_up_advice(), BEST_SO_FAR])
+@pytest.mark.parametrize("advice", [made_up_advice(), BEST_SO_FAR, NOTHING_NAMED])
 def test_applied_the_rate_is_that_of_every_group(advice: Advice) -> None:
     optimizer = two_groups()
 
-    advice.apply(optimizer)
+    if advice.named is None:
+        with pytest.raises(UsageError, match="names no configuration"):
+            advice.apply(optimizer)
+    else:
+        advice.apply(optimizer)
 
-    assert [group["lr"] for group in optimizer.param_groups] == [0.26, 0.26]
+    rates = [0.26, 0.26] if advice.named else [0.01, 1.0]
+    assert [group["lr"] for group in optimizer.param_groups] == rates
 
 
 MOVED = AdamSettings(betas=(0.9, 0.992), weight_decay=0.28)
@@ -55,12 +60,3 @@ def test_applied_twice_other_settings_are_as_applied_once(adam, factor, decay) -
     assert [group["weight_decay"] for group in optimizer.param_groups] == [decay, 0]
     betas = (0.9, 0.992) if adam else (0.9, 0.999)
     assert {group["betas"] for group in optimizer.param_groups} == {betas}
-
-
-def test_without_a_configuration_nothing_is_applied() -> None:
-    optimizer = two_groups()
-
-    with pytest.raises(UsageError, match="names no configuration"):
-        NOTHING_NAMED.apply(optimizer)
-
-    assert optimizer.param_groups[0]["lr"] == 0.01

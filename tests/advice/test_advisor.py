@@ -30,6 +30,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status
 
 
+@pytest.mark.slow
 def test_the_same_answers_and_clock_give_the_same_asks_and_advice():
     first, engine = study("noisy", trainings=4.0, n_workers=2, kind=ScriptEngine)
     again, other = advised(trainings=4.0, n_workers=2, kind=ScriptEngine, **TRUTHS["noisy"])
@@ -38,29 +39,24 @@ def test_the_same_answers_and_clock_give_the_same_asks_and_advice():
     assert engine.asked == other.asked
 
 
-def test_a_metric_that_compares_nothing_is_told_without_a_run():
-    why = Reason.as_written("it is a mean over pairs")
+PAIRS = Reason.as_written("it is a mean over pairs")
+NO_OWN = option(64, 1e-3, note="out of memory"), option(256, 1e-3), option(1024, 1e-3)
 
-    advice, engine = advised(asked={"not_comparable": why})
 
-    assert (advice.verdict, advice.reason, advice.named) == ("cannot_tell", why, None)
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"not_comparable": PAIRS, "n_validation": 500}, "as_written"),
+        ({"options": NO_OWN, "n_validation": 500}, "reference_cannot_run"),
+    ],
+)
+def test_what_cannot_be_compared_is_told_without_a_run(asked, code):
+    advice, engine = advised(asked=asked)
+
+    assert (advice.verdict, advice.reason.code, advice.named) == ("cannot_tell", code, None)
     assert engine.asked == []
     assert [row.learning_rate for row in advice.candidates] == [None] * len(SIZES)
-
-
-def test_an_advice_knows_how_many_examples_its_ends_are_of():
-    advice, _ = advised(trainings=1.0, asked={"n_validation": 500})
-
     assert advice.n_validation == 500
-
-
-def test_a_reference_that_cannot_run_is_told_without_a_run():
-    options = [option(64, 1e-3, note="out of memory"), option(256, 1e-3)]
-
-    advice, engine = advised(asked={"options": tuple(options)})
-
-    assert advice.reason.code == "reference_cannot_run"
-    assert engine.asked == []
 
 
 @pytest.mark.parametrize("status", [Status.OOM, Status.ERROR])
@@ -73,14 +69,6 @@ def test_a_reference_that_breaks_ends_the_study_with_its_reason(status):
     assert len(engine.asked) == 1
 
 
-def test_of_a_single_batch_size_the_rate_is_tuned():
-    advice, engine = advised(asked={"sizes": (64,)}, trainings=6.0)
-
-    assert {size for size, _ in engine.cells} == {64}
-    assert advice.named.learning_rate in (0.02, 0.04, 0.08)
-    assert 1 < advice.gain.estimate < 1.6
-
-
 class OneRate(ScriptEngine):
     """A script whose rate stays as it is."""
 
@@ -88,31 +76,30 @@ class OneRate(ScriptEngine):
         return (OWN[1],)
 
 
-def test_an_engine_with_one_rate_is_asked_for_no_other():
-    advice, engine = advised(kind=OneRate, best_rate=0.01)
+def test_of_a_single_batch_size_the_rate_is_tuned_and_of_a_single_rate_the_batch_size():
+    one_size, of_size = advised(asked={"sizes": (64,)}, trainings=6.0)
+    one_rate, of_rate = advised(kind=OneRate, best_rate=0.01)
 
-    assert engine.cells == {(size, OWN[1]) for size in SIZES}
-    assert advice.recommendation is not None
-    assert advice.named.learning_rate == OWN[1]
-
-
-def test_no_run_goes_further_than_the_epochs_allowed():
-    _, engine = study("alike")
-
-    for asked in engine.asked:
-        assert asked.last_step <= asked.trial.plan.steps_in(EPOCHS)
+    assert {size for size, _ in of_size.cells} == {64}
+    assert one_size.named.learning_rate in (0.02, 0.04, 0.08)
+    assert 1 < one_size.gain.estimate < 1.6
+    assert of_rate.cells == {(size, OWN[1]) for size in SIZES}
+    assert one_rate.recommendation is not None
+    assert one_rate.named.learning_rate == OWN[1]
 
 
 def test_only_whole_trainings_are_evaluated_on_train_and_test_data():
     """What is decided is decided on validation data, and by runs that end at the level."""
     advice, engine = study("alike")
 
+    assert all(asked.last_step <= asked.trial.plan.steps_in(EPOCHS) for asked in engine.asked)
     for asked in engine.asked[3:]:
         is_whole = asked.length.until is None
         assert asked.length.all_splits == ("at_end" if is_whole else "never")
     assert {run.purpose for run in advice.tried} == {"pilot", "search", "whole"}
 
 
+@pytest.mark.slow
 def test_until_the_other_batch_sizes_are_profiled_the_reference_alone_is_trained():
     """They are asked for once, after the first part of the pilot, while nothing runs."""
     engine = WatchedEngine(truth=Truth(**ALIKE), step_s=STEP_S, n_workers=2)
@@ -132,6 +119,7 @@ def test_until_the_other_batch_sizes_are_profiled_the_reference_alone_is_trained
     assert advice.named.batch_size == 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow", [(64,), (64, 256)])
 def test_a_load_while_the_reference_was_profiled_makes_nothing_else_faster(slow):
     """All take as long to the level; but steps took twice as long while these were timed."""
@@ -167,6 +155,7 @@ def grid(tmp_path_factory):
     return RecordedGrid.read(write_whole_grid(tmp_path_factory.mktemp("grid")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_of_a_recorded_grid_the_truth_is_found_with_the_seeds_it_has(grid, n_workers):
     """The fastest of all ends worse by two margins."""
@@ -202,6 +191,7 @@ def _recorded_option(size: int, seconds: float) -> Option:
     return Option(batch_size=size, micro_batch_size=size, step_s=step_s, peak_bytes=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "sizes"), [(8, (8, 16, 32, 64, 128, 512)), (8192, (32, 64, 128, 512, 1024))]
 )

@@ -35,16 +35,11 @@ def told():
     return study("alike", trainings=14.0)
 
 
-def test_it_is_the_document_of_the_schema(told):
-    advice, _ = told
-
-    jsonschema.validate(advice.to_dict(), json.loads(SCHEMA.read_text()))
-    assert "np." not in str(advice.gain)
-
-
 def test_every_batch_size_has_a_row_with_its_truth(told):
     advice, engine = told
 
+    jsonschema.validate(advice.to_dict(), json.loads(SCHEMA.read_text()))
+    assert "np." not in str(advice.gain)
     assert [candidate.batch_size for candidate in advice.candidates] == list(SIZES)
     for candidate in advice.candidates:
         time_s = true_time_s(advice, engine, (candidate.batch_size, candidate.learning_rate))
@@ -110,6 +105,7 @@ def test_the_law_of_the_steps_holds_the_truth(told):
         assert steps.high >= 0.9 * 150 * (1 + 400 / size)
 
 
+@pytest.mark.slow
 def test_steps_off_the_law_have_no_critical_batch_size():
     """A batch of 256 needs three times the steps of one of 64, on a device that likes it."""
     steps = {64: 300.0, 256: 900.0, 1024: 150.0}
@@ -140,6 +136,7 @@ def test_endings_are_those_of_the_whole_trainings(told):
     assert endings.difference.low <= 0 <= endings.difference.high
 
 
+@pytest.mark.slow
 def test_the_end_is_compared_with_what_the_chance_compares_with():
     """The reference batch size ends three margins better than all others at a higher rate."""
 
@@ -156,30 +153,29 @@ def test_the_end_is_compared_with_what_the_chance_compares_with():
     assert endings.tuned.mean > endings.named.mean + 2 * MARGIN
 
 
-def test_the_gain_has_the_error_of_the_step_times(told):
-    """The reference's is known to a factor of two only."""
-    step_s = Estimate.of(1e-3, interval=(0.5e-3, 2e-3), n=2)
-    options = [option(size, STEP_S(size)) for size in SIZES]
-    options[0] = replace(options[0], step_s=step_s)
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "factor"), [(64, 2), (1024, 40)])
+def test_the_gain_has_the_error_of_the_step_times(told, size, factor):
+    """One is known to a factor of two, or hardly at all, which makes it unlikely too."""
+    wide = Estimate.of(STEP_S(size), interval=(STEP_S(size) / factor, STEP_S(size) * factor), n=2)
+    options = {size: option(size, STEP_S(size)) for size in SIZES}
+    options[size] = replace(options[size], step_s=wide)
 
-    advice, _ = advised(trainings=14.0, asked={"options": tuple(options)})
+    advice, _ = advised(trainings=14.0, asked={"options": tuple(options.values())})
 
     half = math.log(advice.gain.high / advice.gain.low) / 2
     exact = math.log(told[0].gain.high / told[0].gain.low) / 2
-    assert half == pytest.approx(math.hypot(exact, math.log(2)), rel=0.2)
-
-
-def test_the_headline_does_not_credit_the_batch_size_with_what_the_rate_gained():
-    """A step takes as long as its examples, so no batch size is faster than the reference's."""
-    advice, _ = advised(step_s=knee(1), b_crit=600.0, s_min=110.0, best_rate=0.16)
-
-    assert advice.named.batch_size == 64
-    assert advice.gain.low > 1.5
-    assert advice.gain_from_batch_size.estimate == 1
+    assert half == pytest.approx(math.hypot(exact, math.log(factor)), rel=0.2)
+    assert advice.named.batch_size == 1024
+    assert factor == 2 or (advice.gain.low < 1 and advice.chance < 0.95)
 
 
 @pytest.mark.parametrize("is_usual", [False, True])
 def test_where_nobody_chose_the_rate_the_tuned_one_is_what_stays(is_usual):
+    """A step takes as long as its examples, so no batch size is faster than the reference's.
+
+    The headline does not credit the batch size with what the rate gained.
+    """
     advice, _ = advised(
         step_s=knee(1), b_crit=600.0, s_min=110.0, best_rate=0.16, asked={"is_usual": is_usual}
     )
@@ -188,9 +184,11 @@ def test_where_nobody_chose_the_rate_the_tuned_one_is_what_stays(is_usual):
     assert (advice.named.batch_size, advice.named.learning_rate > 0.05) == (64, True)
     assert (advice.recommendation is None) == is_usual
     assert (advice.chance is None) == is_usual
+    assert advice.gain_from_batch_size.estimate == 1
+    assert is_usual or advice.gain.low > 1.5
 
 
-@pytest.mark.parametrize("salt", [0, 1, 2])
+@pytest.mark.parametrize("salt", [0, 1])
 def test_where_nobody_chose_the_rate_no_rate_of_the_same_batch_size_is_recommended(salt):
     """All batch sizes need as many steps; which rate of 64 comes to its end depends on luck."""
     advice, _ = advised(
@@ -199,18 +197,6 @@ def test_where_nobody_chose_the_rate_no_rate_of_the_same_batch_size_is_recommend
     )  # fmt: skip
 
     assert advice.recommendation is None or advice.named.batch_size != 64
-
-
-def test_step_times_that_nobody_knows_make_a_gain_uncertain_and_unlikely():
-    options = [option(size, STEP_S(size)) for size in SIZES]
-    wide = Estimate.of(STEP_S(1024), interval=(STEP_S(1024) / 40, STEP_S(1024) * 40), n=2)
-    options = [replace(o, step_s=wide) if o.batch_size == 1024 else o for o in options]
-
-    advice, _ = advised(trainings=14.0, asked={"options": tuple(options)})
-
-    assert advice.named.batch_size == 1024
-    assert advice.gain.low < 1
-    assert advice.chance < 0.95
 
 
 @pytest.mark.parametrize("kind", [WatchedEngine, ScriptEngine])
@@ -236,6 +222,7 @@ def test_only_what_lost_is_said_to_be_slower(kind, monkeypatch):
             assert (row.batch_size, row.learning_rate) not in cut
 
 
+@pytest.mark.slow
 def test_batch_sizes_within_a_tenth_of_the_best_are_the_flat_set():
     """256 and 1024 take as long, the reference twice as long."""
     steps = {64: 800.0, 256: 400.0, 1024: 100.0}
@@ -263,7 +250,7 @@ def test_where_nothing_is_better_the_reference_stays():
     assert advice.endings.verdict == "no_worse"
 
 
-@pytest.mark.parametrize(("salt", "code"), [(5, "risk"), (1, "nothing"), (8, "risk")])
+@pytest.mark.parametrize(("salt", "code"), [(5, "risk"), (1, "nothing")])
 def test_what_is_likely_no_worse_and_is_not_named_is_told(salt, code, monkeypatch):
     """A batch of 128 is 1.3 times as fast, and ends half a margin lower; that weighs a lot here."""
     monkeypatch.setattr("batchlab.belief.outlook._ENDS_WORSE", 16.0)

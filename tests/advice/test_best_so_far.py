@@ -42,6 +42,22 @@ def test_the_least_mean_time_leads_with_its_seconds():
     assert found.value == pytest.approx(min(means.values()))
 
 
+@pytest.mark.parametrize(("better", "largest"), [("higher", True), ("lower", False)])
+def test_for_quality_the_best_mean_of_the_metric_leads(better, largest):
+    """Here the engine's accuracy is taken for a metric that goes up, or down."""
+    log = run_log(objective="quality", better=better)
+    run(log, (64, 0.02, 0), (64, 0.04, 0), (16, 0.01, 0), steps=300)
+
+    found = best_so_far(log)
+
+    values = {
+        cell[:2]: log.question.best_value(record) for (cell, _), record in log.records.items()
+    }
+    best = max(values, key=values.get) if largest else min(values, key=values.get)
+    assert (found.batch_size, found.learning_rate) == best
+    assert (found.quantity, found.value) == ("accuracy", values[best])
+
+
 class Watcher:
     def __init__(self):
         self.purposes: list[Purpose] = []
@@ -56,6 +72,7 @@ class Watcher:
         self.leads.append(best_so_far(log))
 
 
+@pytest.mark.slow
 def test_who_looks_on_sees_every_run_with_its_reason_and_changes_nothing():
     def advised(watcher=None):
         engine = WatchedEngine(truth=Truth(**ALIKE), step_s=knee(1024))

@@ -96,21 +96,17 @@ def test_where_a_step_takes_as_long_as_its_examples_smaller_batch_sizes_are_race
     assert true_gain(advice, engine) > 1.5
 
 
-def test_a_batch_size_out_of_memory_is_asked_for_once():
-    advice, engine = study("large_out_of_memory", trainings=1.9)
+@pytest.mark.parametrize(("status", "seed"), [(Status.OOM, 0), (Status.DIVERGED, 1)])
+def test_what_is_out_of_memory_or_diverges_on_a_further_seed_gives_way(status, seed):
+    """It is asked for once more at most."""
 
-    assert [asked.trial.batch_size for asked in engine.asked].count(256) == 1
-    assert advice.named == advice.reference
+    def fails(size, rate, its_seed):
+        return status if size > 64 and its_seed == seed else None
 
+    advice, engine = advised(trainings=1.9, fails=fails)
 
-def test_what_diverges_on_a_further_seed_gives_way():
-    def fails(size, rate, seed):
-        return Status.DIVERGED if (size, seed) == (256, 1) else None
-
-    advice, _ = advised(trainings=1.9, fails=fails)
-
-    failed = {run.batch_size for run in advice.tried if run.status == "diverged"}
-    assert failed == {256}
+    asked = [asked for asked in engine.asked if asked.trial.batch_size == 256]
+    assert [one.trial.seed for one in asked].count(seed) == 1
     assert advice.named == advice.reference
 
 

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_trial
 from tests.reference.reason_codes import codes
-from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.advice import Question
@@ -20,9 +19,7 @@ from batchlab.advice.level import (
     level_of_ends,
 )
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, TrialRecord
-from batchlab.runs.contract import run_all
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
 LOSS = replace(ASKED, metric="loss", better="lower")
@@ -34,72 +31,57 @@ def record_of(curve, *, epochs=40, metric="accuracy", **changes) -> TrialRecord:
     return made_up_record(curves=curves, epochs=epochs, evaluations_per_epoch=2, **changes)
 
 
+ENDED = record_of(approach(0.9, rate=1.0))
+RISING = record_of(approach(0.9, rate=0.02), epochs=20)
+
+
 def level_of(value: float, margin: float, asked: Question = ASKED) -> float:
     return as_well_as(value, margin, metric=asked.metric, better=asked.better).value
 
 
-def test_at_a_plateau_it_is_read_off_the_last_quarter():
-    end = end_level(ASKED, record_of(approach(0.9, rate=1.0)), planned_steps=NEVER)
+@pytest.mark.parametrize(
+    ("n_validation", "asked_margin", "margin"),
+    [(None, None, 0.05 * 0.1), (1000, None, 0.05 * 0.1), (15, None, 1 / 15), (15, 0.002, 0.002)],
+)
+def test_at_a_plateau_it_is_read_off_the_last_quarter(n_validation, asked_margin, margin):
+    """Of 15 examples 14 are as good as all that no run was better than."""
+    asked = replace(ASKED, n_validation=n_validation, margin=asked_margin)
+
+    end = end_level(asked, ENDED, planned_steps=NEVER)
 
     assert end.ended_by == "plateau"
     assert end.value == pytest.approx(0.9, abs=1e-4)
-    assert end.margin == pytest.approx(0.05 * 0.1, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("asked", "metric", "margin"),
-    [(ASKED, "accuracy", 1 / 15), (replace(ASKED, n_validation=1000), "accuracy", 0.005)],
-)
-def test_one_validation_example_fewer_is_as_well(asked, metric, margin):
-    """Of 15 examples 14 are as good as all that no run was better than."""
-    asked = asked if asked.n_validation else replace(asked, n_validation=15)
-
-    end = end_level(asked, record_of(approach(0.9, rate=1.0)), planned_steps=NEVER)
-
     assert end.margin == pytest.approx(margin, rel=1e-3)
-
-
-def test_a_margin_that_was_given_counts():
-    asked = replace(ASKED, n_validation=15, margin=0.002)
-
-    end = end_level(asked, record_of(approach(0.9, rate=1.0)), planned_steps=NEVER)
-
-    assert end.margin == 0.002
-    assert level_of_ends(asked, end, [0.9]).value == pytest.approx(0.898)
+    assert level_of_ends(asked, end, [0.9]).value == pytest.approx(0.9 - margin, abs=0.2 * margin)
 
 
 @pytest.mark.parametrize(("broken", "is_end"), [(-1, False), (-21, False), (5, True)])
 def test_a_last_quarter_with_a_value_that_is_no_number_is_no_end(broken, is_end):
-    record = record_of(approach(0.9, rate=1.0))
-    evaluations = list(record.evaluations)
+    evaluations = list(ENDED.evaluations)
     scores = tuple(replace(score, value=None) for score in evaluations[broken].scores)
     evaluations[broken] = replace(evaluations[broken], scores=scores)
 
-    end = end_so_far(ASKED, replace(record, evaluations=tuple(evaluations)))
+    end = end_so_far(ASKED, replace(ENDED, evaluations=tuple(evaluations)))
 
     assert (end is not None) == is_end
 
 
 def test_a_run_still_rising_has_no_end_yet_but_for_the_one_that_was_planned():
-    rising = record_of(approach(0.9, rate=0.02))
-
-    assert end_level(ASKED, rising, planned_steps=rising.steps + 1) is None
-    planned = end_level(ASKED, rising, planned_steps=rising.steps)
+    assert end_level(ASKED, RISING, planned_steps=RISING.steps + 1) is None
+    planned = end_level(ASKED, RISING, planned_steps=RISING.steps)
     assert planned.ended_by == "planned_end"
-    last = rising.evaluations[-1].score("validation", "accuracy")
+    last = RISING.evaluations[-1].score("validation", "accuracy")
     assert planned.value == pytest.approx(last, abs=0.002)
 
 
 def test_a_plateau_before_a_planned_end_is_not_the_end():
     """A loss that falls a little in each epoch falls by margins until then."""
-    flat = record_of(approach(0.9, rate=1.0))
     planned = replace(ASKED, planned_epochs=80)
 
-    assert ends_early(ASKED, flat)
-    assert not ends_early(planned, flat)
-    assert end_level(planned, flat, planned_steps=2 * flat.steps) is None
-    at_its_end = end_level(planned, flat, planned_steps=flat.steps)
-    assert at_its_end.ended_by == "plateau"
+    assert ends_early(ASKED, ENDED)
+    assert not ends_early(planned, ENDED)
+    assert end_level(planned, ENDED, planned_steps=2 * ENDED.steps) is None
+    assert end_level(planned, ENDED, planned_steps=ENDED.steps).ended_by == "plateau"
 
 
 @pytest.mark.parametrize(("batch_size", "epochs", "is_end"), [(64, 28, False), (512, 32, True)])
@@ -140,62 +122,35 @@ def test_the_level_is_a_round_figure(value, margin, level):
     assert level_of(value, margin) == level
 
 
-LONG = 10**9
-
-
-def simulated(steps):
-    engine = SimulatedEngine(truth=Truth(noise=0.0), step_s=knee(64))
-    trial = engine.trial(batch_size=64, learning_rate=0.04, seed=0)
-    return run_all(engine, [RunRequest(trial=trial, length=RunLength(steps=steps))])[0]
-
-
-def level_by(records):
+def level_by(*records):
     """The level that these pilots set, the reference's first."""
-    return Pilots(ASKED, records, planned_steps=LONG).level
-
-
-def curve_to(level, *, epochs=40):
-    curves = made_up_curves()
-    curves["validation", "accuracy"] = approach(level, rate=1.0)
-    return made_up_record(curves=curves, epochs=epochs, evaluations_per_epoch=4)
+    return Pilots(ASKED, records, planned_steps=NEVER).level
 
 
 @pytest.mark.parametrize("beside", [0.8, 0.91, 0.95])
 def test_what_the_reference_ends_with_sets_the_level_whatever_ran_beside_it(beside):
-    assert level_by([curve_to(0.9), curve_to(beside)]) == level_by([curve_to(0.9)])
+    assert level_by(ENDED, record_of(approach(beside, rate=1.0))) == level_by(ENDED)
 
 
 def test_several_seeds_set_the_level_by_their_mean():
     """What one seed ends with, half of the others miss."""
-    end = level_by([curve_to(0.9)]).end
+    end = level_by(ENDED).end
 
     level = level_of_ends(ASKED, end, [0.88, 0.9, 0.92, 0.94])
 
     assert level == as_well_as(0.91, end.margin, metric="accuracy", better="higher")
 
 
-def hardly_learned(**changes):
-    """What labels drawn at random give: a wobble, and a little better than untrained."""
-    curves = {
-        **made_up_curves(),
-        ("validation", "accuracy"): lambda epoch: 0.1 + 0.002 * (epoch > 0) + 0.001 * (epoch % 2),
-    }
-    return made_up_record(curves=curves, evaluations_per_epoch=2, **changes)
-
-
 def test_a_run_about_as_good_as_the_untrained_model_all_the_way_sets_no_level():
-    """A level within its wobble would be met by chance, and soonest by whoever is luckiest."""
-    cut = hardly_learned(epochs=20)
+    """What labels drawn at random give: a wobble, and a little better than untrained.
 
-    assert level_by([cut]) is None
-    beside = level_by([cut, curve_to(0.9)])
-    assert beside.target == level_by([curve_to(0.9)]).target
-    on_its_way = made_up_record(
-        curves={**made_up_curves(), ("validation", "accuracy"): approach(0.9, rate=0.02)},
-        epochs=20,
-        evaluations_per_epoch=2,
-    )
-    assert level_by([cut, on_its_way]).origin == "easier"
+    A level within its wobble would be met by chance, and soonest by whoever is luckiest.
+    """
+    cut = record_of(lambda e: 0.1 + 0.002 * (e > 0) + 0.001 * (e % 2), epochs=20)
+
+    assert level_by(cut) is None
+    assert level_by(cut, ENDED).target == level_by(ENDED).target
+    assert level_by(cut, RISING).origin == "easier"
 
 
 def pilot_at(rate, curve, *, metric="loss", epochs=20, **changes):
@@ -211,77 +166,68 @@ CRAWLS = pilot_at(0.01, approach(5.67, start=5.70, rate=0.05))
 FOUR_TIMES = pilot_at(0.04, approach(5.58, start=5.70, rate=0.05))
 
 
-def test_what_crawls_from_the_untrained_model_sets_no_level_and_asks_for_a_higher_rate():
-    alone, beside = pilots_of(LOSS, CRAWLS), pilots_of(LOSS, CRAWLS, FOUR_TIMES)
-
-    assert alone.is_open
-    assert beside.is_open
-    assert beside.level is None
-    assert beside.hardly_learns is not None
-
-
-def test_the_rate_that_learns_sets_the_level_and_the_reference_is_said_to_hardly_learn():
-    learns = pilot_at(0.64, approach(1.0, start=5.70, rate=0.5))
-
-    pilots = pilots_of(LOSS, CRAWLS, FOUR_TIMES, learns)
-
-    assert pilots.is_open  # it is the highest, and gained by far the most
-    assert pilots.level.end.learning_rate == 0.64
-    why = pilots.hardly_learns
-    assert codes(why) == {"another_rate_learns", "hardly_learns"}
-    assert why.named["rate"] == 0.64
-    assert why.named["why"].named["first"] == pytest.approx(5.70)
+LEARNS = pilot_at(0.64, approach(1.0, start=5.70, rate=0.5))
+BROKEN = replace(
+    pilot_at(0.01, lambda epoch: 5.7, status=Status.NAN),
+    reason=Reason.of("metric_not_finite", metric="loss", step=3),
+)
+FLAT = [pilot_at(rate, lambda epoch: 5.7) for rate in (0.01, 0.04, 0.32)]
+# A model that was trained before starts near its end; a higher rate learns no more of it.
+TRAINED = pilot_at(0.01, approach(1.05, start=1.12, rate=0.5))
+AS_FAR = replace(TRAINED, trial=replace(TRAINED.trial, learning_rate=0.04))
+BEYOND = pilot_at(0.32, lambda epoch: 1.12 + 0.1 * (epoch > 0))
+# An accuracy that starts at the most common class may learn little.
+COMMON = [
+    pilot_at(rate, approach(end, start=0.95, rate=0.5), metric="accuracy")
+    for rate, end in ((0.01, 0.965), (0.04, 0.96))
+]
 
 
-def test_little_to_learn_of_which_a_higher_rate_learns_no_more_is_learned():
-    """A model that was trained before starts near its end."""
-    own, higher = (pilot_at(rate, approach(1.05, start=1.12, rate=0.5)) for rate in (0.01, 0.04))
-    higher = replace(higher, evaluations=own.evaluations)
-    beyond = pilot_at(0.32, lambda epoch: 1.12 + 0.1 * (epoch > 0))
+@pytest.mark.parametrize(
+    ("asked", "runs", "is_open", "hardly", "level_of"),
+    [
+        (LOSS, [CRAWLS], True, {"hardly_learns"}, None),
+        (LOSS, [CRAWLS, FOUR_TIMES], True, {"hardly_learns"}, None),
+        # The last is the highest, and gained by far the most.
+        (
+            LOSS,
+            [CRAWLS, FOUR_TIMES, LEARNS],
+            True,
+            {"another_rate_learns", "hardly_learns"},
+            0.64,
+        ),
+        (LOSS, [pilot_at(0.01, approach(5.4, start=5.70, rate=0.5))], True, set(), 0.01),
+        (LOSS, [TRAINED, AS_FAR, BEYOND], False, set(), 0.01),
+        (ASKED, COMMON, False, set(), 0.01),
+        (LOSS, FLAT, False, {"hardly_learns"}, None),
+        (
+            LOSS,
+            [BROKEN, replace(LEARNS, trial=replace(LEARNS.trial, learning_rate=0.0006))],
+            False,
+            {"another_rate_learns", "own_fails", "metric_not_finite"},
+            0.0006,
+        ),
+    ],
+    ids="crawls higher_too learns begins trained common flat lower_learns".split(),
+)
+def test_the_rate_that_learns_sets_the_level(asked, runs, is_open, hardly, level_of):
+    pilots = pilots_of(asked, *runs)
 
-    pilots = pilots_of(LOSS, own, higher, beyond)
-
-    assert not pilots.is_open
-    assert pilots.hardly_learns is None
-    assert pilots.level.target.value < 1.12
-
-
-def test_an_accuracy_that_starts_at_the_most_common_class_may_learn_little():
-    own, higher = (
-        pilot_at(rate, approach(end, start=0.95, rate=0.5), metric="accuracy")
-        for rate, end in ((0.01, 0.965), (0.04, 0.96))
-    )
-
-    pilots = pilots_of(ASKED, own, higher)
-
-    assert (pilots.is_open, pilots.hardly_learns) == (False, None)
-    assert pilots.level.target.value > 0.95
-
-
-def test_a_model_that_can_not_learn_has_no_level_at_any_rate():
-    flat = [pilot_at(rate, lambda epoch: 5.7) for rate in (0.01, 0.04, 0.32)]
-
-    pilots = pilots_of(LOSS, *flat)
-
-    assert pilots.level is None
-    assert codes(pilots.hardly_learns) == {"hardly_learns"}
-
-
-def test_a_reference_that_diverges_is_said_to_not_train():
-    broken = replace(
-        pilot_at(0.01, lambda epoch: 5.7, status=Status.NAN),
-        reason=Reason.of("metric_not_finite", metric="loss", step=3),
-    )
-    lower = pilot_at(0.0006, approach(1.0, start=5.70, rate=0.5))
-
-    why = pilots_of(LOSS, broken, lower).hardly_learns
-
-    assert codes(why) == {"another_rate_learns", "own_fails", "metric_not_finite"}
+    assert pilots.is_open == is_open
+    why, level = pilots.hardly_learns, pilots.level
+    assert (set() if why is None else codes(why)) == hardly
+    assert (level and level.end.learning_rate) == level_of
+    if "another_rate_learns" in hardly:
+        assert why.named["rate"] == level_of
+    if why is not None and runs[0] is CRAWLS:
+        assert why.named.get("why", why).named["first"] == pytest.approx(5.70)
+    if not hardly:
+        start = runs[0].evaluations[0].score("validation", asked.metric)
+        assert asked.sign * (level.target.value - start) > 0
 
 
 def test_what_was_not_seen_untrained_hardly_learns_only_where_it_stays_flat():
-    own, learns = CRAWLS, pilot_at(0.64, approach(1.0, start=5.70, rate=0.5))
-    own, learns = (replace(each, evaluations=each.evaluations[2:]) for each in (own, learns))
+    own, learns = (replace(each, evaluations=each.evaluations[2:]) for each in (CRAWLS, LEARNS))
     flat = replace(own, evaluations=own.evaluations[-9:])
 
     assert codes(pilots_of(LOSS, flat, learns).hardly_learns) >= {"hardly_learns"}
@@ -303,11 +249,9 @@ def test_the_untrained_model_counts_in_no_mean_of_a_pilot():
 
 
 def test_a_pilot_without_a_plateau_sets_the_level_that_it_was_at_when_it_was_cut():
-    record = simulated(1000)
+    level = level_by(RISING)
 
-    level = level_by([record])
-
-    so_far = end_so_far(ASKED, record)
+    so_far = end_so_far(ASKED, RISING)
     assert (level.origin, level.end) == ("easier", None)
     assert so_far.value - level.target.value == pytest.approx(so_far.margin, rel=0.25)
-    assert record.crossing(level.target).samples <= record.samples
+    assert RISING.crossing(level.target).samples <= RISING.samples

@@ -85,6 +85,7 @@ def test_for_the_fewest_examples_the_largest_batch_size_with_hardly_more_is_name
     assert tuned.learning_rate > OWN[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "length", [{"planned_epochs": 12.0}, {"planned_epochs": None, "longest_s": 3.0}]
 )
@@ -116,7 +117,8 @@ def test_of_equally_long_trainings_what_ends_best_is_named(length):
     assert relative[2].high <= 1.2 * truth
 
 
-@pytest.mark.parametrize("salt", range(4))
+@pytest.mark.slow
+@pytest.mark.parametrize("salt", range(3))
 def test_for_the_fewest_examples_nothing_unlikely_is_named(salt):
     """A batch of 256 needs 9 % more than the reference; `check` holds the chance to its bound."""
     steps = {64: 1000, 256: 272, 1024: 90}

@@ -17,7 +17,7 @@ def pilots(advice: Advice) -> list[float]:
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-@pytest.mark.parametrize(("trainings", "origin"), [(0.3, "easier"), (4.0, "pilot")])
+@pytest.mark.parametrize(("trainings", "origin"), [(0.3, "easier"), (2.5, "pilot")])
 def test_the_end_of_the_reference_less_a_margin_is_the_level(n_workers, trainings, origin):
     """Also where a higher rate is trained beside it, and where it was cut."""
     advice, _ = study("alike", trainings=trainings, n_workers=n_workers)

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from tests.reference.by_day import by_day
 from tests.reference.simulated_advice import (
+    EPOCHS,
     OWN,
     TRUTHS,
     ScriptEngine,
@@ -39,6 +40,7 @@ def test_what_is_named_is_truly_sooner_and_ends_no_worse(name, trainings, n_work
         assert true_worse(advice, engine) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_with_ten_whole_trainings_every_batch_size_is_trained_once_before_any_twice(n_workers):
     """The cheapest for its examples first, at the rate that the belief holds best."""
@@ -50,14 +52,12 @@ def test_with_ten_whole_trainings_every_batch_size_is_trained_once_before_any_tw
     assert beside_the_pilot[:4] == [1024, 256, 128, 16]
 
 
-def test_with_fewer_no_batch_size_is_trained_for_the_picture_alone():
-    _, engine = study("large_ends_worse")
-
-    assert {size for size, _ in engine.cells} == {64, 256}
-
-
 def test_what_cannot_win_is_followed_in_stretches_and_stopped():
-    """A quarter of what led first, by its cost, and little beyond that."""
+    """A quarter of what led first, by its cost, and little beyond that.
+
+    With fewer trainings no batch size is trained only for the picture.
+    """
+    assert {size for size, _ in study("large_ends_worse")[1].cells} == {64, 256}
     advice, engine = study("alike", trainings=14.0)
 
     lead_s = 1.47  # of the reference, whose step takes a millisecond
@@ -71,6 +71,7 @@ def test_what_cannot_win_is_followed_in_stretches_and_stopped():
     assert any(run.steps_to_target is None for run in stopped)
 
 
+@pytest.mark.slow
 def test_a_batch_size_out_of_memory_is_out_and_others_are_not_touched():
     for trainings, n_workers in ((14.0, 1), (14.0, 2)):
         advice, engine = study("large_out_of_memory", trainings=trainings, n_workers=n_workers)
@@ -84,6 +85,7 @@ def test_a_batch_size_out_of_memory_is_out_and_others_are_not_touched():
         assert advice.named.batch_size == 64
 
 
+@pytest.mark.slow
 def test_of_what_diverged_no_further_seed_is_trained():
     advice, _ = study("large_diverges_late")
 
@@ -92,3 +94,23 @@ def test_of_what_diverged_no_further_seed_is_trained():
     assert len(diverged) > 1
     assert {runs[run.batch_size, run.learning_rate] for run in diverged} == {1}
     assert (advice.named.batch_size, advice.named.learning_rate) not in diverged
+
+
+def test_a_pilot_that_cannot_go_on_is_trained_in_one_piece():
+    """After a first part, by which it is known what a run costs."""
+    _, engine = study("alike", trainings=4.0, kind=ScriptEngine)
+
+    (own,) = {asked.trial for asked in engine.asked[:2]}
+    assert (own.batch_size, own.learning_rate, own.seed) == (*OWN, 0)
+    pilot = [asked.last_step for asked in engine.asked_of(own)]
+    assert len(pilot) == 2
+    assert pilot[1] == own.plan.steps_in(EPOCHS)
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_go_on_is_followed_once_and_then_trained_to_its_end():
+    advice, engine = study("cliff_beside_the_best_rate", trainings=14.0, kind=ScriptEngine)
+
+    followed = [asked.trial for asked in engine.asked if asked.length.until is not None]
+    assert len(followed) == len(set(followed))
+    assert advice.recommendation is not None

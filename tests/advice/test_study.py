@@ -100,6 +100,18 @@ def test_a_training_that_ends_below_the_level_is_likely_to_miss_it():
     assert late[far] > 1 > 0.5 > late[study.own]
 
 
+def test_only_what_met_the_level_and_came_to_its_end_may_be_named():
+    study = study_of(wobbling(1e-5))
+    met, ended = study.nearest(256, 1.0), study.nearest(256, 2.0)
+    study.cells[met].met_on.add(0)
+    study.cells[ended].met_on.add(0)
+    study.cells[ended].ends[0] = 0.0
+
+    assert study.nameable == [study.own, ended]
+    study.cells[ended].failed = True
+    assert study.nameable == [study.own]
+
+
 def taken_in(study, i, *, epochs, rate):
     """A run of a configuration, so many epochs long, that comes to the end in that time."""
     size, learning_rate, *_ = study.cells[i].cell

@@ -20,6 +20,7 @@ class BestAtFourTimes(WatchedEngine):
         return super()._accuracy(trial, way) - 2 * MARGIN * off**2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [QUALITY, QUALITY | {"is_usual": True}])
 def test_with_thirty_trainings_the_weight_decay_that_ends_best_is_recommended(asked):
     advice, engine = advised(kind=BestAtFourTimes, asked=asked, trainings=30.0)
@@ -38,6 +39,7 @@ def test_with_thirty_trainings_the_weight_decay_that_ends_best_is_recommended(as
     assert len(trials) == len(runs_of(advice, advice.named))
 
 
+@pytest.mark.slow
 def test_for_the_least_time_what_ends_worse_may_be_named_with_another_weight_decay():
     """Larger batches end two margins worse, but for four times the weight decay."""
     worse = {"end": lambda size, rate: END - (2 * MARGIN if size > 64 else 0.0)}
@@ -53,7 +55,7 @@ def test_for_the_least_time_what_ends_worse_may_be_named_with_another_weight_dec
 
 
 def test_unasked_it_stays():
-    advice, engine = advised(kind=BestAtFourTimes, asked={"objective": "quality"}, trainings=30.0)
+    advice, engine = advised(kind=BestAtFourTimes, asked={"objective": "quality"}, trainings=6.0)
 
     assert {asked.trial.weight_decay_factor for asked in engine.asked} == {1}
     assert advice.named.weight_decay_factor == 1

@@ -22,11 +22,14 @@ def accuracies(*cells):
 
 @pytest.mark.parametrize("cells", [CLOSE, CLOSE[:2]])
 def test_two_seeds_tell_a_large_difference(cells):
+    """Percent gives a hundred times the share."""
     apart = accuracies(*cells).difference(0, 1)
+    percent = accuracies(*(100 * np.array(values) for values in cells)).difference(0, 1)
 
     assert apart.estimate == pytest.approx(0.0334)
     assert 0 < apart.low < apart.high < 0.08
     assert apart.n == 4
+    assert percent.low == pytest.approx(100 * apart.low, rel=1e-6)
 
 
 def test_one_seed_each_tells_0_9748_from_0_9477():
@@ -76,13 +79,6 @@ def test_no_difference_of_accuracies_exceeds_1(first, second):
     assert -1 <= apart.low <= apart.estimate <= apart.high <= 1
 
 
-def test_percent_gives_a_hundred_times_the_share():
-    share = accuracies([0.97, 0.972], [0.95]).difference(0, 1)
-    percent = accuracies([97.0, 97.2], [95.0]).difference(0, 1)
-
-    assert percent.low == pytest.approx(100 * share.low, rel=1e-6)
-
-
 def test_single_seeds_of_an_unknown_metric_have_no_interval():
     means = CellMeans.of([[-0.9], [0.8]], metric="reward", better="higher")
 
@@ -106,21 +102,14 @@ def test_a_value_that_is_not_finite_is_never_averaged(bad):
         accuracies([0.9, bad])
 
 
-def test_a_gap_scatters_as_the_held_out_metric_does():
-    held_out = accuracies([0.95], [0.94])
-    gaps = held_out.of_gaps([[0.04], [0.05]])
-    held_out_half, gap_half = (
-        (known.high - known.low) / 2 for known in (held_out.mean(0), gaps.mean(0))
-    )
-
-    assert gap_half == pytest.approx(held_out_half, rel=0.2)
-
-
-def test_steps_of_a_single_run_have_an_interval():
+def test_gaps_scatter_as_the_held_out_metric_does_and_steps_as_recorded_ones():
     """Recorded seeds need 13 % more or fewer steps in the median."""
-    known = CellMeans.of_steps([[np.log(1000)], [np.log(500)]]).mean(0)
+    held_out = accuracies([0.95], [0.94])
+    gap, known = held_out.of_gaps([[0.04], [0.05]]).mean(0), held_out.mean(0)
+    steps = CellMeans.of_steps([[np.log(1000)], [np.log(500)]]).mean(0)
 
-    assert 0.15 < known.high - known.estimate < 0.6
+    assert gap.high - gap.low == pytest.approx(known.high - known.low, rel=0.2)
+    assert 0.15 < steps.high - steps.estimate < 0.6
 
 
 @pytest.mark.slow

@@ -28,16 +28,12 @@ def noisy(truth, sd, n_seeds):
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
 @pytest.mark.parametrize(("slope", "n"), [(0.2, 12), (0.2, 20), (-0.2, 20), (0.0, 20)])
-def test_the_end_of_a_straight_line_is_exact(better, slope, n):
-    end = final_value(curve(0.5 + slope * (times(n) - 1)), better=better)
+def test_the_end_of_a_straight_line_through_the_last_quarter_is_exact(better, slope, n):
+    line = 0.5 + slope * (times(n) - 1)
+    late = np.where(times(n) < 0.75, 99.0, line)
 
-    assert end == pytest.approx(0.5, abs=1e-12)
-
-
-def test_only_the_last_quarter_counts():
-    values = np.concatenate([np.full(14, 99.0), np.linspace(0.4, 0.5, 6)])
-
-    assert final_value(curve(values), better="higher") == pytest.approx(0.5)
+    assert final_value(curve(line), better=better) == pytest.approx(0.5, abs=1e-12)
+    assert final_value(curve(late), better=better) == pytest.approx(0.5, abs=1e-12)
 
 
 @pytest.mark.parametrize("sd", [0.002, 0.005, 0.01])
@@ -76,9 +72,11 @@ def test_a_run_that_was_evaluated_seldom_ends_where_it_rises_to(n):
     assert end == pytest.approx(0.667 + 0.15 * (1 - 1 / 27), abs=1e-3)
 
 
-def test_of_fewer_than_three_late_evaluations_the_last_counts():
-    assert final_value([], better="higher") is None
-    assert final_value(curve([0.9]), better="higher") == 0.9
+@pytest.mark.parametrize("values", [[], [0.9], np.linspace(0.5, 0.9, 11)])
+def test_of_fewer_than_three_late_evaluations_the_last_counts_and_tells_no_error(values):
+    assert end_error(curve(values)) is None
+    if len(values) < 3:
+        assert final_value(curve(values), better="higher") == (values[-1] if values else None)
     assert final_value([(10, 0.1), (90, 0.7), (100, 0.9)], better="higher") == 0.9
 
 
@@ -102,22 +100,23 @@ def test_a_value_that_is_not_finite_counts_only_at_the_end(n):
     assert final_value(curve(late), better="higher") is None
 
 
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ((0.1, 0.6, 0.8, 0.7, 0.2, 0.9, 0.1), 0.7),
+        ((0.5, 0.6, 0.7, None), 0.6),
+        ((0.5, 0.7, None), 0.6),
+        ((None, None), None),
+    ],
+)
 @pytest.mark.parametrize(("better", "sign"), [("higher", 1), ("lower", -1)])
-def test_a_run_that_keeps_its_best_ends_with_the_best_three(better, sign):
-    values = [sign * value for value in (0.1, 0.6, 0.8, 0.7, 0.2, 0.9, 0.1)]
+def test_a_run_that_keeps_its_best_ends_with_the_best_three(better, sign, values, best):
+    """A best model outlives what is not finite."""
+    values = [None if value is None else sign * value for value in values]
 
     end = final_value(curve(values), better=better, keeps_best=True)
 
-    assert end == pytest.approx(sign * 0.7)
-
-
-def test_a_best_model_outlives_what_is_not_finite():
-    best = final_value(curve([0.5, 0.6, 0.7, None]), better="higher", keeps_best=True)
-    two = final_value(curve([0.5, 0.7, None]), better="higher", keeps_best=True)
-
-    assert best == pytest.approx(0.6)
-    assert two == pytest.approx(0.6)
-    assert final_value(curve([None, None]), better="higher", keeps_best=True) is None
+    assert end == (None if best is None else pytest.approx(sign * best))
 
 
 def test_the_error_of_an_end_is_that_of_the_line_there():
@@ -128,8 +127,3 @@ def test_the_error_of_an_end_is_that_of_the_line_there():
     errors = [end_error(curve(run)) for run in runs]
 
     assert math.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(ends), rel=0.05)
-
-
-@pytest.mark.parametrize("values", [[], [0.9], np.linspace(0.5, 0.9, 11)])
-def test_few_evaluations_do_not_tell_the_error_of_an_end(values):
-    assert end_error(curve(values)) is None

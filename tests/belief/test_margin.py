@@ -23,35 +23,31 @@ def test_mse_and_r2_of_one_model_have_the_same_margin():
     assert r2 == pytest.approx(mse)
 
 
-def test_near_the_untrained_model_little_is_no_worse():
-    assert margin_of(0.952, metric="accuracy", better="higher", untrained=0.95) == pytest.approx(
-        0.0001
+@pytest.mark.parametrize(
+    ("metric", "value", "untrained", "n_examples", "margin"),
+    [
+        ("accuracy", 0.952, 0.95, None, 0.0001),  # near the untrained model little is no worse
+        ("accuracy", 0.995, None, 500, 1 / 500),  # of a share it is at least an example
+        ("accuracy", 99.5, None, 500, 100 / 500),
+        ("accuracy", 1.0, 0.1, 1000, 1 / 1000),  # nothing is left to learn
+        ("accuracy", 100.0, 10.0, 1000, 100 / 1000),
+        ("error", 0.0, 0.9, 1000, 1 / 1000),
+        ("error", 0.0, 90.0, 1000, 100 / 1000),
+        ("error", 0.5, 90.0, 1000, 100 / 1000),  # in percent, as the untrained model has more
+        ("reward", 200.0, 20.0, None, 9),  # without bounds, of what was learned
+        ("reward", 200.0, None, None, 10),
+    ],
+)
+def test_the_margin_is_a_part_of_what_was_learned_or_one_example(
+    metric, value, untrained, n_examples, margin
+):
+    better = "lower" if metric == "error" else "higher"
+
+    found = margin_of(
+        value, metric=metric, better=better, untrained=untrained, n_examples=n_examples
     )
 
-
-def test_the_margin_of_a_share_is_at_least_an_example():
-    assert margin_of(0.995, metric="accuracy", better="higher", n_examples=500) == 1 / 500
-    assert margin_of(99.5, metric="accuracy", better="higher", n_examples=500) == 100 / 500
-
-
-@pytest.mark.parametrize(("metric", "better"), [("accuracy", "higher"), ("error", "lower")])
-def test_where_nothing_is_left_to_learn_the_margin_is_an_example(metric, better):
-    best, untrained = (1.0, 0.1) if better == "higher" else (0.0, 0.9)
-    kinds = {"metric": metric, "better": better, "n_examples": 1000}
-
-    assert margin_of(best, untrained=untrained, **kinds) == 1 / 1000
-    assert margin_of(100 * best, untrained=100 * untrained, **kinds) == 100 / 1000
-
-
-def test_an_error_below_one_percent_is_percent_if_the_untrained_model_has_more():
-    margin = margin_of(0.5, metric="error", better="lower", untrained=90.0, n_examples=1000)
-
-    assert margin == 100 / 1000
-
-
-def test_a_reward_without_bounds_is_held_against_what_was_learned():
-    assert margin_of(200.0, metric="reward", better="higher", untrained=20.0) == pytest.approx(9)
-    assert margin_of(200.0, metric="reward", better="higher") == pytest.approx(10)
+    assert found == pytest.approx(margin)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -5.0])

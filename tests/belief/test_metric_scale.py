@@ -40,11 +40,8 @@ def test_a_place_leads_back_to_its_value(scale, value):
     assert scale.values(np.array([scale.place(value)]))[0] == pytest.approx(value)
 
 
-def test_scatter_of_a_share_is_that_of_its_log_odds():
+def test_scatter_of_a_share_is_that_of_its_log_odds_and_at_least_what_rounding_hides():
     assert SHARE.variance([0.90, 0.902, 0.898]) == pytest.approx(4e-6 / (0.9 * 0.1) ** 2)
-
-
-def test_seeds_that_agree_scatter_by_what_rounding_hides():
     assert SHARE.variance([0.5, 0.5]) == pytest.approx((1 / 1000) ** 2 / 12 / 0.25**2)
     assert 0 < MetricScale(kind="plain").variance([0.5, 0.5]) < 1e-14
 

@@ -50,12 +50,6 @@ def test_the_interval_is_that_of_the_slow_twin(variances, n, prior):
         assert half == pytest.approx(twin.half_width(variances, n, at, 0.95, prior), rel=0.05)
 
 
-def test_without_a_prior_single_seeds_have_no_scatter():
-    own = [OwnScatter(variance=1.0, n=1)] * 3
-
-    assert SeedScatter.of(own, None) is None
-
-
 def test_likely_scatters_are_means_over_parts_of_the_prior_and_close_in_on_what_is_seen():
     prior, single = PRIORS["share"], OwnScatter(variance=1.0, n=1)
     variance = 25 * math.exp(2 * prior.log_sd)
@@ -76,33 +70,29 @@ def test_likely_scatters_are_means_over_parts_of_the_prior_and_close_in_on_what_
     assert np.mean(sds(single) ** 2) == pytest.approx(SeedScatter.of([single], prior).usual_sd ** 2)
 
 
-def test_a_cell_that_scatters_far_more_than_the_others_keeps_a_wide_interval():
+def test_the_prior_stands_for_seeds_that_were_not_run():
+    """Many seeds outweigh it, and a cell that scatters far more keeps a wide interval."""
+    prior = PRIORS["share"]
+    cells = [(math.exp(2 * prior.log_sd), 2)] * 2
+    flat, known = half_widths(cells)[0], half_widths(cells, prior)[0]
+    far_more = math.exp(2 * (prior.log_sd + 2))
+    (half, *_) = half_widths([(far_more, 15)] * 4, prior)
     halves = half_widths([(1.0, 4), (1.0, 4), (1.0, 4), (400.0, 4)])
 
+    assert known < 0.7 * flat
+    assert half == pytest.approx(stats.norm.ppf(0.975) * math.sqrt(far_more / 15), rel=0.15)
     assert halves[-1] > 8 * halves[0]
 
 
-def test_the_prior_stands_for_seeds_that_were_not_run():
-    cells = [(math.exp(2 * PRIORS["share"].log_sd), 2)] * 2
-    flat, known = half_widths(cells)[0], half_widths(cells, PRIORS["share"])[0]
-
-    assert known < 0.7 * flat
-
-
-def test_many_seeds_outweigh_the_prior():
-    far_more = math.exp(2 * (PRIORS["share"].log_sd + 2))
-    (half, *_) = half_widths([(far_more, 15)] * 4, PRIORS["share"])
-
-    assert half == pytest.approx(stats.norm.ppf(0.975) * math.sqrt(far_more / 15), rel=0.15)
-
-
-def test_fewer_examples_than_recorded_scatter_more():
+def test_fewer_examples_than_recorded_scatter_more_and_an_unlike_metric_has_no_prior():
     many, few = (
         ScatterPrior.of(MetricScale(kind="share", n_examples=n)).log_sd for n in (50_000, 500)
     )
 
     assert many == PRIORS["share"].log_sd
     assert few - many == pytest.approx(math.log(20) / 2)
+    for end_error in (None, 0.1):
+        assert ScatterPrior.of(MetricScale(kind="plain"), end_error=end_error) is None
 
 
 @pytest.mark.parametrize(("kind", "n"), [("share", 10_000), ("share", 500), ("loss", None)])
@@ -119,15 +109,12 @@ def test_ends_that_scatter_within_a_run_scatter_between_seeds(kind, n):
     assert known.log_sd + 0.5 < rough < known.log_sd + 1
 
 
-def test_a_metric_unlike_all_recorded_ones_has_no_prior():
-    assert ScatterPrior.of(MetricScale(kind="plain")) is None
-    assert ScatterPrior.of(MetricScale(kind="plain"), end_error=0.1) is None
-
-
 def test_the_same_cells_give_the_same_draws_that_are_centered():
+    """Without a prior single seeds have no scatter."""
     own = [OwnScatter(variance=1.0, n=2)] * 3
     scatter = SeedScatter.of(own, None)
     first, again = scatter.errors(own, 1000), scatter.errors(own, 1000)
 
     assert np.array_equal(first, again)
     assert first.mean(axis=0) == pytest.approx(0, abs=1e-9)
+    assert SeedScatter.of([OwnScatter(variance=1.0, n=1)] * 3, None) is None

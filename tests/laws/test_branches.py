@@ -40,45 +40,29 @@ def test_the_interval_covers(b_crit: float) -> None:
     assert 0.9 <= np.mean(held) <= 1.0
 
 
-def test_where_larger_batches_waste_nothing_only_a_bound_is_known() -> None:
-    found = critical_batch_size(OWN, [(k, 0.0, 0.9) for k in TIMES])
+def test_beyond_the_sizes_that_were_branched_only_a_bound_is_known() -> None:
+    """Larger batches waste nothing, or take as many steps."""
+    waste_nothing = critical_batch_size(OWN, [(k, 0.0, 0.9) for k in TIMES])
+    as_many_steps = critical_batch_size(OWN, [(k, 0.98 * k, 0.98 * k) for k in TIMES])
 
-    assert found.estimate is None
-    assert found.low > 16 * OWN / 2
-    assert found.reason.code == "steps_still_fall"
-
-
-def test_where_larger_batches_take_as_many_steps_it_is_far_below_the_batch_size_in_use() -> None:
-    found = critical_batch_size(OWN, [(k, 0.98 * k, 0.98 * k) for k in TIMES])
-
-    assert found.estimate is not None
-    assert found.high < OWN
+    assert waste_nothing.estimate is None
+    assert waste_nothing.low > 16 * OWN / 2
+    assert waste_nothing.reason.code == "steps_still_fall"
+    assert as_many_steps.estimate is not None
+    assert as_many_steps.high < OWN
 
 
-def test_bounds_that_exclude_nothing_give_no_estimate_and_no_bound() -> None:
-    found = critical_batch_size(OWN, [(2, 0.0, 4.0), (4, 0.0, math.inf)])
+@pytest.mark.parametrize("seen", [[(2, 0.0, 4.0), (4, 0.0, math.inf)], [(2, 1.1, 1.1)]])
+def test_bounds_that_exclude_nothing_or_one_size_give_no_estimate_and_no_bound(seen) -> None:
+    found = critical_batch_size(OWN, seen)
 
     assert (found.estimate, found.low, found.reason.code) == (None, None, "too_few")
 
 
-def test_one_batch_size_gives_no_estimate() -> None:
-    found = critical_batch_size(OWN, [(2, 1.1, 1.1)])
+def test_examples_lie_between_the_branches_that_enclose_a_loss() -> None:
+    middle = math.sqrt(2) * 100
+    examples = {1.0: (100, 100), 0.75: (middle, middle), 0.5: (200, 200)}
+    examples |= {1.1: (0, 100), 0.4: (200, math.inf), math.nan: (0, 100)}
 
-    assert (found.estimate, found.low, found.reason.code) == (None, None, "too_few")
-
-
-@pytest.mark.parametrize(
-    ("loss", "examples"),
-    [
-        (1.0, (100, 100)),
-        (0.75, (math.sqrt(2) * 100, math.sqrt(2) * 100)),
-        (0.5, (200, 200)),
-        (1.1, (0, 100)),
-        (0.4, (200, math.inf)),
-        (math.nan, (0, 100)),
-    ],
-)
-def test_examples_lie_between_the_branches_that_enclose_a_loss(
-    loss: float, examples: tuple[float, float]
-) -> None:
-    assert examples_to(loss, [(100, 1.0), (200, 0.5)]) == pytest.approx(examples)
+    for loss, ends in examples.items():
+        assert examples_to(loss, [(100, 1.0), (200, 0.5)]) == pytest.approx(ends)

@@ -14,15 +14,22 @@ def found_in(record, metric="accuracy", better="higher"):
     }
 
 
-def with_losses(*, train, validation, accuracy=None):
+HEALTHY = approach(0.97)
+
+
+def losses(train, validation, *, accuracy=HEALTHY, **changes):
     """Curves of the losses given, and of a healthy accuracy."""
-    accuracy = accuracy or approach(0.97)
-    return {
-        ("train", "accuracy"): accuracy,
-        ("validation", "accuracy"): accuracy,
-        ("train", "loss"): train,
-        ("validation", "loss"): validation,
-    }
+    curves = dict.fromkeys([("train", "accuracy"), ("validation", "accuracy")], accuracy)
+    curves |= {("train", "loss"): train, ("validation", "loss"): validation}
+    return {"curves": curves, **changes}
+
+
+def accuracies(*, turn=0.0, epochs=25, **changes):
+    """Curves of the accuracies given; from epoch 12 on that of validation data may fall."""
+    curves = made_up_curves(**changes)
+    healthy = curves["validation", "accuracy"]
+    curves["validation", "accuracy"] = lambda e: healthy(e) - turn * max(0.0, e - 12)
+    return {"curves": curves, "epochs": epochs}
 
 
 def falls(to, *, rate=0.5):
@@ -33,90 +40,53 @@ def turning(e):
     return falls(0.1)(e) + 0.01 * e
 
 
-def batch_loss(base, spike):
-    return {"epochs": 25, "batch_loss": lambda e: 2.3 * base**e + spike(e)}
+def batch_loss(spike):
+    return {"epochs": 25, "batch_loss": lambda e: 2.3 * 0.7**e + 0.2 + spike(e)}
 
 
-HIGH_AT_REST = with_losses(
-    train=falls(1.6, rate=1.0), validation=falls(1.62, rate=1.0), accuracy=approach(0.4, rate=1.0)
-)
+def straight(start, slope):
+    return lambda e: start + slope * e
+
+
+AT_REST = losses(falls(1.6, rate=1.0), falls(1.62, rate=1.0), accuracy=approach(0.4, rate=1.0))
+STILL_FALLS = losses(straight(2.3, -0.02), straight(2.3, -0.02), accuracy=straight(0.1, 0.02))
+HARDLY_MOVED = losses(falls(2.29, rate=0.7), straight(2.3, 0), accuracy=straight(0.1, 0))
+BAD_LAST = losses(falls(0.0), lambda e: falls(0.3)(e) + (0.3 if e == 25 else 0), epochs=25)
+EARLY = accuracies(rate=0.2, epochs=12)
+AT_TARGET = {
+    "status": Status.TARGET_REACHED,
+    "target": Target(metric="accuracy", value=0.8, better="higher"),
+}
 CURVES = {
     "healthy": ({"epochs": 25}, {}),
     "a bad end": ({"status": Status.DIVERGED, "epochs": 8}, {"diverged": "ended_badly"}),
     "a loss above the untrained one": (
-        {"curves": with_losses(train=lambda e: 2.3 + 0.1 * e, validation=lambda e: 2.3)},
+        losses(straight(2.3, 0.1), straight(2.3, 0)),
         {"diverged": "loss_before_and_after"},
     ),
-    "a loss spike": (
-        batch_loss(0.7, lambda e: 0.2 + (1.5 if e == 12 else 0)),
-        {"unstable": "loss_spikes"},
-    ),
-    "a wobble by half": (batch_loss(0.7, lambda e: 0.2 + (0.1 if round(e) % 3 == 0 else 0)), {}),
+    "a loss spike": (batch_loss(lambda e: 1.5 * (e == 12)), {"unstable": "loss_spikes"}),
+    "a wobble by half": (batch_loss(lambda e: 0.1 * (round(e) % 3 == 0)), {}),
     "validation loss turns": (
-        {"curves": with_losses(train=falls(0.0), validation=turning), "epochs": 25},
+        losses(falls(0.0), turning, epochs=25),
         {"overfitting": "validation_loss_rose"},
     ),
-    "both losses turn": (
-        {"curves": with_losses(train=turning, validation=turning), "epochs": 25},
-        {},
-    ),
-    "one bad epoch at the end": (
-        {
-            "curves": with_losses(
-                train=falls(0.0), validation=lambda e: falls(0.3)(e) + (0.3 if e == 25 else 0)
-            ),
-            "epochs": 25,
-        },
-        {},
-    ),
+    "both losses turn": (losses(turning, turning, epochs=25), {}),
+    "one bad epoch at the end": (BAD_LAST, {}),
     "validation accuracy turns": (
-        {
-            "curves": made_up_curves(train=1.0)
-            | {("validation", "accuracy"): lambda e: approach(0.97)(e) - 0.003 * max(0.0, e - 12)},
-            "epochs": 25,
-        },
+        accuracies(train=1.0, turn=0.003),
         {"overfitting": "validation_got_worse"},
     ),
-    "a wide gap": (
-        {"curves": made_up_curves(train=1.0, validation=0.9), "epochs": 25},
-        {"overfitting": "wide_gap"},
-    ),
-    "a narrow gap": ({"curves": made_up_curves(train=1.0, validation=0.96), "epochs": 25}, {}),
-    "test scores far below": ({"curves": made_up_curves(train=1.0, test=0.2), "epochs": 25}, {}),
-    "a high loss at rest": ({"curves": HIGH_AT_REST}, {"underfitting": "loss_before_and_after"}),
+    "a wide gap": (accuracies(train=1.0, validation=0.9), {"overfitting": "wide_gap"}),
+    "a narrow gap": (accuracies(train=1.0, validation=0.96), {}),
+    "test scores far below": (accuracies(train=1.0, test=0.2), {}),
+    "a high loss at rest": (AT_REST, {"underfitting": "loss_before_and_after"}),
     "a high loss that still falls": (
-        {
-            "curves": with_losses(
-                train=lambda e: 2.3 - 0.02 * e,
-                validation=lambda e: 2.3 - 0.02 * e,
-                accuracy=lambda e: 0.1 + 0.02 * e,
-            )
-        },
+        STILL_FALLS,
         {"slow_convergence": "loss_still_falls", "not_enough_epochs": "epochs_to_bring"},
     ),
-    "a loss that has hardly moved": (
-        {
-            "curves": with_losses(
-                train=lambda e: 2.3 - 0.01 * (1 - 0.5**e),
-                validation=lambda e: 2.3,
-                accuracy=lambda e: 0.1,
-            )
-        },
-        {"slow_convergence": "loss_before_and_after"},
-    ),
-    "before its plateau": (
-        {"curves": made_up_curves(rate=0.2), "epochs": 12},
-        {"not_enough_epochs": "epochs_to_bring"},
-    ),
-    "before its plateau, at its target": (
-        {
-            "curves": made_up_curves(rate=0.2),
-            "epochs": 12,
-            "status": Status.TARGET_REACHED,
-            "target": Target(metric="accuracy", value=0.8, better="higher"),
-        },
-        {},
-    ),
+    "a loss that has hardly moved": (HARDLY_MOVED, {"slow_convergence": "loss_before_and_after"}),
+    "before its plateau": (EARLY, {"not_enough_epochs": "epochs_to_bring"}),
+    "before its plateau, at its target": (EARLY | AT_TARGET, {}),
     "nothing": ({"curves": {}, "status": Status.OOM, "epochs": 0}, {}),
 }
 
@@ -140,6 +110,12 @@ def test_a_falling_metric_is_diagnosed_by_its_own_direction():
     record = made_up_record(**CURVES["validation loss turns"][0])
 
     assert list(found_in(record, metric="loss", better="lower")) == ["overfitting"]
+    errors = {
+        ("train", "error"): lambda e: 1 - approach(1.0)(e),
+        ("validation", "error"): lambda e: 1 - approach(0.9)(e),
+    }
+    found = found_in(made_up_record(curves=errors, epochs=25), metric="error", better="lower")
+    assert found["overfitting"].code == "wide_gap"
 
 
 def test_without_validation_data_the_rules_that_need_it_are_silent_and_named():

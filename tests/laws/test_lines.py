@@ -9,29 +9,24 @@ from scipy.stats import linregress
 from batchlab.laws.lines import StraightLine, fit_memory, points_for_law
 
 
-@pytest.mark.parametrize("n", [3, 4, 20])
-def test_line_and_intervals_are_those_of_scipy(n: int) -> None:
+@pytest.mark.parametrize(("n", "t"), [(3, 12.706204736), (4, 4.3026527299), (20, 2.1009220402)])
+def test_line_and_intervals_are_those_of_scipy(n: int, t: float) -> None:
+    """Two points have no bounds."""
     rng = np.random.default_rng(n)
     x = rng.uniform(5, 9, n)
     y = 2 - 3 * x + rng.normal(size=n)
 
-    line = StraightLine.through(x.tolist(), y.tolist())
+    line, of_two = StraightLine.through(x, y), StraightLine.through([1, 3], [10, 20])
 
     told = linregress(x, y)
-    t = {3: 12.706204736, 4: 4.3026527299, 20: 2.1009220402}[n]
     assert (line.slope, line.level) == pytest.approx((told.slope, told.intercept))
     assert line.at(7) == pytest.approx(told.intercept + 7 * told.slope)
     half = t * told.stderr
     assert line.slope_interval() == pytest.approx((told.slope - half, told.slope + half))
     half = t * told.intercept_stderr
     assert line.level_interval() == pytest.approx((told.intercept - half, told.intercept + half))
-
-
-def test_two_points_have_a_line_and_no_bounds() -> None:
-    line = StraightLine.through([1, 3], [10, 20])
-
-    assert (line.slope, line.level, line.n) == (5, 5, 2)
-    assert line.slope_interval() == line.level_interval() == (None, None)
+    assert (of_two.slope, of_two.level, of_two.n) == (5, 5, 2)
+    assert of_two.slope_interval() == of_two.level_interval() == (None, None)
 
 
 def test_a_law_leaves_the_full_batch_out_if_three_others_are_known():
@@ -44,19 +39,15 @@ def test_a_law_leaves_the_full_batch_out_if_three_others_are_known():
 SIZES = (1, 4, 16, 64, 256, 1024)
 
 
-def test_a_line_without_scatter_comes_back() -> None:
+def test_a_line_without_scatter_comes_back_and_its_largest_size_is_within_the_limit() -> None:
     fit = fit_memory([(size, 50_000_000 + 3_000 * size) for size in SIZES])
+    of_two = fit_memory([(size, 50_000_000 + 3_000 * size) for size in (1, 1001)])
 
     assert fit.fixed_bytes.estimate == pytest.approx(50_000_000, rel=1e-9)
     assert fit.bytes_per_example.estimate == pytest.approx(3_000, rel=1e-6)
     assert fit.predicted_bytes(100).estimate == pytest.approx(50_300_000)
-
-
-@pytest.mark.parametrize(("limit", "largest"), [(50_299_999, 99), (50_300_000, 100), (10, 0)])
-def test_the_largest_that_is_predicted_to_fit_is_within_the_limit(limit: int, largest: int) -> None:
-    fit = fit_memory([(size, 50_000_000 + 3_000 * size) for size in (1, 1001)])
-
-    assert fit.largest_batch_size(limit) == largest
+    for limit, largest in ((50_299_999, 99), (50_300_000, 100), (10, 0)):
+        assert of_two.largest_batch_size(limit) == largest
 
 
 def test_the_interval_of_a_size_that_did_not_run_holds_its_peak_95_times_in_100() -> None:

@@ -94,43 +94,29 @@ def test_the_intervals_hold_the_truth_at_least_92_times_in_100(name: str) -> Non
     assert {name: count / n_draws for name, count in held.items() if count / n_draws < low} == {}
 
 
-def test_a_step_time_that_never_grows_bounds_the_knee_from_below() -> None:
-    fit = fit_step_time(replace(GPU, sizes=SIZES[:8]).draw(np.random.default_rng(0)))
-
-    assert fit.knee_batch_size.estimate is None
-    assert fit.knee_batch_size.high is None
-    assert 64 < fit.knee_batch_size.low < 1000
-    assert fit.knee_batch_size.reason.code == "outside_measured"
-    assert fit.s_per_example.estimate is None
-    assert fit.s_per_example.high > 1e-6
-    assert fit.overhead_s.holds(1e-3)
-
-
-def test_a_step_time_that_grows_from_the_first_example_bounds_the_knee_from_above() -> None:
-    fit = fit_step_time(
-        replace(CPU, sizes=SIZES[4:], overhead_s=1e-7).draw(np.random.default_rng(0))
+def test_times_that_do_not_show_the_knee_bound_it_at_most() -> None:
+    """They never grow, grow from the first example on, or scatter too much."""
+    flat = fit_step_time(replace(GPU, sizes=SIZES[:8]).draw(np.random.default_rng(0)))
+    steep = replace(CPU, sizes=SIZES[4:], overhead_s=1e-7).draw(np.random.default_rng(0))
+    grows = fit_step_time(steep)
+    wide = {1: 1.0, 2: 3.0, 4: 0.7, 8: 2.5}.items()
+    hidden = fit_step_time(
+        [(size, Estimate.of(t, interval=(t / 5, 5 * t), n=3)) for size, t in wide]
     )
 
-    assert fit.knee_batch_size.estimate is None
-    assert fit.knee_batch_size.low is None
-    assert fit.knee_batch_size.high < 32
-    assert fit.knee_batch_size.reason.code == "outside_measured"
-    assert fit.overhead_s.estimate is None
-    assert fit.s_per_example.holds(1e-6)
-
-
-def test_scatter_that_hides_the_knee_leaves_it_untold() -> None:
-    times = (1.0, 3.0, 0.7, 2.5)
-    fit = fit_step_time(
-        [
-            (size, Estimate.of(t, interval=(t / 5, 5 * t), n=3))
-            for size, t in zip((1, 2, 4, 8), times, strict=True)
-        ]
-    )
-
-    assert fit.knee_batch_size.estimate is None
-    assert (fit.knee_batch_size.low, fit.knee_batch_size.high) == (None, None)
-    assert fit.knee_batch_size.reason.code == "scatter_too_much"
+    knees = [fit.knee_batch_size for fit in (flat, grows, hidden)]
+    assert [(knee.estimate, knee.low is None, knee.high is None) for knee in knees] == [
+        (None, False, True), (None, True, False), (None, True, True)
+    ]  # fmt: skip
+    codes = [knee.reason.code for knee in knees]
+    assert codes == ["outside_measured", "outside_measured", "scatter_too_much"]
+    assert 64 < flat.knee_batch_size.low < 1000
+    assert flat.s_per_example.estimate is None
+    assert flat.s_per_example.high > 1e-6
+    assert flat.overhead_s.holds(1e-3)
+    assert grows.knee_batch_size.high < 32
+    assert grows.overhead_s.estimate is None
+    assert grows.s_per_example.holds(1e-6)
 
 
 def test_every_interval_holds_its_estimate() -> None:
@@ -144,10 +130,15 @@ def test_every_interval_holds_its_estimate() -> None:
 
 
 def test_a_bound_that_misses_its_time_by_a_rounding_is_taken() -> None:
+    """A batch size below 1 has no step time."""
     bound = math.nextafter(1.0, 2.0)
     time = Estimate.of(1.0, interval=(bound, bound), n=2)
 
-    assert fit_step_time([(1, time), (2, time), (4, time)]).step_s(2).estimate == pytest.approx(1)
+    fit = fit_step_time([(1, time), (2, time), (4, time)])
+
+    assert fit.step_s(2).estimate == pytest.approx(1)
+    with pytest.raises(FitError, match="expected at least 1"):
+        fit.step_s(0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -167,11 +158,6 @@ def test_a_measured_time_and_the_law_share_by_their_variances(seed: int) -> None
         assert fit.measured_step_s(size).estimate == pytest.approx(math.exp(expected))
 
 
-def test_a_batch_size_below_1_has_no_step_time() -> None:
-    with pytest.raises(FitError, match="expected at least 1"):
-        fit_step_time(exactly(SIZES)).step_s(0)
-
-
 STEADY = (1.0,) * 15
 
 
@@ -188,25 +174,19 @@ def width(profile: Profile, batch_size: int) -> float:
     return math.log(timed.high / timed.low)
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 9])
-def test_a_scatter_known_exactly_gives_the_interval_of_a_mean(n: int) -> None:
-    known = ProcessScatter(log_sd=0.1, degrees=1e9, n_sizes=100)
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_any_number_of_processes_tells_the_scatter(n: int) -> None:
+    """Known exactly, it gives the interval of a mean."""
+    rng = np.random.default_rng(n)
+    times = [np.exp(rng.normal(0, 0.1, n)).tolist() for _ in range(3001)]
+    exact = ProcessScatter(log_sd=0.1, degrees=1e9, n_sizes=100)
 
-    seen = known.of_size([0.01] * n, Estimate.of(0.01, interval=(None, None), n=15))
+    seen = exact.of_size([0.01] * n, known(0.01))
 
+    assert ProcessScatter.of(times).log_sd == pytest.approx(0.1, rel=0.06)
     assert seen.high == pytest.approx(0.01 * math.exp(1.96 * 0.1 / math.sqrt(n)), rel=1e-4)
     assert seen.low == pytest.approx(0.01 * math.exp(-1.96 * 0.1 / math.sqrt(n)), rel=1e-4)
     assert seen.n == n
-
-
-@pytest.mark.parametrize("n", [2, 3, 5, 8])
-def test_any_number_of_processes_tells_the_scatter(n: int) -> None:
-    rng = np.random.default_rng(n)
-    times = [np.exp(rng.normal(0, 0.1, n)).tolist() for _ in range(3001)]
-
-    scatter = ProcessScatter.of(times)
-
-    assert scatter.log_sd == pytest.approx(0.1, rel=0.06)
 
 
 def test_the_only_batch_size_timed_twice_has_students_interval() -> None:
@@ -219,19 +199,14 @@ def test_the_only_batch_size_timed_twice_has_students_interval() -> None:
     assert seen.high == pytest.approx(math.sqrt(0.01 * 0.011) * math.exp(half), rel=1e-3)
 
 
-def test_a_drift_in_any_process_is_told() -> None:
-    steady = made_up_point(64, scatter=STEADY)
-    drifting = made_up_point(64, scatter=[1.0] * 7 + [1.3] * 8)
-
-    assert not steady.drifted
-    assert replace(steady, again=(drifting.timing,)).drifted
-
-
-def test_the_time_of_two_processes_is_their_geometric_mean() -> None:
+def test_the_time_of_two_processes_is_their_geometric_mean_and_a_drift_in_either_is_told() -> None:
     point = twice(64, 0.01, 0.04)
+    drifting = made_up_point(64, scatter=[1.0] * 7 + [1.3] * 8)
 
     assert point.step_s.estimate == pytest.approx(0.02)
     assert point.samples_per_s == pytest.approx(64 / 0.02)
+    assert not point.drifted
+    assert replace(point, again=(drifting.timing,)).drifted
 
 
 def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not() -> None:

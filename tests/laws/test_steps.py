@@ -204,41 +204,32 @@ def test_without_repeats_steps_as_measured_have_no_interval():
     assert known(fit.by_batch_size[0].measured) == (None, pytest.approx(201_000), None)
 
 
-def test_b_crit_above_the_measured_range_is_a_lower_bound():
-    fit = fit_steps_to_target(drawn(sizes=(32, 64, 128, 256, 512), b_crit=50_000))
-
-    assert (fit.b_crit.estimate, fit.b_crit.high) == (None, None)
-    assert 256 < fit.b_crit.low < 50_000
-    assert fit.b_crit.reason.code == "outside_measured"
-
-
-def test_steps_that_never_level_off_leave_s_min_a_bound():
-    fit = fit_steps_to_target([exact(b, 1e6 / b * e) for b in FIVE for e in (0.95, 1, 1.06)])
-
-    assert (fit.s_min.estimate, fit.s_min.low) == (None, None)
-    assert 0 < fit.s_min.high < 1e6 / FIVE[-1]
-    assert fit.s_min.reason.code == "may_be_zero"
+ABOVE = drawn(sizes=(32, 64, 128, 256, 512), b_crit=50_000)
+STILL_FALL = [exact(b, 1e6 / b * e) for b in FIVE for e in (0.95, 1, 1.06)]
+ALIKE = [exact(b, 700 * e) for b in FIVE for e in (0.98, 1.02)]
+STREAM = np.random.default_rng(0)
+SCATTER = [exact(b, 1000 * math.exp(1.5 * STREAM.normal())) for b in (64, 80, 100)]
 
 
-def test_the_same_steps_at_every_batch_size_give_upper_bounds():
-    fit = fit_steps_to_target([exact(b, 700 * e) for b in FIVE for e in (0.98, 1.02)])
+@pytest.mark.parametrize(
+    ("runs", "quantity", "code", "low", "high"),
+    [
+        (ABOVE, "b_crit", "outside_measured", (256, 50_000), None),
+        (STILL_FALL, "s_min", "may_be_zero", None, (0, 1e6 / FIVE[-1])),
+        (ALIKE, "b_crit", "outside_measured", None, (0, 16)),
+        (ALIKE, "e_min", "may_be_zero", None, (0, 16 * 700)),
+        (ALIKE, "exponent", "exponent_unknown", None, None),
+        (SCATTER, "b_crit", "scatter_too_much", None, None),
+        (on_the_law((1, 50, 800), seeds=2), "exponent", "too_few", None, None),
+    ],
+)
+def test_what_lies_outside_the_measured_range_is_a_bound_or_untold(runs, quantity, code, low, high):
+    """Each bound lies between two numbers, or is not known."""
+    found = getattr(fit_steps_to_target(runs), quantity)
 
-    assert (fit.b_crit.estimate, fit.b_crit.low) == (None, None)
-    assert 0 < fit.b_crit.high < 16
-    assert fit.b_crit.reason.code == "outside_measured"
-    assert 0 < fit.e_min.high < 16 * 700
-    assert fit.e_min.reason.code == "may_be_zero"
-    assert fit.exponent.reason.code == "exponent_unknown"
-
-
-def test_pure_scatter_leaves_b_crit_untold():
-    rng = np.random.default_rng(0)
-    seen = [exact(b, 1000 * math.exp(1.5 * rng.normal())) for b in (64, 80, 100)]
-
-    fit = fit_steps_to_target(seen)
-
-    assert known(fit.b_crit) == (None, None, None)
-    assert fit.b_crit.reason.code == "scatter_too_much"
+    assert (found.estimate, found.reason.code) == (None, code)
+    for bound, ends in ((found.low, low), (found.high, high)):
+        assert bound is None if ends is None else ends[0] < bound < ends[1]
 
 
 def test_fewer_than_three_batch_sizes_that_reached_the_target_are_refused_by_name():
@@ -246,12 +237,6 @@ def test_fewer_than_three_batch_sizes_that_reached_the_target_are_refused_by_nam
         fit_steps_to_target(on_the_law((64,), seeds=3))
     with pytest.raises(FitError, match=r"was reached: 2 \(64, 256\)"):
         fit_steps_to_target([*on_the_law((64, 256)), NEVER])
-
-
-def test_three_batch_sizes_leave_no_exponent_to_tell():
-    fit = fit_steps_to_target(on_the_law((1, 50, 800), seeds=2))
-
-    assert fit.exponent.reason.code == "too_few"
 
 
 # Coverage

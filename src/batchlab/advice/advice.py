@@ -149,6 +149,14 @@ class Question:
         """1 if higher values are better, else -1: multiplied by it, higher is always better."""
         return 1 if self.better == "higher" else -1
 
+    def option(self, batch_size: int) -> Option:
+        """Return the option of a batch size in question."""
+        return {option.batch_size: option for option in self.options}[batch_size]
+
+    def values(self, record: TrialRecord) -> list[float]:
+        """Return all validation values of a run, in order."""
+        return [value for _, value in record.curve("validation", self.metric)]
+
     def best_value(self, record: TrialRecord, *, within_samples: float = math.inf) -> float | None:
         """Return the best validation value after the first step, or None if there is none."""
         values = [
@@ -161,7 +169,9 @@ class Question:
     def distance(self, record: TrialRecord) -> float:
         """Return a sort key of runs by best value, best first; infinite if never evaluated."""
         value = self.best_value(record)
-        return math.inf if value is None else -self.sign * value
+        if value is None:
+            return math.inf
+        return -self.sign * value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -48,19 +48,14 @@ def advise(
     log = RunLog(question=question, engine=engine, until=question.target, watcher=watcher)
     reference = CellKey(question.reference.batch_size, question.reference.learning_rate)
     stopped = question.not_comparable
-    note = next(o.note for o in question.options if o.batch_size == reference.batch_size)
+    note = question.option(reference.batch_size).note
     if stopped is None and note is not None:
         stopped = Reason.of("reference_cannot_run", size=reference.batch_size, why=note)
     if stopped is not None:
         return answered(
             Decided(cell=reference, stopped=stopped, origin=question.target_origin), log
         )
-
-    def ask_all() -> None:
-        if with_all_options is not None:
-            log.question = with_all_options()
-
-    decided = decide(log, prior, asked_whole=ask_all, in_turn=in_turn)
+    decided = decide(log, prior, with_all_options=with_all_options, in_turn=in_turn)
     return answered(decided, log)
 
 
@@ -71,20 +66,21 @@ def best_so_far(run_log: RunLog) -> BestSoFar | None:
     the target. It is not certain: with few seeds the best of many looks better than it is.
     """
     question = run_log.question
-    figures: dict[CellKey, list[float | None]] = defaultdict(list)
+    figures: dict[CellKey, list[float]] = defaultdict(list)
+    failed = set()
     for (cell, _), record in run_log.records.items():
-        if cell.batch_size not in run_log.ruled_out:
-            figures[cell].append(_figure(run_log, record))
-    means = {
-        cell: statistics.fmean(finite)
-        for cell, values in figures.items()
-        if len(finite := [figure for figure in values if figure is not None]) == len(values)
-    }
+        figure = _figure(run_log, record)
+        if figure is None or cell.batch_size in run_log.ruled_out:
+            failed.add(cell)
+        else:
+            figures[cell].append(figure)
+    means = {cell: statistics.fmean(figures[cell]) for cell in figures.keys() - failed}
     if not means:
         return None
-    is_metric = question.objective == "quality"
-    most = is_metric and question.better == "higher"
-    best = min(means, key=lambda cell: (-means[cell] if most else means[cell], cell))
+    sign = 1
+    if question.objective == "quality":
+        sign = -question.sign
+    best = min(means, key=lambda cell: (sign * means[cell], cell))
     quantity = {"time": "time_to_target_s", "samples": "samples_to_target"}
     return BestSoFar(
         batch_size=best.batch_size,
@@ -99,11 +95,9 @@ def _figure(run_log: RunLog, record: TrialRecord) -> float | None:
     question = run_log.question
     if question.objective == "quality":
         return question.best_value(record) if record.ended_well else None
-    steps = run_log.steps_to_level(record)
+    steps, size = run_log.steps_to_level(record), record.trial.batch_size
     if not steps:
         return None
     if question.objective == "samples":
-        return steps * record.trial.batch_size
-    option = next(o for o in question.options if o.batch_size == record.trial.batch_size)
-    step_s = option.step_s.estimate
-    return None if step_s is None else steps * step_s
+        return steps * size
+    return question.option(size).step_s.times(steps).estimate

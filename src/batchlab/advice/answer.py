@@ -32,7 +32,7 @@ from batchlab.advice.study import AdviceStudy
 from batchlab.belief.outlook import Outlook, estimate_of
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import FRACTION_METRICS
-from batchlab.records.trial import Target
+from batchlab.records.trial import Target, TrialRecord
 
 Array = NDArray[np.float64]
 
@@ -120,104 +120,95 @@ class _Answer:
         self._log, self._question = study.log, study.question
         self._named = study.at(decided.cell)
         self._shown = {size: self._shown_at(size) for size in study.options}
-        shown = [i for i in self._shown.values() if i is not None]
-        self._met = [i for i in shown if self._is_known(i)]
+        self._met = [i for i in self._shown.values() if i is not None and self._is_known(i)]
         merit = outlook.end if self._question.objective == "quality" else outlook.mean_cost
         means = merit.mean(axis=0)
         self._best = min(self._met, key=lambda i: means[i], default=study.own)
 
     def advice(self, unanswered: Advice) -> Advice:
         """Add what the final belief says to the unanswered advice."""
-        question, log, named = self._question, self._log, self._named
-        stays = self._decided.stays
-        tuned = self._tuned()
+        named, tuned = self._named, self._tuned()
         configuration = self._configuration(named)
-        gain = self._gain()
-        if not stays:
-            reason = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
-        elif log.until is not None and not self._met:
-            reason = self._none_met(log.until)
-        else:
-            reason = self._why_it_stays()
-        flat = [size for size, i in self._shown.items() if i is not None and self._is_flat(i)]
-        return replace(
+        candidates = tuple(map(self._candidate, self._question.options))
+        advice = replace(
             unanswered,
-            verdict="cannot_tell" if stays else "recommend",
-            reason=reason,
-            recommendation=None if stays else configuration,
-            provisional=configuration if stays and (self._met or log.until is None) else None,
             chance=self._decided.chance,
-            flat_set=tuple(flat),
+            flat_set=tuple(shown.batch_size for shown in candidates if shown.in_flat_set),
             expected=self._expected(named),
-            gain=gain,
+            gain=self._gain(),
             gain_from_batch_size=self._gain_from_batch_size(tuned),
-            reference_tuned=None if tuned is None else self._configuration(tuned),
-            candidates=tuple(self._candidate(option.batch_size) for option in question.options),
+            candidates=candidates,
             believed=tuple(self._all_believed()),
             laws=laws_of(self._study, self._outlook, self._met),
             endings=self._endings(tuned),
             caveats=tuple(self._caveats()),
             tried=tuple(map(self._with_end, self._log.records, unanswered.tried)),
         )
+        if tuned is not None:
+            advice = replace(advice, reference_tuned=self._configuration(tuned))
+        if not self._decided.stays:
+            reason = Reason.of("best_of_likely_no_worse", size=configuration.batch_size)
+            return replace(advice, verdict="recommend", reason=reason, recommendation=configuration)
+        if self._log.until is not None and not self._met:
+            return replace(advice, reason=self._none_met(self._log.until))
+        return replace(advice, reason=self._why_it_stays(), provisional=configuration)
 
     def _why_it_stays(self) -> Reason:
         """Say what came nearest, and whether its chance or its risk speaks against it."""
-        outlook, study, utility = self._outlook, self._study, self._outlook.utility
-        failed = [option for option in self._question.options if not option.runs]
-        if failed and len(failed) == len(self._question.options) - 1:
+        outlook, study = self._outlook, self._study
+        if len(study.options) == 1 < len(self._question.options):
             return Reason.of("no_other_size_ran")
-        same = study.same_size if self._question.is_usual else [study.own]
+        same = {self._named, study.own}
+        if self._question.is_usual:
+            same.update(study.same_size)
         # Another length of the user's own batch size is no other batch size.
         is_other = (study.sizes == study.sizes[study.own]) & (study.places.horizon != 0)
-        same = [*same, *np.flatnonzero(is_other)]
-        others = [i for i in study.nameable if i not in (self._named, *same)]
-        likely = [i for i in others if outlook.chance[i] >= LIKELY]
-        shown = [i for i in others if i in self._shown.values()]
-        possible = likely or [i for i in shown if outlook.chance[i] >= _POSSIBLE]
+        same.update(np.flatnonzero(is_other).tolist())
+        others = {*study.nameable} - same
+        likely = others & {*np.flatnonzero(outlook.chance >= LIKELY).tolist()}
+        shown = others & {*self._shown.values()}
+        possible = likely or shown & {*np.flatnonzero(outlook.chance >= _POSSIBLE).tolist()}
         if self._question.objective != "time" or not possible:
             return Reason.of(_NOTHING_LIKELY[self._question.objective])
-        nearest = max(possible, key=lambda i: (utility[i], -i))
+        nearest = outlook.most_useful(possible)
         cell, tenths = study.cells[nearest].cell, tenths_of(float(outlook.chance[nearest]))
         code = "risk_outweighs" if likely else "nearest_not_likely"
         return Reason.of(code, size=cell.batch_size, rate=cell.learning_rate, tenths=tenths)
 
     def _none_met(self, target: Target) -> Reason:
         """Say that no run met the target, and how far the best one came."""
-        records = [record for one in self._study.cells for record in one.records.values()]
-        values = [self._question.best_value(r) for r in records if not r.has_failed]
-        measured = [value for value in values if value is not None]
-        if not measured:
+        fine: list[TrialRecord] = []
+        for one in self._study.cells:
+            fine += [record for record in one.records.values() if not record.has_failed]
+        nearest = min(fine, key=self._question.distance, default=None)
+        if nearest is None or (best := self._question.best_value(nearest)) is None:
             return Reason.of("every_run_failed")
-        best = max(measured, key=lambda value: self._question.sign * value)
         return Reason.of("none_met", metric=target.metric, value=target.value, best=best)
 
     # ---- configurations
 
     def _shown_at(self, size: int) -> int | None:
         """Return the configuration that represents a batch size: the named one, or its best."""
-        study, utility = self._study, self._outlook.utility
+        study = self._study
         if size == int(study.sizes[self._named]) and self._named != study.own:
             return self._named
         at = study.of_size(size, failed=False)
-        for group in (
-            [i for i in at if self._is_known(i)],
-            [i for i in at if study.cells[i].records],
-        ):
-            if group:
-                return max(group, key=lambda i: (utility[i], -i))
-        return None
+        ran = [*filter(self._is_known, at)] or study.where(lambda one: one.records, among=at)
+        return self._outlook.most_useful(ran) if ran else None
 
     def _is_known(self, i: int) -> bool:
         """Return whether a run of it met the level, or came to its end if there is no level."""
         one, study = self._study.cells[i], self._study
-        by_belief = study.whole_only and i == self._named
-        met = one.ends if by_belief or self._log.until is None else one.met_on
-        return bool(met) and not one.failed
+        if one.failed:
+            return False
+        if self._log.until is None or (study.whole_only and i == self._named):
+            return bool(one.ends)
+        return bool(one.met_on)
 
     def _tuned(self) -> int | None:
         """Return the reference batch size at its best rate, or None if no run met the level."""
-        at = [i for i in self._study.same_size if self._is_known(i)]
-        return max(at, key=lambda i: (self._outlook.utility[i], -i), default=None)
+        at = [*filter(self._is_known, self._study.same_size)]
+        return self._outlook.most_useful(at) if at else None
 
     def _configuration(self, i: int) -> Configuration:
         cell = self._study.cells[i].cell
@@ -247,10 +238,9 @@ class _Answer:
         """Return the steps to the level, a lower bound if runs were stopped or missed it."""
         study, one = self._study, self._study.cells[i]
         if self._log.until is None or (study.whole_only and self._is_known(i)):
-            steps = study.whole_steps(i)
-            return Estimate.of(steps, interval=(steps, steps), n=max(1, len(one.ends)))
+            return _exactly(study.whole_steps(i), n=max(1, len(one.ends)))
         if not one.met_on:
-            last = max((record.steps for record in one.records.values()), default=0)
+            last = one.most_steps_seen
             reason = Reason.of("missed_the_level", steps=last)
             if one.was_slower and last < study.whole_steps(i):
                 reason = Reason.of("stopped_when_slower", steps=last)
@@ -290,15 +280,13 @@ class _Answer:
 
         A batch size that was not trained is shown at the rate that is expected to be best.
         """
-        study, utility = self._study, self._outlook.utility
-        places = {study.own, self._named}
-        for size in study.options:
-            i = self._shown.get(size)
-            at = study.of_size(size, failed=False)
+        places = {self._study.own, self._named}
+        for size, i in self._shown.items():
+            at = self._study.of_size(size, failed=False)
             if i is not None:
                 places.add(i)
             elif at:
-                places.add(max(at, key=lambda j: (utility[j], -j)))
+                places.add(self._outlook.most_useful(at))
         yield from map(self._believed, sorted(places))
 
     def _believed(self, i: int) -> Believed:
@@ -313,11 +301,6 @@ class _Answer:
         if study.end is not None:
             apart = (outlook.end[:, self._named] - outlook.end[:, i]) * study.end.margin
             better = estimate_of(apart, n=len(study.cells[i].ends))
-        cost = {
-            "time": time_s,
-            "samples": samples,
-            "quality": self._far(end),
-        }
         return Believed(
             batch_size=cell.batch_size,
             learning_rate=cell.learning_rate,
@@ -325,27 +308,28 @@ class _Answer:
             weight_decay_factor=cell.weight_decay_factor,
             end=end,
             ends_better_by=better,
-            cost=cost[self._question.objective],
+            cost=self._cost(time_s, samples, self._far(end)),
         )
 
-    def _candidate(self, size: int) -> Candidate:
-        study, question = self._study, self._question
-        option = next(profiled for profiled in question.options if profiled.batch_size == size)
-        option = study.options.get(size, option)
-        i = self._shown.get(size)
-        reason = option.note or self._log.ruled_out.get(size) or Reason.of("not_trained")
-        steps = Estimate.cannot_tell(reason) if i is None else self._steps(i)
+    def _candidate(self, profiled: Option) -> Candidate:
+        study, size = self._study, profiled.batch_size
+        option, i = study.options.get(size, profiled), self._shown.get(size)
+        note = option.note or self._log.ruled_out.get(size)
+        not_trained = Reason.of("not_trained")
+        unknown = Estimate.cannot_tell(note or not_trained)
+        steps, distance = unknown, Estimate.cannot_tell(not_trained)
+        if i is not None:
+            steps, distance = self._steps(i), self._far(self._end(i))
         samples = steps.times(self._log.plan(size).samples_per_step)
         time_s = _product(steps, option.step_s)
-        cost = {"time": time_s, "samples": samples, "quality": self._distance(i)}
         candidate = replace(
             _untrained(option, steps),
             time_to_target_s=time_s,
             samples_to_target=samples,
-            cost=cost[question.objective],
-            relative=Estimate.cannot_tell(reason),
+            cost=self._cost(time_s, samples, distance),
+            relative=unknown,
             rule_learning_rates=self._rates_by_rule(size),
-            note=option.note or self._log.ruled_out.get(size),
+            note=note,
         )
         if i is None:
             return candidate
@@ -377,11 +361,10 @@ class _Answer:
         cost, n = self._outlook.mean_cost, len(self._study.cells[i].records)
         return estimate_of(2.0 ** (cost[:, i] - cost[:, self._best]), n=n)
 
-    def _distance(self, i: int | None) -> Estimate:
-        """Return how far from perfect its whole trainings end."""
-        if i is None:
-            return Estimate.cannot_tell(Reason.of("not_trained"))
-        return self._far(self._end(i))
+    def _cost(self, time_s: Estimate, samples: Estimate, distance: Estimate) -> Estimate:
+        """Return the objective's own figure."""
+        costs = {"time": time_s, "samples": samples, "quality": distance}
+        return costs[self._question.objective]
 
     def _far(self, end: Estimate) -> Estimate:
         """Return how far from perfect a final value is: 1 - it if higher is better, else itself."""
@@ -416,7 +399,7 @@ class _Answer:
         """Return the reference's figure over the named one's, as more trainings would show it."""
         study, decided, reference = self._study, self._decided, self._study.cells[self._study.own]
         if decided.stays or decided.gain is None:
-            return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
+            return _exactly(1.0)
         if self._question.objective == "quality":
             return self._times_as_far(study.own, self._named)
         if reference.met_on or self._question.is_usual:
@@ -425,10 +408,8 @@ class _Answer:
         last = max(reference.records.values(), key=lambda record: record.steps)
         steps, reason = last.steps, Reason.of("missed_the_level", steps=last.steps)
         if reference.failed:
-            steps, reason = (
-                study.whole_steps(study.own),
-                Reason.of("own_fails", why=why_it_failed(last)),
-            )
+            reason = Reason.of("own_fails", why=why_it_failed(last))
+            steps = study.whole_steps(study.own)
         cost = self._outlook.mean_cost[:, self._named]
         least = math.log2(steps * study.weight[reference.cell.batch_size]) - cost
         return Estimate.cannot_tell(
@@ -439,7 +420,7 @@ class _Answer:
         """Return the same for the reference batch size at its best rate, trained or not."""
         study, gain = self._study, self._decided.gain_from_batch_size
         if self._named in study.same_size:
-            return Estimate.of(1.0, interval=(1.0, 1.0), n=1)
+            return _exactly(1.0)
         if self._question.objective == "quality" and tuned is not None:
             return self._times_as_far(tuned, self._named)
         if self._log.until is None or gain is None:
@@ -454,7 +435,7 @@ class _Answer:
         time_s, samples = self._time_and_samples(size, steps)
         peak = Estimate.cannot_tell(Reason.of("peak_not_reported"))
         if (exact := option.peak_bytes) is not None:
-            peak = Estimate.of(exact, interval=(exact, exact), n=1)
+            peak = _exactly(exact)
         return Expected(
             time_to_target_s=time_s,
             steps_to_target=steps,
@@ -473,8 +454,11 @@ class _Answer:
         places = [self._named, study.own]
         if tuned is not None:
             places.append(tuned)
-        seeds = sorted({seed for i in places for seed in study.cells[i].ends})
-        endings = {i: self._ending(i, seeds) for i in places}
+        all_seeds: set[int] = set()
+        for i in places:
+            all_seeds.update(study.cells[i].ends)
+        seeds = sorted(all_seeds)
+        endings: dict[int | None, Ending] = {i: self._ending(i, seeds) for i in places}
         # Compare with the same reference as the chance does.
         beside = study.own
         if self._question.is_usual and tuned is not None:
@@ -496,7 +480,7 @@ class _Answer:
             seeds=tuple(seeds),
             named=endings[self._named],
             own=endings[study.own],
-            tuned=None if tuned is None else endings[tuned],
+            tuned=endings.get(tuned),
             difference=difference,
             margin=margin,
             verdict=verdict,
@@ -535,11 +519,7 @@ class _Answer:
         if record.has_failed:
             return run
         of_test = record.last("test", self._question.metric)
-        return replace(
-            run,
-            end=self._study.final_value(i, record),
-            end_test=of_test,
-        )
+        return replace(run, end=self._study.final_value(i, record), end_test=of_test)
 
     # ---- caveats
 
@@ -550,58 +530,60 @@ class _Answer:
         if self._decided.origin == "easier" and until is not None:
             yield Reason.of("easier_than_plateau", metric=until.metric, value=until.value)
         if self._named != study.own:
-            yield from filter(None, [self._at_the_edge(study.cells[self._named].cell)])
+            yield from self._at_the_edge(study.cells[self._named].cell)
         yield from self._marks_too_wide()
         if capped := study.capped_sizes:
             allowed = self._question.at_most_epochs
             yield Reason.of("capped_by_epochs", sizes=", ".join(map(str, capped)), epochs=allowed)
 
-    def _at_the_edge(self, cell: CellKey) -> Reason | None:
-        """Return a caveat if a rate at most an octave higher diverged, else None.
+    def _at_the_edge(self, cell: CellKey) -> Iterator[Reason]:
+        """Yield a caveat if a rate at most an octave higher diverged.
 
         The share of trainings that diverge is at most the bound of Clopper and Pearson 1934,
         Biometrika 26(4), given the seeds that ran.
         """
         size, rate = cell.batch_size, cell.learning_rate
-        runs = [(other, record) for (other, _), record in self._log.records.items()]
-        alike = (size, cell.horizon, cell.weight_decay_factor)
-        diverged = [
-            other
-            for other, record in runs
-            if record.has_diverged
-            and (other.batch_size, other.horizon, other.weight_decay_factor) == alike
-        ]
-        above = [at.learning_rate for at in diverged if rate <= at.learning_rate <= _UP_TO * rate]
-        n = [at for at, _ in runs].count(cell)
-        n_held = n - diverged.count(cell)
-        if not above or not n_held:
-            return None
-        top, share = max(above), float(betaincinv(n - n_held + 1, n_held, _CONFIDENCE))
-        return Reason.of(
-            "at_the_edge", size=size, rate=rate, above=top, held=n_held, n=n, share=share
-        )
+        n, above, diverged = 0, 0.0, 0
+        for (other, _), record in self._log.records.items():
+            n += other == cell
+            if record.has_diverged and other._replace(learning_rate=rate) == cell:
+                diverged += other == cell
+                if rate <= other.learning_rate <= _UP_TO * rate:
+                    above = max(above, other.learning_rate)
+        n_held = n - diverged
+        if above and n_held:
+            share = float(betaincinv(n - n_held + 1, n_held, _CONFIDENCE))
+            yield Reason.of(
+                "at_the_edge", size=size, rate=rate, above=above, held=n_held, n=n, share=share
+            )
 
-    def _marks_too_wide(self) -> list[Reason]:
-        """Return a caveat if a script evaluates too seldom to know the time to the target."""
+    def _marks_too_wide(self) -> Iterator[Reason]:
+        """Yield a caveat if a script evaluates too seldom to know the time to the target."""
         until = self._log.until
         if until is None or self._study.whole_only or self._log.engine.capabilities.keeps_cadence:
-            return []
+            return
         for i in (self._named, self._study.own):
             for record in self._study.cells[i].records.values():
                 crossing = record.crossing(until)
                 if crossing is not None and 2 * crossing.after_step <= crossing.step:
                     n = math.ceil(_MARKS / record.trial.plan.epoch_at(crossing.step))
-                    return [Reason.of("marks_too_wide", metric=until.metric, n=n)]
-        return []
+                    yield Reason.of("marks_too_wide", metric=until.metric, n=n)
+                    return
+
+
+def _exactly(value: float, *, n: int = 1) -> Estimate:
+    return Estimate.of(value, interval=(value, value), n=n)
 
 
 def _product(first: Estimate, second: Estimate) -> Estimate:
     """Multiply two independent positive estimates; errors add as squares on a log scale."""
-    if first.estimate is None or second.estimate is None:
+    if first.estimate is None:
         bound = None
         if first.low is not None and second.estimate is not None:
             bound = first.low * second.estimate
-        return replace(first if first.estimate is None else second, low=bound, high=None)
+        return replace(first, low=bound, high=None)
+    if second.estimate is None:
+        return replace(second, low=None, high=None)
     one, other = first.log_half_width, second.log_half_width
     half = None if one is None or other is None else math.hypot(one, other)
     return Estimate.of_log(math.log(first.estimate * second.estimate), half, n=first.n)

@@ -63,4 +63,6 @@ def slower_by(challenger: Course, leader: Course, *, most: float) -> float:
         return 0.0
     level = min(challenger.best, leader.best, most)
     leaders = leader.cost_to(level)
-    return challenger.cost_to(level) / leaders if leaders > 0 else math.inf
+    if leaders <= 0:
+        return math.inf
+    return challenger.cost_to(level) / leaders

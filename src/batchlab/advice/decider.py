@@ -69,7 +69,7 @@ def decide(
     log: RunLog,
     prior: SurfacePrior,
     *,
-    asked_whole: Callable[[], None] | None = None,
+    with_all_options: Callable[[], Question] | None = None,
     in_turn: TimeInTurn | None = None,
 ) -> Decided:
     """Run a study within its budget, and name a configuration.
@@ -77,7 +77,7 @@ def decide(
     Args:
         log: requests the runs; nothing ran yet.
         prior: the prior of the surfaces.
-        asked_whole: as for `pilot`.
+        with_all_options: as for `pilot`.
         in_turn: times the configuration to name and the reference.
     """
     question = log.question
@@ -85,7 +85,7 @@ def decide(
     own_cell = CellKey(reference.batch_size, reference.learning_rate)
     piloted = Piloted()
     if question.target is None and question.objective != "quality":
-        piloted = pilot(log, asked_whole=asked_whole)
+        piloted = pilot(log, with_all_options=with_all_options)
         if piloted.stopped is not None or piloted.end is None:
             return Decided(
                 cell=own_cell, stopped=piloted.stopped, hardly_learns=piloted.hardly_learns
@@ -109,12 +109,10 @@ def decide(
         named = procedure.explore()
         while in_turn is not None and _timed_in_turn(study, named, in_turn):
             named = procedure.explore()
-    level = piloted.level
-    return replace(
-        _decided(procedure, named, raced=races),
-        origin=question.target_origin if level is None else level.origin,
-        hardly_learns=piloted.hardly_learns,
-    )
+    decided = _decided(procedure, named, raced=races)
+    if piloted.level is not None:
+        decided = replace(decided, origin=piloted.level.origin)
+    return replace(decided, hardly_learns=piloted.hardly_learns)
 
 
 def _compares_whole(log: RunLog) -> bool:
@@ -197,8 +195,9 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
     Other load during the profile may have slowed down only one of the two.
     """
     own_size, size = study.question.reference.batch_size, int(study.sizes[named])
-    is_open = size != own_size and size not in study.timed and study.question.objective == "time"
-    times = in_turn(own_size, size) if is_open else None
+    if study.question.objective != "time" or size == own_size or size in study.timed:
+        return False
+    times = in_turn(own_size, size)
     if times is None:
         return False
     before = study.options[own_size].step_s
@@ -232,15 +231,18 @@ def _decided(procedure: Procedure, named: int, *, raced: bool) -> Decided:
     is_own_size = named in study.same_size
     # If nobody chose the rate, another rate at the same batch size is not a different answer.
     stays = named == study.own or (study.question.is_usual and is_own_size)
-    chance = float(outlook.chance[named])
-    if raced:
+    chance: float | None = float(outlook.chance[named])
+    if stays:
+        chance = None
+    elif raced:
         off = float(study.off_ridge([study.own])[named, 0])
         chance = _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
     n = len(one.records)
     gains, over_tuned = outlook.gain_draws(named), outlook.gain_over_tuned_draws(named)
     return Decided(
         cell=one.cell,
-        chance=None if stays else chance,
+        origin=study.question.target_origin,
+        chance=chance,
         stays=stays,
         gain=estimate_of(2.0**gains, n=n),
         gain_from_batch_size=estimate_of(2.0**over_tuned, n=n),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import fmean
 
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.study import FAILED
@@ -40,7 +39,7 @@ class EarlyRace:
         study = self._study
         self._own, self._first_octave = study.own, first_octave
         self._own_size = int(study.sizes[study.own])
-        self._raced: set[int] = {i for i, one in enumerate(study.cells) if one.records}
+        self._raced = set(study.where(lambda one: one.records))
         self._sizes, self._first_size = race_sizes(self._own_size, study.weight)
         self._lead = self._soonest()
         self._turned_back = False
@@ -52,9 +51,8 @@ class EarlyRace:
         if self._doubled is not None:
             self._challenge([self._doubled])
         first = self._first()
-        place: int | None = self._climb(
-            first, stride=1 if self._study.sizes[first] == self._own_size else 2
-        )
+        stride = 1 if self._study.sizes[first] == self._own_size else 2
+        place: int | None = self._climb(first, stride=stride)
         while place is not None:
             self._last = place
             if self._has_lost(place):
@@ -119,18 +117,14 @@ class EarlyRace:
         """Climb to the best rate of a batch size, up or down in strides while that is faster."""
         if start not in self._raced:
             self._challenge([start])
-        best = start
-        while (soonest := self._best_beside(best, stride)) != best:
-            best = soonest
-        return best
-
-    def _best_beside(self, i: int, stride: int) -> int:
-        for some in self._new_beside(i, stride):
+        best, to_come = start, self._new_beside(start, stride)
+        while to_come:
+            some = to_come.pop(0)
             self._challenge(some)
-            soonest = min([i, *some], key=self._order)
-            if soonest != i:
-                return soonest
-        return i
+            soonest = min([best, *some], key=self._order)
+            if soonest != best:
+                best, to_come = soonest, self._new_beside(soonest, stride)
+        return best
 
     def _instead_of(self, i: int, worse: float) -> int | None:
         """Find a replacement for a configuration that ends worse; return None if there is none."""
@@ -141,8 +135,10 @@ class EarlyRace:
                 if beside is None or beside in ends:
                     continue
                 tuned_worse = self._worse(beside)
-                if tuned_worse is None or tuned_worse <= 1:
-                    return None if tuned_worse is None else beside
+                if tuned_worse is None:
+                    return None
+                if tuned_worse <= 1:
+                    return beside
         same = self._study.sizes[i]
         least = min(end for j, end in self._ends().items() if self._study.sizes[j] == same)
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
@@ -150,8 +146,8 @@ class EarlyRace:
     def _nearer_than(self, i: int, *, is_far: bool) -> int | None:
         """Find the best rate of a batch size nearer to the reference's; None if all were raced."""
         apart = self._apart(int(self._study.sizes[i]))
-        between = [size for size in self._sizes if 1 < self._apart(size) < apart]
-        nearer = self._new_size(between, apart / (4 if is_far and apart >= _FIRST_TIMES else 2))
+        times = 4 if is_far and apart >= _FIRST_TIMES else 2
+        nearer = self._new_size(1, apart, wanted=apart / times)
         if nearer is None:
             return None
         self._turned_back = True
@@ -167,8 +163,7 @@ class EarlyRace:
             return None
         apart = self._apart(int(self._study.sizes[i]))
         for times in (4, 2):
-            beyond = [size for size in self._sizes if self._apart(size) > apart]
-            further = self._new_size(beyond, times * apart)
+            further = self._new_size(apart, math.inf, wanted=times * apart)
             if further is None:
                 return None
             self._climb(self._scaled(i, further), stride=1)
@@ -209,13 +204,14 @@ class EarlyRace:
 
     def _ends(self) -> dict[int, float]:
         """Map each configuration trained to its end to its margins worse than the user's own."""
-        ended = {i: one for i, one in enumerate(self._study.cells) if 0 in one.ends}
-        reference = ended.get(self._own)
-        yours = 0.0 if reference is None or reference.failed else fmean(reference.ends.values())
-        return {
-            i: FAILED if one.failed else fmean(one.ends.values()) - yours
-            for i, one in ended.items()
-        }
+        cells, yours = self._study.cells, 0.0
+        reference = cells[self._own]
+        if 0 in reference.ends and not reference.failed:
+            yours = reference.mean_end
+        ends = {}
+        for i in self._study.where(lambda one: 0 in one.ends):
+            ends[i] = FAILED if cells[i].failed else cells[i].mean_end - yours
+        return ends
 
     def _has_lost(self, i: int) -> bool:
         """Return whether one that ends no worse is faster, so that its own end does not matter."""
@@ -236,16 +232,20 @@ class EarlyRace:
         one = self._study.cells[i]
         if one.failed or 0 not in one.records:
             return math.inf, math.inf
-        weight = math.log2(self._study.weight[one.cell.batch_size])
-        cost = one.steps[0][0] + weight if 0 in one.met_on else math.inf
-        return cost, self._study.question.distance(one.records[0])
+        cost, distance = math.inf, self._study.question.distance(one.records[0])
+        if 0 in one.met_on:
+            cost = one.steps[0][0] + math.log2(self._study.weight[one.cell.batch_size])
+        return cost, distance
 
     # ---- places
 
     def _new_beside(self, i: int, stride: int) -> list[list[int]]:
         """Return the neighboring rates not raced yet, as many together as there are workers."""
-        beside = (self._study.beside(i, sign * stride) for sign in (1, -1))
-        new = [other for other in beside if other is not None and other not in self._raced]
+        new = []
+        for octaves in (stride, -stride):
+            beside = self._study.beside(i, octaves)
+            if beside is not None and beside not in self._raced:
+                new.append(beside)
         n = max(1, self._study.log.engine.n_workers)
         return [new[k : k + n] for k in range(0, len(new), n)]
 
@@ -253,15 +253,15 @@ class EarlyRace:
         """Return the ratio to the reference batch size, inverted if that is below 1."""
         return max(size / self._own_size, self._own_size / size)
 
-    def _new_size(self, sizes: Iterable[int], apart: float) -> int | None:
-        """Return the size not raced yet whose ratio to the reference's is nearest to `apart`."""
-        own_size, raced = self._own_size, {int(self._study.sizes[i]) for i in self._raced}
-        left = [size for size in sizes if size not in raced]
-        return (
-            _nearest(left, own_size * apart if max(left) > own_size else own_size / apart)
-            if left
-            else None
-        )
+    def _new_size(self, low: float, high: float, *, wanted: float) -> int | None:
+        """Return the size not raced yet, in this range of ratios, nearest to the ratio wanted."""
+        raced = set(self._study.sizes[[*self._raced]])
+        left = [n for n in self._sizes if low < self._apart(n) < high and n not in raced]
+        if not left:
+            return None
+        if max(left) > self._own_size:
+            return _nearest(left, self._own_size * wanted)
+        return _nearest(left, self._own_size / wanted)
 
 
 def race_sizes(own: int, weight: dict[int, float]) -> tuple[list[int], int]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.advice.advice import Laws, Option
+from batchlab.advice.advice import Laws
 from batchlab.advice.study import AdviceStudy
 from batchlab.belief.outlook import Outlook
 from batchlab.belief.steps_law import StepsLaw, log2_steps_between
 from batchlab.laws.lines import SIZES_FOR_LAW, fit_memory, points_for_law
-from batchlab.laws.step_time import StepTimeFit, fit_step_time
+from batchlab.laws.step_time import fit_step_time
 from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
@@ -30,15 +31,23 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
     """
     if len(met) < SIZES_FOR_LAW or study.log.until is None:
         return None
-    if study.log.has_schedule:  # every size meets the level near the end of its schedule
-        steps = _law_over_lengths(study, outlook) if study.whole_only else None
-    else:
+    steps = None
+    if not study.log.has_schedule:
         draws = np.stack([_at_best_rate(study, outlook, i) for i in met], axis=1)
         steps = StepsLaw.of(study.sizes[list(met)].astype(float), draws)
-    whole = [o for o in study.options.values() if o.micro_batch_size == o.batch_size]
-    peaks = [(o.batch_size, o.peak_bytes) for o in whole if o.peak_bytes is not None]
-    memory = fit_memory(points_for_law(peaks, n_train=study.question.n_train))
-    time_fit = _step_time(study, whole)
+    elif study.whole_only:  # every size meets the level near the end of its schedule
+        steps = _law_over_lengths(study, outlook)
+    peaks, times, n_train = [], [], study.question.n_train
+    for size, option in study.options.items():
+        if option.micro_batch_size != size:
+            continue
+        if option.peak_bytes is not None:
+            peaks.append((size, option.peak_bytes))
+        step_s = option.timed_s or option.step_s
+        if step_s.estimate is not None:
+            times.append((size, step_s))
+    memory = fit_memory(points_for_law(peaks, n_train=n_train))
+    timed = points_for_law(times, n_train=n_train)
     untimed = Estimate.cannot_tell(Reason.of("timed_at_fewer_than_three"))
     unknown = Estimate.cannot_tell(Reason.of("steps_of_schedule"))
     laws = Laws(
@@ -56,7 +65,8 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> Laws | 
     if steps is not None and steps.holds:
         curve = steps.curve(_places(study.sizes[list(met)]))
         laws = replace(laws, curve=curve, law_holds=bool(curve))
-    if time_fit is not None:
+    if len(timed) >= SIZES_FOR_LAW:
+        time_fit = fit_step_time(timed)
         laws = replace(
             laws,
             step_overhead_s=time_fit.overhead_s,
@@ -98,9 +108,10 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
 def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
     """Return log2 of the steps of each length of a batch size, and draws of its end at its best."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
-    fine = study.of_size(size, failed=False)
-    for horizon in sorted({study.cells[i].cell.horizon for i in fine}):
-        at = [i for i in fine if study.cells[i].cell.horizon == horizon]
+    by_horizon = defaultdict(list)
+    for i in study.of_size(size, failed=False):
+        by_horizon[study.cells[i].cell.horizon].append(i)
+    for horizon, at in sorted(by_horizon.items()):
         steps.append(math.log2(study.log.steps_in(size, horizon * planned)))
         worse.append(outlook.end[:, at].min(axis=1))
     return steps, worse
@@ -114,14 +125,6 @@ def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
     size = study.cells[i].cell.batch_size
     at = study.of_size(size, failed=False)
     return np.asarray(outlook.cost[:, at].min(axis=1) - math.log2(study.weight[size]))
-
-
-def _step_time(study: AdviceStudy, whole: Sequence[Option]) -> StepTimeFit | None:
-    """Fit the law of the step time to batch sizes in one piece; None if there are fewer than 3."""
-    timed = [(option.batch_size, option.timed_s or option.step_s) for option in whole]
-    times = [(size, step_s) for size, step_s in timed if step_s.estimate is not None]
-    used = points_for_law(times, n_train=study.question.n_train)
-    return fit_step_time(used) if len(used) >= SIZES_FOR_LAW else None
 
 
 def _places(batch_sizes: Sequence[int] | NDArray[np.int64]) -> list[int]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from batchlab.advice.advice import EndedBy, EndLevel, Question, TargetOrigin
 from batchlab.advice.run_log import why_it_failed
 from batchlab.belief.final_value import final_of
@@ -33,12 +35,12 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
     is_planned = record.has_ended_itself or record.steps >= planned_steps
     if record.has_failed or not (is_planned or _is_over(question, record, plateau)):
         return None
-    # A run that was getting worse when the budget cut it is also judged by its best value.
-    gets_worse = plateau.turned or (plateau.worsens and question.planned_epochs is None)
-    ended_by: EndedBy = "overfitting" if gets_worse else "plateau"
     if plateau.verdict != "reached":
-        ended_by = "planned_end"
-    return _ended(question, record, ended_by)
+        return _ended(question, record, "planned_end")
+    # A run that was getting worse when the budget cut it is also judged by its best value.
+    if plateau.turned or (plateau.worsens and question.planned_epochs is None):
+        return _ended(question, record, "overfitting")
+    return _ended(question, record, "plateau")
 
 
 def ends_early(question: Question, record: TrialRecord) -> bool:
@@ -93,11 +95,12 @@ def _ended(question: Question, record: TrialRecord, ended_by: EndedBy) -> EndLev
     )
 
 
-def _delta(curve: Sequence[float], *, metric: str, better: Better) -> float:
+def _delta(question: Question, record: TrialRecord) -> float:
     """Return the least difference that the plateau rule counts as an improvement."""
-    if better == "higher" and all(0 <= value <= 1 for value in curve):
+    curve = question.values(record) or [0.0]
+    if question.better == "higher" and 0 <= min(curve) <= max(curve) <= 1:
         return FRACTION_DELTA  # F1 or a balanced accuracy, by whatever name
-    return default_delta(metric, curve)
+    return default_delta(question.metric, curve)
 
 
 def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> Target:
@@ -107,7 +110,7 @@ def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> T
     unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * margin))
     # A value that misses a round figure by a rounding error is that figure: 0.894999 is 0.895.
     units = exact / unit - worse * 1e-6
-    rounded = (math.floor if worse < 0 else math.ceil)(units) * unit
+    rounded = worse * math.ceil(worse * units) * unit
     # Sums of powers of ten leave a tail: 0.9760000000000001.
     digits = max(0, -math.floor(math.log10(unit)))
     return Target(metric=metric, value=round(rounded, digits), better=better)
@@ -142,52 +145,44 @@ class Pilots:
 
         A run that failed, or was not evaluated after its first step, is infinitely worse.
         """
-        sign, metric = question.sign, question.metric
-        curves = [[v for _, v in record.curve("validation", metric)] for record in records]
         self._question, self._records = question, records
         self._values = [_best_value(question, record) for record in records]
-        self._ends = [
-            end_level(question, pilot_run, planned_steps=planned_steps) for pilot_run in records
-        ]
-        untrained = untrained_value(records[0], metric)
-        # Without an untrained value, gains count from the worst of the first evaluations.
-        firsts = [curve[0] for curve in curves if curve] if untrained is None else [untrained]
-        start = min((sign * first for first in firsts), default=0.0)
-        gains = [sign * value - start for value in self._values]
-        most = max(gains)
-        self._most = gains.index(most)
-        self.best = records[self._most].trial  # the one that gained the most
+        self._ends = [end_level(question, run, planned_steps=planned_steps) for run in records]
         # A run that gained less than this is hardly better than the untrained model.
-        delta, best_delta = (
-            _delta(curve or [0.0], metric=metric, better=question.better)
-            for curve in (curves[0], curves[self._most])
-        )
-        # Without an untrained value, most may have been learned before the first evaluation.
-        clear = delta if untrained is None else STARTED_DELTAS * delta
-        self._are_near = gains[0] < clear and most < STARTED_DELTAS * best_delta
+        clear, start = _delta(question, records[0]), untrained_value(records[0], question.metric)
+        if start is not None:
+            clear *= STARTED_DELTAS
+        else:
+            # Most may have been learned before the first evaluation, and gains count from the
+            # worst of those.
+            firsts = [curve[0] for curve in map(question.values, records) if curve]
+            start = min(firsts, key=lambda value: question.sign * value, default=0.0)
+        gains = question.sign * np.array(self._values) - question.sign * start
+        self._most = int(gains.argmax())
+        self.best, most = records[self._most].trial, float(gains[self._most])
+        best_delta = _delta(question, records[self._most])
+        is_near = bool(gains[0] < clear)
+        self._are_near = is_near and most < STARTED_DELTAS * best_delta
         # A higher rate may gain more if the highest gained by far the most, or all gained little.
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
-        by_far = sum(gain >= _SHARE * most for gain in gains) == 1
-        self.is_open = is_highest and gains[0] < clear and (self._are_near or by_far)
+        by_far = np.count_nonzero(gains >= _SHARE * most) == 1
+        self.is_open = is_highest and is_near and (self._are_near or by_far)
         # The runs that got clearly better, or gained not much less than another rate.
-        self._learned = [
-            index
-            for index, (record, end) in enumerate(zip(records, self._ends, strict=True))
-            if gains[index] >= min(clear, _SHARE * most)
-            and not _has_learned_nothing(question, record, end)
-        ]
+        self._learned = []
+        for index in np.flatnonzero(gains >= min(clear, _SHARE * most)).tolist():
+            if not _has_learned_nothing(question, records[index], self._ends[index]):
+                self._learned.append(index)
 
     @property
     def hardly_learns(self) -> Reason | None:
         """The reason if the reference hardly learns, with a rate that does; None if it learns."""
         reference, metric = self._records[0], self._question.metric
-        curve = list(reference.curve("validation", metric))
         if 0 in self._learned or not (reference.has_failed or math.isfinite(self._values[0])):
             return None
         if reference.has_failed:
             reason = Reason.of("own_fails", why=why_it_failed(reference))
         else:
-            first, value = curve[0][1], self._values[0]
+            first, value = self._question.values(reference)[0], self._values[0]
             reason = Reason.of(
                 "hardly_learns", metric=metric, epochs=reference.epochs, value=value, first=first
             )
@@ -207,10 +202,10 @@ class Pilots:
         if 0 not in self._learned:
             if not self._learned or (self.is_open and self._are_near):
                 return None
-            ended = [end for index in self._learned if (end := self._ends[index]) is not None]
+            ended = [*filter(None, map(self._ends.__getitem__, self._learned))]
             if ended:
                 best = max(ended, key=lambda end: question.sign * end.value)
-                return _at_the_end(question, best, _as_reference(question, best))
+                return _at_the_end(question, best)
             others = [self._records[index] for index in self._learned]
             return easier(question, others, why=_why_no_end(question, others[0]))
         if best is None:
@@ -218,10 +213,10 @@ class Pilots:
             # Use the reference's own curve, because it may never reach another run's level.
             so_far = end_so_far(question, reference)
             if so_far is not None and not _has_learned_nothing(question, reference, so_far):
-                cut = _at_the_end(question, so_far, reason)
-                return replace(cut, origin="easier", end=None)
+                cut = _at_the_end(question, so_far)
+                return replace(cut, origin="easier", why=reason, end=None)
             return easier(question, self._records, why=reason)
-        return _at_the_end(question, best, _as_reference(question, best))
+        return _at_the_end(question, best)
 
 
 def _best_value(question: Question, record: TrialRecord) -> float:
@@ -254,19 +249,15 @@ def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel 
     start = untrained_value(record, question.metric)
     if start is None:
         return False
-    curve = [value for _, value in record.curve("validation", question.metric)]
-    least = _delta(curve, metric=question.metric, better=question.better) / 2
+    least = _delta(question, record) / 2
     if question.better == "higher" and 0 < end.value < 1:
         least = max(least, _HARDLY * (1 - end.value))
     return question.sign * (end.value - start) <= least
 
 
-def _as_reference(question: Question, end: EndLevel) -> Reason:
-    return Reason.of("as_well_as_reference", metric=question.metric, value=end.value)
-
-
-def _at_the_end(question: Question, end: EndLevel, why: Reason) -> TargetLevel:
-    target = as_well_as(end.value, end.margin, metric=question.metric, better=question.better)
+def _at_the_end(question: Question, end: EndLevel) -> TargetLevel:
+    target = level_of_ends(question, end, [end.value])
+    why = Reason.of("as_well_as_reference", metric=question.metric, value=end.value)
     return TargetLevel(target=target, origin="pilot", why=why, end=end)
 
 
@@ -290,5 +281,6 @@ def easier(
 
 def untrained_value(record: TrialRecord, metric: str) -> float | None:
     """Return the metric before the first step, or None if it was not evaluated then."""
-    first = next(iter(record.evaluations), None)
-    return first.score("validation", metric) if first and first.step == 0 else None
+    if not record.evaluations or record.evaluations[0].step > 0:
+        return None
+    return record.evaluations[0].score("validation", metric)

@@ -7,13 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from batchlab.advice.advice import EndLevel, Question
-from batchlab.advice.level import (
-    Pilots,
-    TargetLevel,
-    end_so_far,
-    ends_early,
-    level_of_ends,
-)
+from batchlab.advice.level import Pilots, TargetLevel, end_so_far, ends_early, level_of_ends
 from batchlab.advice.run_log import CellKey, RunLog, why_it_failed
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME
@@ -40,7 +34,7 @@ class Piloted:
     octave: int = 0  # octaves from the reference's rate up to the rate that learns
 
 
-def pilot(log: RunLog, *, asked_whole: Callable[[], None] | None = None) -> Piloted:
+def pilot(log: RunLog, *, with_all_options: Callable[[], Question] | None = None) -> Piloted:
     """Train the reference to its end, or for its share of the budget, and set the level.
 
     The level is what the user's own configuration ends with. If a second run fits next to it, a
@@ -48,14 +42,15 @@ def pilot(log: RunLog, *, asked_whole: Callable[[], None] | None = None) -> Pilo
 
     Args:
         log: requests the runs.
-        asked_whole: called after the first part of the pilot, while nothing runs.
+        with_all_options: returns the question with all its options, after the first part of the
+            pilot, while nothing runs.
     """
-    return _Pilot(log, asked_whole).run()
+    return _Pilot(log, with_all_options).run()
 
 
 class _Pilot:
-    def __init__(self, log: RunLog, asked_whole: Callable[[], None] | None) -> None:
-        self._log, self._asked_whole = log, asked_whole
+    def __init__(self, log: RunLog, with_all_options: Callable[[], Question] | None) -> None:
+        self._log, self._with_all_options = log, with_all_options
         self._size = log.question.reference.batch_size
 
     @property
@@ -87,20 +82,14 @@ class _Pilot:
             if level is not None and not (pilots.is_open and has_higher):
                 return self._piloted(level, records, pilots)
             if todo:
-                log.note(
-                    Reason.of("pilot_at_other_rates"),
-                    Reason.of("nothing_learned_at", rate=rates[0]),
-                )
+                why = Reason.of("nothing_learned_at", rate=rates[0])
+                log.note(Reason.of("pilot_at_other_rates"), why)
+        tried, steps = [record.trial.learning_rate for record in records], reference_run.steps
+        reason = Reason.of("no_pilot_learned", steps=steps, low=min(tried), high=max(tried))
         if all(record.has_failed for record in records):
-            return Piloted(
-                stopped=Reason.of("every_pilot_failed", why=why_it_failed(reference_run))
-            )
-        if reference_run.reason == OUT_OF_TIME:
-            return Piloted(stopped=Reason.of("budget_ended_before_reference"))
-        tried = [record.trial.learning_rate for record in records]
-        reason = Reason.of(
-            "no_pilot_learned", steps=reference_run.steps, low=min(tried), high=max(tried)
-        )
+            reason = Reason.of("every_pilot_failed", why=why_it_failed(reference_run))
+        elif reference_run.reason == OUT_OF_TIME:
+            reason = Reason.of("budget_ended_before_reference")
         return Piloted(stopped=reason)
 
     def _piloted(
@@ -142,9 +131,9 @@ class _Pilot:
             steps = min(steps, limit)
             is_planned_end = steps >= longest or (self._is_one_piece and steps >= limit)
             records = self._trained(rates, steps, whole=is_planned_end)
-            if self._asked_whole is not None:
-                self._asked_whole()
-                self._asked_whole = None
+            if self._with_all_options is not None:
+                self._log.question = self._with_all_options()
+                self._with_all_options = None
             if is_planned_end or records[0].has_failed:
                 return records
             if steps >= looked_from and ends_early(self._question, records[0]):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from batchlab.advice.advice import LIKELY
 from batchlab.advice.course import Course, slower_by
 from batchlab.advice.run_log import is_whole
-from batchlab.advice.study import AdviceStudy, Configured, missed
+from batchlab.advice.study import AdviceStudy, missed
 from batchlab.belief.outlook import Outlook, Run
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunRequest
@@ -77,15 +77,6 @@ class Chase:
         return replace(self, asked=_GROWTH * self.asked)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Possible:
-    """A run that may come next, with its cost in seconds of the budget."""
-
-    run: Run
-    cost_s: float
-    is_chase: bool
-
-
 class Procedure:
     """The choice of the most informative runs; `explore` returns when none promises more."""
 
@@ -98,7 +89,7 @@ class Procedure:
         """
         self.study, self.log = study, study.log
         self._covers = n_whole >= _COVERS_FROM
-        self._flights: list[Flight] = []
+        self._flights: dict[RunRequest, Flight] = {}
         self._seeds_to_come: deque[int] = deque()  # configurations that get one more seed
         self.outlook: Outlook = study.outlook()
 
@@ -110,14 +101,14 @@ class Procedure:
     def _best_of(self, nameable: Sequence[int]) -> int:
         """Return the best of these by the objective that is likely no worse, or else what stays."""
         study, outlook = self.study, self.outlook
-        met = [i for i, one in enumerate(study.cells) if one.met]
+        met = study.where(lambda one: one.met)
         if study.question.objective != "samples" or not met:
             return outlook.best(nameable, LIKELY)
         # Take the largest batch size that likely needs hardly more examples than the best.
         behind = outlook.mean_cost - outlook.mean_cost[:, met].min(axis=1, keepdims=True)
         near = np.mean(behind <= math.log2(1 + study.question.delta), axis=0)
-        chance = np.minimum(near, outlook.chance)
-        fine = [i for i in nameable if i in met and chance[i] >= LIKELY]
+        is_likely = np.minimum(near, outlook.chance) >= LIKELY
+        fine = {*nameable} & {*met} & {*np.flatnonzero(is_likely).tolist()}
         stays = outlook.stays(nameable)
         return max(fine or [stays], key=lambda i: (study.sizes[i], outlook.utility[i], -i))
 
@@ -138,13 +129,13 @@ class Procedure:
 
     def follow(self, challengers: Sequence[int], leader: int) -> None:
         """Follow challengers of a leader, as many side by side as there are workers."""
-        todo = deque(i for i in challengers if not self.study.cells[i].is_over)
+        todo = deque(self.study.where(lambda one: not one.is_over, among=challengers))
         self._run(lambda: bool(todo) and (self._begin_chase(todo.popleft(), leader) or bool(todo)))
 
     def train(self, at: int) -> bool:
         """Train a configuration to its end on the first seed; return False if it did not fit."""
         todo = [at]
-        self._run(lambda: bool(todo) and self._begin_training(todo.pop(), 0))
+        self._run(lambda: bool(todo) and self._begin_training(todo.pop()))
         return 0 in self.study.cells[at].ends
 
     def _run(self, begin: Callable[[], bool]) -> None:
@@ -162,13 +153,21 @@ class Procedure:
     def _has_room(self) -> bool:
         return len(self._flights) < max(1, self.log.engine.n_workers)
 
+    @property
+    def _flying(self) -> list[int]:
+        """The configurations that are trained now, one per run."""
+        return [flight.at for flight in self._flights.values()]
+
+    def _n_trainings(self, at: int) -> int:
+        """Return how many trainings a configuration has, with those under way."""
+        return len(self._shown(at)) + self._flying.count(at)
+
     # ---- what comes next
 
     def _begin_next(self) -> bool:
         """Begin the run that comes next; return False if there is none."""
         while self._seeds_to_come:
-            at = self._seeds_to_come.popleft()
-            if self._begin_training(at, self._fresh_seed(at)):
+            if self._begin_training(self._seeds_to_come.popleft()):
                 return True
         if self._covers and (self._begin_reference() or self._begin_new_size()):
             return True
@@ -176,27 +175,22 @@ class Procedure:
 
     def _begin_reference(self) -> bool:
         """Train the reference once more, if all others are compared with how few of it ended."""
-        study, reference = self.study, self.study.own
-        n_flying = sum(flight.at == reference for flight in self._flights)
-        n_trained = len(study.cells[reference].ends) + n_flying
-        if not study.whole_only or n_trained >= _REFERENCES:
+        reference = self.study.own
+        if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False
-        if self._begin_training(reference, self._fresh_seed(reference)):
-            self._note(reference, Reason.of("to_confirm"))
-            return True
-        return False
+        return self._begin_another(reference)
 
     def _begin_new_size(self) -> bool:
         """Follow a batch size that never ran, the cheapest first, at the rate believed best."""
         study = self.study
-        flying = {study.cells[flight.at].cell.batch_size for flight in self._flights}
-        new = [s for s in study.options if study.is_new_size(s) and s not in flying]
+        flying = set(study.sizes[self._flying])
         # Nothing may be known yet of other weight decays, so the best of those would be luck.
-        alike = study.places.decay == study.places.decay[self.named]
-        for size in sorted(new, key=lambda size: study.weight[size] / size):
-            at = [i for i in study.of_size(size) if alike[i]]
-            best = max(at, key=lambda i: (self.outlook.utility[i], -i))
-            if not study.cells[best].is_over and self._begin_first(best):
+        is_alike = study.places.decay == study.places.decay[self.named]
+        for size in sorted(study.options, key=lambda size: study.weight[size] / size):
+            if size in flying or not study.is_new_size(size):
+                continue
+            best = self.outlook.most_useful(np.flatnonzero(is_alike & (study.sizes == size)))
+            if not study.cells[best].is_over and self._begin(self._shows(best)):
                 self._note(best, Reason.of("not_trained"))
                 return True
         return False
@@ -204,20 +198,19 @@ class Procedure:
     def _begin_most_promising(self) -> bool:
         """Begin the run that promises most for its seconds; return False if none does enough."""
         named, nameable = self.named, self._in_question()
-        possible = list(self._possible(named))
-        gains = np.array(
-            [self.outlook.gains(p.run, nameable, named, LIKELY) for p in possible]
-        ).reshape(-1, 2)
+        possible = dict(self._possible(named))
+        runs, costs_s = [*possible], [*possible.values()]
+        both = [self.outlook.gains(run, nameable, named, LIKELY) for run in runs]
+        gains = np.reshape(both, (-1, 2))
         # If no single run can make a configuration likely enough to be no worse, the gains without
         # that condition count.
-        gain = next((g for g in gains.T if g.max(initial=0.0) > _LEAST_GAIN), None)
-        if gain is None:
+        promising = gains.T[gains.max(axis=0, initial=0.0) > _LEAST_GAIN]
+        if not len(promising):
             return False
-        worth = gain / np.sqrt([run.cost_s for run in possible])
-        for k in sorted(range(len(possible)), key=lambda k: (-worth[k], k)):
-            if worth[k] > 0 and self._begin(possible[k]):
-                reason = Reason.of("promises", cost_s=possible[k].cost_s)
-                self._note(possible[k].run.at, reason)
+        worth = promising[0] / np.sqrt(costs_s)
+        for k in np.argsort(-worth, kind="stable"):
+            if worth[k] > 0 and self._begin(runs[k]):
+                self._note(runs[k].at, Reason.of("promises", cost_s=costs_s[k]))
                 return True
         return False
 
@@ -226,22 +219,28 @@ class Procedure:
 
         It is compared with what stays, and with the user's batch size at its best rate.
         """
-        study, flying = self.study, [flight.at for flight in self._flights]
-        stays = self.outlook.stays(study.nameable)
+        stays = self.outlook.stays(self.study.nameable)
         if named == stays:
             return False
-        wanted = list(dict.fromkeys([named, stays, self.outlook.likely_tuned]))
-        counts = {i: len(self._shown(study.cells[i])) + flying.count(i) for i in wanted}
-        for i in sorted(wanted, key=lambda i: (counts[i], wanted.index(i))):
-            if counts[i] < _CONFIRMED and study.whole_s(i) <= self.log.left_s():
-                if self._begin_training(i, self._fresh_seed(i)):
-                    self._note(i, Reason.of("to_confirm"))
+        compared = dict.fromkeys([named, stays, self.outlook.likely_tuned])
+        for i in sorted(compared, key=self._n_trainings):
+            if self._n_trainings(i) < _CONFIRMED and self.study.whole_s(i) <= self.log.left_s():
+                if self._begin_another(i):
                     return True
         return False
 
-    def _shown(self, one: Configured) -> dict[int, float] | dict[int, tuple[float, float]]:
+    def _begin_another(self, at: int) -> bool:
+        if not self._begin_training(at):
+            return False
+        self._note(at, Reason.of("to_confirm"))
+        return True
+
+    def _shown(self, at: int) -> dict[int, float] | dict[int, tuple[float, float]]:
         """Return what its trainings showed by seed: ends, or steps if the level was given."""
-        return one.ends if self.study.compares_ends else one.steps
+        one = self.study.cells[at]
+        if self.study.compares_ends:
+            return one.ends
+        return one.steps
 
     def _in_question(self) -> list[int]:
         """Return what may be named in the end: what stays, and the best of the others."""
@@ -250,34 +249,35 @@ class Procedure:
         keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}
         return [i for i in nameable if i in keeps]
 
-    def _possible(self, named: int) -> Iterator[Possible]:
-        """Yield every run that the budget has room for and that is within reach of the belief."""
-        study, left_s = self.study, self.log.left_s()
-        flying, near = {flight.at for flight in self._flights}, self._within_reach()
-        lead = named if study.cells[named].steps else self._leader()
+    def _possible(self, named: int) -> Iterator[tuple[Run, float]]:
+        """Yield every run within reach of the belief and the budget, with its seconds of that."""
+        study, most_s = self.study, _SLACK_OF_BUDGET * self.log.left_s()
+        flying, near = self._flying, self._within_reach()
+        lead = named
+        if not study.cells[named].steps:
+            lead = self._leader()
         lead_cost = 2.0 ** float(self.outlook.cost[:, lead].mean())
         for i, one in enumerate(study.cells):
             if one.failed or one.is_over or i in flying or not (one.records or near[i]):
                 continue
             whole_s = self._training_s(i)
             if not one.records:
-                cost_s, is_chase = self._chase_s(i, lead, lead_cost), study.follows
-                if is_chase or cost_s <= _SLACK_OF_BUDGET * left_s:
-                    yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=is_chase)
-            elif 0 not in self._shown(one):
+                cost_s = self._chase_s(i, lead, lead_cost)
+                if study.follows or cost_s <= most_s:
+                    yield self._shows(i), cost_s
+            elif 0 not in self._shown(i):
                 paid_s = self.log.run_s(one.cell.batch_size, one.records[0].steps)
                 if not self.log.engine.capabilities.resumes:
                     paid_s = 0.0
                 cost_s = max(whole_s - paid_s, _LEAST_SHARE * whole_s)
-                if cost_s <= _SLACK_OF_BUDGET * left_s:
-                    yield Possible(run=self._shows(i), cost_s=cost_s, is_chase=False)
+                if cost_s <= most_s:
+                    yield self._shows(i), cost_s
             elif study.compares_ends or one.met:
-                most = _MOST_SEEDS - len(self._shown(one))
+                most = _MOST_SEEDS - len(self._shown(i))
                 for n in _AHEAD:
                     cost_s = sum(self._training_s(i, seed) for seed in self._fresh_seeds(i, n))
-                    if n <= most and cost_s <= _SLACK_OF_BUDGET * left_s:
-                        run = self._shows(i, n_seeds=n)
-                        yield Possible(run=run, cost_s=cost_s, is_chase=False)
+                    if n <= most and cost_s <= most_s:
+                        yield self._shows(i, n_seeds=n), cost_s
 
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
         """Return the expected seconds to follow a new configuration, and finish it if it leads."""
@@ -317,9 +317,9 @@ class Procedure:
 
     def _within_reach(self) -> NDArray[np.bool_]:
         study = self.study
-        with_runs = [i for i, one in enumerate(study.cells) if one.records]
-        ran = [i for i in with_runs if not study.cells[i].failed]
-        start = [i for i in ran if study.cells[i].met] or ran or with_runs or [study.own]
+        with_runs = study.where(lambda one: one.records)
+        ran = study.where(lambda one: not one.failed, among=with_runs)
+        start = study.where(lambda one: one.met, among=ran) or ran or with_runs or [study.own]
         apart = np.abs(study.places.size[:, None] - study.places.size[start])
         across = np.abs(study.off_ridge(start))
         decay = np.abs(study.places.decay[:, None] - study.places.decay[start])
@@ -330,46 +330,36 @@ class Procedure:
 
     def _leader(self) -> int:
         """Return the best of those whose first seed met the level, or else the nearest to it."""
-        study, utility = self.study, self.outlook.utility
-        met = [i for i, one in enumerate(study.cells) if one.met and 0 in one.met_on]
+        study, distance = self.study, self.study.question.distance
+        met = study.where(lambda one: one.met and 0 in one.met_on)
         if met:
-            return max(met, key=lambda i: (utility[i], -i))
-        ran = [i for i, one in enumerate(study.cells) if 0 in one.records and not one.failed]
-        distance = study.question.distance
+            return self.outlook.most_useful(met)
+        ran = study.where(lambda one: 0 in one.records and not one.failed)
         return min(ran, key=lambda i: distance(study.cells[i].records[0]), default=study.own)
 
     # ---- runs
 
-    def _begin(self, possible: Possible) -> bool:
-        """Begin a possible run; return False if the budget has no room for it."""
-        at = possible.run.at
-        if possible.is_chase:
-            return self._begin_chase(at, self._leader())
-        n = min(possible.run.n_seeds, _AT_ONCE)
-        if not self._begin_training(at, self._fresh_seed(at)):
+    def _begin(self, run: Run) -> bool:
+        """Begin a run, or several seeds; return False if the budget has no room for it."""
+        if self.study.follows and not self.study.cells[run.at].records:
+            return self._begin_chase(run.at, self._leader())
+        if not self._begin_training(run.at):
             return False
-        self._seeds_to_come.extend([at] * (n - 1))
+        self._seeds_to_come.extend([run.at] * (min(run.n_seeds, _AT_ONCE) - 1))
         return True
 
-    def _begin_first(self, at: int) -> bool:
-        """Begin the first run of a configuration, to its end if there is no level."""
-        if not self.study.follows:
-            return self._begin_training(at, 0)
-        return self._begin_chase(at, self._leader())
-
-    def _fresh_seed(self, at: int) -> int:
-        """Return the first seed that was not trained to its end and is not under way."""
-        return self._fresh_seeds(at, 1)[0]
-
     def _fresh_seeds(self, at: int, n: int) -> list[int]:
-        one = self.study.cells[at]
-        taken = {*self._shown(one), *(f.seed for f in self._flights if f.at == at)}
-        return [seed for seed in range(len(taken) + n) if seed not in taken][:n]
+        """Return the first seeds that were not trained to their end and are not under way."""
+        taken = {*self._shown(at)}
+        for flight in self._flights.values():
+            if flight.at == at:
+                taken.add(flight.seed)
+        return sorted({*range(len(taken) + n)} - taken)[:n]
 
-    def _begin_training(self, at: int, seed: int) -> bool:
-        """Begin a training to its end; return False if there is no such seed, or no room."""
+    def _begin_training(self, at: int) -> bool:
+        """Begin a training to its end; return False if there is no further seed, or no room."""
         study, engine = self.study, self.log.engine
-        one = study.cells[at]
+        (seed,), one = self._fresh_seeds(at, 1), study.cells[at]
         if one.is_over or (engine.n_seeds is not None and seed >= engine.n_seeds):
             one.is_over = True
             return False
@@ -411,25 +401,23 @@ class Procedure:
 
     def _note(self, at: int, why: Reason) -> None:
         """Write down what was begun, and why."""
-        cell, begun = self.study.cells[at].cell, self._flights[-1]
+        cell, seed = self.study.cells[at].cell, next(reversed(self._flights.values())).seed
         size, rate = cell.batch_size, cell.learning_rate
-        self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=begun.seed), why)
+        self.log.note(Reason.of("train_configuration", size=size, rate=rate, seed=seed), why)
 
     def _submit(self, flight: Flight) -> None:
-        self._flights.append(flight)
+        self._flights[flight.request] = flight
         self.log.submit(flight.request, "whole" if flight.chase is None else "search")
 
     def _take(self, request: RunRequest, record: TrialRecord) -> None:
         """Take in a run that has ended, or let it go on."""
-        flight = next(f for f in self._flights if f.request == request)
-        self._flights.remove(flight)
+        flight = self._flights.pop(request)
         if flight.chase is not None:
             self._take_stretch(flight, flight.chase, record)
             return
-        one = self.study.cells[flight.at]
         self.study.take_in(flight.at, flight.seed, record, guess=self._if_missed(flight, record))
-        if flight.seed not in self._shown(one):
-            one.is_over = True  # it was cut, and would be again
+        if flight.seed not in self._shown(flight.at):
+            self.study.cells[flight.at].is_over = True  # it was cut, and would be again
         if flight.at in self.study.same_size:
             self.study.set_level()
 
@@ -443,7 +431,9 @@ class Procedure:
         weight = math.log2(self.study.weight[record.trial.batch_size])
         believed = float(self.outlook.cost[:, flight.at].mean()) - weight
         guess = missed(record.steps)
-        return guess if guess[0] > believed else None
+        if guess[0] <= believed:
+            return None
+        return guess
 
     def _take_stretch(self, flight: Flight, chase: Chase, record: TrialRecord) -> None:
         """Go on with a challenger, or take in what it showed."""
@@ -500,11 +490,12 @@ class Procedure:
         course, share, slower = self._compared(chase, record)
         study = self.study
         study.cells[flight.at].was_slower = not was_cut
+        error = _CUT
         if not was_cut:
-            slower = max(slower, 1.2 * course.cost / chase.lead_cost)
+            error, slower = _STOPPED, max(slower, 1.2 * course.cost / chase.lead_cost)
         cost = chase.lead_cost * min(max(slower, 0.01), _MOST_SLOWER)
         steps = cost / study.weight[record.trial.batch_size]
-        error = (_CUT if was_cut else _STOPPED) + _EARLIER * (1 - share)
+        error += _EARLIER * (1 - share)
         study.take_in(flight.at, 0, record, guess=(math.log2(steps), error))
 
     def _course(self, record: TrialRecord) -> Course:

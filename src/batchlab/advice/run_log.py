@@ -13,7 +13,7 @@ from batchlab.advice.horizon import HORIZONS
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.estimate import Reason
 from batchlab.records.run import AllSplits, RunLength, RunRequest, RunsAsked
-from batchlab.records.trial import Target, Trial, TrialRecord
+from batchlab.records.trial import Crossing, Target, Trial, TrialRecord
 from batchlab.runs.contract import Engine, run_all
 
 
@@ -132,17 +132,16 @@ class RunLog:
         trial = replace(trial, weight_decay_factor=decay)
         # An engine with a fixed set of rates may write one differently.
         self._keys[trial] = cell, seed
-        return RunRequest(
-            trial=trial,
-            length=RunLength(
-                steps=steps,
-                until=None if whole else self.until,
-                watched_from_samples=watched_from_samples,
-                interval_samples=self.interval_samples,
-                # Decisions use validation data; other splits are only shown for whole trainings.
-                all_splits="at_end" if whole else "never",
-            ),
+        length = RunLength(
+            steps=steps,
+            watched_from_samples=watched_from_samples,
+            interval_samples=self.interval_samples,
+            all_splits="at_end",
         )
+        if not whole:
+            # Decisions use validation data; other splits are only shown for whole trainings.
+            length = replace(length, until=self.until, all_splits="never")
+        return RunRequest(trial=trial, length=length)
 
     def key_of(self, request: RunRequest) -> RunKey:
         """Return the configuration and the seed of a request, as they were requested."""
@@ -205,7 +204,9 @@ class RunLog:
         is_met = crossing is not None and crossing.held
         if is_met or record.has_ended_itself or record.steps >= request.last_step:
             return 0
-        return request.last_step - (record.steps if self.engine.capabilities.resumes else 0)
+        if not self.engine.capabilities.resumes:
+            return request.last_step
+        return request.last_step - record.steps
 
     def shared_steps(self, key: RunKey) -> int:
         """Return the steps that a training need not take because one of another length took them.
@@ -218,23 +219,22 @@ class RunLog:
             return 0
         if key in self.records:
             return 0  # it goes on from its own checkpoint
-        cell, seed = key
-        spans = {h: self.steps_in(cell.batch_size, h * planned) for h in (1.0, *HORIZONS)}
-        begun = [
-            math.floor(until * steps)
-            for (other, its_seed), record in self.records.items()
-            if its_seed == seed and other._replace(horizon=cell.horizon) == cell
-            for h, steps in spans.items()
-            if h <= min(other.horizon, cell.horizon) and math.floor(until * steps) <= record.steps
-        ]
-        return max(begun, default=0)
+        (cell, seed), most = key, 0
+        for horizon in (1.0, *HORIZONS):
+            if horizon > cell.horizon:
+                continue
+            begun = math.floor(until * self.steps_in(cell.batch_size, horizon * planned))
+            for (other, its_seed), record in self.records.items():
+                is_alike = its_seed == seed and other._replace(horizon=cell.horizon) == cell
+                if is_alike and horizon <= other.horizon and begun <= record.steps:
+                    most = max(most, begun)
+        return most
 
     def plan(self, batch_size: int) -> BatchPlan:
         """Return the examples of every step, as the engine's trials have it."""
         # An engine with a fixed set of rates may lack the reference's at this batch size.
-        rates = self.engine.learning_rates(batch_size)
-        rate = self.question.reference.learning_rate if rates is None else rates[0]
-        trial = self.engine.trial(batch_size=batch_size, learning_rate=rate, seed=0)
+        rates = self.engine.learning_rates(batch_size) or [self.question.reference.learning_rate]
+        trial = self.engine.trial(batch_size=batch_size, learning_rate=rates[0], seed=0)
         return trial.plan
 
     @property
@@ -250,7 +250,9 @@ class RunLog:
         """Return the steps of a training as planned or limited, `MOST_STEPS` if it is neither."""
         limits = self.question.planned_epochs, self.question.at_most_epochs
         epochs = min((limit for limit in limits if limit is not None), default=None)
-        return MOST_STEPS if epochs is None else self.steps_in(batch_size, epochs)
+        if epochs is None:
+            return MOST_STEPS
+        return self.steps_in(batch_size, epochs)
 
     def steps_in(self, batch_size: int, epochs: float) -> int:
         """Return the steps of a training of that many epochs, at least one."""
@@ -302,31 +304,35 @@ class RunLog:
         )
         self.watcher.asked(runs, purpose)
 
+    def crossing(self, record: TrialRecord) -> Crossing | None:
+        """Return where a run that is followed met the level, or None if it did not."""
+        if self.until is None or self.whole_only:
+            return None
+        return record.crossing(self.until)
+
     def steps_to_level(self, record: TrialRecord) -> float | None:
         """Return the steps to the level, or None if there is none or the run did not meet it."""
-        if self.until is None:
-            return None
-        if self.whole_only:  # it meets it at its end, or not at all
+        if self.until is not None and self.whole_only:  # it meets it at its end, or not at all
             is_over = is_whole(record, record.trial.horizon_steps or 0)
             value = record.last("validation", self.until.metric)
             return record.steps if is_over and self.until.met_by(value) else None
-        crossing = record.crossing(self.until)
+        crossing = self.crossing(record)
         return None if crossing is None else crossing.middle
 
     def tried(self) -> tuple[RateTried, ...]:
         """Return every run in the order of the requests, compared with the target."""
-        return tuple(self._tried(key, record) for key, record in self.records.items())
+        return tuple(map(self._tried, self.records, self.records.values()))
 
     def _tried(self, key: RunKey, record: TrialRecord) -> RateTried:
         (cell, seed), trial = key, record.trial
-        is_other = trial.horizon_steps is not None and cell.horizon != 1
-        level = None if self.whole_only else self.until
-        crossing = None if level is None else record.crossing(level)
+        epochs, crossing = None, self.crossing(record)
+        if trial.horizon_steps is not None and cell.horizon != 1:
+            epochs = trial.plan.epoch_at(trial.horizon_steps)
         return RateTried(
             batch_size=cell.batch_size,
             learning_rate=cell.learning_rate,
             seed=seed,
-            epochs=trial.plan.epoch_at(trial.horizon_steps or 0) if is_other else None,
+            epochs=epochs,
             weight_decay_factor=cell.weight_decay_factor,
             purpose=self.purposes[key],
             status=str(record.status),

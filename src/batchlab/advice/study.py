@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from batchlab.belief.metric_scale import MetricScale
 from batchlab.belief.outlook import Aim, Outlook, Scatter, StandardNoise
 from batchlab.belief.seed_scatter import PRIORS, OwnScatter, ScatterPrior, SeedScatter
 from batchlab.belief.surface import Places, Surface, SurfacePrior, scatter_at
+from batchlab.laws.mean import known
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.trial import Status, TrialRecord
 
@@ -102,6 +104,16 @@ class Configured:
         return {seed for seed in self.ends if not self.records[seed].has_failed}
 
     @property
+    def mean_end(self) -> float:
+        """How many margins worse than the reference its trainings end on average."""
+        return statistics.fmean(self.ends.values())
+
+    @property
+    def most_steps_seen(self) -> int:
+        """The steps of its longest run, 0 if none ran."""
+        return max((record.steps for record in self.records.values()), default=0)
+
+    @property
     def n_held(self) -> int:
         """The number of trainings that came to the given level, or to their end without failing."""
         return len(self.met_on | self.ended_on)
@@ -113,13 +125,28 @@ class Configured:
             scatter: the standard deviation over seeds.
             only_met: leave out trainings that missed the level, if others met it.
         """
-        out = self.missed_on if only_met and self.met_on else set()
-        steps_and_errors = [self.steps[seed] for seed in sorted(self.steps) if seed not in out]
-        weights = [1 / (scatter**2 + error**2) for _, error in steps_and_errors]
-        mean = sum(
-            w * steps for w, (steps, _) in zip(weights, steps_and_errors, strict=True)
-        ) / sum(weights)
-        return mean, 1 / sum(weights)
+        seeds = set(self.steps)
+        if only_met and self.met_on:
+            seeds -= self.missed_on
+        weights, weighted = [], []
+        for seed in sorted(seeds):
+            steps, error = self.steps[seed]
+            weight = 1 / (scatter**2 + error**2)
+            weights.append(weight)
+            weighted.append(weight * steps)
+        return sum(weighted) / sum(weights), 1 / sum(weights)
+
+    @property
+    def steps_scatter(self) -> OwnScatter:
+        """The scatter of log2 of the steps over the seeds that met the level."""
+        return _own_scatter([self.steps[seed][0] for seed in sorted(self.met_on)])
+
+    @property
+    def ends_scatter(self) -> OwnScatter:
+        """The scatter of the final values over the seeds, if they end near the reference."""
+        if not self.ends_near:
+            return _own_scatter([])
+        return _own_scatter(list(self.ends.values()))
 
 
 class AdviceStudy:
@@ -139,25 +166,23 @@ class AdviceStudy:
             option.batch_size: option for option in question.options if option.runs
         }
         decays = WEIGHT_DECAY_FACTORS if question.tunes_weight_decay else (1.0,)
-        at = {
-            (size, horizon, decay, octave)
-            for size in self.options
-            for horizon in self._horizons(size)
-            for decay in decays
-            for octave in self._octaves(size, horizon, decay)
-        }
+        at = set()
+        for size in self.options:
+            for horizon, decay in itertools.product(self._horizons(size), decays):
+                for octave in self._octaves(size, horizon, decay):
+                    at.add((size, horizon, decay, octave))
         for cell, _ in log.records:
             octave = round(math.log2(cell.learning_rate / own_rate), 3)
             at.add((cell.batch_size, cell.horizon, cell.weight_decay_factor, octave))
         in_order = sorted(at)
-        self.sizes, horizons, factors, octaves = map(np.array, zip(*in_order, strict=True))
+        self.sizes, horizons, factors, rates = map(np.array, zip(*in_order, strict=True))
         self.cells = [
             Configured(cell=CellKey(size, own_rate * 2.0**octave, horizon, decay))
             for size, horizon, decay, octave in in_order
         ]
         self.places = Places(
             size=np.log2(self.sizes / own_size),
-            rate=octaves,
+            rate=rates,
             horizon=np.log2(horizons),
             decay=np.log2(factors),
         )
@@ -190,16 +215,18 @@ class AdviceStudy:
         if not self._stretches or planned is None:
             return [1.0]
         most_cost = log.steps_in(own_size, planned) * self._weight(own_size)
-        allowed = self._allowed_horizons
-        costs = {h: log.steps_in(size, h * planned) * self._weight(size) for h in allowed}
-        return [1.0, *(horizon for horizon, cost in costs.items() if cost <= most_cost)]
+        horizons = [1.0]
+        for horizon in self._allowed_horizons:
+            if log.steps_in(size, horizon * planned) * self._weight(size) <= most_cost:
+                horizons.append(horizon)
+        return horizons
 
     @property
     def _allowed_horizons(self) -> list[float]:
         """The lengths that the user allows; scripts and schedulers take whole epochs only."""
         planned, most = self.question.planned_epochs or 0, self.question.at_most_epochs or math.inf
-        whole = [h for h in HORIZONS if float(h * planned).is_integer()]
-        return [h for h in whole if 1 <= h * planned <= most]
+        epochs = {horizon: horizon * planned for horizon in HORIZONS}
+        return [h for h, n in epochs.items() if 1 <= n <= most and float(n).is_integer()]
 
     @property
     def _stretches(self) -> bool:
@@ -214,10 +241,12 @@ class AdviceStudy:
         if rates is not None:
             return {float(round(math.log2(rate / reference.learning_rate))) for rate in rates}
         middle = round(self.prior.ridge * math.log2(size / reference.batch_size))
-        below, above = (_BELOW, _ABOVE) if horizon == 1 else (_BELOW_OTHER, _ABOVE_OTHER)
+        below, above = _BELOW, _ABOVE
         if decay != 1:
             below, above = _BELOW_DECAY, _ABOVE_DECAY
-        return {float(octave) for octave in range(middle - below, middle + above + 1)}
+        elif horizon != 1:
+            below, above = _BELOW_OTHER, _ABOVE_OTHER
+        return set(map(float, range(middle - below, middle + above + 1)))
 
     def weigh(self) -> None:
         """Take in the cost of a step of each batch size: its seconds, or its examples."""
@@ -228,6 +257,9 @@ class AdviceStudy:
     def _weight(self, size: int) -> float:
         if self.question.objective == "samples":
             return self.log.plan(size).samples_per_step
+        return self._step_seconds(size)
+
+    def _step_seconds(self, size: int) -> float:
         seconds = self.options[size].step_s.estimate
         assert seconds is not None
         return seconds
@@ -258,9 +290,16 @@ class AdviceStudy:
     def _nearest(self, cell: CellKey, octave: float) -> int:
         """Return the configuration like `cell` with the nearest rate, or the lower in a tie."""
         rate = cell.learning_rate
-        cells = enumerate(one.cell for one in self.cells)
-        at = [i for i, other in cells if other._replace(learning_rate=rate) == cell]
+        at = self.where(lambda one: one.cell._replace(learning_rate=rate) == cell)
         return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
+
+    def where(
+        self, holds: Callable[[Configured], object], among: Iterable[int] | None = None
+    ) -> list[int]:
+        """Return the configurations for which something holds, of all or among some."""
+        if among is None:
+            among = range(len(self.cells))
+        return [i for i in among if holds(self.cells[i])]
 
     def off_ridge(self, others: Sequence[int]) -> Array:
         """Return the octaves of rate above the ridges through others, shape (n, others)."""
@@ -270,12 +309,11 @@ class AdviceStudy:
 
     def of_size(self, size: int, *, failed: bool = True) -> list[int]:
         """Return the configurations of a batch size, without those that failed if not `failed`."""
-        indices = [i for i, one in enumerate(self.cells) if one.cell.batch_size == size]
-        return [i for i in indices if failed or not self.cells[i].failed]
+        return self.where(lambda one: one.cell.batch_size == size and (failed or not one.failed))
 
     def is_new_size(self, size: int) -> bool:
         """Return whether no run of the batch size was seen."""
-        return not any(self.cells[i].records for i in self.of_size(size))
+        return not self.where(lambda one: one.records, among=self.of_size(size))
 
     @property
     def nameable(self) -> list[int]:
@@ -285,15 +323,12 @@ class AdviceStudy:
         belief judges how they end, because the level may come from a lucky training of the
         reference.
         """
-        indices = [
-            i
-            for i, one in enumerate(self.cells)
-            if i != self.own
-            and not one.failed
-            and (one.met or not self.follows)
-            and (one.ends or not self.compares_ends)
-        ]
-        return [self.own, *indices]
+        at = self.where(lambda one: not one.failed)
+        if self.follows:
+            at = self.where(lambda one: one.met, among=at)
+        if self.compares_ends:
+            at = self.where(lambda one: one.ends, among=at)
+        return list(dict.fromkeys([self.own, *at]))
 
     @property
     def compares_ends(self) -> bool:
@@ -316,7 +351,9 @@ class AdviceStudy:
     def fraction(self) -> float:
         """The fraction of a planned training that is seen; 1.0 if all is, or none is planned."""
         planned, pilot_epochs = self.question.planned_epochs, self.log.whole_epochs
-        return 1.0 if planned is None or pilot_epochs is None else min(1.0, pilot_epochs / planned)
+        if planned is None or pilot_epochs is None:
+            return 1.0
+        return min(1.0, pilot_epochs / planned)
 
     def whole_steps(self, i: int, *, met_at: float | None = None) -> int:
         """Return the steps of a training of the length that is compared.
@@ -328,9 +365,7 @@ class AdviceStudy:
         cell, epochs = self.cells[i].cell, self.log.whole_epochs
         size = cell.batch_size
         if self.question.longest_s is not None:
-            seconds = self.options[size].step_s.estimate
-            assert seconds is not None
-            return max(1, int(self.question.longest_s / seconds))
+            return max(1, int(self.question.longest_s / self._step_seconds(size)))
         if self.most_cost is not None:
             return max(1, min(int(self.most_cost / self.weight[size]), self._allowed_steps(size)))
         if epochs is None:
@@ -369,16 +404,18 @@ class AdviceStudy:
         longest, beyond = allowed, allowed
         if self._stretches:  # the next longer schedule would have to take less time, too
             planned = self.question.planned_epochs or allowed
-            longest = max([planned, *(h * planned for h in self._allowed_horizons)])
+            longest = planned * max([1.0, *self._allowed_horizons])
             beyond = min((h * planned for h in HORIZONS if h * planned > allowed), default=math.inf)
+        if math.isinf(beyond):
+            return []
         for size in self.options:
-            ran = [self.cells[i] for i in self.of_size(size) if self.cells[i].records]
-            most_seen = max((r.steps for one in ran for r in one.records.values()), default=0)
-            if most_seen < self.log.steps_in(size, longest) or any(one.met_on for one in ran):
-                continue
-            if math.isfinite(beyond) and not all(one.failed for one in ran):
-                in_less = self.log.steps_in(size, beyond) * self.weight[size] < whole_cost
-                capped += [size] if in_less else []
+            at, last_step = self.of_size(size), self.log.steps_in(size, longest)
+            is_seen = max(self.cells[i].most_steps_seen for i in at) >= last_step
+            has_met = self.where(lambda one: one.met_on, among=at)
+            may_go_on = self.where(lambda one: one.records and not one.failed, among=at)
+            if is_seen and may_go_on and not has_met:
+                if self.log.steps_in(size, beyond) * self.weight[size] < whole_cost:
+                    capped.append(size)
         return capped
 
     def _allowed_steps(self, size: int) -> int:
@@ -435,14 +472,13 @@ class AdviceStudy:
         self._read(i, seed, guess)
 
     def _read(self, i: int, seed: int, guess: tuple[float, float] | None) -> None:
-        one, level = self.cells[i], self.log.until if self.follows else None
+        one, most = self.cells[i], self.most_steps(i)
         record = one.records[seed]
-        crossing = None if level is None else record.crossing(level)
-        most = self.most_steps(i)
+        crossing = self.log.crossing(record)
         has_met = crossing is not None and (crossing.held or is_whole(record, most))
         if crossing is not None and has_met:
             self._set_length(i, self.whole_steps(i, met_at=crossing.step))
-        elif level is not None and record.steps > self.whole_steps(i):
+        elif self.follows and record.steps > self.whole_steps(i):
             self._set_length(i, most)  # where it is given up
         whole = self.whole_steps(i)
         came_to_end = is_whole(record, whole)
@@ -450,23 +486,31 @@ class AdviceStudy:
             self.end = end_so_far(self.question, record)  # the reference failed
         if crossing is not None and (has_met or came_to_end):
             # The level was met somewhere between two evaluations.
-            width = math.log2(crossing.step / crossing.least) if crossing.step else 0.0
+            width = 0.0
+            if crossing.step:
+                width = math.log2(crossing.step / crossing.least)
             one.steps[seed] = math.log2(max(crossing.middle, 0.5)), width / math.sqrt(12)
             one.met_on.add(seed)
         elif guess is not None:
             one.steps[seed] = guess
-        elif level is not None and came_to_end:
+        elif self.follows and came_to_end:
             one.steps[seed] = missed(max(whole, record.steps))
             one.missed_on.add(seed)
         if came_to_end and self.end is not None:
             end = self.final_value(i, record)
-            worse = FAILED if end is None else self._margins_worse(end)
-            one.ends[seed] = min(FAILED, worse)
+            one.ends[seed] = FAILED
+            if end is not None:
+                one.ends[seed] = min(FAILED, self._margins_worse(end))
             one.end_errors[seed] = end_error_of(record, self.question.metric)
-            if self.whole_only:  # it meets the level at its end, or not at all
-                has_met = self.log.until is not None and self.log.until.met_by(end)
-                (one.met_on if has_met else one.missed_on).add(seed)
-                one.steps[seed] = (math.log2(whole), 0.0) if has_met else missed(whole)
+            if not self.whole_only:
+                return
+            # It meets the level at its end, or not at all.
+            if self.log.until is not None and self.log.until.met_by(end):
+                one.met_on.add(seed)
+                one.steps[seed] = math.log2(whole), 0.0
+            else:
+                one.missed_on.add(seed)
+                one.steps[seed] = missed(whole)
 
     def _set_length(self, i: int, steps: int) -> None:
         """Set the steps of whole trainings of a configuration, unless one met the level before.
@@ -499,14 +543,17 @@ class AdviceStudy:
             return
         at = self.at(CellKey(self.question.reference.batch_size, self.end.learning_rate))
         if self.question.is_usual:
-            ended = [i for i in self.same_size if self.cells[i].ends and not self.cells[i].failed]
-            worse = {i: statistics.fmean(self.cells[i].ends.values()) for i in ended}
-            at = min(worse, key=lambda i: (worse[i], i), default=self.own)
+            ended = self.where(lambda one: one.ends and not one.failed, among=self.same_size)
+            at = min(ended, key=lambda i: (self.cells[i].mean_end, i), default=self.own)
         one = self.cells[at]
-        fine = [one.records[seed] for seed in one.ends if not one.records[seed].has_failed]
-        values = [self.final_value(at, record) for record in fine]
-        ends = [end for end in values if end is not None]
-        level = level_of_ends(self.question, self.end, ends) if ends else self.log.until
+        ends = []
+        for seed in one.ends:
+            end = self.final_value(at, one.records[seed])
+            if end is not None and not one.records[seed].has_failed:
+                ends.append(end)
+        if not ends:
+            return
+        level = level_of_ends(self.question, self.end, ends)
         if level == self.log.until:
             return
         self.log.until = level
@@ -515,15 +562,18 @@ class AdviceStudy:
                 if not record.has_failed and seed in {*other.ends, *other.met_on}:
                     other.met_on.discard(seed)
                     other.missed_on.discard(seed)
-                    # A run that stopped at the old level may not have met the new one.
-                    self._read(i, seed, None if seed in other.ends else missed(record.steps))
+                    guess = None
+                    if seed not in other.ends:
+                        # A run that stopped at the old level may not have met the new one.
+                        guess = missed(record.steps)
+                    self._read(i, seed, guess)
 
     def _rule_out(self, i: int, record: TrialRecord) -> None:
         """Stop training at a batch size that does not fit; its rates say nothing about others."""
         size = self.cells[i].cell.batch_size
         self.log.ruled_out[size] = record.reason or Reason.of("does_not_fit")
-        for i in self.of_size(size):
-            one = self.cells[i]
+        for at in self.of_size(size):
+            one = self.cells[at]
             one.failed = one.is_over = True
             for observations in (one.steps, one.ends, one.met_on, one.missed_on):
                 observations.clear()
@@ -532,31 +582,26 @@ class AdviceStudy:
 
     def scatter(self) -> Scatter:
         """Return the scatter of seeds, pooled over configurations and with its prior."""
-        steps = [
-            _own_scatter([one.steps[seed][0] for seed in sorted(one.met_on)])
-            for one in self.cells
-            if not one.failed
-        ]
-        ends = [
-            _own_scatter(list(one.ends.values()) if one.ends_near else []) for one in self.cells
-        ]
-        return Scatter(
-            cost=0.0 if self.whole_only else _pooled(steps, _STEPS).usual_sd,
-            end=_pooled(ends, self._end_prior()).sds(ends, _N_SCATTERS),
-        )
+        cost, ends = 0.0, [one.ends_scatter for one in self.cells]
+        if not self.whole_only:
+            steps = [one.steps_scatter for one in self.cells if not one.failed]
+            cost = _pooled(steps, _STEPS).usual_sd
+        return Scatter(cost=cost, end=_pooled(ends, self._end_prior()).sds(ends, _N_SCATTERS))
 
     def _end_prior(self) -> ScatterPrior:
         """Return the prior of the scatter of final values in margins, larger for rough curves."""
         if self.end is None:
             return _ENDS
-        metric, end = self.question.metric, self.end.value
-        near = (one.end_errors.values() for one in self.cells if one.ends_near)
-        finite = [error for errors in near for error in errors if error is not None]
+        question, end, errors = self.question, self.end.value, []
+        for one in self.cells:
+            if one.ends_near:
+                errors += known(one.end_errors.values())
         scale = MetricScale.of(
-            metric, [end], better=self.question.better, n_examples=self.question.n_validation
+            question.metric, [end], better=question.better, n_examples=question.n_validation
         )
-        slope = scale.slope(end)
-        error = slope * statistics.median(finite) if finite else None
+        slope, error = scale.slope(end), None
+        if errors:
+            error = slope * statistics.median(errors)
         prior = ScatterPrior.of(scale, end_error=error)
         return _ENDS if prior is None else prior.over(slope * self.end.margin)
 
@@ -571,23 +616,21 @@ class AdviceStudy:
                 values.append(steps + self._log_weight[i])
                 variances.append(variance)
         # A configuration that met the level to stay ends about there, though its end was not seen.
-        ends = {i: [*one.ends.values()] for i, one in enumerate(self.cells) if one.ends}
-        held_on = [i for i, one in enumerate(self.cells) if one.met_on and not one.ends]
+        ends = {i: (*one.ends.values(),) for i, one in enumerate(self.cells) if one.ends}
+        held_on = self.where(lambda one: one.met_on and not one.ends)
         if self.compares_ends:
-            ends |= {i: [_HELD_AT * aim.level] for i in held_on}
-        ended = {n + i: self.cells[i] for i in ends}
-        means = np.array([statistics.fmean(values) for values in ends.values()])
-        observed = [*index, *ended], [*values, *np.arcsinh(means)]
-        n_seeds = np.array([len(values) for values in ends.values()])
+            ends |= dict.fromkeys(held_on, (_HELD_AT * aim.level,))
+        ended = np.array([*ends], dtype=int)
+        means = np.array([*map(statistics.fmean, ends.values())])
+        observed = [*index, *(n + ended)], [*values, *np.arcsinh(means)]
+        n_seeds = np.array([*map(len, ends.values())])
         # A final value that was read before the end is less certain; a failure may be bad luck.
-        more = (1 - self.fraction) ** 2 + np.array(
-            [float(one.failed or not one.ends) for one in ended.values()]
-        )
+        failed = self.where(lambda one: one.failed)
+        more = (1 - self.fraction) ** 2 + np.isin(ended, [*failed, *held_on])
         surfaces = []
-        for sds in scatter.end[:, [i - n for i in ended]]:
+        for sds in scatter.end[:, ended]:
             errors = scatter_at(means, sds / np.sqrt(n_seeds)) ** 2 + more
             surfaces.append(self._before.given(*observed, [*variances, *errors]))
-        failed = [i for i, one in enumerate(self.cells) if one.failed]
         return Outlook(
             surfaces, scatter, self._noise, aim, failed=failed, holds=self._holds(failed)
         )
@@ -596,14 +639,10 @@ class AdviceStudy:
         n, has_level = len(self.cells), self.log.until is not None
         most = np.full(n, np.inf)
         if has_level and self.fraction == 1 and self.log.whole_epochs is not None:
-            lengths = [
-                self.whole_steps(i) if one.met_on else self.most_steps(i)
-                for i, one in enumerate(self.cells)
-            ]
-            most = np.log2(lengths) + self._log_weight
+            most = np.log2([*map(self._last_step, range(n))]) + self._log_weight
         known_cost = None
         if self.whole_only:
-            known_cost = np.log2([self.whole_steps(i) for i in range(n)]) + self._log_weight
+            known_cost = np.log2([*map(self.whole_steps, range(n))]) + self._log_weight
         return Aim(
             own=self.own,
             same_size=self.same_size,
@@ -616,21 +655,30 @@ class AdviceStudy:
             level=self.level_worse,
         )
 
+    def _last_step(self, i: int) -> int:
+        """Return the steps of a whole training, or those at which it is given up so far."""
+        if self.cells[i].met_on:
+            return self.whole_steps(i)
+        return self.most_steps(i)
+
     @property
     def level_worse(self) -> float:
         """How many margins worse the level is than what the reference ended with."""
         level = self.log.until
-        return 0.0 if level is None or self.end is None else self._margins_worse(level.value)
+        if level is None or self.end is None:
+            return 0.0
+        return self._margins_worse(level.value)
 
     def _step_error(self) -> Array:
         """Return the standard deviation of each step time over the reference's, in octaves."""
+        if self.question.objective != "time":
+            return np.zeros(len(self.cells))
         own_size = self.question.reference.batch_size
-        log_sd = {size: 0.0 for size in self.options}
-        if self.question.objective == "time":
-            for size in self.options:
-                sds = (self._step_sd(size), self._step_sd(own_size))
-                log_sd[size] = 0.0 if size == own_size else self.timed.get(size, math.hypot(*sds))
-        return np.array([log_sd[size] for size in self.sizes]) / math.log(2)
+        own_sd, log_sd = self._step_sd(own_size), np.zeros(len(self.cells))
+        for size in {*self.options} - {own_size}:
+            of_ratio = self.timed.get(size, math.hypot(self._step_sd(size), own_sd))
+            log_sd[self.sizes == size] = of_ratio
+        return log_sd / math.log(2)
 
     def _step_sd(self, size: int) -> float:
         half = self.options[size].step_s.log_half_width
@@ -655,8 +703,10 @@ def missed(steps: int) -> tuple[float, float]:
 
 def _own_scatter(values: Sequence[float]) -> OwnScatter:
     """Return the scatter of the seeds of one configuration; fewer than two say nothing."""
-    variance = statistics.variance(values) if len(values) > 1 else 1.0
-    return OwnScatter(variance=max(variance, _LEAST_VARIANCE), n=max(len(values), 1))
+    if len(values) < 2:
+        return OwnScatter(variance=1.0, n=1)
+    variance = max(statistics.variance(values), _LEAST_VARIANCE)
+    return OwnScatter(variance=variance, n=len(values))
 
 
 def _pooled(own: Sequence[OwnScatter], prior: ScatterPrior) -> SeedScatter:

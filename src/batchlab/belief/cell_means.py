@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import fmean, median
 
@@ -62,8 +62,9 @@ class CellMeans:
         """
         values = list(chain(*cells))
         require_finite(values)
-        scale = MetricScale.of(metric, values, better=better, n_examples=n_examples)
-        error = scale.slope(fmean(values)) * median(end_errors) if end_errors and values else None
+        scale, error = MetricScale.of(metric, values, better=better, n_examples=n_examples), None
+        if end_errors and values:
+            error = scale.slope(fmean(values)) * median(end_errors)
         return cls._pooled(cells, scale, ScatterPrior.of(scale, end_error=error))
 
     def of_gaps(self, gaps: Sequence[Values]) -> CellMeans:
@@ -87,16 +88,18 @@ class CellMeans:
     def _pooled(
         cls, cells: Sequence[Values], scale: MetricScale, prior: ScatterPrior | None
     ) -> CellMeans:
-        filled = [i for i, values in enumerate(cells) if len(values)]
-        scatters = [_own_scatter(scale, cells[i]) for i in filled]
-        values_by_cell = tuple(tuple(values) for values in cells)
-        scatter = SeedScatter.of(scatters, prior) if scatters else None
-        if scatter is None:
-            return cls(cells=values_by_cell, scale=scale, prior=prior, draws=None)
-        places = np.array([scale.place(fmean(cells[i])) for i in filled])
+        belief = cls(cells=tuple(map(tuple, cells)), scale=scale, prior=prior, draws=None)
+        is_filled = np.array([*map(len, cells)]) > 0
+        places, scatters = [], []
+        for values in filter(None, belief.cells):
+            places.append(scale.place(fmean(values)))
+            scatters.append(_own_scatter(scale, values))
+        scatter = SeedScatter.of(scatters, prior)
+        if scatter is None or not scatters:
+            return belief
         draws = np.full((_N_DRAWS, len(cells)), np.nan)
-        draws[:, filled] = scale.values(places + scatter.errors(scatters, _N_DRAWS))
-        return cls(cells=values_by_cell, scale=scale, prior=prior, draws=draws)
+        draws[:, is_filled] = scale.values(np.array(places) + scatter.errors(scatters, _N_DRAWS))
+        return replace(belief, draws=draws)
 
     def mean(self, i: int, *, confidence: float = 0.95) -> Estimate:
         """Return the mean of a cell; without bounds if the scatter of seeds is unknown."""
@@ -120,8 +123,9 @@ class CellMeans:
 
 
 def _own_scatter(scale: MetricScale, values: Values) -> OwnScatter:
-    n = len(values)
-    return OwnScatter(variance=scale.variance(values) if n > 1 else 1.0, n=n)
+    if len(values) < 2:
+        return OwnScatter(variance=1.0, n=1)
+    return OwnScatter(variance=scale.variance(values), n=len(values))
 
 
 def _interval(draws: Array, value: float, confidence: float) -> tuple[float, float]:

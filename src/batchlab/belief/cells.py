@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from batchlab.belief.final_value import final_of
+from batchlab.laws.mean import known
 from batchlab.laws.plateau import MetricPlateau, plateau_of
 from batchlab.records.run import Kind
 from batchlab.records.study import Study
@@ -25,14 +26,16 @@ def held_out_split(study: Study) -> Split | None:
     """Return the split to compare the train metric with: test, else validation, else None."""
     if study.workload.n_test:
         return "test"
-    return "validation" if study.workload.has_validation else None
+    if study.workload.has_validation:
+        return "validation"
+    return None
 
 
 def budget_split(study: Study) -> Split:
     """Return the split that budgets are compared on: scored often, and held out if possible."""
     if study.workload.has_validation:
         return "validation"
-    return "test" if study.workload.n_test else "train"
+    return held_out_split(study) or "train"
 
 
 # ---- cells
@@ -41,7 +44,9 @@ def budget_split(study: Study) -> Split:
 def final_gap(record: TrialRecord, held_out: Split, metric: str) -> float | None:
     """Return train minus held-out metric at the last evaluation, or None if either is unknown."""
     train, other = record.last("train", metric), record.last(held_out, metric)
-    return None if train is None or other is None else train - other
+    if train is None or other is None:
+        return None
+    return train - other
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,7 +90,7 @@ class Cell:
         """Return the known final values of trials that ended well, in the metric that counts."""
         metric = study.workload.metrics[0]
         ends = (final_of(record, split, metric.name, metric.better) for record in self.ended_well)
-        return tuple(end for end in ends if end is not None)
+        return tuple(known(ends))
 
     def mean_final(self, study: Study, split: Split) -> float | None:
         """Return the mean of the final values, or None if there are none."""
@@ -117,8 +122,8 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
     """Sort by batch size, then by plan, then by learning rate."""
 
     def place(cell: Cell) -> tuple[int, int, float]:
-        plan = ("grow", "decay").index(cell.kind) + 1 if isinstance(cell.kind, str) else 0
-        return plan, cell.batch_size, cell.learning_rate
+        plans: list[Kind] = [cell.batch_size, "grow", "decay"]
+        return plans.index(cell.kind), cell.batch_size, cell.learning_rate
 
     return tuple(sorted(unsorted, key=place))
 
@@ -129,7 +134,8 @@ def chosen_cells(study: Study) -> tuple[Cell, ...]:
     It has the best mean final value of the first metric on validation data (train data if there
     are none). Rates at which every seed ended well are preferred.
     """
-    split, sign = deciding_split(study), 1 if study.workload.metrics[0].better == "higher" else -1
+    split = deciding_split(study)
+    sign = 1 if study.workload.metrics[0].better == "higher" else -1
 
     def preference(cell: Cell) -> tuple[bool, bool, float]:
         mean = cell.mean_final(study, split)

@@ -37,7 +37,9 @@ class EqualBudget:
         The result is None if it is not known on both sides, nor exactly at that point.
         """
         curve = self._curve(record, split)
-        return curve[-1][1] if curve else None
+        if not curve:
+            return None
+        return curve[-1][1]
 
     def end(self, record: TrialRecord, split: Split) -> float | None:
         """Return what a trial would have ended with if it had stopped with the budget spent."""
@@ -66,11 +68,11 @@ def equal_budget(study: Study, records: Sequence[TrialRecord], name: str) -> Equ
 
     The result is None if there are none, or for time if a step was not timed in isolation.
     """
-    sizes = {record.trial.batch_size for record in records}
-    if name == "time" and any(study.timing(size) is None for size in sizes):
+    if name == "time" and None in [study.timing(record.trial.batch_size) for record in records]:
         return None
     budget = EqualBudget(study=study, name=name, amount=math.inf)
-    spent = [
-        budget.spent_at(record, record.evaluations[-1]) for record in records if record.evaluations
-    ]
-    return replace(budget, amount=min(spent)) if spent else None
+    for record in records:
+        if record.evaluations:
+            spent = budget.spent_at(record, record.evaluations[-1])
+            budget = replace(budget, amount=min(budget.amount, spent))
+    return budget if math.isfinite(budget.amount) else None

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from statistics import fmean
 
 from batchlab.belief.cell_means import CellMeans
-from batchlab.belief.cells import (
-    Cell,
-    budget_split,
-    chosen_cells,
-    final_gap,
-    has_plans,
-    in_order,
-)
+from batchlab.belief.cells import Cell, budget_split, chosen_cells, final_gap, has_plans, in_order
 from batchlab.belief.equal_budget import NAMES, EqualBudget, equal_budget
 from batchlab.belief.final_value import end_errors, final_of
 from batchlab.belief.margin import margin_of
 from batchlab.belief.statements import Array, as_good
+from batchlab.laws.mean import known
 from batchlab.laws.plateau import default_delta
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
@@ -40,8 +36,12 @@ class Measured:
     better: Better
     margin: float  # the difference that still counts as no worse, >= 0
 
+    @property
+    def _kinds(self) -> list[Kind]:
+        return [cell.kind for cell in self.cells]
+
     def _place(self, cell: Cell) -> int:
-        return [compared.kind for compared in self.cells].index(cell.kind)
+        return self._kinds.index(cell.kind)
 
     def values(self, cell: Cell) -> Sequence[float]:
         """Return the value of every seed of a compared cell that has one."""
@@ -53,7 +53,7 @@ class Measured:
 
     def mean(self, cell: Cell) -> Estimate:
         """Return the mean of any cell with its interval; there is none if it is not compared."""
-        if all(compared.kind != cell.kind for compared in self.cells):
+        if cell.kind not in self._kinds:
             return Estimate.cannot_tell(Reason.of("no_trial_ended_well"))
         return self.means.mean(self._place(cell))
 
@@ -70,13 +70,13 @@ class Measured:
         """
         if self.means.draws is None:
             return None
-        sign = 1.0 if self.better == "higher" else -1.0
-        return sign * self.means.draws[:, [self._place(cell) for cell in cells]]
+        draws = self.means.draws[:, [*map(self._place, cells)]]
+        return draws if self.better == "higher" else -draws
 
     @property
     def ranked(self) -> list[Cell]:
         """The cells that have a value, the one with the best mean first."""
-        measured = [cell for cell in self.cells if self.values(cell)]
+        measured = filter(self.values, self.cells)
         return sorted(measured, key=self.level, reverse=self.better == "higher")
 
     @property
@@ -86,7 +86,7 @@ class Measured:
         draws = self.draws(ranked)
         if draws is None:
             return None
-        others = in_order(ranked[i] for i in as_good(draws, 0, self.margin))
+        others = in_order(map(ranked.__getitem__, as_good(draws, 0, self.margin)))
         return tuple(cell.kind for cell in others)
 
 
@@ -105,12 +105,16 @@ class Evidence:
     def of(cls, study: Study) -> Evidence:
         """Gather the cells and the budgets of a study."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
+        evidence = cls(study=study, cells=cells, budgets=())
         # A plan changes at set places of its own run. So its trials can be compared only at their
         # end, and all of them end after the same number of epochs.
-        names = ("epochs",) if has_plans(cells) else NAMES
-        records = [record for cell in cells for record in cell.ended_well]
-        budgets = (equal_budget(study, records, name) for name in names)
-        return cls(study=study, cells=cells, budgets=tuple(filter(None, budgets)))
+        names = NAMES[:1] if has_plans(cells) else NAMES
+        budgets = map(partial(equal_budget, study, evidence._ended_well), names)
+        return replace(evidence, budgets=tuple(filter(None, budgets)))
+
+    @property
+    def _ended_well(self) -> list[TrialRecord]:
+        return [record for cell in self.cells for record in cell.ended_well]
 
     @property
     def of_sizes(self) -> Evidence:
@@ -140,9 +144,10 @@ class Evidence:
         split, finals = budget_split(self.study), self._finals
         if self.study.margin is not None or not finals:
             return self.study.margin or 0.0
+        best = max(finals) if self.better == "higher" else min(finals)
         untrained = self.untrained(split)
         return margin_of(
-            max(finals) if self.better == "higher" else min(finals),
+            best,
             metric=self.metric,
             better=self.better,
             untrained=fmean(untrained) if untrained else None,
@@ -152,18 +157,13 @@ class Evidence:
     @property
     def _finals(self) -> list[float]:
         split = budget_split(self.study)
-        means = (cell.mean_final(self.study, split) for cell in self.cells)
-        return [mean for mean in means if mean is not None]
+        finals = [cell.final(self.study, split) for cell in self.cells]
+        return [*map(fmean, filter(None, finals))]
 
     def untrained(self, split: Split) -> list[float]:
         """Return the metric of untrained models, one value per trial evaluated at step 0."""
-        return [
-            value
-            for cell in self.cells
-            for record in cell.ended_well
-            for at, value in record.curve(split, self.metric)
-            if at.step == 0
-        ]
+        curves = [record.curve(split, self.metric) for record in self._ended_well]
+        return [value for at, value in chain(*curves) if at.step == 0]
 
     def ends(self, split: Split, budget: EqualBudget | None = None) -> Measured:
         """Return what trials end with, or would have ended with after an equal budget."""
@@ -173,13 +173,15 @@ class Evidence:
                 return budget.end(record, split)
             return final_of(record, split, self.metric, self.better)
 
-        errors = end_errors((r for cell in self.cells for r in cell.records), self.metric)
+        errors = []
+        if split == "validation":
+            errors = end_errors(self._ended_well, self.metric)
         means = CellMeans.of(
             self._values(end),
             metric=self.metric,
             better=self.better,
             n_examples=self.study.workload.n_evaluated(split),
-            end_errors=errors if split == "validation" else (),
+            end_errors=errors,
         )
         return Measured(
             study=self.study,
@@ -194,8 +196,12 @@ class Evidence:
     def by_budget(self) -> dict[str, Measured]:
         """Return what trials end with after each equal budget that two or more cells spent."""
         split = budget_split(self.study)
-        ends = {budget.name: self.ends(split, budget) for budget in self.budgets}
-        return {name: measured for name, measured in ends.items() if len(measured.ranked) > 1}
+        by_budget = {}
+        for budget in self.budgets:
+            ends = self.ends(split, budget)
+            if len(ends.ranked) > 1:
+                by_budget[budget.name] = ends
+        return by_budget
 
     def gaps(self, held_out: Split, budget: EqualBudget | None = None) -> Measured:
         """Return train minus held-out metric, at the end or after an equal budget.
@@ -208,7 +214,9 @@ class Evidence:
             if budget is None:
                 return final_gap(record, held_out, self.metric)
             train, other = budget.value(record, "train"), budget.value(record, held_out)
-            return None if train is None or other is None else train - other
+            if train is None or other is None:
+                return None
+            return train - other
 
         ends = self.ends(held_out, budget)
         return replace(
@@ -220,5 +228,4 @@ class Evidence:
 
     def _values(self, value: Callable[[TrialRecord], float | None]) -> list[list[float]]:
         """Return a number from each trial that ended well and has it, by cell."""
-        by_cell = [map(value, cell.ended_well) for cell in self.cells]
-        return [[number for number in values if number is not None] for values in by_cell]
+        return [known(map(value, cell.ended_well)) for cell in self.cells]

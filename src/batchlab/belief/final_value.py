@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from batchlab.laws.lines import StraightLine
+from batchlab.laws.mean import known
 from batchlab.records.quantities import Better
 from batchlab.records.trial import Split, TrialRecord
 
@@ -47,20 +50,24 @@ def final_value(curve: Curve, *, better: Better, keeps_best: bool = False) -> fl
     late = _late(curve)
     if len(late) < _FEWEST:
         return late[-1][1]
-    values = [value for _, value in late if value is not None]
-    if len(values) < len(late):
+    places, values = zip(*late, strict=True)
+    if None in values:
         return None
     mean = math.fsum(values) / len(values)
-    line = StraightLine.through([place for place, _ in late], values)
+    line = StraightLine.through(places, values)
     assert line.residual_sd is not None
     # A slope that is no larger than its own error says nothing, so the mean is the better guess.
-    error_sq = line.residual_sd**2 / line.spread
-    share = max(0.0, 1 - error_sq / line.slope**2) if line.slope else 0.0
-    end = mean + share * line.slope * (1.0 - line.mean_x)
+    error_sq, end = line.residual_sd**2 / line.spread, mean
+    if line.slope:
+        share = max(0.0, 1 - error_sq / line.slope**2)
+        end += share * line.slope * (1.0 - line.mean_x)
     # A line may go beyond an accuracy of 1, 100 percent or a loss of 0, so its end is bounded.
     if min(values) >= 0:
         end = max(end, 0.0)
-    return min(end, next((most for most in _BOUNDS if max(values) <= most), math.inf))
+    for most in _BOUNDS:
+        if max(values) <= most:
+            return float(min(end, most))
+    return float(end)
 
 
 def final_of(
@@ -78,12 +85,11 @@ def final_of(
     """
     if split != "validation":
         return record.last(split, metric)
-    curve = [
-        (evaluation.samples, score.value)
-        for evaluation in record.evaluations
-        for score in evaluation.scores
-        if (score.split, score.metric) == (split, metric) and 0 < evaluation.step <= steps
-    ]
+    curve = []
+    for evaluation in record.evaluations:
+        for score in evaluation.scores:
+            if (score.split, score.metric) == (split, metric) and 0 < evaluation.step <= steps:
+                curve.append((evaluation.samples, score.value))
     return final_value(curve, better=better, keeps_best=keeps_best or record.ended_by_patience)
 
 
@@ -99,11 +105,12 @@ def end_error(curve: Sequence[tuple[float, float]]) -> float | None:
     Returns:
         None with fewer than four evaluations in the last quarter.
     """
-    late = _late(curve) if curve else []
+    late = _late(curve)
     if len(late) <= _FEWEST:
         return None
+    places, values = zip(*late, strict=True)
     # The places are shifted so that the end of the run lies at 0.
-    line = StraightLine.through([place - 1 for place, _ in late], [value for _, value in late])
+    line = StraightLine.through(np.subtract(places, 1), values)
     assert line.residual_sd is not None
     return line.residual_sd * math.sqrt(1 / line.n + line.mean_x**2 / line.spread)
 
@@ -118,12 +125,13 @@ def end_error_of(record: TrialRecord, metric: str) -> float | None:
 
 def end_errors(records: Iterable[TrialRecord], metric: str) -> list[float]:
     """Return the errors of the ends of runs, as far as they are known."""
-    errors = (end_error_of(record, metric) for record in records)
-    return [error for error in errors if error is not None]
+    return known(end_error_of(record, metric) for record in records)
 
 
 def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:
     """Choose the evaluations that count for the end, each with the part of the run done by then."""
+    if not curve:
+        return []
     last = curve[-1][0]
     late = [(samples / last, value) for samples, value in curve if samples >= last / 2]
     n_tail = sum(samples >= (1 - _TAIL) * last for samples, _ in curve)
@@ -131,7 +139,7 @@ def _late(curve: Sequence[tuple[float, V]]) -> list[tuple[float, V]]:
 
 
 def _best(curve: Curve, better: Better) -> float | None:
-    values = [value for _, value in curve if value is not None]
+    values = known(value for _, value in curve)
     n = min(_IN_A_ROW, len(values))
     if n == 0:
         return None

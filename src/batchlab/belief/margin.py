@@ -31,11 +31,16 @@ def margin_of(
         n_examples: how many examples the value is a mean of, if known. The margin of a share is at
             least one of them.
     """
-    is_share = metric in FRACTION_METRICS
-    whole = _PERCENT if max(value, untrained or 0.0) > 1 else 1.0
-    least = whole / n_examples if is_share and n_examples else 0.0
-    left = value if better == "lower" else (whole if is_share else 1.0) - value
-    learned = [] if untrained is None or untrained == value else [abs(value - untrained)]
+    whole, least, left, learned = 1.0, 0.0, value, []
+    if metric in FRACTION_METRICS:
+        if max(value, untrained or 0.0) > 1:
+            whole = _PERCENT
+        if n_examples:
+            least = whole / n_examples
+    if better == "higher":
+        left = whole - value
+    if untrained is not None and untrained != value:
+        learned.append(abs(value - untrained))
     # Nothing is left to learn: a share then has the margin of one example.
     if left > 0 or least:
         learned.append(max(left, 0.0))

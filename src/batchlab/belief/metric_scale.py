@@ -59,13 +59,17 @@ class MetricScale:
         """Return where a value in the metric's unit lies on this scale."""
         if self.kind == "share":
             return float(logit(self._inside(value)))
-        return math.log(value) if self.kind == "loss" else value
+        if self.kind == "loss":
+            return math.log(value)
+        return value
 
     def values(self, places: Array) -> Array:
         """Return places on this scale in the metric's unit."""
         if self.kind == "share":
             return np.asarray(self.whole * expit(places))
-        return np.asarray(np.exp(np.minimum(places, _HIGHEST))) if self.kind == "loss" else places
+        if self.kind == "loss":
+            return np.asarray(np.exp(np.minimum(places, _HIGHEST)))
+        return places
 
     def variance(self, values: Sequence[float]) -> float:
         """Return the unbiased variance of two or more seeds, at least what rounding hides."""
@@ -78,7 +82,9 @@ class MetricScale:
         if self.kind == "share":
             share = self._inside(level)
             return 1 / (share * (1 - share) * self.whole)
-        return 1 / level if self.kind == "loss" else 1.0
+        if self.kind == "loss":
+            return 1 / level
+        return 1.0
 
     def _resolution(self, level: float) -> float:
         """Return the least step between two values: one example, or one single-precision float."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,7 +110,7 @@ class Run:
 
 def estimate_of(draws: Array, *, n: int) -> Estimate:
     """Return the median of draws with their middle 95 %."""
-    low, middle, high = (float(value) for value in np.quantile(draws, (0.025, 0.5, 0.975)))
+    low, middle, high = np.quantile(draws, (0.025, 0.5, 0.975)).tolist()
     return Estimate.of(middle, interval=(low, high), n=n)
 
 
@@ -269,17 +269,23 @@ class Outlook:
 
     def best(self, nameable: Sequence[int], least_chance: float) -> int:
         """Return the best configuration that is likely to be no worse, or else that of `stays`."""
-        stays = self.stays(nameable)
-        likely = [i for i in nameable if self.chance[i] >= least_chance or i == stays]
-        return max(likely or [stays], key=lambda i: (self.utility[i], -i))
+        is_likely = self.chance >= least_chance
+        likely = {*nameable} & {*np.flatnonzero(is_likely).tolist()}
+        return self.most_useful(likely | {self.stays(nameable)})
+
+    def most_useful(self, some: Iterable[int]) -> int:
+        """Return the configuration of the highest utility, the first of those with the same."""
+        return int(max(some, key=lambda i: (self.utility[i], -i)))
 
     def stays(self, nameable: Sequence[int]) -> int:
         """Return the configuration to name if none is likely better: the user's own.
 
         If nobody chose the rate, it is the same batch size at its best rate.
         """
-        same = set(nameable) & set(self._aim.same_size) if self._aim.is_tuned else set()
-        return max(same or {self._aim.own}, key=lambda i: (self.utility[i], -i))
+        if not self._aim.is_tuned:
+            return self._aim.own
+        same = {*nameable} & {*self._aim.same_size}
+        return self.most_useful(same or {self._aim.own})
 
     def gains(
         self, run: Run, nameable: Sequence[int], named: int, least_chance: float

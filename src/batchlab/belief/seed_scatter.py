@@ -153,9 +153,8 @@ class SeedScatter:
         below = np.clip(edges, ends - self.weight[order], ends)
         shares = k * np.diff(below, axis=0)
         d0, s0_sq = self.prior_degrees[order][:, None], self.prior_variance[order][:, None]
-        degrees = np.array([cell.degrees for cell in cells])
-        squares = np.array([cell.degrees * cell.variance for cell in cells])
-        moderated = (d0 * s0_sq + squares) / (d0 + degrees)
+        n, squares = _numbers_and_squares(cells)
+        moderated = (d0 * s0_sq + squares) / (d0 + (n - 1))
         return np.asarray(np.sqrt(shares @ moderated))
 
     @property
@@ -173,11 +172,15 @@ class SeedScatter:
         half = n_draws // 2
         at = stream.choice(len(self.weight), size=half, p=self.weight)
         d0, s0_sq = self.prior_degrees[at][:, None], self.prior_variance[at][:, None]
-        n = np.array([cell.n for cell in cells])
-        squares = np.array([cell.degrees * cell.variance for cell in cells])
+        n, squares = _numbers_and_squares(cells)
         variance = (d0 * s0_sq + squares) / stream.chisquare(d0 + n - 1)
         errors = np.sqrt(variance / n) * stream.standard_normal((half, len(cells)))
         return np.concatenate([errors, -errors])
+
+
+def _numbers_and_squares(cells: Sequence[OwnScatter]) -> tuple[Array, Array]:
+    n, variance = np.array([(cell.n, cell.variance) for cell in cells]).T
+    return n, (n - 1) * variance
 
 
 def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:

@@ -30,7 +30,8 @@ def as_good(draws: Array, leader: int, margin: float) -> list[int]:
     """
     behind = draws[:, [leader]] - draws
     may_be = (np.mean(behind > 0, axis=0) < SURE) | (np.mean(behind < margin, axis=0) >= SURE)
-    return [i for i in range(draws.shape[1]) if i != leader and may_be[i]]
+    may_be[leader] = False
+    return [*map(int, np.flatnonzero(may_be))]
 
 
 def falls(draws: Array, margin: float) -> Verdict:
@@ -48,20 +49,25 @@ def no_worse_than_any(draws: Array, margin: float) -> Verdict:
     chance = np.mean(draws[:, 1:].max(axis=1) - draws[:, 0] < margin)
     if chance >= SURE:
         return "held"
-    return "did_not_hold" if chance <= 1 - SURE else "cannot_tell"
+    if chance <= 1 - SURE:
+        return "did_not_hold"
+    return "cannot_tell"
 
 
 def _is_better(apart: Array, margin: float) -> Verdict:
     """Judge whether something is better by `apart`; within the margin it is not."""
     if np.mean(apart < margin) >= SURE:
         return "did_not_hold"
-    return "held" if np.mean(apart > 0) >= SURE else "cannot_tell"
+    if np.mean(apart > 0) >= SURE:
+        return "held"
+    return "cannot_tell"
 
 
 def rises(draws: Array) -> list[int]:
     """Return the places i at which cell i + 1 is surely better than cell i, all of them at once."""
     chances = np.mean(np.diff(draws, axis=1) > 0, axis=0)
-    return [i for i, chance in enumerate(chances) if chance >= 1 - (1 - SURE) / len(chances)]
+    is_sure = chances >= 1 - (1 - SURE) / max(len(chances), 1)
+    return [*map(int, np.flatnonzero(is_sure))]
 
 
 def seeds_to_tell(difference: Estimate, margin: float) -> float:
@@ -73,4 +79,6 @@ def seeds_to_tell(difference: Estimate, margin: float) -> float:
     if value is None or low is None or high is None:
         return math.inf
     far = max(abs(value), margin - abs(value))
-    return math.ceil(difference.n / 2 * ((high - low) / 2 / far) ** 2) if far else math.inf
+    if not far:
+        return math.inf
+    return math.ceil(difference.n / 2 * ((high - low) / 2 / far) ** 2)

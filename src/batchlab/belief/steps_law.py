@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchlab.belief.outlook import estimate_of
 from batchlab.records.estimate import Estimate, Reason
 
 Array = NDArray[np.float64]
@@ -54,8 +56,9 @@ class StepsLaw:
     def where(self, is_possible: Array) -> StepsLaw:
         """Return the law in only those draws; it does not hold if hardly any are left."""
         holds = self.holds and bool(is_possible.mean() >= _LEAST_LEFT)
-        keep = is_possible if holds else np.ones_like(is_possible)
-        return replace(self, fewest=self.fewest[keep], slope=self.slope[keep], holds=holds)
+        if not holds:
+            return replace(self, holds=False)
+        return replace(self, fewest=self.fewest[is_possible], slope=self.slope[is_possible])
 
     @property
     def s_min(self) -> Estimate:
@@ -74,26 +77,20 @@ class StepsLaw:
 
     def curve(self, batch_sizes: Sequence[int]) -> tuple[tuple[int, Estimate], ...]:
         """Return the steps along the law, each with its 95 % interval."""
-        points = []
-        for size in batch_sizes:
-            low, middle, high = np.quantile(self.fewest + self.slope / size, (0.025, 0.5, 0.975))
-            interval = (float(low), float(high))
-            points.append((size, Estimate.of(float(middle), interval=interval, n=self.n)))
-        return tuple(points)
+        return tuple(
+            (size, estimate_of(self.fewest + self.slope / size, n=self.n)) for size in batch_sizes
+        )
 
     def _estimate(self, above: Array, below: Array) -> Estimate:
         """Return the ratio, with the bounds that draws give; `below` may be 0 or less in some."""
         if not self.holds:
             return Estimate.cannot_tell(Reason.of("steps_off_the_law"), n=self.n)
         ratio = np.where(below > 0, np.maximum(above, 0.0) / np.where(below > 0, below, 1), np.inf)
-        low, middle, high = np.quantile(ratio, (0.025, 0.5, 0.975), method="lower")
-        if not np.isfinite(middle):
-            reason = Reason.of("steps_still_fall")
-            return Estimate.cannot_tell(reason, n=self.n, low=float(low) if low > 0 else None)
-        bound = float(high) if np.isfinite(high) else None
-        return Estimate.of(
-            float(middle), interval=(float(low) if low > 0 else None, bound), n=self.n
-        )
+        low, middle, high = np.quantile(ratio, (0.025, 0.5, 0.975), method="lower").tolist()
+        bounds = (low if low > 0 else None), (high if math.isfinite(high) else None)
+        if not math.isfinite(middle):
+            return Estimate.cannot_tell(Reason.of("steps_still_fall"), n=self.n, low=bounds[0])
+        return Estimate.of(middle, interval=bounds, n=self.n)
 
 
 def log2_steps_between(log2_steps: Sequence[float], worse: Sequence[Array], level: float) -> Array:

@@ -96,7 +96,7 @@ class SurfacePrior:
         tangents.
         """
         t = np.asarray(numbers, dtype=float)
-        scales = [float(scale) for scale in np.exp(t[[25, 26, 27, 28, 30, 31]])]
+        scales = np.exp(t[[25, 26, 27, 28, 30, 31]]).tolist()
         return cls(
             cost=TrendPrior(mean=t[:5], sd=np.exp(t[5:10])),
             end=TrendPrior(mean=t[10:15], sd=np.exp(t[15:20])),
@@ -141,10 +141,11 @@ class Surface:
         basis = np.stack([u, b, u * u / 4, b * u / 4, b * b / 4], axis=1)
         decays = np.stack([d, d * d / 4], axis=1)
         scales = (prior.size_scale, HORIZON_SCALE, prior.rate_scale, DECAY_SCALE)
-        scaled = [
-            coordinate / scale for coordinate, scale in zip((b, h, u, d), scales, strict=True)
-        ]
-        apart = np.sqrt(3 * sum((coordinate[:, None] - coordinate) ** 2 for coordinate in scaled))
+        apart_sq = np.zeros((len(b), len(b)))
+        for coordinate, scale in zip((b, h, u, d), scales, strict=True):
+            scaled = coordinate / scale
+            apart_sq += (scaled[:, None] - scaled) ** 2
+        apart = np.sqrt(3 * apart_sq)
         matern, one = (1 + apart) * np.exp(-apart), np.eye(len(b))
         cost, end = (
             (basis * trend.sd**2) @ basis.T

@@ -58,7 +58,7 @@ def critical_batch_size(batch_size: int, wasted: Sequence[tuple[float, float, fl
     reason = Reason.of("too_few", what="batch sizes of branches", n=len(wasted), needed=_FEWEST)
     if len(wasted) < _FEWEST:
         return Estimate.cannot_tell(reason, n=len(wasted))
-    times, least, most = (np.array(column, dtype=float) for column in zip(*wasted, strict=True))
+    times, least, most = np.array(wasted, dtype=float).T
     places = np.geomspace(_LOWEST * batch_size, _HIGHEST * batch_size, 800)
     per_place = batch_size / places
     law = np.log((1 + np.outer(per_place, times)) / (1 + per_place)[:, None])

@@ -56,6 +56,11 @@ class Case:
         return find_diverged(self) is not None
 
     @property
+    def sign(self) -> int:
+        """1 if higher values of the metric are better, else -1."""
+        return 1 if self.better == "higher" else -1
+
+    @property
     def cut_short(self) -> bool:
         """Whether it met its target or is still running, so that its length says nothing."""
         return self.record.status in (None, Status.TARGET_REACHED)
@@ -72,7 +77,7 @@ class DiagnosisRule:
 
     @property
     def name(self) -> str:
-        """Its name in JSON."""
+        """The name in JSON."""
         return self.sentence.code.removesuffix("_advice")
 
     @property
@@ -105,24 +110,20 @@ def diagnose(
     """
     if plateau is None:
         plateau = plateau_of(record, metric=metric, better=better)
-    case = Case(record=record, metric=metric, better=better, plateau=plateau)
-    matches = ((rule, rule.find(case)) for rule in RULES)
-    return tuple(
-        Diagnosis(rule=rule, evidence=evidence)
-        for rule, evidence in matches
-        if evidence is not None
-    )
+    case, diagnoses = Case(record=record, metric=metric, better=better, plateau=plateau), []
+    for rule in RULES:
+        evidence = rule.find(case)
+        if evidence is not None:
+            diagnoses.append(Diagnosis(rule=rule, evidence=evidence))
+    return tuple(diagnoses)
 
 
 def unjudged(record: TrialRecord) -> tuple[DiagnosisRule, ...]:
     """Return the rules that could not be judged because the record lacks the curve they need."""
-    judged = {
-        score.split
-        for evaluation in record.evaluations
-        for score in evaluation.scores
-        if score.value is not None
-    }
-    return tuple(rule for rule in RULES if rule.needs is not None and rule.needs not in judged)
+    judged: set[Split | None] = {None}
+    for evaluation in record.evaluations:
+        judged.update(score.split for score in evaluation.scores if score.value is not None)
+    return tuple(rule for rule in RULES if rule.needs not in judged)
 
 
 def find_diverged(case: Case) -> Reason | None:
@@ -143,24 +144,24 @@ def find_diverged(case: Case) -> Reason | None:
 
 def find_unstable(case: Case) -> Reason | None:
     """Find jumps of the training batches' loss to more than twice its recent median."""
-    losses = [
-        (evaluation.step, evaluation.batch_loss)
-        for evaluation in case.record.evaluations
-        if evaluation.batch_loss is not None
-    ]
-    if case.diverged or len(losses) <= SPIKE_WINDOW:
+    if case.diverged:
         return None
-    floor = SPIKE_FLOOR_FRACTION * abs(losses[0][1])
-    spikes = []
-    for place in range(SPIKE_WINDOW, len(losses)):
-        recent = statistics.median(loss for _, loss in losses[place - SPIKE_WINDOW : place])
-        step, loss = losses[place]
-        if loss > SPIKE_RATIO * recent and loss - recent > floor:
-            spikes.append((step, loss / recent))
+    losses: list[float] = []
+    spikes = {}
+    for evaluation in case.record.evaluations:
+        loss = evaluation.batch_loss
+        if loss is None:
+            continue
+        if len(losses) >= SPIKE_WINDOW:
+            recent = statistics.median(losses[-SPIKE_WINDOW:])
+            floor = SPIKE_FLOOR_FRACTION * abs(losses[0])
+            if loss > SPIKE_RATIO * recent and loss - recent > floor:
+                spikes[evaluation.step] = loss / recent
+        losses.append(loss)
     if not spikes:
         return None
-    step, ratio = max(spikes, key=lambda spike: spike[1])
-    return Reason.of("loss_spikes", n=len(spikes), ratio=ratio, step=step)
+    step = max(spikes, key=lambda step: spikes[step])
+    return Reason.of("loss_spikes", n=len(spikes), ratio=spikes[step], step=step)
 
 
 def find_overfitting(case: Case) -> Reason | None:
@@ -264,8 +265,7 @@ def _metric_has_turned(case: Case) -> Reason | None:
     train = _at_epochs(case.record, "train", case.metric)
     if not case.plateau.turned or epoch not in train:
         return None
-    gained = train[max(train)] - train[epoch]
-    if (gained if case.better == "higher" else -gained) <= 0:
+    if case.sign * (train[max(train)] - train[epoch]) <= 0:
         return None
     return Reason.of("validation_got_worse", metric=case.metric, epoch=epoch)
 
@@ -276,8 +276,7 @@ def _wide_gap(case: Case) -> Reason | None:
     validation = case.record.last("validation", case.metric)
     if case.metric not in FRACTION_METRICS or train is None or validation is None:
         return None
-    gap = train - validation if case.better == "higher" else validation - train
-    if gap < OVERFIT_FRACTION_GAP:
+    if case.sign * (train - validation) < OVERFIT_FRACTION_GAP:
         return None
     return Reason.of("wide_gap", metric=case.metric, train=train, validation=validation)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from batchlab.records.estimate import Estimate, Reason
@@ -29,7 +30,7 @@ class StraightLine:
     residual_sd: float | None  # None with two points
 
     @classmethod
-    def through(cls, x: Sequence[float], y: Sequence[float]) -> StraightLine:
+    def through(cls, x: ArrayLike, y: ArrayLike) -> StraightLine:
         """Fit the line to finite points with at least two distinct x."""
         at, height = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         n, mean_x = len(at), float(at.mean())
@@ -144,8 +145,7 @@ def fit_memory(points: Sequence[tuple[int, int]]) -> MemoryFit:
         Both coefficients with Student's 95 % intervals from the residuals. Two batch sizes give no
         bounds, and fewer give no coefficients.
     """
-    n = len(points)
-    n_distinct = len({batch_size for batch_size, _ in points})
+    n, n_distinct = len(points), len(dict(points))
     if n_distinct < 2:
         reason = Reason.of("too_few", what="batch sizes with a peak", n=n_distinct, needed=2)
         unknown = Estimate.cannot_tell(reason, n=n)

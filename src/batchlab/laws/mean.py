@@ -37,6 +37,11 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estim
     return Estimate.of(mean, interval=(mean - half, mean + half), n=n)
 
 
+def known(values: Iterable[float | None]) -> list[float]:
+    """Return the values that are known, in order."""
+    return [value for value in values if value is not None]
+
+
 def require_finite(values: Iterable[float]) -> None:
     """Refuse to average a value that is not finite, such as that of a trial that diverged.
 

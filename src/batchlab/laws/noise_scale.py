@@ -50,8 +50,8 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
         The three estimates, with n the number of blocks. If |G|^2 cannot be distinguished from 0,
         the scale has only a lower bound; its reason says about how many examples would suffice.
 
-    Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1, for the estimators; Fieller
-        1954 for the ratio.
+    Source: McCandlish et al. 2018, arXiv:1812.06162, appendix A.1 (the estimators); Fieller 1954
+        (the interval of the ratio).
     """
     point = _point(sample)
     if not np.isfinite(point).all():
@@ -60,7 +60,7 @@ def noise_scale(sample: GradientSample) -> NoiseScale:
     covariance = _covariance(sample)
     n_blocks = len(sample.block_examples)
     quantile = float(stdtrit(n_blocks - 1, _UPPER))
-    trace, grad_sq = (float(value) for value in point)
+    trace, grad_sq = point.tolist()
     return NoiseScale(
         grad_sq=_around(grad_sq, quantile * math.sqrt(covariance[1, 1]), n_blocks),
         trace=_around(trace, quantile * math.sqrt(covariance[0, 0]), n_blocks),
@@ -88,8 +88,7 @@ def _covariance(sample: GradientSample) -> Array:
     without = _estimators(sample, left, units, mean_sq)
     spread: Array = np.cov(without) * (n_blocks - 1) ** 2 / n_blocks
     # The cut into micro-batches is random too, however many of the examples are seen.
-    is_finite = sample.n_train is not None and sample.unit_examples == 1
-    return spread * (1 - total * _of_set(sample)) if is_finite else spread
+    return spread if sample.unit_examples > 1 else spread * (1 - total * _of_set(sample))
 
 
 def _of_set(sample: GradientSample) -> float:
@@ -126,7 +125,7 @@ def noise_scale_of_pairs(traces: Sequence[float], grad_sqs: Sequence[float]) -> 
         grad_sqs: the same number of estimates, each unbiased.
     """
     pairs = np.array([traces, grad_sqs])
-    trace, grad_sq = (float(value) for value in pairs.mean(axis=1))
+    trace, grad_sq = pairs.mean(axis=1).tolist()
     n = len(traces)
     interval = _fieller(trace, grad_sq, np.cov(pairs) / n, float(stdtrit(n - 1, _UPPER)))
     if interval[1] is None:
@@ -154,7 +153,7 @@ def _ratio(
         value=grad_sq,
         low=grad_sq - half,
         high=grad_sq + half,
-        n_needed=needed if sample.n_train is None else min(sample.n_train, needed),
+        n_needed=min(sample.n_train or needed, needed),
     )
     return Estimate.cannot_tell(reason, low=at_least, n=len(sample.block_examples))
 

@@ -37,19 +37,6 @@ _LIKELY = 1e-4  # of the largest weight; curves below it are left out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LearningCurves:
-    """Weighted curves y = level - rise * left(t), up is better."""
-
-    shapes: Shapes  # the laws, one per curve
-    rise: Array  # quantiles of each curve's rise, shape (m, 15), equally likely
-    weight: Array  # how much of the probability each curve carries, shape (m,); adds up to 1
-
-    def left(self, t: Array) -> Array:
-        """Return the part of each curve's rise still ahead at epochs `t`, shape (m, len(t))."""
-        return self.shapes.left(t)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Shapes:
     """Laws by which a rise is used up: exp(-rate t), or (t + offset)^-power."""
 
@@ -71,7 +58,7 @@ class Shapes:
         )
 
 
-def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCurves:
+def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> tuple[Shapes, Array, Array]:
     """Fit all exponential and power-law approaches that a noisy curve leaves likely.
 
     Level and rise are integrated out under flat priors (the rise over the visible window, so that
@@ -86,7 +73,8 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCur
         resolution: the smallest difference in y that matters, > 0.
 
     Returns:
-        At most MAX_CURVES curves.
+        At most MAX_CURVES curves level - rise * left(t): their laws, quantiles of each one's rise
+        that are equally likely, shape (m, 15), and the probability of each, shape (m,).
 
     Source: averaging over families of learning curves after Domhan, Springenberg and Hutter 2015
         (IJCAI, section 3); grids and priors are batchlab's.
@@ -100,9 +88,7 @@ def fit_learning_curves(t: Array, y: Array, *, resolution: float) -> LearningCur
     rise = fit.rise[row, start][:, None] + fit.error[row, start][:, None] * stdtrit(
         fit.degrees[start][:, None], _LEVELS[None, :]
     )
-    return LearningCurves(
-        shapes=grid.shapes().of(row), rise=rise / fit.span[row, start][:, None], weight=weight
-    )
+    return grid.shapes().of(row), rise / fit.span[row, start][:, None], weight
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,14 +127,8 @@ class _Grid:
         power = best[_N_RATES:].reshape(_N_OFFSETS, _N_POWERS)
         zoomed = [_zoomed(limits, row) for limits, row in zip(self.power, power, strict=True)]
         offset = _zoomed(self.offset, power.max(axis=1))
-        low, high = (
-            np.interp(
-                np.linspace(*offset, _N_OFFSETS),
-                np.linspace(*self.offset, _N_OFFSETS),
-                [limits[end] for limits in zoomed],
-            ).tolist()
-            for end in (0, 1)
-        )
+        to, of = np.linspace(*offset, _N_OFFSETS), np.linspace(*self.offset, _N_OFFSETS)
+        low, high = (np.interp(to, of, ends).tolist() for ends in np.transpose(zoomed))
         return _Grid(
             rate=_zoomed(self.rate, best[:_N_RATES]),
             offset=offset,
@@ -344,9 +324,9 @@ def plateau_of(record: TrialRecord, *, metric: str, better: Better) -> MetricPla
     values = list(whole.values())
     delta = default_delta(metric, values)
     plateau = find_plateau(list(whole), values, better=better, delta=delta)
-    best = max(values) if better == "higher" else min(values)
     if untrained is not None and plateau.verdict == "reached":
-        gained = best - untrained if better == "higher" else untrained - best
+        sign = 1 if better == "higher" else -1
+        gained = float(np.max(sign * (np.array(values) - untrained)))
         if gained < STARTED_DELTAS * delta:
             reason = Reason.of("flat_as_untrained", metric=metric, gained=gained)
             return MetricPlateau.cannot_tell(reason, n=n)
@@ -380,12 +360,14 @@ def find_plateau(
     peak = _turned_at(y, delta=delta)
     if peak is None:
         return _judged(t, y, delta=delta)
-    turned = max(1, round(float(t[peak])))
-    rise = _judged(t[: peak + 1], y[: peak + 1], delta=delta) if peak + 1 >= MIN_POINTS else None
-    worse = Reason.of("worse_since_best", epoch=round(float(t[peak])), delta=delta)
+    epoch = None
+    if peak + 1 >= MIN_POINTS:
+        epoch = _judged(t[: peak + 1], y[: peak + 1], delta=delta).epoch
+    turned_at = round(float(t[peak]))
+    worse = Reason.of("worse_since_best", epoch=turned_at, delta=delta)
     return MetricPlateau(
         verdict="reached",
-        epoch=turned if rise is None or rise.epoch is None else rise.epoch,
+        epoch=epoch or max(1, turned_at),
         expected_improvement=Estimate.cannot_tell(worse, n=n),
         turned=True,
         reason=worse,
@@ -418,11 +400,10 @@ def _judged(t: Array, y: Array, *, delta: float) -> MetricPlateau:
     reached = float(weight[epoch <= last].sum())
     rising = float(weight[gain >= 2 * delta].sum())
     low, middle, high = (_quantile(gain, weight, level) for level in (0.025, 0.5, 0.975))
-    # Next to delta, a gain of 1e-28 is 0.
-    gains = {
-        name: bound if abs(bound) > _NO_GAIN * delta else 0.0
-        for name, bound in (("gain", middle), ("low", low), ("high", high))
-    }
+    gains = {"gain": middle, "low": low, "high": high}
+    for name, bound in gains.items():
+        if abs(bound) <= _NO_GAIN * delta:
+            gains[name] = 0.0  # next to delta, a gain of 1e-28 is 0
     expected = Reason.of("epochs_to_bring", horizon=HORIZON_EPOCHS, delta=delta, **gains)
     verdict: PlateauVerdict = "cannot_tell"
     at, reason = None, expected
@@ -449,20 +430,20 @@ def _plateaus(
     Each has shape (m,); a plateau at `last` + 1 is not within the curve.
     """
     whole = np.arange(first, last + 1, dtype=float)
-    fits = fit_learning_curves(t, y, resolution=delta)
-    drop = fits.left(whole) - fits.left(whole + HORIZON_EPOCHS)  # falls along each row
-    gain = fits.rise * drop[:, -1:]
+    laws, rise, weight = fit_learning_curves(t, y, resolution=delta)
+    drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)  # falls along each row
+    gain = rise * drop[:, -1:]
     # This is the first epoch at which rise * drop < delta. Without a rise it is `first`.
     epoch = np.array(
         [
             # A rise below a millionth of delta never counts, because no law drops that far.
             np.searchsorted(-row, -delta / np.maximum(rises, 1e-6 * delta), side="right")
-            for row, rises in zip(drop, fits.rise, strict=True)
+            for row, rises in zip(drop, rise, strict=True)
         ]
     )
-    n_rises = fits.rise.shape[1]
-    levels = (first + np.where(fits.rise > 0, epoch, 0)).ravel()
-    return levels, gain.ravel(), np.repeat(fits.weight / n_rises, n_rises)
+    n_rises = rise.shape[1]
+    levels = (first + np.where(rise > 0, epoch, 0)).ravel()
+    return levels, gain.ravel(), np.repeat(weight / n_rises, n_rises)
 
 
 def _quantile(values: Array, weight: Array, level: float) -> float:

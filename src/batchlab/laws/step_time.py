@@ -117,7 +117,7 @@ class _Posterior:
         ) - np.log1p(np.exp(2 * (off.centres - math.log(_OFF_THE_LAW))))
         weight = np.exp(density - density.max()) * round_.widths[:, None] * np.exp(off.centres)
         by_knee = weight.sum(axis=(1, 2))
-        # A knee at an end of the axis is so far out that it is none; compare it with the best.
+        # A knee at an end of the axis is too far out to be one; compare it with the best.
         least_weight = math.exp(-_LOG_LIKELIHOOD_95) * by_knee.max()
         beyond = np.minimum(knee.centres - log_sizes[0], 0) + np.minimum(
             log_sizes[-1] - knee.centres, 0
@@ -306,18 +306,17 @@ def fit_step_time(points: Sequence[tuple[int, Estimate]]) -> StepTimeFit:
         points: (batch size, seconds per step above 0), at least three batch sizes, each once, in
             any order; a time with a bound that is None counts as exactly known.
 
-    Source: Qiao et al. 2021 (Pollux), arXiv:2008.12260, section 3.2, for the form; Gelman 2006,
-        "Prior distributions for variance parameters in hierarchical models", for the deviations.
+    Source: Qiao et al. 2021 (Pollux), arXiv:2008.12260, section 3.2 (the form); Gelman 2006,
+        "Prior distributions for variance parameters in hierarchical models" (the deviations).
     """
-    sorted_points = sorted(points, key=lambda point: point[0])
-    log_sizes = np.log([float(size) for size, _ in sorted_points])
-    log_s = np.log([float(time.estimate or 0.0) for _, time in sorted_points])
-    own_sq = np.array([_log_sd(time) ** 2 for _, time in sorted_points])
+    sizes, times = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+    log_sizes = np.log(np.array(sizes, dtype=float))
+    log_s = np.log([float(time.estimate or 0.0) for time in times])
+    own_sq = np.array([_log_sd(time) ** 2 for time in times])
     posterior = _Posterior.of(log_sizes, log_s, own_sq)
-    draws, off_draws = posterior.draw(np.random.default_rng([0, len(sorted_points)]))
+    draws, off_draws = posterior.draw(np.random.default_rng([0, len(sizes)]))
     off = posterior.typical_off()
     point = least_squares(log_sizes, log_s, 1 / (off**2 + own_sq))
-    sizes = tuple(size for size, _ in sorted_points)
     residuals = log_s - point.log_s(sizes)[0]
     return StepTimeFit(
         batch_sizes=sizes,
@@ -340,7 +339,7 @@ def _log_sd(time: Estimate) -> float:
 
 def _around(value: float, draws: Array) -> tuple[float, float]:
     """Return the 95 % interval of `draws`, widened if need be to hold the least-squares value."""
-    low, high = (float(bound) for bound in np.quantile(draws, _BOTH))
+    low, high = np.quantile(draws, _BOTH).tolist()
     return min(low, value), max(high, value)
 
 
@@ -349,37 +348,23 @@ def _parameters(
 ) -> dict[str, Estimate]:
     """Return the parameters with their intervals, one-sided if only one bound is known."""
     n, smallest, largest = len(sizes), sizes[0], sizes[-1]
-    overhead, knee = (math.exp(float(log[0])) for log in (point.log_overhead, point.log_knee))
+    overhead, knee = math.exp(float(point.log_overhead[0])), math.exp(float(point.log_knee[0]))
     sharpness = 1 / float(point.roundness[0])
     overheads, per_example = np.exp(draws.log_overhead), np.exp(draws.log_overhead - draws.log_knee)
-    never_flat = Reason.of(
-        "may_be_zero",
-        what="the time of an empty step",
-        smallest=smallest,
-        largest=largest,
-        other="smaller",
-    )
-    flat = Reason.of(
-        "may_be_zero",
-        what="the time of one example",
-        smallest=smallest,
-        largest=largest,
-        other="larger",
-    )
+    measured = {"smallest": smallest, "largest": largest}
+    never_flat = flat = None
+    if knee < smallest:
+        what = "the time of an empty step"
+        never_flat = Reason.of("may_be_zero", what=what, **measured, other="smaller")
+    if knee > largest:
+        what = "the time of one example"
+        flat = Reason.of("may_be_zero", what=what, **measured, other="larger")
     return {
         "overhead_s": _positive(
-            overhead,
-            overheads,
-            n=n,
-            maybe_0=posterior.no_overhead,
-            why=never_flat if knee < smallest else None,
+            overhead, overheads, n=n, maybe_0=posterior.no_overhead, why=never_flat
         ),
         "s_per_example": _positive(
-            overhead / knee,
-            per_example,
-            n=n,
-            maybe_0=posterior.no_slope,
-            why=flat if knee > largest else None,
+            overhead / knee, per_example, n=n, maybe_0=posterior.no_slope, why=flat
         ),
         "knee_batch_size": _knee(knee, np.exp(draws.log_knee), sizes, posterior),
         "sharpness": Estimate.of(sharpness, interval=_around(sharpness, 1 / draws.roundness), n=n),
@@ -398,19 +383,16 @@ def _positive(value: float, draws: Array, *, n: int, maybe_0: bool, why: Reason 
 
 def _knee(value: float, draws: Array, sizes: tuple[int, ...], posterior: _Posterior) -> Estimate:
     """Return the knee, or only its bound if it lies outside the measured batch sizes."""
-    n, smallest, largest = len(sizes), sizes[0], sizes[-1]
+    n, measured = len(sizes), {"smallest": sizes[0], "largest": sizes[-1]}
     if posterior.no_overhead and posterior.no_slope:
-        reason = Reason.of(
-            "scatter_too_much", what="step times", smallest=smallest, largest=largest
-        )
+        reason = Reason.of("scatter_too_much", what="step times", **measured)
         return Estimate.cannot_tell(reason, n=n)
     low, high = _around(value, draws)
-    if not smallest <= value <= largest:
-        is_above = value > largest
-        other = "larger" if is_above else "smaller"
-        reason = Reason.of("outside_measured", smallest=smallest, largest=largest, other=other)
-        if is_above:
-            return Estimate.cannot_tell(reason, low=low, n=n)
+    if value > sizes[-1]:
+        reason = Reason.of("outside_measured", **measured, other="larger")
+        return Estimate.cannot_tell(reason, low=low, n=n)
+    if value < sizes[0]:
+        reason = Reason.of("outside_measured", **measured, other="smaller")
         return Estimate.cannot_tell(reason, high=high, n=n)
     bounds = (None if posterior.no_overhead else low, None if posterior.no_slope else high)
     return Estimate.of(value, interval=bounds, n=n)
@@ -443,7 +425,7 @@ class ProcessScatter:
         """Return the usual scatter, a median over batch sizes so that unsteady ones count little.
 
         Args:
-            times_s: seconds per step in each process, for each batch size.
+            times_s: of each batch size, the seconds per step in each process.
 
         Returns:
             None if no batch size was timed in two processes.
@@ -483,15 +465,12 @@ class ProcessScatter:
         assert blocks.estimate is not None
         n = len(processes_s)
         half = self._with_own(_square(processes_s), n - 1).half_width(n)
-        low, high = (blocks.estimate * math.exp(side * half) for side in (-1, 1))
-        return Estimate.of(
-            blocks.estimate,
-            interval=(
-                low if blocks.low is None else min(low, blocks.low),
-                high if blocks.high is None else max(high, blocks.high),
-            ),
-            n=n,
-        )
+        low, high = blocks.estimate * math.exp(-half), blocks.estimate * math.exp(half)
+        if blocks.low is not None:
+            low = min(low, blocks.low)
+        if blocks.high is not None:
+            high = max(high, blocks.high)
+        return Estimate.of(blocks.estimate, interval=(low, high), n=n)
 
     def _with_own(self, square: float, degrees: int) -> ProcessScatter:
         """Return the usual scatter moderated by a batch size's own sum of squares."""

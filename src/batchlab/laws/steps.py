@@ -340,7 +340,9 @@ class _Means:
         # Runs that are evaluated at the same steps share their rounding: it does not average out.
         rounding_sq = np.bincount(self.group, self.runs.rounding_sq) / count
         error = np.sqrt(np.maximum(self.runs.sd**2 / count, rounding_sq))
-        half = [_student(self.degrees) * one if self.degrees else None for one in error.tolist()]
+        half: list[float | None] = [None] * len(count)
+        if self.degrees:
+            half = (_student(self.degrees) * error).tolist()
         rows = zip(self.mean.tolist(), half, count.tolist(), strict=True)
         return [Estimate.of_log(mean, error, n=n) for mean, error, n in rows]
 
@@ -389,35 +391,26 @@ class _Curves:
 
     def b_crit(self) -> Estimate:
         low, high = self._ends(_B_CRIT)[0]
-        value, smallest, largest = self.point[_B_CRIT], *self._range()
-        reason, (first, last) = None, self._sizes()
+        value, (smallest, largest), reason = self.point[_B_CRIT], self._range(), None
         if np.isinf(low) and np.isinf(high):
-            reason = Reason.of("scatter_too_much", what="steps", smallest=first, largest=last)
+            reason = self._reason("scatter_too_much", what="steps")
         elif value > largest:
-            high = math.inf
-            reason = Reason.of("outside_measured", smallest=first, largest=last, other="larger")
+            high, reason = math.inf, self._reason("outside_measured", other="larger")
         elif value < smallest:
-            low = -math.inf
-            reason = Reason.of("outside_measured", smallest=first, largest=last, other="smaller")
+            low, reason = -math.inf, self._reason("outside_measured", other="smaller")
         return self._estimate(value, (low, high), reason)
 
     def s_min(self) -> Estimate:
-        ends, (_, largest) = self._ends(_LEVEL, _LARGE)[0], self._range()
-        reason, (first, last) = None, self._sizes()
+        ends, (_, largest), reason = self._ends(_LEVEL, _LARGE)[0], self._range(), None
         if np.isinf(ends[0]) and self.point[_B_CRIT] > largest + _NOTHING:
-            reason = Reason.of(
-                "may_be_zero", what="S_min", smallest=first, largest=last, other="larger"
-            )
+            reason = self._reason("may_be_zero", what="S_min", other="larger")
         return self._estimate(self._log_steps(_LARGE), ends, reason)
 
     def e_min(self) -> Estimate:
         """Return E_min of the law."""
-        ends, (smallest, _) = self._ends(_LEVEL, _SMALL, is_law=True)[0], self._range()
-        reason, (first, last) = None, self._sizes()
-        if np.isinf(ends[0]) and self.point[_B_CRIT] < smallest - _NOTHING:
-            reason = Reason.of(
-                "may_be_zero", what="E_min", smallest=first, largest=last, other="smaller"
-            )
+        ends, reason = self._ends(_LEVEL, _SMALL, is_law=True)[0], None
+        if np.isinf(ends[0]) and self.point[_B_CRIT] < self._range()[0] - _NOTHING:
+            reason = self._reason("may_be_zero", what="E_min", other="smaller")
         return self._estimate(self._log_steps(_SMALL) + _SMALL, ends + _SMALL, reason)
 
     def steps(self, log_sizes: Array) -> list[Estimate]:
@@ -427,9 +420,9 @@ class _Curves:
     def _range(self) -> tuple[float, float]:
         return float(self.runs.log_size.min()), float(self.runs.log_size.max())
 
-    def _sizes(self) -> tuple[int, int]:
-        smallest, largest = self._range()
-        return round(_exp(smallest)), round(_exp(largest))
+    def _reason(self, code: str, **values: str) -> Reason:
+        smallest, largest = (round(_exp(log_size)) for log_size in self._range())
+        return Reason.of(code, smallest=smallest, largest=largest, **values)
 
     def _log_steps(self, log_size: float) -> float:
         return float(_log_steps(self.point[None], np.zeros(1), np.array([log_size]))[0][0, 0])
