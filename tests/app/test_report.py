@@ -24,7 +24,7 @@ def lab(lab: Path) -> Path:
     return lab
 
 
-def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
+def test_text_and_json_are_given_or_go_to_the_file_that_is_given(lab: Path, tmp_path: Path) -> None:
     with Store.existing(lab) as store:
         study = store.study()
 
@@ -35,6 +35,9 @@ def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
     assert document.headline is None
     assert json.loads(document.text or "")["study"] == study.study_id
     assert [file.name for file in lab.parent.iterdir()] == ["lab.db"]
+    written = report(lab, output_format="text", path=tmp_path / "words")
+    assert (written.text, written.files) == (None, (tmp_path / "words",))
+    assert (tmp_path / "words").read_text() == text.text
 
 
 @pytest.mark.slow
@@ -76,18 +79,6 @@ def test_an_advise_study_gives_the_figures_and_tables_of_its_advice(
         assert f"made-d-machine.{output_format}" in names
 
 
-@pytest.mark.parametrize("output_format", ["text", "json"])
-def test_words_go_to_the_file_that_is_given(
-    lab: Path, tmp_path: Path, output_format: ReportFormat
-) -> None:
-    shown = report(lab, output_format=output_format).text
-
-    made = report(lab, output_format=output_format, path=tmp_path / "words")
-
-    assert (made.text, made.files) == (None, (tmp_path / "words",))
-    assert (tmp_path / "words").read_text() == shown
-
-
 def test_nothing_to_draw_is_an_error_that_says_why(tmp_path: Path) -> None:
     with Store(tmp_path / "lab.db") as store:
         put_study(store, made_up_study(batch_sizes=()))
@@ -106,31 +97,24 @@ def kept(tmp_path: Path) -> Advice:
 
 
 @pytest.mark.slow
-def test_a_study_writes_its_page_over_an_old_one(tmp_path: Path) -> None:
+def test_a_record_writes_the_page_that_the_command_line_writes(
+    kept: Advice, tmp_path: Path
+) -> None:
     study, path = made_up_study(batch_sizes=(64,)), tmp_path / "page.html"
     path.write_text("old")
 
     assert study.report(str(path)) == path
-
-    assert path.read_text() == html_page(study)
-
-
-@pytest.mark.slow
-def test_an_advice_writes_the_page_that_the_command_line_writes(
-    kept: Advice, tmp_path: Path
-) -> None:
     kept.report(tmp_path / "mine.html")
 
+    assert path.read_text() == html_page(study)
     report(tmp_path / "lab.db", path=tmp_path / "command.html")
     assert (tmp_path / "mine.html").read_text() == (tmp_path / "command.html").read_text()
+    assert kept == replace(kept, kept_in=None)  # where its runs are makes no other advice of it
 
 
-def test_an_advice_of_unknown_runs_says_how_to_get_one_that_knows_them(tmp_path: Path) -> None:
+def test_an_advice_whose_runs_are_not_there_says_so(kept: Advice, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ask batchlab\.advise again, which answers at once"):
         made_up_advice().report(tmp_path / "page.html")
-
-
-def test_an_advice_whose_store_is_gone_says_so(kept: Advice, tmp_path: Path) -> None:
     (tmp_path / "lab.db").rename(tmp_path / "elsewhere.db")
 
     with pytest.raises(StoreError, match=r"lab\.db"):
@@ -155,7 +139,3 @@ def test_a_page_that_cannot_be_written_there_is_refused(
             shown.report(tmp_path / path)
 
         assert str(caught.value).startswith(told.format(tmp_path))
-
-
-def test_where_its_runs_are_makes_no_other_advice_of_it(kept: Advice) -> None:
-    assert kept == replace(kept, kept_in=None)
