@@ -27,14 +27,10 @@ class Invocation:
     started_s: float
     own_command: tuple[str, ...] | None = None
 
-    def elapsed_s(self) -> float:
-        """Return the seconds since the process began."""
-        return time.monotonic() - self.started_s
-
     def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
         """Return the seconds of a budget that are gone already or go to showing the results."""
         to_show_s = _TEXT_RESERVE_S
         if report is not None:
             at_most_s = math.inf if budget_s is None else 0.5 * budget_s
             to_show_s = min(_REPORT_RESERVE_S, at_most_s)
-        return self.elapsed_s() + to_show_s
+        return time.monotonic() - self.started_s + to_show_s
