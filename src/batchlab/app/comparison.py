@@ -70,12 +70,10 @@ class Side:
     @property
     def runs(self) -> list[TrialRecord]:
         """The runs to compare, which are those without a plan and without a tuned weight decay."""
-        runs: list[TrialRecord] = []
-        if self.study is not None:
-            for run in self.study.records:
-                if not run.trial.stages and run.trial.weight_decay_factor == 1:
-                    runs.append(run)
-        return runs
+        if self.study is None:
+            return []
+        trials = [(run, run.trial) for run in self.study.records]
+        return [run for run, t in trials if not t.stages and t.weight_decay_factor == 1]
 
     @property
     def timed_sizes(self) -> set[int]:
@@ -196,17 +194,14 @@ def compared(a: Side, b: Side) -> Comparison:
         a=a.name,
         b=b.name,
         n_shared=len({*a.timings} & {*b.timings}) + len(a.begun & b.begun),
-        settings=tuple(_differing(ours, theirs)),
+        settings=tuple(
+            DifferingSetting(name=name, a=value, b=theirs[name])
+            for name, value in ours.items()
+            if value != theirs.get(name, value)
+        ),
         target=target,
         figures=tuple(_figures(a, b, target)),
     )
-
-
-def _differing(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[DifferingSetting]:
-    """Yield the settings that both have, with two values."""
-    for name, value in ours.items():
-        if value != theirs.get(name, value):
-            yield DifferingSetting(name=name, a=value, b=theirs[name])
 
 
 def _shared_target(one: Target | None, other: Target | None) -> Target | None:

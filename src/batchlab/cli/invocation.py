@@ -15,16 +15,11 @@ _TEXT_RESERVE_S = 0.7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Invocation:
-    """One call of the command line.
+    """One call of the command line."""
 
-    Attributes:
-        command_line: what was typed, quoted so that it can be typed again.
-        started_s: when the process began, by the monotonic clock.
-        own_command: the training command with placeholders after `--`, or None if there is none.
-    """
-
-    command_line: str
-    started_s: float
+    command_line: str  # what was typed, quoted so that it can be typed again
+    started_s: float  # when the process began, by the monotonic clock
+    # The training command with placeholders after `--`, or None if there is none.
     own_command: tuple[str, ...] | None = None
 
     def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
