@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.reference.by_day import by_day
-from tests.reference.made_up import made_up_study
+from tests.reference.made_up import made_up_curves, made_up_study
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
@@ -90,10 +90,19 @@ def test_of_two_targets_the_easier_one_counts_and_of_two_metrics_none() -> None:
     assert of(compare(a, b), "steps_to_target")
     assert compare(a, other).target is None
     assert of(compare(a, other), "steps_to_target") == []
+    # Nor does a batch size of which one run never got there.
+    evaluations = a.records[1].evaluations[:2]
+    missed = replace(a, records=(a.records[0], replace(a.records[1], evaluations=evaluations)))
+    assert of(compare(a, missed), "steps_to_target") == []
 
 
 def test_the_rate_is_one_that_both_have_and_not_the_best_of_one() -> None:
-    a = made_up_study(batch_sizes=(16, 64), learning_rates=(0.01, 0.1), seeds=2)
+    a = made_up_study(
+        batch_sizes=(16, 64),
+        learning_rates=(0.01, 0.1),
+        seeds=2,
+        curves=lambda size, rate, seed: made_up_curves(validation=0.9 + rate / 2 + seed / 1000),
+    )
     b = replace(a, records=tuple(r for r in a.records if r.trial.learning_rate == 0.01))
     b = replace(b, study_id="b", timings=())
 

@@ -144,6 +144,8 @@ def test_the_defaults_of_its_flags_are_what_it_trains_with(training: list[str]) 
 
     assert trained_with(command, BOTH, Path()) == own
     assert trained_with(command, {"learning_rate"}, Path()) == {"learning_rate": 3e-4}
+    Path("train.py").write_text(TRAINING.replace("default=48", "default=48.5"))
+    assert trained_with(command, {"batch_size"}, Path()) == {}
     # Nothing is run where its code has the default.
     Path("train.py").write_text("open('trained', 'w')\n" + TRAINING)
     assert trained_with(command, BOTH, Path()) == own

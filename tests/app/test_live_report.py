@@ -166,6 +166,12 @@ def test_a_study_is_under_way_while_a_process_works_on_it_and_stopped_after(
     assert live.statuses[1].startswith("Stopped: 0 of 2 training runs have ended. No process")
     # The training runs are the same, so the charts are not drawn anew.
     assert live.made == [0]
+    # Between two parts of a study all runs that were asked for have ended.
+    with store.working_on(STUDY.study_id):
+        for record in STUDY.records:
+            store.put_record(record)
+        live.until_ctrl_c()
+    assert re.fullmatch(r"Under way .*: 2 of 2 training runs have ended\.", live.statuses[-1])
 
 
 def test_what_ends_while_it_is_read_is_not_taken_for_stopped(
