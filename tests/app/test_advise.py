@@ -175,7 +175,6 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
     assert answer.advice == advice
 
 
-@pytest.mark.slow
 def test_other_batch_sizes_train_with_the_settings_of_adam_that_are_named(
     lab: Path, advisor: AskingAdvisor
 ) -> None:
@@ -226,7 +225,6 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_training(
     assert [len(each.points) for each in profiled] == [1, 3]  # its own for the pilot, then all
 
 
-@pytest.mark.slow
 def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdvisor) -> None:
     others: list[dict[str, Any]] = [
         {"budget": 61.0},
@@ -377,7 +375,6 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
         assert connection.execute(evaluations).fetchall() == facts
 
 
-@pytest.mark.slow
 def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
     lab: Path, profiled: list[Profile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -443,7 +440,6 @@ def contrastive(model: nn.Module, batch: Any) -> Tensor:
     return nn.functional.cross_entropy(scores @ scores.T, torch.arange(len(scores)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["time", "quality"])
 def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
     lab: Path, profiled: list[Profile], objective: str
@@ -479,7 +475,6 @@ def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
     assert 0.9 < question.budget_s / (300 * 7 * EPOCH_S) < 1
 
 
-@pytest.mark.slow
 def test_where_no_epochs_are_planned_one_training_goes_to_the_target_or_the_plateau(
     lab: Path, asks_nothing: AskingAdvisor
 ) -> None:
@@ -601,7 +596,6 @@ def test_a_profile_that_reached_what_is_needed_is_enough(
     assert [option.runs for option in options] == [True, True, True, False]
 
 
-@pytest.mark.slow
 def test_a_reference_that_does_not_run_is_refused_with_one_that_does(
     lab: Path, advisor: AskingAdvisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -645,7 +639,6 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     assert "ran alone on a GPU" in machine_figure(made_up_advice(), again.profile).notes[0]
 
 
-@pytest.mark.slow
 def test_a_profile_of_another_workload_is_refused(
     lab: Path, gpu: Profile, profiled: list[Profile]
 ) -> None:

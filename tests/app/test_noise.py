@@ -114,7 +114,6 @@ def test_branches_measure_the_critical_batch_size_at_the_last_three_points() -> 
     assert all(each is not None and each.n > 0 for each in found[-3:])
 
 
-@pytest.mark.slow
 def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> None:
     before = random_streams()
 
@@ -127,7 +126,6 @@ def test_the_initial_weights_alone_take_no_step_and_nothing_of_the_callers() -> 
     assert made.stopped is None
 
 
-@pytest.mark.slow
 def test_a_budget_before_the_first_point_and_a_training_set_of_two_are_refused() -> None:
     with pytest.raises(BudgetError, match="give a larger --budget"):
         noise(small(60), budget=0.31)

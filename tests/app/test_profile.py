@@ -279,7 +279,6 @@ def test_a_probe_cannot_run_far_beyond_the_limit(monkeypatch: pytest.MonkeyPatch
     assert made.largest_batch_size is not None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "named", "error", "told"),
     [

@@ -34,7 +34,6 @@ def ending_with(record: TrialRecord, accuracy: float) -> TrialRecord:
     return replace(record, evaluations=evaluations)
 
 
-@pytest.mark.slow
 def test_of_the_longest_runs_with_what_is_named_it_is_the_one_that_ended_best(lab: Path) -> None:
     advice = made_up_advice()
     with Store(lab) as store:
@@ -63,7 +62,6 @@ def diverged() -> Advice:
     return replace(advice, tried=tuple(replace(run, status="diverged") for run in advice.tried))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("advice", "told"),
     [

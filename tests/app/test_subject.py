@@ -212,7 +212,6 @@ def test_a_sweep_takes_a_device_of_the_nodes_alone() -> None:
         asked("sweep", **given)
 
 
-@pytest.mark.slow
 def test_a_cluster_is_asked_the_same_question_as_this_machine(
     grid: RecordedGrid, lab: Path
 ) -> None:
