@@ -1,19 +1,144 @@
+"""What an advice may choose from: by what the model can be trained with, and by the profile."""
+
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
+import torch
+from tests.app.conftest import about
 from tests.reference.made_up import made_up_trial
-from tests.reference.made_up_profile import made_up_point, made_up_profile, peak_bytes, step_s
+from tests.reference.made_up_profile import (
+    made_up_point,
+    made_up_profile,
+    peak_bytes,
+    step_s,
+    told_profile,
+)
+from tests.reference.made_up_study import made_up_summary
+from tests.reference.tiny_workload import tiny
+from tests.reference.told import Told
+from torch import nn
 
-from batchlab.app.options import options_of
+from batchlab.app.options import candidates_in, fitting_trials, options_of, rule_multiples
+from batchlab.errors import BatchSizeError
 from batchlab.measure.profile import Profile, ProfilePoint
-from batchlab.records.estimate import Reason
-from batchlab.records.trial import Status
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.study import WorkloadSummary
+from batchlab.records.trial import Status, Trial
+from batchlab.training.optimizers import adam_settings
 from batchlab.words.reasons import reason_text
 
 # Its epochs have whole batches of 64, 90 and 128.
 TRIAL = made_up_trial(batch_size=64, n_train=64 * 90)
+FAILING = replace(made_up_summary(), last_batch_runs=False)
+
+
+def fitted(
+    summary: WorkloadSummary, *batch_sizes: int, n_train: int = 100, **fields: Any
+) -> tuple[list[Trial], list[str]]:
+    """The trials that fit, of a workload that is known to be so, and what is told."""
+    told = Told()
+    x, y = tiny().train
+    rows = [k % len(y) for k in range(n_train)]
+    workload = tiny(train=(x[rows], y[rows]), **fields)
+    subject = about("sweep", workload, batch_sizes=batch_sizes, epochs=2, listener=told)
+    subject.summary = replace(summary, n_train=n_train)
+    return list(fitting_trials(subject)), told.warnings
+
+
+def test_a_last_batch_that_does_not_run_is_left_out_at_every_batch_size() -> None:
+    trials, warnings = fitted(FAILING, 10, 16)
+    (shaped,), _ = fitted(FAILING, 10, n_train=101, schedule=lambda done: 1 - done)
+
+    assert [trial.drop_last for trial in trials] == [True, True]
+    (told,) = warnings
+    assert "at batch size 16 it has 4 of the 100 examples, and such a step failed" in told
+    assert shaped.horizon_steps == 20
+
+
+@pytest.mark.parametrize(("summary", "sizes"), [(made_up_summary(), (32, 33)), (FAILING, (10, 20))])
+def test_trials_that_run_with_their_last_batches_stay_as_they_were(
+    summary: WorkloadSummary, sizes: tuple[int, ...]
+) -> None:
+    trials, told = fitted(summary, *sizes)
+
+    assert [(trial.batch_size, trial.drop_last) for trial in trials] == [(s, False) for s in sizes]
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"batch_sizes": (33,)}, "batch size 33: the last batch of an epoch over 100 examples"),
+        ({"batch_sizes": (1,)}, "batch size 1 in micro-batches of 1"),
+        ({"batch_sizes": (50,), "micro_batch_size": 7}, "micro-batch size 7: a batch of 50 ends"),
+        ({"batch_sizes": (30,), "micro_batch_size": 9}, "holds 10, and its last micro-batch one"),
+    ],
+)
+def test_batch_norm_never_meets_a_batch_of_one_by_accident(given: Any, told: str) -> None:
+    subject = about("sweep", tiny(), **given)
+    subject.summary = replace(subject.summary, has_batch_norm=True)
+
+    with pytest.raises(BatchSizeError, match=told):
+        fitting_trials(subject)
+
+
+def test_a_batch_size_that_leaves_batch_norm_one_example_is_no_option() -> None:
+    subject = about("advise", tiny(batch_size=50), batch_sizes=(1, 9, 10, 33))
+    subject.summary = replace(subject.summary, has_batch_norm=True)
+
+    options = candidates_in(subject, told_profile(subject.summary, step_s, subject.candidates))
+
+    assert {option.batch_size for option in options if not option.runs} == {1, 9, 33}
+    assert "BatchNorm" in reason_text(options[0].note)
+
+
+def test_a_batch_in_pieces_trains_on_another_loss_where_its_loss_couples() -> None:
+    subject = about("advise", tiny(), batch_sizes=(50, 100))
+    subject.summary = replace(subject.summary, loss_couples=True)
+    points = [made_up_point(20), too_large(50), made_up_point(50, micro_batch_size=25)]
+    profile = replace(made_up_profile(*points), stopped="memory")
+
+    whole, pieces, beyond = candidates_in(subject, profile)
+
+    assert whole.runs
+    assert {pieces.note, beyond.note} == {Reason.of("does_not_fit_whole")}
+    assert pieces.step_s.estimate is None
+
+
+def by_root(kappa: float) -> dict[str, float]:
+    return {"none": 1.0, "linear": kappa, "sqrt": kappa**0.5}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "batch_sizes", "rules"),
+    [
+        (torch.optim.SGD, (80,), {80: by_root(4.0)}),
+        (  # with beta 1 = 0.8 the rule for Adam refuses 100, where it would not stay above 0
+            partial(torch.optim.Adam, betas=(0.8, 0.999)),
+            (40, 100),
+            {40: by_root(2.0) | {"sde-adam": 2**0.5}, 100: by_root(5.0)},
+        ),
+    ],
+)
+def test_the_rules_are_multiples_of_the_reference_rate_as_far_as_they_go(
+    optimizer: Any, batch_sizes: tuple[int, ...], rules: dict[int, dict[str, float]]
+) -> None:
+    subject = about("advise", tiny(), batch_sizes=batch_sizes)
+    adam = adam_settings(optimizer([nn.Parameter(torch.zeros(1))], lr=0.1))
+    subject.summary = replace(subject.summary, adam=adam)
+
+    found = {size: dict(multiples) for size, multiples in rule_multiples(subject, options=())}
+
+    assert found.keys() == {20, *batch_sizes}
+    for size, multiples in rules.items():
+        assert found[size] == pytest.approx(multiples)
+
+
+# ---- by a profile
 
 
 def too_large(batch_size: int) -> ProfilePoint:
@@ -22,11 +147,13 @@ def too_large(batch_size: int) -> ProfilePoint:
 
 def test_a_measured_batch_size_has_its_own_time_and_memory_and_others_lie_between() -> None:
     measured, between = options_of(made_up_profile(), [64, 90], trial=TRIAL)
+    profile = replace(made_up_profile(), evaluation_bytes=10**12)
+    (evaluated,) = options_of(profile, [64], trial=TRIAL)
 
     assert measured.runs
     assert measured.micro_batch_size == 64
     assert measured.step_s.estimate == pytest.approx(step_s(64), rel=0.02)
-    assert measured.peak_bytes == peak_bytes(64)
+    assert (measured.peak_bytes, evaluated.peak_bytes) == (peak_bytes(64), 10**12)
     assert between.runs
     assert step_s(64) < (between.step_s.estimate or 0.0) < step_s(128)
     assert between.peak_bytes == pytest.approx(peak_bytes(90), rel=0.01)
@@ -34,14 +161,10 @@ def test_a_measured_batch_size_has_its_own_time_and_memory_and_others_lie_betwee
 
 def test_a_time_that_scatters_is_what_all_batch_sizes_say_and_the_law_gets_it_as_it_was() -> None:
     """One process in ten takes 40 % longer; each other batch size says that it should not."""
-    points = tuple(
-        replace(
-            made_up_point(2**power, median_s=first_s),
-            again=(made_up_point(2**power, median_s=0.01).timing,),
-        )
-        for power in range(10)
-        for first_s in [0.014 if power == 6 else 0.0115]
-    )
+    points = []
+    for power in range(10):
+        first = made_up_point(2**power, median_s=0.014 if power == 6 else 0.0115)
+        points.append(replace(first, again=(made_up_point(2**power, median_s=0.01).timing,)))
     profile = made_up_profile(*points)
 
     (option,) = options_of(profile, [64], trial=TRIAL)
@@ -54,12 +177,8 @@ def test_a_time_that_scatters_is_what_all_batch_sizes_say_and_the_law_gets_it_as
 
 
 def test_a_batch_that_fits_in_pieces_only_comes_with_them() -> None:
-    profile = made_up_profile(
-        made_up_point(64),
-        too_large(128),
-        made_up_point(128, micro_batch_size=64),
-        made_up_point(128, micro_batch_size=32),
-    )
+    pieces = (made_up_point(128, micro_batch_size=64), made_up_point(128, micro_batch_size=32))
+    profile = made_up_profile(made_up_point(64), too_large(128), *pieces)
 
     small, large = options_of(profile, [128, 64], trial=TRIAL)
 
@@ -69,25 +188,22 @@ def test_a_batch_that_fits_in_pieces_only_comes_with_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "why"),
+    ("points", "stopped", "why"),
     [
-        (made_up_profile(made_up_point(64), too_large(128)), "as_written"),  # it did not run
-        (  # it was not reached
-            replace(made_up_profile(made_up_point(64)), stopped="time"),
-            "profile_ended_before",
-        ),
+        ([made_up_point(64), too_large(128)], None, "as_written"),  # it did not run
+        ([made_up_point(64)], "time", "profile_ended_before"),  # it was not reached
         (  # beyond what fits nothing is interpolated
-            replace(
-                made_up_profile(
-                    made_up_point(64), too_large(256), made_up_point(256, micro_batch_size=64)
-                ),
-                stopped="memory",
-            ),
+            [made_up_point(64), too_large(256), made_up_point(256, micro_batch_size=64)],
+            "memory",
             "does_not_fit",
         ),
     ],
 )
-def test_a_batch_that_cannot_be_had_says_why(profile: Profile, why: str) -> None:
+def test_a_batch_that_cannot_be_had_says_why(
+    points: list[ProfilePoint], stopped: Any, why: str
+) -> None:
+    profile = replace(made_up_profile(*points), stopped=stopped)
+
     (option,) = options_of(profile, [128], trial=TRIAL)
 
     assert not option.runs
@@ -113,7 +229,6 @@ def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
     assert beyond.step_s.reason.code == "over_too_soon"
     assert beyond.peak_bytes == peak_bytes(256)
     assert profile.about_step_s(256) == 0.01
-
     lower = replace(profile, memory_limit_bytes=peak_bytes(64))
     notes = [option.note for option in options_of(lower, [64, 128, 256], trial=TRIAL)]
     assert [note and note.code for note in notes] == [None, "does_not_fit", "does_not_fit"]
@@ -135,37 +250,30 @@ def test_a_smaller_last_batch_of_an_epoch_makes_its_mean_step_shorter(
     profile = replace(whole, points=tuple(p for p in whole.points if p.batch_size >= smallest))
     trial = replace(TRIAL, n_train=n_train, drop_last=drop_last)
     timed, n_whole = profile.step_s(128), n_train // 128
-    rest_s = None if last is None else profile.step_s(last).estimate
+    mean: Estimate = timed
+    if last is not None:
+        parts = n_whole + (profile.step_s(last).estimate or 0.0) / (timed.estimate or 0.0)
+        mean = timed.times(parts / (n_whole + 1))
 
     (option,) = options_of(profile, [128], trial=trial)
 
-    if rest_s is None:
-        assert option.step_s == timed
-    else:
-        mean_s = (n_whole * timed.estimate + rest_s) / (n_whole + 1)
-        assert option.step_s.estimate == pytest.approx(mean_s)
-        assert option.step_s.high / option.step_s.low == pytest.approx(timed.high / timed.low)
+    assert option.step_s.estimate == pytest.approx(mean.estimate)
+    assert option.step_s.low == pytest.approx(mean.low)
+    assert option.step_s.high == pytest.approx(mean.high)
 
 
 def test_for_a_step_that_takes_whole_batches_pieces_are_no_way_to_fit() -> None:
-    profile = replace(
-        made_up_profile(
-            made_up_point(64),
-            too_large(128),
-            made_up_point(128, micro_batch_size=64),
-            too_large(256),
-            made_up_point(300, status=Status.ERROR, reason="no such kernel"),
-        ),
-        stopped="memory",
-    )
+    points = [
+        *(made_up_point(64), too_large(128), made_up_point(128, micro_batch_size=64)),
+        *(too_large(256), made_up_point(300, status=Status.ERROR, reason="no such kernel")),
+    ]
+    profile = replace(made_up_profile(*points), stopped="memory")
 
     fits, *beyond, broken, untried = options_of(
         profile, [64, 128, 256, 300, 512], trial=TRIAL, may_accumulate=False
     )
 
     assert fits.runs
-    assert {reason_text(option.note) for option in (*beyond, untried)} == {
-        "it does not fit in memory whole, and the workload's `step` takes no micro-batches"
-    }
+    assert {option.note for option in (*beyond, untried)} == {Reason.of("does_not_fit_whole")}
     assert not any(option.runs for option in beyond)
     assert reason_text(broken.note) == "no such kernel"

@@ -55,11 +55,7 @@ def test_work_ends_before_what_the_caller_and_the_reading_back_need() -> None:
     assert budget.deadline_s - budget.work_ends_s == pytest.approx(RECORDING_S)
     assert budget.time_limit_s() <= 50.0 - RECORDING_S
     assert budget.time_limit_s(1.0) == 1.0
-
-
-def test_a_budget_that_ended_says_what_was_being_done() -> None:
-    budget = Budget(0.1)  # less than what is kept for reading back
-
-    assert budget.time_limit_s() == 0.0
+    over = Budget(0.1)  # less than what is kept for reading back
+    assert over.time_limit_s() == 0.0
     with pytest.raises(BudgetError, match=r"0\.1 s: it ended while checking, .* larger --budget"):
-        budget.refuse_if_out_of_time("checking")
+        over.refuse_if_out_of_time("checking")

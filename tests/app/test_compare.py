@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.reference.by_day import by_day
-from tests.reference.made_up import made_up_study
+from tests.reference.made_up import made_up_curves, made_up_study
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.stored_advice import put_advised
 from tests.reference.stored_study import put_study
@@ -60,9 +60,14 @@ def test_of_one_truth_at_most_one_comparison_in_twenty_finds_a_difference(
     [
         (profile_to_compare, {"slower": 1.5}, "step_s", 1.5),
         (profile_to_compare, {"slower": 1.5, "processes": 1}, "step_s", 1.5),
-        (study_to_compare, {"slower": 1.5}, "step_s", 1.5),
-        (study_to_compare, {"longer": 1.5}, "steps_to_target", 1.5),
-        (study_to_compare, {"worse": 0.02}, "accuracy", -0.02),
+        *(
+            pytest.param(study_to_compare, *case, marks=pytest.mark.slow)
+            for case in (
+                ({"slower": 1.5}, "step_s", 1.5),
+                ({"longer": 1.5}, "steps_to_target", 1.5),
+                ({"worse": 0.02}, "accuracy", -0.02),
+            )
+        ),
     ],
 )
 def test_a_true_difference_is_found_and_its_interval_holds_it(
@@ -75,28 +80,31 @@ def test_a_true_difference_is_found_and_its_interval_holds_it(
     assert of(found, quantity)[-1].change.holds(truth)
 
 
-def test_of_two_targets_the_easier_one_counts_for_both() -> None:
-    draw = np.random.default_rng(3)
-    harder = replace(TARGET, value=0.95)
-    a, b = study_to_compare(draw), replace(study_to_compare(draw), target=harder)
+def test_of_two_targets_the_easier_one_counts_and_of_two_metrics_none() -> None:
+    a = made_up_study(batch_sizes=(64,), seeds=2)
+    a, b = replace(a, target=TARGET), replace(a, target=replace(TARGET, value=0.95))
+    other = replace(a, target=replace(TARGET, metric="loss", better="lower"))
 
     assert compare(a, b).target == compare(b, a).target == TARGET
-    assert [each.name for each in compare(a, b).settings if each.name == "target"]
-
-
-def test_a_target_of_another_metric_is_compared_by_nothing() -> None:
-    draw = np.random.default_rng(3)
-    other = replace(TARGET, metric="loss", better="lower")
-    a, b = study_to_compare(draw), replace(study_to_compare(draw), target=other)
-
-    assert compare(a, b).target is None
-    assert of(compare(a, b), "steps_to_target") == []
+    assert [each.name for each in compare(a, b).settings] == ["target"]
+    assert of(compare(a, b), "steps_to_target")
+    assert compare(a, other).target is None
+    assert of(compare(a, other), "steps_to_target") == []
+    # Nor does a batch size of which one run never got there.
+    evaluations = a.records[1].evaluations[:2]
+    missed = replace(a, records=(a.records[0], replace(a.records[1], evaluations=evaluations)))
+    assert of(compare(a, missed), "steps_to_target") == []
 
 
 def test_the_rate_is_one_that_both_have_and_not_the_best_of_one() -> None:
-    draw = np.random.default_rng(3)
-    a, b = study_to_compare(draw), study_to_compare(draw)
-    b = replace(b, records=tuple(r for r in b.records if r.trial.learning_rate == 0.01))
+    a = made_up_study(
+        batch_sizes=(16, 64),
+        learning_rates=(0.01, 0.1),
+        seeds=2,
+        curves=lambda size, rate, seed: made_up_curves(validation=0.9 + rate / 2 + seed / 1000),
+    )
+    b = replace(a, records=tuple(r for r in a.records if r.trial.learning_rate == 0.01))
+    b = replace(b, study_id="b", timings=())
 
     *sizes, _ = of(compare(a, b), "accuracy")
 
@@ -118,6 +126,7 @@ def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> No
     b = replace(a, workload=summary, environment=(("python", "3.12"), ("cores", "2")))
 
     found = compare(a, b)
+    fewer = compare(a, made_up_study(batch_sizes=(16, 64), seeds=2))
     beside_a_profile = compare(a, profile_to_compare(np.random.default_rng(1)))
 
     assert [(s.name, s.a, s.b) for s in found.settings] == [
@@ -125,16 +134,11 @@ def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> No
         ("n train", "4096", "5000"),
         ("python", "3.11", "3.12"),
     ]
+    # What was swept is no setting.
+    facts = comparison_section(fewer).facts
+    assert facts[0] == "Workload, machine and versions are the same."
     assert "None" not in {side for s in beside_a_profile.settings for side in (s.a, s.b)}
     assert of(beside_a_profile, "step_s")
-
-
-def test_what_was_swept_is_not_said_to_be_the_same() -> None:
-    one, other = ({"batch_sizes": sizes, "seeds": 2} for sizes in ((16, 64), (64, 256)))
-
-    facts = comparison_section(compare(made_up_study(**one), made_up_study(**other))).facts
-
-    assert facts[0] == "Workload, machine and versions are the same."
 
 
 def test_what_a_store_holds_once_is_said_to_be_in_both(tmp_path: Path) -> None:
@@ -150,6 +154,7 @@ def test_what_a_store_holds_once_is_said_to_be_in_both(tmp_path: Path) -> None:
     assert differing(found) == set()
 
 
+@pytest.mark.slow
 def test_an_advice_compares_by_all_of_its_runs(tmp_path: Path) -> None:
     for name in ("a", "b"):
         with Store(tmp_path / f"{name}.db") as store:
@@ -171,23 +176,17 @@ def test_trainings_with_another_weight_decay_are_not_compared() -> None:
     assert side.runs == others
 
 
-def title(found: Comparison) -> str:
-    return comparison_section(found).title
-
-
 def test_the_first_sentence_says_what_differs_and_where() -> None:
+    def title(found: Comparison) -> str:
+        return comparison_section(found).title
+
     same, slower = pair(profile_to_compare, 0), pair(profile_to_compare, 0, slower=1.5)
+    *_, last, overall = of(slower, "step_s")
+    last = replace(last, change=Estimate.of(6.0, interval=(5.0, 7.0), n=3))
 
     assert title(same) == "Nothing that was measured differs beyond noise."
     assert title(slower).startswith("B takes 1.")
     assert title(slower).endswith("over all batch sizes.")
-
-
-def test_a_difference_at_one_batch_size_is_said_of_that_one() -> None:
-    slower = pair(profile_to_compare, 0, slower=1.5)
-    *_, last, overall = of(slower, "step_s")
-    last = replace(last, change=Estimate.of(6.0, interval=(5.0, 7.0), n=3))
-
     assert title(replace(slower, figures=(last, overall))) == (
         "B takes 6 times as long for a step at batch size 1024."
     )

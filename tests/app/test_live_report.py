@@ -6,7 +6,8 @@ import html
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,43 +31,38 @@ from batchlab.store.store import Store
 RELOADS = '<meta http-equiv="refresh" content="20">'
 
 
-@dataclass
 class Followed:
     """A live page from its first look to its end; at each wait the next step is taken.
 
     After the last step somebody presses Ctrl-C.
     """
 
-    folder: Path
-    made: list[int] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    shown: list[str] = field(default_factory=list)
-    pages: list[str] = field(default_factory=list)
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "lab.db"
-
-    @property
-    def page(self) -> Path:
-        return self.folder / "page.html"
-
-    @property
-    def now(self) -> str:
-        return self.page.read_text()
+    def __init__(self, folder: Path) -> None:
+        self.store, self.page = folder / "lab.db", folder / "page.html"
+        self.made: list[int] = []
+        self.said: list[str] = []
+        self.shown: list[str] = []
+        self.pages: list[str] = []
 
     @property
     def statuses(self) -> list[str]:
-        return [html.unescape(re.findall(r'<aside role="status"[^>]*>(.*)</aside>', each)[-1])
-                for each in self.pages]  # fmt: skip
+        status = r'<aside role="status"[^>]*>(.*)</aside>'
+        return [html.unescape(re.findall(status, each)[-1]) for each in self.pages]
+
+    @property
+    def reload(self) -> list[bool]:
+        return [RELOADS in page for page in self.pages]
 
     def until_ctrl_c(self, *steps: Callable[[], object], study: str | None = None) -> None:
         following = iter(steps)
 
+        def keep() -> None:
+            if self.page.exists():
+                self.pages.append(self.page.read_text())
+
         def wait(seconds: float) -> None:
             assert seconds == EVERY_S
-            if self.page.exists():
-                self.pages.append(self.now)
+            keep()
             step = next(following, None)
             if step is None:
                 raise KeyboardInterrupt
@@ -75,9 +71,12 @@ class Followed:
         def show(page: Path) -> None:
             self.shown.append(page.read_text())
 
-        write_live_page(self.store, study, self.page, say=self.said.append, show=show, wait=wait)
-        if self.page.exists():
-            self.pages.append(self.now)
+        try:
+            write_live_page(
+                self.store, study, self.page, say=self.said.append, show=show, wait=wait
+            )
+        finally:
+            keep()
 
 
 @pytest.fixture
@@ -121,44 +120,36 @@ def test_a_line_says_that_a_study_is_waited_for_and_one_that_comes_is_shown_once
 def test_each_trial_makes_the_page_anew_and_the_last_one_ends_it(
     live: Followed, store: Store
 ) -> None:
-    live.until_ctrl_c(*(lambda record=record: store.put_record(record) for record in STUDY.records))
+    first, second = STUDY.records
+    timed_out = replace(second, status=Status.TIMEOUT, reason=None)
+    steps = [partial(store.put_record, record) for record in (first, timed_out, second)]
 
-    assert live.made == [0, 1, 2]
-    assert [RELOADS in page for page in live.pages] == [True, True, False]
-    assert live.statuses[0].startswith("Stopped: 0 of 2 training runs have ended.")
-    assert live.statuses[1].startswith("Stopped: 1 of 2 training runs have ended.")
-    assert live.statuses[2] == "Finished: 2 training runs."
-    assert "trials: 2" in live.now
+    live.until_ctrl_c(*steps)
+
+    assert live.made == [0, 1, 2, 2]
+    assert live.reload == [True, True, True, False]
+    stopped = "Stopped: {} of 2 training runs have ended. No process works on it now. To go on, "
+    stopped += f"give the same command: {STUDY.command}"
+    # The same command goes on with what timed out.
+    assert live.statuses[:3] == [stopped.format(n) for n in (0, 1, 1)]
+    assert live.statuses[3] == "Finished: 2 training runs."
+    assert "trials: 2" in live.pages[-1]
 
 
 def test_after_ctrl_c_or_an_error_the_page_no_longer_loads_itself(
     live: Followed, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live.until_ctrl_c()
-    assert (RELOADS in live.pages[0], RELOADS in live.now) == (True, False)
-
     def disk_away() -> None:
-        assert RELOADS in live.now
-
         def gone(*_: object) -> None:
             raise StoreError("the disk was away")
 
         monkeypatch.setattr(live_report, "stored_in", gone)
 
+    live.until_ctrl_c()
     with pytest.raises(StoreError, match="the disk was away"):
         live.until_ctrl_c(disk_away)
-    assert RELOADS not in live.now
 
-
-def test_a_trial_that_the_same_command_goes_on_with_has_not_ended(
-    live: Followed, store: Store
-) -> None:
-    store.put_record(STUDY.records[0])
-    store.put_record(replace(STUDY.records[1], status=Status.TIMEOUT, reason=None))
-
-    live.until_ctrl_c()
-
-    assert live.statuses[-1].startswith("Stopped: 1 of 2 training runs have ended")
+    assert live.reload == [True, False] * 2
 
 
 def test_a_study_is_under_way_while_a_process_works_on_it_and_stopped_after(
@@ -170,15 +161,17 @@ def test_a_study_is_under_way_while_a_process_works_on_it_and_stopped_after(
     # Nothing is stored in between: so it is where the process was killed.
     live.until_ctrl_c(process.close)
 
-    assert re.fullmatch(
-        r"Under way at \d\d:\d\d:\d\d: 0 of 2 training runs have ended\.", live.statuses[0]
-    )
-    assert live.statuses[1] == (
-        "Stopped: 0 of 2 training runs have ended. No process works on it now. To go on, give the "
-        f"same command: {STUDY.command}"
-    )
+    under_way = r"Under way at \d\d:\d\d:\d\d: 0 of 2 training runs have ended\."
+    assert re.fullmatch(under_way, live.statuses[0])
+    assert live.statuses[1].startswith("Stopped: 0 of 2 training runs have ended. No process")
     # The training runs are the same, so the charts are not drawn anew.
     assert live.made == [0]
+    # Between two parts of a study all runs that were asked for have ended.
+    with store.working_on(STUDY.study_id):
+        for record in STUDY.records:
+            store.put_record(record)
+        live.until_ctrl_c()
+    assert re.fullmatch(r"Under way .*: 2 of 2 training runs have ended\.", live.statuses[-1])
 
 
 def test_what_ends_while_it_is_read_is_not_taken_for_stopped(
@@ -204,19 +197,18 @@ def test_the_study_asked_for_last_is_followed_or_the_one_that_was_named(
     other = replace(made_up_study(batch_sizes=(32, 64, 128), epochs=3), study_id="another")
 
     live.until_ctrl_c(lambda: put_asked(store, other))
-    assert [re.findall(r"0 of \d", each) for each in live.statuses] == [["0 of 2"]] + [
-        ["0 of 3"]
-    ] * 2
-
-    live.pages.clear()
     live.until_ctrl_c(study=STUDY.study_id)
-    assert "0 of 2" in live.statuses[0]
+
+    runs = [re.findall(r"0 of \d", each) for each in live.statuses]
+    assert runs == [["0 of 2"], ["0 of 3"], ["0 of 3"], ["0 of 2"], ["0 of 2"]]
 
 
 BEST = BestSoFar(batch_size=256, learning_rate=0.08, quantity="time_to_target_s", value=3.82)
 
 
-def test_of_an_advice_under_way_the_best_so_far_is_told_as_in_the_terminal(live: Followed) -> None:
+def test_of_an_advice_under_way_the_best_so_far_is_told_until_there_is_an_answer(
+    live: Followed,
+) -> None:
     with store_with_study(live.store) as store:
         journal = Journal(store, ADVISED)
         journal.begin(JournalEntry(profile="{}", budget_s=100.0, n_workers=2, spent_s=1.0))
@@ -228,27 +220,18 @@ def test_of_an_advice_under_way_the_best_so_far_is_told_as_in_the_terminal(live:
 
         with store.working_on(ADVISED.study_id):
             live.until_ctrl_c(lead)
+        live.until_ctrl_c(lambda: put_advised(store, made_up_advice()))
     state = ProgressState()
     state.lead = BEST
-    (told,) = [line for line in progress_lines(state, 200) if line.startswith("best so far")]
+    told = progress_lines(state, 200)[-1]
 
     # How many runs it will need nobody knows, so there is no "of 2".
     assert live.statuses[0].endswith(": 0 training runs have ended.")
     assert live.statuses[1].endswith(f": 0 training runs have ended; {told}.")
     assert told == "best so far: batch size 256 at learning rate 0.08 (3.82 s to target)"
-
-
-def test_an_advice_is_finished_when_there_is_an_answer(live: Followed) -> None:
-    def answer() -> None:
-        with Store(live.store) as store:
-            put_advised(store, made_up_advice())
-
-    with store_with_study(live.store):
-        live.until_ctrl_c(answer)
-
-    assert live.statuses[0].startswith("Stopped: 0 training runs have ended.")
-    assert live.statuses[1].startswith("Finished: ")
-    assert "an advice" in live.now
+    assert live.statuses[-2].startswith("Stopped: 0 training runs have ended; best so far")
+    assert live.statuses[-1].startswith("Finished: ")
+    assert "an advice" in live.pages[-1]
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.app.conftest import about
 from tests.reference.tiny_workload import tiny
-from tests.reference.training_script import training_script
 from torch import nn
 from torch.optim.lr_scheduler import StepLR
 
@@ -16,20 +16,25 @@ from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import UsageError
 from batchlab.records.study import Study
 from batchlab.records.trial import Status
+from batchlab.script.command import TrainingCommand
 
 ALL = ("small", "large", "grow", "decay")
 # A step of any size takes as long.
 pytestmark = pytest.mark.usefixtures("step_times_at_once")
 
 
+PLANS: dict[str, Any] = {"batch_sizes": (10, 40), "epochs": 4, "plans": ALL}
+
+
 def run(lab: Path, **request: Any) -> Study:
-    base: dict[str, Any] = {
-        "workload": tiny(), "batch_sizes": (10, 40), "epochs": 4, "store": lab, "plans": ALL
-    }  # fmt: skip
-    return batchlab.sweep(**(base | request))
+    return batchlab.sweep(**({"workload": tiny(), "store": lab} | PLANS | request))
 
 
-def test_every_plan_is_trained_for_as_many_examples(lab: Path) -> None:
+def test_every_plan_is_trained_once_for_as_many_examples(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = run(lab, seeds=2, plans=None)  # it gives plans its trials
+
     study = run(lab, seeds=2)
 
     assert {record.status for record in study.records} == {Status.OK}
@@ -45,6 +50,9 @@ def test_every_plan_is_trained_for_as_many_examples(lab: Path) -> None:
         ((10, 40, 40, 40), 4.0, 23),
         ((10, 10, 10, 10), 4.0, 40),
     ]
+    assert all(record in study.records for record in sizes.records)
+    monkeypatch.setattr(WorkloadSubject, "engine", None)
+    assert run(lab, seeds=2).records == study.records
 
 
 def test_a_size_on_the_way_is_timed_too(lab: Path) -> None:
@@ -55,12 +63,12 @@ def test_a_size_on_the_way_is_timed_too(lab: Path) -> None:
     assert study.train_s(grown.trial, grown.steps) is not None
 
 
-def test_the_rate_is_cut_where_the_size_does_not_grow(lab: Path) -> None:
-    study = run(lab, plans=("grow", "decay"))
+def test_the_rate_is_cut_where_the_size_does_not_grow() -> None:
+    trials = about("sweep", tiny(), **(PLANS | {"plans": ("grow", "decay")})).trials
 
     stages = {
-        r.trial.largest_batch_size: [(s.batch_size, s.rate_factor) for s in r.trial.stages]
-        for r in study.records
+        trial.largest_batch_size: [(s.batch_size, s.rate_factor) for s in trial.stages]
+        for trial in trials
     }
     assert stages == {
         10: [(10, 1 / 4), (10, 1 / 16), (10, 1 / 64)],
@@ -68,29 +76,10 @@ def test_the_rate_is_cut_where_the_size_does_not_grow(lab: Path) -> None:
     }
 
 
-def test_asked_again_nothing_is_trained(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(lab)
-    monkeypatch.setattr(WorkloadSubject, "engine", None)
+def test_a_shape_of_the_rate_spans_each_plans_own_run() -> None:
+    trials = about("sweep", tiny(schedule=lambda done: 1 - 0.5 * done), **PLANS).trials
 
-    again = run(lab)
-
-    assert again.records == first.records
-
-
-def test_a_sweep_of_sizes_gives_plans_its_trials(lab: Path) -> None:
-    sizes = run(lab, plans=None)
-
-    study = run(lab)
-
-    ids = {record.trial.trial_id for record in sizes.records}
-    assert ids < {record.trial.trial_id for record in study.records}
-
-
-def test_a_shape_of_the_rate_spans_each_plans_own_run(lab: Path) -> None:
-    study = run(lab, workload=tiny(schedule=lambda done: 1 - 0.5 * done))
-
-    assert all(record.trial.horizon_steps == record.steps for record in study.records)
-    assert len(study.records) == 4
+    assert [trial.horizon_steps for trial in trials] == [40, 12, 23, 40]
 
 
 def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
@@ -107,10 +96,13 @@ def test_smaller_last_batches_that_do_not_run_are_left_out(lab: Path) -> None:
     assert {record.status for record in study.records} == {Status.OK}
 
 
-def test_without_batch_sizes_they_are_its_own_and_a_large_one(lab: Path) -> None:
-    study = run(lab, batch_sizes=None, plans=("small", "large", "decay"), epochs=8)
+def test_without_batch_sizes_they_are_its_own_and_a_large_one() -> None:
+    subject = about("sweep", tiny(), plans=("small", "large", "decay"))
 
-    assert study.batch_sizes == (20, 100)  # 16 times 20 is more than there are
+    assert subject.batch_sizes == (20, 100)  # 16 times 20 is more than there are
+
+
+OWN_COMMAND = TrainingCommand(arguments=("train", "{batch_size}"), metric="loss")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +118,7 @@ def test_without_batch_sizes_they_are_its_own_and_a_large_one(lab: Path) -> None
         ({"plans": ("small", "large")}, "expected grow or decay among them"),
         ({"workload": tiny(scheduler=lambda made: StepLR(made, 1))}, "a `scheduler` of its own"),
         ({"workload": tiny(patience_epochs=2)}, "which has a patience"),
+        ({"workload": OWN_COMMAND}, "plans with a command of your own"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(
@@ -135,8 +128,3 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
         run(lab, **request_)
 
     assert not lab.exists()
-
-
-def test_a_script_sizes_its_own_batches(lab: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="plans"):
-        batchlab.sweep(training_script(tmp_path), plans=ALL, store=lab)

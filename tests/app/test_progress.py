@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 
 import pytest
 
@@ -48,11 +47,8 @@ def test_a_terminal_has_all_of_it() -> None:
         "now: batch size 512, learning rate 0.16, seed 2",
         "why: to see whether it may be faster",
     ]
-
-
-def test_in_a_narrow_terminal_lines_are_cut_and_bar_and_time_are_there() -> None:
+    # In a narrow terminal lines are cut, and bar and time are there.
     lines = progress_lines(an_advice(), 39)
-
     assert max(map(len, lines)) == 39
     assert lines[1] == f"[{'█' * 9}{'░' * 8}]   54 %  1m38s of 3m"
 
@@ -115,18 +111,13 @@ class Cell:
         self.outputs.append(both["text/plain"])
 
 
-def told(cell: Cell, clock: Callable[[], float]) -> NotebookProgress:
-    progress = NotebookProgress(cell.display, clock=clock)
-    progress.begins(command="advise", subject="mine", stages=("first", "second"))
-    progress.budget(spent_s=0.0, budget_s=60.0)
-    progress.phase("second")
-    return progress
-
-
 def test_one_output_is_written_again_and_ends_as_one_line() -> None:
     now_s = 0.0
     cell = Cell()
-    progress = told(cell, lambda: now_s)
+    progress = NotebookProgress(cell.display, clock=lambda: now_s)
+    progress.begins(command="advise", subject="mine", stages=("first", "second"))
+    progress.budget(spent_s=0.0, budget_s=60.0)
+    progress.phase("second")
 
     now_s = 98.0
     progress.warning("<b>odd</b>")

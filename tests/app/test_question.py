@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.app.conftest import about
 from tests.reference.command_engine import command_summary
 from tests.reference.tiny_workload import tiny
 from tests.reference.training_script import training_script
@@ -17,18 +18,10 @@ from tests.reference.training_script import training_script
 import batchlab
 from batchlab.app import advise as advising
 from batchlab.app.question import Request, asked
-from batchlab.app.subject import Subject, candidate_batch_sizes
-from batchlab.app.subjects import CommandSubject, doubled_batch_sizes, nearest_sizes, subject_of
+from batchlab.app.subject import candidate_batch_sizes
+from batchlab.app.subjects import CommandSubject, doubled_batch_sizes, nearest_sizes
 from batchlab.records.trial import Target
 from batchlab.script.command import TrainingCommand
-
-# What becomes of a call before it is a question.
-OF_THE_CALL = {"reserved_s"}
-
-
-def about(name: str, workload: Any, **given: Any) -> Subject:
-    """The subject of a question that nobody has looked at."""
-    return subject_of(asked(name, workload=workload, **({"budget": "2m"} | given)))
 
 
 def known(name: str, command: TrainingCommand, **given: Any) -> CommandSubject:
@@ -41,13 +34,18 @@ def known(name: str, command: TrainingCommand, **given: Any) -> CommandSubject:
 
 @pytest.mark.parametrize("name", ["advise", "sweep", "profile", "check"])
 def test_every_argument_is_a_field_of_the_question_with_the_same_default(name: str) -> None:
-    arguments = inspect.signature(getattr(batchlab, name)).parameters
+    arguments = dict(inspect.signature(getattr(batchlab, name)).parameters)
     held = {field.name: field for field in fields(Request)}
 
-    assert arguments.keys() - OF_THE_CALL <= held.keys()
-    for argument in arguments.keys() - OF_THE_CALL - {"workload", "budget", "listener"}:
+    assert arguments.pop("reserved_s")  # it becomes a part of the budget
+    assert arguments.keys() <= held.keys()
+    for argument in arguments.keys() - {"workload", "budget", "listener"}:
         usual = arguments[argument].default
         assert usual in (None, (), "batchlab.db") or usual == held[argument].default
+
+
+def test_without_anything_given_it_takes_three_minutes() -> None:
+    assert asked("advise", workload=tiny(), budget=None).budget.seconds == 180.0
 
 
 def test_every_argument_of_advise_is_handed_on_under_its_own_name(
@@ -62,6 +60,35 @@ def test_every_argument_of_advise_is_handed_on_under_its_own_name(
 
     assert seen == [("advise", given)]
     assert answer == "it"
+
+
+OWN_FILE = """\
+import torch
+from batchlab import Workload
+
+workload = Workload(
+    name="mine",
+    model=lambda: torch.nn.Linear(4, 3),
+    train=(torch.randn(200, 4), torch.arange(200) % 3),
+    loss=lambda model, batch: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
+{more}
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "own", "is_usual"),
+    [("", (64, 0.01), True), ("    batch_size=20,", (20, 0.01), False)],
+)
+def test_where_a_file_gives_no_batch_size_what_is_compared_with_is_the_usual_one(
+    tmp_path: Path, more: str, own: tuple[int, float], is_usual: bool
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN_FILE.format(more=more))
+
+    subject = about("advise", f"{tmp_path}/mine.py:workload")
+
+    assert (subject.reference.batch_size, subject.reference.learning_rate) == own
+    assert subject.is_usual == is_usual
 
 
 @pytest.mark.parametrize(
@@ -104,10 +131,21 @@ def test_of_a_command_its_own_batch_size_is_doubled_and_halved() -> None:
 def test_without_anything_given_a_sweep_has_a_few_sizes_at_the_workloads_own_rate() -> None:
     subject = about("sweep", tiny())
 
-    found = [(trial.batch_size, trial.learning_rate) for trial in subject.trials]
-
-    assert found == [(64, 0.1), (100, 0.1)]
+    cells = [(trial.batch_size, trial.learning_rate) for trial in subject.trials]
+    assert cells == [(64, 0.1), (100, 0.1)]
     assert (subject.length.epochs, subject.length.until) == (10, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "epochs"), [({}, 3.0), ({"epochs": 1}, 1.0), ({"steps": 5}, 1.0)]
+)
+def test_a_sweep_is_as_long_as_the_workloads_own_training_unless_it_is_asked_for_less(
+    given: dict[str, int], epochs: float
+) -> None:
+    subject = about("sweep", tiny(epochs=3), batch_sizes=(20,), **given)
+
+    (trial,) = subject.trials
+    assert trial.plan.epoch_at(subject.length.last_step(trial)) == epochs
 
 
 def test_rates_follow_the_batch_size_from_the_reference_by_the_rule() -> None:
@@ -117,24 +155,16 @@ def test_rates_follow_the_batch_size_from_the_reference_by_the_rule() -> None:
     assert rates == pytest.approx([0.1 * 0.5**0.5, 0.1, 0.2])
 
 
-def test_a_schedule_spans_the_length_that_was_asked_for() -> None:
-    workload = tiny(schedule=lambda fraction: 1 - fraction)
-
-    trials = about("sweep", workload, batch_sizes=(20, 50), epochs=3).trials
-
-    assert [trial.horizon_steps for trial in trials] == [15, 6]
-
-
-def test_numbers_of_numpy_are_numbers() -> None:
-    subject = about(
+def test_a_schedule_spans_the_length_that_was_asked_for_and_numbers_of_numpy_are_numbers() -> None:
+    trials = about(
         "sweep",
-        tiny(),
+        tiny(schedule=lambda fraction: 1 - fraction),
         batch_sizes=np.array([20, 50]),
         learning_rates=np.logspace(-2, -1, 2),
-        steps=np.int64(1),
-    )
+        epochs=np.int64(3),
+    ).trials
 
-    assert len(subject.trials) == 4
+    assert [trial.horizon_steps for trial in trials] == [15, 6] * 2
 
 
 @pytest.mark.parametrize(

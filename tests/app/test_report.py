@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +26,22 @@ def lab(lab: Path) -> Path:
     return lab
 
 
-def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
+@pytest.fixture(scope="module")
+def advice_store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A store with an advice, and the id of its study."""
+    path = tmp_path_factory.mktemp("advice") / "advice.db"
+    with Store(path) as store:
+        return path, put_advised(store, made_up_advice()).study_id
+
+
+@pytest.fixture
+def kept(advice_store: tuple[Path, str], tmp_path: Path) -> Advice:
+    """An advice whose runs are in a copy of it."""
+    store = shutil.copy(advice_store[0], tmp_path)
+    return replace(made_up_advice(), kept_in=(str(store), advice_store[1]))
+
+
+def test_text_and_json_are_given_or_go_to_the_file_that_is_given(lab: Path, tmp_path: Path) -> None:
     with Store.existing(lab) as store:
         study = store.study()
 
@@ -35,57 +52,34 @@ def test_text_and_json_are_given_and_no_file_is_written(lab: Path) -> None:
     assert document.headline is None
     assert json.loads(document.text or "")["study"] == study.study_id
     assert [file.name for file in lab.parent.iterdir()] == ["lab.db"]
+    written = report(lab, output_format="text", path=tmp_path / "words")
+    assert (written.text, written.files) == (None, (tmp_path / "words",))
+    assert (tmp_path / "words").read_text() == text.text
 
 
 @pytest.mark.slow
-def test_tables_and_images_tell_which_files_they_are(lab: Path, tmp_path: Path) -> None:
-    tables = report(lab, output_format="csv", path=tmp_path / "table.csv").files
-    images = report(lab, output_format="svg", path=tmp_path / "image.svg").files
+def test_tables_and_images_tell_which_files_they_are(
+    lab: Path, kept: Advice, tmp_path: Path
+) -> None:
+    def names(store: Path, output_format: ReportFormat) -> list[str]:
+        files = report(store, output_format=output_format, path=tmp_path / "made").files
+        assert all(file.stat().st_size > 0 for file in files)
+        return [file.name.removeprefix("made") for file in files]
 
-    assert [file.name for file in tables[:2]] == ["table.csv", "table-observations.csv"]
-    assert "table-curves.csv" in [file.name for file in tables[2:]]
+    tables, images = names(lab, "csv"), names(lab, "svg")
+    assert tables[:2] == ["", "-observations.csv"]
+    assert "-curves.csv" in tables[2:]
     assert images
-    assert all(file.name.startswith("image-") and file.suffix == ".svg" for file in images)
-    assert all(file.stat().st_size > 0 for file in (*tables, *images))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("output_format", ["csv", "svg", "png"])
-def test_an_advise_study_gives_the_figures_and_tables_of_its_advice(
-    tmp_path: Path, output_format: ReportFormat
-) -> None:
-    advice = made_up_advice()
-    with Store(tmp_path / "advice.db") as store:
-        put_advised(store, advice)
-
-    files = report(
-        tmp_path / "advice.db", output_format=output_format, path=tmp_path / "made"
-    ).files
-
-    names = [file.name for file in files]
-    if output_format == "csv":
-        assert names[:3] == ["made", "made-runs.csv", "made-observations.csv"]
-        assert "made-answer.csv" in names
-        assert "made-curves.csv" in names
-        sizes = [line.split(",")[0] for line in files[0].read_text().splitlines()]
-        shown = sorted([64, *(c.batch_size for c in advice.candidates)])  # yours, as it is, too
-        assert sizes == ["batch_size", *map(str, shown)]
-    else:
-        assert names[0] == f"made-a-answer.{output_format}"
-        assert f"made-b-time.{output_format}" in names
-        assert f"made-d-machine.{output_format}" in names
-
-
-@pytest.mark.parametrize("output_format", ["text", "json"])
-def test_words_go_to_the_file_that_is_given(
-    lab: Path, tmp_path: Path, output_format: ReportFormat
-) -> None:
-    shown = report(lab, output_format=output_format).text
-
-    made = report(lab, output_format=output_format, path=tmp_path / "words")
-
-    assert (made.text, made.files) == (None, (tmp_path / "words",))
-    assert (tmp_path / "words").read_text() == shown
+    assert all(re.fullmatch(r"-.*\.svg", name) for name in images)
+    advised = names(tmp_path / "advice.db", "png")
+    assert advised[0] == "-a-answer.png"
+    assert {"-b-time.png", "-d-machine.png"} < set(advised)
+    advised = names(tmp_path / "advice.db", "csv")
+    assert advised[:3] == ["", "-runs.csv", "-observations.csv"]
+    assert {"-answer.csv", "-curves.csv"} < set(advised)
+    sizes = [line.split(",")[0] for line in (tmp_path / "made").read_text().splitlines()]
+    shown = sorted([64, *(c.batch_size for c in kept.candidates)])  # yours, as it is, too
+    assert sizes == ["batch_size", *map(str, shown)]
 
 
 def test_nothing_to_draw_is_an_error_that_says_why(tmp_path: Path) -> None:
@@ -97,46 +91,31 @@ def test_nothing_to_draw_is_an_error_that_says_why(tmp_path: Path) -> None:
     assert [file.suffix for file in tmp_path.iterdir()] == [".db"]
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> Advice:
-    advice = made_up_advice()
-    with Store(tmp_path / "lab.db") as store:
-        study = put_advised(store, advice)
-    return replace(advice, kept_in=(str(tmp_path / "lab.db"), study.study_id))
-
-
 @pytest.mark.slow
-def test_a_study_writes_its_page_over_an_old_one(tmp_path: Path) -> None:
+def test_a_record_writes_the_page_that_the_command_line_writes(
+    kept: Advice, tmp_path: Path
+) -> None:
     study, path = made_up_study(batch_sizes=(64,)), tmp_path / "page.html"
     path.write_text("old")
 
     assert study.report(str(path)) == path
-
-    assert path.read_text() == html_page(study)
-
-
-@pytest.mark.slow
-def test_an_advice_writes_the_page_that_the_command_line_writes(
-    kept: Advice, tmp_path: Path
-) -> None:
     kept.report(tmp_path / "mine.html")
 
-    report(tmp_path / "lab.db", path=tmp_path / "command.html")
+    assert path.read_text() == html_page(study)
+    report(tmp_path / "advice.db", path=tmp_path / "command.html")
     assert (tmp_path / "mine.html").read_text() == (tmp_path / "command.html").read_text()
+    assert kept == replace(kept, kept_in=None)  # where its runs are makes no other advice of it
 
 
-def test_an_advice_of_unknown_runs_says_how_to_get_one_that_knows_them(tmp_path: Path) -> None:
+def test_an_advice_whose_runs_are_not_there_says_so(kept: Advice, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ask batchlab\.advise again, which answers at once"):
         made_up_advice().report(tmp_path / "page.html")
+    (tmp_path / "advice.db").rename(tmp_path / "elsewhere.db")
 
-
-def test_an_advice_whose_store_is_gone_says_so(kept: Advice, tmp_path: Path) -> None:
-    (tmp_path / "lab.db").rename(tmp_path / "elsewhere.db")
-
-    with pytest.raises(StoreError, match=r"lab\.db"):
+    with pytest.raises(StoreError, match=r"advice\.db"):
         kept.report(tmp_path / "page.html")
 
-    assert not (tmp_path / "lab.db").exists()
+    assert not (tmp_path / "advice.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +123,7 @@ def test_an_advice_whose_store_is_gone_says_so(kept: Advice, tmp_path: Path) -> 
     [
         ("absent/page.html", "report {0}/absent/page.html: there is no folder {0}/absent; make it"),
         ("", "report {0} is a folder; give a file, such as {0}/report.html"),
-        ("lab.db", "report {0}/lab.db is "),
+        ("advice.db", "report {0}/advice.db is "),
     ],
 )
 def test_a_page_that_cannot_be_written_there_is_refused(
@@ -155,7 +134,3 @@ def test_a_page_that_cannot_be_written_there_is_refused(
             shown.report(tmp_path / path)
 
         assert str(caught.value).startswith(told.format(tmp_path))
-
-
-def test_where_its_runs_are_makes_no_other_advice_of_it(kept: Advice) -> None:
-    assert kept == replace(kept, kept_in=None)

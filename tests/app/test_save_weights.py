@@ -26,13 +26,6 @@ def runs_of(advice: Advice, records: tuple[TrialRecord, ...]) -> list[TrialRecor
     return [r for r in records if (r.trial.batch_size, r.trial.learning_rate) == named]
 
 
-def is_in(path: Path, model: nn.Module) -> bool:
-    state, written = model.state_dict(), load_file(path)
-    return written.keys() == state.keys() and all(
-        torch.equal(written[name], tensor) for name, tensor in state.items()
-    )
-
-
 def ending_with(record: TrialRecord, accuracy: float) -> TrialRecord:
     last = record.evaluations[-1]
     others = tuple(s for s in last.scores if (s.split, s.metric) != ("validation", "accuracy"))
@@ -41,25 +34,7 @@ def ending_with(record: TrialRecord, accuracy: float) -> TrialRecord:
     return replace(record, evaluations=evaluations)
 
 
-def test_the_weights_of_the_longest_run_with_what_is_named_load_into_the_model(lab: Path) -> None:
-    advice = made_up_advice()
-    with Store(lab) as store:
-        study = put_advised(store, advice)
-        models = {r.trial.trial_id: put_checkpoint(store, r) for r in study.records}
-    runs = runs_of(advice, study.records)
-    longest = max(run.steps for run in runs)
-
-    saved = save_weights(lab.with_name("model.safetensors"), store=lab)
-
-    assert saved.record.trial.trial_id in {run.trial.trial_id for run in runs}
-    assert saved.record.steps == longest
-    assert saved.value == saved.record.evaluations[-1].score("validation", advice.metric)
-    assert is_in(saved.path, models[saved.record.trial.trial_id])
-    nn.Linear(3, 2).load_state_dict(load_file(saved.path))
-
-
-@pytest.mark.slow
-def test_of_equally_long_runs_it_is_the_one_that_ended_best(lab: Path) -> None:
+def test_of_the_longest_runs_with_what_is_named_it_is_the_one_that_ended_best(lab: Path) -> None:
     advice = made_up_advice()
     with Store(lab) as store:
         study = put_advised(store, advice)
@@ -69,12 +44,17 @@ def test_of_equally_long_runs_it_is_the_one_that_ended_best(lab: Path) -> None:
             for seed, accuracy in ((901, 0.90), (902, 0.99), (903, 0.95))
         ]
         put_study(store, replace(study, records=(*study.records, *others)))
-        for record in (*study.records, *others):
-            put_checkpoint(store, record)
+        models = {r.trial.seed: put_checkpoint(store, r) for r in (*study.records, *others)}
 
     saved = save_weights(lab.with_name("model.safetensors"), store=lab)
 
+    assert saved.record.steps == longest.steps
     assert (saved.record.trial.seed, saved.value) == (902, 0.99)
+    assert saved.value == saved.record.evaluations[-1].score("validation", advice.metric)
+    loaded = nn.Linear(3, 2)
+    loaded.load_state_dict(load_file(saved.path))
+    assert torch.equal(loaded.weight, models[902].weight)
+    assert torch.equal(loaded.bias, models[902].bias)
 
 
 def diverged() -> Advice:
@@ -82,7 +62,6 @@ def diverged() -> Advice:
     return replace(advice, tried=tuple(replace(run, status="diverged") for run in advice.tried))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("advice", "told"),
     [

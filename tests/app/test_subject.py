@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,28 +21,31 @@ from batchlab.app.question import Request, asked
 from batchlab.app.report import Advised, stored, write_page
 from batchlab.app.subject import Subject
 from batchlab.app.sweep import swept as swept_about
+from batchlab.errors import UsageError
 from batchlab.measure.profile import Profile
 from batchlab.processes.children import Ended
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunEnd
 from batchlab.records.study import MetricSummary, Study
 from batchlab.records.trial import Target, Trial
 from batchlab.report.sweep_answer import conclusion
 from batchlab.report.text import best_so_far_text
+from batchlab.runs.cluster import Cluster
 from batchlab.runs.contract import RunPlan
 from batchlab.store.store import Store
-from batchlab.words.reasons import reason_text
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
 WORKLOAD_ID = "recorded-made-up"
 
 
 class GridSubject(Subject):
-    """Trainings that were recorded before; nothing of what was trained is in this process."""
+    """Trainings that were recorded before; it notes what this machine does itself."""
 
-    def __init__(self, grid: RecordedGrid, question: Request) -> None:
+    def __init__(self, grid: RecordedGrid, question: Request, *, devices: int) -> None:
         super().__init__(question)
         self._grid = grid
+        self._devices = devices  # each of as many processes takes a part of every batch
+        self.profiled: list[tuple[int, ...]] = []
+        self.n_engines_here = 0
         header = grid.header
         self.name = header.workload
         self.summary = replace(
@@ -61,44 +64,49 @@ class GridSubject(Subject):
     def checked_target(self, target: tuple[str, float]) -> Target:
         return self._grid.target
 
+    def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
+        trial = super().trial(batch_size, learning_rate, seed=seed)
+        return replace(trial, world_size=self._devices)
+
     def profile(self, batch_sizes: Sequence[int], **_: object) -> Profile:
+        self.profiled.append(tuple(batch_sizes))
         return told_profile(self.summary, STEP_S.__getitem__, batch_sizes)
 
     def timed(self, trial: Trial, *, timeout_s: float) -> Ended:
-        return Ended(
-            value=made_up_timing(
-                trial.batch_size, step_s=STEP_S[trial.batch_size], workload_id=WORKLOAD_ID
-            )
-        )
+        step_s = STEP_S[trial.batch_size]
+        return Ended(value=made_up_timing(trial.batch_size, step_s=step_s, workload_id=WORKLOAD_ID))
 
     def engine(self, store: Store, plan: RunPlan, *, is_here: bool = False) -> RecordedEngine:
+        self.n_engines_here += is_here
         return RecordedEngine(self._grid, seeds=self._grid.seeds, step_s=STEP_S)
 
 
-def advised(
-    grid: RecordedGrid,
-    lab: Path,
-    listener: ProgressListener | None = None,
-    *,
-    kind: type[GridSubject] = GridSubject,
-) -> Advised:
-    target = grid.target
-    question = asked(
-        "advise",
-        workload="a grid",
-        target=(target.metric, target.value),
-        batch_sizes=grid.batch_sizes,
-        budget=60.0,
-        store=lab,
-        command="batchlab advise a grid",
-        listener=listener or ProgressListener(),
-    )
-    return advised_about(kind(grid, question))
+def grid_subject(
+    grid: RecordedGrid, lab: Path, name: str, *, devices: int = 1, **given: Any
+) -> GridSubject:
+    question = asked(name, workload="a grid", store=lab, command=f"batchlab {name} a grid", **given)
+    return GridSubject(grid, question, devices=devices)
 
 
-@pytest.fixture
-def grid(tmp_path: Path) -> RecordedGrid:
-    return RecordedGrid.read(write_grid(tmp_path, made_up_rows(more_a_seed=1)))
+def to_advise(grid: RecordedGrid, lab: Path, **given: Any) -> GridSubject:
+    target, sizes = (grid.target.metric, grid.target.value), grid.batch_sizes
+    return grid_subject(grid, lab, "advise", target=target, batch_sizes=sizes, budget=60.0, **given)
+
+
+def to_sweep(grid: RecordedGrid, lab: Path) -> GridSubject:
+    cells: Any = {"batch_sizes": (16, 32), "learning_rates": (0.2,), "seeds": 2, "steps": 70}
+    return grid_subject(grid, lab, "sweep", budget=None, **cells)
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> RecordedGrid:
+    folder = tmp_path_factory.mktemp("grid")
+    return RecordedGrid.read(write_grid(folder, made_up_rows(more_a_seed=1)))
+
+
+def is_worked_on(lab: Path) -> bool:
+    with Store.existing(lab) as store:
+        return store.is_worked_on(store.study().study_id)
 
 
 def test_an_interrupted_advice_is_shown_with_what_led_as_it_was_told(
@@ -108,16 +116,17 @@ def test_an_interrupted_advice_is_shown_with_what_led_as_it_was_told(
     whole = RecordedEngine.next_finished
 
     def interrupted(engine: RecordedEngine) -> RunEnd:
+        assert is_worked_on(lab)
         if any(told.leads):
             raise KeyboardInterrupt
         return whole(engine)
 
     monkeypatch.setattr(RecordedEngine, "next_finished", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        advised(grid, lab, told)
+        advised_about(to_advise(grid, lab, listener=told))
 
     shown = stored(lab, None)
-
+    assert not is_worked_on(lab)
     assert isinstance(shown, Study)
     assert shown.best_so_far == told.leads[-1]
     assert shown.best_so_far is not None
@@ -133,34 +142,41 @@ def test_a_subject_without_a_workload_here_is_advised_on_stored_and_shown(
 ) -> None:
     page = lab.with_name("page.html")
 
-    found = advised(grid, lab)
-    again = advised(grid, lab)
+    advised = advised_about(to_advise(grid, lab, devices=2))
+    again = advised_about(to_advise(grid, lab, devices=2))
     shown = stored(lab, None)
     write_page(shown, page)
 
-    advice = found.advice
+    advice = advised.advice
     assert children == []
     assert advice.verdict == "recommend"
     # 60 steps of 1 ms at batch size 32 against 100 of 1 ms at 16 and 40 of 2 ms at 64.
     assert advice.recommendation is not None
     assert advice.recommendation.batch_size == 32
     assert again.advice == advice
+    codes = {caveat.code for caveat in advice.caveats}
+    assert "devices_share_batches" in codes
+    assert not codes & {"times_of_machine", "profile_from_elsewhere"}
     assert isinstance(shown, Advised)
     assert shown.advice == advice
     assert {record.engine for record in shown.study.records} == {"recorded"}
     assert "made-up" in page.read_text()
 
 
-def swept(grid: RecordedGrid, lab: Path) -> Study:
-    cells: Any = {"batch_sizes": (16, 32), "learning_rates": (0.2,), "seeds": 2, "steps": 70}
-    question = asked("sweep", workload="a grid", budget=None, store=lab, **cells)
-    return swept_about(GridSubject(grid, question))
-
-
 def test_a_subject_without_a_workload_here_is_swept(
-    grid: RecordedGrid, lab: Path, children: list[str]
+    grid: RecordedGrid, lab: Path, children: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = swept(grid, lab)
+    def interrupted(engine: RecordedEngine) -> RunEnd:
+        assert is_worked_on(lab)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordedEngine, "next_finished", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            swept_about(to_sweep(grid, lab))
+    assert not is_worked_on(lab)
+
+    study = swept_about(to_sweep(grid, lab))
 
     assert children == []
     cells = [(record.trial.seed, record.trial.batch_size) for record in study.records]
@@ -169,37 +185,40 @@ def test_a_subject_without_a_workload_here_is_swept(
     assert {timing.batch_size for timing in study.timings} == {16, 32}
 
 
-@pytest.mark.parametrize("ask", [advised, swept])
-def test_a_study_is_worked_on_while_it_is_carried_out_and_not_after(
-    ask: Callable[[RecordedGrid, Path], object],
-    grid: RecordedGrid,
-    lab: Path,
-    monkeypatch: pytest.MonkeyPatch,
+# ---- of which a cluster takes the trials
+
+
+def test_a_device_of_the_nodes_alone_needs_a_profile(grid: RecordedGrid, lab: Path) -> None:
+    given: dict[str, Any] = {"cluster": Cluster(), "device": "cuda:99"}
+    with pytest.raises(
+        UsageError, match=r"steps are timed on this machine, which has no .*; give --profile"
+    ):
+        to_advise(grid, lab, **given)
+    profile = to_advise(grid, lab).profile(grid.batch_sizes)
+    subject = to_advise(grid, lab, profile=replace(profile, device_name="a GPU"), **given)
+
+    advised = advised_about(subject)
+
+    assert (subject.profiled, subject.n_engines_here) == ([], 0)
+    assert advised.advice.recommendation is not None
+
+
+def test_a_sweep_takes_a_device_of_the_nodes_alone() -> None:
+    given: Any = {"workload": "a grid", "budget": None, "device": "cuda:99"}
+    question = asked("sweep", cluster=Cluster(), **given)
+
+    assert not question.is_device_here
+    with pytest.raises(UsageError, match=r"device 'cuda:99': PyTorch .* sees"):
+        asked("sweep", **given)
+
+
+def test_a_cluster_is_asked_the_same_question_as_this_machine(
+    grid: RecordedGrid, lab: Path
 ) -> None:
-    def is_worked_on() -> bool:
-        with Store.existing(lab) as store:
-            return store.is_worked_on(store.study().study_id)
+    here = to_advise(grid, lab)
+    there = to_advise(grid, lab, cluster=Cluster())
 
-    def interrupted(engine: RecordedEngine) -> RunEnd:
-        assert is_worked_on()
-        raise KeyboardInterrupt
+    ids = [advised_about(subject).study.study_id for subject in (here, there)]
 
-    monkeypatch.setattr(RecordedEngine, "next_finished", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        ask(grid, lab)
-
-    assert not is_worked_on()
-
-
-class SharedSubject(GridSubject):
-    """Each of two processes takes half of every batch."""
-
-    def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        return replace(super().trial(batch_size, learning_rate, seed=seed), world_size=2)
-
-
-def test_an_advice_for_two_devices_says_so(grid: RecordedGrid, lab: Path) -> None:
-    advice = advised(grid, lab, kind=SharedSubject).advice
-
-    said = [reason_text(caveat) for caveat in advice.caveats]
-    assert any("those of 2 devices together" in text for text in said)
+    assert len(set(ids)) == 1
+    assert (here.profiled, there.profiled) == ([grid.batch_sizes], [])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -31,7 +32,7 @@ import batchlab
 from batchlab import machine
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.belief.evidence import Evidence
-from batchlab.errors import BatchSizeError, BudgetError, StoreError, WorkloadError
+from batchlab.errors import BudgetError, StoreError, WorkloadError
 from batchlab.machine import place_here
 from batchlab.plans.scaling import scaling_rule
 from batchlab.processes.children import Ended
@@ -56,53 +57,53 @@ def curves(record: TrialRecord) -> list[Any]:
     return [(e.step, e.samples, e.batch_loss, e.measured, e.scores) for e in record.evaluations]
 
 
-def trial_rows(lab: Path) -> list[tuple[str, str | None]]:
-    with closing(sqlite3.connect(lab)) as connection:
-        return list(connection.execute("SELECT trial_id, status FROM trials"))
-
-
-@pytest.mark.parametrize(
-    ("asked", "epochs"), [({}, 3.0), ({"epochs": 1}, 1.0), ({"steps": 5}, 1.0)]
-)
-def test_a_sweep_is_as_long_as_the_workloads_own_training_unless_it_is_asked_for_less(
-    lab: Path, asked: dict[str, int], epochs: float
-) -> None:
-    length = {"epochs": None} | asked
-
-    study = run(lab, workload=tiny(epochs=3), batch_sizes=(20,), **length)
-
-    assert study.records[0].epochs == epochs
-
-
 pytestmark = pytest.mark.usefixtures("step_times_at_once")
 
 
 def test_a_sweep_trains_every_batch_size_rate_and_seed_once_in_a_fixed_order(lab: Path) -> None:
-    study = run(lab, batch_sizes=(50, "full", 50, 100), learning_rates=(0.1, 0.2), seeds=2)
+    told = Told()
+
+    study = run(
+        lab,
+        batch_sizes=(50, "full", 50, 100),
+        learning_rates=(0.1, 0.2),
+        seeds=2,
+        listener=told,
+        command="batchlab sweep tiny",
+    )
 
     cells = [(r.trial.seed, r.trial.learning_rate, r.trial.batch_size) for r in study.records]
-    assert cells == [
-        (seed, rate, size) for seed in (0, 1) for rate in (0.1, 0.2) for size in (50, 100)
-    ]
-    assert {record.status for record in study.records} == {Status.OK}
-    assert [record.epochs for record in study.records] == [2.0] * 8
+    assert cells == list(itertools.product((0, 1), (0.1, 0.2), (50, 100)))
+    assert {(record.status, record.epochs) for record in study.records} == {(Status.OK, 2.0)}
+    environment = dict(study.environment)
+    assert environment["torch"] == torch.__version__
+    assert {"batchlab", "numpy", "python", "system", "processor", "cores"} <= set(environment)
+    assert study.command == "batchlab sweep tiny"
+    assert study.spent_s > 0
+    assert told.fractions == sorted(told.fractions)
+    assert told.fractions[-1] == pytest.approx(1.0)
+    timing, training = "timing each batch size alone", "training 8 trials"
+    assert told.begun == [("sweep", "tiny", [timing, training])]
+    assert told.phases == ["checking the workload", timing, training]
+    # Trials train side by side, so any of them may end last.
+    assert {text for text in told.texts if text.endswith(": 100%")} == {
+        f"batch size {size}, learning rate {rate:g}, seed {seed}: 100%"
+        for seed, rate, size in cells
+    }
 
 
 def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -> None:
     moved = scaling_rule("sde-adam").moved(AdamSettings(), 80 / 20)
     assert moved
-    by_rule = run(
-        lab, workload=tiny(optimizer=torch.optim.Adam), batch_sizes=(80,), scaling_rule="sde-adam"
+
+    def trained(*, optimizer: Any = torch.optim.Adam, **given: Any) -> Study:
+        return run(lab, workload=tiny(optimizer=optimizer), batch_sizes=(80,), **given)
+
+    by_rule = trained(scaling_rule="sde-adam")
+    by_hand = trained(
+        optimizer=partial(torch.optim.Adam, betas=moved.betas, eps=moved.eps), learning_rates=(0.2,)
     )
-    by_hand = run(
-        lab,
-        workload=tiny(optimizer=partial(torch.optim.Adam, betas=moved.betas, eps=moved.eps)),
-        batch_sizes=(80,),
-        learning_rates=(0.2,),
-    )
-    other_betas = run(
-        lab, workload=tiny(optimizer=torch.optim.Adam), batch_sizes=(80,), learning_rates=(0.2,)
-    )
+    other_betas = trained(learning_rates=(0.2,))
 
     assert moved.betas == pytest.approx((0.6, 0.996))
     assert by_rule.workload.adam == AdamSettings()  # as the store gave it back
@@ -113,8 +114,10 @@ def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -
 def test_a_file_gives_the_same_curves_as_the_workload_that_it_makes(
     lab: Path, tmp_path: Path
 ) -> None:
-    reference = write_user_file(tmp_path)
+    reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
+    before = random_streams()
     by_name = run(lab, workload=reference, batch_sizes=(20,))
+    assert random_streams() == before  # though the file draws when it is loaded
     made = sys.modules["mine"].workload()
 
     by_value = run(tmp_path / "other.db", workload=made, batch_sizes=(20,))
@@ -244,54 +247,21 @@ def test_a_dataset_with_workers_of_its_own_trains_in_a_child_as_without(
     assert numbers[:2] == numbers[2:]
 
 
-def test_progress_goes_up_to_all_of_it_and_the_study_says_with_what_it_was_run(lab: Path) -> None:
-    told = Told()
-
-    study = run(lab, seeds=2, listener=told, command="batchlab sweep tiny")
-
-    environment = dict(study.environment)
-    assert environment["torch"] == torch.__version__
-    assert {"batchlab", "numpy", "python", "system", "processor", "cores"} <= set(environment)
-    assert study.command == "batchlab sweep tiny"
-    assert study.spent_s > 0
-    assert told.fractions == sorted(told.fractions)
-    assert told.fractions[-1] == pytest.approx(1.0)
-    timing = "timing each batch size alone"
-    assert told.begun == [("sweep", "tiny", [timing, "training 4 trials"])]
-    assert told.phases == ["checking the workload", timing, "training 4 trials"]
-    # Trials train side by side, so any of them may end last.
-    assert {text for text in told.texts if text.endswith(": 100%")} == {
-        f"batch size {batch_size}, learning rate 0.1, seed {seed}: 100%"
-        for batch_size in (20, 50)
-        for seed in (0, 1)
-    }
-
-
 def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -> None:
-    first = run(lab, batch_sizes=(20, 50))
+    first = run(lab)
     children.clear()
-    assert run(lab, batch_sizes=(20, 50)).records == first.records
+    again = run(lab, margin=0.3)  # another margin is kept, and trains nothing
+
     assert children == ["see_model"]
+    assert again.records == first.records
+    assert (first.margin, again.margin) == (None, 0.3)
+    assert Evidence.of(again).margin == 0.3 != Evidence.of(first).margin
 
     study = run(lab, batch_sizes=(20, 50, 100), seeds=2, epochs=1)
 
     assert children.count("_train_in_child") == 4
     assert "check_workload" not in children
     assert len(study.records) == 6
-
-
-def test_another_margin_is_kept_with_the_study_and_trains_nothing(
-    lab: Path, children: list[str]
-) -> None:
-    first = run(lab)
-    children.clear()
-
-    study = run(lab, margin=0.3)
-
-    assert children == ["see_model"]
-    assert study.records == first.records
-    assert (first.margin, study.margin) == (None, 0.3)
-    assert Evidence.of(study).margin == 0.3 != Evidence.of(first).margin
 
 
 @pytest.mark.slow
@@ -327,20 +297,18 @@ def test_a_budget_is_a_ceiling_and_the_next_sweep_goes_on_from_there(lab: Path) 
 
 
 def test_a_budget_too_small_for_one_trial_stores_no_trial_and_no_study(lab: Path) -> None:
+    with pytest.raises(BudgetError, match=r"budget 0\.01 s: it ended while checking the workload"):
+        run(lab, budget=0.01)
+    assert not lab.exists()
+
     with pytest.raises(BudgetError, match=r"budget 30 s: the shortest trial needs about \d+") as e:
         run(lab, batch_sizes=(20, 50), epochs=10**6, budget=30)
 
     assert "give a larger --budget, or fewer --epochs" in str(e.value)
-    assert trial_rows(lab) == []
+    with closing(sqlite3.connect(lab)) as connection:
+        assert connection.execute("SELECT * FROM trials").fetchall() == []
     with Store.existing(lab) as store:
         assert store.studies() == ()
-
-
-def test_a_budget_that_ends_before_the_workload_is_checked_leaves_no_file(lab: Path) -> None:
-    with pytest.raises(BudgetError, match=r"budget 0\.01 s: it ended while checking the workload"):
-        run(lab, budget=0.01)
-
-    assert not lab.exists()
 
 
 @pytest.mark.slow
@@ -394,27 +362,6 @@ def test_a_loss_that_couples_examples_is_trained_with_a_warning(lab: Path) -> No
     assert "depends on the rest of its batch" in told.warnings[0]
     assert "depends on the rest of its batch" in study.workload.warnings[0]
     assert {record.status for record in study.records} == {Status.OK}
-
-
-@pytest.mark.parametrize(
-    ("request_", "told"),
-    [
-        ({"batch_sizes": (33,)}, "batch size 33: the last batch of an epoch over 100 examples"),
-        ({"batch_sizes": (1,)}, "batch size 1 in micro-batches of 1"),
-        ({"batch_sizes": (50,), "micro_batch_size": 7}, "micro-batch size 7: a batch of 50 ends"),
-        ({"batch_sizes": (30,), "micro_batch_size": 9}, "holds 10, and its last micro-batch one"),
-    ],
-)
-def test_batch_norm_never_meets_a_batch_of_one_by_accident(
-    lab: Path, request_: dict[str, Any], told: str
-) -> None:
-    def normed() -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
-
-    with pytest.raises(BatchSizeError, match=told):
-        run(lab, workload=tiny(model=normed), **request_)
-
-    assert list(lab.parent.iterdir()) == []
 
 
 def test_a_trial_that_fails_is_kept_with_its_report_and_takes_no_other_with_it(lab: Path) -> None:
@@ -573,14 +520,3 @@ def test_a_full_disk_is_told_in_one_line_and_the_store_stays_whole(
     lines = done.stdout.splitlines()
     assert lines
     assert all(re.match(DISK_IS_FULL, line) for line in lines), done.stdout
-
-
-def test_a_file_that_draws_when_it_is_loaded_leaves_the_callers_streams(
-    lab: Path, tmp_path: Path
-) -> None:
-    reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
-    before = random_streams()
-
-    batchlab.sweep(reference, batch_sizes=[20], epochs=1, store=lab)
-
-    assert random_streams() == before

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.reprs import reprs_in
@@ -20,13 +23,30 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schema"
+
+
+@dataclass(frozen=True)
 class Done:
     """What a command line did in this process."""
 
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code = code
-        self.out = out
-        self.err = err
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """All that it printed, in one line."""
+        return " ".join((self.out + self.err).split())
+
+    @property
+    def document(self) -> Any:
+        """What it printed, which is one JSON document as the schema of its command has it."""
+        assert self.code == 0, self.err
+        document = json.loads(self.out)
+        schema = SCHEMAS / f"{document['command']}.json"
+        jsonschema.validate(document, json.loads(schema.read_text()))
+        return document
 
 
 @pytest.fixture

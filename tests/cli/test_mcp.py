@@ -119,16 +119,16 @@ def test_a_call_that_is_cancelled_ends_its_command_and_keeps_what_it_has() -> No
     assert record.evaluations
 
 
-OUTSIDE = [
-    {"store": "/tmp/lab.db"},
-    {"store": "../lab.db"},
-    {"workload": "../other.py:workload"},
-    {"settings": ["data=/etc"]},
-    {"batch_sizes": "4", "report": "out/../../page.html"},
-]
-
-
-@pytest.mark.parametrize("given", OUTSIDE)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"store": "/tmp/lab.db"},
+        {"store": "../lab.db"},
+        {"workload": "../other.py:workload"},
+        {"settings": ["data=/etc"]},
+        {"batch_sizes": "4", "report": "out/../../page.html"},
+    ],
+)
 def test_what_is_outside_of_the_folder_is_refused(given: Any) -> None:
     with pytest.raises(UsageError, match=r"is outside of .*, where this server was started"):
         arguments_of("sweep", given)
@@ -142,17 +142,18 @@ def test_a_link_out_of_the_folder_is_outside(tmp_path_factory: pytest.TempPathFa
 
 
 def test_a_call_is_a_command_line() -> None:
-    assert arguments_of("compare", {"b": "2.db", "a": "1.db"}) == [
-        *("compare", "--json", "1.db", "2.db")
-    ]
     given = {"budget": "1m", "settings": ["width=8", "layers=1"], "drop_last": True, "store": None}
+    calls: dict[str, tuple[dict[str, Any], str]] = {
+        "compare": ({"b": "2.db", "a": "1.db"}, "1.db 2.db"),
+        "advise": (
+            {"workload": "mnist-mlp", **given},
+            "mnist-mlp --budget=1m --set=width=8 --set=layers=1 --drop-last",
+        ),
+        "sweep": ({"workload": "mnist-mlp", "drop_last": False}, "mnist-mlp"),
+    }
 
-    assert arguments_of("advise", {"workload": "mnist-mlp", **given}) == [
-        *("advise", "--json", "mnist-mlp"),
-        *("--budget=1m", "--set=width=8", "--set=layers=1", "--drop-last"),
-    ]
-    unset = {"workload": "mnist-mlp", "drop_last": False}
-    assert arguments_of("sweep", unset) == ["sweep", "--json", "mnist-mlp"]
+    for name, (arguments, line) in calls.items():
+        assert arguments_of(name, arguments) == [name, "--json", *line.split()]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ def test_the_headline_of_a_text_taller_than_the_screen_is_its_last_line_too(
     text = ("x" * length + "\n") * n_lines
 
     print_result(lambda: text, headline=lambda: "Use 64.\n")
+    with as_wide_as_stdout():
+        assert text_width(88) == 60
 
     assert terminal.getvalue() == text + again
 
@@ -47,13 +49,6 @@ def test_a_pipe_gets_the_text_alone_and_as_wide_as_usual(
         wide = text_width(88)
 
     assert (capsys.readouterr().out, wide) == ("x\n" * 50, 88)
-
-
-def test_texts_are_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_on_a_terminal(monkeypatch)
-
-    with as_wide_as_stdout():
-        assert text_width(88) == 60
 
 
 @pytest.mark.parametrize("is_own_command", [False, True])

@@ -31,23 +31,19 @@ def test_a_file_says_the_same_as_the_command_line(do: Any, script: Path) -> None
         "learning_rate = 0.1\nbatch_sizes = [16, 64]\nepochs = 1\n"
     )
 
-    done = do(*sweep, "--store", "lab.db", "--report", "page.html", "--json", *OWN, *RATE)
-    unnamed = do("sweep", "--store", "lab.db", "--json", "--batch-sizes", "64")
-    named = do("sweep", "batchlab.toml", "--store", "lab.db", "--json")
+    document = do(*sweep, "--report", "page.html", "--json", *OWN, *RATE).document
+    unnamed = do("sweep", "--json", "--batch-sizes", "64").document
+    named = do("sweep", "batchlab.toml", "--json").document
 
-    assert done.code == 0, done.err
-    document = json.loads(done.out)
     assert document["workload"]["name"] == "train.py"
     assert document["workload"]["n_validation"] is None
-    assert {trial["engine"] for trial in document["trials"]} == {"command"}
-    assert {trial["status"] for trial in document["trials"]} == {"ok"}
-    assert [trial["steps"] for trial in document["trials"]] == [
-        126,
-        32,
-    ]  # told at every second step
+    assert {(trial["engine"], trial["status"]) for trial in document["trials"]} == {
+        ("command", "ok")
+    }
+    assert [trial["steps"] for trial in document["trials"]] == [126, 32]  # told at every second
     assert "train.py" in (script / "page.html").read_text()
-    assert json.loads(named.out)["trials"] == document["trials"]  # nothing was trained again
-    assert [trial["batch_size"] for trial in json.loads(unnamed.out)["trials"]] == [64]
+    assert named["trials"] == document["trials"]  # nothing was trained again
+    assert [trial["batch_size"] for trial in unnamed["trials"]] == [64]
 
 
 @pytest.mark.slow
@@ -56,20 +52,18 @@ def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(
 ) -> None:
     shorter = (script / "train.py").read_text().replace("default=40", "default=3")
     (script / "train.py").write_text(shorter)
-    sweep = ("sweep", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64", "--json")
 
-    cut = do(*sweep, "--epochs", "1", *OWN, *RATE)
-    whole = do(*sweep, *OWN, *RATE)
-    again = do(*sweep, *OWN, *RATE)
-    longer = do(*sweep, "--epochs", "9", *OWN, *RATE)
+    def trials(*length: str) -> list[Any]:
+        sweep = ("sweep", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64", "--json")
+        return list(do(*sweep, "--quiet", *length, *OWN, *RATE).document["trials"])
 
-    assert [trial["steps"] for trial in json.loads(cut.out)["trials"]] == [126, 32]
-    ended = json.loads(whole.out)["trials"]
-    assert {trial["status"] for trial in ended} == {"ok"}
-    assert [trial["steps"] for trial in ended] == [374, 96]  # told at every second step
-    assert json.loads(again.out)["trials"] == ended
-    assert {trial["status"] for trial in json.loads(longer.out)["trials"]} == {"ok"}
-    assert longer.err == ""
+    cut, whole, again = trials("--epochs", "1"), trials(), trials()
+    longer = trials("--epochs", "9")
+
+    assert [trial["steps"] for trial in cut] == [126, 32]
+    assert [trial["steps"] for trial in whole] == [374, 96]  # told at every second step
+    assert {trial["status"] for trial in (*whole, *longer)} == {"ok"}
+    assert again == whole
 
 
 def test_a_workload_that_is_named_counts_before_a_file_that_lies_there(
@@ -90,10 +84,8 @@ def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(
     training_script(script, source=TIMED_SOURCE)
     profile = ("profile", "--examples", "2000", "--batch-sizes", "16,32")
 
-    done = do(*profile, "--budget", "15s", "--json", *OWN)
+    points = do(*profile, "--budget", "15s", "--json", *OWN).document["points"]
 
-    assert done.code == 0, done.err
-    points = json.loads(done.out)["points"]
     assert [(point["batch_size"], point["status"]) for point in points] == [(16, "ok"), (32, "ok")]
     assert all(point["peak_bytes"] > 1e6 for point in points)
 
@@ -104,14 +96,12 @@ def test_a_command_is_advised_on_and_again_at_once(do: Any, script: Path) -> Non
     advise = ("advise", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64,256")
     advise += ("--target", "val_loss=0.6", "--budget", "25s", "--store", "lab.db", "--json")
 
-    done = do(*advise, *OWN, *RATE)
-    again = do(*advise, *OWN, *RATE)
+    advice = do(*advise, *OWN, *RATE).document
+    again = do(*advise, *OWN, *RATE).document
 
-    assert done.code == 0, done.err
-    advice = json.loads(done.out)
     assert advice["verdict"] in ("recommend", "cannot_tell")
     assert advice["trials"]
     assert advice["target"]["metric"] == "val_loss"
     named = advice["recommendation"] or advice["provisional"]
     assert named["batch_size"] in (16, 64, 256)
-    assert json.loads(again.out) == advice
+    assert again == advice

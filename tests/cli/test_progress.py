@@ -138,14 +138,3 @@ def test_a_command_tells_a_terminal_its_stages_and_ends_with_the_result(tmp_path
     assert any("4 trials: " in line for line in lines[stored + 1 :])  # the headline again
     in_one_piece = [i for i, line in enumerate(lines) if line.startswith("Command: ")]
     assert all(len(line) <= 50 for i, line in enumerate(lines) if i not in in_one_piece)
-
-
-@pytest.mark.slow
-def test_quiet_leaves_the_result_alone(tmp_path: Path, do: object) -> None:
-    write_user_file(tmp_path)
-    arguments = ("sweep", "mine.py:workload", "--batch-sizes", "8", "--epochs", "1")
-
-    done = do(*arguments, "--quiet")  # type: ignore[operator]
-
-    assert (done.code, done.err) == (0, "")
-    assert "1 trial" in done.out

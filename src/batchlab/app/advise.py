@@ -219,12 +219,12 @@ def _study_id(subject: Subject) -> str:
         "device": question.device,
     }
     # A later addition counts only if it is given, so that older studies are still found.
-    for name in ("at_most_epochs", "tune"):
-        if getattr(question, name) is not None:
-            document[name] = getattr(question, name)
-    for name in ("margin", "trainings"):
-        if getattr(question, name) is not None:
-            document[name] = float(getattr(question, name))
+    for name in ("at_most_epochs", "tune", "margin", "trainings"):
+        value = getattr(question, name)
+        if value is not None:
+            document[name] = value
+    for name in {"margin", "trainings"} & document.keys():
+        document[name] = float(getattr(question, name))  # 300 is 300.0
     if question.trainer != "fastest":
         document["trainer"] = question.trainer
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]

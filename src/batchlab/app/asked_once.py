@@ -24,14 +24,21 @@ from batchlab.words.reasons import reason_text
 # --help as much again, because a script that does not know --help begins to train.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
-# For each option, an example and an explanation.
-_ASKED: dict[str, tuple[Any, str]] = {
-    "metric": ("val_loss", "the validation metric that counts"),
-    "better": ("lower", "higher or lower: its name does not tell"),
-    "batch_size": (64, "what you train with now"),
-    "learning_rate": (0.001, "what you train with now"),
-    "epochs": (10, "how long a whole training of yours is"),
-    "examples": (50_000, "how many training examples there are"),
+_EXAMPLES: dict[str, Any] = {
+    "metric": "val_loss",
+    "better": "lower",
+    "batch_size": 64,
+    "learning_rate": 0.001,
+    "epochs": 10,
+    "examples": 50_000,
+}
+_EXPLANATIONS = {
+    "metric": "the validation metric that counts",
+    "better": "higher or lower: its name does not tell",
+    "batch_size": "what you train with now",
+    "learning_rate": "what you train with now",
+    "epochs": "how long a whole training of yours is",
+    "examples": "how many training examples there are",
 }
 
 
@@ -53,12 +60,13 @@ def completed(
     code = ScriptCode(facts["arguments"], folder)
     facts["grows"] = bool(code.flags_set(RAMP_UPS))
     defaults = trained_with_now(code, wanted, share_s)
-    facts |= {key: value for key, value in defaults.items() if key != "epochs"}
-    sizes = [size for size in params.get("batch_sizes") or () if size != "full"]
-    if sizes and name != "advise":
-        facts.setdefault("batch_size", sizes[0])
+    for key in defaults.keys() - {"epochs"}:
+        facts[key] = defaults[key]
+    for size in params.get("batch_sizes") or ():
+        if size != "full" and name != "advise":
+            facts.setdefault("batch_size", size)
     missing = {}
-    for key, (example, _) in _ASKED.items():
+    for key, example in _EXAMPLES.items():
         if key in needs and key not in facts:
             missing[key] = defaults.get(key, example)
     if not missing and _is_clear(facts["metric"], facts):
@@ -69,7 +77,7 @@ def completed(
         trouble += ". It also needs {learning_rate}, as in --lr {learning_rate}, and its value now"
     if name != "profile" and "seed" not in takes:
         trouble += ". Where its runs give the same numbers it needs {seed}, as in --seed {seed}"
-    texts = {key: explanation for key, (_, explanation) in _ASKED.items()}
+    texts = dict(_EXPLANATIONS)
     certain = set(defaults)
     if look is not None:
         names = list(look.progress.names)
@@ -79,16 +87,20 @@ def completed(
         if names:
             certain.add("metric")
         if "examples" not in facts and look.needs_examples:
-            missing["examples"] = _ASKED["examples"][0]
+            missing["examples"] = _EXAMPLES["examples"]
     if not _is_clear(missing.get("metric") or facts["metric"], facts):
-        missing["better"] = _ASKED["better"][0]
-    options = {key: f"--{key.replace('_', '-')}" for key in _ASKED if key in missing}
-    request = ", ".join(f"{option} ({texts[key]})" for key, option in options.items())
-    request = f"{name} needs {request}{trouble}"
+        missing["better"] = _EXAMPLES["better"]
+    requests, values, unsure = [], {}, []
+    for key in filter(missing.__contains__, _EXAMPLES):
+        option = f"--{key.replace('_', '-')}"
+        requests.append(f"{option} ({texts[key]})")
+        values[option] = str(missing[key])
+        if key not in certain:
+            unsure.append(values[option])
+    request = f"{name} needs {', '.join(requests)}{trouble}"
     if look is None:  # what failed would fail again
         raise UsageError(f"{request}. Have it run first")
-    paste = follow_up(command_line, {option: str(missing[key]) for key, option in options.items()})
-    unsure = [str(missing[key]) for key in options if key not in certain]
+    paste = follow_up(command_line, values)
     if unsure:
         raise UsageError(
             f"{request}. To paste, with your own in place of {', '.join(unsure)}: {paste}"
@@ -133,8 +145,16 @@ def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]
 
 def _of_validation(names: Sequence[str]) -> str:
     """Return the name that is most likely to be of validation data."""
-    validation = [name for name in names if plain_name(name).startswith(("val_", "test_"))]
-    others = [name for name in names if not plain_name(name).startswith("train")]
-    higher = [name for name in others if direction_of(name) == "higher"]
-    likely = [name for name in (*validation, *higher) if direction_of(name)]
-    return [*likely, *validation, *names][0]
+
+    def doubt(name: str) -> int:
+        direction = direction_of(name)
+        is_of_validation = plain_name(name).startswith(("val_", "test_"))
+        if is_of_validation and direction:
+            return 0
+        if direction == "higher" and not plain_name(name).startswith("train"):
+            return 1
+        if is_of_validation:
+            return 2
+        return 3
+
+    return min(names, key=doubt)

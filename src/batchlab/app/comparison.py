@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count, product
+from operator import attrgetter, itemgetter
 from statistics import fmean, geometric_mean
 from typing import Any
 
@@ -16,11 +18,11 @@ from batchlab.belief.final_value import end_errors, final_of
 from batchlab.laws.lines import SIZES_FOR_LAW
 from batchlab.laws.mean import mean_interval
 from batchlab.laws.step_time import fit_step_time
-from batchlab.measure.profile import Profile
+from batchlab.measure.profile import Profile, ProfilePoint
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.study import StepTiming, Study
-from batchlab.records.trial import Crossing, Split, Target, TrialRecord
+from batchlab.records.trial import Crossing, Evaluation, Split, Target, TrialRecord
 from batchlab.report.short_reports import (
     ENDED_BADLY,
     MISSED_TARGET,
@@ -56,11 +58,14 @@ class Side:
     @property
     def timings(self) -> list[StepTiming]:
         """The step times, one per process."""
+        timings: list[StepTiming] = []
         if self.profile is not None:
-            return [timing for p in self.profile.points if p.ran for timing in p.timings]
-        if self.study is None:
-            return []
-        return [*self.study.timings]
+            for point in self.profile.points:
+                if point.ran:
+                    timings += point.timings
+        elif self.study is not None:
+            timings += self.study.timings
+        return timings
 
     @property
     def runs(self) -> list[TrialRecord]:
@@ -69,6 +74,16 @@ class Side:
             return []
         trials = [(run, run.trial) for run in self.study.records]
         return [run for run, t in trials if not t.stages and t.weight_decay_factor == 1]
+
+    @property
+    def timed_sizes(self) -> set[int]:
+        """The batch sizes whose steps were timed."""
+        return set(map(attrgetter("batch_size"), self.timings))
+
+    @property
+    def begun(self) -> set[tuple[str, tuple[Evaluation, ...]]]:
+        """Every run, with what tells it from another one of the same trial."""
+        return {(run.trial.trial_id, run.evaluations[1:2]) for run in self.runs}
 
     def settings(self, target: Target | None) -> dict[str, str]:
         """Return workload, target, machine and versions by name, and how many runs are unusable."""
@@ -79,31 +94,39 @@ class Side:
         settings |= settings.pop("settings", {})
         settings["device"] = self.timings[0].device if self.timings else None
         if self.study is not None:
-            ended = [run for run in self.runs if not run.has_failed]
-            missed = [run for run in ended if target is not None and not run.crossing(target)]
+            n_failed = n_missed = 0
+            for run in self.runs:
+                if run.has_failed:
+                    n_failed += 1
+                elif target is not None and not run.crossing(target):
+                    n_missed += 1
             settings["target"] = self.target and f"{self.target.metric}={self.target.value:.4g}"
             settings["objective"] = self.advice and self.advice.objective
-            settings[ENDED_BADLY] = len(self.runs) - len(ended)
-            settings[MISSED_TARGET] = len(missed)
+            settings[ENDED_BADLY] = n_failed
+            settings[MISSED_TARGET] = n_missed
         settings |= dict(measured.environment)
-        return {name: str(value) for name, value in settings.items()}
+        return dict(zip(settings, map(str, settings.values()), strict=True))
 
     def step_s(self, wider: float) -> Estimates:
         """Return seconds per step of each batch size; `wider` scales their 95 % intervals.
 
         Whole sessions may differ from each other by as much as single processes do.
         """
-        times = {t.batch_size: Estimate.of(t.step_s, n=1) for t in self.timings}
+        times: dict[int, Estimate] = {}
         session = 0.0
         if self.profile is not None and (scatter := self.profile.process_scatter) is not None:
-            fitting = [size for size in times if self.profile.best_micro_batch(size)]
-            times = {size: self.profile.step_s(size) for size in fitting}
+            for size in dict.fromkeys(map(attrgetter("batch_size"), self.timings)):
+                if self.profile.best_micro_batch(size):
+                    times[size] = self.profile.step_s(size)
             session = scatter.half_width(1)
-        elif len(times) >= SIZES_FOR_LAW:
-            # With one process per size, only their residuals from the law show their scatter.
-            law = fit_step_time([*times.items()])
-            times = {size: law.step_s(size) for size in times}
-            session = _NORMAL_95 * law.off_the_law_fraction
+        else:
+            for timing in self.timings:
+                times[timing.batch_size] = Estimate.of(timing.step_s, n=1)
+            if len(times) >= SIZES_FOR_LAW:
+                # With one process per size, only their residuals from the law show their scatter.
+                law = fit_step_time([*times.items()])
+                times = dict(zip(times, map(law.step_s, times), strict=True))
+                session = _NORMAL_95 * law.off_the_law_fraction
         values: dict[SizeAndRate, Estimate] = {}
         for size, time in times.items():
             half = time.log_half_width
@@ -115,19 +138,28 @@ class Side:
     @property
     def peak_bytes(self) -> Estimates:
         """The peak memory of each batch size, in the form that ran fastest."""
-        peaks = {timing.batch_size: timing.peak_bytes for timing in self.timings}
+        points: Sequence[StepTiming | ProfilePoint | None] = self.timings
         if self.profile is not None:
-            best = [self.profile.best_micro_batch(p.batch_size) for p in self.profile.points]
-            peaks = {point.batch_size: point.peak_bytes for point in best if point}
+            sizes = map(attrgetter("batch_size"), self.profile.points)
+            points = [*map(self.profile.best_micro_batch, sizes)]
+        peaks = {point.batch_size: point.peak_bytes for point in points if point}
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> Crossings:
         """Return where the runs of each batch size and rate met a target, if all of them did."""
-        met: dict[SizeAndRate, list[Crossing | None]] = {}
+        met: Crossings = {}
+        missed: set[SizeAndRate] = set()
         for run in self.runs:
-            if target is not None and run.status is not None and not run.has_failed:
-                met.setdefault(self._key(run), []).append(run.crossing(target))
-        return {key: [c for c in of_key if c] for key, of_key in met.items() if all(of_key)}
+            if target is None or run.status is None or run.has_failed:
+                continue
+            key, crossing = self._key(run), run.crossing(target)
+            if crossing is None:
+                missed.add(key)
+            else:
+                met.setdefault(key, []).append(crossing)
+        for key in missed & met.keys():
+            del met[key]
+        return met
 
     @property
     def ends(self) -> Ends:
@@ -158,15 +190,14 @@ def compared(a: Side, b: Side) -> Comparison:
     """Return what differs between the two sides."""
     target = _shared_target(a.target, b.target)
     ours, theirs = a.settings(target), b.settings(target)
-    begun = [{(run.trial.trial_id, run.evaluations[1:2]) for run in side.runs} for side in (a, b)]
     return Comparison(
         a=a.name,
         b=b.name,
-        n_shared=len({*a.timings} & {*b.timings}) + len(begun[0] & begun[1]),
+        n_shared=len({*a.timings} & {*b.timings}) + len(a.begun & b.begun),
         settings=tuple(
-            DifferingSetting(name=name, a=ours[name], b=theirs[name])
-            for name in ours
-            if ours[name] != theirs.get(name, ours[name])
+            DifferingSetting(name=name, a=value, b=theirs[name])
+            for name, value in ours.items()
+            if value != theirs.get(name, value)
         ),
         target=target,
         figures=tuple(_figures(a, b, target)),
@@ -186,9 +217,9 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure
     """Yield every figure that both have. The more there are, the wider each interval is."""
     met = [a.crossings(target), b.crossings(target)]
     ends = (a.ends, b.ends)
-    timed = {t.batch_size for t in a.timings} & {t.batch_size for t in b.timings}
     # One more interval is that of the mean change of memory.
-    n_intervals = len(timed) + 2 * len(_sizes(*met)) + len(_sizes(*ends)) + 1
+    n_timed = len(a.timed_sizes & b.timed_sizes)
+    n_intervals = n_timed + 2 * len(_sizes(*met)) + len(_sizes(*ends)) + 1
     confidence = 1 - _MISSES / n_intervals
     wider = float(ndtri((1 + confidence) / 2)) / _NORMAL_95
     step_s = a.step_s(wider), b.step_s(wider)
@@ -204,13 +235,18 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure
 
 def _sizes(a: Mapping[SizeAndRate, object], b: Mapping[SizeAndRate, object]) -> list[int]:
     """Return the batch sizes that both sides have."""
-    return sorted({size for size, _ in a} & {size for size, _ in b})
+    size_of = itemgetter(0)
+    return sorted({*map(size_of, a)} & {*map(size_of, b)})
 
 
 def _steps(met: list[Crossings], confidence: float) -> list[Estimates]:
     """Return the steps to a target for each side, by batch size and rate."""
-    keys = [(side, key) for side, crossings in enumerate(met) for key in crossings]
-    logs = [[math.log(crossing.middle) for crossing in met[side][key]] for side, key in keys]
+    keys: list[tuple[int, SizeAndRate]] = []
+    logs = []
+    for side, crossings in enumerate(met):
+        for key, of_key in crossings.items():
+            keys.append((side, key))
+            logs.append([math.log(crossing.middle) for crossing in of_key])
     means = CellMeans.of_steps(logs)
     steps: list[dict[SizeAndRate, Estimate]] = [{} for _ in met]
     for i, (side, key) in enumerate(keys):
@@ -218,16 +254,23 @@ def _steps(met: list[Crossings], confidence: float) -> list[Estimates]:
         half = None
         if mean.high is not None:
             # A crossing lies anywhere between two evaluations, for all seeds perhaps at one end.
-            apart = max(math.log(crossing.step / crossing.least) for crossing in met[side][key]) / 2
+            apart = max(map(_log_apart, met[side][key])) / 2
             half = math.hypot(mean.high - fmean(logs[i]), apart)
         steps[side][key] = Estimate.of_log(fmean(logs[i]), half, n=mean.n)
     return [*steps]
 
 
+def _log_apart(crossing: Crossing) -> float:
+    return math.log(crossing.step / crossing.least)
+
+
 def _times(steps: Estimates, step_s: Estimates) -> Estimates:
     """Return the time to a target for each batch size whose step time is known."""
-    timed = [key for key in steps if (key[0], None) in step_s]
-    return {key: _product(steps[key], step_s[key[0], None]) for key in timed}
+    times = {}
+    for (size, rate), of_size in steps.items():
+        if (size, None) in step_s:
+            times[size, rate] = _product(of_size, step_s[size, None])
+    return times
 
 
 def _log(known: Estimate) -> float:
@@ -257,24 +300,30 @@ def _final_values(
     metric = a.study.workload.metrics[0]
     if metric != b.study.workload.metrics[0]:
         return []
-    n_examples = min(side.workload.n_validation or 0 for side in (a.study, b.study))
+    n_examples = min(a.study.workload.n_validation or 0, b.study.workload.n_validation or 0)
     means = CellMeans.of(
-        [values for ends in (ours, theirs) for _, values in ends.values()],
+        [*map(itemgetter(1), chain(ours.values(), theirs.values()))],
         metric=metric.name,
         better=metric.better,
         n_examples=n_examples or None,
         end_errors=end_errors((*a.runs, *b.runs), metric.name),
     )
-    place_a = {key: i for i, key in enumerate(ours)}
-    place_b = {key: i for i, key in enumerate(theirs, start=len(ours))}
+    place_a = dict(zip(ours, count()))
+    place_b = dict(zip(theirs, count(len(ours))))
+
+    def mean_of(place: int) -> Estimate:
+        return means.mean(place, confidence=confidence)
+
+    def change(x: SizeAndRate, y: SizeAndRate) -> Estimate:
+        return means.difference(place_b[y], place_a[x], confidence=confidence)
+
     return _rows(
         metric.name,
-        {key: means.mean(i, confidence=confidence) for key, i in place_a.items()},
-        {key: means.mean(i, confidence=confidence) for key, i in place_b.items()},
-        lambda x, y: means.difference(place_b[y], place_a[x], confidence=confidence),
-        is_ratio=False,
+        dict(zip(ours, map(mean_of, place_a.values()), strict=True)),
+        dict(zip(theirs, map(mean_of, place_b.values()), strict=True)),
+        change,
         better=metric.better,
-        epochs=({x: n for x, (n, _) in ours.items()}, {y: n for y, (n, _) in theirs.items()}),
+        ends=(ours, theirs),
     )
 
 
@@ -284,15 +333,17 @@ def _rows(
     b: Estimates,
     change: Callable[[SizeAndRate, SizeAndRate], Estimate],
     *,
-    is_ratio: bool = True,
     better: Better = "lower",
-    epochs: tuple[Mapping[SizeAndRate, float], Mapping[SizeAndRate, float]] = ({}, {}),
+    ends: tuple[Ends, Ends] | None = None,
 ) -> list[ComparedFigure]:
     """Return a figure for each batch size, at the best shared rate, or else at each side's best.
 
-    A rate chosen by only one of the sides would look better there than it is.
+    A rate chosen by only one of the sides would look better there than it is. `ends` are given for
+    final values, of which differences are compared, and not ratios.
     """
-    sign = 1 if better == "higher" else -1
+    sign = -1
+    if better == "higher":
+        sign = 1
 
     def worth(pair: tuple[SizeAndRate, SizeAndRate]) -> tuple[bool, float]:
         x, y = pair
@@ -300,19 +351,24 @@ def _rows(
 
     rows = []
     for size in _sizes(a, b):
-        x, y = max(((x, y) for x in a for y in b if x[0] == y[0] == size), key=worth)
+        x, y = max(product(_of_size(a, size), _of_size(b, size)), key=worth)
         row = ComparedFigure(
             quantity=quantity,
             batch_size=size,
             learning_rates=(x[1], y[1]),
-            epochs=(epochs[0].get(x), epochs[1].get(y)),
             a=a[x],
             b=b[y],
             change=change(x, y),
-            is_ratio=is_ratio,
+            is_ratio=ends is None,
         )
+        if ends is not None:
+            row = replace(row, epochs=(ends[0][x][0], ends[1][y][0]))
         rows.append(row)
     return rows
+
+
+def _of_size(figures: Estimates, size: int) -> list[SizeAndRate]:
+    return [key for key in figures if key[0] == size]
 
 
 def _with_mean(
@@ -327,11 +383,12 @@ def _with_mean(
     if not rows:
         return
     first, changes = rows[0], [row.change for row in rows]
-    mean = geometric_mean if first.is_ratio else fmean
-    lows = [change.low for change in changes if change.low is not None]
-    highs = [change.high for change in changes if change.high is not None]
+    mean: Callable[[Iterable[float]], float] = fmean
+    if first.is_ratio:
+        mean = geometric_mean
+    lows, highs = [*map(attrgetter("low"), changes)], [*map(attrgetter("high"), changes)]
     interval: tuple[float | None, float | None] = (None, None)
-    if len(lows) == len(highs) == len(rows):
+    if None not in lows + highs:
         interval = (mean(lows), mean(highs))
     middle = mean([change.estimate or 0.0 for change in changes])
     change = Estimate.of(middle, interval=interval, n=len(rows))

@@ -112,9 +112,14 @@ def report(
         NothingToDrawError: no figure has anything to show.
     """
     store = Path(store)
+    warning = None
     with Store.existing(store) as opened:
         shown = stored_in(opened, study)
-        warning = _why_no_answer(opened, shown)
+        if isinstance(shown, Study) and opened.advice(shown.study_id) is not None:
+            warning = (
+                f"the advice of study {shown.study_id} is in a form that batchlab {__version__} "
+                f"does not read, so its trials are shown; this asks anew from them: {shown.command}"
+            )
     words, headline = None, None
     if output_format == "json":
         words = json_document(shown, store=store, page=None) + "\n"
@@ -134,16 +139,6 @@ def stored(store: Path, study: str | None) -> Study | Advised:
     """Return a study of a store, with its answer if it has one."""
     with Store.existing(store) as opened:
         return stored_in(opened, study)
-
-
-def _why_no_answer(store: Store, shown: Study | Advised) -> str | None:
-    """Return a warning if a study has an answer that cannot be read."""
-    if isinstance(shown, Advised) or store.advice(shown.study_id) is None:
-        return None
-    return (
-        f"the advice of study {shown.study_id} is in a form that batchlab {__version__} does not "
-        f"read, so its trials are shown; this asks anew from them: {shown.command}"
-    )
 
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:

@@ -17,21 +17,13 @@ from batchlab.words.catalogue import number_text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedWeights:
-    """The weights that were written.
+    """The weights that were written."""
 
-    Attributes:
-        path: the safetensors file.
-        record: the training run that they are from.
-        metric: the validation metric.
-        value: its value for these weights, or None if the run was never evaluated.
-        are_averaged: whether they are the average along the run, which is what was evaluated.
-    """
-
-    path: Path
-    record: TrialRecord
-    metric: str
-    value: float | None
-    are_averaged: bool = False
+    path: Path  # the safetensors file
+    record: TrialRecord  # the training run that they are from
+    metric: str  # the validation metric
+    value: float | None  # its value for these weights, or None if the run was never evaluated
+    are_averaged: bool = False  # along the run; then the average is what was evaluated
 
 
 def save_weights(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
+from itertools import product
 from typing import Self, TypeVar
 
 from batchlab import errors
@@ -217,17 +218,17 @@ class Subject(ABC):
     @property
     def trials(self) -> tuple[Trial, ...]:
         """The distinct trials, by seed, then by rate, then by batch size or plan."""
-        question, trials = self.question, []
+        question, sizes = self.question, self.batch_sizes
         if question.plans:
             self._check_plans()
-        for seed in range(question.seeds):
-            for rate in question.learning_rates or (self.own_rate,):
-                if question.plans:
-                    trials += [
-                        self._planned_trial(name, rate, seed=seed) for name in question.plans
-                    ]
-                else:
-                    trials += [self.trial(size, rate, seed=seed) for size in self.batch_sizes]
+            sizes = ()
+        trials = []
+        rates = question.learning_rates or (self.own_rate,)
+        for seed, rate in product(range(question.seeds), rates):
+            for name in question.plans:
+                trials.append(self._planned_trial(name, rate, seed=seed))
+            for size in sizes:
+                trials.append(self.trial(size, rate, seed=seed))
         return tuple({trial.trial_id: trial for trial in trials}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
@@ -354,8 +355,10 @@ class Subject(ABC):
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
     """Return powers of two from 8 to N, and always 16, 32, 64, 128 and the reference (if <= N)."""
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
-    powers = [2**power for power in range(n_train.bit_length())]
-    wanted = {*(size for size in powers if size >= smallest), *USUAL_SIZES, reference}
+    wanted = {*USUAL_SIZES, reference}
+    for power in range(n_train.bit_length()):
+        if 2**power >= smallest:
+            wanted.add(2**power)
     return tuple(sorted(size for size in wanted if 1 <= size <= n_train))
 
 

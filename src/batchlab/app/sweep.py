@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -162,12 +163,13 @@ class StoredSweep:
         self._budget = subject.question.budget
         self._listener = subject.question.listener
         self._runs = [RunRequest(trial=trial, length=subject.length) for trial in trials]
+        self._trial_ids = [trial.trial_id for trial in trials]
         self._training = training  # the name of the stage
         self._timings: dict[int, StepTiming] = {}  # by batch size
 
     def carried_out(self) -> Study:
         """Time the steps, train, and read the study back from the store."""
-        ids = " ".join(sorted(run.trial.trial_id for run in self._runs))
+        ids = " ".join(sorted(self._trial_ids))
         study_id = hashlib.sha256(ids.encode()).hexdigest()[:16]
         with self._store.working_on(study_id):
             self._carry_out(study_id)
@@ -189,8 +191,8 @@ class StoredSweep:
             environment=environment(),
             margin=self._question.margin,
         )
-        trial_ids = [run.trial.trial_id for run in self._runs]
-        self._store.put_study(study, trial_ids=trial_ids, target=self._subject.length.until)
+        until = self._subject.length.until
+        self._store.put_study(study, trial_ids=self._trial_ids, target=until)
         try:
             if left:
                 self._train(left)
@@ -212,12 +214,12 @@ class StoredSweep:
         """The seconds per step of each batch size that was timed."""
         return {size: timing.step_s for size, timing in self._timings.items()}
 
-    def _has(self, trial: Trial, name: str) -> bool:
-        """Return whether any evaluation of a trial has this measurement."""
-        record = self._store.record(trial.trial_id)
-        if record is None:
-            return False
-        return any(evaluation.measurement(name) is not None for evaluation in record.evaluations)
+    def _n_with(self, name: str) -> int:
+        """Return how many trials have this measurement at any of their evaluations."""
+        n_with = 0
+        for record in filter(None, map(self._store.record, self._trial_ids)):
+            n_with += any(e.measurement(name) is not None for e in record.evaluations)
+        return n_with
 
     def _say_what_is_left(self) -> None:
         left = self._unfinished()
@@ -227,10 +229,10 @@ class StoredSweep:
                 f"goes on with them"
             )
         for name in self._question.measure:
-            without = [run for run in self._runs if not self._has(run.trial, name)]
-            if without:
+            n_without = len(self._runs) - self._n_with(name)
+            if n_without:
                 self._listener.warning(
-                    f"{len(without)} of {len(self._runs)} trials have no {name}: they were "
+                    f"{n_without} of {len(self._runs)} trials have no {name}: they were "
                     f"trained before it was asked for, did not come to the end of an epoch, or it "
                     f"could not be told; another --store trains them anew"
                 )
@@ -239,9 +241,10 @@ class StoredSweep:
 
     def _measure_step_times(self, runs: Iterable[RunRequest]) -> None:
         """Read the step time of each of their batch sizes from the store, or measure it now."""
-        trials = {
-            size: run.trial.throughout(size) for run in runs for size in run.trial.batch_sizes
-        }
+        trials: dict[int, Trial] = {}
+        for run in runs:
+            for size in run.trial.batch_sizes:
+                trials[size] = run.trial.throughout(size)
         # If two sweeps start at once, one times the steps and the other takes its results.
         with own_turn(
             self._store,
@@ -298,12 +301,14 @@ class StoredSweep:
             progress = peek_checkpoint(self._store.checkpoint_path(run.trial.trial_id))
             is_begun |= progress is not None and progress.step > 0
         length, step_s = self._subject.length, self._step_s
-        timed = [run for run in left if step_s.keys() >= set(run.trial.batch_sizes)]
-        if is_begun or length.until is not None or length.to_own_end or not timed:
+        if is_begun or length.until is not None or length.to_own_end:
             return
-        shortest_s = min(run.trial.plan.train_s_at(run.last_step, step_s) for run in timed)
+        shortest_s = math.inf  # of those whose step times are known
+        for run in left:
+            if step_s.keys() >= set(run.trial.batch_sizes):
+                shortest_s = min(shortest_s, run.trial.plan.train_s_at(run.last_step, step_s))
         left_s = self._budget.time_limit_s()
-        if shortest_s > left_s:
+        if left_s < shortest_s < math.inf:
             raise BudgetError(
                 f"budget {self._budget.seconds:.3g} s: the shortest trial needs about "
                 f"{shortest_s:.1f} s of training and {left_s:.1f} s of the budget are left for "

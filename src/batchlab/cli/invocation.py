@@ -15,21 +15,12 @@ _TEXT_RESERVE_S = 0.7
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Invocation:
-    """One call of the command line.
+    """One call of the command line."""
 
-    Attributes:
-        command_line: what was typed, quoted so that it can be typed again.
-        started_s: when the process began, by the monotonic clock.
-        own_command: the training command with placeholders after `--`, or None if there is none.
-    """
-
-    command_line: str
-    started_s: float
+    command_line: str  # what was typed, quoted so that it can be typed again
+    started_s: float  # when the process began, by the monotonic clock
+    # The training command with placeholders after `--`, or None if there is none.
     own_command: tuple[str, ...] | None = None
-
-    def elapsed_s(self) -> float:
-        """Return the seconds since the process began."""
-        return time.monotonic() - self.started_s
 
     def reserved_s(self, budget_s: float | None, report: Path | None) -> float:
         """Return the seconds of a budget that are gone already or go to showing the results."""
@@ -37,4 +28,4 @@ class Invocation:
         if report is not None:
             at_most_s = math.inf if budget_s is None else 0.5 * budget_s
             to_show_s = min(_REPORT_RESERVE_S, at_most_s)
-        return self.elapsed_s() + to_show_s
+        return time.monotonic() - self.started_s + to_show_s

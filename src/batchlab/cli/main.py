@@ -159,11 +159,12 @@ def _instead(error: click.NoSuchOption) -> str:
     """Return what to give instead of an unknown option, or an empty text if nothing is like it."""
     from batchlab.app.public_call import found_instead, known_name
 
-    command, options = "", {}
+    command, options = "", dict[str, str]()
     if error.ctx is not None:
         command = error.ctx.info_name or ""
-        names = [name for param in error.ctx.command.params for name in param.opts]
-        options = {_as_argument(name): name for name in names if name.startswith("--")}
+        for param in error.ctx.command.params:
+            if isinstance(param, click.Option):
+                options |= dict(zip(map(_as_argument, param.opts), param.opts, strict=True))
     argument = _as_argument(error.option_name)
     if message := found_instead(command, argument):
         return f" {message}"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.cases.conftest import TAKES
 
-TAKES = ("--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{seed}")
 SNAKE = ("--batch_size", "{batch_size}", *TAKES[2:])
 BS = ("--bs", "{batch_size}", *TAKES[2:])
 TRAINER = (
@@ -63,7 +67,6 @@ RUN: list[tuple[str, str, tuple[str, ...], str]] = [
 ASKED: list[tuple[str, str, tuple[str, ...], str]] = [
     ("evaluates_each_epoch.py", "test_grade", BS[:4], "needs --better (higher or lower"),
     ("needs_net.py", "Accuracy", ("-b", "{batch_size}", "-lr", "{learning_rate}"), "-net"),
-    ("wants_terminal.py", "acc", TAKES, "the command wants a terminal, and here is none"),
     ("prints.py --kind folds", "val_loss", TAKES, "'Fold 1/3' was printed"),
     ("prints.py --kind one_name", "loss", TAKES, "as in --metric 'val loss'"),
     ("prints.py --kind summed", "val_loss", TAKES, "val_loss depends on the batch size itself"),
@@ -81,7 +84,7 @@ def test_with_the_metric_alone_a_script_runs(
     done = ask(name, "sweep", "--metric", metric, "--budget", "20s", takes=(*kind, *takes))
 
     assert "What each batch size gives" in done.out, done.err
-    assert said in " ".join((done.out + done.err).split())
+    assert said in done.said
 
 
 @pytest.mark.slow
@@ -100,6 +103,206 @@ def test_what_cannot_run_is_told_in_one_message(
 
 def test_four_of_five_scripts_run_at_the_first_command() -> None:
     assert len(RUN) >= 0.8 * len(RUN + ASKED)
+
+
+# ---- batch sizes that were not trained, trainings that are too short, progress in a file
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "given", "ends", "told"),
+    [
+        (
+            "auto_find.py",
+            "--metric eval_loss --batch-size 64 --batch-sizes 64,512",
+            {64: "ok", 512: "error"},
+            (  # it halved it by itself
+                "it did not train with the batch size that it was given",
+                "it would have 3 to 4",
+                "the steps of batch size 512 could not be timed",
+            ),
+        ),
+        (
+            "drop_last.py",
+            "--metric val_0_logloss --better lower --examples 1200 --batch-size 256 "
+            "--batch-sizes 256,1024",
+            {256: "ok", 1024: "error"},
+            ("at all 8 evaluations: it did not train",),
+        ),
+    ],
+)
+def test_a_size_that_was_not_trained_is_taken_out(
+    ask: Any, script: str, given: str, ends: dict[int, str], told: tuple[str, ...]
+) -> None:
+    rate = ("--learning-rates", "0.02", "--learning-rate", "0.02", "--json")
+
+    done = ask(script, "sweep", *given.split(), *rate)
+
+    assert {each["batch_size"]: each["status"] for each in json.loads(done.out)["trials"]} == ends
+    assert [text for text in told if text not in done.said] == []
+
+
+@pytest.mark.slow
+def test_each_epoch_is_read_of_a_script_that_writes_its_progress_into_a_file(ask: Any) -> None:
+    own = ("--metric", "val_acc", "--examples", "2000", "--learning-rates", "0.02")
+    takes = (*BS, "--out", "{output_dir}")
+
+    study = ask(
+        "csv_only.py",
+        "sweep",
+        *own,
+        "--batch-sizes",
+        "32,128",
+        "--budget",
+        "20s",
+        "--json",
+        takes=takes,
+    ).document
+
+    assert [trial["status"] for trial in study["trials"]] == ["ok", "ok"]
+    assert all("val_acc" in trial["final"]["validation"] for trial in study["trials"])
+    with closing(sqlite3.connect("batchlab.db")) as store:
+        counts = "SELECT count(*) FROM evaluations GROUP BY trial_id"
+        assert store.execute(counts).fetchall() == [(8,), (8,)]
+
+
+@pytest.mark.slow
+def test_too_short_to_be_timed_is_no_reason_to_leave_out_ones_own_batch_size(ask: Any) -> None:
+    asked = ("--metric", "combined loss", "--batch-size", "64", "--batch-sizes", "64,256")
+
+    done = ask("over_at_once.py", "advise", *asked, "--budget", "18s", "--json", takes=LUDWIG)
+
+    advice = done.document
+    assert advice["reference"]["batch_size"] == 64
+    assert advice["objective"] == "samples"
+    assert all(candidate["fits"] for candidate in advice["candidates"]), done.err
+    assert any("and not by time" in caveat for caveat in advice["caveats"])
+
+
+AT_END = "--metric eval_loss --examples 2000 --batch-size 64 --learning-rate 0.02".split()
+
+
+def test_a_metric_that_is_printed_once_gives_no_time_to_a_target(ask: Any) -> None:
+    done = ask("evaluates_at_end.py", "advise", *AT_END, "--budget", "18s")
+
+    assert done.code == 2
+    assert "printed once, at the end of a training" in done.err
+    assert "Use batchlab sweep" in done.err
+
+
+@pytest.mark.slow
+def test_a_profile_in_which_nothing_could_be_timed_says_so(ask: Any) -> None:
+    asked = (*AT_END, "--batch-sizes", "64", "--budget", "9s")
+
+    done = ask("evaluates_at_end.py", "profile", *asked)
+
+    assert done.code == 1
+    assert "could be timed: it ended by itself after" in done.err
+
+
+@pytest.mark.slow
+def test_without_an_evaluation_after_equal_epochs_the_best_is_named(ask: Any) -> None:
+    asked = (*AT_END, "--batch-sizes", "16,64,256", "--budget", "30s")
+
+    done = ask("evaluates_at_end.py", "sweep", *asked)
+
+    assert done.code == 0, done.err
+    rows = [line.split() for line in done.out.splitlines()]
+    ends = {row[0]: row[2] for row in rows if row[:1] in (["16"], ["64"], ["256"])}
+    best = min(ends, key=lambda size: float(ends[size]))
+    assert best != "16"  # the first one
+    assert done.said.startswith("Eval_loss ended best with ")
+    assert f" at batch size {best}," in done.said.partition(".db")[0]
+
+
+@pytest.mark.slow
+def test_what_check_and_timing_ran_to_its_end_is_not_trained_again(ask: Any) -> None:
+    asked = "--metric accuracy --learning-rate 0.02 --learning-rates 0.02 --batch-sizes 32,64"
+    takes = (*SNAKE, "--output_dir", "{output_dir}")
+
+    trials = ask("trial_of_tuner.py", "sweep", *asked.split(), "--json", takes=takes).document
+
+    assert [trial["status"] for trial in trials["trials"]] == ["ok", "ok"]
+    ended_in = Path("ended.txt").read_text()
+    assert "batchlab-" in ended_in  # of check and timing
+    assert ".trials" not in ended_in
+
+
+# ---- what a command does not say is asked for once, in one line to paste
+
+
+@pytest.mark.slow
+def test_one_look_finds_all_that_is_missing_and_what_the_script_shows(ask: Any) -> None:
+    takes = (*BS[:4], "--epochs", "{epochs}")
+
+    done = ask("evaluates_each_epoch.py", "advise", "--budget", "30s", takes=takes)
+
+    assert done.code == 2
+    said, _, paste = done.err.partition(" To paste")
+    assert "it printed loss, test_grade" in said
+    options = ("--metric", "--better", "--learning-rate", "--epochs")
+    assert [option for option in options if f"{option} (" in said] == list(options)
+    assert "--batch-size (" not in said  # its code has it
+    assert "--examples (" not in said  # its epochs are counted
+    assert "in place of lower, 0.001: batchlab advise --budget 30s" in paste
+    assert "--metric test_grade --better lower --learning-rate 0.001 --epochs 3" in paste
+    assert paste.rstrip().endswith("--lr '{learning_rate}' --epochs '{epochs}'")
+
+
+@pytest.mark.slow
+def test_a_metric_that_is_not_printed_is_told_with_what_else_is_missing(ask: Any) -> None:
+    asked = ("--metric", "val_acc", "--budget", "30s")
+
+    done = ask("evaluates_each_epoch.py", "sweep", *asked, takes=BS[:4])
+
+    assert done.code == 2
+    assert done.err.startswith("error: sweep needs --metric (the validation metric that counts; ")
+    assert "--learning-rate (" in done.err
+    assert "--metric test_grade --better lower" in done.err
+    assert "val_acc" not in done.err
+
+
+def test_the_look_is_at_the_first_batch_size_that_is_asked_for(do: Any) -> None:
+    source = "import sys; assert sys.argv[1] == '8'; print('epoch 1 val_loss 0.5')"
+    command = ("--", sys.executable, "-c", source, "{batch_size}")
+
+    done = do("sweep", "--batch-sizes", "8,16", "--budget", "30s", *command)
+
+    assert done.code == 2
+    assert "it printed val_loss" in done.err
+
+
+@pytest.mark.slow
+def test_what_the_script_itself_demands_is_in_the_same_message(ask: Any) -> None:
+    takes = ("-b", "{batch_size}", "-lr", "{learning_rate}")
+
+    refused = ask("needs_net.py", "advise", "--budget", "30s", takes=takes)
+    done = ask("needs_net.py", "advise", "--budget", "30s", takes=("-net", "vgg16", *takes))
+
+    assert (refused.code, done.code) == (2, 2)
+    for option in ("--metric (", "it needs {seed}"):
+        assert option in refused.err
+        assert option in done.err
+    assert "error: the following arguments are required: -net" in refused.err
+    assert "it printed Loss, Average loss, Accuracy" in done.err
+    assert "--metric Accuracy --" in done.err
+
+
+@pytest.mark.slow
+def test_a_script_that_wants_a_terminal_is_told_so(ask: Any) -> None:
+    asked = "--metric acc --examples 6000 --batch-sizes 32,128 --learning-rates 0.02 --budget 25s"
+
+    done = ask(
+        "wants_terminal.py", "sweep", *asked.split(), takes=("{batch_size}", "{learning_rate}")
+    )
+
+    assert done.code == 1
+    assert "wants a terminal, and here is none (stty: 'standard input': " in done.err
+    assert "Its last line: IndexError" in done.err
+    assert "asks for input" not in done.err
+
+
+# ---- answers
 
 
 @pytest.mark.nightly

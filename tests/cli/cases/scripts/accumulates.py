@@ -2,8 +2,7 @@
 
 import argparse
 
-import numpy as np
-from net import Net, batches, data
+from net import batches, begun
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--train_micro_batch_size_per_gpu", type=int, default=16)
@@ -11,9 +10,8 @@ parser.add_argument("--gradient_accumulation_steps", type=int, default=1)
 parser.add_argument("--lr", type=float, default=0.02)
 parser.add_argument("--seed", type=int, default=0)
 asked = parser.parse_args()
-x, y = data(2000, 1)
-held_out = data(500, 2)
-net, random, step = Net(asked.seed), np.random.default_rng(asked.seed), 0
+x, y, held_out, net, random = begun(asked.seed)
+step = 0
 size = asked.train_micro_batch_size_per_gpu * asked.gradient_accumulation_steps
 for epoch in range(1, 7):
     for batch in batches(len(x), size, random):

@@ -2,22 +2,20 @@
 
 import argparse
 
-import numpy as np
-from net import Net, batches, data
+from net import batches, begun
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--batch-size", type=int, default=64)
 parser.add_argument("--lr", type=float, default=0.02)
 parser.add_argument("--seed", type=int, default=0)
 asked = parser.parse_args()
-x, y = data(2000, 1)
-held_out = data(500, 2)
 
 
 def train(size: int) -> None:
     if size > 128:
         raise MemoryError
-    net, random, step = Net(asked.seed), np.random.default_rng(asked.seed), 0
+    x, y, held_out, net, random = begun(asked.seed)
+    step = 0
     for epoch in range(6):
         for batch in batches(len(x), size, random):
             net.step(x[batch], y[batch], asked.lr)

@@ -2,23 +2,20 @@
 
 import argparse
 
-import numpy as np
-from net import Net, batches, data
+from net import batches, begun
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--batch-size", type=int, default=32)
 parser.add_argument("--lr", type=float, default=0.02)
 parser.add_argument("--seed", type=int, default=0)
 asked = parser.parse_args()
-x, y = data(2000, 1)
-held_out = data(500, 2)
+x, y, held_out, net, random = begun(asked.seed)
 n_batches = -(-len(x) // asked.batch_size)
 if n_batches < 20:
     raise ValueError(
         f"`val_check_interval` (20) must be less than or equal to the number of the training "
         f"batches ({n_batches}). If you want to disable validation set `limit_val_batches` to 0.0"
     )
-net, random = Net(asked.seed), np.random.default_rng(asked.seed)
 for epoch in range(5):
     for step, batch in enumerate(batches(len(x), asked.batch_size, random), 1):
         net.step(x[batch], y[batch], asked.lr)

@@ -3,16 +3,14 @@
 import argparse
 
 import numpy as np
-from net import Net, data
+from net import begun
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--batch-size", type=int, default=256)
 parser.add_argument("--lr", type=float, default=0.02)
 parser.add_argument("--seed", type=int, default=0)
 asked = parser.parse_args()
-x, y = data(900, 1)
-held_out = data(500, 2)
-net, random = Net(asked.seed), np.random.default_rng(asked.seed)
+x, y, held_out, net, random = begun(asked.seed, 900)
 for epoch in range(8):
     order = random.permutation(len(x))
     losses = [0.0]

@@ -3,18 +3,16 @@
 import argparse
 import sys
 
-import numpy as np
-from net import Net, batches, data
+from net import batches, begun
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--per_device_train_batch_size", type=int, default=32)
 parser.add_argument("--learning_rate", type=float, default=0.02)
 parser.add_argument("--seed", type=int, default=0)
 asked = parser.parse_args()
-x, y = data(2000, 1)
-held_out = data(500, 2)
 size = min(asked.per_device_train_batch_size, 64)
-net, random, step = Net(asked.seed), np.random.default_rng(asked.seed), 0
+x, y, held_out, net, random = begun(asked.seed)
+step = 0
 n_steps = 5 * -(-len(x) // size)
 for epoch in range(1, 6):
     for batch in batches(len(x), size, random):

@@ -2,17 +2,14 @@
 
 import argparse
 
-import numpy as np
-from net import Net, data
+from net import begun
 
 parser = argparse.ArgumentParser()
 parser.add_argument("-net", type=str, required=True, help="net type")
 parser.add_argument("-b", type=int, default=64, help="batch size for dataloader")
 parser.add_argument("-lr", type=float, default=0.02, help="initial learning rate")
 asked = parser.parse_args()
-x, y = data(2000, 1)
-held_out = data(500, 2)
-net, random = Net(0), np.random.default_rng(0)
+x, y, held_out, net, random = begun(0)
 for epoch in range(1, 5):
     order = random.permutation(len(x))
     for first in range(0, len(x), asked.b):

@@ -1,6 +1,7 @@
 """What the scripts of the cases train: four classes of random data, and a network in NumPy."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,11 @@ def data(n: int, seed: int) -> tuple[Array, NDArray[np.int64]]:
 def batches(n: int, size: int, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """The places of one epoch's batches, none larger than `size`."""
     yield from np.array_split(random.permutation(n), -(-n // size))
+
+
+def begun(seed: int, n: int = 2000, n_held_out: int = 500) -> tuple[Any, ...]:
+    """Examples, those held out, a network, and what draws its batches."""
+    return (*data(n, 1), data(n_held_out, 2), Net(seed), np.random.default_rng(seed))
 
 
 class Net:

@@ -3,8 +3,7 @@
 import argparse
 import time
 
-import numpy as np
-from net import Net, batches, data
+from net import batches, begun
 
 ask = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
 ask.add_argument("--batch-size", type=int, default=104, help="examples a step")
@@ -13,12 +12,10 @@ ask.add_argument("--seed", type=int, default=0, help="of weights and order")
 ask.add_argument("--epochs", type=int, default=6, help="passes")
 asked = ask.parse_args()
 
-x, y = data(6000, 1)
-validation = data(1500, 2)
-net, random = Net(asked.seed), np.random.default_rng(asked.seed)
+x, y, held_out, net, random = begun(asked.seed, 6000, 1500)
 for epoch in range(1, asked.epochs + 1):
     for batch in batches(6000, asked.batch_size, random):
         net.step(x[batch], y[batch], asked.lr)
         time.sleep(0.001)  # as a larger model would take
-    loss, accuracy = net.measured(*validation)
+    loss, accuracy = net.measured(*held_out)
     print(f"Epoch {epoch:02d} - val/loss: {loss:.4f} - val/acc: {100 * accuracy:.2f}%", flush=True)

@@ -2,17 +2,15 @@
 
 import argparse
 
-import numpy as np
-from net import Net, batches, data
+from net import batches, begun
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--trainer.batch_size", dest="size", type=int, default=128)
 parser.add_argument("--trainer.learning_rate", dest="rate", type=float, default=0.02)
 parser.add_argument("--random_seed", dest="seed", type=int, default=0)
 asked = parser.parse_args()
-x, y = data(2000, 1)
-held_out = data(500, 2)
-net, random, step = Net(asked.seed), np.random.default_rng(asked.seed), 0
+x, y, held_out, net, random = begun(asked.seed)
+step = 0
 for epoch in range(1, 4):
     for batch in batches(len(x), asked.size, random):
         net.step(x[batch], y[batch], asked.rate)

@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
-from net import Net, data
+from net import begun
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--batch_size", type=int, default=32)
@@ -12,9 +11,7 @@ parser.add_argument("--lr", type=float, default=0.02)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--output_dir", default="out")
 asked = parser.parse_args()
-x, y = data(2000, 1)
-held_out = data(500, 2)
-net, random = Net(asked.seed), np.random.default_rng(asked.seed)
+x, y, held_out, net, random = begun(asked.seed)
 for epoch in range(1, 4):
     order = random.permutation(len(x))
     for first in range(0, len(x), asked.batch_size):

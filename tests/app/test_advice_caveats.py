@@ -1,0 +1,173 @@
+"""What an advice says besides its figures: of its subject, its trainings and this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from tests.app.conftest import about
+from tests.reference.made_up import made_up_study
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.made_up_profile import made_up_profile, told_profile
+from tests.reference.small_workloads import cosine
+from tests.reference.tiny_workload import tiny
+from torch import nn
+
+from batchlab.advice.advice import Advice
+from batchlab.app.caveats import caveats_of, decay_stayed
+from batchlab.records.estimate import Reason
+from batchlab.runs.cluster import Cluster
+from batchlab.script.command import TrainingCommand
+from batchlab.training.optimizers import adam_settings
+from batchlab.words.reasons import reason_text
+
+STEP_BYTES = 30_020_000
+
+
+def caveats(
+    advice: Advice | None = None,
+    *,
+    fields: dict[str, Any] | None = None,
+    found: dict[str, Any] | None = None,
+    evaluation_bytes: int | None = None,
+    **given: Any,
+) -> dict[str, Reason]:
+    """By their codes, of a tiny workload with these fields that a check has `found` to be so."""
+    subject = about("advise", tiny(**(fields or {})), **given)
+    subject.summary = replace(subject.summary, **(found or {}))
+    here = told_profile(subject.summary, lambda size: 0.01, [20])
+    here = replace(here, evaluation_bytes=evaluation_bytes)
+    advice = replace(advice or made_up_advice(), metric=subject.metric)
+    return {each.code: each for each in caveats_of(advice, subject, here, options=())}
+
+
+def test_the_answer_says_that_its_times_are_of_this_machine() -> None:
+    said = list(caveats(cluster=Cluster()).values())
+
+    assert reason_text(said[0]) == (
+        "step times and memory are those of here, so times are for it, wherever the trainings ran"
+    )
+
+
+@pytest.mark.parametrize("cluster", [Cluster(), None])
+def test_the_answer_says_that_its_times_are_of_the_profile(cluster: Cluster | None) -> None:
+    there = replace(made_up_profile(), device_name="a GPU")
+
+    first, second, *_ = caveats(cluster=cluster, profile=there).values()
+
+    said = reason_text(first)
+    assert said.startswith("step times and memory are those of a GPU")
+    assert said.endswith(", so times are for it, wherever the trainings ran") is bool(cluster)
+    assert ("Steps were counted here, on here" in said) is not bool(cluster)
+    assert second.code == "profile_of_another_version"
+
+
+@pytest.mark.parametrize(
+    ("fields", "which"),
+    [
+        # 18 of 20 were right: a standard error of 0.076, of as many others too.
+        ({}, "differences below about 0.1"),
+        ({"metrics": {}}, "small differences"),
+        ({"weight": len}, None),
+    ],
+)
+def test_what_few_validation_examples_cannot_tell_is_said(
+    fields: dict[str, Any], which: str | None
+) -> None:
+    advice = made_up_advice()
+    scored = replace(advice, tried=tuple(replace(run, best_value=0.9) for run in advice.tried))
+
+    few = caveats(scored, fields=fields).get("few_validation_examples")
+
+    assert (few and few.named["which"]) == which
+    assert few is None or "validation has only 20 examples" in reason_text(few)
+
+
+@pytest.mark.parametrize(("epochs", "whole"), [(12, 12), (5, None)])
+def test_a_target_that_is_met_early_stays_and_that_is_said(epochs: int, whole: int | None) -> None:
+    # Every batch size takes half of the 100 examples.
+    advice = made_up_advice(steps=lambda size: 50 / size)
+
+    early = caveats(advice, target=("accuracy", 0.95), epochs=epochs).get("target_is_early")
+
+    assert (early and early.named["whole"]) == whole
+    assert early is None or early.named["epochs"] == pytest.approx(0.5)
+
+
+OF_RATES = {"rate_followed_schedule", "rate_was_constant"}
+
+
+@pytest.mark.parametrize(
+    ("case", "codes"),
+    [
+        ({}, {"rate_was_constant"}),
+        ({"fields": {"schedule": cosine}, "epochs": 4}, {"rate_followed_schedule"}),
+        ({"advice": replace(made_up_advice(), tried=())}, set()),  # there was no rate
+        ({"fields": {"validation": "split"}}, {"rate_was_constant", "seeds_draw_examples"}),
+        (
+            {"found": {"loss_couples": True, "has_batch_norm": True}},
+            {"rate_was_constant", "loss_couples", "model_has_batch_norm"},
+        ),
+        ({"evaluation_bytes": STEP_BYTES + 2**20}, {"rate_was_constant"}),
+        ({"evaluation_bytes": 10**12}, {"rate_was_constant", "evaluation_needs_more"}),
+    ],
+)
+def test_what_is_known_of_the_subject_is_said(case: dict[str, Any], codes: set[str]) -> None:
+    said = caveats(**case)
+
+    assert said.keys() - {"as_written", "few_validation_examples"} == codes
+
+
+def decayed(factor: float = 1.0, *, times: int = 8) -> Advice:
+    """A larger batch size is named at the same rate, where weight decays were tuned by `factor`."""
+    advice = made_up_advice()
+    first, *others = advice.tried
+    tried = (replace(first, weight_decay_factor=factor), *others)
+    named = replace(advice.reference, batch_size=times * advice.reference.batch_size)
+    return replace(advice, recommendation=named, tried=tried)
+
+
+@pytest.mark.parametrize(
+    ("option", "is_said"),
+    [
+        ("--weight-decay 0.1", True),
+        ("optim.weight_decay=1e-2", True),
+        ("--wd 0", False),
+        ("--forward 0.1", False),
+    ],
+)
+def test_a_weight_decay_of_a_command_that_acts_otherwise_is_named(
+    option: str, is_said: bool
+) -> None:
+    arguments = ("train.py", *option.split(), "{batch_size}", "{learning_rate}")
+    command = TrainingCommand(arguments=arguments, metric="val_loss", learning_rate=0.1)
+    summary, advice = made_up_study().workload, decayed()
+    linear = replace(advice.named, learning_rate=8 * advice.reference.learning_rate)
+
+    said = list(decay_stayed(advice, summary, command))
+
+    assert [each.code for each in said] == ["weight_decay_stayed"] * is_said
+    assert all(each.named["share"] == pytest.approx(1 / 8) for each in said)
+    assert not list(decay_stayed(replace(advice, recommendation=linear), summary, command))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "factor", "is_said"),
+    [
+        (partial(torch.optim.SGD, weight_decay=0.01), 1.0, True),
+        (partial(torch.optim.SGD, weight_decay=0.01), 4.0, False),  # it was tuned
+        (torch.optim.SGD, 1.0, False),
+        (torch.optim.AdamW, 1.0, False),  # its weight decay was moved
+    ],
+)
+def test_a_weight_decay_of_a_workload_that_is_not_moved_is_named(
+    optimizer: Any, factor: float, is_said: bool
+) -> None:
+    made = optimizer([nn.Parameter(torch.zeros(1))], lr=0.1)
+    decays = made.param_groups[0]["weight_decay"] > 0
+    found = {"adam": adam_settings(made), "has_weight_decay": decays}
+
+    assert ("weight_decay_stayed" in caveats(decayed(factor), found=found)) == is_said

@@ -1,0 +1,316 @@
+"""Each command as it is typed: what it prints for people, its one JSON document, its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import webbrowser
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from tests.cli.conftest import Done
+from tests.reference.made_up_advice import made_up_advice
+from tests.reference.made_up_study import STUDY as ASKED
+from tests.reference.made_up_study import store_with_study
+from tests.reference.stored_advice import put_advised, put_checkpoint
+from tests.reference.stored_study import STUDY, put_study
+from tests.reference.studies_to_compare import profile_to_compare, study_to_compare
+from tests.reference.user_file import write_user_file
+
+from batchlab.measure.profile import Profile
+from batchlab.runs.replay import Journal, JournalEntry
+from batchlab.store.store import Store
+
+Do = Callable[..., Done]
+SUMMED = "dict(loss=lambda model, batch: cross_entropy(model, batch) * len(batch[0]))"
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of mine.py, where a batch size is timed for 20 ms."""
+    from batchlab.measure import profile_search
+
+    monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
+    write_user_file(tmp_path)
+    return tmp_path
+
+
+# ---- of a workload
+
+
+@pytest.mark.slow
+def test_a_sound_workload_is_the_same_and_a_sum_is_not(do: Do, mine: Path) -> None:
+    write_user_file(mine, name="summed.py", fields=SUMMED)
+
+    sound = do("check", "mine.py:workload")
+    summed = do("check", "summed.py:workload", "--json").document
+
+    assert sound.code == 0
+    assert "a batch and its micro-batches have the same gradient." in sound.said
+    assert not summed["equal"]
+    assert [finding["cause"] for finding in summed["findings"]] == ["sum"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fields", "budget", "told"),
+    [
+        ("dict(loss=lambda model, batch: model(batch[1]))", "60s", "its loss on 8 training exam"),
+        ("", "0.32s", "it ended before the gradients were compared; give a larger --budget"),
+    ],
+)
+def test_a_check_that_cannot_be_made_is_told_in_one_line(
+    fields: str, budget: str, told: str, do: Do, tmp_path: Path
+) -> None:
+    write_user_file(tmp_path, fields=fields)
+
+    done = do("check", "mine.py:workload", "--budget", budget)
+
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert told in line
+
+
+@pytest.mark.slow
+def test_a_profile_is_one_document_or_a_table_that_says_what_fits(do: Do, mine: Path) -> None:
+    printed = do("profile", "mine.py:workload", "--batch-sizes", "8,full", "--json")
+    shown = do("profile", "mine.py:workload", "--batch-sizes", "8,full", "--memory-limit", "2GiB")
+
+    assert printed.document
+    made = Profile.from_json(printed.out)
+    assert [point.batch_size for point in made.points] == [8, 200]
+    assert not Path("batchlab.db").exists()
+    assert "200 (full)" in shown.out
+    assert "tried and fits within 2.15 GB: 200 (full)." in shown.said
+
+
+@pytest.mark.slow
+def test_a_noise_is_a_table_or_one_document(do: Do, mine: Path) -> None:
+    shown = do("noise", "mine.py:workload", "--steps", "16")
+    document = do(
+        "noise", "mine.py:workload", "--steps", "16", "--json", "--report", "n.html"
+    ).document
+
+    assert shown.code == 0
+    assert "In a batch of 20," in shown.said
+    assert document["report"] == "n.html"
+    assert "Gradient noise of mine" in Path("n.html").read_text()
+    assert [point["step"] for point in document["along"]] == [0, 1, 2, 4, 8, 16]
+    assert document["gradient_noise_scale"] == document["along"][-1]["gradient_noise_scale"]
+
+
+# ---- of a store
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output_format", ["text", "json", "html"])
+def test_the_report_of_an_advise_study_is_its_advice(output_format: str, do: Do) -> None:
+    advice = made_up_advice()
+    with Store("batchlab.db") as store:
+        put_advised(store, advice)
+
+    done = do("report", "--format", output_format)
+
+    said = done.out
+    if output_format == "html":
+        said = Path("batchlab-report.html").read_text()
+    assert done.code == 0, done.err
+    assert advice.recommendation is not None
+    assert str(advice.recommendation.batch_size) in said
+    assert "steps_to_target" in said if output_format == "json" else "learning rate" in said
+
+
+@pytest.mark.parametrize("text", ["{}", "[", '{"reason": {"code": "other_form"}}'])
+def test_an_advice_that_does_not_read_is_one_line_on_stderr_with_its_command(
+    stored: Path, do: Do, text: str
+) -> None:
+    with Store(stored) as store:
+        study = store.study()
+        store.put_advice(study.study_id, text)
+
+    done = do("report", "--store", str(stored), "--format", "json")
+
+    assert json.loads(done.out)["study"] == study.study_id
+    assert done.err.startswith("warning: the advice of study ")
+    assert done.err.endswith(f": {study.command}\n")
+    assert done.err.count("\n") == 1
+
+
+def test_a_report_into_files_prints_where_they_are(stored: Path, do: Do) -> None:
+    done = do("report", "--store", str(stored), "--format", "csv", "--study", "made")
+
+    assert done.code == 0
+    files = [Path(line) for line in done.out.splitlines()]
+    assert files
+    assert all(file.stat().st_size > 0 for file in files)
+
+
+@pytest.mark.slow
+def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
+    tmp_path: Path, do: Do, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr("os.nice", lambda _: 0)
+    monkeypatch.setenv("DISPLAY", ":0")
+    with Store(tmp_path / "lab.db") as store:
+        put_study(store, STUDY)
+    page = tmp_path / "batchlab-live.html"
+
+    done = do("report", "--live", "--store", str(tmp_path / "lab.db"))
+
+    assert (done.code, done.out, done.err) == (0, f"{page}\n", "")
+    assert opened == [page.as_uri()]
+    assert "what batch size does to made-up" in page.read_text()
+    assert "Finished: 2 training runs." in page.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("averaged", [False, True])
+def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Do, averaged: bool) -> None:
+    advice = made_up_advice()
+    with Store("batchlab.db") as store:
+        for record in put_advised(store, advice).records:
+            put_checkpoint(store, record, averaged=averaged)
+    assert advice.recommendation is not None
+
+    done = do("weights")
+
+    size = advice.recommendation.batch_size
+    assert done.code == 0, done.err
+    assert done.out.startswith(f"model.safetensors: batch size {size}, learning rate ")
+    assert "validation accuracy 9" in done.out
+    assert done.out.rstrip().endswith(", the averaged weights") == averaged
+    weights = load_file("model.safetensors")
+    assert weights.keys() == {"weight", "bias"}
+    assert bool(weights["weight"].any())
+
+
+# ---- of studies, profiles and points
+
+
+@pytest.mark.slow
+def test_two_stores_are_compared_as_text_and_as_one_document(do: Do) -> None:
+    draw = np.random.default_rng(5)
+    for name, slower in (("before.db", 1.0), ("after.db", 1.5)):
+        with Store(name) as store:
+            put_study(store, study_to_compare(draw, slower=slower))
+
+    shown = do("compare", "before.db", "after.db")
+    document = do("compare", "a", "after.db", "--json", "--store", "before.db").document
+
+    verdicts = {figure["quantity"]: figure["verdict"] for figure in document["figures"]}
+    assert verdicts["step_s"] == "differs"
+    assert verdicts["peak_bytes"] == "within_noise"
+    assert (shown.code, shown.err) == (0, "")
+    assert "times as long" in shown.out.splitlines()[0]
+
+
+def test_profiles_are_compared_by_the_files_that_profile_printed(do: Do) -> None:
+    draw = np.random.default_rng(5)
+    for name in ("here.json", "there.json"):
+        Path(name).write_text(profile_to_compare(draw).to_json())
+
+    done = do("compare", "here.json", "there.json")
+
+    assert (done.code, done.err) == (0, "")
+    assert "Nothing that was measured differs beyond noise." in done.out
+
+
+def test_an_advice_without_its_answer_is_to_be_gone_on_with(do: Do) -> None:
+    with store_with_study(Path("open.db")) as store:
+        first = JournalEntry(profile="{}", budget_s=1.0, n_workers=2, spent_s=0.0)
+        Journal(store, ASKED).begin(first)
+    with Store("lab.db") as store:
+        put_study(store, replace(STUDY, study_id="b"))
+
+    done = do("compare", "open.db", "lab.db")
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        "error: study study of open.db has no answer yet; to go on: batchlab advise small\n"
+    )
+
+
+def test_a_fit_as_text_names_the_law(do: Do) -> None:
+    """Of two seeds on the law with S_min = 1000 and B_crit = 100, one percent apart."""
+    lines = [
+        f"{size},{factor * 1000 * (1 + 100 / size)}"
+        for size in (10, 30, 100, 300, 1000)
+        for factor in (0.995, 1.005)
+    ]
+    Path("points.csv").write_text("\n".join(["batch_size,steps_to_target", *lines, ""]))
+
+    done = do("fit", "points.csv")
+
+    assert (done.code, done.err) == (0, "")
+    assert "B_crit" in done.out
+    assert do("fit", "points.csv", "--json").document["source"] == "points.csv"
+
+
+def test_init_says_what_it_found_and_what_to_add(do: Do) -> None:
+    Path("help").write_text("#!/bin/sh\necho '  --batch-size N  examples (default: 8)'\n")
+    Path("help").chmod(0o755)
+
+    done = do("init", "--", "./help")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        "Wrote batchlab.toml. Edit it before you use it.",
+        "Found: --batch-size (batch_size).",
+        "Not found, add what your script has: {learning_rate}, {seed}, {epochs}, {steps}, "
+        "{output_dir}, {resume_from}.",
+        "Name your metric, and which values of it are better.",
+    ]
+    assert do("init", "--", "./help").code == 2
+
+
+# ---- completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_a_completion_script_that_calls_batchlab(shell: str, do: Do) -> None:
+    done = do("completion", shell)
+
+    assert done.code == 0
+    assert f"_BATCHLAB_COMPLETE={shell}_complete" in done.out
+    assert "batchlab" in done.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("batchlab sw", ["plain,sweep"]),
+        ("batchlab sweep --batch", ["plain,--batch-sizes", "plain,--batch-size"]),
+        ("batchlab sweep --sampling re", ["plain,reshuffle", "plain,replacement"]),
+        (
+            "batchlab sweep mnist",
+            ["file,mnist", "plain,mnist-cnn", "plain,mnist-mlp", "plain,mnist-softmax"],
+        ),
+    ],
+)
+def test_bash_is_offered_commands_options_and_workloads(words: str, offered: list[str]) -> None:
+    """In a process that may not load torch."""
+    variables = {
+        "_BATCHLAB_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    code = "import sys; sys.modules['torch'] = None; from batchlab.cli.main import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == offered
