@@ -200,9 +200,7 @@ class PackedWorkload:
         # be taken for that of the file once it is put back. The caller has made the caches.
         before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
-            unpickler = pickle.Unpickler(io.BytesIO(self._blob))
-            unpickler.persistent_load = numbers.__getitem__  # type: ignore[method-assign]
-            workload = Workload(**unpickler.load())
+            workload = Workload(**_Unpacker(io.BytesIO(self._blob), numbers).load())
         finally:
             sys.dont_write_bytecode = before
         check_unedited(self.files)  # last, because an edit may have been imported meanwhile
@@ -259,6 +257,15 @@ def _is_plain_array(obj: Any) -> bool:
         and obj.dtype.kind in _NUMBERS
         and obj.nbytes >= _LEAST_ARRAY_BYTES
     )
+
+
+class _Unpacker(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, numbers: list[_Numbers]) -> None:
+        super().__init__(file)
+        self._numbers = numbers
+
+    def persistent_load(self, pid: int) -> _Numbers:
+        return self._numbers[pid]
 
 
 def _placed(numbers: Sequence[_Numbers]) -> tuple[list[_Place], int]:
