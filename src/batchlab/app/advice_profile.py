@@ -84,12 +84,12 @@ def whole_profile(subject: Subject, known: Profile | None = None) -> Profile:
         limit, more = f"budget {budget.asked_s:.3g} s", "a larger --budget"
     else:
         limit, more = f"{question.trainings:g} trainings", "more --trainings"
-    # The 17 of 19 comes from benchmarks/regret/rule_of_thumb.py.
+    # The 22 of 23 comes from benchmarks/regret/rule_of_thumb.py.
     raise BudgetError(
         f"{limit}: its part for the profile, {allowed_s:.0f} s, ended after {len(tried)} "
         f"of {len(wanted)} batch sizes, and the workload's own, {size}, and another are "
         f"needed; give {more}. Without a run: twice your batch size and rate did no worse "
-        f"on 17 of 19 recorded workloads"
+        f"on 22 of 23 recorded workloads"
     )
 
 
