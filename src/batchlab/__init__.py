@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from batchlab.app.save_weights import save_weights as save_weights
     from batchlab.app.sweep import sweep as sweep
     from batchlab.errors import BatchlabError as BatchlabError
-    from batchlab.measure.at_steps import weight_distance as weight_distance
     from batchlab.measure.monitor import Monitor as Monitor
     from batchlab.measure.noise import Noise as Noise
     from batchlab.measure.profile import Profile as Profile
@@ -80,7 +79,6 @@ _HOME = {
     "profile": "app.profile",
     "save_weights": "app.save_weights",
     "sweep": "app.sweep",
-    "weight_distance": "measure.at_steps",
 }
 
 _ROOMS = ("datasets", "plans")  # the submodules that are public as well

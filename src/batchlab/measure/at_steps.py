@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -40,59 +38,7 @@ from batchlab.workload.definition import Workload, size_of
 
 Vector = NDArray[np.float64]
 
-# ---- the distance between two models
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WeightDistance:
-    """The distance between two models of one architecture.
-
-    Attributes:
-        whole: the Euclidean distance of all entries together.
-        layers: the name and distance of each entry; the squares add up to the square of `whole`.
-    """
-
-    whole: float
-    layers: tuple[tuple[str, float], ...]
-
-
-def weight_distance(
-    first: nn.Module | Mapping[str, Any], second: nn.Module | Mapping[str, Any]
-) -> WeightDistance:
-    """Return how far two models lie apart, such as checkpoints of one training or ends of two.
-
-    Args:
-        first: a model, whose parameters count, or a state dict, whose tensors of floating-point or
-            complex numbers count. Weights that two names share count once.
-        second: another one. If just one of the two is a model, only its parameters count.
-
-    Raises:
-        UsageError: their entries or the shapes of these differ, or there are no entries.
-    """
-    ours, theirs = _entries(first), _entries(second)
-    left_out = _shared(ours) | _shared(theirs)
-    for model in (first, second):
-        if isinstance(model, nn.Module):
-            left_out.update(dict(model.named_buffers()))
-    for name in left_out:
-        ours.pop(name, None)
-        theirs.pop(name, None)
-    if not ours and not theirs:
-        raise UsageError("there is no tensor of weights in them; give models or their state_dict()")
-    if ours.keys() != theirs.keys():
-        only = sorted(ours.keys() ^ theirs.keys())
-        raise UsageError(
-            f"these models differ in their entries: {', '.join(only[:5])} is in one of them alone; "
-            f"give two of the same architecture"
-        )
-    for name, value in ours.items():
-        if value.shape != theirs[name].shape:
-            raise UsageError(
-                f"{name!r} has shape {tuple(value.shape)} in one model and "
-                f"{tuple(theirs[name].shape)} in the other; give two of the same architecture"
-            )
-    layers = {name: _norm(value, theirs[name]) for name, value in ours.items()}
-    return WeightDistance(whole=math.hypot(*layers.values()), layers=tuple(layers.items()))
+# ---- the distance of weights
 
 
 def distance_between(first: Iterable[Tensor], second: Iterable[Tensor]) -> float:
@@ -103,28 +49,6 @@ def distance_between(first: Iterable[Tensor], second: Iterable[Tensor]) -> float
 def _norm(first: Tensor, second: Tensor) -> float:
     gap = widened(first.detach()) - widened(second.detach()).to(first.device)
     return float(torch.linalg.vector_norm(gap).double())
-
-
-def _entries(model: nn.Module | Mapping[str, Any]) -> dict[str, Tensor]:
-    if isinstance(model, nn.Module):
-        return dict(model.named_parameters(remove_duplicate=False))
-    return {
-        name: value
-        for name, value in model.items()
-        if isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
-    }
-
-
-def _shared(entries: Mapping[str, Tensor]) -> set[str]:
-    """Return the names of tensors that an earlier name has too."""
-    places, shared = set[tuple[int, torch.Size]](), set[str]()
-    for name, value in entries.items():
-        place = value.data_ptr(), value.shape
-        if place in places:
-            shared.add(name)
-        elif value.numel():
-            places.add(place)
-    return shared
 
 
 # ---- the loss around the weights
