@@ -131,8 +131,8 @@ class Question:
     at_most_epochs: float | None = None
     # True if a schedule of the rate can span another number of epochs than the planned one.
     may_stretch: bool = True
-    # The fraction of a training over which that schedule is constant at first: up to there,
-    # trainings of different lengths are the same, and later ones go on from there.
+    # That schedule keeps the rate for this first fraction of a training. Until then trainings of
+    # different lengths are identical, so a longer one can resume from a shorter one.
     constant_until: float = 0.0
     # True if the workload's patience may end a training.
     stops_early: bool = False

@@ -225,7 +225,7 @@ class _Answer:
         )
 
     def _other_epochs(self, i: int) -> float | None:
-        """Return the epochs of a schedule of another length than the reference's, or else None."""
+        """Return the epochs of a schedule, or None if it is as long as the reference's."""
         cell, planned = self._study.cells[i].cell, self._question.planned_epochs
         if cell.horizon == 1 or planned is None:
             return None
@@ -507,7 +507,7 @@ class _Answer:
         )
 
     def _with_end(self, key: RunKey, run: RateTried) -> RateTried:
-        """Return the run with its final value, if it was a whole training."""
+        """Return the run with its final value added if it was a whole training."""
         i = self._study.at(key[0])
         one = self._study.cells[i]
         if self._study.whole_only:  # it met the target at its end, or not at all

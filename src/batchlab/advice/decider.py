@@ -24,12 +24,12 @@ from batchlab.records.trial import TrialRecord
 _RACES_BELOW = 2.0
 # The fraction of the budget that a first run to a given level may take.
 _FIRST_SHARE = 0.25
-# The chance that the winner of a race is no slower and no worse, at most what recorded answers
-# showed: if its rate lies two octaves or more above the ridge through the user's, and otherwise.
+# The chance that a race's winner is no slower and no worse, not higher than in recorded answers:
+# for a rate two octaves or more above the ridge through the user's, and for any other rate.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
 # More workers than this hardly save time, because most runs wait for the one before.
 _MOST_AT_ONCE = 2
-# The number of trainings that fit is known only roughly, so this part of the fewest will do.
+# How many trainings fit is known only roughly, so this fraction of the required number suffices.
 _ENOUGH = 0.8
 TimeInTurn = Callable[[int, int], Estimate | None]
 """Times batch sizes a and b alternately: step_time(b) / step_time(a), or None if not known."""
@@ -102,7 +102,7 @@ def decide(
     procedure = Procedure(study, n_whole=n_whole)
     races = piloted.end is not None and n_whole < _RACES_BELOW
     if races:
-        study.keeps_epochs = True  # a run beyond them would take most of such a budget
+        study.keeps_epochs = True  # a longer run would take most of such a budget
         race = EarlyRace(procedure, first_octave=piloted.octave)
         named = _raced(race, procedure, in_turn)
     else:
@@ -116,7 +116,7 @@ def decide(
 
 
 def _compares_whole(log: RunLog) -> bool:
-    """Return whether a schedule spans each training, and the budget has room for whole ones."""
+    """Return whether to compare whole trainings: a schedule asks for it and they fit the budget."""
     question, pilot_epochs = log.question, log.whole_epochs
     planned, own_size = question.planned_epochs, question.reference.batch_size
     if not log.has_schedule or question.stops_early or planned is None or pilot_epochs is None:
@@ -126,7 +126,7 @@ def _compares_whole(log: RunLog) -> bool:
 
 
 def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
-    """Take in the pilot, or train the reference without one; return why if that was no use."""
+    """Use the pilot's runs, or train the reference now; return the reason if that failed."""
     log, question = study.log, study.question
     if study.end is not None:
         for (cell, seed), record in log.records.items():
@@ -190,9 +190,9 @@ def _n_trainings(log: RunLog, one_s: float) -> float:
 
 
 def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
-    """Time the configuration to name and the reference in turn; return whether that was done.
+    """Time steps of the named batch size and the reference alternately; return False if skipped.
 
-    Other load during the profile may have slowed down only one of the two.
+    This is needed because other load during the profile may have slowed down only one of the two.
     """
     own_size, size = study.question.reference.batch_size, int(study.sizes[named])
     if study.question.objective != "time" or size == own_size or size in study.timed:
@@ -203,7 +203,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
     before = study.options[own_size].step_s
     own_s, size_s, ratio_sd = timed_in_turn(before, study.options[size].step_s, times)
     moved = (own_s.estimate or 1.0) / (before.estimate or 1.0)
-    # Sizes timed like this before keep their ratio to the reference.
+    # Sizes that were timed like this before keep their ratio to the reference.
     again = {other: study.options[other].step_s.times(moved) for other in study.timed}
     study.timed[size] = ratio_sd
     study.time_again(again | {own_size: own_s, size: size_s})
@@ -213,7 +213,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn) -> bool:
 
 
 def _raced(race: EarlyRace, procedure: Procedure, in_turn: TimeInTurn | None) -> int:
-    """Return the winner of a race of single runs, once timing in turn and more seeds confirm it."""
+    """Race single runs; return the winner once alternate timing and more seeds confirm it."""
     study = procedure.study
     race.run()
     while True:

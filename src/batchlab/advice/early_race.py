@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.study import FAILED
 
-# The first batch size as a multiple of the reference's, and the first rate there, in octaves above
-# the reference's.
+# The first batch size, as a multiple of the reference's, and the first learning rate there, in
+# octaves above the reference's.
 _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
-# A larger batch size is raced if it processes at least this many times the examples per second. A
-# smaller one is raced if it processes less than this many times fewer.
+# A larger batch size is raced if its examples per second are at least this many times as many. A
+# smaller one is raced if the reference's are less than this many times as many as its own.
 HARDLY_FASTER = 1.25
 # If a configuration ends this many margins worse, no neighboring rate makes up for it.
 _FAR_WORSE = 4.0
@@ -72,11 +72,11 @@ class EarlyRace:
 
     @property
     def soonest(self) -> int:
-        """The fastest that was trained as long as the pilot and ends no worse, or the reference.
+        """The fastest configuration that ends no worse after as many steps as the pilot.
 
-        If the pilot was cut and the budget has no room for that, the last one that was raced.
-        Else, if the pilot saw hardly anything, twice the batch size at twice the rate if it leads:
-        in nine of ten recorded cases that ends no worse (`python benchmarks/branches.py --named`).
+        If that is the reference, a faster one may replace it: the last one raced if the pilot was
+        cut and the budget cannot train it; or, after a very short pilot, twice the size and rate,
+        which end no worse in nine of ten recorded cases (`benchmarks/branches.py --named`).
         """
         soonest, last, doubled = self._soonest(), self._last, self._doubled
         if soonest != self._own:
@@ -91,12 +91,12 @@ class EarlyRace:
     # ---- moves
 
     def _twice_both(self) -> int | None:
-        """Return twice the batch size at twice the rate if it comes first, or else None."""
+        """Return twice the batch size and rate if the race should begin there, or else None."""
         study, size = self._study, 2 * self._own_size
         if study.fraction >= _HARDLY_SEEN or size not in study.weight:
             return None
         if 2 * study.weight[self._own_size] < HARDLY_FASTER * study.weight[size]:
-            return None  # it would process hardly more examples a second
+            return None  # its throughput is hardly higher
         return study.nearest(size, self._first_octave + 1)
 
     def _first(self) -> int:
@@ -108,13 +108,13 @@ class EarlyRace:
         return self._study.nearest(size, _FIRST_OCTAVE + octave)
 
     def _scaled(self, i: int, size: int) -> int:
-        """Return another batch size at the rate of the square-root rule, to an octave."""
+        """Return another batch size, its rate scaled by the square-root rule to whole octaves."""
         times = size / int(self._study.sizes[i])
         octave = float(self._study.places.rate[i]) + round(math.log2(times) / 2)
         return self._study.nearest(size, octave)
 
     def _climb(self, start: int, *, stride: int) -> int:
-        """Climb to the best rate of a batch size, up or down in strides while that is faster."""
+        """Find the best rate of a batch size: step up or down by `stride` while that is faster."""
         if start not in self._raced:
             self._challenge([start])
         best, to_come = start, self._new_beside(start, stride)
@@ -144,7 +144,7 @@ class EarlyRace:
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
 
     def _nearer_than(self, i: int, *, is_far: bool) -> int | None:
-        """Find the best rate of a batch size nearer to the reference's; None if all were raced."""
+        """Find the best rate of a batch size nearer to the reference's; None if none is left."""
         apart = self._apart(int(self._study.sizes[i]))
         times = 4 if is_far and apart >= _FIRST_TIMES else 2
         nearer = self._new_size(1, apart, wanted=apart / times)
@@ -155,7 +155,7 @@ class EarlyRace:
         return self._climb(self._scaled(i, nearer), stride=1)
 
     def _sooner_than(self, i: int) -> int | None:
-        """Find a faster rate next to the leader's, or a faster size further away; else None."""
+        """Find a faster rate nearby or a faster size further from the reference's; else None."""
         for some in self._new_beside(i, 1):
             if self._challenge(some):
                 return self._lead
@@ -174,7 +174,7 @@ class EarlyRace:
     # ---- runs
 
     def _challenge(self, some: Sequence[int]) -> bool:
-        """Follow runs side by side as long as they may win; return whether one leads now."""
+        """Run challengers of the leader while they may win; return whether one leads now."""
         self._reserve()
         self._procedure.follow(some, self._lead)
         self._raced.update(some)
@@ -183,7 +183,7 @@ class EarlyRace:
         return self._lead == best
 
     def _worse(self, i: int) -> float | None:
-        """Return how many margins worse it ends, or None if its training exceeds the budget."""
+        """Return how many margins worse a configuration ends; None if the budget is too small."""
         self._raced.add(i)
         if i not in self._ends():
             self._study.log.reserved_s = 0.0
@@ -214,7 +214,7 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether one that ends no worse is faster, so that its own end does not matter."""
+        """Return whether it is slower than one that ends no worse, so it need not be trained."""
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False
         if self._study.fraction == 1:
@@ -223,7 +223,7 @@ class EarlyRace:
         return one.failed or (0 in one.records and 0 not in one.met_on)
 
     def _soonest(self) -> int:
-        """Return the fastest of those that were seen to end no worse, or else the reference."""
+        """Return the fastest configuration known to end no worse, or else the reference."""
         fine = [i for i, end in self._ends().items() if end <= 1]
         return min(fine or [self._own], key=self._order)
 

@@ -24,9 +24,9 @@ _COVERS_FROM = 10.0
 # If only final values are compared, this many trainings of the reference come before others.
 _REFERENCES = 3
 # Trainings of the named configuration and of those it is compared with, if the budget allows them.
-# Going on until it is sure would favor what stays: a study would end on a doubt or at the budget.
+# Without this cap a study would end only in doubt or at the budget, which favors what stays.
 _CONFIRMED = 5
-# The numbers of further seeds whose joint worth is weighed, and how many run before weighing again.
+# The gain of this many further seeds together is considered. At most `_AT_ONCE` of them then run.
 _AHEAD, _AT_ONCE = (1, 3, 8), 3
 # More seeds of a configuration hardly add to what is known, and do not settle other questions.
 _MOST_SEEDS = 12
@@ -34,20 +34,20 @@ _MOST_SEEDS = 12
 _IN_QUESTION = 16
 # The procedure ends if no run promises a gain of this many octaves.
 _LEAST_GAIN = 0.002
-# The most octaves of batch size that a run may be away from what met the level, and of rate off the
-# ridge through that, and of weight decay.
+# The most octaves between a new run and one that met the level: of batch size, of learning rate off
+# the ridge through that run, and of weight decay.
 _REACH, _REACH_ACROSS, _REACH_DECAY = 3.0, 2.0, 2.0
 # A challenger's first stretch as a fraction of the leader's cost to the level, and its growth.
 _STRETCH, _GROWTH = 0.25, 1.3
-# The fraction by which it may be slower than the leader to a level that both reached, and how much
-# more at first.
+# A challenger is dropped if it took this fraction longer than the leader to a level both reached.
+# The second number is added to the fraction at first, and fades out.
 _SLACK, _SLACK_EARLY = 0.05, 0.6
-# Up to this fraction of the leader's cost it is hardly evaluated.
+# Up to this fraction of the leader's cost a challenger is hardly evaluated.
 _WATCHED_FROM = 0.2
 # A run that was stopped counts as at most this many times as slow as the leader.
 _MOST_SLOWER = 8.0
-# The standard deviation, in octaves, of the cost inferred for a run that was stopped as slower or
-# cut, and how much larger it is at the very beginning.
+# Standard deviations, in octaves, of the cost inferred for a run that was stopped as slower, and
+# for one that was cut. A very early end adds the third number to them.
 _STOPPED, _CUT, _EARLIER = 0.2, 0.3, 0.8
 # A run may cost slightly more than is left, because the end of the budget then cuts little of it.
 _SLACK_OF_BUDGET = 1.02
@@ -99,7 +99,7 @@ class Procedure:
         return self._best_of(self.study.nameable)
 
     def _best_of(self, nameable: Sequence[int]) -> int:
-        """Return the best of these by the objective that is likely no worse, or else what stays."""
+        """Return the best configuration that is likely to end no worse, or else what stays."""
         study, outlook = self.study, self.outlook
         met = study.where(lambda one: one.met)
         if study.question.objective != "samples" or not met:
@@ -128,7 +128,7 @@ class Procedure:
         self._run(lambda: self._begin_confirming(at))
 
     def follow(self, challengers: Sequence[int], leader: int) -> None:
-        """Follow challengers of a leader, as many side by side as there are workers."""
+        """Run challengers of a leader as long as they may win, one per worker at a time."""
         todo = deque(self.study.where(lambda one: not one.is_over, among=challengers))
         self._run(lambda: bool(todo) and (self._begin_chase(todo.popleft(), leader) or bool(todo)))
 
@@ -139,7 +139,7 @@ class Procedure:
         return 0 in self.study.cells[at].ends
 
     def _run(self, begin: Callable[[], bool]) -> None:
-        """Begin runs while a worker is free and one is left to begin, and wait for all of them."""
+        """Begin runs while `begin` has more and a worker is free, and wait until all have ended."""
         while True:
             if self._has_room:
                 self.look()
@@ -159,7 +159,7 @@ class Procedure:
         return [flight.at for flight in self._flights.values()]
 
     def _n_trainings(self, at: int) -> int:
-        """Return how many trainings a configuration has, with those under way."""
+        """Count the trainings of a configuration, including those under way."""
         return len(self._shown(at)) + self._flying.count(at)
 
     # ---- what comes next
@@ -174,17 +174,17 @@ class Procedure:
         return self._begin_most_promising() or self._begin_confirming(self.named)
 
     def _begin_reference(self) -> bool:
-        """Train the reference once more, if all others are compared with how few of it ended."""
+        """Train the reference once more, if others are compared with its few final values."""
         reference = self.study.own
         if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False
         return self._begin_another(reference)
 
     def _begin_new_size(self) -> bool:
-        """Follow a batch size that never ran, the cheapest first, at the rate believed best."""
+        """Begin the cheapest batch size that never ran, at its rate of the highest utility."""
         study = self.study
         flying = set(study.sizes[self._flying])
-        # Nothing may be known yet of other weight decays, so the best of those would be luck.
+        # Other weight decays may have no runs yet, so the best of them would be a guess.
         is_alike = study.places.decay == study.places.decay[self.named]
         for size in sorted(study.options, key=lambda size: study.weight[size] / size):
             if size in flying or not study.is_new_size(size):
@@ -215,9 +215,9 @@ class Procedure:
         return False
 
     def _begin_confirming(self, named: int) -> bool:
-        """Train the named one or one it is compared with once more; False if all have enough.
+        """Train one more seed to confirm the named configuration; return False if none is begun.
 
-        It is compared with what stays, and with the user's batch size at its best rate.
+        The seed goes to it, to what stays, or to the user's batch size at its best rate.
         """
         stays = self.outlook.stays(self.study.nameable)
         if named == stays:
@@ -236,21 +236,21 @@ class Procedure:
         return True
 
     def _shown(self, at: int) -> dict[int, float] | dict[int, tuple[float, float]]:
-        """Return what its trainings showed by seed: ends, or steps if the level was given."""
+        """Return final values by seed, or steps to the level if the user gave one."""
         one = self.study.cells[at]
         if self.study.compares_ends:
             return one.ends
         return one.steps
 
     def _in_question(self) -> list[int]:
-        """Return what may be named in the end: what stays, and the best of the others."""
+        """Return configurations that may be named in the end: what stays, and the best others."""
         nameable, utility = self.study.nameable, self.outlook.utility
         best = sorted(nameable, key=lambda i: (-utility[i], i))[:_IN_QUESTION]
         keeps = {self.study.own, self.named, self.outlook.stays(nameable), *best}
         return [i for i in nameable if i in keeps]
 
     def _possible(self, named: int) -> Iterator[tuple[Run, float]]:
-        """Yield every run within reach of the belief and the budget, with its seconds of that."""
+        """Yield every run near known ones that the budget allows, with the seconds it costs."""
         study, most_s = self.study, _SLACK_OF_BUDGET * self.log.left_s()
         flying, near = self._flying, self._within_reach()
         lead = named
@@ -280,7 +280,7 @@ class Procedure:
                         yield self._shows(i, n_seeds=n), cost_s
 
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
-        """Return the expected seconds to follow a new configuration, and finish it if it leads."""
+        """Return the expected seconds of a new challenger, plus its remaining steps if it leads."""
         study, cost, whole_s = self.study, self.outlook.cost, self._training_s(i)
         if not study.follows:
             return whole_s
@@ -304,7 +304,7 @@ class Procedure:
         return max(1.2 * share * whole_s, 1e-9)
 
     def _shows(self, i: int, *, n_seeds: int = 1) -> Run:
-        """Return what a run of a configuration shows; a continued one already showed its steps."""
+        """Describe what a run will show; a continued one already showed its steps to the level."""
         study, one = self.study, self.study.cells[i]
         is_continued = n_seeds == 1 and 0 in one.met_on and 0 not in one.ends
         return Run(
@@ -329,7 +329,7 @@ class Procedure:
         return np.asarray(np.any(near | beside, axis=1))
 
     def _leader(self) -> int:
-        """Return the best of those whose first seed met the level, or else the nearest to it."""
+        """Return the best configuration whose seed 0 met the level, or else the nearest to it."""
         study, distance = self.study, self.study.question.distance
         met = study.where(lambda one: one.met and 0 in one.met_on)
         if met:
@@ -340,7 +340,7 @@ class Procedure:
     # ---- runs
 
     def _begin(self, run: Run) -> bool:
-        """Begin a run, or several seeds; return False if the budget has no room for it."""
+        """Begin a run of one or several seeds; return False if it does not fit the budget."""
         if self.study.follows and not self.study.cells[run.at].records:
             return self._begin_chase(run.at, self._leader())
         if not self._begin_training(run.at):
@@ -357,7 +357,7 @@ class Procedure:
         return sorted({*range(len(taken) + n)} - taken)[:n]
 
     def _begin_training(self, at: int) -> bool:
-        """Begin a training to its end; return False if there is no further seed, or no room."""
+        """Begin a training to its end; return False without a further seed or enough budget."""
         study, engine = self.study, self.log.engine
         (seed,), one = self._fresh_seeds(at, 1), study.cells[at]
         if one.is_over or (engine.n_seeds is not None and seed >= engine.n_seeds):
@@ -373,7 +373,7 @@ class Procedure:
         return True
 
     def _begin_chase(self, at: int, leader: int) -> bool:
-        """Follow a challenger on the first seed; return False if no stretch fits the budget."""
+        """Begin to run a challenger on seed 0; return False if no stretch fits the budget."""
         study, lead = self.study, self.study.cells[leader]
         cost = float(self.outlook.cost[:, leader].mean())
         if 0 in lead.steps:
@@ -410,14 +410,14 @@ class Procedure:
         self.log.submit(flight.request, "whole" if flight.chase is None else "search")
 
     def _take(self, request: RunRequest, record: TrialRecord) -> None:
-        """Take in a run that has ended, or let it go on."""
+        """Use the record of a run that has ended, or begin its next stretch."""
         flight = self._flights.pop(request)
         if flight.chase is not None:
             self._take_stretch(flight, flight.chase, record)
             return
         self.study.take_in(flight.at, flight.seed, record, guess=self._if_missed(flight, record))
         if flight.seed not in self._shown(flight.at):
-            self.study.cells[flight.at].is_over = True  # it was cut, and would be again
+            self.study.cells[flight.at].is_over = True  # another run would be cut too
         if flight.at in self.study.same_size:
             self.study.set_level()
 
@@ -436,7 +436,7 @@ class Procedure:
         return guess
 
     def _take_stretch(self, flight: Flight, chase: Chase, record: TrialRecord) -> None:
-        """Go on with a challenger, or take in what it showed."""
+        """Begin the next stretch of a challenger, or stop it and use what it showed."""
         study, at, level = self.study, flight.at, self.log.until
         last_step = flight.request.last_step
         was_cut = record.status is Status.TIMEOUT and record.steps < last_step
@@ -470,14 +470,14 @@ class Procedure:
             self._stop(flight, chase, record, was_cut=True)
 
     def _has_lost(self, chase: Chase, record: TrialRecord) -> bool:
-        """Return whether a challenger is slower than its leader, as far as both have come."""
+        """Return whether a challenger is too slow, up to the best level that both reached."""
         course, share, slower = self._compared(chase, record)
         if course.cost > (1 + _SLACK) * chase.lead_cost:
             return True
         return slower > 1 + _SLACK + _SLACK_EARLY * (1 - share)
 
     def _compared(self, chase: Chase, record: TrialRecord) -> tuple[Course, float, float]:
-        """Return its course, its share of the leader's cost, and how many times as slow it is."""
+        """Return a challenger's course, its share of the leader's cost, and its slowdown factor."""
         question, level = self.study.question, self.log.until
         lead = self._course(self.study.cells[chase.leader].records[0])
         course = self._course(record)
@@ -486,7 +486,7 @@ class Procedure:
         return course, share, slower_by(course, lead, most=most)
 
     def _stop(self, flight: Flight, chase: Chase, record: TrialRecord, *, was_cut: bool) -> None:
-        """Take in a challenger that is not followed any further."""
+        """Record what a challenger showed that gets no further stretch."""
         course, share, slower = self._compared(chase, record)
         study = self.study
         study.cells[flight.at].was_slower = not was_cut

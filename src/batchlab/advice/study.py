@@ -26,22 +26,22 @@ from batchlab.records.trial import Status, TrialRecord
 
 Array = NDArray[np.float64]
 
-# The octaves of rate below and above the ridge through the reference that may be trained at.
+# The range of learning rates, in octaves below and above the ridge through the reference.
 _BELOW, _ABOVE = 4, 8
-# The same for trainings of another length than the reference's, and of another weight decay. Such
-# configurations are many.
+# Narrower ranges for other training lengths than the reference's and for other weight decays,
+# because there are many such configurations.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
 _BELOW_DECAY, _ABOVE_DECAY = 1, 3
 # The factors on the weight decay of a batch size that are tried if it is to be tuned.
 WEIGHT_DECAY_FACTORS = (0.25, 1.0, 4.0)
-# A failed training counts as worse by this many margins; no final value counts as more.
+# A failed training counts as this many margins worse, which is also the limit for final values.
 FAILED = 20.0
 # The scatter of seeds that is expected before any was seen: of log2 of the steps, and (in margins)
 # of the final values of a metric unlike all recorded ones.
 _STEPS = PRIORS["steps"].over(math.log(2))
 _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
-# The least variance of two seeds, in squared octaves or margins, because evaluations are too far
-# apart to show less.
+# The lower limit of a variance of two seeds, in squared octaves or margins: evaluations are too far
+# apart to resolve less.
 _LEAST_VARIANCE = 1e-4
 # The number of values of the scatter of final values that the draws of the belief use.
 _N_SCATTERS = 4
@@ -52,10 +52,10 @@ _MISSED_BY = 0.5  # octaves after its end at which a training that missed the le
 _FAILED_BY = 1.0
 # The standard deviation of the logarithm of a step time whose error is not known.
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
-# Before any was seen, one training in six fails at a rate up to an octave below a failed one.
+# Prior: at a rate up to an octave below a failed one, one training in six fails.
 _HELD = 5
-# A configuration that met the level to stay, and was not trained on, is taken to end at this
-# fraction of the way from the reference's end down to the level, give or take a margin.
+# The end of a configuration that held the level but was not trained further is assumed to lie at
+# this fraction of the way from the reference's end down to the level, give or take a margin.
 _HELD_AT = 0.5
 
 
@@ -459,7 +459,7 @@ class AdviceStudy:
             self._rule_out(i, record)
             return
         if not record.has_failed and len(record.evaluations) <= 1:
-            one.is_over = True  # there is no such seed, or no time for it
+            one.is_over = True  # the seed does not exist, or the budget is spent
             return
         one.records[seed] = record
         one.met_on.discard(seed)
@@ -479,7 +479,7 @@ class AdviceStudy:
         if crossing is not None and has_met:
             self._set_length(i, self.whole_steps(i, met_at=crossing.step))
         elif self.follows and record.steps > self.whole_steps(i):
-            self._set_length(i, most)  # where it is given up
+            self._set_length(i, most)  # it missed the level, so it runs to its limit
         whole = self.whole_steps(i)
         came_to_end = is_whole(record, whole)
         if self.log.until is None and self.end is None and came_to_end:
@@ -504,7 +504,7 @@ class AdviceStudy:
             one.end_errors[seed] = end_error_of(record, self.question.metric)
             if not self.whole_only:
                 return
-            # It meets the level at its end, or not at all.
+            # Only the final value decides whether a whole training met the level.
             if self.log.until is not None and self.log.until.met_by(end):
                 one.met_on.add(seed)
                 one.steps[seed] = math.log2(whole), 0.0
@@ -564,7 +564,7 @@ class AdviceStudy:
                     other.missed_on.discard(seed)
                     guess = None
                     if seed not in other.ends:
-                        # A run that stopped at the old level may not have met the new one.
+                        # A run that stopped at the old level may not have reached the new one.
                         guess = missed(record.steps)
                     self._read(i, seed, guess)
 
@@ -615,7 +615,7 @@ class AdviceStudy:
                 index.append(i)
                 values.append(steps + self._log_weight[i])
                 variances.append(variance)
-        # A configuration that met the level to stay ends about there, though its end was not seen.
+        # If a configuration held the level but no run saw its end, the end is assumed.
         ends = {i: (*one.ends.values(),) for i, one in enumerate(self.cells) if one.ends}
         held_on = self.where(lambda one: one.met_on and not one.ends)
         if self.compares_ends:
@@ -656,7 +656,7 @@ class AdviceStudy:
         )
 
     def _last_step(self, i: int) -> int:
-        """Return the steps of a whole training, or those at which it is given up so far."""
+        """Return the steps of a whole training, or the present limit if it has missed the level."""
         if self.cells[i].met_on:
             return self.whole_steps(i)
         return self.most_steps(i)

@@ -50,13 +50,13 @@ class Budget:
     def __init__(self, given: str | float | None, *, reserved_s: float = 0.0) -> None:
         """Start counting."""
         self.started_s = time.monotonic()
-        self.seconds: float | None = None  # the limit, or None if there is none (yet)
-        # The `time.monotonic()` at which the call's own part ends, or None if it never does.
+        self.seconds: float | None = None  # the limit, or None as long as none is set
+        # The `time.monotonic()` at which the limit less `reserved_s` ends; None without a limit.
         self.deadline_s: float | None = None
         self._reserved_s = reserved_s
         if given is not None:
             self.limit(given)
-        self.asked_s = self.seconds  # the limit as it was given, or None if it was not
+        self.asked_s = self.seconds  # the limit given at creation, or None
 
     def limit(self, given: str | float) -> None:
         """Set the limit, which may depend on what was measured first."""

@@ -74,11 +74,11 @@ def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
 
 
 def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
-    """Say which differences are within chance, in 19 of 20 cases, if examples are few.
+    """Say which differences chance can explain (95 %) if there are few validation examples.
 
-    For a share it is the interval of Agresti and Coull 1998, The American Statistician 52(2), which
-    is wide even if no example is wrong. Other metrics get no figure. If validation examples have a
-    weight, their number says nothing.
+    A share gets the interval of Agresti and Coull 1998, The American Statistician 52(2), which is
+    wide even if no example is wrong. Other metrics get no figure. There is no note if examples have
+    weights, because their number then says nothing.
     """
     n, metric = subject.summary.n_validation, advice.metric
     values = [run.best_value for run in advice.tried if run.best_value is not None]

@@ -90,7 +90,7 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 def rule_multiples(
     subject: Subject, options: Sequence[Option]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-    """Return, by batch size, what each rule multiplies a rate right for the reference with."""
+    """Return, by batch size, the factor by which each rule scales the reference's rate."""
     reference = subject.summary.batch_size
     # The options may be only the reference's for now; a profile may have added some.
     sizes = {*subject.candidates, *(option.batch_size for option in options)}
@@ -100,7 +100,7 @@ def rule_multiples(
 
 
 def _multiples(summary: WorkloadSummary, kappa: float) -> Iterator[tuple[str, float]]:
-    """Yield each scaling rule that applies, with its multiple of the rate."""
+    """Yield each scaling rule that applies, with its factor on the rate."""
     for name, rule in SCALING_RULES.items():
         if not rule.needs_adam or (summary.adam and rule.moved(summary.adam, kappa)):
             yield name, rule.rate_factor(kappa)
@@ -116,7 +116,7 @@ _UNKNOWN = Reason.of("not_profiled")
 
 
 def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
-    """Return what an advice about the subject chooses from, or notes why a size is left out."""
+    """Return the options an advice chooses from; those it cannot use have a note that says why."""
     summary, trial = subject.summary, subject.reference
     why_not = subject.why_not_comparable
     options = []
@@ -126,7 +126,7 @@ def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
         option = _with_adam(noted(summary, option, trial), subject)
         untimed = why_untimed(option)
         if subject.question.train_s is not None and untimed is not None:
-            option = refused(option, untimed)  # without a step time, seconds are no steps
+            option = refused(option, untimed)  # steps for `train_s` need a step time
         if why_not is not None and option.batch_size != summary.batch_size:
             option = refused(option, why_not)
         options.append(option)

@@ -141,7 +141,7 @@ def stage_text(state: ProgressState) -> str:
 
 
 def time_text(state: ProgressState) -> str:
-    """Return what is spent of the budget, or else how long the work still takes, or took."""
+    """Return the spent budget, or else the time left, or else the time since the start."""
     if state.spent is not None:
         spent, budget = map(clock_text, state.spent)
         return text("{spent} of {budget}", spent=spent, budget=budget)

@@ -23,7 +23,7 @@ class SavedWeights:
     record: TrialRecord  # the training run that they are from
     metric: str  # the validation metric
     value: float | None  # its value for these weights, or None if the run was never evaluated
-    are_averaged: bool = False  # along the run; then the average is what was evaluated
+    are_averaged: bool = False  # averaged along the run, as they also were when evaluated
 
 
 def save_weights(

@@ -96,7 +96,7 @@ def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | No
         return None
 
 
-# The steps that a rate's shape spans during timing; the time of a step does not depend on it.
+# The length of the schedule during timing. The number does not matter to the time of a step.
 _HORIZON_STEPS = 10**9
 _CHECK_TIMEOUT_S = 300.0
 

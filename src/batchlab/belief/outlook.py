@@ -19,8 +19,8 @@ N_DRAWS = 1024  # or more, if there are many configurations
 # A chance is about the means of this many further trainings of both configurations, because a
 # single one may come out worse just by bad luck.
 _N_JUDGING = 5
-# A user would give this many octaves of cost not to end worse than now, and not to end worse than
-# the same batch size at its best rate.
+# Octaves of cost that weigh as much as ending worse than the user's configuration, and as ending
+# worse than the user's batch size at its best rate.
 _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
 # A training that ends this many standard deviations of seeds below the level meets it in half of
 # the cases, because a curve wobbles and has to hold the level for only a tenth more examples. The
@@ -93,7 +93,7 @@ class Aim:
 
     @property
     def counts_misses(self) -> bool:
-        """Whether it is known from which end on, and at which cost, a training misses the level."""
+        """Whether the final value and the cost at which a training misses the level are known."""
         return self.ends_count and bool(np.isfinite(self.most_cost).all())
 
 

@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 # The priors below were fitted by maximum likelihood to the nineteen recorded workloads by
 # `python -m benchmarks.seed_scatter_coverage`.
 #
-# The unlikeness of single cells is the standard deviation, over cells, of the log of a cell's own
-# standard deviation; the logarithm of the unlikeness is normal.
+# "Unlikeness" is the standard deviation of log(sd) over cells, where sd is a cell's own standard
+# deviation over seeds. Its prior is log-normal.
 _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
 _LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
 # Step of the sum over the usual variance, as a logarithm, and its reach around what is plausible.

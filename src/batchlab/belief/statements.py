@@ -35,17 +35,17 @@ def as_good(draws: Array, leader: int, margin: float) -> list[int]:
 
 
 def falls(draws: Array, margin: float) -> Verdict:
-    """Say whether the first cell is better than the last; within the margin it is not."""
+    """Judge whether the first cell is better than the last by more than the margin."""
     return _is_better(draws[:, 0] - draws[:, -1], margin)
 
 
 def better_than_all(draws: Array, margin: float) -> Verdict:
-    """Say whether the first cell is better than each other; within the margin it is not."""
+    """Judge whether the first cell is better than every other by more than the margin."""
     return _is_better(draws[:, 0] - draws[:, 1:].max(axis=1), margin)
 
 
 def no_worse_than_any(draws: Array, margin: float) -> Verdict:
-    """Say whether the first cell is worse than the best of the others by the margin at most."""
+    """Judge whether the first cell is at most the margin worse than the best of the others."""
     chance = np.mean(draws[:, 1:].max(axis=1) - draws[:, 0] < margin)
     if chance >= SURE:
         return "held"
@@ -55,7 +55,7 @@ def no_worse_than_any(draws: Array, margin: float) -> Verdict:
 
 
 def _is_better(apart: Array, margin: float) -> Verdict:
-    """Judge whether something is better by `apart`; within the margin it is not."""
+    """Judge from draws of a difference whether it is an improvement beyond the margin."""
     if np.mean(apart < margin) >= SURE:
         return "did_not_hold"
     if np.mean(apart > 0) >= SURE:
@@ -64,14 +64,14 @@ def _is_better(apart: Array, margin: float) -> Verdict:
 
 
 def rises(draws: Array) -> list[int]:
-    """Return the places i at which cell i + 1 is surely better than cell i, all of them at once."""
+    """Return every i for which cell i + 1 is better than cell i, jointly with high probability."""
     chances = np.mean(np.diff(draws, axis=1) > 0, axis=0)
     is_sure = chances >= 1 - (1 - SURE) / max(len(chances), 1)
     return [*map(int, np.flatnonzero(is_sure))]
 
 
 def seeds_to_tell(difference: Estimate, margin: float) -> float:
-    """Return about how many seeds per cell would decide; inf if that is unknown.
+    """Estimate how many seeds per cell would decide the question; inf if that is unknown.
 
     The interval shrinks with the root of the number of seeds. It must exclude 0 or the margin.
     """

@@ -65,7 +65,7 @@ def advise(
             progress.budget(spent_s=question.budget.elapsed_s(), budget_s=seconds)
         answer = advised(question)
         progress.phase("writing the report")
-        write_page(answer, report)  # before anything else can go wrong
+        write_page(answer, report)  # first, so that no later error loses it
     if as_json:
         print(json_document(answer, store=options["store"], page=report))
     else:

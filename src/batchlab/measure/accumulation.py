@@ -229,13 +229,13 @@ def _coupling(few: _Few) -> Finding | None:
             return _finding("coupled", "`model` or `loss`")
         return None
     whole = few.gradient()
-    few = replace(few.with_grains(whole), n_draws=2)  # which are the same
+    few = replace(few.with_grains(whole), n_draws=2)  # all draws are the same
     coupling = None
     for cut in few.cuts:
         size = few.distance_by_cut(cut, whole)
         if 0 < size < math.inf:
             coupling = _finding(*_cause(few, cut, whole), size)
-            if coupling.cause != "weight":  # a pair looks like it, if one piece holds both
+            if coupling.cause != "weight":  # coupled pairs look like weights if a piece holds both
                 break
     return coupling
 
@@ -268,7 +268,7 @@ def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
     # The default driver finds no solution if two pieces are equal.
     solved = torch.linalg.lstsq(columns, target.unsqueeze(1), driver="gelsd").solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
-    above = bool((solved > 1e-4).all())  # false for a loss of only the hardest example
+    above = bool((solved > 1e-4).all())  # false if the loss uses only the hardest example
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))
 
 
@@ -314,10 +314,10 @@ class _Few:
     workload: Workload  # its model has the same weights each time
     n: int
     batch: Callable[[Sequence[int]], Batch]  # gives the examples at these places, always the same
-    collate_draws: bool  # again for each batch
+    collate_draws: bool  # whether collate uses random numbers
     rounding: float  # the relative difference between gradients that still counts as rounding
     evaluated: tuple[type[nn.Module], ...] = ()  # the layers that stay in evaluation mode
-    n_draws: int = _DRAWS  # of a random loss, to average
+    n_draws: int = _DRAWS  # how many draws of a random loss are averaged
 
     @property
     def all(self) -> list[int]:
@@ -325,7 +325,7 @@ class _Few:
 
     @property
     def cuts(self) -> list[Cut]:
-        """Cuts into two pieces of unlike size, and into single examples."""
+        """Cuts into two pieces of unequal size, and into single examples."""
         draws, first = random.Random(0), self.n - self.n // 3
         order, cuts = self.all, list[Cut]()
         for _ in range(_CUTS):
@@ -338,9 +338,9 @@ class _Few:
         return replace(self, workload=replace(self.workload, augment=None))
 
     def with_grains(self, whole: Tensor) -> _Few:
-        """Count as rounding what a third of the gradient of three times the loss is off by.
+        """Set `rounding` by how far a third of the gradient of three times the loss is off.
 
-        Twice the loss has the same digits. If half of its gradient is another one, it was clipped.
+        Doubling a loss causes no rounding. If half of that gradient differs, it was clipped.
         """
         is_clipped = self.distance(self.gradient(factor=2.0) / 2, whole) > 0
         grain = self.distance(self.gradient(factor=3.0) / 3, whole)
@@ -364,9 +364,9 @@ class _Few:
         seed: int = 0,
         factor: float = 1.0,
     ) -> Tensor:
-        """Return the gradient that some pieces accumulate, or that of one batch times a factor.
+        """Return the gradient accumulated over pieces, or of one batch's loss times `factor`.
 
-        Without pieces the batch has all examples.
+        Without pieces, the one batch has all examples.
         """
         model = self.model() if model is None else model
         seed_everything(derived_seed("accumulation", seed))
@@ -377,7 +377,7 @@ class _Few:
         return accumulated_gradient(self.workload, model, batches, shares)
 
     def distance(self, one: Tensor, other: Tensor) -> float:
-        """Return the gradients' distance over the second's length; 0 if it may be rounding."""
+        """Return |one - other| / |other| for two gradients, or 0 if rounding can explain it."""
         distance, length = _length(one - other), _length(other)
         if distance <= self.rounding * length or distance == 0:
             return 0.0
@@ -386,10 +386,10 @@ class _Few:
         return distance / length
 
     def distance_by_cut(self, cut: Cut, whole: Tensor) -> float:
-        """Return how far the accumulated gradient is off; 0 if it is the same.
+        """Return how far the gradient accumulated over a cut is from the whole one; 0 if equal.
 
-        It is infinitely far off if a piece lacks something that the loss or the model needs, such
-        as two classes.
+        The distance is infinite if a piece lacks what the loss or the model needs, such as a second
+        class.
         """
         try:
             return self.distance(self.gradient(*cut), whole)
@@ -397,16 +397,16 @@ class _Few:
             return math.inf
 
     def distance_by_draws(self) -> float:
-        """Return how far other random numbers change the gradient; 0 if they do not."""
+        """Return how far another random seed changes the gradient; 0 if it does not."""
         return self.distance(self.gradient(seed=1), self.gradient(seed=0))
 
     # ---- means over random draws
 
     def mean_loss(self, *terms: tuple[float, Sequence[int]]) -> tuple[float, float]:
-        """Average a combination of losses over random draws; return how far chance may move it.
+        """Return a sum of losses, averaged over random draws, and how far chance may move it.
 
         Each term is a factor and the places of a batch. If the loss fails on one of the batches,
-        nothing is known, so chance may move it by any amount.
+        the mean is unknown, so the second value is infinite.
         """
         total = torch.zeros(self.n_draws, dtype=torch.float64)
         for factor, few in terms:
@@ -424,7 +424,7 @@ class _Few:
         return float(values.mean()), _STANDARD_ERRORS * standard_error
 
     def mean_differs(self) -> bool:
-        """Return whether a random loss is on average another one than that of its pieces."""
+        """Return whether the mean of a random loss differs from the mean over its pieces."""
         cut = self.cuts[0]
         shares = shares_of(self.workload, map(self.batch, cut))
         pieces = [(-share, places) for share, places in zip(shares, cut, strict=True)]
@@ -433,9 +433,9 @@ class _Few:
         return abs(apart) > max(chance, _APART * abs(whole))
 
     def is_sum(self) -> bool:
-        """Return whether each further copy of the examples adds the same to the loss.
+        """Return whether the loss grows by the same amount with each further copy of the examples.
 
-        Anything that the first copy has in addition is a penalty on the weights.
+        The first copy may add more, because the loss may include a penalty on the weights.
         """
         once, _ = self.mean_loss((1, self.all))
         added, chance = self.mean_loss((1, self.all * 2), (-1, self.all))
@@ -475,17 +475,17 @@ def _few_of(workload: Workload, device: torch.device) -> _Few:
 
 
 def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int]:
-    """Choose examples; if some have no units for the loss to average, only one of those.
+    """Choose examples, at most one of them without units that the loss averages over.
 
-    A loss may be a mean over known labels, positives or tokens. It is 0 or not a number for an
-    example without any. One such example is kept, so that a piece has fewer units.
+    Units are known labels, positives or tokens. The loss of an example without any is 0 or not a
+    number. One such example is kept, so that one piece has fewer units than the others.
     """
 
     def have_units(chosen: Sequence[int]) -> bool:
         values: list[float] = []
         batch = batch_from(workload, workload.train, chosen, split="train")
         if not succeeds(lambda: values.append(loss(batch).item())):
-            return True  # the loss does not accept this few, so nothing shows what they have
+            return True  # the loss does not accept so few examples, so this is unknown
         return math.isfinite(values[0]) and values[0] != 0
 
     n_train = size_of(workload.train)
@@ -504,7 +504,7 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
     if not with_units:  # the loss needs several examples, or is never a number
         return next((few for few in groups if have_units(few)), chosen)
     if not have_units([with_units[0], without]):
-        return chosen  # an input is not a number
+        return chosen  # the example is at fault: an input of it is not a number
     return [without, *islice(cycle(with_units[: n - 1]), n - 1)]
 
 

@@ -49,13 +49,13 @@ def measure_profile(
 ) -> Profile:
     """Try the batch sizes, each in a child process with nothing else running.
 
-    Only the sizes of `trial` are replaced. The memory limit may be that of a smaller device. At
-    the `time.monotonic()` of `deadline_s` it ends with what it has, which may be nothing. The sizes
-    of the `known` profile are only timed again. If there is none, an evaluation is measured once,
-    after the first size that fits, because its memory depends on no batch size.
+    Every setting of `trial` but its sizes is kept. The memory limit may be that of a smaller
+    device. When `time.monotonic()` reaches `deadline_s`, the profile is returned as it is, perhaps
+    empty. Sizes of a `known` profile are only timed again. Without one, the memory of an evaluation
+    is measured once, at the first size that fits, because no batch size changes it.
 
     Raises:
-        WorkloadError: no batch size could be trained, or none in that memory, or evaluated.
+        WorkloadError: no batch size could be trained, or fits, or an evaluation does not fit.
     """
     evaluation: Ended | None = None
     on = torch.device(device)

@@ -164,8 +164,8 @@ def measure_compiled(
 ) -> tuple[StepTiming, ...]:
     """Time steps of the model as the workload compiles it, one shape after the other.
 
-    The size of a batch is marked as dynamic, so that one compilation serves many batch sizes; it is
-    the first warm-up block. Memory is not measured, because the compiler's would be in it.
+    The batch dimension is marked as dynamic, so one compilation serves many batch sizes. Compiling
+    counts as the first warm-up block. Memory is not measured, because it includes the compiler's.
     """
     on = torch.device(device)
     limit_memory(on, available_bytes(on))

@@ -21,7 +21,7 @@ _UNWATCHED_RATIO = 1.5
 # Epoch ends are thinned to 1 % of the epochs done: from epoch 200 on every second one, from epoch
 # 300 on every third one, ...
 _EPOCH_ENDS_KEPT = 100
-# Train and test data, which decide nothing, are evaluated only after 1.5 times as many epochs.
+# Train and test data serve no decision, so they wait until 1.5 times as many epochs are done.
 _ALL_SPLITS_RATIO = 1.5
 
 
@@ -126,7 +126,7 @@ def _steps_of_marks(plan: BatchPlan, *, last_step: int) -> Iterator[int]:
     before = 0
     for mark in _marks(plan.n_train):
         step = plan.step_at(mark)
-        # Whole steps can leave a little more than a mark's distance between two marks.
+        # Rounding to whole steps can make the gap between two marks too long for one step here.
         while before < step:
             before = _farthest(plan, after=before, up_to=step) if before else step
             if before > last_step:

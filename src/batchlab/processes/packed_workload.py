@@ -35,7 +35,7 @@ _Reduced = tuple[Any, tuple[Any, ...]]
 
 
 def reduced_map(value: object) -> _Reduced | None:
-    """Return how to open a memory map elsewhere; None if it is none, or not all in its file."""
+    """Return how another process opens a memory map; None if its content is not in a file."""
     region = file_region(value)
     if region is None:
         return None

@@ -160,7 +160,7 @@ class BatchPlan:
     def last_batch_sizes(self) -> frozenset[int]:
         """Return the sizes of those last batches of epochs that are smaller than planned."""
         sizes = set()
-        # From the first epoch after the counted ones on, all are alike.
+        # All epochs after the counted ones are alike, so one of them is enough.
         for epoch in range(len(self._counted.epochs) + 1):
             last_step = self._begin_of(epoch + 1) - 1
             size = self.batch_size_at(last_step)

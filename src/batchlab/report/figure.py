@@ -127,7 +127,7 @@ def kinds_of(rows: Iterable[Row]) -> set[CellValue]:
 
 
 def explained(legend: Mapping[str, str], rows: Iterable[Row], **values: CellValue) -> Iterator[str]:
-    """Yield the sentence of each kind of mark that the rows draw, filled with the values."""
+    """Yield the legend's sentence for each kind of mark in the rows, filled with the values."""
     drawn = kinds_of(rows)
     for kind, message in legend.items():
         if kind in drawn:
@@ -149,7 +149,7 @@ def interval_mark(kind: str, known: Estimate, **fields: CellValue) -> Iterator[R
 
 
 def seeds_row(values: Sequence[float], middle: float | None = None) -> Row:
-    """Return the mean of one number per seed (at least one), or `middle`, with their range."""
+    """Return the center and range of one number per seed (at least one); default center: mean."""
     if middle is None:
         middle = fmean(values)
     return {"mean": middle, "low": min(values), "high": max(values), "n": len(values)}
@@ -271,7 +271,7 @@ class SizeLook:
     dark: str  # color on a dark ground
     dash: tuple[int, ...]  # lengths of its dashes and gaps in pixels; empty if solid
     shape: str  # the Vega name of its points' shape
-    part: Role | None = None  # its part in an answer, if colors show that, not the size
+    part: Role | None = None  # its part in an answer, if colors show that and not the size
 
     @property
     def css_name(self) -> str:

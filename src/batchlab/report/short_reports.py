@@ -381,7 +381,7 @@ def _comparison_title(comparison: Comparison) -> str:
 
 
 def _difference_text(rows: list[ComparedFigure]) -> str:
-    """Say how a quantity differs: by its mean change if that fits every batch size that differs."""
+    """Describe how a quantity differs: by the mean change if it fits all sizes, else by a range."""
     last, sizes = rows[-1], [row for row in rows if row.batch_size is not None]
     value, form = last.change.estimate or 0.0, _form(last)
     if last.batch_size is None and all(row.change.holds(value) for row in sizes):

@@ -196,13 +196,13 @@ class Engine(Protocol):
         """Return how many steps take as long as a validation, 0.0 if there is none or unknown."""
 
     def submit(self, request: RunRequest) -> None:
-        """Ask for a run; it begins when a place is free, and comes back by `next_finished`."""
+        """Queue a run; it begins when a worker is free, and `next_finished` returns its end."""
 
     def next_finished(self) -> RunEnd:
         """Wait for the next of the submitted runs to end; at least one is submitted."""
 
     def cancel(self) -> None:
-        """End everything submitted that has not come back; what can go on later still can."""
+        """End every submitted run that has not been returned; resumable ones can go on later."""
 
     def spent_s(self) -> float:
         """Return the seconds of the budget that are spent."""

@@ -1,4 +1,4 @@
-"""StoredEngine: the engines that spend real time and keep a store, without one run's training."""
+"""StoredEngine: the queue, budget and records of an engine with a store; subclasses train runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from batchlab.store.store import Store
 from batchlab.words.catalogue import number_text
 from batchlab.words.reasons import reason_text
 
-# This stands for sizes that were not timed, until a run has shown it; it only orders runs.
+# This stands in for the step time of untimed sizes until they have a run; it only orders runs.
 _UNKNOWN_STEP_S = 1.0
 # An interval between evaluations leaves pauses up to twice as far apart. A run evaluated half as
 # often as that is as good, because another session timed its evaluations again.
@@ -62,7 +62,7 @@ class StoredEngine:
         self._known: deque[RunRequest] = deque()
         self._waiting: list[tuple[float, int, RunRequest]] = []  # a heap: what begins first
         self._numbers = count()
-        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None if its turn never came
+        self._ended: deque[tuple[RunRequest, Ran | None]] = deque()  # None if it never began
 
     @property
     def n_workers(self) -> int:
@@ -70,7 +70,7 @@ class StoredEngine:
         return 1
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
-        """Return None, which means any rate."""
+        """Return None: this engine takes any rate."""
         return None
 
     def trial(
@@ -141,7 +141,7 @@ class StoredEngine:
         return RunEnd(request=request, record=self._answer(request))
 
     def cancel(self) -> None:
-        """End everything that has not come back; what can go on later still can."""
+        """End every run that has not been returned; resumable ones can go on later."""
         self._known.clear()
         self._waiting.clear()
         self._ended.clear()
@@ -254,7 +254,7 @@ class StoredEngine:
         self._listener.warning(message)
 
     def _is_new(self, text: str) -> bool:
-        """Return whether nothing was said yet that differs only in its numbers."""
+        """Return whether no earlier warning was the same but for its numbers."""
         kind = _NUMBERS.sub("#", text)
         is_new = kind not in self._kinds_said
         self._kinds_said.add(kind)
@@ -284,7 +284,7 @@ class StoredEngine:
             length = replace(request.length, epochs=None, steps=steps)
             step_s = self._mean_step_s(trial, request.last_step)
             expected_s = self.cost_model.expected_s(trial, length, step_s=step_s)
-        if self._is_idle:  # all that was expected has ended
+        if self._is_idle:  # all expected runs have ended
             self._time_left = TimeLeft()
         self._time_left.expect(trial.trial_id, expected_s)
         return expected_s
@@ -322,7 +322,7 @@ class TimeLeft:
         self._done_s += more_s * self._fraction.get(trial_id, 0.0)
 
     def at(self, trial_id: str, fraction: float) -> tuple[float, float | None]:
-        """Return the fraction of all work done, and the seconds left if it can be said yet."""
+        """Return the fraction of all work done, and the seconds left if they can be estimated."""
         expected_s = self._expected_s[trial_id]
         if trial_id not in self._fraction:
             self._before_s += expected_s * fraction

@@ -31,9 +31,9 @@ from batchlab.training.checkpoint import write_whole
 from batchlab.training.plain import Task
 from batchlab.words.reasons import reason_text
 
-_SAY_AFTER_S = 10.0  # waiting for a node; one that is free takes five seconds
+_SAY_AFTER_S = 10.0  # of waiting for a node; a free one is ready in five seconds
 _LOOK_FOR_NODES_EVERY_S = 5.0
-_HEAR_S = 10.0  # a call to a node whose runs say nothing comes back after this
+_HEAR_S = 10.0  # a call to a node returns after this if its runs send nothing
 _CLOSE_S = 5.0
 
 
@@ -75,9 +75,9 @@ class RayWorkers:
         self._plan = replace(plan, listener=ProgressListener())
         self._shipped = ray.put(ShippedWorkload.of(packed))
         self._nodes: dict[str, _Node] = {}
-        # Messages that are not handed on yet, because whoever gets one may raise an error.
+        # Messages not yet yielded. They are kept, because the receiver of one may raise an error.
         self._messages: deque[tuple[_Node, str, Any]] = deque()
-        self._refused: dict[str, str] = {}  # why, by node
+        self._refused: dict[str, str] = {}  # the reason, by node id
         self._looked_at_s = -_LOOK_FOR_NODES_EVERY_S
         self.get_ready()
 
@@ -122,13 +122,13 @@ class RayWorkers:
         node.starting[node.agent.start.remote(task, content)] = trial_id
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
-        """Yield the news of runs, by calls to the nodes that have some."""
+        """Yield messages of runs, which are fetched by calls to their nodes."""
         if not self._messages:
             self._listen(timeout_s)
         while self._messages:
             node, trial_id, message = self._messages.popleft()
             if trial_id not in node.running:
-                continue  # nobody waits for it any more
+                continue  # the run is no longer wanted
             if isinstance(message, bytes):
                 _keep(node.running[trial_id], message)
                 continue
@@ -147,7 +147,7 @@ class RayWorkers:
             time.sleep(timeout_s)
             return
         answered, _ = self._ray.wait(list(calls), num_returns=1, timeout=timeout_s)
-        if answered:  # then take all others that are there by now
+        if answered:  # take all other answers that have arrived by now
             answered, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for call in answered:
             self._answered(calls[call], call)
@@ -197,7 +197,7 @@ class RayWorkers:
     def _taken(self, node_id: str, facts: dict[str, Any], n: int) -> _Node:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        # One call waits for news of the runs, while all others act in their order.
+        # One call waits for messages of the runs in a thread of its own; others run in order.
         agent = self._ray.remote(concurrency_groups={"hear": 1})(NodeAgent).options(
             num_cpus=n * self._cluster.cpus_per_trial,
             num_gpus=self._cluster.gpus_of(n),
@@ -263,16 +263,16 @@ def _keep(path: Path | None, checkpoint: bytes) -> None:
 
 
 def _cause_of(error: BaseException) -> str:
-    """Return what was raised on a node, or what Ray says itself."""
+    """Return the message of an error raised on a node, or of Ray itself."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ClusterError):
-        return str(cause)  # a node's own words
+        return str(cause)  # already a message for the user
     return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
 
 
 def _free_resources() -> dict[str, dict[str, float]]:
-    """Return what nobody uses, by node; nothing if Ray does not say, as through a Ray client."""
-    from ray._private import state  # a developer's interface, as no other has it
+    """Return the free resources by node, or {} if Ray hides them, such as from a Ray client."""
+    from ray._private import state  # private, because Ray has no public call for it
 
     try:
         return dict(state.available_resources_per_node())

@@ -47,7 +47,7 @@ class StoredEnd:
         if self.steps is not None:
             n = bisect_right(record.evaluations, self.steps, key=lambda e: e.step)
             evaluations = record.evaluations[:n]
-        if len(evaluations) < len(record.evaluations):  # its early stop came later
+        if len(evaluations) < len(record.evaluations):  # it stopped early only later
             notes = tuple(note for note in notes if note.code != "stopped_early")
         return replace(
             record,
@@ -97,7 +97,7 @@ class Journal:
         self._store = store
         self._study = study
         self._written: list[JournalEntry] = list(stored_journal(store, study.study_id))
-        self.spent_before_s = 0.0  # in earlier sessions, as far as it was written down
+        self.spent_before_s = 0.0  # by earlier sessions, up to their last entries
         self._readings: list[float] = []
         self._readings_to_come: deque[float] = deque()
         self._ends_to_come: deque[tuple[JournalEntry, StoredEnd]] = deque()
@@ -240,10 +240,10 @@ def stored_journal(store: Store, study_id: str) -> tuple[JournalEntry, ...]:
 
 
 def keep_record(store: Store, record: TrialRecord) -> None:
-    """Store a run that has ended, unless it is stored or another process is at its trial."""
+    """Store a run that has ended, unless it is stored or another process trains it."""
     with store.claim(record.trial.trial_id) as is_ours:
         if not is_ours or (not record.evaluations and not record.has_failed):
-            return  # it is being trained, and kept, elsewhere; or its turn never came
+            return  # another process trains and stores it, or it never began
         stored = store.record(record.trial.trial_id)
         if stored is not None and stored.status is not None and stored.steps >= record.steps:
             return
@@ -265,10 +265,10 @@ class ReplayingEngine:
         """Answer from `journal`, then from `inner`."""
         self.name, self.capabilities = inner.name, inner.capabilities
         self.n_seeds = inner.n_seeds
-        # A cluster's number changes while a study runs, so a replay uses the number of that time.
+        # A cluster's number changes during a study, so a replay uses the number of each entry.
         self.n_workers = journal.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
-        # These use what the inner engine had learned at this place.
+        # These use the inner engine's cost model as it was at this entry.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
         self._inner = inner
         self._journal = journal
@@ -294,7 +294,7 @@ class ReplayingEngine:
         return spent_s
 
     def submit(self, request: RunRequest) -> None:
-        """Ask for a run; the inner engine gets it once the journal holds no more ends."""
+        """Queue a run; the inner engine gets it after the last end in the journal."""
         self._under_way.append(request)
         self._journal.note_request(request)
 
@@ -329,7 +329,7 @@ class ReplayingEngine:
         return end
 
     def cancel(self) -> None:
-        """End everything under way; it goes on when it is asked for again."""
+        """End all runs under way; each goes on when it is requested again."""
         self._under_way.clear()
         self._n_handed_over = 0
         self._inner.cancel()

@@ -101,7 +101,7 @@ class EpochBars(LineReader):
         before_epoch, before_n, _ = self._state
         is_same_epoch = self._here is not None and before_epoch == epoch
         if is_same_epoch and n < before_n:
-            return []  # The bar was cleared for the next epoch, but its number comes later.
+            return []  # The bar was cleared for the next epoch, whose number is not shown yet.
         if n == 0:
             # At the start of an epoch the bar still shows the values from the end of the epoch
             # before. In the first epoch it shows those of a trial run of the validation.
@@ -120,7 +120,7 @@ class EpochBars(LineReader):
         if n < total:
             return [*ended, replace(here, values=new)]
         if is_same_epoch and n == before_n:
-            return ended  # Its values wait, because it may be drawn again after a validation.
+            return ended  # Keep its values: it may be drawn again with validation values.
         return [*ended, here]
 
     def finish(self) -> list[Reading]:

@@ -43,8 +43,8 @@ _RATE_FACTOR = 8.0
 # A pass over the data takes this many times as long with larger batches only if its steps compare
 # all pairs of a batch, or the like.
 _LONGER_EPOCH = 2.0
-_TIMED_S = 1.0  # the epochs of a batch size are timed for this long, or until they end
-# Nothing is trained with the rate times this, so the metric stays that of the untrained model.
+_TIMED_S = 1.0  # seconds for which the epochs of a batch size are timed, unless they end first
+# A rate multiplied by this trains nothing, so the metric stays that of the untrained model.
 _NO_TRAINING = 1e-6
 # The metric of that model is compared with batches that are larger or smaller by these factors.
 _SIZE_FACTORS = (8, 4)
@@ -330,7 +330,7 @@ class CommandCheck:
     # ---- proof
 
     def _proven(self, examples: Span) -> Span:
-        """Prove that the flags act, and return the fewest and the most examples."""
+        """Check that each flag has an effect; return bounds on the number of training examples."""
         command, trial = self._command, self._first.trial
         again = self._compared("like the first", trial, has_losses)
         compared = LookComparison(self._first, again)
@@ -355,7 +355,7 @@ class CommandCheck:
                 continue
             acts = look is None or compared.acts(look)
             if acts is False and self._differ_later(trial, other):
-                acts = None  # they may differ by themselves so late
+                acts = None  # so late, two runs may differ even without the flag
             if acts is None:
                 unproven.append(f"{{{flag}}}")
             if acts is False:
@@ -443,7 +443,7 @@ class CommandCheck:
         return list(dict.fromkeys((max(1, now // far), max(1, now // near))))
 
     def _warn_of_sizes(self) -> None:
-        """Warn if a step or a batch may not be what it is taken for, or a rate not as given."""
+        """Warn if steps or batches may be counted wrongly, or a rate is not used as given."""
         command, first = self._command, self._first
         # If only steps are printed, nothing shows whether each of them is one batch.
         if fixed := self._set(MULTIPLIERS):
@@ -477,7 +477,7 @@ class CommandCheck:
     # ---- examples
 
     def _examples(self) -> Span:
-        """Return the given number, or that by the progress, with a second batch size if needed."""
+        """Return the number of examples that was given, or bounds on it from the progress."""
         first, n = self._first, self._command.examples
         if n is not None:
             return n, n
@@ -510,7 +510,7 @@ class CommandCheck:
         return assumed, assumed
 
     def _examples_of_both(self, other: Look, examples: Span) -> Span:
-        """Return the fewest and the most examples that fit the progress at both batch sizes."""
+        """Return bounds on the number of examples that fit the progress at both batch sizes."""
         now, size = self._command.batch_size, other.trial.batch_size
         one, two = self._first.examples, other.examples
         if one is None or two is None or size == now:

@@ -306,7 +306,7 @@ _Numbers = dict[tuple[str, object], str]
 
 
 class LookComparison:
-    """Two beginnings with the same arguments, with which others are compared.
+    """The first parts of two runs with the same arguments, which others are compared with.
 
     All numbers that a script prints count, because its metric may be rounded to a value that all
     runs share. A number that differs between these two runs says nothing about a flag.

@@ -109,7 +109,7 @@ def _is_apart(base: Sequence[float], values: Sequence[float]) -> bool:
     """Return whether values at two batch sizes differ by far more than they do at one."""
     if min(len(base), len(values)) < 2:
         return False
-    # They may change by themselves, as while batch normalization takes in its statistics.
+    # Values may also change by themselves, such as while batch normalization collects statistics.
     spread = max(max(base) - min(base), max(values) - min(values))
     apart = max(min(base) - max(values), min(values) - max(base))
     return math.isfinite(spread) and spread <= _STEADY * apart
@@ -336,7 +336,7 @@ class ProgressPoints:
         )
 
     def _unsure_place(self, reading: Reading, place: Reading) -> str | None:
-        """Return why the place of a value is not known, or None if it is."""
+        """Return why a value cannot be placed along the training, or None if it can."""
         complaint = self._complaints.get(place.shape, self._complaints.get(ANY_SHAPE))
         if complaint is not None and place.shape != LOG_SHAPE:
             return f"metric {self.printed!r} has no sure place: {complaint}"

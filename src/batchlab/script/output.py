@@ -200,7 +200,7 @@ class OutputReader:
 
 
 _ENDINGS = (".csv", ".tsv", ".jsonl", "metrics.json", "result.json")
-_LARGEST_BYTES = 1 << 24  # A larger file is data.
+_LARGEST_BYTES = 1 << 24  # A larger file holds data, not progress.
 _COST_FRACTION = 0.05
 
 
@@ -212,7 +212,7 @@ class GrowingFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Pass over what the files already hold."""
+        """Skip what the files already hold."""
         self._folder = folder
         self._stamps: dict[Path, tuple[int, int]] = {}
         self._n_read: Counter[Path] = Counter()
@@ -220,11 +220,11 @@ class GrowingFiles:
         self.grown()
 
     def grown(self, *, is_last: bool = False) -> list[Reading]:
-        """Return the readings since the last look, or none if it is too soon to look again."""
+        """Return the readings since the last call, or none if it is too soon to read again."""
         began_s, readings = time.monotonic(), []
         if began_s < self._next_s and not is_last:
             return []
-        # Unlike `rglob`, this bears folders that the script renames meanwhile.
+        # Unlike `rglob`, this tolerates folders that the script renames meanwhile.
         for folder, _, names in os.walk(self._folder):
             for name in names:
                 if name.endswith(_ENDINGS):

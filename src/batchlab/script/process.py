@@ -247,7 +247,7 @@ def status_and_reason(
 
 
 GRACE_S = 10.0
-"""From SIGTERM to SIGKILL."""
+"""Seconds from SIGTERM to SIGKILL."""
 _READ_BYTES = 1 << 20
 _N_LAST_LINES = 20
 # Many processes under one launcher print many lines after the error of one.
@@ -268,13 +268,13 @@ class Launched:
         on_output: Callable[[bytes, float], None],
         grace_s: float = GRACE_S,
     ) -> None:
-        """Start it, without a shell. If that fails, `receive` reports it as the end.
+        """Start the command without a shell. If that fails, `receive` returns it as the end.
 
-        The environment is complete except for batchlab's own marks and `PYTHONUNBUFFERED=1`. Its
-        own folder, made if missing, gets `output.gz`. The marker, which is `study/trial`, names it
-        among all trials. `receive` calls `on_output` with each piece that it wrote to stdout or
-        stderr, and the time when that came on the monotonic clock, at most 50 ms late. SIGKILL
-        follows SIGTERM after `grace_s` seconds.
+        Only batchlab's own variables and `PYTHONUNBUFFERED=1` are added to `environment`. The
+        folder is made if missing, and gets `output.gz`. The marker, `study/trial`, identifies the
+        command among all trials. `receive` calls `on_output` with each piece of stdout or stderr
+        and its time on the monotonic clock, which may be 50 ms late. SIGKILL follows SIGTERM after
+        `grace_s` seconds.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.marker = marker

@@ -131,10 +131,10 @@ class Epochs:
     """
 
     def __init__(self) -> None:
-        self._first: dict[bool, int] = {}  # by whether they have a total
+        self._first: dict[bool, int] = {}  # the first number, with a total or without one
         self._total: int | None = None
         self._number = 0
-        self._lengths: list[int] = []  # of the sequences before they began again
+        self._lengths: list[int] = []  # how many epochs each count had before it began again
         self.complaint: str | None = None  # why they can't be followed any more
 
     def number(self, printed: int, total: int | None) -> int:
@@ -167,14 +167,14 @@ class Counters:
 
     def __init__(self) -> None:
         self._epochs = Epochs()
-        self._epoch: int | None = None  # its number, counted from 0
+        self._epoch: int | None = None  # the number of the current epoch, counted from 0
         self.has_fractions = self._inside_epoch = False
         self._restarted: set[str] = set()  # counters that start again in each epoch
-        # By the name of a counter, its last epoch and its first and last count there.
+        # The last epoch of each counter, and its first and last count in that epoch.
         self._last: dict[str, tuple[int, int, int]] = {}
         self._steps_an_epoch: float | None = None
         self._at_ends = True
-        self._counted = (0, 0)  # the last step with its samples
+        self._counted = (0, 0)  # the last step for which samples were known, and those
         self._samples_a_step = 0.0
 
     def begin_epoch(self, number: int, n_epochs: int | None) -> None:

@@ -122,12 +122,12 @@ def asks_for_closure(optimizer: torch.optim.Optimizer) -> bool:
 def move_settings(
     optimizer: torch.optim.Optimizer, trial: Trial, *, reference_batch_size: int
 ) -> None:
-    """Give every parameter group the trial's weight decay, and Adam's settings by its rule.
+    """Set weight decay and Adam's settings in every parameter group, as the trial asks.
 
-    The rate is not touched, because a trial has it after scaling.
+    The learning rate stays as it is, because a trial's rate is already scaled.
 
     Raises:
-        UsageError: the rule moves a setting that a group does not have, or moves one too far.
+        UsageError: the scaling rule needs a setting that a group lacks, or an impossible value.
     """
     sizes = {"batch_size": trial.batch_size, "reference_batch_size": reference_batch_size}
     whose = type(optimizer).__name__
@@ -159,7 +159,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
-        """Take the weights after a step into the average, which keeps the share `decay`."""
+        """Set average = decay * average + (1 - decay) * weights, after a step."""
         raw = self._raw() if self._has_buffers else self._parameters
         for name, average in self._average.items():
             if average.shape == raw[name].shape:

@@ -134,7 +134,7 @@ class Stepper:
         return loss
 
     def _average_decay(self, step: int) -> float:
-        """Return the share that averaged weights keep at a step; a larger batch keeps less."""
+        """Return the share of the old weight average kept at a step; larger batches keep less."""
         workload = self._workload
         assert workload.ema is not None
         size = self._plan.stage_at(step).batch_size

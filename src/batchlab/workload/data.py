@@ -292,7 +292,7 @@ class StreamPass:
     """One pass over a stream, with random numbers of its own."""
 
     def __init__(self, data: Any, *, epoch: int, seed: int, what: str) -> None:
-        """Begin, after a call of `set_epoch(epoch)` if there is one."""
+        """Begin a pass; call `set_epoch(epoch)` first if the data have it."""
         self._what = what
         self._n = len(data)
         self._data = copy.copy(data)  # another pass may be in another epoch
@@ -300,7 +300,7 @@ class StreamPass:
         self.begin()
 
     def begin(self) -> None:
-        """Begin, or begin again with the same object that was read before."""
+        """Read the data from the start, again from the same object if it was read before."""
         self._taken = 0
         with untouched_randomness(self._seed):
             if has_set_epoch(self._data):

@@ -330,7 +330,7 @@ def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
         if _is_file(value):
             yield FileRegion.whole(value)
     elif isinstance(value, list | tuple) and len(value) >= _LONG:
-        if all(item is not None for item in value):  # else examples fill it as they are read
+        if all(item is not None for item in value):  # else it is a cache being filled
             yield value
     elif depth < _DEEPEST:
         for inner in _inside(value, is_dataset=depth == 0 or isinstance(value, Dataset)):

@@ -161,7 +161,7 @@ class _Recorder(TorchDispatchMode):
         name = _name(func)
         if func._schema.is_mutable:
             self._check_may_write(func, tensors[0])
-            places = {}  # what it writes is a new tensor on the tape
+            places = {}  # its result counts as a new tensor on the tape, not as a view
             name = re.sub(r"_(?=\.|$)", "", name, count=1)
         call = len(self.tape.calls)
         self.tape.calls.append(CapturedCall(name, arguments))

@@ -141,7 +141,7 @@ class Node:
 
     @property
     def accumulates(self) -> bool:
-        """Whether it is complete only after all loops that make it."""
+        """Whether its values are complete only after all loops that compute it."""
         is_sum = self.kind in ("sum", "peak") and not self.ends_lines
         is_alone = self.kind in ("product", "call")
         over_examples = is_alone and not self.rows and self.operands[0].rows

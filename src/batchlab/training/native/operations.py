@@ -334,10 +334,10 @@ def _embedding_backward(g: Graph, a: Arguments) -> View:
 
 
 def _shifted(g: Graph, x: View, shape: Shape, dim: int, start: int) -> View:
-    """Return `x` as if it lay in a tensor of this shape from `start` on; only read it there."""
+    """Return `x` from `start` on in a tensor of this shape; its other elements must not be read."""
     if x.strides[-1] == 0:
         x = g.point("{0}", x, dtype=x.dtype)
-    if shape[-1] == 1:  # it would be read before the line, outside of `x` too
+    if shape[-1] == 1:  # C would read `x` once before the loop, perhaps outside its memory
         raise unsupported("a part of a tensor with nothing in its last dimension")
     return View(x.node, shape, x.strides, x.offset - start * x.strides[dim])
 
