@@ -332,11 +332,11 @@ class Laws:
 class EndLevel:
     """The final value of a run, which defines a whole training."""
 
-    value: float  # of the validation metric (belief/final_value)
+    value: float  # final value of the validation metric (belief/final_value)
     ended_by: EndedBy  # the reason why the run counts as ended
     margin: float  # the difference that still counts as no worse, > 0, in the metric's unit
     epochs: float  # passes over the training set in the run; others may have more
-    learning_rate: float  # of the run
+    learning_rate: float  # the run's rate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -395,10 +395,10 @@ class Endings:
 
     metric: str  # the validation metric
     better: Better  # its direction
-    seeds: tuple[int, ...]  # of all trainings
-    named: Ending  # of the recommendation, or else of what stays
-    own: Ending  # of the reference as it is
-    tuned: Ending | None  # of the reference batch size at its tuned rate; None if it has none
+    seeds: tuple[int, ...]  # the seeds of all trainings
+    named: Ending  # the recommendation, or else what stays
+    own: Ending  # the reference as it is
+    tuned: Ending | None  # the reference batch size at its tuned rate; None without one
     # The amount by which the recommendation ends better than the reference (tuned if nobody chose
     # its rate), in the metric's unit, negative if it ends worse; by the belief over all runs.
     difference: Estimate

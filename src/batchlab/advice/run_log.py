@@ -57,7 +57,7 @@ class CellKey(NamedTuple):
     batch_size: int
     learning_rate: float
     horizon: float = 1.0  # the length of its schedule over the reference's
-    weight_decay_factor: float = 1.0  # its weight decay over the one of that batch size
+    weight_decay_factor: float = 1.0  # its weight decay over the usual one at that batch size
 
 
 RunKey = tuple[CellKey, int]
@@ -95,7 +95,7 @@ class RunLog:
     # The purpose for which each of `records` was first run.
     purposes: dict[RunKey, Purpose] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)  # what was done, and why
-    reserved_s: float = 0.0  # of the budget, kept for what comes last
+    reserved_s: float = 0.0  # budget kept for the last runs
     # Batch sizes that are no longer compared, with the reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # only observes; no decision depends on it

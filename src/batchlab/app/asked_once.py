@@ -98,7 +98,7 @@ def completed(
         if key not in certain:
             unsure.append(values[option])
     request = f"{name} needs {', '.join(requests)}{trouble}"
-    if look is None:  # what failed would fail again
+    if look is None:  # another attempt would fail too
         raise UsageError(f"{request}. Have it run first")
     paste = follow_up(command_line, values)
     if unsure:

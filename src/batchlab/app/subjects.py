@@ -115,7 +115,7 @@ class WorkloadSubject(Subject):
         self.is_usual = workload.is_usual or self._loaded.reference in workload_names()
         self.has_shape = workload.has_schedule
         self.stops_early = workload.patience_epochs is not None
-        scheduler = workload.scheduler  # without an argument for the length it has its own length
+        scheduler = workload.scheduler  # its length is its own if it takes none
         is_told = scheduler is None or bool(horizons_of(scheduler))
         self.may_stretch = self.has_shape and is_told and not self.stops_early
         if self.may_stretch and question.cluster is None:  # nodes keep no beginnings for others

@@ -146,7 +146,7 @@ def swept(subject: Subject) -> Study:
 _TIMING = "timing each batch size alone"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
-_TIMING_SHARE = 0.2  # for each batch size, of what is left of the budget
+_TIMING_SHARE = 0.2  # the fraction of the remaining budget for each batch size
 # Blocks of steps on a quiet machine lie within a few percent of one another.
 _UNSTEADY_FRACTION = 0.3
 
@@ -303,7 +303,7 @@ class StoredSweep:
         length, step_s = self._subject.length, self._step_s
         if is_begun or length.until is not None or length.to_own_end:
             return
-        shortest_s = math.inf  # of those whose step times are known
+        shortest_s = math.inf  # the shortest run whose step time is known
         for run in left:
             if step_s.keys() >= set(run.trial.batch_sizes):
                 shortest_s = min(shortest_s, run.trial.plan.train_s_at(run.last_step, step_s))

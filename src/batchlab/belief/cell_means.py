@@ -34,7 +34,7 @@ class CellMeans:
 
     cells: tuple[Values, ...]
     scale: MetricScale
-    prior: ScatterPrior | None  # of the scatter of seeds on that scale
+    prior: ScatterPrior | None  # the prior of the seed scatter on that scale
     draws: Array | None  # shape (n_draws, cells), in the metric's unit; NaN for a cell without runs
 
     @classmethod

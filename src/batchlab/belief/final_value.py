@@ -20,7 +20,7 @@ V = TypeVar("V", float, float | None)
 
 # The last part of a run that a line is fitted to.
 _TAIL = 0.25
-_BOUNDS = (1.0, 100.0)  # of shares and percent
+_BOUNDS = (1.0, 100.0)  # the largest share, and the largest percentage
 # With fewer evaluations no line shows how far they lie off it.
 _FEWEST = 3
 # A run whose best model is kept ends with the best mean of this many evaluations in a row.

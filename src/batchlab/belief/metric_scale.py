@@ -28,7 +28,7 @@ class MetricScale:
     """Log odds for a share, the logarithm for a positive loss, the metric itself for any other."""
 
     kind: ScaleKind
-    whole: float = 1.0  # what a share is of: 1, or 100 if it is in percent
+    whole: float = 1.0  # the largest share: 1, or 100 if it is in percent
     n_examples: int | None = None  # that a value is a mean of, if known
 
     @classmethod

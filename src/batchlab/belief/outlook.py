@@ -35,8 +35,8 @@ _SHRINK = 4.0
 class Scatter:
     """How far the seeds of one configuration lie apart: standard deviations."""
 
-    cost: float  # of log2 of the cost to the level
-    end: Array  # of the final value, in margins, shape (k, n): k that are equally likely
+    cost: float  # standard deviation of log2 of the cost to the level
+    end: Array  # standard deviation of the final value, in margins: k equally likely, shape (k, n)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +105,7 @@ class Run:
     n_seeds: int
     shows_cost: bool
     shows_end: bool
-    end_error: float = 0.0  # of the final value, on the surface's scale, without the seeds' scatter
+    end_error: float = 0.0  # error of the final value on the surface's scale, without seed scatter
 
 
 def estimate_of(draws: Array, *, n: int) -> Estimate:

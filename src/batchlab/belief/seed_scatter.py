@@ -24,8 +24,8 @@ _UNLIKENESS = (np.arange(24) + 0.5) / 24 * 1.8
 _LOG_UNLIKENESS = (-1.20, 0.78)  # mean, standard deviation
 # Step of the sum over the usual variance, as a logarithm, and its reach around what is plausible.
 _STEP, _REACH_SDS = 0.2, 6.0
-_BELOW, _ABOVE = 24.0, 18.0  # without a prior; one cell of two seeds bounds the variance weakly
-_LEAST_WEIGHT = 1e-6  # of a place that can still move a bound in its third digit
+_BELOW, _ABOVE = 24.0, 18.0  # reach without a prior: two seeds of one cell say little
+_LEAST_WEIGHT = 1e-6  # lower weights change no bound in its third digit
 # The recorded shares are of this many examples.
 _RECORDED_EXAMPLES = 10_000
 

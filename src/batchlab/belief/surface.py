@@ -19,7 +19,7 @@ _JITTER = 1e-6
 # A training that is twice as long has as many steps as one of half the batch size, and they end
 # about alike. So an octave of length counts as this many octaves of batch size.
 AS_HALF_THE_SIZE: Final = 0.8
-HORIZON_SCALE: Final = 2.0  # of the residual along the length, in octaves
+HORIZON_SCALE: Final = 2.0  # scale of the residual along the length, in octaves
 DECAY_SCALE: Final = 4.0  # the same along the weight decay
 # The trend along octaves d of weight decay: means and standard deviations of the coefficients of d
 # and d² / 4. It is the same at all batch sizes, and was chosen by hand.

@@ -28,12 +28,12 @@ _RATE = (math.log(0.004), math.log(5.0))  # log of rate per epoch: from beyond a
 _POWER = (math.log(0.1), math.log(6.0))  # log of the exponent
 _OFFSET = (-1.0, 5.0)  # log2 of 1 + the epochs that the power law has already behind it
 _N_RATES, _N_POWERS, _N_OFFSETS = 100, 16, 20
-_ZOOMS = 3  # then the grid is finer than the noise
+_ZOOMS = 3  # after this many the grid is finer than the noise
 # A law may leave this many first points unexplained: a few, or a part of the curve.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
 _LEVELS = (np.arange(15) + 0.5) / 15  # quantiles that stand for the uncertainty of a fitted rise
-_LIKELY = 1e-4  # of the largest weight; curves below it are left out
+_LIKELY = 1e-4  # curves below this fraction of the largest weight are left out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,7 +155,7 @@ class _Fit:
     rise: Array  # over the visible window
     error: Array  # standard error of `rise`
     span: Array  # the part of the rise that the law uses up over the visible window
-    degrees: Array  # of freedom, one per start
+    degrees: Array  # degrees of freedom, one per start
     log_weight: Array
 
     @classmethod
@@ -245,7 +245,7 @@ NOT_YET_PROBABILITY = 0.1  # and "not yet" at most this much; in between it is "
 STILL_RISING_PROBABILITY = 0.02
 # A flat curve at the very start (nothing learned yet) looks like a plateau but is not one.
 STARTED_DELTAS = 10
-_NO_GAIN = 1e-3  # of delta: a smaller gain is said to be 0
+_NO_GAIN = 1e-3  # gains below this fraction of delta are reported as 0
 TURN_STANDARD_ERRORS = 4.0
 
 

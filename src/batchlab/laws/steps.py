@@ -304,7 +304,7 @@ def _shortened(step: Array) -> Array:
 class _Means:
     """The k batch sizes on their own, without a curve."""
 
-    runs: _Runs  # with the scatter of the seeds, or without repeats the least plausible one
+    runs: _Runs  # with the seed scatter; without repeats, the lowest plausible one
     group: NDArray[np.intp]  # batch size of each, shape (n,)
     mean: Array  # log steps of each batch size, shape (k,)
 

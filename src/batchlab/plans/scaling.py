@@ -155,7 +155,7 @@ def settings_of(group: dict[str, Any], *, whose: str) -> AdamSettings | None:
 
 
 def moved_settings(settings: dict[str, Any], rule: str | float, *, whose: str, **sizes: int) -> Any:
-    """Return what a rule makes of a group's settings, without the rate; {} if it stays so."""
+    """Return the settings of a group that a rule changes, apart from the rate; {} if none."""
     adam = moved_adam(settings_of(settings, whose=whose), rule, whose=whose, **sizes)
     if adam is None:
         return {}

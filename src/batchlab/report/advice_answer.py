@@ -215,7 +215,7 @@ class _Rival:
 
     best: AnswerRow
     named: AnswerRow
-    ahead: Estimate  # by how much the best ends better
+    ahead: Estimate  # how much better the best one ends
     values: dict[str, str]  # the names and final values of both, for a sentence
 
     @property
@@ -400,7 +400,7 @@ def follow_up(command: str, options: Mapping[str, str]) -> str:
             words = itertools.chain([word], words)  # the user's own command
             break
         if word in replaced:
-            next(words, None)  # its value
+            next(words, None)  # skip its value
         elif word.partition("=")[0] not in replaced:
             new.append(word)
     return shlex.join([*new, *itertools.chain.from_iterable(options.items()), *words])

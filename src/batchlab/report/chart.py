@@ -234,7 +234,7 @@ class _Places:
         self.wide = wide
         self.axis, self.x_scale, self.y_scale = panel.axis, axes["x"]["scale"], axes["y"]["scale"]
         self.drawn: list[_Spot] = []
-        self.taken: list[_Box] = []  # by words
+        self.taken: list[_Box] = []  # the places that words cover
         names = ["kind", "series", "run", "plan"]
         if panel.axis != "batch_size":
             names.append("batch_size")

@@ -38,12 +38,12 @@ class Panel:
 
     key: str  # its identity on the page
     title: str  # a few words above it
-    quantity: str  # of its vertical axis
+    quantity: str  # the quantity of its vertical axis
     rows: Sequence[Row]  # what it draws
     _: KW_ONLY
     axis: str = "batch_size"  # the quantity of its horizontal axis
     is_metric: bool = False  # whether differences of its quantity matter, not ratios
-    frame: Sequence[Row] = ()  # rows that its axes make room for; empty for just its own
+    frame: Sequence[Row] = ()  # rows that its axes must also cover
     view: str = ""  # the position of its figure's switch that shows it; empty without a switch
 
     @property
@@ -81,10 +81,10 @@ class Figure:
         panels: Iterable[Panel],
         *,
         notes: Iterable[str],  # sentences under it: how to read it, what was left out
-        needs: str,  # what a panel takes; a sentence says so if there is none
+        needs: str,  # what a panel needs; a sentence says so if there is no panel
         data: str = "",  # the name of its CSV file; by default its own
-        rows: Iterable[Row] | None = None,  # of that file, if they are not its panels'
-        table: Table | None = None,  # its numbers, if they are not its panels'
+        rows: Iterable[Row] | None = None,  # the rows of that file; default: its panels' rows
+        table: Table | None = None,  # the table of its numbers; default: from its panels
     ) -> None:
         """Keep the panels that have marks, and collect their rows."""
         self.key, self.name, self.title, self.data = key, name, title, data or name

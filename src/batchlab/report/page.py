@@ -89,7 +89,7 @@ Facts = Sequence[tuple[str, object]]
 class Origin:
     """What the numbers of a page come from."""
 
-    name: str  # of the workload
+    name: str  # the name of the workload
     command: str
     created_at: str  # ISO 8601
     study_id: str = ""

@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 LEAST = 40
 MOST = 100
-WIDTH = 88  # without a terminal
+WIDTH = 88  # the columns of a text without a terminal
 _columns: ContextVar[int | None] = ContextVar("columns", default=None)
 _NO_BREAK = "\u00a0"
 # No line breaks between a number and its unit or percent sign.

@@ -147,8 +147,8 @@ class RunPlan:
     constant_until: float = 0.0
     # The scaling rule that sets all but the rate at other batch sizes than the trial's.
     settings_rule: str = "none"
-    threads: int = 1  # of each run; several if it has the machine to itself
-    measures: tuple[str, ...] = ()  # by name, in addition to what is always measured
+    threads: int = 1  # threads per run; several if it has the machine to itself
+    measures: tuple[str, ...] = ()  # names of measurements in addition to the usual ones
     trainer: TrainerName = "fastest"  # "plain": PyTorch's own loop takes all steps
 
 

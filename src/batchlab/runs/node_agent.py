@@ -35,7 +35,7 @@ class _Run:
 
     device: str
     checkpoint: Path
-    sent_s: float  # when it was sent, at first when the run began
+    sent_s: float  # when that was sent, or at first when the run began
     sent_ns: int = 0  # the file's time then
 
 

@@ -49,7 +49,7 @@ class _Node:
     hearing: Any = None  # the call that brings the news of its runs
     starting: dict[Any, str] = field(default_factory=dict)  # the trial of each call
     running: dict[str, Path | None] = field(default_factory=dict)  # checkpoints here, by trial
-    is_gone: bool = False  # its messages no longer count
+    is_gone: bool = False  # if so, its messages are ignored
 
     @property
     def calls(self) -> list[Any]:

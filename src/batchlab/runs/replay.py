@@ -59,7 +59,7 @@ class StoredEnd:
         )
 
 
-InTurn = tuple[tuple[float, ...], ...]  # by process and round: ratios of two step times
+InTurn = tuple[tuple[float, ...], ...]  # ratios of two step times, by process and round
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,16 +70,16 @@ class JournalEntry:
     later entry has that of all batch sizes.
     """
 
-    profile: str | None = None  # of this machine
-    elsewhere: str | None = None  # of the other machine that the answer rests on, if it does
+    profile: str | None = None  # the profile of this machine
+    elsewhere: str | None = None  # the profile of another machine that the answer rests on
     budget_s: float | None = None  # what the runs may take by the engine's clock
     readings_s: tuple[float, ...] = ()  # what the clock said, in the order asked
     in_turn: InTurn | None = None  # what timing two batch sizes in turn gave
     runs: tuple[StoredEnd, ...] = ()  # in the order in which they ended
-    cost_model: CostModel = field(default_factory=CostModel)  # by then
+    cost_model: CostModel = field(default_factory=CostModel)  # the engine's model then
     n_workers: int | None = None  # how many runs the engine did at a time by then
-    spent_s: float = 0.0  # of the budget by then
-    best: BestSoFar | None = None  # what led then, only to be shown: nothing is decided by it
+    spent_s: float = 0.0  # the budget spent until then
+    best: BestSoFar | None = None  # what led then, which is only shown and decides nothing
 
 
 _DECISIONS: Final = JsonColumn[tuple[JournalEntry, ...]](tuple[JournalEntry, ...])

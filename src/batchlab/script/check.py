@@ -54,7 +54,7 @@ _LONGER_RUN = 8
 _READ_FURTHER = 4
 # The first look waits longest, because the first start, with empty caches, is the slowest.
 _FIRST_SHARE = 0.5
-_PROOF_SHARE = 0.4  # for all other looks together, which is a tenth of a budget
+_PROOF_SHARE = 0.4  # for all other looks together: a tenth of a budget
 _ANOTHER_SIZE = "with another batch size"
 _NO_EXAMPLES = "how many training examples there are is not known"
 _GIVE_EXAMPLES = "give --examples, such as --examples 50000"

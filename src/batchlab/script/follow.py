@@ -141,7 +141,7 @@ _TIMES_RESOLUTION = 20.0
 class ProgressMoment(NamedTuple):
     """A moment at which a script reported how far it is."""
 
-    at_s: float  # by a monotonic clock
+    at_s: float  # the time by a monotonic clock
     step: int  # optimizer updates done
     has_metric: bool  # whether an evaluation lies before it
     resolution_s: float = 0.0  # how late `at_s` may be; 0.0 if the script itself read the clock
@@ -151,8 +151,8 @@ class ProgressMoment(NamedTuple):
 class StepIntervals:
     """Seconds per step, with one value for each stretch of the training."""
 
-    warmup_step_s: tuple[float, ...]  # of the first stretches, which do not count
-    step_s: tuple[float, ...]  # of the others, in the order they ran
+    warmup_step_s: tuple[float, ...]  # step times of the first stretches, which do not count
+    step_s: tuple[float, ...]  # step times of the others, in the order they ran
     # Whether these include the script's evaluations, because it reported its steps too seldom, or
     # too fast, to keep them apart.
     with_evaluations: bool

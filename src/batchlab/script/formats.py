@@ -159,8 +159,8 @@ class JsonLines(NamedNumbers):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bars: dict[int, int] = {}  # by total, where each of the bars without words is
-        self._total: int | None = None  # of the training's bar
+        self._bars: dict[int, int] = {}  # where each bar without words is, by its total
+        self._total: int | None = None  # the total of the training's bar
         self._waiting: list[Reading] = []
 
     def read(self, line: str, at_s: float) -> list[Reading] | None:
@@ -552,7 +552,7 @@ class PlainLines(LineReader):
                 step = in_loop = n_steps = None
                 split = split or "val"
         printed = Reading(at_s=at_s, shape=self.shape, step=step, epoch=epoch)
-        if has_values:  # else it is the size of a data set
+        if has_values:  # without values it is the size of a data set
             printed = replace(printed, samples=counted.get("samples"))
         self._has_named_total = self._has_named_total or n_steps is not None
         place = self._counters.placed(printed, n_steps=n_steps, part=in_loop, n_epochs=n_epochs)

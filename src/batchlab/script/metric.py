@@ -189,7 +189,7 @@ class ProgressPoints:
         self.pattern = pattern
         self._size = size
         self.printed: str | None = None  # the name that is read; None until it was seen
-        self.names: dict[str, set[str]] = {}  # by every measured name as printed, its kinds
+        self.names: dict[str, set[str]] = {}  # the kinds of every measured name, as printed
         self.points: list[MetricPoint] = []  # those with a value that counts, by rising samples
         self.first: Reading | None = None  # the first with the metric
         self.contradictions: list[str] = []  # about values for one step, or left out; at most ten
@@ -205,7 +205,7 @@ class ProgressPoints:
         self._complaints: dict[str, str] = {}
         self._left_out: tuple[Reading, str] | None = None  # its place; the error if one follows
         self._asked_kind: str | None = None  # None if only the name was asked for
-        self._kind: str | None = None  # of the values that count
+        self._kind: str | None = None  # the kind of the values that count
         self._n_doubles = 0  # steps for which two numbers were printed, and no third
         self._n_more: Counter[tuple[float | None, ...]] = Counter()  # further values by place
 

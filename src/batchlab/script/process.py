@@ -184,8 +184,8 @@ class CommandEnd:
 
     status: Status
     reason: Reason | None  # why it is not ok; None if it is
-    last_lines: tuple[str, ...]  # of its output, cleaned for showing
-    duration_s: float  # from its start to its own end
+    last_lines: tuple[str, ...]  # the last lines of its output, cleaned for display
+    duration_s: float  # seconds from its start to its own end
     peak_bytes: int | None  # the most that its processes held; pages of mapped files count too
     gpu_peak_bytes: int | None  # the most on any one GPU; None if none was used or it is not known
     was_asked: bool = False  # whether batchlab ended it before it ended by itself

@@ -390,7 +390,7 @@ def main(arguments: list[str]) -> None:
     supervisor = Supervisor(
         control=control, report=report, owner=owner, grace_s=float(arguments[3])
     )
-    if os.getppid() == owner:  # else it died before it could be watched
+    if os.getppid() == owner:  # otherwise the owner died before it could be watched
         supervisor.run(arguments[5:], arguments[4])
 
 

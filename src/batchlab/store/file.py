@@ -21,7 +21,7 @@ from batchlab.store.schema import UnreadableColumn
 BUSY_TIMEOUT_S = 10.0  # writers hold the file for milliseconds, so longer means blocked
 
 _LITTLE_SPACE_BYTES = 256 * 1024
-_AT_WORK = "at-work-{}.lock"  # with the id of a study
+_AT_WORK = "at-work-{}.lock"  # the gap holds the id of a study
 
 
 def _opened(path: Path, *, create: bool) -> sqlite3.Connection:

@@ -17,8 +17,8 @@ class FileRegion:
     """The place of numbers in a file."""
 
     path: str  # the file
-    offset: int  # of the first number, in bytes
-    n_bytes: int  # from the first number to the end of the last
+    offset: int  # where the first number begins, in bytes
+    n_bytes: int  # the bytes from the first number to the end of the last one
 
     @classmethod
     def whole(cls, path: Path | str) -> FileRegion:

@@ -47,7 +47,7 @@ _MAIN = "workload "
 class LoadedWorkload:
     """A workload that is ready to train, and its identity."""
 
-    workload: Workload  # with its validation set split off if it asked for that
+    workload: Workload  # its validation set is split off already, if it asks for that
     # The identity of its source, settings and data, and of its model once a child process has made
     # one (`with_model`).
     workload_id: str
@@ -418,7 +418,7 @@ def as_type_of(default: Setting, value: str | Setting, name: str) -> Setting:
     if isinstance(setting, str):
         setting = _read(default, setting)
     elif isinstance(default, float) and type(setting) is int:
-        setting = type(default)(setting)  # as the text "0" would be, so that both are one trial
+        setting = type(default)(setting)  # like the text "0", so that both are one trial
     is_right = type(setting) is type(default)
     if default is None:
         is_right = setting is None or isinstance(setting, (str, int, float))

@@ -31,7 +31,7 @@ class SourceFile:
     """A file of the user's code, and what it held."""
 
     path: str  # the whole path of the file
-    sha256: str  # of its bytes, or of some of them if they are many
+    sha256: str  # the hash of its bytes, or of a sample of them if there are many
 
     @classmethod
     def now(cls, path: Path | str) -> SourceFile:

@@ -77,7 +77,7 @@ def _processor() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() + platform.machine()
-    lines = text.split("\n\n")[0].splitlines()  # of one processor
+    lines = text.split("\n\n")[0].splitlines()  # the first processor
     return "\n".join(
         filter(lambda line: line.startswith(("model name", "flags", "Features")), lines)
     )

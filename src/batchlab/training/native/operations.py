@@ -657,7 +657,7 @@ OPERATIONS: dict[str, str | Operation] = {
         "(({0} > 0.0f ? {0} : 0.0f) - {0} * {1} + log1pf(exp_of(-fabsf({0}))))"
     ),
 }
-for _kind in ("Tensor", "Scalar"):  # of the other operand
+for _kind in ("Tensor", "Scalar"):  # the type of the other operand
     OPERATIONS |= {
         f"add.{_kind}": "{self} + {alpha} * {other}",
         f"sub.{_kind}": "{self} - {alpha} * {other}",
@@ -685,7 +685,7 @@ def lowered(tape: Tape, kinds: Sequence[str]) -> tuple[Graph, list[View | None]]
     """
     graph = Graph(constants=tape.constants)
     places = _places([*kinds, *["constant"] * len(tape.constants)])
-    results: dict[int, dict[int, View | None]] = {}  # of each call
+    results: dict[int, dict[int, View | None]] = {}  # the results by call
     views: dict[int, View | None] = {}
 
     def view(place: int | None) -> View | None:

@@ -221,7 +221,7 @@ def _graph(
         raise RefusedError(
             f"its steps could not be recorded: {type(error).__name__}: {error}"
         ) from error
-    if not before.is_now():  # its draws would be the same at each step
+    if not before.is_now():  # the program would repeat the same draws at each step
         raise unsupported("random numbers outside of a model's layers")
     kinds = ["parameter"] * len(list(module.parameters()))
     kinds += ["buffer"] * (len(module.tensors) - len(kinds))
