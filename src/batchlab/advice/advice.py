@@ -247,15 +247,15 @@ class Believed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """One batch size that was in question.
+    """One batch size that the advice considered.
 
     Attributes:
         batch_size: examples per step.
         micro_batch_size: how it is split to fit memory; equal to `batch_size` if it fits whole.
         fits: whether it ran within the memory limit.
-        learning_rate: the rate that its figures are for. It is the rate that is named with it, or
-            else the best one by all runs, among those that met the target if any did. None if it
-            was not trained, or failed at every rate.
+        learning_rate: the rate that its figures are for: the recommended one if a recommended
+            change has this batch size, or else the best one by all runs, among those that met the
+            target if any did. None if it was not trained, or failed at every rate.
         n_runs: runs at that rate.
         step_s: seconds per step with nothing else running, from the times of all batch sizes.
         steps_to_target: at that rate, by all runs together; a lower bound if no run at that rate
@@ -271,8 +271,8 @@ class Candidate:
         rule_learning_rates: the rate that each scaling rule would have set from the reference
             configuration's tuned rate, by its name; rules that do not apply are left out.
         note: why it was not trained, or what is odd about it; None if nothing is.
-        epochs: as in `Configuration`, of the rate that its figures are for.
-        weight_decay_factor: as in `Configuration`, of that rate.
+        epochs: as in `Configuration`, for the rate that its figures are for.
+        weight_decay_factor: as in `Configuration`, for that rate.
     """
 
     batch_size: int

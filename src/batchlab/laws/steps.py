@@ -42,8 +42,8 @@ _EXACT_WIDTH = 1e-4
 _NOTHING, _FAR = 7.0, 30.0
 # At a log batch size this large S(B) is S_min, and at one this small B S(B) is E_min.
 _LARGE, _SMALL = 500.0, -500.0
-# A weak pull of log B_crit to the middle of the batch sizes. Without it, none of the curves that
-# fit as well as S_min = 0 or B_crit = 0 would be the best.
+# A weak pull of log B_crit to the middle of the batch sizes. It picks one curve when many fit
+# equally well, as near S_min = 0 or B_crit = 0.
 _HOLD = 1e-5
 _WEAK = 1.0  # the pull of the exponent, if only the distance from the best curve matters
 _STARTS, _ROUNDS, _LONGEST_STEP, _CLOSE = 3, 200, 2.0, 1e-6
