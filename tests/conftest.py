@@ -1,7 +1,5 @@
 """Before any test: one thread a process, for the tests themselves run side by side."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

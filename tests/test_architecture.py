@@ -1,7 +1,5 @@
 """The rooms: what may import what, and what no room may do; read from the source and from a run."""
 
-from __future__ import annotations
-
 import ast
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The folder for files that can be made again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The check of CI that a report names its batch sizes to a reader."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

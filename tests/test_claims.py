@@ -1,7 +1,5 @@
 """The list of claims: each names a test that there is."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The examples of own commands: short, told how to run, and the plain one swept."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """On a CUDA device: what the CPU's tests say of runs, profiles and advice holds there, too."""
 
-from __future__ import annotations
-
 import gc
 from functools import partial
 from pathlib import Path

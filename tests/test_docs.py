@@ -1,7 +1,5 @@
 """What the documents say is there: commands, queries, fields, figures, scripts."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import sqlite3

@@ -1,7 +1,5 @@
 """The examples: whole, short, and run as a reader would run them."""
 
-from __future__ import annotations
-
 import json
 import runpy
 import sys

@@ -3,8 +3,6 @@
 Each folder of tests/extension is given to a registry as a second one; `src` is not touched.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path

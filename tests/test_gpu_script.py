@@ -1,7 +1,5 @@
 """scripts/gpu keeps what it has, whatever ends it."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The examples of growing batches: short, and in each framework the plan's steps and rates."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """kill -9 and Ctrl-C of sweeps and advices: they go on to the same numbers and decisions."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -64,10 +62,7 @@ def begun(folder: Path) -> tuple[float, subprocess.Popen[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "epochs", "kills", "while_starting"),
-    [
-        (20_261_120, 40, 3, 1),
-        pytest.param(20_261_121, 450, 60, 15, marks=pytest.mark.nightly),
-    ],
+    [(20_261_120, 40, 3, 1), pytest.param(20_261_121, 450, 60, 15, marks=pytest.mark.nightly)],
 )
 def test_a_sweep_killed_at_random_moments_ends_with_the_very_same_numbers(
     seed: int, epochs: int, kills: int, while_starting: int, tmp_path: Path

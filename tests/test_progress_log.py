@@ -1,7 +1,5 @@
 """`batchlab.log` in a training: nothing outside a study, never an error inside one."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

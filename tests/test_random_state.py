@@ -1,7 +1,5 @@
 """RandomState: the global random streams go on as if nothing had been drawn."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The site of docs/: it builds without a warning and offline, its links lead somewhere."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The public surface: names only, each of them there, none of them heavy before it is used."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import version
 from types import ModuleType

@@ -4,8 +4,6 @@ What the command line can be given as wrong is in tests/cli/wrong_inputs.txt; wh
 workload itself in tests/workload/refused.txt.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

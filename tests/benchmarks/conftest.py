@@ -1,7 +1,5 @@
 """What judges the advice is judged at night: nobody who uses batchlab runs it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

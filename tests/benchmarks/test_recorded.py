@@ -1,7 +1,5 @@
 """Recorded grids, and the engine that answers from them as the plain engine did."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

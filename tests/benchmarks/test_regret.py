@@ -1,7 +1,5 @@
 """The records of regret: chosen on some seeds, valued on others; whole trainings too."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The simulated studies: every kind can be drawn, asked about and judged."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, replace
 

@@ -1,7 +1,5 @@
 """The fit of the prior: what is maximized, and what a workload has no part in."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The examples' own commands and those of frameworks, run whole, and growing runs resumed."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os

@@ -1,7 +1,5 @@
 """What takes minutes: kills, large outputs, large studies, recorded answers, long advices."""
 
-from __future__ import annotations
-
 import csv
 import json
 import random
@@ -43,9 +41,7 @@ SEEDS = 5
 LARGEST_PAGE_BYTES = 25_000_000
 
 
-def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(
-    tmp_path: Path,
-) -> None:
+def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(tmp_path: Path) -> None:
     study = sweep(
         "least-squares",
         batch_sizes=BATCH_SIZES,
@@ -147,10 +143,7 @@ def test_a_script_that_grows_is_compared_by_the_epochs_that_it_tells(tmp_path: P
 
 N_TRAIN = 10_000
 LEARNING_RATE = 0.05
-REQUEST = {
-    "batch_sizes": (16, 64, 256, 1024),
-    "target": ("accuracy", 0.93),
-}
+REQUEST = {"batch_sizes": (16, 64, 256, 1024), "target": ("accuracy", 0.93)}
 # Trainings of a script run one at a time and start for seconds each: 5 min told nothing.
 BUDGET, BUDGET_OF_SCRIPT = "5m", "30m"
 

@@ -1,7 +1,5 @@
 """A child process: its errors, its death by memory or by a kill, and what it leaves behind."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

@@ -1,7 +1,5 @@
 """What a workload and its memory maps are like after their way to a child process."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle

@@ -1,7 +1,5 @@
 """A made-up study of plans, as `batchlab.sweep` with `plans` leaves it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 

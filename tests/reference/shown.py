@@ -1,7 +1,5 @@
 """What a table and a figure hold, by the names of their columns and fields."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from batchlab.report.figure import Figure

@@ -1,7 +1,5 @@
 """A small workload, packed, and a store with a study of it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whether a stored training answers what is asked, what one costs, and which need no try."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

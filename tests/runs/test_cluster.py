@@ -1,7 +1,5 @@
 """What of a cluster a trial takes, what is refused, and what a node does; all without a cluster."""
 
-from __future__ import annotations
-
 import socket
 import sys
 import time

@@ -1,7 +1,5 @@
 """A command as an engine: what its script tells becomes records, whatever ends it."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import subprocess

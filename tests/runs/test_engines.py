@@ -1,7 +1,5 @@
 """The contract of engines, over all that answer with training runs."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -3,8 +3,6 @@
 The clock is virtual: each look at it may take long, and one of them is the last of its process.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import signal

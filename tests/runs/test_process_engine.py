@@ -1,7 +1,5 @@
 """Runs in processes of this machine: stored, resumed, sharing beginnings, and built natively."""
 
-from __future__ import annotations
-
 import multiprocessing
 import shutil
 from collections.abc import Iterator

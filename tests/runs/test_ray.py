@@ -1,7 +1,5 @@
 """Two nodes of a Ray cluster on this machine: the numbers of local processes, whatever dies."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -130,10 +128,7 @@ def lose_when_it_trains(
 
 @pytest.mark.nightly
 def test_a_worker_or_a_node_killed_in_the_middle_of_trials_changes_no_number(
-    on_nodes: Callable[..., ProcessEngine],
-    nodes: Any,
-    tmp_path: Path,
-    packed: PackedWorkload,
+    on_nodes: Callable[..., ProcessEngine], nodes: Any, tmp_path: Path, packed: PackedWorkload
 ) -> None:
     engine = on_nodes()
     expected = at_home(tmp_path, packed, LONG)

@@ -1,7 +1,5 @@
 """A journal, and the engine that replays it: after an interruption all is as it was."""
 
-from __future__ import annotations
-
 import signal
 import sqlite3
 import subprocess
@@ -27,13 +25,7 @@ from batchlab.records.study import BestSoFar
 from batchlab.records.trial import Status, Target
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.process_engine import ProcessEngine
-from batchlab.runs.replay import (
-    Journal,
-    JournalEntry,
-    ReplayingEngine,
-    StoredEnd,
-    stored_journal,
-)
+from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine, StoredEnd, stored_journal
 from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))

@@ -1,7 +1,5 @@
 """What a script tells, as evaluations, and when its training is to end."""
 
-from __future__ import annotations
-
 import math
 import random
 import time

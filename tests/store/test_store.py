@@ -1,7 +1,5 @@
 """A store: what goes in comes out, whoever writes beside it and whatever is killed."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
