@@ -55,7 +55,9 @@ def waited_for(path: Path) -> str:
     return path.read_text()
 
 
-def test_a_failed_part_stops_no_other(tmp_path: Path) -> None:
+def test_a_failed_part_stops_no_other_and_none_begins_after_the_time_for_all(
+    tmp_path: Path,
+) -> None:
     def fails(limit_s: float) -> Result:
         raise PartError("it is broken", {"summary": "half of it"})
 
@@ -75,12 +77,8 @@ def test_a_failed_part_stops_no_other(tmp_path: Path) -> None:
     assert [state for _, state in read(tmp_path)] == ["failed", "failed", "done", "done"]
     assert parts[0].result == {"summary": "half of it"}
     assert parts[2].result["code"] is None
-
-
-def test_no_part_begins_after_the_time_for_all(tmp_path: Path) -> None:
-    parts = [Part(name="late", share_s=1, measure=lambda limit_s: {})]
-    run_parts(parts, Files(folder=tmp_path, machine=MACHINE), ends_s=time.monotonic())
-
+    late = [Part(name="late", share_s=1, measure=lambda limit_s: {})]
+    run_parts(late, Files(folder=tmp_path, machine=MACHINE), ends_s=time.monotonic())
     assert read(tmp_path) == [("late", "missing")]
 
 

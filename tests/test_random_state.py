@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -45,17 +46,6 @@ def test_seeding_reaches_a_gpu_only_where_one_is_in_use(
     assert seeds == ([7] if in_use else [])
 
 
-def test_streams_go_back_to_where_they_were() -> None:
-    seed_everything(1)
-    drawn()
-    kept = RandomState.now()
-    expected = drawn()
-
-    kept.restore()
-
-    assert drawn() == expected
-
-
 @pytest.mark.parametrize(
     "draw",
     [
@@ -77,26 +67,18 @@ def test_a_state_tells_every_draw(draw: Callable[[], object]) -> None:
         assert not kept.is_now()
 
 
-def test_what_is_drawn_inside_is_not_noticed_outside() -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_drawn_inside_is_not_noticed_outside_though_it_ends_in_an_error(
+    fails: bool,
+) -> None:
     seed_everything(1)
     expected = [drawn(), drawn()]
 
     seed_everything(1)
-    seen = [drawn()]
-    with untouched_randomness():
+    seen = [drawn()]  # and one Gaussian of each kind is in reserve
+    with suppress(ZeroDivisionError), untouched_randomness():
         seed_everything(5)
-        drawn()
+        _ = drawn()[0] / (not fails)
     seen.append(drawn())
 
     assert seen == expected
-
-
-def test_an_exception_inside_restores_as_well() -> None:
-    seed_everything(1)
-    expected = drawn()
-
-    seed_everything(1)
-    with pytest.raises(ZeroDivisionError), untouched_randomness():
-        _ = drawn()[0] / 0
-
-    assert drawn() == expected

@@ -47,6 +47,9 @@ def test_an_examples_own_commands_take_a_minute_each(name: str, tmp_path: Path) 
         document, spent_s = run(*words, "--json", folder=tmp_path)
         assert spent_s < 62  # a budget is a ceiling; Python itself starts before it
         assert document["trials"]
+        if words[0] == "advise":
+            caveats = [caveat["code"] for caveat in document["caveats_coded"]]
+            assert name != "clip" or "loss_couples" in caveats
 
 
 def test_the_sweep_of_the_readme_trains_every_cell(tmp_path: Path) -> None:

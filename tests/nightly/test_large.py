@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ import batchlab
 from batchlab.app.sweep import sweep
 from batchlab.report.page import csv_files
 from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
-from batchlab.workload.builtin import mnist_mlp
-from batchlab.workload.given_data import tensors_of
 
 pytestmark = pytest.mark.nightly
 
@@ -163,24 +160,11 @@ def script() -> batchlab.TrainingCommand:
     )
 
 
-def workload() -> batchlab.Workload:
-    """The same model, data, optimizer and metric in process."""
-    built_in = mnist_mlp.workload()
-    return replace(
-        built_in,
-        train=tuple(part[:N_TRAIN] for part in tensors_of(built_in.train)),
-        validation=tuple(
-            part[: mnist_script.N_VALIDATION] for part in tensors_of(built_in.validation)
-        ),
-        test=None,
-    )
-
-
 def test_the_advice_on_a_script_lies_in_the_flat_set_of_the_advice_in_process(
     tmp_path: Path,
 ) -> None:
     in_process = batchlab.advise(
-        workload(), store=tmp_path / "in-process.db", budget=BUDGET, **REQUEST
+        mnist_script.workload(N_TRAIN), store=tmp_path / "in-process.db", budget=BUDGET, **REQUEST
     )
     by_script = batchlab.advise(
         script(), store=tmp_path / "script.db", budget=BUDGET_OF_SCRIPT, **REQUEST

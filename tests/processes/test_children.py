@@ -51,6 +51,7 @@ def test_children_show_a_warning_once_whatever_its_numbers() -> None:
         ("raise_value_error", Status.ERROR, "ValueError", "ValueError: first line"),
         ("raise_workload_error", Status.ERROR, "WorkloadError", "the workload is odd"),
         ("allocate_beyond_the_machine", Status.OOM, "RuntimeError", "smaller"),
+        ("allocate_beyond_its_limit", Status.OOM, "RuntimeError", "smaller"),
         ("kill_itself", Status.KILLED, None, "SIGKILL"),
         ("leave", Status.ERROR, None, "exit code 3"),
     ],
@@ -65,10 +66,6 @@ def test_how_a_child_ended_comes_back_with_its_reason(
     assert "\n" not in reason_text(result.reason)
     assert (error is None) == (result.traceback is None)
     assert error is None or function in result.traceback
-
-
-def test_a_memory_limit_of_the_process_is_out_of_memory_and_leaves_the_caller_alive() -> None:
-    assert ended(child_functions.allocate_beyond_its_limit).status is Status.OOM
 
 
 def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(
@@ -130,32 +127,6 @@ def wait_until(condition: object, *, timeout_s: float = TIMEOUT_S) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < ends_s, "waited in vain"
         time.sleep(0.02)
-
-
-MEMORY_CGROUP = Path("/sys/fs/cgroup/memory")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not (MEMORY_CGROUP / "memory.limit_in_bytes").exists(),
-    reason="needs root and a memory control group (version 1) to have the kernel kill a process",
-)
-def test_a_child_killed_by_the_kernel_for_memory_is_out_of_memory() -> None:
-    group = MEMORY_CGROUP / f"batchlab-test-{os.getpid()}"
-    try:
-        group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(256 * 1024 * 1024))
-    except OSError as error:
-        pytest.skip(f"this machine lets no memory control group be made: {error}")
-    try:
-        result = ended(child_functions.allocate_inside_group, str(group))
-    finally:
-        time.sleep(0.1)  # the kernel empties the group a moment after the process is gone
-        group.rmdir()
-
-    assert result.status is Status.OOM
-    assert result.reason is not None
-    assert "kernel" in reason_text(result.reason)
 
 
 def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(

@@ -26,10 +26,6 @@ def shown(line: Line, text: str) -> str:
     return errors.getvalue()
 
 
-def say(line: Line, word: str) -> None:
-    line.say(word)
-
-
 def raise_value_error(line: Line) -> None:
     raise ValueError("first line\nsecond line")
 
@@ -46,11 +42,6 @@ def allocate_beyond_its_limit(line: Line) -> None:
     limit = 64 * 1024**3
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     torch.zeros(2 * limit, dtype=torch.uint8)
-
-
-def allocate_inside_group(line: Line, group: str) -> None:
-    (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
-    torch.ones(2 * 1024**3, dtype=torch.uint8)
 
 
 def kill_itself(line: Line) -> None:

@@ -35,14 +35,8 @@ def command_summary(command: TrainingCommand) -> WorkloadSummary:
 
 
 def command_trial(summary: WorkloadSummary, *, batch_size: int, learning_rate: float) -> Trial:
-    return Trial(
-        workload_id=summary.workload_id,
-        workload=summary.name,
-        n_train=summary.n_train,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=0,
-    )
+    of = {"workload_id": summary.workload_id, "workload": summary.name, "n_train": summary.n_train}
+    return Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=0)
 
 
 def command_engine(

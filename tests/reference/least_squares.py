@@ -48,7 +48,6 @@ class Optimum:
 
 
 def optimum(x: Tensor, y: Tensor) -> Optimum:
-    """The minimizer of half the mean squared residual of x w - y."""
     weights = torch.linalg.lstsq(x, y.unsqueeze(1)).solution.squeeze(1)
     return Optimum(
         weights=weights,

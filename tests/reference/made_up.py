@@ -40,12 +40,11 @@ def made_up_curves(
 ) -> dict[tuple[Split, str], Curve]:
     """Healthy curves of accuracy and loss; the three numbers are the accuracies they approach."""
     finals: dict[Split, float] = {"train": train, "validation": validation, "test": test}
-    if not has_validation:
-        del finals["validation"]
     curves: dict[tuple[Split, str], Curve] = {}
     for split, final in finals.items():
-        curves[split, "accuracy"] = approach(final, rate=rate)
-        curves[split, "loss"] = approach(2.5 * (1 - final), start=2.3, rate=rate)
+        if has_validation or split != "validation":
+            curves[split, "accuracy"] = approach(final, rate=rate)
+            curves[split, "loss"] = approach(2.5 * (1 - final), start=2.3, rate=rate)
     return curves
 
 
@@ -60,31 +59,15 @@ def seeded_curves(
 
 
 def made_up_peak(batch_size: int) -> int:
-    """Peak memory of a step, in bytes."""
     return FIXED_BYTES + BYTES_PER_EXAMPLE * batch_size
 
 
-def made_up_trial(
-    *,
-    batch_size: int = 64,
-    learning_rate: float = 0.01,
-    seed: int = 0,
-    n_train: int = 4096,
-    workload: str = "made-up",
-    micro_batch_size: int | None = None,
-    scaling_rule: str = "none",
-) -> Trial:
+def made_up_trial(*, micro_batch_size: int | None = None, **fields: Any) -> Trial:
     """A trial; `micro_batch_size` is the batch size unless given."""
-    return Trial(
-        workload_id="made-up-id",
-        workload=workload,
-        n_train=n_train,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        micro_batch_size=micro_batch_size or batch_size,
-        scaling_rule=scaling_rule,
-    )
+    usual = {"workload_id": "made-up-id", "workload": "made-up", "n_train": 4096}
+    usual |= {"batch_size": 64, "learning_rate": 0.01, "seed": 0}
+    made = Trial(**(usual | fields))
+    return replace(made, micro_batch_size=micro_batch_size or made.batch_size)
 
 
 def made_up_record(
@@ -245,11 +228,9 @@ def _finite(value: float | None) -> float | None:
 
 def with_validation_alone(study: Study) -> Study:
     """The study as a script tells it that evaluates on validation data only."""
-    records = []
-    for record in study.records:
-        evaluations = []
-        for evaluation in record.evaluations:
-            scores = tuple(score for score in evaluation.scores if score.split == "validation")
-            evaluations.append(replace(evaluation, scores=scores))
-        records.append(replace(record, evaluations=tuple(evaluations)))
+
+    def alone(seen: Evaluation) -> Evaluation:
+        return replace(seen, scores=tuple(s for s in seen.scores if s.split == "validation"))
+
+    records = (replace(r, evaluations=tuple(map(alone, r.evaluations))) for r in study.records)
     return replace(study, records=tuple(records))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 from tests.reference.made_up import (
@@ -30,7 +31,6 @@ from batchlab.advice.advice import (
     EndingVerdict,
     Expected,
     Laws,
-    Purpose,
     RateTried,
     Step,
 )
@@ -70,7 +70,6 @@ def flat_machine(batch_size: float) -> float:
 
 
 def tuned_rate(batch_size: float) -> float:
-    """The best learning rate, growing slower than the linear rule."""
     return float(f"{0.05 * (batch_size / 64) ** 0.6:.2g}")
 
 
@@ -367,24 +366,14 @@ def tried(
     batch_size: int = 64,
     *,
     rate: float = 0.1,
-    seed: int = 0,
-    purpose: Purpose = "search",
-    steps: int = 100,
     met: float | None = None,
-    status: str = "ok",
     best: float | None = None,
+    **fields: Any,
 ) -> RateTried:
     """A run; `met` is the step that met the target."""
-    return RateTried(
-        batch_size=batch_size,
-        learning_rate=rate,
-        seed=seed,
-        purpose=purpose,
-        status=status,
-        steps=steps,
-        steps_to_target=met,
-        best_value=best,
-    )
+    usual = {"seed": 0, "purpose": "search", "steps": 100, "status": "ok"}
+    usual |= {"steps_to_target": met, "best_value": best}
+    return RateTried(batch_size=batch_size, learning_rate=rate, **(usual | fields))
 
 
 @lru_cache(maxsize=32)
@@ -488,7 +477,6 @@ def _expected(candidate: Candidate, spread: float) -> Expected:
 
 @lru_cache(maxsize=32)
 def _laws(candidates: Sequence[Candidate]) -> Laws:
-    """The laws that the product fits to the same figures."""
     sizes = [c.batch_size for c in candidates]
     whole = [c for c in candidates if c.fits]
     time = fit_step_time([(c.batch_size, c.step_s) for c in whole])

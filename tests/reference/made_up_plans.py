@@ -19,7 +19,6 @@ _SEEDS_LUCK = (-0.001, 0.0, 0.001)
 
 
 def planned_trial(name: PlanName, *, seed: int = 0, rate: float = 0.01) -> Trial:
-    """Return the trial of one plan."""
     size = LARGE if name == "large" else SMALL
     trial = made_up_trial(batch_size=size, learning_rate=rate, seed=seed, n_train=N_TRAIN)
     if name in ("small", "large"):

@@ -75,14 +75,8 @@ def saving_script(
         *(("--resume", "{resume_from}") if resumes else ()),
         *more,
     )
-    usual: dict[str, object] = {
-        "arguments": arguments,
-        "metric": "val_loss",
-        "examples": EXAMPLES,
-        "batch_size": 16,
-        "learning_rate": 0.5,
-        "folder": folder,
-    }
+    usual = {"metric": "val_loss", "examples": EXAMPLES, "batch_size": 16, "learning_rate": 0.5}
+    usual |= {"arguments": arguments, "folder": folder}
     return TrainingCommand(**{**usual, **fields})  # type: ignore[arg-type]
 
 
@@ -92,7 +86,6 @@ def starts(folder: Path) -> list[str]:
 
 
 def pids(folder: Path) -> list[int]:
-    """The process of each start, in order."""
     told = folder / "starts.txt"
     lines = told.read_text().splitlines() if told.exists() else []
     return [int(line.split()[3]) for line in lines if len(line.split()) == 4]

@@ -59,8 +59,6 @@ def _degrees_at(unlike: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeUpCells:
-    """Sweeps whose true means are known."""
-
     unlike: float = 0.0  # standard deviation of the log of the cells' own standard deviations
     tail: int | None = None  # degrees of freedom of the seeds' t noise; None: normal
     shared: float = 0.0  # correlation of a seed's noise between cells

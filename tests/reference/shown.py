@@ -7,7 +7,6 @@ from batchlab.report.table import Table
 
 
 def table_rows(table: Table) -> list[dict[str, Any]]:
-    """The rows of a table by column."""
     keys = [column.key for column in table.columns]
     return [dict(zip(keys, row, strict=True)) for row in table.rows]
 

@@ -85,7 +85,6 @@ class WatchedEngine(SideBySideEngine):
 
     @property
     def cells(self) -> set[tuple[int, float]]:
-        """The batch sizes and rates that were trained."""
         return {(asked.trial.batch_size, asked.trial.learning_rate) for asked in self.asked}
 
 
@@ -172,14 +171,12 @@ def check(advice: Advice, engine: WatchedEngine) -> None:
 
 
 def runs_of_named(advice: Advice) -> list[Any]:
-    """The runs of what is named."""
     assert advice.named is not None
     cell = advice.named.batch_size, advice.named.learning_rate
     return [run for run in advice.tried if (run.batch_size, run.learning_rate) == cell]
 
 
 def true_time_s(advice: Advice, engine: WatchedEngine, cell: tuple[int, float]) -> float:
-    """The true time of a configuration to the level."""
     steps = engine.truth.steps(*cell)
     if engine.truth.end is not None:
         assert advice.target is not None

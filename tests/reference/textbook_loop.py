@@ -30,7 +30,6 @@ class Trained:
 
 
 def cut_into_steps(order: Sequence[int], batch_size: int, *, drop_last: bool) -> list[list[int]]:
-    """The examples of each step of an epoch."""
     steps = []
     for start in range(0, len(order), batch_size):
         step = list(order[start : start + batch_size])

@@ -33,14 +33,8 @@ class Toy(ForgetfulEngine):
     def trial(
         self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
     ) -> Trial:
-        return Trial(
-            workload_id="made-up-id",
-            workload="small",
-            n_train=20_000,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-        )
+        of = {"workload_id": "made-up-id", "workload": "small", "n_train": 20_000}
+        return Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
 
     def answer(self, request: RunRequest) -> TrialRecord:
         if len(self.asked) == self.ends_at:
@@ -61,7 +55,6 @@ def kill() -> None:
 
 
 def advised(path: Path, engine: Toy) -> Advice:
-    """The advice on a toy engine, by way of the journal of the one study in a store."""
     with store_with_study(path) as store:
         journal = Journal(store, STUDY)
         asked = question(lambda batch_size: STEP_S, budget_s=BUDGET_S, sizes=(16, 64, 256))

@@ -64,14 +64,8 @@ def training_script(
         *(("--seed", "{seed}") if seed else ()),
         *more,
     ]
-    usual: dict[str, object] = {
-        "arguments": arguments,
-        "metric": "val_loss",
-        "examples": EXAMPLES,
-        "batch_size": 16,
-        "learning_rate": 0.1,
-        "folder": folder,
-    }
+    usual = {"metric": "val_loss", "examples": EXAMPLES, "batch_size": 16, "learning_rate": 0.1}
+    usual |= {"arguments": arguments, "folder": folder}
     return TrainingCommand(**{**usual, **fields})  # type: ignore[arg-type]
 
 

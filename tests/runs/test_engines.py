@@ -29,8 +29,6 @@ from batchlab.runs.replay import Journal, ReplayingEngine
 from batchlab.runs.workers import LocalWorkers
 from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
-from batchlab.workload.builtin import mnist_mlp
-from batchlab.workload.given_data import tensors_of
 
 KINDS = ("this machine", "replayed", "script", "recorded")
 
@@ -270,19 +268,10 @@ def told(record: TrialRecord) -> list[tuple[int, int, float | None, float | None
 
 @pytest.mark.slow  # torch starts three times
 def test_its_curve_and_its_steps_to_target_are_the_very_same(tmp_path: Path) -> None:
-    built_in = mnist_mlp.workload()
-    workload = replace(
-        built_in,
-        train=tuple(part[:N_TRAIN] for part in tensors_of(built_in.train)),
-        validation=tuple(
-            part[: mnist_script.N_VALIDATION] for part in tensors_of(built_in.validation)
-        ),
-        test=None,
-    )
     with Store(tmp_path / "lab.db") as store:
         by_script = records_of(CommandEngine(store, COMMAND, plan_of(store, "script")))
         plan = plan_of(store, "in-process")
-        workers = LocalWorkers(PackedWorkload(workload), plan)
+        workers = LocalWorkers(PackedWorkload(mnist_script.workload(N_TRAIN)), plan)
         in_process = records_of(ProcessEngine(store, plan, workers))
 
     for script, right in zip(by_script, in_process, strict=True):
