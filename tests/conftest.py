@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def imports_left_as_they_were() -> Iterator[None]:
+def imports_left_as_they_were():
     """What a test imports from its own folder is gone after it."""
     path, modules = list(sys.path), set(sys.modules)
     yield
@@ -63,7 +62,7 @@ def imports_left_as_they_were() -> Iterator[None]:
 
 
 @pytest.fixture
-def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def children(monkeypatch):
     """The functions that child processes were started with, in order."""
     from batchlab.processes.children import Child
 

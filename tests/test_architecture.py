@@ -90,7 +90,7 @@ def lint_imports(root: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def copied(tmp_path_factory):
     """The sources and the contracts, to be broken."""
     root = tmp_path_factory.mktemp("copied")
     shutil.copytree(SOURCE, root / "src" / "batchlab", ignore=shutil.ignore_patterns("*.pyc"))
@@ -108,7 +108,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("new_room/__init__.py", "", "one way BROKEN"),
     ],
 )
-def test_a_new_file_is_guarded_at_birth(copied: Path, file: str, line: str, contract: str) -> None:
+def test_a_new_file_is_guarded_at_birth(copied, file, line, contract):
     new = copied / "src" / "batchlab" / file
     new.parent.mkdir(exist_ok=True)
     new.write_text(line)
@@ -133,7 +133,7 @@ def subject_of(module: str) -> str:
     return next((s for s in SUBJECTS if name == s or name.startswith(f"{s}_")), name)
 
 
-def test_the_report_of_a_subject_does_not_know_that_of_another() -> None:
+def test_the_report_of_a_subject_does_not_know_that_of_another():
     seen = {
         (subject_of(module_name(file)), subject_of(name))
         for file in SOURCE.glob("report/[!_]*.py")
@@ -146,7 +146,7 @@ def test_the_report_of_a_subject_does_not_know_that_of_another() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", MUST_NOT_LOAD)
-def test_a_room_loads_without_what_it_must_not_need(pattern: str) -> None:
+def test_a_room_loads_without_what_it_must_not_need(pattern):
     rooms = [module_name(file) for file in matching(pattern)]
     code = (
         "import sys, importlib\n"
@@ -160,7 +160,7 @@ def test_a_room_loads_without_what_it_must_not_need(pattern: str) -> None:
     assert done.stdout.split() == []
 
 
-def test_importing_batchlab_takes_less_than_150_ms() -> None:
+def test_importing_batchlab_takes_less_than_150_ms():
     code = (
         "import time; start = time.perf_counter(); import batchlab\n"
         "print(time.perf_counter() - start)"
@@ -183,7 +183,7 @@ CLIENTS = ("urllib.request", "http.client", "requests", "httpx", "ftplib", "torc
 
 
 @pytest.mark.slow
-def test_nothing_evaluates_text_or_unpickles_from_a_file() -> None:
+def test_nothing_evaluates_text_or_unpickles_from_a_file():
     assert not [
         f"{file}:{line} calls {ast.unparse(call)}"
         for file in matching("**/*.py")
@@ -194,7 +194,7 @@ def test_nothing_evaluates_text_or_unpickles_from_a_file() -> None:
 
 
 @pytest.mark.slow
-def test_nothing_reaches_for_the_network() -> None:
+def test_nothing_reaches_for_the_network():
     assert not [
         f"{file}:{line} imports {name}"
         for file in matching("**/*.py")

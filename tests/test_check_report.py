@@ -20,9 +20,7 @@ SCRIPT = Path(__file__).parents[1] / ".ci" / "check_report.py"
         ("<p>0.64, x86_64, 640, 64.5 and 64th</p>", ["64"], "does not name"),
     ],
 )
-def test_a_report_passes_whose_text_names_all_sizes(
-    html: str | None, sizes: list[str], said: str | None, tmp_path: Path
-) -> None:
+def test_a_report_passes_whose_text_names_all_sizes(html, sizes, said, tmp_path):
     report = tmp_path / "report.html"
     if html is not None:
         report.write_text(html)

@@ -40,12 +40,12 @@ GROWING = {
         ("growing", set(GROWING)),
     ],
 )
-def test_there_is_one_for_each_kind_of_data_and_framework(folder: str, names: set[str]) -> None:
+def test_there_is_one_for_each_kind_of_data_and_framework(folder, names):
     assert {path.stem for path in (EXAMPLES / folder).glob("*.py")} == names
 
 
 @pytest.mark.parametrize("name", [*NAMES, *(f"commands/{name}" for name in OF_COMMANDS)])
-def test_an_example_is_short_and_says_how_to_ask_about_it(name: str) -> None:
+def test_an_example_is_short_and_says_how_to_ask_about_it(name):
     found = commands(name)
 
     n_lines = len((EXAMPLES / f"{name}.py").read_text().splitlines())
@@ -68,9 +68,7 @@ def test_an_example_is_short_and_says_how_to_ask_about_it(name: str) -> None:
 # A kind of data and a way to train; the night runs the own commands of all of them.
 @pytest.mark.slow
 @pytest.mark.parametrize("name", by_day(NAMES, ["stream", "grad_scaler"]))
-def test_an_example_is_swept(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_example_is_swept(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     modules = set(sys.modules)
@@ -104,14 +102,14 @@ def printed(script: Path, *arguments: str, folder: Path, **environment: str) -> 
 
 
 @pytest.mark.slow
-def test_the_two_lines_say_nothing_outside_a_study(tmp_path: Path) -> None:
+def test_the_two_lines_say_nothing_outside_a_study(tmp_path):
     script = EXAMPLES / "commands" / "two_lines.py"
 
     assert printed(script, "--batch-size=1000", "--epochs=1", folder=tmp_path) == ("", "")
 
 
 @pytest.mark.parametrize("name", GROWING)
-def test_a_growing_run_is_short_and_says_how_it_is_run(name: str) -> None:
+def test_a_growing_run_is_short_and_says_how_it_is_run(name):
     lines = (EXAMPLES / "growing" / f"{name}.py").read_text().splitlines()
 
     head = lines[1 : lines.index('"""', 1)]
@@ -123,7 +121,7 @@ def test_a_growing_run_is_short_and_says_how_it_is_run(name: str) -> None:
 @pytest.mark.parametrize(
     "name", by_day(GROWING, [name for name, row in GROWING.items() if not row[2]])
 )
-def test_it_takes_the_steps_of_the_plan_at_its_rates(name: str, tmp_path: Path) -> None:
+def test_it_takes_the_steps_of_the_plan_at_its_rates(name, tmp_path):
     needed, rate, _ = GROWING[name]
     missing = [module for module in needed if importlib.util.find_spec(module) is None]
     if missing:
@@ -137,7 +135,7 @@ def test_it_takes_the_steps_of_the_plan_at_its_rates(name: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
@@ -156,7 +154,7 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert {"sweep.html", "advice.html"} <= {file.name for file in tmp_path.iterdir()}
 
 
-def test_what_is_kept_beside_the_examples_is_what_their_scripts_write() -> None:
+def test_what_is_kept_beside_the_examples_is_what_their_scripts_write():
     made = runpy.run_path(str(EXAMPLES / "data" / "friedman.py"))
     notebook = json.loads((EXAMPLES / "notebook.ipynb").read_text())
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -167,7 +165,7 @@ def test_what_is_kept_beside_the_examples_is_what_their_scripts_write() -> None:
 
 
 @pytest.mark.nightly
-def test_the_backbone_is_what_its_script_trains() -> None:
+def test_the_backbone_is_what_its_script_trains():
     import torch
     from safetensors.torch import load_file
 

@@ -55,9 +55,7 @@ def waited_for(path: Path) -> str:
     return path.read_text()
 
 
-def test_a_failed_part_stops_no_other_and_none_begins_after_the_time_for_all(
-    tmp_path: Path,
-) -> None:
+def test_a_failed_part_stops_no_other_and_none_begins_after_the_time_for_all(tmp_path):
     def fails(limit_s: float) -> Result:
         raise PartError("it is broken", {"summary": "half of it"})
 
@@ -87,9 +85,7 @@ def test_a_failed_part_stops_no_other_and_none_begins_after_the_time_for_all(
 @pytest.mark.parametrize(
     ("number", "state"), [(signal.SIGKILL, "under way"), (signal.SIGINT, "failed")]
 )
-def test_a_killed_script_leaves_whole_files_and_no_process(
-    number: int, state: str, tmp_path: Path
-) -> None:
+def test_a_killed_script_leaves_whole_files_and_no_process(number, state, tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), SLEEPER]
     script = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     sleeper = int(waited_for(tmp_path / "pid"))
@@ -103,7 +99,7 @@ def test_a_killed_script_leaves_whole_files_and_no_process(
         time.sleep(0.01)
 
 
-def test_the_shares_fit_into_the_time_for_all() -> None:
+def test_the_shares_fit_into_the_time_for_all():
     parts = gpu.gpu_parts()
 
     assert sum(part.share_s for part in parts) < gpu.ALL_PARTS_S
@@ -112,7 +108,7 @@ def test_the_shares_fit_into_the_time_for_all() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_nothing_is_written(tmp_path: Path) -> None:
+def test_without_a_gpu_nothing_is_written(tmp_path):
     environment = {**os.environ, "PYTHON": sys.executable}
     command = [ROOT / "scripts" / "gpu", "--out", str(tmp_path)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

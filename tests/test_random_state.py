@@ -1,7 +1,6 @@
 """RandomState: the global random streams go on as if nothing had been drawn."""
 
 import random
-from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -22,7 +21,7 @@ def drawn() -> tuple[float, float, float, float, float]:
     )
 
 
-def test_seeding_is_what_the_textbook_does() -> None:
+def test_seeding_is_what_the_textbook_does():
     seed_everything(7)
     first = drawn()
 
@@ -34,9 +33,7 @@ def test_seeding_is_what_the_textbook_does() -> None:
 
 
 @pytest.mark.parametrize("in_use", [False, True])
-def test_seeding_reaches_a_gpu_only_where_one_is_in_use(
-    in_use: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_seeding_reaches_a_gpu_only_where_one_is_in_use(in_use, monkeypatch):
     seeds: list[int] = []
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: in_use)
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
@@ -56,7 +53,7 @@ def test_seeding_reaches_a_gpu_only_where_one_is_in_use(
         lambda: torch.rand(()),
     ],
 )
-def test_a_state_tells_every_draw(draw: Callable[[], object]) -> None:
+def test_a_state_tells_every_draw(draw):
     seed_everything(1)
     for _ in range(2):
         kept = RandomState.now()
@@ -68,9 +65,7 @@ def test_a_state_tells_every_draw(draw: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_is_drawn_inside_is_not_noticed_outside_though_it_ends_in_an_error(
-    fails: bool,
-) -> None:
+def test_what_is_drawn_inside_is_not_noticed_outside_though_it_ends_in_an_error(fails):
     seed_everything(1)
     expected = [drawn(), drawn()]
 

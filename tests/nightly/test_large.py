@@ -22,13 +22,11 @@ from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, te
 pytestmark = pytest.mark.nightly
 
 
-def test_two_hundred_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(
-    tmp_path: Path,
-) -> None:
+def test_two_hundred_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(tmp_path):
     assert_no_kill_leaves_a_process(tmp_path, seed=random.randrange(10**6), kills=200)
 
 
-def test_a_gigabyte_of_output_of_a_command_keeps_a_few_megabytes(tmp_path: Path) -> None:
+def test_a_gigabyte_of_output_of_a_command_keeps_a_few_megabytes(tmp_path):
     assert_a_large_output_is_kept_small(tmp_path, n_bytes=1_000_000_000)
 
 
@@ -38,7 +36,7 @@ SEEDS = 5
 LARGEST_PAGE_BYTES = 25_000_000
 
 
-def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(tmp_path: Path) -> None:
+def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(tmp_path):
     study = sweep(
         "least-squares",
         batch_sizes=BATCH_SIZES,
@@ -72,7 +70,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [dict(zip(document["columns"], answer, strict=True)) for answer in document["answers"]]
 
 
-def test_regret_gives_the_recorded_answers(tmp_path: Path) -> None:
+def test_regret_gives_the_recorded_answers(tmp_path):
     out = tmp_path / "regret.json"
     command = [sys.executable, "benchmarks/regret.py", "--out", str(out)]
     command += ["--workloads", *WORKLOADS, "--profiles", PROFILE, "--draws", str(N_DRAWS)]
@@ -115,7 +113,7 @@ for step, (inputs, wanted) in enumerate(DataLoader(train, batch_sampler=sampler)
 """
 
 
-def test_a_script_that_grows_is_compared_by_the_epochs_that_it_tells(tmp_path: Path) -> None:
+def test_a_script_that_grows_is_compared_by_the_epochs_that_it_tells(tmp_path):
     (tmp_path / "grow.py").write_text(SCRIPT)
     words = [sys.executable, "grow.py", "{batch_size}", "{learning_rate}", "{epochs}", "{seed}"]
     command = batchlab.TrainingCommand(
@@ -160,9 +158,7 @@ def script() -> batchlab.TrainingCommand:
     )
 
 
-def test_the_advice_on_a_script_lies_in_the_flat_set_of_the_advice_in_process(
-    tmp_path: Path,
-) -> None:
+def test_the_advice_on_a_script_lies_in_the_flat_set_of_the_advice_in_process(tmp_path):
     in_process = batchlab.advise(
         mnist_script.workload(N_TRAIN), store=tmp_path / "in-process.db", budget=BUDGET, **REQUEST
     )

@@ -37,7 +37,7 @@ def ended(function: object, *arguments: object) -> Ended:
     return run_in_child(function, *arguments, timeout_s=TIMEOUT_S)  # type: ignore[arg-type]
 
 
-def test_children_show_a_warning_once_whatever_its_numbers() -> None:
+def test_children_show_a_warning_once_whatever_its_numbers():
     first, second = (ended(child_functions.shown, f"a batch of {n}").value for n in (8, 16))
 
     assert "UserWarning: a batch of 8" in first
@@ -56,9 +56,7 @@ def test_children_show_a_warning_once_whatever_its_numbers() -> None:
         ("leave", Status.ERROR, None, "exit code 3"),
     ],
 )
-def test_how_a_child_ended_comes_back_with_its_reason(
-    function: str, status: Status, error: str | None, said: str
-) -> None:
+def test_how_a_child_ended_comes_back_with_its_reason(function, status, error, said):
     result = ended(getattr(child_functions, function), *((3,) if function == "leave" else ()))
 
     assert (result.status, result.error) == (status, error)
@@ -68,16 +66,14 @@ def test_how_a_child_ended_comes_back_with_its_reason(
     assert error is None or function in result.traceback
 
 
-def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(monkeypatch):
     counts = iter([4, 5])
     monkeypatch.setattr("batchlab.processes.children.kills_for_memory", lambda: next(counts))
 
     assert Child(child_functions.kill_itself).wait().status is Status.OOM
 
 
-def test_a_hanging_child_ends_at_its_time_limit() -> None:
+def test_a_hanging_child_ends_at_its_time_limit():
     started_s = time.monotonic()
 
     result = run_in_child(child_functions.hang, timeout_s=0.1)
@@ -86,7 +82,7 @@ def test_a_hanging_child_ends_at_its_time_limit() -> None:
     assert time.monotonic() - started_s < TIMEOUT_S
 
 
-def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal() -> None:
+def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal():
     child = Child(child_functions.count_until_asked_to_stop)
     first = child.receive()
 
@@ -98,7 +94,7 @@ def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal() -> N
 
 
 @pytest.mark.slow
-def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+def test_a_child_ends_when_its_parent_is_killed(tmp_path):
     """The server starts without torch, and never runs the script of its caller again."""
     pid_file, script = tmp_path / "pid", tmp_path / "unguarded.py"
     script.write_text(
@@ -129,9 +125,7 @@ def wait_until(condition: object, *, timeout_s: float = TIMEOUT_S) -> None:
         time.sleep(0.02)
 
 
-def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(monkeypatch):
     child = Child(child_functions.product, 6, 7)
     join = child._process.join
 
@@ -146,7 +140,7 @@ def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(
     assert child.wait().value == 42
 
 
-def test_ctrl_c_is_blocked_in_the_server_that_children_are_forked_from() -> None:
+def test_ctrl_c_is_blocked_in_the_server_that_children_are_forked_from():
     assert ended(child_functions.blocked_signals).value == [signal.SIGINT]
 
 
@@ -156,7 +150,7 @@ def test_ctrl_c_is_blocked_in_the_server_that_children_are_forked_from() -> None
 MEGABYTE = 1024**2
 
 
-def test_the_peak_holds_what_was_allocated_and_given_back() -> None:
+def test_the_peak_holds_what_was_allocated_and_given_back():
     peak = PeakMemory(torch.device("cpu"))
     before = peak.bytes()
 
@@ -165,9 +159,7 @@ def test_the_peak_holds_what_was_allocated_and_given_back() -> None:
     assert 60 * MEGABYTE < peak.bytes() - before < 100 * MEGABYTE
 
 
-def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "ROOT", tmp_path)
     cpu = torch.device("cpu")
 
@@ -191,13 +183,11 @@ def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
         (OSError(errno.ENOENT, "No such file"), False),
     ],
 )
-def test_out_of_memory_is_told_by_type_or_by_the_allocators_signature(
-    error: Exception, expected: bool
-) -> None:
+def test_out_of_memory_is_told_by_type_or_by_the_allocators_signature(error, expected):
     assert is_out_of_memory(error) is expected
 
 
-def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
+def test_a_process_gets_what_lies_within_its_limit_and_no_more():
     within, beyond = (
         run_in_child(profiled_workloads.allocate_within, 100 * MEGABYTE, n * MEGABYTE, timeout_s=60)
         for n in (50, 150)
@@ -209,8 +199,8 @@ def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
 
 
 def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(memory, "ROOT", tmp_path)
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
@@ -234,7 +224,7 @@ def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_l
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_peak_on_cuda_is_what_the_allocator_reserved() -> None:
+def test_the_peak_on_cuda_is_what_the_allocator_reserved():
     peak = PeakMemory(torch.device("cuda"))
     torch.ones(64 * MEGABYTE, dtype=torch.uint8, device="cuda")
 

@@ -1,7 +1,7 @@
 """The contract of engines, over all that answer with training runs."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,7 +72,7 @@ class Lab:
 
 
 @pytest.fixture(params=[*KINDS, pytest.param("Ray", marks=pytest.mark.nightly)])
-def lab(request: pytest.FixtureRequest, packed: PackedWorkload) -> Iterator[Lab]:
+def lab(request, packed):
     accuracy = Target(metric="accuracy", value=0.5, better="higher")
     of_points = {"sizes": (10, 5, 20), "rate": 0.05, "target": accuracy}
 
@@ -119,7 +119,7 @@ def only(*kinds: str) -> Any:
     return pytest.mark.parametrize("lab", kinds, indirect=True)
 
 
-def test_each_run_comes_back_as_far_as_it_was_asked(lab: Lab, tmp_path: Path) -> None:
+def test_each_run_comes_back_as_far_as_it_was_asked(lab, tmp_path):
     engine = lab.engine(tmp_path)
     began_s = engine.spent_s()
     requests = [lab.request(engine, 8, 1), lab.request(engine, 40), lab.request(engine, 16, 2)]
@@ -141,9 +141,7 @@ def test_each_run_comes_back_as_far_as_it_was_asked(lab: Lab, tmp_path: Path) ->
     assert engine.spent_s() > began_s
 
 
-def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(lab, tmp_path):
     short = lab.ran(lab.engine(tmp_path / "one"), 12)
     longer = lab.ran(lab.engine(tmp_path / "one"), 40)
     at_once = lab.ran(lab.engine(tmp_path / "other"), 40)
@@ -158,9 +156,7 @@ def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
         assert longer.resumed_from_steps == (12,)
 
 
-def test_what_was_trained_is_answered_and_not_trained_again(
-    lab: Lab, tmp_path: Path, begun: list[str]
-) -> None:
+def test_what_was_trained_is_answered_and_not_trained_again(lab, tmp_path, begun):
     first = lab.ran(lab.engine(tmp_path), 24)
     trained, again = list(begun), lab.engine(tmp_path)
     if lab.kind != "replayed":
@@ -170,7 +166,7 @@ def test_what_was_trained_is_answered_and_not_trained_again(
     assert begun == trained
 
 
-def test_a_run_ends_where_its_target_has_held(lab: Lab, tmp_path: Path, begun: list[str]) -> None:
+def test_a_run_ends_where_its_target_has_held(lab, tmp_path, begun):
     record = lab.ran(lab.engine(tmp_path), 400, until=lab.target)
     trained = list(begun)
 
@@ -184,9 +180,7 @@ def test_a_run_ends_where_its_target_has_held(lab: Lab, tmp_path: Path, begun: l
 
 
 @only("this machine", "script")
-def test_without_time_nothing_begins_and_what_was_seen_comes_back(
-    lab: Lab, tmp_path: Path, begun: list[str]
-) -> None:
+def test_without_time_nothing_begins_and_what_was_seen_comes_back(lab, tmp_path, begun):
     engine = lab.engine(tmp_path, budget_s=0.0)
     never = lab.ran(engine, 12)
     assert (never.status, never.reason, never.evaluations) == (Status.TIMEOUT, OUT_OF_TIME, ())
@@ -199,9 +193,7 @@ def test_without_time_nothing_begins_and_what_was_seen_comes_back(
     assert (cut.status, lab.curve(cut)) == (Status.TIMEOUT, lab.curve(later))
 
 
-def test_what_is_cancelled_never_comes_back_and_may_be_asked_for_again(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_what_is_cancelled_never_comes_back_and_may_be_asked_for_again(lab, tmp_path):
     engine = lab.engine(tmp_path)
     for size in (0, 1):
         engine.submit(lab.request(engine, 400, size))
@@ -212,9 +204,7 @@ def test_what_is_cancelled_never_comes_back_and_may_be_asked_for_again(
 
 
 @only("this machine", "script")
-def test_a_trial_that_another_process_trains_is_waited_for(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_that_another_process_trains_is_waited_for(lab, tmp_path, monkeypatch):
     engine = lab.engine(tmp_path)
     slept_s = []
     with Store(tmp_path / "lab.db") as other, ExitStack() as held:
@@ -267,7 +257,7 @@ def told(record: TrialRecord) -> list[tuple[int, int, float | None, float | None
 
 
 @pytest.mark.slow  # torch starts three times
-def test_its_curve_and_its_steps_to_target_are_the_very_same(tmp_path: Path) -> None:
+def test_its_curve_and_its_steps_to_target_are_the_very_same(tmp_path):
     with Store(tmp_path / "lab.db") as store:
         by_script = records_of(CommandEngine(store, COMMAND, plan_of(store, "script")))
         plan = plan_of(store, "in-process")

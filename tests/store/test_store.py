@@ -298,11 +298,11 @@ def test_a_float_of_numpy_is_a_float(store):
 
 
 @pytest.mark.parametrize("text", ["", "no such file", "12", '{"code":"out_of_time"}', "[1]"])
-def test_a_text_that_another_program_wrote_is_as_written(text: str) -> None:
+def test_a_text_that_another_program_wrote_is_as_written(text):
     assert reason_kept(text) == Reason.as_written(text)
 
 
-def test_a_reason_that_this_version_or_utf_8_cannot_say_is_kept_as_its_text() -> None:
+def test_a_reason_that_this_version_or_utf_8_cannot_say_is_kept_as_its_text():
     grew = Reason.of("losses_far_above_untrained", n=3, factor=10.0, first=2.0)
     later = json.dumps(json.loads(kept_reason(grew)) | {"code": "of a later version"})
     inner = Reason.as_written("caf\udce9")
