@@ -17,13 +17,11 @@ from batchlab.runs.contract import run_all
 
 
 @pytest.fixture
-def path(tmp_path):
-    return write_grid(tmp_path, made_up_rows())
+def grid(tmp_path):
+    return RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
 
 
-def test_a_grid_comes_back_as_it_was_written(path):
-    grid = RecordedGrid.read(path)
-
+def test_a_grid_comes_back_as_it_was_written(grid):
     assert grid.batch_sizes == (16, 32, 64)
     assert grid.learning_rates(32) == (0.1, 0.2, 0.8)
     assert grid.cells[32, 0.2] == tuple(range(10))
@@ -32,6 +30,9 @@ def test_a_grid_comes_back_as_it_was_written(path):
     assert (run.status, run.steps) == (Status.TARGET_REACHED, 81)
     assert run.curve == tuple(line_to(68))
     assert grid.header.step_s[64] == HEADER["step_s"]["64"]
+    # The best rate of batch size 64 meets the target after 40 + 2 * seed steps, seeds 0 to 9; the
+    # middle of the interval lies half a step before.
+    assert grid.cut_steps(64) == pytest.approx(3.5 * (49 - 0.5))
 
 
 def test_steps_to_a_target_lie_between_two_evaluations(tmp_path):
@@ -43,12 +44,6 @@ def test_steps_to_a_target_lie_between_two_evaluations(tmp_path):
     assert grid.steps_to(run, grid.target) == 25
     assert grid.steps_to(run, grid.easier) == 25
     assert grid.steps_to(run, grid.harder) == 35
-
-
-def test_a_run_is_cut_where_its_batch_sizes_are(path):
-    # The best rate of batch size 64 meets the target after 40 + 2 * seed steps, seeds 0 to 9; the
-    # middle of the interval lies half a step before.
-    assert RecordedGrid.read(path).cut_steps(64) == pytest.approx(3.5 * (49 - 0.5))
 
 
 # ---- grids of whole trainings
@@ -67,11 +62,6 @@ def test_a_grid_of_whole_trainings_says_how_long_they_are(tmp_path):
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
 TARGET = Target(metric="loss", value=0.5, better="lower", held_for=0)
-
-
-@pytest.fixture
-def grid(tmp_path):
-    return RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
 
 
 def an_engine(grid: RecordedGrid, seeds: tuple[int, ...] = (3, 1, 7)) -> RecordedEngine:

@@ -101,22 +101,12 @@ STEP_S = 0.01
 TIMED = made_up_trial(batch_size=64, n_train=640)  # ten steps an epoch
 
 
-def run(*, epochs: int = 4, slowness: float = 3.0, eval_s: float = 0.5) -> TrialRecord:
-    """A run in which a step took `slowness` times as long, and an evaluation `eval_s`."""
-    record = made_up_record(trial=TIMED, epochs=epochs, step_s=slowness * STEP_S, eval_s=eval_s)
-    evaluations = tuple(
-        replace(each, train_s=each.step * slowness * STEP_S, eval_s=index * eval_s)
-        for index, each in enumerate(record.evaluations)
-    )
-    return replace(record, evaluations=evaluations)
-
-
 def expected_s(cost_model: CostModel, steps: int, **watched: Any) -> float:
     return cost_model.expected_s(TIMED, RunLength(steps=steps, **watched), step_s=STEP_S)
 
 
 def test_steps_evaluations_and_the_start_are_told_apart():
-    record = run()
+    record = made_up_record(trial=TIMED, epochs=4, step_s=3 * STEP_S, eval_s=0.5)
     trained_s, evaluated_s = 40 * 3 * STEP_S, 4 * 0.5
 
     cost_model = CostModel().with_run(
@@ -135,23 +125,24 @@ def test_steps_evaluations_and_the_start_are_told_apart():
     assert resumed.whole[0] == 2
 
 
-@pytest.mark.parametrize("seldom", [{"watched_from_samples": 6400}, {"interval_samples": 1280}])
-def test_a_run_that_is_evaluated_less_is_expected_to_cost_less(seldom):
-    known = CostModel(validations=(10, 5.0), whole=(2, 14.0))
-
-    often_s, seldom_s = (expected_s(known, 100, all_splits="never", **how) for how in ({}, seldom))
-
-    often, less = (len(list(pauses(TIMED.plan, last_step=100, **how))) for how in ({}, seldom))
-    assert less < often
-    assert often_s - seldom_s == pytest.approx(0.5 * (often - less))
-
-
-@pytest.mark.parametrize(("all_splits", "whole"), [("on_the_way", 6), ("at_end", 1), ("never", 0)])
-def test_a_run_that_seldom_sees_all_data_is_expected_to_cost_less(all_splits, whole):
+@pytest.mark.parametrize(
+    ("all_splits", "seldom", "whole"),
+    [
+        ("on_the_way", {}, 6),
+        ("at_end", {}, 1),
+        ("never", {}, 0),
+        ("never", {"watched_from_samples": 6400}, 0),
+        ("never", {"interval_samples": 1280}, 0),
+    ],
+)
+def test_a_run_that_is_seldom_evaluated_or_on_less_is_expected_to_cost_less(
+    all_splits, seldom, whole
+):
     cost_model = CostModel(validations=(10, 5.0), whole=(2, 14.0), starts=(1, 0.25))
-    n_pauses = len(list(pauses(TIMED.plan, last_step=100)))
+    n_pauses = len(list(pauses(TIMED.plan, last_step=100, **seldom)))
+    assert not seldom or n_pauses < len(list(pauses(TIMED.plan, last_step=100)))
 
-    found_s = expected_s(cost_model, 100, all_splits=all_splits)
+    found_s = expected_s(cost_model, 100, all_splits=all_splits, **seldom)
 
     steps_s = 0.25 + 100 * STEP_S * cost_model.slowness(64)
     assert found_s == pytest.approx(steps_s + (n_pauses - whole) * 0.5 + whole * 7.0)
