@@ -80,16 +80,10 @@ def test_every_documented_command_is_understood(tmp_path, monkeypatch):
 
 
 def test_the_first_screen_of_the_readme_has_exactly_the_two_commands():
-    first_screen = "\n".join(
-        (ROOT / "README.md").read_text("utf-8").splitlines()[:FIRST_SCREEN_LINES]
-    )
-    commands = re.search(r"```\n(.*?)```", first_screen, re.S)
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()[:FIRST_SCREEN_LINES]
+    commands = re.search(r"```\n(.*?)```", "\n".join(lines), re.S)[1].splitlines()
 
-    assert commands is not None
-    assert [line.split()[0] for line in commands[1].splitlines()] == [
-        "scripts/demo",
-        "scripts/test",
-    ]
+    assert [line.split()[0] for line in commands] == ["scripts/demo", "scripts/test"]
 
 
 def test_the_readme_names_no_command_or_option_that_is_gone_and_denies_none():

@@ -15,6 +15,8 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.contract import run_all
 
+pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges the advice
+
 
 @pytest.fixture
 def grid(tmp_path):
@@ -69,13 +71,7 @@ def an_engine(grid: RecordedGrid, seeds: tuple[int, ...] = (3, 1, 7)) -> Recorde
 
 
 def request(
-    engine: RecordedEngine,
-    *,
-    steps: int = 1000,
-    until: Target | None = TARGET,
-    batch_size: int = 16,
-    learning_rate: float = 0.2,
-    seed: int = 0,
+    engine: RecordedEngine, *, steps=1000, until=TARGET, batch_size=16, learning_rate=0.2, seed=0
 ) -> RunRequest:
     trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))

@@ -24,6 +24,8 @@ from batchlab.advice.level import as_well_as, end_level
 from batchlab.errors import TrialError
 from batchlab.records.run import RunLength
 
+pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges the advice
+
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))
 
 

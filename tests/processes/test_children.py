@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.reference import child_functions, profiled_workloads
+from tests.reference import packed_functions, profiled_workloads
 from tests.reference.living import is_running
 
 from batchlab.processes import memory
@@ -38,7 +38,7 @@ def ended(function: object, *arguments: object) -> Ended:
 
 
 def test_children_show_a_warning_once_whatever_its_numbers():
-    first, second = (ended(child_functions.shown, f"a batch of {n}").value for n in (8, 16))
+    first, second = (ended(packed_functions.shown, f"a batch of {n}").value for n in (8, 16))
 
     assert "UserWarning: a batch of 8" in first
     assert second == ""
@@ -57,7 +57,7 @@ def test_children_show_a_warning_once_whatever_its_numbers():
     ],
 )
 def test_how_a_child_ended_comes_back_with_its_reason(function, status, error, said):
-    result = ended(getattr(child_functions, function), *((3,) if function == "leave" else ()))
+    result = ended(getattr(packed_functions, function), *((3,) if function == "leave" else ()))
 
     assert (result.status, result.error) == (status, error)
     assert said in reason_text(result.reason)
@@ -70,20 +70,20 @@ def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(m
     counts = iter([4, 5])
     monkeypatch.setattr("batchlab.processes.children.kills_for_memory", lambda: next(counts))
 
-    assert Child(child_functions.kill_itself).wait().status is Status.OOM
+    assert Child(packed_functions.kill_itself).wait().status is Status.OOM
 
 
 def test_a_hanging_child_ends_at_its_time_limit():
     started_s = time.monotonic()
 
-    result = run_in_child(child_functions.hang, timeout_s=0.1)
+    result = run_in_child(packed_functions.hang, timeout_s=0.1)
 
     assert result.status is Status.TIMEOUT
     assert time.monotonic() - started_s < TIMEOUT_S
 
 
 def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal():
-    child = Child(child_functions.count_until_asked_to_stop)
+    child = Child(packed_functions.count_until_asked_to_stop)
     first = child.receive()
 
     os.kill(child._process.pid, signal.SIGINT)
@@ -103,9 +103,9 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path):
         "start_early()\n"
         "print('main runs', 'torch' in sys.modules, flush=True)\n"
         "from batchlab.processes.children import Child, run_in_child\n"
-        "from tests.reference import child_functions\n"
-        "print(run_in_child(child_functions.product, 2, 3, timeout_s=60).value, flush=True)\n"
-        f"Child(child_functions.hang_and_tell, {str(pid_file)!r}).wait()\n"
+        "from tests.reference import packed_functions\n"
+        "print(run_in_child(packed_functions.product, 2, 3, timeout_s=60).value, flush=True)\n"
+        f"Child(packed_functions.hang_and_tell, {str(pid_file)!r}).wait()\n"
     )
     command = [sys.executable, str(script)]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=HERE)
@@ -126,7 +126,7 @@ def wait_until(condition: object, *, timeout_s: float = TIMEOUT_S) -> None:
 
 
 def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(monkeypatch):
-    child = Child(child_functions.product, 6, 7)
+    child = Child(packed_functions.product, 6, 7)
     join = child._process.join
 
     def interrupted() -> None:
@@ -141,7 +141,7 @@ def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(mon
 
 
 def test_ctrl_c_is_blocked_in_the_server_that_children_are_forked_from():
-    assert ended(child_functions.blocked_signals).value == [signal.SIGINT]
+    assert ended(packed_functions.blocked_signals).value == [signal.SIGINT]
 
 
 # Peak memory and the kernel's count of kills for memory

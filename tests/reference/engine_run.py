@@ -1,6 +1,6 @@
 """A whole run of the plain engine, and everything about it that can be looked at afterwards."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
@@ -14,7 +14,6 @@ from batchlab.measure.at_steps import measured_at_steps
 from batchlab.records.run import Outcome, RunLength
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.native.program import NativeBuild
 from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
@@ -55,12 +54,12 @@ def run_engine(
     trial: Trial,
     length: RunLength,
     *,
-    checkpoint: Path | None = None,
-    stop_after: int | None = None,
-    device: str = "cpu",
-    rhythm: int = 256,
-    measures: Collection[str] = (),
-    build: NativeBuild | None = None,
+    checkpoint=None,
+    stop_after=None,
+    device="cpu",
+    rhythm=256,
+    measures=(),
+    build=None,
 ) -> EngineRun:
     """Run `trial` through the engine; from `checkpoint` where there is one."""
     emitted: list[Evaluation] = []
@@ -119,7 +118,7 @@ def assert_a_stop_leaves_no_trace(
     folder: Path,
     *,
     stops: Iterable[int],
-    build: NativeBuild | None = None,
+    build=None,
 ) -> EngineRun:
     """Stopped after each of these steps and taken up again, it ends as the run that is returned."""
     run = partial(run_engine, workload, trial, length, rhythm=STEP_BY_STEP, build=build)

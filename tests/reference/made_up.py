@@ -5,7 +5,7 @@ in one line what the record shows and can therefore say in one line what must be
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.study import MetricSummary, StepTiming, Study, WorkloadSummary
-from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Evaluation, Score, Split, Status, Trial, TrialRecord
 
 Curve = Callable[[float], float | None]
 Curves = Mapping[tuple[Split, str], Curve]
@@ -31,12 +31,7 @@ def approach(final: float, *, start: float = 0.1, rate: float = 0.5) -> Curve:
 
 
 def made_up_curves(
-    *,
-    train: float = 0.99,
-    validation: float = 0.97,
-    test: float = 0.97,
-    rate: float = 0.5,
-    has_validation: bool = True,
+    *, train=0.99, validation=0.97, test=0.97, rate=0.5, has_validation=True
 ) -> dict[tuple[Split, str], Curve]:
     """Healthy curves of accuracy and loss; the three numbers are the accuracies they approach."""
     finals: dict[Split, float] = {"train": train, "validation": validation, "test": test}
@@ -72,17 +67,17 @@ def made_up_trial(*, micro_batch_size: int | None = None, **fields: Any) -> Tria
 
 def made_up_record(
     *,
-    trial: Trial | None = None,
-    curves: Curves | None = None,
-    epochs: int = 20,
-    evaluations_per_epoch: int = 1,
-    batch_loss: Curve | None = None,
-    step_s: float = 0.001,
-    example_s: float = 0.0,
-    eval_s: float = 0.01,
-    status: Status | None = Status.OK,
-    reason: str | None = None,
-    target: Target | None = None,
+    trial=None,
+    curves=None,
+    epochs=20,
+    evaluations_per_epoch=1,
+    batch_loss=None,
+    step_s=0.001,
+    example_s=0.0,
+    eval_s=0.01,
+    status=Status.OK,
+    reason=None,
+    target=None,
 ) -> TrialRecord:
     """A record whose scores follow `curves`; train and test are scored at epoch ends only.
 
@@ -167,19 +162,19 @@ def made_up_summary(
 
 def made_up_study(
     *,
-    batch_sizes: Sequence[int] = (64, 256, 1024),
-    learning_rates: Sequence[float] = (0.01,),
-    seeds: int = 1,
-    curves: Callable[[int, float, int], Curves] = seeded_curves,
-    epochs: int = 20,
-    evaluations_per_epoch: int = 1,
-    n_train: int = 4096,
-    n_validation: int = 1000,
-    n_test: int = 1000,
-    metrics: Sequence[tuple[str, Better]] = METRICS,
-    step_s: Callable[[int], float] = lambda batch_size: 5e-4 + 2e-6 * batch_size,
-    timed: bool = True,
-    endings: Mapping[Cell, tuple[Status, str, int]] | None = None,
+    batch_sizes=(64, 256, 1024),
+    learning_rates=(0.01,),
+    seeds=1,
+    curves=seeded_curves,
+    epochs=20,
+    evaluations_per_epoch=1,
+    n_train=4096,
+    n_validation=1000,
+    n_test=1000,
+    metrics=METRICS,
+    step_s=lambda batch_size: 5e-4 + 2e-6 * batch_size,
+    timed=True,
+    endings=None,
 ) -> Study:
     """A study of every batch size × learning rate × seed, its curves from `curves(b, rate, seed)`.
 

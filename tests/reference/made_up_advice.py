@@ -80,15 +80,15 @@ def off_best(batch_size: int, learning_rate: float) -> float:
 
 def made_up_advice(
     *,
-    sizes: Sequence[int] = SIZES,
-    steps: Callable[[float], float] = law,
-    step_s: Callable[[float], float] = flat_machine,
-    objective: str = "time",
-    spread: float = 0.05,
-    scatter: float = 0.03,
-    reference: Configuration | None = None,
-    reference_misses: bool = False,
-    does_not_fit: Sequence[int] = (),
+    sizes=SIZES,
+    steps=law,
+    step_s=flat_machine,
+    objective="time",
+    spread=0.05,
+    scatter=0.03,
+    reference=None,
+    reference_misses=False,
+    does_not_fit=(),
 ) -> Advice:
     """The advice of a study in which everything was measured.
 
@@ -362,14 +362,7 @@ KINDS: dict[str, Callable[[], Advice]] = {
 KINDS_BY_DAY = ("recommend", "cannot_tell", "one_sided", "ends_no_worse")
 
 
-def tried(
-    batch_size: int = 64,
-    *,
-    rate: float = 0.1,
-    met: float | None = None,
-    best: float | None = None,
-    **fields: Any,
-) -> RateTried:
+def tried(batch_size=64, *, rate=0.1, met=None, best=None, **fields: Any) -> RateTried:
     """A run; `met` is the step that met the target."""
     usual = {"seed": 0, "purpose": "search", "steps": 100, "status": "ok"}
     usual |= {"steps_to_target": met, "best_value": best}

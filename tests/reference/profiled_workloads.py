@@ -32,12 +32,7 @@ def with_batch_norm() -> nn.Module:
     return nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
 
 
-def workload(
-    *,
-    n: int = 40,
-    model: Callable[[], nn.Module] = linear,
-    loss: Callable[[nn.Module, Batch], Tensor] = cross_entropy,
-) -> Workload:
+def workload(*, n=40, model=linear, loss=cross_entropy) -> Workload:
     return Workload(
         name="probed",
         model=model,

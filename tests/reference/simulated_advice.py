@@ -113,13 +113,13 @@ class ScriptEngine(WatchedEngine):
 
 def advised(
     *,
-    trainings: float = 5.0,
-    n_workers: int = 1,
-    kind: type[WatchedEngine] = WatchedEngine,
-    salt: int = 0,
-    step_s: Callable[[int], float] = STEP_S,
-    asked: Mapping[str, Any] | None = None,
-    in_turn: Any = None,
+    trainings=5.0,
+    n_workers=1,
+    kind=WatchedEngine,
+    salt=0,
+    step_s=STEP_S,
+    asked=None,
+    in_turn=None,
     **truth: Any,
 ) -> tuple[Advice, WatchedEngine]:
     """The advice on a budget of so many whole trainings; `asked` are fields of the question."""
@@ -141,11 +141,7 @@ def advised(
 
 @cache
 def study(
-    name: str,
-    *,
-    trainings: float = 5.0,
-    n_workers: int = 1,
-    kind: type[WatchedEngine] = WatchedEngine,
+    name: str, *, trainings=5.0, n_workers=1, kind=WatchedEngine
 ) -> tuple[Advice, WatchedEngine]:
     """The study of a truth by its name, made once."""
     return advised(trainings=trainings, n_workers=n_workers, kind=kind, **TRUTHS[name])

@@ -60,13 +60,7 @@ def accuracy(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
     return (model(batch[0]).argmax(1) == batch[1]).double().mean()
 
 
-def small_workload(
-    *,
-    n: int = 40,
-    optimizer: MakeOptimizer = momentum_sgd,
-    dropout: float = 0.0,
-    dtype: torch.dtype = torch.float32,
-) -> Workload:
+def small_workload(*, n=40, optimizer=momentum_sgd, dropout=0.0, dtype=torch.float32) -> Workload:
     """A classifier of points with two layers; 20 points each for validation and test."""
     return Workload(
         name="small",

@@ -16,13 +16,7 @@ PROCESS_SD = 0.03  # of a log step time, from process to process, and from sessi
 
 
 def study_to_compare(
-    draw: np.random.Generator,
-    *,
-    study_id: str = "a",
-    slower: float = 1.0,
-    worse: float = 0.0,
-    longer: float = 1.0,
-    seeds: int = 3,
+    draw: np.random.Generator, *, study_id="a", slower=1.0, worse=0.0, longer=1.0, seeds=3
 ) -> Study:
     """A sweep: step times `slower` times as long, ends `worse`, `longer` times the steps."""
     slower *= float(np.exp(draw.normal(0, PROCESS_SD)))

@@ -19,7 +19,7 @@ from batchlab.errors import EditedError, StoreError
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunLength, RunRequest, TrainerName
+from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, RunPlan, run_all
 from batchlab.runs.engine import TimeLeft
@@ -393,11 +393,7 @@ needs_compiler = pytest.mark.skipif(
 
 
 def run_natively(
-    store: Store,
-    workload: Workload,
-    *lengths: int,
-    trainer: TrainerName = "fastest",
-    listener: Told | None = None,
+    store: Store, workload: Workload, *lengths: int, trainer="fastest", listener=None
 ) -> TrialRecord:
     """One trial, asked for so many steps and then for so many."""
     trial = small_trial(workload, batch_size=20)

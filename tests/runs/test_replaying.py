@@ -1,11 +1,13 @@
 """A journal, and the engine that replays it: after an interruption all is as it was."""
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,18 @@ import pytest
 from tests.reference.by_day import by_day
 from tests.reference.local_engine import ask, engine_on, shape
 from tests.reference.made_up import made_up_record, made_up_trial
-from tests.reference.made_up_study import STUDY
-from tests.reference.toy_study import advised, interrupt, toy
+from tests.reference.made_up_study import STUDY, store_with_study
+from tests.reference.side_by_side_engine import ForgetfulEngine
+from tests.reference.simulated_engine import Truth
+from tests.reference.simulated_question import question
 
+from batchlab.advice.advice import Advice
+from batchlab.advice.advisor import advise
 from batchlab.errors import StoreError
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar
-from batchlab.records.trial import Status, Target
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine, StoredEnd, stored_journal
@@ -112,6 +118,52 @@ def test_decisions_changed_by_another_program_are_refused(store):
 # An engine that knows nothing of journals, and keeps no records
 
 
+# A power of two, so that times add up to the same last bit however they are added.
+STEP_S = 2.0**-10
+BUDGET_S = 128.0
+
+
+@dataclass
+class Toy(ForgetfulEngine):
+    """It ends as it is told at the n-th run that it would begin."""
+
+    ends_at: int | None = None
+    end: Callable[[], None] = field(default=lambda: None)
+
+    def trial(
+        self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
+    ) -> Trial:
+        of = {"workload_id": "made-up-id", "workload": "small", "n_train": 20_000}
+        return Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+
+    def answer(self, request: RunRequest) -> TrialRecord:
+        if len(self.asked) == self.ends_at:
+            self.end()
+        return super().answer(request)
+
+
+def toy(**named: Any) -> Toy:
+    return Toy(truth=Truth(), step_s=lambda batch_size: STEP_S, **named)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def advised(path: Path, engine: Toy) -> Advice:
+    with store_with_study(path) as store:
+        journal = Journal(store, STUDY)
+        asked = question(lambda batch_size: STEP_S, budget_s=BUDGET_S, sizes=(16, 64, 256))
+        advice = advise(asked, ReplayingEngine(engine, journal))
+        journal.put_study(advice.target)
+        journal.put_readings(spent_s=engine.spent_s())
+        return advice
+
+
 def ends_in(path: Path) -> list[StoredEnd]:
     with Store.existing(path) as store:
         return [end for entry in stored_journal(store, STUDY.study_id) for end in entry.runs]
@@ -170,7 +222,7 @@ def test_killed_again_and_again_it_ends_in_the_same_advice(tmp_path, undisturbed
     for n in (3, 6, 4):  # runs begun in this process when it is killed
         code = (
             "from pathlib import Path\n"
-            "from tests.reference.toy_study import advised, kill, toy\n"
+            "from tests.runs.test_replaying import advised, kill, toy\n"
             f"advised(Path({str(lab)!r}), toy(n_workers=1, ends_at={n}, end=kill))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -20,13 +20,7 @@ from batchlab.training.plain import divergence
 TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
 
 
-def course(
-    *,
-    steps: int = 1000,
-    until: Target | None = None,
-    better: Better = "lower",
-    earlier: Sequence[Evaluation] = (),
-) -> ScriptCourse:
+def course(*, steps=1000, until=None, better="lower", earlier=()) -> ScriptCourse:
     request = RunRequest(trial=TRIAL, length=RunLength(steps=steps, until=until))
     command = TrainingCommand(arguments=("train", "{batch_size}"), metric="m", better=better)
     return ScriptCourse(request, command, earlier=earlier)
