@@ -43,9 +43,7 @@ def done_here(folder: Path, *arguments: str) -> None:
         assert cli._exit_code(list(arguments), started_s=time.monotonic()) == 0
 
 
-def wait_until(
-    met: Callable[[], object], process: subprocess.Popen[str], *, or_ends: bool = False
-) -> None:
+def wait_until(met: Callable[[], object], process: subprocess.Popen[str], *, or_ends=False) -> None:
     """Until it is so; the process must not end before, but where it may."""
     ends_s = time.monotonic() + WITHIN_S
     while not met():
@@ -177,9 +175,7 @@ _OFTEN = (1, 2, 1)  # batchlab takes seconds to start again
 STEPS = 240
 
 
-def sweep_of_script(
-    store: Path, *, resumes: bool, sizes: str = "16,64", seeds: int = 2
-) -> list[str]:
+def sweep_of_script(store: Path, *, resumes: bool, sizes="16,64", seeds=2) -> list[str]:
     script = saving_script(store.parent, "--pause", "0.004", resumes=resumes)
     return [
         *("sweep", "--metric", script.metric, "--examples", str(script.examples)),

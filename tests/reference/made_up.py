@@ -125,9 +125,7 @@ def made_up_record(
     )
 
 
-def made_up_timing(
-    batch_size: int, *, step_s: float, workload_id: str = "made-up-id"
-) -> StepTiming:
+def made_up_timing(batch_size: int, *, step_s: float, workload_id="made-up-id") -> StepTiming:
     """Five equal blocks of ten steps."""
     return StepTiming(
         workload_id=workload_id,
@@ -142,9 +140,7 @@ def made_up_timing(
     )
 
 
-def made_up_summary(
-    *, name: str = "made-up", n_train: int = 4096, **fields: Any
-) -> WorkloadSummary:
+def made_up_summary(*, name="made-up", n_train=4096, **fields: Any) -> WorkloadSummary:
     """What was trained; with 1,000 examples to validate and none to test with."""
     usual: dict[str, Any] = {
         "workload_id": "made-up-id",

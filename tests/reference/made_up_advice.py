@@ -275,9 +275,7 @@ def _endings(
     )
 
 
-def with_endings(
-    advice: Advice, *, better_by: float = 0.0004, verdict: EndingVerdict = "no_worse"
-) -> Advice:
+def with_endings(advice: Advice, *, better_by=0.0004, verdict="no_worse") -> Advice:
     """The same advice with whole trainings of what it names and of the reference."""
     ends = {advice.reference_tuned: END - 0.0008, advice.reference: END}
     ends |= {advice.named: END + better_by}

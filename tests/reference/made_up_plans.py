@@ -28,9 +28,7 @@ def planned_trial(name: PlanName, *, seed: int = 0, rate: float = 0.01) -> Trial
     return replace(trial, stages=plan.for_data(N_TRAIN).stages, micro_batch_size=cap)
 
 
-def plan_study(
-    ends: Mapping[PlanName, float] = ENDS, *, rates: tuple[float, ...] = (0.01,)
-) -> Study:
+def plan_study(ends=ENDS, *, rates=(0.01,)) -> Study:
     """Return a study whose accuracies rise to these ends; a higher rate ends 0.1 lower."""
 
     def curve(end: float) -> Callable[[float], float]:

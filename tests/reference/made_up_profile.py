@@ -75,9 +75,7 @@ def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None
     )
 
 
-def untried_profile(
-    n_train: int, *, batch_size: int | None = None, memory_limit_bytes: int | None = None
-) -> Profile:
+def untried_profile(n_train: int, *, batch_size=None, memory_limit_bytes=None) -> Profile:
     """A profile without points; `batch_size` is the one to begin with, None: the smallest."""
     made = made_up_profile(memory_limit_bytes=memory_limit_bytes)
     sizes = {"n_train": n_train, "batch_size": batch_size or 10 * n_train}
@@ -142,7 +140,7 @@ class MadeUpMachine:
         return self._budget_s - self.clock_s
 
     def __call__(
-        self, batch_size: int, micro_batch_size: int, *, timed_s: float = 0.25, limit_s: float
+        self, batch_size: int, micro_batch_size: int, *, timed_s=0.25, limit_s: float
     ) -> ProfilePoint:
         self.probed.append((batch_size, micro_batch_size))
         self.timed_s.append(timed_s)

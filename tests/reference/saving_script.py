@@ -57,9 +57,7 @@ while step < total:
 )
 
 
-def saving_script(
-    folder: Path, *more: str, resumes: bool = True, **fields: object
-) -> TrainingCommand:
+def saving_script(folder: Path, *more: str, resumes=True, **fields: object) -> TrainingCommand:
     """The command of a script that is written into a folder.
 
     `starts.txt` in the folder tells how it was started. `more` are further arguments in pairs:

@@ -109,9 +109,7 @@ class SimulatedEngine(AnswersAtOnce):
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         return None
 
-    def trial(
-        self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
-    ) -> Trial:
+    def trial(self, *, batch_size: int, learning_rate: float, seed: int, horizon=1.0) -> Trial:
         of = {"workload_id": "simulated", "workload": "simulated", "n_train": N_TRAIN}
         return Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
 

@@ -217,9 +217,7 @@ def exact(batch_size: int, steps: float) -> StepsObservation:
     return StepsObservation(batch_size=batch_size, after_steps=0, steps=steps)
 
 
-def on_the_law(
-    sizes: Sequence[int] = (1, 50, 200, 800), *, seeds: int = 1, exponent: float = 1.0
-) -> list[StepsObservation]:
+def on_the_law(sizes=(1, 50, 200, 800), *, seeds=1, exponent=1.0) -> list[StepsObservation]:
     """Runs without scatter: S_min 1000, B_crit 200."""
     return [exact(b, 1000 * (1 + (200 / b) ** exponent)) for b in sizes for _ in range(seeds)]
 

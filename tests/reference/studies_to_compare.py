@@ -35,9 +35,7 @@ def study_to_compare(
     return replace(made, study_id=study_id, target=TARGET)
 
 
-def profile_to_compare(
-    draw: np.random.Generator, *, slower: float = 1.0, processes: int = 3
-) -> Profile:
+def profile_to_compare(draw: np.random.Generator, *, slower=1.0, processes=3) -> Profile:
     """Step times of several processes for each batch size."""
     sizes = (8, 16, 32, 64, 128, 256, 512, 1024)
     slower *= float(np.exp(draw.normal(0, PROCESS_SD)))

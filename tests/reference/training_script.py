@@ -53,7 +53,7 @@ TIMED_SOURCE = _SOURCE.replace(
 
 
 def training_script(
-    folder: Path, *more: str, source: str = _SOURCE, seed: bool = True, **fields: object
+    folder: Path, *more: str, source=_SOURCE, seed=True, **fields: object
 ) -> TrainingCommand:
     """The command of a script that is written into a folder."""
     path = folder / "train.py"

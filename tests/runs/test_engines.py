@@ -56,9 +56,7 @@ class Lab:
             engine.cancel()
         self.engines.clear()
 
-    def request(
-        self, engine: Engine, steps: int, size: int = 0, until: Target | None = None
-    ) -> RunRequest:
+    def request(self, engine: Engine, steps: int, size=0, until=None) -> RunRequest:
         trial = engine.trial(batch_size=self.sizes[size], learning_rate=self.rate, seed=0)
         return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))
 

@@ -130,9 +130,7 @@ class Toy(ForgetfulEngine):
     ends_at: int | None = None
     end: Callable[[], None] = field(default=lambda: None)
 
-    def trial(
-        self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
-    ) -> Trial:
+    def trial(self, *, batch_size: int, learning_rate: float, seed: int, horizon=1.0) -> Trial:
         of = {"workload_id": "made-up-id", "workload": "small", "n_train": 20_000}
         return Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
 
