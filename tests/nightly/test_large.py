@@ -143,27 +143,15 @@ REQUEST = {"batch_sizes": (16, 64, 256, 1024), "target": ("accuracy", 0.93)}
 BUDGET, BUDGET_OF_SCRIPT = "5m", "30m"
 
 
-def script() -> batchlab.TrainingCommand:
-    """An ordinary loop that draws its own weights and its own order."""
-    return batchlab.TrainingCommand(
-        arguments=(
-            *(sys.executable, mnist_script.__file__, "--batch-size", "{batch_size}"),
-            *("--lr", "{learning_rate}", "--seed", "{seed}", "--epochs", "{epochs}"),
-            *("--examples", str(N_TRAIN), "--own-order"),
-        ),
-        metric="accuracy",
-        batch_size=64,
-        learning_rate=LEARNING_RATE,
-        epochs=30,
-    )
-
-
 def test_the_advice_on_a_script_lies_in_the_flat_set_of_the_advice_in_process(tmp_path):
     in_process = batchlab.advise(
         mnist_script.workload(N_TRAIN), store=tmp_path / "in-process.db", budget=BUDGET, **REQUEST
     )
+    # An ordinary loop that draws its own weights and its own order.
+    asked = {"batch_size": 64, "learning_rate": LEARNING_RATE, "epochs": 30}
+    script = mnist_script.command(N_TRAIN, "--own-order", "--epochs", "{epochs}", **asked)
     by_script = batchlab.advise(
-        script(), store=tmp_path / "script.db", budget=BUDGET_OF_SCRIPT, **REQUEST
+        script, store=tmp_path / "script.db", budget=BUDGET_OF_SCRIPT, **REQUEST
     )
 
     named = by_script.recommendation or by_script.provisional

@@ -6,7 +6,9 @@ With `--own-order` its weights and the order of its examples are its own.
 """
 
 import argparse
+import sys
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,7 @@ import batchlab
 from batchlab.datasets.embedded import load_mnist
 from batchlab.plans.cadence import pauses
 from batchlab.records.batch_plan import BatchPlan
+from batchlab.script.command import TrainingCommand
 from batchlab.workload.data import epoch_order
 from batchlab.workload.definition import Workload
 from batchlab.workload.given_data import tensors_of
@@ -50,6 +53,13 @@ def workload(n_train: int) -> Workload:
     train = tuple(part[:n_train] for part in tensors_of(made.train))
     validation = tuple(part[:N_VALIDATION] for part in tensors_of(made.validation))
     return replace(made, train=train, validation=validation, test=None)
+
+
+def command(n_train: int, *more: str, **fields: Any) -> TrainingCommand:
+    """This script as a command that is asked about."""
+    asked = ("--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{seed}")
+    arguments = (sys.executable, __file__, *asked, "--examples", str(n_train), *more)
+    return TrainingCommand(arguments=arguments, metric="accuracy", **fields)
 
 
 def order_of(epoch: int, n_train: int, seed: int, *, is_own: bool) -> Tensor:

@@ -1,6 +1,5 @@
 """The contract of engines, over all that answer with training runs."""
 
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -27,7 +26,6 @@ from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.replay import Journal, ReplayingEngine
 from batchlab.runs.workers import LocalWorkers
-from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
 
 KINDS = ("this machine", "replayed", "script", "recorded")
@@ -222,15 +220,7 @@ BATCH_SIZES = (40, 96)  # the second leaves a smaller last batch in each epoch
 LEARNING_RATE = 0.05
 TARGET = Target(metric="accuracy", value=0.75, better="higher")
 LENGTH = RunLength(epochs=3, until=TARGET, all_splits="never")
-COMMAND = TrainingCommand(
-    arguments=(
-        *(sys.executable, mnist_script.__file__, "--batch-size", "{batch_size}"),
-        *("--lr", "{learning_rate}", "--seed", "{seed}", "--epochs", str(LENGTH.epochs)),
-        *("--examples", str(N_TRAIN)),
-    ),
-    metric="accuracy",
-    learning_rate=LEARNING_RATE,
-)
+COMMAND = mnist_script.command(N_TRAIN, "--epochs", str(LENGTH.epochs), learning_rate=LEARNING_RATE)
 
 
 def plan_of(store: Store, workload_id: str) -> RunPlan:
