@@ -1,13 +1,10 @@
 """Before any test: one thread a process, for the tests themselves run side by side."""
 
-from __future__ import annotations
-
 import gc
 import os
 import signal
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -40,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("nightly")]
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish():
     """Take what is loaded out of garbage collection: torch's modules cost it 0.1 s each time."""
     if "torch" in sys.modules:
         import_module("torch._dynamo")  # the first optimizer does so, too late
@@ -63,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def imports_left_as_they_were() -> Iterator[None]:
+def imports_left_as_they_were():
     """What a test imports from its own folder is gone after it."""
     path, modules = list(sys.path), set(sys.modules)
     yield
@@ -74,7 +71,7 @@ def imports_left_as_they_were() -> Iterator[None]:
 
 
 @pytest.fixture
-def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def children(monkeypatch):
     """The functions that child processes were started with, in order."""
     from batchlab.processes.children import Child
 

@@ -1,7 +1,5 @@
 """The rooms: what may import what, and what no room may do; read from the source and from a run."""
 
-from __future__ import annotations
-
 import ast
 import os
 import shutil
@@ -92,7 +90,7 @@ def lint_imports(root: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def copied(tmp_path_factory):
     """The sources and the contracts, to be broken."""
     root = tmp_path_factory.mktemp("copied")
     shutil.copytree(SOURCE, root / "src" / "batchlab", ignore=shutil.ignore_patterns("*.pyc"))
@@ -110,7 +108,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("new_room/__init__.py", "", "one way BROKEN"),
     ],
 )
-def test_a_new_file_is_guarded_at_birth(copied: Path, file: str, line: str, contract: str) -> None:
+def test_a_new_file_is_guarded_at_birth(copied, file, line, contract):
     new = copied / "src" / "batchlab" / file
     new.parent.mkdir(exist_ok=True)
     new.write_text(line)
@@ -135,7 +133,7 @@ def subject_of(module: str) -> str:
     return next((s for s in SUBJECTS if name == s or name.startswith(f"{s}_")), name)
 
 
-def test_the_report_of_a_subject_does_not_know_that_of_another() -> None:
+def test_the_report_of_a_subject_does_not_know_that_of_another():
     seen = {
         (subject_of(module_name(file)), subject_of(name))
         for file in SOURCE.glob("report/[!_]*.py")
@@ -148,7 +146,7 @@ def test_the_report_of_a_subject_does_not_know_that_of_another() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", MUST_NOT_LOAD)
-def test_a_room_loads_without_what_it_must_not_need(pattern: str) -> None:
+def test_a_room_loads_without_what_it_must_not_need(pattern):
     rooms = [module_name(file) for file in matching(pattern)]
     code = (
         "import sys, importlib\n"
@@ -162,7 +160,7 @@ def test_a_room_loads_without_what_it_must_not_need(pattern: str) -> None:
     assert done.stdout.split() == []
 
 
-def test_importing_batchlab_takes_less_than_150_ms() -> None:
+def test_importing_batchlab_takes_less_than_150_ms():
     code = (
         "import time; start = time.perf_counter(); import batchlab\n"
         "print(time.perf_counter() - start)"
@@ -177,38 +175,29 @@ def test_importing_batchlab_takes_less_than_150_ms() -> None:
     assert import_s < 0.150
 
 
-@pytest.mark.slow
-def test_nothing_evaluates_text_or_unpickles_from_a_file() -> None:
-    never = {
-        "eval",
-        "pickle.load",
-        "pickle.Unpickler",
-        "cloudpickle.load",
-        "torch.load",
-        "joblib.load",
-        "shelve.open",
-    }
+NEVER_CALLED = {
+    *("eval", "pickle.load", "pickle.Unpickler", "cloudpickle.load", "torch.load"),
+    *("joblib.load", "shelve.open"),
+}
+CLIENTS = ("urllib.request", "http.client", "requests", "httpx", "ftplib", "torch.hub")
 
-    found = [
+
+@pytest.mark.slow
+def test_nothing_evaluates_text_or_unpickles_from_a_file():
+    assert not [
         f"{file}:{line} calls {ast.unparse(call)}"
         for file in matching("**/*.py")
         for line, name, call in calls_of(file)
-        if name in never
+        if name in NEVER_CALLED
         or any(k.arg == "allow_pickle" and ast.unparse(k.value) != "False" for k in call.keywords)
     ]
 
-    assert not found
-
 
 @pytest.mark.slow
-def test_nothing_reaches_for_the_network() -> None:
-    clients = ("urllib.request", "http.client", "requests", "httpx", "ftplib", "torch.hub")
-
-    found = [
+def test_nothing_reaches_for_the_network():
+    assert not [
         f"{file}:{line} imports {name}"
         for file in matching("**/*.py")
         for line, name in imports_of(file)
-        if any(f"{name}.".startswith(f"{client}.") for client in clients)
+        if any(f"{name}.".startswith(f"{client}.") for client in CLIENTS)
     ]
-
-    assert not found

@@ -1,10 +1,7 @@
 """On a CUDA device: what the CPU's tests say of runs, profiles and advice holds there, too."""
 
-from __future__ import annotations
-
 import gc
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -27,7 +24,7 @@ pytestmark = [
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch):
     """Each batch size is timed for 20 ms: what is measured here is who survives."""
     monkeypatch.setattr(profile_search, "_TIMED_S", (0.02,))
 
@@ -36,9 +33,7 @@ run_on_cuda = partial(run_engine, device="cuda", rhythm=STEP_BY_STEP)
 
 
 @pytest.mark.parametrize("micro_batch_size", [6, 4])
-def test_a_run_stopped_anywhere_ends_as_if_it_had_not_been(
-    micro_batch_size: int, tmp_path: Path
-) -> None:
+def test_a_run_stopped_anywhere_ends_as_if_it_had_not_been(micro_batch_size, tmp_path):
     workload = everything_workload()
     trial = small_trial(
         workload,
@@ -63,7 +58,7 @@ def test_a_run_stopped_anywhere_ends_as_if_it_had_not_been(
             assert torch.equal(again.tensors[name], tensor), name
 
 
-def test_in_double_precision_a_run_scores_what_it_does_on_the_cpu() -> None:
+def test_in_double_precision_a_run_scores_what_it_does_on_the_cpu():
     workload = small_workload(dtype=torch.float64)
     trial = small_trial(workload, batch_size=7)
 
@@ -78,7 +73,7 @@ def test_in_double_precision_a_run_scores_what_it_does_on_the_cpu() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_peak_grows_by_what_an_example_takes_and_counts_the_driver() -> None:
+def test_the_peak_grows_by_what_an_example_takes_and_counts_the_driver():
     made = profile(
         hungry(megabytes_per_example=64), batch_sizes=(1, 16, 32), device="cuda", budget="2m"
     )
@@ -92,7 +87,7 @@ def test_the_peak_grows_by_what_an_example_takes_and_counts_the_driver() -> None
 
 
 @pytest.mark.usefixtures("quick")
-def test_where_the_devices_memory_ends_the_search_goes_below_and_a_batch_is_accumulated() -> None:
+def test_where_the_devices_memory_ends_the_search_goes_below_and_a_batch_is_accumulated():
     free_bytes, total_bytes = torch.cuda.mem_get_info()
     twenty_fourth = total_bytes // MEGABYTE // 24
 
@@ -114,7 +109,7 @@ def test_where_the_devices_memory_ends_the_search_goes_below_and_a_batch_is_accu
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_smaller_device_can_be_simulated() -> None:
+def test_a_smaller_device_can_be_simulated():
     """What else is on the device counts as well: this test's own process, for one."""
     alone = profile(hungry(megabytes_per_example=64), batch_sizes=(1,), device="cuda")
     peak_bytes = at(alone, 1).peak_bytes
@@ -133,7 +128,7 @@ def test_a_smaller_device_can_be_simulated() -> None:
     assert largest.peak_bytes <= limit_bytes
 
 
-def test_an_advice_leaves_the_callers_cuda_as_it_was(tmp_path: Path) -> None:
+def test_an_advice_leaves_the_callers_cuda_as_it_was(tmp_path):
     gc.collect()  # what other tests left is not the caller's
     torch.cuda.manual_seed(3)
     before = torch.cuda.get_rng_state()

@@ -1,101 +1,141 @@
 """The examples: whole, short, and run as a reader would run them."""
 
-from __future__ import annotations
-
+import importlib.util
 import json
+import os
 import runpy
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.reference.by_day import by_day
 from tests.reference.example_commands import EXAMPLES, NAMES, commands, understood
 
 from batchlab.cli import main as cli
+from batchlab.script.command import TrainingCommand
 
 # Kinds of data that not everybody has, and other ways to train than plain steps on a loss.
 UNUSUAL = (
     *("buckets", "memory_map", "stream", "whole_set"),
     *("clip", "clipping", "ema", "gan", "grad_scaler", "pinn", "sam"),
 )
+OF_COMMANDS = ("hugging_face", "keras_fit", "lightning_trainer", "plain_pytorch", "two_lines")
+# What each growing run needs, its first rate, and whether the night runs it.
+GROWING = {
+    "plain": ((), 0.01, False),
+    "on_accelerate": (("accelerate",), 0.01, False),
+    "on_lightning": (("lightning",), 0.01, False),
+    "on_keras": (("keras",), 0.01, True),
+    "on_transformers": (("transformers", "accelerate"), 0.001, True),
+}
 
 
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Any]:
-    """A command line in this process and an empty folder; gives its JSON."""
+@pytest.mark.parametrize(
+    ("folder", "names"),
+    [
+        ("", {"csv_file", "fine_tuning", "images", "tokens", "train", *UNUSUAL}),
+        ("commands", set(OF_COMMANDS)),
+        ("growing", set(GROWING)),
+    ],
+)
+def test_there_is_one_for_each_kind_of_data_and_framework(folder, names):
+    assert {path.stem for path in (EXAMPLES / folder).glob("*.py")} == names
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(f"commands/{name}" for name in OF_COMMANDS)])
+def test_an_example_is_short_and_says_how_to_ask_about_it(name):
+    found = commands(name)
+
+    n_lines = len((EXAMPLES / f"{name}.py").read_text().splitlines())
+    assert n_lines <= (40 if name in UNUSUAL else 60)
+    for words in found:  # that they are understood; the night runs them
+        given = understood(words)
+        if name in NAMES:
+            continue
+        cut = words.index("--")
+        assert words[cut + 1 : cut + 3] == ["python", f"examples/{name}.py"]
+        TrainingCommand(
+            arguments=words[cut + 1 :], metric=given["metric"], learning_rate=given["learning_rate"]
+        )
+    if name in NAMES:
+        asked = f"examples/{name}.py:workload"
+        assert [line[:2] for line in found] == [["advise", asked], ["sweep", asked]]
+    assert found[0 if name in NAMES else -1][0] == "advise"
+
+
+# A kind of data and a way to train; the night runs the own commands of all of them.
+@pytest.mark.slow
+@pytest.mark.parametrize("name", by_day(NAMES, ["stream", "grad_scaler"]))
+def test_an_example_is_swept(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     modules = set(sys.modules)
+    words = ["sweep", f"{EXAMPLES}/{name}.py:workload", "--batch-sizes", "16,64", "--steps", "10"]
 
-    def run(*arguments: str) -> Any:
-        code = cli._exit_code([*arguments, "--json"], started_s=time.monotonic())
-        seen = capsys.readouterr()
-        assert code == 0, seen.err
-        return json.loads(seen.out)
+    code = cli._exit_code([*words, "--json"], started_s=time.monotonic())
 
-    yield run
-    for name in (*NAMES, "backbone"):
-        if name not in modules:
-            sys.modules.pop(name, None)
-
-
-def test_there_is_one_for_each_kind_of_data() -> None:
-    assert {"csv_file", "fine_tuning", "images", "tokens", "train", *UNUSUAL} == set(NAMES)
-    assert (EXAMPLES / "notebook.ipynb").exists()
-
-
-@pytest.mark.parametrize("name", UNUSUAL)
-def test_an_unusual_training_takes_forty_lines(name: str) -> None:
-    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 40
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_short_and_says_how_to_ask_about_it(name: str) -> None:
-    found = commands(name)
-
-    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 60
-    assert [line[:2] for line in found] == [
-        ["advise", f"examples/{name}.py:workload"],
-        ["sweep", f"examples/{name}.py:workload"],
-    ]
-    for words in found:  # the night runs them
-        understood(words)
-
-
-# A kind of data and a way to train; the night sweeps all of them.
-@pytest.mark.slow
-@pytest.mark.parametrize("name", by_day(NAMES, ["stream", "grad_scaler"]))
-def test_an_example_is_swept(name: str, run: Any) -> None:
-    swept = run(
-        "sweep", f"{EXAMPLES}/{name}.py:workload", "--batch-sizes", "16,64", "--steps", "10"
-    )
-
+    for module in {*NAMES, "backbone"} - modules:
+        sys.modules.pop(module, None)
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    swept = json.loads(said.out)
     assert [trial["status"] for trial in swept["trials"]] == ["ok", "ok"]
     for trial in swept["trials"]:
         assert set(trial["final"]["validation"]) == set(swept["workload"]["metrics"])
         assert None not in trial["final"]["validation"].values()
 
 
-@pytest.mark.nightly
-@pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_advised(name: str, run: Any) -> None:
-    advised = run(
-        "advise", f"{EXAMPLES}/{name}.py:workload", "--batch-sizes", "16,64", "--budget", "20s"
+def printed(script: Path, *arguments: str, folder: Path, **environment: str) -> tuple[str, str]:
+    outside = {name: value for name, value in os.environ.items() if "BATCHLAB" not in name}
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments],
+        cwd=folder,
+        env=outside | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-
-    assert advised["n_trials"] >= 1
-    assert {16, 64} <= {candidate["batch_size"] for candidate in advised["candidates"]}
-    caveats = [caveat["code"] for caveat in advised["caveats_coded"]]
-    assert name != "clip" or "loss_couples" in caveats
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+def test_the_two_lines_say_nothing_outside_a_study(tmp_path):
+    script = EXAMPLES / "commands" / "two_lines.py"
+
+    assert printed(script, "--batch-size=1000", "--epochs=1", folder=tmp_path) == ("", "")
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_growing_run_is_short_and_says_how_it_is_run(name):
+    lines = (EXAMPLES / "growing" / f"{name}.py").read_text().splitlines()
+
+    head = lines[1 : lines.index('"""', 1)]
+    assert len(lines) <= 60
+    assert head[-1].endswith(f"python examples/growing/{name}.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", by_day(GROWING, [name for name, row in GROWING.items() if not row[2]])
+)
+def test_it_takes_the_steps_of_the_plan_at_its_rates(name, tmp_path):
+    needed, rate, _ = GROWING[name]
+    missing = [module for module in needed if importlib.util.find_spec(module) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not installed: pip install {' '.join(needed)}")
+
+    environment = {"KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": ""}
+    said, _ = printed(EXAMPLES / "growing" / f"{name}.py", folder=tmp_path, **environment)
+
+    # From 8 to 32 examples, as the root: twice the rate.
+    assert said.splitlines()[-1] == f"39 steps of 39, the last at rate {2 * rate:g}"
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_top_to_bottom(tmp_path):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
@@ -114,22 +154,18 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     assert {"sweep.html", "advice.html"} <= {file.name for file in tmp_path.iterdir()}
 
 
-def test_the_notebook_is_kept_without_what_it_showed() -> None:
+def test_what_is_kept_beside_the_examples_is_what_their_scripts_write():
+    made = runpy.run_path(str(EXAMPLES / "data" / "friedman.py"))
     notebook = json.loads((EXAMPLES / "notebook.ipynb").read_text())
-
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
+    assert "\n".join(made["rows"]()) + "\n" == (EXAMPLES / "data" / "friedman.csv").read_text()
+    # The notebook is kept without what it showed.
     assert [(cell["outputs"], cell["execution_count"]) for cell in code] == [([], None)] * len(code)
 
 
-def test_the_table_of_numbers_is_what_its_script_writes() -> None:
-    made = runpy.run_path(str(EXAMPLES / "data" / "friedman.py"))
-
-    assert "\n".join(made["rows"]()) + "\n" == (EXAMPLES / "data" / "friedman.csv").read_text()
-
-
 @pytest.mark.nightly
-def test_the_backbone_is_what_its_script_trains() -> None:
+def test_the_backbone_is_what_its_script_trains():
     import torch
     from safetensors.torch import load_file
 

@@ -3,8 +3,6 @@
 Each folder of tests/extension is given to a registry as a second one; `src` is not touched.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from pathlib import Path
@@ -37,7 +35,7 @@ def extend(monkeypatch: pytest.MonkeyPatch, registry: ModuleType, folder: str) -
 
 
 @pytest.mark.slow
-def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_file_more_is_a_workload_more(monkeypatch, tmp_path):
     extend(monkeypatch, builtin, "workloads")
 
     study = sweep("two-points", batch_sizes=(1, 2), epochs=1, store=tmp_path / "lab.db")
@@ -48,7 +46,7 @@ def test_a_file_more_is_a_workload_more(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_row_more_is_a_scaling_rule_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_row_more_is_a_scaling_rule_more(monkeypatch, tmp_path):
     monkeypatch.setitem(SCALING_RULES, "cube-root", ScalingRule(rate_factor=math.cbrt))
 
     rate = 0.1 * scaling_rule("cube-root").rate_factor(64 / 8)
@@ -79,7 +77,7 @@ class Stars(LineReader):
         return [Reading(at_s=at_s, shape=self.shape, step=int(match[1]), values=values)]
 
 
-def test_a_class_more_is_a_format_of_progress_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_more_is_a_format_of_progress_more(monkeypatch):
     monkeypatch.setitem(FORMATS, Stars.shape, Stars)
 
     (found,) = readings_of(b"***12 of the loss is 0.5\n")
@@ -93,7 +91,7 @@ def with_more_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_a_row_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_row_more_is_a_measurement_more(monkeypatch, tmp_path):
     with_more_measurements(monkeypatch)
 
     sweep("least-squares", batch_sizes=(8,), steps=4, store=tmp_path / "lab.db")
@@ -109,9 +107,7 @@ def test_a_row_more_is_a_measurement_more(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "largest weight" in html_page(study)
 
 
-def test_a_row_more_is_a_panel_and_a_column_more_in_its_own_unit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_row_more_is_a_panel_and_a_column_more_in_its_own_unit(monkeypatch):
     with_more_measurements(monkeypatch)
     # Its peak is 32.6 MB, and half of that is kept.
     study = made_up_study(batch_sizes=(64, 256))

@@ -1,7 +1,5 @@
 """scripts/gpu keeps what it has, whatever ends it."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -57,7 +55,7 @@ def waited_for(path: Path) -> str:
     return path.read_text()
 
 
-def test_a_failed_part_stops_no_other(tmp_path: Path) -> None:
+def test_a_failed_part_stops_no_other_and_none_begins_after_the_time_for_all(tmp_path):
     def fails(limit_s: float) -> Result:
         raise PartError("it is broken", {"summary": "half of it"})
 
@@ -77,12 +75,8 @@ def test_a_failed_part_stops_no_other(tmp_path: Path) -> None:
     assert [state for _, state in read(tmp_path)] == ["failed", "failed", "done", "done"]
     assert parts[0].result == {"summary": "half of it"}
     assert parts[2].result["code"] is None
-
-
-def test_no_part_begins_after_the_time_for_all(tmp_path: Path) -> None:
-    parts = [Part(name="late", share_s=1, measure=lambda limit_s: {})]
-    run_parts(parts, Files(folder=tmp_path, machine=MACHINE), ends_s=time.monotonic())
-
+    late = [Part(name="late", share_s=1, measure=lambda limit_s: {})]
+    run_parts(late, Files(folder=tmp_path, machine=MACHINE), ends_s=time.monotonic())
     assert read(tmp_path) == [("late", "missing")]
 
 
@@ -91,9 +85,7 @@ def test_no_part_begins_after_the_time_for_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "state"), [(signal.SIGKILL, "under way"), (signal.SIGINT, "failed")]
 )
-def test_a_killed_script_leaves_whole_files_and_no_process(
-    number: int, state: str, tmp_path: Path
-) -> None:
+def test_a_killed_script_leaves_whole_files_and_no_process(number, state, tmp_path):
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), SLEEPER]
     script = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     sleeper = int(waited_for(tmp_path / "pid"))
@@ -107,7 +99,7 @@ def test_a_killed_script_leaves_whole_files_and_no_process(
         time.sleep(0.01)
 
 
-def test_the_shares_fit_into_the_time_for_all() -> None:
+def test_the_shares_fit_into_the_time_for_all():
     parts = gpu.gpu_parts()
 
     assert sum(part.share_s for part in parts) < gpu.ALL_PARTS_S
@@ -116,7 +108,7 @@ def test_the_shares_fit_into_the_time_for_all() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_nothing_is_written(tmp_path: Path) -> None:
+def test_without_a_gpu_nothing_is_written(tmp_path):
     environment = {**os.environ, "PYTHON": sys.executable}
     command = [ROOT / "scripts" / "gpu", "--out", str(tmp_path)]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

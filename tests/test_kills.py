@@ -1,7 +1,5 @@
 """kill -9 and Ctrl-C of sweeps and advices: they go on to the same numbers and decisions."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -64,14 +62,11 @@ def begun(folder: Path) -> tuple[float, subprocess.Popen[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "epochs", "kills", "while_starting"),
-    [
-        (20_261_120, 40, 3, 1),
-        pytest.param(20_261_121, 450, 60, 15, marks=pytest.mark.nightly),
-    ],
+    [(20_261_120, 40, 3, 1), pytest.param(20_261_121, 450, 60, 15, marks=pytest.mark.nightly)],
 )
 def test_a_sweep_killed_at_random_moments_ends_with_the_very_same_numbers(
-    seed: int, epochs: int, kills: int, while_starting: int, tmp_path: Path
-) -> None:
+    seed, epochs, kills, while_starting, tmp_path
+):
     assert_killed_often_ends_the_same(
         tmp_path, seed=seed, epochs=epochs, kills=kills, while_starting=while_starting
     )
@@ -83,8 +78,8 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_very_same_numbers(
     [(3, True), *(pytest.param(100, each, marks=pytest.mark.nightly) for each in (True, False))],
 )
 def test_a_sweep_of_a_script_killed_at_random_moments_has_the_very_same_records(
-    kills: int, resumes: bool, tmp_path: Path
-) -> None:
+    kills, resumes, tmp_path
+):
     seed = random.randrange(10**6)
     assert_killed_studies_end_the_same(tmp_path, seed=seed, kills=kills, resumes=resumes)
 
@@ -93,9 +88,7 @@ def test_a_sweep_of_a_script_killed_at_random_moments_has_the_very_same_records(
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly)]
 )
-def test_a_sweep_of_a_script_that_is_interrupted_leaves_no_process_and_goes_on(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_sweep_of_a_script_that_is_interrupted_leaves_no_process_and_goes_on(tmp_path, number):
     store = tmp_path / "lab.db"
     command = sweep_of_script(store, resumes=True, sizes="16", seeds=1)
     process = started(tmp_path, *command)
@@ -120,8 +113,8 @@ def test_a_sweep_of_a_script_that_is_interrupted_leaves_no_process_and_goes_on(
     "by", ["kill -9", pytest.param("Ctrl-C", marks=pytest.mark.nightly)]
 )  # a sweep is interrupted by Ctrl-C by day
 def test_ended_at_any_moment_the_same_command_goes_on_with_its_decisions_within_its_budget(
-    by: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+    by, tmp_path, capsys
+):
     write_user_file(tmp_path)
     store = tmp_path / "lab.db"
     budget_s, process = begun(tmp_path)
@@ -155,9 +148,7 @@ def test_ended_at_any_moment_the_same_command_goes_on_with_its_decisions_within_
 
 
 @pytest.mark.nightly
-def test_an_advice_about_a_script_killed_at_random_moments_goes_on_with_its_decisions(
-    tmp_path: Path,
-) -> None:
+def test_an_advice_about_a_script_killed_at_random_moments_goes_on_with_its_decisions(tmp_path):
     store = tmp_path / "lab.db"
     script = saving_script(tmp_path, "--pause", "0.001")
     advise = [

@@ -1,7 +1,5 @@
 """`batchlab.log` in a training: nothing outside a study, never an error inside one."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -36,11 +34,11 @@ def lines_of(log: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Path:
+def log(tmp_path):
     return tmp_path / "progress.jsonl"
 
 
-def test_outside_a_study_nothing_heavy_is_loaded_and_nothing_happens() -> None:
+def test_outside_a_study_nothing_heavy_is_loaded_and_nothing_happens():
     heavy = ("torch", "numpy", "msgspec", "json", "subprocess", "socket", "asyncio")
     code = (
         "import sys; before = set(sys.modules); import batchlab\n"
@@ -51,7 +49,7 @@ def test_outside_a_study_nothing_heavy_is_loaded_and_nothing_happens() -> None:
     assert run(code) == "[]\n"
 
 
-def test_outside_a_study_a_call_costs_less_than_a_microsecond() -> None:
+def test_outside_a_study_a_call_costs_less_than_a_microsecond():
     code = (
         "import timeit, batchlab\n"
         "call = lambda: batchlab.log(step=1, val_loss=0.5)\n"
@@ -61,7 +59,7 @@ def test_outside_a_study_a_call_costs_less_than_a_microsecond() -> None:
     assert float(run(code)) < 1e-6
 
 
-def test_a_line_says_when_how_far_and_what_by_the_floats_of_numbers_of_any_kind(log: Path) -> None:
+def test_a_line_says_when_how_far_and_what_by_the_floats_of_numbers_of_any_kind(log):
     before_s = time.monotonic()
     run("import batchlab; batchlab.log(step=100, epoch=1.5, samples=6400, val_loss=0.25)", log)
     values = {
@@ -98,9 +96,7 @@ class Broken:
         ({}, {"loss": [1, 2]}, "loss=[1, 2]"),
     ],
 )
-def test_what_is_no_number_is_told_and_the_rest_is_kept(
-    log: Path, counters: dict[str, Any], values: dict[str, Any], told: str
-) -> None:
+def test_what_is_no_number_is_told_and_the_rest_is_kept(log, counters, values, told):
     ProgressLog(str(log)).write(epoch=2, values={"right": 0.5, **values}, **counters)
 
     (line,) = lines_of(log)
@@ -110,13 +106,13 @@ def test_what_is_no_number_is_told_and_the_rest_is_kept(
 
 
 @pytest.mark.parametrize("path", ["/dev/full", "/no/such/folder/log", "/"])
-def test_a_full_disk_or_a_missing_folder_never_reaches_the_training(path: str) -> None:
+def test_a_full_disk_or_a_missing_folder_never_reaches_the_training(path):
     code = "import batchlab; batchlab.log(step=1, loss=1.0); print('goes on')"
 
     assert run(code, path) == "goes on\n"
 
 
-def test_a_pipe_whose_reader_is_gone_never_stops_the_training(log: Path) -> None:
+def test_a_pipe_whose_reader_is_gone_never_stops_the_training(log):
     os.mkfifo(log)
     code = (
         "import batchlab, os, threading\n"
@@ -132,9 +128,7 @@ def test_a_pipe_whose_reader_is_gone_never_stops_the_training(log: Path) -> None
     assert run(code, log) == "True\ngoes on\n"
 
 
-def test_a_torn_line_or_a_reader_that_cuts_the_file_takes_no_other_line_with_it(
-    log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_torn_line_or_a_reader_that_cuts_the_file_takes_no_other_line_with_it(log, monkeypatch):
     written = ProgressLog(str(log))
     write = os.write
     with monkeypatch.context() as torn:
@@ -149,9 +143,7 @@ def test_a_torn_line_or_a_reader_that_cuts_the_file_takes_no_other_line_with_it(
     assert [line["step"] for line in lines_of(log)] == [3]
 
 
-def test_a_script_that_closes_its_descriptors_gets_no_line_into_its_own_files(
-    log: Path, tmp_path: Path
-) -> None:
+def test_a_script_that_closes_its_descriptors_gets_no_line_into_its_own_files(log, tmp_path):
     own = tmp_path / "own.txt"
     code = (
         "import batchlab, os\n"
@@ -167,7 +159,7 @@ def test_a_script_that_closes_its_descriptors_gets_no_line_into_its_own_files(
     assert [line["step"] for line in lines_of(log)] == [1, 2]
 
 
-def test_children_of_the_script_log_into_the_same_file_line_by_line(log: Path) -> None:
+def test_children_of_the_script_log_into_the_same_file_line_by_line(log):
     code = (
         "import batchlab, os\n"
         "batchlab.log(step=0, loss=1.0)\n"

@@ -1,9 +1,7 @@
 """RandomState: the global random streams go on as if nothing had been drawn."""
 
-from __future__ import annotations
-
 import random
-from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -23,7 +21,7 @@ def drawn() -> tuple[float, float, float, float, float]:
     )
 
 
-def test_seeding_is_what_the_textbook_does() -> None:
+def test_seeding_is_what_the_textbook_does():
     seed_everything(7)
     first = drawn()
 
@@ -35,9 +33,7 @@ def test_seeding_is_what_the_textbook_does() -> None:
 
 
 @pytest.mark.parametrize("in_use", [False, True])
-def test_seeding_reaches_a_gpu_only_where_one_is_in_use(
-    in_use: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_seeding_reaches_a_gpu_only_where_one_is_in_use(in_use, monkeypatch):
     seeds: list[int] = []
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: in_use)
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
@@ -45,17 +41,6 @@ def test_seeding_reaches_a_gpu_only_where_one_is_in_use(
     seed_everything(7)
 
     assert seeds == ([7] if in_use else [])
-
-
-def test_streams_go_back_to_where_they_were() -> None:
-    seed_everything(1)
-    drawn()
-    kept = RandomState.now()
-    expected = drawn()
-
-    kept.restore()
-
-    assert drawn() == expected
 
 
 @pytest.mark.parametrize(
@@ -68,7 +53,7 @@ def test_streams_go_back_to_where_they_were() -> None:
         lambda: torch.rand(()),
     ],
 )
-def test_a_state_tells_every_draw(draw: Callable[[], object]) -> None:
+def test_a_state_tells_every_draw(draw):
     seed_everything(1)
     for _ in range(2):
         kept = RandomState.now()
@@ -79,26 +64,16 @@ def test_a_state_tells_every_draw(draw: Callable[[], object]) -> None:
         assert not kept.is_now()
 
 
-def test_what_is_drawn_inside_is_not_noticed_outside() -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_is_drawn_inside_is_not_noticed_outside_though_it_ends_in_an_error(fails):
     seed_everything(1)
     expected = [drawn(), drawn()]
 
     seed_everything(1)
-    seen = [drawn()]
-    with untouched_randomness():
+    seen = [drawn()]  # and one Gaussian of each kind is in reserve
+    with suppress(ZeroDivisionError), untouched_randomness():
         seed_everything(5)
-        drawn()
+        _ = drawn()[0] / (not fails)
     seen.append(drawn())
 
     assert seen == expected
-
-
-def test_an_exception_inside_restores_as_well() -> None:
-    seed_everything(1)
-    expected = drawn()
-
-    seed_everything(1)
-    with pytest.raises(ZeroDivisionError), untouched_randomness():
-        _ = drawn()[0] / 0
-
-    assert drawn() == expected

@@ -4,8 +4,6 @@ What the command line can be given as wrong is in tests/cli/wrong_inputs.txt; wh
 workload itself in tests/workload/refused.txt.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -22,14 +20,8 @@ ROWS = re.findall(r"^>>> ((\w+)\((.*)\))\n(.+)$", TABLE.read_text("utf-8"), re.M
 
 @pytest.mark.parametrize(("call", "name", "given", "told"), ROWS, ids=[row[0] for row in ROWS])
 def test_a_wrong_call_is_told_in_this_line_and_leaves_no_file(
-    call: str,
-    name: str,
-    given: str,
-    told: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    children: list[str],
-) -> None:
+    call, name, given, told, tmp_path, monkeypatch, children
+):
     monkeypatch.chdir(tmp_path)
     arguments = {"workload": tiny()} | eval(f"dict({given})", {"tiny": tiny, "nn": nn})
 
@@ -41,13 +33,13 @@ def test_a_wrong_call_is_told_in_this_line_and_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_table_has_calls_of_every_name() -> None:
+def test_the_table_has_calls_of_every_name():
     names = {name for _, name, _, _ in ROWS}
 
     assert TABLE.read_text("utf-8").count(">>> ") == len(ROWS) >= 40
     assert names == {"advise", "sweep", "profile", "noise", "check"}
 
 
-def test_an_argument_that_is_not_there_is_a_type_error_as_in_any_function() -> None:
+def test_an_argument_that_is_not_there_is_a_type_error_as_in_any_function():
     with pytest.raises(TypeError, match="no argument 'seed'; did you mean 'seeds'"):
         batchlab.sweep(tiny(), seed=3)  # type: ignore[call-arg]

@@ -1,8 +1,5 @@
 """Recorded grids, and the engine that answers from them as the plain engine did."""
 
-from __future__ import annotations
-
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,15 +15,15 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, TrialRecord
 from batchlab.runs.contract import run_all
 
+pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges the advice
+
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return write_grid(tmp_path, made_up_rows())
+def grid(tmp_path):
+    return RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
 
 
-def test_a_grid_comes_back_as_it_was_written(path: Path) -> None:
-    grid = RecordedGrid.read(path)
-
+def test_a_grid_comes_back_as_it_was_written(grid):
     assert grid.batch_sizes == (16, 32, 64)
     assert grid.learning_rates(32) == (0.1, 0.2, 0.8)
     assert grid.cells[32, 0.2] == tuple(range(10))
@@ -35,9 +32,12 @@ def test_a_grid_comes_back_as_it_was_written(path: Path) -> None:
     assert (run.status, run.steps) == (Status.TARGET_REACHED, 81)
     assert run.curve == tuple(line_to(68))
     assert grid.header.step_s[64] == HEADER["step_s"]["64"]
+    # The best rate of batch size 64 meets the target after 40 + 2 * seed steps, seeds 0 to 9; the
+    # middle of the interval lies half a step before.
+    assert grid.cut_steps(64) == pytest.approx(3.5 * (49 - 0.5))
 
 
-def test_steps_to_a_target_lie_between_two_evaluations(tmp_path: Path) -> None:
+def test_steps_to_a_target_lie_between_two_evaluations(tmp_path):
     rows = [(16, 0.1, 0, "ok", [(0, 2.0), (10, None), (20, 0.7), (30, 0.5), (40, 0.3)])]
     grid = RecordedGrid.read(write_grid(tmp_path, rows))
 
@@ -48,16 +48,10 @@ def test_steps_to_a_target_lie_between_two_evaluations(tmp_path: Path) -> None:
     assert grid.steps_to(run, grid.harder) == 35
 
 
-def test_a_run_is_cut_where_its_batch_sizes_are(path: Path) -> None:
-    # The best rate of batch size 64 meets the target after 40 + 2 * seed steps, seeds 0 to 9; the
-    # middle of the interval lies half a step before.
-    assert RecordedGrid.read(path).cut_steps(64) == pytest.approx(3.5 * (49 - 0.5))
-
-
 # ---- grids of whole trainings
 
 
-def test_a_grid_of_whole_trainings_says_how_long_they_are(tmp_path: Path) -> None:
+def test_a_grid_of_whole_trainings_says_how_long_they_are(tmp_path):
     grid = RecordedGrid.read(write_whole_grid(tmp_path))
 
     assert isinstance(grid.header, WholeGridHeader)
@@ -72,23 +66,12 @@ STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
 TARGET = Target(metric="loss", value=0.5, better="lower", held_for=0)
 
 
-@pytest.fixture
-def grid(tmp_path: Path) -> RecordedGrid:
-    return RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
-
-
 def an_engine(grid: RecordedGrid, seeds: tuple[int, ...] = (3, 1, 7)) -> RecordedEngine:
     return RecordedEngine(grid, seeds=seeds, step_s=STEP_S)
 
 
 def request(
-    engine: RecordedEngine,
-    *,
-    steps: int = 1000,
-    until: Target | None = TARGET,
-    batch_size: int = 16,
-    learning_rate: float = 0.2,
-    seed: int = 0,
+    engine: RecordedEngine, *, steps=1000, until=TARGET, batch_size=16, learning_rate=0.2, seed=0
 ) -> RunRequest:
     trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))
@@ -104,9 +87,7 @@ def answer(engine: RecordedEngine, **asked: Any) -> TrialRecord:
     ("learning_rate", "interval_samples"), [(0.05, 0), (20.0, 0), (0.05, 30), (0.05, 90)]
 )
 @pytest.mark.parametrize("value", [1.0, 0.8, 0.6])
-def test_an_answer_is_what_the_plain_engine_gives(
-    tmp_path: Path, learning_rate: float, value: float, interval_samples: int
-) -> None:
+def test_an_answer_is_what_the_plain_engine_gives(tmp_path, learning_rate, value, interval_samples):
     workload = small_workload()
     trial = small_trial(workload, batch_size=4, learning_rate=learning_rate)
     whole = run_engine(workload, trial, RunLength(steps=120))
@@ -132,7 +113,7 @@ def test_an_answer_is_what_the_plain_engine_gives(
     assert record.train_s == record.steps * 0.5
 
 
-def test_a_run_that_its_patience_ended_is_whole_where_it_ended(tmp_path: Path) -> None:
+def test_a_run_that_its_patience_ended_is_whole_where_it_ended(tmp_path):
     rows = [
         (64, 0.1, 0, "ok", [(0, 0.1), (160, 0.8), (240, 0.7)]),
         (64, 0.1, 1, "ok", [(0, 0.1), (160, 0.8), (320, 0.9)]),
@@ -152,14 +133,14 @@ def test_a_run_that_its_patience_ended_is_whole_where_it_ended(tmp_path: Path) -
     assert ended(2, 320) == (Status.DIVERGED, 40, False)
 
 
-def test_a_run_that_diverged_diverges_again(grid: RecordedGrid) -> None:
+def test_a_run_that_diverged_diverges_again(grid):
     record = answer(an_engine(grid), learning_rate=0.8)
 
     assert (record.status, record.steps) == (Status.DIVERGED, 10)
     assert answer(an_engine(grid), learning_rate=0.8, steps=5).status is Status.OK
 
 
-def test_a_run_asked_for_again_costs_only_what_is_new(grid: RecordedGrid) -> None:
+def test_a_run_asked_for_again_costs_only_what_is_new(grid):
     engine = an_engine(grid)
 
     spent_s = []
@@ -175,9 +156,7 @@ def test_a_run_asked_for_again_costs_only_what_is_new(grid: RecordedGrid) -> Non
     assert engine.spent_s() == pytest.approx(0.094 + 0.08)
 
 
-def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(
-    grid: RecordedGrid,
-) -> None:
+def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(grid):
     engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, eval_s=0.5)
     plan = engine.trial(batch_size=64, learning_rate=0.4, seed=0).plan
     n_evaluations = {steps: len(list(pauses(plan, last_step=steps))) for steps in (20, 40)}
@@ -194,7 +173,7 @@ def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(
 # ---- side by side
 
 
-def test_two_runs_side_by_side_end_when_the_longer_ends(grid: RecordedGrid) -> None:
+def test_two_runs_side_by_side_end_when_the_longer_ends(grid):
     engine = RecordedEngine(grid, seeds=(3,), step_s=STEP_S, n_workers=2)
     longer, shorter, last = (
         request(engine, until=None, **asked)

@@ -1,20 +1,15 @@
 """The records of regret: chosen on some seeds, valued on others; whole trainings too."""
 
-from __future__ import annotations
-
 import math
 import statistics
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.situation import PROFILES, Situation, situation, step_times
 from benchmarks.regret.whole_habits import WHOLE_HABITS
 from benchmarks.regret.whole_level import level_of
-from benchmarks.regret.whole_situation import USUAL_STEP_TIME_SD, WholeSituation, whole_situation
+from benchmarks.regret.whole_situation import USUAL_STEP_TIME_SD, whole_situation
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, stated
 from benchmarks.regret.workloads import mlp_narrow
 from tests.reference.engine_run import run_engine
@@ -29,17 +24,19 @@ from batchlab.advice.level import as_well_as, end_level
 from batchlab.errors import TrialError
 from batchlab.records.run import RunLength
 
+pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges the advice
+
 RECORDED = sorted((BENCHMARKS / "regret").glob("*.csv.gz"))
 
 
 @pytest.fixture
-def drawn(tmp_path: Path) -> Situation:
+def drawn(tmp_path):
     grid = RecordedGrid.read(write_grid(tmp_path, made_up_rows(20)))
     return situation(grid, "cpu", split=0)
 
 
 @pytest.fixture(scope="module")
-def harness() -> Iterator[ModuleType]:
+def harness():
     """benchmarks/regret.py, which is a script beside the folder of the same name."""
     with script("regret.py") as module:
         yield module
@@ -49,7 +46,7 @@ def harness() -> Iterator[ModuleType]:
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
-def test_a_recorded_grid_is_small_has_no_gap_and_judges_what_may_be_chosen(path: Path) -> None:
+def test_a_recorded_grid_is_small_has_no_gap_and_judges_what_may_be_chosen(path):
     grid = RecordedGrid.read(path)
     drawn = situation(grid, "cpu", split=0)
 
@@ -79,7 +76,7 @@ def _steps(grid: RecordedGrid, cell: tuple[int, float]) -> list[float]:
     return met if len(met) == len(found) else []
 
 
-def test_a_recorded_run_is_what_training_gives_again() -> None:
+def test_a_recorded_run_is_what_training_gives_again():
     grid = RecordedGrid.read(BENCHMARKS / "regret" / "mlp-narrow.csv.gz")
     run = grid.runs[64, 0.16, 0]
     workload = mlp_narrow()
@@ -97,7 +94,7 @@ def test_a_recorded_run_is_what_training_gives_again() -> None:
 # ---- what is worth what
 
 
-def test_what_is_seen_is_not_what_values(drawn: Situation) -> None:
+def test_what_is_seen_is_not_what_values(drawn):
     for split in range(20):
         other = situation(drawn.grid, "cpu", split=split)
         assert sorted(other.seen + other.held_back) == list(range(20))
@@ -107,13 +104,13 @@ def test_what_is_seen_is_not_what_values(drawn: Situation) -> None:
         assert any(seed < 5 for seed in other.held_back)
 
 
-def test_the_best_cell_has_no_regret(drawn: Situation) -> None:
+def test_the_best_cell_has_no_regret(drawn):
     # 32 steps of 1 ms each are fewer milliseconds than 40 of 2 ms: 64 loses by its step time.
     assert drawn.best(drawn.grid.cells) == (32, 0.2)
     assert drawn.regret((32, 0.2)) == 0.0
 
 
-def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path: Path) -> None:
+def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path):
     # Two rates: one is faster on the seeds that are seen, the other on those held back.
     rows = [
         (16, rate, seed, "ok", line_to(20 if (seed in (0, 1, 2)) == (rate == 0.1) else 10))
@@ -133,9 +130,7 @@ def test_the_optimum_is_chosen_on_seeds_that_are_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(
-    harness: ModuleType, drawn: Situation, n_workers: int
-) -> None:
+def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(harness, drawn, n_workers):
     budget_s = 0.5 * drawn.search_cost_s
 
     reply = harness.advised(drawn, budget_s, n_workers)
@@ -149,9 +144,7 @@ def test_the_advice_is_asked_on_seen_seeds_only_and_within_its_budget(
     assert low < times[0] / times[1] < high
 
 
-def test_a_recording_that_ends_before_the_level_is_asked_for_once(
-    harness: ModuleType, tmp_path: Path
-) -> None:
+def test_a_recording_that_ends_before_the_level_is_asked_for_once(harness, tmp_path):
     """One rate is three times as fast on every other seed, whose recordings end late."""
     rows = [
         (16, rate, seed, "ok", line_to(steps, last=end))
@@ -175,11 +168,11 @@ OPTIMUM = (256, 0.8)
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> WholeSituation:
+def whole(tmp_path):
     return whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
 
 
-def test_nine_of_fourteen_seeds_are_seen_and_the_others_judge(tmp_path: Path) -> None:
+def test_nine_of_fourteen_seeds_are_seen_and_the_others_judge(tmp_path):
     grid = RecordedGrid.read(
         write_whole_grid(tmp_path, is_far=lambda size, octave: (size, octave) == (64, 3))
     )
@@ -193,13 +186,13 @@ def test_nine_of_fourteen_seeds_are_seen_and_the_others_judge(tmp_path: Path) ->
         assert any(seed < 4 for seed in whole.judging)
 
 
-def test_the_level_comes_from_how_the_reference_ends(whole: WholeSituation) -> None:
+def test_the_level_comes_from_how_the_reference_ends(whole):
     assert whole.level.end == pytest.approx(0.95, abs=0.0002)
     assert whole.level.target.value == pytest.approx(0.95 - 0.05 * 0.05, abs=0.0002)
     assert whole.tuned_reference == (64, 0.4)
 
 
-def test_another_rate_of_the_user_sets_another_level(whole: WholeSituation) -> None:
+def test_another_rate_of_the_user_sets_another_level(whole):
     tuned, low = whole.with_rate(0), whole.with_rate(-1)
 
     assert (tuned.rate_octaves, low.rate_octaves) == (0, -1)
@@ -211,7 +204,7 @@ def test_another_rate_of_the_user_sets_another_level(whole: WholeSituation) -> N
         whole.with_rate(-20)
 
 
-def test_the_optimum_is_the_fastest_that_ends_no_worse(tmp_path: Path) -> None:
+def test_the_optimum_is_the_fastest_that_ends_no_worse(tmp_path):
     # (256, 0.4) is faster, but ends three margins worse; at the level it is met all the same.
     cells = ((64, 0.1, 2.0, 0.95), (128, 0.2, 0.8, 0.9495), (256, 0.4, 0.3, 0.9480))
     rows = [
@@ -230,7 +223,7 @@ def test_the_optimum_is_the_fastest_that_ends_no_worse(tmp_path: Path) -> None:
     assert whole.optimum == (64, 0.2)
 
 
-def test_the_optimum_has_no_regret_and_what_misses_the_level_fails(whole: WholeSituation) -> None:
+def test_the_optimum_has_no_regret_and_what_misses_the_level_fails(whole):
     assert whole.optimum == OPTIMUM
     assert whole.regret(OPTIMUM) == 0
     assert whole.regret((64, 0.1)) > 5
@@ -244,9 +237,7 @@ def test_the_optimum_has_no_regret_and_what_misses_the_level_fails(whole: WholeS
 @pytest.mark.slow
 @pytest.mark.parametrize("who", WHOLE_HABITS)
 @pytest.mark.parametrize("trainings", [2.0, 30.0])
-def test_a_habit_is_charged_for_what_it_runs_and_keeps_to_its_budget(
-    whole: WholeSituation, who: str, trainings: float
-) -> None:
+def test_a_habit_is_charged_for_what_it_runs_and_keeps_to_its_budget(whole, who, trainings):
     budget_s = trainings * whole.whole_reference_s
 
     named = WHOLE_HABITS[who](whole, budget_s, 0)
@@ -256,7 +247,7 @@ def test_a_habit_is_charged_for_what_it_runs_and_keeps_to_its_budget(
     assert named.cell in whole.grid.cells
 
 
-def test_step_times_are_off_as_a_profile_is_and_their_intervals_say_so(tmp_path: Path) -> None:
+def test_step_times_are_off_as_a_profile_is_and_their_intervals_say_so(tmp_path):
     grid = RecordedGrid.read(write_whole_grid(tmp_path))
 
     whole = [whole_situation(grid, "cpu", draw=draw) for draw in range(100)]
@@ -277,7 +268,7 @@ RECORD = made_up_record(
 CURVE = [(evaluation.step, value) for evaluation, value in RECORD.curve("validation", "accuracy")]
 
 
-def test_the_level_of_one_training_is_that_of_the_advice() -> None:
+def test_the_level_of_one_training_is_that_of_the_advice():
     asked = question(knee(64), budget_s=1.0, target=None)
     end = end_level(asked, RECORD, planned_steps=RECORD.steps)
     assert end is not None
@@ -294,46 +285,24 @@ def test_the_level_of_one_training_is_that_of_the_advice() -> None:
 
 WHOLE_RECORDED = sorted((BENCHMARKS / "regret" / "whole").glob("*.csv.gz"))
 FOUND = WholeAnswer(
-    workload="made-up",
-    profile="cpu",
-    rate_octaves=0,
-    draw=0,
-    who=ADVISE,
-    tuned_trainings=40.0,
-    whole_trainings=4.0,
-    batch_size=256,
-    learning_rate=0.8,
-    named_as="named",
-    origin="pilot",
-    n_workers=1,
-    regret=0.0,
-    of_reference=0.5,
-    of_reference_error=0.1,
-    shortfall=0.0,
-    shortfall_of_own=0.0,
-    shortfall_error=0.4,
-    is_optimum=True,
-    spent=0.9,
-    chance=0.85,
-    gain_low=1.5,
-    gain=2.0,
-    gain_high=2.5,
-    gain_seen=2.0,
-    n_sizes=4,
+    **{"workload": "made-up", "profile": "cpu", "rate_octaves": 0, "draw": 0, "who": ADVISE},
+    **{"tuned_trainings": 40.0, "whole_trainings": 4.0, "batch_size": 256, "learning_rate": 0.8},
+    **{"named_as": "named", "origin": "pilot", "n_workers": 1, "regret": 0.0, "spent": 0.9},
+    **{"of_reference": 0.5, "of_reference_error": 0.1, "is_optimum": True, "n_sizes": 4},
+    **{"shortfall": 0.0, "shortfall_of_own": 0.0, "shortfall_error": 0.4, "chance": 0.85},
+    **{"gain_low": 1.5, "gain": 2.0, "gain_high": 2.5, "gain_seen": 2.0},
 )
 
 
 @pytest.fixture(scope="module")
-def whole_harness() -> Iterator[ModuleType]:
+def whole_harness():
     """benchmarks/regret_whole.py, which is a script."""
     with script("regret_whole.py") as module:
         yield module
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_the_advice_sets_its_level_from_a_whole_training(
-    whole_harness: ModuleType, tmp_path: Path, n_workers: int
-) -> None:
+def test_the_advice_sets_its_level_from_a_whole_training(whole_harness, tmp_path, n_workers):
     drawn = whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
     budget_s = 75 * drawn.tuned_reference_s
 
@@ -349,7 +318,7 @@ def test_the_advice_sets_its_level_from_a_whole_training(
     assert reply.chance > 0.8
 
 
-def test_every_habit_answers_beside_the_advice(whole_harness: ModuleType, tmp_path: Path) -> None:
+def test_every_habit_answers_beside_the_advice(whole_harness, tmp_path):
     path = write_whole_grid(tmp_path)
 
     answers = whole_harness.answers_of(path, "cpu", (18.0,), (0,))
@@ -361,9 +330,7 @@ def test_every_habit_answers_beside_the_advice(whole_harness: ModuleType, tmp_pa
     assert "## All, beside the habits" in whole_harness.tables(answers)
 
 
-def test_a_user_with_a_good_rate_is_asked_with_that_rate(
-    whole_harness: ModuleType, tmp_path: Path
-) -> None:
+def test_a_user_with_a_good_rate_is_asked_with_that_rate(whole_harness, tmp_path):
     path = write_whole_grid(tmp_path)
 
     (answer,), none = (whole_harness.answers_of(path, "cpu", (18.0,), (0,), o, 2) for o in (0, -20))
@@ -372,7 +339,7 @@ def test_a_user_with_a_good_rate_is_asked_with_that_rate(
     assert (answer.problem, answer.n_workers) == ("", 2)
 
 
-def test_slower_or_worse_for_sure_is_beyond_what_judging_seeds_scatter() -> None:
+def test_slower_or_worse_for_sure_is_beyond_what_judging_seeds_scatter():
     fine = replace(FOUND, of_reference=1.1, shortfall_of_own=1.5)
 
     assert not fine.is_worse_than_own_for_sure
@@ -382,7 +349,7 @@ def test_slower_or_worse_for_sure_is_beyond_what_judging_seeds_scatter() -> None
     assert misses.is_worse_than_own_for_sure
 
 
-def test_stated_chances_stand_beside_what_was_seen() -> None:
+def test_stated_chances_stand_beside_what_was_seen():
     answers = [
         FOUND,
         # Slower, and its gain outside.
@@ -407,7 +374,7 @@ def test_stated_chances_stand_beside_what_was_seen() -> None:
 
 
 @pytest.mark.parametrize("path", WHOLE_RECORDED, ids=lambda path: path.name)
-def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path: Path) -> None:
+def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path):
     grid = RecordedGrid.read(path)
     drawn = whole_situation(grid, "cpu", draw=0)
 

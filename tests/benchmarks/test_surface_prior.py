@@ -1,9 +1,6 @@
 """The fit of the prior: what is maximized, and what a workload has no part in."""
 
-from __future__ import annotations
-
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +11,10 @@ from scipy.stats import multivariate_normal
 from tests.reference import joint_belief as twin
 from tests.reference.whole_grid import CELLS, write_whole_grid
 
+pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges the advice
 
-def test_the_likelihood_is_a_normal_density(tmp_path: Path) -> None:
+
+def test_the_likelihood_is_a_normal_density(tmp_path):
     grid = RecordedGrid.read(write_whole_grid(tmp_path))
     seen, prior = Seen(whole_situation(grid, "cpu", draw=0)), prior_without("made-up")
     n = len(CELLS)
@@ -31,7 +30,7 @@ def test_the_likelihood_is_a_normal_density(tmp_path: Path) -> None:
     assert seen.values[[own, n + own]] == pytest.approx([0, 0], abs=1e-9)
 
 
-def test_a_workload_and_its_twin_have_no_part_in_its_prior() -> None:
+def test_a_workload_and_its_twin_have_no_part_in_its_prior():
     known = {name: [] for name in ("cnn", "mlp-adam", "mlp-adam-cosine", "softmax")}
     for name in known:
         known[name].append(name)

@@ -1,7 +1,5 @@
 """The examples' own commands and those of frameworks, run whole, and growing runs resumed."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import os
@@ -31,7 +29,7 @@ def run(*arguments: str, folder: Path) -> tuple[dict[str, Any], float]:
     return document, spent_s
 
 
-def test_the_example_is_advised_within_its_budget_and_again_at_once(tmp_path: Path) -> None:
+def test_the_example_is_advised_within_its_budget_and_again_at_once(tmp_path):
     arguments = ("advise", f"{ROOT}/examples/train.py:workload", "--budget", "3m", "--json")
 
     first, spent_s = run(*arguments, folder=tmp_path)
@@ -43,15 +41,18 @@ def test_the_example_is_advised_within_its_budget_and_again_at_once(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_examples_own_commands_take_a_minute_each(name: str, tmp_path: Path) -> None:
+def test_an_examples_own_commands_take_a_minute_each(name, tmp_path):
     for command in commands(name):
         words = [f"{ROOT}/{word}" if word.startswith("examples/") else word for word in command]
         document, spent_s = run(*words, "--json", folder=tmp_path)
         assert spent_s < 62  # a budget is a ceiling; Python itself starts before it
         assert document["trials"]
+        if words[0] == "advise":
+            caveats = [caveat["code"] for caveat in document["caveats_coded"]]
+            assert name != "clip" or "loss_couples" in caveats
 
 
-def test_the_sweep_of_the_readme_trains_every_cell(tmp_path: Path) -> None:
+def test_the_sweep_of_the_readme_trains_every_cell(tmp_path):
     arguments = (
         *("sweep", f"{ROOT}/examples/train.py:workload", "--batch-sizes", "16,64,256,full"),
         *("--learning-rates", "0.03,0.1", "--epochs", "10", "--seeds", "2", "--json"),
@@ -94,7 +95,7 @@ FRAMEWORKS = {
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_the_output_of_an_example_is_followed_in_a_sweep(name: str, tmp_path: Path) -> None:
+def test_the_output_of_an_example_is_followed_in_a_sweep(name, tmp_path):
     needed, metric, options, steps = FRAMEWORKS[name]
     missing = [module for module in needed if importlib.util.find_spec(module) is None]
     if missing:
@@ -232,7 +233,7 @@ def ends_of(folder: Path, source: str, *again: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_run_goes_on_from_its_middle_bit_for_bit(name: str, tmp_path: Path) -> None:
+def test_a_run_goes_on_from_its_middle_bit_for_bit(name, tmp_path):
     pytest.importorskip(name)
 
     whole, resumed = ends_of(tmp_path, _SHARED + SCRIPTS[name] + _TOLD, "again")
@@ -241,7 +242,7 @@ def test_a_run_goes_on_from_its_middle_bit_for_bit(name: str, tmp_path: Path) ->
     assert whole[-1].startswith("39 ")
 
 
-def test_a_run_of_lightnings_goes_on_from_its_middle_bit_for_bit(tmp_path: Path) -> None:
+def test_a_run_of_lightnings_goes_on_from_its_middle_bit_for_bit(tmp_path):
     pytest.importorskip("lightning")
     source = LIGHTNING.replace("EXAMPLE", repr(str(EXAMPLES / "growing" / "on_lightning.py")))
 

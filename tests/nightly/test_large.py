@@ -1,14 +1,11 @@
 """What takes minutes: kills, large outputs, large studies, recorded answers, long advices."""
 
-from __future__ import annotations
-
 import csv
 import json
 import random
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +18,15 @@ import batchlab
 from batchlab.app.sweep import sweep
 from batchlab.report.page import csv_files
 from batchlab.report.sweep_page import html_page, sweep_figures, sweep_files, text_report
-from batchlab.workload.builtin import mnist_mlp
-from batchlab.workload.given_data import tensors_of
 
 pytestmark = pytest.mark.nightly
 
 
-def test_two_hundred_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(
-    tmp_path: Path,
-) -> None:
+def test_two_hundred_kills_of_trial_and_batchlab_at_random_moments_leave_no_process(tmp_path):
     assert_no_kill_leaves_a_process(tmp_path, seed=random.randrange(10**6), kills=200)
 
 
-def test_a_gigabyte_of_output_of_a_command_keeps_a_few_megabytes(tmp_path: Path) -> None:
+def test_a_gigabyte_of_output_of_a_command_keeps_a_few_megabytes(tmp_path):
     assert_a_large_output_is_kept_small(tmp_path, n_bytes=1_000_000_000)
 
 
@@ -43,9 +36,7 @@ SEEDS = 5
 LARGEST_PAGE_BYTES = 25_000_000
 
 
-def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(
-    tmp_path: Path,
-) -> None:
+def test_a_sweep_of_360_trials_has_all_of_them_in_its_report_and_its_files(tmp_path):
     study = sweep(
         "least-squares",
         batch_sizes=BATCH_SIZES,
@@ -79,7 +70,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [dict(zip(document["columns"], answer, strict=True)) for answer in document["answers"]]
 
 
-def test_regret_gives_the_recorded_answers(tmp_path: Path) -> None:
+def test_regret_gives_the_recorded_answers(tmp_path):
     out = tmp_path / "regret.json"
     command = [sys.executable, "benchmarks/regret.py", "--out", str(out)]
     command += ["--workloads", *WORKLOADS, "--profiles", PROFILE, "--draws", str(N_DRAWS)]
@@ -122,7 +113,7 @@ for step, (inputs, wanted) in enumerate(DataLoader(train, batch_sampler=sampler)
 """
 
 
-def test_a_script_that_grows_is_compared_by_the_epochs_that_it_tells(tmp_path: Path) -> None:
+def test_a_script_that_grows_is_compared_by_the_epochs_that_it_tells(tmp_path):
     (tmp_path / "grow.py").write_text(SCRIPT)
     words = [sys.executable, "grow.py", "{batch_size}", "{learning_rate}", "{epochs}", "{seed}"]
     command = batchlab.TrainingCommand(
@@ -147,50 +138,20 @@ def test_a_script_that_grows_is_compared_by_the_epochs_that_it_tells(tmp_path: P
 
 N_TRAIN = 10_000
 LEARNING_RATE = 0.05
-REQUEST = {
-    "batch_sizes": (16, 64, 256, 1024),
-    "target": ("accuracy", 0.93),
-}
+REQUEST = {"batch_sizes": (16, 64, 256, 1024), "target": ("accuracy", 0.93)}
 # Trainings of a script run one at a time and start for seconds each: 5 min told nothing.
 BUDGET, BUDGET_OF_SCRIPT = "5m", "30m"
 
 
-def script() -> batchlab.TrainingCommand:
-    """An ordinary loop that draws its own weights and its own order."""
-    return batchlab.TrainingCommand(
-        arguments=(
-            *(sys.executable, mnist_script.__file__, "--batch-size", "{batch_size}"),
-            *("--lr", "{learning_rate}", "--seed", "{seed}", "--epochs", "{epochs}"),
-            *("--examples", str(N_TRAIN), "--own-order"),
-        ),
-        metric="accuracy",
-        batch_size=64,
-        learning_rate=LEARNING_RATE,
-        epochs=30,
-    )
-
-
-def workload() -> batchlab.Workload:
-    """The same model, data, optimizer and metric in process."""
-    built_in = mnist_mlp.workload()
-    return replace(
-        built_in,
-        train=tuple(part[:N_TRAIN] for part in tensors_of(built_in.train)),
-        validation=tuple(
-            part[: mnist_script.N_VALIDATION] for part in tensors_of(built_in.validation)
-        ),
-        test=None,
-    )
-
-
-def test_the_advice_on_a_script_lies_in_the_flat_set_of_the_advice_in_process(
-    tmp_path: Path,
-) -> None:
+def test_the_advice_on_a_script_lies_in_the_flat_set_of_the_advice_in_process(tmp_path):
     in_process = batchlab.advise(
-        workload(), store=tmp_path / "in-process.db", budget=BUDGET, **REQUEST
+        mnist_script.workload(N_TRAIN), store=tmp_path / "in-process.db", budget=BUDGET, **REQUEST
     )
+    # An ordinary loop that draws its own weights and its own order.
+    asked = {"batch_size": 64, "learning_rate": LEARNING_RATE, "epochs": 30}
+    script = mnist_script.command(N_TRAIN, "--own-order", "--epochs", "{epochs}", **asked)
     by_script = batchlab.advise(
-        script(), store=tmp_path / "script.db", budget=BUDGET_OF_SCRIPT, **REQUEST
+        script, store=tmp_path / "script.db", budget=BUDGET_OF_SCRIPT, **REQUEST
     )
 
     named = by_script.recommendation or by_script.provisional

@@ -1,7 +1,5 @@
 """A child process: its errors, its death by memory or by a kill, and what it leaves behind."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.reference import child_functions, profiled_workloads
+from tests.reference import packed_functions, profiled_workloads
 from tests.reference.living import is_running
 
 from batchlab.processes import memory
@@ -39,8 +37,8 @@ def ended(function: object, *arguments: object) -> Ended:
     return run_in_child(function, *arguments, timeout_s=TIMEOUT_S)  # type: ignore[arg-type]
 
 
-def test_children_show_a_warning_once_whatever_its_numbers() -> None:
-    first, second = (ended(child_functions.shown, f"a batch of {n}").value for n in (8, 16))
+def test_children_show_a_warning_once_whatever_its_numbers():
+    first, second = (ended(packed_functions.shown, f"a batch of {n}").value for n in (8, 16))
 
     assert "UserWarning: a batch of 8" in first
     assert second == ""
@@ -53,14 +51,13 @@ def test_children_show_a_warning_once_whatever_its_numbers() -> None:
         ("raise_value_error", Status.ERROR, "ValueError", "ValueError: first line"),
         ("raise_workload_error", Status.ERROR, "WorkloadError", "the workload is odd"),
         ("allocate_beyond_the_machine", Status.OOM, "RuntimeError", "smaller"),
+        ("allocate_beyond_its_limit", Status.OOM, "RuntimeError", "smaller"),
         ("kill_itself", Status.KILLED, None, "SIGKILL"),
         ("leave", Status.ERROR, None, "exit code 3"),
     ],
 )
-def test_how_a_child_ended_comes_back_with_its_reason(
-    function: str, status: Status, error: str | None, said: str
-) -> None:
-    result = ended(getattr(child_functions, function), *((3,) if function == "leave" else ()))
+def test_how_a_child_ended_comes_back_with_its_reason(function, status, error, said):
+    result = ended(getattr(packed_functions, function), *((3,) if function == "leave" else ()))
 
     assert (result.status, result.error) == (status, error)
     assert said in reason_text(result.reason)
@@ -69,30 +66,24 @@ def test_how_a_child_ended_comes_back_with_its_reason(
     assert error is None or function in result.traceback
 
 
-def test_a_memory_limit_of_the_process_is_out_of_memory_and_leaves_the_caller_alive() -> None:
-    assert ended(child_functions.allocate_beyond_its_limit).status is Status.OOM
-
-
-def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(monkeypatch):
     counts = iter([4, 5])
     monkeypatch.setattr("batchlab.processes.children.kills_for_memory", lambda: next(counts))
 
-    assert Child(child_functions.kill_itself).wait().status is Status.OOM
+    assert Child(packed_functions.kill_itself).wait().status is Status.OOM
 
 
-def test_a_hanging_child_ends_at_its_time_limit() -> None:
+def test_a_hanging_child_ends_at_its_time_limit():
     started_s = time.monotonic()
 
-    result = run_in_child(child_functions.hang, timeout_s=0.1)
+    result = run_in_child(packed_functions.hang, timeout_s=0.1)
 
     assert result.status is Status.TIMEOUT
     assert time.monotonic() - started_s < TIMEOUT_S
 
 
-def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal() -> None:
-    child = Child(child_functions.count_until_asked_to_stop)
+def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal():
+    child = Child(packed_functions.count_until_asked_to_stop)
     first = child.receive()
 
     os.kill(child._process.pid, signal.SIGINT)
@@ -103,7 +94,7 @@ def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal() -> N
 
 
 @pytest.mark.slow
-def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+def test_a_child_ends_when_its_parent_is_killed(tmp_path):
     """The server starts without torch, and never runs the script of its caller again."""
     pid_file, script = tmp_path / "pid", tmp_path / "unguarded.py"
     script.write_text(
@@ -112,9 +103,9 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         "start_early()\n"
         "print('main runs', 'torch' in sys.modules, flush=True)\n"
         "from batchlab.processes.children import Child, run_in_child\n"
-        "from tests.reference import child_functions\n"
-        "print(run_in_child(child_functions.product, 2, 3, timeout_s=60).value, flush=True)\n"
-        f"Child(child_functions.hang_and_tell, {str(pid_file)!r}).wait()\n"
+        "from tests.reference import packed_functions\n"
+        "print(run_in_child(packed_functions.product, 2, 3, timeout_s=60).value, flush=True)\n"
+        f"Child(packed_functions.hang_and_tell, {str(pid_file)!r}).wait()\n"
     )
     command = [sys.executable, str(script)]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=HERE)
@@ -134,36 +125,8 @@ def wait_until(condition: object, *, timeout_s: float = TIMEOUT_S) -> None:
         time.sleep(0.02)
 
 
-MEMORY_CGROUP = Path("/sys/fs/cgroup/memory")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not (MEMORY_CGROUP / "memory.limit_in_bytes").exists(),
-    reason="needs root and a memory control group (version 1) to have the kernel kill a process",
-)
-def test_a_child_killed_by_the_kernel_for_memory_is_out_of_memory() -> None:
-    group = MEMORY_CGROUP / f"batchlab-test-{os.getpid()}"
-    try:
-        group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(256 * 1024 * 1024))
-    except OSError as error:
-        pytest.skip(f"this machine lets no memory control group be made: {error}")
-    try:
-        result = ended(child_functions.allocate_inside_group, str(group))
-    finally:
-        time.sleep(0.1)  # the kernel empties the group a moment after the process is gone
-        group.rmdir()
-
-    assert result.status is Status.OOM
-    assert result.reason is not None
-    assert "kernel" in reason_text(result.reason)
-
-
-def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    child = Child(child_functions.product, 6, 7)
+def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(monkeypatch):
+    child = Child(packed_functions.product, 6, 7)
     join = child._process.join
 
     def interrupted() -> None:
@@ -177,8 +140,8 @@ def test_an_interrupt_while_a_child_is_waited_for_does_not_lose_how_it_ended(
     assert child.wait().value == 42
 
 
-def test_ctrl_c_is_blocked_in_the_server_that_children_are_forked_from() -> None:
-    assert ended(child_functions.blocked_signals).value == [signal.SIGINT]
+def test_ctrl_c_is_blocked_in_the_server_that_children_are_forked_from():
+    assert ended(packed_functions.blocked_signals).value == [signal.SIGINT]
 
 
 # Peak memory and the kernel's count of kills for memory
@@ -187,7 +150,7 @@ def test_ctrl_c_is_blocked_in_the_server_that_children_are_forked_from() -> None
 MEGABYTE = 1024**2
 
 
-def test_the_peak_holds_what_was_allocated_and_given_back() -> None:
+def test_the_peak_holds_what_was_allocated_and_given_back():
     peak = PeakMemory(torch.device("cpu"))
     before = peak.bytes()
 
@@ -196,9 +159,7 @@ def test_the_peak_holds_what_was_allocated_and_given_back() -> None:
     assert 60 * MEGABYTE < peak.bytes() - before < 100 * MEGABYTE
 
 
-def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "ROOT", tmp_path)
     cpu = torch.device("cpu")
 
@@ -222,13 +183,11 @@ def test_where_no_memory_is_reported_none_is_known_and_no_limit_is_set(
         (OSError(errno.ENOENT, "No such file"), False),
     ],
 )
-def test_out_of_memory_is_told_by_type_or_by_the_allocators_signature(
-    error: Exception, expected: bool
-) -> None:
+def test_out_of_memory_is_told_by_type_or_by_the_allocators_signature(error, expected):
     assert is_out_of_memory(error) is expected
 
 
-def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
+def test_a_process_gets_what_lies_within_its_limit_and_no_more():
     within, beyond = (
         run_in_child(profiled_workloads.allocate_within, 100 * MEGABYTE, n * MEGABYTE, timeout_s=60)
         for n in (50, 150)
@@ -240,8 +199,8 @@ def test_a_process_gets_what_lies_within_its_limit_and_no_more() -> None:
 
 
 def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_less(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(memory, "ROOT", tmp_path)
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4000 kB\n")
@@ -265,7 +224,7 @@ def test_the_memory_that_is_available_is_the_machines_or_the_groups_if_that_is_l
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_peak_on_cuda_is_what_the_allocator_reserved() -> None:
+def test_the_peak_on_cuda_is_what_the_allocator_reserved():
     peak = PeakMemory(torch.device("cuda"))
     torch.ones(64 * MEGABYTE, dtype=torch.uint8, device="cuda")
 

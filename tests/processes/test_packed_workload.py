@@ -1,7 +1,5 @@
 """What a workload and its memory maps are like after their way to a child process."""
 
-from __future__ import annotations
-
 import json
 import os
 import pickle
@@ -32,7 +30,7 @@ VALUES = np.arange(60_000, dtype=np.float32).reshape(10_000, 6)
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path):
     np.save(tmp_path / "values.npy", VALUES)
     return tmp_path / "values.npy"
 
@@ -56,7 +54,7 @@ def closures(x: torch.Tensor, scale: float = 2.0, **fields: Any) -> Workload:
     return Workload(**(given | fields))
 
 
-def test_a_child_computes_what_the_parent_computes() -> None:
+def test_a_child_computes_what_the_parent_computes():
     x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
     workload = closures(x)
     torch.manual_seed(0)
@@ -65,7 +63,7 @@ def test_a_child_computes_what_the_parent_computes() -> None:
     assert in_child(packed_functions.first_loss, PackedWorkload(workload)) == expected
 
 
-def test_tensors_stay_where_the_caller_has_them_and_are_packed_once() -> None:
+def test_tensors_stay_where_the_caller_has_them_and_are_packed_once():
     array = np.zeros((4, 3), dtype=np.float32)
     x = torch.from_numpy(array)
     packed = PackedWorkload(closures(x, train=(x, x)))
@@ -77,7 +75,7 @@ def test_tensors_stay_where_the_caller_has_them_and_are_packed_once() -> None:
 
 
 @pytest.mark.slow
-def test_a_child_reads_large_tensors_without_a_copy_of_its_own() -> None:
+def test_a_child_reads_large_tensors_without_a_copy_of_its_own():
     n_rows = 200 * MEGABYTE // 12
 
     (_, without), (total, with_them) = (
@@ -105,7 +103,7 @@ class Rows:
         return torch.from_numpy(self.rows[index])
 
 
-def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to(file: Path) -> None:
+def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to(file):
     workload = closures(torch.zeros(0), train=Rows(10_000, file))
 
     packed = PackedWorkload(workload)
@@ -120,7 +118,7 @@ def test_arrays_of_a_dataset_travel_in_shared_memory_and_may_be_written_to(file:
     assert first[0].tolist() == [7.0, 7.0, 7.0]
 
 
-def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
+def test_a_workload_that_cannot_travel_is_named_with_what_to_do():
     lock = threading.Lock()
     workload = closures(torch.zeros(4, 3), loss=lambda model, batch: lock.locked())
 
@@ -129,7 +127,7 @@ def test_a_workload_that_cannot_travel_is_named_with_what_to_do() -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_function_travels_as_it_was_written() -> None:
+def test_a_compiled_function_travels_as_it_was_written():
     @torch.compile
     def loss(model: Any, batch: Any) -> torch.Tensor:
         return model(batch[0]).mean()
@@ -146,9 +144,7 @@ def test_a_compiled_function_travels_as_it_was_written() -> None:
 # Files of the user's that children import
 
 
-def test_a_child_refuses_an_edited_module_by_name_and_takes_it_when_it_is_put_back(
-    tmp_path: Path,
-) -> None:
+def test_a_child_refuses_an_edited_module_by_name_and_takes_it_when_it_is_put_back(tmp_path):
     file = tmp_path / "helper_of_mine.py"
     file.write_text("WIDTH = 3\n")
     fields = "model=lambda: nn.Linear(4, helper_of_mine.WIDTH)"
@@ -184,13 +180,11 @@ def seen(model: Any) -> LoadedWorkload:
     ],
     ids=["ends its process", "raises", "no model", "cannot travel"],
 )
-def test_a_model_that_cannot_be_made_is_left_to_the_check(model: Any) -> None:
+def test_a_model_that_cannot_be_made_is_left_to_the_check(model):
     assert seen(model).workload_id
 
 
-def test_what_a_live_model_reads_and_imports_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_live_model_reads_and_imports_counts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sys.path.insert(0, str(tmp_path))
     Path("c.json").write_text(json.dumps({"dropout": 0.1}))
@@ -221,7 +215,7 @@ WIDTH = 4096  # numbers of an example: 16 KiB
     "part",
     [np.s_[:], np.s_[7000:], np.s_[3], np.s_[9_999:], np.s_[::2], np.s_[:, 1], np.s_[5:, 1:3]],
 )
-def test_a_map_is_opened_again_at_the_same_numbers(file: Path, part: Any) -> None:
+def test_a_map_is_opened_again_at_the_same_numbers(file, part):
     reduced = reduced_map(np.load(file, mmap_mode="r+")[part])
 
     assert reduced is not None
@@ -233,7 +227,7 @@ def test_a_map_is_opened_again_at_the_same_numbers(file: Path, part: Any) -> Non
     assert np.array_equal(np.load(file), VALUES)
 
 
-def test_what_is_not_all_in_a_file_travels_by_its_bytes(file: Path) -> None:
+def test_what_is_not_all_in_a_file_travels_by_its_bytes(file):
     mapped = np.load(file, mmap_mode="r")
 
     others = (mapped[::-1], mapped + 1, VALUES, np.load(file, mmap_mode="c"), None)
@@ -268,7 +262,7 @@ def own_bytes(columns: int, file: Path, n_bytes: int) -> tuple[float, int, int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", by_day([1, 2], [1]))
-def test_a_large_map_takes_no_more_memory_than_a_small_one(columns: int, tmp_path: Path) -> None:
+def test_a_large_map_takes_no_more_memory_than_a_small_one(columns, tmp_path):
     own_bytes(columns, tmp_path / "first", MEGABYTE)  # what is imported on the way is there then
 
     _, small, small_in_child = own_bytes(columns, tmp_path / "small", 16 * MEGABYTE)

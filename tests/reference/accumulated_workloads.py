@@ -25,53 +25,40 @@ def whole_numbers(below: int, *shape: int, seed: int = 0) -> Tensor:
     return torch.randint(below, shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _workload(name: str, model: Callable[[], nn.Module], **fields: Any) -> Workload:
-    return Workload(name=name, model=model, validation=None, batch_size=8, **fields)
+def _kind(name: str, usual_model: Callable[[], nn.Module], **usual: Any) -> Callable[..., Workload]:
+    def made(model: Callable[[], nn.Module] | None = None, **fields: Any) -> Workload:
+        given = {"name": name, "validation": None, "batch_size": 8, **usual, **fields}
+        return Workload(model=model or usual_model, **given)
+
+    return made
 
 
 def accumulation_of(workload: Workload) -> Accumulation:
-    """Check accumulation in this process."""
     return check_accumulation(None, Unpacked(workload), "cpu")  # type: ignore[arg-type]
-
-
-# A classifier of vectors.
 
 
 def _classified(model: nn.Module, batch: Batch) -> Tensor:
     return F.cross_entropy(model(batch[0]), batch[1])
 
 
-def vectors(model: Callable[[], nn.Module] | None = None, **fields: Any) -> Workload:
-    def mlp() -> nn.Module:
-        return nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 4))
-
-    given: dict[str, Any] = {
-        "loss": _classified,
-        "train": (numbers(N, 6), whole_numbers(4, N)),
-        **fields,
-    }
-    return _workload("vectors", model or mlp, **given)
+def _mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 4))
 
 
-# A regression on images.
+vectors = _kind("vectors", _mlp, loss=_classified, train=(numbers(N, 6), whole_numbers(4, N)))
 
 
 def _squared(model: nn.Module, batch: Batch) -> Tensor:
     return (model(batch[0]).squeeze(1) - batch[1]).square().mean()
 
 
-def images(model: Callable[[], nn.Module] | None = None, **fields: Any) -> Workload:
-    def network() -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.SiLU(), nn.Flatten(), nn.Linear(144, 1)
-        )
+def _network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.SiLU(), nn.Flatten(), nn.Linear(144, 1)
+    )
 
-    given: dict[str, Any] = {
-        "loss": _squared,
-        "train": (numbers(N, 1, 8, 8), numbers(N, seed=1)),
-        **fields,
-    }
-    return _workload("images", model or network, **given)
+
+images = _kind("images", _network, loss=_squared, train=(numbers(N, 1, 8, 8), numbers(N, seed=1)))
 
 
 # Words, some sentences shorter than others.
@@ -106,19 +93,13 @@ def n_words(batch: Batch) -> float:
     return float((batch[0][:, 1:] != PADDING).sum())
 
 
-def words(model: Callable[[], nn.Module] | None = None, **fields: Any) -> Workload:
-    given: dict[str, Any] = {"loss": _guessed, "weight": n_words, "train": (sentences(),), **fields}
-    return _workload("words", model or Reader, **given)
-
-
+words = _kind("words", Reader, loss=_guessed, weight=n_words, train=(sentences(),))
 SOUND: dict[str, Callable[[], Workload]] = {"vectors": vectors, "images": images, "words": words}
 
 # The faults: each takes a sound workload and gives one that is not.
 
 
 class Wrapped(nn.Module):
-    """A model with something after it."""
-
     def __init__(self, inner: nn.Module, after: Callable[[Any, Tensor], Tensor]) -> None:
         super().__init__()
         self.inner, self.after, self.calls = inner, after, 0
@@ -145,8 +126,6 @@ class Centred(nn.Module):
 
 
 class Normalized(nn.Module):
-    """Batch normalization of whatever shape."""
-
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner, self.norm = inner, nn.BatchNorm1d(1)
@@ -162,20 +141,13 @@ def _with_after(after: Callable[[Any, Tensor], Tensor]) -> Callable[[Workload], 
 
 
 def _with_model(change: Callable[[nn.Module], nn.Module]) -> Callable[[Workload], Workload]:
-    def broken(workload: Workload) -> Workload:
-        make = workload.model
-        return replace(workload, model=lambda: change(make()))
-
-    return broken
+    return lambda given: replace(given, model=lambda: change(given.model()))
 
 
 def _with_loss(
     change: Callable[[Workload, nn.Module, Batch], Tensor],
 ) -> Callable[[Workload], Workload]:
-    def broken(workload: Workload) -> Workload:
-        return replace(workload, loss=lambda model, batch: change(workload, model, batch))
-
-    return broken
+    return lambda given: replace(given, loss=lambda *of: change(given, *of))
 
 
 def _units(workload: Workload, batch: Batch) -> float:
@@ -198,7 +170,6 @@ def _penalized(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
 
 
 def _singles(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
-    """The loss of each example on its own."""
     singles = zip(*(part.split(1) for part in batch), strict=True)
     return torch.stack([workload.loss(model, single) for single in singles])
 

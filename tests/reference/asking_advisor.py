@@ -75,22 +75,17 @@ class AskingAdvisor:
         records: list[TrialRecord],
         spent_s: float,
     ) -> Advice:
+        same = ("objective", "metric", "better", "n_train", "target", "target_origin", "delta")
+        same += ("reference", "budget_s", "is_usual")
         return Advice(
+            **{name: getattr(question, name) for name in same},
             verdict="recommend",
             reason=written("it was asked"),
-            objective=question.objective,
-            metric=question.metric,
-            better=question.better,
-            n_train=question.n_train,
-            target=question.target,
-            target_origin=question.target_origin,
-            delta=question.delta,
             recommendation=question.reference,
             flat_set=(),
             expected=None,
             gain=NOT_ASKED,
             gain_from_batch_size=NOT_ASKED,
-            reference=question.reference,
             reference_tuned=None,
             candidates=(),
             laws=None,
@@ -110,6 +105,4 @@ class AskingAdvisor:
             steps=steps,
             n_trials=len(records),
             spent_s=spent_s,
-            budget_s=question.budget_s,
-            is_usual=question.is_usual,
         )

@@ -1,20 +1,17 @@
 """The engine of a command, on a store that knows it."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.reference.made_up import made_up_summary
 from tests.reference.told import Told
 
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.study import MetricSummary, WorkloadSummary
 from batchlab.records.trial import Target, Trial, TrialRecord
 from batchlab.runs.commands import CommandEngine
 from batchlab.runs.contract import Engine, RunPlan
 from batchlab.script.command import TrainingCommand
-from batchlab.script.look import Look
 from batchlab.store.store import Store
 
 
@@ -35,25 +32,19 @@ def command_summary(command: TrainingCommand) -> WorkloadSummary:
 
 
 def command_trial(summary: WorkloadSummary, *, batch_size: int, learning_rate: float) -> Trial:
-    return Trial(
-        workload_id=summary.workload_id,
-        workload=summary.name,
-        n_train=summary.n_train,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=0,
-    )
+    of = {"workload_id": summary.workload_id, "workload": summary.name, "n_train": summary.n_train}
+    return Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=0)
 
 
 def command_engine(
     command: TrainingCommand,
     folder: Path,
     *,
-    budget_s: float | None = None,
-    horizon_epochs: int | None = None,
-    listener: ProgressListener | None = None,
-    look: Look | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    budget_s=None,
+    horizon_epochs=None,
+    listener=None,
+    look=None,
+    clock=time.monotonic,
 ) -> CommandEngine:
     """An engine with a store in a folder; its budget counts from 0 of a clock that is given."""
     summary = command_summary(command)
@@ -75,13 +66,7 @@ def command_engine(
 
 
 def asked(
-    engine: Engine,
-    steps: int = 60,
-    *,
-    batch_size: int = 16,
-    learning_rate: float = 0.1,
-    seed: int = 0,
-    until: float | None = None,
+    engine: Engine, steps=60, *, batch_size=16, learning_rate=0.1, seed=0, until=None
 ) -> TrialRecord:
     """What a run that is waited for is stored as."""
     trial = engine.trial(batch_size=batch_size, learning_rate=learning_rate, seed=seed)

@@ -1,7 +1,9 @@
 """A whole run of the plain engine, and everything about it that can be looked at afterwards."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 
 import torch
@@ -12,7 +14,6 @@ from batchlab.measure.at_steps import measured_at_steps
 from batchlab.records.run import Outcome, RunLength
 from batchlab.records.trial import Evaluation, Trial
 from batchlab.training.checkpoint import Progress, peek_checkpoint
-from batchlab.training.native.program import NativeBuild
 from batchlab.training.plain import Task, train
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Workload
@@ -42,17 +43,10 @@ class EngineRun:
 STEP_BY_STEP = 1
 
 
-class StopAfter:
+def StopAfter(n: int | None) -> Callable[[], bool]:
     """A wish to stop that comes at the n-th time it is asked for; None: never."""
-
-    def __init__(self, n: int | None) -> None:
-        self._left = n
-
-    def __call__(self) -> bool:
-        if self._left is None:
-            return False
-        self._left -= 1
-        return self._left < 0
+    before = repeat(False) if n is None else repeat(False, n)
+    return lambda: next(before, True)
 
 
 def run_engine(
@@ -60,12 +54,12 @@ def run_engine(
     trial: Trial,
     length: RunLength,
     *,
-    checkpoint: Path | None = None,
-    stop_after: int | None = None,
-    device: str = "cpu",
-    rhythm: int = 256,
-    measures: Collection[str] = (),
-    build: NativeBuild | None = None,
+    checkpoint=None,
+    stop_after=None,
+    device="cpu",
+    rhythm=256,
+    measures=(),
+    build=None,
 ) -> EngineRun:
     """Run `trial` through the engine; from `checkpoint` where there is one."""
     emitted: list[Evaluation] = []
@@ -124,28 +118,17 @@ def assert_a_stop_leaves_no_trace(
     folder: Path,
     *,
     stops: Iterable[int],
-    build: NativeBuild | None = None,
+    build=None,
 ) -> EngineRun:
     """Stopped after each of these steps and taken up again, it ends as the run that is returned."""
-
-    def run(name: str, stop_after: int | None = None) -> EngineRun:
-        return run_engine(
-            workload,
-            trial,
-            length,
-            checkpoint=folder / name,
-            rhythm=STEP_BY_STEP,
-            stop_after=stop_after,
-            build=build,
-        )
-
-    whole = run("whole")
+    run = partial(run_engine, workload, trial, length, rhythm=STEP_BY_STEP, build=build)
+    whole = run(checkpoint=folder / "whole")
     for stop in stops:
-        name = f"stopped after {stop}"
-        first = run(name, stop)
-        progress = peek(folder / name)
+        checkpoint = folder / f"stopped after {stop}"
+        first = run(checkpoint=checkpoint, stop_after=stop)
+        progress = peek(checkpoint)
         assert first.outcome.status is None
         assert (progress.step, progress.samples) == (stop, trial.plan.samples_at(stop))
-        assert_same_end(run(name), whole)
-        assert peek(folder / name).resumed_from_steps == (stop,)
+        assert_same_end(run(checkpoint=checkpoint), whole)
+        assert peek(checkpoint).resumed_from_steps == (stop,)
     return whole

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import chdir
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,7 @@ def done_here(folder: Path, *arguments: str) -> None:
         assert cli._exit_code(list(arguments), started_s=time.monotonic()) == 0
 
 
-def wait_until(
-    met: Callable[[], object], process: subprocess.Popen[str], *, or_ends: bool = False
-) -> None:
+def wait_until(met: Callable[[], object], process: subprocess.Popen[str], *, or_ends=False) -> None:
     """Until it is so; the process must not end before, but where it may."""
     ends_s = time.monotonic() + WITHIN_S
     while not met():
@@ -86,7 +84,6 @@ def numbers(records: tuple[TrialRecord, ...]) -> list[object]:
 
 
 def observed(records: tuple[TrialRecord, ...]) -> set[object]:
-    """Every stored evaluation, by its trial."""
     return {
         (record.trial.trial_id, each.step, each.samples, each.scores)
         for record in records
@@ -110,14 +107,6 @@ def sweep_of_workload(store: Path, epochs: int) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kill:
-    """What was there when the sweep was killed."""
-
-    checkpoint_steps: tuple[int, ...]
-    checkpoint_ages_s: tuple[float, ...]
-
-
 def assert_killed_often_ends_the_same(
     folder: Path, *, seed: int, epochs: int, kills: int, while_starting: int
 ) -> None:
@@ -138,16 +127,16 @@ def assert_killed_often_ends_the_same(
 
     records = records_of(disturbed)
     resumed = {step for record in records for step in record.resumed_from_steps}
-    inside = [kill for kill in seen if kill.checkpoint_steps]
-    assert len(inside) >= kills / 2
-    assert all(step > 0 for kill in inside for step in kill.checkpoint_steps)
-    assert {step for kill in inside for step in kill.checkpoint_steps} <= resumed
-    assert max(age_s for kill in inside for age_s in kill.checkpoint_ages_s) < _LONGEST_INTERVAL_S
+    steps, ages_s = (set(chain.from_iterable(each)) for each in zip(*seen, strict=True))
+    assert sum(bool(found) for found, _ in seen) >= kills / 2
+    assert min(steps) > 0
+    assert steps <= resumed
+    assert max(ages_s) < _LONGEST_INTERVAL_S
     assert numbers(records) == numbers(records_of(undisturbed))
 
 
-def _killed(store: Path, epochs: int, is_starting: bool, rng: random.Random) -> Kill:
-    """Kill the sweep some time after its start, or after its first checkpoint."""
+def _killed(store: Path, epochs: int, is_starting: bool, rng: random.Random) -> tuple[Any, Any]:
+    """Kill the sweep after its start, or its first checkpoint; the steps and ages of all then."""
     started_s = time.time()
     process = started(store.parent, *sweep_of_workload(store, epochs))
 
@@ -167,10 +156,7 @@ def _killed(store: Path, epochs: int, is_starting: bool, rng: random.Random) -> 
     _wait_for_children_to_notice(process.pid)
     progress = [peek_checkpoint(path) for path in kept()]
     assert None not in progress, "a half-written checkpoint"
-    return Kill(
-        checkpoint_steps=tuple(each.step for each in progress if each),
-        checkpoint_ages_s=tuple(now_s - path.stat().st_mtime for path in kept()),
-    )
+    return [each.step for each in progress], [now_s - path.stat().st_mtime for path in kept()]
 
 
 def _wait_for_children_to_notice(session: int) -> None:
@@ -189,10 +175,7 @@ _OFTEN = (1, 2, 1)  # batchlab takes seconds to start again
 STEPS = 240
 
 
-def sweep_of_script(
-    store: Path, *, resumes: bool, sizes: str = "16,64", seeds: int = 2
-) -> list[str]:
-    """The command line of a sweep of the saving script that lies beside the store."""
+def sweep_of_script(store: Path, *, resumes: bool, sizes="16,64", seeds=2) -> list[str]:
     script = saving_script(store.parent, "--pause", "0.004", resumes=resumes)
     return [
         *("sweep", "--metric", script.metric, "--examples", str(script.examples)),
@@ -280,7 +263,6 @@ def marked(store: Path) -> tuple[int, ...]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether this process is still the script."""
     try:
         command_line = Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:

@@ -21,7 +21,6 @@ os.write(1, b"the end\\n")
 
 
 def assert_a_large_output_is_kept_small(folder: Path, *, n_bytes: int) -> None:
-    """Have it written and look at the file, the memory and the CPU time."""
     seen = 0
 
     def count(piece: bytes, at_s: float) -> None:

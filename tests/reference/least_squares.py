@@ -13,6 +13,33 @@ from torch import Tensor
 Matrix = NDArray[np.float64]
 
 
+def expected_excess_loss(
+    x: Matrix, y: Matrix, *, learning_rate: float, batch_size: int, steps: int
+) -> float:
+    """E[loss] - min loss after `steps` of SGD from w = 0, batches drawn with replacement.
+
+    M = E[(w - w*)(w - w*)^T] and m = E[w - w*] obey, with fresh independent batches,
+    M <- A M A + rate^2 / B (Q - H M H) and m <- A m, where
+    Q = 1/N sum x x^T (x^T M x + 2 r x^T m + r^2). The excess is tr(H M) / 2.
+    """
+    n, d = x.shape
+    hessian = x.T @ x / n
+    optimum = np.linalg.solve(hessian, x.T @ y / n)
+    residuals = x @ optimum - y
+    contraction = np.eye(d) - learning_rate * hessian
+    mean = -optimum
+    second = np.outer(mean, mean)
+    for _ in range(steps):
+        drawn = np.zeros((d, d))
+        for row, residual in zip(x, residuals, strict=True):
+            square = row @ second @ row + 2 * residual * (row @ mean) + residual**2
+            drawn += np.outer(row, row) * square / n
+        noise = drawn - hessian @ second @ hessian
+        second = contraction @ second @ contraction + learning_rate**2 / batch_size * noise
+        mean = contraction @ mean
+    return float(np.trace(hessian @ second) / 2)
+
+
 def stationary_excess_loss(x: Matrix, y: Matrix, *, learning_rate: float, batch_size: int) -> float:
     """What `expected_excess_loss` tends to: the fixed point of M, one linear system.
 
@@ -48,7 +75,6 @@ class Optimum:
 
 
 def optimum(x: Tensor, y: Tensor) -> Optimum:
-    """The minimizer of half the mean squared residual of x w - y."""
     weights = torch.linalg.lstsq(x, y.unsqueeze(1)).solution.squeeze(1)
     return Optimum(
         weights=weights,

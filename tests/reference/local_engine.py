@@ -1,13 +1,11 @@
 """The engine of this machine on a small workload, under a clock that a test sets."""
 
-from collections.abc import Callable
-
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
 from batchlab.processes.packed_workload import PackedWorkload
-from batchlab.records.run import AllSplits, RunLength, RunRequest
-from batchlab.records.trial import Target, Trial, TrialRecord
+from batchlab.records.run import RunLength, RunRequest
+from batchlab.records.trial import Trial, TrialRecord
 from batchlab.runs.contract import Engine, RunPlan
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import LocalWorkers
@@ -27,13 +25,7 @@ class Clock:
         return self.now_s
 
 
-def engine_on(
-    store: Store,
-    packed: PackedWorkload,
-    *,
-    budget_s: float = 1e6,
-    clock: Callable[[], float] | None = None,
-) -> ProcessEngine:
+def engine_on(store: Store, packed: PackedWorkload, *, budget_s=1e6, clock=None) -> ProcessEngine:
     trial = small_trial(small_workload(n=40), batch_size=10)
     plan = plan_on(trial, budget_s=budget_s)
     return ProcessEngine(store, plan, LocalWorkers(packed, plan), clock=clock or Clock())
@@ -53,12 +45,7 @@ def plan_on(trial: Trial, *, budget_s: float | None = None) -> RunPlan:
 
 
 def ask(
-    engine: Engine,
-    *,
-    batch_size: int = 10,
-    steps: int = 12,
-    until: Target | None = None,
-    all_splits: AllSplits = "on_the_way",
+    engine: Engine, *, batch_size=10, steps=12, until=None, all_splits="on_the_way"
 ) -> RunRequest:
     trial = engine.trial(batch_size=batch_size, learning_rate=0.05, seed=0)
     length = RunLength(steps=steps, until=until, all_splits=all_splits)

@@ -5,7 +5,7 @@ in one line what the record shows and can therefore say in one line what must be
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Better
 from batchlab.records.study import MetricSummary, StepTiming, Study, WorkloadSummary
-from batchlab.records.trial import Evaluation, Score, Split, Status, Target, Trial, TrialRecord
+from batchlab.records.trial import Evaluation, Score, Split, Status, Trial, TrialRecord
 
 Curve = Callable[[float], float | None]
 Curves = Mapping[tuple[Split, str], Curve]
@@ -31,21 +31,15 @@ def approach(final: float, *, start: float = 0.1, rate: float = 0.5) -> Curve:
 
 
 def made_up_curves(
-    *,
-    train: float = 0.99,
-    validation: float = 0.97,
-    test: float = 0.97,
-    rate: float = 0.5,
-    has_validation: bool = True,
+    *, train=0.99, validation=0.97, test=0.97, rate=0.5, has_validation=True
 ) -> dict[tuple[Split, str], Curve]:
     """Healthy curves of accuracy and loss; the three numbers are the accuracies they approach."""
     finals: dict[Split, float] = {"train": train, "validation": validation, "test": test}
-    if not has_validation:
-        del finals["validation"]
     curves: dict[tuple[Split, str], Curve] = {}
     for split, final in finals.items():
-        curves[split, "accuracy"] = approach(final, rate=rate)
-        curves[split, "loss"] = approach(2.5 * (1 - final), start=2.3, rate=rate)
+        if has_validation or split != "validation":
+            curves[split, "accuracy"] = approach(final, rate=rate)
+            curves[split, "loss"] = approach(2.5 * (1 - final), start=2.3, rate=rate)
     return curves
 
 
@@ -60,46 +54,30 @@ def seeded_curves(
 
 
 def made_up_peak(batch_size: int) -> int:
-    """Peak memory of a step, in bytes."""
     return FIXED_BYTES + BYTES_PER_EXAMPLE * batch_size
 
 
-def made_up_trial(
-    *,
-    batch_size: int = 64,
-    learning_rate: float = 0.01,
-    seed: int = 0,
-    n_train: int = 4096,
-    workload: str = "made-up",
-    micro_batch_size: int | None = None,
-    scaling_rule: str = "none",
-) -> Trial:
+def made_up_trial(*, micro_batch_size: int | None = None, **fields: Any) -> Trial:
     """A trial; `micro_batch_size` is the batch size unless given."""
-    return Trial(
-        workload_id="made-up-id",
-        workload=workload,
-        n_train=n_train,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
-        micro_batch_size=micro_batch_size or batch_size,
-        scaling_rule=scaling_rule,
-    )
+    usual = {"workload_id": "made-up-id", "workload": "made-up", "n_train": 4096}
+    usual |= {"batch_size": 64, "learning_rate": 0.01, "seed": 0}
+    made = Trial(**(usual | fields))
+    return replace(made, micro_batch_size=micro_batch_size or made.batch_size)
 
 
 def made_up_record(
     *,
-    trial: Trial | None = None,
-    curves: Curves | None = None,
-    epochs: int = 20,
-    evaluations_per_epoch: int = 1,
-    batch_loss: Curve | None = None,
-    step_s: float = 0.001,
-    example_s: float = 0.0,
-    eval_s: float = 0.01,
-    status: Status | None = Status.OK,
-    reason: str | None = None,
-    target: Target | None = None,
+    trial=None,
+    curves=None,
+    epochs=20,
+    evaluations_per_epoch=1,
+    batch_loss=None,
+    step_s=0.001,
+    example_s=0.0,
+    eval_s=0.01,
+    status=Status.OK,
+    reason=None,
+    target=None,
 ) -> TrialRecord:
     """A record whose scores follow `curves`; train and test are scored at epoch ends only.
 
@@ -147,9 +125,7 @@ def made_up_record(
     )
 
 
-def made_up_timing(
-    batch_size: int, *, step_s: float, workload_id: str = "made-up-id"
-) -> StepTiming:
+def made_up_timing(batch_size: int, *, step_s: float, workload_id="made-up-id") -> StepTiming:
     """Five equal blocks of ten steps."""
     return StepTiming(
         workload_id=workload_id,
@@ -164,9 +140,7 @@ def made_up_timing(
     )
 
 
-def made_up_summary(
-    *, name: str = "made-up", n_train: int = 4096, **fields: Any
-) -> WorkloadSummary:
+def made_up_summary(*, name="made-up", n_train=4096, **fields: Any) -> WorkloadSummary:
     """What was trained; with 1,000 examples to validate and none to test with."""
     usual: dict[str, Any] = {
         "workload_id": "made-up-id",
@@ -184,19 +158,19 @@ def made_up_summary(
 
 def made_up_study(
     *,
-    batch_sizes: Sequence[int] = (64, 256, 1024),
-    learning_rates: Sequence[float] = (0.01,),
-    seeds: int = 1,
-    curves: Callable[[int, float, int], Curves] = seeded_curves,
-    epochs: int = 20,
-    evaluations_per_epoch: int = 1,
-    n_train: int = 4096,
-    n_validation: int = 1000,
-    n_test: int = 1000,
-    metrics: Sequence[tuple[str, Better]] = METRICS,
-    step_s: Callable[[int], float] = lambda batch_size: 5e-4 + 2e-6 * batch_size,
-    timed: bool = True,
-    endings: Mapping[Cell, tuple[Status, str, int]] | None = None,
+    batch_sizes=(64, 256, 1024),
+    learning_rates=(0.01,),
+    seeds=1,
+    curves=seeded_curves,
+    epochs=20,
+    evaluations_per_epoch=1,
+    n_train=4096,
+    n_validation=1000,
+    n_test=1000,
+    metrics=METRICS,
+    step_s=lambda batch_size: 5e-4 + 2e-6 * batch_size,
+    timed=True,
+    endings=None,
 ) -> Study:
     """A study of every batch size × learning rate × seed, its curves from `curves(b, rate, seed)`.
 
@@ -245,11 +219,9 @@ def _finite(value: float | None) -> float | None:
 
 def with_validation_alone(study: Study) -> Study:
     """The study as a script tells it that evaluates on validation data only."""
-    records = []
-    for record in study.records:
-        evaluations = []
-        for evaluation in record.evaluations:
-            scores = tuple(score for score in evaluation.scores if score.split == "validation")
-            evaluations.append(replace(evaluation, scores=scores))
-        records.append(replace(record, evaluations=tuple(evaluations)))
+
+    def alone(seen: Evaluation) -> Evaluation:
+        return replace(seen, scores=tuple(s for s in seen.scores if s.split == "validation"))
+
+    records = (replace(r, evaluations=tuple(map(alone, r.evaluations))) for r in study.records)
     return replace(study, records=tuple(records))

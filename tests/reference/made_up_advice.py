@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 from tests.reference.made_up import (
@@ -30,7 +31,6 @@ from batchlab.advice.advice import (
     EndingVerdict,
     Expected,
     Laws,
-    Purpose,
     RateTried,
     Step,
 )
@@ -70,7 +70,6 @@ def flat_machine(batch_size: float) -> float:
 
 
 def tuned_rate(batch_size: float) -> float:
-    """The best learning rate, growing slower than the linear rule."""
     return float(f"{0.05 * (batch_size / 64) ** 0.6:.2g}")
 
 
@@ -81,15 +80,15 @@ def off_best(batch_size: int, learning_rate: float) -> float:
 
 def made_up_advice(
     *,
-    sizes: Sequence[int] = SIZES,
-    steps: Callable[[float], float] = law,
-    step_s: Callable[[float], float] = flat_machine,
-    objective: str = "time",
-    spread: float = 0.05,
-    scatter: float = 0.03,
-    reference: Configuration | None = None,
-    reference_misses: bool = False,
-    does_not_fit: Sequence[int] = (),
+    sizes=SIZES,
+    steps=law,
+    step_s=flat_machine,
+    objective="time",
+    spread=0.05,
+    scatter=0.03,
+    reference=None,
+    reference_misses=False,
+    does_not_fit=(),
 ) -> Advice:
     """The advice of a study in which everything was measured.
 
@@ -276,9 +275,7 @@ def _endings(
     )
 
 
-def with_endings(
-    advice: Advice, *, better_by: float = 0.0004, verdict: EndingVerdict = "no_worse"
-) -> Advice:
+def with_endings(advice: Advice, *, better_by=0.0004, verdict="no_worse") -> Advice:
     """The same advice with whole trainings of what it names and of the reference."""
     ends = {advice.reference_tuned: END - 0.0008, advice.reference: END}
     ends |= {advice.named: END + better_by}
@@ -363,28 +360,11 @@ KINDS: dict[str, Callable[[], Advice]] = {
 KINDS_BY_DAY = ("recommend", "cannot_tell", "one_sided", "ends_no_worse")
 
 
-def tried(
-    batch_size: int = 64,
-    *,
-    rate: float = 0.1,
-    seed: int = 0,
-    purpose: Purpose = "search",
-    steps: int = 100,
-    met: float | None = None,
-    status: str = "ok",
-    best: float | None = None,
-) -> RateTried:
+def tried(batch_size=64, *, rate=0.1, met=None, best=None, **fields: Any) -> RateTried:
     """A run; `met` is the step that met the target."""
-    return RateTried(
-        batch_size=batch_size,
-        learning_rate=rate,
-        seed=seed,
-        purpose=purpose,
-        status=status,
-        steps=steps,
-        steps_to_target=met,
-        best_value=best,
-    )
+    usual = {"seed": 0, "purpose": "search", "steps": 100, "status": "ok"}
+    usual |= {"steps_to_target": met, "best_value": best}
+    return RateTried(batch_size=batch_size, learning_rate=rate, **(usual | fields))
 
 
 @lru_cache(maxsize=32)
@@ -488,7 +468,6 @@ def _expected(candidate: Candidate, spread: float) -> Expected:
 
 @lru_cache(maxsize=32)
 def _laws(candidates: Sequence[Candidate]) -> Laws:
-    """The laws that the product fits to the same figures."""
     sizes = [c.batch_size for c in candidates]
     whole = [c for c in candidates if c.fits]
     time = fit_step_time([(c.batch_size, c.step_s) for c in whole])

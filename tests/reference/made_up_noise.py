@@ -3,7 +3,6 @@
 import numpy as np
 
 from batchlab.measure.noise import Noise, NoisePoint, NoiseWorkload
-from batchlab.records.estimate import Reason
 from batchlab.records.noise import GradientSample
 
 N_TRAIN = 10_000
@@ -37,9 +36,7 @@ def made_up_point(step: int, scale: float, *, adam: bool = False) -> NoisePoint:
     )
 
 
-def made_up_noise(
-    *points: NoisePoint, steps: tuple[int, ...] = (), stopped: Reason | None = None
-) -> Noise:
+def made_up_noise(*points: NoisePoint, steps=(), stopped=None) -> Noise:
     """A noise scale that grows from 20 to 200, if no points are given."""
     chosen = points or (made_up_point(0, 20.0), made_up_point(100, 200.0))
     return Noise(

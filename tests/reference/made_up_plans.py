@@ -1,7 +1,5 @@
 """A made-up study of plans, as `batchlab.sweep` with `plans` leaves it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -21,7 +19,6 @@ _SEEDS_LUCK = (-0.001, 0.0, 0.001)
 
 
 def planned_trial(name: PlanName, *, seed: int = 0, rate: float = 0.01) -> Trial:
-    """Return the trial of one plan."""
     size = LARGE if name == "large" else SMALL
     trial = made_up_trial(batch_size=size, learning_rate=rate, seed=seed, n_train=N_TRAIN)
     if name in ("small", "large"):
@@ -31,9 +28,7 @@ def planned_trial(name: PlanName, *, seed: int = 0, rate: float = 0.01) -> Trial
     return replace(trial, stages=plan.for_data(N_TRAIN).stages, micro_batch_size=cap)
 
 
-def plan_study(
-    ends: Mapping[PlanName, float] = ENDS, *, rates: tuple[float, ...] = (0.01,)
-) -> Study:
+def plan_study(ends=ENDS, *, rates=(0.01,)) -> Study:
     """Return a study whose accuracies rise to these ends; a higher rate ends 0.1 lower."""
 
     def curve(end: float) -> Callable[[float], float]:

@@ -1,7 +1,7 @@
 """Made-up profiles, and a made-up machine to search: times and peaks given by functions."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from msgspec import structs
@@ -31,11 +31,11 @@ def peak_bytes(micro_batch_size: int) -> int:
 def made_up_point(
     batch_size: int,
     *,
-    micro_batch_size: int | None = None,
-    status: Status = Status.OK,
-    reason: str | None = None,
-    scatter: Sequence[float] = SCATTER,
-    median_s: float | None = None,
+    micro_batch_size=None,
+    status=Status.OK,
+    reason=None,
+    scatter=SCATTER,
+    median_s=None,
 ) -> ProfilePoint:
     """A point that ran as `step_s` and `peak_bytes` say, or one that did not."""
     micro = micro_batch_size or batch_size
@@ -75,9 +75,7 @@ def made_up_profile(*points: ProfilePoint, memory_limit_bytes: int | None = None
     )
 
 
-def untried_profile(
-    n_train: int, *, batch_size: int | None = None, memory_limit_bytes: int | None = None
-) -> Profile:
+def untried_profile(n_train: int, *, batch_size=None, memory_limit_bytes=None) -> Profile:
     """A profile without points; `batch_size` is the one to begin with, None: the smallest."""
     made = made_up_profile(memory_limit_bytes=memory_limit_bytes)
     sizes = {"n_train": n_train, "batch_size": batch_size or 10 * n_train}
@@ -89,7 +87,7 @@ def told_profile(
     step_s: Callable[[int], float],
     batch_sizes: Iterable[int],
     *,
-    memory_limit_bytes: int | None = None,
+    memory_limit_bytes=None,
 ) -> Profile:
     """A profile of what is asked about, as if every batch size had been measured."""
     name = of.workload if isinstance(of, Trial) else of.name
@@ -126,12 +124,7 @@ class MadeUpMachine:
     """A `Probe` with a clock of its own: what fits, what it takes and what goes wrong is given."""
 
     def __init__(
-        self,
-        *,
-        room_bytes: int | None = None,
-        seconds: Callable[[int], float] = step_s,
-        goes_wrong: Callable[[int], Status | None] = lambda size: None,
-        budget_s: float = 1000.0,
+        self, *, room_bytes=None, seconds=step_s, goes_wrong=lambda size: None, budget_s=1000.0
     ) -> None:
         self.probed: list[tuple[int, int]] = []
         self.timed_s: list[float] = []
@@ -147,7 +140,7 @@ class MadeUpMachine:
         return self._budget_s - self.clock_s
 
     def __call__(
-        self, batch_size: int, micro_batch_size: int, *, timed_s: float = 0.25, limit_s: float
+        self, batch_size: int, micro_batch_size: int, *, timed_s=0.25, limit_s: float
     ) -> ProfilePoint:
         self.probed.append((batch_size, micro_batch_size))
         self.timed_s.append(timed_s)

@@ -6,6 +6,9 @@ With `--own-order` its weights and the order of its examples are its own.
 """
 
 import argparse
+import sys
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +18,10 @@ import batchlab
 from batchlab.datasets.embedded import load_mnist
 from batchlab.plans.cadence import pauses
 from batchlab.records.batch_plan import BatchPlan
+from batchlab.script.command import TrainingCommand
 from batchlab.workload.data import epoch_order
+from batchlab.workload.definition import Workload
+from batchlab.workload.given_data import tensors_of
 
 N_VALIDATION = 512  # a share of so many is a float exactly
 
@@ -39,6 +45,23 @@ def data(n_train: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     )
 
 
+def workload(n_train: int) -> Workload:
+    """The same model, data, optimizer and metric in process."""
+    from batchlab.workload.builtin import mnist_mlp
+
+    made = mnist_mlp.workload()
+    train = tuple(part[:n_train] for part in tensors_of(made.train))
+    validation = tuple(part[:N_VALIDATION] for part in tensors_of(made.validation))
+    return replace(made, train=train, validation=validation, test=None)
+
+
+def command(n_train: int, *more: str, **fields: Any) -> TrainingCommand:
+    """This script as a command that is asked about."""
+    asked = ("--batch-size", "{batch_size}", "--lr", "{learning_rate}", "--seed", "{seed}")
+    arguments = (sys.executable, __file__, *asked, "--examples", str(n_train), *more)
+    return TrainingCommand(arguments=arguments, metric="accuracy", **fields)
+
+
 def order_of(epoch: int, n_train: int, seed: int, *, is_own: bool) -> Tensor:
     if is_own:
         return torch.randperm(n_train)
@@ -47,11 +70,9 @@ def order_of(epoch: int, n_train: int, seed: int, *, is_own: bool) -> Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=0.01)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--examples", type=int, default=2000)
+    usual = {"batch-size": 64, "lr": 0.01, "seed": 0, "epochs": 10, "examples": 2000}
+    for name, value in usual.items():
+        parser.add_argument(f"--{name}", type=type(value), default=value)
     parser.add_argument("--own-order", action="store_true")
     given = parser.parse_args()
 

@@ -22,9 +22,7 @@ def sq_distance(one: Sequence[float], other: Sequence[float]) -> float:
     return sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
 
 
-def sample_of(
-    blocks: Sequence[Vectors], *, n_train: int, by_examples: bool = True
-) -> GradientSample:
+def sample_of(blocks: Sequence[Vectors], *, n_train: int, by_examples=True) -> GradientSample:
     """The sample of these blocks of per-example gradients."""
     means = [mean_of(block) for block in blocks]
     zero = [0.0] * len(means[0])

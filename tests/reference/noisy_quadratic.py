@@ -5,8 +5,6 @@ SGD on a quadratic whose curvatures fall like a power, with gradient noise of th
 v <- (1 - rate h)^2 v + rate^2 h / B, and the loss is the mean of h v.
 """
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

@@ -34,13 +34,11 @@ PAGES = (*(f"advice-{kind}" for kind in KINDS), *SWEEPS, NOISE)
 
 def write_page(name: str, path: Path) -> None:
     """Write the page called `name`, one of `PAGES`."""
-    path.write_text(_rendered(name), encoding="utf-8")
-
-
-def _rendered(name: str) -> str:
     if name in SWEEPS:
-        return html_page(SWEEPS[name]())
-    if name == NOISE:
-        return noise_page(made_up_noise(), command="batchlab noise made-up --report noise.html")
-    advice: Advice = KINDS[name.removeprefix("advice-")]()
-    return render_advice_html(advice, advice_study(advice), None)
+        page = html_page(SWEEPS[name]())
+    elif name == NOISE:
+        page = noise_page(made_up_noise(), command="batchlab noise made-up --report noise.html")
+    else:
+        advice: Advice = KINDS[name.removeprefix("advice-")]()
+        page = render_advice_html(advice, advice_study(advice), None)
+    path.write_text(page, encoding="utf-8")

@@ -21,6 +21,7 @@ from batchlab.workload.definition import Workload
 MEGABYTE = 2**20
 
 Batch = tuple[Tensor, Tensor]
+Action = Callable[[], object]
 
 
 def linear() -> nn.Module:
@@ -31,12 +32,7 @@ def with_batch_norm() -> nn.Module:
     return nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
 
 
-def workload(
-    *,
-    n: int = 40,
-    model: Callable[[], nn.Module] = linear,
-    loss: Callable[[nn.Module, Batch], Tensor] = cross_entropy,
-) -> Workload:
+def workload(*, n=40, model=linear, loss=cross_entropy) -> Workload:
     return Workload(
         name="probed",
         model=model,
@@ -47,32 +43,23 @@ def workload(
     )
 
 
-def that_does(
-    action: Callable[[], object], *, at: int | None, n: int = 40, at_least: bool = False
-) -> Workload:
+def that_does(action: Action, *, at: int | None, n: int = 40, at_least: bool = False) -> Workload:
     """One whose training step does `action` at batch size `at` (None: at every one)."""
-    return workload(n=n, loss=partial(_loss_with, action, at, at_least))
+    return workload(n=n, loss=partial(_loss_with, partial(_done_at, action, at, at_least)))
 
 
-def _loss_with(
-    action: Callable[[], object], at: int | None, at_least: bool, model: nn.Module, batch: Batch
-) -> Tensor:
-    size = len(batch[0])
-    if model.training and (at is None or size == at or (at_least and size >= at)):
-        action()
-    return cross_entropy(model, batch)
+def _done_at(action: Action, at: int | None, at_least: bool, size: int) -> Action | None:
+    return action if at is None or size == at or (at_least and size >= at) else None
 
 
-def that_does_by_size(actions: Mapping[int, Callable[[], object]]) -> Workload:
+def that_does_by_size(actions: Mapping[int, Action]) -> Workload:
     """One whose training step does another action at each of these batch sizes."""
-    return workload(loss=partial(_loss_by_size, dict(actions)))
+    return workload(loss=partial(_loss_with, dict(actions).get))
 
 
-def _loss_by_size(
-    actions: Mapping[int, Callable[[], object]], model: nn.Module, batch: Batch
-) -> Tensor:
-    if model.training and len(batch[0]) in actions:
-        actions[len(batch[0])]()
+def _loss_with(action_at: Callable[[int], Action | None], model: nn.Module, batch: Batch) -> Tensor:
+    if model.training and (action := action_at(len(batch[0]))):
+        action()
     return cross_entropy(model, batch)
 
 
@@ -102,10 +89,7 @@ class _Holding(torch.autograd.Function):
 
 
 def at(made: Profile, batch_size: int) -> ProfilePoint:
-    """The point of a batch size in one piece."""
-    (found,) = [
-        point for point in made.points if point.batch_size == batch_size == point.micro_batch_size
-    ]
+    (found,) = [p for p in made.points if p.batch_size == batch_size == p.micro_batch_size]
     return found
 
 
@@ -141,7 +125,6 @@ def speak_of_memory() -> None:
 
 
 def meet_its_own_limit() -> None:
-    """Ask for more address space than this process may have."""
     limit = 64 * 1024 * MEGABYTE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     torch.zeros(2 * limit, dtype=torch.uint8)

@@ -10,6 +10,5 @@ DRAWS_FROM_EACH = "import random, numpy\nrandom.random(), numpy.random.rand(), t
 
 
 def random_streams() -> tuple[object, ...]:
-    """Where Python's, NumPy's and torch's streams stand."""
     numpy = np.random.get_state(legacy=False)["state"]
     return random.getstate(), numpy["key"].tolist(), numpy["pos"], torch.get_rng_state().tolist()

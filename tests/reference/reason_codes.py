@@ -4,7 +4,6 @@ from batchlab.records.estimate import Reason, Value
 
 
 def codes(reason: Value) -> set[str]:
-    """The code of a reason and of all that it quotes."""
     if isinstance(reason, tuple):
         return {code for part in reason for code in codes(part)}
     if not isinstance(reason, Reason):

@@ -24,9 +24,7 @@ HEADER: Mapping[str, Any] = {
 }
 
 
-def write_grid(
-    folder: Path, rows: Iterable[Row], *, usual: Mapping[str, Any] = HEADER, **header: Any
-) -> Path:
+def write_grid(folder: Path, rows: Iterable[Row], *, usual=HEADER, **header: Any) -> Path:
     """A grid of these rows, with the usual header but for what is given; its path."""
     lines = ["batch_size,learning_rate,seed,status,steps,curve"]
     for batch_size, learning_rate, seed, status, curve in rows:

@@ -1,7 +1,5 @@
 """Reprs: Python's own words for an object, which no text for people may hold."""
 
-from __future__ import annotations
-
 import re
 
 # NoiseWorkload(name='mnist', ...), <Status.OK: 'ok'>, <object at 0x7f>, array([1]), np.float64(1).

@@ -35,7 +35,6 @@ def points_of(output: bytes, metric: str = "val_loss") -> list[tuple[int, float]
 
 
 def in_pieces(output: bytes, *, longest: int, seed: int) -> list[bytes]:
-    """The output cut at random places."""
     rng, pieces, at = random.Random(seed), [], 0
     while at < len(output):
         length = rng.randint(1, longest)

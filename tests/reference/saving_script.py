@@ -57,9 +57,7 @@ while step < total:
 )
 
 
-def saving_script(
-    folder: Path, *more: str, resumes: bool = True, **fields: object
-) -> TrainingCommand:
+def saving_script(folder: Path, *more: str, resumes=True, **fields: object) -> TrainingCommand:
     """The command of a script that is written into a folder.
 
     `starts.txt` in the folder tells how it was started. `more` are further arguments in pairs:
@@ -75,14 +73,8 @@ def saving_script(
         *(("--resume", "{resume_from}") if resumes else ()),
         *more,
     )
-    usual: dict[str, object] = {
-        "arguments": arguments,
-        "metric": "val_loss",
-        "examples": EXAMPLES,
-        "batch_size": 16,
-        "learning_rate": 0.5,
-        "folder": folder,
-    }
+    usual = {"metric": "val_loss", "examples": EXAMPLES, "batch_size": 16, "learning_rate": 0.5}
+    usual |= {"arguments": arguments, "folder": folder}
     return TrainingCommand(**{**usual, **fields})  # type: ignore[arg-type]
 
 
@@ -92,7 +84,6 @@ def starts(folder: Path) -> list[str]:
 
 
 def pids(folder: Path) -> list[int]:
-    """The process of each start, in order."""
     told = folder / "starts.txt"
     lines = told.read_text().splitlines() if told.exists() else []
     return [int(line.split()[3]) for line in lines if len(line.split()) == 4]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 def half_width(
-    variances: Sequence[float], n: Sequence[int], at: int, confidence: float, prior: Any = None
+    variances: Sequence[float], n: Sequence[int], at: int, confidence: float, prior=None
 ) -> float:
     """Half the width of the interval of a cell's mean: one place of d0 and s0² at a time."""
     places = []
@@ -59,8 +58,6 @@ def _degrees_at(unlike: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeUpCells:
-    """Sweeps whose true means are known."""
-
     unlike: float = 0.0  # standard deviation of the log of the cells' own standard deviations
     tail: int | None = None  # degrees of freedom of the seeds' t noise; None: normal
     shared: float = 0.0  # correlation of a seed's noise between cells
@@ -95,9 +92,7 @@ SWEEPS = {
 }
 
 
-def misses(
-    sweep: MadeUpCells, n_cells: int, n_seeds: int, n_studies: int, *, seed: int = 0
-) -> list[bool]:
+def misses(sweep: MadeUpCells, n_cells: int, n_seeds: int, n_studies: int, *, seed=0) -> list[bool]:
     """Whether the 95 % interval of first less last cell missed the truth, study by study."""
     from batchlab.belief.cell_means import CellMeans
 

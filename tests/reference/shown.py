@@ -1,7 +1,5 @@
 """What a table and a figure hold, by the names of their columns and fields."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from batchlab.report.figure import Figure
@@ -9,7 +7,6 @@ from batchlab.report.table import Table
 
 
 def table_rows(table: Table) -> list[dict[str, Any]]:
-    """The rows of a table by column."""
     keys = [column.key for column in table.columns]
     return [dict(zip(keys, row, strict=True)) for row in table.rows]
 

@@ -85,7 +85,6 @@ class WatchedEngine(SideBySideEngine):
 
     @property
     def cells(self) -> set[tuple[int, float]]:
-        """The batch sizes and rates that were trained."""
         return {(asked.trial.batch_size, asked.trial.learning_rate) for asked in self.asked}
 
 
@@ -114,13 +113,13 @@ class ScriptEngine(WatchedEngine):
 
 def advised(
     *,
-    trainings: float = 5.0,
-    n_workers: int = 1,
-    kind: type[WatchedEngine] = WatchedEngine,
-    salt: int = 0,
-    step_s: Callable[[int], float] = STEP_S,
-    asked: Mapping[str, Any] | None = None,
-    in_turn: Any = None,
+    trainings=5.0,
+    n_workers=1,
+    kind=WatchedEngine,
+    salt=0,
+    step_s=STEP_S,
+    asked=None,
+    in_turn=None,
     **truth: Any,
 ) -> tuple[Advice, WatchedEngine]:
     """The advice on a budget of so many whole trainings; `asked` are fields of the question."""
@@ -142,11 +141,7 @@ def advised(
 
 @cache
 def study(
-    name: str,
-    *,
-    trainings: float = 5.0,
-    n_workers: int = 1,
-    kind: type[WatchedEngine] = WatchedEngine,
+    name: str, *, trainings=5.0, n_workers=1, kind=WatchedEngine
 ) -> tuple[Advice, WatchedEngine]:
     """The study of a truth by its name, made once."""
     return advised(trainings=trainings, n_workers=n_workers, kind=kind, **TRUTHS[name])
@@ -172,14 +167,12 @@ def check(advice: Advice, engine: WatchedEngine) -> None:
 
 
 def runs_of_named(advice: Advice) -> list[Any]:
-    """The runs of what is named."""
     assert advice.named is not None
     cell = advice.named.batch_size, advice.named.learning_rate
     return [run for run in advice.tried if (run.batch_size, run.learning_rate) == cell]
 
 
 def true_time_s(advice: Advice, engine: WatchedEngine, cell: tuple[int, float]) -> float:
-    """The true time of a configuration to the level."""
     steps = engine.truth.steps(*cell)
     if engine.truth.end is not None:
         assert advice.target is not None

@@ -48,13 +48,11 @@ class Truth:
     fails: Callable[[int, float, int], Status | None] = lambda batch_size, rate, seed: None
 
     def best_steps(self, batch_size: int) -> float:
-        """Steps to target at the best rate, without noise."""
         if self.override is not None:
             return self.override(batch_size)
         return self.s_min * (1 + (self.b_crit / batch_size) ** self.exponent)
 
     def best_rate_at(self, batch_size: int) -> float:
-        """The rate with the fewest steps at this batch size."""
         return self.best_rate * (batch_size / 64) ** self.rate_exponent
 
     def steps_to(self, level: float, batch_size: int, learning_rate: float) -> float:
@@ -111,17 +109,9 @@ class SimulatedEngine(AnswersAtOnce):
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         return None
 
-    def trial(
-        self, *, batch_size: int, learning_rate: float, seed: int, horizon: float = 1.0
-    ) -> Trial:
-        return Trial(
-            workload_id="simulated",
-            workload="simulated",
-            n_train=N_TRAIN,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-        )
+    def trial(self, *, batch_size: int, learning_rate: float, seed: int, horizon=1.0) -> Trial:
+        of = {"workload_id": "simulated", "workload": "simulated", "n_train": N_TRAIN}
+        return Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
         return length.steps * self.step_s(batch_size)
@@ -141,24 +131,21 @@ class SimulatedEngine(AnswersAtOnce):
         failed = self.truth.fails(trial.batch_size, trial.learning_rate, trial.seed)
         if failed is not None:
             return record_of(trial, failed, Reason.as_written(str(failed)), ())
+        grew = Status.DIVERGED, Reason.as_written("the loss grew")
+        curve, met_at = [(0, 0.1)], None
         mean = self.truth.steps(trial.batch_size, trial.learning_rate)
         if math.isinf(mean):
-            record = record_of(
-                trial, Status.DIVERGED, Reason.as_written("the loss grew"), ((0, 0.1), (5, 0.05))
-            )
+            curve, (status, reason) = [(0, 0.1), (5, 0.05)], grew
         else:
             slow = self.truth.slow(trial.batch_size, trial.seed)
-            steps = mean * slow * math.exp(self._seeds_noise(trial))
-            curve = [(0, 0.1)]
-            met_at: int | None = None
+            steps = mean * slow * math.exp(self.truth.noise * self._drawn(trial))
             lasts = steps * self.truth.lasts(trial.batch_size, trial.learning_rate)
             for step in self._marks(trial, limit, request.length):
-                if step > lasts:
-                    curve.append((step, 0.05))
-                    status, reason = Status.DIVERGED, Reason.as_written("the loss grew")
-                    break
-                value = self._accuracy(trial, step / steps)
+                value = 0.05 if step > lasts else self._accuracy(trial, step / steps)
                 curve.append((step, value))
+                if step > lasts:
+                    status, reason = grew
+                    break
                 if request.length.until is None or not request.length.until.met_by(value):
                     met_at = None
                 elif met_at is None:
@@ -166,7 +153,7 @@ class SimulatedEngine(AnswersAtOnce):
                 elif step - met_at >= 0.1 * met_at:
                     status, reason = Status.TARGET_REACHED, None
                     break
-            record = record_of(trial, status, reason, tuple(curve))
+        record = record_of(trial, status, reason, tuple(curve))
         # It was trained as far as asked, if it did not end before, wherever it was evaluated last.
         went = limit if record.status in (Status.OK, Status.TIMEOUT) else record.steps
         before = self._done.get(trial.trial_id, 0)
@@ -188,13 +175,9 @@ class SimulatedEngine(AnswersAtOnce):
         return run_s / self.n_workers
 
     def _marks(self, trial: Trial, limit: int, length: RunLength) -> Iterator[int]:
-        for pause in pauses(
-            trial.plan,
-            last_step=limit,
-            watched_from_samples=length.watched_from_samples,
-            interval_samples=length.interval_samples,
-        ):
-            yield pause.step
+        watched, interval = length.watched_from_samples, length.interval_samples
+        seen = {"watched_from_samples": watched, "interval_samples": interval}
+        return (pause.step for pause in pauses(trial.plan, last_step=limit, **seen))
 
     def _accuracy(self, trial: Trial, way: float) -> float:
         """After so much of the way to the target."""
@@ -205,10 +188,7 @@ class SimulatedEngine(AnswersAtOnce):
         end += self.truth.end_noise * self._drawn(trial, "end")
         return end - (end - _UNTRAINED) * math.exp(-self.truth._approach * way)
 
-    def _seeds_noise(self, trial: Trial) -> float:
-        return self.truth.noise * self._drawn(trial, "")
-
-    def _drawn(self, trial: Trial, what: str) -> float:
+    def _drawn(self, trial: Trial, what: str = "") -> float:
         """A standard normal number of this trial's own."""
         rate = f"{trial.learning_rate:.6g}"
         return _normal(f"{self.salt} {trial.batch_size} {rate} {trial.seed}{what}")
@@ -223,7 +203,6 @@ def _normal(text: str) -> float:
 def record_of(
     trial: Trial, status: Status, reason: Reason | None, curve: tuple[tuple[int, float], ...]
 ) -> TrialRecord:
-    """The record of a trial with this accuracy by step."""
     return TrialRecord(
         trial=trial,
         status=status,

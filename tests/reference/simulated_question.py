@@ -1,6 +1,6 @@
 """Questions for the simulated engine, as a user would ask them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from tests.reference.simulated_engine import METRIC, N_TRAIN
@@ -33,8 +33,8 @@ def question(
     step_s: Callable[[int], float],
     *,
     budget_s: float,
-    target: float | None = 0.97,
-    sizes: Sequence[int] = BATCH_SIZES,
+    target=0.97,
+    sizes=BATCH_SIZES,
     **changes: Any,
 ) -> Question:
     """The question of the least time to `target`; `changes` are fields of the Question."""

@@ -60,13 +60,7 @@ def accuracy(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
     return (model(batch[0]).argmax(1) == batch[1]).double().mean()
 
 
-def small_workload(
-    *,
-    n: int = 40,
-    optimizer: MakeOptimizer = momentum_sgd,
-    dropout: float = 0.0,
-    dtype: torch.dtype = torch.float32,
-) -> Workload:
+def small_workload(*, n=40, optimizer=momentum_sgd, dropout=0.0, dtype=torch.float32) -> Workload:
     """A classifier of points with two layers; 20 points each for validation and test."""
     return Workload(
         name="small",
@@ -91,24 +85,9 @@ class Unpacked:
         return self._workload
 
 
-def small_trial(
-    workload: Workload,
-    *,
-    batch_size: int,
-    micro_batch_size: int | None = None,
-    learning_rate: float = 0.05,
-    seed: int = 0,
-    **fields: Any,
-) -> Trial:
+def small_trial(workload: Workload, **fields: Any) -> Trial:
     n = len(workload.train[0]) if isinstance(workload.train, tuple) else len(workload.train)
-    made = made_up_trial(
-        batch_size=batch_size,
-        micro_batch_size=micro_batch_size,
-        learning_rate=learning_rate,
-        n_train=n,
-        seed=seed,
-    )
-    return replace(made, **fields)
+    return made_up_trial(**{"n_train": n, "learning_rate": 0.05, **fields})
 
 
 class Everything(nn.Module):
@@ -177,8 +156,6 @@ class CroppedPoints(Dataset[tuple[Tensor, Tensor]]):
 
 
 class PlainPoints(CroppedPoints):
-    """The same points as they are."""
-
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return self.x[index], self.labels[index]
 

@@ -15,7 +15,6 @@ from batchlab.records.estimate import Estimate
 
 
 def law(batch_size: float, *, overhead_s: float, s_per_example: float, sharpness: float) -> float:
-    """The law as it is written."""
     linear_s = s_per_example * batch_size
     return float((overhead_s**sharpness + linear_s**sharpness) ** (1 / sharpness))
 

@@ -100,8 +100,6 @@ def profile_by_search(points: Sequence[tuple[float, float]], place: int) -> tupl
 
 @dataclass(frozen=True, kw_only=True)
 class MadeUpStudy:
-    """How studies are made up."""
-
     sizes: tuple[int, ...]
     b_crit: float
     seeds: int
@@ -169,32 +167,28 @@ MARKED = {
     for epochs in (0.6, 1.7, 3.0)
     for times in (1, 2, 20)
 }
+
+
+def _of(
+    sizes: tuple[int, ...], b_crit: float, seeds: int, sigma: float, **more: float
+) -> MadeUpStudy:
+    return MadeUpStudy(sizes=sizes, b_crit=b_crit, seeds=seeds, sigma=sigma, **more)
+
+
 # One row a line of the coverage table in benchmarks/results/coverage.md.
 STUDIES = {
-    "9 sizes, 3 seeds, 6 %": MadeUpStudy(sizes=WIDE, b_crit=120, seeds=3, sigma=0.06),
-    "9 sizes, 1 seed, 6 %": MadeUpStudy(sizes=WIDE, b_crit=120, seeds=1, sigma=0.06),
-    "9 sizes, 3 seeds, 3 %, tau 4 %": MadeUpStudy(
-        sizes=WIDE, b_crit=120, seeds=3, sigma=0.03, tau=0.04
-    ),
-    "5 sizes, 2 seeds, 6 %": MadeUpStudy(sizes=FIVE, b_crit=250, seeds=2, sigma=0.06),
-    "5 sizes, 1 seed, 3 %, tau 3 %": MadeUpStudy(
-        sizes=FIVE, b_crit=250, seeds=1, sigma=0.03, tau=0.03
-    ),
-    "5 sizes, 3 seeds, 3 %, tau 4 %": MadeUpStudy(
-        sizes=FIVE, b_crit=250, seeds=3, sigma=0.03, tau=0.04
-    ),
-    "5 sizes, 2 seeds, 15 %, tau 3 %": MadeUpStudy(
-        sizes=FIVE, b_crit=250, seeds=2, sigma=0.15, tau=0.03
-    ),
-    "B_crit 10 times above the range": MadeUpStudy(sizes=NARROW, b_crit=5000, seeds=2, sigma=0.06),
-    "B_crit 10 times above, tau 3 %": MadeUpStudy(
-        sizes=NARROW, b_crit=5000, seeds=2, sigma=0.06, tau=0.03
-    ),
-    "B_crit 8 times below the range": MadeUpStudy(sizes=NARROW, b_crit=4, seeds=2, sigma=0.06),
-    "B_crit at the range's upper end": MadeUpStudy(sizes=NARROW, b_crit=500, seeds=2, sigma=0.06),
-    "a third of two sizes stopped early": MadeUpStudy(
-        sizes=WIDE, b_crit=120, seeds=3, sigma=0.06, stopped=0.4
-    ),
+    "9 sizes, 3 seeds, 6 %": _of(WIDE, 120, 3, 0.06),
+    "9 sizes, 1 seed, 6 %": _of(WIDE, 120, 1, 0.06),
+    "9 sizes, 3 seeds, 3 %, tau 4 %": _of(WIDE, 120, 3, 0.03, tau=0.04),
+    "5 sizes, 2 seeds, 6 %": _of(FIVE, 250, 2, 0.06),
+    "5 sizes, 1 seed, 3 %, tau 3 %": _of(FIVE, 250, 1, 0.03, tau=0.03),
+    "5 sizes, 3 seeds, 3 %, tau 4 %": _of(FIVE, 250, 3, 0.03, tau=0.04),
+    "5 sizes, 2 seeds, 15 %, tau 3 %": _of(FIVE, 250, 2, 0.15, tau=0.03),
+    "B_crit 10 times above the range": _of(NARROW, 5000, 2, 0.06),
+    "B_crit 10 times above, tau 3 %": _of(NARROW, 5000, 2, 0.06, tau=0.03),
+    "B_crit 8 times below the range": _of(NARROW, 4, 2, 0.06),
+    "B_crit at the range's upper end": _of(NARROW, 500, 2, 0.06),
+    "a third of two sizes stopped early": _of(WIDE, 120, 3, 0.06, stopped=0.4),
 }
 
 
@@ -202,26 +196,19 @@ THREE = (16, 256, 4096)
 FOUR = (16, 128, 1024, 8192)
 SIX = (16, 64, 256, 1024, 4096, 16384)
 EXPONENTS = (0.6, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5)
+_GROWING = "2 % at the smallest to 20 % at the largest"
 # One row a line of the table of exponents in benchmarks/results/coverage.md.
 ANY_EXPONENT = {
     "9 sizes, 3 seeds, 6 %": STUDIES["9 sizes, 3 seeds, 6 %"],
-    "6 sizes, 4 seeds, 6 %": MadeUpStudy(sizes=SIX, b_crit=250, seeds=4, sigma=0.06),
-    "6 sizes, 2 seeds, 6 %": MadeUpStudy(sizes=SIX, b_crit=250, seeds=2, sigma=0.06),
-    "4 sizes, 3 seeds, 6 %": MadeUpStudy(sizes=FOUR, b_crit=250, seeds=3, sigma=0.06),
-    "3 sizes, 3 seeds, 6 %": MadeUpStudy(sizes=THREE, b_crit=250, seeds=3, sigma=0.06),
-    "6 sizes, 3 seeds, 15 %": MadeUpStudy(sizes=SIX, b_crit=250, seeds=3, sigma=0.15),
-    "6 sizes, 3 seeds, 2 % at the smallest to 20 % at the largest": MadeUpStudy(
-        sizes=SIX, b_crit=250, seeds=3, sigma=0.02, largest_sigma=0.2
-    ),
-    "4 sizes, 3 seeds, 2 % at the smallest to 20 % at the largest": MadeUpStudy(
-        sizes=FOUR, b_crit=250, seeds=3, sigma=0.02, largest_sigma=0.2
-    ),
-    "6 sizes, 3 seeds, 6 %, one run 3.5 times as slow": MadeUpStudy(
-        sizes=SIX, b_crit=250, seeds=3, sigma=0.06, slow=3.5
-    ),
-    "4 sizes, 3 seeds, 6 %, one run 3.5 times as slow": MadeUpStudy(
-        sizes=FOUR, b_crit=250, seeds=3, sigma=0.06, slow=3.5
-    ),
+    "6 sizes, 4 seeds, 6 %": _of(SIX, 250, 4, 0.06),
+    "6 sizes, 2 seeds, 6 %": _of(SIX, 250, 2, 0.06),
+    "4 sizes, 3 seeds, 6 %": _of(FOUR, 250, 3, 0.06),
+    "3 sizes, 3 seeds, 6 %": _of(THREE, 250, 3, 0.06),
+    "6 sizes, 3 seeds, 15 %": _of(SIX, 250, 3, 0.15),
+    f"6 sizes, 3 seeds, {_GROWING}": _of(SIX, 250, 3, 0.02, largest_sigma=0.2),
+    f"4 sizes, 3 seeds, {_GROWING}": _of(FOUR, 250, 3, 0.02, largest_sigma=0.2),
+    "6 sizes, 3 seeds, 6 %, one run 3.5 times as slow": _of(SIX, 250, 3, 0.06, slow=3.5),
+    "4 sizes, 3 seeds, 6 %, one run 3.5 times as slow": _of(FOUR, 250, 3, 0.06, slow=3.5),
 }
 
 
@@ -230,9 +217,7 @@ def exact(batch_size: int, steps: float) -> StepsObservation:
     return StepsObservation(batch_size=batch_size, after_steps=0, steps=steps)
 
 
-def on_the_law(
-    sizes: Sequence[int] = (1, 50, 200, 800), *, seeds: int = 1, exponent: float = 1.0
-) -> list[StepsObservation]:
+def on_the_law(sizes=(1, 50, 200, 800), *, seeds=1, exponent=1.0) -> list[StepsObservation]:
     """Runs without scatter: S_min 1000, B_crit 200."""
     return [exact(b, 1000 * (1 + (200 / b) ** exponent)) for b in sizes for _ in range(seeds)]
 

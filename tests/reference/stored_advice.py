@@ -3,12 +3,12 @@
 import torch
 from tests.reference.made_up_advice import advice_study
 from tests.reference.made_up_profile import made_up_profile
-from tests.reference.stored_study import put_study
+from tests.reference.stored_study import name_of, put_study
 from torch import nn
 
 from batchlab.advice.advice import Advice
 from batchlab.app.report import put_advice
-from batchlab.records.study import Study, StudyName
+from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.runs.replay import Journal, JournalEntry
 from batchlab.store.store import Store
@@ -19,15 +19,9 @@ from batchlab.training.optimizers import AveragedWeights
 def put_advised(store: Store, advice: Advice) -> Study:
     study = advice_study(advice)
     put_study(store, study)
-    name = StudyName(
-        study_id=study.study_id,
-        command=study.command,
-        workload_id=study.workload.workload_id,
-        environment=(),
-    )
     profile = made_up_profile().to_json()
     first = JournalEntry(profile=profile, budget_s=100.0, n_workers=2, spent_s=1.0)
-    Journal(store, name).begin(first)
+    Journal(store, name_of(study)).begin(first)
     put_advice(store, study.study_id, advice)
     return study
 
@@ -43,18 +37,11 @@ def put_checkpoint(store: Store, record: TrialRecord, *, averaged: bool = False)
     if averaged:
         beside = {AVERAGED: AveragedWeights(model)}
         nn.init.zeros_(model.weight)
-    progress = Progress(
-        step=record.steps,
-        samples=record.samples,
-        train_s=1.0,
-        eval_s=0.0,
-        loss_sum=0.0,
-        loss_examples=0,
-        evaluations=record.evaluations,
-        versions=record.versions,
-        engine=record.engine,
-        threads=1,
-    )
+    said = {
+        name: getattr(record, name) for name in ("evaluations", "versions", "engine", "samples")
+    }
+    times = {"train_s": 1.0, "eval_s": 0.0, "loss_sum": 0.0, "loss_examples": 0, "threads": 1}
+    progress = Progress(step=record.steps, **said, **times)
     save_checkpoint(
         store.checkpoint_path(record.trial.trial_id),
         model=model,

@@ -17,18 +17,21 @@ RECORD = STUDY.records[0]
 TRIAL_ID = RECORD.trial.trial_id
 
 
-def put_asked(store: Store, study: Study) -> None:
-    """A study that is asked for, of which no trial has begun."""
-    store.put_workload(study.workload)
-    name = StudyName(
+def name_of(study: Study) -> StudyName:
+    return StudyName(
         study_id=study.study_id,
         command=study.command,
         workload_id=study.workload.workload_id,
         environment=study.environment,
         margin=study.margin,
     )
+
+
+def put_asked(store: Store, study: Study) -> None:
+    """A study that is asked for, of which no trial has begun."""
+    store.put_workload(study.workload)
     trial_ids = [record.trial.trial_id for record in study.records]
-    store.put_study(name, trial_ids=trial_ids, target=study.target)
+    store.put_study(name_of(study), trial_ids=trial_ids, target=study.target)
 
 
 def put_study(store: Store, study: Study) -> None:

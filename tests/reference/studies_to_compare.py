@@ -16,13 +16,7 @@ PROCESS_SD = 0.03  # of a log step time, from process to process, and from sessi
 
 
 def study_to_compare(
-    draw: np.random.Generator,
-    *,
-    study_id: str = "a",
-    slower: float = 1.0,
-    worse: float = 0.0,
-    longer: float = 1.0,
-    seeds: int = 3,
+    draw: np.random.Generator, *, study_id="a", slower=1.0, worse=0.0, longer=1.0, seeds=3
 ) -> Study:
     """A sweep: step times `slower` times as long, ends `worse`, `longer` times the steps."""
     slower *= float(np.exp(draw.normal(0, PROCESS_SD)))
@@ -41,9 +35,7 @@ def study_to_compare(
     return replace(made, study_id=study_id, target=TARGET)
 
 
-def profile_to_compare(
-    draw: np.random.Generator, *, slower: float = 1.0, processes: int = 3
-) -> Profile:
+def profile_to_compare(draw: np.random.Generator, *, slower=1.0, processes=3) -> Profile:
     """Step times of several processes for each batch size."""
     sizes = (8, 16, 32, 64, 128, 256, 512, 1024)
     slower *= float(np.exp(draw.normal(0, PROCESS_SD)))

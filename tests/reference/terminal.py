@@ -49,12 +49,7 @@ def set_size(fd: int, columns: int, rows: int = 24) -> None:
 
 
 def in_a_terminal(
-    command: Sequence[str],
-    *,
-    columns: int,
-    folder: Path,
-    interrupt_when: str | None = None,
-    narrower_when: tuple[str, int] | None = None,
+    command: Sequence[str], *, columns: int, folder: Path, interrupt_when=None, narrower_when=None
 ) -> Written:
     """Run a command whose stdin, stdout and stderr are a terminal.
 

@@ -3,7 +3,7 @@
 It is given the examples of every step as a list of indices, so that it owes its order to nobody.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,6 @@ class Trained:
 
 
 def cut_into_steps(order: Sequence[int], batch_size: int, *, drop_last: bool) -> list[list[int]]:
-    """The examples of each step of an epoch."""
     steps = []
     for start in range(0, len(order), batch_size):
         step = list(order[start : start + batch_size])
@@ -54,12 +53,12 @@ def train_by_the_textbook(
     workload: Workload,
     steps: list[list[int]],
     *,
-    learning_rate: float = 0.05,
-    seed: int = 0,
-    clip_norm: float | None = None,
-    decay: float | Sequence[float] | None = None,
-    scheduler: Callable[[Any], Any] | None = None,
-    is_scheduled: Callable[[int], bool] = lambda taken: True,
+    learning_rate=0.05,
+    seed=0,
+    clip_norm=None,
+    decay=None,
+    scheduler=None,
+    is_scheduled=lambda taken: True,
 ) -> Trained:
     """Train a new model on the given examples of `workload.train`, one optimizer step a list.
 

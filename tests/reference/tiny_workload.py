@@ -10,7 +10,6 @@ import batchlab
 
 
 def tiny(**fields: Any) -> batchlab.Workload:
-    """A workload whose functions were made in a call, as a notebook's are."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(140, 4, generator=generator)
     y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()

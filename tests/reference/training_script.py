@@ -53,7 +53,7 @@ TIMED_SOURCE = _SOURCE.replace(
 
 
 def training_script(
-    folder: Path, *more: str, source: str = _SOURCE, seed: bool = True, **fields: object
+    folder: Path, *more: str, source=_SOURCE, seed=True, **fields: object
 ) -> TrainingCommand:
     """The command of a script that is written into a folder."""
     path = folder / "train.py"
@@ -64,14 +64,8 @@ def training_script(
         *(("--seed", "{seed}") if seed else ()),
         *more,
     ]
-    usual: dict[str, object] = {
-        "arguments": arguments,
-        "metric": "val_loss",
-        "examples": EXAMPLES,
-        "batch_size": 16,
-        "learning_rate": 0.1,
-        "folder": folder,
-    }
+    usual = {"metric": "val_loss", "examples": EXAMPLES, "batch_size": 16, "learning_rate": 0.1}
+    usual |= {"arguments": arguments, "folder": folder}
     return TrainingCommand(**{**usual, **fields})  # type: ignore[arg-type]
 
 

@@ -44,9 +44,7 @@ def workload({keywords}):
 """
 
 
-def write_user_file(
-    folder: Path, *, name: str = "mine.py", before: str = "", keywords: str = "", fields: str = ""
-) -> str:
+def write_user_file(folder: Path, *, name="mine.py", before="", keywords="", fields="") -> str:
     """Write the file and return the reference of its workload.
 
     `keywords` are those of the function `workload`, `fields` those of its Workload.

@@ -1,6 +1,6 @@
 """A grid of whole trainings with known curves, known by heart."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,7 @@ CELLS = (
 )
 
 
-def write_whole_grid(
-    folder: Path, *, is_far: Callable[[int, int], bool] = lambda size, octave: False, **header: Any
-) -> Path:
+def write_whole_grid(folder: Path, *, is_far=lambda size, octave: False, **header: Any) -> Path:
     """The grid of `CELLS`; its path. Cells that are far have fewer seeds."""
     rows = (
         (size, 0.1 * 2.0**octave, seed, "ok", rise(size, epochs_to_half=half, end=end, seed=seed))

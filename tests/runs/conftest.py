@@ -1,10 +1,6 @@
 """A small workload, packed, and a store with a study of it."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +13,12 @@ from batchlab.store.store import Store
 
 
 @pytest.fixture(scope="session")
-def packed() -> PackedWorkload:
+def packed():
     return PackedWorkload(small_workload(n=40))
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def begun(monkeypatch):
     """The trials that were really begun, in order."""
     trial_ids: list[str] = []
     begin = Store.begin_trial
@@ -64,7 +60,7 @@ class Nodes:
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Nodes]:
+def nodes():
     pytest.importorskip("ray")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     nodes = Nodes()
@@ -73,6 +69,6 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path):
     with store_with_study(tmp_path / "lab.db") as store:
         yield store

@@ -1,7 +1,5 @@
 """Whether a stored training answers what is asked, what one costs, and which need no try."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +12,11 @@ from torch import Tensor, nn
 from batchlab.plans.cadence import pauses
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.run import AllSplits, RunLength
+from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.engine import as_asked, is_answered
 from batchlab.runs.process_engine import RepeatedErrors
-from batchlab.store.store import Store
 
 TRIAL = made_up_trial(batch_size=10, n_train=1000)
 TOLD_BEFORE_END = Reason.of("metric_reported_before_end", step=50, asked=60)
@@ -58,9 +55,7 @@ def record(status: Status | None, *, steps: int = 50, **fields: Any) -> TrialRec
         (record(Status.OK, notes=(TRAINED_TO_ITS_END,)), None, True),
     ],
 )
-def test_it_answers_if_it_is_long_enough_or_cannot_be_longer(
-    stored: TrialRecord | None, steps: int | None, answers: bool
-) -> None:
+def test_it_answers_if_it_is_long_enough_or_cannot_be_longer(stored, steps, answers):
     length = RunLength(steps=steps, to_own_end=steps is None)
 
     assert is_answered(stored, length, keeps_cadence=False) == answers
@@ -70,7 +65,7 @@ def test_it_answers_if_it_is_long_enough_or_cannot_be_longer(
     ("level", "steps", "status"),
     [(30, 500, Status.TARGET_REACHED), (30, 40, Status.TARGET_REACHED), (51, 40, Status.OK)],
 )
-def test_it_has_the_status_of_what_is_asked_now(level: int, steps: int, status: Status) -> None:
+def test_it_has_the_status_of_what_is_asked_now(level, steps, status):
     target = Target(metric="m", value=1 / level, better="lower")
     length = RunLength(steps=steps, until=target)
 
@@ -89,9 +84,7 @@ def test_it_has_the_status_of_what_is_asked_now(level: int, steps: int, status: 
         ({"interval_samples": 24}, False),
     ],
 )
-def test_one_that_was_not_watched_as_asked_where_it_met_the_target_is_done_again(
-    watched: dict[str, int], answers: bool
-) -> None:
+def test_one_that_was_not_watched_as_asked_where_it_met_the_target_is_done_again(watched, answers):
     # Evaluated every 100 samples, where an epoch of 1000 has 64 marks.
     target = Target(metric="m", value=1 / 80, better="lower")
     length = RunLength(steps=100, until=target, all_splits="never", **watched)
@@ -108,22 +101,12 @@ STEP_S = 0.01
 TIMED = made_up_trial(batch_size=64, n_train=640)  # ten steps an epoch
 
 
-def run(*, epochs: int = 4, slowness: float = 3.0, eval_s: float = 0.5) -> TrialRecord:
-    """A run in which a step took `slowness` times as long, and an evaluation `eval_s`."""
-    record = made_up_record(trial=TIMED, epochs=epochs, step_s=slowness * STEP_S, eval_s=eval_s)
-    evaluations = tuple(
-        replace(each, train_s=each.step * slowness * STEP_S, eval_s=index * eval_s)
-        for index, each in enumerate(record.evaluations)
-    )
-    return replace(record, evaluations=evaluations)
-
-
 def expected_s(cost_model: CostModel, steps: int, **watched: Any) -> float:
     return cost_model.expected_s(TIMED, RunLength(steps=steps, **watched), step_s=STEP_S)
 
 
-def test_steps_evaluations_and_the_start_are_told_apart() -> None:
-    record = run()
+def test_steps_evaluations_and_the_start_are_told_apart():
+    record = made_up_record(trial=TIMED, epochs=4, step_s=3 * STEP_S, eval_s=0.5)
     trained_s, evaluated_s = 40 * 3 * STEP_S, 4 * 0.5
 
     cost_model = CostModel().with_run(
@@ -142,38 +125,37 @@ def test_steps_evaluations_and_the_start_are_told_apart() -> None:
     assert resumed.whole[0] == 2
 
 
-@pytest.mark.parametrize("seldom", [{"watched_from_samples": 6400}, {"interval_samples": 1280}])
-def test_a_run_that_is_evaluated_less_is_expected_to_cost_less(seldom: dict[str, int]) -> None:
-    known = CostModel(validations=(10, 5.0), whole=(2, 14.0))
-
-    often_s, seldom_s = (expected_s(known, 100, all_splits="never", **how) for how in ({}, seldom))
-
-    often, less = (len(list(pauses(TIMED.plan, last_step=100, **how))) for how in ({}, seldom))
-    assert less < often
-    assert often_s - seldom_s == pytest.approx(0.5 * (often - less))
-
-
-@pytest.mark.parametrize(("all_splits", "whole"), [("on_the_way", 6), ("at_end", 1), ("never", 0)])
-def test_a_run_that_seldom_sees_all_data_is_expected_to_cost_less(
-    all_splits: AllSplits, whole: int
-) -> None:
+@pytest.mark.parametrize(
+    ("all_splits", "seldom", "whole"),
+    [
+        ("on_the_way", {}, 6),
+        ("at_end", {}, 1),
+        ("never", {}, 0),
+        ("never", {"watched_from_samples": 6400}, 0),
+        ("never", {"interval_samples": 1280}, 0),
+    ],
+)
+def test_a_run_that_is_seldom_evaluated_or_on_less_is_expected_to_cost_less(
+    all_splits, seldom, whole
+):
     cost_model = CostModel(validations=(10, 5.0), whole=(2, 14.0), starts=(1, 0.25))
-    n_pauses = len(list(pauses(TIMED.plan, last_step=100)))
+    n_pauses = len(list(pauses(TIMED.plan, last_step=100, **seldom)))
+    assert not seldom or n_pauses < len(list(pauses(TIMED.plan, last_step=100)))
 
-    found_s = expected_s(cost_model, 100, all_splits=all_splits)
+    found_s = expected_s(cost_model, 100, all_splits=all_splits, **seldom)
 
     steps_s = 0.25 + 100 * STEP_S * cost_model.slowness(64)
     assert found_s == pytest.approx(steps_s + (n_pauses - whole) * 0.5 + whole * 7.0)
 
 
-def test_an_evaluation_is_told_in_steps_beside_others() -> None:
+def test_an_evaluation_is_told_in_steps_beside_others():
     known = CostModel(steps_s=((64, 3.0, 1.0),), validations=(10, 6.0))
 
     assert CostModel().evaluation_steps(64, step_s=STEP_S) == 0.0
     assert known.evaluation_steps(64, step_s=STEP_S) == pytest.approx(0.6 / (3 * STEP_S))
 
 
-def test_an_unknown_batch_size_is_as_slow_as_the_nearest() -> None:
+def test_an_unknown_batch_size_is_as_slow_as_the_nearest():
     cost_model = CostModel(steps_s=((8, 4.0, 1.0), (512, 2.0, 1.0)))
 
     assert [cost_model.slowness(size) for size in (1, 32, 128, 4096)] == [4.0, 4.0, 2.0, 2.0]
@@ -209,8 +191,8 @@ MAY_BE_THE_RATES_FAULT = tuple(
     ],
 )
 def test_two_equal_errors_answer_for_the_rest_of_their_batch_size_and_nothing_else_does(
-    changed: dict[str, Any], is_answered: bool
-) -> None:
+    changed, is_answered
+):
     case = {"ended": TWO_RATES, "status": Status.ERROR, "reason": SHAPE, "then": THIRD} | changed
     errors = RepeatedErrors()
     for each in case["ended"]:
@@ -227,7 +209,7 @@ def fails_at_ten(model: nn.Module, batch: Any) -> Tensor:
     return cross_entropy(model, batch)
 
 
-def test_rates_that_fail_alike_cost_two_trials(store: Store) -> None:
+def test_rates_that_fail_alike_cost_two_trials(store):
     packed = PackedWorkload(replace(small_workload(n=40), loss=fails_at_ten))
     engine = engine_on(store, packed)
     requests = [ask(engine, batch_size=size) for size in (10, 10, 10, 10, 20)]

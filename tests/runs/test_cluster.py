@@ -1,11 +1,8 @@
 """What of a cluster a trial takes, what is refused, and what a node does; all without a cluster."""
 
-from __future__ import annotations
-
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,9 +55,7 @@ COMMAND = TrainingCommand(arguments=("python", "{batch_size}"), metric="val_loss
         ),
     ],
 )
-def test_a_node_takes_as_many_trials_as_it_has_places(
-    cluster: Cluster, device: str, resources: dict[str, float], devices: list[str]
-) -> None:
+def test_a_node_takes_as_many_trials_as_it_has_places(cluster, device, resources, devices):
     asked = cluster.for_device(device)
 
     n = asked.places(resources)
@@ -79,28 +74,26 @@ def test_a_node_takes_as_many_trials_as_it_has_places(
         (1, 0.0, "cuda", "GPUs per trial 0 with device cuda: expected more than 0"),
     ],
 )
-def test_what_no_node_can_give_is_refused(
-    cpus: int, gpus: float | None, device: str, said: str
-) -> None:
+def test_what_no_node_can_give_is_refused(cpus, gpus, device, said):
     with pytest.raises(UsageError, match=said):
         Cluster(cpus_per_trial=cpus, gpus_per_trial=gpus).for_device(device)
 
 
-def test_something_else_than_a_cluster_or_a_workload_is_refused(tmp_path: Path) -> None:
+def test_something_else_than_a_cluster_or_a_workload_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"cluster 'auto': expected a batchlab\.Cluster"):
         sweep("mnist-softmax", cluster="auto", store=tmp_path / "lab.db")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="engine ray with a command of your own: nodes train"):
         sweep(COMMAND, batch_sizes=(4,), cluster=Cluster(), store=tmp_path / "lab.db")
 
 
-def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
 
     with pytest.raises(MissingLibraryError, match=r"pip install 'batchlab\[ray\]'"):
         Cluster().connect()
 
 
-def test_where_nobody_answers_that_is_said_in_seconds() -> None:
+def test_where_nobody_answers_that_is_said_in_seconds():
     pytest.importorskip("ray")
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # nobody listens, and nobody else takes it
@@ -113,9 +106,7 @@ def test_where_nobody_answers_that_is_said_in_seconds() -> None:
     assert time.monotonic() - began_s < 20.0
 
 
-def test_another_version_of_ray_or_python_is_told_with_both(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_another_version_of_ray_or_python_is_told_with_both(monkeypatch):
     ray = pytest.importorskip("ray")
 
     def refused(**_: object) -> None:
@@ -142,7 +133,7 @@ TRIAL = small_trial(small_workload(n=40), batch_size=10)
 
 
 @pytest.fixture
-def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NodeAgent]:
+def agent(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # it goes to another folder itself
     monkeypatch.setattr(node_agent.tempfile, "tempdir", str(tmp_path))
     agent = NodeAgent()
@@ -177,8 +168,8 @@ def all_told(agent: NodeAgent) -> list[Any]:
 
 
 def test_a_run_ends_with_its_checkpoint_from_which_it_goes_on_to_the_same_numbers(
-    agent: NodeAgent, packed: PackedWorkload, tmp_path: Path
-) -> None:
+    agent, packed, tmp_path
+):
     settled(agent, packed)
     agent.start(task(12), None)
     *_, kept, _ = all_told(agent)
@@ -195,8 +186,8 @@ def test_a_run_ends_with_its_checkpoint_from_which_it_goes_on_to_the_same_number
 
 @pytest.mark.slow
 def test_of_a_long_run_its_checkpoint_is_sent_on_the_way_and_only_when_there_is_a_new_one(
-    agent: NodeAgent, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    agent, packed, monkeypatch
+):
     monkeypatch.setattr(node_agent, "_KEEP_EVERY_S", 0.0)
     settled(agent, packed)
     agent.start(task(10**7), None)
@@ -213,8 +204,8 @@ def test_of_a_long_run_its_checkpoint_is_sent_on_the_way_and_only_when_there_is_
 
 
 def test_a_run_that_is_killed_frees_its_device_and_sends_its_checkpoint_at_most_at_its_end(
-    agent: NodeAgent, packed: PackedWorkload
-) -> None:
+    agent, packed
+):
     settled(agent, packed)
     agent.start(task(10**7), None)
     under_way = agent.hear(60.0) + agent.hear(0.1)
@@ -227,9 +218,7 @@ def test_a_run_that_is_killed_frees_its_device_and_sends_its_checkpoint_at_most_
     assert agent.hear(0.1) == []
 
 
-def test_a_run_that_cannot_begin_leaves_its_device_to_the_next(
-    agent: NodeAgent, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_cannot_begin_leaves_its_device_to_the_next(agent, packed, monkeypatch):
     settled(agent, packed)
 
     def full(task: Task) -> None:
@@ -244,9 +233,7 @@ def test_a_run_that_cannot_begin_leaves_its_device_to_the_next(
     assert all_told(agent)[-1].value.status == "ok"
 
 
-def test_numbers_of_other_versions_are_refused_by_name(
-    agent: NodeAgent, packed: PackedWorkload
-) -> None:
+def test_numbers_of_other_versions_are_refused_by_name(agent, packed):
     with pytest.raises(ClusterError, match=r"this machine has torch 1\.0, .* don't mix"):
         settled(agent, packed, versions=(("torch", "1.0"),))
 
@@ -265,9 +252,7 @@ def workload():
 """
 
 
-def test_files_that_a_node_lacks_travel_with_the_workload(
-    agent: NodeAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_that_a_node_lacks_travel_with_the_workload(agent, tmp_path, monkeypatch):
     there = tmp_path / "there"
     there.mkdir()
     (there / "helping.py").write_text(
@@ -291,8 +276,8 @@ def test_files_that_a_node_lacks_travel_with_the_workload(
 
 
 def test_files_that_lie_on_a_node_too_are_used_as_they_lie_and_edited_ones_do_not_leave(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     helper = tmp_path / "helper.py"
     helper.write_text("WIDTH = 3")
@@ -307,9 +292,7 @@ def test_files_that_lie_on_a_node_too_are_used_as_they_lie_and_edited_ones_do_no
 
 
 @pytest.mark.parametrize("found", ["no such file", "another file"])
-def test_data_that_stay_in_a_file_have_to_be_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str
-) -> None:
+def test_data_that_stay_in_a_file_have_to_be_there(tmp_path, monkeypatch, found):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "x.npy"
     np.save(path, np.zeros((6_000, 6), dtype=np.float32))
@@ -325,9 +308,7 @@ def test_data_that_stay_in_a_file_have_to_be_there(
         shipped.arrived(tmp_path)
 
 
-def test_what_agents_left_that_were_killed_goes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_agents_left_that_were_killed_goes(monkeypatch, tmp_path):
     monkeypatch.setattr(node_agent.tempfile, "tempdir", str(tmp_path))
     left, foreign = tmp_path / "batchlab-node-4194305-abc", tmp_path / "batchlab-node-mine"
     alive = tmp_path / "batchlab-node-1-abc"

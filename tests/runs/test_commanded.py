@@ -1,12 +1,10 @@
 """A command as an engine: what its script tells becomes records, whatever ends it."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -39,13 +37,11 @@ from batchlab.words.reasons import reason_text
 
 
 @pytest.fixture(autouse=True)
-def no_other_kill_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_other_kill_is_waited_for(monkeypatch):
     monkeypatch.setattr("batchlab.runs.commands.OWN_END_S", 0.0)
 
 
-def test_the_evaluations_are_what_the_script_printed_and_are_stored_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_evaluations_are_what_the_script_printed_and_are_stored_once(tmp_path, monkeypatch):
     engine, stored = command_engine(training_script(tmp_path), tmp_path), []
     put = Store.put_evaluations
 
@@ -82,8 +78,8 @@ print("val_loss 0.5")
     ],
 )
 def test_a_look_that_was_the_whole_training_is_not_run_again(
-    more: tuple[str, ...], takes_seed: bool, seeds: int, runs: int, tmp_path: Path
-) -> None:
+    more, takes_seed, seeds, runs, tmp_path
+):
     command = training_script(tmp_path, *more, source=AT_END, seed=takes_seed)
     trial = command_trial(command_summary(command), batch_size=16, learning_rate=0.1)
     look = Look(command, trial)
@@ -97,7 +93,7 @@ def test_a_look_that_was_the_whole_training_is_not_run_again(
     assert (tmp_path / "runs").read_text() == "x" * runs
 
 
-def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path: Path) -> None:
+def test_a_script_is_told_the_horizon_however_short_the_run_is(tmp_path):
     told = "import sys; print('step 1 val_loss', sys.argv[-1]); print('step 9 val_loss 1')"
     command = training_script(tmp_path, "--epochs", "{epochs}", source=told, epochs=7)
 
@@ -134,9 +130,7 @@ ENDS = {  # its options and fields, batch size and steps asked for, and the note
 
 
 @pytest.mark.parametrize("case", ENDS)
-def test_a_script_that_ends_by_itself_is_whole_and_says_at_which_step(
-    case: str, tmp_path: Path
-) -> None:
+def test_a_script_that_ends_by_itself_is_whole_and_says_at_which_step(case, tmp_path):
     more, fields, batch_size, asked_steps, code, step = ENDS[case]
     values = {} if code == "script_trained_to_its_end" else {"asked": asked_steps}
     note, told = Reason.of(code, step=step, **values), Told()
@@ -173,8 +167,8 @@ CRASHES = (
     ],
 )
 def test_a_training_that_fails_keeps_its_reason_and_what_was_seen_before(
-    fails: str, status: Status, steps: list[int], said: str, tmp_path: Path
-) -> None:
+    fails, status, steps, said, tmp_path
+):
     told = Told()
     command = training_script(tmp_path, source=fails)
     has_own_rate = fails == CRASHES
@@ -199,9 +193,7 @@ EPOCHS = [f"epoch {epoch} val_loss {value}" for epoch, value in ((1, 0.9), (2, 0
 @pytest.mark.parametrize(
     "closing", ["Restored best checkpoint (epoch 2): val_loss=0.4", "Best epoch: 2, val_loss: 0.4"]
 )
-def test_a_closing_line_about_the_best_epoch_changes_nothing_and_is_told_once(
-    tmp_path: Path, closing: str
-) -> None:
+def test_a_closing_line_about_the_best_epoch_changes_nothing_and_is_told_once(tmp_path, closing):
     told = Told()
     command = training_script(
         tmp_path, source="\n".join(f"print({x!r})" for x in (*EPOCHS, closing))
@@ -241,9 +233,7 @@ LEAVES_ITS_TRAINING = (
         ),
     ],
 )
-def test_what_its_user_can_change_is_told_once(
-    source: str, code: str, said: str, tmp_path: Path
-) -> None:
+def test_what_its_user_can_change_is_told_once(source, code, said, tmp_path):
     told = Told()
     engine = command_engine(training_script(tmp_path, source=source), tmp_path, listener=told)
 
@@ -269,9 +259,7 @@ def test_what_its_user_can_change_is_told_once(
         ("import sys; raise SystemExit('no ' + 'abc'[int(sys.argv[-1])])", None),
     ],
 )
-def test_the_third_failure_of_one_kind_stops_the_study(
-    source: str, said: str | None, tmp_path: Path
-) -> None:
+def test_the_third_failure_of_one_kind_stops_the_study(source, said, tmp_path):
     engine = command_engine(training_script(tmp_path, source=source), tmp_path)
     for seed in range(2):
         assert asked(engine, steps=4000, seed=seed).status is Status.ERROR
@@ -282,9 +270,7 @@ def test_the_third_failure_of_one_kind_stops_the_study(
 
 
 @pytest.mark.parametrize(("horizon", "stops"), [(0.5, False), (1.0, True)])
-def test_a_script_that_fails_with_fewer_epochs_does_not_stop_a_study(
-    horizon: float, stops: bool, tmp_path: Path
-) -> None:
+def test_a_script_that_fails_with_fewer_epochs_does_not_stop_a_study(horizon, stops, tmp_path):
     script = training_script(tmp_path, source="raise SystemExit('warm-up is longer')")
     engine = command_engine(script, tmp_path, horizon_epochs=4)
     trials = [
@@ -301,7 +287,7 @@ def test_a_script_that_fails_with_fewer_epochs_does_not_stop_a_study(
 # The end of the budget
 
 
-def test_the_budget_ends_a_training_that_would_go_on(tmp_path: Path) -> None:
+def test_the_budget_ends_a_training_that_would_go_on(tmp_path):
     endless = "import time\nfor step in range(10**9):\n    print('step', step, 'val_loss 1.0')"
     command = training_script(tmp_path, source=f"{endless}\n    time.sleep(0.01)")
     told = Told()
@@ -318,7 +304,7 @@ def test_the_budget_ends_a_training_that_would_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_budget_ends_a_training_that_tells_more_than_can_be_read(tmp_path: Path) -> None:
+def test_the_budget_ends_a_training_that_tells_more_than_can_be_read(tmp_path):
     endless = "step = 0\nwhile True:\n    step += 1\n    print('step', step, 'val_loss 1.0')"
     engine = command_engine(training_script(tmp_path, source=endless), tmp_path, budget_s=2.0)
     began_s = time.monotonic()
@@ -337,7 +323,7 @@ Curve = list[tuple[int, float | None]]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Curve:
+def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     engine = command_engine(saving_script(folder, "--pause", "0"), folder)
     return curve(asked(engine, 400))
@@ -415,8 +401,8 @@ DISTURBED = {  # options of the script, how its first run ends, and how it begin
 @pytest.mark.slow
 @pytest.mark.parametrize("case", DISTURBED)
 def test_whatever_ends_a_run_the_next_has_the_very_curve_of_an_undisturbed_one(
-    case: str, tmp_path: Path, undisturbed: Curve
-) -> None:
+    case, tmp_path, undisturbed
+):
     options, first, begins = DISTURBED[case]
     command, told = saving_script(tmp_path, *options, resumes=options != NO_RESUME), Told()
     first(command, tmp_path)
@@ -440,9 +426,7 @@ def test_whatever_ends_a_run_the_next_has_the_very_curve_of_an_undisturbed_one(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_begun_again_and_cut_short_loses_nothing_that_was_stored(
-    tmp_path: Path,
-) -> None:
+def test_a_run_that_is_begun_again_and_cut_short_loses_nothing_that_was_stored(tmp_path):
     quick = saving_script(tmp_path, "--pause", "0", resumes=False)
     first = asked(command_engine(quick, tmp_path), 300)
     slow = saving_script(tmp_path, "--pause", "0.05", resumes=False)
@@ -455,7 +439,7 @@ def test_a_run_that_is_begun_again_and_cut_short_loses_nothing_that_was_stored(
 
 
 @pytest.mark.slow
-def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(tmp_path: Path) -> None:
+def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(tmp_path):
     def replaying(listener: Told) -> ReplayingEngine:
         command = saving_script(tmp_path, resumes=False)
         engine = command_engine(command, tmp_path, listener=listener)
@@ -482,7 +466,7 @@ def test_what_was_answered_is_replayed_whole_while_its_trial_is_begun_again(tmp_
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path):
     """A disk of 1 MiB; only root may make one."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -495,8 +479,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_script_that_fills_the_disk_leaves_its_trial_open_and_what_was_stored(
-    small_disk: Path, undisturbed: Curve
-) -> None:
+    small_disk, undisturbed
+):
     command = saving_script(small_disk, "--fill", "60")
     engine = command_engine(command, small_disk)
 

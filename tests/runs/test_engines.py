@@ -1,9 +1,6 @@
 """The contract of engines, over all that answer with training runs."""
 
-from __future__ import annotations
-
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,10 +26,7 @@ from batchlab.runs.contract import Engine, RunPlan, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.replay import Journal, ReplayingEngine
 from batchlab.runs.workers import LocalWorkers
-from batchlab.script.command import TrainingCommand
 from batchlab.store.store import Store
-from batchlab.workload.builtin import mnist_mlp
-from batchlab.workload.given_data import tensors_of
 
 KINDS = ("this machine", "replayed", "script", "recorded")
 
@@ -60,9 +54,7 @@ class Lab:
             engine.cancel()
         self.engines.clear()
 
-    def request(
-        self, engine: Engine, steps: int, size: int = 0, until: Target | None = None
-    ) -> RunRequest:
+    def request(self, engine: Engine, steps: int, size=0, until=None) -> RunRequest:
         trial = engine.trial(batch_size=self.sizes[size], learning_rate=self.rate, seed=0)
         return RunRequest(trial=trial, length=RunLength(steps=steps, until=until))
 
@@ -76,7 +68,7 @@ class Lab:
 
 
 @pytest.fixture(params=[*KINDS, pytest.param("Ray", marks=pytest.mark.nightly)])
-def lab(request: pytest.FixtureRequest, packed: PackedWorkload) -> Iterator[Lab]:
+def lab(request, packed):
     accuracy = Target(metric="accuracy", value=0.5, better="higher")
     of_points = {"sizes": (10, 5, 20), "rate": 0.05, "target": accuracy}
 
@@ -123,7 +115,7 @@ def only(*kinds: str) -> Any:
     return pytest.mark.parametrize("lab", kinds, indirect=True)
 
 
-def test_each_run_comes_back_as_far_as_it_was_asked(lab: Lab, tmp_path: Path) -> None:
+def test_each_run_comes_back_as_far_as_it_was_asked(lab, tmp_path):
     engine = lab.engine(tmp_path)
     began_s = engine.spent_s()
     requests = [lab.request(engine, 8, 1), lab.request(engine, 40), lab.request(engine, 16, 2)]
@@ -145,9 +137,7 @@ def test_each_run_comes_back_as_far_as_it_was_asked(lab: Lab, tmp_path: Path) ->
     assert engine.spent_s() > began_s
 
 
-def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(lab, tmp_path):
     short = lab.ran(lab.engine(tmp_path / "one"), 12)
     longer = lab.ran(lab.engine(tmp_path / "one"), 40)
     at_once = lab.ran(lab.engine(tmp_path / "other"), 40)
@@ -162,9 +152,7 @@ def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
         assert longer.resumed_from_steps == (12,)
 
 
-def test_what_was_trained_is_answered_and_not_trained_again(
-    lab: Lab, tmp_path: Path, begun: list[str]
-) -> None:
+def test_what_was_trained_is_answered_and_not_trained_again(lab, tmp_path, begun):
     first = lab.ran(lab.engine(tmp_path), 24)
     trained, again = list(begun), lab.engine(tmp_path)
     if lab.kind != "replayed":
@@ -174,7 +162,7 @@ def test_what_was_trained_is_answered_and_not_trained_again(
     assert begun == trained
 
 
-def test_a_run_ends_where_its_target_has_held(lab: Lab, tmp_path: Path, begun: list[str]) -> None:
+def test_a_run_ends_where_its_target_has_held(lab, tmp_path, begun):
     record = lab.ran(lab.engine(tmp_path), 400, until=lab.target)
     trained = list(begun)
 
@@ -188,9 +176,7 @@ def test_a_run_ends_where_its_target_has_held(lab: Lab, tmp_path: Path, begun: l
 
 
 @only("this machine", "script")
-def test_without_time_nothing_begins_and_what_was_seen_comes_back(
-    lab: Lab, tmp_path: Path, begun: list[str]
-) -> None:
+def test_without_time_nothing_begins_and_what_was_seen_comes_back(lab, tmp_path, begun):
     engine = lab.engine(tmp_path, budget_s=0.0)
     never = lab.ran(engine, 12)
     assert (never.status, never.reason, never.evaluations) == (Status.TIMEOUT, OUT_OF_TIME, ())
@@ -203,9 +189,7 @@ def test_without_time_nothing_begins_and_what_was_seen_comes_back(
     assert (cut.status, lab.curve(cut)) == (Status.TIMEOUT, lab.curve(later))
 
 
-def test_what_is_cancelled_never_comes_back_and_may_be_asked_for_again(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_what_is_cancelled_never_comes_back_and_may_be_asked_for_again(lab, tmp_path):
     engine = lab.engine(tmp_path)
     for size in (0, 1):
         engine.submit(lab.request(engine, 400, size))
@@ -216,9 +200,7 @@ def test_what_is_cancelled_never_comes_back_and_may_be_asked_for_again(
 
 
 @only("this machine", "script")
-def test_a_trial_that_another_process_trains_is_waited_for(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_that_another_process_trains_is_waited_for(lab, tmp_path, monkeypatch):
     engine = lab.engine(tmp_path)
     slept_s = []
     with Store(tmp_path / "lab.db") as other, ExitStack() as held:
@@ -238,15 +220,7 @@ BATCH_SIZES = (40, 96)  # the second leaves a smaller last batch in each epoch
 LEARNING_RATE = 0.05
 TARGET = Target(metric="accuracy", value=0.75, better="higher")
 LENGTH = RunLength(epochs=3, until=TARGET, all_splits="never")
-COMMAND = TrainingCommand(
-    arguments=(
-        *(sys.executable, mnist_script.__file__, "--batch-size", "{batch_size}"),
-        *("--lr", "{learning_rate}", "--seed", "{seed}", "--epochs", str(LENGTH.epochs)),
-        *("--examples", str(N_TRAIN)),
-    ),
-    metric="accuracy",
-    learning_rate=LEARNING_RATE,
-)
+COMMAND = mnist_script.command(N_TRAIN, "--epochs", str(LENGTH.epochs), learning_rate=LEARNING_RATE)
 
 
 def plan_of(store: Store, workload_id: str) -> RunPlan:
@@ -271,20 +245,11 @@ def told(record: TrialRecord) -> list[tuple[int, int, float | None, float | None
 
 
 @pytest.mark.slow  # torch starts three times
-def test_its_curve_and_its_steps_to_target_are_the_very_same(tmp_path: Path) -> None:
-    built_in = mnist_mlp.workload()
-    workload = replace(
-        built_in,
-        train=tuple(part[:N_TRAIN] for part in tensors_of(built_in.train)),
-        validation=tuple(
-            part[: mnist_script.N_VALIDATION] for part in tensors_of(built_in.validation)
-        ),
-        test=None,
-    )
+def test_its_curve_and_its_steps_to_target_are_the_very_same(tmp_path):
     with Store(tmp_path / "lab.db") as store:
         by_script = records_of(CommandEngine(store, COMMAND, plan_of(store, "script")))
         plan = plan_of(store, "in-process")
-        workers = LocalWorkers(PackedWorkload(workload), plan)
+        workers = LocalWorkers(PackedWorkload(mnist_script.workload(N_TRAIN)), plan)
         in_process = records_of(ProcessEngine(store, plan, workers))
 
     for script, right in zip(by_script, in_process, strict=True):

@@ -3,8 +3,6 @@
 The clock is virtual: each look at it may take long, and one of them is the last of its process.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import signal
@@ -140,9 +138,7 @@ def is_killed_while_it_runs(path: Path, seed: int, dies_at: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_kills", by_day([15, 200], [15]))
-def test_kills_on_a_slow_machine_lose_no_evaluation(
-    n_kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kills_on_a_slow_machine_lose_no_evaluation(n_kills, tmp_path, monkeypatch):
     monkeypatch.setattr(plain, "time", plain.time)  # put back what the studies replace
     chance = random.Random(20_261_127)
     with store_with_study(tmp_path / "undisturbed.db") as store:

@@ -1,7 +1,5 @@
 """Runs in processes of this machine: stored, resumed, sharing beginnings, and built natively."""
 
-from __future__ import annotations
-
 import multiprocessing
 import shutil
 from collections.abc import Iterator
@@ -21,7 +19,7 @@ from batchlab.errors import EditedError, StoreError
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunLength, RunRequest, TrainerName
+from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, RunPlan, run_all
 from batchlab.runs.engine import TimeLeft
@@ -37,7 +35,7 @@ from batchlab.workload.source import SourceFile
 
 
 @pytest.fixture
-def engine(store: Store, packed: PackedWorkload) -> ProcessEngine:
+def engine(store, packed):
     return engine_on(store, packed)
 
 
@@ -50,9 +48,7 @@ def steps_with_all_splits(record: TrialRecord) -> list[int]:
     return [each.step for each in record.evaluations if each.has_all_splits]
 
 
-def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
-    engine: ProcessEngine, begun: list[str]
-) -> None:
+def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(engine, begun):
     stretch = ran(engine, steps=8, all_splits="never")
     end = ran(engine, all_splits="at_end")
     beyond = ran(engine, steps=16, all_splits="never")
@@ -73,9 +69,7 @@ def test_a_run_goes_on_to_its_end_on_all_data_without_being_done_again(
     assert shape(shown) == shape(completed)
 
 
-def test_what_runs_take_is_learned_and_evaluations_of_another_session_too(
-    store: Store, packed: PackedWorkload
-) -> None:
+def test_what_runs_take_is_learned_and_evaluations_of_another_session_too(store, packed):
     """Evaluations of the next session lie as far apart as those of this one."""
     seldom_s = []
     for starts in (1, 0):  # nothing begins in the second session
@@ -92,7 +86,7 @@ def test_what_runs_take_is_learned_and_evaluations_of_another_session_too(
     assert seldom_s[1] == pytest.approx(seldom_s[0])
 
 
-def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: ProcessEngine) -> None:
+def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine):
     engine._plan = replace(engine._plan, horizon_epochs=3)
     trials = [engine.trial(batch_size=b, learning_rate=0.05, seed=0) for b in (5, 10, 40)]
 
@@ -100,9 +94,7 @@ def test_the_rates_shape_spans_the_same_epochs_at_every_batch_size(engine: Proce
     assert [trial.micro_batch_size for trial in trials] == [5, 10, 20]
 
 
-def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
-    engine: ProcessEngine, store: Store
-) -> None:
+def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(engine, store):
     ran(engine)
     store.checkpoint_path(ask(engine).trial.trial_id).unlink()
 
@@ -111,9 +103,7 @@ def test_a_finished_trial_without_its_checkpoint_is_not_trained_over(
 
 
 @pytest.mark.slow
-def test_a_free_core_never_waits_for_the_slowest_of_a_round(
-    engine: ProcessEngine, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_free_core_never_waits_for_the_slowest_of_a_round(engine, store, monkeypatch):
     monkeypatch.setattr(ProcessEngine, "n_workers", 2)
     engine.submit(ask(engine, steps=10**7))
     for batch_size in (5, 20):
@@ -136,9 +126,7 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(
     assert later.resumed_from_steps[-1:] == (stopped_at,)
 
 
-def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
-    engine: ProcessEngine, store: Store
-) -> None:
+def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(engine, store):
     trial_id = ask(engine).trial.trial_id
     in_the_way = store.checkpoint_path(trial_id)
     in_the_way.mkdir()
@@ -152,8 +140,8 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_study_and_not_the_run(
 
 
 def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_on(
-    engine: ProcessEngine, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    engine, store, monkeypatch
+):
     def full(*arguments: Any, **named: Any) -> None:
         raise StoreError("the disk is full")
 
@@ -167,9 +155,7 @@ def test_a_store_that_cannot_be_written_any_more_is_told_once_and_nothing_runs_o
     assert multiprocessing.active_children() == []
 
 
-def test_a_run_that_stopped_early_is_trained_and_not_begun_again(
-    store: Store, begun: list[str]
-) -> None:
+def test_a_run_that_stopped_early_is_trained_and_not_begun_again(store, begun):
     workload = small_workload(n=40)
     metrics = {"accuracy": lambda model, batch: torch.tensor(0.5)}
     packed = PackedWorkload(replace(workload, metrics=metrics, patience_epochs=2))
@@ -208,9 +194,7 @@ class LosingWorkers(LocalWorkers):
 
 
 @pytest.mark.parametrize(("losses", "status"), [(1, Status.OK), (2, Status.KILLED)])
-def test_a_run_whose_node_is_lost_goes_on_elsewhere_once(
-    store: Store, packed: PackedWorkload, losses: int, status: Status
-) -> None:
+def test_a_run_whose_node_is_lost_goes_on_elsewhere_once(store, packed, losses, status):
     engine = engine_on(store, packed)
     engine._workers = LosingWorkers(packed, engine._plan, losses)
     record = ran(engine, steps=12)
@@ -223,9 +207,7 @@ def test_a_run_whose_node_is_lost_goes_on_elsewhere_once(
         assert reason_text(record.reason) == "node n7 was lost under it, twice"
 
 
-def test_the_time_left_counts_from_where_each_run_is_taken_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_time_left_counts_from_where_each_run_is_taken_up(monkeypatch):
     now_s = [0.0]
     monkeypatch.setattr("batchlab.runs.engine.time.monotonic", lambda: now_s[0])
     left = TimeLeft()
@@ -242,9 +224,7 @@ def test_the_time_left_counts_from_where_each_run_is_taken_up(
     assert shorter == (pytest.approx(10 / 20), pytest.approx(2.0 * 10 / 5))
 
 
-def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_errors(
-    store: Store, tmp_path: Path
-) -> None:
+def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_errors(store, tmp_path):
     helper = tmp_path / "helper.py"
     helper.write_text("WIDTH = 3")
     packed = PackedWorkload(small_workload(n=40), files=(SourceFile.now(str(helper)),))
@@ -257,7 +237,7 @@ def test_an_edited_file_ends_the_study_and_leaves_its_runs_open_instead_of_error
     assert store.record(ask(engine).trial.trial_id).status is None
 
 
-def test_the_split_follows_the_seed_alone_and_stays_when_a_run_goes_on(store: Store) -> None:
+def test_the_split_follows_the_seed_alone_and_stays_when_a_run_goes_on(store):
     which = Metric(sum=lambda model, batch: batch[0].double().sum(), better="higher")
     workload = replace(small_workload(n=40), metrics={"which": which})
     engine = engine_on(store, PackedWorkload(workload, draws_by_seed=True))
@@ -284,7 +264,7 @@ Apart = dict[Trial, tuple[TrialRecord, dict[str, torch.Tensor]]]
 
 
 @pytest.fixture(scope="module")
-def everything() -> PackedWorkload:
+def everything():
     """Dropout, noise from five random streams, Adam, averaged weights, and a cool-down."""
     workload = replace(everything_workload(n=40), schedule=constant_then_to_zero, ema=0.9)
     return PackedWorkload(workload)
@@ -318,7 +298,7 @@ def weights(path: Path, record: TrialRecord) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def apart(tmp_path_factory: pytest.TempPathFactory, everything: PackedWorkload) -> Apart:
+def apart(tmp_path_factory, everything):
     """Each length trained from its beginning, and its weights."""
     path = tmp_path_factory.mktemp("apart") / "lab.db"
     records = whole_trainings(engine_at(path, everything, until=0), *LENGTHS)
@@ -336,12 +316,8 @@ def apart(tmp_path_factory: pytest.TempPathFactory, everything: PackedWorkload) 
     ],
 )
 def test_each_length_ends_with_the_same_weights_as_trained_alone(
-    tmp_path: Path,
-    everything: PackedWorkload,
-    apart: Apart,
-    order: list[tuple[float, ...]],
-    begun_at: list[int],
-) -> None:
+    tmp_path, everything, apart, order, begun_at
+):
     shared = tmp_path / "shared.db"
     engine = engine_at(shared, everything)
     together = [record for lengths in order for record in whole_trainings(engine, *lengths)]
@@ -358,9 +334,7 @@ def test_each_length_ends_with_the_same_weights_as_trained_alone(
 
 
 @pytest.mark.slow
-def test_a_beginning_that_is_damaged_is_not_used_but_replaced(
-    tmp_path: Path, everything: PackedWorkload
-) -> None:
+def test_a_beginning_that_is_damaged_is_not_used_but_replaced(tmp_path, everything):
     engine = engine_at(tmp_path / "lab.db", everything)
     whole_trainings(engine, 1.0)
     (kept,) = (tmp_path / "lab.db.checkpoints").glob("*.8.safetensors")
@@ -377,9 +351,7 @@ def test_a_beginning_that_is_damaged_is_not_used_but_replaced(
 
 
 @pytest.mark.slow
-def test_a_training_whose_way_counts_begins_at_its_own_beginning(
-    tmp_path: Path, everything: PackedWorkload
-) -> None:
+def test_a_training_whose_way_counts_begins_at_its_own_beginning(tmp_path, everything):
     """Another length may have been evaluated elsewhere, or on other data."""
     engine = engine_at(tmp_path / "lab.db", everything)
     whole_trainings(engine, 1.6)
@@ -406,9 +378,7 @@ def test_a_training_whose_way_counts_begins_at_its_own_beginning(
         (lambda fraction: 0.1 ** (fraction >= 0.5), 0.499),
     ],
 )
-def test_the_constant_part_of_a_schedule_ends_where_its_rate_first_changes(
-    schedule: object, until: float
-) -> None:
+def test_the_constant_part_of_a_schedule_ends_where_its_rate_first_changes(schedule, until):
     assert constant_until(schedule) == until  # type: ignore[arg-type]
 
 
@@ -423,11 +393,7 @@ needs_compiler = pytest.mark.skipif(
 
 
 def run_natively(
-    store: Store,
-    workload: Workload,
-    *lengths: int,
-    trainer: TrainerName = "fastest",
-    listener: Told | None = None,
+    store: Store, workload: Workload, *lengths: int, trainer="fastest", listener=None
 ) -> TrialRecord:
     """One trial, asked for so many steps and then for so many."""
     trial = small_trial(workload, batch_size=20)
@@ -440,9 +406,7 @@ def run_natively(
 
 @needs_compiler
 @pytest.mark.slow
-def test_a_run_agrees_with_pytorchs_and_goes_on_from_its_checkpoint_bit_for_bit(
-    store: Store, tmp_path: Path
-) -> None:
+def test_a_run_agrees_with_pytorchs_and_goes_on_from_its_checkpoint_bit_for_bit(store, tmp_path):
     x, labels = points(20, seed=1)
     # Validation data of another type are evaluated by PyTorch.
     workload = replace(WORKLOAD, validation=(x, labels.to(torch.uint8)))
@@ -475,8 +439,8 @@ class Rounded(nn.Module):
 @pytest.mark.slow
 @pytest.mark.parametrize("why", ["no compiler", "a model that branches"])
 def test_what_cannot_be_built_is_trained_by_pytorch_with_a_line_that_says_why(
-    store: Store, why: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    store, why, monkeypatch
+):
     workload = WORKLOAD
     if why == "no compiler":
         monkeypatch.setattr("batchlab.runs.workers._build_in_child", _without_compiler)

@@ -1,14 +1,12 @@
 """Two nodes of a Ray cluster on this machine: the numbers of local processes, whatever dies."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,9 +42,7 @@ LONG = RunLength(steps=20_000)  # seconds
 
 
 @pytest.fixture
-def on_nodes(
-    nodes: Any, store: Store, packed: PackedWorkload
-) -> Iterator[Callable[..., ProcessEngine]]:
+def on_nodes(nodes, store, packed):
     made: list[ProcessEngine] = []
 
     def engine() -> ProcessEngine:
@@ -101,8 +97,8 @@ def trained_in(agent: psutil.Process) -> list[psutil.Process]:
 
 @pytest.mark.slow
 def test_six_trials_on_two_nodes_are_those_of_local_processes_bit_for_bit(
-    on_nodes: Callable[..., ProcessEngine], store: Store, tmp_path: Path, packed: PackedWorkload
-) -> None:
+    on_nodes, store, tmp_path, packed
+):
     engine = on_nodes()
     asked = requests(engine, SHORT)
     records = run_all(engine, asked)
@@ -130,11 +126,8 @@ def lose_when_it_trains(
 
 @pytest.mark.nightly
 def test_a_worker_or_a_node_killed_in_the_middle_of_trials_changes_no_number(
-    on_nodes: Callable[..., ProcessEngine],
-    nodes: Any,
-    tmp_path: Path,
-    packed: PackedWorkload,
-) -> None:
+    on_nodes, nodes, tmp_path, packed
+):
     engine = on_nodes()
     expected = at_home(tmp_path, packed, LONG)
 
@@ -157,9 +150,7 @@ def test_a_worker_or_a_node_killed_in_the_middle_of_trials_changes_no_number(
 
 
 @pytest.mark.nightly
-def test_a_trial_that_loses_its_node_twice_has_ended_with_that_reason(
-    on_nodes: Callable[..., ProcessEngine], store: Store
-) -> None:
+def test_a_trial_that_loses_its_node_twice_has_ended_with_that_reason(on_nodes, store):
     engine = on_nodes()
     (request, *_) = requests(engine, RunLength(steps=10**7))
     engine.submit(request)
@@ -185,9 +176,7 @@ sweep("mnist-softmax", batch_sizes=(64, 256), seeds=2, epochs=40, store=sys.argv
 
 
 @pytest.mark.nightly
-def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answer(
-    nodes: Any, tmp_path: Path
-) -> None:
+def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answer(nodes, tmp_path):
     killed, whole = str(tmp_path / "killed.db"), str(tmp_path / "whole.db")
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, nodes.address, killed])
     while not any(trained_in(agent) for agent in agents()):
@@ -210,8 +199,8 @@ def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answ
 
 @pytest.mark.nightly
 def test_an_advice_trains_on_the_nodes_and_times_steps_on_this_machine(
-    nodes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    nodes, tmp_path, monkeypatch
+):
     started: list[str] = []
     start = ray_workers.RayWorkers.start
 
@@ -240,9 +229,7 @@ def test_an_advice_trains_on_the_nodes_and_times_steps_on_this_machine(
 
 
 @pytest.mark.nightly
-def test_a_cluster_whose_nodes_refuse_says_why_in_one_line(
-    nodes: Any, on_nodes: Callable[..., ProcessEngine], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_whose_nodes_refuse_says_why_in_one_line(nodes, on_nodes, monkeypatch):
     with pytest.raises(ClusterError, match=r"a trial takes 3 CPU, and no node .* they have 1 CPU"):
         Cluster(address=nodes.address, cpus_per_trial=3).connect()
 
@@ -252,7 +239,7 @@ def test_a_cluster_whose_nodes_refuse_says_why_in_one_line(
         on_nodes()
 
 
-def test_what_a_node_told_is_heard_to_its_end_though_one_of_it_raises() -> None:
+def test_what_a_node_told_is_heard_to_its_end_though_one_of_it_raises():
     node = SimpleNamespace(running={"a": None, "b": None})
     ended = Ended(status=Status.OK)
     workers = ray_workers.RayWorkers.__new__(ray_workers.RayWorkers)
@@ -262,7 +249,7 @@ def test_what_a_node_told_is_heard_to_its_end_though_one_of_it_raises() -> None:
     assert list(workers.heard(timeout_s=0.0)) == [("b", ended)]
 
 
-def test_a_run_that_a_node_cannot_begin_ends_alone_with_what_was_wrong() -> None:
+def test_a_run_that_a_node_cannot_begin_ends_alone_with_what_was_wrong():
     full = ray.exceptions.RayTaskError(
         "start", "a page of words", OSError(28, "No space left on device")
     )

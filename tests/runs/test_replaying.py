@@ -1,13 +1,13 @@
 """A journal, and the engine that replays it: after an interruption all is as it was."""
 
-from __future__ import annotations
-
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,21 @@ import pytest
 from tests.reference.by_day import by_day
 from tests.reference.local_engine import ask, engine_on, shape
 from tests.reference.made_up import made_up_record, made_up_trial
-from tests.reference.made_up_study import STUDY
-from tests.reference.toy_study import advised, interrupt, toy
+from tests.reference.made_up_study import STUDY, store_with_study
+from tests.reference.side_by_side_engine import ForgetfulEngine
+from tests.reference.simulated_engine import Truth
+from tests.reference.simulated_question import question
 
 from batchlab.advice.advice import Advice
+from batchlab.advice.advisor import advise
 from batchlab.errors import StoreError
-from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunEnd, RunLength, RunRequest
 from batchlab.records.study import BestSoFar
-from batchlab.records.trial import Status, Target
+from batchlab.records.trial import Status, Target, Trial, TrialRecord
 from batchlab.runs.contract import CostModel, run_all
 from batchlab.runs.process_engine import ProcessEngine
-from batchlab.runs.replay import (
-    Journal,
-    JournalEntry,
-    ReplayingEngine,
-    StoredEnd,
-    stored_journal,
-)
+from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine, StoredEnd, stored_journal
 from batchlab.store.store import Store
 
 LENGTH = RunLength(steps=5, until=Target(metric="accuracy", value=0.9, better="higher"))
@@ -61,7 +57,7 @@ def put_ends(store: Store, *ends: RunEnd) -> Journal:
     return journal
 
 
-def test_what_was_written_is_replayed_in_its_order(store: Store) -> None:
+def test_what_was_written_is_replayed_in_its_order(store):
     journal = Journal(store, replace(STUDY, margin=0.02))
     journal.put_study(LENGTH.until)
     begun = {"profile": "{}", "elsewhere": '{"gpu": 1}', "budget_s": 100.0, "n_workers": 2}
@@ -86,7 +82,7 @@ def test_what_was_written_is_replayed_in_its_order(store: Store) -> None:
     assert [entry.best for entry in entries] == [None, BEST, BEST, BEST]
 
 
-def test_ends_come_back_in_the_order_of_finishing_as_they_were_then(store: Store) -> None:
+def test_ends_come_back_in_the_order_of_finishing_as_they_were_then(store):
     """The stored trial goes further by now, and its patience was over then."""
     stopped = Reason.of("stopped_early", epochs=3, best=1, metric="accuracy")
     put_ends(store, end_of(OTHER), end_of(REQUEST), end_of(FURTHER, stopped))
@@ -99,7 +95,7 @@ def test_ends_come_back_in_the_order_of_finishing_as_they_were_then(store: Store
 
 
 @pytest.mark.parametrize("other", [OTHER, replace(REQUEST, length=RunLength(steps=6))])
-def test_other_runs_than_before_end_the_replay(store: Store, other: RunRequest) -> None:
+def test_other_runs_than_before_end_the_replay(store, other):
     journal = put_ends(store, end_of(REQUEST))
     journal.note_reading(2.0)
     journal.put_readings(spent_s=2.0)
@@ -110,7 +106,7 @@ def test_other_runs_than_before_end_the_replay(store: Store, other: RunRequest) 
     assert again.replayed_reading_s() is None
 
 
-def test_decisions_changed_by_another_program_are_refused(store: Store) -> None:
+def test_decisions_changed_by_another_program_are_refused(store):
     put_ends(store, end_of(REQUEST))
     with closing(sqlite3.connect(store.path)) as connection, connection:
         connection.execute("UPDATE studies SET decisions = '[{\"runs\": 3}]'")
@@ -122,20 +118,64 @@ def test_decisions_changed_by_another_program_are_refused(store: Store) -> None:
 # An engine that knows nothing of journals, and keeps no records
 
 
+# A power of two, so that times add up to the same last bit however they are added.
+STEP_S = 2.0**-10
+BUDGET_S = 128.0
+
+
+@dataclass
+class Toy(ForgetfulEngine):
+    """It ends as it is told at the n-th run that it would begin."""
+
+    ends_at: int | None = None
+    end: Callable[[], None] = field(default=lambda: None)
+
+    def trial(self, *, batch_size: int, learning_rate: float, seed: int, horizon=1.0) -> Trial:
+        of = {"workload_id": "made-up-id", "workload": "small", "n_train": 20_000}
+        return Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+
+    def answer(self, request: RunRequest) -> TrialRecord:
+        if len(self.asked) == self.ends_at:
+            self.end()
+        return super().answer(request)
+
+
+def toy(**named: Any) -> Toy:
+    return Toy(truth=Truth(), step_s=lambda batch_size: STEP_S, **named)
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def advised(path: Path, engine: Toy) -> Advice:
+    with store_with_study(path) as store:
+        journal = Journal(store, STUDY)
+        asked = question(lambda batch_size: STEP_S, budget_s=BUDGET_S, sizes=(16, 64, 256))
+        advice = advise(asked, ReplayingEngine(engine, journal))
+        journal.put_study(advice.target)
+        journal.put_readings(spent_s=engine.spent_s())
+        return advice
+
+
 def ends_in(path: Path) -> list[StoredEnd]:
     with Store.existing(path) as store:
         return [end for entry in stored_journal(store, STUDY.study_id) for end in entry.runs]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Advice, list[StoredEnd]]:
+def undisturbed(tmp_path_factory):
     """The advice that asks for one run at a time, and how its runs ended."""
     path = tmp_path_factory.mktemp("undisturbed") / "lab.db"
     return advised(path, toy(n_workers=1)), ends_in(path)
 
 
 @pytest.mark.slow
-def test_ends_are_replayed_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+def test_ends_are_replayed_in_the_order_in_which_they_came(tmp_path):
     first, idle = toy(), toy()
     advice = advised(tmp_path / "lab.db", first)
     finished = [end.trial_id for end in ends_in(tmp_path / "lab.db")]
@@ -158,8 +198,8 @@ ENDS_AT = [(2, 0), (2, 3), (2, 8), (2, 13), (1, 0), (1, 1), (1, 6), (1, 13)]
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_workers", "n"), by_day(ENDS_AT, [(2, 8), (1, 0), (1, 6)]))
 def test_interrupted_anywhere_nothing_that_came_back_is_run_again(
-    tmp_path: Path, undisturbed: tuple[Advice, list[StoredEnd]], n_workers: int, n: int
-) -> None:
+    tmp_path, undisturbed, n_workers, n
+):
     with pytest.raises(KeyboardInterrupt):
         advised(tmp_path / "lab.db", toy(n_workers=n_workers, ends_at=n, end=interrupt))
     before, resumed = ends_in(tmp_path / "lab.db"), toy(n_workers=n_workers)
@@ -174,15 +214,13 @@ def test_interrupted_anywhere_nothing_that_came_back_is_run_again(
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_ends_in_the_same_advice(
-    tmp_path: Path, undisturbed: tuple[Advice, list[StoredEnd]]
-) -> None:
+def test_killed_again_and_again_it_ends_in_the_same_advice(tmp_path, undisturbed):
     lab = tmp_path / "lab.db"
     n_done = []
     for n in (3, 6, 4):  # runs begun in this process when it is killed
         code = (
             "from pathlib import Path\n"
-            "from tests.reference.toy_study import advised, kill, toy\n"
+            "from tests.runs.test_replaying import advised, kill, toy\n"
             f"advised(Path({str(lab)!r}), toy(n_workers=1, ends_at={n}, end=kill))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -198,9 +236,7 @@ def test_killed_again_and_again_it_ends_in_the_same_advice(
 # Training on this machine
 
 
-def test_replayed_runs_are_what_they_were_and_train_nothing(
-    store: Store, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replayed_runs_are_what_they_were_and_train_nothing(store, packed, monkeypatch):
     def study() -> list[Any]:
         engine = ReplayingEngine(engine_on(store, packed), Journal(store, STUDY))
         seen: list[Any] = []
@@ -216,9 +252,7 @@ def test_replayed_runs_are_what_they_were_and_train_nothing(
     assert study() == first
 
 
-def test_a_run_ended_by_the_budget_is_replayed_as_such(
-    store: Store, packed: PackedWorkload
-) -> None:
+def test_a_run_ended_by_the_budget_is_replayed_as_such(store, packed):
     records = []
     for budget_s in (0.0, 1e6):
         inner = engine_on(store, packed, budget_s=budget_s)
@@ -229,8 +263,8 @@ def test_a_run_ended_by_the_budget_is_replayed_as_such(
 
 
 def test_how_many_runs_went_at_a_time_is_replayed_whatever_the_cluster_has_by_now(
-    store: Store, packed: PackedWorkload, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    store, packed, monkeypatch
+):
     def seen(nodes: list[int]) -> list[int]:
         monkeypatch.setattr(ProcessEngine, "n_workers", property(lambda self: nodes[0]))
         journal = Journal(store, STUDY)

@@ -1,7 +1,5 @@
 """What a script tells, as evaluations, and when its training is to end."""
 
-from __future__ import annotations
-
 import math
 import random
 import time
@@ -22,13 +20,7 @@ from batchlab.training.plain import divergence
 TRIAL = Trial(workload_id="w", workload="w", n_train=1000, batch_size=10, learning_rate=0.1, seed=0)
 
 
-def course(
-    *,
-    steps: int = 1000,
-    until: Target | None = None,
-    better: Better = "lower",
-    earlier: Sequence[Evaluation] = (),
-) -> ScriptCourse:
+def course(*, steps=1000, until=None, better="lower", earlier=()) -> ScriptCourse:
     request = RunRequest(trial=TRIAL, length=RunLength(steps=steps, until=until))
     command = TrainingCommand(arguments=("train", "{batch_size}"), metric="m", better=better)
     return ScriptCourse(request, command, earlier=earlier)
@@ -38,9 +30,7 @@ def add(seen: ScriptCourse, step: int, **values: float) -> Evaluation | None:
     return seen.add(values, step=step, samples=10 * step, at_s=float(step))
 
 
-def test_only_what_has_the_metric_is_an_evaluation_with_the_mean_loss_since_the_one_before() -> (
-    None
-):
+def test_only_what_has_the_metric_is_an_evaluation_with_the_mean_loss_since_the_one_before():
     seen = course()
 
     assert add(seen, 1, train_loss=4.0) is None
@@ -53,7 +43,7 @@ def test_only_what_has_the_metric_is_an_evaluation_with_the_mean_loss_since_the_
     assert (first.score("validation", "m"), second.batch_loss) == (1.0, 1.0)
 
 
-def test_values_of_a_near_name_are_forgotten() -> None:
+def test_values_of_a_near_name_are_forgotten():
     seen = course()
     for step, name in ((10, "M"), (20, "m"), (30, "M")):
         seen.take(Reading(at_s=0.0, shape="words", step=step, values=((name, 1.0),)))
@@ -62,7 +52,7 @@ def test_values_of_a_near_name_are_forgotten() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_metric_that_is_not_finite_ends_it_but_for_the_untrained_model(value: float) -> None:
+def test_a_metric_that_is_not_finite_ends_it_but_for_the_untrained_model(value):
     seen = course()
     add(seen, 0, m=value)
     assert seen.verdict() is None
@@ -79,8 +69,8 @@ def test_a_metric_that_is_not_finite_ends_it_but_for_the_untrained_model(value: 
     ],
 )
 def test_a_batch_loss_that_is_no_number_is_a_result_and_an_infinite_one_may_be_a_skipped_step(
-    name: str, is_of_batches: bool
-) -> None:
+    name, is_of_batches
+):
     seen = course()
     add(seen, 1, **{name: math.inf if is_of_batches else 1.0})
     assert seen.verdict() is None
@@ -134,7 +124,7 @@ def random_course(
 
 
 @pytest.mark.parametrize("better", ["lower", "higher"])
-def test_it_is_ended_where_a_look_at_all_of_its_evaluations_would_end_it(better: Better) -> None:
+def test_it_is_ended_where_a_look_at_all_of_its_evaluations_would_end_it(better):
     draws, seen_all = random.Random(0), set()
     for _ in range(50):
         seen, steps = random_course(draws, better)
@@ -153,7 +143,7 @@ def test_it_is_ended_where_a_look_at_all_of_its_evaluations_would_end_it(better:
     assert (Status.DIVERGED in seen_all) == (better == "lower")
 
 
-def test_a_thousandth_value_costs_no_more_than_the_first() -> None:
+def test_a_thousandth_value_costs_no_more_than_the_first():
     seen = course(steps=10**6, until=Target(metric="m", value=0.1, better="lower"))
     began_s = time.process_time()
 
@@ -176,9 +166,7 @@ def test_a_thousandth_value_costs_no_more_than_the_first() -> None:
         ([{"m": 0.7}] * 5, "lower", "told again"),
     ],
 )
-def test_a_metric_that_never_changes_was_not_trained(
-    told: list[dict[str, float]], better: Better, status: str
-) -> None:
+def test_a_metric_that_never_changes_was_not_trained(told, better, status):
     seen = course(better=better)
     for step, values in enumerate(told, start=1):
         add(seen, 3 if status == "told again" else step, **values)

@@ -1,7 +1,5 @@
 """A store: what goes in comes out, whoever writes beside it and whatever is killed."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -192,6 +190,8 @@ def test_evaluations_go_by_their_step_and_a_trial_that_goes_on_keeps_them(store)
     store.replace_evaluations(TRIAL_ID, (second,), resumed_from_steps=(3,))
     replaced = replace(RECORD, evaluations=(second,), resumed_from_steps=(3,))
     assert store.record(TRIAL_ID) == replaced
+    store.put_evaluations(TRIAL_ID, [an_evaluation(3, np.float64(0.1))])  # a float as others
+    assert repr(store.record(TRIAL_ID).evaluations[-1]) == repr(an_evaluation(3, 0.1))
 
 
 def test_an_end_is_told_once_and_a_trial_that_begins_anew_has_nothing(store):
@@ -292,24 +292,14 @@ def test_no_other_record_takes_in_a_number_that_is_not_finite_or_another_type(st
         store.add_spent("s", NAN)
 
 
-def test_a_float_of_numpy_is_a_float(store):
-    store.begin_trial(RECORD)
-    store.put_evaluations(TRIAL_ID, [an_evaluation(1, np.float64(0.1))])
-
-    assert repr(store.record(TRIAL_ID).evaluations) == repr((an_evaluation(1, 0.1),))
-
-
-@pytest.mark.parametrize("text", ["", "no such file", "12", '{"code":"out_of_time"}', "[1]"])
-def test_a_text_that_another_program_wrote_is_as_written(text: str) -> None:
-    assert reason_kept(text) == Reason.as_written(text)
-
-
-def test_a_reason_that_this_version_or_utf_8_cannot_say_is_kept_as_its_text() -> None:
+def test_a_reason_that_this_version_or_utf_8_cannot_say_or_another_wrote_is_its_text():
     grew = Reason.of("losses_far_above_untrained", n=3, factor=10.0, first=2.0)
     later = json.dumps(json.loads(kept_reason(grew)) | {"code": "of a later version"})
     inner = Reason.as_written("caf\udce9")
     kept = kept_reason(Reason.of("as_written", text=(inner, "\udce9")))
 
+    for text in ("", "no such file", "12", '{"code":"out_of_time"}', "[1]"):
+        assert reason_kept(text) == Reason.as_written(text)
     assert reason_kept(later) == Reason.as_written(reason_text(grew))
     assert reason_text(reason_kept(kept)) == "caf\\udce9, \\udce9"
 
