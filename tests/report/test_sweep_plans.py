@@ -8,21 +8,17 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up_plans import (
     EPOCHS,
-    LARGE,
-    N_TRAIN,
     SMALL,
-    STEP_S,
     plan_study,
     planned_trial,
 )
-from tests.reference.shown import table_rows
 
 from batchlab.belief.evidence import Evidence
 from batchlab.records.study import Study
 from batchlab.records.trial import Status, TrialRecord
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import figure_image
-from batchlab.report.figure import Figure, drawn_looks, rows_table
+from batchlab.report.figure import Figure, drawn_looks
 from batchlab.report.sayings import claim_sentences
 from batchlab.report.sweep_answer import conclusion, sentences, sweep_table
 from batchlab.report.sweep_page import html_page, sweep_figures, text_report
@@ -35,18 +31,6 @@ def figure(study: Study, key: str) -> Figure:
 
 
 # ---- the table
-
-
-def test_the_time_of_a_plan_is_that_of_its_steps() -> None:
-    study = plan_study()
-    small, large, grow, decay = sweep_table(study).by_key()["equal_time_s"]
-
-    assert small == decay == pytest.approx(EPOCHS * N_TRAIN / SMALL * STEP_S[SMALL])
-    assert large == pytest.approx(EPOCHS * N_TRAIN / LARGE * STEP_S[LARGE])
-    in_parts = ((0.4, SMALL), (0.3, 256), (0.3, LARGE))
-    expected = sum(part * EPOCHS * N_TRAIN / size * STEP_S[size] for part, size in in_parts)
-    assert grow == pytest.approx(expected)
-    assert sweep_table(replace(study, timings=())).by_key().get("equal_time_s") is None
 
 
 def test_each_plan_is_at_its_best_rate() -> None:
@@ -123,18 +107,6 @@ def test_without_a_metric_nothing_is_compared() -> None:
 
 
 # ---- the figures
-
-
-def test_a_column_of_its_own_names_the_plan_in_every_file() -> None:
-    study = plan_study(rates=(0.01, 0.1))
-
-    rows = {each.name: table_rows(rows_table(each.rows)) for each in sweep_figures(study)}
-
-    for name in ("answer", "curves"):
-        shown = {(row.get("plan"), row.get("batch_size")) for row in rows[name]}
-        assert shown == {(None, SMALL), (None, LARGE), ("grow", None), ("decay", SMALL)}
-    seen = {row.get("batch_size") for of_figure in rows.values() for row in of_figure}
-    assert seen == {None, *STEP_S}
 
 
 def test_a_legend_has_what_its_figures_draw(undrawn: None) -> None:
