@@ -20,6 +20,7 @@ from tests.reference.made_up_noise import made_up_noise, made_up_point
 from tests.reference.made_up_plans import plan_study
 from tests.reference.made_up_profile import limited_profile, made_up_profile
 from tests.reference.made_up_profile import made_up_point as profile_point
+from tests.reference.reprs import reprs_in
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
 from tests.report.advice_cases import CASES
 
@@ -258,6 +259,15 @@ def test_the_golden_page_has_nothing_that_is_not_said():
     said = {line for section in SECTIONS for line in _said(section)}
 
     assert {line for line in _golden() if line and not line.startswith("== ")} == said
+
+
+def test_a_repr_is_found_in_a_text_and_no_golden_page_has_one():
+    assert reprs_in("Gradient noise of NoiseWorkload(workload_id='5', name='mine') by step")
+    assert reprs_in("it ended as <Status.OK: 'ok'>")
+    assert reprs_in("a loss of <torch.Tensor object at 0x7f3a>")
+    assert not reprs_in("S = S_min (1 + B_crit / B); batch_sizes=[16, 64] (see `--set x=1`)")
+    for page in PAGE.parent.glob("*.txt"):
+        assert reprs_in(page.read_text(encoding="utf-8")) == []
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import html
+import re
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -21,6 +22,7 @@ from tests.reference.made_up_advice import (
     with_endings,
 )
 from tests.reference.page import HOSTILE, Page
+from tests.reference.reprs import reprs_in
 
 from batchlab.belief import cells
 from batchlab.belief.evidence import Evidence
@@ -228,11 +230,12 @@ def test_every_kind_of_advice_and_of_study_gives_a_whole_page(kind: Any, undrawn
     if kind in STUDIES:
         text = html_page(STUDIES[kind])
         assert kind != "one epoch" or text.count("left out, as it takes") == 1
-        page = Page(text)
     else:
         advice = (KINDS | {"not profiled": not_profiled})[kind]()
-        page = Page(render_advice_html(advice, advice_study(advice), None))
+        text = render_advice_html(advice, advice_study(advice), None)
+    page = Page(text)
 
+    assert reprs_in(re.sub("<script.*?</script>", "", text, flags=re.DOTALL)) == []
     assert (page.unmatched, page.open, len(page.having("h1"))) == ([], [], 1)
     titles = {title["id"] for title in page.having("h2") if "id" in title}
     always = {"figures-title", "runs-title", "origin-title"}
