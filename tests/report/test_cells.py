@@ -70,22 +70,16 @@ def better_at(best_rate: float):
 
 @pytest.mark.parametrize("metric", [("accuracy", "higher"), ("loss", "lower")])
 @pytest.mark.parametrize("best_rate", [0.01, 0.1])
-def test_the_chosen_rate_is_the_best_on_validation_whatever_the_test_set_says(best_rate, metric):
-    study = made_up_study(learning_rates=(0.01, 0.1), curves=better_at(best_rate), metrics=[metric])
+def test_the_chosen_rate_is_the_best_on_validation_at_which_no_seed_diverged(best_rate, metric):
+    """Whatever the test set says."""
+    made = {"learning_rates": (0.01, 0.1), "curves": better_at(best_rate), "metrics": [metric]}
+    diverged = {(64, best_rate, 1): (Status.DIVERGED, "the loss grew", 3)}
+    plain, one_less = made_up_study(**made), made_up_study(seeds=2, endings=diverged, **made)
 
-    assert [cell.learning_rate for cell in chosen_cells(study)] == [best_rate] * 3
-
-
-def test_a_rate_at_which_a_seed_diverged_comes_after_one_at_which_all_ended_well():
-    study = made_up_study(
-        batch_sizes=(64,),
-        learning_rates=(0.01, 0.1),
-        seeds=2,
-        curves=better_at(0.1),
-        endings={(64, 0.1, 1): (Status.DIVERGED, "the loss grew", 3)},
-    )
-
-    assert [cell.learning_rate for cell in chosen_cells(study)] == [0.01]
+    assert [cell.learning_rate for cell in chosen_cells(plain)] == [best_rate] * 3
+    other = 0.11 - best_rate
+    rates = [cell.learning_rate for cell in chosen_cells(one_less)]
+    assert rates == pytest.approx([other, best_rate, best_rate])
 
 
 def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
@@ -108,16 +102,15 @@ def test_a_batch_size_that_grows_is_shown_by_the_samples_it_has_seen():
 def test_trainings_of_several_machines_are_told_apart() -> None:
     study = made_up_study(batch_sizes=(8, 16, 32))
     here, there = "AMD EPYC, 2 cores", "NVIDIA H100"
-    places = (there, here, there)
-    alike, mixed = (
-        replace(
-            study, records=tuple(map(lambda r, place: replace(r, place=place), study.records, of))
-        )
-        for of in ([here] * 3, places)
-    )
 
-    assert trial_counts(mixed) == (f"3 trials: 3 ok. Places: 2 on {there} and 1 on {here}.")
-    assert trial_counts(alike) == trial_counts(study) == "3 trials: 3 ok."
+    def counts_at(*places: str) -> str:
+        records = zip(study.records, places, strict=True)
+        return trial_counts(replace(study, records=tuple(replace(r, place=p) for r, p in records)))
+
+    assert counts_at(there, here, there) == (
+        f"3 trials: 3 ok. Places: 2 on {there} and 1 on {here}."
+    )
+    assert counts_at(here, here, here) == trial_counts(study) == "3 trials: 3 ok."
 
 
 # ---- their curves

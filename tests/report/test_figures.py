@@ -54,17 +54,15 @@ def test_a_chart_has_no_layer_that_would_draw_nothing():
     assert len(all_drawn) == len(drawn) + 2
 
 
-@pytest.mark.parametrize(
-    ("key", "field"),
-    [
-        ("b-epochs-validation-0", "epoch"),
-        ("b-steps-train-1", "step"),
-        ("b-time-train-2", "equal_time_s"),
-        ("e-gap", "batch_size"),
-        ("c-rates", "batch_size"),
-        ("c-final", "learning_rate"),
-    ],
-)
+HORIZONTAL = {
+    "b-epochs-validation-0": "epoch",
+    "b-steps-train-1": "step",
+    "b-time-train-2": "equal_time_s",
+    **{"e-gap": "batch_size", "c-rates": "batch_size", "c-final": "learning_rate"},
+}
+
+
+@pytest.mark.parametrize(("key", "field"), HORIZONTAL.items())
 def test_horizontal_axes_are_logarithmic_but_for_epochs(key, field):
     axis = plot(PANELS[key], LOOKS)["encoding"]["x"]
 
@@ -138,13 +136,18 @@ def test_words_stand_on_a_side_of_their_mark_where_nothing_lies():
     assert shifts(words, at_right, at_left) == [("left", -18)]
     assert shifts(words, words) == [("left", 0), ("right", 0)]
     assert len(shifts(*[words] * 40)) < 40  # those that would cover others are left out
+    at = {"batch_size": 64, "step": 10, "epoch": 4.0}  # an axis of a single place
+    rows = [{"kind": "curve", "mean": 0.5, **at}, {"kind": "level", "mean": 0.9, "text": "target"}]
+    *_, target = layers(Panel("b-epochs", "x", "accuracy", rows, axis="epoch", is_metric=True))
+    assert any(row.get("align") for row in target["data"]["values"])
 
 
-@pytest.mark.parametrize(
-    ("high", "labels"), [(5.0, [1, 2, 3, 4]), (20.0, [1, 2, 5, 10, 20]), (1e3, [1, 3, 10, 30])]
-)
-def test_labels_of_a_ratio_axis_are_round_and_more_of_them_on_a_short_one(high, labels):
-    assert axis(1.0, high)["axis"]["values"][: len(labels)] == labels
+def test_labels_of_a_ratio_axis_are_round_and_more_of_them_on_a_short_one():
+    labels = {5.0: [1, 2, 3, 4], 20.0: [1, 2, 5, 10, 20], 1e3: [1, 3, 10, 30]}
+
+    found = {high: axis(1.0, high)["axis"]["values"][: len(labels[high])] for high in labels}
+
+    assert found == labels
 
 
 def test_the_points_of_a_chart_have_words_in_its_table():
@@ -177,11 +180,3 @@ def test_the_rows_of_a_figure_are_a_table_with_a_column_for_each_field_that_was_
     point = next(row for row in rows if row["kind"] == "point")
     assert point["low"] <= point["mean"] <= point["high"]
     assert not {*LAYOUT} & rows[0].keys()
-
-
-def test_words_find_a_place_on_an_axis_of_a_single_one():
-    at = {"batch_size": 64, "step": 10, "epoch": 4.0}
-    rows = [{"kind": "curve", "mean": 0.5, **at}, {"kind": "level", "mean": 0.9, "text": "target"}]
-    *_, words = layers(Panel("b-epochs", "x", "accuracy", rows, axis="epoch", is_metric=True))
-
-    assert any(row.get("align") for row in words["data"]["values"])

@@ -71,15 +71,12 @@ def test_colors_can_be_told_apart_by_any_sight_and_stand_out_from_their_ground(s
 
 def test_batch_sizes_differ_by_dash_and_shape_too_and_keep_theirs_whatever_else_was_run():
     many, few = looks(range(2, 22), n_train=50_000), looks([64, 1024], n_train=50_000)
+    others = part_looks((1, 2, 3, 4), {1: "named", 4: "yours", 2: "usual"}, n_train=50_000)
 
     assert len({look.dash for look in EIGHT}) == len({look.shape for look in EIGHT}) == 8
     assert len({(look.light, look.dash, look.shape) for look in many}) == 20
     assert list(few) == [look for look in EIGHT if look.kind in (64, 1024)]
     assert looks([4096], n_train=4096)[0].label == "4096 (full)"
-
-
-def test_each_part_in_an_answer_has_its_color_whatever_the_batch_size() -> None:
-    others = part_looks((1, 2, 3, 4), {1: "named", 4: "yours", 2: "usual"}, n_train=50_000)
-
+    # Each part in an answer has its color whatever the batch size.
     assert [look.part for look in PARTS] == ["other", "usual", "yours", "named"]
     assert {look.part: look.light for look in PARTS} == {look.part: look.light for look in others}

@@ -15,19 +15,19 @@ from batchlab.workload.pieces import INPUTS, NamedOptimizer, Pixels
 # Each optimizer in PyTorch's own words, which take one tensor after the other.
 ONE_BY_ONE = {"lr": 0.05, "foreach": False, "fused": False}
 DECAY = {"weight_decay": 0.1}
-PLAIN: list[tuple[dict[str, Any], Any]] = [
-    ({"name": "sgd", "momentum": 0.0}, partial(torch.optim.SGD, **ONE_BY_ONE)),
+PLAIN: list[tuple[dict[str, Any], Any, dict[str, Any]]] = [
+    ({"name": "sgd", "momentum": 0.0}, torch.optim.SGD, {}),
     (
         {"name": "sgd", "momentum": 0.9, "nesterov": True, **DECAY},
-        partial(torch.optim.SGD, momentum=0.9, nesterov=True, **DECAY, **ONE_BY_ONE),
+        *(torch.optim.SGD, {"momentum": 0.9, "nesterov": True, **DECAY}),
     ),
     (
         {"name": "adam", "momentum": 0.8, **DECAY},
-        partial(torch.optim.Adam, betas=(0.8, 0.999), **DECAY, **ONE_BY_ONE),
+        *(torch.optim.Adam, {"betas": (0.8, 0.999), **DECAY}),
     ),
     (
         {"name": "adamw", "momentum": 0.9, **DECAY},
-        partial(torch.optim.AdamW, betas=(0.9, 0.999), **DECAY, **ONE_BY_ONE),
+        *(torch.optim.AdamW, {"betas": (0.9, 0.999), **DECAY}),
     ),
 ]
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -52,13 +52,13 @@ def trained(make: Any, *, dtype: torch.dtype, device: str) -> Any:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("settings", "plain"), PLAIN)
-def test_ten_fused_steps_end_where_ten_plain_ones_do(settings, plain, dtype, device):
+@pytest.mark.parametrize(("settings", "plain", "own"), PLAIN)
+def test_ten_fused_steps_end_where_ten_plain_ones_do(settings, plain, own, dtype, device):
     named = cloudpickle.loads(cloudpickle.dumps(NamedOptimizer(workload="w", **settings)))
 
     parameters, optimizer = trained(lambda p: named(p, 0.05), dtype=dtype, device=device)
 
-    expected, other = trained(plain, dtype=dtype, device=device)
+    expected, other = trained(partial(plain, **own, **ONE_BY_ONE), dtype=dtype, device=device)
     assert type(optimizer) is type(other)
     assert optimizer.defaults["fused"]
     # Weights of order 1 and ten steps: a few units in the last place each.
